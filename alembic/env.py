@@ -1,0 +1,41 @@
+"""Runs migrations on the connection the service hands over, or on ASSAYER_DATABASE from the command line."""
+
+from __future__ import annotations
+
+import os
+
+import sqlalchemy as sa
+
+from alembic import context
+from service.storage.database import url_of
+from service.storage.tables import metadata
+
+
+def migrate(connection: sa.Connection) -> None:
+    """Run the migrations in one transaction, foreign keys off on SQLite.
+
+    A batch migration there rebuilds tables: with foreign keys on, dropping the old table cascades away every
+    child row, and the pragma is ignored inside a transaction. So it comes before BEGIN.
+    """
+    sqlite = connection.dialect.name == "sqlite"
+    if sqlite:
+        raw = connection.connection.dbapi_connection
+        connection.rollback()
+        raw.execute("PRAGMA foreign_keys = OFF")
+    context.configure(connection=connection, target_metadata=metadata, render_as_batch=sqlite)
+    with context.begin_transaction():
+        context.run_migrations()
+    connection.commit()
+    if sqlite:
+        broken = raw.execute("PRAGMA foreign_key_check").fetchall()
+        raw.execute("PRAGMA foreign_keys = ON")
+        if broken:
+            raise RuntimeError(f"the migration left {len(broken)} rows without their parents")
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    migrate(given)
+else:
+    with sa.create_engine(url_of(os.environ.get("ASSAYER_DATABASE", "assayer.db"))).connect() as opened:
+        migrate(opened)

@@ -1,0 +1,1 @@
+"""The search service: keeps studies, hands out trials, explains itself."""

@@ -1,0 +1,1 @@
+"""Findings: what curves and results say, as pure functions of values."""

@@ -1,0 +1,59 @@
+"""Routes of workers: claim, heartbeat, report, checkpoint, finish."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body
+
+from service.api.dependencies import Uses
+from service.contract.lease import (
+    CheckpointReply,
+    CheckpointRequest,
+    ClaimRequest,
+    FinishReply,
+    FinishRequest,
+    Grant,
+    HeartbeatReply,
+    HeartbeatRequest,
+    Nothing,
+)
+from service.contract.report import ReportRequest, Verdict
+from service.usecases.checkpoint import register_checkpoint
+from service.usecases.claim import claim
+from service.usecases.finish import finish
+from service.usecases.heartbeat import heartbeat
+from service.usecases.report import report
+
+router = APIRouter(tags=["attempts"])
+_ATTEMPT = "/trials/{trial}/attempts/{attempt}"
+
+
+@router.post("/claims")
+async def claim_(context: Uses, request: ClaimRequest) -> Annotated[Grant | Nothing, Body(discriminator="kind")]:
+    """Get a trial to execute, or the reason why there is none and when to ask again."""
+    return await claim(context, request)
+
+
+@router.post("/heartbeats")
+async def heartbeat_(context: Uses, request: HeartbeatRequest) -> HeartbeatReply:
+    """Renew all leases of a worker."""
+    return await heartbeat(context, request)
+
+
+@router.post(f"{_ATTEMPT}/reports")
+async def report_(context: Uses, trial: str, attempt: int, request: ReportRequest) -> Verdict:
+    """Tell values of an attempt; the answer says whether to go on."""
+    return await report(context, trial, attempt, request)
+
+
+@router.post(f"{_ATTEMPT}/checkpoints")
+async def checkpoint_(context: Uses, trial: str, attempt: int, request: CheckpointRequest) -> CheckpointReply:
+    """Register a checkpoint with every metric up to its step."""
+    return await register_checkpoint(context, trial, attempt, request)
+
+
+@router.post(f"{_ATTEMPT}/finish")
+async def finish_(context: Uses, trial: str, attempt: int, request: FinishRequest) -> FinishReply:
+    """Give an attempt back with its outcome."""
+    return await finish(context, trial, attempt, request)

@@ -1,0 +1,23 @@
+"""Is the service up, and which one is it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import APIRouter
+
+from service.api.dependencies import Uses
+from service.contract.base import PROTOCOL_VERSION
+from service.contract.health import Health
+from service.usecases.health import check_health
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health")
+async def health(context: Uses) -> Health:
+    """Ask the database, and say versions; needs no token."""
+    await check_health(context)
+    return Health(
+        status="ok", version=version("assayer"), protocol=PROTOCOL_VERSION, database=context.database.dialect.name
+    )

@@ -1,0 +1,90 @@
+"""Errors as RFC 9457 problems: the one table from code to HTTP status."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from service.contract.problem import ErrorCode, FieldError, Problem
+from service.domain.errors import DomainError
+
+log = logging.getLogger(__name__)
+
+STATUS: Mapping[ErrorCode, int] = {
+    ErrorCode.INVALID_REQUEST: 422,
+    ErrorCode.INVALID_SPEC: 422,
+    ErrorCode.INVALID_PARAMETERS: 422,
+    ErrorCode.UNKNOWN_STUDY: 404,
+    ErrorCode.UNKNOWN_TRIAL: 404,
+    ErrorCode.UNKNOWN_ATTEMPT: 404,
+    ErrorCode.STUDY_EXISTS: 409,
+    ErrorCode.STUDY_STATE: 409,
+    ErrorCode.LEASE_SUPERSEDED: 409,
+    ErrorCode.ATTEMPT_ENDED: 409,
+    ErrorCode.REPORT_CONFLICT: 409,
+    ErrorCode.REPORT_ORDER: 409,
+    ErrorCode.PROTOCOL_VERSION: 409,
+    ErrorCode.UNAUTHORIZED: 401,
+    ErrorCode.NOT_FOUND: 404,
+    ErrorCode.BUSY: 503,
+    ErrorCode.INTERNAL: 500,
+}
+
+RESPONSES: dict[int | str, dict[str, Any]] = {"4XX": {"model": Problem, "description": "What is wrong, by code"}}
+"""Tells OpenAPI that every route may answer a problem."""
+
+
+def problem_response(code: ErrorCode, detail: str, errors: Iterable[FieldError] = ()) -> JSONResponse:
+    """Build the answer that carries a problem."""
+    problem = Problem(
+        type=f"urn:assayer:problem:{code}",
+        title=code.replace("_", " ").capitalize(),
+        status=STATUS[code],
+        detail=detail,
+        code=code,
+        errors=list(errors),
+    )
+    headers = {"WWW-Authenticate": "Bearer"} if code is ErrorCode.UNAUTHORIZED else None
+    return JSONResponse(problem.model_dump(mode="json"), STATUS[code], headers, "application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Make the application answer every error as a problem."""
+
+    @app.exception_handler(DomainError)
+    async def _domain(_: Request, error: DomainError) -> JSONResponse:
+        return problem_response(error.code, error.detail, error.errors)
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [FieldError(path=_path(each["loc"]), message=_message(each)) for each in error.errors()]
+        detail = "; ".join(f"{each.path}: {each.message}" if each.path else each.message for each in errors[:3])
+        return problem_response(ErrorCode.INVALID_REQUEST, detail, errors)
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code in {404, 405}:
+            detail = f"there is no {request.method} {request.url.path}; /docs lists what there is"
+            return problem_response(ErrorCode.NOT_FOUND, detail)
+        return problem_response(ErrorCode.INVALID_REQUEST, str(error.detail))
+
+    @app.exception_handler(Exception)
+    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem_response(ErrorCode.INTERNAL, "the service failed; its log says more")
+
+
+def _path(location: Sequence[str | int]) -> str:
+    """The field's dotted path in the message; FastAPI puts 'body' or 'query' in front."""
+    return ".".join(str(part) for part in location[1:])
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return "there is no such field" if error["type"] == "extra_forbidden" else message

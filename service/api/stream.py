@@ -1,0 +1,122 @@
+"""Server-sent events: tells open pages that a study's revision moved, so that they fetch what changed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import StreamingResponse
+
+from service.api.dependencies import Uses
+from service.clock import sleep
+from service.domain.states import FINISHED_STUDIES
+from service.usecases.context import Context
+from service.usecases.studies import get_study, list_revisions
+
+router = APIRouter(tags=["stream"])
+
+POLL_SECONDS = 0.25
+KEEP_ALIVE_SECONDS = 15.0
+
+Revisions = dict[str, tuple[int, str]]
+
+
+class Watch:
+    """One poll of all revisions per replica, however many pages are open, and none while none is."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._num_readers = 0
+        self._latest: Revisions = {}
+        self._moved = asyncio.Condition()
+        self._poll: asyncio.Task[None] | None = None
+
+    async def changes(self) -> AsyncIterator[Revisions | None]:
+        """Yield the revisions now, then whenever one moved; None after a silence of KEEP_ALIVE_SECONDS."""
+        self._num_readers += 1
+        if self._poll is None:
+            self._latest = await list_revisions(self._context)
+            self._poll = asyncio.create_task(self._polling())
+        try:
+            while True:
+                seen = self._latest
+                yield seen
+                while self._latest == seen:
+                    try:
+                        async with self._moved:
+                            await asyncio.wait_for(self._moved.wait(), KEEP_ALIVE_SECONDS)
+                    except TimeoutError:
+                        yield None
+        finally:
+            self._num_readers -= 1
+            if self._num_readers == 0 and self._poll is not None:
+                self._poll.cancel()
+                self._poll = None
+
+    async def _polling(self) -> None:
+        while True:
+            await sleep(POLL_SECONDS)
+            latest = await list_revisions(self._context)
+            if latest != self._latest:
+                async with self._moved:
+                    self._latest = latest
+                    self._moved.notify_all()
+
+
+@router.get("/studies/{study}/stream")
+async def stream_study(
+    request: Request,
+    context: Uses,
+    study: str,
+    after: Annotated[int, Query(ge=0)] = 0,
+    last_event_id: Annotated[int | None, Header()] = None,
+) -> StreamingResponse:
+    """Tell of every move of one study's revision; ends when the study is over and all is told."""
+    study_id = (await get_study(context, study)).id
+    told = after if last_event_id is None else last_event_id
+    return _stream(_study_events(request.app.state.watch, study_id, told))
+
+
+@router.get("/stream")
+async def stream_all(request: Request) -> StreamingResponse:
+    """Tell of every move of any study's revision."""
+    return _stream(_all_events(request.app.state.watch))
+
+
+async def _study_events(watch: Watch, study_id: str, told: int) -> AsyncIterator[str]:
+    async for revisions in watch.changes():
+        if revisions is None:
+            yield ": still here\n\n"
+            continue
+        if study_id not in revisions:
+            return
+        revision, state = revisions[study_id]
+        if revision > told:
+            told = revision
+            yield _event({"revision": revision, "state": state}, event_id=revision)
+        if state in FINISHED_STUDIES:
+            return
+
+
+async def _all_events(watch: Watch) -> AsyncIterator[str]:
+    told: Revisions = {}
+    async for revisions in watch.changes():
+        if revisions is None:
+            yield ": still here\n\n"
+            continue
+        for study_id, (revision, state) in revisions.items():
+            if told.get(study_id) != (revision, state):
+                yield _event({"study": study_id, "revision": revision, "state": state})
+        told = revisions
+
+
+def _event(data: dict[str, object], event_id: int | None = None) -> str:
+    numbered = f"id: {event_id}\n" if event_id is not None else ""
+    return f"{numbered}event: changed\ndata: {json.dumps(data)}\n\n"
+
+
+def _stream(events: AsyncIterator[str]) -> StreamingResponse:
+    return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})

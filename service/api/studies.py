@@ -1,0 +1,103 @@
+"""Routes of studies."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from service.api.dependencies import Uses
+from service.contract.problem import FieldError
+from service.contract.study import (
+    EnqueueReply,
+    EnqueueRequest,
+    Event,
+    ExtendRequest,
+    StopRequest,
+    StudyList,
+    StudySpec,
+    StudyView,
+)
+from service.usecases import studies
+from service.usecases.enqueue import enqueue
+
+router = APIRouter(prefix="/studies", tags=["studies"])
+
+
+class Checked(BaseModel):
+    """A spec that would be accepted."""
+
+    errors: list[FieldError] = []
+
+
+class Events(BaseModel):
+    """Journal rows in order."""
+
+    events: list[Event]
+
+
+@router.post("", status_code=201)
+async def create(context: Uses, spec: StudySpec) -> StudyView:
+    """Begin a study."""
+    return await studies.create_study(context, spec)
+
+
+@router.post("/check")
+async def check(context: Uses, spec: StudySpec) -> Checked:
+    """Check a spec without beginning anything."""
+    studies.check(context, spec)
+    return Checked()
+
+
+@router.get("")
+async def list_(context: Uses) -> StudyList:
+    """All studies, newest first."""
+    return await studies.list_studies(context)
+
+
+@router.get("/{study}")
+async def get(context: Uses, study: str) -> StudyView:
+    """One study, by name or id."""
+    return await studies.get_study(context, study)
+
+
+@router.post("/{study}/pause")
+async def pause(context: Uses, study: str, request: StopRequest | None = None) -> StudyView:
+    """Hand out no more trials until resumed; running ones go on."""
+    return await studies.pause_study(context, study, request.reason if request else "")
+
+
+@router.post("/{study}/resume")
+async def resume(context: Uses, study: str) -> StudyView:
+    """Hand out trials again."""
+    return await studies.resume_study(context, study)
+
+
+@router.post("/{study}/stop")
+async def stop(context: Uses, study: str, request: StopRequest | None = None) -> StudyView:
+    """End the search; running trials are told to stop."""
+    return await studies.stop_study(context, study, request.reason if request else "")
+
+
+@router.post("/{study}/extend")
+async def extend(context: Uses, study: str, request: ExtendRequest) -> StudyView:
+    """Raise the budget; a finished study becomes active again."""
+    return await studies.extend_study(context, study, request)
+
+
+@router.post("/{study}/enqueue", status_code=201)
+async def enqueue_(context: Uses, study: str, request: EnqueueRequest) -> EnqueueReply:
+    """Try a configuration before the sampler's own."""
+    return await enqueue(context, study, request)
+
+
+@router.get("/{study}/events")
+async def events(
+    context: Uses,
+    study: str,
+    after: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
+) -> Events:
+    """The study's journal past a revision."""
+    return Events(events=await studies.list_events(context, study, after, limit))

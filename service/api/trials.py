@@ -1,0 +1,36 @@
+"""Routes of trials, for those who look."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from service.api.dependencies import Uses
+from service.contract.trial import TrialDetail, TrialList
+from service.usecases import trials
+
+router = APIRouter(prefix="/studies/{study}", tags=["trials"])
+
+
+@router.get("/trials")
+async def list_(
+    context: Uses,
+    study: str,
+    since: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 5_000,
+) -> TrialList:
+    """Trials that changed after revision `since`; ask again with the answer's revision."""
+    return await trials.list_trials(context, study, since, limit)
+
+
+@router.get("/trials/{number}")
+async def get(context: Uses, study: str, number: int) -> TrialDetail:
+    """One trial with its attempts, series, verdicts and configuration."""
+    return await trials.get_trial(context, study, number)
+
+
+@router.get("/best")
+async def best(context: Uses, study: str) -> TrialDetail:
+    """The completed trial with the best value."""
+    return await trials.get_best(context, study)

@@ -1,0 +1,48 @@
+"""What the training core can be set to, as the core exported it: the service checks studies by it without torch."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from pydantic import Field
+
+from service.contract.base import Response
+
+
+class Setting(Response):
+    """One option of the core: its type and bounds."""
+
+    type: str
+    required: bool = False
+    default: Any = None
+    description: str = ""
+    low: float | None = None
+    high: float | None = None
+    exclusive_low: bool = False
+    choices: list[str] = []
+
+
+class Entry(Response):
+    """One entry of a registry (a model, an optimizer, …) and its options."""
+
+    description: str = ""
+    parameters: dict[str, Setting] = {}
+    facts: dict[str, Any] = {}
+
+
+class Catalogue(Response):
+    """Every setting, registry entry and metric of the core."""
+
+    format: int
+    settings: dict[str, Setting]
+    registries: dict[str, dict[str, Entry]]
+    metrics: dict[str, list[str]] = Field(description="kind of task -> metrics it reports")
+
+
+@cache
+def load_catalogue() -> Catalogue:
+    """Read the catalogue shipped with this package."""
+    text = resources.files("service.contract").joinpath("catalogue.json").read_text(encoding="utf-8")
+    return Catalogue.model_validate_json(text)

@@ -1,0 +1,186 @@
+"""Claim, renew and release on the wire: how a worker gets a trial, keeps it and gives it back."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from service.contract.base import PROTOCOL_VERSION, Direction, Identifier, Request, Response, TaskKind, Value
+from service.contract.report import Action, Number, ReportRequest
+
+
+class FailureClass(StrEnum):
+    """Why an attempt did not end well; the domain says what each class costs."""
+
+    WORKER_LOST = "worker_lost"
+    PREEMPTED = "preempted"
+    PROCESS_KILLED = "process_killed"
+    OUT_OF_MEMORY = "out_of_memory"
+    DIVERGED = "diverged"
+    HOST_FAULT = "host_fault"
+    USER_EXCEPTION = "user_exception"
+    INVALID = "invalid"
+    INFEASIBLE = "infeasible"
+    HUNG = "hung"
+    POISON = "poison"
+
+
+class Device(Request):
+    """A GPU or CPU as the agent sees it."""
+
+    kind: Literal["cpu", "cuda"]
+    index: int = 0
+    name: str = ""
+    memory_gib: float | None = None
+
+
+class Capabilities(Request):
+    """What a worker can execute."""
+
+    devices: list[Device] = []
+    tasks: list[TaskKind] = [TaskKind.TRAIN]
+    labels: dict[str, str] = {}
+
+
+class ClaimRequest(Request):
+    """Ask for a trial. Repeating a `request_id` repeats the answer, so a lost reply costs nothing."""
+
+    request_id: str = Field(min_length=8, max_length=64)
+    worker: Identifier
+    slot: Identifier = "0"
+    host: str = ""
+    protocol: int = PROTOCOL_VERSION
+    capabilities: Capabilities = Capabilities()
+    studies: list[str] | None = Field(default=None, description="names or ids; default: the service chooses")
+
+
+class Monitor(Response):
+    """The objective as the task needs it: what to watch, and whether the best or the last step counts."""
+
+    metric: str
+    direction: Direction
+    keep: Literal["best", "last"]
+
+
+class ResumePoint(Response):
+    """The checkpoint an attempt starts from."""
+
+    step: int
+    sha256: str
+    uri: str
+
+
+class Grant(Response):
+    """A trial to execute, and the lease on it."""
+
+    kind: Literal["grant"] = "grant"
+    study: str
+    study_name: str
+    trial: str
+    number: int | None
+    attempt: int
+    nonce: str
+    task_kind: TaskKind
+    task: dict[str, Any] | list[str] | str | None
+    """For train: the whole configuration with the parameters set."""
+    parameters: dict[str, Value]
+    dropped: list[str] = []
+    """Options of the base configuration that the chosen entry does not know, left out."""
+    seed: int
+    monitor: Monitor
+    constraints: dict[str, dict[str, float]] = {}
+    resource: str
+    run_until: int | None
+    """Absolute step to train to; none: until the task ends by itself."""
+    resume: ResumePoint | None = None
+    lease_seconds: float
+    heartbeat_seconds: float
+
+
+class Nothing(Response):
+    """No trial now: why, and when to ask again. `done`: none will come from the studies asked for."""
+
+    kind: Literal["nothing"] = "nothing"
+    reason: str
+    retry_seconds: float
+    done: bool = False
+
+
+ClaimReply = Annotated[Grant | Nothing, Field(discriminator="kind")]
+
+
+class HeldLease(Request):
+    """A lease the worker believes to hold."""
+
+    trial: str
+    attempt: int
+    nonce: str
+
+
+class HeartbeatRequest(Request):
+    """One sign of life per host, for all its leases."""
+
+    worker: Identifier
+    leases: list[HeldLease] = []
+
+
+class LeaseStatus(Response):
+    """What became of one lease: still held with an order for the child, or superseded: drop the trial."""
+
+    trial: str
+    attempt: int
+    held: bool
+    lease_seconds: float | None
+    order: Action
+    reason: str
+
+
+class HeartbeatReply(Response):
+    """The state of every lease asked about."""
+
+    leases: list[LeaseStatus]
+    heartbeat_seconds: float
+
+
+class CheckpointRequest(Request):
+    """Register a checkpoint together with every metric up to its step, in one transaction."""
+
+    nonce: str
+    step: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+    uri: str
+    reports: list[ReportRequest] = []
+
+
+class CheckpointReply(Response):
+    """The step a later attempt would resume from."""
+
+    step: int
+
+
+class Outcome(Request):
+    """How an attempt ended."""
+
+    result: Literal["succeeded", "pruned", "paused", "failed", "released"]
+    failure: FailureClass | None = None
+    message: str = ""
+    traceback: str | None = None
+    metrics: dict[str, Number] = {}
+    """Final metrics outside the series: test metrics of the kept weights, seconds, number of parameters."""
+
+
+class FinishRequest(Request):
+    """Give the lease back with the outcome; repeating it is answered alike, another outcome is a conflict."""
+
+    nonce: str
+    outcome: Outcome
+
+
+class FinishReply(Response):
+    """What the outcome made of the trial."""
+
+    trial_state: str
+    values: list[float] | None

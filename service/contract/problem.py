@@ -1,0 +1,48 @@
+"""Errors on the wire: stable codes, and the RFC 9457 body that carries them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from service.contract.base import Response
+
+
+class ErrorCode(StrEnum):
+    """Stable names of everything that can be wrong; docs/errors.md lists each with its remedy."""
+
+    INVALID_REQUEST = "invalid_request"
+    INVALID_SPEC = "invalid_spec"
+    INVALID_PARAMETERS = "invalid_parameters"
+    UNKNOWN_STUDY = "unknown_study"
+    UNKNOWN_TRIAL = "unknown_trial"
+    UNKNOWN_ATTEMPT = "unknown_attempt"
+    STUDY_EXISTS = "study_exists"
+    STUDY_STATE = "study_state"
+    LEASE_SUPERSEDED = "lease_superseded"
+    ATTEMPT_ENDED = "attempt_ended"
+    REPORT_CONFLICT = "report_conflict"
+    REPORT_ORDER = "report_order"
+    CLAIM_CONFLICT = "claim_conflict"
+    PROTOCOL_VERSION = "protocol_version"
+    UNAUTHORIZED = "unauthorized"
+    NOT_FOUND = "not_found"
+    BUSY = "busy"
+    INTERNAL = "internal"
+
+
+class FieldError(Response):
+    """One thing wrong with one field: its dotted path, what is wrong and what to write instead."""
+
+    path: str
+    message: str
+
+
+class Problem(Response):
+    """An RFC 9457 problem document."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: ErrorCode
+    errors: list[FieldError] = []

@@ -1,0 +1,108 @@
+"""A trial and its attempts on the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from service.contract.base import Response, Value
+from service.contract.lease import FailureClass
+from service.contract.report import Number, Verdict
+
+
+class TrialState(StrEnum):
+    """Where a trial stands; the domain's machine says how it moves."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class AttemptState(StrEnum):
+    """Where an attempt stands; the domain's machine says how it moves."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PRUNED = "pruned"
+    PAUSED = "paused"
+    FAILED = "failed"
+    LOST = "lost"
+    RELEASED = "released"
+    CANCELLED = "cancelled"
+
+
+class TrialKind(StrEnum):
+    """What a trial is for; only search trials have a number and reach budgets and samplers."""
+
+    SEARCH = "search"
+    PREFLIGHT = "preflight"
+    CONFIRM = "confirm"
+    RETRAIN = "retrain"
+    FORK = "fork"
+
+
+class TrialView(Response):
+    """What is told of a trial in lists."""
+
+    id: str
+    number: int | None
+    kind: TrialKind
+    state: TrialState
+    parameters: dict[str, Value]
+    values: list[float] | None
+    infeasible: bool
+    reason: str
+    state_reason: str | None
+    stage: int | None
+    step: int | None
+    num_attempts: int
+    metrics: dict[str, Number]
+    """Final metrics, as the last attempt's outcome carried them (test metrics, seconds, …)."""
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    revision: int
+
+
+class TrialList(Response):
+    """Trials changed after a revision, in the order of their numbers, and the revision that this answer reflects."""
+
+    revision: int
+    trials: list[TrialView]
+
+
+class AttemptView(Response):
+    """One execution of a trial."""
+
+    number: int
+    state: AttemptState
+    worker: str
+    slot: str
+    failure: FailureClass | None
+    message: str | None
+    traceback: str | None
+    started_at: datetime
+    ended_at: datetime | None
+
+
+class Series(Response):
+    """The canonical values of one metric: steps ascending, non-finite values as their status."""
+
+    metric: str
+    steps: list[int]
+    values: list[Number]
+
+
+class TrialDetail(TrialView):
+    """Everything about one trial."""
+
+    attempts: list[AttemptView]
+    series: list[Series]
+    verdicts: list[Verdict]
+    config: dict[str, Any] | None
+    """The task's configuration with the parameters set, as the worker gets it; none for external tasks."""

@@ -1,0 +1,25 @@
+"""A worker on the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from service.contract.base import Response
+from service.contract.lease import Capabilities
+
+
+class WorkerView(Response):
+    """What is told of a worker."""
+
+    name: str
+    host: str
+    capabilities: Capabilities
+    alive: bool
+    num_leases: int
+    last_seen_at: datetime
+
+
+class WorkerList(Response):
+    """Workers, most recently seen first."""
+
+    workers: list[WorkerView]

@@ -1,0 +1,97 @@
+"""What strategies see of a study: an immutable view of its search trials as of one revision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from service.contract.base import Direction, Value
+from service.contract.trial import TrialState
+from service.domain.states import OPEN_TRIALS
+
+Series = tuple[tuple[int, float], ...]
+"""(step, value) of the objective's metric, steps ascending; NaN and infinities are themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """One search trial: what was tried, why, and what came of it so far."""
+
+    number: int
+    state: TrialState
+    parameters: Mapping[str, Value]
+    series: Series = ()
+    value: float | None = None
+    """Final value of the objective; none while the trial is open, and where it never got one."""
+    infeasible: bool = False
+    stage: int | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """The sampler's private notes from its suggestion."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the trial may still move."""
+        return self.state in OPEN_TRIALS
+
+    @property
+    def last_step(self) -> int | None:
+        """The newest step reported, if any."""
+        return self.series[-1][0] if self.series else None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All search trials of a study in the order of their numbers, as of `revision`.
+
+    Trial k stands at index k: numbers have no holes.
+    """
+
+    revision: int = 0
+    trials: tuple[TrialRecord, ...] = ()
+
+    def __iter__(self) -> Iterator[TrialRecord]:
+        return iter(self.trials)
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next new trial gets."""
+        return len(self.trials)
+
+    def with_point(self, number: int, step: int, value: float) -> History:
+        """Return this history with one more value of trial `number`, as a pruner must see it before it is stored."""
+        trial = self.trials[number]
+        changed = replace(trial, series=(*trial.series, (step, value)))
+        return replace(self, trials=(*self.trials[:number], changed, *self.trials[number + 1 :]))
+
+    def finished(self) -> list[TrialRecord]:
+        """Feasible trials with a finite final value: completed ones, and pruned ones with the value they reached."""
+        return [
+            trial
+            for trial in self.trials
+            if not trial.is_open and not trial.infeasible and trial.value is not None and math.isfinite(trial.value)
+        ]
+
+    def best(self, direction: Direction) -> TrialRecord | None:
+        """The completed trial with the best final value; the earliest of equals."""
+        completed = [trial for trial in self.finished() if trial.state is TrialState.COMPLETED]
+        if not completed:
+            return None
+        sign = -1.0 if direction == "maximize" else 1.0
+        return min(completed, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """Parameters for a new trial, the reason they were chosen, and the sampler's private notes."""
+
+    parameters: Mapping[str, Value]
+    reason: str
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    stage: int | None = None
+    run_until: int | None = None
+    """Absolute step to train to; none: the study's maximum."""

@@ -1,0 +1,100 @@
+"""The three state machines - study, trial, attempt - and the events that move them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from service.contract.study import StudyState
+from service.contract.trial import AttemptState, TrialState
+from service.domain.machine import Machine, Move
+
+
+class StudyEvent(StrEnum):
+    """What can happen to a study."""
+
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    EXTENDED = "extended"
+
+
+class TrialEvent(StrEnum):
+    """What can happen to a trial."""
+
+    CLAIMED = "claimed"
+    REQUEUED = "requeued"
+    REATTACHED = "reattached"
+    PAUSED = "paused"
+    PROMOTED = "promoted"
+    NOT_PROMOTED = "not_promoted"
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class AttemptEvent(StrEnum):
+    """What can happen to an attempt."""
+
+    SUCCEEDED = "succeeded"
+    PRUNED = "pruned"
+    PAUSED = "paused"
+    FAILED = "failed"
+    LOST = "lost"
+    REATTACHED = "reattached"
+    RELEASED = "released"
+    CANCELLED = "cancelled"
+
+
+_S, _T, _A = StudyState, TrialState, AttemptState
+
+STUDY: Machine[StudyState, StudyEvent] = Machine(
+    "study",
+    StudyState.ACTIVE,
+    {
+        StudyEvent.PAUSED: Move(frozenset({_S.ACTIVE}), _S.PAUSED),
+        StudyEvent.RESUMED: Move(frozenset({_S.PAUSED}), _S.ACTIVE),
+        StudyEvent.COMPLETED: Move(frozenset({_S.ACTIVE}), _S.COMPLETED),
+        StudyEvent.STOPPED: Move(frozenset({_S.ACTIVE, _S.PAUSED}), _S.STOPPED),
+        StudyEvent.EXTENDED: Move(frozenset({_S.ACTIVE, _S.PAUSED, _S.COMPLETED, _S.STOPPED}), _S.ACTIVE),
+    },
+)
+
+TRIAL: Machine[TrialState, TrialEvent] = Machine(
+    "trial",
+    TrialState.WAITING,
+    {
+        TrialEvent.CLAIMED: Move(frozenset({_T.WAITING}), _T.RUNNING),
+        TrialEvent.REQUEUED: Move(frozenset({_T.RUNNING}), _T.WAITING),
+        TrialEvent.REATTACHED: Move(frozenset({_T.WAITING}), _T.RUNNING),
+        TrialEvent.PAUSED: Move(frozenset({_T.RUNNING}), _T.PAUSED),
+        TrialEvent.PROMOTED: Move(frozenset({_T.PAUSED}), _T.WAITING),
+        TrialEvent.NOT_PROMOTED: Move(frozenset({_T.PAUSED}), _T.PRUNED),
+        TrialEvent.COMPLETED: Move(frozenset({_T.RUNNING}), _T.COMPLETED),
+        TrialEvent.PRUNED: Move(frozenset({_T.RUNNING}), _T.PRUNED),
+        TrialEvent.FAILED: Move(frozenset({_T.RUNNING}), _T.FAILED),
+        TrialEvent.CANCELLED: Move(frozenset({_T.WAITING, _T.RUNNING, _T.PAUSED}), _T.CANCELLED),
+    },
+)
+
+ATTEMPT: Machine[AttemptState, AttemptEvent] = Machine(
+    "attempt",
+    AttemptState.RUNNING,
+    {
+        AttemptEvent.SUCCEEDED: Move(frozenset({_A.RUNNING}), _A.SUCCEEDED),
+        AttemptEvent.PRUNED: Move(frozenset({_A.RUNNING}), _A.PRUNED),
+        AttemptEvent.PAUSED: Move(frozenset({_A.RUNNING}), _A.PAUSED),
+        AttemptEvent.FAILED: Move(frozenset({_A.RUNNING}), _A.FAILED),
+        AttemptEvent.LOST: Move(frozenset({_A.RUNNING}), _A.LOST),
+        AttemptEvent.REATTACHED: Move(frozenset({_A.LOST}), _A.RUNNING),
+        AttemptEvent.RELEASED: Move(frozenset({_A.RUNNING}), _A.RELEASED),
+        AttemptEvent.CANCELLED: Move(frozenset({_A.RUNNING}), _A.CANCELLED),
+    },
+)
+
+OPEN_TRIALS = frozenset(TRIAL.states) - TRIAL.terminal
+"""Trials that may still move; a study is done when none is left and no number is."""
+
+FINISHED_STUDIES = frozenset({StudyState.COMPLETED, StudyState.STOPPED})
+"""Studies that hand out nothing; only an extension makes them active again."""

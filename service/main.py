@@ -1,0 +1,128 @@
+"""The composition root: the only place that builds database, context and application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+
+import uvicorn
+from fastapi import FastAPI
+
+from service import telemetry
+from service.api.app import mount as mount_api
+from service.background import keep_up
+from service.contract.catalogue import load_catalogue
+from service.dashboard.mount import mount as mount_dashboard
+from service.settings import Settings, SettingsError
+from service.storage.database import Database, open_database
+from service.storage.unit_of_work import Transactor
+from service.usecases.context import Context, Limits
+
+_GRACE_SECONDS = 2
+"""How long open streams may hold up a stop."""
+
+
+def new_id() -> str:
+    """An opaque id: 128 random bits in hexadecimal."""
+    return secrets.token_hex(16)
+
+
+def build_context(settings: Settings, database: Database) -> Context:
+    """Put together what the use cases need."""
+    return Context(
+        database=database,
+        transact=Transactor(database, new_id),
+        catalogue=load_catalogue(),
+        new_id=new_id,
+        limits=Limits(
+            lease_seconds=settings.lease_seconds,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            reaper_seconds=settings.reaper_seconds,
+        ),
+    )
+
+
+def build_app(context: Context | None, token: str | None) -> FastAPI:
+    """Put together the application; without a context it can only describe itself."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        assert context is not None
+        upkeep = asyncio.create_task(keep_up(context))
+        yield
+        upkeep.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await upkeep
+
+    app = FastAPI(
+        title="Assayer",
+        summary="A hyperparameter search service",
+        version=version("assayer"),
+        lifespan=lifespan,
+    )
+    mount_api(app, context, token)
+    mount_dashboard(app)
+    return app
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Take the address to serve at.
+
+    Raises:
+        SettingsError: another address than loopback without a token, or it cannot be had.
+    """
+    if settings.token is None and not _is_loopback(settings.host):
+        raise SettingsError(
+            f"binding {settings.host} lets others in: set ASSAYER_TOKEN to a secret that clients and workers send, "
+            "or bind 127.0.0.1"
+        )
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    # The protocol is named because asyncio turns Nagle's delay off only where it is.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SettingsError(
+            f"cannot serve at {settings.host}:{settings.port}: {reason}; "
+            "stop what is there, or choose another port with --port"
+        ) from None
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def serve(settings: Settings, listener: socket.socket) -> None:
+    """Serve until told to stop.
+
+    Raises:
+        DatabaseError, UnknownSchemaError: the database cannot be used.
+    """
+    telemetry.configure(settings.log_level)
+    # uvicorn raises the signal that stopped it once more when it is done; the database must still be closed then.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, lambda *_: None)
+    database = open_database(settings.database)
+    try:
+        app = build_app(build_context(settings, database), settings.token)
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS, server_header=False
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        database.close()

@@ -1,0 +1,143 @@
+"""Opens a database by URL or path: one process per SQLite file, engines for writing and for reading."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from service.storage import migrate
+from service.storage.dialect import NUM_READERS, Dialect, Postgres, Sqlite
+
+T = TypeVar("T")
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; says why and what to do."""
+
+
+def url_of(given: str) -> sa.URL:
+    """Read a database's URL; a plain path means SQLite.
+
+    Raises:
+        DatabaseError: neither a path nor a URL of SQLite or Postgres.
+    """
+    if "://" not in given:
+        return sa.URL.create("sqlite", database=given)
+    try:
+        url = sa.make_url(given)
+    except sa.exc.ArgumentError:
+        raise DatabaseError(f"{given!r} is no database URL; write a path or postgresql://user@host/name") from None
+    backend = url.get_backend_name()
+    if backend in {"postgres", "postgresql"}:
+        return url.set(drivername="postgresql+psycopg")
+    if backend == "sqlite" and url.database:
+        return url
+    raise DatabaseError(f"{backend} is not supported; use sqlite:///path or postgresql://user@host/name")
+
+
+class Database:
+    """An open database: threads that write, threads that read, and the engines they use."""
+
+    def __init__(self, dialect: Dialect, lock: _FileLock | None = None) -> None:
+        self.dialect = dialect
+        self.writer = dialect.writer()
+        self._reader = dialect.reader()
+        self._lock = lock
+        self.writing = ThreadPoolExecutor(dialect.num_writers, "write")
+        self._reading = ThreadPoolExecutor(NUM_READERS, "read")
+
+    async def read(self, query: Callable[[sa.Connection], T]) -> T:
+        """Run `query` on one consistent snapshot, in a reading thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, self.read_now, query)
+
+    def read_now(self, query: Callable[[sa.Connection], T]) -> T:
+        """Run `query` on one consistent snapshot, in this thread."""
+        with self._reader.connect() as connection:
+            return query(connection)
+
+    def close(self) -> None:
+        """Finish what is under way and let go of the database."""
+        self.writing.shutdown()
+        self._reading.shutdown()
+        self.writer.dispose()
+        self._reader.dispose()
+        if self._lock is not None:
+            self._lock.release()
+
+
+class _FileLock:
+    """Keeps a second server away from one SQLite file.
+
+    A file of its own: closing any other handle on the database file would drop SQLite's own locks.
+    """
+
+    def __init__(self, database: Path) -> None:
+        path = database.with_name(database.name + ".lock")
+        self._file = path.open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.seek(0)
+            holder = self._file.read().strip()
+            self._file.close()
+            raise DatabaseError(
+                f"{database} is already served by process {holder or '(unknown)'}; "
+                "stop it, name another file with --database, or use Postgres for several servers"
+            ) from None
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+
+    def release(self) -> None:
+        self._file.close()
+
+
+def open_database(given: str, *, migrating: bool = True) -> Database:
+    """Open the database and, where asked, bring its schema up to date.
+
+    Raises:
+        DatabaseError: it cannot be reached, written to, or is served by another process.
+        UnknownSchemaError: it holds a schema this version does not know.
+    """
+    url = url_of(given)
+    if url.get_backend_name() == "sqlite":
+        database = _open_sqlite(Path(url.database or ""))
+    else:
+        try:
+            import psycopg  # noqa: F401, PLC0415 - an extra: only who uses Postgres needs it
+        except ImportError:
+            raise DatabaseError("Postgres needs the driver: pip install 'assayer[service]'") from None
+        database = Database(Postgres(url))
+    try:
+        if migrating:
+            migrate.upgrade(database.writer)
+    except sa.exc.DBAPIError as error:
+        database.close()
+        reason = str(error.orig).strip().splitlines()[0]
+        raise DatabaseError(f"cannot use {url.render_as_string(hide_password=True)}: {reason}") from None
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _open_sqlite(path: Path) -> Database:
+    if not path.parent.is_dir():
+        raise DatabaseError(f"cannot open {path}: the folder {path.parent} does not exist; create it first")
+    if path.is_dir():
+        raise DatabaseError(f"cannot open {path}: it is a folder; name a file in it, {path / 'assayer.db'} for example")
+    writable = os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+    if not writable:
+        raise DatabaseError(f"cannot write to {path}: it is read-only here; make it writable or name another file")
+    try:
+        lock = _FileLock(path)
+    except OSError as error:
+        raise DatabaseError(f"cannot write to {path}: {error.strerror}; name another file with --database") from None
+    return Database(Sqlite(path), lock)

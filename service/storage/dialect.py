@@ -1,0 +1,135 @@
+"""What differs between SQLite and Postgres: connecting, locking, the clock, and which errors are worth a retry."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from service.storage import tables
+
+NUM_WRITERS = 8
+"""Connections for writing per replica on Postgres; SQLite has exactly one."""
+NUM_READERS = 4
+
+
+class Dialect(Protocol):
+    """One database product, as far as the rest of storage must know."""
+
+    name: str
+    num_writers: int
+
+    def writer(self) -> sa.Engine:
+        """The engine whose transactions may write."""
+
+    def reader(self) -> sa.Engine:
+        """The engine whose transactions only read, each one consistent snapshot."""
+
+    def now(self, connection: sa.Connection) -> int:
+        """The database's clock, in microseconds since 1970 UTC."""
+
+    def lock_study(self, study_id: str) -> sa.Select[Any]:
+        """The query that reads a study row and keeps other writers of that study away until the end."""
+
+    def is_conflict(self, error: sa.exc.DBAPIError) -> bool:
+        """Whether the transaction lost against another one and may simply be repeated."""
+
+
+class Sqlite:
+    """SQLite, safe because one process alone writes, on one connection."""
+
+    name = "sqlite"
+    num_writers = 1
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def writer(self) -> sa.Engine:
+        return self._engine(1, "BEGIN IMMEDIATE")
+
+    def reader(self) -> sa.Engine:
+        return self._engine(NUM_READERS, "BEGIN", "PRAGMA query_only = ON")
+
+    def _engine(self, num_connections: int, begin: str, *pragmas: str) -> sa.Engine:
+        engine = sa.create_engine(
+            f"sqlite:///{self._path}",
+            poolclass=sa.pool.QueuePool,
+            pool_size=num_connections,
+            max_overflow=0,
+            connect_args={"timeout": 30, "check_same_thread": False},
+        )
+
+        @sa.event.listens_for(engine, "connect")
+        def _connect(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+            # The driver's own transaction handling begins late and deferred; ours begins as told, below.
+            connection.isolation_level = None
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                connection.execute(f"PRAGMA {pragma}")
+            for pragma in pragmas:
+                connection.execute(pragma)
+
+        @sa.event.listens_for(engine, "begin")
+        def _begin(connection: sa.Connection) -> None:
+            connection.exec_driver_sql(begin)
+
+        return engine
+
+    def now(self, connection: sa.Connection) -> int:
+        # julianday is good to the millisecond, which is as fine as any decision here.
+        query = "SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
+        return int(connection.exec_driver_sql(query).scalar_one())
+
+    def lock_study(self, study_id: str) -> sa.Select[Any]:
+        # BEGIN IMMEDIATE already keeps every other writer away.
+        return sa.select(tables.study).where(tables.study.c.id == study_id)
+
+    def is_conflict(self, error: sa.exc.DBAPIError) -> bool:
+        return "database is locked" in str(error.orig)
+
+
+class Postgres:
+    """Postgres through psycopg 3, READ COMMITTED; the study row is the serial point."""
+
+    name = "postgresql"
+    num_writers = NUM_WRITERS
+
+    def __init__(self, url: sa.URL) -> None:
+        self._url = url
+
+    def writer(self) -> sa.Engine:
+        return self._engine(NUM_WRITERS, "READ COMMITTED")
+
+    def reader(self) -> sa.Engine:
+        engine = self._engine(NUM_READERS, "REPEATABLE READ")
+        return engine.execution_options(postgresql_readonly=True)
+
+    def _engine(self, num_connections: int, isolation: Any) -> sa.Engine:
+        return sa.create_engine(
+            self._url,
+            pool_size=num_connections,
+            max_overflow=0,
+            pool_pre_ping=True,
+            isolation_level=isolation,
+            connect_args={"connect_timeout": 10},
+        )
+
+    def now(self, connection: sa.Connection) -> int:
+        # clock_timestamp, not now(): the transaction may have waited for its lock.
+        query = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint"
+        return int(connection.exec_driver_sql(query).scalar_one())
+
+    def lock_study(self, study_id: str) -> sa.Select[Any]:
+        query = sa.select(tables.study).where(tables.study.c.id == study_id)
+        return query.with_for_update(key_share=True)
+
+    def is_conflict(self, error: sa.exc.DBAPIError) -> bool:
+        # serialization_failure, deadlock_detected
+        return getattr(error.orig, "sqlstate", None) in {"40001", "40P01"}
+
+
+Clock = Callable[[sa.Connection], int]
+"""Asks the database for the time; a simulation puts its own in."""

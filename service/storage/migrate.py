@@ -1,0 +1,69 @@
+"""Brings a database to the schema this version knows, and refuses one that it does not know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from alembic import command
+
+_INSTALLED = Path(__file__).parent / "migrations"
+_CHECKOUT = Path(__file__).parents[2] / "alembic"
+
+
+class UnknownSchemaError(Exception):
+    """The database holds a schema that this version does not know."""
+
+
+def configuration() -> Config:
+    """Alembic's configuration: the wheel carries the migrations, a checkout has them in alembic/."""
+    config = Config()
+    config.set_main_option("script_location", str(_INSTALLED if _INSTALLED.is_dir() else _CHECKOUT))
+    return config
+
+
+def current(engine: sa.Engine) -> str | None:
+    """The revision a database is at; None where it is empty."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def upgrade(engine: sa.Engine, revision: str = "head") -> None:
+    """Migrate the database up to `revision`.
+
+    Raises:
+        UnknownSchemaError: the database is at a revision that this version has no migration for, or holds
+            tables of somebody else's.
+    """
+    config = configuration()
+    scripts = ScriptDirectory.from_config(config)
+    known = {script.revision for script in scripts.walk_revisions()}
+    at = current(engine)
+    if at is not None and at not in known:
+        raise UnknownSchemaError(
+            f"the database is at schema {at}, which this version of the service does not know; "
+            "install the version that wrote it, or a newer one"
+        )
+    others = set(sa.inspect(engine).get_table_names()) - {"alembic_version"}
+    if at is None and others:
+        raise UnknownSchemaError(
+            f"the database is not empty (it has {', '.join(sorted(others)[:3])}) and was not made by this service; "
+            "name an empty database"
+        )
+    if at == scripts.get_current_head() and revision == "head":
+        return
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def downgrade(engine: sa.Engine, revision: str) -> None:
+    """Migrate the database down to `revision` ("base": no tables)."""
+    config = configuration()
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)

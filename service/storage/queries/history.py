@@ -1,0 +1,48 @@
+"""Reads what strategies see: a study's history, brought up to date from an older one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.contract.trial import TrialState
+from service.domain.history import History, Series, TrialRecord
+from service.storage.queries import series, trials
+from service.storage.tables import study
+
+
+def refresh(connection: sa.Connection, study_id: str, metric: str, known: History) -> History:
+    """Return the history as of now, reading only the trials that moved after `known`.
+
+    Every report stamps its trial with the study's revision, so a moved trial's series is read anew as a whole:
+    that also drops the rows that a resume has overtaken.
+    """
+    revision = connection.execute(sa.select(study.c.revision).where(study.c.id == study_id)).scalar_one()
+    if revision == known.revision:
+        return known
+    moved = trials.changed(connection, study_id, known.revision)
+    points: dict[str, list[tuple[int, float]]] = {}
+    for point in series.canonical(connection, [row.id for row in moved], metric):
+        points.setdefault(point.trial_id, []).append((point.step, series.value_of(point)))
+    records = list(known.trials)
+    for row in sorted(moved, key=lambda row: row.number):
+        record = _record(row, tuple(points.get(row.id, ())))
+        if row.number < len(records):
+            records[row.number] = record
+        else:
+            records.append(record)
+    return History(revision, tuple(records))
+
+
+def _record(row: sa.Row[Any], points: Series) -> TrialRecord:
+    return TrialRecord(
+        number=row.number,
+        state=TrialState(row.state),
+        parameters=row.parameters,
+        series=points,
+        value=row.value,
+        infeasible=row.infeasible,
+        stage=row.stage,
+        notes=row.notes,
+    )

@@ -1,0 +1,48 @@
+"""Claims, leases and workers: what was granted to whom, until when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.storage.tables import attempt, claim, deployment, lease, trial, worker
+
+
+def claimed(connection: sa.Connection, request_id: str) -> sa.Row[Any] | None:
+    """What a claim was granted before: study_id, trial_id, attempt."""
+    return connection.execute(sa.select(claim).where(claim.c.request_id == request_id)).one_or_none()
+
+
+def of_attempt(connection: sa.Connection, trial_id: str, number: int) -> sa.Row[Any] | None:
+    """The lease on an attempt, if it is held."""
+    query = sa.select(lease).where(lease.c.trial_id == trial_id, lease.c.attempt == number)
+    return connection.execute(query).one_or_none()
+
+
+def held(connection: sa.Connection, trial_id: str, number: int) -> sa.Row[Any, Any, Any, Any] | None:
+    """What a heartbeat must know of an attempt: its study, state, nonce, and the trial's newest attempt."""
+    query = (
+        sa.select(attempt.c.study_id, attempt.c.state, attempt.c.nonce, trial.c.num_attempts)
+        .join(trial, trial.c.id == attempt.c.trial_id)
+        .where(attempt.c.trial_id == trial_id, attempt.c.number == number)
+    )
+    return connection.execute(query).one_or_none()
+
+
+def expired(connection: sa.Connection, now: int) -> Sequence[sa.Row[Any]]:
+    """Leases whose deadline has passed, the oldest first."""
+    return connection.execute(sa.select(lease).where(lease.c.expires_at < now).order_by(lease.c.expires_at)).all()
+
+
+def reaper_seen_at(connection: sa.Connection) -> int | None:
+    """When leases were last looked through for expired ones; none: never."""
+    return connection.execute(sa.select(deployment.c.reaper_seen_at)).scalar_one_or_none()
+
+
+def workers(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
+    """All workers with the number of leases each holds, most recently seen first."""
+    num_leases = sa.select(sa.func.count()).where(lease.c.worker == worker.c.name).scalar_subquery()
+    query = sa.select(worker, num_leases.label("num_leases")).order_by(worker.c.last_seen_at.desc(), worker.c.name)
+    return connection.execute(query).all()

@@ -1,0 +1,102 @@
+"""Studies: find one, list them, count their trials, and which may give out a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.contract.study import StudySpec, StudyState
+from service.contract.trial import TrialKind, TrialState
+from service.domain.states import OPEN_TRIALS
+from service.storage.tables import enqueued, study, study_spec, trial
+
+
+def find(connection: sa.Connection, name_or_id: str) -> sa.Row[Any] | None:
+    """The study of that id, or of that name in the default project (or of "project/name")."""
+    project, _, name = name_or_id.rpartition("/")
+    by_name = sa.and_(study.c.project == (project or "default"), study.c.name == name)
+    query = sa.select(study).where(sa.or_(study.c.id == name_or_id, by_name)).order_by(study.c.id != name_or_id)
+    return connection.execute(query).first()
+
+
+def names(connection: sa.Connection) -> list[str]:
+    """The names of all studies that are not archived, newest first."""
+    query = sa.select(study.c.name).where(study.c.archived_at.is_(None)).order_by(study.c.created_at.desc())
+    return list(connection.execute(query).scalars())
+
+
+def all_of(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
+    """All studies that are not archived, newest first."""
+    query = sa.select(study).where(study.c.archived_at.is_(None)).order_by(study.c.created_at.desc(), study.c.id)
+    return connection.execute(query).all()
+
+
+def spec(connection: sa.Connection, study_id: str, version: int) -> StudySpec:
+    """One version of a study's spec."""
+    query = sa.select(study_spec.c.spec).where(study_spec.c.study_id == study_id, study_spec.c.version == version)
+    return StudySpec.model_validate(connection.execute(query).scalar_one())
+
+
+def revisions(connection: sa.Connection) -> dict[str, tuple[int, str]]:
+    """Study id -> revision and state, of all studies that are not archived."""
+    query = sa.select(study.c.id, study.c.revision, study.c.state).where(study.c.archived_at.is_(None))
+    return {row.id: (row.revision, row.state) for row in connection.execute(query)}
+
+
+def num_trials(connection: sa.Connection, study_ids: Iterable[str]) -> dict[str, dict[TrialState, int]]:
+    """Study id -> search trials in each state; states without one are left out."""
+    query = (
+        sa.select(trial.c.study_id, trial.c.state, sa.func.count().label("num"))
+        .where(trial.c.study_id.in_(list(study_ids)), trial.c.kind == TrialKind.SEARCH)
+        .group_by(trial.c.study_id, trial.c.state)
+    )
+    counts: dict[str, dict[TrialState, int]] = {}
+    for row in connection.execute(query):
+        counts.setdefault(row.study_id, {})[TrialState(row.state)] = row.num
+    return counts
+
+
+def num_open(connection: sa.Connection, study_id: str) -> int:
+    """Trials of a study that may still move."""
+    query = sa.select(sa.func.count()).where(trial.c.study_id == study_id, trial.c.state.in_(sorted(OPEN_TRIALS)))
+    return connection.execute(query).scalar_one()
+
+
+def claimable(connection: sa.Connection, named: Sequence[str] | None) -> Sequence[sa.Row[Any]]:
+    """Active studies a claim may get a trial from, in the order in which to try them.
+
+    Highest priority first; among equals the one with the fewest trials running, then the oldest.
+    """
+    running = (
+        sa.select(sa.func.count())
+        .where(trial.c.study_id == study.c.id, trial.c.state == TrialState.RUNNING)
+        .scalar_subquery()
+    )
+    query = (
+        sa.select(study)
+        .where(study.c.state == StudyState.ACTIVE, study.c.archived_at.is_(None))
+        .order_by(study.c.priority.desc(), running, study.c.created_at, study.c.id)
+    )
+    if named is not None:
+        query = query.where(sa.or_(study.c.id.in_(named), study.c.name.in_(named)))
+    return connection.execute(query).all()
+
+
+def next_enqueued(connection: sa.Connection, study_id: str) -> sa.Row[Any] | None:
+    """The configuration to try next: highest priority, then first come."""
+    query = (
+        sa.select(enqueued)
+        .where(enqueued.c.study_id == study_id, enqueued.c.trial_id.is_(None))
+        .order_by(enqueued.c.priority.desc(), enqueued.c.revision)
+    )
+    return connection.execute(query).first()
+
+
+def num_enqueued(connection: sa.Connection, study_id: str, *, at_least: int) -> int:
+    """Configurations still in the queue whose priority is `at_least` so high."""
+    query = sa.select(sa.func.count()).where(
+        enqueued.c.study_id == study_id, enqueued.c.trial_id.is_(None), enqueued.c.priority >= at_least
+    )
+    return connection.execute(query).scalar_one()

@@ -1,0 +1,76 @@
+"""Trials and their attempts: find, list what changed, and the best one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.contract.base import Direction
+from service.contract.trial import TrialKind, TrialState
+from service.storage.tables import attempt, trial
+
+
+def by_id(connection: sa.Connection, trial_id: str) -> sa.Row[Any] | None:
+    """The trial of that id."""
+    return connection.execute(sa.select(trial).where(trial.c.id == trial_id)).one_or_none()
+
+
+def by_number(connection: sa.Connection, study_id: str, number: int) -> sa.Row[Any] | None:
+    """The search trial of that number."""
+    query = sa.select(trial).where(trial.c.study_id == study_id, trial.c.number == number)
+    return connection.execute(query).one_or_none()
+
+
+def changed(connection: sa.Connection, study_id: str, since: int, limit: int | None = None) -> Sequence[sa.Row[Any]]:
+    """Search trials whose row moved after revision `since`.
+
+    In the order of their revisions, so that a limited answer can be continued from the last one.
+    """
+    query = (
+        sa.select(trial)
+        .where(trial.c.study_id == study_id, trial.c.revision > since, trial.c.kind == TrialKind.SEARCH)
+        .order_by(trial.c.revision, trial.c.number)
+        .limit(limit)
+    )
+    return connection.execute(query).all()
+
+
+def best(connection: sa.Connection, study_id: str, direction: Direction) -> sa.Row[Any] | None:
+    """The completed search trial with the best value; the earliest of equals."""
+    order = trial.c.value.desc() if direction == "maximize" else trial.c.value.asc()
+    query = (
+        sa.select(trial)
+        .where(
+            trial.c.study_id == study_id,
+            trial.c.state == TrialState.COMPLETED,
+            trial.c.kind == TrialKind.SEARCH,
+            trial.c.value.is_not(None),
+        )
+        .order_by(order, trial.c.number)
+        .limit(1)
+    )
+    return connection.execute(query).first()
+
+
+def in_states(connection: sa.Connection, study_id: str, states: Iterable[TrialState]) -> Sequence[sa.Row[Any]]:
+    """Trials of any kind in one of `states`, highest priority first, then the oldest."""
+    query = (
+        sa.select(trial)
+        .where(trial.c.study_id == study_id, trial.c.state.in_(sorted(states)))
+        .order_by(trial.c.priority.desc(), trial.c.created_at, trial.c.number)
+    )
+    return connection.execute(query).all()
+
+
+def attempts(connection: sa.Connection, trial_id: str) -> Sequence[sa.Row[Any]]:
+    """All attempts of a trial, the first one first."""
+    query = sa.select(attempt).where(attempt.c.trial_id == trial_id).order_by(attempt.c.number)
+    return connection.execute(query).all()
+
+
+def attempt_of(connection: sa.Connection, trial_id: str, number: int) -> sa.Row[Any] | None:
+    """One attempt."""
+    query = sa.select(attempt).where(attempt.c.trial_id == trial_id, attempt.c.number == number)
+    return connection.execute(query).one_or_none()

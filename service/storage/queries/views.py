@@ -1,0 +1,129 @@
+"""Rows as messages of the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from service.contract.lease import Capabilities, FailureClass
+from service.contract.report import Action, Number, Verdict, to_wire
+from service.contract.study import Event, StudyState, StudyView
+from service.contract.trial import AttemptState, AttemptView, Series, TrialDetail, TrialKind, TrialState, TrialView
+from service.contract.worker import WorkerView
+from service.storage.instants import MICROSECONDS, to_datetime
+from service.storage.queries import leases, series, studies, trials
+from service.storage.tables import Connection, Row
+
+ALIVE_SECONDS = 60
+"""A worker that was silent for longer is shown as gone."""
+
+
+def study_views(connection: Connection, rows: Iterable[Row]) -> list[StudyView]:
+    """Studies with their counts and best trials."""
+    rows = list(rows)
+    counts = studies.num_trials(connection, [row.id for row in rows])
+    views = []
+    for row in rows:
+        spec = studies.spec(connection, row.id, row.spec_version)
+        best = trials.best(connection, row.id, spec.objective.direction)
+        views.append(
+            StudyView(
+                id=row.id,
+                project=row.project,
+                name=row.name,
+                state=StudyState(row.state),
+                state_reason=row.state_reason,
+                stop_requested=row.stop_requested_at is not None,
+                revision=row.revision,
+                spec_version=row.spec_version,
+                spec=spec,
+                num_trials=counts.get(row.id, {}),
+                budget_trials=spec.budget.trials,
+                best=trial_view(best) if best else None,
+                created_at=to_datetime(row.created_at),
+                finished_at=to_datetime(row.finished_at),
+            )
+        )
+    return views
+
+
+def trial_view(row: Row) -> TrialView:
+    """A trial for lists."""
+    return TrialView(
+        id=row.id,
+        number=row.number,
+        kind=TrialKind(row.kind),
+        state=TrialState(row.state),
+        parameters=row.parameters,
+        values=row._mapping["values"],  # noqa: SLF001 - the documented way to a column named like a method
+        infeasible=row.infeasible,
+        reason=row.reason,
+        state_reason=row.state_reason,
+        stage=row.stage,
+        step=row.last_step,
+        num_attempts=row.num_attempts,
+        metrics=row.metrics,
+        created_at=to_datetime(row.created_at),
+        started_at=to_datetime(row.started_at),
+        finished_at=to_datetime(row.finished_at),
+        revision=row.revision,
+    )
+
+
+def trial_detail(connection: Connection, row: Row) -> TrialDetail:
+    """Everything stored about one trial; its configuration is the caller's to add."""
+    points: dict[str, tuple[list[int], list[Number]]] = {}
+    for point in series.canonical(connection, [row.id]):
+        steps, values = points.setdefault(point.metric, ([], []))
+        steps.append(point.step)
+        values.append(to_wire(series.value_of(point)))
+    return TrialDetail(
+        **trial_view(row).model_dump(),
+        attempts=[_attempt(attempt) for attempt in trials.attempts(connection, row.id)],
+        series=[Series(metric=metric, steps=steps, values=values) for metric, (steps, values) in points.items()],
+        verdicts=[
+            Verdict(action=Action(verdict.action), reason=verdict.reason, step=verdict.step)
+            for verdict in series.verdicts(connection, row.id)
+        ],
+        config=None,
+    )
+
+
+def _attempt(row: Row) -> AttemptView:
+    return AttemptView(
+        number=row.number,
+        state=AttemptState(row.state),
+        worker=row.worker,
+        slot=row.slot,
+        failure=FailureClass(row.failure) if row.failure else None,
+        message=row.message,
+        traceback=row.traceback,
+        started_at=to_datetime(row.started_at),
+        ended_at=to_datetime(row.ended_at),
+    )
+
+
+def worker_views(connection: Connection, now: int) -> list[WorkerView]:
+    """All workers, most recently seen first."""
+    return [
+        WorkerView(
+            name=row.name,
+            host=row.host,
+            capabilities=Capabilities.model_validate(row.capabilities),
+            alive=now - row.last_seen_at < ALIVE_SECONDS * MICROSECONDS,
+            num_leases=row.num_leases,
+            last_seen_at=to_datetime(row.last_seen_at),
+        )
+        for row in leases.workers(connection)
+    ]
+
+
+def event(row: Row) -> Event:
+    """A journal row."""
+    return Event(
+        revision=row.revision,
+        kind=row.kind,
+        at=to_datetime(row.at),
+        trial=row.trial_number,
+        attempt=row.attempt,
+        data=row.data,
+    )

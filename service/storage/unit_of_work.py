@@ -1,0 +1,206 @@
+"""The one write path: `transact` runs a piece of work in one transaction, and is the only place that commits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy as sa
+
+from service.contract.problem import ErrorCode
+from service.domain.errors import DomainError
+from service.domain.machine import IllegalMoveError, Machine
+from service.domain.states import ATTEMPT, STUDY, TRIAL, AttemptEvent, StudyEvent, TrialEvent
+from service.storage import tables
+from service.storage.database import Database
+from service.storage.dialect import Clock
+
+T = TypeVar("T")
+
+MAX_TRIES = 5
+"""How often a transaction that loses against others is run before the caller is told that the service is busy."""
+
+
+class UnitOfWork:
+    """One transaction on one study (or none): its time, its revision, its journal and its guarded updates."""
+
+    def __init__(self, connection: sa.Connection, clock: Clock, new_id: Callable[[], str]) -> None:
+        self.connection = connection
+        self.new_id = new_id
+        self._clock = clock
+        self._now: int | None = None
+        self._revision: int | None = None
+        self._num_events = 0
+        self._study: sa.Row[Any] | None = None
+
+    def lock(self, query: sa.Select[Any], study_id: str) -> None:
+        """Read and lock the study's row: the serial point of everything that moves its revision.
+
+        Raises:
+            DomainError: there is no such study.
+        """
+        self._study = self.connection.execute(query).one_or_none()
+        if self._study is None:
+            raise DomainError(ErrorCode.UNKNOWN_STUDY, f"there is no study with id {study_id}")
+
+    def begin_study(self, **columns: Any) -> None:
+        """Insert a study; the rest of the transaction is about it."""
+        self.insert(tables.study, revision=0, created_at=self.now(), **columns)
+        self.lock(sa.select(tables.study).where(tables.study.c.id == columns["id"]), columns["id"])
+
+    def reload(self) -> None:
+        """Read the locked study's row again, after this transaction changed it."""
+        self.lock(sa.select(tables.study).where(tables.study.c.id == self.study.id), self.study.id)
+
+    def now(self) -> int:
+        """The database's time, the same throughout the transaction, asked for after the lock is held."""
+        if self._now is None:
+            self._now = self._clock(self.connection)
+        return self._now
+
+    @property
+    def study(self) -> sa.Row[Any]:
+        """The locked study row, as the transaction found it."""
+        assert self._study is not None, "this transaction locked no study"
+        return self._study
+
+    @property
+    def revision(self) -> int:
+        """The revision this transaction gives the study; asking for it is what moves it."""
+        if self._revision is None:
+            self._revision = self.study.revision + 1
+            self.set_study(revision=self._revision)
+        return self._revision
+
+    def set_study(self, **columns: Any) -> None:
+        """Change columns of the locked study."""
+        table = tables.study
+        self.connection.execute(table.update().where(table.c.id == self.study.id).values(**columns))
+
+    def set_trial(self, trial_id: str, **columns: Any) -> None:
+        """Change columns of a trial of the locked study and stamp it with the revision."""
+        table = tables.trial
+        query = table.update().where(table.c.id == trial_id).values(revision=self.revision, **columns)
+        self.connection.execute(query)
+
+    def set_attempt(self, trial_id: str, number: int, **columns: Any) -> None:
+        """Change columns of an attempt and stamp it with the revision."""
+        table = tables.attempt
+        query = table.update().where(table.c.trial_id == trial_id, table.c.number == number)
+        self.connection.execute(query.values(revision=self.revision, **columns))
+
+    def insert(self, table: sa.Table, **columns: Any) -> None:
+        """Insert one row."""
+        self.connection.execute(table.insert().values(**columns))
+
+    def record(
+        self,
+        kind: str,
+        *,
+        trial: sa.Row[Any] | None = None,
+        attempt: int | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Append a journal row at this transaction's revision."""
+        self.insert(
+            tables.journal,
+            study_id=self.study.id,
+            revision=self.revision,
+            ordinal=self._num_events,
+            at=self.now(),
+            kind=kind,
+            trial_id=trial.id if trial is not None else None,
+            trial_number=trial.number if trial is not None else None,
+            attempt=attempt,
+            data=dict(data or {}),
+        )
+        self._num_events += 1
+
+    def advance_study(self, event: StudyEvent, *, reason: str | None = None, **columns: Any) -> None:
+        """Move the study by `event` and journal it."""
+        revision = self.revision
+        where = tables.study.c.id == self.study.id
+        self._move(tables.study, STUDY, event, where, revision=revision, state_reason=reason, **columns)
+        self.record(f"study_{event}", data={"reason": reason})
+
+    def advance_trial(
+        self,
+        trial: sa.Row[Any],
+        event: TrialEvent,
+        *,
+        attempt: int | None = None,
+        reason: str | None = None,
+        **columns: Any,
+    ) -> None:
+        """Move a trial by `event` and journal it."""
+        where = tables.trial.c.id == trial.id
+        self._move(tables.trial, TRIAL, event, where, revision=self.revision, state_reason=reason, **columns)
+        self.record(f"trial_{event}", trial=trial, attempt=attempt, data={"reason": reason})
+
+    def advance_attempt(
+        self, trial: sa.Row[Any], number: int, event: AttemptEvent, *, reason: str | None = None, **columns: Any
+    ) -> None:
+        """Move an attempt by `event` and journal it."""
+        table = tables.attempt
+        where = sa.and_(table.c.trial_id == trial.id, table.c.number == number)
+        self._move(table, ATTEMPT, event, where, revision=self.revision, **columns)
+        self.record(f"attempt_{event}", trial=trial, attempt=number, data={"reason": reason})
+
+    def _move(
+        self,
+        table: sa.Table,
+        machine: Machine[Any, Any],
+        event: StudyEvent | TrialEvent | AttemptEvent,
+        where: sa.ColumnElement[bool],
+        **columns: Any,
+    ) -> None:
+        """The machine's move as a guarded UPDATE: nothing happens unless the row is in a state the event may find."""
+        move = machine.moves[event]
+        query = table.update().where(where, table.c.state.in_(sorted(move.sources)))
+        if self.connection.execute(query.values(state=move.target, **columns)).rowcount != 1:
+            raise IllegalMoveError(f"{machine.name}: {event} found none in {', '.join(sorted(move.sources))}")
+
+
+class Transact(Protocol):
+    """How use cases write: `await transact(study_id, work)`."""
+
+    async def __call__(self, study_id: str | None, work: Callable[[UnitOfWork], T], /) -> T:
+        """Run `work` in one transaction that holds the study's row, commit, and return what it returned."""
+
+
+class Transactor:
+    """Runs work on a writer thread in one transaction, repeats it on conflict, commits, then answers."""
+
+    def __init__(self, database: Database, new_id: Callable[[], str], clock: Clock | None = None) -> None:
+        self._database = database
+        self._new_id = new_id
+        self._clock = clock or database.dialect.now
+
+    async def __call__(self, study_id: str | None, work: Callable[[UnitOfWork], T], /) -> T:
+        loop = asyncio.get_running_loop()
+        # Shielded: a caller that goes away must not leave a transaction half told.
+        return await asyncio.shield(loop.run_in_executor(self._database.writing, self.now, study_id, work))
+
+    def now(self, study_id: str | None, work: Callable[[UnitOfWork], T], /) -> T:
+        """Do the same in this thread.
+
+        Raises:
+            DomainError: what `work` raised, with nothing written; or `busy` after MAX_TRIES lost conflicts.
+        """
+        for _ in range(MAX_TRIES):
+            try:
+                return self._once(study_id, work)
+            except sa.exc.DBAPIError as error:
+                if not self._database.dialect.is_conflict(error):
+                    raise
+        raise DomainError(ErrorCode.BUSY, "the database is busy with other writers; repeat the request in a second")
+
+    def _once(self, study_id: str | None, work: Callable[[UnitOfWork], T]) -> T:
+        with self._database.writer.connect() as connection:
+            unit_of_work = UnitOfWork(connection, self._clock, self._new_id)
+            if study_id is not None:
+                unit_of_work.lock(self._database.dialect.lock_study(study_id), study_id)
+            result = work(unit_of_work)
+            connection.commit()
+            return result

@@ -1,0 +1,1 @@
+"""Intents: each function loads, decides by pure rules, and writes guarded, in one transaction."""

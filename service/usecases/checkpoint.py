@@ -1,0 +1,67 @@
+"""Checkpoint: register one together with every metric up to its step, so that it never outruns them."""
+
+from __future__ import annotations
+
+from service.contract.lease import CheckpointReply, CheckpointRequest
+from service.contract.problem import ErrorCode
+from service.domain.errors import DomainError
+from service.storage import tables
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.context import Context
+from service.usecases.fence import Held, find, hold, study_of
+from service.usecases.report import store_points
+
+
+async def register_checkpoint(
+    context: Context, trial_id: str, number: int, request: CheckpointRequest
+) -> CheckpointReply:
+    """Store the metrics that were not sent yet and the checkpoint, in one transaction.
+
+    Raises:
+        DomainError: as a report; or the checkpoint is of a step that no metric has reached.
+    """
+    study_id = await context.database.read(lambda connection: study_of(connection, trial_id))
+
+    def work(unit_of_work: UnitOfWork) -> CheckpointReply:
+        held = hold(unit_of_work, trial_id, number, request.nonce, lease_seconds=context.limits.lease_seconds)
+        for batch in request.reports:
+            if batch.sequence > held.attempt.num_reports:
+                store_points(unit_of_work, held, batch)
+                held = find(unit_of_work, trial_id, number, request.nonce)
+        if held.attempt.last_step is None or held.attempt.last_step < request.step:
+            raise DomainError(
+                ErrorCode.REPORT_ORDER,
+                f"the checkpoint is of step {request.step}, but metrics are known up to {held.attempt.last_step}; "
+                "send the reports before it along",
+            )
+        _store(unit_of_work, held, request)
+        return CheckpointReply(step=request.step)
+
+    return await context.transact(study_id, work)
+
+
+def _store(unit_of_work: UnitOfWork, held: Held, request: CheckpointRequest) -> None:
+    artifact_id, now = unit_of_work.new_id(), unit_of_work.now()
+    unit_of_work.insert(
+        tables.artifact,
+        id=artifact_id,
+        study_id=held.trial.study_id,
+        trial_id=held.trial.id,
+        attempt=held.attempt.number,
+        kind="checkpoint",
+        name=f"step-{request.step}",
+        sha256=request.sha256,
+        size=request.size,
+        uri=request.uri,
+        created_at=now,
+    )
+    unit_of_work.insert(
+        tables.checkpoint,
+        trial_id=held.trial.id,
+        attempt=held.attempt.number,
+        step=request.step,
+        artifact_id=artifact_id,
+        created_at=now,
+        revision=unit_of_work.revision,
+    )
+    unit_of_work.record("checkpoint_stored", trial=held.trial, attempt=held.attempt.number, data={"step": request.step})

@@ -1,0 +1,193 @@
+"""Claim: a worker asks for a trial; samplers run outside any transaction, the trial is written in a short one."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import assert_never
+
+from service.contract.base import PROTOCOL_VERSION
+from service.contract.lease import ClaimRequest, Grant, Nothing
+from service.contract.problem import ErrorCode
+from service.contract.study import StudySpec, StudyState
+from service.contract.trial import TrialState
+from service.domain.errors import DomainError, did_you_mean
+from service.domain.history import History
+from service.domain.states import FINISHED_STUDIES, TrialEvent
+from service.search import decide
+from service.storage import tables
+from service.storage.queries import leases, studies, trials
+from service.storage.tables import Connection, Row
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.context import Context
+from service.usecases.grants import give, insert_trial, read_grant
+from service.usecases.settle import complete
+from service.usecases.workers import see_worker
+
+_MAX_ROUNDS = 20
+"""How often a claim decides anew after others moved the study under it, before it tells the worker to come back."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a claim decides by: one consistent view of one study."""
+
+    study: Row
+    spec: StudySpec
+    history: History
+    is_waiting: bool
+    """Some trial waits to be executed (again)."""
+    enqueued: Row | None
+    """The configuration that a person wants tried next."""
+
+
+async def claim(context: Context, request: ClaimRequest) -> Grant | Nothing:
+    """Hand out a trial, or say why there is none and when to ask again.
+
+    Raises:
+        DomainError: the worker speaks another protocol, or names a study that does not exist.
+    """
+    if request.protocol != PROTOCOL_VERSION:
+        raise DomainError(
+            ErrorCode.PROTOCOL_VERSION,
+            f"the worker speaks protocol {request.protocol}, this service {PROTOCOL_VERSION}; "
+            "install the same version of both",
+        )
+    granted = await context.transact(None, lambda unit_of_work: _begin(unit_of_work, request))
+    if granted is not None:
+        return await _answer(context, granted.trial_id, granted.attempt)
+    reasons = []
+    for study in await context.database.read(lambda connection: _candidates(connection, request)):
+        async with context.turn(study.id):
+            answer = await _claim_from(context, study.id, request)
+        if isinstance(answer, Grant):
+            return answer
+        reasons.append(f"{study.name}: {answer}")
+    return await _nothing(context, request, reasons)
+
+
+def _begin(unit_of_work: UnitOfWork, request: ClaimRequest) -> Row | None:
+    """Note that the worker is alive, and find what this very request was granted before."""
+    see_worker(unit_of_work, request)
+    return leases.claimed(unit_of_work.connection, request.request_id)
+
+
+def _candidates(connection: Connection, request: ClaimRequest) -> list[Row]:
+    for name in request.studies or []:
+        if studies.find(connection, name) is None:
+            known = studies.names(connection)
+            raise DomainError(ErrorCode.UNKNOWN_STUDY, f"there is no study {name!r}; {did_you_mean(name, known)}")
+    rows = studies.claimable(connection, request.studies)
+    kinds = request.capabilities.tasks
+    return [row for row in rows if studies.spec(connection, row.id, row.spec_version).task_kind in kinds]
+
+
+async def _nothing(context: Context, request: ClaimRequest, reasons: list[str]) -> Nothing:
+    def over(connection: Connection) -> bool:
+        named = [studies.find(connection, name) for name in request.studies or []]
+        return bool(named) and all(row is not None and row.state in FINISHED_STUDIES for row in named)
+
+    done = await context.database.read(over)
+    if done:
+        reason = "the named studies are over"
+    else:
+        reason = "; ".join(reasons) or "no active study has a task that this worker executes"
+    return Nothing(reason=reason, retry_seconds=context.limits.retry_seconds, done=done)
+
+
+async def _claim_from(context: Context, study_id: str, request: ClaimRequest) -> Grant | str:
+    """Get a trial of one study, or the reason why there is none now."""
+    for _ in range(_MAX_ROUNDS):
+        answer = await _try_once(context, study_id, request)
+        if answer is not None:
+            return answer
+    return "many workers claim at once"
+
+
+async def _try_once(context: Context, study_id: str, request: ClaimRequest) -> Grant | str | None:
+    """Look, decide outside any transaction, write in a short one; None: the study moved in between, try again."""
+    situation = await context.database.read(lambda connection: _look(connection, context, study_id))
+    if situation.study.state != StudyState.ACTIVE or situation.study.stop_requested_at is not None:
+        return f"the study is {situation.study.state}"
+    decision = await _decide(situation)
+    if isinstance(decision, decide.Wait):
+        return decision.reason
+    if isinstance(decision, decide.Done):
+        reason = decision.reason
+        await context.transact(study_id, lambda unit_of_work: complete(unit_of_work, situation.history, reason))
+        context.histories.forget(study_id)
+        return reason
+    taken = await context.transact(
+        study_id, lambda unit_of_work: _take(unit_of_work, context, request, situation, decision)
+    )
+    return None if taken is None else await _answer(context, *taken)
+
+
+def _look(connection: Connection, context: Context, study_id: str) -> Situation:
+    study = studies.find(connection, study_id)
+    assert study is not None
+    spec = studies.spec(connection, study_id, study.spec_version)
+    return Situation(
+        study=study,
+        spec=spec,
+        history=context.histories.latest(connection, study_id, spec.objective.metric),
+        is_waiting=bool(trials.in_states(connection, study_id, [TrialState.WAITING])),
+        enqueued=studies.next_enqueued(connection, study_id),
+    )
+
+
+class Waiting:
+    """Execute a trial that waits."""
+
+
+async def _decide(situation: Situation) -> Waiting | decide.Decision:
+    if situation.is_waiting:
+        return Waiting()
+    enqueued = situation.enqueued.parameters if situation.enqueued is not None else None
+    return await asyncio.to_thread(decide.next, situation.history, situation.spec, enqueued=enqueued)
+
+
+def _take(
+    unit_of_work: UnitOfWork,
+    context: Context,
+    request: ClaimRequest,
+    situation: Situation,
+    decision: Waiting | decide.Suggest | decide.Promote,
+) -> tuple[str, int] | None:
+    """Write what was decided, if it still stands; None: the study has moved on, decide anew."""
+    study = unit_of_work.study
+    if study.state != StudyState.ACTIVE or study.stop_requested_at is not None:
+        return None
+    trial = _trial_for(unit_of_work, situation, decision)
+    return give(unit_of_work, request, trial, context.limits.lease_seconds) if trial is not None else None
+
+
+def _trial_for(
+    unit_of_work: UnitOfWork, situation: Situation, decision: Waiting | decide.Suggest | decide.Promote
+) -> Row | None:
+    study, history = unit_of_work.study, situation.history
+    # A suggestion stands while its number is the next one and the spec it was made by is in force.
+    is_fresh = study.spec_version == situation.study.spec_version and study.next_number == history.next_number
+    match decision:
+        case Waiting():
+            return next(iter(trials.in_states(unit_of_work.connection, study.id, [TrialState.WAITING])), None)
+        case decide.Suggest():
+            if not is_fresh:
+                return None
+            trial = insert_trial(unit_of_work, situation.spec, history, decision.suggestion)
+            if situation.enqueued is not None:
+                taken = tables.enqueued.update().where(tables.enqueued.c.id == situation.enqueued.id)
+                unit_of_work.connection.execute(taken.values(trial_id=trial.id))
+            return trial
+        case decide.Promote():
+            paused = trials.by_number(unit_of_work.connection, study.id, decision.number)
+            if paused is None or study.revision != history.revision:
+                return None
+            unit_of_work.advance_trial(paused, TrialEvent.PROMOTED, reason="promoted to its next rung")
+            return trials.by_id(unit_of_work.connection, paused.id)
+        case _:
+            assert_never(decision)
+
+
+async def _answer(context: Context, trial_id: str, attempt: int) -> Grant:
+    return await context.database.read(lambda connection: read_grant(connection, context, trial_id, attempt))

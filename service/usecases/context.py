@@ -1,0 +1,61 @@
+"""What every use case works with: the database, the write path, time limits, and this replica's cache of histories."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from service.contract.catalogue import Catalogue
+from service.domain.history import History
+from service.storage.database import Database
+from service.storage.queries import history
+from service.storage.tables import Connection
+from service.storage.unit_of_work import Transact
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long leases last and how often everybody looks; seconds."""
+
+    lease_seconds: float = 60.0
+    heartbeat_seconds: float = 10.0
+    reaper_seconds: float = 5.0
+    retry_seconds: float = 1.0
+    """When a worker that got nothing asks again."""
+
+
+class Histories:
+    """This replica's cache: one history per study, brought up to date by revision whenever it is asked for."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, History] = {}
+
+    def latest(self, connection: Connection, study_id: str, metric: str) -> History:
+        """The study's history as `connection` sees it; called from reading threads."""
+        fresh = history.refresh(connection, study_id, metric, self._known.get(study_id, History()))
+        # Readers overlap: the newer view stays.
+        if fresh.revision >= self._known.get(study_id, History()).revision:
+            self._known[study_id] = fresh
+        return fresh
+
+    def forget(self, study_id: str) -> None:
+        """Let go of a study that is over."""
+        self._known.pop(study_id, None)
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything a use case needs that is not in its request."""
+
+    database: Database
+    transact: Transact
+    catalogue: Catalogue
+    new_id: Callable[[], str]
+    limits: Limits = Limits()
+    histories: Histories = field(default_factory=Histories)
+    _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    def turn(self, study_id: str) -> asyncio.Lock:
+        """One claim at a time per study and replica runs a sampler; the others wait here, outside any transaction."""
+        return self._turns.setdefault(study_id, asyncio.Lock())

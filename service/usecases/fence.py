@@ -1,0 +1,93 @@
+"""The fence: every write of a worker names trial, attempt and nonce, and counts only from the newest attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.contract.problem import ErrorCode
+from service.contract.trial import AttemptState, TrialState
+from service.domain.errors import DomainError
+from service.domain.states import AttemptEvent, TrialEvent
+from service.storage import tables
+from service.storage.instants import MICROSECONDS
+from service.storage.queries import trials
+from service.storage.tables import Connection, Row
+from service.storage.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True)
+class Held:
+    """A trial and the attempt whose worker speaks."""
+
+    trial: Row
+    attempt: Row
+
+
+def study_of(connection: Connection, trial_id: str) -> str:
+    """The study a trial belongs to.
+
+    Raises:
+        DomainError: there is no such trial.
+    """
+    row = trials.by_id(connection, trial_id)
+    if row is None:
+        raise DomainError(ErrorCode.UNKNOWN_TRIAL, f"there is no trial with id {trial_id}")
+    return str(row.study_id)
+
+
+def find(unit_of_work: UnitOfWork, trial_id: str, number: int, nonce: str) -> Held:
+    """Find the attempt a worker speaks of, whatever its state.
+
+    Raises:
+        DomainError: it does not exist, the nonce is another's, or a newer attempt has taken its place.
+    """
+    trial = trials.by_id(unit_of_work.connection, trial_id)
+    attempt = trials.attempt_of(unit_of_work.connection, trial_id, number)
+    if trial is None or attempt is None:
+        raise DomainError(ErrorCode.UNKNOWN_ATTEMPT, f"trial {trial_id} has no attempt {number}")
+    if attempt.nonce != nonce or attempt.number != trial.num_attempts:
+        raise DomainError(
+            ErrorCode.LEASE_SUPERSEDED,
+            f"attempt {number} of trial {trial.number} no longer holds the lease (attempt {trial.num_attempts} does, "
+            "or the nonce is not the granted one); drop the trial and claim another",
+        )
+    return Held(trial, attempt)
+
+
+def hold(unit_of_work: UnitOfWork, trial_id: str, number: int, nonce: str, *, lease_seconds: float) -> Held:
+    """Find the attempt and make sure that it may write.
+
+    Expired is not superseded: an attempt that was given up as lost while no other has begun is attached again.
+
+    Raises:
+        DomainError: as `find`; or the attempt has ended.
+    """
+    held = find(unit_of_work, trial_id, number, nonce)
+    if held.attempt.state == AttemptState.RUNNING:
+        return held
+    if held.attempt.state == AttemptState.LOST and held.trial.state == TrialState.WAITING:
+        unit_of_work.advance_attempt(held.trial, number, AttemptEvent.REATTACHED, ended_at=None, failure=None)
+        unit_of_work.advance_trial(
+            held.trial, TrialEvent.REATTACHED, attempt=number, num_losses=held.trial.num_losses - 1
+        )
+        grant_lease(unit_of_work, held.trial, number, held.attempt.worker, lease_seconds)
+        return find(unit_of_work, trial_id, number, nonce)
+    raise DomainError(
+        ErrorCode.ATTEMPT_ENDED,
+        f"attempt {number} of trial {held.trial.number} has ended ({held.attempt.state}); drop it and claim another",
+    )
+
+
+def grant_lease(unit_of_work: UnitOfWork, trial: Row, attempt: int, worker: str, lease_seconds: float) -> None:
+    """Give the worker the right to this attempt, from now on."""
+    now = unit_of_work.now()
+    unit_of_work.insert(
+        tables.lease,
+        trial_id=trial.id,
+        attempt=attempt,
+        study_id=trial.study_id,
+        worker=worker,
+        granted_at=now,
+        renewed_at=now,
+        expires_at=now + int(lease_seconds * MICROSECONDS),
+    )

@@ -1,0 +1,41 @@
+"""Finish: a worker gives an attempt back with its outcome; saying it again changes nothing."""
+
+from __future__ import annotations
+
+from service.contract.lease import FinishReply, FinishRequest
+from service.contract.problem import ErrorCode
+from service.contract.trial import AttemptState
+from service.domain.errors import DomainError
+from service.storage.queries import studies, trials
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.context import Context
+from service.usecases.fence import find, hold, study_of
+from service.usecases.settle import conclude, end_attempt
+
+
+async def finish(context: Context, trial_id: str, number: int, request: FinishRequest) -> FinishReply:
+    """End an attempt.
+
+    Raises:
+        DomainError: the lease is superseded, or the attempt has ended with another outcome.
+    """
+    study_id = await context.database.read(lambda connection: study_of(connection, trial_id))
+
+    def work(unit_of_work: UnitOfWork) -> FinishReply:
+        held = find(unit_of_work, trial_id, number, request.nonce)
+        if held.attempt.outcome is None or held.attempt.state == AttemptState.LOST:
+            held = hold(unit_of_work, trial_id, number, request.nonce, lease_seconds=context.limits.lease_seconds)
+            spec = studies.spec(unit_of_work.connection, study_id, unit_of_work.study.spec_version)
+            end_attempt(unit_of_work, spec, held, request.outcome)
+        elif held.attempt.outcome != request.outcome.model_dump(mode="json"):
+            raise DomainError(
+                ErrorCode.ATTEMPT_ENDED,
+                f"attempt {number} of trial {held.trial.number} has already ended otherwise ({held.attempt.state})",
+            )
+        trial = trials.by_id(unit_of_work.connection, trial_id)
+        assert trial is not None
+        return FinishReply(trial_state=trial.state, values=trial._mapping["values"])  # noqa: SLF001 - see views
+
+    reply = await context.transact(study_id, work)
+    await conclude(context, study_id)
+    return reply

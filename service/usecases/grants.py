@@ -1,0 +1,137 @@
+"""Grants: a new trial as a row, an attempt with its lease, and what the worker is told of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.contract.lease import ClaimRequest, Grant, Monitor
+from service.contract.study import StudySpec
+from service.contract.trial import TrialKind
+from service.domain.configuration import resolve
+from service.domain.history import History, Suggestion
+from service.domain.states import ATTEMPT, TRIAL, TrialEvent
+from service.search.seeds import trial_seed
+from service.storage import tables
+from service.storage.instants import MICROSECONDS
+from service.storage.queries import leases, studies, trials
+from service.storage.tables import Connection, Row
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.context import Context
+from service.usecases.fence import grant_lease
+
+
+def insert_trial(unit_of_work: UnitOfWork, spec: StudySpec, history: History, suggestion: Suggestion) -> Row:
+    """Add a search trial with the next number."""
+    study, number = unit_of_work.study, history.next_number
+    trial_id = unit_of_work.new_id()
+    unit_of_work.insert(
+        tables.trial,
+        id=trial_id,
+        study_id=study.id,
+        kind=TrialKind.SEARCH,
+        number=number,
+        state=TRIAL.initial,
+        spec_version=study.spec_version,
+        history_revision=history.revision,
+        parameters=dict(suggestion.parameters),
+        reason=suggestion.reason,
+        notes=dict(suggestion.notes),
+        stage=suggestion.stage,
+        seed=trial_seed(spec.sampler.seed, number),
+        run_until=suggestion.run_until or (spec.resource.max if spec.resource else None),
+        priority=0,
+        metrics={},
+        infeasible=False,
+        num_attempts=0,
+        num_failures=0,
+        num_losses=0,
+        created_at=unit_of_work.now(),
+        revision=unit_of_work.revision,
+    )
+    unit_of_work.set_study(next_number=number + 1)
+    trial = trials.by_id(unit_of_work.connection, trial_id)
+    assert trial is not None
+    unit_of_work.record("trial_created", trial=trial, data={"reason": suggestion.reason})
+    return trial
+
+
+def give(unit_of_work: UnitOfWork, request: ClaimRequest, trial: Row, lease_seconds: float) -> tuple[str, int]:
+    """Give a waiting trial to the worker: attempt, lease, and the memory of this request.
+
+    Returns the trial's id and the attempt's number.
+    """
+    number = trial.num_attempts + 1
+    now = unit_of_work.now()
+    unit_of_work.advance_trial(
+        trial, TrialEvent.CLAIMED, attempt=number, num_attempts=number, started_at=trial.started_at or now
+    )
+    unit_of_work.insert(
+        tables.attempt,
+        trial_id=trial.id,
+        number=number,
+        study_id=trial.study_id,
+        state=ATTEMPT.initial,
+        nonce=unit_of_work.new_id(),
+        worker=request.worker,
+        slot=request.slot,
+        num_reports=0,
+        started_at=now,
+        revision=unit_of_work.revision,
+    )
+    grant_lease(unit_of_work, trial, number, request.worker, lease_seconds)
+    unit_of_work.insert(
+        tables.claim,
+        request_id=request.request_id,
+        worker=request.worker,
+        study_id=trial.study_id,
+        trial_id=trial.id,
+        attempt=number,
+        created_at=now,
+    )
+    return trial.id, number
+
+
+def read_grant(connection: Connection, context: Context, trial_id: str, number: int) -> Grant:
+    """What the worker is told: the lease, and the whole task with the parameters set."""
+    trial = trials.by_id(connection, trial_id)
+    attempt = trials.attempt_of(connection, trial_id, number)
+    assert trial is not None
+    assert attempt is not None
+    study = studies.find(connection, trial.study_id)
+    assert study is not None
+    spec = studies.spec(connection, study.id, trial.spec_version)
+    lease = leases.of_attempt(connection, trial_id, number)
+    remaining = (lease.expires_at - context.database.dialect.now(connection)) / MICROSECONDS if lease else 0.0
+    task, dropped = task_of(context, spec, trial)
+    return Grant(
+        study=study.id,
+        study_name=study.name,
+        trial=trial.id,
+        number=trial.number,
+        attempt=number,
+        nonce=attempt.nonce,
+        task_kind=spec.task_kind,
+        task=task,
+        parameters=trial.parameters,
+        dropped=dropped,
+        seed=trial.seed,
+        monitor=Monitor(
+            metric=spec.objective.metric,
+            direction=spec.objective.direction,
+            keep="best" if spec.objective.value == "best" else "last",
+        ),
+        constraints=spec.constraints.model_dump(exclude_none=True) if spec.constraints else {},
+        resource=spec.resource.name if spec.resource else "step",
+        run_until=trial.run_until,
+        lease_seconds=max(0.0, remaining),
+        heartbeat_seconds=context.limits.heartbeat_seconds,
+    )
+
+
+def task_of(context: Context, spec: StudySpec, trial: Row) -> tuple[dict[str, Any] | list[str] | str | None, list[str]]:
+    """The trial's task with its parameters set, and the options that a chosen name made meaningless."""
+    if spec.task is None:
+        return None, []
+    if spec.task.train is not None:
+        return resolve(spec.task.train, trial.parameters, context.catalogue)
+    return spec.task.function or spec.task.command, []

@@ -1,0 +1,91 @@
+"""Heartbeat: one sign of life per host renews all its leases and brings orders back."""
+
+from __future__ import annotations
+
+from service.contract.lease import HeartbeatReply, HeartbeatRequest, HeldLease, LeaseStatus
+from service.contract.report import Action
+from service.contract.trial import AttemptState
+from service.domain.errors import DomainError
+from service.storage import tables
+from service.storage.instants import MICROSECONDS
+from service.storage.queries import leases, series, studies
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.context import Context
+from service.usecases.fence import hold
+
+
+async def heartbeat(context: Context, request: HeartbeatRequest) -> HeartbeatReply:
+    """Renew every lease that the worker still holds, and say of each what to do."""
+    statuses = await context.transact(None, lambda unit_of_work: _renew_all(unit_of_work, context, request))
+    answered = []
+    for asked, status in zip(request.leases, statuses, strict=True):
+        answered.append(status or await _reattach(context, asked))
+    return HeartbeatReply(leases=answered, heartbeat_seconds=context.limits.heartbeat_seconds)
+
+
+def _renew_all(unit_of_work: UnitOfWork, context: Context, request: HeartbeatRequest) -> list[LeaseStatus | None]:
+    table = tables.worker
+    seen = table.update().where(table.c.name == request.worker).values(last_seen_at=unit_of_work.now())
+    unit_of_work.connection.execute(seen)
+    # In one order for everybody, so that two heartbeats never wait for each other.
+    ordered = sorted(request.leases, key=lambda asked: (asked.trial, asked.attempt))
+    statuses = {(asked.trial, asked.attempt): _renew(unit_of_work, context, asked) for asked in ordered}
+    return [statuses[asked.trial, asked.attempt] for asked in request.leases]
+
+
+def _renew(unit_of_work: UnitOfWork, context: Context, asked: HeldLease) -> LeaseStatus | None:
+    """The lease's status, renewed; None where it expired but may be attached again."""
+    known = leases.held(unit_of_work.connection, asked.trial, asked.attempt)
+    if known is None or known.nonce != asked.nonce or known.num_attempts != asked.attempt:
+        return _gone(asked, "another attempt holds the lease; drop the trial")
+    if known.state == AttemptState.LOST:
+        return None
+    table, now = tables.lease, unit_of_work.now()
+    renewed = unit_of_work.connection.execute(
+        table.update()
+        .where(table.c.trial_id == asked.trial, table.c.attempt == asked.attempt)
+        .values(renewed_at=now, expires_at=now + int(context.limits.lease_seconds * MICROSECONDS))
+    )
+    if renewed.rowcount == 0:
+        return _gone(asked, f"the attempt has ended ({known.state}); drop the trial")
+    return _held(unit_of_work, context, asked, known.study_id)
+
+
+def _held(unit_of_work: UnitOfWork, context: Context, asked: HeldLease, study_id: str) -> LeaseStatus:
+    order, reason = Action.CONTINUE, ""
+    study = studies.find(unit_of_work.connection, study_id)
+    verdict = series.last_verdict(unit_of_work.connection, asked.trial, asked.attempt)
+    if study is not None and study.stop_requested_at is not None:
+        order, reason = Action.STOP, "the study was stopped"
+    elif verdict is not None:
+        order, reason = Action(verdict.action), verdict.reason
+    return LeaseStatus(
+        trial=asked.trial,
+        attempt=asked.attempt,
+        held=True,
+        lease_seconds=context.limits.lease_seconds,
+        order=order,
+        reason=reason,
+    )
+
+
+def _gone(asked: HeldLease, reason: str) -> LeaseStatus:
+    return LeaseStatus(
+        trial=asked.trial, attempt=asked.attempt, held=False, lease_seconds=None, order=Action.STOP, reason=reason
+    )
+
+
+async def _reattach(context: Context, asked: HeldLease) -> LeaseStatus:
+    """Attach an attempt again that was given up as lost while nobody else has begun."""
+
+    def work(unit_of_work: UnitOfWork) -> LeaseStatus:
+        hold(unit_of_work, asked.trial, asked.attempt, asked.nonce, lease_seconds=context.limits.lease_seconds)
+        return _held(unit_of_work, context, asked, unit_of_work.study.id)
+
+    known = await context.database.read(lambda connection: leases.held(connection, asked.trial, asked.attempt))
+    if known is None:
+        return _gone(asked, "the attempt does not exist any more; drop the trial")
+    try:
+        return await context.transact(known.study_id, work)
+    except DomainError as error:
+        return _gone(asked, error.detail)

@@ -1,0 +1,168 @@
+"""Report: a worker tells values of an attempt and is told to go on or not; a replay gets the stored answer."""
+
+from __future__ import annotations
+
+from service.contract.problem import ErrorCode
+from service.contract.report import Action, Point, ReportRequest, Verdict, from_wire
+from service.contract.study import StudySpec
+from service.contract.trial import TrialKind
+from service.domain.errors import DomainError
+from service.domain.history import History
+from service.search import decide
+from service.storage import tables
+from service.storage.queries import series, studies, trials
+from service.storage.tables import Connection, Row
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.context import Context
+from service.usecases.fence import Held, find, hold, study_of
+
+
+async def report(context: Context, trial_id: str, attempt: int, request: ReportRequest) -> Verdict:
+    """Store a batch of values with the verdict on it.
+
+    Raises:
+        DomainError: the lease is superseded or over; the batch comes out of order; a step falls, or has another value.
+    """
+    study_id, judged, verdict = await context.database.read(
+        lambda connection: _judge(connection, context, trial_id, request)
+    )
+
+    def work(unit_of_work: UnitOfWork) -> Verdict:
+        held = find(unit_of_work, trial_id, attempt, request.nonce)
+        if request.sequence <= held.attempt.num_reports:
+            return _replayed(unit_of_work, held, request)
+        held = hold(unit_of_work, trial_id, attempt, request.nonce, lease_seconds=context.limits.lease_seconds)
+        store_points(unit_of_work, held, request)
+        answer = verdict
+        if unit_of_work.study.stop_requested_at is not None:
+            answer = Verdict(action=Action.STOP, reason="the study was stopped", step=verdict.step)
+        _store_verdict(unit_of_work, held, request.sequence, answer, judged)
+        return answer
+
+    return await context.transact(study_id, work)
+
+
+def _judge(connection: Connection, context: Context, trial_id: str, request: ReportRequest) -> tuple[str, int, Verdict]:
+    """The verdict by the history as of now plus this batch: pure, and outside any transaction."""
+    study_id = study_of(connection, trial_id)
+    study, trial = studies.find(connection, study_id), trials.by_id(connection, trial_id)
+    assert study is not None
+    assert trial is not None
+    spec = studies.spec(connection, study_id, study.spec_version)
+    history = context.histories.latest(connection, study_id, spec.objective.metric)
+    return study_id, history.revision, _verdict(spec, history, trial, request.points)
+
+
+def _verdict(spec: StudySpec, history: History, trial: Row, points: list[Point]) -> Verdict:
+    step = points[-1].step
+    known = {point.step: from_wire(point.metrics[spec.objective.metric]) for point in points if _tells(spec, point)}
+    if trial.kind != TrialKind.SEARCH or not known:
+        return Verdict(action=Action.CONTINUE, reason=f"no new value of {spec.objective.metric}", step=step)
+    last_known = history.trials[trial.number].last_step
+    for at, value in known.items():
+        if last_known is None or at > last_known:
+            history = history.with_point(trial.number, at, value)
+    return decide.judge(history, spec, trial.number)
+
+
+def _tells(spec: StudySpec, point: Point) -> bool:
+    return spec.objective.metric in point.metrics
+
+
+def _replayed(unit_of_work: UnitOfWork, held: Held, request: ReportRequest) -> Verdict:
+    _refuse_other_values(unit_of_work, held, request)
+    stored = series.verdict_of(unit_of_work.connection, held.trial.id, held.attempt.number, request.sequence)
+    assert stored is not None
+    return Verdict(action=Action(stored.action), reason=stored.reason, step=stored.step)
+
+
+def store_points(unit_of_work: UnitOfWork, held: Held, request: ReportRequest) -> None:
+    """Add a batch to an attempt's values, once.
+
+    Raises:
+        DomainError: batches are missing before this one; a step falls; a value differs from the stored one.
+    """
+    attempt = held.attempt
+    if request.sequence != attempt.num_reports + 1:
+        raise DomainError(
+            ErrorCode.REPORT_ORDER,
+            f"report {request.sequence} came before report {attempt.num_reports + 1}; "
+            "send an attempt's reports in order",
+        )
+    last = attempt.last_step if attempt.last_step is not None else -1
+    for point in request.points:
+        if point.step < last:
+            raise DomainError(
+                ErrorCode.REPORT_ORDER,
+                f"step {point.step} came after step {last}; the steps of an attempt never fall",
+            )
+        last = point.step
+    stored = _refuse_other_values(unit_of_work, held, request)
+    rows = [
+        {
+            "trial_id": held.trial.id,
+            "attempt": attempt.number,
+            "metric": metric,
+            "step": point.step,
+            "value": value if isinstance(value, float) else None,
+            "status": None if isinstance(value, float) else value.status,
+            "sequence": request.sequence,
+            "reported_at": unit_of_work.now(),
+            "revision": unit_of_work.revision,
+        }
+        for point in request.points
+        for metric, value in point.metrics.items()
+        if (metric, point.step) not in stored
+    ]
+    if rows:
+        unit_of_work.connection.execute(tables.report.insert(), rows)
+    unit_of_work.set_attempt(held.trial.id, attempt.number, num_reports=request.sequence, last_step=last)
+    unit_of_work.set_trial(held.trial.id, last_step=last)
+
+
+def _refuse_other_values(unit_of_work: UnitOfWork, held: Held, request: ReportRequest) -> set[tuple[str, int]]:
+    """The (metric, step) pairs of the batch that are stored already, with the same values."""
+    told: dict[tuple[str, int], str] = {}
+    for point in request.points:
+        for metric, value in point.metrics.items():
+            said = repr(from_wire(value))
+            if told.setdefault((metric, point.step), said) != said:
+                raise _conflict(metric, point.step, told[metric, point.step], said)
+    steps = [point.step for point in request.points]
+    stored: set[tuple[str, int]] = set()
+    for row in series.reported(unit_of_work.connection, held.trial.id, held.attempt.number, steps):
+        said = repr(float(row.status) if row.value is None else row.value)
+        if (row.metric, row.step) in told:
+            if told[row.metric, row.step] != said:
+                raise _conflict(row.metric, row.step, said, told[row.metric, row.step])
+            stored.add((row.metric, row.step))
+    return stored
+
+
+def _conflict(metric: str, step: int, stored: str, given: str) -> DomainError:
+    return DomainError(
+        ErrorCode.REPORT_CONFLICT,
+        f"{metric} at step {step} is already {stored}, now {given} was sent; a step of an attempt has one value",
+    )
+
+
+def _store_verdict(unit_of_work: UnitOfWork, held: Held, sequence: int, verdict: Verdict, judged: int) -> None:
+    unit_of_work.insert(
+        tables.verdict,
+        trial_id=held.trial.id,
+        attempt=held.attempt.number,
+        sequence=sequence,
+        step=verdict.step,
+        action=verdict.action,
+        reason=verdict.reason,
+        history_revision=judged,
+        decided_at=unit_of_work.now(),
+        revision=unit_of_work.revision,
+    )
+    if verdict.action is not Action.CONTINUE:
+        unit_of_work.record(
+            f"verdict_{verdict.action}",
+            trial=held.trial,
+            attempt=held.attempt.number,
+            data={"step": verdict.step, "reason": verdict.reason},
+        )

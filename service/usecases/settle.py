@@ -1,0 +1,142 @@
+"""Ends attempts: outcome, lease, trial, and the study when nothing of it is left, all in one transaction."""
+
+from __future__ import annotations
+
+import math
+
+from service.contract.lease import Outcome
+from service.contract.study import GridSampler, StudySpec, StudyState
+from service.contract.trial import TrialState
+from service.domain.failures import Resolution, resolve
+from service.domain.history import History, Series
+from service.domain.objective import final_value
+from service.domain.states import FINISHED_STUDIES, StudyEvent, TrialEvent
+from service.search import decide
+from service.storage import tables
+from service.storage.queries import series, studies, trials
+from service.storage.tables import Connection
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.context import Context
+from service.usecases.fence import Held
+
+
+def end_attempt(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcome: Outcome) -> None:
+    """End an attempt by its outcome, and what follows from it."""
+    trial, attempt = held.trial, held.attempt
+    resolution = resolve(
+        outcome,
+        num_losses=trial.num_losses,
+        num_failures=trial.num_failures,
+        retry_failed=_retries(spec),
+    )
+    unit_of_work.advance_attempt(
+        trial,
+        attempt.number,
+        resolution.attempt,
+        reason=resolution.reason,
+        outcome=outcome.model_dump(mode="json"),
+        failure=outcome.failure,
+        message=outcome.message or None,
+        traceback=outcome.traceback,
+        ended_at=unit_of_work.now(),
+    )
+    _drop_lease(unit_of_work, trial.id, attempt.number)
+    _move_trial(unit_of_work, spec, held, outcome, resolution)
+    settle_stop(unit_of_work)
+
+
+def _retries(spec: StudySpec) -> int:
+    """How often a failed trial is tried again: a grid promises every cell, so there once by default."""
+    if spec.retry_failed is not None:
+        return spec.retry_failed
+    return 1 if isinstance(spec.sampler, GridSampler) else 0
+
+
+def _move_trial(
+    unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcome: Outcome, resolution: Resolution
+) -> None:
+    trial = held.trial
+    event, reason, infeasible = resolution.trial, resolution.reason, resolution.infeasible
+    points = _objective_series(unit_of_work, spec, trial.id)
+    value = final_value(spec.objective, points)
+    if event is TrialEvent.COMPLETED and (value is None or not math.isfinite(value)):
+        event, infeasible = TrialEvent.FAILED, value is not None
+        reason = (
+            f"{spec.objective.metric} was never reported" if value is None else f"{spec.objective.metric} ended {value}"
+        )
+    if event is TrialEvent.PRUNED and not all(math.isfinite(reached) for _, reached in points):
+        infeasible = True
+    if unit_of_work.study.stop_requested_at is not None and event in {TrialEvent.PRUNED, TrialEvent.REQUEUED}:
+        event, reason = TrialEvent.CANCELLED, "the study was stopped"
+    columns: dict[str, object] = {
+        "num_losses": trial.num_losses + resolution.is_loss,
+        "num_failures": trial.num_failures + resolution.is_failure,
+    }
+    if event not in {TrialEvent.REQUEUED, TrialEvent.PAUSED}:
+        finite = value is not None and math.isfinite(value)
+        columns |= {
+            "value": value if finite else None,
+            "values": [value] if finite else None,
+            "infeasible": infeasible,
+            "metrics": outcome.model_dump(mode="json")["metrics"],
+            "finished_at": unit_of_work.now(),
+        }
+    unit_of_work.advance_trial(trial, event, attempt=held.attempt.number, reason=reason, **columns)
+
+
+def _objective_series(unit_of_work: UnitOfWork, spec: StudySpec, trial_id: str) -> Series:
+    rows = series.canonical(unit_of_work.connection, [trial_id], spec.objective.metric)
+    return tuple((row.step, series.value_of(row)) for row in rows)
+
+
+def _drop_lease(unit_of_work: UnitOfWork, trial_id: str, attempt: int) -> None:
+    table = tables.lease
+    query = table.delete().where(table.c.trial_id == trial_id, table.c.attempt == attempt)
+    unit_of_work.connection.execute(query)
+
+
+def cancel_unclaimed(unit_of_work: UnitOfWork, reason: str) -> None:
+    """Cancel every trial of the study that no worker holds."""
+    unclaimed = (TrialState.WAITING, TrialState.PAUSED)
+    for trial in trials.in_states(unit_of_work.connection, unit_of_work.study.id, unclaimed):
+        unit_of_work.advance_trial(trial, TrialEvent.CANCELLED, reason=reason, finished_at=unit_of_work.now())
+
+
+def settle_stop(unit_of_work: UnitOfWork) -> None:
+    """Stop the study if that was asked for and nothing of it is open any more."""
+    study = unit_of_work.study
+    if study.stop_requested_at is None or study.state in FINISHED_STUDIES:
+        return
+    if not studies.num_open(unit_of_work.connection, study.id):
+        reason = study.state_reason or "stopped by request"
+        unit_of_work.advance_study(StudyEvent.STOPPED, reason=reason, finished_at=unit_of_work.now())
+
+
+async def conclude(context: Context, study_id: str) -> None:
+    """Complete the study if no trial of it is open and none will ever begin.
+
+    Apart from the transaction that ended the last trial: whether the sampler has more to hand out is a question to
+    the whole history. A claim asks it too, so nothing is lost when the service dies in between.
+    """
+
+    def look(connection: Connection) -> tuple[History, str] | None:
+        study = studies.find(connection, study_id)
+        if study is None or study.state != StudyState.ACTIVE or studies.num_open(connection, study_id):
+            return None
+        spec = studies.spec(connection, study_id, study.spec_version)
+        history = context.histories.latest(connection, study_id, spec.objective.metric)
+        has_enqueued = studies.next_enqueued(connection, study_id) is not None
+        reason = decide.exhausted(history, spec, has_enqueued=has_enqueued)
+        return (history, reason) if reason else None
+
+    found = await context.database.read(look)
+    if found is not None:
+        history, reason = found
+        await context.transact(study_id, lambda unit_of_work: complete(unit_of_work, history, reason))
+        context.histories.forget(study_id)
+
+
+def complete(unit_of_work: UnitOfWork, history: History, reason: str) -> None:
+    """Say that the search is over, unless the study has moved since `history`."""
+    if unit_of_work.study.revision == history.revision:
+        unit_of_work.advance_study(StudyEvent.COMPLETED, reason=reason, finished_at=unit_of_work.now())

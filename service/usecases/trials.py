@@ -1,0 +1,68 @@
+"""Trials, for those who look: what changed, one in detail, the best."""
+
+from __future__ import annotations
+
+from service.contract.problem import ErrorCode
+from service.contract.trial import TrialDetail, TrialList
+from service.domain.errors import DomainError
+from service.storage.queries import studies, trials, views
+from service.storage.tables import Connection, Row
+from service.usecases.context import Context
+from service.usecases.grants import task_of
+from service.usecases.studies import find
+
+
+async def list_trials(context: Context, name: str, since: int, limit: int) -> TrialList:
+    """Search trials that changed after a revision, and the revision to continue from."""
+
+    def read(connection: Connection) -> TrialList:
+        study = find(connection, name)
+        rows = trials.changed(connection, study.id, since, limit)
+        # A cut-off answer reflects the study only up to its last row.
+        revision = rows[-1].revision if len(rows) == limit else study.revision
+        return TrialList(revision=revision, trials=[views.trial_view(row) for row in rows])
+
+    return await context.database.read(read)
+
+
+async def get_trial(context: Context, name: str, number: int) -> TrialDetail:
+    """One trial in detail.
+
+    Raises:
+        DomainError: the study has no such trial.
+    """
+
+    def read(connection: Connection) -> TrialDetail:
+        study = find(connection, name)
+        row = trials.by_number(connection, study.id, number)
+        if row is None:
+            message = f"study {study.name!r} has no trial {number}; it has {study.next_number}, numbered from 0"
+            raise DomainError(ErrorCode.UNKNOWN_TRIAL, message)
+        return _detail(connection, context, study, row)
+
+    return await context.database.read(read)
+
+
+async def get_best(context: Context, name: str) -> TrialDetail:
+    """The completed trial with the best value.
+
+    Raises:
+        DomainError: no trial is completed yet.
+    """
+
+    def read(connection: Connection) -> TrialDetail:
+        study = find(connection, name)
+        spec = studies.spec(connection, study.id, study.spec_version)
+        row = trials.best(connection, study.id, spec.objective.direction)
+        if row is None:
+            raise DomainError(ErrorCode.UNKNOWN_TRIAL, f"study {study.name!r} has no completed trial yet")
+        return _detail(connection, context, study, row)
+
+    return await context.database.read(read)
+
+
+def _detail(connection: Connection, context: Context, study: Row, row: Row) -> TrialDetail:
+    spec = studies.spec(connection, study.id, row.spec_version)
+    task, _ = task_of(context, spec, row)
+    config = task if isinstance(task, dict) else None
+    return views.trial_detail(connection, row).model_copy(update={"config": config})

@@ -1,0 +1,39 @@
+"""What the training core's tests share: one thread, and a small configuration to start from."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from worker.training import TrainingConfig
+
+Configure = Callable[..., TrainingConfig]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def mapping() -> dict[str, Any]:
+    """A small classification with every kind of randomness: initialisation, order and dropout."""
+    return {
+        "data": {"name": "wine"},
+        "model": {"name": "mlp", "hidden": [16], "dropout": 0.2},
+        "loss": {"name": "cross_entropy"},
+        "optimizer": {"name": "adamw", "lr": 0.01},
+        "schedule": {"name": "cosine", "warmup": 0.1},
+        "batch_size": 16,
+        "epochs": 6,
+    }
+
+
+@pytest.fixture
+def configure(mapping: dict[str, Any]) -> Configure:
+    """The small configuration with some of its sections and settings replaced."""
+    return lambda **changes: TrainingConfig.from_mapping(mapping | changes)

@@ -1,0 +1,94 @@
+"""A checkpoint is whole or it isn't there: crashes, damage and foreign content."""
+
+import json
+import logging
+import os
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+
+from worker.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path):
+    content = {"weights": torch.arange(3.0), "epoch": 4, "best": None, "names": ["a"], "metrics": {"val/loss": 0.5}}
+    manifest = save_checkpoint(tmp_path / "new" / "directory", 4, content)
+    loaded = load_checkpoint(tmp_path / "new" / "directory")
+    assert loaded is not None
+    assert torch.equal(loaded.pop("weights"), content.pop("weights"))
+    assert loaded == content
+    assert newest_checkpoint(tmp_path / "new" / "directory") == manifest
+
+
+def test_an_empty_or_missing_directory_has_none(tmp_path: Path):
+    assert load_checkpoint(tmp_path) is None
+    assert load_checkpoint(tmp_path / "absent") is None
+
+
+def test_the_newest_two_are_kept(tmp_path: Path):
+    for step in (8, 9, 10, 100):
+        save_checkpoint(tmp_path, step, {"step": step})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "step-00000010.json", "step-00000010.pt", "step-00000100.json", "step-00000100.pt",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "gone", "manifest"])
+def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture):
+    save_checkpoint(tmp_path, 1, {"step": 1})
+    file = tmp_path / save_checkpoint(tmp_path, 2, {"step": 2}).file
+    content = bytearray(file.read_bytes())
+    match damage:
+        case "truncated":
+            file.write_bytes(content[:-10])
+        case "altered":
+            content[len(content) // 2] ^= 1
+            file.write_bytes(content)
+        case "gone":
+            file.unlink()
+        case "manifest":
+            file.with_suffix(".json").write_text("{")
+    with caplog.at_level(logging.WARNING):
+        assert load_checkpoint(tmp_path) == {"step": 1}
+    assert "is damaged or gone" in caplog.text
+
+
+@pytest.mark.parametrize("survived", range(4))
+def test_a_crash_at_any_write_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survived: int):
+    save_checkpoint(tmp_path, 1, {"step": 1})
+    real, calls = os.fsync, iter(range(100))
+
+    def crash(descriptor: int) -> None:
+        if next(calls) == survived:
+            raise KeyboardInterrupt
+        real(descriptor)
+
+    # Each of the four syncs is a place where the machine may go down: file, its directory, manifest, its directory.
+    monkeypatch.setattr(os, "fsync", crash)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path, 2, {"step": 2})
+    monkeypatch.undo()
+    assert load_checkpoint(tmp_path) == {"step": 2 if survived == 3 else 1}
+    save_checkpoint(tmp_path, 2, {"step": 2})
+    assert load_checkpoint(tmp_path) == {"step": 2}
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path):
+    class Foreign:
+        def __reduce__(self):
+            return (OrderedDict.fromkeys, (["a"],))
+
+    save_checkpoint(tmp_path, 1, {"x": Foreign()})
+    with pytest.raises(Exception, match="Weights only load failed"):
+        load_checkpoint(tmp_path)
+
+
+def test_the_manifest_says_what_the_file_is(tmp_path: Path):
+    manifest = save_checkpoint(tmp_path, 7, {"step": 7})
+    written = json.loads((tmp_path / "step-00000007.json").read_text())
+    assert written == {
+        "step": 7, "file": "step-00000007.pt", "sha256": manifest.sha256, "size": manifest.size, "format": 1,
+    }  # fmt: skip

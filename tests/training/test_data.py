@@ -1,0 +1,102 @@
+"""Built-in sets: split by a seed, stratified, scaled by the training part alone."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.training import ConfigError
+from worker.training.data import DATA, Dataset
+from worker.training.data.splits import Splitting, split_indices
+
+BUILTIN = [entry.name for entry in DATA if entry.name != "csv"]
+
+
+def load(name: str, **given: Any) -> Dataset:
+    return DATA.create(name, DATA.check(name, given))
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_every_set_has_three_finite_splits(name: str):
+    dataset = load(name)
+    assert set(dataset.splits) == {"train", "val", "test"}
+    assert dataset.kind == DATA.entry(name).facts["kind"]
+    for split in dataset.splits.values():
+        assert split.features.shape == (len(split), dataset.num_features)
+        assert split.features.dtype == torch.float32
+        assert torch.isfinite(split.features).all()
+        assert len(split) >= 30
+
+
+def test_classes_are_indices_with_names():
+    dataset = load("breast_cancer")
+    assert dataset.class_names == ("malignant", "benign")
+    assert dataset.train.targets.dtype == torch.int64
+    assert (dataset.num_classes, dataset.num_outputs) == (2, 2)
+
+
+def test_regression_targets_are_standardised_by_training():
+    dataset = load("diabetes")
+    assert dataset.num_outputs == 1
+    assert dataset.train.targets.mean().item() == pytest.approx(0, abs=1e-5)
+    assert dataset.train.targets.std(correction=0).item() == pytest.approx(1, abs=1e-5)
+    assert 100 < dataset.target_mean < 200
+
+
+def test_only_training_decides_the_scale():
+    dataset = load("wine")
+    assert dataset.train.features.mean(0).abs().max() < 1e-5
+    assert dataset.splits["val"].features.mean(0).abs().max() > 1e-3
+
+
+def test_the_test_split_stays_whatever_else_is_asked():
+    usual = load("digits").splits["test"].targets
+    assert torch.equal(usual, load("digits", val_fraction=0.4, limit=50).splits["test"].targets)
+    assert not torch.equal(usual, load("digits", seed=1).splits["test"].targets)
+
+
+def test_a_limit_shortens_training_alone():
+    dataset = load("digits", limit=100)
+    assert (len(dataset.train), len(dataset.splits["val"])) == (100, 359)
+
+
+def test_no_fraction_no_split():
+    dataset = load("wine", val_fraction=0, test_fraction=0)
+    assert set(dataset.splits) == {"train"}
+    assert len(dataset.train) == 178
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 2), min_size=60, max_size=200).filter(
+        lambda labels: np.bincount(labels, minlength=3).min() > 5
+    ),
+    st.floats(0.1, 0.4),
+    st.floats(0.1, 0.4),
+    st.integers(0, 2**32 - 1),
+)
+def test_splits_share_nothing_lose_nothing_and_keep_the_classes(labels: list[int], val: float, test: float, seed: int):
+    classes = np.array(labels)
+    parts = split_indices(classes, len(labels), Splitting(val, test, seed, None))
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(len(labels)))
+    for part in parts.values():
+        shares = np.bincount(classes[part], minlength=3) / len(part)
+        assert np.abs(shares - np.bincount(classes) / len(labels)).max() <= 2 / len(part)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"val_fraction": 0.5, "test_fraction": 0.5}, "data.val_fraction: val_fraction and test_fraction together"),
+        ({"test_fraction": 0.001}, "data.test_fraction: 0.001 of 178 examples leaves 0; at least 2 are needed"),
+        ({"val_fraction": 0.01}, "data.val_fraction: no stratified split is possible"),
+        ({"limit": 1}, "data.target: the training examples hold one class only"),
+    ],
+)
+def test_impossible_splits_are_told(given: dict[str, Any], message: str):
+    with pytest.raises(ConfigError) as caught:
+        load("wine", **given)
+    assert str(caught.value).startswith(message)

@@ -1,0 +1,20 @@
+"""The PyTorch training core, usable alone: `train(TrainingConfig.from_mapping({…}))`; knows no service."""
+
+from worker.training.config import TrainingConfig
+from worker.training.errors import ConfigError, Diverged, Infeasible, TrainingError
+from worker.training.events import Ending, Monitor, Report, TrainingResult, Verdict
+from worker.training.trainer import train
+
+__all__ = [
+    "ConfigError",
+    "Diverged",
+    "Ending",
+    "Infeasible",
+    "Monitor",
+    "Report",
+    "TrainingConfig",
+    "TrainingError",
+    "TrainingResult",
+    "Verdict",
+    "train",
+]

@@ -1,0 +1,95 @@
+"""Checkpoints in a directory: written atomically, verified by hash, loaded without running code; newest two kept."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+_FORMAT = 1
+_KEPT = 2
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint's manifest says of it; `size` is in bytes, `file` beside the manifest."""
+
+    step: int
+    file: str
+    sha256: str
+    size: int
+    format: int = _FORMAT
+
+
+def save_checkpoint(directory: Path, step: int, content: Mapping[str, Any]) -> Manifest:
+    """Make `content` durable as the checkpoint of `step`; a crash at any instant leaves the previous one valid.
+
+    The content is a mapping of tensors and plain Python: `load_checkpoint` refuses anything else.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"step-{step:08d}.pt"
+    _write(path, lambda file: torch.save(dict(content), file))
+    manifest = Manifest(step, path.name, _sha256(path), path.stat().st_size)
+    # The manifest comes last: without it the file beside it doesn't count.
+    _write(path.with_suffix(".json"), lambda file: file.write(json.dumps(asdict(manifest)).encode()))
+    for stale in _manifest_paths(directory)[_KEPT:]:
+        stale.unlink()
+        stale.with_suffix(".pt").unlink(missing_ok=True)
+    return manifest
+
+
+def newest_checkpoint(directory: Path) -> Manifest | None:
+    """The manifest of the newest checkpoint that is whole, or None; a damaged one is passed over with a warning."""
+    for path in _manifest_paths(directory):
+        if (manifest := _verified(path)) is not None:
+            return manifest
+        _logger.warning("checkpoint %s is damaged or gone; trying the one before it", path.with_suffix(".pt"))
+    return None
+
+
+def load_checkpoint(directory: Path) -> dict[str, Any] | None:
+    """The content of the newest valid checkpoint, its tensors on the CPU, or None where there is none."""
+    manifest = newest_checkpoint(directory)
+    if manifest is None:
+        return None
+    content: dict[str, Any] = torch.load(directory / manifest.file, map_location="cpu", weights_only=True)
+    return content
+
+
+def _verified(path: Path) -> Manifest | None:
+    """The manifest at `path` if the file it speaks of is there, unaltered."""
+    try:
+        manifest = Manifest(**json.loads(path.read_text()))
+        return manifest if _sha256(path.parent / manifest.file) == manifest.sha256 else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _manifest_paths(directory: Path) -> list[Path]:
+    return sorted(directory.glob("step-*.json"), reverse=True)
+
+
+def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    # The rename itself is durable only once the directory is.
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,66 @@
+"""Whether settings, data, device and constraints go together, told before the first step; trains nothing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from worker.training.config import TrainingConfig
+from worker.training.data import Dataset
+from worker.training.errors import ConfigError, Infeasible, did_you_mean
+from worker.training.events import Monitor
+from worker.training.losses import LOSSES
+from worker.training.metrics import METRIC_NAMES
+from worker.training.parameters import Parameter, check_all
+
+_BOUNDS = {"max": Parameter("max", "float", low=0.0, description="the largest number allowed")}
+
+
+def find_device(name: str) -> torch.device:
+    """The device called `name` (cpu, cuda, cuda:1); ConfigError where this machine has none such."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError("device", f"unknown device {name!r}; use cpu or cuda:0") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError("device", f"{name!r}, but this machine has {torch.cuda.device_count()} CUDA devices; use cpu")
+    return device
+
+
+def check_fit(config: TrainingConfig, dataset: Dataset, monitor: Monitor | None) -> None:
+    """ConfigError where the loss, the batch size or the monitored metric doesn't fit the data."""
+    loss = LOSSES.entry(config.loss.name)
+    if (kind := loss.facts.get("kind", dataset.kind)) != dataset.kind:
+        fitting = [entry.name for entry in LOSSES if entry.facts.get("kind", dataset.kind) == dataset.kind]
+        raise ConfigError(
+            "loss.name", f"{loss.name} is for {kind}, but the data is for {dataset.kind}; use {' or '.join(fitting)}"
+        )
+    if config.batch_size > len(dataset.train):
+        raise ConfigError("batch_size", f"{config.batch_size} is more than the {len(dataset.train)} training examples")
+    reported = [name for name in METRIC_NAMES[dataset.kind] if _is_reported(name, dataset)]
+    if monitor is not None and monitor.metric not in reported:
+        raise ConfigError(
+            "monitor.metric",
+            f"{monitor.metric!r} isn't reported after each epoch; {did_you_mean(monitor.metric, reported)}",
+        )
+
+
+def check_constraints(constraints: Mapping[str, Any], num_parameters: int) -> None:
+    """Infeasible where the model breaks `{"parameters": {"max": n}}`; ConfigError for constraints of another form."""
+    for name in constraints:
+        if name != "parameters":
+            raise ConfigError(f"constraints.{name}", "there is no such constraint; known: parameters")
+    if "parameters" not in constraints:
+        return
+    bounds = constraints["parameters"]
+    if not isinstance(bounds, Mapping):
+        raise ConfigError("constraints.parameters", f"must be a mapping like {{max: 5e6}}, got {bounds!r}")
+    most = check_all("constraints.parameters", "the constraint", _BOUNDS, bounds)["max"]
+    if num_parameters > most:
+        raise Infeasible(f"the model has {num_parameters:,} parameters; the constraint allows {most:,.0f}")
+
+
+def _is_reported(name: str, dataset: Dataset) -> bool:
+    split = name.partition("/")[0]
+    # The test split is looked at once, when training has finished.
+    return split != "test" and split in dataset.splits

@@ -1,0 +1,82 @@
+"""What to train: the `task.train` mapping of a study file as a checked, frozen value; builds nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from worker.training.data import DATA
+from worker.training.errors import ConfigError, did_you_mean
+from worker.training.losses import LOSSES
+from worker.training.models import MODELS
+from worker.training.optimizers import OPTIMIZERS
+from worker.training.parameters import Parameter, check_all
+from worker.training.registry import Registry
+from worker.training.schedules import SCHEDULES
+
+REGISTRIES: Mapping[str, Registry[Any]] = {
+    "data": DATA,
+    "model": MODELS,
+    "loss": LOSSES,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+}
+SETTINGS: Mapping[str, Parameter] = {
+    parameter.name: parameter
+    for parameter in (
+        Parameter("batch_size", "int", default=64, low=1, description="examples per optimizer step"),
+        Parameter("epochs", "int", default=20, low=1, description="passes over the training examples: the horizon"),
+    )
+}
+_DEFAULT_SECTIONS: Mapping[str, Mapping[str, Any]] = {"schedule": {"name": "constant"}}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One registry entry chosen by name, with all of its settings."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """A complete configuration; `from_mapping` checks one, so that whatever holds a TrainingConfig can rely on it."""
+
+    data: Section
+    model: Section
+    loss: Section
+    optimizer: Section
+    schedule: Section
+    batch_size: int
+    epochs: int
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> "TrainingConfig":
+        """Read `{"data": {"name": …}, "model": {…}, …, "batch_size": 64, "epochs": 20}`; ConfigError names the path."""
+        if not isinstance(mapping, Mapping):
+            raise ConfigError("task.train", f"must be a mapping of settings, got {mapping!r}")
+        known = [*REGISTRIES, *SETTINGS]
+        for name in mapping:
+            if name not in known:
+                raise ConfigError(str(name), f"there is no such setting; {did_you_mean(name, known)}")
+        sections: dict[str, Any] = {
+            name: _section(registry, mapping.get(name)) for name, registry in REGISTRIES.items()
+        }
+        plain = {name: value for name, value in mapping.items() if name in SETTINGS}
+        return cls(**sections, **check_all("", "training", SETTINGS, plain))
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The complete mapping, defaults written out; `from_mapping` reads it back as the same configuration."""
+        sections: dict[str, Section] = {name: getattr(self, name) for name in REGISTRIES}
+        chosen = {name: {"name": section.name, **section.settings} for name, section in sections.items()}
+        return chosen | {name: getattr(self, name) for name in SETTINGS}
+
+
+def _section(registry: Registry[Any], given: Any) -> Section:
+    given = _DEFAULT_SECTIONS.get(registry.section) if given is None else given
+    if given is None:
+        raise ConfigError(registry.section, f"missing; write {registry.section}: {{name: …}}")
+    if not isinstance(given, Mapping) or "name" not in given:
+        raise ConfigError(registry.section, f"must be a mapping with a name, like {{name: …}}, got {given!r}")
+    settings = {name: value for name, value in given.items() if name != "name"}
+    return Section(given["name"], registry.check(given["name"], settings))

@@ -1,0 +1,62 @@
+"""What training says to its surroundings and hears from them: reports, verdicts, and how it ended; no transport."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+from torch import nn
+
+
+class Verdict(StrEnum):
+    """The answer to a report: train on, pause after a checkpoint, or stop for good."""
+
+    CONTINUE = "continue"
+    PAUSE = "pause"
+    STOP = "stop"
+
+
+class Ending(StrEnum):
+    """How a call of `train` ended: all epochs done, a verdict to stop, or paused before the horizon."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The metrics after a step of the resource, here an epoch: `step` counts from 1, over all resumptions."""
+
+    step: int
+    metrics: Mapping[str, float]
+
+
+OnReport: TypeAlias = Callable[[Report], Verdict]
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """Which metric tells a better model, and whether the weights of the best or of the last epoch are kept."""
+
+    metric: str
+    direction: Literal["maximize", "minimize"]
+    keep: Literal["best", "last"] = "best"
+
+    def is_better(self, value: float, than: float) -> bool:
+        return value > than if self.direction == "maximize" else value < than
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How training ended, at which epoch, and what it made.
+
+    `metrics` are those of the epoch whose weights `model` holds, with `seconds` (spent training, over all
+    resumptions) and `num_parameters`, and once finished with `test/…` where there is a test split.
+    """
+
+    ending: Ending
+    step: int
+    metrics: Mapping[str, float]
+    best_step: int | None
+    model: nn.Module = field(repr=False)

@@ -1,0 +1,12 @@
+"""Models by name, sized from the data: factories from (num_inputs, num_outputs) and settings to a module."""
+
+from torch import nn
+
+from worker.training.models.perceptron import linear, mlp
+from worker.training.registry import Registry
+
+MODELS: Registry[nn.Module] = Registry("model")
+MODELS.add(linear)
+MODELS.add(mlp)
+
+__all__ = ["MODELS"]

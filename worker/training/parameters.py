@@ -1,0 +1,152 @@
+"""Declared parameters of registry entries and settings: type, bounds and default, and the check of a given value."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from worker.training.errors import ConfigError, did_you_mean
+
+REQUIRED: Any = inspect.Parameter.empty
+
+_ARTICLES = {
+    "float": "a number",
+    "int": "a whole number",
+    "bool": "true or false",
+    "str": "a text",
+    "list[int]": "a list of whole numbers",
+    "list[float]": "a list of numbers",
+    "list[str]": "a list of texts",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What `Annotated[float, Setting("learning rate", low=0.0)]` says beyond the type; bounds are inclusive."""
+
+    description: str
+    low: float | None = None
+    high: float | None = None
+    exclusive_low: bool = False
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One declared parameter; bounds hold for each element of a list, and None is allowed where it is the default."""
+
+    name: str
+    type: str
+    default: Any = REQUIRED
+    description: str = ""
+    low: float | None = None
+    high: float | None = None
+    exclusive_low: bool = False
+    choices: tuple[str, ...] = ()
+
+    @property
+    def required(self) -> bool:
+        return self.default is REQUIRED
+
+    def check(self, path: str, value: Any) -> Any:
+        """`value` in the declared type (64.0 where an int is due becomes 64); ConfigError at `path` otherwise."""
+        if self.type == "any" or (value is None and self.default is None):
+            return value
+        if not self.type.startswith("list["):
+            return self._check_one(path, value, self.type)
+        if not isinstance(value, list | tuple):
+            raise ConfigError(path, f"must be {_ARTICLES[self.type]}, got {value!r}")
+        element = self.type[len("list[") : -1]
+        return [self._check_one(f"{path}[{index}]", item, element) for index, item in enumerate(value)]
+
+    def _check_one(self, path: str, value: Any, kind: str) -> Any:
+        converted = _convert(value, kind)
+        if converted is None:
+            raise ConfigError(path, f"must be {_ARTICLES[kind]}, got {value!r}")
+        if kind in ("float", "int"):
+            self._check_bounds(path, converted)
+        if self.choices and converted not in self.choices:
+            raise ConfigError(path, f"unknown choice {converted!r}; {did_you_mean(converted, self.choices)}")
+        return converted
+
+    def _check_bounds(self, path: str, value: float) -> None:
+        if self.low is not None and (value < self.low or (self.exclusive_low and value == self.low)):
+            raise ConfigError(path, f"must be {'>' if self.exclusive_low else '>='} {self.low:g}, got {value:g}")
+        if self.high is not None and value > self.high:
+            raise ConfigError(path, f"must be <= {self.high:g}, got {value:g}")
+
+    def describe(self) -> dict[str, Any]:
+        """The parameter as the JSON catalogue shows it."""
+        facts: dict[str, Any] = {"type": self.type}
+        facts |= {"required": True} if self.required else {"default": self.default}
+        facts["description"] = self.description
+        facts |= {bound: limit for bound in ("low", "high") if (limit := getattr(self, bound)) is not None}
+        if self.exclusive_low:
+            facts["exclusive_low"] = True
+        if self.choices:
+            facts["choices"] = list(self.choices)
+        return facts
+
+
+def parameters_of(factory: Callable[..., object]) -> dict[str, Parameter]:
+    """The keyword-only parameters of `factory`, read from its signature and annotations, in order of declaration."""
+    hints = get_type_hints(factory, include_extras=True)
+    return {
+        name: _parameter(name, hints.get(name, Any), declared.default)
+        for name, declared in inspect.signature(factory).parameters.items()
+        if declared.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def check_all(path: str, owner: str, declared: Mapping[str, Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
+    """All declared parameters with their given or default values; unknown and missing ones are ConfigErrors."""
+    for name in given:
+        if name not in declared:
+            raise ConfigError(_join(path, name), f"{owner} has no such setting; {did_you_mean(name, declared)}")
+    values: dict[str, Any] = {}
+    for name, parameter in declared.items():
+        if name in given:
+            values[name] = parameter.check(_join(path, name), given[name])
+        elif parameter.required:
+            raise ConfigError(_join(path, name), f"missing, but {owner} needs it: {parameter.description}")
+        else:
+            values[name] = parameter.default
+    return values
+
+
+def _join(path: str, name: object) -> str:
+    return f"{path}.{name}" if path else str(name)
+
+
+def _convert(value: Any, kind: str) -> Any:
+    """`value` as the type called `kind`, or None where it isn't one."""
+    if kind in ("bool", "str"):
+        return value if isinstance(value, bool if kind == "bool" else str) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    if kind == "float":
+        return float(value)
+    return int(value) if value == int(value) else None
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> Parameter:
+    setting = Setting("")
+    if get_origin(annotation) is Annotated:
+        annotation, *extras = get_args(annotation)
+        setting = next((extra for extra in extras if isinstance(extra, Setting)), setting)
+    if type(None) in get_args(annotation):
+        annotation = Union[tuple(part for part in get_args(annotation) if part is not type(None))]  # noqa: UP007
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    kind = "str" if choices else getattr(annotation, "__name__", "any")
+    if get_origin(annotation) in (list, Sequence):
+        kind = f"list[{get_args(annotation)[0].__name__}]"
+    return Parameter(
+        name=name,
+        type=kind if kind in _ARTICLES else "any",
+        default=list(default) if isinstance(default, tuple) else default,
+        description=setting.description,
+        low=setting.low,
+        high=setting.high,
+        exclusive_low=setting.exclusive_low,
+        choices=choices,
+    )

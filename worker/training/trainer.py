@@ -1,0 +1,139 @@
+"""The training loop, from a configuration to a trained model: train an epoch, evaluate, report, checkpoint, obey.
+
+It talks to its surroundings through `on_report` alone and writes nothing but checkpoints.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from worker.training.checkpoint import load_checkpoint, save_checkpoint
+from worker.training.compatibility import check_constraints, check_fit, find_device
+from worker.training.config import TrainingConfig
+from worker.training.data import DATA, Dataset
+from worker.training.errors import ConfigError, Diverged
+from worker.training.evaluate import evaluate
+from worker.training.events import Ending, Monitor, OnReport, Report, TrainingResult, Verdict
+from worker.training.losses import LOSSES
+from worker.training.metrics import Metrics
+from worker.training.models import MODELS
+from worker.training.optimizers import OPTIMIZERS
+from worker.training.schedules import SCHEDULES, Schedule
+from worker.training.seeding import generator, own_stream
+from worker.training.state import TrainState
+
+# Reading a loss waits for the device, so divergence is looked for this rarely within an epoch.
+_STEPS_BETWEEN_CHECKS = 50
+
+
+def train(
+    config: TrainingConfig,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    monitor: Monitor | None = None,
+    on_report: OnReport | None = None,
+    checkpoint_dir: Path | None = None,
+    until_epoch: int | None = None,
+    constraints: Mapping[str, Any] | None = None,
+) -> TrainingResult:
+    """Train `config` up to `until_epoch` (absolute; by default the whole horizon, `config.epochs`).
+
+    After each epoch `on_report` gets the metrics and answers with a verdict. A valid checkpoint in `checkpoint_dir`
+    is continued, on the CPU bit for bit as if never interrupted (at an equal number of threads). Where the monitor
+    keeps the best, its weights are restored before the final test. `constraints` is `{"parameters": {"max": n}}`.
+
+    Raises ConfigError for what can't be trained, Infeasible for a broken constraint, both before the first step;
+    Diverged as soon as a loss is seen not to be finite.
+    """
+    end = config.epochs if until_epoch is None else min(until_epoch, config.epochs)
+    if end < 1:
+        raise ConfigError("until_epoch", f"must be >= 1, got {end}")
+    place = find_device(device)
+    dataset = DATA.create(config.data.name, config.data.settings).to(place)
+    check_fit(config, dataset, monitor)
+    with own_stream(seed, place):
+        model = MODELS.create(config.model.name, config.model.settings, dataset.num_features, dataset.num_outputs)
+        model = model.to(place)
+        num_parameters = sum(weights.numel() for weights in model.parameters())
+        check_constraints(constraints or {}, num_parameters)
+        loss = LOSSES.create(config.loss.name, config.loss.settings).to(place)
+        optimizer = OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, model.parameters())
+        schedule = SCHEDULES.create(config.schedule.name, config.schedule.settings)
+        metrics = Metrics(dataset, place)
+        origin = {"seed": seed, **config.to_mapping()}
+        state = TrainState(origin, place, model, optimizer, generator(seed, "order"))
+        if checkpoint_dir is not None and (saved := load_checkpoint(checkpoint_dir)) is not None:
+            state.restore(saved)
+
+        verdict = Verdict.CONTINUE
+        while state.epoch < end and verdict is Verdict.CONTINUE:
+            began = time.perf_counter()
+            values = {"train/loss": _train_epoch(state, config, dataset, loss, schedule)}
+            values |= evaluate(model, loss, metrics, dataset, ("val", "test_val"))
+            _require_finite_losses(state, values)
+            state.complete_epoch(values, monitor)
+            state.seconds += time.perf_counter() - began
+            if on_report is not None:
+                verdict = on_report(Report(state.epoch, values))
+            # After the report, so that no checkpoint is ever ahead of what was reported.
+            if checkpoint_dir is not None:
+                save_checkpoint(checkpoint_dir, state.epoch, state.snapshot())
+
+        ending = Ending.FINISHED if state.epoch == config.epochs else Ending.PAUSED
+        if verdict is Verdict.STOP:
+            ending = Ending.STOPPED
+        final: dict[str, float] = {}
+        if ending is Ending.FINISHED:
+            state.restore_best()
+            final = evaluate(model, loss, metrics, dataset, ("test",))
+    return TrainingResult(
+        ending=ending,
+        step=state.epoch,
+        metrics={**state.metrics, **final, "seconds": state.seconds, "num_parameters": float(num_parameters)},
+        best_step=state.best.step if state.best else None,
+        model=model.eval(),
+    )
+
+
+def _train_epoch(
+    state: TrainState, config: TrainingConfig, dataset: Dataset, loss: nn.Module, schedule: Schedule
+) -> float:
+    """One pass over the training examples in a fresh random order; the mean loss as seen on the way."""
+    model, optimizer = state.model, state.optimizer
+    features, targets = dataset.train.features, dataset.train.targets
+    order = torch.randperm(len(targets), generator=state.order).to(state.device)
+    batches = torch.split(order, config.batch_size)
+    horizon = len(batches) * config.epochs
+    total = torch.zeros((), device=state.device)
+    num_seen, mean, last_finite = 0, math.nan, state.metrics.get("train/loss")
+    model.train()
+    for index, batch in enumerate(batches, start=1):
+        # The middle of the step's share of the horizon: neither the first nor the last step has a rate of 0.
+        factor = schedule((state.step + 0.5) / horizon)
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        batch_loss = loss(model(features[batch]), targets[batch])
+        optimizer.zero_grad()
+        batch_loss.backward()
+        optimizer.step()
+        state.step += 1
+        num_seen += len(batch)
+        total += batch_loss.detach() * len(batch)
+        if index % _STEPS_BETWEEN_CHECKS == 0 or index == len(batches):
+            mean = total.item() / num_seen
+            if not math.isfinite(mean):
+                raise Diverged(state.epoch + 1, "train/loss", last_finite)
+            last_finite = mean
+    return mean
+
+
+def _require_finite_losses(state: TrainState, values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        if name.endswith("/loss") and not math.isfinite(value):
+            raise Diverged(state.epoch + 1, name, state.metrics.get(name))

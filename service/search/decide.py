@@ -1,0 +1,120 @@
+"""What a claim is answered and what a report is: the one place where a search decides, called by service and simulator.
+
+Loads no numerical library; a strategy that needs one imports it when it is asked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from service.contract.base import Value
+from service.contract.problem import FieldError
+from service.contract.report import Action, Verdict
+from service.contract.study import CoarseToFineSampler, GridSampler, RandomSampler, StudySpec, TpeSampler
+from service.domain.history import History, Suggestion
+from service.search.pruners import pruner_for
+from service.search.samplers import sampler_for
+from service.search.samplers.coarse_to_fine import check_coarse_to_fine, stages_of
+from service.search.samplers.grid import check_grid
+
+
+@dataclass(frozen=True, slots=True)
+class Suggest:
+    """Begin a new trial with this number and suggestion."""
+
+    number: int
+    suggestion: Suggestion
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Resume paused trial `number` towards its next rung."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to hand out until another trial moves."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing to hand out ever again, and no trial is open: the study is complete."""
+
+    reason: str
+
+
+Decision = Suggest | Promote | Wait | Done
+
+
+def next(history: History, spec: StudySpec, *, enqueued: Mapping[str, Value] | None = None) -> Decision:  # noqa: A001
+    """Decide what a claim gets, once no trial waits for a worker. Read it with its module: `decide.next`.
+
+    An enqueued configuration goes before the sampler's own suggestions, and takes a number of the budget as they do.
+    The answer depends on the arguments alone.
+    """
+    number = history.next_number
+    if reason := exhausted(history, spec, has_enqueued=enqueued is not None):
+        num_open = sum(trial.is_open for trial in history)
+        return Wait(f"{reason}; {num_open} are still open") if num_open else Done(reason)
+    if enqueued is not None:
+        return Suggest(number, Suggestion(dict(enqueued), "enqueued by a person"))
+    sampler = sampler_for(spec)
+    if blocked := sampler.waits_for(history):
+        return Wait(blocked)
+    return Suggest(number, sampler.suggest(history, number, spec.sampler.seed))
+
+
+def exhausted(history: History, spec: StudySpec, *, has_enqueued: bool = False) -> str | None:
+    """Why no new trial will ever begin: the budget's or the sampler's numbers are used up; None while they are not."""
+    number = history.next_number
+    if spec.budget.trials is not None and number >= spec.budget.trials:
+        return f"all {spec.budget.trials} trials of the budget were handed out"
+    if not has_enqueued and sampler_for(spec).remaining(history) == 0:
+        return f"the {spec.sampler.name} sampler has handed out all it has, {number} trials"
+    return None
+
+
+def judge(history: History, spec: StudySpec, number: int) -> Verdict:
+    """Judge trial `number`, whose newest value the history holds (`History.with_point`), by the spec's pruner.
+
+    A value of its series that is not finite stops the trial under any pruner. At its last step nothing is left to save.
+    """
+    trial = history.trials[number]
+    step, _ = trial.series[-1]
+    for at, value in trial.series:
+        if not math.isfinite(value):
+            reason = f"diverged: {spec.objective.metric} is {value} at step {at}"
+            return Verdict(action=Action.STOP, reason=reason, step=step)
+    last = _last_step(spec, trial.stage)
+    if last is not None and step >= last:
+        return Verdict(action=Action.CONTINUE, reason=f"step {step} is the last", step=step)
+    return pruner_for(spec).judge(history, number)
+
+
+def check_strategy(spec: StudySpec) -> list[FieldError]:
+    """What keeps sampler, space and budget of a spec, whose space is checked, from working together."""
+    match spec.sampler:
+        case GridSampler():
+            return check_grid(spec.space)
+        case CoarseToFineSampler():
+            return check_coarse_to_fine(spec)
+        case RandomSampler() | TpeSampler():
+            return []
+        case _:
+            assert_never(spec.sampler)
+
+
+def _last_step(spec: StudySpec, stage: int | None) -> int | None:
+    """The absolute step that a trial trains to, where that is known."""
+    if isinstance(spec.sampler, CoarseToFineSampler) and stage is not None:
+        resource = stages_of(spec)[stage].resource
+        if resource is not None:
+            return resource
+    return spec.resource.max if spec.resource else None

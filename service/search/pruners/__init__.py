@@ -1,0 +1,23 @@
+"""The pruners, and which of them a spec asks for."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from service.contract.study import MedianPruner, NoPruner, StudySpec
+from service.search.pruners.base import Pruner
+from service.search.pruners.median import Median
+from service.search.pruners.none import Never
+
+__all__ = ["Pruner", "pruner_for"]
+
+
+def pruner_for(spec: StudySpec) -> Pruner:
+    """Build the pruner of a checked spec."""
+    match spec.pruner:
+        case NoPruner():
+            return Never()
+        case MedianPruner(startup_trials=startup_trials, warmup_steps=warmup_steps):
+            return Median(spec.objective.direction, startup_trials=startup_trials, warmup_steps=warmup_steps)
+        case _:
+            assert_never(spec.pruner)

@@ -1,0 +1,50 @@
+"""The median rule: a trial whose best value so far is worse than the others' median at the same step is stopped."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+
+from service.contract.base import Direction
+from service.contract.report import Action, Verdict
+from service.domain.history import History, Series, TrialRecord
+
+
+class Median:
+    """The median stopping rule (Golovin et al. 2017, Google Vizier, section 3.3.2), on best values instead of means."""
+
+    def __init__(self, direction: Direction, *, startup_trials: int, warmup_steps: int) -> None:
+        self._pick = max if direction == "maximize" else min
+        self._word = "below" if direction == "maximize" else "above"
+        self._startup_trials = startup_trials
+        self._warmup_steps = warmup_steps
+
+    def judge(self, history: History, number: int) -> Verdict:
+        """Compare at the newest step, with all trials that reached it; infeasible ones are no measure."""
+        series = history.trials[number].series
+        step, _ = series[-1]
+        if step < self._warmup_steps:
+            reason = f"step {step} comes before step {self._warmup_steps}, the first that is judged"
+            return Verdict(action=Action.CONTINUE, reason=reason, step=step)
+        others = [
+            best
+            for trial in history
+            if trial.number != number and _reached(trial, step) and (best := self._best(trial.series, step)) is not None
+        ]
+        if len(others) < self._startup_trials:
+            reason = f"{len(others)} other trials reached step {step}, {self._startup_trials} are needed to judge"
+            return Verdict(action=Action.CONTINUE, reason=reason, step=step)
+        mine, theirs = self._best(series, step), median(others)
+        assert mine is not None, "a pruner judges finite series only"
+        is_worse = self._pick(mine, theirs) != mine
+        relation = self._word if is_worse else f"not {self._word}"
+        reason = f"best {mine:.6g} by step {step} is {relation} the median {theirs:.6g} of {len(others)} others"
+        return Verdict(action=Action.STOP if is_worse else Action.CONTINUE, reason=reason, step=step)
+
+    def _best(self, series: Series, step: int) -> float | None:
+        values = [value for at, value in series if at <= step and math.isfinite(value)]
+        return self._pick(values, default=None)
+
+
+def _reached(trial: TrialRecord, step: int) -> bool:
+    return not trial.infeasible and trial.last_step is not None and trial.last_step >= step

@@ -1,0 +1,29 @@
+"""The samplers, and which of them a spec asks for."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from service.contract.study import CoarseToFineSampler, GridSampler, RandomSampler, StudySpec, TpeSampler
+from service.search.samplers.base import Sampler
+from service.search.samplers.coarse_to_fine import CoarseToFine
+from service.search.samplers.grid import Grid
+from service.search.samplers.random import Random
+from service.search.samplers.tpe import Tpe
+
+__all__ = ["Sampler", "sampler_for"]
+
+
+def sampler_for(spec: StudySpec) -> Sampler:
+    """Build the sampler of a checked spec."""
+    match spec.sampler:
+        case GridSampler(shuffle=shuffle):
+            return Grid(spec.space, shuffle=shuffle)
+        case RandomSampler():
+            return Random(spec.space)
+        case CoarseToFineSampler():
+            return CoarseToFine.of(spec)
+        case TpeSampler(startup_trials=startup_trials):
+            return Tpe(spec.space, spec.objective.direction, startup_trials)
+        case _:
+            assert_never(spec.sampler)

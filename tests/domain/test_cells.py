@@ -1,0 +1,104 @@
+"""Cells of a finite space: counted and found by arithmetic, equal to what listing them would give."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from service.contract.base import Value
+from service.contract.space import Space
+from service.domain.cells import axis, cells, size
+from service.domain.space import check_parameters, is_active, ordered
+
+
+def space(parameters: dict[str, Any]) -> Space:
+    return TypeAdapter(Space).validate_python(parameters)
+
+
+def listed(checked: Space) -> list[dict[str, Value]]:
+    """Every configuration, the slow way: the full product, cut down to active parameters, without repeats."""
+    names = ordered(checked)
+    found: dict[str, dict[str, Value]] = {}
+    for values in itertools.product(*(axis(checked[name]) or [] for name in names)):
+        active: dict[str, Value] = {}
+        for name, value in zip(names, values, strict=True):
+            if is_active(checked[name], active):
+                active[name] = value
+        found[repr(active)] = active
+    return list(found.values())
+
+
+@st.composite
+def finite_spaces(draw: st.DrawFn) -> Space:
+    parameters: dict[str, Any] = {}
+    for at in range(draw(st.integers(1, 5))):
+        low = draw(st.integers(0, 3))
+        kind: dict[str, Any] = draw(
+            st.sampled_from(
+                [
+                    {"type": "int", "low": low, "high": low + 3},
+                    {"type": "categorical", "choices": ["a", "b", [1, 2], True, 1][low:]},
+                    {"type": "float", "low": 0.1, "high": 0.45, "step": 0.1},
+                ]
+            )
+        )
+        controllers = [name for name, named in parameters.items() if named["type"] != "float"]
+        is_conditional = draw(st.booleans())
+        if controllers and is_conditional:
+            condition: dict[str, Any] = {}
+            for name in draw(st.lists(st.sampled_from(controllers), min_size=1, max_size=2, unique=True)):
+                values = [value for value in axis(space({name: parameters[name]})[name]) or [] if value != [1, 2]]
+                condition[name] = draw(st.lists(st.sampled_from(values), min_size=1, max_size=2))
+            kind = {**kind, "when": condition}
+        parameters[f"p{at}"] = kind
+    return space(parameters)
+
+
+@settings(deadline=None)
+@given(finite_spaces())
+def test_numbering_is_the_same_as_listing(checked: Space) -> None:
+    found = cells(checked)
+    assert found is not None
+    expected = listed(checked)
+    assert found.size == len(expected)
+    assert [found[index] for index in range(found.size)] == expected
+    assert all(check_parameters(checked, values) == [] for values in expected)
+
+
+def test_a_number_outside_is_an_index_error() -> None:
+    found = cells(space({"a": {"type": "int", "low": 1, "high": 3}}))
+    assert found is not None
+    with pytest.raises(IndexError):
+        found[3]
+    with pytest.raises(IndexError):
+        found[-1]
+
+
+def test_a_continuous_range_makes_a_space_infinite() -> None:
+    assert size(space({"a": {"type": "float", "low": 0, "high": 1}, "b": {"type": "int", "low": 0, "high": 1}})) is None
+
+
+def test_billions_of_cells_cost_nothing() -> None:
+    huge = space(
+        {
+            "a": {"type": "int", "low": 1, "high": 10**9},
+            "b": {"type": "float", "low": 0, "high": 1, "step": 1e-9},
+            "c": {"type": "int", "low": 1, "high": 3, "when": {"a": [7, 10**8]}},
+        }
+    )
+    found = cells(huge)
+    assert found is not None
+    assert found.size == (10**9 - 2 + 2 * 3) * (10**9 + 1)
+    assert found[0] == {"a": 1, "b": 0.0}
+    assert found[found.size - 1] == {"a": 10**9, "b": 1.0}
+
+
+def test_steps_read_as_the_study_file_would_write_them() -> None:
+    lattice = axis(space({"a": {"type": "float", "low": 0.1, "high": 0.5, "step": 0.1}})["a"])
+    assert lattice is not None
+    assert list(lattice) == [0.1, 0.2, 0.3, 0.4, 0.5]

@@ -1,0 +1,82 @@
+"""Specs, histories and a small simulator for the tests of the strategies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from service.contract.base import Value
+from service.contract.study import StudySpec
+from service.contract.trial import TrialState
+from service.domain.history import History, Series, TrialRecord
+from service.search import decide
+
+DIGITS: dict[str, Any] = {
+    "optimizer.name": {"type": "categorical", "choices": ["sgd", "adamw"]},
+    "optimizer.lr": {"type": "float", "low": 1e-5, "high": 1e-1, "log": True},
+    "optimizer.momentum": {"type": "float", "low": 0.0, "high": 0.99, "when": {"optimizer.name": "sgd"}},
+    "model.dropout": {"type": "float", "low": 0.0, "high": 0.6, "step": 0.1},
+    "model.hidden": {"type": "categorical", "choices": [[64], [128, 64], [256, 128, 64]]},
+    "model.depth": {"type": "int", "low": 1, "high": 9, "step": 2},
+    "batch_size": {"type": "int", "low": 8, "high": 512, "log": True},
+}
+
+
+def study(space: Mapping[str, Any] = DIGITS, **changes: Any) -> StudySpec:
+    return StudySpec.model_validate(
+        {
+            "name": "digits",
+            "objective": {"metric": "val/loss", "direction": "minimize"},
+            "space": space,
+            "budget": {"trials": 30},
+            **changes,
+        }
+    )
+
+
+def record(number: int, parameters: Mapping[str, Value] = {}, value: float | None = None, **more: Any) -> TrialRecord:
+    state = TrialState.RUNNING if value is None else TrialState.COMPLETED
+    return replace(TrialRecord(number, state, parameters, value=value), **more)
+
+
+def begun(history: History, decision: decide.Suggest) -> History:
+    """The history with the decided trial running."""
+    made = decision.suggestion
+    trial = TrialRecord(decision.number, TrialState.RUNNING, made.parameters, stage=made.stage, notes=made.notes)
+    return History(history.revision + 1, (*history.trials, trial))
+
+
+def ended(history: History, number: int, value: float | None, **more: Any) -> History:
+    """The history with a trial ended: completed with its value, unless told otherwise."""
+    trial = replace(history.trials[number], **{"state": TrialState.COMPLETED, "value": value, **more})
+    return History(history.revision + 1, (*history.trials[:number], trial, *history.trials[number + 1 :]))
+
+
+def played(spec: StudySpec, objective: Callable[[Mapping[str, Value]], float], *, at_once: int = 1) -> History:
+    """The whole study, with `at_once` trials open at a time, the oldest ending first."""
+    history = History()
+    running: list[int] = []
+    while True:
+        decision = decide.next(history, spec)
+        if isinstance(decision, decide.Suggest):
+            history = begun(history, decision)
+            running.append(decision.number)
+        elif isinstance(decision, decide.Done):
+            return history
+        if len(running) == at_once or isinstance(decision, decide.Wait):
+            number = running.pop(0)
+            history = ended(history, number, objective(history.trials[number].parameters))
+
+
+def curve(*values: float) -> Series:
+    return tuple(enumerate(values, start=1))
+
+
+def smooth(parameters: Mapping[str, Value]) -> float:
+    """A bowl in log rate and dropout, as a validation loss often is."""
+    rate, dropout = parameters["optimizer.lr"], parameters["model.dropout"]
+    assert isinstance(rate, float)
+    assert isinstance(dropout, float)
+    return (math.log10(rate) + 2.5) ** 2 + 4 * (dropout - 0.3) ** 2

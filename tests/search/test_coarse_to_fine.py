@@ -1,0 +1,267 @@
+"""Coarse to fine: stages in order, boxes from evidence, growth at a border, never a collapse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from service.contract.base import Value
+from service.contract.space import CategoricalParameter, Space
+from service.contract.trial import TrialState
+from service.domain.history import History, TrialRecord
+from service.domain.space import check_parameters, fits
+from service.search import decide
+from service.search.boxes import Evidence, extent, narrow
+from service.search.samplers.coarse_to_fine import CoarseToFine, stages_of
+from tests.search.studies import DIGITS, begun, ended, played, record, smooth, study
+
+STAGES = [{"trials": 20, "resource": 2}, {"trials": 10, "resource": 4}, {"trials": 5}]
+
+
+def space(**parameters: Any) -> Space:
+    return TypeAdapter(Space).validate_python(parameters)
+
+
+LR = {"type": "float", "low": 1e-5, "high": 1e-1, "log": True}
+
+
+def evidence(*best_first: Mapping[str, Value], num_top: int) -> Evidence:
+    return Evidence([record(at, parameters, float(at)) for at, parameters in enumerate(best_first)], num_top)
+
+
+class TestBox:
+    """How the next box follows from the best trials."""
+
+    def test_a_log_range_narrows_by_its_exponents(self) -> None:
+        declared = space(lr=LR)
+        box = narrow(declared, declared, evidence(*({"lr": 1e-3} for _ in range(20)), num_top=7))
+        lr = box.space["lr"]
+        assert not isinstance(lr, CategoricalParameter)
+        # An eighth of the four decades to either side.
+        assert [lr.low, lr.high] == pytest.approx([10**-3.5, 10**-2.5], rel=0.01)
+        assert box.changes == ("lr [1e-05, 0.1] -> [0.000316, 0.00317] because the best 7 of 20 lie there",)
+
+    def test_few_trials_narrow_little(self) -> None:
+        declared = space(x={"type": "float", "low": 0.0, "high": 1.0})
+        boxes = [narrow(declared, declared, evidence(*({"x": 0.5},) * 20, num_top=num)).space["x"] for num in (1, 4, 9)]
+        assert [extent(box) for box in boxes] == ["[0, 1]", "[0.3, 0.7]", "[0.4, 0.6]"]
+
+    def test_a_parameter_that_does_not_matter_keeps_its_range(self) -> None:
+        declared = space(x={"type": "float", "low": 0.0, "high": 1.0})
+        even = [{"x": at / 5} for at in (3, 1, 2, 4)]
+        assert narrow(declared, declared, evidence(*even, num_top=4)).changes == ()
+
+    @pytest.mark.parametrize(
+        ("places", "end", "grown"),
+        [((0.59, 0.58, 0.57, 0.5), "upper", "[0.52, 0.7]"), ((0.41, 0.42, 0.43, 0.5), "lower", "[0.3, 0.48]")],
+    )
+    def test_a_box_grows_across_the_border_that_the_best_sits_at(
+        self, places: tuple[float, ...], end: str, grown: str
+    ) -> None:
+        declared = space(x={"type": "float", "low": 0.0, "high": 1.0})
+        inner = space(x={"type": "float", "low": 0.4, "high": 0.6})
+        box = narrow(declared, inner, evidence(*({"x": place} for place in places), num_top=3))
+        assert extent(box.space["x"]) == grown
+        why = f"because the best 3 of 4 lie there, and the {end} end grows where the best one sits"
+        assert box.changes == (f"x [0.4, 0.6] -> {grown} {why}",)
+
+    def test_a_box_never_grows_out_of_the_declared_space(self) -> None:
+        declared = space(lr=LR)
+        box = narrow(declared, declared, evidence({"lr": 0.09}, {"lr": 0.05}, {"lr": 0.01}, num_top=2))
+        lr = box.space["lr"]
+        assert not isinstance(lr, CategoricalParameter)
+        assert lr.high == 0.1
+        assert "the upper end stays where the best one sits" in box.changes[0]
+
+    def test_a_value_is_dropped_only_on_evidence(self) -> None:
+        declared = space(name={"type": "categorical", "choices": ["sgd", "adamw", "rare"]})
+        tried = ["adamw"] * 5 + ["sgd"] * 14 + ["rare"]
+        box = narrow(declared, declared, evidence(*({"name": name} for name in tried), num_top=5))
+        assert box.space["name"].choices == ["adamw", "rare"]  # type: ignore[union-attr]
+        why = "because the others were tried often and are not among the best 5 of 20"
+        assert box.changes == (f"name {{sgd, adamw, rare}} -> {{adamw, rare}} {why}",)
+
+    def test_a_conditional_range_follows_the_trials_that_have_it(self) -> None:
+        declared = space(
+            name={"type": "categorical", "choices": ["sgd", "adamw"]},
+            momentum={"type": "float", "low": 0.0, "high": 1.0, "when": {"name": "sgd"}},
+        )
+        without = evidence({"name": "adamw"}, {"name": "adamw"}, {"name": "sgd", "momentum": 0.1}, num_top=2)
+        assert narrow(declared, declared, without).changes == ()
+        top: list[Mapping[str, Value]] = [{"name": "sgd", "momentum": 0.5}] * 4
+        assert extent(narrow(declared, declared, evidence(*top, num_top=4)).space["momentum"]) == "[0.3, 0.7]"
+
+    def test_a_trial_from_outside_draws_the_box_towards_it(self) -> None:
+        declared = space(x={"type": "float", "low": 0.0, "high": 1.0}, name={"type": "categorical", "choices": [1, 2]})
+        inner = space(x={"type": "float", "low": 0.1, "high": 0.3}, name={"type": "categorical", "choices": [1]})
+        box = narrow(declared, inner, evidence({"x": 0.9, "name": 2}, num_top=1))
+        assert fits(box.space["x"], 0.9)
+        assert fits(box.space["name"], 2)
+
+    @settings(deadline=None, max_examples=30)
+    @given(data=st.data())
+    def test_no_sequence_of_boxes_collapses_or_leaves_the_space(self, data: st.DataObject) -> None:
+        declared = space(
+            x={"type": "float", "low": -2.0, "high": 1.0},
+            lr=LR,
+            step={"type": "float", "low": 0.0, "high": 0.6, "step": 0.1},
+            depth={"type": "int", "low": 1, "high": 9, "step": 2},
+            batch={"type": "int", "low": 8, "high": 512, "log": True},
+            name={"type": "categorical", "choices": ["a", "b", "c"]},
+        )
+        seed = data.draw(st.integers(0, 10**6))
+        num_top = data.draw(st.integers(1, 30))
+        box = declared
+        for stage in range(6):
+            spec = study({name: kind.model_dump() for name, kind in box.items()}, sampler="random")
+            trials = played(spec, lambda _: 0.0).trials[seed % 7 :]
+            box = narrow(declared, box, Evidence(trials, min(num_top, len(trials)))).space
+            seed = seed // 7 + stage
+            for name, parameter in box.items():
+                base = declared[name]
+                if isinstance(parameter, CategoricalParameter):
+                    assert parameter.choices
+                else:
+                    assert not isinstance(base, CategoricalParameter)
+                    assert base.low <= parameter.low < parameter.high <= base.high
+                    assert fits(base, parameter.low)
+            TypeAdapter(Space).validate_python({name: kind.model_dump() for name, kind in box.items()})
+
+
+class TestStages:
+    """How a study moves from stage to stage."""
+
+    spec = study(sampler={"name": "coarse_to_fine", "stages": STAGES}, budget={"trials": 35}, resource={"max": 8})
+
+    def test_stages_follow_each_other_each_with_its_trials_and_resource(self) -> None:
+        history = played(self.spec, smooth, at_once=3)
+        assert [trial.stage for trial in history] == [0] * 20 + [1] * 10 + [2] * 5
+        decisions = [decide.next(History(trials=history.trials[:at]), self.spec) for at in (0, 20, 30)]
+        assert [made.suggestion.run_until for made in decisions if isinstance(made, decide.Suggest)] == [2, 4, None]
+
+    def test_a_stage_begins_when_the_one_before_has_ended(self) -> None:
+        history = History()
+        while isinstance(decision := decide.next(history, self.spec), decide.Suggest):
+            history = begun(history, decision)
+        assert len(history) == 20
+        assert decision == decide.Wait("stage 2 of 3 begins when the 20 open trials before it have ended")
+
+    def test_a_stage_whose_trials_all_failed_leaves_the_box_as_it_was(self) -> None:
+        history = played(study(sampler="random", budget={"trials": 20}), smooth)
+        failed = tuple(TrialRecord(trial.number, TrialState.FAILED, trial.parameters, stage=0) for trial in history)
+        decision = decide.next(History(trials=failed), self.spec)
+        assert isinstance(decision, decide.Suggest)
+        assert decision.suggestion.reason.startswith(
+            "stage 2 of 3: the box of stage 1, which its trials gave no reason to change"
+        )
+
+    def test_every_suggestion_lies_in_its_stages_box_and_says_what_the_box_is(self) -> None:
+        history = played(self.spec, smooth)
+        sampler = CoarseToFine.of(self.spec)
+        for trial in history:
+            assert trial.stage is not None
+            box = sampler.box(history, trial.stage)
+            assert check_parameters(box.space, trial.parameters) == []
+            assert set(trial.notes["box"]) == set(DIGITS)
+        assert any("optimizer.lr [1e-05, 0.1] -> " in change for change in sampler.box(history, 1).changes)
+
+    def test_the_fine_box_closes_in_on_the_optimum(self) -> None:
+        history = played(self.spec, smooth)
+        boxes = [CoarseToFine.of(self.spec).box(history, stage).space["optimizer.lr"] for stage in range(3)]
+        widths = [math.log10(box.high / box.low) for box in boxes if not isinstance(box, CategoricalParameter)]
+        assert widths[0] > 1.5 * widths[1]
+        assert all(fits(box, 10**-2.5) for box in boxes)
+
+    def coarse(self, *fates: dict[str, Any]) -> Evidence:
+        """What twenty trials of the first stage say when the leading ones end as told, the rest with value 5."""
+        history = History(trials=tuple(played(study(sampler="random"), smooth).trials[:20]))
+        for number in range(20):
+            history = ended(
+                history, number, **{"value": 5.0, "stage": 0, **(fates[number] if number < len(fates) else {})}
+            )
+        return CoarseToFine.of(self.spec)._evidence(history.trials, 0)
+
+    def test_a_completed_trial_ranks_before_a_pruned_one_and_infeasible_ones_come_last(self) -> None:
+        known = self.coarse(
+            {"value": None, "state": TrialState.PRUNED, "infeasible": True},
+            {"value": 1.0, "state": TrialState.PRUNED},
+            {"value": 4.0},
+            {"value": None, "state": TrialState.FAILED},
+            {"value": float("nan")},
+        )
+        numbers = [trial.number for trial in known.ranked]
+        assert (numbers[0], numbers[-2], numbers[-1]) == (2, 1, 0)
+        assert not {3, 4} & set(numbers)
+        assert known.num_top == math.ceil(0.25 * 17)
+
+    def test_values_of_shorter_training_are_not_compared_with_longer_ones(self) -> None:
+        history = played(self.spec, smooth)
+        shorter = History(trials=tuple(replace(t, value=-1.0) if t.stage == 0 else t for t in history))
+        sampler = CoarseToFine.of(self.spec)
+        assert sampler.box(shorter, 1) != sampler.box(history, 1)
+        known = sampler._evidence(shorter.trials, 1)
+        assert [trial.stage for trial in known.ranked] == [1] * 10
+
+    def test_a_stages_model_learns_from_trials_inside_its_box_only(self) -> None:
+        stages = [{"trials": 20, "keep": 0.2}, {"trials": 10, "sampler": "tpe"}]
+        spec = study(sampler={"name": "coarse_to_fine", "stages": stages}, budget={"trials": 30})
+        history = played(spec, smooth)
+        box = CoarseToFine.of(spec).box(history, 1).space
+        inside = [trial for trial in history.trials[:20] if check_parameters(box, trial.parameters) == []]
+        assert 5 <= len(inside) < 20
+        suggestion = CoarseToFine.of(spec).suggest(History(trials=history.trials[:20]), 20, 0)
+        assert f"tpe: a model of {len(inside)} trials" in suggestion.reason
+
+    def test_a_larger_budget_continues_the_last_stage(self) -> None:
+        spec = study(sampler="coarse_to_fine", budget={"trials": 12}, resource={"max": 8})
+        history = played(spec, smooth)
+        larger = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": 60})})
+        decision = decide.next(history, larger)
+        assert isinstance(decision, decide.Suggest)
+        assert decision.suggestion.stage == 1
+
+    def test_stages_without_a_budget_end_with_the_last(self) -> None:
+        spec = self.spec.model_copy(update={"budget": self.spec.budget.model_copy(update={"trials": None})})
+        assert len(played(spec, smooth)) == 35
+
+    def test_the_default_is_short_and_wide_then_long_and_narrow(self) -> None:
+        coarse, fine = stages_of(study(sampler="coarse_to_fine", budget={"trials": 60}, resource={"max": 20}))
+        assert (coarse.trials, coarse.resource, coarse.sampler) == (40, 5, "random")
+        assert (fine.trials, fine.resource, fine.sampler) == (20, None, "tpe")
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "message"),
+    [
+        (
+            {"sampler": "coarse_to_fine", "budget": {}},
+            "budget.trials",
+            "coarse_to_fine divides a budget into stages; write budget: {trials: 60}, or sampler.stages",
+        ),
+        (
+            {"sampler": {"name": "coarse_to_fine", "stages": STAGES}, "resource": {"max": 8}},
+            "sampler.stages",
+            "the stages take 35 trials, the budget has 30; raise budget.trials or shorten a stage",
+        ),
+        (
+            {"sampler": {"name": "coarse_to_fine", "stages": STAGES[1:]}, "resource": {"max": 3}},
+            "sampler.stages.0.resource",
+            "4 is more than resource.max 3; raise that or lower this",
+        ),
+        (
+            {"sampler": {"name": "coarse_to_fine", "stages": STAGES[1:]}},
+            "sampler.stages.0.resource",
+            "a stage's resource is a part of the study's; write resource: {name: epoch, max: 20} too",
+        ),
+    ],
+)
+def test_stages_that_are_no_search_say_what_to_write(changes: dict[str, Any], path: str, message: str) -> None:
+    errors = decide.check_strategy(study(**changes))
+    assert [(error.path, error.message) for error in errors] == [(path, message)]

@@ -1,0 +1,76 @@
+"""The one place that decides: suggest, wait or done, exactly."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.contract.trial import TrialState
+from service.domain.history import History
+from service.search import decide
+from tests.search.studies import begun, ended, played, record, smooth, study
+
+LIGHT = """
+import sys, service.search.decide
+assert not {"numpy", "optuna", "scipy", "torch"} & set(sys.modules)
+"""
+
+
+def test_importing_it_loads_no_numerical_library() -> None:
+    subprocess.run([sys.executable, "-c", LIGHT], check=True)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    sampler=st.sampled_from(["random", "coarse_to_fine"]),
+    budget=st.integers(2, 15),
+    at_once=st.integers(1, 20),
+)
+def test_exactly_the_budget_is_handed_out(sampler: str, budget: int, at_once: int) -> None:
+    spec = study(sampler=sampler, budget={"trials": budget})
+    history = played(spec, smooth, at_once=at_once)
+    assert [trial.number for trial in history] == list(range(budget))
+
+
+@pytest.mark.parametrize("state", [TrialState.WAITING, TrialState.RUNNING, TrialState.PAUSED])
+def test_it_is_not_done_while_a_trial_is_open(state: TrialState) -> None:
+    spec = study(sampler="random", budget={"trials": 2})
+    history = History(trials=(record(0, value=1.0), record(1, state=state)))
+    reason = "all 2 trials of the budget were handed out"
+    assert decide.next(history, spec) == decide.Wait(f"{reason}; 1 are still open")
+    assert decide.next(ended(history, 1, 2.0), spec) == decide.Done(reason)
+    assert decide.next(ended(history, 1, None, state=TrialState.FAILED), spec) == decide.Done(reason)
+
+
+def test_an_exhausted_grid_waits_for_its_open_trials_too() -> None:
+    spec = study({"a": {"type": "int", "low": 1, "high": 2}}, sampler="grid", budget={})
+    history = History()
+    while isinstance(decision := decide.next(history, spec), decide.Suggest):
+        history = begun(history, decision)
+    assert decision == decide.Wait("the grid sampler has handed out all it has, 2 trials; 2 are still open")
+
+
+def test_without_a_budget_a_random_search_never_ends() -> None:
+    spec = study(sampler="random", budget={})
+    history = History(trials=tuple(record(at, value=1.0) for at in range(200)))
+    assert isinstance(decide.next(history, spec), decide.Suggest)
+
+
+def test_an_enqueued_configuration_goes_first_and_takes_a_number_of_the_budget() -> None:
+    spec = study(sampler="coarse_to_fine", budget={"trials": 3})
+    own = {"optimizer.name": "adamw"}
+    stalled = History(trials=(record(0, stage=0), record(1, stage=0)))
+    assert isinstance(decide.next(stalled, spec), decide.Wait)
+    decision = decide.next(stalled, spec, enqueued=own)
+    assert isinstance(decision, decide.Suggest)
+    assert (decision.number, decision.suggestion.parameters) == (2, own)
+    assert isinstance(decide.next(begun(stalled, decision), spec, enqueued=own), decide.Wait)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_samplers_that_need_nothing_more_pass_the_check(sampler: str) -> None:
+    assert decide.check_strategy(study(sampler=sampler, budget={})) == []

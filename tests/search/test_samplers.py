@@ -1,0 +1,173 @@
+"""What holds for every sampler, whatever it is made of."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from service.contract.base import Value
+from service.contract.study import StudySpec
+from service.contract.trial import TrialState
+from service.domain.cells import size
+from service.domain.history import History, TrialRecord
+from service.domain.space import check_parameters
+from service.search import decide
+from service.search.samplers import sampler_for
+from service.search.samplers.random import identities
+from tests.search.studies import DIGITS, begun, curve, ended, played, study
+
+GRID_DIGITS = {
+    **DIGITS,
+    "optimizer.lr": {**DIGITS["optimizer.lr"], "points": 3},
+    "optimizer.momentum": {**DIGITS["optimizer.momentum"], "points": 2},
+    "batch_size": {**DIGITS["batch_size"], "points": 3},
+}
+SMALL: dict[str, Any] = {
+    "a": {"type": "categorical", "choices": ["x", "y", [1, 2]]},
+    "b": {"type": "int", "low": 1, "high": 4, "when": {"a": "x"}},
+    "c": {"type": "float", "low": 0.0, "high": 0.2, "step": 0.1},
+    "d": {"type": "categorical", "choices": [True, 1]},
+}
+STAGES = [{"trials": 8, "sampler": "random"}, {"trials": 8, "sampler": "tpe"}, {"trials": 8, "sampler": "tpe"}]
+SAMPLERS: dict[str, dict[str, Any]] = {
+    "grid": {"name": "grid"},
+    "shuffled grid": {"name": "grid", "shuffle": True},
+    "random": {"name": "random"},
+    "coarse_to_fine": {"name": "coarse_to_fine"},
+    "three stages": {"name": "coarse_to_fine", "stages": STAGES},
+    "tpe": {"name": "tpe", "startup_trials": 4},
+    "tpe at once": {"name": "tpe", "startup_trials": 0},
+}
+NO_DUPLICATES = ["grid", "shuffled grid", "random", "tpe", "tpe at once"]
+
+every = pytest.mark.parametrize("name", SAMPLERS)
+never_twice = pytest.mark.parametrize("name", NO_DUPLICATES)
+
+
+def spec_of(name: str, *, seed: int = 7, space: Mapping[str, Any] | None = None) -> StudySpec:
+    default = GRID_DIGITS if "grid" in name else DIGITS
+    return study(space or default, sampler={**SAMPLERS[name], "seed": seed}, resource={"name": "epoch", "max": 8})
+
+
+def rough(parameters: Mapping[str, Value]) -> float:
+    """Some value for any configuration, with nothing to learn from."""
+    return random.Random(repr(sorted(parameters.items()))).random()
+
+
+def turbulent(spec: StudySpec) -> History:
+    """A history in which everything that can happen to a trial has happened."""
+    history = History()
+    fates: list[dict[str, Any]] = [
+        {"value": 0.3},
+        {"value": None, "state": TrialState.FAILED},
+        {"value": float("nan")},
+        {"value": float("inf")},
+        {"value": 0.5, "state": TrialState.PRUNED, "series": curve(0.7, 0.5)},
+        {"value": None, "state": TrialState.PRUNED, "infeasible": True, "series": curve(0.7, float("nan"))},
+        {"value": None, "state": TrialState.FAILED, "infeasible": True},
+        {"value": None, "state": TrialState.CANCELLED},
+        {"value": None, "state": TrialState.PRUNED},
+        {"value": None},
+        {"value": 0.1},
+    ]
+    while isinstance(decision := decide.next(history, spec), decide.Suggest):
+        history = begun(history, decision)
+        if decision.number < 22:
+            history = ended(history, decision.number, **fates[decision.number % len(fates)])
+        else:
+            state = [TrialState.RUNNING, TrialState.PAUSED, TrialState.WAITING][decision.number % 3]
+            trials = (*history.trials[:-1], replace(history.trials[-1], state=state, series=curve(0.4)))
+            history = History(history.revision, trials)
+    return history
+
+
+@every
+def test_every_configuration_is_in_the_space_whatever_happened_before(name: str) -> None:
+    spec = spec_of(name)
+    history = turbulent(spec)
+    assert len(history) == 30
+    for trial in history:
+        assert check_parameters(spec.space, trial.parameters) == []
+
+
+@every
+def test_a_suggestion_depends_on_its_arguments_alone(name: str) -> None:
+    spec = spec_of(name)
+    history = turbulent(spec)
+    for number in (0, 9, 17, 29):
+        earlier = History(trials=history.trials[:number])
+        random.seed(number)
+        once = sampler_for(spec).suggest(earlier, number, 7)
+        again = sampler_for(spec).suggest(earlier, number, 7)
+        assert once == again
+        assert sampler_for(spec).suggest(history, number, 7) == once, "later trials are not looked at"
+
+
+@every
+def test_the_order_of_keys_does_not_matter(name: str) -> None:
+    spec = spec_of(name)
+    turned = spec.model_copy(update={"space": dict(reversed(spec.space.items()))})
+    history = turbulent(spec)
+    back = History(trials=tuple(replace(t, parameters=dict(reversed(list(t.parameters.items())))) for t in history))
+    for number in (0, 9, 17, 29):
+        one = sampler_for(spec).suggest(history, number, 7)
+        other = sampler_for(turned).suggest(back, number, 7)
+        assert (one.parameters, one.reason) == (other.parameters, other.reason)
+
+
+@every
+def test_nothing_that_it_is_given_changes(name: str) -> None:
+    spec = spec_of(name)
+    history = turbulent(spec)
+    before = copy.deepcopy((spec, history))
+    state = random.getstate()
+    sampler_for(spec).suggest(history, 29, 7)
+    assert repr((spec, history)) == repr(before)
+    assert random.getstate() == state
+
+
+@every
+def test_seeds_lead_to_different_searches(name: str) -> None:
+    searches = [[trial.parameters for trial in played(spec_of(name, seed=seed), rough)] for seed in (1, 2)]
+    assert (searches[0] == searches[1]) is (name == "grid")
+
+
+@every
+def test_each_suggestion_gives_its_reason(name: str) -> None:
+    spec = spec_of(name)
+    history = turbulent(spec)
+    reasons = [sampler_for(spec).suggest(history, number, 7).reason for number in range(30)]
+    assert all(len(reason) > 10 and "\n" not in reason for reason in reasons)
+
+
+@never_twice
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_no_configuration_is_tried_twice_while_a_new_one_is_left(name: str, at_once: int) -> None:
+    spec = spec_of(name, space=SMALL)
+    assert size(spec.space) == (4 + 2) * 3 * 2
+    history = played(
+        spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": 36})}), rough, at_once=at_once
+    )
+    assert len(history) == len(identities(trial.parameters for trial in history)) == 36
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if "grid" not in name])
+def test_an_exhausted_space_is_searched_on(name: str) -> None:
+    spec = spec_of(
+        name, space={"a": {"type": "categorical", "choices": [1, 2]}, "b": {"type": "categorical", "choices": ["one"]}}
+    )
+    assert len(played(spec, rough)) == 30
+
+
+@every
+def test_a_configuration_of_a_persons_own_does_not_disturb(name: str) -> None:
+    spec = spec_of(name)
+    own = {"parameters": {"optimizer.name": "adamw"}, "value": 0.1, "state": TrialState.COMPLETED}
+    history = History(trials=tuple(TrialRecord(number, **own) for number in range(5)))  # type: ignore[arg-type]
+    suggestion = sampler_for(spec).suggest(history, 5, 7)
+    assert check_parameters(spec.space, suggestion.parameters) == []

@@ -100,7 +100,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Search hyperparameters for handwritten digits on this machine.")
     parser.add_argument("--exit", action="store_true", help="end after the result instead of leaving the dashboard up")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts background processes deaf to it
+        signal.signal(ending, signal.default_int_handler)
     console = show.console()
     with tempfile.TemporaryDirectory(prefix="assayer-demo-") as directory:
         processes = Processes(Path(directory))

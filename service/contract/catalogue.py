@@ -38,6 +38,7 @@ class Catalogue(Response):
     format: int
     settings: dict[str, Setting]
     registries: dict[str, dict[str, Entry]]
+    defaults: dict[str, dict[str, Any]] = Field(description="sections that may be left out -> what they are then")
     metrics: dict[str, list[str]] = Field(description="kind of task -> metrics it reports")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from service.contract.base import Value
@@ -20,38 +21,29 @@ _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
 }
 
 
-def check_task(train: Mapping[str, Any], catalogue: Catalogue) -> list[FieldError]:
-    """Say what in the base configuration the core does not know."""
+def check_task(train: Mapping[str, Any], space: Space, catalogue: Catalogue) -> list[FieldError]:
+    """Say what in the base configuration the core does not know, and what it misses there and in the space."""
     errors: list[FieldError] = []
     for key, given in train.items():
         path = f"task.train.{key}"
         if key in catalogue.registries:
-            errors += _check_section(path, key, given, catalogue)
+            errors += _check_section(path, key, given, space, catalogue)
         elif key in catalogue.settings:
             errors += _check_value(path, given, catalogue.settings[key])
         else:
-            known = [*catalogue.registries, *catalogue.settings]
-            errors.append(
-                FieldError(path=path, message=f"the training core has no {key!r}; {did_you_mean(key, known)}")
-            )
+            hint = did_you_mean(key, [*catalogue.registries, *catalogue.settings])
+            errors.append(FieldError(path=path, message=f"the training core has no {key!r}; {hint}"))
+    for section, entries in catalogue.registries.items():
+        if section not in train and section not in catalogue.defaults:
+            message = f"missing; write {section}: {{name: …}}, one of: {', '.join(sorted(entries))}"
+            errors.append(FieldError(path=f"task.train.{section}", message=message))
     return errors
 
 
 def check_reach(train: Mapping[str, Any], space: Space, catalogue: Catalogue) -> list[FieldError]:
     """Say which space keys reach nothing, or reach it only under some choice without saying so with `when`."""
-    errors: list[FieldError] = []
-    for key, parameter in space.items():
-        path = f"space.{key}"
-        section, _, option = key.partition(".")
-        if section in catalogue.registries and option == "name":
-            errors += _check_names(path, section, parameter, catalogue)
-        elif section in catalogue.registries and option:
-            errors += _check_option(path, section, option, parameter, train, space, catalogue)
-        elif key in catalogue.settings:
-            errors += _check_domain(path, parameter, catalogue.settings[key])
-        else:
-            errors.append(_unreached(path, key, list(_reachable(train, space, catalogue))))
-    return errors
+    reach = _Reach(train, space, catalogue)
+    return [error for key, parameter in space.items() for error in reach.check(key, parameter)]
 
 
 def resolve(
@@ -83,7 +75,9 @@ def resolve(
     return config, dropped
 
 
-def _check_section(path: str, section: str, given: object, catalogue: Catalogue) -> Iterator[FieldError]:
+def _check_section(
+    path: str, section: str, given: object, space: Space, catalogue: Catalogue
+) -> Iterator[FieldError]:
     entries = catalogue.registries[section]
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         example = next(iter(entries))
@@ -102,6 +96,9 @@ def _check_section(path: str, section: str, given: object, catalogue: Catalogue)
             yield FieldError(path=f"{path}.{option}", message=message)
         else:
             yield from _check_value(f"{path}.{option}", value, entry.parameters[option])
+    for option, setting in entry.parameters.items():
+        if setting.required and option not in given and f"{section}.{option}" not in space:
+            yield FieldError(path=f"{path}.{option}", message=f"missing: {setting.description}")
 
 
 def _check_value(path: str, value: object, setting: Setting) -> Iterator[FieldError]:
@@ -148,73 +145,78 @@ def _check_domain(path: str, parameter: Parameter, setting: Setting) -> Iterator
     yield from _check_value(f"{path}.high", parameter.high, setting)
 
 
-def _check_names(path: str, section: str, parameter: Parameter, catalogue: Catalogue) -> Iterator[FieldError]:
-    entries = catalogue.registries[section]
-    if not isinstance(parameter, CategoricalParameter):
-        yield FieldError(path=path, message=f"must be categorical, with choices among {', '.join(sorted(entries))}")
-        return
-    for index, choice in enumerate(parameter.choices):
-        if choice not in entries:
-            message = f"there is no {section} {choice!r}; {did_you_mean(str(choice), entries)}"
-            yield FieldError(path=f"{path}.choices[{index}]", message=message)
+@dataclass(frozen=True)
+class _Reach:
+    """What the keys of a space can reach in one task."""
 
+    train: Mapping[str, Any]
+    space: Space
+    catalogue: Catalogue
 
-def _check_option(
-    path: str,
-    section: str,
-    option: str,
-    parameter: Parameter,
-    train: Mapping[str, Any],
-    space: Space,
-    catalogue: Catalogue,
-) -> Iterator[FieldError]:
-    possible = _possible_entries(section, train, space, catalogue)
-    under_when = (parameter.when or {}).get(f"{section}.name")
-    if under_when is not None:
-        allowed = under_when if isinstance(under_when, list) else [under_when]
-        possible = {name: entry for name, entry in possible.items() if name in allowed}
-    knowing = {name: entry.parameters[option] for name, entry in possible.items() if option in entry.parameters}
-    if not knowing:
-        if not possible and section not in train:
+    def check(self, key: str, parameter: Parameter) -> Iterator[FieldError]:
+        section, _, option = key.partition(".")
+        path = f"space.{key}"
+        if section in self.catalogue.registries and option == "name":
+            yield from self._check_names(path, section, parameter)
+        elif section in self.catalogue.registries and option:
+            yield from self._check_option(path, section, option, parameter)
+        elif key in self.catalogue.settings:
+            yield from _check_domain(path, parameter, self.catalogue.settings[key])
+        else:
+            yield self._unreached(path, key)
+
+    def _check_names(self, path: str, section: str, parameter: Parameter) -> Iterator[FieldError]:
+        entries = self.catalogue.registries[section]
+        if not isinstance(parameter, CategoricalParameter):
+            yield FieldError(path=path, message=f"must be categorical, with choices among {', '.join(sorted(entries))}")
+            return
+        for index, choice in enumerate(parameter.choices):
+            if choice not in entries:
+                message = f"there is no {section} {choice!r}; {did_you_mean(str(choice), entries)}"
+                yield FieldError(path=f"{path}.choices[{index}]", message=message)
+
+    def _check_option(self, path: str, section: str, option: str, parameter: Parameter) -> Iterator[FieldError]:
+        if not self._possible(section) and section in self.train:
+            return  # its name is unknown, which is told already
+        possible = self._possible(section, parameter)
+        knowing = {name: entry.parameters[option] for name, entry in possible.items() if option in entry.parameters}
+        if not possible and section not in self.train:
             yield FieldError(path=path, message=f"reaches nothing: the task has no {section}; add task.train.{section}")
-            return
-        yield _unreached(path, f"{section}.{option}", list(_reachable(train, space, catalogue)))
-    elif len(knowing) < len(possible):
-        others = sorted(set(possible) - set(knowing))
-        yield FieldError(
-            path=path,
-            message=f"reaches nothing when {section}.name is {' or '.join(others)}; "
-            f"add when: {{{section}.name: {_yaml_list(sorted(knowing))}}}",
-        )
-    for setting in knowing.values():
-        problems = list(_check_domain(path, parameter, setting))
-        yield from problems
-        if problems:
-            return
+        elif not knowing:
+            yield self._unreached(path, f"{section}.{option}")
+        elif len(knowing) < len(possible):
+            others = " or ".join(sorted(set(possible) - set(knowing)))
+            names = sorted(knowing)
+            told = names[0] if len(names) == 1 else f"[{', '.join(names)}]"
+            message = f"reaches nothing when {section}.name is {others}; add when: {{{section}.name: {told}}}"
+            yield FieldError(path=path, message=message)
+        else:
+            # One entry's complaint is enough: the others' would be the same.
+            for setting in knowing.values():
+                problems = list(_check_domain(path, parameter, setting))
+                if problems:
+                    yield from problems
+                    return
 
+    def _possible(self, section: str, parameter: Parameter | None = None) -> dict[str, Entry]:
+        """The entries that may be chosen in a section, where `parameter` exists."""
+        entries = self.catalogue.registries[section]
+        chosen = self.space.get(f"{section}.name")
+        base = self.train.get(section)
+        if isinstance(chosen, CategoricalParameter):
+            names = list(chosen.choices)
+        else:
+            names = [base["name"]] if isinstance(base, dict) and "name" in base else []
+        when = (parameter.when or {}).get(f"{section}.name") if parameter is not None else None
+        if when is not None:
+            allowed = when if isinstance(when, list) else [when]
+            names = [name for name in names if name in allowed]
+        return {name: entries[name] for name in names if isinstance(name, str) and name in entries}
 
-def _possible_entries(section: str, train: Mapping[str, Any], space: Space, catalogue: Catalogue) -> dict[str, Entry]:
-    entries = catalogue.registries[section]
-    chosen = space.get(f"{section}.name")
-    if isinstance(chosen, CategoricalParameter):
-        names = [choice for choice in chosen.choices if isinstance(choice, str)]
-    else:
-        base = train.get(section)
-        names = [base["name"]] if isinstance(base, dict) and isinstance(base.get("name"), str) else []
-    return {name: entries[name] for name in names if name in entries}
-
-
-def _reachable(train: Mapping[str, Any], space: Space, catalogue: Catalogue) -> Iterator[str]:
-    yield from catalogue.settings
-    for section in catalogue.registries:
-        yield f"{section}.name"
-        for entry in _possible_entries(section, train, space, catalogue).values():
-            yield from (f"{section}.{option}" for option in entry.parameters)
-
-
-def _unreached(path: str, key: str, reachable: list[str]) -> FieldError:
-    return FieldError(path=path, message=f"reaches nothing in the task; {did_you_mean(key, reachable)}")
-
-
-def _yaml_list(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"[{', '.join(names)}]"
+    def _unreached(self, path: str, key: str) -> FieldError:
+        reachable = set(self.catalogue.settings)
+        for section in self.catalogue.registries:
+            reachable.add(f"{section}.name")
+            for entry in self._possible(section).values():
+                reachable |= {f"{section}.{option}" for option in entry.parameters}
+        return FieldError(path=path, message=f"reaches nothing in the task; {did_you_mean(key, reachable)}")

@@ -42,7 +42,7 @@ def check(context: Context, spec: StudySpec) -> StudySpec:
     """
     errors = check_space(spec.space)
     if spec.task is not None and spec.task.train is not None:
-        errors += check_task(spec.task.train, context.catalogue)
+        errors += check_task(spec.task.train, spec.space, context.catalogue)
         errors += check_reach(spec.task.train, spec.space, context.catalogue)
         spec, resource_errors = _with_resource(context, spec, spec.task.train.get("epochs"))
         errors += resource_errors

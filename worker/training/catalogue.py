@@ -4,7 +4,7 @@ import json
 import sys
 from typing import Any
 
-from worker.training.config import REGISTRIES, SETTINGS
+from worker.training.config import DEFAULT_SECTIONS, REGISTRIES, SETTINGS
 from worker.training.metrics import METRIC_NAMES
 
 
@@ -16,6 +16,7 @@ def catalogue() -> dict[str, Any]:
         "registries": {
             section: {entry.name: entry.describe() for entry in registry} for section, registry in REGISTRIES.items()
         },
+        "defaults": {section: dict(chosen) for section, chosen in DEFAULT_SECTIONS.items()},
         "metrics": {kind: list(names) for kind, names in METRIC_NAMES.items()},
     }
 

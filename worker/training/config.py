@@ -27,7 +27,7 @@ SETTINGS: Mapping[str, Parameter] = {
         Parameter("epochs", "int", default=20, low=1, description="passes over the training examples: the horizon"),
     )
 }
-_DEFAULT_SECTIONS: Mapping[str, Mapping[str, Any]] = {"schedule": {"name": "constant"}}
+DEFAULT_SECTIONS: Mapping[str, Mapping[str, Any]] = {"schedule": {"name": "constant"}}
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class TrainingConfig:
 
 
 def _section(registry: Registry[Any], given: Any) -> Section:
-    given = _DEFAULT_SECTIONS.get(registry.section) if given is None else given
+    given = DEFAULT_SECTIONS.get(registry.section) if given is None else given
     if given is None:
         raise ConfigError(registry.section, f"missing; write {registry.section}: {{name: …}}")
     if not isinstance(given, Mapping) or "name" not in given:

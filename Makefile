@@ -1,0 +1,37 @@
+# The two commands a newcomer needs are `make demo` and `make test`; each sets up what it needs.
+.PHONY: demo test check unit dashboard diagrams clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+demo: $(INSTALLED)                    ## run the demo study (ARGS=--exit ends by itself)
+	$(BIN)/python examples/demo.py $(ARGS)
+
+test: check                           ## everything CI runs: lint, types, import contracts, all tests
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: $(INSTALLED)                   ## lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(INSTALLED)                    ## the fast tests only
+	$(BIN)/python -m pytest -n 2 -m "not slow and not browser" $(ARGS)
+
+dashboard: $(INSTALLED)               ## build the web client after a change to it
+	$(BIN)/python service/dashboard/build.py
+
+benchmark: $(INSTALLED)               ## measure the service on this machine
+	$(BIN)/python benchmarks/service.py $(ARGS)
+
+clean:                                ## remove what make made
+	rm -rf .venv service/dashboard/static service/dashboard/web/node_modules .pytest_cache .mypy_cache .ruff_cache
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Assayer needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,229 @@
+"""Real workers on a real service: whole studies, and every way a worker or its service may go away in the middle."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.client import Client
+from service.contract.lease import FailureClass
+from service.contract.study import StudyState
+from service.contract.trial import AttemptState, AttemptView, TrialState
+from tests.support.service import Service, running_service
+from tests.worker.grants import digits
+from tests.worker.waiting import eventually
+
+pytestmark = pytest.mark.slow
+
+START_SECONDS = 30.0
+ENDLESS = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    short = {"ASSAYER_HEARTBEAT_SECONDS": "0.2", "ASSAYER_LEASE_SECONDS": "120"}
+    with running_service(tmp_path_factory.mktemp("service"), environment=short) as service:
+        yield service
+
+
+@pytest.fixture
+def client(live: Service) -> Iterator[Client]:
+    with Client(live.url) as connected:
+        yield connected
+
+
+@pytest.fixture
+def worker(live: Service, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start workers on one state directory; whatever still works at the end of the test is ended."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ASSAYER_")}
+    with contextlib.ExitStack() as stack:
+
+        def start(study: str, *arguments: str) -> subprocess.Popen[str]:
+            command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--server", live.url]
+            command += ["--state-dir", str(tmp_path), "--study", study, "--until-done", *arguments]
+            process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            assert process.stderr is not None
+            stack.callback(process.stderr.close)
+            return process
+
+        yield start
+
+
+def spec(name: str, *, trials: int = 4, task: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "objective": {"metric": "val/accuracy", "direction": "maximize", "value": "best"},
+        "task": {"train": task or digits()},
+        "space": {"optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}},
+        "sampler": {"name": "random", "seed": 1},
+        "budget": {"trials": trials},
+        **changes,
+    }
+
+
+def endless(name: str) -> dict[str, Any]:
+    """A study of one trial that trains until it is told to stop, a few epochs a second."""
+    task = digits(data={"name": "digits"}, model={"name": "mlp", "hidden": [512, 512]}, batch_size=32, epochs=ENDLESS)
+    return spec(name, trials=1, task=task)
+
+
+def attempts(client: Client, study: str) -> list[AttemptView]:
+    trials = client.trials(study).trials
+    return client.trial(study, 0).attempts if trials else []
+
+
+def steps(client: Client, study: str) -> int:
+    series = client.trial(study, 0).series
+    return max((len(one.steps) for one in series), default=0)
+
+
+def training(client: Client, study: str, attempt: int = 1) -> bool:
+    """Whether the attempt runs and has reported."""
+    known = attempts(client, study)
+    return len(known) == attempt and known[-1].state is AttemptState.RUNNING and steps(client, study) > 0
+
+
+def child_of(process: subprocess.Popen[str]) -> int:
+    """The training process below the worker's zygote."""
+    [zygote] = children(process.pid)
+    [child] = children(zygote)
+    return child
+
+
+def children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def test_two_slots_carry_a_study_through_and_end_when_it_is_done(client: Client, worker: Any) -> None:
+    client.create_study(spec("whole", trials=6))
+    process = worker("whole", "--slots", "2")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    study = client.study("whole")
+    assert study.state is StudyState.COMPLETED
+    assert study.num_trials == {TrialState.COMPLETED: 6}
+    assert sorted(trial.number or 0 for trial in client.trials("whole").trials) == list(range(6))
+    best = client.best("whole")
+    assert [series.steps for series in best.series if series.metric == "val/accuracy"] == [[1, 2]]
+    assert {"test/accuracy", "seconds", "num_parameters"} <= set(best.metrics)
+    assert said.count("started on cpu") == said.count("succeeded after") == 6
+    assert "Traceback" not in said
+
+
+def test_a_task_that_cannot_be_leaves_its_reason_and_the_worker_goes_on(client: Client, worker: Any) -> None:
+    client.create_study(spec("too-big", trials=2, constraints={"parameters": {"max": 10}}))
+    process = worker("too-big")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    [attempt] = attempts(client, "too-big")
+    assert attempt.failure is FailureClass.INFEASIBLE
+    assert client.trial("too-big", 0).infeasible
+    assert client.study("too-big").num_trials == {TrialState.PRUNED: 2}
+
+
+def test_a_stopped_worker_gives_its_trial_back_and_ends_well(client: Client, worker: Any) -> None:
+    client.create_study(endless("given-back"))
+    process = worker("given-back")
+    assert eventually(lambda: training(client, "given-back"), START_SECONDS)
+    child = child_of(process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    [attempt] = attempts(client, "given-back")
+    assert (attempt.state, attempt.failure) == (AttemptState.RELEASED, FailureClass.PREEMPTED)
+    assert client.trial("given-back", 0).state is TrialState.WAITING
+    assert not Path(f"/proc/{child}").exists()
+
+
+def test_a_second_signal_ends_a_worker_at_once(live: Service, client: Client, worker: Any) -> None:
+    client.create_study(endless("at-once"))
+    process = worker("at-once")
+    assert eventually(lambda: training(client, "at-once"), START_SECONDS)
+    child = child_of(process)
+    live.stop()
+    try:
+        process.send_signal(signal.SIGTERM)
+        assert eventually(lambda: "stopping" in process.stderr.readline())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(2) == 128 + signal.SIGTERM
+        assert eventually(lambda: not Path(f"/proc/{child}").exists())
+    finally:
+        live.start()
+    # What it could not say any more, the next worker here says.
+    worker("at-once")
+    assert eventually(lambda: training(client, "at-once", attempt=2), START_SECONDS)
+    assert attempts(client, "at-once")[0].failure is FailureClass.PREEMPTED
+
+
+def test_killed_processes_and_a_restarted_service_lose_nothing(live: Service, client: Client, worker: Any) -> None:
+    client.create_study(endless("killed"))
+    first = worker("killed")
+    assert eventually(lambda: training(client, "killed"), START_SECONDS)
+
+    # The training process dies: said at once, and the next attempt begins.
+    os.kill(child_of(first), signal.SIGKILL)
+    assert eventually(lambda: training(client, "killed", attempt=2), 10)
+    assert attempts(client, "killed")[0].failure is FailureClass.PROCESS_KILLED
+    assert "SIGKILL" in (attempts(client, "killed")[0].message or "")
+
+    # The agent dies: its training process goes with it, and the next agent here says so without waiting for the lease.
+    child = child_of(first)
+    first.kill()
+    first.wait()
+    assert eventually(lambda: not Path(f"/proc/{child}").exists())
+    second = worker("killed")
+    assert eventually(lambda: training(client, "killed", attempt=3), START_SECONDS)
+    assert attempts(client, "killed")[1].failure is FailureClass.PROCESS_KILLED
+
+    # The service dies: training goes on, and what it reported meanwhile arrives afterwards, every step of it.
+    child = child_of(second)
+    live.stop(hard=True)
+    live.start()
+    known = steps(client, "killed")
+    assert eventually(lambda: steps(client, "killed") > known + 2, 20)
+    assert child_of(second) == child
+    [series] = [one for one in client.trial("killed", 0).series if one.metric == "val/accuracy"]
+    assert series.steps == list(range(1, len(series.steps) + 1))
+
+    # The study is stopped: the worker hears of it, and has nothing more to do.
+    client.stop("killed", "enough")
+    assert second.wait(20) == 0
+    assert client.study("killed").state is StudyState.STOPPED
+    assert client.trial("killed", 0).state is TrialState.CANCELLED
+
+
+def test_a_worker_with_the_wrong_token_says_so_and_ends(tmp_path: Path) -> None:
+    with running_service(tmp_path, environment={"ASSAYER_TOKEN": "right"}) as service:
+        command = [sys.executable, "-m", "worker", "--cpu", "--server", service.url, "--state-dir", str(tmp_path / "w")]
+        environment = {**os.environ, "ASSAYER_TOKEN": "wrong"}
+        result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    assert result.returncode == 1
+    assert "token" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+
+
+def test_a_worker_waits_for_its_service_and_says_so_once(
+    tmp_path: Path, live: Service, client: Client, worker: Any
+) -> None:
+    client.create_study(spec("late", trials=1))
+    live.stop()
+    process = worker("late")
+    try:
+        lines = [process.stderr.readline(), process.stderr.readline()]
+    finally:
+        live.start()
+    assert f"waiting for the service at {live.url}" in lines[1]
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert said.count("waiting for the service") == 0
+    assert "answers again" in said

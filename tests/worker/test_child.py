@@ -1,0 +1,184 @@
+"""The zygote and its training processes, for real: reports, orders, every way to die, and what a child may see."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from service.contract.base import TaskKind
+from service.contract.lease import FailureClass, Outcome
+from service.contract.report import Action
+from tests.worker.grants import digits, grant
+from worker.agent.child import Child, Zygote, ZygoteFailed
+from worker.agent.devices import LocalDevice, cpu
+from worker.protocol import Ended, Exited, Report, Start
+
+ENDLESS = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    environment = {**os.environ, "ASSAYER_TOKEN": "a-secret"}
+    with Zygote(cpu(), 1, tmp_path_factory.mktemp("zygote") / "zygote.log", environment) as process:
+        process.wait_ready()
+        yield process
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Any:
+    def of(**changes: Any) -> Start:
+        return Start(
+            grant=grant(nonce="", **changes).model_dump(mode="json"),
+            device="cpu",
+            threads=1,
+            stdout=str(tmp_path / "out"),
+            stderr=str(tmp_path / "err"),
+        )
+
+    return of
+
+
+def outcome_of(messages: list[Report | Ended | Exited]) -> Outcome:
+    [ended] = [message for message in messages if isinstance(message, Ended)]
+    return Outcome.model_validate(ended.outcome)
+
+
+def test_a_trial_reports_each_epoch_then_its_outcome_then_exits(zygote: Zygote, start: Any) -> None:
+    messages = list(zygote.fork(start()).messages())
+    assert [message.step for message in messages if isinstance(message, Report)] == [1, 2]
+    assert "val/accuracy" in messages[0].metrics  # type: ignore[union-attr]
+    assert outcome_of(messages).result == "succeeded"
+    assert "seconds" in outcome_of(messages).metrics
+    assert messages[-1] == Exited(0)
+
+
+def test_it_ends_itself_at_the_step_the_grant_names(zygote: Zygote, start: Any) -> None:
+    messages = list(zygote.fork(start(task=digits(epochs=9), run_until=3)).messages())
+    assert [message.step for message in messages if isinstance(message, Report)] == [1, 2, 3]
+    assert outcome_of(messages).result == "succeeded"
+
+
+@pytest.mark.parametrize(("action", "result"), [(Action.STOP, "pruned"), (Action.PAUSE, "paused")])
+def test_it_obeys_an_order_at_its_next_report(zygote: Zygote, start: Any, action: Action, result: str) -> None:
+    child = zygote.fork(start(task=digits(epochs=ENDLESS)))
+    messages = []
+    for message in child.messages():
+        if not messages:
+            child.order(action, "because")
+        messages.append(message)
+    assert outcome_of(messages).result == result
+    assert outcome_of(messages).message == "because"
+
+
+@pytest.mark.parametrize(
+    ("changes", "failure", "said"),
+    [
+        ({"task": digits(optimizer={"name": "adamv"})}, FailureClass.INVALID, "did you mean"),
+        ({"constraints": {"parameters": {"max": 10}}}, FailureClass.INFEASIBLE, "10"),
+        ({"task_kind": TaskKind.COMMAND, "task": ["true"]}, FailureClass.INVALID, "kind train, not command"),
+        (
+            {"task": digits(optimizer={"name": "sgd", "lr": 1e30}, loss={"name": "cross_entropy"}, epochs=3)},
+            FailureClass.DIVERGED,
+            "finite",
+        ),
+    ],
+)
+def test_a_task_that_cannot_be_says_why(
+    zygote: Zygote, start: Any, changes: dict[str, Any], failure: FailureClass, said: str
+) -> None:
+    outcome = outcome_of(list(zygote.fork(start(**changes)).messages()))
+    assert outcome.failure is failure
+    assert said in outcome.message
+
+
+def until_first_report(child: Child) -> Iterator[Report | Ended | Exited]:
+    messages = child.messages()
+    assert isinstance(next(messages), Report)
+    return messages
+
+
+def test_a_process_killed_from_outside_is_known_at_once(zygote: Zygote, start: Any) -> None:
+    child = zygote.fork(start(task=digits(epochs=ENDLESS)))
+    messages = until_first_report(child)
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    killed_at = time.monotonic()
+    assert list(messages)[-1] == Exited(-signal.SIGKILL)
+    assert time.monotonic() - killed_at < 2
+    assert zygote.alive
+
+
+def test_terminating_ends_the_process_and_the_zygote_serves_on(zygote: Zygote, start: Any) -> None:
+    child = zygote.fork(start(task=digits(epochs=ENDLESS)))
+    messages = until_first_report(child)
+    child.terminate()
+    assert list(messages)[-1] == Exited(-signal.SIGKILL)
+    child.terminate()  # to an ended process it means nothing
+    child.order(Action.STOP, "too late")
+    assert outcome_of(list(zygote.fork(start()).messages())).result == "succeeded"
+
+
+def test_a_training_process_sees_no_token_and_no_gpu(zygote: Zygote) -> None:
+    environment = Path(f"/proc/{zygote.pid}/environ").read_text().split("\0")
+    assert not [entry for entry in environment if "a-secret" in entry]
+    assert "CUDA_VISIBLE_DEVICES=" in environment
+    assert "OMP_NUM_THREADS=1" in environment
+
+
+def test_what_a_task_writes_is_kept_in_its_files(zygote: Zygote, start: Any, tmp_path: Path) -> None:
+    list(zygote.fork(start(task=digits(optimizer={"name": "adamv"}))).messages())
+    assert "ConfigError" in (tmp_path / "err").read_text()
+
+
+def silent() -> dict[str, Any]:
+    """A task that reports nothing for long: it will not notice by itself that nobody listens."""
+    return digits(data={"name": "digits"}, model={"name": "mlp", "hidden": [2048, 2048]}, batch_size=1)
+
+
+def test_when_the_zygote_dies_its_child_dies_too(start: Any, tmp_path: Path) -> None:
+    with Zygote(cpu(), 1, tmp_path / "zygote.log") as zygote:
+        zygote.wait_ready()
+        child = zygote.fork(start(task=silent()))
+        os.kill(zygote.pid, signal.SIGKILL)
+        assert list(child.messages()) == [Exited(-signal.SIGKILL)]
+        assert not zygote.alive
+        assert child.pid is not None
+        assert is_gone(child.pid)
+        # And an attempt started on a dead zygote has died as well.
+        assert list(zygote.fork(start()).messages()) == [Exited(-signal.SIGKILL)]
+
+
+def test_a_zygote_leaves_nothing_running_behind(start: Any, tmp_path: Path) -> None:
+    with Zygote(cpu(), 1, tmp_path / "zygote.log") as zygote:
+        zygote.wait_ready()
+        child = zygote.fork(start(task=silent()))
+        assert child.pid is not None
+    assert is_gone(child.pid)
+    child._channel.close()
+
+
+@pytest.mark.skipif(torch.version.cuda is not None, reason="this torch can use a GPU")
+def test_a_zygote_that_cannot_start_says_why(tmp_path: Path) -> None:
+    device = LocalDevice(cpu().device.model_copy(update={"kind": "cuda"}), visible="")
+    with Zygote(device, 1, tmp_path / "zygote.log") as zygote, pytest.raises(ZygoteFailed, match="built without CUDA"):
+        zygote.wait_ready()
+
+
+def is_gone(pid: int) -> bool:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            # An orphan that nobody reaps (a container without an init) stays as a zombie: dead all the same.
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.02)
+    return False

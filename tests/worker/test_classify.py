@@ -1,0 +1,69 @@
+"""From exceptions and exit statuses to failure classes: the table that decides what a failure costs."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+import torch
+
+from service.contract.lease import FailureClass
+from worker.agent.loop import exit_outcome
+from worker.training import ConfigError, Diverged, Infeasible
+from worker.trial.classify import UnknownTask, failed, failure_class
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (ConfigError("optimizer.lr", "must be > 0, got -1"), FailureClass.INVALID),
+        (UnknownTask("not this kind"), FailureClass.INVALID),
+        (Infeasible("too many parameters"), FailureClass.INFEASIBLE),
+        (Diverged(3, "train/loss", 1.5), FailureClass.DIVERGED),
+        (torch.OutOfMemoryError("CUDA out of memory"), FailureClass.OUT_OF_MEMORY),
+        (MemoryError(), FailureClass.OUT_OF_MEMORY),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), FailureClass.OUT_OF_MEMORY),
+        (RuntimeError("shapes differ"), FailureClass.USER_EXCEPTION),
+        (SystemExit(3), FailureClass.USER_EXCEPTION),
+        (KeyError("x"), FailureClass.USER_EXCEPTION),
+    ],
+)
+def test_an_exception_has_its_class(error: BaseException, failure: FailureClass) -> None:
+    assert failure_class(error) is failure
+    assert failed(error).failure is failure
+
+
+def test_a_setting_at_fault_is_said_without_a_traceback() -> None:
+    outcome = failed(ConfigError("optimizer.lr", "must be > 0, got -1"))
+    assert outcome.message == "optimizer.lr: must be > 0, got -1"
+    assert outcome.traceback is None
+
+
+def test_code_at_fault_is_said_with_its_traceback_and_both_stay_short() -> None:
+    try:
+        raise ValueError("long " * 10_000 + "\nsecond line")
+    except ValueError as error:
+        outcome = failed(error)
+    assert outcome.message.startswith("ValueError: long")
+    assert len(outcome.message) <= 500
+    assert outcome.traceback is not None
+    assert outcome.traceback.endswith("second line\n")
+    assert len(outcome.traceback) <= 20_000
+
+
+@pytest.mark.parametrize(
+    ("status", "result", "failure", "said"),
+    [
+        (-signal.SIGKILL, "failed", FailureClass.PROCESS_KILLED, "SIGKILL"),
+        (-signal.SIGSEGV, "failed", FailureClass.PROCESS_KILLED, "SIGSEGV"),
+        (-signal.SIGTERM, "released", FailureClass.PREEMPTED, "SIGTERM"),
+        (3, "failed", FailureClass.USER_EXCEPTION, "status 3"),
+        (0, "failed", FailureClass.USER_EXCEPTION, "status 0"),
+    ],
+)
+def test_a_process_that_dies_without_a_word_has_its_class(
+    status: int, result: str, failure: FailureClass, said: str
+) -> None:
+    outcome = exit_outcome(status)
+    assert (outcome.result, outcome.failure) == (result, failure)
+    assert said in outcome.message

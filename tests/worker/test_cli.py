@@ -1,0 +1,67 @@
+"""The command line: every mistake is one sentence that names the remedy, with a status to act on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from worker.agent import directory
+
+
+def worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ASSAYER_")}
+    return subprocess.run(
+        [sys.executable, "-m", "worker", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=clean | environment,
+        timeout=30,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--gpu 0 for the first GPU, or --cpu"),
+        (["--gpu", "first"], "not a list of GPU numbers such as 0 or 0,1"),
+        (["--gpu", "0", "--cpu"], "not allowed with"),
+        (["--cpu", "--until-done"], "--study NAME"),
+        (["--cpu", "--slots", "0"], "whole number above 0"),
+        (["--cpu", "--name", "a b"], "cannot be a worker's name"),
+        (["--cpu", "--server", "tower"], "not a server's address"),
+        (["--cpu", "--state-dir", "/proc/nowhere"], "name another --state-dir"),
+    ],
+)
+def test_a_command_line_that_cannot_work_is_one_sentence_and_status_2(arguments: list[str], said: str) -> None:
+    result = worker(*arguments)
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert result.stderr.startswith("worker: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_a_gpu_that_is_not_there_is_told_together_with_what_is() -> None:
+    result = worker("--gpu", "93")
+    assert result.returncode == 2
+    assert result.stderr.startswith("worker: there is no GPU 93 on this machine: ")
+    assert "--cpu" in result.stderr
+
+
+def test_help_teaches() -> None:
+    result = worker("--help")
+    assert result.returncode == 0
+    for word in ("--gpu", "--cpu", "--until-done", "ASSAYER_TOKEN", "examples:", "Ctrl-C"):
+        assert word in result.stdout
+
+
+def test_two_workers_on_one_host_get_two_names_and_an_explicit_name_must_be_free(tmp_path: Path) -> None:
+    assert directory.take(tmp_path, "host", exactly=False) == ("host", tmp_path / "host")
+    assert directory.take(tmp_path, "host", exactly=False) == ("host-2", tmp_path / "host-2")
+    with pytest.raises(directory.DirectoryError, match="choose another --name"):
+        directory.take(tmp_path, "host", exactly=True)

@@ -1,0 +1,180 @@
+"""The outbox keeps what the service has not answered for, in order, over any death of the agent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.contract.lease import FailureClass, FinishRequest, Grant, Outcome
+from service.contract.report import NonFinite, Point, ReportRequest
+from tests.worker.grants import grant
+from worker.agent.held import AttemptKey
+from worker.agent.outbox import Outbox
+
+SUCCEEDED = Outcome(result="succeeded", metrics={"val/accuracy": 0.9})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "outbox.sqlite"
+
+
+@pytest.fixture
+def outbox(path: Path) -> Iterator[Outbox]:
+    box = Outbox(path)
+    yield box
+    box.close()
+
+
+def point(step: int) -> Point:
+    return Point(step=step, metrics={"val/accuracy": step / 10})
+
+
+def hold(outbox: Outbox, granted: Grant | None = None) -> AttemptKey:
+    granted = granted or grant()
+    outbox.claim_id("cpu")
+    outbox.settle_claim("cpu", granted)
+    return AttemptKey(granted.trial, granted.attempt)
+
+
+def test_a_claim_keeps_its_id_until_it_is_answered(path: Path) -> None:
+    box = Outbox(path)
+    asked = box.claim_id("cpu")
+    box.close()
+    box = Outbox(path)
+    assert box.claim_id("cpu") == asked
+    assert box.claim_id("gpu0") != asked
+    box.settle_claim("cpu", None)
+    assert box.claim_id("cpu") != asked
+    box.close()
+
+
+def test_reports_are_numbered_and_leave_in_order_with_the_outcome_last(outbox: Outbox) -> None:
+    key = hold(outbox)
+    for step in (1, 2, 5):
+        assert outbox.add_report(key, point(step))
+    assert outbox.add_finish(key, SUCCEEDED)
+    sent = []
+    while heads := outbox.heads():
+        [head] = heads
+        sent.append(head.request)
+        outbox.answered(head)
+    assert [request.sequence for request in sent if isinstance(request, ReportRequest)] == [1, 2, 3]
+    assert [request.points[0].step for request in sent if isinstance(request, ReportRequest)] == [1, 2, 5]
+    assert sent[-1] == FinishRequest(nonce="n-1", outcome=SUCCEEDED)
+    assert outbox.is_empty()
+
+
+@given(st.lists(st.sampled_from(["add", "send", "die"]), max_size=25))
+def test_whatever_dies_when_each_report_is_sent_once_and_in_order(
+    tmp_path_factory: pytest.TempPathFactory, happenings: list[str]
+) -> None:
+    path = tmp_path_factory.mktemp("outbox") / "outbox.sqlite"
+    box = Outbox(path)
+    key = hold(box)
+    num_added, sent = 0, []
+
+    def send() -> None:
+        for head in box.heads():
+            assert isinstance(head.request, ReportRequest)
+            sent.append(head.request.sequence)
+            box.answered(head)
+
+    for happening in happenings:
+        if happening == "add":
+            num_added += 1
+            box.add_report(key, point(num_added))
+        elif happening == "send":
+            send()
+        else:
+            box.close()
+            box = Outbox(path)
+    while not box.is_empty():
+        send()
+    box.close()
+    assert sent == list(range(1, num_added + 1))
+
+
+def test_what_was_sent_but_not_answered_before_a_death_is_sent_again_unchanged(path: Path) -> None:
+    box = Outbox(path)
+    key = hold(box)
+    box.add_report(key, Point(step=1, metrics={"val/loss": NonFinite(status="nan")}))
+    [before] = box.heads()
+    box.close()
+    box = Outbox(path)
+    assert box.heads() == [before]
+    box.close()
+
+
+def test_attempts_do_not_wait_for_each_other(outbox: Outbox) -> None:
+    first, second = hold(outbox, grant(trial="t1")), hold(outbox, grant(trial="t2"))
+    outbox.add_report(first, point(1))
+    outbox.add_report(first, point(2))
+    outbox.add_report(second, point(1))
+    assert [head.key for head in outbox.heads()] == [first, second]
+
+
+def test_after_a_refused_report_the_reports_are_set_aside_and_the_outcome_is_invalid(outbox: Outbox) -> None:
+    key = hold(outbox)
+    outbox.add_report(key, point(1))
+    outbox.refuse(key, "step 1 was reported with another value")
+    assert not outbox.add_report(key, point(2))
+    outbox.add_finish(key, SUCCEEDED)
+    [head] = outbox.heads()
+    assert isinstance(head.request, FinishRequest)
+    assert head.request.outcome.failure is FailureClass.INVALID
+    assert "another value" in head.request.outcome.message
+    assert outbox.set_aside() == [(key, "step 1 was reported with another value")]
+
+
+def test_a_refusal_that_comes_after_the_outcome_was_written_makes_it_invalid_too(outbox: Outbox) -> None:
+    key = hold(outbox)
+    outbox.add_report(key, point(1))
+    outbox.add_finish(key, SUCCEEDED)
+    outbox.refuse(key, "no")
+    [head] = outbox.heads()
+    assert isinstance(head.request, FinishRequest)
+    assert head.request.outcome.failure is FailureClass.INVALID
+
+
+def test_a_dropped_attempt_sends_nothing_more_and_later_attempts_proceed(outbox: Outbox) -> None:
+    key = hold(outbox)
+    outbox.add_report(key, point(1))
+    outbox.drop(key, "superseded by attempt 2")
+    assert not outbox.add_report(key, point(2))
+    assert not outbox.add_finish(key, SUCCEEDED)
+    assert outbox.is_empty()
+    later = hold(outbox, grant(trial="t2"))
+    outbox.add_report(later, point(1))
+    assert [head.key for head in outbox.heads()] == [later]
+
+
+def test_an_outcome_is_written_once(outbox: Outbox) -> None:
+    key = hold(outbox)
+    assert outbox.add_finish(key, SUCCEEDED)
+    assert not outbox.add_finish(key, Outcome(result="released"))
+    assert not outbox.add_report(key, point(9))
+
+
+def test_the_next_agent_ends_what_a_dead_one_left_running_and_only_that(path: Path) -> None:
+    box = Outbox(path)
+    running, ended = hold(box, grant(trial="t1")), hold(box, grant(trial="t2"))
+    box.add_report(running, point(1))
+    box.add_finish(ended, SUCCEEDED)
+    box.close()
+    box = Outbox(path)
+    assert box.finish_abandoned() == 1
+    assert box.finish_abandoned() == 0
+    outcomes = {}
+    while heads := box.heads():
+        for head in heads:
+            if isinstance(head.request, FinishRequest):
+                outcomes[head.key] = head.request.outcome
+            box.answered(head)
+    assert outcomes[running].failure is FailureClass.PROCESS_KILLED
+    assert outcomes[ended] == SUCCEEDED
+    box.close()

@@ -1,0 +1,150 @@
+"""The sender empties the outbox in order, waits out outages, and knows which refusals are final."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from service.client import Client
+from service.contract.lease import Outcome
+from service.contract.problem import ErrorCode
+from service.contract.report import Action, Point
+from tests.worker.conftest import HeardProcess
+from tests.worker.grants import grant
+from tests.worker.scripted import FINISHED, Scripted, problem, verdict
+from tests.worker.waiting import eventually
+from worker.agent.contact import Contact
+from worker.agent.held import AttemptKey, Fate, HeldAttempt, HeldAttempts
+from worker.agent.outbox import Outbox
+from worker.agent.sender import Sender
+
+SUCCEEDED = Outcome(result="succeeded")
+
+
+@pytest.fixture
+def sender(client: Client, outbox: Outbox, held: HeldAttempts, contact: Contact) -> Iterator[Sender]:
+    with Sender(client, outbox, held, contact) as running:
+        yield running
+
+
+@pytest.fixture
+def attempt(outbox: Outbox, held: HeldAttempts, process: HeardProcess) -> HeldAttempt:
+    return hold(outbox, held, process)
+
+
+def hold(outbox: Outbox, held: HeldAttempts, process: HeardProcess, trial: str = "t1") -> HeldAttempt:
+    granted = grant(trial=trial)
+    outbox.settle_claim("cpu", granted)
+    attempt = HeldAttempt(granted, expires_at=time.monotonic() + 60)
+    attempt.attach(process)
+    held.add(attempt)
+    return attempt
+
+
+def point(step: int) -> Point:
+    return Point(step=step, metrics={"val/loss": 1 / step})
+
+
+def test_reports_then_the_outcome_are_sent_and_verdicts_passed_on(
+    sender: Sender, attempt: HeldAttempt, script: Scripted, process: HeardProcess, held: HeldAttempts
+) -> None:
+    script.report = lambda body: verdict("stop", "hopeless") if body["sequence"] == 2 else verdict()
+    sender.report(attempt.key, point(1))
+    sender.report(attempt.key, point(2))
+    sender.finish(attempt.key, SUCCEEDED)
+    assert sender.wait_until_sent(attempt.key, 5)
+    assert [call for call, _ in script.asked] == ["report", "report", "finish"]
+    assert process.orders == [(Action.STOP, "hopeless")]
+    assert eventually(lambda: held.get(attempt.key) is None)
+
+
+def test_while_the_service_fails_the_order_is_kept_and_nothing_is_lost(
+    sender: Sender, attempt: HeldAttempt, script: Scripted
+) -> None:
+    script.report = lambda _: problem(503, ErrorCode.BUSY)
+    for step in (1, 2, 3):
+        sender.report(attempt.key, point(step))
+    assert not sender.wait_until_sent(attempt.key, 0.3)
+    assert {body["sequence"] for body in script.asked_of("report")} == {1}
+    num_refused = len(script.asked)
+    script.report = lambda _: verdict()
+    assert sender.wait_until_sent(attempt.key, 5)
+    assert [body["sequence"] for body in script.asked[num_refused:] for body in [body[1]]] == [1, 2, 3]
+
+
+def test_a_trial_whose_messages_must_wait_does_not_hold_up_another(
+    sender: Sender, attempt: HeldAttempt, script: Scripted, outbox: Outbox, held: HeldAttempts, process: HeardProcess
+) -> None:
+    other = hold(outbox, held, process, trial="t2")
+    script.report = lambda _: problem(500, ErrorCode.INTERNAL)
+    sender.report(attempt.key, point(1))
+    sender.finish(other.key, SUCCEEDED)
+    assert sender.wait_until_sent(other.key, 5)
+    assert outbox.holds(attempt.key)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(409, ErrorCode.LEASE_SUPERSEDED), (409, ErrorCode.ATTEMPT_ENDED), (404, ErrorCode.UNKNOWN_TRIAL)],
+)
+def test_an_attempt_the_service_wants_no_more_is_dropped(
+    sender: Sender,
+    attempt: HeldAttempt,
+    script: Scripted,
+    outbox: Outbox,
+    held: HeldAttempts,
+    process: HeardProcess,
+    status: int,
+    code: ErrorCode,
+) -> None:
+    script.report = lambda _: problem(status, code, "attempt 2 has the trial")
+    sender.report(attempt.key, point(1))
+    assert eventually(lambda: attempt.fate is Fate.DROPPED)
+    assert process.num_terminations == 1
+    assert held.get(attempt.key) is None
+    assert outbox.set_aside() == [(attempt.key, "attempt 2 has the trial")]
+
+
+def test_a_report_refused_for_good_ends_its_attempt_invalid_and_later_trials_proceed(
+    sender: Sender, attempt: HeldAttempt, script: Scripted, outbox: Outbox, held: HeldAttempts, process: HeardProcess
+) -> None:
+    script.report = lambda _: problem(409, ErrorCode.REPORT_CONFLICT, "step 1 has another value")
+    sender.report(attempt.key, point(1))
+    assert eventually(lambda: attempt.fate is Fate.REFUSED)
+    assert process.num_terminations == 1
+    sender.finish(attempt.key, SUCCEEDED)
+    assert sender.wait_until_sent(attempt.key, 5)
+    [finish] = script.asked_of("finish")
+    assert finish["outcome"]["failure"] == "invalid"
+    assert "another value" in finish["outcome"]["message"]
+    script.report = lambda _: verdict()
+    later = hold(outbox, held, process, trial="t2")
+    sender.report(later.key, point(1))
+    assert sender.wait_until_sent(later.key, 5)
+
+
+def test_what_an_earlier_agent_left_is_sent_first_thing(
+    client: Client, outbox: Outbox, held: HeldAttempts, contact: Contact, script: Scripted
+) -> None:
+    outbox.settle_claim("cpu", grant())
+    key = AttemptKey("t1", 1)
+    outbox.add_report(key, point(1))
+    outbox.finish_abandoned()
+    with Sender(client, outbox, held, contact) as sender:
+        assert sender.wait_until_sent(None, 5)
+    assert [call for call, _ in script.asked] == ["report", "finish"]
+    assert script.asked_of("finish")[0]["outcome"]["failure"] == "process_killed"
+
+
+def test_nobody_who_reports_waits_for_the_network(sender: Sender, attempt: HeldAttempt, script: Scripted) -> None:
+    def slow(_: dict[str, object]) -> tuple[int, dict[str, object]]:
+        time.sleep(0.5)
+        return FINISHED
+
+    script.finish = slow
+    before = time.monotonic()
+    sender.finish(attempt.key, SUCCEEDED)
+    assert time.monotonic() - before < 0.3
+    assert sender.wait_until_sent(attempt.key, 5)

@@ -1,0 +1,18 @@
+"""The agent process: claims trials, keeps their leases, relays what training says; never loads torch."""
+
+from worker.agent.agent import Agent
+from worker.agent.child import ZygoteFailed
+from worker.agent.devices import DeviceError, LocalDevice, cpu, gpus, num_cores
+from worker.agent.loop import SlotPlan, WorkerRefused
+
+__all__ = [
+    "Agent",
+    "DeviceError",
+    "LocalDevice",
+    "SlotPlan",
+    "WorkerRefused",
+    "ZygoteFailed",
+    "cpu",
+    "gpus",
+    "num_cores",
+]

@@ -1,0 +1,84 @@
+"""The agent: the slots of this worker with the lease keeper and the sender they share, started and stopped together."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from service.client import Client
+from worker.agent.contact import Contact
+from worker.agent.held import Fate, HeldAttempts
+from worker.agent.leasekeeper import Leasekeeper
+from worker.agent.loop import Slot, SlotPlan, Surroundings
+from worker.agent.outbox import Outbox
+from worker.agent.sender import Sender
+
+log = logging.getLogger(__name__)
+
+_FLUSH_SECONDS = 5.0
+"""How long a stopping worker tries to send what is left; the rest waits in the outbox for the next worker."""
+
+
+class Agent:
+    """Works for one service under one name; `directory` is its own, with outbox and logs."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        name: str,
+        slots: Sequence[SlotPlan],
+        studies: Sequence[str],
+        until_done: bool,
+        directory: Path,
+    ) -> None:
+        self._outbox = Outbox(directory / "outbox.sqlite")
+        self._held = HeldAttempts()
+        self._stopping = threading.Event()
+        contact = Contact(client.server)
+        self._sender = Sender(client, self._outbox, self._held, contact)
+        self._leasekeeper = Leasekeeper(client, name, self._held, contact)
+        shared = Surroundings(
+            client=client,
+            worker=name,
+            host=socket.gethostname(),
+            studies=studies,
+            until_done=until_done,
+            directory=directory,
+            outbox=self._outbox,
+            sender=self._sender,
+            leasekeeper=self._leasekeeper,
+            contact=contact,
+            stopping=self._stopping,
+        )
+        self._slots = [Slot(plan, shared) for plan in slots]
+
+    def work(self) -> None:
+        """Carry out trials until told to stop, or until the studies are done; raises what ends a slot.
+
+        Raises:
+            WorkerRefused: the service does not take this worker.
+            ZygoteFailed: training processes cannot start on this host.
+        """
+        if num_abandoned := self._outbox.finish_abandoned():
+            log.warning("%d trials of a worker that died here go back to the service", num_abandoned)
+        with self._sender, self._leasekeeper:
+            with ThreadPoolExecutor(len(self._slots), thread_name_prefix="slot") as pool:
+                slots = [pool.submit(slot.work) for slot in self._slots]
+                wait(slots, return_when=FIRST_EXCEPTION)
+                if any(slot.done() and slot.exception() for slot in slots):
+                    self.stop()
+            if not self._sender.wait_until_sent(None, _FLUSH_SECONDS):
+                log.warning("the service could not be told everything; the next worker here will tell the rest")
+        for slot in slots:
+            slot.result()
+
+    def stop(self) -> None:
+        """Claim no more, end the running trials and give them back; `work` then returns. May be called by a signal."""
+        self._stopping.set()
+        for attempt in self._held.all():
+            attempt.end(Fate.RELEASED, "the worker was stopped")

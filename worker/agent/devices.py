@@ -1,0 +1,82 @@
+"""The devices of this host, told through NVML without creating a CUDA context; errors name what there is instead."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pynvml
+
+from service.contract.lease import Device
+
+_GIB = 1024**3
+
+
+class DeviceError(Exception):
+    """A device was asked for that this host has not; says so in one sentence that names the remedy."""
+
+
+@dataclass(frozen=True)
+class LocalDevice:
+    """A device as the service hears of it, and what pins a process to it (`CUDA_VISIBLE_DEVICES`)."""
+
+    device: Device
+    visible: str
+
+    @property
+    def label(self) -> str:
+        """Short and unique on this host: `cpu`, `gpu0`."""
+        return "cpu" if self.device.kind == "cpu" else f"gpu{self.device.index}"
+
+
+def cpu() -> LocalDevice:
+    """The processor, with every GPU hidden."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
+    return LocalDevice(Device(kind="cpu", name=platform.machine(), memory_gib=round(memory, 1)), visible="")
+
+
+def gpus(indices: Sequence[int], environment: Mapping[str, str] = os.environ) -> list[LocalDevice]:
+    """The GPUs with these numbers; raises DeviceError if one of them is not there.
+
+    Where `CUDA_VISIBLE_DEVICES` restricts this process already (Slurm does that), the numbers count what it leaves.
+    """
+    present = _visible_gpus(environment)
+    by_index = {gpu.device.index: gpu for gpu in present}
+    for index in indices:
+        if index not in by_index:
+            there = ", ".join(f"GPU {gpu.device.index} ({gpu.device.name})" for gpu in present)
+            has = f"it has {there}; name one of these, or" if present else "the NVIDIA driver knows of none;"
+            raise DeviceError(f"there is no GPU {index} on this machine: {has} train on the processor with --cpu")
+    return [by_index[index] for index in indices]
+
+
+def num_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _visible_gpus(environment: Mapping[str, str]) -> list[LocalDevice]:
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:  # no driver, or no device behind it
+        return []
+    try:
+        allowed = environment.get("CUDA_VISIBLE_DEVICES")
+        names = [name.strip() for name in allowed.split(",")] if allowed is not None else None
+        if names is None:
+            names = [str(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        return [_describe(index, name) for index, name in enumerate(names) if name]
+    except pynvml.NVMLError as error:
+        raise DeviceError(f"the NVIDIA driver does not tell its GPUs ({error}); repair it or use --cpu") from error
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _describe(index: int, name: str) -> LocalDevice:
+    """One GPU by its driver number or its UUID; pinned by UUID, because CUDA may number GPUs otherwise than NVML."""
+    handle = pynvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(name)
+    memory = round(pynvml.nvmlDeviceGetMemoryInfo(handle).total / _GIB, 1)
+    device = Device(kind="cuda", index=index, name=pynvml.nvmlDeviceGetName(handle), memory_gib=memory)
+    return LocalDevice(device, visible=pynvml.nvmlDeviceGetUUID(handle) if name.isdigit() else name)

@@ -1,0 +1,100 @@
+"""The attempts this host holds, and what the service or the operator has decided about each; shared by all threads."""
+
+from __future__ import annotations
+
+import threading
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from service.contract.lease import Grant, HeldLease
+from service.contract.report import Action
+
+
+class AttemptKey(NamedTuple):
+    """What names an attempt."""
+
+    trial: str
+    attempt: int
+
+
+class Fate(StrEnum):
+    """Why an attempt is ended from outside, before its task ends by itself."""
+
+    DROPPED = "dropped"
+    """Another attempt has superseded it, or the service knows it no more: nothing is sent for it."""
+    REFUSED = "refused"
+    """The service refuses one of its reports for good: it ends invalid."""
+    RELEASED = "released"
+    """The worker stops: the trial goes back to the service, for free."""
+
+
+class Process(Protocol):
+    """What can be told to an attempt's training process."""
+
+    def order(self, action: Action, reason: str) -> None: ...
+
+    def terminate(self) -> None: ...
+
+
+class HeldAttempt:
+    """One attempt: its grant, its training process once there is one, and its fate if others have decided it.
+
+    `expires_at` is the instant on this host's monotonic clock at which the lease ends unless it is renewed.
+    """
+
+    def __init__(self, grant: Grant, expires_at: float) -> None:
+        self.grant = grant
+        self.expires_at = expires_at
+        self.key = AttemptKey(grant.trial, grant.attempt)
+        self.lease = HeldLease(trial=grant.trial, attempt=grant.attempt, nonce=grant.nonce)
+        self.fate: Fate | None = None
+        self.reason = ""
+        self._lock = threading.RLock()  # a signal may stop the agent while this very thread is stopping it
+        self._process: Process | None = None
+        self._action = Action.CONTINUE
+
+    def attach(self, process: Process) -> None:
+        """The training process is there; a fate decided before that reaches it now."""
+        with self._lock:
+            self._process = process
+            if self.fate is not None:
+                process.terminate()
+
+    def order(self, action: Action, reason: str) -> None:
+        """Pass the service's order down, if it is news; a training process obeys at its next report."""
+        with self._lock:
+            if action is not self._action and self._process is not None:
+                self._action = action
+                self._process.order(action, reason)
+
+    def end(self, fate: Fate, reason: str) -> None:
+        """Decide the attempt's fate and end its process; the first decision stands."""
+        with self._lock:
+            if self.fate is None:
+                self.fate, self.reason = fate, reason
+                if self._process is not None:
+                    self._process.terminate()
+
+
+class HeldAttempts:
+    """All attempts whose leases this host must renew: from the grant until the service has heard how they ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # see HeldAttempt
+        self._attempts: dict[AttemptKey, HeldAttempt] = {}
+
+    def add(self, attempt: HeldAttempt) -> None:
+        with self._lock:
+            self._attempts[attempt.key] = attempt
+
+    def discard(self, key: AttemptKey) -> None:
+        with self._lock:
+            self._attempts.pop(key, None)
+
+    def get(self, key: AttemptKey) -> HeldAttempt | None:
+        with self._lock:
+            return self._attempts.get(key)
+
+    def all(self) -> list[HeldAttempt]:
+        with self._lock:
+            return list(self._attempts.values())

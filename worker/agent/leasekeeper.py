@@ -1,0 +1,118 @@
+"""One heartbeat for all leases of this host, and what its answer says: orders to pass down, attempts to end.
+
+Durations count from the start of the request that brought them, on this host's monotonic clock, so the service's
+own deadline is never earlier than the one kept here. A lease that expired unrenewed is no reason to stop: as long as
+no newer attempt exists its results count (expired is not superseded).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from service.client import Client
+from service.client.errors import ApiError, ServiceUnreachable
+from service.contract.lease import Grant, HeartbeatRequest, LeaseStatus
+from worker.agent.contact import Contact
+from worker.agent.held import AttemptKey, Fate, HeldAttempt, HeldAttempts
+
+log = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 2.0
+
+
+class Leasekeeper:
+    """A thread that renews whatever `held` holds, as often as the service asks for."""
+
+    def __init__(self, client: Client, worker: str, held: HeldAttempts, contact: Contact) -> None:
+        self._client = client
+        self._worker = worker
+        self._held = held
+        self._contact = contact
+        self._changed = threading.Condition()
+        self._interval_seconds: float | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="leasekeeper", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(_CLOSE_SECONDS)  # a heartbeat that hangs is left behind; nothing depends on it any more
+
+    def hold(self, grant: Grant, requested_at: float) -> HeldAttempt:
+        """Keep the grant's lease from now on; `requested_at` is the monotonic instant at which its claim was sent."""
+        attempt = HeldAttempt(grant, expires_at=requested_at + grant.lease_seconds)
+        self._held.add(attempt)
+        self._set_interval(grant.heartbeat_seconds)
+        return attempt
+
+    def let_go(self, attempt: HeldAttempt) -> None:
+        """Renew the lease no more."""
+        self._held.discard(attempt.key)
+
+    def _set_interval(self, seconds: float) -> None:
+        with self._changed:
+            self._interval_seconds = seconds
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        while not self._closed:
+            if self._interval_passed():
+                attempts = self._held.all()
+                if attempts:
+                    self._renew(attempts)
+
+    def _interval_passed(self) -> bool:
+        """Wait for one interval; False as soon as there is another interval to wait for, or nothing more to do."""
+        with self._changed:
+            interval = self._interval_seconds
+            return not self._changed.wait_for(lambda: self._closed or self._interval_seconds != interval, interval)
+
+    def _renew(self, attempts: list[HeldAttempt]) -> None:
+        sent_at = time.monotonic()
+        try:
+            request = HeartbeatRequest(worker=self._worker, leases=[attempt.lease for attempt in attempts])
+            reply = self._client.heartbeat(request)
+        except ServiceUnreachable:
+            self._contact.lost()
+            _tell_expired(attempts)
+            return
+        except ApiError as error:
+            log.warning("the service refused a heartbeat: %s", error)
+            _tell_expired(attempts)
+            return
+        self._contact.made()
+        self._set_interval(reply.heartbeat_seconds)
+        by_key = {attempt.key: attempt for attempt in attempts}
+        for status in reply.leases:
+            attempt = by_key.get(AttemptKey(status.trial, status.attempt))
+            if attempt is not None:
+                _apply(attempt, status, sent_at)
+
+
+def _apply(attempt: HeldAttempt, status: LeaseStatus, sent_at: float) -> None:
+    if not status.held:
+        # An attempt whose task has ended already is left to the answer that its outcome gets.
+        attempt.end(Fate.DROPPED, status.reason)
+        return
+    if status.lease_seconds is not None:
+        attempt.expires_at = sent_at + status.lease_seconds
+    attempt.order(status.order, status.reason)
+
+
+def _tell_expired(attempts: list[HeldAttempt]) -> None:
+    for attempt in attempts:
+        if attempt.expires_at <= time.monotonic():
+            log.warning("the lease on trial %s has expired unrenewed; training goes on", attempt.grant.trial)
+            attempt.expires_at = math.inf  # said once, until a heartbeat renews it

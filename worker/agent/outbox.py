@@ -1,0 +1,208 @@
+"""The durable outbox: a SQLite file holding every claim id, report and outcome until the service has answered for it.
+
+Rows are written before anything is sent and deleted only after the answer, so the agent may die at any instant: the
+next agent on the same file goes on where this one stopped. Knows no network.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.contract.lease import FailureClass, FinishRequest, Grant, Outcome
+from service.contract.report import Point, ReportRequest
+from worker.agent.held import AttemptKey
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS claim (slot TEXT PRIMARY KEY, request_id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS attempt (
+    trial TEXT NOT NULL, attempt INTEGER NOT NULL, nonce TEXT NOT NULL,
+    num_reports INTEGER NOT NULL DEFAULT 0, ended INTEGER NOT NULL DEFAULT 0, refusal TEXT,
+    PRIMARY KEY (trial, attempt)
+);
+CREATE TABLE IF NOT EXISTS entry (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, attempt INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('report', 'finish')), body TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS entry_of_attempt ON entry (trial, attempt, id);
+CREATE TABLE IF NOT EXISTS set_aside (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, attempt INTEGER NOT NULL,
+    kind TEXT NOT NULL, body TEXT NOT NULL, reason TEXT NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One message that waits for the service's answer."""
+
+    id: int
+    key: AttemptKey
+    request: ReportRequest | FinishRequest
+
+
+class Outbox:
+    """Entries leave it in order per attempt; what the service refuses for good is set aside with its reason."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        # NORMAL in WAL survives the death of any process. A host that loses power loses its training processes too,
+        # and the attempts with them; waiting for the disk at every step would buy nothing.
+        self._database.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_SCHEMA}")
+
+    def close(self) -> None:
+        with self._lock:
+            self._database.close()
+
+    # Claims: an id is on disk before it is sent, so a claim whose answer was lost is repeated, not doubled.
+
+    def claim_id(self, slot: str) -> str:
+        """The id of the slot's unanswered claim, or that of a new one."""
+        with self._transaction() as database:
+            fresh = uuid.uuid4().hex
+            database.execute("INSERT INTO claim VALUES (?, ?) ON CONFLICT (slot) DO NOTHING", (slot, fresh))
+            row = database.execute("SELECT request_id FROM claim WHERE slot = ?", (slot,)).fetchone()
+            return str(row[0])
+
+    def settle_claim(self, slot: str, grant: Grant | None) -> None:
+        """The claim is answered: forget its id and remember the attempt it granted, in one transaction."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM claim WHERE slot = ?", (slot,))
+            if grant is not None:
+                database.execute(
+                    "INSERT INTO attempt (trial, attempt, nonce) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                    (grant.trial, grant.attempt, grant.nonce),
+                )
+
+    # Reports and outcomes.
+
+    def add_report(self, key: AttemptKey, point: Point) -> bool:
+        """Keep one step's metrics as the attempt's next report; False where nothing of it is wanted any more."""
+        with self._transaction() as database:
+            row = database.execute(
+                "UPDATE attempt SET num_reports = num_reports + 1 "
+                "WHERE trial = ? AND attempt = ? AND refusal IS NULL AND NOT ended RETURNING nonce, num_reports",
+                key,
+            ).fetchone()
+            if row is None:
+                return False
+            self._add(key, "report", ReportRequest(nonce=row[0], sequence=row[1], points=[point]))
+            return True
+
+    def add_finish(self, key: AttemptKey, outcome: Outcome) -> bool:
+        """Keep how the attempt ended; invalid, whatever `outcome` says, if one of its reports was refused."""
+        with self._transaction() as database:
+            row = database.execute(
+                "UPDATE attempt SET ended = 1 WHERE trial = ? AND attempt = ? AND NOT ended RETURNING nonce, refusal",
+                key,
+            ).fetchone()
+            if row is None:
+                return False
+            nonce, refusal = row
+            outcome = outcome if refusal is None else _invalid(refusal)
+            self._add(key, "finish", FinishRequest(nonce=nonce, outcome=outcome))
+            return True
+
+    def finish_abandoned(self) -> int:
+        """End the attempts that an earlier agent left unended when it died, and their processes with it; how many."""
+        with self._transaction() as database:
+            abandoned = database.execute("SELECT trial, attempt FROM attempt WHERE NOT ended").fetchall()
+            for trial, attempt in abandoned:
+                message = "the worker ended without stopping its training process first"
+                outcome = Outcome(result="failed", failure=FailureClass.PROCESS_KILLED, message=message)
+                self.add_finish(AttemptKey(trial, attempt), outcome)
+            return len(abandoned)
+
+    # Sending: what is due, and what became of it.
+
+    def heads(self) -> list[Entry]:
+        """The oldest entry of each attempt, oldest first."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT id, trial, attempt, kind, body FROM entry "
+                "WHERE id IN (SELECT min(id) FROM entry GROUP BY trial, attempt) ORDER BY id"
+            ).fetchall()
+        return [Entry(row[0], AttemptKey(row[1], row[2]), _MODELS[row[3]].model_validate_json(row[4])) for row in rows]
+
+    def answered(self, entry: Entry) -> None:
+        """The service has taken the entry; an outcome takes the attempt with it."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM entry WHERE id = ?", (entry.id,))
+            if isinstance(entry.request, FinishRequest):
+                database.execute("DELETE FROM attempt WHERE trial = ? AND attempt = ?", entry.key)
+
+    def refuse(self, key: AttemptKey, reason: str) -> None:
+        """The service will never take a report: set all the attempt's reports aside, its outcome becomes invalid."""
+        with self._transaction() as database:
+            database.execute("UPDATE attempt SET refusal = ? WHERE trial = ? AND attempt = ?", (reason, *key))
+            self._set_aside(key, reason)
+            row = database.execute(
+                "UPDATE attempt SET ended = 0 WHERE trial = ? AND attempt = ? AND ended RETURNING 1", key
+            ).fetchone()
+            if row is not None:
+                self.add_finish(key, _invalid(reason))
+
+    def drop(self, key: AttemptKey, reason: str) -> None:
+        """The service wants nothing more of the attempt: set its entries aside and forget it."""
+        with self._transaction() as database:
+            self._set_aside(key, reason)
+            database.execute("DELETE FROM attempt WHERE trial = ? AND attempt = ?", key)
+
+    def set_aside(self) -> list[tuple[AttemptKey, str]]:
+        """Attempt and reason of each entry that was set aside, oldest first; their bodies stay in the file."""
+        with self._lock:
+            rows = self._database.execute("SELECT trial, attempt, reason FROM set_aside ORDER BY id").fetchall()
+        return [(AttemptKey(trial, attempt), reason) for trial, attempt, reason in rows]
+
+    def holds(self, key: AttemptKey) -> bool:
+        """Whether anything of the attempt still waits for an answer."""
+        with self._lock:
+            return bool(self._database.execute("SELECT 1 FROM entry WHERE trial = ? AND attempt = ?", key).fetchone())
+
+    def is_empty(self) -> bool:
+        """Whether every entry has been answered or set aside."""
+        with self._lock:
+            return not self._database.execute("SELECT 1 FROM entry").fetchone()
+
+    def _add(self, key: AttemptKey, kind: str, request: ReportRequest | FinishRequest) -> None:
+        self._database.execute(
+            "INSERT INTO entry (trial, attempt, kind, body) VALUES (?, ?, ?, ?)",
+            (*key, kind, request.model_dump_json()),
+        )
+
+    def _set_aside(self, key: AttemptKey, reason: str) -> None:
+        self._database.execute(
+            "INSERT INTO set_aside (trial, attempt, kind, body, reason) "
+            "SELECT trial, attempt, kind, body, ? FROM entry WHERE trial = ? AND attempt = ? ORDER BY id",
+            (reason, *key),
+        )
+        self._database.execute("DELETE FROM entry WHERE trial = ? AND attempt = ?", key)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """One thread at a time, all or nothing; an inner transaction is part of the outer one."""
+        with self._lock:
+            if self._database.in_transaction:
+                yield self._database
+                return
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+
+
+_MODELS: dict[str, type[ReportRequest] | type[FinishRequest]] = {"report": ReportRequest, "finish": FinishRequest}
+
+
+def _invalid(refusal: str) -> Outcome:
+    message = f"the service refused a report: {refusal}"
+    return Outcome(result="failed", failure=FailureClass.INVALID, message=message)

@@ -1,0 +1,156 @@
+"""One thread that empties the outbox towards the service, in order per attempt, and passes the verdicts on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from service.client import Client
+from service.client.errors import ApiError, LeaseLost, NotFound, ServiceFailure, ServiceUnreachable, Unauthorized
+from service.contract.lease import FinishRequest, Outcome
+from service.contract.report import Point, ReportRequest, Verdict
+from worker.agent.contact import Contact, delays
+from worker.agent.held import AttemptKey, Fate, HeldAttempts
+from worker.agent.outbox import Entry, Outbox
+
+log = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 2.0
+
+
+class Sender:
+    """Nobody who adds to the outbox waits for the network; only this thread does."""
+
+    def __init__(self, client: Client, outbox: Outbox, held: HeldAttempts, contact: Contact) -> None:
+        self._client = client
+        self._outbox = outbox
+        self._held = held
+        self._contact = contact
+        self._changed = threading.Condition()
+        self._num_added = 0
+        self._closed = False
+        self._backoff: dict[AttemptKey, tuple[float, Iterator[float]]] = {}
+        self._thread = threading.Thread(target=self._work, name="sender", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        # A request that hangs is left behind: what it carried is in the outbox, and the next agent repeats it.
+        self._thread.join(_CLOSE_SECONDS)
+
+    def report(self, key: AttemptKey, point: Point) -> None:
+        """Keep one step's metrics and send them as soon as may be."""
+        if self._outbox.add_report(key, point):
+            self._wake()
+
+    def finish(self, key: AttemptKey, outcome: Outcome) -> None:
+        """Keep how the attempt ended and send it after its reports."""
+        if self._outbox.add_finish(key, outcome):
+            self._wake()
+
+    def wait_until_sent(self, key: AttemptKey | None, timeout_seconds: float) -> bool:
+        """Wait until nothing of the attempt (None: of any) is left to send; False when that takes too long."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._outbox.is_empty() if key is None else not self._outbox.holds(key), timeout_seconds
+            )
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._num_added += 1
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        outage = delays()
+        while not self._closed:
+            num_seen = self._num_added
+            try:
+                is_idle = not self._send_due()
+            except ServiceUnreachable:
+                self._contact.lost()
+                self._wait(num_seen=None, seconds=next(outage))
+                continue
+            outage = delays()
+            if is_idle:
+                self._wait(num_seen, seconds=self._seconds_to_next_try())
+
+    def _wait(self, num_seen: int | None, seconds: float | None) -> None:
+        """Sleep; until something is added, if `num_seen` says how much was there. Waiters on progress look again."""
+        with self._changed:
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._closed or num_seen not in (None, self._num_added), seconds)
+
+    def _seconds_to_next_try(self) -> float | None:
+        times = [at for at, _ in self._backoff.values()]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _send_due(self) -> bool:
+        """Send the oldest entry of each attempt that need not wait; whether there was one."""
+        now = time.monotonic()
+        due = [entry for entry in self._outbox.heads() if self._backoff.get(entry.key, (now,))[0] <= now]
+        for entry in due:
+            if self._closed:
+                break
+            self._send(entry)
+            with self._changed:
+                self._changed.notify_all()
+        return bool(due)
+
+    def _send(self, entry: Entry) -> None:
+        trial, attempt = entry.key
+        try:
+            match entry.request:
+                case ReportRequest() as request:
+                    verdict = self._client.report(trial, attempt, request)
+                    self._pass_on(entry.key, verdict)
+                case FinishRequest() as request:
+                    self._client.finish(trial, attempt, request)
+        except (ServiceFailure, Unauthorized) as error:  # a token that is being changed must not cost results
+            self._try_later(entry.key, error)
+            return
+        except ApiError as error:
+            self._give_up(entry, error)
+            return
+        self._contact.made()
+        self._backoff.pop(entry.key, None)
+        self._outbox.answered(entry)
+        if isinstance(entry.request, FinishRequest):
+            self._held.discard(entry.key)
+
+    def _pass_on(self, key: AttemptKey, verdict: Verdict) -> None:
+        attempt = self._held.get(key)
+        if attempt is not None:
+            attempt.order(verdict.action, verdict.reason)
+
+    def _try_later(self, key: AttemptKey, error: ApiError) -> None:
+        _, waits = self._backoff.get(key, (0.0, delays()))
+        self._backoff[key] = (time.monotonic() + next(waits), waits)
+        log.warning("the service could not take a message of trial %s, trying again: %s", key.trial, error)
+
+    def _give_up(self, entry: Entry, error: ApiError) -> None:
+        """The service will never take this entry; what that means depends on what it refuses, and why."""
+        key, reason = entry.key, str(error)
+        attempt = self._held.get(key)
+        self._backoff.pop(key, None)
+        if isinstance(entry.request, ReportRequest) and not isinstance(error, LeaseLost | NotFound):
+            log.error("the service refused a report of trial %s: %s", key.trial, reason)
+            self._outbox.refuse(key, reason)
+            if attempt is not None:
+                attempt.end(Fate.REFUSED, reason)
+            return
+        log.warning("trial %s is dropped: %s", key.trial, reason)
+        self._outbox.drop(key, reason)
+        self._held.discard(key)
+        if attempt is not None:
+            attempt.end(Fate.DROPPED, reason)

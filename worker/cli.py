@@ -1,0 +1,182 @@
+"""The command `worker`: reads the command line, finds the devices, and lets an agent work until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+from service.client import Client, ServiceUnreachable
+from worker.agent import Agent, DeviceError, LocalDevice, SlotPlan, WorkerRefused, ZygoteFailed, cpu, gpus, num_cores
+from worker.agent.directory import DirectoryError, take
+from worker.settings import Settings, default_server, default_state_dir, host_name
+
+log = logging.getLogger("worker")
+
+_DESCRIPTION = """\
+Train trials for an Assayer service. A worker asks the service for a trial, trains it on its device, reports every
+epoch, and asks for the next. Start one per machine; start and stop them whenever you like: what a worker was
+training when it stopped goes back to the service, and what it could not yet tell is told by the next one."""
+
+_EPILOG = """\
+examples:
+  worker --cpu                                     on the processor, for a service on this machine
+  worker --gpu 0 --server http://tower:8420        on the first GPU, for a service elsewhere
+  worker --gpu 0,1 --slots 2                       two trials at a time on each of two GPUs
+  worker --cpu --study digits-mlp --until-done     until that study is done
+
+environment:
+  ASSAYER_SERVER   the service's address, where --server is not given
+  ASSAYER_TOKEN    the token that a service on another machine asks for
+
+Ctrl-C (or SIGTERM) gives the running trials back and ends; a second one ends at once."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Work; the exit status is 0 when told to stop or done, 1 when refused, 2 for a command line that cannot work."""
+    try:
+        settings = _parse(arguments)
+        devices = list(gpus(settings.gpus)) if settings.gpus else [cpu()]
+        client = Client(settings.server, settings.token)
+        name, directory = take(settings.state_dir, settings.name or host_name(), exactly=settings.name is not None)
+    except (_UsageError, DeviceError, ServiceUnreachable, DirectoryError) as error:
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"worker: {error}")
+        return 2
+    _configure_logging()
+    slots = _plan(devices, settings)
+    agent = Agent(
+        client, name=name, slots=slots, studies=settings.studies, until_done=settings.until_done, directory=directory
+    )
+    _stop_on_signals(agent)
+    log.info("worker %s for %s: %s; logs in %s", name, client.server, _places(slots), directory)
+    try:
+        agent.work()
+    except (WorkerRefused, ZygoteFailed) as error:
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+class _UsageError(Exception):
+    """A command line that cannot work, in one sentence."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Say what is wrong in one sentence instead of printing the usage."""
+        raise _UsageError(f"{message} (worker --help explains)")
+
+
+def _parse(arguments: Sequence[str] | None) -> Settings:
+    parser = _Parser(
+        prog="worker",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--gpu", type=_gpu_numbers, metavar="N[,N…]", help="train on these GPUs, counted from 0")
+    place.add_argument("--cpu", action="store_true", help="train on the processor")
+    parser.add_argument("--server", default=default_server(), metavar="URL", help="the service (default: %(default)s)")
+    parser.add_argument("--slots", type=_positive, default=1, metavar="N", help="trials at a time on each device (1)")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads per slot (default: cores / slots)")
+    parser.add_argument("--study", action="append", default=[], metavar="NAME", help="only this study; may be repeated")
+    parser.add_argument("--until-done", action="store_true", help="end when the studies named by --study are done")
+    parser.add_argument("--name", type=_name, help="what the service calls this worker (default: the host's name)")
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        default=default_state_dir(),
+        metavar="DIR",
+        help="where unsent results and logs are kept (default: %(default)s)",
+    )
+    given = parser.parse_args(arguments)
+    if given.gpu is None and not given.cpu:
+        raise _UsageError("say where to train: --gpu 0 for the first GPU, or --cpu")
+    if given.until_done and not given.study:
+        raise _UsageError("--until-done needs to know which studies: name them with --study NAME")
+    return Settings(
+        gpus=given.gpu or (),
+        server=given.server,
+        token=os.environ.get("ASSAYER_TOKEN") or None,
+        slots=given.slots,
+        threads=given.threads,
+        studies=tuple(given.study),
+        name=given.name,
+        state_dir=given.state_dir.absolute(),
+        until_done=given.until_done,
+    )
+
+
+def _gpu_numbers(text: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of GPU numbers such as 0 or 0,1")
+    return numbers
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} cannot be a worker's name: use up to 64 letters, digits, '.', '_', '-', a letter or digit first"
+        )
+    return text
+
+
+def _plan(devices: Sequence[LocalDevice], settings: Settings) -> list[SlotPlan]:
+    threads = settings.threads or max(1, num_cores() // (settings.slots * len(devices)))
+    return [
+        SlotPlan(device.label if number == 0 else f"{device.label}-{number + 1}", device, threads)
+        for device in devices
+        for number in range(settings.slots)
+    ]
+
+
+def _places(slots: Sequence[SlotPlan]) -> str:
+    threads = slots[0].threads
+    names = ", ".join(f"{slot.name} ({slot.device.device.name})" for slot in slots)
+    return f"{names}, {threads} thread{'s' if threads > 1 else ''} each"
+
+
+def _configure_logging() -> None:
+    # A terminal gets colours; a file gets whole lines, not ones wrapped at a guessed width.
+    plain = logging.StreamHandler()
+    plain.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    rich = RichHandler(console=Console(stderr=True), show_path=False, log_time_format="%X")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[rich if sys.stderr.isatty() else plain])
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
+
+
+def _stop_on_signals(agent: Agent) -> None:
+    told = False
+
+    def on_signal(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature signal wants
+        nonlocal told
+        if told:
+            # The outbox is on disk, and the zygotes end with their training processes when this process is gone.
+            os._exit(128 + signum)
+        told = True
+        log.info("stopping: running trials go back to the service")
+        agent.stop()
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)

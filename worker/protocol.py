@@ -1,0 +1,112 @@
+"""Messages between agent and training processes: JSON lines over local sockets; standard library only, knows no end.
+
+Two kinds of socket carry them. Each slot has one *control* socket to its zygote (`Start`, `Terminate` down; `Ready`,
+`Forked`, `Exited` up), and each attempt one *channel* to its own training process (`Order` down; `Report`, `Ended`
+up), so that a line which a dying process leaves half written spoils nobody else's.
+Both ends are Python: floats that JSON has no literal for travel as Python's own `NaN` and `Infinity`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+
+class ProtocolError(Exception):
+    """A line that is no message: agent and training process are not of the same version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Zygote -> agent: everything is imported, attempts can be started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Agent -> zygote, with the attempt's channel attached: fork a process that carries out `grant`.
+
+    `grant` is the service's grant as JSON, without its nonce; `stdout` and `stderr` are paths of files to append to.
+    """
+
+    grant: Mapping[str, Any]
+    device: str
+    threads: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """Agent -> zygote: end the running attempt's whole process group now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """Zygote -> agent: the attempt runs as process (and process group) `pid`."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """Zygote -> agent: the attempt's process ended with exit status `status`; -n means by signal n."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Training process -> agent: the metrics of one step."""
+
+    step: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Training process -> agent, its last word: the outcome as the service's contract writes it."""
+
+    outcome: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Agent -> training process: what to do from the next report on (continue, pause, stop), and why."""
+
+    action: str
+    reason: str
+
+
+Message: TypeAlias = Ready | Start | Terminate | Forked | Exited | Report | Ended | Order
+
+_KINDS: dict[str, type[Message]] = {
+    kind.__name__.lower(): kind for kind in (Ready, Start, Terminate, Forked, Exited, Report, Ended, Order)
+}
+
+
+def encode(message: Message) -> bytes:
+    """Write a message as one line."""
+    return json.dumps({"type": type(message).__name__.lower(), **asdict(message)}).encode() + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """Read one line back; raises `ProtocolError` for anything that `encode` does not write."""
+    try:
+        fields = json.loads(line)
+        return _KINDS[fields.pop("type")](**fields)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ProtocolError(f"not a message between agent and training process: {line[:200]!r}") from error
+
+
+class Inbox:
+    """Cuts a stream of bytes into messages; an unfinished last line waits for its rest."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages that `data` completes, in order."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [decode(line) for line in lines]

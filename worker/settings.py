@@ -1,0 +1,46 @@
+"""What a worker is told by its command line and its environment, as one frozen value passed down."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_SERVER = "http://127.0.0.1:8420"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One worker's settings.
+
+    `gpus` empty means the CPU; `threads` None divides the cores among the slots; `name` None derives one from the host.
+    """
+
+    gpus: tuple[int, ...]
+    server: str
+    token: str | None
+    slots: int
+    threads: int | None
+    studies: tuple[str, ...]
+    name: str | None
+    state_dir: Path
+    until_done: bool
+
+
+def default_server(environment: Mapping[str, str] = os.environ) -> str:
+    """The service's address where none is given."""
+    return environment.get("ASSAYER_SERVER") or DEFAULT_SERVER
+
+
+def default_state_dir(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where this user's workers keep what must outlive them (XDG base directory specification)."""
+    state_home = environment.get("XDG_STATE_HOME")
+    return (Path(state_home) if state_home else Path.home() / ".local" / "state") / "assayer" / "worker"
+
+
+def host_name() -> str:
+    """This host's name as an identifier: what a worker is called unless told otherwise."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname()).strip("._-")[:60] or "worker"

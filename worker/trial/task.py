@@ -1,0 +1,40 @@
+"""What a training process does with its grant: picks the kind of task, and turns whatever happens into an outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+
+import torch
+
+from service.contract.base import TaskKind
+from service.contract.lease import Grant, Outcome
+from worker.protocol import Ended, Start
+from worker.trial import train_task
+from worker.trial.channel import AgentGone, Channel
+from worker.trial.classify import UnknownTask, failed
+
+
+def carry_out(start: Start, channel: Channel) -> None:
+    """Carry out the grant and send its outcome; returns however the task ended."""
+    torch.set_num_threads(start.threads)
+    with contextlib.suppress(AgentGone):
+        channel.end(Ended(_outcome(start, channel).model_dump(mode="json")))
+
+
+def _outcome(start: Start, channel: Channel) -> Outcome:
+    try:
+        return _dispatch(Grant.model_validate(start.grant), start.device, channel)
+    except AgentGone:
+        raise
+    except BaseException as error:  # whatever the user's code raises, SystemExit too, is its outcome
+        traceback.print_exc()
+        return failed(error)
+
+
+def _dispatch(grant: Grant, device: str, channel: Channel) -> Outcome:
+    match grant.task_kind:
+        case TaskKind.TRAIN:
+            return train_task.run(grant, device, channel)
+        case TaskKind.FUNCTION | TaskKind.COMMAND | TaskKind.EXTERNAL:
+            raise UnknownTask(f"this worker carries out tasks of kind train, not {grant.task_kind}")

@@ -1,0 +1,153 @@
+"""One slot's zygote: imports torch once, forks one training process per attempt, and tells the agent how it exits.
+
+Started by the agent as `python -m worker.trial.zygote FD DEVICE`, FD being its control socket. It never touches CUDA (a
+forked CUDA context is broken) and starts no thread (a fork copies only one). It ends when the agent closes the
+socket or dies, and takes the running attempt's process group with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Never
+
+import torch
+
+from worker.protocol import Exited, Forked, Inbox, Message, Ready, Start, Terminate, encode
+from worker.trial.channel import Channel
+from worker.trial.task import carry_out
+
+
+def main() -> None:
+    """Serve the control socket whose descriptor is the first argument."""
+    if sys.argv[2] == "cuda" and torch.version.cuda is None:
+        sys.exit("this torch is built without CUDA; install torch's CUDA build, or train with --cpu")
+    # torch's optimizers import it on first use: a second in every training process, once here.
+    importlib.import_module("torch._dynamo")
+    with socket.socket(fileno=int(sys.argv[1])) as control, suppress(ConnectionError):
+        Zygote(control).serve()
+
+
+class Zygote:
+    """At most one training process at a time, watched together with the control socket."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._inbox = Inbox()
+        self._pid: int | None = None
+
+    def serve(self) -> None:
+        """Fork and watch until the agent is gone."""
+        # The agent decides when this process ends; a Ctrl-C or a SIGTERM to the whole group is the agent's to answer.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        woken, wake = os.pipe()
+        os.set_blocking(woken, False)
+        os.set_blocking(wake, False)
+        signal.signal(signal.SIGCHLD, _only_wake)
+        signal.set_wakeup_fd(wake)
+        gc.freeze()  # what is loaded now is shared with every child, and never collected there
+        self._control.sendall(encode(Ready()))
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._control, selectors.EVENT_READ)
+            selector.register(woken, selectors.EVENT_READ)
+            try:
+                while True:
+                    ready = {key.fileobj for key, _ in selector.select()}
+                    if woken in ready:
+                        os.read(woken, 4096)
+                        self._reap()
+                    if self._control in ready and not self._obey():
+                        return
+            finally:
+                self._terminate()
+
+    def _obey(self) -> bool:
+        """Read the control socket once; False when the agent is gone."""
+        data, descriptors, _, _ = socket.recv_fds(self._control, 1 << 16, 1)
+        channel = socket.socket(fileno=descriptors[0]) if descriptors else None
+        while data and not data.endswith(b"\n"):
+            data += (more := self._control.recv(1 << 16))
+            if not more:
+                return False
+        for message in self._inbox.feed(data):
+            self._handle(message, channel)
+        if channel is not None:
+            channel.close()
+        return bool(data)
+
+    def _handle(self, message: Message, channel: socket.socket | None) -> None:
+        match message:
+            case Start() if channel is not None:
+                self._fork(message, channel)
+            case Terminate():
+                self._terminate()
+            case _:
+                raise AssertionError(f"the agent never sends {message!r} like this")
+
+    def _fork(self, start: Start, channel: socket.socket) -> None:
+        pid = os.fork()
+        if pid == 0:
+            self._become_child(start, channel)
+        with suppress(OSError):  # the child does the same: whoever comes first, the group exists from here on
+            os.setpgid(pid, pid)
+        self._pid = pid
+        self._control.sendall(encode(Forked(pid)))
+
+    def _become_child(self, start: Start, channel: socket.socket) -> Never:
+        status = 1
+        try:
+            os.setpgid(0, 0)
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            self._control.close()
+            _redirect(Path(os.devnull), 0, os.O_RDONLY)
+            _redirect(Path(start.stdout), 1, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            _redirect(Path(start.stderr), 2, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            carry_out(start, Channel(channel))
+            status = 0
+        except BaseException:  # nothing may return into the zygote's own loop
+            traceback.print_exc()
+        finally:
+            with suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def _reap(self) -> None:
+        if self._pid is None:
+            return
+        pid, status = os.waitpid(self._pid, os.WNOHANG)
+        if pid == 0:
+            return
+        self._terminate()  # what the attempt itself had started and left behind
+        self._pid = None
+        self._control.sendall(encode(Exited(os.waitstatus_to_exitcode(status))))
+
+    def _terminate(self) -> None:
+        if self._pid is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._pid, signal.SIGKILL)
+
+
+def _only_wake(signum: int, frame: object) -> None:
+    """SIGCHLD's handler: the wakeup descriptor has told the loop already."""
+
+
+def _redirect(path: Path, descriptor: int, flags: int) -> None:
+    opened = os.open(path, flags, 0o600)
+    os.dup2(opened, descriptor)
+    os.close(opened)
+
+
+if __name__ == "__main__":
+    main()

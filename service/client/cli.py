@@ -1,0 +1,87 @@
+"""The `study` command: words in, a command's function called, every failure one sentence and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from service.client.errors import ClientError
+
+EXAMPLES = """
+examples:
+  study create examples/digits.yaml --watch     create a study and follow it
+  study list                                    all studies, newest first
+  study show digits-mlp                         where a study stands, and its trials
+  study show digits-mlp --trial 12              one trial: parameters, metrics, attempts
+  study best digits-mlp --json | jq .parameters
+  study pause digits-mlp --reason "need the GPU"
+  study extend digits-mlp --trials 100          100 trials in all, those already made included
+  study enqueue digits-mlp optimizer.lr=3e-3 optimizer.name=adamw
+
+The service is found at --server, else ASSAYER_SERVER, else http://127.0.0.1:8420; ASSAYER_TOKEN is sent if set.
+Exit status: 0 done, 1 refused or failed, 2 not understood.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out one command line and return its exit status."""
+    arguments = _parser().parse_args(argv)
+    from service.client.client import Client  # noqa: PLC0415 - `study --help` waits for neither httpx nor rich
+    from service.client.commands import COMMANDS  # noqa: PLC0415
+
+    try:
+        with Client(arguments.server) as client:
+            COMMANDS[arguments.command](client, arguments)
+    except ClientError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="study",
+        description="Create, follow and steer hyperparameter studies.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    parser.set_defaults(server=None, json=False)
+    for options in (parser, common):  # valid before and after the command
+        options.add_argument("--server", metavar="URL", default=argparse.SUPPRESS, help="address of the service")
+        options.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="print JSON on standard output"
+        )
+    verbs = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[common])
+
+    create = verb("create", "create a study from a study file (YAML)")
+    create.add_argument("file", metavar="FILE")
+    create.add_argument("--name", help="name it so instead of as the file says")
+    create.add_argument("--watch", action="store_true", help="follow it until it is finished")
+    verb("list", "list all studies, newest first")
+    show = verb("show", "show where a study stands, and its trials")
+    show.add_argument("--trial", type=int, metavar="N", help="show this trial in full")
+    best = verb("best", "show the best completed trial")
+    watch = verb("watch", "follow a study until it is finished; Ctrl-C leaves it going")
+    pause = verb("pause", "hand out no more trials until it is resumed; running ones go on")
+    resume = verb("resume", "go on with a paused study")
+    stop = verb("stop", "end a study: running trials stop, waiting ones are cancelled")
+    extend = verb("extend", "raise the budget; a finished study goes on")
+    enqueue = verb("enqueue", "try a configuration before the sampler's own")
+    for named in (show, best, watch, pause, resume, stop, extend, enqueue):
+        named.add_argument("name", metavar="NAME", help="name or id of the study")
+    for steered in (pause, resume, stop):
+        steered.add_argument("--reason", default="", help="why, for the study's journal")
+    extend.add_argument("--trials", type=int, required=True, metavar="N", help="trials in all, those made included")
+    enqueue.add_argument("parameters", nargs="+", metavar="KEY=VALUE", help="a parameter, such as optimizer.lr=3e-3")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""One function per command of `study`: ask the service, then print what it said, for people or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from rich.console import RenderableType
+
+from service.client import show, spec, study_file, watch
+from service.client.client import Client
+from service.client.errors import Invalid, InvalidStudy
+from service.contract.base import Value
+from service.contract.problem import FieldError
+from service.contract.study import ExtendRequest, StudyView
+from service.contract.trial import TrialView
+
+MAX_TRIALS_SHOWN = 30
+
+
+def _create(client: Client, arguments: argparse.Namespace) -> None:
+    study = study_file.load(arguments.file)
+    if arguments.name is not None:
+        study = spec.parse(study.model_dump() | {"name": arguments.name}, source="--name")
+    try:
+        view = client.create_study(study)
+    except Invalid as refused:
+        raise InvalidStudy(arguments.file, refused.errors) from None
+    if not arguments.watch:
+        budget = f"{view.budget_trials} trials" if view.budget_trials else "no budget"
+        _say(arguments, view, f"created {view.name} ({budget}); follow it with: study watch {view.name}")
+        return
+    arguments.name = view.name
+    _watch(client, arguments)
+
+
+def _list(client: Client, arguments: argparse.Namespace) -> None:
+    answer = client.studies()
+    _say(arguments, answer, show.studies_table(answer.studies))
+
+
+def _show(client: Client, arguments: argparse.Namespace) -> None:
+    if arguments.trial is not None:
+        trial = client.trial(arguments.name, arguments.trial)
+        _say(arguments, trial, show.trial_page(trial))
+        return
+    study = client.study(arguments.name)
+    if arguments.json:
+        _say(arguments, study, "")
+        return
+    trials = _trials(client, arguments.name)
+    _say(arguments, study, show.study_page(study, trials[-MAX_TRIALS_SHOWN:]))
+    if len(trials) > MAX_TRIALS_SHOWN:
+        _say(arguments, study, f"({len(trials) - MAX_TRIALS_SHOWN} earlier trials not shown)")
+
+
+def _best(client: Client, arguments: argparse.Namespace) -> None:
+    trial = client.best(arguments.name)
+    _say(arguments, trial, show.trial_page(trial))
+
+
+def _watch(client: Client, arguments: argparse.Namespace) -> None:
+    try:
+        if arguments.json:
+            watch.watch_json(client, arguments.name)
+            return
+        watch.watch(client, arguments.name, show.console())
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nno longer watching; {arguments.name} goes on (end it with: study stop {arguments.name})\n")
+        return
+    study = client.study(arguments.name)
+    _say(arguments, study, f"{study.name} is {study.state}: {show.counts(study)}; best: {show.standing(study)}")
+
+
+def _pause(client: Client, arguments: argparse.Namespace) -> None:
+    _say_state(arguments, client.pause(arguments.name, arguments.reason))
+
+
+def _resume(client: Client, arguments: argparse.Namespace) -> None:
+    _say_state(arguments, client.resume(arguments.name, arguments.reason))
+
+
+def _stop(client: Client, arguments: argparse.Namespace) -> None:
+    _say_state(arguments, client.stop(arguments.name, arguments.reason))
+
+
+def _extend(client: Client, arguments: argparse.Namespace) -> None:
+    try:
+        ExtendRequest(trials=arguments.trials)
+    except ValidationError:
+        raise _wrong("--trials", f"must be at least 1, got {arguments.trials}") from None
+    _say_state(arguments, client.extend(arguments.name, arguments.trials))
+
+
+def _enqueue(client: Client, arguments: argparse.Namespace) -> None:
+    parameters: dict[str, Value] = {}
+    for word in arguments.parameters:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise _wrong(word, "write KEY=VALUE, such as optimizer.lr=3e-3")
+        try:
+            parameters[key] = TypeAdapter[Value](Value).validate_python(study_file.read(text, source=word))
+        except ValidationError:
+            raise _wrong(word, "the value must be a number, a word, true, false or a list of these") from None
+    reply = client.enqueue(arguments.name, parameters)
+    _say(arguments, reply, f"queued; {reply.num_ahead} ahead of it")
+
+
+def _trials(client: Client, study: str) -> list[TrialView]:
+    trials: dict[str, TrialView] = {}
+    page = client.trials(study)
+    while page.trials:
+        trials |= {trial.id: trial for trial in page.trials}
+        page = client.trials(study, since=page.revision)
+    return sorted(trials.values(), key=lambda trial: trial.number or 0)
+
+
+def _say_state(arguments: argparse.Namespace, study: StudyView) -> None:
+    reason = f": {study.state_reason}" if study.state_reason else ""
+    _say(arguments, study, f"{study.name} is {study.state}{reason} ({show.progress(study)} finished)")
+
+
+def _say(arguments: argparse.Namespace, answer: BaseModel, page: RenderableType) -> None:
+    if arguments.json:
+        sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
+    else:
+        show.console().print(page, soft_wrap=isinstance(page, str))
+
+
+def _wrong(source: str, message: str) -> InvalidStudy:
+    return InvalidStudy(source, [FieldError(path="", message=message)])
+
+
+COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
+    "create": _create,
+    "list": _list,
+    "show": _show,
+    "best": _best,
+    "watch": _watch,
+    "pause": _pause,
+    "resume": _resume,
+    "stop": _stop,
+    "extend": _extend,
+    "enqueue": _enqueue,
+}

@@ -1,0 +1,186 @@
+"""Every call of the HTTP interface as one typed method: the wire's models in and out, no state, no retries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+from urllib.parse import quote
+
+from pydantic import TypeAdapter
+
+from service.client.transport import Transport
+from service.contract.base import Response, Value
+from service.contract.lease import (
+    CheckpointReply,
+    CheckpointRequest,
+    ClaimReply,
+    ClaimRequest,
+    FinishReply,
+    FinishRequest,
+    Grant,
+    HeartbeatReply,
+    HeartbeatRequest,
+    Nothing,
+)
+from service.contract.problem import FieldError
+from service.contract.report import ReportRequest, Verdict
+from service.contract.study import (
+    EnqueueReply,
+    EnqueueRequest,
+    Event,
+    ExtendRequest,
+    StopRequest,
+    StudyList,
+    StudySpec,
+    StudyState,
+    StudyView,
+)
+from service.contract.trial import TrialDetail, TrialList
+from service.contract.worker import WorkerList
+
+
+class Health(Response):
+    """Who answers: its version, the protocol it speaks and the database it keeps."""
+
+    status: str
+    version: str
+    protocol: int
+    database: Literal["sqlite", "postgresql"]
+
+
+class Changed(Response):
+    """A message of a study's stream: its revision moved."""
+
+    revision: int
+    state: StudyState
+
+
+class _Check(Response):
+    errors: list[FieldError]
+
+
+class _Events(Response):
+    events: list[Event]
+
+
+_HEALTH = TypeAdapter(Health)
+_CHECK = TypeAdapter(_Check)
+_STUDY = TypeAdapter(StudyView)
+_STUDIES = TypeAdapter(StudyList)
+_TRIALS = TypeAdapter(TrialList)
+_TRIAL = TypeAdapter(TrialDetail)
+_EVENTS = TypeAdapter(_Events)
+_ENQUEUE = TypeAdapter(EnqueueReply)
+_WORKERS = TypeAdapter(WorkerList)
+_CLAIM: TypeAdapter[Grant | Nothing] = TypeAdapter(ClaimReply)
+_HEARTBEAT = TypeAdapter(HeartbeatReply)
+_VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
+_CHECKPOINT = TypeAdapter(CheckpointReply)
+_FINISH = TypeAdapter(FinishReply)
+
+
+class Endpoints:
+    """The HTTP interface. A study is named by its name or id; every method raises as `Transport.call` says."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection was closed by its owner."""
+        return self._transport.closed
+
+    def health(self) -> Health:
+        """Ask who answers; needs no token."""
+        return self._transport.call("GET", "/health", _HEALTH)
+
+    def post_study(self, spec: StudySpec) -> StudyView:
+        """Create a study from a checked spec."""
+        return self._transport.call("POST", "/studies", _STUDY, spec)
+
+    def check_study(self, spec: StudySpec) -> None:
+        """Have the service check a spec against everything it knows, and create nothing; raises Invalid."""
+        self._transport.call("POST", "/studies/check", _CHECK, spec)
+
+    def studies(self) -> StudyList:
+        """All studies, newest first."""
+        return self._transport.call("GET", "/studies", _STUDIES)
+
+    def study(self, study: str) -> StudyView:
+        """One study as it stands."""
+        return self._transport.call("GET", _path(study), _STUDY)
+
+    def pause(self, study: str, reason: str = "") -> StudyView:
+        """Hand out no more trials until the study is resumed."""
+        return self._transport.call("POST", _path(study, "pause"), _STUDY, StopRequest(reason=reason))
+
+    def resume(self, study: str, reason: str = "") -> StudyView:
+        """Go on with a paused study."""
+        return self._transport.call("POST", _path(study, "resume"), _STUDY, StopRequest(reason=reason))
+
+    def stop(self, study: str, reason: str = "") -> StudyView:
+        """End the study: running trials are told to stop, waiting ones are cancelled."""
+        return self._transport.call("POST", _path(study, "stop"), _STUDY, StopRequest(reason=reason))
+
+    def extend(self, study: str, trials: int) -> StudyView:
+        """Raise the budget to `trials` in all; a finished study goes on."""
+        return self._transport.call("POST", _path(study, "extend"), _STUDY, ExtendRequest(trials=trials))
+
+    def enqueue(self, study: str, parameters: Mapping[str, Value], priority: int = 0) -> EnqueueReply:
+        """Try a configuration before the sampler's own suggestions."""
+        request = EnqueueRequest(parameters=dict(parameters), priority=priority)
+        return self._transport.call("POST", _path(study, "enqueue"), _ENQUEUE, request)
+
+    def trials(self, study: str, since: int = 0, limit: int = 5000) -> TrialList:
+        """The search trials that changed after revision `since`; pass the answer's revision next time."""
+        return self._transport.call("GET", _path(study, "trials"), _TRIALS, params={"since": since, "limit": limit})
+
+    def trial(self, study: str, number: int) -> TrialDetail:
+        """Everything about one trial."""
+        return self._transport.call("GET", _path(study, f"trials/{number}"), _TRIAL)
+
+    def best(self, study: str) -> TrialDetail:
+        """The best completed trial; raises NotFound while there is none."""
+        return self._transport.call("GET", _path(study, "best"), _TRIAL)
+
+    def events(self, study: str, after: int = 0, limit: int = 1000) -> list[Event]:
+        """The journal after a revision, oldest first."""
+        params = {"after": after, "limit": limit}
+        return self._transport.call("GET", _path(study, "events"), _EVENTS, params=params).events
+
+    def stream(self, study: str, after: int = 0) -> Iterator[Changed]:
+        """Yield a message whenever the study's revision moves, until the study is finished or the stream breaks."""
+        for data in self._transport.server_sent_events(_path(study, "stream"), {"after": after}):
+            yield Changed.model_validate_json(data)
+
+    def workers(self) -> WorkerList:
+        """Workers, most recently seen first."""
+        return self._transport.call("GET", "/workers", _WORKERS)
+
+    def claim(self, request: ClaimRequest) -> Grant | Nothing:
+        """Ask for a trial; the same `request_id` gets the same answer."""
+        return self._transport.call("POST", "/claims", _CLAIM, request)
+
+    def heartbeat(self, request: HeartbeatRequest) -> HeartbeatReply:
+        """Renew leases, and hear what their trials are to do."""
+        return self._transport.call("POST", "/heartbeats", _HEARTBEAT, request)
+
+    def report(self, trial: str, attempt: int, request: ReportRequest) -> Verdict:
+        """Send metrics; a replay gets the stored verdict."""
+        return self._transport.call("POST", _attempt(trial, attempt, "reports"), _VERDICT, request)
+
+    def checkpoint(self, trial: str, attempt: int, request: CheckpointRequest) -> CheckpointReply:
+        """Register a checkpoint with every metric up to its step."""
+        return self._transport.call("POST", _attempt(trial, attempt, "checkpoints"), _CHECKPOINT, request)
+
+    def finish(self, trial: str, attempt: int, request: FinishRequest) -> FinishReply:
+        """Give the lease back with an outcome; repeating it is answered alike."""
+        return self._transport.call("POST", _attempt(trial, attempt, "finish"), _FINISH, request)
+
+
+def _path(study: str, rest: str = "") -> str:
+    return f"/studies/{quote(study, safe='')}" + (f"/{rest}" if rest else "")
+
+
+def _attempt(trial: str, attempt: int, rest: str) -> str:
+    return f"/trials/{quote(trial, safe='')}/attempts/{attempt}/{rest}"

@@ -1,0 +1,164 @@
+"""How studies and trials look in a terminal: contract models in, rich renderables out; asks nobody anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rich.console import Console, Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from service.contract.base import Value
+from service.contract.report import Number, from_wire
+from service.contract.study import StudyState, StudyView
+from service.contract.trial import TrialDetail, TrialState, TrialView
+
+FINISHED = (TrialState.COMPLETED, TrialState.PRUNED, TrialState.FAILED, TrialState.CANCELLED)
+
+_STYLES = {
+    StudyState.ACTIVE: "green",
+    StudyState.PAUSED: "yellow",
+    StudyState.STOPPED: "red",
+    TrialState.RUNNING: "green",
+    TrialState.PRUNED: "yellow",
+    TrialState.FAILED: "red",
+    TrialState.CANCELLED: "dim",
+}
+
+
+def console() -> Console:
+    """Return the terminal; what users wrote may hold brackets and colons, so no text is read as markup."""
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def num_finished(study: StudyView) -> int:
+    """Trials that will not change any more."""
+    return sum(study.num_trials.get(state, 0) for state in FINISHED)
+
+
+def progress(study: StudyView) -> str:
+    """Finished trials of the budget: '12/60', or '12' where there is no budget."""
+    return str(num_finished(study)) + (f"/{study.budget_trials}" if study.budget_trials else "")
+
+
+def best(study: StudyView) -> str:
+    """The best value so far: 'val/accuracy 0.975 (trial 12)'."""
+    if study.best is None or not study.best.values:
+        return "no trial completed yet"
+    return f"{study.spec.objective.metric} {number(study.best.values[0])} (trial {study.best.number})"
+
+
+def standing(study: StudyView) -> str:
+    """Return the best value so far and how it compares with the study's reference."""
+    return best(study) + (f": {study.standing}" if study.standing else "")
+
+
+def number(value: Number | None) -> str:
+    """Return a metric in four significant digits."""
+    return "" if value is None else f"{from_wire(value):.4g}"
+
+
+def parameters(values: Mapping[str, Value]) -> str:
+    """Return parameters on one line, floats in three significant digits."""
+    return "  ".join(
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
+    )
+
+
+def studies_table(studies: Iterable[StudyView]) -> RenderableType:
+    """List studies: state, progress, best."""
+    table = Table("study", "state", "trials", "best", "created", box=None, pad_edge=False)
+    for study in studies:
+        table.add_row(study.name, _state(study), progress(study), best(study), f"{study.created_at:%Y-%m-%d %H:%M}")
+    return table if table.row_count else Text("no studies yet; create one with: study create FILE")
+
+
+def study_page(study: StudyView, trials: Iterable[TrialView]) -> RenderableType:
+    """One study: where it stands, and its trials."""
+    spec = study.spec
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("study", Text(study.name, style="bold"))
+    facts.add_row("state", _state_and_reason(study))
+    facts.add_row("objective", f"{spec.objective.direction} {spec.objective.metric}")
+    facts.add_row("search", f"{spec.sampler.name} over {', '.join(spec.space)}; pruner {spec.pruner.name}")
+    facts.add_row("trials", f"{progress(study)} finished; {counts(study)}")
+    facts.add_row("best", standing(study))
+    return Group(facts, Text(), trials_table(trials))
+
+
+def counts(study: StudyView) -> str:
+    """Say how many trials are in which state."""
+    told = [f"{count} {state}" for state, count in study.num_trials.items() if count]
+    return ", ".join(told) or "none yet"
+
+
+def trials_table(trials: Iterable[TrialView]) -> RenderableType:
+    """List trials: state, value, parameters, and why each ended early if it did."""
+    table = Table("trial", "state", "value", "step", "parameters", "reason", box=None, pad_edge=False)
+    for trial in trials:
+        table.add_row(
+            str(trial.number),
+            _state(trial),
+            number(trial.values[0]) if trial.values else "",
+            "" if trial.step is None else str(trial.step),
+            parameters(trial.parameters),
+            trial.state_reason or "",
+        )
+    return table if table.row_count else Text("no trials yet; start a worker with: worker --cpu")
+
+
+def trial_page(trial: TrialDetail) -> RenderableType:
+    """One trial: parameters and why they were chosen, metrics, attempts."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("trial", Text(str(trial.number), style="bold"))
+    facts.add_row("state", _state_and_reason(trial))
+    facts.add_row("chosen", trial.reason)
+    for name, value in trial.parameters.items():
+        facts.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
+    if trial.values:
+        facts.add_row("value", number(trial.values[0]))
+    for name, metric in trial.metrics.items():
+        facts.add_row(name, number(metric))
+    curves = Table("metric", "steps", "first", "last", "lowest", "highest", box=None, pad_edge=False)
+    for series in trial.series:
+        values = [from_wire(value) for value in series.values]
+        shown = [f"{value:.4g}" for value in (values[0], values[-1], min(values), max(values))]
+        curves.add_row(series.metric, f"{series.steps[0]} to {series.steps[-1]}", *shown)
+    attempts = Table("attempt", "state", "worker", "message", box=None, pad_edge=False)
+    for attempt in trial.attempts:
+        attempts.add_row(str(attempt.number), attempt.state, attempt.worker, attempt.message or "")
+    return Group(facts, Text(), curves, Text(), attempts)
+
+
+def live_page(study: StudyView, running: Iterable[TrialDetail], notice: str = "") -> RenderableType:
+    """What `watch` shows: a bar of finished trials, the best so far, the running trials, and a notice if any."""
+    bar = Table.grid(padding=(0, 2))
+    finished, total = num_finished(study), study.budget_trials
+    bar.add_row(
+        Text(study.name, style="bold"),
+        ProgressBar(total=total, completed=finished, width=40, pulse=total is None),
+        progress(study),
+        _state_and_reason(study),
+    )
+    trials = Table.grid(padding=(0, 2))
+    for trial in running:
+        trials.add_row(f"  trial {trial.number}", _last(trial, study), Text(parameters(trial.parameters), style="dim"))
+    notes = [Text(notice, style="yellow")] if notice else []
+    return Group(bar, Text(f"best: {standing(study)}"), trials, *notes)
+
+
+def _last(trial: TrialDetail, study: StudyView) -> str:
+    series = next((series for series in trial.series if series.metric == study.spec.objective.metric), None)
+    if series is None or not series.steps:
+        return "started"
+    of = f"/{study.spec.resource.max}" if study.spec.resource else ""
+    return f"step {series.steps[-1]}{of}  {series.metric} {number(series.values[-1])}"
+
+
+def _state(thing: StudyView | TrialView) -> Text:
+    return Text(thing.state, style=_STYLES.get(thing.state, ""))
+
+
+def _state_and_reason(thing: StudyView | TrialView) -> Text:
+    return _state(thing).append(f": {thing.state_reason}" if thing.state_reason else "")

@@ -1,0 +1,144 @@
+"""A mapping becomes a StudySpec, or one sentence per mistake that names the setting and what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from service.client.errors import InvalidStudy
+from service.contract.problem import FieldError
+from service.contract.study import StudySpec
+
+Location = tuple[str | int, ...]
+
+_MISSING = "is missing"
+_EXAMPLES = {
+    "name": "name: digits-mlp",
+    "objective": "objective: {metric: val/accuracy, direction: maximize}",
+    "metric": "metric: val/accuracy",
+    "direction": "direction: maximize",
+    "space": "space: {optimizer.lr: {type: float, low: 1e-5, high: 1e-1, log: true}}",
+    "choices": "choices: [16, 32, 64]",
+}
+
+
+def parse(mapping: Mapping[str, Any], source: str = "the study") -> StudySpec:
+    """Check the shape of a study; what its parameters reach in the task, the service checks.
+
+    Raises:
+        InvalidStudy: something is missing, unknown or out of range; `source` opens each sentence.
+    """
+    try:
+        return StudySpec.model_validate(dict(mapping))
+    except ValidationError as error:
+        raise InvalidStudy(source, _field_errors(error.errors(), mapping)) from None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Complete an error about an unknown word: the nearest known one, or all when none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+
+
+def _field_errors(details: Iterable[ErrorDetails], data: Mapping[str, Any]) -> list[FieldError]:
+    found: dict[Location, str] = {}
+    for detail in details:
+        found.setdefault(_written_location(detail, data), _sentence(detail))
+    # Pydantic tells of every member of a union; only what it found deepest in the file is the author's mistake,
+    # and a field that is misspelt is not also missing.
+    told = [
+        FieldError(path=".".join(map(str, location)), message=message)
+        for location, message in found.items()
+        if not any(other != location and other[: len(location)] == location for other in found)
+    ]
+    suggested = " ".join(error.message for error in told if "did you mean" in error.message)
+    missing = {error.path for error in told if error.message.startswith(_MISSING)}
+    return [error for error in told if error.path not in missing or repr(error.path.split(".")[-1]) not in suggested]
+
+
+def _written_location(detail: ErrorDetails, data: Any) -> Location:
+    """Where the mistake stands in the file: pydantic's path without the names of union members."""
+    location: list[str | int] = []
+    for part in detail["loc"]:
+        match data:
+            case Mapping() if part in data:
+                data = data[part]
+            case list() if isinstance(part, int) and part < len(data):
+                data = data[part]
+            case _:
+                continue
+        location.append(part)
+    return (*location, detail["loc"][-1]) if detail["type"] == "missing" else tuple(location)
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "missing":
+            example = _EXAMPLES.get(str(detail["loc"][-1]))
+            message = f"{_MISSING}; write `{example}`" if example else _MISSING
+        case "too_short":
+            message = "must not be empty"
+        case "extra_forbidden":
+            message = f"no such setting; {did_you_mean(str(detail['loc'][-1]), _fields_beside(detail['loc']))}"
+        case "union_tag_invalid":
+            known = re.findall(r"'([^']*)'", context["expected_tags"])
+            message = f"no such {_noun(detail)} {context['tag']!r}; {did_you_mean(context['tag'], known)}"
+        case "union_tag_not_found":
+            message = f"needs {context['discriminator'].strip(chr(39))!r}, one of: {_tags_at(detail['loc'])}"
+        case "literal_error":
+            message = f"must be {context['expected']}, got {detail['input']!r}"
+        case "value_error":
+            message = str(context["error"])
+        case "string_pattern_mismatch":
+            message = (
+                f"must be letters, digits, '.', '_' and '-', starting with a letter or digit, got {detail['input']!r}"
+            )
+        case "dict_type" | "model_type" | "model_attributes_type":
+            message = f"must be a mapping of settings, got {detail['input']!r}"
+        case _:
+            text = re.sub(r"^Input should be ", "must be ", detail["msg"])
+            message = f"{text[0].lower()}{text[1:]}, got {detail['input']!r}"
+    return message
+
+
+def _noun(detail: ErrorDetails) -> str:
+    """What a union's member is called: 'sampler', or 'type' for a parameter of the space."""
+    noun = str(detail["loc"][-1]) if detail["loc"] else "value"
+    return "parameter type" if detail["loc"][:1] == ("space",) else noun
+
+
+def _fields_beside(location: Location) -> set[str]:
+    return {name for model in _models_at(location[:-1]) for name in model.model_fields}
+
+
+def _tags_at(location: Location) -> str:
+    field = "type" if location[:1] == ("space",) else "name"
+    return ", ".join(tag for model in _models_at(location) for tag in get_args(model.model_fields[field].annotation))
+
+
+def _models_at(location: Location) -> list[type[BaseModel]]:
+    """Return the contract's models that may stand at pydantic's path; a tag or class name in it narrows a union."""
+    models: list[type[BaseModel]] = [StudySpec]
+    for part in location:
+        if inner := [model.model_fields[str(part)].annotation for model in models if part in model.model_fields]:
+            models = [model for annotation in inner for model in _models_in(annotation)]
+        elif narrowed := [model for model in models if part == model.__name__ or part in _tags(model)]:
+            models = narrowed
+    return models
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]
+
+
+def _tags(model: type[BaseModel]) -> set[Any]:
+    return {tag for field in model.model_fields.values() for tag in get_args(field.annotation)}

@@ -1,0 +1,122 @@
+"""One HTTP connection pool to the service: models in, models out, every failure an exception of this package."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from service.client.errors import ServiceUnreachable, error_of
+from service.contract.problem import Problem
+
+DEFAULT_SERVER = "http://127.0.0.1:8420"
+PREFIX = "/api/v1"
+TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+# The service sends a comment every 15 s on a stream: silence for twice as long means that nobody is there.
+STREAM_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+
+Answer = TypeVar("Answer")
+
+
+class Transport:
+    """Sends requests to one server; safe to share between threads."""
+
+    def __init__(self, server: str | None = None, token: str | None = None) -> None:
+        self.server = (server or os.environ.get("ASSAYER_SERVER") or DEFAULT_SERVER).rstrip("/")
+        token = token or os.environ.get("ASSAYER_TOKEN")
+        try:
+            url = httpx.URL(self.server)
+            if url.scheme not in ("http", "https") or not url.host:
+                raise httpx.InvalidURL("no host")
+        except httpx.InvalidURL:
+            raise ServiceUnreachable(
+                f"{self.server!r} is not a server's address; write one like {DEFAULT_SERVER}"
+            ) from None
+        self._http = httpx.Client(
+            base_url=self.server + PREFIX,
+            timeout=TIMEOUT,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            # A proxy set for the outside world must not stand between two processes of one machine.
+            trust_env=url.host not in ("127.0.0.1", "localhost", "::1"),
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Whether no call can be sent any more."""
+        return self._http.is_closed
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        answer: TypeAdapter[Answer],
+        body: BaseModel | None = None,
+        params: dict[str, Any] | None = None,
+    ) -> Answer:
+        """Send `body` and return the parsed answer.
+
+        Raises:
+            ServiceUnreachable: nobody answered in time, or not as this service.
+            ApiError: the service refused.
+        """
+        if self.closed:
+            raise ServiceUnreachable("this client was closed; make a new one")
+        content = None if body is None else body.model_dump_json()
+        headers = {"Content-Type": "application/json"} if content is not None else {}
+        with self._errors():
+            response = self._http.request(method, path, content=content, params=params, headers=headers)
+        self._check(response)
+        try:
+            return answer.validate_json(response.content)
+        except ValidationError:
+            raise self._stranger(response) from None
+
+    def server_sent_events(self, path: str, params: dict[str, Any]) -> Iterator[str]:
+        """Yield the `data` of each server-sent event until the service ends the stream."""
+        with self._errors(), self._http.stream("GET", path, params=params, timeout=STREAM_TIMEOUT) as response:
+            if response.is_error:
+                response.read()
+            self._check(response)
+            for line in response.iter_lines():
+                if line.startswith("data:"):
+                    yield line.removeprefix("data:").strip()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.ConnectError:
+            message = f"no service at {self.server}; start one with `service serve` or pass --server"
+            raise ServiceUnreachable(message) from None
+        except httpx.TimeoutException:
+            raise ServiceUnreachable(f"the service at {self.server} did not answer in time") from None
+        except httpx.TransportError as error:
+            raise ServiceUnreachable(f"the connection to {self.server} broke: {error}") from None
+
+    def _check(self, response: httpx.Response) -> None:
+        if response.is_success:
+            return
+        try:
+            problem = Problem.model_validate_json(response.content)
+        except ValidationError:
+            raise self._stranger(response) from None
+        raise error_of(problem)
+
+    def _stranger(self, response: httpx.Response) -> ServiceUnreachable:
+        return ServiceUnreachable(
+            f"what answers at {self.server} is not an Assayer service (HTTP {response.status_code}); check the address"
+        )

@@ -1,0 +1,211 @@
+"""Trials driven by hand: claim one, report to it, end it; its lease is renewed in the background meanwhile.
+
+For notebooks and programs that train by themselves. A service that is away for a while is waited for: every call here
+may be repeated without effect, so that neither a report nor an outcome is lost or counted twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+
+from service.client.endpoints import Endpoints
+from service.client.errors import ClientError, LeaseLost, ServiceFailure, ServiceUnreachable
+from service.contract.base import TaskKind, Value
+from service.contract.lease import (
+    Capabilities,
+    ClaimRequest,
+    FailureClass,
+    FinishReply,
+    FinishRequest,
+    Grant,
+    HeartbeatRequest,
+    HeldLease,
+    Outcome,
+)
+from service.contract.report import Action, Point, ReportRequest, Verdict, to_wire
+
+PATIENCE_SECONDS = 600.0
+"""How long a call waits for a service that is away before its error reaches the caller."""
+
+log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+
+
+class OpenTrial:
+    """A trial this process holds the lease on.
+
+    As a context manager it ends itself: well when the block ends, as failed (with the traceback) when the block raises,
+    released when it is interrupted. A trial that another attempt took over is dropped, and the program goes on.
+    """
+
+    def __init__(self, endpoints: Endpoints, worker: str, grant: Grant) -> None:
+        self._endpoints = endpoints
+        self._worker = worker
+        self._sequence = 0
+        self._order = Verdict(action=Action.CONTINUE, reason="", step=0)
+        self._ended = threading.Event()
+        self.grant = grant
+        threading.Thread(target=self._keep_lease, name=f"lease of trial {self.number}", daemon=True).start()
+
+    @property
+    def number(self) -> int | None:
+        """Its number in the study, from 0."""
+        return self.grant.number
+
+    @property
+    def parameters(self) -> dict[str, Value]:
+        """The suggested parameters."""
+        return self.grant.parameters
+
+    @property
+    def seed(self) -> int:
+        """The seed for everything random in this trial."""
+        return self.grant.seed
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the newest verdict, or an order from the study, says to end now."""
+        return self._order.action is not Action.CONTINUE
+
+    @property
+    def ended(self) -> bool:
+        """Whether the trial was finished, released or dropped."""
+        return self._ended.is_set()
+
+    def report(self, step: int, metrics: Mapping[str, float]) -> Verdict:
+        """Report the metrics of one step and hear what to do; steps never fall.
+
+        Raises:
+            LeaseLost: another attempt has the trial; drop it.
+            Conflict: the step fell, or was reported with other values before.
+        """
+        point = Point(step=step, metrics={name: to_wire(value) for name, value in metrics.items()})
+        request = ReportRequest(nonce=self.grant.nonce, sequence=self._sequence + 1, points=[point])
+        verdict = _patiently(lambda: self._endpoints.report(self.grant.trial, self.grant.attempt, request))
+        self._sequence += 1
+        if verdict.action is not Action.CONTINUE or not self.should_stop:
+            self._order = verdict
+        return verdict
+
+    def finish(self, metrics: Mapping[str, float] | None = None) -> FinishReply:
+        """End the trial well, or as pruned or paused where the last verdict said so; with final metrics, if any."""
+        results: dict[Action, Literal["succeeded", "paused", "pruned"]]
+        results = {Action.CONTINUE: "succeeded", Action.PAUSE: "paused", Action.STOP: "pruned"}
+        final = {name: to_wire(value) for name, value in (metrics or {}).items()}
+        return self._finish(Outcome(result=results[self._order.action], message=self._order.reason, metrics=final))
+
+    def fail(self, message: str, failure: FailureClass = FailureClass.USER_EXCEPTION, details: str = "") -> FinishReply:
+        """End the trial as failed; `details` is a traceback or the like."""
+        return self._finish(Outcome(result="failed", failure=failure, message=message, traceback=details or None))
+
+    def release(self) -> FinishReply:
+        """Give the trial back, uncharged, for another worker to take up; tried once, as who gives up is leaving."""
+        outcome = Outcome(result="released", failure=FailureClass.PREEMPTED, message="released by its caller")
+        request = FinishRequest(nonce=self.grant.nonce, outcome=outcome)
+        reply = self._endpoints.finish(self.grant.trial, self.grant.attempt, request)
+        self._ended.set()
+        return reply
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if self.ended:
+            return False
+        if isinstance(error, LeaseLost):
+            return self._dropped(error)
+        try:
+            if error is None:
+                self.finish()
+            elif isinstance(error, Exception):
+                self.fail(f"{type(error).__name__}: {error}", details="".join(traceback.format_exception(error)))
+            else:
+                self.release()
+        except LeaseLost as lost:
+            return self._dropped(lost) and error is None
+        except ClientError:
+            if error is None:
+                raise
+            log.warning("trial %s could not be ended at the service", self.number)
+        finally:
+            self._ended.set()
+        return False
+
+    def _dropped(self, error: LeaseLost) -> bool:
+        log.warning("trial %s dropped: %s", self.number, error)
+        self._ended.set()
+        return True
+
+    def _finish(self, outcome: Outcome) -> FinishReply:
+        request = FinishRequest(nonce=self.grant.nonce, outcome=outcome)
+        reply = _patiently(lambda: self._endpoints.finish(self.grant.trial, self.grant.attempt, request))
+        self._ended.set()
+        return reply
+
+    def _keep_lease(self) -> None:
+        lease = HeldLease(trial=self.grant.trial, attempt=self.grant.attempt, nonce=self.grant.nonce)
+        request = HeartbeatRequest(worker=self._worker, leases=[lease])
+        while not self._ended.wait(self.grant.heartbeat_seconds):
+            try:
+                (status,) = self._endpoints.heartbeat(request).leases
+            except ClientError as error:
+                if self._endpoints.closed:
+                    return
+                log.info("the lease of trial %s was not renewed: %s", self.number, error)
+                continue
+            if not status.held or status.order is not Action.CONTINUE:
+                order = status.order if status.held else Action.STOP
+                self._order = Verdict(action=order, reason=status.reason, step=0)
+
+
+def _patiently(call: Callable[[], Answer]) -> Answer:
+    """Repeat a call that may be repeated until the service answers, or patience ends."""
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    delay = 0.2
+    while True:
+        try:
+            return call()
+        except (ServiceUnreachable, ServiceFailure) as error:
+            if time.monotonic() + delay > give_up_at:
+                raise
+            log.info("trying again: %s", error)
+        time.sleep(delay)
+        delay = min(2 * delay, 10.0)
+
+
+def worker_name() -> str:
+    """Return a name for this process as a worker, unlike any other's."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", f"client-{uuid.uuid4().hex[:6]}-{os.getpid()}-{socket.gethostname()}")[:64]
+
+
+def open_trial(endpoints: Endpoints, worker: str, study: str) -> OpenTrial | None:
+    """Claim a trial, waiting while there is none; None: the study is done. See Client.open_trial."""
+    endpoints.study(study)  # an unknown study or an absent service is an error now, not a long wait
+    tasks = [TaskKind.EXTERNAL, TaskKind.TRAIN, TaskKind.FUNCTION, TaskKind.COMMAND]
+    while True:
+        request = ClaimRequest(
+            request_id=uuid.uuid4().hex,
+            worker=worker,
+            host=socket.gethostname(),
+            capabilities=Capabilities(tasks=tasks),
+            studies=[study],
+        )
+        reply = _patiently(partial(endpoints.claim, request))
+        if isinstance(reply, Grant):
+            return OpenTrial(endpoints, worker, reply)
+        if reply.done:
+            return None
+        time.sleep(reply.retry_seconds)

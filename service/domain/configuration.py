@@ -9,9 +9,9 @@ from typing import Any
 
 from service.contract.base import Value
 from service.contract.catalogue import Catalogue, Entry, Setting
+from service.contract.mistakes import did_you_mean
 from service.contract.problem import FieldError
 from service.contract.space import CategoricalParameter, Parameter, Space
-from service.domain.errors import did_you_mean
 
 _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "float": ("a number", (int, float)),
@@ -75,9 +75,7 @@ def resolve(
     return config, dropped
 
 
-def _check_section(
-    path: str, section: str, given: object, space: Space, catalogue: Catalogue
-) -> Iterator[FieldError]:
+def _check_section(path: str, section: str, given: object, space: Space, catalogue: Catalogue) -> Iterator[FieldError]:
     entries = catalogue.registries[section]
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         example = next(iter(entries))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from service.contract.problem import ErrorCode, FieldError
@@ -16,12 +15,3 @@ class DomainError(Exception):
         self.code = code
         self.detail = detail
         self.errors = list(errors)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Complete an error about an unknown word: the nearest known one, or all when none is near."""
-    names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"known: {', '.join(names)}" if names else "none is known"

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from service.contract.base import Value
+from service.contract.mistakes import did_you_mean
 from service.contract.problem import FieldError
 from service.contract.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space
-from service.domain.errors import did_you_mean
 
 
 def same(value: object, other: object) -> bool:

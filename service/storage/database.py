@@ -28,16 +28,20 @@ def url_of(given: str) -> sa.URL:
     Raises:
         DatabaseError: neither a path nor a URL of SQLite or Postgres.
     """
+    if given.endswith(":memory:"):
+        raise DatabaseError("a study in memory would not outlive the service; name a file")
     if "://" not in given:
         return sa.URL.create("sqlite", database=given)
     try:
         url = sa.make_url(given)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         raise DatabaseError(f"{given!r} is no database URL; write a path or postgresql://user@host/name") from None
     backend = url.get_backend_name()
     if backend in {"postgres", "postgresql"}:
         return url.set(drivername="postgresql+psycopg")
-    if backend == "sqlite" and url.database:
+    if backend == "sqlite":
+        if not url.database:
+            raise DatabaseError("a SQLite URL names a file; write sqlite:///assayer.db")
         return url
     raise DatabaseError(f"{backend} is not supported; use sqlite:///path or postgresql://user@host/name")
 

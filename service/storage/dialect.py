@@ -127,8 +127,9 @@ class Postgres:
         return query.with_for_update(key_share=True)
 
     def is_conflict(self, error: sa.exc.DBAPIError) -> bool:
-        # serialization_failure, deadlock_detected
-        return getattr(error.orig, "sqlstate", None) in {"40001", "40P01"}
+        # serialization_failure, deadlock_detected; and unique_violation, after which the repetition sees the row
+        # that another transaction inserted first.
+        return getattr(error.orig, "sqlstate", None) in {"40001", "40P01", "23505"}
 
 
 Clock = Callable[[sa.Connection], int]

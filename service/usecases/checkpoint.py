@@ -6,6 +6,7 @@ from service.contract.lease import CheckpointReply, CheckpointRequest
 from service.contract.problem import ErrorCode
 from service.domain.errors import DomainError
 from service.storage import tables
+from service.storage.queries import series
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.fence import Held, find, hold, study_of
@@ -15,10 +16,10 @@ from service.usecases.report import store_points
 async def register_checkpoint(
     context: Context, trial_id: str, number: int, request: CheckpointRequest
 ) -> CheckpointReply:
-    """Store the metrics that were not sent yet and the checkpoint, in one transaction.
+    """Store the metrics that were not sent yet and the checkpoint, in one transaction; again changes nothing.
 
     Raises:
-        DomainError: as a report; or the checkpoint is of a step that no metric has reached.
+        DomainError: as a report; or the checkpoint outruns the metrics, or another one is stored there.
     """
     study_id = await context.database.read(lambda connection: study_of(connection, trial_id))
 
@@ -34,10 +35,23 @@ async def register_checkpoint(
                 f"the checkpoint is of step {request.step}, but metrics are known up to {held.attempt.last_step}; "
                 "send the reports before it along",
             )
-        _store(unit_of_work, held, request)
+        if not _is_stored(unit_of_work, held, request):
+            _store(unit_of_work, held, request)
         return CheckpointReply(step=request.step)
 
     return await context.transact(study_id, work)
+
+
+def _is_stored(unit_of_work: UnitOfWork, held: Held, request: CheckpointRequest) -> bool:
+    """Whether this very checkpoint was registered before; an attempt has one per step."""
+    stored = series.checkpoint_of(unit_of_work.connection, held.trial.id, held.attempt.number, request.step)
+    if stored is not None and stored.sha256 != request.sha256:
+        raise DomainError(
+            ErrorCode.REPORT_CONFLICT,
+            f"the checkpoint of step {request.step} is already {stored.sha256}, now {request.sha256} was sent; "
+            "an attempt has one checkpoint per step",
+        )
+    return stored is not None
 
 
 def _store(unit_of_work: UnitOfWork, held: Held, request: CheckpointRequest) -> None:

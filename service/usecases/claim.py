@@ -11,7 +11,7 @@ from service.contract.lease import ClaimRequest, Grant, Nothing
 from service.contract.problem import ErrorCode
 from service.contract.study import StudySpec, StudyState
 from service.contract.trial import TrialState
-from service.domain.errors import DomainError, did_you_mean
+from service.domain.errors import DomainError
 from service.domain.history import History
 from service.domain.states import FINISHED_STUDIES, TrialEvent
 from service.search import decide
@@ -22,6 +22,7 @@ from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.grants import give, insert_trial, read_grant
 from service.usecases.settle import complete
+from service.usecases.studies import find
 from service.usecases.workers import see_worker
 
 _MAX_ROUNDS = 20
@@ -69,15 +70,18 @@ async def claim(context: Context, request: ClaimRequest) -> Grant | Nothing:
 def _begin(unit_of_work: UnitOfWork, request: ClaimRequest) -> Row | None:
     """Note that the worker is alive, and find what this very request was granted before."""
     see_worker(unit_of_work, request)
-    return leases.claimed(unit_of_work.connection, request.request_id)
+    granted = leases.claimed(unit_of_work.connection, request.request_id)
+    if granted is not None and granted.worker != request.worker:
+        raise DomainError(
+            ErrorCode.CLAIM_CONFLICT,
+            f"request id {request.request_id!r} is worker {granted.worker}'s; make a new random one for every claim",
+        )
+    return granted
 
 
 def _candidates(connection: Connection, request: ClaimRequest) -> list[Row]:
-    for name in request.studies or []:
-        if studies.find(connection, name) is None:
-            known = studies.names(connection)
-            raise DomainError(ErrorCode.UNKNOWN_STUDY, f"there is no study {name!r}; {did_you_mean(name, known)}")
-    rows = studies.claimable(connection, request.studies)
+    named = None if request.studies is None else [find(connection, name).id for name in request.studies]
+    rows = studies.claimable(connection, named)
     kinds = request.capabilities.tasks
     return [row for row in rows if studies.spec(connection, row.id, row.spec_version).task_kind in kinds]
 
@@ -107,7 +111,9 @@ async def _claim_from(context: Context, study_id: str, request: ClaimRequest) ->
 async def _try_once(context: Context, study_id: str, request: ClaimRequest) -> Grant | str | None:
     """Look, decide outside any transaction, write in a short one; None: the study moved in between, try again."""
     situation = await context.database.read(lambda connection: _look(connection, context, study_id))
-    if situation.study.state != StudyState.ACTIVE or situation.study.stop_requested_at is not None:
+    if situation.study.stop_requested_at is not None:
+        return "the study is being stopped"
+    if situation.study.state != StudyState.ACTIVE:
         return f"the study is {situation.study.state}"
     decision = await _decide(situation)
     if isinstance(decision, decide.Wait):
@@ -156,6 +162,10 @@ def _take(
 ) -> tuple[str, int] | None:
     """Write what was decided, if it still stands; None: the study has moved on, decide anew."""
     study = unit_of_work.study
+    # The same request may be under way twice: its answer was lost, and it was sent again.
+    granted = leases.claimed(unit_of_work.connection, request.request_id)
+    if granted is not None:
+        return granted.trial_id, granted.attempt
     if study.state != StudyState.ACTIVE or study.stop_requested_at is not None:
         return None
     trial = _trial_for(unit_of_work, situation, decision)

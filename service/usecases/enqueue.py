@@ -24,8 +24,9 @@ async def enqueue(context: Context, name: str, request: EnqueueRequest) -> Enque
 
     def work(unit_of_work: UnitOfWork) -> EnqueueReply:
         study = unit_of_work.study
-        if study.state in FINISHED_STUDIES:
-            message = f"the study is {study.state}; extend it first (study extend {study.name} --trials N)"
+        if study.state in FINISHED_STUDIES or study.stop_requested_at is not None:
+            state = study.state if study.state in FINISHED_STUDIES else "being stopped"
+            message = f"the study is {state}; extend it first (study extend {study.name} --trials N)"
             raise DomainError(ErrorCode.STUDY_STATE, message)
         spec = studies.spec(unit_of_work.connection, study.id, study.spec_version)
         if errors := check_parameters(spec.space, request.parameters):

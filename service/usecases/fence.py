@@ -14,6 +14,8 @@ from service.storage.queries import trials
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 
+_NOT_ENDED = {"ended_at": None, "outcome": None, "failure": None, "message": None, "traceback": None}
+
 
 @dataclass(frozen=True)
 class Held:
@@ -66,7 +68,7 @@ def hold(unit_of_work: UnitOfWork, trial_id: str, number: int, nonce: str, *, le
     if held.attempt.state == AttemptState.RUNNING:
         return held
     if held.attempt.state == AttemptState.LOST and held.trial.state == TrialState.WAITING:
-        unit_of_work.advance_attempt(held.trial, number, AttemptEvent.REATTACHED, ended_at=None, failure=None)
+        unit_of_work.advance_attempt(held.trial, number, AttemptEvent.REATTACHED, **_NOT_ENDED)
         unit_of_work.advance_trial(
             held.trial, TrialEvent.REATTACHED, attempt=number, num_losses=held.trial.num_losses - 1
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from service.contract.lease import HeartbeatReply, HeartbeatRequest, HeldLease, LeaseStatus
 from service.contract.report import Action
-from service.contract.trial import AttemptState
 from service.domain.errors import DomainError
 from service.storage import tables
 from service.storage.instants import MICROSECONDS
@@ -34,12 +33,10 @@ def _renew_all(unit_of_work: UnitOfWork, context: Context, request: HeartbeatReq
 
 
 def _renew(unit_of_work: UnitOfWork, context: Context, asked: HeldLease) -> LeaseStatus | None:
-    """The lease's status, renewed; None where it expired but may be attached again."""
+    """The lease's status, renewed; None where there is no lease any more: only the study's lock can tell why."""
     known = leases.held(unit_of_work.connection, asked.trial, asked.attempt)
     if known is None or known.nonce != asked.nonce or known.num_attempts != asked.attempt:
         return _gone(asked, "another attempt holds the lease; drop the trial")
-    if known.state == AttemptState.LOST:
-        return None
     table, now = tables.lease, unit_of_work.now()
     renewed = unit_of_work.connection.execute(
         table.update()
@@ -47,7 +44,7 @@ def _renew(unit_of_work: UnitOfWork, context: Context, asked: HeldLease) -> Leas
         .values(renewed_at=now, expires_at=now + int(context.limits.lease_seconds * MICROSECONDS))
     )
     if renewed.rowcount == 0:
-        return _gone(asked, f"the attempt has ended ({known.state}); drop the trial")
+        return None
     return _held(unit_of_work, context, asked, known.study_id)
 
 

@@ -30,8 +30,7 @@ async def reap(context: Context) -> int:
 def _look(unit_of_work: UnitOfWork, context: Context) -> list[Row]:
     """Expired leases; none, but longer ones, where workers could not renew because nobody was here to answer."""
     now, seen_at = unit_of_work.now(), leases.reaper_seen_at(unit_of_work.connection)
-    table = tables.deployment
-    unit_of_work.connection.execute(table.update().values(reaper_seen_at=now))
+    _note_round(unit_of_work, now)
     silence = now - seen_at if seen_at is not None else 0
     if silence > _MISSED_ROUNDS * context.limits.reaper_seconds * MICROSECONDS:
         lease = tables.lease
@@ -40,9 +39,18 @@ def _look(unit_of_work: UnitOfWork, context: Context) -> list[Row]:
     return list(leases.expired(unit_of_work.connection, now))
 
 
+def _note_round(unit_of_work: UnitOfWork, now: int) -> None:
+    """Remember when leases were last looked through; the first round ever begins the deployment's row."""
+    table = tables.deployment
+    if unit_of_work.connection.execute(table.update().values(reaper_seen_at=now)).rowcount == 0:
+        unit_of_work.insert(
+            table, id=1, deployment_id=unit_of_work.new_id(), epoch=1, reaper_seen_at=now, created_at=now
+        )
+
+
 def _lose(unit_of_work: UnitOfWork, seen: Row) -> int:
     """Loss, requeue, budget and journal in one transaction, if the lease is still expired under the lock."""
-    lease = leases.of_attempt(unit_of_work.connection, seen.trial_id, seen.attempt)
+    lease = leases.lock(unit_of_work.connection, seen.trial_id, seen.attempt)
     trial = trials.by_id(unit_of_work.connection, seen.trial_id)
     attempt = trials.attempt_of(unit_of_work.connection, seen.trial_id, seen.attempt)
     if lease is None or trial is None or attempt is None or attempt.state != AttemptState.RUNNING:

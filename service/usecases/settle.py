@@ -19,6 +19,9 @@ from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.fence import Held
 
+_UNTOLD = {TrialEvent.PRUNED, TrialEvent.REQUEUED, TrialEvent.PAUSED}
+"""What a trial of a stopped study does not become: it is cancelled."""
+
 
 def end_attempt(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcome: Outcome) -> None:
     """End an attempt by its outcome, and what follows from it."""
@@ -59,14 +62,13 @@ def _move_trial(
     event, reason, infeasible = resolution.trial, resolution.reason, resolution.infeasible
     points = _objective_series(unit_of_work, spec, trial.id)
     value = final_value(spec.objective, points)
+    if event is TrialEvent.COMPLETED and not points:
+        event, reason = TrialEvent.FAILED, f"{spec.objective.metric} was never reported"
     if event is TrialEvent.COMPLETED and (value is None or not math.isfinite(value)):
-        event, infeasible = TrialEvent.FAILED, value is not None
-        reason = (
-            f"{spec.objective.metric} was never reported" if value is None else f"{spec.objective.metric} ended {value}"
-        )
+        event, reason = TrialEvent.PRUNED, f"diverged: {spec.objective.metric} ended {points[-1][1]}"
     if event is TrialEvent.PRUNED and not all(math.isfinite(reached) for _, reached in points):
         infeasible = True
-    if unit_of_work.study.stop_requested_at is not None and event in {TrialEvent.PRUNED, TrialEvent.REQUEUED}:
+    if unit_of_work.study.stop_requested_at is not None and event in _UNTOLD:
         event, reason = TrialEvent.CANCELLED, "the study was stopped"
     columns: dict[str, object] = {
         "num_losses": trial.num_losses + resolution.is_loss,

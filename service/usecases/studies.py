@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from service.analysis.standing import standing
+from service.contract.mistakes import did_you_mean
 from service.contract.problem import ErrorCode, FieldError
 from service.contract.study import Event, ExtendRequest, Resource, StudyList, StudySpec, StudyState, StudyView
 from service.domain.configuration import check_reach, check_task
-from service.domain.errors import DomainError, did_you_mean
+from service.domain.errors import DomainError
 from service.domain.space import check_space
 from service.domain.states import FINISHED_STUDIES, STUDY, StudyEvent
 from service.search import decide
@@ -216,6 +217,7 @@ async def extend_study(context: Context, name: str, request: ExtendRequest) -> S
             StudyEvent.EXTENDED,
             reason=None,
             spec_version=study.spec_version + 1,
+            pause_cause=None,
             stop_requested_at=None,
             finished_at=None,
         )

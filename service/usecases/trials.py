@@ -19,7 +19,8 @@ async def list_trials(context: Context, name: str, since: int, limit: int) -> Tr
         study = find(connection, name)
         rows = trials.changed(connection, study.id, since, limit)
         # A cut-off answer reflects the study only up to its last row.
-        revision = rows[-1].revision if len(rows) == limit else study.revision
+        last = rows[-1].revision if rows else since
+        revision = last if trials.changed(connection, study.id, last, 1) else study.revision
         return TrialList(revision=revision, trials=[views.trial_view(row) for row in rows])
 
     return await context.database.read(read)

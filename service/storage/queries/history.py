@@ -21,6 +21,9 @@ def refresh(connection: sa.Connection, study_id: str, metric: str, known: Histor
     revision = connection.execute(sa.select(study.c.revision).where(study.c.id == study_id)).scalar_one()
     if revision == known.revision:
         return known
+    if revision < known.revision:
+        # This connection's snapshot is older than what another reader has seen: a history is of one revision.
+        known = History()
     moved = trials.changed(connection, study_id, known.revision)
     points: dict[str, list[tuple[int, float]]] = {}
     for point in series.canonical(connection, [row.id for row in moved], metric):

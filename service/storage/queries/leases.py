@@ -21,6 +21,12 @@ def of_attempt(connection: sa.Connection, trial_id: str, number: int) -> sa.Row[
     return connection.execute(query).one_or_none()
 
 
+def lock(connection: sa.Connection, trial_id: str, number: int) -> sa.Row[Any] | None:
+    """The lease as it stands with heartbeats kept away until the end; None too while one is just renewing it."""
+    query = sa.select(lease).where(lease.c.trial_id == trial_id, lease.c.attempt == number)
+    return connection.execute(query.with_for_update(skip_locked=True)).one_or_none()
+
+
 def held(connection: sa.Connection, trial_id: str, number: int) -> sa.Row[Any, Any, Any, Any] | None:
     """What a heartbeat must know of an attempt: its study, state, nonce, and the trial's newest attempt."""
     query = (

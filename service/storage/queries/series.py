@@ -1,4 +1,4 @@
-"""Reported values: the canonical series, and the verdicts on them."""
+"""Reported values: the canonical series, the verdicts on them, and the checkpoints up to them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.storage.tables import attempt, report, verdict
+from service.storage.tables import artifact, attempt, checkpoint, report, verdict
 
 
 def canonical(
@@ -72,3 +72,13 @@ def verdicts(connection: sa.Connection, trial_id: str) -> Sequence[sa.Row[Any]]:
     """All verdicts on a trial, in the order in which they fell."""
     query = sa.select(verdict).where(verdict.c.trial_id == trial_id)
     return connection.execute(query.order_by(verdict.c.attempt, verdict.c.sequence)).all()
+
+
+def checkpoint_of(connection: sa.Connection, trial_id: str, attempt_number: int, step: int) -> sa.Row[Any] | None:
+    """The artifact that is an attempt's checkpoint of `step`."""
+    query = (
+        sa.select(artifact)
+        .join(checkpoint, checkpoint.c.artifact_id == artifact.c.id)
+        .where(checkpoint.c.trial_id == trial_id, checkpoint.c.attempt == attempt_number, checkpoint.c.step == step)
+    )
+    return connection.execute(query).one_or_none()

@@ -64,7 +64,7 @@ def num_open(connection: sa.Connection, study_id: str) -> int:
     return connection.execute(query).scalar_one()
 
 
-def claimable(connection: sa.Connection, named: Sequence[str] | None) -> Sequence[sa.Row[Any]]:
+def claimable(connection: sa.Connection, study_ids: Sequence[str] | None) -> Sequence[sa.Row[Any]]:
     """Active studies a claim may get a trial from, in the order in which to try them.
 
     Highest priority first; among equals the one with the fewest trials running, then the oldest.
@@ -79,8 +79,8 @@ def claimable(connection: sa.Connection, named: Sequence[str] | None) -> Sequenc
         .where(study.c.state == StudyState.ACTIVE, study.c.archived_at.is_(None))
         .order_by(study.c.priority.desc(), running, study.c.created_at, study.c.id)
     )
-    if named is not None:
-        query = query.where(sa.or_(study.c.id.in_(named), study.c.name.in_(named)))
+    if study_ids is not None:
+        query = query.where(study.c.id.in_(study_ids))
     return connection.execute(query).all()
 
 

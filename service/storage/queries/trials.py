@@ -26,15 +26,20 @@ def by_number(connection: sa.Connection, study_id: str, number: int) -> sa.Row[A
 def changed(connection: sa.Connection, study_id: str, since: int, limit: int | None = None) -> Sequence[sa.Row[Any]]:
     """Search trials whose row moved after revision `since`.
 
-    In the order of their revisions, so that a limited answer can be continued from the last one.
+    In the order of their revisions, at most about `limit`, and never part of a revision only: so that a limited
+    answer can be continued from its last revision.
     """
     query = (
         sa.select(trial)
         .where(trial.c.study_id == study_id, trial.c.revision > since, trial.c.kind == TrialKind.SEARCH)
         .order_by(trial.c.revision, trial.c.number)
-        .limit(limit)
     )
-    return connection.execute(query).all()
+    # One more than asked for tells whether the answer ends with its last revision.
+    rows = connection.execute(query.limit(limit + 1) if limit is not None else query).all()
+    if limit is None or len(rows) <= limit:
+        return rows
+    whole = [row for row in rows if row.revision < rows[-1].revision]
+    return whole or connection.execute(query.where(trial.c.revision == rows[0].revision)).all()
 
 
 def best(connection: sa.Connection, study_id: str, direction: Direction) -> sa.Row[Any] | None:

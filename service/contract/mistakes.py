@@ -1,4 +1,4 @@
-"""A mapping becomes a StudySpec, or one sentence per mistake that names the setting and what to write instead."""
+"""What pydantic finds wrong with a message, as one sentence per mistake that says what to write instead."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from service.client.errors import InvalidStudy
 from service.contract.problem import FieldError
-from service.contract.study import StudySpec
 
 Location = tuple[str | int, ...]
 
@@ -27,29 +25,11 @@ _EXAMPLES = {
 }
 
 
-def parse(mapping: Mapping[str, Any], source: str = "the study") -> StudySpec:
-    """Check the shape of a study; what its parameters reach in the task, the service checks.
-
-    Raises:
-        InvalidStudy: something is missing, unknown or out of range; `source` opens each sentence.
-    """
-    try:
-        return StudySpec.model_validate(dict(mapping))
-    except ValidationError as error:
-        raise InvalidStudy(source, _field_errors(error.errors(), mapping)) from None
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Complete an error about an unknown word: the nearest known one, or all when none is near."""
-    names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
-
-
-def _field_errors(details: Iterable[ErrorDetails], data: Mapping[str, Any]) -> list[FieldError]:
+def mistakes_in(details: Iterable[ErrorDetails], data: Any, root: type[BaseModel]) -> list[FieldError]:
+    """Say what pydantic found wrong with `data` as a `root`: one sentence per mistake, with the path written there."""
     found: dict[Location, str] = {}
     for detail in details:
-        found.setdefault(_written_location(detail, data), _sentence(detail))
+        found.setdefault(_written_location(detail, data), _sentence(detail, root))
     # Pydantic tells of every member of a union; only what it found deepest in the file is the author's mistake,
     # and a field that is misspelt is not also missing.
     told = [
@@ -60,6 +40,15 @@ def _field_errors(details: Iterable[ErrorDetails], data: Mapping[str, Any]) -> l
     suggested = " ".join(error.message for error in told if "did you mean" in error.message)
     missing = {error.path for error in told if error.message.startswith(_MISSING)}
     return [error for error in told if error.path not in missing or repr(error.path.split(".")[-1]) not in suggested]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Complete an error about an unknown word: the nearest known one, or all when none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known: {', '.join(names)}" if names else "none is known"
 
 
 def _written_location(detail: ErrorDetails, data: Any) -> Location:
@@ -77,7 +66,7 @@ def _written_location(detail: ErrorDetails, data: Any) -> Location:
     return (*location, detail["loc"][-1]) if detail["type"] == "missing" else tuple(location)
 
 
-def _sentence(detail: ErrorDetails) -> str:
+def _sentence(detail: ErrorDetails, root: type[BaseModel]) -> str:
     context = detail.get("ctx", {})
     match detail["type"]:
         case "missing":
@@ -86,12 +75,12 @@ def _sentence(detail: ErrorDetails) -> str:
         case "too_short":
             message = "must not be empty"
         case "extra_forbidden":
-            message = f"no such setting; {did_you_mean(str(detail['loc'][-1]), _fields_beside(detail['loc']))}"
+            message = f"no such setting; {did_you_mean(str(detail['loc'][-1]), _fields_beside(detail['loc'], root))}"
         case "union_tag_invalid":
             known = re.findall(r"'([^']*)'", context["expected_tags"])
             message = f"no such {_noun(detail)} {context['tag']!r}; {did_you_mean(context['tag'], known)}"
         case "union_tag_not_found":
-            message = f"needs {context['discriminator'].strip(chr(39))!r}, one of: {_tags_at(detail['loc'])}"
+            message = f"needs {context['discriminator'].strip(chr(39))!r}, one of: {_tags_at(detail['loc'], root)}"
         case "literal_error":
             message = f"must be {context['expected']}, got {detail['input']!r}"
         case "value_error":
@@ -114,18 +103,20 @@ def _noun(detail: ErrorDetails) -> str:
     return "parameter type" if detail["loc"][:1] == ("space",) else noun
 
 
-def _fields_beside(location: Location) -> set[str]:
-    return {name for model in _models_at(location[:-1]) for name in model.model_fields}
+def _fields_beside(location: Location, root: type[BaseModel]) -> set[str]:
+    return {name for model in _models_at(location[:-1], root) for name in model.model_fields}
 
 
-def _tags_at(location: Location) -> str:
+def _tags_at(location: Location, root: type[BaseModel]) -> str:
     field = "type" if location[:1] == ("space",) else "name"
-    return ", ".join(tag for model in _models_at(location) for tag in get_args(model.model_fields[field].annotation))
+    return ", ".join(
+        tag for model in _models_at(location, root) for tag in get_args(model.model_fields[field].annotation)
+    )
 
 
-def _models_at(location: Location) -> list[type[BaseModel]]:
+def _models_at(location: Location, root: type[BaseModel]) -> list[type[BaseModel]]:
     """Return the contract's models that may stand at pydantic's path; a tag or class name in it narrows a union."""
-    models: list[type[BaseModel]] = [StudySpec]
+    models: list[type[BaseModel]] = [root]
     for part in location:
         if inner := [model.model_fields[str(part)].annotation for model in models if part in model.model_fields]:
             models = [model for annotation in inner for model in _models_in(annotation)]

@@ -1,0 +1,59 @@
+"""Serves the built dashboard beside the API: files only, it knows nothing of studies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi.staticfiles import StaticFiles
+
+STATIC = Path(__file__).parent / "static"
+
+HEADERS = {
+    # The page names its assets by their content's hash, so it alone must be asked for again.
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": (
+        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+_NOT_BUILT = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Assayer</title>
+<h1>The dashboard is not built</h1>
+<p>The service works; only its pages are missing, because this is a checkout in which they were never built.</p>
+<p>Build them with <code>make dashboard</code>, then start the service again.</p>
+<p>Meanwhile: <a href="/docs">the API</a>, and <code>study list</code> in a terminal.</p>
+</html>
+"""
+
+
+class _Assets(StaticFiles):
+    """Files whose names carry their content's hash: whoever has one never needs to ask again."""
+
+    def file_response(self, *args: object, **kwargs: object) -> Response:
+        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def mount(app: FastAPI, static: Path = STATIC) -> None:
+    """Serve the dashboard at `/` and `/studies/…`; where it is not built, a page that tells how to build it."""
+    index = static / "index.html"
+    built = index.is_file()
+
+    @app.get("/", include_in_schema=False)
+    @app.get("/studies", include_in_schema=False)
+    @app.get("/studies/{path:path}", include_in_schema=False)
+    async def show_dashboard() -> Response:
+        """Answer every page's address with the one page there is; it reads the address itself."""
+        if not built:
+            return HTMLResponse(_NOT_BUILT, status_code=503, headers=HEADERS)
+        return FileResponse(index, headers=HEADERS)
+
+    if built:
+        app.mount("/assets", GZipMiddleware(_Assets(directory=static / "assets")), name="assets")

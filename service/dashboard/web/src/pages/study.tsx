@@ -1,0 +1,137 @@
+/** One study: where it stands, its optimisation history and its trials, live. */
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import { get } from "../api";
+import { instant, parameter } from "../format";
+import { useLive, type Live } from "../live";
+import { Controls } from "../parts/controls";
+import { HistoryChart } from "../parts/history_chart";
+import { Best, LiveMark, Progress, State } from "../parts/status";
+import { TrialsTable } from "../parts/trials_table";
+import type { StudyView, TrialList, TrialView } from "../wire";
+
+/** Trials read at once; a longer answer is continued from its revision. */
+const PAGE = 5000;
+
+interface Shown {
+  study: StudyView;
+  /** In the order of their numbers. */
+  trials: TrialView[];
+}
+
+export function StudyPage({ study: key }: { study: string }) {
+  const path = `/studies/${encodeURIComponent(key)}`;
+  const [shown, setShown] = useState<Shown | null>(null);
+  const known = useRef({ revision: 0, trials: new Map<string, TrialView>() });
+
+  const live = useLive(`${path}/stream`, async (signal) => {
+    const study = await get<StudyView>(path, signal);
+    for (let more = true; more; ) {
+      const answer = await get<TrialList>(`${path}/trials?since=${known.current.revision}&limit=${PAGE}`, signal);
+      for (const trial of answer.trials) known.current.trials.set(trial.id, trial);
+      known.current.revision = answer.revision;
+      more = answer.trials.length === PAGE;
+    }
+    const trials = [...known.current.trials.values()].sort((a, b) => (a.number ?? 0) - (b.number ?? 0));
+    setShown({ study, trials });
+    return String(study.revision);
+  });
+
+  useEffect(() => {
+    document.title = `${shown?.study.name ?? key} · Assayer`;
+  }, [shown?.study.name]);
+
+  if (!shown) return <Unloaded name={key} live={live} />;
+  const { study, trials } = shown;
+  return (
+    <>
+      <div class="heading">
+        <h1>{study.name}</h1>
+        <State state={study.state} />
+        <Controls study={study} path={path} onChange={(changed) => setShown({ study: changed, trials })} />
+        <LiveMark live={live} />
+      </div>
+      {study.spec.description && <p>{study.spec.description}</p>}
+      {study.state_reason && <p class="quiet">{study.state}: {study.state_reason}</p>}
+      <Facts study={study} />
+      {trials.length === 0 ? (
+        <NoTrials study={study} />
+      ) : (
+        <>
+          <section class="card" aria-labelledby="history">
+            <h2 id="history">Optimisation history</h2>
+            <HistoryChart study={study} trials={trials} />
+          </section>
+          <section class="card" aria-labelledby="trials">
+            <h2 id="trials">Trials</h2>
+            <TrialsTable study={study} trials={trials} />
+          </section>
+        </>
+      )}
+    </>
+  );
+}
+
+function Unloaded({ name, live }: { name: string; live: Live }) {
+  return (
+    <>
+      <div class="heading"><h1>{name}</h1></div>
+      {live.error && (
+        <section class="card empty" role="alert">
+          <p class="error">{live.error}</p>
+          <p><a href="/" data-page>See all studies</a></p>
+        </section>
+      )}
+    </>
+  );
+}
+
+function Facts({ study }: { study: StudyView }) {
+  const { spec, best } = study;
+  const counts = Object.entries(study.num_trials).filter(([, count]) => count > 0);
+  return (
+    <dl class="card facts">
+      <div>
+        <dt>Best {spec.objective.metric}</dt>
+        <dd class="large"><Best study={study} /></dd>
+        {study.standing && <dd>{study.standing}</dd>}
+        {best && (
+          <dd class="quiet">
+            trial {best.number}: {Object.entries(best.parameters).map(([name, value]) => `${name} ${parameter(value)}`).join(", ")}
+          </dd>
+        )}
+      </div>
+      <div>
+        <dt>Trials</dt>
+        <dd class="large"><Progress study={study} /></dd>
+        <dd class="quiet">{counts.map(([state, count]) => `${count} ${state}`).join(" · ")}</dd>
+      </div>
+      <div>
+        <dt>Search</dt>
+        <dd>{spec.objective.direction} {spec.objective.metric}</dd>
+        <dd class="quiet">
+          {spec.sampler.name}, pruner {spec.pruner.name}
+          {spec.resource && `, up to ${spec.resource.max} ${spec.resource.name}s`}
+        </dd>
+        <dd class="quiet">created {instant(study.created_at)}</dd>
+      </div>
+    </dl>
+  );
+}
+
+function NoTrials({ study }: { study: StudyView }) {
+  if (study.finished_at) return <section class="card empty"><p>This study ended before a trial began.</p></section>;
+  return (
+    <section class="card empty">
+      <h2>No trials yet</h2>
+      {study.spec.task ? (
+        <>
+          <p>Trials begin as soon as a worker asks for one. Start one on any machine that reaches this service:</p>
+          <pre><code>worker --cpu --server {location.origin}</code></pre>
+        </>
+      ) : (
+        <p>This study has no task: your own program claims its trials and reports to them, through the Python client or the API.</p>
+      )}
+    </section>
+  );
+}

@@ -1,0 +1,89 @@
+/** The part of the service's wire format that this client reads; a test holds it against service/contract. */
+
+export type Scalar = boolean | number | string;
+export type Value = Scalar | Scalar[];
+export type Direction = "maximize" | "minimize";
+export type StudyState = "active" | "paused" | "completed" | "stopped";
+export type TrialState = "waiting" | "running" | "paused" | "completed" | "pruned" | "failed" | "cancelled";
+
+export interface NonFinite {
+  value: null;
+  status: "nan" | "inf" | "-inf";
+}
+
+export interface Objective {
+  metric: string;
+  direction: Direction;
+}
+
+export interface Resource {
+  name: string;
+  max: number;
+}
+
+export interface Reference {
+  baseline: number | null;
+  published: number | null;
+  human: number | null;
+}
+
+export interface StudySpec {
+  description: string;
+  objective: Objective;
+  task: object | null;
+  space: Record<string, object>;
+  sampler: { name: string };
+  pruner: { name: string };
+  resource: Resource | null;
+  reference: Reference | null;
+}
+
+export interface StudyView {
+  id: string;
+  project: string;
+  name: string;
+  state: StudyState;
+  state_reason: string | null;
+  stop_requested: boolean;
+  revision: number;
+  spec: StudySpec;
+  num_trials: Partial<Record<TrialState, number>>;
+  budget_trials: number | null;
+  best: TrialView | null;
+  standing: string | null;
+  created_at: string;
+  finished_at: string | null;
+}
+
+export interface StudyList {
+  studies: StudyView[];
+}
+
+export interface TrialView {
+  id: string;
+  number: number | null;
+  state: TrialState;
+  parameters: Record<string, Value>;
+  values: number[] | null;
+  infeasible: boolean;
+  reason: string;
+  state_reason: string | null;
+  step: number | null;
+  num_attempts: number;
+  metrics: Record<string, number | NonFinite>;
+  started_at: string | null;
+  finished_at: string | null;
+  revision: number;
+}
+
+export interface TrialList {
+  revision: number;
+  trials: TrialView[];
+}
+
+export interface Problem {
+  title: string;
+  status: number;
+  detail: string;
+  code: string;
+}

@@ -1,0 +1,14 @@
+import { defineConfig } from "vite";
+
+// Built beside the sources' parent, where the service serves it from; `npm run dev` borrows a running service's API.
+export default defineConfig({
+  build: {
+    outDir: "../static",
+    emptyOutDir: true,
+    target: "es2022",
+    modulePreload: { polyfill: false },
+    assetsInlineLimit: 0, // the security policy refuses data: addresses
+    chunkSizeWarningLimit: 600, // ECharts, loaded only by the page that draws
+  },
+  server: { proxy: { "/api": "http://127.0.0.1:8420" } },
+});

@@ -1,0 +1,113 @@
+"""The example studies, and data of the user's own, with small budgets: real service, real worker, a better result."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sklearn.datasets import load_wine
+
+from service.client import Client, study_file
+from service.contract.study import StudySpec, StudyState, StudyView
+from service.contract.trial import TrialState
+from tests.support.service import ROOT, Service
+
+pytestmark = pytest.mark.slow
+
+NUM_TRIALS = 4
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def client(shared_service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of a service that one CPU worker works for."""
+    directory = tmp_path_factory.mktemp("worker")
+    with (directory / "worker.log").open("wb") as log:
+        command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1"]
+        command += ["--server", shared_service.url, "--state-dir", str(directory)]
+        worker = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    try:
+        with Client(shared_service.url) as opened:
+            yield opened
+    finally:
+        worker.terminate()
+        assert worker.wait(30) == 0, (directory / "worker.log").read_text()
+
+
+def small(spec: StudySpec) -> StudySpec:
+    return spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": NUM_TRIALS})})
+
+
+def finish(client: Client, spec: StudySpec) -> StudyView:
+    study = client.create_study(spec)
+    for _ in client.stream(study.name):
+        pass
+    study = client.study(study.name)
+    assert study.state is StudyState.COMPLETED
+    assert study.num_trials.get(TrialState.FAILED, 0) == 0
+    assert study.best is not None
+    return study
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_finds_something(client: Client, path: Path) -> None:
+    study = finish(client, small(study_file.load(path)))
+    best = client.best(study.name)
+    assert best.values is not None
+    assert any(name.startswith("test/") for name in best.metrics)
+    assert study.standing is not None, "every example knows what to compare with"
+    assert "reaches baseline" in study.standing
+
+
+def wine_study(path: Path, **data: Any) -> StudySpec:
+    train = {
+        "data": {"name": "csv", "path": str(path), "target": "kind", "val_fraction": 0.3, "seed": 0, **data},
+        "model": {"name": "mlp", "hidden": [32]},
+        "loss": {"name": "cross_entropy"},
+        "optimizer": {"name": "adamw", "lr": 1e-2},
+        "epochs": 10,
+    }
+    return study_file.parse(
+        {
+            "name": "wine-of-my-own",
+            "objective": {"metric": "val/accuracy", "direction": "maximize", "value": "best"},
+            "task": {"train": train},
+            "space": {"optimizer.lr": {"type": "float", "low": 1e-3, "high": 1e-1, "log": True}},
+            "sampler": "random",
+            "budget": {"trials": 3},
+        }
+    )
+
+
+def test_a_csv_of_ones_own_trains_a_classifier(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "wine.csv"
+    wine = load_wine()
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*wine.feature_names, "kind"])
+        for features, target in zip(wine.data, wine.target, strict=True):
+            writer.writerow([*features, wine.target_names[target]])
+    best = finish(client, wine_study(path)).best
+    assert best is not None
+    assert best.values is not None
+    assert best.values[0] > 0.9
+
+
+def test_a_wrong_target_is_told_with_the_trial_and_costs_no_retries(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "two.csv"
+    path.write_text("a,sort\n" + "1,x\n2,y\n" * 20)
+    spec = wine_study(path).model_copy(update={"name": "wrong-target"})
+    study = client.create_study(spec)
+    for _ in client.stream(study.name):
+        pass
+    trial = client.trial(study.name, 0)
+    assert trial.infeasible
+    assert trial.num_attempts == 1
+    assert trial.state_reason is not None
+    assert "data.target" in trial.state_reason
+    assert trial.values is None

@@ -59,7 +59,7 @@ export function StudyPage({ study: key }: { study: string }) {
       ) : (
         <>
           <section class="card" aria-labelledby="history">
-            <h2 id="history">Optimisation history</h2>
+            <h2 id="history">Optimisation history of {study.spec.objective.metric}</h2>
             <HistoryChart study={study} trials={trials} />
           </section>
           <section class="card" aria-labelledby="trials">

@@ -25,6 +25,7 @@ export function historyOptions(study: StudyView, trials: TrialView[]): EChartsCo
   const shown = references
     .filter(([, value]) => range && value >= range[0] && value <= range[1])
     .sort(([, a], [, b]) => b - a);
+  const size = trials.length > 1000 ? 4 : 8;
   const labels = lineLabels(shown, range ? range[1] - range[0] : 0);
   const style = getComputedStyle(document.documentElement);
   const color = (name: string) => style.getPropertyValue(`--${name}`).trim();
@@ -34,7 +35,7 @@ export function historyOptions(study: StudyView, trials: TrialView[]): EChartsCo
   return {
     animation: false,
     textStyle: { fontFamily: style.fontFamily },
-    grid: { left: 12, right: 112, top: 58, bottom: 30, containLabel: true },
+    grid: { left: 12, right: 112, top: 48, bottom: 30, containLabel: true },
     legend: {
       top: 0, left: 0, itemHeight: 9, itemWidth: 9, itemGap: 16, selectedMode: false, textStyle: { color: color("text") },
       data: [
@@ -44,8 +45,9 @@ export function historyOptions(study: StudyView, trials: TrialView[]): EChartsCo
         { name: "best so far", icon: "path://M0 4 H10 V6 H0 Z" },
       ],
     },
-    // Drawn on the canvas: the default tooltip is HTML with inline styles, which the page's security policy refuses.
+    // Drawn on the canvas: the default tooltip is HTML and would read a parameter's text as markup.
     tooltip: {
+      renderMode: "richText",
       confine: true,
       backgroundColor: color("card"),
       borderColor: color("line"),
@@ -55,20 +57,19 @@ export function historyOptions(study: StudyView, trials: TrialView[]): EChartsCo
     xAxis: { type: "value", name: "trial", nameLocation: "middle", nameGap: 26, minInterval: 1, splitLine: { show: false }, ...axis },
     yAxis: [
       {
-        type: "value", name: metric, nameLocation: "end", scale: true, ...(range && { min: range[0], max: range[1] }), ...axis,
+        type: "value", scale: true, ...(range && { min: range[0], max: range[1] }), ...axis,
         axisLabel: { ...quiet, formatter: number, showMinLabel: false, showMaxLabel: false },
-        nameTextStyle: { ...quiet, align: "left" },
         splitLine: { lineStyle: { color: color("line") } },
       },
       // Failed trials have no value: they stand on the lower edge.
       { type: "value", min: 0, max: 1, show: false },
     ],
     series: [
-      { type: "scatter", name: "completed", data: points(history.completed), symbolSize: 8, itemStyle: { color: color("accent"), opacity: 0.75 } },
       {
-        type: "scatter", name: "pruned", data: points(history.pruned), symbolSize: 7,
+        type: "scatter", name: "pruned", data: points(history.pruned), symbolSize: size - 1,
         itemStyle: { color: "transparent", borderColor: color("pruned"), borderWidth: 1.5 },
       },
+      { type: "scatter", name: "completed", data: points(history.completed), symbolSize: size, itemStyle: { color: color("accent"), opacity: 0.75 } },
       {
         type: "scatter", name: FAILED, yAxisIndex: 1, symbol: CROSS, symbolSize: 8,
         itemStyle: { color: "none", borderColor: color("failed"), borderWidth: 2 },

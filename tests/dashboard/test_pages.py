@@ -1,0 +1,170 @@
+"""What people see and can do on the dashboard, in a real browser on a real service."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from service.client import Client
+from service.contract.study import StudyState
+from tests.dashboard.conftest import OpenPage
+from tests.dashboard.searches import create, drive
+from tests.support.service import Service, running_service
+
+pytestmark = pytest.mark.browser
+
+
+def rows(page: Page) -> int:
+    return page.locator("tbody tr").count()
+
+
+def test_without_studies_the_page_teaches_how_to_create_one(open_page: OpenPage, fresh: Client) -> None:
+    with open_page(fresh.server) as page:
+        expect(page.get_by_role("heading", name="No studies yet")).to_be_visible()
+        expect(page.get_by_text("study create examples/digits.yaml")).to_be_visible()
+
+
+def test_the_list_tells_state_progress_and_best_value_and_leads_to_the_study(
+    open_page: OpenPage, client: Client
+) -> None:
+    create(client, "first", trials=5)
+    drive(client, "first", 5)
+    create(client, "second", trials=20)
+    drive(client, "second", 3)
+    create(client, "untouched")
+    client.pause("untouched")
+    with open_page(client.server) as page:
+        first, second = page.get_by_role("row", name="first"), page.get_by_role("row", name="second")
+        expect(first.locator(".state")).to_have_text("completed")
+        expect(first).to_contain_text("5 / 5")
+        expect(second.locator(".state")).to_have_text("active")
+        expect(second).to_contain_text("3 / 20")
+        expect(page.get_by_role("row", name="untouched")).to_contain_text("none yet")
+        best = client.study("second").best
+        assert best is not None
+        assert best.values is not None
+        expect(second).to_contain_text(f"{best.values[0]:.4g}")
+        page.get_by_role("link", name="second").click()
+        expect(page).to_have_url(re.compile("/studies/second$"))
+        expect(page.get_by_role("heading", name="second")).to_be_visible()
+        page.go_back()
+        expect(page.get_by_role("heading", name="Studies")).to_be_visible()
+
+
+def test_the_list_follows_the_studies_without_a_reload(open_page: OpenPage, fresh: Client) -> None:
+    with open_page(fresh.server) as page:
+        expect(page.get_by_role("heading", name="No studies yet")).to_be_visible()
+        expect(page.get_by_role("status")).to_have_text("live")
+        create(fresh, "late", trials=10)
+        expect(page.get_by_role("row", name="late")).to_contain_text("0 / 10")
+        drive(fresh, "late", 2)
+        expect(page.get_by_role("row", name="late")).to_contain_text("2 / 10")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_study_shows_its_history_and_trials_in_every_state(open_page: OpenPage, client: Client, scheme: Any) -> None:
+    name = f"digits-{scheme}"
+    create(client, name, trials=60, description="What does a small network want?")
+    drive(client, name, 25, fail_every=9)
+    running = client.open_trial(name)
+    assert running is not None
+    running.report(1, {"val/accuracy": 0.4})
+    states = client.study(name).num_trials
+    with open_page(client.server + f"/studies/{name}", color_scheme=scheme) as page:
+        expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+        expect(
+            page.get_by_role("img", name=re.compile("completed, .* pruned and 2 failed or infeasible trials"))
+        ).to_be_visible()
+        expect(page.locator(".chart canvas")).to_be_visible()
+        assert rows(page) == 26
+        for state in ("completed", "pruned", "failed", "running"):
+            expect(page.locator("tbody .state", has_text=state)).to_have_count(states[state])  # type: ignore[index]
+        page.get_by_role("button", name="Trial 8: details").click()
+        expect(page.locator("tr.detail")).to_contain_text("the loss is not a number")
+        page.get_by_role("button", name="val/accuracy").click()
+        best = client.study(name).best
+        assert best is not None
+        expect(page.locator("tbody tr").first).to_contain_text(str(best.number))
+        page.locator(".chart").hover()
+    running.release()
+
+
+def test_a_study_is_live_without_a_reload_and_reads_only_what_changed(open_page: OpenPage, client: Client) -> None:
+    create(client, "moving", trials=30)
+    with open_page(client.server + "/studies/moving") as page:
+        expect(page.get_by_role("heading", name="No trials yet")).to_be_visible()
+        expect(page.get_by_role("status")).to_have_text("live")
+        drive(client, "moving", 4)
+        expect(page.locator("tbody tr")).to_have_count(4)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        drive(client, "moving", 1)
+        expect(page.locator("tbody tr")).to_have_count(5)
+        since = [int(found[1]) for url in asked if (found := re.search(r"since=(\d+)", url))]
+        assert since
+        assert min(since) > 0
+
+
+def test_pause_resume_and_stop_reach_the_service(open_page: OpenPage, client: Client) -> None:
+    create(client, "steered")
+    with open_page(client.server + "/studies/steered") as page:
+        state = page.locator(".heading .state")
+        page.get_by_role("button", name="Pause").click()
+        expect(state).to_have_text("paused")
+        assert client.study("steered").state is StudyState.PAUSED
+        page.get_by_role("button", name="Resume").click()
+        expect(state).to_have_text("active")
+        page.get_by_role("button", name="Stop…").click()
+        page.get_by_role("button", name="Keep going").click()
+        expect(state).to_have_text("active")
+        page.get_by_role("button", name="Stop…").click()
+        page.get_by_role("button", name="Stop study").click()
+        expect(state).to_have_text("stopped")
+        assert client.study("steered").state is StudyState.STOPPED
+
+
+def test_an_unknown_study_is_told_in_words(open_page: OpenPage, client: Client) -> None:
+    with open_page(client.server + "/studies/nowhere", expected=("404",)) as page:
+        expect(page.get_by_role("alert")).to_contain_text("there is no study 'nowhere'")
+
+
+def test_a_restart_of_the_service_is_survived(open_page: OpenPage, fresh: Client, service: Service) -> None:
+    create(fresh, "patient")
+    with open_page(fresh.server + "/studies/patient", expected=("ERR_", "net::")) as page:
+        expect(page.get_by_role("status")).to_have_text("live")
+        service.stop(hard=True)
+        expect(page.get_by_role("status")).not_to_have_text("live")
+        service.start()
+        drive(fresh, "patient", 2)
+        expect(page.locator("tbody tr")).to_have_count(2)
+        expect(page.get_by_role("status")).to_have_text("live")
+
+
+def test_a_token_is_asked_for_once_and_kept_by_the_tab(open_page: OpenPage, tmp_path: Path) -> None:
+    (tmp_path / "guarded").mkdir()
+    with (
+        running_service(tmp_path / "guarded", environment={"ASSAYER_TOKEN": "open sesame"}) as guarded,
+        open_page(guarded.url, expected=("401",)) as page,
+    ):
+        page.get_by_label("Token").fill("wrong")
+        page.get_by_role("button", name="Continue").click()
+        expect(page.get_by_role("alert")).to_contain_text("refused")
+        page.get_by_label("Token").fill("open sesame")
+        page.get_by_role("button", name="Continue").click()
+        expect(page.get_by_role("heading", name="No studies yet")).to_be_visible()
+        page.reload()
+        expect(page.get_by_role("heading", name="No studies yet")).to_be_visible()
+
+
+def test_a_long_study_shows_the_newest_trials_first_and_more_on_demand(open_page: OpenPage, client: Client) -> None:
+    create(client, "long", trials=110)
+    drive(client, "long", 105, steps=1)
+    with open_page(client.server + "/studies/long") as page:
+        expect(page.locator("tbody tr")).to_have_count(100)
+        expect(page.locator("tbody tr").first).to_contain_text("104")
+        page.get_by_role("button", name="Show 5 more").click()
+        expect(page.locator("tbody tr")).to_have_count(105)

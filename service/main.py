@@ -65,6 +65,8 @@ def build_app(context: Context | None, token: str | None) -> FastAPI:
         summary="A hyperparameter search service",
         version=version("assayer"),
         lifespan=lifespan,
+        docs_url=None,  # the dashboard serves them from its own files
+        redoc_url=None,
     )
     mount_api(app, context, token)
     mount_dashboard(app)

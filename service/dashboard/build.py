@@ -51,7 +51,12 @@ def build() -> None:
     if is_current():
         return
     npm, environment = _npm()
-    _call([*npm, "ci"], environment, "cannot fetch the dashboard's packages; is npm's registry reachable?")
+    # No package of ours needs a script at its installation, and one of them would send statistics.
+    _call(
+        [*npm, "ci", "--ignore-scripts"],
+        environment,
+        "cannot fetch the dashboard's packages; is npm's registry reachable?",
+    )
     _call([*npm, "run", "build"], environment, "the dashboard's sources do not build")
     STAMP.write_text(fingerprint(WEB))
 

@@ -21,12 +21,16 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+# Swagger UI sets styles from its script and draws its icons from data: addresses.
+_DOCS_POLICY = f"{HEADERS['Content-Security-Policy']}; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+_DOCS_HEADERS = HEADERS | {"Content-Security-Policy": _DOCS_POLICY}
+
 _NOT_BUILT = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Assayer</title>
 <h1>The dashboard is not built</h1>
 <p>The service works; only its pages are missing, because this is a checkout in which they were never built.</p>
 <p>Build them with <code>make dashboard</code>, then start the service again.</p>
-<p>Meanwhile: <a href="/docs">the API</a>, and <code>study list</code> in a terminal.</p>
+<p>Meanwhile: <a href="/openapi.json">the API's description</a>, and <code>study list</code> in a terminal.</p>
 </html>
 """
 
@@ -42,18 +46,25 @@ class _Assets(StaticFiles):
 
 
 def mount(app: FastAPI, static: Path = STATIC) -> None:
-    """Serve the dashboard at `/` and `/studies/…`; where it is not built, a page that tells how to build it."""
-    index = static / "index.html"
-    built = index.is_file()
+    """Serve the dashboard at `/` and `/studies/…`, and the API's pages at `/docs`; unbuilt: how to build them."""
+    built = (static / "index.html").is_file()
+
+    def page(name: str, headers: dict[str, str]) -> Response:
+        if not built:
+            return HTMLResponse(_NOT_BUILT, status_code=503, headers=headers)
+        return FileResponse(static / name, headers=headers)
 
     @app.get("/", include_in_schema=False)
     @app.get("/studies", include_in_schema=False)
     @app.get("/studies/{path:path}", include_in_schema=False)
     async def show_dashboard() -> Response:
         """Answer every page's address with the one page there is; it reads the address itself."""
-        if not built:
-            return HTMLResponse(_NOT_BUILT, status_code=503, headers=HEADERS)
-        return FileResponse(index, headers=HEADERS)
+        return page("index.html", HEADERS)
+
+    @app.get("/docs", include_in_schema=False)
+    async def show_docs() -> Response:
+        """Answer with Swagger UI from the package's own files: no CDN, so it works without internet."""
+        return page("docs.html", _DOCS_HEADERS)
 
     if built:
         app.mount("/assets", GZipMiddleware(_Assets(directory=static / "assets")), name="assets")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
 
+from service.contract.problem import ErrorCode
+from service.domain.errors import DomainError
 from service.storage import migrate
 from service.storage.dialect import NUM_READERS, Dialect, Postgres, Sqlite
 
@@ -46,6 +49,20 @@ def url_of(given: str) -> sa.URL:
     raise DatabaseError(f"{backend} is not supported; use sqlite:///path or postgresql://user@host/name")
 
 
+@contextlib.contextmanager
+def storable() -> Iterator[None]:
+    """Tell a value that the database cannot hold (a number too large, a NUL in a text) as the caller's fault.
+
+    Raises:
+        DomainError: there is such a value.
+    """
+    try:
+        yield
+    except (sa.exc.DataError, OverflowError) as error:
+        reason = str(error.orig if isinstance(error, sa.exc.DataError) else error).splitlines()[0]
+        raise DomainError(ErrorCode.INVALID_REQUEST, f"a value of the request cannot be stored: {reason}") from None
+
+
 class Database:
     """An open database: threads that write, threads that read, and the engines they use."""
 
@@ -63,7 +80,7 @@ class Database:
 
     def read_now(self, query: Callable[[sa.Connection], T]) -> T:
         """Run `query` on one consistent snapshot, in this thread."""
-        with self._reader.connect() as connection:
+        with storable(), self._reader.connect() as connection:
             return query(connection)
 
     def close(self) -> None:

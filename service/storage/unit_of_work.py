@@ -13,7 +13,7 @@ from service.domain.errors import DomainError
 from service.domain.machine import IllegalMoveError, Machine
 from service.domain.states import ATTEMPT, STUDY, TRIAL, AttemptEvent, StudyEvent, TrialEvent
 from service.storage import tables
-from service.storage.database import Database
+from service.storage.database import Database, storable
 from service.storage.dialect import Clock
 
 T = TypeVar("T")
@@ -197,7 +197,7 @@ class Transactor:
         raise DomainError(ErrorCode.BUSY, "the database is busy with other writers; repeat the request in a second")
 
     def _once(self, study_id: str | None, work: Callable[[UnitOfWork], T]) -> T:
-        with self._database.writer.connect() as connection:
+        with storable(), self._database.writer.connect() as connection:
             unit_of_work = UnitOfWork(connection, self._clock, self._new_id)
             if study_id is not None:
                 unit_of_work.lock(self._database.dialect.lock_study(study_id), study_id)

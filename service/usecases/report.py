@@ -127,18 +127,23 @@ def _refuse_other_values(unit_of_work: UnitOfWork, held: Held, request: ReportRe
     told: dict[tuple[str, int], str] = {}
     for point in request.points:
         for metric, value in point.metrics.items():
-            said = repr(from_wire(value))
+            said = _said(from_wire(value))
             if told.setdefault((metric, point.step), said) != said:
                 raise _conflict(metric, point.step, told[metric, point.step], said)
     steps = [point.step for point in request.points]
     stored: set[tuple[str, int]] = set()
     for row in series.reported(unit_of_work.connection, held.trial.id, held.attempt.number, steps):
-        said = repr(float(row.status) if row.value is None else row.value)
+        said = _said(series.value_of(row))
         if (row.metric, row.step) in told:
             if told[row.metric, row.step] != said:
                 raise _conflict(row.metric, row.step, said, told[row.metric, row.step])
             stored.add((row.metric, row.step))
     return stored
+
+
+def _said(value: float) -> str:
+    """A value for comparison: NaN is NaN, and -0.0 is 0.0, as which SQLite keeps it."""
+    return repr(value + 0.0)
 
 
 def _conflict(metric: str, step: int, stored: str, given: str) -> DomainError:

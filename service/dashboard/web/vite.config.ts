@@ -8,7 +8,8 @@ export default defineConfig({
     target: "es2022",
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0, // the security policy refuses data: addresses
-    chunkSizeWarningLimit: 600, // ECharts, loaded only by the page that draws
+    chunkSizeWarningLimit: 1600, // Swagger UI and ECharts, each loaded only by the page that shows it
+    rolldownOptions: { input: ["index.html", "docs.html"] },
   },
   server: { proxy: { "/api": "http://127.0.0.1:8420" } },
 });

@@ -1,5 +1,5 @@
 # The two commands a newcomer needs are `make demo` and `make test`; each sets up what it needs.
-.PHONY: demo test check unit dashboard diagrams clean
+.PHONY: demo test check unit dashboard benchmark generated clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -22,6 +22,11 @@ unit: $(INSTALLED)                    ## the fast tests only
 
 dashboard: $(INSTALLED)               ## build the web client after a change to it
 	$(BIN)/python service/dashboard/build.py
+
+generated: $(INSTALLED)               ## write anew what the docs and the contract take from the code
+	$(BIN)/python -m worker.training.catalogue > .catalogue.json
+	mv .catalogue.json service/contract/catalogue.json
+	$(BIN)/python -m tests.docs.generated
 
 benchmark: $(INSTALLED)               ## measure the service on this machine
 	$(BIN)/python benchmarks/service.py $(ARGS)

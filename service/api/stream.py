@@ -18,7 +18,6 @@ from service.domain.states import FINISHED_STUDIES
 from service.usecases.context import Context
 from service.usecases.studies import get_study, list_revisions
 
-log = logging.getLogger(__name__)
 router = APIRouter(tags=["stream"])
 
 POLL_SECONDS = 0.25
@@ -35,48 +34,48 @@ class Watch:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._num_readers = 0
-        self._latest: Revisions | None = None
+        self._latest: Revisions = {}
         self._moved = asyncio.Condition()
         self._poll: asyncio.Task[None] | None = None
 
-    async def changes(self) -> AsyncIterator[Revisions | None]:
+    async def changes(self) -> AsyncGenerator[Revisions | None, None]:
         """Yield the revisions now, then whenever one moved; None after a silence of KEEP_ALIVE_SECONDS."""
         self._num_readers += 1
         if self._poll is None:
             self._poll = asyncio.create_task(self._polling())
-        seen: Revisions | None = None
         try:
+            await self._look()
             while True:
-                try:
-                    seen = await asyncio.wait_for(self._other_than(seen), KEEP_ALIVE_SECONDS)
-                except TimeoutError:
-                    yield None
-                else:
-                    yield seen
+                seen = self._latest
+                yield seen
+                while self._latest == seen:
+                    try:
+                        async with self._moved:
+                            await asyncio.wait_for(self._moved.wait_for(self._moves_on(seen)), KEEP_ALIVE_SECONDS)
+                    except TimeoutError:
+                        yield None
         finally:
             self._num_readers -= 1
             if self._num_readers == 0 and self._poll is not None:
                 self._poll.cancel()
-                self._poll, self._latest = None, None
-
-    async def _other_than(self, seen: Revisions | None) -> Revisions:
-        async with self._moved:
-            await self._moved.wait_for(lambda: self._latest is not None and self._latest != seen)
-            assert self._latest is not None
-            return self._latest
+                self._poll = None
 
     async def _polling(self) -> None:
         while True:
-            try:
-                latest = await list_revisions(self._context)
-            except Exception:
-                # A page must not stay behind for ever because the database was away for a moment.
-                log.exception("the revisions could not be read; they are asked for again")
-            else:
-                async with self._moved:
-                    self._latest = latest
-                    self._moved.notify_all()
             await sleep(POLL_SECONDS)
+            try:
+                await self._look()
+            except Exception:
+                log.exception("the revisions could not be read; it is tried again")
+
+    async def _look(self) -> None:
+        latest = await list_revisions(self._context)
+        async with self._moved:
+            self._latest = latest
+            self._moved.notify_all()
+
+    def _moves_on(self, seen: Revisions) -> Callable[[], bool]:
+        return lambda: self._latest != seen
 
 
 @router.get("/studies/{study}/stream")

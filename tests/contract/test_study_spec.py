@@ -1,0 +1,113 @@
+"""The study file as a model: what is filled in, what is short for what, and which parts exclude each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from service.contract.base import TaskKind
+from service.contract.space import Parameter
+from service.contract.study import StudySpec
+
+SMALLEST: dict[str, Any] = {
+    "name": "smallest",
+    "objective": {"metric": "loss", "direction": "minimize"},
+    "space": {"x": {"type": "int", "low": 0, "high": 9}},
+}
+
+
+def spec(**changes: Any) -> StudySpec:
+    return StudySpec.model_validate({**SMALLEST, **changes})
+
+
+def test_the_smallest_study_has_defaults_for_the_rest() -> None:
+    smallest = spec()
+    assert (smallest.format, smallest.project, smallest.sampler.name, smallest.pruner.name) == (
+        1,
+        "default",
+        "tpe",
+        "none",
+    )
+    assert smallest.objective.value == "last"
+    assert (smallest.budget.trials, smallest.resource, smallest.retry_failed) == (None, None, None)
+
+
+@pytest.mark.parametrize("name", ["grid", "random", "coarse_to_fine", "tpe"])
+def test_a_sampler_s_name_is_short_for_a_mapping_with_it(name: str) -> None:
+    assert spec(sampler=name) == spec(sampler={"name": name})
+
+
+@pytest.mark.parametrize("name", ["none", "median"])
+def test_so_is_a_pruner_s(name: str) -> None:
+    assert spec(pruner=name) == spec(pruner={"name": name})
+
+
+@pytest.mark.parametrize(
+    ("task", "kind"),
+    [
+        (None, TaskKind.EXTERNAL),
+        ({"train": {"epochs": 3}}, TaskKind.TRAIN),
+        ({"function": "mine:train"}, TaskKind.FUNCTION),
+        ({"command": ["python", "train.py"]}, TaskKind.COMMAND),
+    ],
+)
+def test_the_task_says_who_executes_a_trial(task: dict[str, Any] | None, kind: TaskKind) -> None:
+    assert spec(task=task).task_kind is kind
+
+
+@pytest.mark.parametrize("task", [{}, {"train": {}, "function": "mine:train"}])
+def test_a_task_is_exactly_one_of_the_kinds(task: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="name exactly one of train, function, command"):
+        spec(task=task)
+
+
+@pytest.mark.parametrize("name", ["", "-x", "a b", "ü", "a/b", "x" * 65])
+def test_a_name_can_be_typed(name: str) -> None:
+    with pytest.raises(ValidationError):
+        spec(name=name)
+
+
+@pytest.mark.parametrize("change", [{"format": 2}, {"space": {}}, {"budget": {"trials": 0}}, {"resource": {"max": 0}}])
+def test_what_can_never_be_a_search_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        spec(**change)
+
+
+def parameter(**fields: Any) -> Any:
+    return TypeAdapter(Parameter).validate_python(fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"type": "float", "low": 1, "high": 1}, "low must be below high, got low 1 and high 1"),
+        ({"type": "int", "low": 3, "high": 2}, "low must be below high, got low 3 and high 2"),
+        ({"type": "float", "low": 0, "high": 1, "log": True}, "a log range must start above 0, got low 0"),
+        ({"type": "float", "low": 1, "high": 9, "log": True, "step": 1}, "log and step exclude each other"),
+        ({"type": "int", "low": 1, "high": 9, "log": True, "step": 2}, "log and step exclude each other"),
+        ({"type": "float", "low": 0, "high": 1, "step": 2}, "step 2 is wider than the range"),
+        ({"type": "categorical", "choices": ["a", "b", "a"]}, "choice 'a' is listed twice"),
+        ({"type": "categorical", "choices": [1, 1.0]}, "choice 1.0 is listed twice"),
+        ({"type": "categorical", "choices": [[64], [64]]}, "is listed twice"),
+        ({"type": "categorical", "choices": []}, "at least 1 item"),
+        ({"type": "bool", "low": 0, "high": 1}, "'float', 'int', 'categorical'"),
+    ],
+)
+def test_an_impossible_domain_says_why(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        parameter(**fields)
+
+
+def test_one_and_true_are_two_choices() -> None:
+    assert parameter(type="categorical", choices=[1, True]).choices == [1, True]
+
+
+@given(low=st.floats(-1e6, 1e6), width=st.floats(1e-3, 1e6), log=st.booleans())
+def test_a_range_says_the_same_after_a_journey(low: float, width: float, log: bool) -> None:
+    fields = {"type": "float", "low": abs(low) + 1e-9 if log else low, "high": abs(low) + width + 1, "log": log}
+    made = parameter(**fields)
+    assert TypeAdapter(Parameter).validate_json(made.model_dump_json()) == made

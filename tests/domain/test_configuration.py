@@ -1,0 +1,254 @@
+"""A train task against the core's catalogue: what is unknown or missing, what reaches nothing, what is dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from service.contract.catalogue import Catalogue, load_catalogue
+from service.contract.space import Space
+from service.domain.configuration import check_reach, check_task, resolve
+
+CATALOGUE = Catalogue.model_validate(
+    {
+        "format": 1,
+        "settings": {"batch_size": {"type": "int", "default": 64, "low": 1}},
+        "registries": {
+            "model": {
+                "linear": {},
+                "mlp": {
+                    "parameters": {
+                        "hidden": {"type": "list[int]", "default": [128], "low": 1},
+                        "dropout": {"type": "float", "default": 0.0, "low": 0.0, "high": 1.0},
+                        "activation": {"type": "str", "default": "relu", "choices": ["relu", "tanh"]},
+                    }
+                },
+            },
+            "optimizer": {
+                "sgd": {
+                    "parameters": {
+                        "lr": {"type": "float", "default": 0.05, "low": 0.0, "exclusive_low": True},
+                        "momentum": {"type": "float", "default": 0.9, "low": 0.0, "high": 1.0},
+                        "nesterov": {"type": "bool", "default": False},
+                    }
+                },
+                "adamw": {
+                    "parameters": {
+                        "lr": {"type": "float", "default": 0.001, "low": 0.0, "exclusive_low": True},
+                        "weight_decay": {"type": "float", "default": 0.01, "low": 0.0},
+                    }
+                },
+            },
+            "data": {
+                "csv": {
+                    "parameters": {
+                        "target": {"type": "str", "required": True, "description": "column to predict"},
+                        "limit": {"type": "int", "default": None, "low": 1},
+                    }
+                }
+            },
+            "schedule": {"constant": {}},
+        },
+        "defaults": {"schedule": {"name": "constant"}},
+        "metrics": {},
+    }
+)
+BASE: dict[str, Any] = {
+    "data": {"name": "csv", "target": "price"},
+    "model": {"name": "mlp", "hidden": [128, 64]},
+    "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 1e-4},
+    "batch_size": 64,
+}
+
+
+def told_of_task(space: dict[str, Any] | None = None, **changes: Any) -> list[tuple[str, str]]:
+    checked = TypeAdapter(Space).validate_python(space or {})
+    return [(error.path, error.message) for error in check_task({**BASE, **changes}, checked, CATALOGUE)]
+
+
+def test_a_good_task_has_no_errors() -> None:
+    assert told_of_task() == []
+    assert told_of_task(data={"name": "csv", "target": "price", "limit": None}) == []
+    assert told_of_task(batch_size=64.0) == []
+
+
+MLP = {"name": "mlp"}
+SGD = {"name": "sgd"}
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "message"),
+    [
+        ({"modle": MLP}, "modle", "the training core has no 'modle'; did you mean 'model'?"),
+        ({"model": "mlp"}, "model", "needs a name, as in model: {name: linear}"),
+        ({"model": {"hidden": [3]}}, "model", "needs a name, as in model: {name: linear}"),
+        ({"model": {"name": "mpl"}}, "model.name", "there is no model 'mpl'; did you mean 'mlp'?"),
+        ({"model": {**MLP, "droput": 0.1}}, "model.droput", "mlp has no option 'droput'; did you mean 'dropout'?"),
+        ({"model": {"name": "linear", "hidden": [3]}}, "model.hidden", "linear has no option 'hidden'; none is known"),
+        ({"model": {**MLP, "dropout": 1.5}}, "model.dropout", "must be at most 1, got 1.5"),
+        ({"model": {**MLP, "dropout": "much"}}, "model.dropout", "must be a number, got 'much'"),
+        ({"model": {**MLP, "dropout": None}}, "model.dropout", "must be a number, got None"),
+        ({"model": {**MLP, "hidden": 64}}, "model.hidden", "must be a list, got 64"),
+        ({"model": {**MLP, "hidden": [64, 0]}}, "model.hidden[1]", "must be at least 1, got 0"),
+        (
+            {"model": {**MLP, "activation": "relo"}},
+            "model.activation",
+            "unknown choice 'relo'; did you mean 'relu'?",
+        ),
+        ({"optimizer": {**SGD, "lr": 0}}, "optimizer.lr", "must be above 0, got 0"),
+        ({"optimizer": {**SGD, "nesterov": 1}}, "optimizer.nesterov", "must be true or false, got 1"),
+        ({"data": {"name": "csv"}}, "data.target", "missing: column to predict"),
+        ({"batch_size": 0}, "batch_size", "must be at least 1, got 0"),
+        ({"batch_size": 32.5}, "batch_size", "must be a whole number, got 32.5"),
+        ({"batch_size": True}, "batch_size", "must be a whole number, got True"),
+    ],
+)
+def test_a_wrong_task_names_the_setting_and_the_remedy(change: dict[str, Any], path: str, message: str) -> None:
+    assert told_of_task(**change) == [(f"task.train.{path}", message)]
+
+
+def test_a_section_without_a_default_is_missed() -> None:
+    without = {key: value for key, value in BASE.items() if key != "model"}
+    errors = [(error.path, error.message) for error in check_task(without, {}, CATALOGUE)]
+    assert errors == [("task.train.model", "missing; write model: {name: …}, one of: linear, mlp")]
+
+
+def test_a_required_option_may_come_from_the_space() -> None:
+    targets = {"data.target": {"type": "categorical", "choices": ["price", "year"]}}
+    assert told_of_task(targets, data={"name": "csv"}) == []
+
+
+def told_of_space(space: dict[str, Any], **changes: Any) -> list[tuple[str, str]]:
+    checked = TypeAdapter(Space).validate_python(space)
+    return [(error.path, error.message) for error in check_reach({**BASE, **changes}, checked, CATALOGUE)]
+
+
+def between(low: float, high: float, **more: Any) -> dict[str, Any]:
+    return {"type": "float", "low": low, "high": high, **more}
+
+
+def among(*choices: Any, **more: Any) -> dict[str, Any]:
+    return {"type": "categorical", "choices": list(choices), **more}
+
+
+OPTIMIZERS = among("sgd", "adamw")
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"optimizer.lr": between(1e-5, 1e-1, log=True)},
+        {"batch_size": among(16, 32)},
+        {"batch_size": {"type": "int", "low": 16, "high": 64}},
+        {"model.hidden": among([64], [128, 64])},
+        {"model.name": among("linear", "mlp"), "model.dropout": between(0, 0.5, when={"model.name": "mlp"})},
+        {"optimizer.name": OPTIMIZERS, "optimizer.lr": between(1e-5, 1e-1)},
+        {
+            "optimizer.name": OPTIMIZERS,
+            "optimizer.momentum": between(0, 0.9, when={"optimizer.name": "sgd"}),
+            "optimizer.weight_decay": between(0, 0.1, when={"optimizer.name": ["adamw"]}),
+        },
+    ],
+)
+def test_keys_that_reach_an_option_in_every_case_are_good(space: dict[str, Any]) -> None:
+    assert told_of_space(space) == []
+
+
+@pytest.mark.parametrize(
+    ("space", "path", "message"),
+    [
+        (
+            {"optimizer.lrr": between(0.1, 1)},
+            "optimizer.lrr",
+            "reaches nothing in the task; did you mean 'optimizer.lr'?",
+        ),
+        ({"batchsize": between(1, 2)}, "batchsize", "reaches nothing in the task; did you mean 'batch_size'?"),
+        ({"model": among("mlp")}, "model", "reaches nothing in the task; did you mean 'model.name'?"),
+        # The option exists, but of an optimizer that the study never uses.
+        (
+            {"optimizer.momentum": between(0, 0.9)},
+            "optimizer.momentum",
+            "reaches nothing in the task; did you mean 'optimizer.name'?",
+        ),
+        (
+            {"optimizer.name": OPTIMIZERS, "optimizer.momentum": between(0, 0.9)},
+            "optimizer.momentum",
+            "reaches nothing when optimizer.name is adamw; add when: {optimizer.name: sgd}",
+        ),
+        (
+            {"optimizer.name": among("sgd", "adem")},
+            "optimizer.name.choices[1]",
+            "there is no optimizer 'adem'; did you mean 'adamw'?",
+        ),
+        ({"model.name": between(0, 1)}, "model.name", "must be categorical, with choices among linear, mlp"),
+        ({"optimizer.lr": between(0, 1)}, "optimizer.lr.low", "must be above 0, got 0"),
+        ({"model.dropout": between(0, 2)}, "model.dropout.high", "must be at most 1, got 2"),
+        ({"batch_size": between(1, 2)}, "batch_size", "sets a whole number; write type: int"),
+        ({"batch_size": among(16, 0)}, "batch_size.choices[1]", "must be at least 1, got 0"),
+        ({"model.hidden": among([64], 64)}, "model.hidden.choices[1]", "must be a list, got 64"),
+        (
+            {"model.activation": among("relu", "tan")},
+            "model.activation.choices[1]",
+            "unknown choice 'tan'; did you mean 'tanh'?",
+        ),
+    ],
+)
+def test_a_key_that_reaches_nothing_or_too_far_says_what_to_write(
+    space: dict[str, Any], path: str, message: str
+) -> None:
+    assert told_of_space(space) == [(f"space.{path}", message)]
+
+
+def test_a_section_that_the_task_lacks_is_named() -> None:
+    without = {key: value for key, value in BASE.items() if key != "optimizer"}
+    space = TypeAdapter(Space).validate_python({"optimizer.lr": between(0.1, 1)})
+    message = "reaches nothing: the task has no optimizer; add task.train.optimizer"
+    assert [error.message for error in check_reach(without, space, CATALOGUE)] == [message]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "changed", "dropped"),
+    [
+        ({}, {}, []),
+        ({"batch_size": 16}, {"batch_size": 16}, []),
+        ({"model.hidden": [64]}, {"model": {"name": "mlp", "hidden": [64]}}, []),
+        (
+            {"optimizer.name": "sgd", "optimizer.momentum": 0.5},
+            {"optimizer": {"name": "sgd", "lr": 1e-3, "momentum": 0.5}},
+            ["optimizer.weight_decay"],
+        ),
+        ({"optimizer.name": "adamw"}, {}, []),
+        (
+            {"model.name": "linear", "optimizer.lr": 0.1},
+            {"model": {"name": "linear"}, "optimizer": {"name": "adamw", "lr": 0.1, "weight_decay": 1e-4}},
+            ["model.hidden"],
+        ),
+    ],
+)
+def test_parameters_are_set_and_what_the_choice_does_not_know_is_dropped(
+    parameters: dict[str, Any], changed: dict[str, Any], dropped: list[str]
+) -> None:
+    assert resolve(BASE, parameters, CATALOGUE) == ({**BASE, **changed}, dropped)
+
+
+def test_a_section_that_the_base_leaves_out_is_made() -> None:
+    config, dropped = resolve({}, {"optimizer.name": "sgd", "optimizer.lr": 0.1}, CATALOGUE)
+    assert (config, dropped) == ({"optimizer": {"name": "sgd", "lr": 0.1}}, [])
+
+
+def test_the_base_is_left_as_it_was() -> None:
+    before = {"model": {"name": "mlp", "hidden": [128, 64]}}
+    config, _ = resolve(before, {"model.dropout": 0.1}, CATALOGUE)
+    config["model"]["hidden"].append(1)
+    assert before == {"model": {"name": "mlp", "hidden": [128, 64]}}
+
+
+@pytest.mark.parametrize("section", sorted(load_catalogue().registries))
+def test_every_entry_of_the_real_catalogue_is_good_with_its_own_defaults(section: str) -> None:
+    catalogue = load_catalogue()
+    for name, entry in catalogue.registries[section].items():
+        given = {option: "x" if setting.required else setting.default for option, setting in entry.parameters.items()}
+        errors = check_task({section: {"name": name, **given}}, {}, catalogue)
+        assert [error for error in errors if error.path.startswith(f"task.train.{section}")] == []

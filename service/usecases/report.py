@@ -133,7 +133,7 @@ def _refuse_other_values(unit_of_work: UnitOfWork, held: Held, request: ReportRe
     steps = [point.step for point in request.points]
     stored: set[tuple[str, int]] = set()
     for row in series.reported(unit_of_work.connection, held.trial.id, held.attempt.number, steps):
-        said = _said(series.value_of(row))
+        said = _said(float(row.status) if row.value is None else row.value)
         if (row.metric, row.step) in told:
             if told[row.metric, row.step] != said:
                 raise _conflict(row.metric, row.step, said, told[row.metric, row.step])

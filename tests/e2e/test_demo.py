@@ -15,7 +15,12 @@ pytestmark = pytest.mark.slow
 
 def test_the_demo_searches_and_ends_well() -> None:
     demo = subprocess.run(
-        [sys.executable, "examples/demo.py", "--exit"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "examples/demo.py", "--exit"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert "60/60" in demo.stdout

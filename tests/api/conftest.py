@@ -1,0 +1,49 @@
+"""The real application on a database of each dialect, spoken to without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.main import build_app, build_context
+from service.settings import Settings
+from service.storage.database import Database
+
+BASE = "http://service/api/v1"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def app(database: Database) -> FastAPI:
+    return build_app(build_context(Settings(), database), None)
+
+
+@pytest.fixture
+async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with connected(app) as client:
+        yield client
+
+
+@pytest.fixture
+def guarded(database: Database) -> FastAPI:
+    """The application with a token."""
+    return build_app(build_context(Settings(), database), "secret")
+
+
+def connected(app: FastAPI, headers: Mapping[str, str | bytes] | None = None) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(
+        transport=transport, base_url=BASE, headers=[(name, value) for name, value in (headers or {}).items()]
+    )
+
+
+@pytest.fixture
+def connect() -> Callable[..., httpx.AsyncClient]:
+    return connected

@@ -1,0 +1,134 @@
+"""Every error is an RFC 9457 problem with a stable code, a status from one table, and a sentence to act on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.api.problems import STATUS
+from service.contract.problem import ErrorCode, Problem
+from service.domain.errors import DomainError
+from tests.api.test_routes import SPEC, claim
+
+pytestmark = pytest.mark.anyio
+
+
+def problem(response: httpx.Response) -> Problem:
+    assert response.headers["content-type"] == "application/problem+json"
+    said = Problem.model_validate_json(response.text)
+    assert said.status == response.status_code == STATUS[said.code]
+    assert said.type == f"urn:assayer:problem:{said.code}"
+    assert said.title
+    assert "\n" not in said.detail
+    return said
+
+
+def test_every_code_has_a_status() -> None:
+    assert set(STATUS) == set(ErrorCode)
+    assert all(400 <= status < 600 for status in STATUS.values())
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+async def test_every_code_is_answered_by_its_status(
+    app: FastAPI, connect: Callable[..., httpx.AsyncClient], code: ErrorCode
+) -> None:
+    @app.get("/raise")
+    async def refuse() -> None:
+        raise DomainError(code, "it cannot be done")
+
+    async with connect(app) as http:
+        said = problem(await http.get("http://service/raise"))
+    assert (said.code, said.detail) == (code, "it cannot be done")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "code", "detail"),
+    [
+        ("POST", "/studies", SPEC | {"bugdet": {"trials": 3}}, "invalid_request", "bugdet: "),
+        ("POST", "/studies", SPEC | {"format": 2}, "invalid_request", "format: "),
+        ("POST", "/studies", {}, "invalid_request", "name: "),
+        ("POST", "/studies/check", SPEC | {"space": {}}, "invalid_request", "space: "),
+        ("POST", "/studies", SPEC | {"sampler": "gird"}, "invalid_request", "sampler: "),
+        ("POST", "/studies/nowhere/pause", None, "unknown_study", "there is no study 'nowhere'"),
+        ("POST", "/studies/digits/resume", None, "study_state", "only one that is paused can be resumed"),
+        ("POST", "/studies/digits/extend", {"trials": 1}, "study_state", "the budget is 2 trials"),
+        ("POST", "/studies/digits/enqueue", {"parameters": {"lr": 9}}, "invalid_parameters", "lr: "),
+        ("POST", "/studies", SPEC, "study_exists", "there is already a study 'digits'"),
+        ("GET", "/studies/digits/trials/9", None, "unknown_trial", "has no trial 9"),
+        ("GET", "/studies/digits/trials/99999999999999999999", None, "invalid_request", "cannot be stored: "),
+        ("GET", "/studies/digits/trials?since=99999999999999999999", None, "invalid_request", "cannot be stored: "),
+        ("GET", "/studies/digits/trials/one", None, "invalid_request", "number: Input should be a valid integer"),
+        ("GET", "/studies/digits/trials?limit=0", None, "invalid_request", "limit: Input should be greater than"),
+        ("GET", "/studies/digits/best", None, "unknown_trial", "has no completed trial yet"),
+        ("POST", "/claims", claim("request-0") | {"protocol": 2}, "protocol_version", "install the same version"),
+        ("POST", "/claims", claim("request-0") | {"colour": "red"}, "invalid_request", "colour: "),
+        ("POST", "/claims", claim("short"), "invalid_request", "request_id: "),
+        (
+            "POST",
+            "/trials/t/attempts/1/finish",
+            {"nonce": "n", "outcome": {"result": "succeeded"}},
+            "unknown_trial",
+            "no trial",
+        ),
+        ("GET", "/nothing", None, "not_found", "there is no GET /api/v1/nothing; /docs lists what there is"),
+        ("PUT", "/studies", None, "not_found", "there is no PUT /api/v1/studies"),
+    ],
+)
+async def test_what_is_wrong_is_said(
+    http: httpx.AsyncClient, method: str, path: str, body: Any, code: str, detail: str
+) -> None:
+    await http.post("/studies", json=SPEC)
+    said = problem(await http.request(method, path, json=body))
+    assert said.code == code
+    assert detail in said.detail
+
+
+async def test_every_wrong_field_is_listed(http: httpx.AsyncClient) -> None:
+    wrong = SPEC | {"objective": {"metric": "", "direction": "up"}, "colour": "red"}
+    said = problem(await http.post("/studies", json=wrong))
+    assert [error.path for error in said.errors] == ["objective.metric", "objective.direction", "colour"]
+
+
+async def test_a_body_that_is_no_json_is_said_so(http: httpx.AsyncClient) -> None:
+    said = problem(await http.post("/studies", content=b"{", headers={"content-type": "application/json"}))
+    assert said.code is ErrorCode.INVALID_REQUEST
+    assert "JSON" in said.detail
+
+
+async def test_what_nobody_expected_is_told_without_its_insides(
+    app: FastAPI, connect: Callable[..., httpx.AsyncClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.get("/fail")
+    async def fail() -> None:
+        raise RuntimeError("secret insides")
+
+    async with connect(app) as http:
+        said = problem(await http.get("http://service/fail"))
+    assert (said.code, said.detail) == (ErrorCode.INTERNAL, "the service failed; its log says more")
+    assert "secret insides" in caplog.text
+
+
+async def test_a_token_is_wanted_where_there_is_one(
+    guarded: FastAPI, connect: Callable[..., httpx.AsyncClient]
+) -> None:
+    async with connect(guarded) as http:
+        response = await http.get("/studies")
+        assert "set ASSAYER_TOKEN" in problem(response).detail
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+        assert (await http.get("/health")).status_code == 200
+        for path in ("/studies", "/workers", "/stream", "/studies/digits/stream"):
+            assert problem(await http.get(path)).code is ErrorCode.UNAUTHORIZED
+        assert problem(await http.post("/claims", json=claim("request-0"))).code is ErrorCode.UNAUTHORIZED
+    for given in ("Bearer guess", "Basic secret", "Bearer s\u00e9cret".encode()):
+        async with connect(guarded, {"Authorization": given}) as http:
+            assert problem(await http.get("/studies")).code is ErrorCode.UNAUTHORIZED
+    async with connect(guarded, {"Authorization": "Bearer secret"}) as http:
+        assert (await http.get("/studies")).status_code == 200
+
+
+async def test_without_a_token_nobody_needs_one(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/studies", headers={"Authorization": "Bearer whatever"})).status_code == 200

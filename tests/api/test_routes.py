@@ -1,0 +1,143 @@
+"""Every route answers what it says, once, from a study's beginning to its end."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.contract.health import Health
+from service.contract.lease import FinishReply, Grant, HeartbeatReply, Nothing
+from service.contract.report import Verdict
+from service.contract.study import EnqueueReply, StudyList, StudyView
+from service.contract.trial import TrialDetail, TrialList
+from service.contract.worker import WorkerList
+from service.main import build_app
+
+pytestmark = pytest.mark.anyio
+
+SPEC: dict[str, Any] = {
+    "name": "digits",
+    "objective": {"metric": "loss", "direction": "minimize"},
+    "space": {"lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}},
+    "sampler": {"name": "random", "seed": 1},
+    "budget": {"trials": 2},
+}
+STREAMS = {"/api/v1/stream", "/api/v1/studies/{study}/stream"}
+"""Streams have no end while a study is active: test_stream reads them."""
+
+
+class Recorder:
+    """Calls routes and remembers which."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+        self.called: set[tuple[str, str]] = set()
+
+    async def __call__(self, method: str, path: str, *, status: int = 200, **more: Any) -> Any:
+        response = await self.http.request(method, path, **more)
+        assert response.status_code == status, response.text
+        assert response.headers["content-type"] == "application/json"
+        self.called.add((method, f"/api/v1{path.partition('?')[0]}"))
+        return response.json()
+
+
+def claim(request_id: str) -> dict[str, Any]:
+    return {"request_id": request_id, "worker": "w", "capabilities": {"tasks": ["external"]}, "studies": ["digits"]}
+
+
+async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
+    call = Recorder(http)
+    assert Health.model_validate(await call("GET", "/health")).protocol == 1
+    assert await call("POST", "/studies/check", json=SPEC) == {"errors": []}
+    made = StudyView.model_validate(await call("POST", "/studies", status=201, json=SPEC))
+    assert StudyView.model_validate(await call("GET", "/studies/digits")) == made
+    assert StudyList.model_validate(await call("GET", "/studies")).studies == [made]
+    assert (await call("POST", "/studies/digits/pause", json={"reason": "lunch"}))["state_reason"] == "lunch"
+    assert (await call("POST", "/studies/digits/resume"))["state"] == "active"
+    assert (await call("POST", "/studies/digits/extend", json={"trials": 3}))["budget_trials"] == 3
+    asked = {"parameters": {"lr": 0.01}}
+    assert (
+        EnqueueReply.model_validate(await call("POST", "/studies/digits/enqueue", status=201, json=asked)).num_ahead
+        == 0
+    )
+
+    grant = Grant.model_validate(await call("POST", "/claims", json=claim("request-0")))
+    assert (grant.number, grant.parameters) == (0, {"lr": 0.01})
+    attempt = f"/trials/{grant.trial}/attempts/{grant.attempt}"
+    batch = {"nonce": grant.nonce, "sequence": 1, "points": [{"step": 1, "metrics": {"loss": 1}}]}
+    assert Verdict.model_validate(await call("POST", f"{attempt}/reports", json=batch)).action == "continue"
+    kept = {"nonce": grant.nonce, "step": 1, "sha256": "0" * 64, "size": 1, "uri": "file:///1"}
+    assert await call("POST", f"{attempt}/checkpoints", json=kept) == {"step": 1}
+    lease = {"trial": grant.trial, "attempt": grant.attempt, "nonce": grant.nonce}
+    beat = HeartbeatReply.model_validate(await call("POST", "/heartbeats", json={"worker": "w", "leases": [lease]}))
+    assert beat.leases[0].held
+    ended = {"nonce": grant.nonce, "outcome": {"result": "succeeded"}}
+    reply = FinishReply.model_validate(await call("POST", f"{attempt}/finish", json=ended))
+    assert (reply.trial_state, reply.values) == ("completed", [1.0])
+
+    assert TrialList.model_validate(await call("GET", "/studies/digits/trials?since=0&limit=10")).trials[0].number == 0
+    assert TrialDetail.model_validate(await call("GET", "/studies/digits/trials/0")).series[0].values == [1.0]
+    assert TrialDetail.model_validate(await call("GET", "/studies/digits/best")).number == 0
+    assert WorkerList.model_validate(await call("GET", "/workers")).workers[0].name == "w"
+    kinds = [event["kind"] for event in (await call("GET", "/studies/digits/events?after=1"))["events"]]
+    assert kinds[:4] == ["study_paused", "study_resumed", "study_extended", "enqueued"]
+    assert (await call("POST", "/studies/digits/stop"))["state"] == "stopped"
+    nothing = Nothing.model_validate(await call("POST", "/claims", json=claim("request-1")))
+    assert nothing.done
+
+    templates = [
+        (method.upper(), path, re.compile(re.sub(r"{[^}]+}", "[^/]+", path)))
+        for path, methods in app.openapi()["paths"].items()
+        for method in methods
+        if path not in STREAMS
+    ]
+    missed = [
+        (method, path)
+        for method, path, pattern in templates
+        if not any(method == made_by and pattern.fullmatch(called) for made_by, called in call.called)
+    ]
+    assert missed == []
+
+
+async def test_what_changed_since_a_revision_can_be_read_in_pages(http: httpx.AsyncClient) -> None:
+    await http.post("/studies", json=SPEC | {"budget": {"trials": 5}})
+    for number in range(5):
+        await http.post("/claims", json=claim(f"request-{number}"))
+    seen: list[int] = []
+    since = 0
+    for _ in range(3):
+        answer = (await http.get("/studies/digits/trials", params={"since": since, "limit": 2})).json()
+        seen += [trial["number"] for trial in answer["trials"]]
+        since = answer["revision"]
+    assert seen == [0, 1, 2, 3, 4]
+    assert since == (await http.get("/studies/digits")).json()["revision"]
+
+
+async def test_trials_that_share_a_revision_are_not_cut_apart(http: httpx.AsyncClient) -> None:
+    """A stop cancels many trials in one transaction; a page that ended among them would hide the rest for ever."""
+    await http.post("/studies", json=SPEC | {"budget": {"trials": 5}})
+    grants = [(await http.post("/claims", json=claim(f"request-{number}"))).json() for number in range(5)]
+    for grant in grants:
+        ended = {"nonce": grant["nonce"], "outcome": {"result": "released"}}
+        await http.post(f"/trials/{grant['trial']}/attempts/1/finish", json=ended)
+    before = (await http.get("/studies/digits")).json()["revision"]
+    assert (await http.post("/studies/digits/stop")).json()["state"] == "stopped"
+    page = (await http.get("/studies/digits/trials", params={"since": before, "limit": 2})).json()
+    assert [(trial["number"], trial["state"]) for trial in page["trials"]] == [(each, "cancelled") for each in range(5)]
+
+
+async def test_the_openapi_document_names_problems_everywhere() -> None:
+    document = build_app(None, None).openapi()
+    assert document["info"]["title"] == "Assayer"
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            assert operation.get("description"), (method, path)
+            if path != "/api/v1/health":
+                answer = operation["responses"]["4XX"]["content"]
+                assert answer["application/json"]["schema"]["$ref"] == "#/components/schemas/Problem", (method, path)
+    codes = document["components"]["schemas"]["ErrorCode"]["enum"]
+    assert "lease_superseded" in codes

@@ -1,0 +1,124 @@
+"""`service serve` says in one sentence why it cannot, and stops when it is told to."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.service import ROOT, Service, free_port, running_service
+
+
+def told(*arguments: str, environment: Mapping[str, str] = {}) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("ASSAYER_")}
+    command = [sys.executable, "-m", "service", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=clean | dict(environment), capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def sentence(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line that a failed start says."""
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    *before, last = done.stderr.strip().splitlines()
+    # The address is announced before the database is opened.
+    assert all(line.startswith("service: http://") for line in before), done.stderr
+    return last
+
+
+@pytest.fixture
+def busy_port() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_a_port_in_use(busy_port: int, tmp_path: Path) -> None:
+    said = sentence(told("serve", "--port", str(busy_port), "--database", str(tmp_path / "a.db")))
+    assert said == (
+        f"service: cannot serve at 127.0.0.1:{busy_port}: Address already in use; "
+        "stop what is there, or choose another port with --port"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_address_without_a_token(tmp_path: Path) -> None:
+    said = sentence(told("serve", "--host", "0.0.0.0", "--port", "0", "--database", str(tmp_path / "a.db")))
+    assert said.startswith("service: binding 0.0.0.0 lets others in: set ASSAYER_TOKEN")
+
+
+@pytest.mark.parametrize(
+    ("database", "message"),
+    [
+        ("{folder}/nowhere/a.db", "the folder {folder}/nowhere does not exist; create it first"),
+        ("{folder}", "it is a folder; name a file in it, {folder}/assayer.db for example"),
+        ("{folder}/file/a.db", "the folder {folder}/file does not exist"),
+        ("{folder}/file", "file is not a database"),
+        ("mysql://db/x", "mysql is not supported; use sqlite:///path or postgresql://user@host/name"),
+        ("postgresql://127.0.0.1:1/x", "cannot use postgresql"),
+    ],
+)
+def test_a_database_that_cannot_be_used(tmp_path: Path, database: str, message: str) -> None:
+    (tmp_path / "file").write_text("not a database, but a text that is long enough to have a header. " * 20)
+    said = sentence(told("serve", "--port", "0", "--database", database.format(folder=tmp_path)))
+    assert said.startswith("service: ")
+    assert message.format(folder=tmp_path) in said
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"ASSAYER_PORT": "eighty"}, "ASSAYER_PORT must be a number, got 'eighty'"),
+        ({"ASSAYER_LEASE_SECONDS": "5"}, "ASSAYER_LEASE_SECONDS (5) must be at least twice"),
+    ],
+)
+def test_a_setting_that_cannot_be_used(environment: dict[str, str], message: str) -> None:
+    assert message in sentence(told("serve", environment=environment))
+
+
+def test_migrate_and_openapi(tmp_path: Path) -> None:
+    done = told("migrate", "--database", str(tmp_path / "a.db"))
+    assert (done.returncode, done.stderr) == (0, "service: the database is up to date\n")
+    assert '"title": "Assayer"' in told("openapi").stdout
+
+
+def test_a_second_service_on_one_file_is_refused(service: Service) -> None:
+    said = sentence(told("serve", "--port", "0", "--database", str(service.database)))
+    assert f"is already served by process {service.pid}" in said
+
+
+def test_told_to_stop_it_goes_in_good_order_even_while_a_page_is_open(tmp_path: Path) -> None:
+    with (
+        running_service(tmp_path) as service,
+        httpx.Client(trust_env=False) as http,
+        http.stream("GET", f"{service.url}/api/v1/stream") as stream,
+    ):
+        assert stream.status_code == 200
+        process = service._process
+        assert process is not None
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_it_serves_from_postgres(tmp_path: Path, postgres_url: str) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "service", "serve", "--port", str(port), "--database", postgres_url]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            transport = httpx.HTTPTransport(retries=20)
+            with httpx.Client(transport=transport, trust_env=False, timeout=10) as http:
+                health = http.get(f"http://127.0.0.1:{port}/api/v1/health").json()
+            assert (health["status"], health["database"]) == ("ok", "postgresql")
+        finally:
+            process.terminate()
+            _, said = process.communicate(timeout=15)
+    assert process.returncode == 0, said

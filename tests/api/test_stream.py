@@ -1,0 +1,148 @@
+"""The stream tells of every move of a revision, from where the reader was, and ends when the study is over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from service.api.stream import Watch
+from service.main import build_context
+from service.settings import Settings
+from service.storage.database import Database
+from service.usecases import studies
+from tests.support.service import Service
+from tests.usecases.replica import spec_of
+
+WAIT_SECONDS = 10
+
+
+class Events:
+    """An open stream, read line by line."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        self._lines = response.iter_lines()
+
+    def next(self) -> tuple[str | None, dict[str, Any]] | None:
+        """The next event's id and data; None: the stream has ended."""
+        event_id = None
+        for line in self._lines:
+            match line.partition(": "):
+                case "id", _, given:
+                    event_id = given
+                case "event", _, kind:
+                    assert kind == "changed"
+                case "data", _, data:
+                    return event_id, json.loads(data)
+        return None
+
+
+@contextlib.contextmanager
+def streaming(service: Service, path: str, **headers: str) -> Iterator[Events]:
+    with (
+        httpx.Client(base_url=f"{service.url}/api/v1", timeout=WAIT_SECONDS, trust_env=False) as http,
+        http.stream("GET", path, headers=headers) as response,
+    ):
+        yield Events(response)
+
+
+def post(service: Service, path: str, body: Any = None) -> Any:
+    response = httpx.post(f"{service.url}/api/v1{path}", json=body, timeout=WAIT_SECONDS, trust_env=False)
+    assert response.is_success, response.text
+    return response.json()
+
+
+@pytest.fixture
+def study(shared_service: Service) -> dict[str, Any]:
+    made: dict[str, Any] = post(shared_service, "/studies", spec_of().model_dump(mode="json", exclude_none=True))
+    return made
+
+
+def claim(service: Service, study: dict[str, Any]) -> Any:
+    tasks = {"tasks": ["external"]}
+    body = {"request_id": uuid.uuid4().hex, "worker": "w", "capabilities": tasks, "studies": [study["id"]]}
+    return post(service, "/claims", body)
+
+
+def test_a_stream_tells_where_the_study_is_and_then_every_change(
+    shared_service: Service, study: dict[str, Any]
+) -> None:
+    with streaming(shared_service, f"/studies/{study['name']}/stream") as events:
+        assert events.next() == ("1", {"revision": 1, "state": "active"})
+        claim(shared_service, study)
+        assert events.next() == ("2", {"revision": 2, "state": "active"})
+
+
+def test_a_reader_who_was_there_is_told_only_of_what_is_new(shared_service: Service, study: dict[str, Any]) -> None:
+    claim(shared_service, study)
+    path = f"/studies/{study['name']}/stream"
+    with streaming(shared_service, path, **{"Last-Event-ID": "1"}) as events:
+        assert events.next() == ("2", {"revision": 2, "state": "active"})
+    with streaming(shared_service, f"{path}?after=2") as events:
+        later = threading.Timer(0.5, claim, (shared_service, study))
+        later.start()
+        assert events.next() == ("3", {"revision": 3, "state": "active"})
+        later.join()
+
+
+def test_a_stream_ends_with_its_study(shared_service: Service, study: dict[str, Any]) -> None:
+    path = f"/studies/{study['name']}/stream"
+    with streaming(shared_service, path) as events:
+        assert events.next() == ("1", {"revision": 1, "state": "active"})
+        post(shared_service, f"/studies/{study['name']}/stop")
+        assert events.next() == ("2", {"revision": 2, "state": "stopped"})
+        assert events.next() is None
+    with streaming(shared_service, path, **{"Last-Event-ID": "2"}) as events:
+        assert events.next() is None
+
+
+def test_the_stream_of_all_names_the_study(shared_service: Service, study: dict[str, Any]) -> None:
+    with streaming(shared_service, "/stream") as events:
+        told = events.next()
+        while told is not None and told[1]["study"] != study["id"]:
+            told = events.next()
+        assert told == (None, {"study": study["id"], "revision": 1, "state": "active"})
+        claim(shared_service, study)
+        assert events.next() == (None, {"study": study["id"], "revision": 2, "state": "active"})
+
+
+def test_a_stream_of_nothing_is_a_problem(shared_service: Service) -> None:
+    response = httpx.get(f"{shared_service.url}/api/v1/studies/nowhere/stream", trust_env=False)
+    assert response.status_code == 404
+    assert response.json()["code"] == "unknown_study"
+
+
+@pytest.mark.anyio
+async def test_many_readers_share_one_poll_that_ends_with_them(database: Database) -> None:
+    context = build_context(Settings(), database)
+    watch = Watch(context)
+    name = (await studies.create_study(context, spec_of())).name
+    readers = [watch.changes() for _ in range(20)]
+    first = await asyncio.gather(*(anext(reader) for reader in readers))
+    assert all(seen == first[0] for seen in first)
+    assert polls() == 1
+    waiting = [asyncio.ensure_future(anext(reader)) for reader in readers]
+    await asyncio.sleep(0)
+    changed = time.monotonic()
+    await studies.pause_study(context, name, "")
+    moved = await asyncio.wait_for(asyncio.gather(*waiting), WAIT_SECONDS)
+    assert time.monotonic() - changed < 5
+    assert all(revision == (2, "paused") for seen in moved if seen for revision in seen.values())
+    for reader in readers:
+        await reader.aclose()
+    await asyncio.sleep(0)
+    assert polls() == 0
+
+
+def polls() -> int:
+    return sum("_polling" in repr(task) for task in asyncio.all_tasks())

@@ -1,0 +1,30 @@
+"""One replica of the service on a database of each dialect, and two on one Postgres database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from service.storage.database import Database, open_database
+from tests.usecases.replica import Replica
+
+
+@pytest.fixture
+def replica(database: Database) -> Replica:
+    return Replica(database)
+
+
+@pytest.fixture
+def replicas(postgres_url: str) -> Iterator[tuple[Replica, Replica]]:
+    """Two replicas on one Postgres database."""
+    databases = [open_database(postgres_url) for _ in range(2)]
+    first, second = (Replica(database) for database in databases)
+    yield first, second
+    for database in databases:
+        database.close()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"

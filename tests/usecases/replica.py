@@ -1,0 +1,179 @@
+"""One replica of the service without HTTP, as tests drive it: claims, reports and finishes in a word each."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.contract.base import TaskKind
+from service.contract.catalogue import load_catalogue
+from service.contract.lease import (
+    Capabilities,
+    CheckpointReply,
+    CheckpointRequest,
+    ClaimRequest,
+    FailureClass,
+    FinishReply,
+    FinishRequest,
+    Grant,
+    HeartbeatRequest,
+    HeldLease,
+    LeaseStatus,
+    Nothing,
+    Outcome,
+)
+from service.contract.report import Number, Point, ReportRequest, Verdict, to_wire
+from service.contract.study import StudySpec, StudyView
+from service.contract.trial import TrialDetail, TrialView
+from service.storage.database import Database
+from service.storage.unit_of_work import Transactor
+from service.usecases import studies, trials
+from service.usecases.checkpoint import register_checkpoint
+from service.usecases.claim import claim
+from service.usecases.context import Context, Limits
+from service.usecases.finish import finish
+from service.usecases.heartbeat import heartbeat
+from service.usecases.reap import reap
+from service.usecases.report import report
+
+LIMITS = Limits(lease_seconds=60, heartbeat_seconds=10, reaper_seconds=5, retry_seconds=0.01)
+
+
+class ShiftedClock:
+    """The database's own clock, put forward as far as a test likes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._ahead = 0
+
+    def __call__(self, connection: sa.Connection) -> int:
+        return self._database.dialect.now(connection) + self._ahead
+
+    def forward(self, seconds: float) -> None:
+        self._ahead += int(seconds * 1_000_000)
+
+
+def spec_of(**changes: Any) -> StudySpec:
+    """A small study that the caller drives, of a name that no other has."""
+    return StudySpec.model_validate(
+        {
+            "name": f"study-{uuid.uuid4().hex[:8]}",
+            "objective": {"metric": "loss", "direction": "minimize"},
+            "space": {"lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}},
+            "sampler": {"name": "random", "seed": 1},
+            "budget": {"trials": 3},
+        }
+        | changes
+    )
+
+
+@dataclass
+class Replica:
+    """A context on an open database, and short words for its use cases."""
+
+    database: Database
+    context: Context = field(init=False)
+    clock: ShiftedClock = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.clock = ShiftedClock(self.database)
+
+        def new_id() -> str:
+            return secrets.token_hex(16)
+
+        transact = Transactor(self.database, new_id, self.clock)
+        self.context = Context(self.database, transact, load_catalogue(), new_id, LIMITS)
+
+    async def create(self, **changes: Any) -> str:
+        return (await studies.create_study(self.context, spec_of(**changes))).name
+
+    async def study(self, name: str) -> StudyView:
+        return await studies.get_study(self.context, name)
+
+    async def trial(self, name: str, number: int) -> TrialDetail:
+        return await trials.get_trial(self.context, name, number)
+
+    async def trials(self, name: str) -> list[TrialView]:
+        found = await trials.list_trials(self.context, name, 0, 10_000)
+        return sorted(found.trials, key=lambda trial: trial.number or 0)
+
+    async def kinds(self, name: str) -> list[str]:
+        """The journal, by the kinds of its rows."""
+        return [event.kind for event in await studies.list_events(self.context, name, 0, 10_000)]
+
+    async def ask(self, name: str | None, *, worker: str = "w", request_id: str | None = None) -> Grant | Nothing:
+        request = ClaimRequest(
+            request_id=request_id or secrets.token_hex(8),
+            worker=worker,
+            capabilities=Capabilities(tasks=list(TaskKind)),
+            studies=None if name is None else [name],
+        )
+        return await claim(self.context, request)
+
+    async def claim(self, name: str, *, worker: str = "w", request_id: str | None = None) -> Grant:
+        answer = await self.ask(name, worker=worker, request_id=request_id)
+        assert isinstance(answer, Grant), answer
+        return answer
+
+    async def report(
+        self, grant: Grant, sequence: int, *values: float, step: int | None = None, nonce: str | None = None
+    ) -> Verdict:
+        """Report `values` at consecutive steps, from `step` or else from the sequence number."""
+        request = ReportRequest(
+            nonce=nonce or grant.nonce, sequence=sequence, points=points(*values, step=step or sequence)
+        )
+        return await report(self.context, grant.trial, grant.attempt, request)
+
+    async def finish(
+        self, grant: Grant, result: Any = "succeeded", *, nonce: str | None = None, **more: Any
+    ) -> FinishReply:
+        request = FinishRequest(nonce=nonce or grant.nonce, outcome=Outcome(result=result, **more))
+        return await finish(self.context, grant.trial, grant.attempt, request)
+
+    async def fail(self, grant: Grant, failure: FailureClass, **more: Any) -> FinishReply:
+        return await self.finish(grant, "failed", failure=failure, **more)
+
+    async def train(self, name: str, *values: float) -> Grant:
+        """Claim, report the values, finish."""
+        grant = await self.claim(name)
+        for sequence, value in enumerate(values, start=1):
+            await self.report(grant, sequence, value)
+        await self.finish(grant)
+        return grant
+
+    async def heartbeat(self, grant: Grant, *, worker: str = "w", nonce: str | None = None) -> LeaseStatus:
+        lease = HeldLease(trial=grant.trial, attempt=grant.attempt, nonce=nonce or grant.nonce)
+        (status,) = (await heartbeat(self.context, HeartbeatRequest(worker=worker, leases=[lease]))).leases
+        return status
+
+    async def checkpoint(
+        self, grant: Grant, step: int, *batches: ReportRequest, sha256: str = "0" * 64
+    ) -> CheckpointReply:
+        request = CheckpointRequest(
+            nonce=grant.nonce, step=step, sha256=sha256, size=1, uri=f"file:///{step}", reports=list(batches)
+        )
+        return await register_checkpoint(self.context, grant.trial, grant.attempt, request)
+
+    async def reap(self) -> int:
+        return await reap(self.context)
+
+    async def lose(self) -> int:
+        """Let every lease run out while the service is up."""
+        await self.reap()
+        for _ in range(5):
+            self.clock.forward(13)
+            num_lost = await self.reap()
+            if num_lost:
+                return num_lost
+        return 0
+
+
+def points(*values: float, step: int = 1) -> list[Point]:
+    def wire(value: float) -> Number:
+        return to_wire(value)
+
+    return [Point(step=step + offset, metrics={"loss": wire(value)}) for offset, value in enumerate(values)]

@@ -1,0 +1,219 @@
+"""Claims: numbers are exact under any number of claimers and replicas, and a repeated request changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from typing import Any
+
+import pytest
+
+from service.contract.base import TaskKind
+from service.contract.lease import Capabilities, ClaimRequest, FailureClass, Grant, Nothing
+from service.contract.problem import ErrorCode
+from service.contract.study import EnqueueRequest, StudyState
+from service.contract.trial import TrialState
+from service.domain.errors import DomainError
+from service.storage.queries import leases
+from service.usecases.claim import claim
+from service.usecases.enqueue import enqueue
+from service.usecases.workers import list_workers
+from tests.usecases.replica import Replica
+
+pytestmark = pytest.mark.anyio
+
+GRID: dict[str, Any] = {
+    "space": {
+        "lr": {"type": "categorical", "choices": [0.1, 0.01, 0.001]},
+        "hidden": {"type": "categorical", "choices": [[64], [128, 64]]},
+        "depth": {"type": "int", "low": 1, "high": 3},
+    },
+    "sampler": "grid",
+    "budget": {},
+}
+
+
+async def claim_all(*replicas: Replica, name: str, num_claims: int) -> list[Grant | Nothing]:
+    """As many claims at once, spread over the replicas, each from a worker of its own."""
+    turns = itertools.cycle(replicas)
+    return await asyncio.gather(*(next(turns).ask(name, worker=f"w{number}") for number in range(num_claims)))
+
+
+async def test_budget_and_numbers_are_exact_under_many_claimers(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 25})
+    answers = await claim_all(replica, name=name, num_claims=32)
+    grants = [answer for answer in answers if isinstance(answer, Grant)]
+    assert sorted(grant.number for grant in grants if grant.number is not None) == list(range(25))
+    assert len({grant.nonce for grant in grants}) == len({grant.trial for grant in grants}) == 25
+    assert [trial.number for trial in await replica.trials(name)] == list(range(25))
+
+
+async def test_budget_and_numbers_are_exact_over_two_replicas(replicas: tuple[Replica, Replica]) -> None:
+    name = await replicas[0].create(budget={"trials": 25})
+    answers = await claim_all(*replicas, name=name, num_claims=32)
+    numbers = [answer.number for answer in answers if isinstance(answer, Grant)]
+    assert sorted(number for number in numbers if number is not None) == list(range(25))
+    assert [trial.number for trial in await replicas[1].trials(name)] == list(range(25))
+
+
+async def test_every_cell_of_a_grid_is_tried_once(replica: Replica) -> None:
+    name = await replica.create(**GRID)
+    answers = await claim_all(replica, name=name, num_claims=24)
+    grants = [answer for answer in answers if isinstance(answer, Grant)]
+    cells = {
+        (str(grant.parameters["lr"]), str(grant.parameters["hidden"]), grant.parameters["depth"]) for grant in grants
+    }
+    assert len(grants) == len(cells) == 18
+    for grant in grants:
+        await replica.report(grant, 1, 0.5)
+        await replica.finish(grant)
+    assert (await replica.study(name)).state is StudyState.COMPLETED
+
+
+async def test_a_grid_is_exact_over_two_replicas(replicas: tuple[Replica, Replica]) -> None:
+    name = await replicas[0].create(**GRID)
+    grants = [each for each in await claim_all(*replicas, name=name, num_claims=24) if isinstance(each, Grant)]
+    assert len({str(sorted(grant.parameters.items())) for grant in grants}) == len(grants) == 18
+
+
+async def test_an_enqueued_configuration_is_tried_once(replicas: tuple[Replica, Replica]) -> None:
+    name = await replicas[0].create(budget={"trials": 12})
+    await enqueue(replicas[0].context, name, EnqueueRequest(parameters={"lr": 0.05}))
+    grants = [each for each in await claim_all(*replicas, name=name, num_claims=12) if isinstance(each, Grant)]
+    assert [grant.parameters["lr"] for grant in grants].count(0.05) == 1
+
+
+async def test_suggestions_depend_on_seed_and_number_alone(replica: Replica) -> None:
+    """However many claim at once, a random search is the same search."""
+    one_by_one = await replica.create(budget={"trials": 8})
+    alone = [(await replica.claim(one_by_one)).parameters for _ in range(8)]
+    at_once = await replica.create(budget={"trials": 8})
+    together = await claim_all(replica, name=at_once, num_claims=8)
+    grants = sorted((each for each in together if isinstance(each, Grant)), key=lambda grant: grant.number or 0)
+    assert [grant.parameters for grant in grants] == alone
+
+
+async def test_a_repeated_claim_is_answered_alike(replica: Replica) -> None:
+    name = await replica.create()
+    first = await replica.claim(name, request_id="the-request")
+    again = await replica.claim(name, request_id="the-request")
+    assert (again.trial, again.attempt, again.nonce) == (first.trial, first.attempt, first.nonce)
+    assert again.lease_seconds <= first.lease_seconds
+    assert len(await replica.trials(name)) == 1
+
+
+async def test_a_claim_sent_twice_at_once_is_one_claim(replica: Replica) -> None:
+    name = await replica.create()
+    grants = await asyncio.gather(*(replica.claim(name, request_id="the-request") for _ in range(4)))
+    assert len({(grant.trial, grant.nonce) for grant in grants}) == 1
+    assert len(await replica.trials(name)) == 1
+
+
+async def test_a_claim_sent_to_two_replicas_at_once_is_one_claim(replicas: tuple[Replica, Replica]) -> None:
+    name = await replicas[0].create()
+    grants = await asyncio.gather(*(each.claim(name, request_id="the-request") for each in replicas * 4))
+    assert len({(grant.trial, grant.nonce) for grant in grants}) == 1
+    assert len(await replicas[0].trials(name)) == 1
+
+
+async def test_a_request_id_is_one_workers(replica: Replica) -> None:
+    name = await replica.create()
+    await replica.claim(name, request_id="the-request", worker="first")
+    with pytest.raises(DomainError, match="request id 'the-request' is worker first's") as caught:
+        await replica.claim(name, request_id="the-request", worker="second")
+    assert caught.value.code is ErrorCode.CLAIM_CONFLICT
+
+
+async def test_the_slots_of_a_new_worker_may_claim_at_once(replicas: tuple[Replica, Replica]) -> None:
+    """All of them find no row of the worker yet."""
+    name = await replicas[0].create(budget={"trials": 8})
+    grants = await asyncio.gather(*(each.claim(name, worker="new") for each in replicas * 4))
+    assert len({grant.number for grant in grants}) == 8
+    (view,) = (await list_workers(replicas[0].context)).workers
+    assert (view.name, view.num_leases, view.alive) == ("new", 8, True)
+
+
+async def test_another_protocol_is_refused(replica: Replica) -> None:
+    with pytest.raises(DomainError, match="the worker speaks protocol 99, this service 1; install the same") as caught:
+        await claim(replica.context, ClaimRequest(request_id="12345678", worker="w", protocol=99))
+    assert caught.value.code is ErrorCode.PROTOCOL_VERSION
+
+
+async def test_a_worker_gets_only_what_it_can_execute(replica: Replica) -> None:
+    name = await replica.create()
+    request = ClaimRequest(
+        request_id=secrets.token_hex(8), worker="w", capabilities=Capabilities(tasks=[TaskKind.TRAIN])
+    )
+    answer = await claim(replica.context, request)
+    assert isinstance(answer, Nothing)
+    assert answer.reason == "no active study has a task that this worker executes"
+    assert not answer.done
+    assert (await replica.study(name)).num_trials == {}
+
+
+async def test_the_service_chooses_by_priority_then_by_the_fewest_running(replica: Replica) -> None:
+    names = {
+        await replica.create(priority=priority): label
+        for label, priority in (("older", 0), ("newer", 0), ("urgent", 1))
+    }
+    answers = [await replica.ask(None) for _ in range(7)]
+    chosen = [names[answer.study_name] for answer in answers if isinstance(answer, Grant)]
+    assert chosen == ["urgent", "urgent", "urgent", "older", "newer", "older", "newer"]
+
+
+async def test_a_released_trial_goes_to_the_next_claim(replica: Replica) -> None:
+    name = await replica.create()
+    first = await replica.claim(name)
+    await replica.report(first, 1, 0.5)
+    await replica.finish(first, "released")
+    second = await replica.claim(name, worker="other")
+    assert (second.trial, second.number, second.attempt) == (first.trial, 0, 2)
+    assert second.parameters == first.parameters
+    assert second.nonce != first.nonce
+    detail = await replica.trial(name, 0)
+    assert [series.steps for series in detail.series] == []
+
+
+async def test_a_failed_cell_of_a_grid_is_tried_again_once(replica: Replica) -> None:
+    name = await replica.create(**GRID)
+    first = await replica.claim(name)
+    assert (await replica.fail(first, FailureClass.USER_EXCEPTION, message="boom")).trial_state == "waiting"
+    second = await replica.claim(name)
+    assert (second.number, second.parameters) == (first.number, first.parameters)
+    assert (await replica.fail(second, FailureClass.USER_EXCEPTION, message="boom")).trial_state == "failed"
+    assert (await replica.trial(name, 0)).state_reason == "boom"
+    assert (await replica.claim(name)).number == 1
+
+
+async def test_a_failed_trial_of_another_sampler_stays_failed_unless_the_study_says_else(replica: Replica) -> None:
+    name = await replica.create()
+    assert (await replica.fail(await replica.claim(name), FailureClass.USER_EXCEPTION)).trial_state == "failed"
+    name = await replica.create(retry_failed=2)
+    states = [(await replica.fail(await replica.claim(name), FailureClass.OUT_OF_MEMORY)).trial_state for _ in range(3)]
+    assert states == ["waiting", "waiting", "failed"]
+    assert (await replica.trial(name, 0)).num_attempts == 3
+
+
+async def test_a_search_completes_by_the_claim_where_the_last_finish_could_not(replica: Replica) -> None:
+    """The service may die between a finish and the look that follows it; a paused study is not looked at."""
+    name = await replica.create(budget={"trials": 1})
+    grant = await replica.claim(name)
+    await replica.fail(grant, FailureClass.INVALID)
+    study = await replica.study(name)
+    assert study.state is StudyState.COMPLETED
+    assert (await replica.trial(name, 0)).state is TrialState.PRUNED
+
+
+async def test_grant_trial_attempt_and_lease_are_written_together(replica: Replica) -> None:
+    name = await replica.create()
+    before = (await replica.study(name)).revision
+    grant = await replica.claim(name)
+    study = await replica.study(name)
+    detail = await replica.trial(name, 0)
+    assert study.revision == detail.revision == before + 1
+    assert (detail.state, len(detail.attempts)) == (TrialState.RUNNING, 1)
+    held = await replica.database.read(lambda connection: leases.of_attempt(connection, grant.trial, 1))
+    assert held is not None
+    assert 0 < grant.lease_seconds <= replica.context.limits.lease_seconds
+    assert await replica.kinds(name) == ["study_created", "trial_created", "trial_claimed"]

@@ -1,0 +1,100 @@
+"""A finish makes the final value from the canonical series, and says what the outcome makes of the trial."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from service.contract.lease import FailureClass
+from service.contract.problem import ErrorCode
+from service.contract.report import NonFinite
+from service.contract.trial import TrialState
+from service.domain.errors import DomainError
+from service.usecases.trials import get_best
+from tests.usecases.replica import Replica
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("value", "direction", "final"),
+    [
+        ("last", "minimize", 0.6),
+        ("best", "minimize", 0.2),
+        ("best", "maximize", 0.8),
+        ({"mean_of_last": 2}, "minimize", 0.5),
+        ({"mean_of_last": 9}, "minimize", 0.5),
+    ],
+)
+async def test_the_final_value_is_taken_as_the_objective_says(
+    replica: Replica, value: Any, direction: str, final: float
+) -> None:
+    name = await replica.create(objective={"metric": "loss", "direction": direction, "value": value})
+    await replica.train(name, 0.8, 0.2, 0.4, 0.6)
+    trial = await replica.trial(name, 0)
+    assert trial.state is TrialState.COMPLETED
+    assert trial.values == [pytest.approx(final)]
+
+
+@pytest.mark.parametrize("failure", [FailureClass.DIVERGED, FailureClass.INFEASIBLE, FailureClass.INVALID])
+async def test_parameters_that_do_not_work_are_pruned_as_infeasible(replica: Replica, failure: FailureClass) -> None:
+    name = await replica.create(sampler="grid", space={"lr": {"type": "categorical", "choices": [0.1, 0.2]}})
+    grant = await replica.claim(name)
+    assert (await replica.fail(grant, failure, message="no such luck")).trial_state == "pruned"
+    trial = await replica.trial(name, 0)
+    assert (trial.infeasible, trial.state_reason, trial.num_attempts) == (True, "no such luck", 1)
+
+
+@pytest.mark.parametrize(("value", "values"), [("last", (0.5, math.nan)), ("best", (math.nan, math.inf))])
+async def test_who_ends_well_without_a_finite_value_has_diverged(
+    replica: Replica, value: str, values: tuple[float, ...]
+) -> None:
+    name = await replica.create(objective={"metric": "loss", "direction": "minimize", "value": value})
+    await replica.train(name, *values)
+    trial = await replica.trial(name, 0)
+    assert (trial.state, trial.infeasible, trial.values) == (TrialState.PRUNED, True, None)
+    assert (trial.state_reason or "").startswith("diverged: loss ended ")
+
+
+async def test_who_never_reported_the_objective_has_failed(replica: Replica) -> None:
+    name = await replica.create()
+    assert (await replica.finish(await replica.claim(name))).trial_state == "failed"
+    trial = await replica.trial(name, 0)
+    assert (trial.state_reason, trial.infeasible) == ("loss was never reported", False)
+
+
+async def test_an_outcome_keeps_its_message_traceback_and_metrics(replica: Replica) -> None:
+    name = await replica.create()
+    grant = await replica.claim(name)
+    metrics = {"test/loss": 0.5, "grad": NonFinite(status="inf")}
+    await replica.fail(grant, FailureClass.USER_EXCEPTION, message="boom", traceback="Traceback …", metrics=metrics)
+    trial = await replica.trial(name, 0)
+    assert trial.metrics == metrics
+    (attempt,) = trial.attempts
+    assert (attempt.failure, attempt.message, attempt.traceback) == ("user_exception", "boom", "Traceback …")
+    assert attempt.ended_at is not None
+    assert trial.started_at is not None
+    assert trial.started_at <= attempt.ended_at
+
+
+async def test_the_best_is_completed(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 4})
+    with pytest.raises(DomainError, match="has no completed trial yet") as caught:
+        await get_best(replica.context, name)
+    assert caught.value.code is ErrorCode.UNKNOWN_TRIAL
+    pruned = await replica.claim(name)
+    await replica.report(pruned, 1, 0.001)
+    await replica.finish(pruned, "pruned")
+    for value in (0.5, 0.3, 0.4):
+        await replica.train(name, value)
+    best = await get_best(replica.context, name)
+    assert (best.number, best.values) == (2, [0.3])
+
+
+async def test_a_number_that_is_not_there_is_said_so(replica: Replica) -> None:
+    name = await replica.create()
+    with pytest.raises(DomainError, match="has no trial 7; it has 0, numbered from 0") as caught:
+        await replica.trial(name, 7)
+    assert caught.value.code is ErrorCode.UNKNOWN_TRIAL

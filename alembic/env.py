@@ -23,14 +23,16 @@ def migrate(connection: sa.Connection) -> None:
         connection.rollback()
         raw.execute("PRAGMA foreign_keys = OFF")
     context.configure(connection=connection, target_metadata=metadata, render_as_batch=sqlite)
-    with context.begin_transaction():
-        context.run_migrations()
-    connection.commit()
-    if sqlite:
-        broken = raw.execute("PRAGMA foreign_key_check").fetchall()
-        raw.execute("PRAGMA foreign_keys = ON")
-        if broken:
-            raise RuntimeError(f"the migration left {len(broken)} rows without their parents")
+    try:
+        with context.begin_transaction():
+            context.run_migrations()
+        if sqlite and (broken := raw.execute("PRAGMA foreign_key_check").fetchall()):
+            raise RuntimeError(f"the migration would leave {len(broken)} rows without their parents")
+        connection.commit()
+    finally:
+        if sqlite:
+            connection.rollback()
+            raw.execute("PRAGMA foreign_keys = ON")
 
 
 given = context.config.attributes.get("connection")

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from service import telemetry
 from service.api.app import mount as mount_api
+from service.api.stream import Watch
 from service.background import keep_up
 from service.contract.catalogue import load_catalogue
 from service.dashboard.mount import mount as mount_dashboard
@@ -24,8 +25,8 @@ from service.storage.database import Database, open_database
 from service.storage.unit_of_work import Transactor
 from service.usecases.context import Context, Limits
 
-_GRACE_SECONDS = 2
-"""How long open streams may hold up a stop."""
+_GRACE_SECONDS = 5
+"""How long requests under way may hold up a stop."""
 
 
 def new_id() -> str:
@@ -109,6 +110,18 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+class _Server(uvicorn.Server):
+    """Ends open streams before it waits for requests under way, as streams never end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, watch: Watch) -> None:
+        super().__init__(config)
+        self._watch = watch
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._watch.close()
+        await super().shutdown(sockets)
+
+
 def serve(settings: Settings, listener: socket.socket) -> None:
     """Serve until told to stop.
 
@@ -125,6 +138,6 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         config = uvicorn.Config(
             app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS, server_header=False
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        _Server(config, app.state.watch).run(sockets=[listener])
     finally:
         database.close()

@@ -1,3 +1,22 @@
-"""Fixtures that every room's tests may ask for."""
+"""Fixtures that every room's tests may ask for; and in CI a skipped test is a failure, those for a GPU excepted."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
 
 pytest_plugins = ["tests.support.databases", "tests.support.service"]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the session where CI skipped what it should have tried."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or reporter is None:
+        return
+    skipped = [report for report in reporter.stats.get("skipped", []) if "gpu" not in report.keywords]
+    if skipped and session.exitstatus == pytest.ExitCode.OK:
+        names = ", ".join(sorted({report.nodeid for report in skipped}))
+        reporter.write_line(f"skipped in CI, which must try everything: {names}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

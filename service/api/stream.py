@@ -37,6 +37,13 @@ class Watch:
         self._latest: Revisions = {}
         self._moved = asyncio.Condition()
         self._poll: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def close(self) -> None:
+        """End every stream: the service stops."""
+        async with self._moved:
+            self._closed = True
+            self._moved.notify_all()
 
     async def changes(self) -> AsyncGenerator[Revisions | None, None]:
         """Yield the revisions now, then whenever one moved; None after a silence of KEEP_ALIVE_SECONDS."""
@@ -45,10 +52,10 @@ class Watch:
             self._poll = asyncio.create_task(self._polling())
         try:
             await self._look()
-            while True:
+            while not self._closed:
                 seen = self._latest
                 yield seen
-                while self._latest == seen:
+                while self._latest == seen and not self._closed:
                     try:
                         async with self._moved:
                             await asyncio.wait_for(self._moved.wait_for(self._moves_on(seen)), KEEP_ALIVE_SECONDS)
@@ -75,7 +82,7 @@ class Watch:
             self._moved.notify_all()
 
     def _moves_on(self, seen: Revisions) -> Callable[[], bool]:
-        return lambda: self._latest != seen
+        return lambda: self._closed or self._latest != seen
 
 
 @router.get("/studies/{study}/stream")

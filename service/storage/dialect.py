@@ -16,6 +16,9 @@ NUM_WRITERS = 8
 """Connections for writing per replica on Postgres; SQLite has exactly one."""
 NUM_READERS = 4
 
+_STUDY = sa.select(tables.study).where(tables.study.c.id == sa.bindparam("id"))
+_LOCKED_STUDY = _STUDY.with_for_update(key_share=True)
+
 
 class Dialect(Protocol):
     """One database product, as far as the rest of storage must know."""
@@ -32,8 +35,8 @@ class Dialect(Protocol):
     def now(self, connection: sa.Connection) -> int:
         """The database's clock, in microseconds since 1970 UTC."""
 
-    def lock_study(self, study_id: str) -> sa.Select[Any]:
-        """The query that reads a study row and keeps other writers of that study away until the end."""
+    def lock_study(self) -> sa.Select[Any]:
+        """The query that reads study `id` and keeps other writers of that study away until the end."""
 
     def is_conflict(self, error: sa.exc.DBAPIError) -> bool:
         """Whether the transaction lost against another one and may simply be repeated."""
@@ -83,9 +86,9 @@ class Sqlite:
         query = "SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
         return int(connection.exec_driver_sql(query).scalar_one())
 
-    def lock_study(self, study_id: str) -> sa.Select[Any]:
+    def lock_study(self) -> sa.Select[Any]:
         # BEGIN IMMEDIATE already keeps every other writer away.
-        return sa.select(tables.study).where(tables.study.c.id == study_id)
+        return _STUDY
 
     def is_conflict(self, error: sa.exc.DBAPIError) -> bool:
         return "database is locked" in str(error.orig)
@@ -122,9 +125,8 @@ class Postgres:
         query = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint"
         return int(connection.exec_driver_sql(query).scalar_one())
 
-    def lock_study(self, study_id: str) -> sa.Select[Any]:
-        query = sa.select(tables.study).where(tables.study.c.id == study_id)
-        return query.with_for_update(key_share=True)
+    def lock_study(self) -> sa.Select[Any]:
+        return _LOCKED_STUDY
 
     def is_conflict(self, error: sa.exc.DBAPIError) -> bool:
         # serialization_failure, deadlock_detected; and unique_violation, after which the repetition sees the row

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -13,6 +15,9 @@ from alembic import command
 
 _INSTALLED = Path(__file__).parent / "migrations"
 _CHECKOUT = Path(__file__).parents[2] / "alembic"
+
+
+_LOCK = 0x617373617965  # "assaye": the number is arbitrary, but must be the same in every version
 
 
 class UnknownSchemaError(Exception):
@@ -39,6 +44,25 @@ def upgrade(engine: sa.Engine, revision: str = "head") -> None:
         UnknownSchemaError: the database is at a revision that this version has no migration for, or holds
             tables of somebody else's.
     """
+    with _alone(engine):
+        _upgrade(engine, revision)
+
+
+@contextmanager
+def _alone(engine: sa.Engine) -> Iterator[None]:
+    """Let replicas that start together migrate one after the other; one process alone opens an SQLite file."""
+    if engine.dialect.name != "postgresql":
+        yield
+        return
+    with engine.connect() as connection:
+        connection.execute(sa.select(sa.func.pg_advisory_lock(_LOCK)))
+        try:
+            yield
+        finally:
+            connection.execute(sa.select(sa.func.pg_advisory_unlock(_LOCK)))
+
+
+def _upgrade(engine: sa.Engine, revision: str) -> None:
     config = configuration()
     scripts = ScriptDirectory.from_config(config)
     known = {script.revision for script in scripts.walk_revisions()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -17,6 +18,21 @@ from service.storage.database import Database, storable
 from service.storage.dialect import Clock
 
 T = TypeVar("T")
+
+# Updates by key, their columns named at execution; statements are built once, as building costs more than executing.
+_STUDY = sa.select(tables.study).where(tables.study.c.id == sa.bindparam("id"))
+_SET_STUDY = tables.study.update().where(tables.study.c.id == sa.bindparam("key_id"))
+_SET_TRIAL = tables.trial.update().where(tables.trial.c.id == sa.bindparam("key_id"))
+_SET_ATTEMPT = tables.attempt.update().where(
+    tables.attempt.c.trial_id == sa.bindparam("key_id"), tables.attempt.c.number == sa.bindparam("key_number")
+)
+
+
+@cache
+def _guarded(update: sa.Update, sources: tuple[str, ...]) -> sa.Update:
+    """The update, of a row in one of these states only."""
+    return update.where(update.table.c.state.in_(sources))
+
 
 MAX_TRIES = 5
 """How often a transaction that loses against others is run before the caller is told that the service is busy."""
@@ -40,18 +56,18 @@ class UnitOfWork:
         Raises:
             DomainError: there is no such study.
         """
-        self._study = self.connection.execute(query).one_or_none()
+        self._study = self.connection.execute(query, {"id": study_id}).one_or_none()
         if self._study is None:
             raise DomainError(ErrorCode.UNKNOWN_STUDY, f"there is no study with id {study_id}")
 
     def begin_study(self, **columns: Any) -> None:
         """Insert a study; the rest of the transaction is about it."""
         self.insert(tables.study, revision=0, created_at=self.now(), **columns)
-        self.lock(sa.select(tables.study).where(tables.study.c.id == columns["id"]), columns["id"])
+        self.lock(_STUDY, columns["id"])
 
     def reload(self) -> None:
         """Read the locked study's row again, after this transaction changed it."""
-        self.lock(sa.select(tables.study).where(tables.study.c.id == self.study.id), self.study.id)
+        self.lock(_STUDY, self.study.id)
 
     def now(self) -> int:
         """The database's time, the same throughout the transaction, asked for after the lock is held."""
@@ -75,24 +91,20 @@ class UnitOfWork:
 
     def set_study(self, **columns: Any) -> None:
         """Change columns of the locked study."""
-        table = tables.study
-        self.connection.execute(table.update().where(table.c.id == self.study.id).values(**columns))
+        self.connection.execute(_SET_STUDY, {"key_id": self.study.id, **columns})
 
     def set_trial(self, trial_id: str, **columns: Any) -> None:
         """Change columns of a trial of the locked study and stamp it with the revision."""
-        table = tables.trial
-        query = table.update().where(table.c.id == trial_id).values(revision=self.revision, **columns)
-        self.connection.execute(query)
+        self.connection.execute(_SET_TRIAL, {"key_id": trial_id, "revision": self.revision, **columns})
 
     def set_attempt(self, trial_id: str, number: int, **columns: Any) -> None:
         """Change columns of an attempt and stamp it with the revision."""
-        table = tables.attempt
-        query = table.update().where(table.c.trial_id == trial_id, table.c.number == number)
-        self.connection.execute(query.values(revision=self.revision, **columns))
+        keys = {"key_id": trial_id, "key_number": number}
+        self.connection.execute(_SET_ATTEMPT, {**keys, "revision": self.revision, **columns})
 
     def insert(self, table: sa.Table, **columns: Any) -> None:
         """Insert one row."""
-        self.connection.execute(table.insert().values(**columns))
+        self.connection.execute(table.insert(), columns)
 
     def record(
         self,
@@ -120,8 +132,7 @@ class UnitOfWork:
     def advance_study(self, event: StudyEvent, *, reason: str | None = None, **columns: Any) -> None:
         """Move the study by `event` and journal it."""
         revision = self.revision
-        where = tables.study.c.id == self.study.id
-        self._move(tables.study, STUDY, event, where, revision=revision, state_reason=reason, **columns)
+        self._move(_SET_STUDY, STUDY, event, key_id=self.study.id, revision=revision, state_reason=reason, **columns)
         self.record(f"study_{event}", data={"reason": reason})
 
     def advance_trial(
@@ -134,31 +145,29 @@ class UnitOfWork:
         **columns: Any,
     ) -> None:
         """Move a trial by `event` and journal it."""
-        where = tables.trial.c.id == trial.id
-        self._move(tables.trial, TRIAL, event, where, revision=self.revision, state_reason=reason, **columns)
+        revision = self.revision
+        self._move(_SET_TRIAL, TRIAL, event, key_id=trial.id, revision=revision, state_reason=reason, **columns)
         self.record(f"trial_{event}", trial=trial, attempt=attempt, data={"reason": reason})
 
     def advance_attempt(
         self, trial: sa.Row[Any], number: int, event: AttemptEvent, *, reason: str | None = None, **columns: Any
     ) -> None:
         """Move an attempt by `event` and journal it."""
-        table = tables.attempt
-        where = sa.and_(table.c.trial_id == trial.id, table.c.number == number)
-        self._move(table, ATTEMPT, event, where, revision=self.revision, **columns)
+        keys = {"key_id": trial.id, "key_number": number}
+        self._move(_SET_ATTEMPT, ATTEMPT, event, **keys, revision=self.revision, **columns)
         self.record(f"attempt_{event}", trial=trial, attempt=number, data={"reason": reason})
 
     def _move(
         self,
-        table: sa.Table,
+        update: sa.Update,
         machine: Machine[Any, Any],
         event: StudyEvent | TrialEvent | AttemptEvent,
-        where: sa.ColumnElement[bool],
         **columns: Any,
     ) -> None:
         """The machine's move as a guarded UPDATE: nothing happens unless the row is in a state the event may find."""
         move = machine.moves[event]
-        query = table.update().where(where, table.c.state.in_(sorted(move.sources)))
-        if self.connection.execute(query.values(state=move.target, **columns)).rowcount != 1:
+        guarded = _guarded(update, tuple(sorted(move.sources)))
+        if self.connection.execute(guarded, {"state": move.target, **columns}).rowcount != 1:
             raise IllegalMoveError(f"{machine.name}: {event} found none in {', '.join(sorted(move.sources))}")
 
 
@@ -200,7 +209,7 @@ class Transactor:
         with storable(), self._database.writer.connect() as connection:
             unit_of_work = UnitOfWork(connection, self._clock, self._new_id)
             if study_id is not None:
-                unit_of_work.lock(self._database.dialect.lock_study(study_id), study_id)
+                unit_of_work.lock(self._database.dialect.lock_study(), study_id)
             result = work(unit_of_work)
             connection.commit()
             return result

@@ -9,7 +9,7 @@ from service.storage import tables
 from service.storage.queries import series
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
-from service.usecases.fence import Held, find, hold, study_of
+from service.usecases.fence import Held, find, hold, trial_of
 from service.usecases.report import store_points
 
 
@@ -21,10 +21,11 @@ async def register_checkpoint(
     Raises:
         DomainError: as a report; or the checkpoint outruns the metrics, or another one is stored there.
     """
-    study_id = await context.database.read(lambda connection: study_of(connection, trial_id))
+    study_id = await context.database.read(lambda connection: trial_of(connection, trial_id).study_id)
 
     def work(unit_of_work: UnitOfWork) -> CheckpointReply:
-        held = hold(unit_of_work, trial_id, number, request.nonce, lease_seconds=context.limits.lease_seconds)
+        held = find(unit_of_work, trial_id, number, request.nonce)
+        held = hold(unit_of_work, held, lease_seconds=context.limits.lease_seconds)
         for batch in request.reports:
             if batch.sequence > held.attempt.num_reports:
                 store_points(unit_of_work, held, batch)

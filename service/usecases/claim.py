@@ -23,10 +23,22 @@ from service.usecases.context import Context
 from service.usecases.grants import give, insert_trial, read_grant
 from service.usecases.settle import complete
 from service.usecases.studies import find
-from service.usecases.workers import see_worker
+from service.usecases.workers import is_known, see_worker
 
 _MAX_ROUNDS = 20
 """How often a claim decides anew after others moved the study under it, before it tells the worker to come back."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a claim begins with."""
+
+    granted: Grant | None
+    """The answer that the same request had before."""
+    is_known: bool
+    """The worker was seen only now."""
+    candidates: list[Row]
+    """The studies to try, in order."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +66,13 @@ async def claim(context: Context, request: ClaimRequest) -> Grant | Nothing:
             f"the worker speaks protocol {request.protocol}, this service {PROTOCOL_VERSION}; "
             "install the same version of both",
         )
-    granted = await context.transact(None, lambda unit_of_work: _begin(unit_of_work, request))
-    if granted is not None:
-        return await _answer(context, granted.trial_id, granted.attempt)
+    opening = await context.database.read(lambda connection: _open(connection, context, request))
+    if not opening.is_known:
+        await context.transact(None, lambda unit_of_work: see_worker(unit_of_work, request))
+    if opening.granted is not None:
+        return opening.granted
     reasons = []
-    for study in await context.database.read(lambda connection: _candidates(connection, request)):
+    for study in opening.candidates:
         async with context.turn(study.id):
             answer = await _claim_from(context, study.id, request)
         if isinstance(answer, Grant):
@@ -67,23 +81,31 @@ async def claim(context: Context, request: ClaimRequest) -> Grant | Nothing:
     return await _nothing(context, request, reasons)
 
 
-def _begin(unit_of_work: UnitOfWork, request: ClaimRequest) -> Row | None:
-    """Note that the worker is alive, and find what this very request was granted before."""
-    see_worker(unit_of_work, request)
-    granted = leases.claimed(unit_of_work.connection, request.request_id)
-    if granted is not None and granted.worker != request.worker:
+def _open(connection: Connection, context: Context, request: ClaimRequest) -> Opening:
+    named = None if request.studies is None else [find(connection, name).id for name in request.studies]
+    kinds = request.capabilities.tasks
+    return Opening(
+        granted=_granted(connection, context, request),
+        is_known=is_known(connection, context, request),
+        candidates=[
+            row
+            for row in studies.claimable(connection, named)
+            if studies.spec(connection, row.id, row.spec_version).task_kind in kinds
+        ],
+    )
+
+
+def _granted(connection: Connection, context: Context, request: ClaimRequest) -> Grant | None:
+    """What this very request was granted before: its answer was lost, or it is under way twice."""
+    granted = leases.claimed(connection, request.request_id)
+    if granted is None:
+        return None
+    if granted.worker != request.worker:
         raise DomainError(
             ErrorCode.CLAIM_CONFLICT,
             f"request id {request.request_id!r} is worker {granted.worker}'s; make a new random one for every claim",
         )
-    return granted
-
-
-def _candidates(connection: Connection, request: ClaimRequest) -> list[Row]:
-    named = None if request.studies is None else [find(connection, name).id for name in request.studies]
-    rows = studies.claimable(connection, named)
-    kinds = request.capabilities.tasks
-    return [row for row in rows if studies.spec(connection, row.id, row.spec_version).task_kind in kinds]
+    return read_grant(connection, context, granted.trial_id, granted.attempt)
 
 
 async def _nothing(context: Context, request: ClaimRequest, reasons: list[str]) -> Nothing:
@@ -123,15 +145,13 @@ async def _try_once(context: Context, study_id: str, request: ClaimRequest) -> G
         await context.transact(study_id, lambda unit_of_work: complete(unit_of_work, situation.history, reason))
         context.histories.forget(study_id)
         return reason
-    taken = await context.transact(
+    return await context.transact(
         study_id, lambda unit_of_work: _take(unit_of_work, context, request, situation, decision)
     )
-    return None if taken is None else await _answer(context, *taken)
 
 
 def _look(connection: Connection, context: Context, study_id: str) -> Situation:
-    study = studies.find(connection, study_id)
-    assert study is not None
+    study = studies.by_id(connection, study_id)
     spec = studies.spec(connection, study_id, study.spec_version)
     return Situation(
         study=study,
@@ -159,17 +179,19 @@ def _take(
     request: ClaimRequest,
     situation: Situation,
     decision: Waiting | decide.Suggest | decide.Promote,
-) -> tuple[str, int] | None:
+) -> Grant | None:
     """Write what was decided, if it still stands; None: the study has moved on, decide anew."""
-    study = unit_of_work.study
-    # The same request may be under way twice: its answer was lost, and it was sent again.
-    granted = leases.claimed(unit_of_work.connection, request.request_id)
+    study, connection = unit_of_work.study, unit_of_work.connection
+    granted = _granted(connection, context, request)
     if granted is not None:
-        return granted.trial_id, granted.attempt
+        return granted
     if study.state != StudyState.ACTIVE or study.stop_requested_at is not None:
         return None
     trial = _trial_for(unit_of_work, situation, decision)
-    return give(unit_of_work, request, trial, context.limits.lease_seconds) if trial is not None else None
+    if trial is None:
+        return None
+    number = give(unit_of_work, request, trial, context.limits.lease_seconds)
+    return read_grant(connection, context, trial.id, number)
 
 
 def _trial_for(
@@ -197,7 +219,3 @@ def _trial_for(
             return trials.by_id(unit_of_work.connection, paused.id)
         case _:
             assert_never(decision)
-
-
-async def _answer(context: Context, trial_id: str, attempt: int) -> Grant:
-    return await context.database.read(lambda connection: read_grant(connection, context, trial_id, attempt))

@@ -25,8 +25,8 @@ class Held:
     attempt: Row
 
 
-def study_of(connection: Connection, trial_id: str) -> str:
-    """The study a trial belongs to.
+def trial_of(connection: Connection, trial_id: str) -> Row:
+    """The trial of that id.
 
     Raises:
         DomainError: there is no such trial.
@@ -34,7 +34,7 @@ def study_of(connection: Connection, trial_id: str) -> str:
     row = trials.by_id(connection, trial_id)
     if row is None:
         raise DomainError(ErrorCode.UNKNOWN_TRIAL, f"there is no trial with id {trial_id}")
-    return str(row.study_id)
+    return row
 
 
 def find(unit_of_work: UnitOfWork, trial_id: str, number: int, nonce: str) -> Held:
@@ -56,15 +56,15 @@ def find(unit_of_work: UnitOfWork, trial_id: str, number: int, nonce: str) -> He
     return Held(trial, attempt)
 
 
-def hold(unit_of_work: UnitOfWork, trial_id: str, number: int, nonce: str, *, lease_seconds: float) -> Held:
-    """Find the attempt and make sure that it may write.
+def hold(unit_of_work: UnitOfWork, held: Held, *, lease_seconds: float) -> Held:
+    """Make sure that an attempt that was found may write.
 
     Expired is not superseded: an attempt that was given up as lost while no other has begun is attached again.
 
     Raises:
-        DomainError: as `find`; or the attempt has ended.
+        DomainError: the attempt has ended.
     """
-    held = find(unit_of_work, trial_id, number, nonce)
+    number = held.attempt.number
     if held.attempt.state == AttemptState.RUNNING:
         return held
     if held.attempt.state == AttemptState.LOST and held.trial.state == TrialState.WAITING:
@@ -73,7 +73,7 @@ def hold(unit_of_work: UnitOfWork, trial_id: str, number: int, nonce: str, *, le
             held.trial, TrialEvent.REATTACHED, attempt=number, num_losses=held.trial.num_losses - 1
         )
         grant_lease(unit_of_work, held.trial, number, held.attempt.worker, lease_seconds)
-        return find(unit_of_work, trial_id, number, nonce)
+        return find(unit_of_work, held.trial.id, number, held.attempt.nonce)
     raise DomainError(
         ErrorCode.ATTEMPT_ENDED,
         f"attempt {number} of trial {held.trial.number} has ended ({held.attempt.state}); drop it and claim another",

@@ -9,7 +9,7 @@ from service.domain.errors import DomainError
 from service.storage.queries import studies, trials
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
-from service.usecases.fence import find, hold, study_of
+from service.usecases.fence import find, hold, trial_of
 from service.usecases.settle import conclude, end_attempt
 
 
@@ -19,12 +19,12 @@ async def finish(context: Context, trial_id: str, number: int, request: FinishRe
     Raises:
         DomainError: the lease is superseded, or the attempt has ended with another outcome.
     """
-    study_id = await context.database.read(lambda connection: study_of(connection, trial_id))
+    study_id = await context.database.read(lambda connection: trial_of(connection, trial_id).study_id)
 
     def work(unit_of_work: UnitOfWork) -> FinishReply:
         held = find(unit_of_work, trial_id, number, request.nonce)
         if held.attempt.outcome is None or held.attempt.state == AttemptState.LOST:
-            held = hold(unit_of_work, trial_id, number, request.nonce, lease_seconds=context.limits.lease_seconds)
+            held = hold(unit_of_work, held, lease_seconds=context.limits.lease_seconds)
             spec = studies.spec(unit_of_work.connection, study_id, unit_of_work.study.spec_version)
             end_attempt(unit_of_work, spec, held, request.outcome)
         elif held.attempt.outcome != request.outcome.model_dump(mode="json"):

@@ -55,12 +55,12 @@ def insert_trial(unit_of_work: UnitOfWork, spec: StudySpec, history: History, su
     return trial
 
 
-def give(unit_of_work: UnitOfWork, request: ClaimRequest, trial: Row, lease_seconds: float) -> tuple[str, int]:
+def give(unit_of_work: UnitOfWork, request: ClaimRequest, trial: Row, lease_seconds: float) -> int:
     """Give a waiting trial to the worker: attempt, lease, and the memory of this request.
 
-    Returns the trial's id and the attempt's number.
+    Returns the attempt's number.
     """
-    number = trial.num_attempts + 1
+    number: int = trial.num_attempts + 1
     now = unit_of_work.now()
     unit_of_work.advance_trial(
         trial, TrialEvent.CLAIMED, attempt=number, num_attempts=number, started_at=trial.started_at or now
@@ -88,7 +88,7 @@ def give(unit_of_work: UnitOfWork, request: ClaimRequest, trial: Row, lease_seco
         attempt=number,
         created_at=now,
     )
-    return trial.id, number
+    return number
 
 
 def read_grant(connection: Connection, context: Context, trial_id: str, number: int) -> Grant:
@@ -97,8 +97,7 @@ def read_grant(connection: Connection, context: Context, trial_id: str, number: 
     attempt = trials.attempt_of(connection, trial_id, number)
     assert trial is not None
     assert attempt is not None
-    study = studies.find(connection, trial.study_id)
-    assert study is not None
+    study = studies.by_id(connection, trial.study_id)
     spec = studies.spec(connection, study.id, trial.spec_version)
     lease = leases.of_attempt(connection, trial_id, number)
     remaining = (lease.expires_at - context.database.dialect.now(connection)) / MICROSECONDS if lease else 0.0

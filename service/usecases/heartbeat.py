@@ -10,7 +10,7 @@ from service.storage.instants import MICROSECONDS
 from service.storage.queries import leases, series, studies
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
-from service.usecases.fence import hold
+from service.usecases.fence import find, hold
 
 
 async def heartbeat(context: Context, request: HeartbeatRequest) -> HeartbeatReply:
@@ -50,9 +50,9 @@ def _renew(unit_of_work: UnitOfWork, context: Context, asked: HeldLease) -> Leas
 
 def _held(unit_of_work: UnitOfWork, context: Context, asked: HeldLease, study_id: str) -> LeaseStatus:
     order, reason = Action.CONTINUE, ""
-    study = studies.find(unit_of_work.connection, study_id)
+    study = studies.by_id(unit_of_work.connection, study_id)
     verdict = series.last_verdict(unit_of_work.connection, asked.trial, asked.attempt)
-    if study is not None and study.stop_requested_at is not None:
+    if study.stop_requested_at is not None:
         order, reason = Action.STOP, "the study was stopped"
     elif verdict is not None:
         order, reason = Action(verdict.action), verdict.reason
@@ -76,7 +76,8 @@ async def _reattach(context: Context, asked: HeldLease) -> LeaseStatus:
     """Attach an attempt again that was given up as lost while nobody else has begun."""
 
     def work(unit_of_work: UnitOfWork) -> LeaseStatus:
-        hold(unit_of_work, asked.trial, asked.attempt, asked.nonce, lease_seconds=context.limits.lease_seconds)
+        held = find(unit_of_work, asked.trial, asked.attempt, asked.nonce)
+        hold(unit_of_work, held, lease_seconds=context.limits.lease_seconds)
         return _held(unit_of_work, context, asked, unit_of_work.study.id)
 
     known = await context.database.read(lambda connection: leases.held(connection, asked.trial, asked.attempt))

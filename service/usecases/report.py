@@ -10,11 +10,11 @@ from service.domain.errors import DomainError
 from service.domain.history import History
 from service.search import decide
 from service.storage import tables
-from service.storage.queries import series, studies, trials
+from service.storage.queries import series, studies
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
-from service.usecases.fence import Held, find, hold, study_of
+from service.usecases.fence import Held, find, hold, trial_of
 
 
 async def report(context: Context, trial_id: str, attempt: int, request: ReportRequest) -> Verdict:
@@ -31,7 +31,7 @@ async def report(context: Context, trial_id: str, attempt: int, request: ReportR
         held = find(unit_of_work, trial_id, attempt, request.nonce)
         if request.sequence <= held.attempt.num_reports:
             return _replayed(unit_of_work, held, request)
-        held = hold(unit_of_work, trial_id, attempt, request.nonce, lease_seconds=context.limits.lease_seconds)
+        held = hold(unit_of_work, held, lease_seconds=context.limits.lease_seconds)
         store_points(unit_of_work, held, request)
         answer = verdict
         if unit_of_work.study.stop_requested_at is not None:
@@ -44,13 +44,11 @@ async def report(context: Context, trial_id: str, attempt: int, request: ReportR
 
 def _judge(connection: Connection, context: Context, trial_id: str, request: ReportRequest) -> tuple[str, int, Verdict]:
     """The verdict by the history as of now plus this batch: pure, and outside any transaction."""
-    study_id = study_of(connection, trial_id)
-    study, trial = studies.find(connection, study_id), trials.by_id(connection, trial_id)
-    assert study is not None
-    assert trial is not None
-    spec = studies.spec(connection, study_id, study.spec_version)
-    history = context.histories.latest(connection, study_id, spec.objective.metric)
-    return study_id, history.revision, _verdict(spec, history, trial, request.points)
+    trial = trial_of(connection, trial_id)
+    study = studies.by_id(connection, trial.study_id)
+    spec = studies.spec(connection, study.id, study.spec_version)
+    history = context.histories.latest(connection, study.id, spec.objective.metric)
+    return study.id, history.revision, _verdict(spec, history, trial, request.points)
 
 
 def _verdict(spec: StudySpec, history: History, trial: Row, points: list[Point]) -> Verdict:

@@ -75,10 +75,11 @@ def _move_trial(
         "num_failures": trial.num_failures + resolution.is_failure,
     }
     if event not in {TrialEvent.REQUEUED, TrialEvent.PAUSED}:
-        finite = value is not None and math.isfinite(value)
+        # What a failed or cancelled trial had reached so far is no result of it.
+        counts = event in {TrialEvent.COMPLETED, TrialEvent.PRUNED} and value is not None and math.isfinite(value)
         columns |= {
-            "value": value if finite else None,
-            "values": [value] if finite else None,
+            "value": value if counts else None,
+            "values": [value] if counts else None,
             "infeasible": infeasible,
             "metrics": outcome.model_dump(mode="json")["metrics"],
             "finished_at": unit_of_work.now(),
@@ -122,8 +123,8 @@ async def conclude(context: Context, study_id: str) -> None:
     """
 
     def look(connection: Connection) -> tuple[History, str] | None:
-        study = studies.find(connection, study_id)
-        if study is None or study.state != StudyState.ACTIVE or studies.num_open(connection, study_id):
+        study = studies.by_id(connection, study_id)
+        if study.state != StudyState.ACTIVE or studies.num_open(connection, study_id):
             return None
         spec = studies.spec(connection, study_id, study.spec_version)
         history = context.histories.latest(connection, study_id, spec.objective.metric)

@@ -18,7 +18,7 @@ from service.storage.queries import journal, studies, views
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
-from service.usecases.settle import cancel_unclaimed, settle_stop
+from service.usecases.settle import cancel_unclaimed, conclude, settle_stop
 
 
 def find(connection: Connection, name_or_id: str) -> Row:
@@ -168,7 +168,10 @@ async def resume_study(context: Context, name: str) -> StudyView:
         _require(unit_of_work, StudyEvent.RESUMED)
         unit_of_work.advance_study(StudyEvent.RESUMED, pause_cause=None)
 
-    return await _change(context, name, work)
+    study = await _change(context, name, work)
+    # Its last trials may have ended while it was paused.
+    await conclude(context, study.id)
+    return await get_study(context, study.id)
 
 
 async def stop_study(context: Context, name: str, reason: str) -> StudyView:

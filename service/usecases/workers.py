@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from service.contract.lease import ClaimRequest
 from service.contract.worker import WorkerList
 from service.storage import tables
-from service.storage.queries import views
+from service.storage.instants import MICROSECONDS
+from service.storage.queries import leases, views
+from service.storage.tables import Connection
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
+
+
+def is_known(connection: Connection, context: Context, request: ClaimRequest) -> bool:
+    """Whether the worker was seen only now, and able to do the same: then a claim need not write it down again."""
+    row = leases.worker_named(connection, request.worker)
+    if row is None or row.capabilities != _facts(request)["capabilities"]:
+        return False
+    silence = context.database.dialect.now(connection) - row.last_seen_at
+    return bool(silence < context.limits.heartbeat_seconds / 2 * MICROSECONDS)
 
 
 def see_worker(unit_of_work: UnitOfWork, request: ClaimRequest) -> None:
     """Note that a worker is alive, and what it can execute."""
     now = unit_of_work.now()
-    facts = {
-        "host": request.host,
-        "capabilities": request.capabilities.model_dump(mode="json"),
-        "protocol": request.protocol,
-        "last_seen_at": now,
-    }
+    facts = {**_facts(request), "last_seen_at": now}
     table = tables.worker
     updated = unit_of_work.connection.execute(table.update().where(table.c.name == request.worker).values(**facts))
     if updated.rowcount == 0:
         unit_of_work.insert(table, name=request.worker, first_seen_at=now, **facts)
+
+
+def _facts(request: ClaimRequest) -> dict[str, Any]:
+    return {
+        "host": request.host,
+        "capabilities": request.capabilities.model_dump(mode="json"),
+        "protocol": request.protocol,
+    }
 
 
 async def list_workers(context: Context) -> WorkerList:

@@ -9,10 +9,13 @@ import sqlalchemy as sa
 
 from service.storage.tables import attempt, claim, deployment, lease, trial, worker
 
+_CLAIM = sa.select(claim).where(claim.c.request_id == sa.bindparam("request"))
+_WORKER = sa.select(worker).where(worker.c.name == sa.bindparam("name"))
+
 
 def claimed(connection: sa.Connection, request_id: str) -> sa.Row[Any] | None:
     """What a claim was granted before: study_id, trial_id, attempt."""
-    return connection.execute(sa.select(claim).where(claim.c.request_id == request_id)).one_or_none()
+    return connection.execute(_CLAIM, {"request": request_id}).one_or_none()
 
 
 def of_attempt(connection: sa.Connection, trial_id: str, number: int) -> sa.Row[Any] | None:
@@ -45,6 +48,11 @@ def expired(connection: sa.Connection, now: int) -> Sequence[sa.Row[Any]]:
 def reaper_seen_at(connection: sa.Connection) -> int | None:
     """When leases were last looked through for expired ones; none: never."""
     return connection.execute(sa.select(deployment.c.reaper_seen_at)).scalar_one_or_none()
+
+
+def worker_named(connection: sa.Connection, name: str) -> sa.Row[Any] | None:
+    """One worker."""
+    return connection.execute(_WORKER, {"name": name}).one_or_none()
 
 
 def workers(connection: sa.Connection) -> Sequence[sa.Row[Any]]:

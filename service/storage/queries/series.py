@@ -9,6 +9,25 @@ import sqlalchemy as sa
 
 from service.storage.tables import artifact, attempt, checkpoint, report, verdict
 
+_later = sa.alias(attempt)
+_overtaken = (
+    sa.exists()
+    .where(_later.c.trial_id == report.c.trial_id, _later.c.number > report.c.attempt)
+    .where(sa.func.coalesce(_later.c.resume_step, -1) < report.c.step)
+)
+# Built once: building costs more than executing, and every report reads a series.
+_CANONICAL = (
+    sa.select(report.c.trial_id, report.c.metric, report.c.step, report.c.value, report.c.status)
+    .where(report.c.trial_id.in_(sa.bindparam("trials", expanding=True)), ~_overtaken)
+    .order_by(report.c.trial_id, report.c.metric, report.c.step)
+)
+_CANONICAL_OF_METRIC = _CANONICAL.where(report.c.metric == sa.bindparam("metric"))
+_REPORTED = sa.select(report).where(
+    report.c.trial_id == sa.bindparam("trial"),
+    report.c.attempt == sa.bindparam("attempt"),
+    report.c.step.in_(sa.bindparam("steps", expanding=True)),
+)
+
 
 def canonical(
     connection: sa.Connection, trial_ids: Iterable[str], metric: str | None = None
@@ -18,20 +37,9 @@ def canonical(
     After a resume at step r, rows of older attempts above r stay for audit but do not count; an attempt that
     started afresh leaves none of theirs.
     """
-    later = sa.alias(attempt)
-    overtaken = (
-        sa.exists()
-        .where(later.c.trial_id == report.c.trial_id, later.c.number > report.c.attempt)
-        .where(sa.func.coalesce(later.c.resume_step, -1) < report.c.step)
-    )
-    query = (
-        sa.select(report.c.trial_id, report.c.metric, report.c.step, report.c.value, report.c.status)
-        .where(report.c.trial_id.in_(list(trial_ids)), ~overtaken)
-        .order_by(report.c.trial_id, report.c.metric, report.c.step)
-    )
-    if metric is not None:
-        query = query.where(report.c.metric == metric)
-    return connection.execute(query).all()
+    if metric is None:
+        return connection.execute(_CANONICAL, {"trials": list(trial_ids)}).all()
+    return connection.execute(_CANONICAL_OF_METRIC, {"trials": list(trial_ids), "metric": metric}).all()
 
 
 def value_of(row: sa.Row[Any, Any, Any, Any, Any]) -> float:
@@ -43,10 +51,8 @@ def reported(
     connection: sa.Connection, trial_id: str, attempt_number: int, steps: Iterable[int]
 ) -> Sequence[sa.Row[Any]]:
     """What an attempt already reported at `steps`."""
-    query = sa.select(report).where(
-        report.c.trial_id == trial_id, report.c.attempt == attempt_number, report.c.step.in_(list(steps))
-    )
-    return connection.execute(query).all()
+    given = {"trial": trial_id, "attempt": attempt_number, "steps": list(steps)}
+    return connection.execute(_REPORTED, given).all()
 
 
 def verdict_of(connection: sa.Connection, trial_id: str, attempt_number: int, sequence: int) -> sa.Row[Any] | None:

@@ -12,13 +12,45 @@ from service.contract.trial import TrialKind, TrialState
 from service.domain.states import OPEN_TRIALS
 from service.storage.tables import enqueued, study, study_spec, trial
 
+# Statements of the paths that every claim and report takes are built once: building costs more than executing.
+_BY_ID = sa.select(study).where(study.c.id == sa.bindparam("id"))
+_BY_NAME = sa.select(study).where(study.c.project == sa.bindparam("project"), study.c.name == sa.bindparam("name"))
+_SPEC = sa.select(study_spec.c.spec).where(
+    study_spec.c.study_id == sa.bindparam("study"), study_spec.c.version == sa.bindparam("version")
+)
+_NUM_OPEN = sa.select(sa.func.count()).where(
+    trial.c.study_id == sa.bindparam("study"), trial.c.state.in_(sorted(OPEN_TRIALS))
+)
+_num_running = (
+    sa.select(sa.func.count())
+    .where(trial.c.study_id == study.c.id, trial.c.state == TrialState.RUNNING)
+    .scalar_subquery()
+)
+_CLAIMABLE = (
+    sa.select(study)
+    .where(study.c.state == StudyState.ACTIVE, study.c.archived_at.is_(None))
+    .order_by(study.c.priority.desc(), _num_running, study.c.created_at, study.c.id)
+)
+_ENQUEUED = (
+    sa.select(enqueued)
+    .where(enqueued.c.study_id == sa.bindparam("study"), enqueued.c.trial_id.is_(None))
+    .order_by(enqueued.c.priority.desc(), enqueued.c.revision)
+    .limit(1)
+)
+
+
+def by_id(connection: sa.Connection, study_id: str) -> sa.Row[Any]:
+    """The study of that id, which exists."""
+    return connection.execute(_BY_ID, {"id": study_id}).one()
+
 
 def find(connection: sa.Connection, name_or_id: str) -> sa.Row[Any] | None:
     """The study of that id, or of that name in the default project (or of "project/name")."""
+    found = connection.execute(_BY_ID, {"id": name_or_id}).one_or_none()
+    if found is not None:
+        return found
     project, _, name = name_or_id.rpartition("/")
-    by_name = sa.and_(study.c.project == (project or "default"), study.c.name == name)
-    query = sa.select(study).where(sa.or_(study.c.id == name_or_id, by_name)).order_by(study.c.id != name_or_id)
-    return connection.execute(query).first()
+    return connection.execute(_BY_NAME, {"project": project or "default", "name": name}).one_or_none()
 
 
 def names(connection: sa.Connection) -> list[str]:
@@ -35,8 +67,7 @@ def all_of(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
 
 def spec(connection: sa.Connection, study_id: str, version: int) -> StudySpec:
     """One version of a study's spec."""
-    query = sa.select(study_spec.c.spec).where(study_spec.c.study_id == study_id, study_spec.c.version == version)
-    return StudySpec.model_validate(connection.execute(query).scalar_one())
+    return StudySpec.model_validate(connection.execute(_SPEC, {"study": study_id, "version": version}).scalar_one())
 
 
 def revisions(connection: sa.Connection) -> dict[str, tuple[int, str]]:
@@ -60,8 +91,7 @@ def num_trials(connection: sa.Connection, study_ids: Iterable[str]) -> dict[str,
 
 def num_open(connection: sa.Connection, study_id: str) -> int:
     """Trials of a study that may still move."""
-    query = sa.select(sa.func.count()).where(trial.c.study_id == study_id, trial.c.state.in_(sorted(OPEN_TRIALS)))
-    return connection.execute(query).scalar_one()
+    return connection.execute(_NUM_OPEN, {"study": study_id}).scalar_one()
 
 
 def claimable(connection: sa.Connection, study_ids: Sequence[str] | None) -> Sequence[sa.Row[Any]]:
@@ -69,29 +99,13 @@ def claimable(connection: sa.Connection, study_ids: Sequence[str] | None) -> Seq
 
     Highest priority first; among equals the one with the fewest trials running, then the oldest.
     """
-    running = (
-        sa.select(sa.func.count())
-        .where(trial.c.study_id == study.c.id, trial.c.state == TrialState.RUNNING)
-        .scalar_subquery()
-    )
-    query = (
-        sa.select(study)
-        .where(study.c.state == StudyState.ACTIVE, study.c.archived_at.is_(None))
-        .order_by(study.c.priority.desc(), running, study.c.created_at, study.c.id)
-    )
-    if study_ids is not None:
-        query = query.where(study.c.id.in_(study_ids))
+    query = _CLAIMABLE if study_ids is None else _CLAIMABLE.where(study.c.id.in_(study_ids))
     return connection.execute(query).all()
 
 
 def next_enqueued(connection: sa.Connection, study_id: str) -> sa.Row[Any] | None:
     """The configuration to try next: highest priority, then first come."""
-    query = (
-        sa.select(enqueued)
-        .where(enqueued.c.study_id == study_id, enqueued.c.trial_id.is_(None))
-        .order_by(enqueued.c.priority.desc(), enqueued.c.revision)
-    )
-    return connection.execute(query).first()
+    return connection.execute(_ENQUEUED, {"study": study_id}).first()
 
 
 def num_enqueued(connection: sa.Connection, study_id: str, *, at_least: int) -> int:

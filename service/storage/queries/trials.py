@@ -11,16 +11,36 @@ from service.contract.base import Direction
 from service.contract.trial import TrialKind, TrialState
 from service.storage.tables import attempt, trial
 
+# Statements of the paths that every claim and report takes are built once: building costs more than executing.
+_BY_ID = sa.select(trial).where(trial.c.id == sa.bindparam("id"))
+_BY_NUMBER = sa.select(trial).where(trial.c.study_id == sa.bindparam("study"), trial.c.number == sa.bindparam("number"))
+_CHANGED = (
+    sa.select(trial)
+    .where(
+        trial.c.study_id == sa.bindparam("study"),
+        trial.c.revision > sa.bindparam("since"),
+        trial.c.kind == TrialKind.SEARCH,
+    )
+    .order_by(trial.c.revision, trial.c.number)
+)
+_IN_STATES = (
+    sa.select(trial)
+    .where(trial.c.study_id == sa.bindparam("study"), trial.c.state.in_(sa.bindparam("states", expanding=True)))
+    .order_by(trial.c.priority.desc(), trial.c.created_at, trial.c.number)
+)
+_ATTEMPT = sa.select(attempt).where(
+    attempt.c.trial_id == sa.bindparam("trial"), attempt.c.number == sa.bindparam("number")
+)
+
 
 def by_id(connection: sa.Connection, trial_id: str) -> sa.Row[Any] | None:
     """The trial of that id."""
-    return connection.execute(sa.select(trial).where(trial.c.id == trial_id)).one_or_none()
+    return connection.execute(_BY_ID, {"id": trial_id}).one_or_none()
 
 
 def by_number(connection: sa.Connection, study_id: str, number: int) -> sa.Row[Any] | None:
     """The search trial of that number."""
-    query = sa.select(trial).where(trial.c.study_id == study_id, trial.c.number == number)
-    return connection.execute(query).one_or_none()
+    return connection.execute(_BY_NUMBER, {"study": study_id, "number": number}).one_or_none()
 
 
 def changed(connection: sa.Connection, study_id: str, since: int, limit: int | None = None) -> Sequence[sa.Row[Any]]:
@@ -29,17 +49,13 @@ def changed(connection: sa.Connection, study_id: str, since: int, limit: int | N
     In the order of their revisions, at most about `limit`, and never part of a revision only: so that a limited
     answer can be continued from its last revision.
     """
-    query = (
-        sa.select(trial)
-        .where(trial.c.study_id == study_id, trial.c.revision > since, trial.c.kind == TrialKind.SEARCH)
-        .order_by(trial.c.revision, trial.c.number)
-    )
+    given = {"study": study_id, "since": since}
     # One more than asked for tells whether the answer ends with its last revision.
-    rows = connection.execute(query.limit(limit + 1) if limit is not None else query).all()
+    rows = connection.execute(_CHANGED.limit(limit + 1) if limit is not None else _CHANGED, given).all()
     if limit is None or len(rows) <= limit:
         return rows
     whole = [row for row in rows if row.revision < rows[-1].revision]
-    return whole or connection.execute(query.where(trial.c.revision == rows[0].revision)).all()
+    return whole or connection.execute(_CHANGED.where(trial.c.revision == rows[0].revision), given).all()
 
 
 def best(connection: sa.Connection, study_id: str, direction: Direction) -> sa.Row[Any] | None:
@@ -61,12 +77,7 @@ def best(connection: sa.Connection, study_id: str, direction: Direction) -> sa.R
 
 def in_states(connection: sa.Connection, study_id: str, states: Iterable[TrialState]) -> Sequence[sa.Row[Any]]:
     """Trials of any kind in one of `states`, highest priority first, then the oldest."""
-    query = (
-        sa.select(trial)
-        .where(trial.c.study_id == study_id, trial.c.state.in_(sorted(states)))
-        .order_by(trial.c.priority.desc(), trial.c.created_at, trial.c.number)
-    )
-    return connection.execute(query).all()
+    return connection.execute(_IN_STATES, {"study": study_id, "states": sorted(states)}).all()
 
 
 def attempts(connection: sa.Connection, trial_id: str) -> Sequence[sa.Row[Any]]:
@@ -77,5 +88,4 @@ def attempts(connection: sa.Connection, trial_id: str) -> Sequence[sa.Row[Any]]:
 
 def attempt_of(connection: sa.Connection, trial_id: str, number: int) -> sa.Row[Any] | None:
     """One attempt."""
-    query = sa.select(attempt).where(attempt.c.trial_id == trial_id, attempt.c.number == number)
-    return connection.execute(query).one_or_none()
+    return connection.execute(_ATTEMPT, {"trial": trial_id, "number": number}).one_or_none()

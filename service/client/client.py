@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from service.client import study_file, trials
+from service.client import spec, trials
 from service.client.endpoints import Endpoints
 from service.client.transport import Transport
 from service.contract.study import StudySpec, StudyView
@@ -48,7 +48,7 @@ class Client(Endpoints):
             Invalid: the service refuses it (a parameter reaches nothing in the task, say).
             Conflict: the project has a study of this name.
         """
-        return self.post_study(study if isinstance(study, StudySpec) else study_file.parse(study))
+        return self.post_study(study if isinstance(study, StudySpec) else spec.parse(study))
 
     def open_trial(self, study: str) -> trials.OpenTrial | None:
         """Claim a trial of a study, waiting while there is none; None when the study is done.

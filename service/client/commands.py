@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import RenderableType
 
-from service.client import show, study_file, watch
+from service.client import show, spec, study_file, watch
 from service.client.client import Client
 from service.client.errors import Invalid, InvalidStudy
 from service.contract.base import Value
@@ -23,7 +23,7 @@ MAX_TRIALS_SHOWN = 30
 def _create(client: Client, arguments: argparse.Namespace) -> None:
     study = study_file.load(arguments.file)
     if arguments.name is not None:
-        study = study_file.parse(study.model_dump() | {"name": arguments.name}, source="--name")
+        study = spec.parse(study.model_dump() | {"name": arguments.name}, source="--name")
     try:
         view = client.create_study(study)
     except Invalid as refused:

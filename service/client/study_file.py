@@ -8,15 +8,13 @@ file, is made absolute, so that a worker started elsewhere on the machine finds 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from service.client.errors import InvalidStudy
-from service.contract.mistakes import mistakes_in
+from service.client.spec import parse
 from service.contract.problem import FieldError
 from service.contract.study import StudySpec
 
@@ -84,18 +82,6 @@ def load(path: str | Path) -> StudySpec:
         raise _wrong(path, "is not a study: write settings such as `name: digits-mlp`, one per line")
     _resolve_data_paths(document, path.parent)
     return parse(document, source=str(path))
-
-
-def parse(mapping: Mapping[str, Any], source: str = "the study") -> StudySpec:
-    """Check the shape of a study; what its parameters reach in the task, the service checks.
-
-    Raises:
-        InvalidStudy: something is missing, unknown or out of range; `source` opens each sentence.
-    """
-    try:
-        return StudySpec.model_validate(dict(mapping))
-    except ValidationError as error:
-        raise InvalidStudy(source, mistakes_in(error.errors(), mapping, StudySpec)) from None
 
 
 def read(text: str, source: str) -> Any:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.client import InvalidStudy, study_file
-from service.client.study_file import parse
+from service.client.spec import parse
 from service.contract.base import TaskKind
 from service.contract.study import TpeSampler
 from tests.support.service import ROOT

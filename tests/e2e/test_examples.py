@@ -13,6 +13,7 @@ import pytest
 from sklearn.datasets import load_wine
 
 from service.client import Client, study_file
+from service.client.spec import parse
 from service.contract.study import StudySpec, StudyState, StudyView
 from service.contract.trial import TrialState
 from tests.support.service import ROOT, Service
@@ -72,7 +73,7 @@ def wine_study(path: Path, **data: Any) -> StudySpec:
         "optimizer": {"name": "adamw", "lr": 1e-2},
         "epochs": 10,
     }
-    return study_file.parse(
+    return parse(
         {
             "name": "wine-of-my-own",
             "objective": {"metric": "val/accuracy", "direction": "maximize", "value": "best"},

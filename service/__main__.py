@@ -66,9 +66,6 @@ def _carry_out(given: argparse.Namespace) -> int:
         sys.stderr.write("service: the database is up to date\n")
         return 0
     listener = composition.bind(settings)
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    sys.stderr.write(f"service: http://{shown}:{port}  (dashboard; API pages at /docs)\n")
     composition.serve(settings, listener)
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import secrets
 import signal
 import socket
@@ -21,9 +22,11 @@ from service.background import keep_up
 from service.contract.catalogue import load_catalogue
 from service.dashboard.mount import mount as mount_dashboard
 from service.settings import Settings, SettingsError
-from service.storage.database import Database, open_database
+from service.storage.database import Database, open_database, shown
 from service.storage.unit_of_work import Transactor
 from service.usecases.context import Context, Limits
+
+log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 5
 """How long requests under way may hold up a stop."""
@@ -133,6 +136,9 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, lambda *_: None)
     database = open_database(settings.database)
+    host, port = listener.getsockname()[:2]
+    address = f"[{host}]" if ":" in host else host
+    log.info("serving %s at http://%s:%d (dashboard; API pages at /docs)", shown(settings.database), address, port)
     try:
         app = build_app(build_context(settings, database), settings.token)
         config = uvicorn.Config(

@@ -63,6 +63,12 @@ def storable() -> Iterator[None]:
         raise DomainError(ErrorCode.INVALID_REQUEST, f"a value of the request cannot be stored: {reason}") from None
 
 
+def shown(given: str) -> str:
+    """A database's URL as people may read it: without its password, and without the driver's name."""
+    url = url_of(given)
+    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
+
+
 class Database:
     """An open database: threads that write, threads that read, and the engines they use."""
 
@@ -142,7 +148,7 @@ def open_database(given: str, *, migrating: bool = True) -> Database:
     except sa.exc.DBAPIError as error:
         database.close()
         reason = str(error.orig).strip().splitlines()[0]
-        raise DatabaseError(f"cannot use {url.render_as_string(hide_password=True)}: {reason}") from None
+        raise DatabaseError(f"cannot use {shown(given)}: {reason}") from None
     except BaseException:
         database.close()
         raise

@@ -69,10 +69,15 @@ class Service:
         self._process = None
 
     def _answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/api/v1/health", timeout=2, trust_env=False).is_success
-        except httpx.TransportError:
-            return False
+        return answers(self.url)
+
+
+def answers(url: str) -> bool:
+    """Whether a service answers there."""
+    try:
+        return httpx.get(f"{url}/api/v1/health", timeout=2, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 def free_port() -> int:

@@ -194,7 +194,7 @@ class StudyView(Response):
     spec_version: int
     spec: StudySpec
     num_trials: dict[TrialState, int]
-    budget_trials: int | None
+    budget_trials: int | None = Field(default=None, description="search trials in all; none: without end")
     best: TrialView | None
     standing: str | None = Field(default=None, description="how the best compares with the reference, in words")
     created_at: datetime

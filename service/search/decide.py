@@ -71,6 +71,12 @@ def next(history: History, spec: StudySpec, *, enqueued: Mapping[str, Value] | N
     return Suggest(number, sampler.suggest(history, number, spec.sampler.seed))
 
 
+def num_planned(spec: StudySpec) -> int | None:
+    """Search trials in all: the budget, or what the sampler has to hand out if that is less; None where it is endless."""
+    limits = (spec.budget.trials, sampler_for(spec).remaining(History()))
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
 def exhausted(history: History, spec: StudySpec, *, has_enqueued: bool = False) -> str | None:
     """Why no new trial will ever begin: the budget's or the sampler's numbers are used up; None while they are not."""
     number = history.next_number

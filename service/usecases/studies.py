@@ -111,14 +111,15 @@ async def create_study(context: Context, given: StudySpec) -> StudyView:
 
 
 def _view(connection: Connection, row: Row) -> StudyView:
-    return _with_standing(views.study_views(connection, [row])[0])
+    return _complete(views.study_views(connection, [row])[0])
 
 
-def _with_standing(view: StudyView) -> StudyView:
-    if view.best is None or view.spec.reference is None or not view.best.values:
-        return view
-    said = standing(view.best.values[0], view.spec.reference, view.spec.objective.direction)
-    return view.model_copy(update={"standing": said})
+def _complete(view: StudyView) -> StudyView:
+    """Add what follows from the stored facts by rules: trials in all, and how the best one stands."""
+    spec, said = view.spec, None
+    if view.best is not None and view.best.values and spec.reference is not None:
+        said = standing(view.best.values[0], spec.reference, spec.objective.direction)
+    return view.model_copy(update={"budget_trials": decide.num_planned(spec), "standing": said})
 
 
 async def list_studies(context: Context) -> StudyList:
@@ -126,7 +127,7 @@ async def list_studies(context: Context) -> StudyList:
 
     def read(connection: Connection) -> StudyList:
         found = views.study_views(connection, studies.all_of(connection))
-        return StudyList(studies=[_with_standing(view) for view in found])
+        return StudyList(studies=[_complete(view) for view in found])
 
     return await context.database.read(read)
 

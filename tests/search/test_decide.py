@@ -74,3 +74,12 @@ def test_an_enqueued_configuration_goes_first_and_takes_a_number_of_the_budget()
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_samplers_that_need_nothing_more_pass_the_check(sampler: str) -> None:
     assert decide.check_strategy(study(sampler=sampler, budget={})) == []
+
+
+def test_what_is_planned_is_the_smaller_of_budget_and_grid() -> None:
+    two_by_two = {name: {"type": "categorical", "choices": [1, 2]} for name in "ab"}
+    assert decide.num_planned(study(sampler="random")) == 30
+    assert decide.num_planned(study(two_by_two, sampler="grid")) == 4
+    assert decide.num_planned(study(two_by_two, sampler="grid", budget={"trials": 3})) == 3
+    assert decide.num_planned(study(two_by_two, sampler="grid", budget={})) == 4
+    assert decide.num_planned(study(sampler="random", budget={})) is None

@@ -37,7 +37,6 @@ def study_views(connection: Connection, rows: Iterable[Row]) -> list[StudyView]:
                 spec_version=row.spec_version,
                 spec=spec,
                 num_trials=counts.get(row.id, {}),
-                budget_trials=spec.budget.trials,
                 best=trial_view(best) if best else None,
                 created_at=to_datetime(row.created_at),
                 finished_at=to_datetime(row.finished_at),

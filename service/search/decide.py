@@ -72,7 +72,7 @@ def next(history: History, spec: StudySpec, *, enqueued: Mapping[str, Value] | N
 
 
 def num_planned(spec: StudySpec) -> int | None:
-    """Search trials in all: the budget, or what the sampler has to hand out if that is less; None where it is endless."""
+    """Search trials in all: the budget, or what the sampler has to hand out if that is less; None: without end."""
     limits = (spec.budget.trials, sampler_for(spec).remaining(History()))
     return min((limit for limit in limits if limit is not None), default=None)
 

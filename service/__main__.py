@@ -1,4 +1,4 @@
-"""The `service` command: serve | migrate | fsck | openapi."""
+"""The `service` command: serve | migrate | fsck | backup | restore | openapi."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from service.settings import DEFAULT_DATABASE, DEFAULT_HOST, DEFAULT_PORT, Settings, SettingsError
 
@@ -34,7 +35,17 @@ def parser() -> argparse.ArgumentParser:
         "fsck", help="check every invariant of the database; reads only, also while it is served"
     )
     fsck.add_argument("--json", action="store_true", help="print all that was checked as JSON")
-    for command in (serve, migrate, fsck):
+    backup = commands.add_parser("backup", help="copy an SQLite database to a new file, also while it is served")
+    backup.add_argument("file", metavar="FILE", type=Path, help="the file to make")
+    restore = commands.add_parser("restore", help="make a database from a backup, and void all leases granted before")
+    restore.add_argument(
+        "file",
+        metavar="FILE",
+        type=Path,
+        nargs="?",
+        help="the backup; left out where another command (pg_restore) has put it in place already",
+    )
+    for command in (serve, migrate, fsck, backup, restore):
         command.add_argument(
             "--database", metavar="PATH|URL", help=f"SQLite file or postgresql:// URL (default {DEFAULT_DATABASE})"
         )
@@ -58,7 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _carry_out(given: argparse.Namespace) -> int:
     from service import main as composition  # noqa: PLC0415
-    from service.storage.database import open_database  # noqa: PLC0415
+    from service.storage.backup import back_up  # noqa: PLC0415
+    from service.storage.database import open_database, shown  # noqa: PLC0415
 
     if given.command == "openapi":
         sys.stdout.write(json.dumps(composition.build_app(None, None).openapi(), indent=2) + "\n")
@@ -71,6 +83,17 @@ def _carry_out(given: argparse.Namespace) -> int:
         return 0
     if given.command == "fsck":
         return _fsck(settings.database, as_json=given.json)
+    if given.command == "backup":
+        back_up(settings.database, given.file)
+        sys.stderr.write(f"service: {shown(settings.database)} is backed up in {given.file}\n")
+        return 0
+    if given.command == "restore":
+        restored = composition.restore(settings, given.file)
+        sys.stderr.write(
+            f"service: {shown(settings.database)} is restored and begins epoch {restored.epoch}; "
+            f"{restored.num_lost} attempts were running, and their trials wait again\n"
+        )
+        return 0
     listener = composition.bind(settings)
     composition.serve(settings, listener)
     return 0

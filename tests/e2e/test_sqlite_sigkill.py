@@ -27,7 +27,7 @@ from service.storage.database import look_on
 from service.storage.invariants import check
 from tests.support.service import Service, running_service
 
-NUM_ROUNDS = int(os.environ.get("ASSAYER_TEST_KILLS") or 10)
+NUM_ROUNDS = int(os.environ.get("ASSAYER_TEST_SIGKILLS") or 10)
 NUM_CLIENTS = 4
 NUM_STEPS = 3
 
@@ -159,7 +159,7 @@ def look(service: Service, answers: Answers) -> None:
 
 
 @pytest.mark.slow
-def test_every_answer_survives_every_kill(tmp_path: Path) -> None:
+def test_every_answer_survives_every_sigkill(tmp_path: Path) -> None:
     chance = random.Random(20)
     answers = Answers()
     with running_service(tmp_path) as service, Client(service.url) as client:

@@ -19,6 +19,7 @@ from service.storage.tables import (
     enqueued,
     journal,
     lease,
+    log_chunk,
     report,
     stage,
     study,
@@ -292,6 +293,15 @@ def _owners() -> list[sa.Select[Any]]:
     return [_attempt().where(sa.or_(attempt.c.study_id != trial.c.study_id, leased))]
 
 
+def _overlapping_logs() -> sa.Select[Any]:
+    stream = log_chunk.c.trial_id, log_chunk.c.attempt, log_chunk.c.stream
+    end = log_chunk.c.start_offset + sa.func.length(log_chunk.c.content)
+    before = sa.func.lag(end).over(partition_by=stream, order_by=log_chunk.c.start_offset).label("before")
+    told = sa.select(*stream, log_chunk.c.start_offset, before).subquery()
+    own = sa.and_(told.c.trial_id == attempt.c.trial_id, told.c.attempt == attempt.c.number)
+    return _attempt().where(sa.exists().where(own, told.c.start_offset < told.c.before))
+
+
 _WITH_VALUE = (TrialState.COMPLETED, TrialState.PRUNED)
 
 
@@ -413,6 +423,7 @@ INVARIANTS = (
         "completed trials, and pruned ones that got so far, have the objective of their series as value; others none",
         _values,
     ),
+    Invariant("logs", "no byte of an attempt's logs is stored twice", _rows(_overlapping_logs())),
     Invariant(
         "foreign_keys",
         "no row refers to one that is not there",

@@ -16,9 +16,11 @@ import sqlalchemy as sa
 from service.__main__ import main
 from service.client import Client
 from service.contract.lease import FailureClass
+from service.contract.log import LogRequest, Stream
 from service.storage.database import Database, look_on
 from service.storage.invariants import INVARIANTS, check
 from service.usecases import studies
+from service.usecases.logs import append_log
 from tests.support.service import Service
 from tests.usecases.replica import Replica, spec_of
 
@@ -41,6 +43,9 @@ async def _play(replica: Replica) -> None:
     running = await replica.claim(name)
     await replica.report(running, 1, 0.5, 0.25)
     await replica.checkpoint(running, 2)
+    for offset in (0, 3):
+        request = LogRequest.of(running.nonce, offset, b"abc")
+        await append_log(replica.context, running.trial, running.attempt, Stream.STDOUT, request)
     await replica.finish(await replica.claim(name), "released")
     name = await replica.create(name="stopped")
     await replica.fail(await replica.claim(name), FailureClass.WORKER_LOST)
@@ -137,6 +142,7 @@ BREAKS = {
         f"UPDATE attempt SET study_id = {ENDED} WHERE trial_id = {RUNNING}",
         f"UPDATE lease SET study_id = {ENDED}",
     ],
+    "logs": ["UPDATE log_chunk SET start_offset = 1 WHERE start_offset = 3"],
     "values": [
         f"UPDATE trial SET value = 0.75 WHERE number = 0 AND study_id = {ENDED}",
         f"UPDATE trial SET value = NULL WHERE state = 'pruned' AND value IS NOT NULL AND study_id = {ENDED}",

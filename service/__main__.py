@@ -1,11 +1,12 @@
-"""The `service` command: serve | migrate | openapi."""
+"""The `service` command: serve | migrate | fsck | backup | restore | openapi."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 from service.settings import DEFAULT_DATABASE, DEFAULT_HOST, DEFAULT_PORT, Settings, SettingsError
 
@@ -30,7 +31,21 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", help=f"address to bind (default {DEFAULT_HOST}; any other needs ASSAYER_TOKEN)")
     serve.add_argument("--port", type=int, help=f"port to bind (default {DEFAULT_PORT}; 0 takes a free one)")
     migrate = commands.add_parser("migrate", help="bring the database to this version's schema")
-    for command in (serve, migrate):
+    fsck = commands.add_parser(
+        "fsck", help="check every invariant of the database; reads only, also while it is served"
+    )
+    fsck.add_argument("--json", action="store_true", help="print all that was checked as JSON")
+    backup = commands.add_parser("backup", help="copy an SQLite database to a new file, also while it is served")
+    backup.add_argument("file", metavar="FILE", type=Path, help="the file to make")
+    restore = commands.add_parser("restore", help="make a database from a backup, and void all leases granted before")
+    restore.add_argument(
+        "file",
+        metavar="FILE",
+        type=Path,
+        nargs="?",
+        help="the backup; left out where another command (pg_restore) has put it in place already",
+    )
+    for command in (serve, migrate, fsck, backup, restore):
         command.add_argument(
             "--database", metavar="PATH|URL", help=f"SQLite file or postgresql:// URL (default {DEFAULT_DATABASE})"
         )
@@ -54,7 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _carry_out(given: argparse.Namespace) -> int:
     from service import main as composition  # noqa: PLC0415
-    from service.storage.database import open_database  # noqa: PLC0415
+    from service.storage.backup import back_up  # noqa: PLC0415
+    from service.storage.database import open_database, shown  # noqa: PLC0415
 
     if given.command == "openapi":
         sys.stdout.write(json.dumps(composition.build_app(None, None).openapi(), indent=2) + "\n")
@@ -65,9 +81,46 @@ def _carry_out(given: argparse.Namespace) -> int:
         open_database(settings.database).close()
         sys.stderr.write("service: the database is up to date\n")
         return 0
+    if given.command == "fsck":
+        return _fsck(settings.database, as_json=given.json)
+    if given.command == "backup":
+        back_up(settings.database, given.file)
+        sys.stderr.write(f"service: {shown(settings.database)} is backed up in {given.file}\n")
+        return 0
+    if given.command == "restore":
+        restored = composition.restore(settings, given.file)
+        sys.stderr.write(
+            f"service: {shown(settings.database)} is restored and begins epoch {restored.epoch}; "
+            f"{restored.num_lost} attempts were running, and their trials wait again\n"
+        )
+        return 0
     listener = composition.bind(settings)
     composition.serve(settings, listener)
     return 0
+
+
+_MAX_SHOWN = 10
+"""So many rows that break one invariant are shown to people; JSON has them all."""
+
+
+def _fsck(database: str, *, as_json: bool) -> int:
+    """Say of every invariant whether it holds; 1 if one does not."""
+    from service.storage.database import look_on  # noqa: PLC0415
+    from service.storage.invariants import check  # noqa: PLC0415
+
+    with look_on(database) as connection:
+        checked = check(connection)
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(each) for each in checked], indent=2) + "\n")
+    else:
+        for each in checked:
+            sys.stdout.write(f"{'BROKEN' if each.broken else 'ok':<7} {each.name}: {each.sentence}\n")
+            for finding in each.broken[:_MAX_SHOWN]:
+                told = ", ".join(f"{name} {value}" for name, value in finding.items())
+                sys.stdout.write(f"        {told}\n")
+            if len(each.broken) > _MAX_SHOWN:
+                sys.stdout.write(f"        and {len(each.broken) - _MAX_SHOWN} more (--json shows all)\n")
+    return int(any(each.broken for each in checked))
 
 
 if __name__ == "__main__":

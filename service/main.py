@@ -10,7 +10,9 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -22,9 +24,11 @@ from service.background import keep_up
 from service.contract.catalogue import load_catalogue
 from service.dashboard.mount import mount as mount_dashboard
 from service.settings import Settings, SettingsError
+from service.storage.backup import require_there, restoring
 from service.storage.database import Database, open_database, shown
 from service.storage.unit_of_work import Transactor
 from service.usecases.context import Context, Limits
+from service.usecases.restore import Restored, begin_epoch
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +127,27 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._watch.close()
         await super().shutdown(sockets)
+
+
+def restore(settings: Settings, backup: Path | None) -> Restored:
+    """Put a backup in place, unless another command has, and void the leases of before.
+
+    Raises:
+        DatabaseError, UnknownSchemaError: the backup or the database cannot be used.
+    """
+    if backup is not None:
+        with restoring(backup, settings.database) as partial:
+            return _begin_epoch(replace(settings, database=partial))
+    require_there(settings.database)
+    return _begin_epoch(settings)
+
+
+def _begin_epoch(settings: Settings) -> Restored:
+    database = open_database(settings.database)
+    try:
+        return asyncio.run(begin_epoch(build_context(settings, database)))
+    finally:
+        database.close()
 
 
 def serve(settings: Settings, listener: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Routes of workers: claim, heartbeat, report, checkpoint, finish."""
+"""Routes of workers: claim, heartbeat, report, checkpoint, logs, finish."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from service.contract.lease import (
     HeartbeatRequest,
     Nothing,
 )
+from service.contract.log import LogReply, LogRequest, Stream
 from service.contract.report import ReportRequest, Verdict
 from service.usecases.checkpoint import register_checkpoint
 from service.usecases.claim import claim
 from service.usecases.finish import finish
 from service.usecases.heartbeat import heartbeat
+from service.usecases.logs import append_log
 from service.usecases.report import report
 
 router = APIRouter(tags=["attempts"])
@@ -51,6 +53,12 @@ async def report_(context: Uses, trial: str, attempt: int, request: ReportReques
 async def checkpoint_(context: Uses, trial: str, attempt: int, request: CheckpointRequest) -> CheckpointReply:
     """Register a checkpoint with every metric up to its step."""
     return await register_checkpoint(context, trial, attempt, request)
+
+
+@router.post(f"{_ATTEMPT}/logs/{{stream}}")
+async def log_(context: Uses, trial: str, attempt: int, stream: Stream, request: LogRequest) -> LogReply:
+    """Tell what the training process printed from an offset on; the answer says where to go on."""
+    return await append_log(context, trial, attempt, stream, request)
 
 
 @router.post(f"{_ATTEMPT}/finish")

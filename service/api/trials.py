@@ -7,8 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from service.api.dependencies import Uses
+from service.contract.log import LogView, Stream
 from service.contract.trial import TrialDetail, TrialList
 from service.usecases import trials
+from service.usecases.logs import read_log
 
 router = APIRouter(prefix="/studies/{study}", tags=["trials"])
 
@@ -28,6 +30,20 @@ async def list_(
 async def get(context: Uses, study: str, number: int) -> TrialDetail:
     """One trial with its attempts, series, verdicts and configuration."""
     return await trials.get_trial(context, study, number)
+
+
+@router.get("/trials/{number}/logs")
+async def logs(
+    context: Uses,
+    study: str,
+    number: int,
+    *,
+    attempt: Annotated[int | None, Query(ge=1)] = None,
+    stream: Stream = Stream.STDOUT,
+    after: Annotated[int, Query(ge=0)] = 0,
+) -> LogView:
+    """What an attempt of a trial printed, by default the newest; ask again with the answer's `next`."""
+    return await read_log(context, study, number, attempt=attempt, stream=stream, after=after)
 
 
 @router.get("/best")

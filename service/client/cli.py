@@ -14,6 +14,7 @@ examples:
   study list                                    all studies, newest first
   study show digits-mlp                         where a study stands, and its trials
   study show digits-mlp --trial 12              one trial: parameters, metrics, attempts
+  study logs digits-mlp 12 --follow             what the trial prints, while it does
   study best digits-mlp --json | jq .parameters
   study pause digits-mlp --reason "need the GPU"
   study extend digits-mlp --trials 100          100 trials in all, those already made included
@@ -68,14 +69,19 @@ def _parser() -> argparse.ArgumentParser:
     show = verb("show", "show where a study stands, and its trials")
     show.add_argument("--trial", type=int, metavar="N", help="show this trial in full")
     best = verb("best", "show the best completed trial")
+    logs = verb("logs", "print what a trial's training process printed")
     watch = verb("watch", "follow a study until it is finished; Ctrl-C leaves it going")
     pause = verb("pause", "hand out no more trials until it is resumed; running ones go on")
     resume = verb("resume", "go on with a paused study")
     stop = verb("stop", "end a study: running trials stop, waiting ones are cancelled")
     extend = verb("extend", "raise the budget; a finished study goes on")
     enqueue = verb("enqueue", "try a configuration before the sampler's own")
-    for named in (show, best, watch, pause, resume, stop, extend, enqueue):
+    for named in (show, best, logs, watch, pause, resume, stop, extend, enqueue):
         named.add_argument("name", metavar="NAME", help="name or id of the study")
+    logs.add_argument("trial", type=int, metavar="TRIAL", help="number of the trial")
+    logs.add_argument("--attempt", type=int, metavar="N", help="this attempt (default: the newest)")
+    logs.add_argument("--stderr", action="store_true", help="its standard error instead of its standard output")
+    logs.add_argument("--follow", action="store_true", help="go on as more comes, until the attempt has ended")
     for steered in (pause, resume, stop):
         steered.add_argument("--reason", default="", help="why, for the study's journal")
     extend.add_argument("--trials", type=int, required=True, metavar="N", help="trials in all, those made included")

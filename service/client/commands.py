@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from service.client import show, spec, study_file, watch
 from service.client.client import Client
 from service.client.errors import Invalid, InvalidStudy
 from service.contract.base import Value
+from service.contract.log import Stream
 from service.contract.problem import FieldError
 from service.contract.study import ExtendRequest, StudyView
 from service.contract.trial import TrialView
@@ -59,6 +61,15 @@ def _show(client: Client, arguments: argparse.Namespace) -> None:
 def _best(client: Client, arguments: argparse.Namespace) -> None:
     trial = client.best(arguments.name)
     _say(arguments, trial, show.trial_page(trial))
+
+
+def _logs(client: Client, arguments: argparse.Namespace) -> None:
+    stream = Stream.STDERR if arguments.stderr else Stream.STDOUT
+    following = watch.follow_log if arguments.follow else watch.read_log
+    with contextlib.suppress(KeyboardInterrupt):
+        for page in following(client, arguments.name, arguments.trial, arguments.attempt, stream):
+            sys.stdout.write(page.model_dump_json() + "\n" if arguments.json else page.text)
+            sys.stdout.flush()
 
 
 def _watch(client: Client, arguments: argparse.Namespace) -> None:
@@ -138,6 +149,7 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "list": _list,
     "show": _show,
     "best": _best,
+    "logs": _logs,
     "watch": _watch,
     "pause": _pause,
     "resume": _resume,

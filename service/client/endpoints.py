@@ -22,6 +22,7 @@ from service.contract.lease import (
     HeartbeatRequest,
     Nothing,
 )
+from service.contract.log import LogReply, LogRequest, LogView, Stream
 from service.contract.problem import FieldError
 from service.contract.report import ReportRequest, Verdict
 from service.contract.study import (
@@ -77,6 +78,8 @@ _HEARTBEAT = TypeAdapter(HeartbeatReply)
 _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 _CHECKPOINT = TypeAdapter(CheckpointReply)
 _FINISH = TypeAdapter(FinishReply)
+_LOG_REPLY = TypeAdapter(LogReply)
+_LOG = TypeAdapter(LogView)
 
 
 class Endpoints:
@@ -143,6 +146,13 @@ class Endpoints:
         """The best completed trial; raises NotFound while there is none."""
         return self._transport.call("GET", _path(study, "best"), _TRIAL)
 
+    def log(
+        self, study: str, number: int, *, attempt: int | None = None, stream: Stream = Stream.STDOUT, after: int = 0
+    ) -> LogView:
+        """What an attempt of a trial printed (default: its newest); pass the answer's `next` next time."""
+        params = {"stream": stream, "after": after} | ({} if attempt is None else {"attempt": attempt})
+        return self._transport.call("GET", _path(study, f"trials/{number}/logs"), _LOG, params=params)
+
     def events(self, study: str, after: int = 0, limit: int = 1000) -> list[Event]:
         """The journal after a revision, oldest first."""
         params = {"after": after, "limit": limit}
@@ -172,6 +182,10 @@ class Endpoints:
     def checkpoint(self, trial: str, attempt: int, request: CheckpointRequest) -> CheckpointReply:
         """Register a checkpoint with every metric up to its step."""
         return self._transport.call("POST", _attempt(trial, attempt, "checkpoints"), _CHECKPOINT, request)
+
+    def append_log(self, trial: str, attempt: int, stream: Stream, request: LogRequest) -> LogReply:
+        """Tell what the attempt printed; bytes that are known already change nothing."""
+        return self._transport.call("POST", _attempt(trial, attempt, f"logs/{stream}"), _LOG_REPLY, request)
 
     def finish(self, trial: str, attempt: int, request: FinishRequest) -> FinishReply:
         """Give the lease back with an outcome; repeating it is answered alike."""

@@ -1,10 +1,11 @@
-"""Follow a study until it is finished, and show it meanwhile; outlives restarts of the service."""
+"""Follow a study, or what a trial prints, until it is finished; outlives restarts of the service."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 
 from rich.console import Console
@@ -13,11 +14,14 @@ from rich.live import Live
 from service.client import show
 from service.client.endpoints import Endpoints
 from service.client.errors import ServiceFailure, ServiceUnreachable
+from service.contract.log import LogView, Stream
 from service.contract.study import StudyState, StudyView
 from service.contract.trial import TrialDetail, TrialState, TrialView
 
 Away = ServiceUnreachable | ServiceFailure
 RETRY_SECONDS = 1.0
+LAST_WORDS_SECONDS = 5.0
+"""Workers tell what was printed some seconds later."""
 MAX_RUNNING_SHOWN = 8
 
 
@@ -82,6 +86,29 @@ def _lines(endpoints: Endpoints, study: str, console: Console) -> None:
         elif show.num_finished(view) != told:
             told = show.num_finished(view)
             console.print(f"{study}: {show.progress(view)} finished, best {show.best(view)}", soft_wrap=True)
+
+
+def read_log(endpoints: Endpoints, study: str, trial: int, attempt: int | None, stream: Stream) -> Iterator[LogView]:
+    """Yield what the attempt has printed so far."""
+    yield endpoints.log(study, trial, attempt=attempt, stream=stream)
+
+
+def follow_log(endpoints: Endpoints, study: str, trial: int, attempt: int | None, stream: Stream) -> Iterator[LogView]:
+    """Yield what the attempt prints as it comes, until it has ended and LAST_WORDS_SECONDS brought no more.
+
+    Outlives restarts of the service once it has answered.
+    """
+    page = endpoints.log(study, trial, attempt=attempt, stream=stream)
+    yield page
+    told_at = time.monotonic()
+    while not page.ended or time.monotonic() - told_at < LAST_WORDS_SECONDS:
+        time.sleep(RETRY_SECONDS)
+        with suppress(ServiceUnreachable, ServiceFailure):
+            before, page = page, endpoints.log(study, trial, attempt=page.attempt, stream=stream, after=page.next)
+            if page.text or not before.ended:
+                told_at = time.monotonic()
+            if page.text:
+                yield page
 
 
 class _Running:

@@ -137,22 +137,59 @@ def open_database(given: str, *, migrating: bool = True) -> Database:
     if url.get_backend_name() == "sqlite":
         database = _open_sqlite(Path(url.database or ""))
     else:
-        try:
-            import psycopg  # noqa: F401, PLC0415 - an extra: only who uses Postgres needs it
-        except ImportError:
-            raise DatabaseError("Postgres needs the driver: pip install 'assayer[service]'") from None
-        database = Database(Postgres(url))
+        database = Database(_postgres(url))
     try:
         if migrating:
             migrate.upgrade(database.writer)
     except sa.exc.DBAPIError as error:
         database.close()
-        reason = str(error.orig).strip().splitlines()[0]
-        raise DatabaseError(f"cannot use {shown(given)}: {reason}") from None
+        raise _unusable(given, error) from None
     except BaseException:
         database.close()
         raise
     return database
+
+
+@contextlib.contextmanager
+def look_on(given: str) -> Iterator[sa.Connection]:
+    """One consistent snapshot of a database, for reading only, whether or not a service is at work on it.
+
+    Raises:
+        DatabaseError: it is not there, or is none of this service.
+        UnknownSchemaError: it holds another schema than this version's.
+    """
+    url = url_of(given)
+    engine = _open_onlooker(url)
+    try:
+        migrate.require_current(engine)
+        with engine.connect() as connection:
+            yield connection
+    except sa.exc.DBAPIError as error:
+        raise _unusable(given, error) from None
+    finally:
+        engine.dispose()
+
+
+def _open_onlooker(url: sa.URL) -> sa.Engine:
+    if url.get_backend_name() != "sqlite":
+        return _postgres(url).onlooker()
+    path = Path(url.database or "")
+    if not path.is_file():
+        raise DatabaseError(f"cannot open {path}: there is no such file; name the database with --database")
+    return Sqlite(path).onlooker()
+
+
+def _unusable(given: str, error: sa.exc.DBAPIError) -> DatabaseError:
+    reason = str(error.orig).strip().splitlines()[0]
+    return DatabaseError(f"cannot use {shown(given)}: {reason}")
+
+
+def _postgres(url: sa.URL) -> Postgres:
+    try:
+        import psycopg  # noqa: F401, PLC0415 - an extra: only who uses Postgres needs it
+    except ImportError:
+        raise DatabaseError("Postgres needs the driver: pip install 'assayer[service]'") from None
+    return Postgres(url)
 
 
 def _open_sqlite(path: Path) -> Database:

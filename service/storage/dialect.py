@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -32,6 +33,9 @@ class Dialect(Protocol):
     def reader(self) -> sa.Engine:
         """The engine whose transactions only read, each one consistent snapshot."""
 
+    def onlooker(self) -> sa.Engine:
+        """The engine of a process that only looks on, perhaps while a service is at work: as a reader, and no more."""
+
     def now(self, connection: sa.Connection) -> int:
         """The database's clock, in microseconds since 1970 UTC."""
 
@@ -40,6 +44,13 @@ class Dialect(Protocol):
 
     def is_conflict(self, error: sa.exc.DBAPIError) -> bool:
         """Whether the transaction lost against another one and may simply be repeated."""
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """A connection to an SQLite file that cannot change it, nor make one where there is none."""
+    # A URI reads some characters as its own.
+    uri = f"file:{quote(str(path.resolve()))}?mode=ro"
+    return sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
 
 
 class Sqlite:
@@ -56,6 +67,15 @@ class Sqlite:
 
     def reader(self) -> sa.Engine:
         return self._engine(NUM_READERS, "BEGIN", "PRAGMA query_only = ON")
+
+    def onlooker(self) -> sa.Engine:
+        engine = sa.create_engine("sqlite://", creator=lambda: open_to_read(self._path), poolclass=sa.NullPool)
+
+        @sa.event.listens_for(engine, "begin")
+        def _begin(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("BEGIN")
+
+        return engine
 
     def _engine(self, num_connections: int, begin: str, *pragmas: str) -> sa.Engine:
         engine = sa.create_engine(
@@ -109,6 +129,9 @@ class Postgres:
     def reader(self) -> sa.Engine:
         engine = self._engine(NUM_READERS, "REPEATABLE READ")
         return engine.execution_options(postgresql_readonly=True)
+
+    def onlooker(self) -> sa.Engine:
+        return self.reader()
 
     def _engine(self, num_connections: int, isolation: Any) -> sa.Engine:
         return sa.create_engine(

@@ -37,6 +37,19 @@ def current(engine: sa.Engine) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
+def require_current(engine: sa.Engine) -> None:
+    """Make sure that the database has the schema of this version, and change nothing.
+
+    Raises:
+        UnknownSchemaError: it has another one, or none.
+    """
+    at, head = current(engine), ScriptDirectory.from_config(configuration()).get_current_head()
+    if at != head:
+        raise UnknownSchemaError(
+            f"it is at schema {at or '(none)'}, this version's is {head}; bring it there by: service migrate"
+        )
+
+
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:
     """Migrate the database up to `revision`.
 

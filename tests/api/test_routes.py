@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from service.contract.health import Health
 from service.contract.lease import FinishReply, Grant, HeartbeatReply, Nothing
+from service.contract.log import LogView
 from service.contract.report import Verdict
 from service.contract.study import EnqueueReply, StudyList, StudyView
 from service.contract.trial import TrialDetail, TrialList
@@ -75,12 +76,16 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     lease = {"trial": grant.trial, "attempt": grant.attempt, "nonce": grant.nonce}
     beat = HeartbeatReply.model_validate(await call("POST", "/heartbeats", json={"worker": "w", "leases": [lease]}))
     assert beat.leases[0].held
+    printed = {"nonce": grant.nonce, "offset": 0, "content": "b25lCg=="}
+    assert await call("POST", f"{attempt}/logs/stdout", json=printed) == {"offset": 4}
     ended = {"nonce": grant.nonce, "outcome": {"result": "succeeded"}}
     reply = FinishReply.model_validate(await call("POST", f"{attempt}/finish", json=ended))
     assert (reply.trial_state, reply.values) == ("completed", [1.0])
 
     assert TrialList.model_validate(await call("GET", "/studies/digits/trials?since=0&limit=10")).trials[0].number == 0
     assert TrialDetail.model_validate(await call("GET", "/studies/digits/trials/0")).series[0].values == [1.0]
+    seen = LogView.model_validate(await call("GET", "/studies/digits/trials/0/logs?stream=stdout&attempt=1"))
+    assert (seen.text, seen.next, seen.ended) == ("one\n", 4, True)
     assert TrialDetail.model_validate(await call("GET", "/studies/digits/best")).number == 0
     assert WorkerList.model_validate(await call("GET", "/workers")).workers[0].name == "w"
     kinds = [event["kind"] for event in (await call("GET", "/studies/digits/events?after=1"))["events"]]

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from service.client import Client
+from service.client.cli import main as study_command
 from service.contract.lease import FailureClass
+from service.contract.log import Stream
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, AttemptView, TrialState
 from tests.support.service import Service, running_service
@@ -200,6 +202,47 @@ def test_killed_processes_and_a_restarted_service_lose_nothing(live: Service, cl
     assert second.wait(20) == 0
     assert client.study("killed").state is StudyState.STOPPED
     assert client.trial("killed", 0).state is TrialState.CANCELLED
+
+
+@pytest.fixture
+def printing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that Python loads by itself makes every training process print, as a user's code would."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys, threading\n"
+        "def say():\n"
+        "    print('hello from', os.getpid())\n"
+        "    print('trouble', file=sys.stderr)\n"
+        "os.register_at_fork(after_in_child=lambda: threading.Timer(0.5, say).start())\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+def test_what_a_killed_process_printed_can_be_read(
+    printing: None, client: Client, worker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.create_study(endless("printing"))
+    process = worker("printing")
+    assert eventually(lambda: training(client, "printing"), START_SECONDS)
+    first = child_of(process)
+    printed = process_files(tmp_path, client.trials("printing").trials[0].id, 1)
+    assert eventually(lambda: printed[".err"].read_text() == "trouble\n")
+    os.kill(first, signal.SIGKILL)
+    assert eventually(lambda: training(client, "printing", attempt=2), 10)
+    assert eventually(lambda: client.log("printing", 0, attempt=1).text == f"hello from {first}\n", 10)
+    told = client.log("printing", 0, attempt=1, stream=Stream.STDERR)
+    assert (told.text, told.ended) == ("trouble\n", True)
+    # The second attempt is alive: its words come while it trains.
+    assert eventually(lambda: client.log("printing", 0).text == f"hello from {child_of(process)}\n", 10)
+    assert not client.log("printing", 0).ended
+    client.stop("printing", "enough")
+    assert process.wait(20) == 0
+    assert study_command(["--server", client.server, "logs", "printing", "0", "--attempt", "1", "--follow"]) == 0
+    assert capsys.readouterr().out == f"hello from {first}\n"
+
+
+def process_files(state_dir: Path, trial: str, attempt: int) -> dict[str, Path]:
+    [folder] = state_dir.glob(f"*/attempts/{trial}")
+    return {end: folder / f"{attempt}{end}" for end in (".out", ".err")}
 
 
 def test_a_worker_with_the_wrong_token_says_so_and_ends(tmp_path: Path) -> None:

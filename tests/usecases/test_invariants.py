@@ -15,7 +15,7 @@ from service.contract.study import ExtendRequest, StudyState
 from service.contract.trial import AttemptState, TrialState
 from service.domain.errors import DomainError
 from service.domain.states import OPEN_TRIALS
-from service.storage import tables
+from service.storage import invariants, tables
 from service.usecases import studies
 from tests.usecases.replica import Replica
 
@@ -154,6 +154,7 @@ class Game:
                 break
             await self.replica.fail(answer, FailureClass.INVALID)
         await self.check()
+        assert [each for each in await self.replica.database.read(invariants.check) if each.broken] == []
         view = await self.replica.study(self.name)
         if view.stop_requested:
             assert view.state is StudyState.STOPPED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,13 +41,21 @@ class Scripted:
     finish: Answer = lambda _: FINISHED
     heartbeat: Answer = lambda _: (200, {"leases": [], "heartbeat_seconds": 0.05})
     claim: Answer = lambda _: (200, {"kind": "nothing", "reason": "none", "retry_seconds": 0.05})
+    log: Answer = lambda body: (200, {"offset": body["offset"] + len(b64decode(body["content"]))})
     asked: list[tuple[str, Body]] = field(default_factory=list)
 
     def asked_of(self, call: str) -> list[Body]:
         return [body for name, body in self.asked if name == call]
 
 
-_CALLS = {"reports": "report", "finish": "finish", "heartbeats": "heartbeat", "claims": "claim"}
+_CALLS = {
+    "reports": "report",
+    "finish": "finish",
+    "heartbeats": "heartbeat",
+    "claims": "claim",
+    "stdout": "log",
+    "stderr": "log",
+}
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from service.client import Client
 from worker.agent.contact import Contact
 from worker.agent.held import Fate, HeldAttempts
 from worker.agent.leasekeeper import Leasekeeper
+from worker.agent.logs import LogSender
 from worker.agent.loop import Slot, SlotPlan, Surroundings
 from worker.agent.outbox import Outbox
 from worker.agent.sender import Sender
@@ -42,6 +43,7 @@ class Agent:
         contact = Contact(client.server)
         self._sender = Sender(client, self._outbox, self._held, contact)
         self._leasekeeper = Leasekeeper(client, name, self._held, contact)
+        self._logs = LogSender(client, contact)
         shared = Surroundings(
             client=client,
             worker=name,
@@ -52,6 +54,7 @@ class Agent:
             outbox=self._outbox,
             sender=self._sender,
             leasekeeper=self._leasekeeper,
+            logs=self._logs,
             contact=contact,
             stopping=self._stopping,
         )
@@ -66,7 +69,7 @@ class Agent:
         """
         if num_abandoned := self._outbox.finish_abandoned():
             log.warning("%d trials of a worker that died here go back to the service", num_abandoned)
-        with self._sender, self._leasekeeper:
+        with self._sender, self._leasekeeper, self._logs:
             with ThreadPoolExecutor(len(self._slots), thread_name_prefix="slot") as pool:
                 slots = [pool.submit(slot.work) for slot in self._slots]
                 wait(slots, return_when=FIRST_EXCEPTION)
@@ -74,6 +77,8 @@ class Agent:
                     self.stop()
             if not self._sender.wait_until_sent(None, _FLUSH_SECONDS):
                 log.warning("the service could not be told everything; the next worker here will tell the rest")
+            elif not self._logs.wait_until_sent(_FLUSH_SECONDS):
+                log.warning("the service could not be told all that was printed; it stays on this host")
         for slot in slots:
             slot.result()
 

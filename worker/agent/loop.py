@@ -21,6 +21,7 @@ from worker.agent.contact import Contact, delays
 from worker.agent.devices import LocalDevice
 from worker.agent.held import Fate, HeldAttempt
 from worker.agent.leasekeeper import Leasekeeper
+from worker.agent.logs import LogSender
 from worker.agent.outbox import Outbox
 from worker.agent.sender import Sender
 from worker.protocol import Ended, Exited, Report, Start
@@ -58,6 +59,7 @@ class Surroundings:
     outbox: Outbox
     sender: Sender
     leasekeeper: Leasekeeper
+    logs: LogSender
     contact: Contact
     stopping: threading.Event
 
@@ -162,7 +164,9 @@ class Slot:
 
     def _relay(self, attempt: HeldAttempt, zygote: Zygote) -> Outcome:
         """Start the training process and pass on what it says; the outcome as the process itself tells it."""
-        child = zygote.fork(self._start(attempt.grant))
+        start = self._start(attempt.grant)
+        self._shared.logs.follow(attempt.key, attempt.grant.nonce, stdout=Path(start.stdout), stderr=Path(start.stderr))
+        child = zygote.fork(start)
         attempt.attach(child)
         outcome: Outcome | None = None
         for message in child.messages():
@@ -174,6 +178,7 @@ class Slot:
                     outcome = Outcome.model_validate(told)
                 case Exited(status):
                     outcome = outcome or exit_outcome(status)
+        self._shared.logs.end(attempt.key)
         assert outcome is not None, "the last message is always Exited"
         return outcome
 

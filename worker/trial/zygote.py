@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import os
 import selectors
 import signal
@@ -113,6 +114,8 @@ class Zygote:
             _redirect(Path(os.devnull), 0, os.O_RDONLY)
             _redirect(Path(start.stdout), 1, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             _redirect(Path(start.stderr), 2, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(line_buffering=True)  # a process that is killed cannot flush
             carry_out(start, Channel(channel))
             status = 0
         except BaseException:  # nothing may return into the zygote's own loop

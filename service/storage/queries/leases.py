@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service.contract.trial import AttemptState
 from service.storage.tables import attempt, claim, deployment, lease, trial, worker
 
 _CLAIM = sa.select(claim).where(claim.c.request_id == sa.bindparam("request"))
@@ -38,6 +39,13 @@ def held(connection: sa.Connection, trial_id: str, number: int) -> sa.Row[Any, A
         .where(attempt.c.trial_id == trial_id, attempt.c.number == number)
     )
     return connection.execute(query).one_or_none()
+
+
+def not_ended(connection: sa.Connection, study_id: str) -> Sequence[sa.Row[Any]]:
+    """Attempts of a study that run, or were lost and might be attached again."""
+    states = (AttemptState.RUNNING, AttemptState.LOST)
+    query = sa.select(attempt).where(attempt.c.study_id == study_id, attempt.c.state.in_(states))
+    return connection.execute(query.order_by(attempt.c.trial_id, attempt.c.number)).all()
 
 
 def expired(connection: sa.Connection, now: int) -> Sequence[sa.Row[Any]]:

@@ -53,6 +53,11 @@ def find(connection: sa.Connection, name_or_id: str) -> sa.Row[Any] | None:
     return connection.execute(_BY_NAME, {"project": project or "default", "name": name}).one_or_none()
 
 
+def ids(connection: sa.Connection) -> list[str]:
+    """The ids of all studies, archived ones too."""
+    return list(connection.execute(sa.select(study.c.id).order_by(study.c.created_at, study.c.id)).scalars())
+
+
 def names(connection: sa.Connection) -> list[str]:
     """The names of all studies that are not archived, newest first."""
     query = sa.select(study.c.name).where(study.c.archived_at.is_(None)).order_by(study.c.created_at.desc())

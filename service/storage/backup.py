@@ -1,0 +1,125 @@
+"""Copies of SQLite databases: taken while a service is at work, and put in place whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from service.storage.database import DatabaseError, shown, url_of
+from service.storage.dialect import open_to_read
+
+_BESIDE = ("", "-wal", "-shm", "-journal", ".lock")
+"""What SQLite and the service keep under a database's name; a stale log would be taken for the new file's own."""
+
+
+def back_up(given: str, target: Path) -> None:
+    """Copy the database as of one instant to a new file; a service may be at work on it, and does not wait.
+
+    Raises:
+        DatabaseError: it is not there or is none of this service, the file exists or cannot be written; or it is
+            Postgres, which has a command of its own for this.
+    """
+    url = url_of(given)
+    if url.get_backend_name() != "sqlite":
+        raise DatabaseError(
+            f"Postgres makes its own backups: pg_dump --format=custom --file={target} {_for_postgres(url)} "
+            f"(back: pg_restore --dbname=URL {target}, then: service restore --database URL)"
+        )
+    with _copied(Path(url.database or ""), target):
+        pass
+
+
+@contextlib.contextmanager
+def restoring(backup: Path, given: str) -> Iterator[str]:
+    """Copy a backup, give it over by the URL of where it lies for now, then put it where the database is to be.
+
+    Raises:
+        DatabaseError: the backup cannot be read or is none, or there is a database already; or it is Postgres.
+    """
+    url = url_of(given)
+    if url.get_backend_name() != "sqlite":
+        raise DatabaseError(
+            f"Postgres reads its own backups: pg_restore --dbname={_for_postgres(url)} {backup}, "
+            f"then: service restore --database {shown(given)}"
+        )
+    with _copied(backup, Path(url.database or "")) as partial:
+        yield str(partial)
+
+
+def require_there(given: str) -> None:
+    """Make sure that there is a database, where opening it would make a new one.
+
+    Raises:
+        DatabaseError: there is none.
+    """
+    url = url_of(given)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        raise DatabaseError(f"there is no database {url.database}; name the backup to restore: service restore FILE")
+
+
+def _for_postgres(url: sa.URL) -> str:
+    return url.set(drivername="postgresql").render_as_string(hide_password=True)
+
+
+@contextlib.contextmanager
+def _copied(source: Path, target: Path) -> Iterator[Path]:
+    """A copy beside `target`, which takes its place at the end of the block; nothing stays of one that fails."""
+    if not source.is_file():
+        raise DatabaseError(f"cannot read {source}: there is no such file")
+    taken = [path for end in _BESIDE[:-1] if (path := _with_end(target, end)).exists()]
+    if taken:
+        raise DatabaseError(f"{taken[0]} exists already; move it away first, or name another file")
+    if not target.parent.is_dir():
+        raise DatabaseError(f"cannot write {target}: the folder {target.parent} does not exist; create it first")
+    partial = _with_end(target, ".part")
+    try:
+        _remove(partial)
+        _copy(source, partial)
+        yield partial
+        _settle(partial)
+        partial.replace(target)
+        _flush(target.parent)
+    except OSError as error:
+        raise DatabaseError(f"cannot write {target}: {error.strerror}; name another file") from None
+    except sqlite3.Error as error:
+        raise DatabaseError(f"cannot copy {source}: {error}") from None
+    finally:
+        _remove(partial)
+
+
+def _copy(source: Path, partial: Path) -> None:
+    with contextlib.closing(open_to_read(source)) as opened:
+        if opened.execute("SELECT 1 FROM sqlite_schema WHERE name = 'deployment'").fetchone() is None:
+            raise DatabaseError(f"{source} holds no studies: it is no database of this service")
+        with contextlib.closing(sqlite3.connect(partial)) as copy:
+            # In one step, which reads one snapshot: page by page it would begin anew with each write of the service.
+            opened.backup(copy)
+
+
+def _settle(partial: Path) -> None:
+    """Bring everything into the one file, and the file to the disk."""
+    with contextlib.closing(sqlite3.connect(partial, isolation_level=None)) as copy:
+        copy.execute("PRAGMA journal_mode = DELETE")
+    _flush(partial)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(partial: Path) -> None:
+    for end in _BESIDE:
+        _with_end(partial, end).unlink(missing_ok=True)
+
+
+def _with_end(path: Path, end: str) -> Path:
+    return path.with_name(path.name + end)

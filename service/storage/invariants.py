@@ -1,0 +1,434 @@
+"""Every invariant of the service as a question to the database: what is promised, and the rows that break it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+
+from service.contract.trial import AttemptState, TrialKind, TrialState
+from service.domain.machine import Machine
+from service.domain.objective import final_value
+from service.domain.states import ATTEMPT, FINISHED_STUDIES, OPEN_TRIALS, STUDY, TRIAL
+from service.storage.queries import series, studies
+from service.storage.tables import (
+    attempt,
+    checkpoint,
+    enqueued,
+    journal,
+    lease,
+    log_chunk,
+    report,
+    stage,
+    study,
+    study_spec,
+    trial,
+    verdict,
+)
+
+Finding: TypeAlias = dict[str, Any]
+"""A row that breaks an invariant: what it is about, by name."""
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """A promise in one sentence, and how to find what breaks it."""
+
+    name: str
+    sentence: str
+    broken: Callable[[sa.Connection], list[Finding]]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An invariant and what breaks it; nothing: it holds."""
+
+    name: str
+    sentence: str
+    broken: list[Finding]
+
+
+def check(connection: sa.Connection) -> list[Checked]:
+    """Ask all of it on one connection, whose transaction sees one state of the database."""
+    return [Checked(each.name, each.sentence, each.broken(connection)) for each in INVARIANTS]
+
+
+def _rows(*queries: sa.Select[Any]) -> Callable[[sa.Connection], list[Finding]]:
+    def broken(connection: sa.Connection) -> list[Finding]:
+        return [dict(row) for query in queries for row in connection.execute(query).mappings()]
+
+    return broken
+
+
+def _study(*columns: Any) -> sa.Select[Any]:
+    return sa.select(study.c.name.label("study"), *columns)
+
+
+def _trial(*columns: Any) -> sa.Select[Any]:
+    """Trials that a condition added later picks, by study and number."""
+    columns = (trial.c.number.label("trial"), *columns)
+    return _study(*columns).select_from(trial.join(study, study.c.id == trial.c.study_id))
+
+
+def _attempt(*columns: Any) -> sa.Select[Any]:
+    """Attempts that a condition added later picks, by study, trial and number."""
+    named = _study(trial.c.number.label("trial"), attempt.c.number.label("attempt"), *columns)
+    joined = attempt.join(trial, trial.c.id == attempt.c.trial_id).join(study, study.c.id == trial.c.study_id)
+    return named.select_from(joined)
+
+
+def _count(table: sa.FromClause, *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    return sa.select(sa.func.count()).select_from(table).where(*conditions).correlate_except(table).scalar_subquery()
+
+
+_of_trial = attempt.c.trial_id == trial.c.id
+_newest = sa.and_(_of_trial, attempt.c.number == trial.c.num_attempts)
+_is_running = attempt.c.state == AttemptState.RUNNING
+_has_lease = sa.exists().where(lease.c.trial_id == attempt.c.trial_id, lease.c.attempt == attempt.c.number)
+_is_open = trial.c.state.in_(sorted(OPEN_TRIALS))
+
+
+def _numbers() -> sa.Select[Any]:
+    counted = (
+        sa.select(
+            trial.c.study_id,
+            sa.func.count().label("num"),
+            sa.func.min(trial.c.number).label("lowest"),
+            sa.func.max(trial.c.number).label("highest"),
+        )
+        .where(trial.c.kind == TrialKind.SEARCH)
+        .group_by(trial.c.study_id)
+        .subquery()
+    )
+    num = sa.func.coalesce(counted.c.num, 0)
+    holds = sa.and_(study.c.next_number == num, sa.or_(num == 0, sa.and_(counted.c.lowest == 0, _is_last(counted))))
+    columns = study.c.next_number, num.label("num_trials"), counted.c.highest
+    return _study(*columns).select_from(study.outerjoin(counted, counted.c.study_id == study.c.id)).where(~holds)
+
+
+def _is_last(counted: sa.Subquery) -> sa.ColumnElement[bool]:
+    return counted.c.highest == counted.c.num - 1
+
+
+def _attempt_numbers() -> sa.Select[Any]:
+    num = _count(attempt, _of_trial)
+    outside = _count(attempt, _of_trial, sa.or_(attempt.c.number < 1, attempt.c.number > trial.c.num_attempts))
+    columns = trial.c.num_attempts, num.label("attempts")
+    return _trial(*columns).where(sa.or_(trial.c.num_attempts != num, outside > 0))
+
+
+_batches = sa.union(
+    sa.select(report.c.trial_id, report.c.attempt, report.c.sequence),
+    sa.select(verdict.c.trial_id, verdict.c.attempt, verdict.c.sequence),
+).subquery()
+"""Batches of reports that left a trace."""
+
+_of_batches = sa.and_(_batches.c.trial_id == attempt.c.trial_id, _batches.c.attempt == attempt.c.number)
+_has_checkpoint = sa.exists().where(
+    checkpoint.c.trial_id == attempt.c.trial_id, checkpoint.c.attempt == attempt.c.number
+)
+
+
+def _sequences() -> sa.Select[Any]:
+    """Batches outside 1 … num_reports, or missing; one that came with a checkpoint may leave no trace."""
+    num = _count(_batches, _of_batches)
+    outside = _count(
+        _batches, _of_batches, sa.or_(_batches.c.sequence < 1, _batches.c.sequence > attempt.c.num_reports)
+    )
+    is_missing = sa.and_(num != attempt.c.num_reports, ~_has_checkpoint)
+    columns = attempt.c.num_reports, num.label("reports")
+    return _attempt(*columns).where(sa.or_(outside > 0, is_missing))
+
+
+def _unjudged() -> sa.Select[Any]:
+    judged = sa.exists().where(
+        verdict.c.trial_id == report.c.trial_id,
+        verdict.c.attempt == report.c.attempt,
+        verdict.c.sequence == report.c.sequence,
+    )
+    own = sa.and_(report.c.trial_id == attempt.c.trial_id, report.c.attempt == attempt.c.number)
+    return _attempt().where(sa.exists().where(own, ~judged), ~_has_checkpoint)
+
+
+def _unreported() -> sa.Select[Any]:
+    own = sa.and_(verdict.c.trial_id == attempt.c.trial_id, verdict.c.attempt == attempt.c.number)
+    return _attempt().where(sa.exists().where(own, verdict.c.sequence > attempt.c.num_reports))
+
+
+def _falling_steps() -> sa.Select[Any]:
+    of_attempt = report.c.trial_id, report.c.attempt
+    spans = (
+        sa.select(*of_attempt, report.c.sequence, sa.func.min(report.c.step).label("lowest"))
+        .add_columns(sa.func.max(report.c.step).label("highest"))
+        .group_by(*of_attempt, report.c.sequence)
+        .subquery()
+    )
+    before = sa.func.lag(spans.c.highest).over(
+        partition_by=(spans.c.trial_id, spans.c.attempt), order_by=spans.c.sequence
+    )
+    told = sa.select(spans, before.label("before")).subquery()
+    fallen = sa.exists().where(
+        told.c.trial_id == attempt.c.trial_id, told.c.attempt == attempt.c.number, told.c.lowest < told.c.before
+    )
+    highest = (
+        sa.select(sa.func.max(report.c.step))
+        .where(report.c.trial_id == attempt.c.trial_id, report.c.attempt == attempt.c.number)
+        .correlate(attempt)
+        .scalar_subquery()
+    )
+    is_last = sa.func.coalesce(attempt.c.last_step, -1) == sa.func.coalesce(highest, -1)
+    return _attempt(attempt.c.last_step, highest.label("highest")).where(sa.or_(fallen, ~is_last))
+
+
+def _canonical_twice() -> sa.Select[Any]:
+    """The view is spelt out here a second time on purpose: a fault in the one that all read would hide itself."""
+    later = attempt.alias()
+    overtaken = sa.exists().where(
+        later.c.trial_id == report.c.trial_id,
+        later.c.number > report.c.attempt,
+        sa.func.coalesce(later.c.resume_step, -1) < report.c.step,
+    )
+    counting = trial.join(study, study.c.id == trial.c.study_id).join(report, report.c.trial_id == trial.c.id)
+    return (
+        _study(trial.c.number.label("trial"), report.c.metric, report.c.step, sa.func.count().label("values"))
+        .select_from(counting)
+        .where(~overtaken)
+        .group_by(study.c.name, trial.c.id, trial.c.number, report.c.metric, report.c.step)
+        .having(sa.func.count() > 1)
+    )
+
+
+def _revisions() -> list[sa.Select[Any]]:
+    of_study = [
+        _ahead(table, table.join(study, study.c.id == table.c.study_id))
+        for table in (trial, attempt, study_spec, enqueued, stage, journal)
+    ]
+    of_trial = [
+        _ahead(table, table.join(trial, trial.c.id == table.c.trial_id).join(study, study.c.id == trial.c.study_id))
+        for table in (report, verdict, checkpoint)
+    ]
+    return of_study + of_trial
+
+
+def _ahead(table: sa.Table, joined: sa.FromClause) -> sa.Select[Any]:
+    columns = sa.literal(table.name).label("table"), sa.func.max(table.c.revision).label("revision")
+    above = table.c.revision > study.c.revision
+    named = _study(*columns, study.c.revision.label("study_revision"))
+    return named.select_from(joined).where(above).group_by(study.c.id, study.c.name, study.c.revision)
+
+
+def _ordinals() -> sa.Select[Any]:
+    ordinal = journal.c.ordinal
+    contiguous = sa.and_(sa.func.min(ordinal) == 0, sa.func.max(ordinal) == sa.func.count() - 1)
+    return (
+        _study(journal.c.revision)
+        .select_from(journal.join(study, study.c.id == journal.c.study_id))
+        .group_by(study.c.name, journal.c.study_id, journal.c.revision)
+        .having(~contiguous)
+    )
+
+
+def _first_events() -> sa.Select[Any]:
+    first = (
+        sa.select(journal.c.kind)
+        .where(journal.c.study_id == study.c.id)
+        .order_by(journal.c.revision, journal.c.ordinal)
+        .limit(1)
+        .correlate(study)
+        .scalar_subquery()
+    )
+    return _study(first.label("first")).where(sa.func.coalesce(first, "") != "study_created")
+
+
+def _last_events(machine: Machine[Any, Any], own: sa.ColumnElement[bool]) -> sa.ScalarSelect[str]:
+    """The state that the newest journalled move led to; the first state where none was."""
+    kinds = {f"{machine.name}_{event}": move.target for event, move in machine.moves.items()}
+    return (
+        sa.select(sa.case(kinds, value=journal.c.kind))
+        .where(own, journal.c.kind.in_(sorted(kinds)))
+        .order_by(journal.c.revision.desc(), journal.c.ordinal.desc())
+        .limit(1)
+        .correlate_except(journal)
+        .scalar_subquery()
+    )
+
+
+def _journalled_states() -> list[sa.Select[Any]]:
+    own_study = journal.c.study_id == study.c.id
+    own_trial = sa.and_(journal.c.study_id == trial.c.study_id, journal.c.trial_id == trial.c.id)
+    own_attempt = sa.and_(
+        journal.c.study_id == attempt.c.study_id,
+        journal.c.trial_id == attempt.c.trial_id,
+        journal.c.attempt == attempt.c.number,
+    )
+    found = []
+    for machine, own, table, named in (
+        (STUDY, own_study, study, _study),
+        (TRIAL, own_trial, trial, _trial),
+        (ATTEMPT, own_attempt, attempt, _attempt),
+    ):
+        told = sa.func.coalesce(_last_events(machine, own), machine.initial)
+        found.append(named(table.c.state, told.label("journal")).where(table.c.state != told))
+    return found
+
+
+def _specs() -> list[sa.Select[Any]]:
+    def known(owner: sa.ColumnElement[str], version: sa.ColumnElement[int]) -> sa.Exists:
+        return sa.exists().where(study_spec.c.study_id == owner, study_spec.c.version == version)
+
+    return [
+        _study(study.c.spec_version).where(~known(study.c.id, study.c.spec_version)),
+        _trial(trial.c.spec_version).where(~known(trial.c.study_id, trial.c.spec_version)),
+    ]
+
+
+def _owners() -> list[sa.Select[Any]]:
+    leased = sa.exists().where(
+        lease.c.trial_id == attempt.c.trial_id,
+        lease.c.attempt == attempt.c.number,
+        lease.c.study_id != trial.c.study_id,
+    )
+    return [_attempt().where(sa.or_(attempt.c.study_id != trial.c.study_id, leased))]
+
+
+def _overlapping_logs() -> sa.Select[Any]:
+    stream = log_chunk.c.trial_id, log_chunk.c.attempt, log_chunk.c.stream
+    end = log_chunk.c.start_offset + sa.func.length(log_chunk.c.content)
+    before = sa.func.lag(end).over(partition_by=stream, order_by=log_chunk.c.start_offset).label("before")
+    told = sa.select(*stream, log_chunk.c.start_offset, before).subquery()
+    own = sa.and_(told.c.trial_id == attempt.c.trial_id, told.c.attempt == attempt.c.number)
+    return _attempt().where(sa.exists().where(own, told.c.start_offset < told.c.before))
+
+
+_WITH_VALUE = (TrialState.COMPLETED, TrialState.PRUNED)
+
+
+def _values(connection: sa.Connection) -> list[Finding]:
+    """Values that differ from the objective of the canonical series: by the rule itself, so not in SQL."""
+    specs: dict[tuple[str, int], Any] = {}
+    found: list[Finding] = []
+    values = trial.c["values"].label("stored")
+    columns = trial.c.id, trial.c.study_id, trial.c.spec_version, trial.c.state, trial.c.value, values
+    for row in connection.execute(_trial(*columns).order_by(trial.c.study_id, trial.c.number)):
+        key = row.study_id, row.spec_version
+        if key not in specs:
+            specs[key] = studies.spec(connection, *key).objective if _has_spec(connection, *key) else None
+        objective = specs[key]
+        if row.value is None and row.stored is None and row.state != TrialState.COMPLETED:
+            continue
+        expected = None
+        if row.state in _WITH_VALUE and objective is not None:
+            points = series.canonical(connection, [row.id], objective.metric)
+            expected = final_value(objective, tuple((point.step, series.value_of(point)) for point in points))
+        if row.value is None or row.value != expected or row.stored != [row.value]:
+            finding = {"study": row.study, "trial": row.trial, "state": row.state}
+            found.append(finding | {"value": row.value, "values": row.stored, "series": expected})
+    return found
+
+
+def _has_spec(connection: sa.Connection, study_id: str, version: int) -> bool:
+    known = sa.select(study_spec.c.version).where(study_spec.c.study_id == study_id, study_spec.c.version == version)
+    return connection.execute(known).first() is not None
+
+
+def _pragma(name: str, columns: Iterable[str], fine: tuple[Any, ...] = ()) -> Callable[[sa.Connection], list[Finding]]:
+    """What SQLite finds wrong with its own file; Postgres has no such question and enforces all of it always."""
+
+    def broken(connection: sa.Connection) -> list[Finding]:
+        if connection.dialect.name != "sqlite":
+            return []
+        rows = connection.exec_driver_sql(f"PRAGMA {name}").all()
+        return [dict(zip(columns, row, strict=True)) for row in rows if tuple(row) != fine]
+
+    return broken
+
+
+INVARIANTS = (
+    Invariant(
+        "numbers",
+        "search trials are numbered 0 … n-1 without hole or double, and next_number is n",
+        _rows(_numbers()),
+    ),
+    Invariant(
+        "attempt_numbers",
+        "attempts are numbered 1 … n, and num_attempts is n",
+        _rows(_attempt_numbers()),
+    ),
+    Invariant(
+        "running_trials",
+        "a trial is running exactly while its newest attempt is, and no older one is",
+        _rows(
+            _trial().where(trial.c.state == TrialState.RUNNING, ~sa.exists().where(_newest, _is_running)),
+            _attempt().where(_is_running, sa.or_(trial.c.state != TrialState.RUNNING, ~_newest)),
+        ),
+    ),
+    Invariant(
+        "leases",
+        "there is a lease exactly for each running attempt",
+        _rows(_attempt(attempt.c.state).where(_is_running != _has_lease)),
+    ),
+    Invariant(
+        "ended_attempts",
+        "an attempt has ended_at exactly when it has ended",
+        _rows(_attempt(attempt.c.state, attempt.c.ended_at).where(_is_running != attempt.c.ended_at.is_(None))),
+    ),
+    Invariant(
+        "finished_trials",
+        "a trial has finished_at exactly when nothing moves it any more, and no lease then",
+        _rows(
+            _trial(trial.c.state, trial.c.finished_at).where(_is_open != trial.c.finished_at.is_(None)),
+            _trial(trial.c.state).where(~_is_open, sa.exists().where(lease.c.trial_id == trial.c.id)),
+        ),
+    ),
+    Invariant(
+        "finished_studies",
+        "a study has finished_at exactly when it is over, and no open trial then",
+        _rows(
+            _study(study.c.state, study.c.finished_at).where(
+                study.c.state.in_(sorted(FINISHED_STUDIES)) == study.c.finished_at.is_(None)
+            ),
+            _trial(trial.c.state).where(study.c.state.in_(sorted(FINISHED_STUDIES)), _is_open),
+        ),
+    ),
+    Invariant(
+        "reports",
+        "an attempt's reports are numbered 1 … n without hole, and num_reports is n",
+        _rows(_sequences()),
+    ),
+    Invariant("steps", "steps never fall within an attempt, and last_step is the highest", _rows(_falling_steps())),
+    Invariant(
+        "canonical",
+        "after a resume each metric has one value per step that counts",
+        _rows(_canonical_twice()),
+    ),
+    Invariant(
+        "verdicts",
+        "each report has its verdict, unless it came with a checkpoint, and each verdict its report",
+        _rows(_unjudged(), _unreported()),
+    ),
+    Invariant("revisions", "no row is of a later revision than its study", _rows(*_revisions())),
+    Invariant("journal_order", "the events of a revision are numbered 0 … n-1", _rows(_ordinals())),
+    Invariant("journal_begin", "a study's journal begins with its creation", _rows(_first_events())),
+    Invariant(
+        "journal_states",
+        "study, trial and attempt are in the state that the journal's last event led to",
+        _rows(*_journalled_states()),
+    ),
+    Invariant("specs", "the spec that a study or trial names is stored", _rows(*_specs())),
+    Invariant("owners", "trial, attempt and lease belong to one study", _rows(*_owners())),
+    Invariant(
+        "values",
+        "completed trials, and pruned ones that got so far, have the objective of their series as value; others none",
+        _values,
+    ),
+    Invariant("logs", "no byte of an attempt's logs is stored twice", _rows(_overlapping_logs())),
+    Invariant(
+        "foreign_keys",
+        "no row refers to one that is not there",
+        _pragma("foreign_key_check", ("table", "row", "refers_to", "constraint")),
+    ),
+    Invariant("integrity", "the file is whole", _pragma("integrity_check", ("said",), fine=("ok",))),
+)
+"""All of them, in the order in which they are told."""

@@ -1,0 +1,83 @@
+"""Restore: after a database went back in time, no lease of before counts any more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.contract.lease import FailureClass
+from service.contract.trial import AttemptState
+from service.domain.states import AttemptEvent, TrialEvent
+from service.storage import tables
+from service.storage.queries import leases, studies, trials
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.context import Context
+from service.usecases.settle import settle_stop
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore changed."""
+
+    epoch: int
+    num_lost: int
+    """Attempts that were running; their trials wait for a worker again."""
+
+
+async def begin_epoch(context: Context) -> Restored:
+    """Void every token that was granted before.
+
+    What workers have done since the backup is not in the database, so none of them may go on as if it were: running
+    attempts are lost, at nobody's charge, and those that could still be attached again get another nonce.
+    """
+    epoch = await context.transact(None, _next_epoch)
+    num_lost = 0
+    for study_id in await context.database.read(studies.ids):
+        num_lost += await context.transact(study_id, lambda unit_of_work: _void(unit_of_work, epoch))
+    return Restored(epoch, num_lost)
+
+
+def _next_epoch(unit_of_work: UnitOfWork) -> int:
+    table = tables.deployment
+    raised = table.update().values(epoch=table.c.epoch + 1).returning(table.c.epoch)
+    epoch = unit_of_work.connection.execute(raised).scalar_one_or_none()
+    if epoch is None:
+        epoch = 2
+        unit_of_work.insert(
+            table, id=1, deployment_id=unit_of_work.new_id(), epoch=epoch, created_at=unit_of_work.now()
+        )
+    return int(epoch)
+
+
+def _void(unit_of_work: UnitOfWork, epoch: int) -> int:
+    study_id = unit_of_work.study.id
+    unit_of_work.record("restored", data={"epoch": epoch})
+    for table in (tables.lease, tables.claim):
+        unit_of_work.connection.execute(table.delete().where(table.c.study_id == study_id))
+    num_lost = 0
+    for attempt in leases.not_ended(unit_of_work.connection, study_id):
+        if attempt.state == AttemptState.RUNNING:
+            _lose(unit_of_work, attempt.trial_id, attempt.number)
+            num_lost += 1
+        unit_of_work.set_attempt(attempt.trial_id, attempt.number, nonce=unit_of_work.new_id())
+    settle_stop(unit_of_work)
+    return num_lost
+
+
+def _lose(unit_of_work: UnitOfWork, trial_id: str, number: int) -> None:
+    trial = trials.by_id(unit_of_work.connection, trial_id)
+    assert trial is not None
+    reason, now = "the database was restored from a backup", unit_of_work.now()
+    unit_of_work.advance_attempt(
+        trial,
+        number,
+        AttemptEvent.LOST,
+        reason=reason,
+        failure=FailureClass.WORKER_LOST,
+        message=reason,
+        ended_at=now,
+    )
+    if unit_of_work.study.stop_requested_at is not None:
+        stopped = "the study was stopped"
+        unit_of_work.advance_trial(trial, TrialEvent.CANCELLED, attempt=number, reason=stopped, finished_at=now)
+    else:
+        unit_of_work.advance_trial(trial, TrialEvent.REQUEUED, attempt=number, reason=reason)

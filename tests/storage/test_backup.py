@@ -1,0 +1,144 @@
+"""`service backup` and `service restore`: a copy of one instant under load, put back whole or not at all."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service.__main__ import main
+from service.client import Client
+from service.client.errors import LeaseLost
+from service.contract.base import TaskKind
+from service.contract.lease import Capabilities, ClaimRequest, Grant
+from service.contract.report import Point, ReportRequest
+from service.storage.database import look_on
+from service.storage.invariants import check
+from tests.support.service import Service, running_service
+from tests.usecases.replica import spec_of
+
+Command = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    def carry_out(*arguments: object) -> tuple[int, str]:
+        status = main([str(argument) for argument in arguments])
+        return status, capsys.readouterr().err.strip()
+
+    return carry_out
+
+
+def claim_of(client: Client, study: str, request_id: str = "a-claim-of-a-test") -> Grant:
+    answer = client.claim(
+        ClaimRequest(
+            request_id=request_id,
+            worker="w",
+            capabilities=Capabilities(tasks=[TaskKind.EXTERNAL]),
+            studies=[study],
+        )
+    )
+    assert isinstance(answer, Grant)
+    return answer
+
+
+def report_of(grant: Grant, sequence: int) -> ReportRequest:
+    return ReportRequest(
+        nonce=grant.nonce, sequence=sequence, points=[Point(step=sequence, metrics={"loss": 1 / sequence})]
+    )
+
+
+def test_a_backup_under_load_is_whole_and_a_restore_voids_the_leases(
+    service: Service, command: Command, tmp_path: Path
+) -> None:
+    backup, other = tmp_path / "copy.backup", tmp_path / "other"
+    other.mkdir()
+    stopping = threading.Event()
+    with Client(service.url) as client:
+        study = client.create_study(spec_of())
+        grant = claim_of(client, study.name)
+
+        def load() -> None:
+            sequence = 0
+            while not stopping.is_set():
+                sequence += 1
+                client.report(grant.trial, grant.attempt, report_of(grant, sequence))
+
+        thread = threading.Thread(target=load)
+        thread.start()
+        try:
+            status, said = command("backup", backup, "--database", service.database)
+        finally:
+            stopping.set()
+            thread.join()
+        assert (status, said) == (0, f"service: sqlite:///{service.database} is backed up in {backup}")
+        with look_on(str(backup)) as connection:
+            assert not any(each.broken for each in check(connection))
+    status, said = command("restore", backup, "--database", other / "assayer.db")
+    assert status == 0
+    assert said.endswith("begins epoch 2; 1 attempts were running, and their trials wait again")
+    assert sorted(path.name for path in other.iterdir()) == ["assayer.db"]
+    with running_service(other) as restored, Client(restored.url) as client:
+        with pytest.raises(LeaseLost):
+            client.report(grant.trial, grant.attempt, report_of(grant, 1))
+        new = claim_of(client, study.name)
+        assert (new.trial, new.attempt) == (grant.trial, 2)
+        with look_on(str(restored.database)) as connection:
+            assert not any(each.broken for each in check(connection))
+
+
+def test_what_is_there_is_never_overwritten(sqlite_template: Path, command: Command, tmp_path: Path) -> None:
+    target = tmp_path / "assayer.db"
+    for name in ("assayer.db", "assayer.db-wal"):
+        (tmp_path / name).write_text("mine")
+        for arguments in (("backup", target, "--database", sqlite_template), ("restore", sqlite_template)):
+            status, said = command(*arguments, *(["--database", target] if len(arguments) == 2 else []))
+            assert status == 1
+            assert said == f"service: {tmp_path / name} exists already; move it away first, or name another file"
+        assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
+        (tmp_path / name).unlink()
+
+
+def test_what_is_no_backup_leaves_nothing_behind(command: Command, tmp_path: Path) -> None:
+    target = tmp_path / "assayer.db"
+    (tmp_path / "text").write_text("not a database, but a text that is long enough to have a header. " * 20)
+    sqlite3.connect(tmp_path / "empty").close()
+    for name, reason in {
+        "nowhere": "there is no such file",
+        "text": "file is not a database",
+        "empty": "it is no database of this service",
+    }.items():
+        status, said = command("restore", tmp_path / name, "--database", target)
+        assert status == 1
+        assert said.startswith("service: ")
+        assert reason in said
+    assert {path.name for path in tmp_path.iterdir()} == {"text", "empty"}
+    status, said = command("restore", "--database", target)
+    assert (status, said) == (
+        1,
+        f"service: there is no database {target}; name the backup to restore: service restore FILE",
+    )
+    assert not target.exists()
+
+
+def test_a_database_that_another_command_put_back(sqlite_template: Path, command: Command, tmp_path: Path) -> None:
+    target = tmp_path / "assayer.db"
+    target.write_bytes(sqlite_template.read_bytes())
+    status, said = command("restore", "--database", target)
+    assert (status, said.split("; ")[0]) == (0, f"service: sqlite:///{target} is restored and begins epoch 2")
+
+
+def test_postgres_has_its_own_commands_and_then_ours(command: Command, postgres_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "copy.dump"
+    status, said = command("backup", file, "--database", postgres_url)
+    assert status == 1
+    assert said.startswith(
+        f"service: Postgres makes its own backups: pg_dump --format=custom --file={file} postgresql:"
+    )
+    status, said = command("restore", file, "--database", postgres_url)
+    assert status == 1
+    assert "pg_restore --dbname=postgresql:" in said
+    assert command("restore", "--database", postgres_url)[0] == 0

@@ -1,0 +1,247 @@
+"""fsck: a database with trials that ended in every way is clean; each invariant, broken by raw SQL, is named."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from service.__main__ import main
+from service.client import Client
+from service.contract.lease import FailureClass
+from service.contract.log import LogRequest, Stream
+from service.storage.database import Database, look_on
+from service.storage.invariants import INVARIANTS, check
+from service.usecases import studies
+from service.usecases.logs import append_log
+from tests.support.service import Service
+from tests.usecases.replica import Replica, spec_of
+
+
+async def _play(replica: Replica) -> None:
+    """One study that ended with each kind of trial, one that is under way, one that was stopped."""
+    name = await replica.create(name="ended", budget={"trials": 5})
+    await replica.train(name, 0.5, 0.25)
+    await replica.train(name, float("nan"))
+    await replica.fail(await replica.claim(name), FailureClass.USER_EXCEPTION)
+    pruned = await replica.claim(name)
+    await replica.report(pruned, 1, 0.5, 0.75)
+    await replica.finish(pruned, "pruned")
+    lost = await replica.claim(name)
+    await replica.report(lost, 1, 0.5)
+    await replica.lose()
+    await replica.train(name, 0.125)
+    name = await replica.create(name="going", budget={"trials": 4})
+    await replica.train(name, 0.5)
+    running = await replica.claim(name)
+    await replica.report(running, 1, 0.5, 0.25)
+    await replica.checkpoint(running, 2)
+    for offset in (0, 3):
+        request = LogRequest.of(running.nonce, offset, b"abc")
+        await append_log(replica.context, running.trial, running.attempt, Stream.STDOUT, request)
+    await replica.finish(await replica.claim(name), "released")
+    name = await replica.create(name="stopped")
+    await replica.fail(await replica.claim(name), FailureClass.WORKER_LOST)
+    await studies.stop_study(replica.context, name, "")
+
+
+@pytest.fixture(scope="module")
+def played(opened_database: Database) -> Database:
+    asyncio.run(_play(Replica(opened_database)))
+    return opened_database
+
+
+@pytest.fixture
+def spoilt(played: Database) -> Iterator[sa.Connection]:
+    """A connection on which anything may be written: it is all taken back."""
+    with played.writer.connect() as connection:
+        yield connection
+        connection.rollback()
+
+
+def broken(connection: sa.Connection) -> set[str]:
+    return {each.name for each in check(connection) if each.broken}
+
+
+def test_a_database_that_only_the_service_wrote_is_clean(played: Database) -> None:
+    assert [each for each in played.read_now(check) if each.broken] == []
+
+
+GOING = "(SELECT id FROM study WHERE name = 'going')"
+ENDED = "(SELECT id FROM study WHERE name = 'ended')"
+FIRST = f"(SELECT id FROM trial WHERE number = 0 AND study_id = {ENDED})"
+RUNNING = "(SELECT trial_id FROM attempt WHERE state = 'running')"
+
+BREAKS = {
+    "numbers": [
+        f"UPDATE study SET next_number = next_number + 1 WHERE id = {GOING}",
+        f"UPDATE trial SET number = 99 WHERE number = 4 AND study_id = {ENDED}",
+        f"UPDATE trial SET number = -1 WHERE number = 0 AND study_id = {ENDED}",
+    ],
+    "attempt_numbers": [f"UPDATE trial SET num_attempts = 3 WHERE number = 0 AND study_id = {ENDED}"],
+    "running_trials": [
+        f"UPDATE trial SET state = 'waiting' WHERE id = {RUNNING}",
+        f"UPDATE attempt SET state = 'failed' WHERE trial_id = {RUNNING}",
+        f"UPDATE trial SET num_attempts = 2 WHERE id = {RUNNING}",
+    ],
+    "leases": [
+        "DELETE FROM lease",
+        f"INSERT INTO lease SELECT trial_id, number, study_id, worker, 0, 0, 0 FROM attempt WHERE study_id = {ENDED}",
+    ],
+    "ended_attempts": [
+        f"UPDATE attempt SET ended_at = NULL WHERE study_id = {ENDED}",
+        f"UPDATE attempt SET ended_at = 1 WHERE trial_id = {RUNNING}",
+    ],
+    "finished_trials": [
+        f"UPDATE trial SET finished_at = NULL WHERE study_id = {ENDED}",
+        f"UPDATE trial SET finished_at = 1 WHERE id = {RUNNING}",
+        f"UPDATE trial SET state = 'failed' WHERE id = {RUNNING}",
+    ],
+    "finished_studies": [
+        f"UPDATE study SET finished_at = NULL WHERE id = {ENDED}",
+        f"UPDATE study SET state = 'completed', finished_at = 1 WHERE id = {GOING}",
+    ],
+    "reports": [
+        f"UPDATE attempt SET num_reports = 3 WHERE study_id = {ENDED} AND num_reports = 2",
+        f"UPDATE report SET sequence = 7 WHERE trial_id = {RUNNING} AND step = 2",
+    ],
+    "steps": [
+        f"UPDATE report SET sequence = 3 - sequence WHERE trial_id = {FIRST}",
+        f"UPDATE attempt SET last_step = 9 WHERE trial_id = {RUNNING}",
+    ],
+    "canonical": [f"UPDATE attempt SET resume_step = 1 WHERE number = 2 AND study_id = {ENDED}"],
+    "verdicts": [
+        f"DELETE FROM verdict WHERE trial_id IN (SELECT id FROM trial WHERE study_id = {ENDED})",
+        f"UPDATE verdict SET sequence = 9 WHERE trial_id = {RUNNING}",
+    ],
+    "revisions": [
+        *(f"UPDATE {table} SET revision = 999 WHERE study_id = {GOING}" for table in ("attempt", "study_spec")),
+        f"UPDATE trial SET revision = 999 WHERE id = {RUNNING}",
+        *(f"UPDATE {table} SET revision = 999" for table in ("report", "verdict", "checkpoint")),
+        f"UPDATE study SET revision = 1 WHERE id = {GOING}",
+    ],
+    "journal_order": ["DELETE FROM journal WHERE ordinal = 0 AND kind = 'attempt_succeeded'"],
+    "journal_begin": [f"DELETE FROM journal WHERE study_id = {GOING}"],
+    "journal_states": [
+        f"UPDATE trial SET state = 'failed' WHERE state = 'completed' AND study_id = {ENDED}",
+        f"UPDATE attempt SET state = 'released' WHERE state = 'failed' AND study_id = {ENDED}",
+        f"UPDATE study SET state = 'paused' WHERE id = {GOING}",
+    ],
+    "specs": [
+        f"UPDATE study SET spec_version = 2 WHERE id = {GOING}",
+        f"UPDATE trial SET spec_version = 2 WHERE study_id = {ENDED}",
+    ],
+    "owners": [
+        f"UPDATE attempt SET study_id = {ENDED} WHERE trial_id = {RUNNING}",
+        f"UPDATE lease SET study_id = {ENDED}",
+    ],
+    "logs": ["UPDATE log_chunk SET start_offset = 1 WHERE start_offset = 3"],
+    "values": [
+        f"UPDATE trial SET value = 0.75 WHERE number = 0 AND study_id = {ENDED}",
+        f"UPDATE trial SET value = NULL WHERE state = 'pruned' AND value IS NOT NULL AND study_id = {ENDED}",
+        f"UPDATE trial SET value = 0.5 WHERE state = 'failed' AND study_id = {ENDED}",
+        f"UPDATE trial SET value = 0.25 WHERE id = {RUNNING}",
+        f"UPDATE report SET value = 0.75 WHERE step = 2 AND trial_id = {FIRST}",
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "statement"), [(name, each) for name, all_ in BREAKS.items() for each in all_])
+def test_what_breaks_an_invariant_is_named(spoilt: sa.Connection, name: str, statement: str) -> None:
+    assert spoilt.exec_driver_sql(statement).rowcount > 0
+    assert name in broken(spoilt)
+
+
+def test_what_breaks_it_is_shown(spoilt: sa.Connection) -> None:
+    spoilt.exec_driver_sql("DELETE FROM lease")
+    (found,) = [each for each in check(spoilt) if each.broken]
+    assert found.name == "leases"
+    assert found.broken == [{"study": "going", "trial": 1, "attempt": 1, "state": "running"}]
+
+
+def test_every_invariant_is_broken_somewhere_here() -> None:
+    assert set(BREAKS) | {"foreign_keys", "integrity"} == {each.name for each in INVARIANTS}
+
+
+def test_a_row_that_refers_to_none(sqlite_template: Path, tmp_path: Path) -> None:
+    path = tmp_path / "orphan.db"
+    with contextlib.closing(sqlite3.connect(shutil.copy(sqlite_template, path), isolation_level=None)) as raw:
+        raw.execute("INSERT INTO study_spec VALUES ('nobody', 1, '{}', 0, 0)")
+    with look_on(str(path)) as connection:
+        assert broken(connection) == {"foreign_keys"}
+
+
+def test_a_file_that_is_damaged(sqlite_template: Path, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.db"
+    with contextlib.closing(sqlite3.connect(shutil.copy(sqlite_template, path), isolation_level=None)) as raw:
+        raw.execute("INSERT INTO worker VALUES ('w', 'h', '{}', 1, 0, 0, NULL, NULL)")
+        (page,) = raw.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_worker_1'").fetchone()
+        (size,) = raw.execute("PRAGMA page_size").fetchone()
+    with path.open("r+b") as file:
+        file.seek(page * size - 2)  # the last bytes of the index hold its one entry
+        file.write(b"xx")
+    with look_on(str(path)) as connection:
+        assert broken(connection) == {"integrity"}
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def carry_out(*arguments: str) -> tuple[int, str, str]:
+        status = main(list(arguments))
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return carry_out
+
+
+def test_fsck_says_each_invariant_and_succeeds(command: Callable[..., tuple[int, str, str]], service: Service) -> None:
+    """While the service is at work on the file."""
+    with Client(service.url) as client:
+        client.create_study(spec_of())
+    before = service.database.read_bytes()
+    status, out, _ = command("fsck", "--database", str(service.database))
+    assert status == 0
+    assert [line.split()[:2] for line in out.splitlines()] == [["ok", f"{each.name}:"] for each in INVARIANTS]
+    assert service.database.read_bytes() == before
+
+
+def test_fsck_names_what_is_wrong_and_fails(
+    command: Callable[..., tuple[int, str, str]], played: Database, database_url: str
+) -> None:
+    with played.writer.begin() as connection:
+        (before,) = connection.exec_driver_sql(f"SELECT next_number FROM study WHERE id = {GOING}").one()
+        connection.exec_driver_sql(f"UPDATE study SET next_number = 7 WHERE id = {GOING}")
+    try:
+        status, out, _ = command("fsck", "--database", database_url)
+        assert status == 1
+        lines = out.splitlines()
+        assert lines[0].startswith("BROKEN  numbers: search trials are numbered")
+        assert lines[1] == "        study going, next_number 7, num_trials 3, highest 2"
+        assert all(line.startswith("ok") for line in lines[2:])
+        status, out, _ = command("fsck", "--json", "--database", database_url)
+        assert status == 1
+        told = {each["name"]: each["broken"] for each in json.loads(out)}
+        assert told.pop("numbers") == [{"study": "going", "next_number": 7, "num_trials": 3, "highest": 2}]
+        assert not any(told.values())
+    finally:
+        with played.writer.begin() as connection:
+            connection.exec_driver_sql(f"UPDATE study SET next_number = {before} WHERE id = {GOING}")
+
+
+def test_fsck_of_what_is_no_database_of_ours(command: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere.db"
+    status, out, error = command("fsck", "--database", str(nowhere))
+    assert (status, out) == (1, "")
+    assert error == f"service: cannot open {nowhere}: there is no such file; name the database with --database\n"
+    assert list(tmp_path.iterdir()) == []
+    sqlite3.connect(tmp_path / "empty.db").close()
+    status, _, error = command("fsck", "--database", str(tmp_path / "empty.db"))
+    assert status == 1
+    assert "schema (none)" in error

@@ -1,0 +1,92 @@
+"""Restore: what was granted before it counts no more, the trials wait, and nothing else is changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.contract.problem import ErrorCode
+from service.contract.study import StudyState
+from service.contract.trial import AttemptState, TrialState
+from service.domain.errors import DomainError
+from service.storage.invariants import check
+from service.usecases import studies
+from service.usecases.restore import Restored, begin_epoch
+from tests.usecases.replica import Replica
+
+pytestmark = pytest.mark.anyio
+
+
+async def superseded(call: object) -> None:
+    with pytest.raises(DomainError) as caught:
+        await call  # type: ignore[misc]
+    assert caught.value.code is ErrorCode.LEASE_SUPERSEDED
+
+
+async def clean(replica: Replica) -> bool:
+    return not any(each.broken for each in await replica.database.read(check))
+
+
+async def test_running_attempts_are_lost_and_their_trials_wait_at_no_charge(replica: Replica) -> None:
+    name = await replica.create()
+    done = await replica.train(name, 0.5)
+    old = await replica.claim(name)
+    await replica.report(old, 1, 0.5)
+    assert await begin_epoch(replica.context) == Restored(epoch=2, num_lost=1)
+    finished, waiting = await replica.trials(name)
+    assert (finished.id, finished.state) == (done.trial, TrialState.COMPLETED)
+    assert waiting.state is TrialState.WAITING
+    (attempt,) = (await replica.trial(name, 1)).attempts
+    assert (attempt.state, attempt.message) == (AttemptState.LOST, "the database was restored from a backup")
+    assert await clean(replica)
+    new = await replica.claim(name)
+    assert (new.trial, new.number, new.attempt) == (old.trial, 1, 2)
+    assert await clean(replica)
+
+
+async def test_a_nonce_of_before_writes_nothing(replica: Replica) -> None:
+    name = await replica.create()
+    running, lost = await replica.claim(name), await replica.claim(name, worker="silent")
+    await replica.lose()
+    await replica.heartbeat(running)  # attached again; the other one could be, too
+    await begin_epoch(replica.context)
+    before = await replica.study(name)
+    for old in (running, lost):
+        await superseded(replica.report(old, 1, 0.5))
+        await superseded(replica.checkpoint(old, 0))
+        await superseded(replica.finish(old))
+        assert not (await replica.heartbeat(old)).held
+    assert await replica.study(name) == before
+
+
+async def test_a_claim_of_before_is_a_new_one(replica: Replica) -> None:
+    name = await replica.create()
+    old = await replica.claim(name, request_id="claim-of-before")
+    await begin_epoch(replica.context)
+    new = await replica.claim(name, request_id="claim-of-before")
+    assert (new.trial, new.attempt) == (old.trial, 2)
+    assert new.nonce != old.nonce
+
+
+async def test_an_end_that_is_known_is_still_answered(replica: Replica) -> None:
+    name = await replica.create()
+    done = await replica.train(name, 0.5)
+    await begin_epoch(replica.context)
+    assert (await replica.finish(done)).values == [0.5]
+
+
+async def test_a_study_that_was_being_stopped_is_stopped(replica: Replica) -> None:
+    name = await replica.create()
+    await replica.claim(name)
+    await studies.stop_study(replica.context, name, "")
+    await begin_epoch(replica.context)
+    assert (await replica.study(name)).state is StudyState.STOPPED
+    assert [trial.state for trial in await replica.trials(name)] == [TrialState.CANCELLED]
+    assert await clean(replica)
+
+
+async def test_each_restore_begins_another_epoch_and_is_told_in_every_journal(replica: Replica) -> None:
+    name = await replica.create()
+    await replica.reap()
+    assert (await begin_epoch(replica.context)).epoch == 2
+    assert (await begin_epoch(replica.context)).epoch == 3
+    assert await replica.kinds(name) == ["study_created", "restored", "restored"]

@@ -20,6 +20,8 @@ FROM base AS service
 RUN pip install --no-cache-dir -c /tmp/constraints.txt "$(echo /wheels/*.whl)[service]"
 USER assayer
 WORKDIR /home/assayer
+# A named volume takes over the owner of the folder that it covers.
+RUN mkdir assayer-blobs
 ENV ASSAYER_HOST=0.0.0.0
 EXPOSE 8420
 ENTRYPOINT ["service"]

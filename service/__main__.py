@@ -57,12 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Carry out a command line; returns the exit status."""
     given = parser().parse_args(arguments)
     # The service's rooms load only once the command line is known to be good.
+    from service.storage.blobs import BlobStoreError  # noqa: PLC0415
     from service.storage.database import DatabaseError  # noqa: PLC0415
     from service.storage.migrate import UnknownSchemaError  # noqa: PLC0415
 
     try:
         return _carry_out(given)
-    except (SettingsError, DatabaseError, UnknownSchemaError) as error:
+    except (SettingsError, DatabaseError, UnknownSchemaError, BlobStoreError) as error:
         sys.stderr.write(f"service: {error}\n")
         return 1
 

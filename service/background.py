@@ -1,10 +1,13 @@
-"""Upkeep on a timer: leases that ran out. Safe to run in every replica."""
+"""Upkeep on timers: leases that ran out, blobs that nothing refers to. Safe to run in every replica."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from service.clock import sleep
+from service.usecases.blobs import collect_blobs
 from service.usecases.context import Context
 from service.usecases.reap import reap
 
@@ -12,12 +15,30 @@ log = logging.getLogger(__name__)
 
 
 async def keep_up(context: Context) -> None:
-    """Reap every few seconds, for ever; a failure is logged and the next round tries again."""
+    """Look after everything, each thing in its own time, for ever."""
+    await asyncio.gather(
+        _repeat(_reap, context, context.limits.reaper_seconds),
+        _repeat(_collect, context, context.limits.collect_seconds),
+    )
+
+
+async def _repeat(once: Callable[[Context], Awaitable[None]], context: Context, seconds: float) -> None:
+    """Do it again and again; a failure is logged and the next round tries again."""
     while True:
         try:
-            num_lost = await reap(context)
-            if num_lost:
-                log.warning("%d attempts were lost: their workers fell silent", num_lost)
+            await once(context)
         except Exception:
             log.exception("upkeep failed; it is tried again")
-        await sleep(context.limits.reaper_seconds)
+        await sleep(seconds)
+
+
+async def _reap(context: Context) -> None:
+    num_lost = await reap(context)
+    if num_lost:
+        log.warning("%d attempts were lost: their workers fell silent", num_lost)
+
+
+async def _collect(context: Context) -> None:
+    num_removed = await collect_blobs(context)
+    if num_removed:
+        log.info("%d blobs were deleted: nothing refers to them any more", num_removed)

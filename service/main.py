@@ -25,8 +25,10 @@ from service.contract.catalogue import load_catalogue
 from service.dashboard.mount import mount as mount_dashboard
 from service.settings import Settings, SettingsError
 from service.storage.backup import require_there, restoring
-from service.storage.database import Database, open_database, shown
+from service.storage.blobs import BlobStore
+from service.storage.database import Database, open_database, shown, sqlite_path
 from service.storage.unit_of_work import Transactor
+from service.usecases.blobs import attach_blobs
 from service.usecases.context import Context, Limits
 from service.usecases.restore import Restored, begin_epoch
 
@@ -41,7 +43,7 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
-def build_context(settings: Settings, database: Database) -> Context:
+def build_context(settings: Settings, database: Database, blobs: BlobStore | None = None) -> Context:
     """Put together what the use cases need."""
     return Context(
         database=database,
@@ -53,7 +55,19 @@ def build_context(settings: Settings, database: Database) -> Context:
             heartbeat_seconds=settings.heartbeat_seconds,
             reaper_seconds=settings.reaper_seconds,
         ),
+        blobs=blobs,
     )
+
+
+def open_blobs(settings: Settings, database: Database) -> BlobStore:
+    """Find the database's blob store, or make it.
+
+    Raises:
+        BlobStoreError: the folder is not the one that this database's blobs are in.
+    """
+    beside = sqlite_path(settings.database) or Path("assayer.db")
+    directory = Path(settings.blobs) if settings.blobs else beside.with_name(f"{beside.stem}-blobs")
+    return attach_blobs(Transactor(database, new_id), directory)
 
 
 def build_app(context: Context | None, token: str | None) -> FastAPI:
@@ -154,7 +168,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     """Serve until told to stop.
 
     Raises:
-        DatabaseError, UnknownSchemaError: the database cannot be used.
+        DatabaseError, UnknownSchemaError, BlobStoreError: the database, or its blob store, cannot be used.
     """
     telemetry.configure(settings.log_level)
     # uvicorn raises the signal that stopped it once more when it is done; the database must still be closed then.
@@ -165,7 +179,8 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     address = f"[{host}]" if ":" in host else host
     log.info("serving %s at http://%s:%d (dashboard; API pages at /docs)", shown(settings.database), address, port)
     try:
-        app = build_app(build_context(settings, database), settings.token)
+        blobs = open_blobs(settings, database)
+        app = build_app(build_context(settings, database, blobs), settings.token)
         config = uvicorn.Config(
             app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS, server_header=False
         )

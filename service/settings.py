@@ -21,6 +21,8 @@ class Settings:
 
     database: str = DEFAULT_DATABASE
     """ASSAYER_DATABASE: a path (SQLite) or a URL of Postgres."""
+    blobs: str | None = None
+    """ASSAYER_BLOBS: the folder for uploaded checkpoints; none: beside the SQLite file, here for Postgres."""
     token: str | None = None
     """ASSAYER_TOKEN: what clients and workers must send; required unless only loopback is bound."""
     host: str = DEFAULT_HOST
@@ -52,6 +54,7 @@ class Settings:
             )
         return cls(
             database=environment.get("ASSAYER_DATABASE") or cls.database,
+            blobs=environment.get("ASSAYER_BLOBS") or None,
             token=environment.get("ASSAYER_TOKEN") or None,
             host=environment.get("ASSAYER_HOST") or cls.host,
             port=int(_number(environment, "ASSAYER_PORT", cls.port)),

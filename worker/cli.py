@@ -18,7 +18,7 @@ from rich.logging import RichHandler
 from service.client import Client, ServiceUnreachable
 from worker.agent import Agent, DeviceError, LocalDevice, SlotPlan, WorkerRefused, ZygoteFailed, cpu, gpus, num_cores
 from worker.agent.directory import DirectoryError, take
-from worker.settings import Settings, default_server, default_state_dir, host_name
+from worker.settings import Settings, checkpoint_seconds, default_server, default_state_dir, host_name
 
 log = logging.getLogger("worker")
 
@@ -36,6 +36,7 @@ examples:
 
 environment:
   ASSAYER_SERVER   the service's address, where --server is not given
+  ASSAYER_CHECKPOINT_SECONDS   the shortest time between two checkpoints of a training (60)
   ASSAYER_TOKEN    the token that a service on another machine asks for
 
 Ctrl-C (or SIGTERM) gives the running trials back and ends; a second one ends at once."""
@@ -54,7 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _configure_logging()
     slots = _plan(devices, settings)
     agent = Agent(
-        client, name=name, slots=slots, studies=settings.studies, until_done=settings.until_done, directory=directory
+        client,
+        name=name,
+        slots=slots,
+        studies=settings.studies,
+        until_done=settings.until_done,
+        directory=directory,
+        checkpoint_seconds=settings.checkpoint_seconds,
     )
     _stop_on_signals(agent)
     log.info("worker %s for %s: %s; logs in %s", name, client.server, _places(slots), directory)
@@ -105,6 +112,10 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         raise _UsageError("say where to train: --gpu 0 for the first GPU, or --cpu")
     if given.until_done and not given.study:
         raise _UsageError("--until-done needs to know which studies: name them with --study NAME")
+    try:
+        seconds = checkpoint_seconds()
+    except ValueError as error:
+        raise _UsageError(f"ASSAYER_CHECKPOINT_SECONDS must be a number of seconds ({error})") from None
     return Settings(
         gpus=given.gpu or (),
         server=given.server,
@@ -115,6 +126,7 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         name=given.name,
         state_dir=given.state_dir.absolute(),
         until_done=given.until_done,
+        checkpoint_seconds=seconds,
     )
 
 
@@ -172,6 +184,7 @@ def _stop_on_signals(agent: Agent) -> None:
     def on_signal(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature signal wants
         nonlocal told
         if told:
+            agent.abandon()
             # The outbox is on disk, and the zygotes end with their training processes when this process is gone.
             os._exit(128 + signum)
         told = True

@@ -1,8 +1,8 @@
 """Messages between agent and training processes: JSON lines over local sockets; standard library only, knows no end.
 
 Two kinds of socket carry them. Each slot has one *control* socket to its zygote (`Start`, `Terminate` down; `Ready`,
-`Forked`, `Exited` up), and each attempt one *channel* to its own training process (`Order` down; `Report`, `Ended`
-up), so that a line which a dying process leaves half written spoils nobody else's.
+`Forked`, `Exited` up), and each attempt one *channel* to its own training process (`Order` down; `Report`,
+`Checkpointed`, `Ended` up), so that a line which a dying process leaves half written spoils nobody else's.
 Both ends are Python: floats that JSON has no literal for travel as Python's own `NaN` and `Infinity`.
 """
 
@@ -27,7 +27,9 @@ class Ready:
 class Start:
     """Agent -> zygote, with the attempt's channel attached: fork a process that carries out `grant`.
 
-    `grant` is the service's grant as JSON, without its nonce; `stdout` and `stderr` are paths of files to append to.
+    `grant` is the service's grant as JSON, without its nonce; `stdout` and `stderr` are paths of files to append to;
+    `checkpoints` is the attempt's own directory, where one is saved not more often than every `checkpoint_seconds`;
+    `resume` is the file of the checkpoint that the grant names.
     """
 
     grant: Mapping[str, Any]
@@ -35,6 +37,9 @@ class Start:
     threads: int
     stdout: str
     stderr: str
+    checkpoints: str
+    checkpoint_seconds: float
+    resume: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,16 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpointed:
+    """Training process -> agent: the checkpoint of `step` is in the file at `path`; its report came before."""
+
+    step: int
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """Training process -> agent, its last word: the outcome as the service's contract writes it."""
 
@@ -79,10 +94,11 @@ class Order:
     reason: str
 
 
-Message: TypeAlias = Ready | Start | Terminate | Forked | Exited | Report | Ended | Order
+Message: TypeAlias = Ready | Start | Terminate | Forked | Exited | Report | Checkpointed | Ended | Order
 
 _KINDS: dict[str, type[Message]] = {
-    kind.__name__.lower(): kind for kind in (Ready, Start, Terminate, Forked, Exited, Report, Ended, Order)
+    kind.__name__.lower(): kind
+    for kind in (Ready, Start, Terminate, Forked, Exited, Report, Checkpointed, Ended, Order)
 }
 
 

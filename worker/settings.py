@@ -28,11 +28,25 @@ class Settings:
     name: str | None
     state_dir: Path
     until_done: bool
+    checkpoint_seconds: float
 
 
 def default_server(environment: Mapping[str, str] = os.environ) -> str:
     """The service's address where none is given."""
     return environment.get("ASSAYER_SERVER") or DEFAULT_SERVER
+
+
+def checkpoint_seconds(environment: Mapping[str, str] = os.environ) -> float:
+    """The shortest time between two checkpoints of a training.
+
+    Raises:
+        ValueError: the environment says something else than a number of seconds.
+    """
+    given = environment.get("ASSAYER_CHECKPOINT_SECONDS") or "60"
+    seconds = float(given)
+    if not seconds >= 0:
+        raise ValueError(given)
+    return seconds
 
 
 def default_state_dir(environment: Mapping[str, str] = os.environ) -> Path:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import BinaryIO, Literal
 from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
 from service.client.transport import Transport
 from service.contract.base import Response, Value
+from service.contract.blob import BlobReply
 from service.contract.lease import (
     CheckpointReply,
     CheckpointRequest,
@@ -77,6 +78,7 @@ _CLAIM: TypeAdapter[Grant | Nothing] = TypeAdapter(ClaimReply)
 _HEARTBEAT = TypeAdapter(HeartbeatReply)
 _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 _CHECKPOINT = TypeAdapter(CheckpointReply)
+_BLOB = TypeAdapter(BlobReply)
 _FINISH = TypeAdapter(FinishReply)
 _LOG_REPLY = TypeAdapter(LogReply)
 _LOG = TypeAdapter(LogView)
@@ -186,6 +188,18 @@ class Endpoints:
     def append_log(self, trial: str, attempt: int, stream: Stream, request: LogRequest) -> LogReply:
         """Tell what the attempt printed; bytes that are known already change nothing."""
         return self._transport.call("POST", _attempt(trial, attempt, f"logs/{stream}"), _LOG_REPLY, request)
+
+    def has_blob(self, sha256: str) -> bool:
+        """Whether the service has that content."""
+        return self._transport.exists(f"/blobs/{sha256}")
+
+    def put_blob(self, sha256: str, content: BinaryIO) -> BlobReply:
+        """Store an open file's content, whose SHA-256 it must be; storing it again changes nothing."""
+        return self._transport.upload(f"/blobs/{sha256}", _BLOB, content)
+
+    def get_blob(self, sha256: str) -> Iterator[bytes]:
+        """Read content piece by piece; compare its hash, as the service may find only on the way that it is damaged."""
+        return self._transport.download(f"/blobs/{sha256}")
 
     def finish(self, trial: str, attempt: int, request: FinishRequest) -> FinishReply:
         """Give the lease back with an outcome; repeating it is answered alike."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -84,6 +84,35 @@ class Transport:
             return answer.validate_json(response.content)
         except ValidationError:
             raise self._stranger(response) from None
+
+    def exists(self, path: str) -> bool:
+        """Whether the address leads somewhere; raises as `call`, except where there is nothing."""
+        with self._errors():
+            response = self._http.head(path)
+        # An answer to HEAD has no body that could say what is wrong.
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return False
+        if response.is_error:
+            raise ServiceUnreachable(f"the service at {self.server} cannot say now (HTTP {response.status_code})")
+        return True
+
+    def upload(self, path: str, answer: TypeAdapter[Answer], content: BinaryIO) -> Answer:
+        """Send an open file and return the parsed answer; raises as `call`."""
+        with self._errors():
+            response = self._http.put(path, content=content)
+        self._check(response)
+        try:
+            return answer.validate_json(response.content)
+        except ValidationError:
+            raise self._stranger(response) from None
+
+    def download(self, path: str) -> Iterator[bytes]:
+        """Yield the content at an address piece by piece; raises as `call`."""
+        with self._errors(), self._http.stream("GET", path) as response:
+            if response.is_error:
+                response.read()
+            self._check(response)
+            yield from response.iter_bytes(1 << 20)
 
     def server_sent_events(self, path: str, params: dict[str, Any]) -> Iterator[str]:
         """Yield the `data` of each server-sent event until the service ends the stream."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from service.contract.base import PROTOCOL_VERSION, Direction, Identifier, Request, Response, TaskKind, Value
 from service.contract.report import Action, Number, ReportRequest
+
+BLOB = "blob:"
+"""What the uri of a checkpoint begins with that lies in the service's blob store."""
 
 
 class FailureClass(StrEnum):
@@ -69,7 +72,9 @@ class ResumePoint(Response):
 
     step: int
     sha256: str
+    size: int
     uri: str
+    """`blob:` and the sha256 where the service has it; otherwise where whoever registered it put it."""
 
 
 class Grant(Response):
@@ -152,7 +157,14 @@ class CheckpointRequest(Request):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
     uri: str
+    """`blob:` and the sha256 for a blob that was uploaded before; otherwise a place that its successors can read."""
     reports: list[ReportRequest] = []
+
+    @model_validator(mode="after")
+    def _names_its_own_blob(self) -> Self:
+        if self.uri.startswith(BLOB) and self.uri != f"{BLOB}{self.sha256}":
+            raise ValueError(f"uri names another blob than sha256; write {BLOB}{self.sha256}")
+        return self
 
 
 class CheckpointReply(Response):

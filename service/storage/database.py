@@ -69,6 +69,12 @@ def shown(given: str) -> str:
     return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
 
 
+def sqlite_path(given: str) -> Path | None:
+    """The file of an SQLite database; None for Postgres."""
+    url = url_of(given)
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+
+
 class Database:
     """An open database: threads that write, threads that read, and the engines they use."""
 

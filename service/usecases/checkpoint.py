@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from service.contract.lease import CheckpointReply, CheckpointRequest
+from service.contract.lease import BLOB, CheckpointReply, CheckpointRequest
 from service.contract.problem import ErrorCode
 from service.domain.errors import DomainError
 from service.storage import tables
 from service.storage.queries import series
 from service.storage.unit_of_work import UnitOfWork
+from service.usecases.blobs import store_of
 from service.usecases.context import Context
 from service.usecases.fence import Held, find, hold, trial_of
 from service.usecases.report import store_points
@@ -30,6 +31,11 @@ async def register_checkpoint(
             if batch.sequence > held.attempt.num_reports:
                 store_points(unit_of_work, held, batch)
                 held = find(unit_of_work, trial_id, number, request.nonce)
+        if request.uri.startswith(BLOB) and not _is_uploaded(context, request):
+            raise DomainError(
+                ErrorCode.BLOB_MISSING,
+                f"there is no blob {request.sha256} of {request.size} bytes; upload it, then register it again",
+            )
         if held.attempt.last_step is None or held.attempt.last_step < request.step:
             raise DomainError(
                 ErrorCode.REPORT_ORDER,
@@ -41,6 +47,12 @@ async def register_checkpoint(
         return CheckpointReply(step=request.step)
 
     return await context.transact(study_id, work)
+
+
+def _is_uploaded(context: Context, request: CheckpointRequest) -> bool:
+    """Whether the blob is in the store; touched, so that it stays there until this transaction has committed."""
+    store = store_of(context)
+    return store.size(request.sha256) == request.size and store.touch(request.sha256)
 
 
 def _is_stored(unit_of_work: UnitOfWork, held: Held, request: CheckpointRequest) -> bool:

@@ -190,7 +190,7 @@ def _take(
     trial = _trial_for(unit_of_work, situation, decision)
     if trial is None:
         return None
-    number = give(unit_of_work, request, trial, context.limits.lease_seconds)
+    number = give(unit_of_work, context, request, trial)
     return read_grant(connection, context, trial.id, number)
 
 

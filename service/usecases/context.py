@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from service.contract.catalogue import Catalogue
 from service.domain.history import History
+from service.storage.blobs import BlobStore
 from service.storage.database import Database
 from service.storage.queries import history
 from service.storage.tables import Connection
@@ -23,6 +24,10 @@ class Limits:
     reaper_seconds: float = 5.0
     retry_seconds: float = 1.0
     """When a worker that got nothing asks again."""
+    collect_seconds: float = 600.0
+    """How often blobs are looked for that nothing refers to."""
+    blob_grace_seconds: float = 3600.0
+    """How long a blob is kept after it was last touched, whatever refers to it."""
 
 
 class Histories:
@@ -53,6 +58,8 @@ class Context:
     catalogue: Catalogue
     new_id: Callable[[], str]
     limits: Limits = Limits()
+    blobs: BlobStore | None = None
+    """Where uploaded content is; none: this replica takes none."""
     histories: Histories = field(default_factory=Histories)
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.contract.lease import ClaimRequest, Grant, Monitor
+from service.contract.lease import ClaimRequest, Grant, Monitor, ResumePoint
 from service.contract.study import StudySpec
 from service.contract.trial import TrialKind
 from service.domain.configuration import resolve
@@ -13,9 +13,10 @@ from service.domain.states import ATTEMPT, TRIAL, TrialEvent
 from service.search.seeds import trial_seed
 from service.storage import tables
 from service.storage.instants import MICROSECONDS
-from service.storage.queries import leases, studies, trials
+from service.storage.queries import checkpoints, leases, studies, trials
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
+from service.usecases.blobs import is_there
 from service.usecases.context import Context
 from service.usecases.fence import grant_lease
 
@@ -55,13 +56,16 @@ def insert_trial(unit_of_work: UnitOfWork, spec: StudySpec, history: History, su
     return trial
 
 
-def give(unit_of_work: UnitOfWork, request: ClaimRequest, trial: Row, lease_seconds: float) -> int:
+def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, trial: Row) -> int:
     """Give a waiting trial to the worker: attempt, lease, and the memory of this request.
+
+    The attempt begins with the trial's newest checkpoint that can be read.
 
     Returns the attempt's number.
     """
     number: int = trial.num_attempts + 1
     now = unit_of_work.now()
+    saved = checkpoints.canonical(unit_of_work.connection, trial.id) if number > 1 else []
     unit_of_work.advance_trial(
         trial, TrialEvent.CLAIMED, attempt=number, num_attempts=number, started_at=trial.started_at or now
     )
@@ -74,11 +78,12 @@ def give(unit_of_work: UnitOfWork, request: ClaimRequest, trial: Row, lease_seco
         nonce=unit_of_work.new_id(),
         worker=request.worker,
         slot=request.slot,
+        resume_step=next((each.step for each in saved if is_there(context, each)), None),
         num_reports=0,
         started_at=now,
         revision=unit_of_work.revision,
     )
-    grant_lease(unit_of_work, trial, number, request.worker, lease_seconds)
+    grant_lease(unit_of_work, trial, number, request.worker, context.limits.lease_seconds)
     unit_of_work.insert(
         tables.claim,
         request_id=request.request_id,
@@ -122,9 +127,17 @@ def read_grant(connection: Connection, context: Context, trial_id: str, number: 
         constraints=spec.constraints.model_dump(exclude_none=True) if spec.constraints else {},
         resource=spec.resource.name if spec.resource else "step",
         run_until=trial.run_until,
+        resume=_resume_point(connection, attempt),
         lease_seconds=max(0.0, remaining),
         heartbeat_seconds=context.limits.heartbeat_seconds,
     )
+
+
+def _resume_point(connection: Connection, attempt: Row) -> ResumePoint | None:
+    if attempt.resume_step is None:
+        return None
+    saved = checkpoints.resumed(connection, attempt.trial_id, attempt.number, attempt.resume_step)
+    return ResumePoint(step=saved.step, sha256=saved.sha256, size=saved.size, uri=saved.uri)
 
 
 def task_of(context: Context, spec: StudySpec, trial: Row) -> tuple[dict[str, Any] | list[str] | str | None, list[str]]:

@@ -10,6 +10,7 @@ from service.storage.queries import leases, studies, trials
 from service.storage.tables import Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
+from service.usecases.deployment import ensure_deployment
 from service.usecases.fence import Held
 from service.usecases.settle import conclude, end_attempt
 
@@ -43,9 +44,8 @@ def _note_round(unit_of_work: UnitOfWork, now: int) -> None:
     """Remember when leases were last looked through; the first round ever begins the deployment's row."""
     table = tables.deployment
     if unit_of_work.connection.execute(table.update().values(reaper_seen_at=now)).rowcount == 0:
-        unit_of_work.insert(
-            table, id=1, deployment_id=unit_of_work.new_id(), epoch=1, reaper_seen_at=now, created_at=now
-        )
+        ensure_deployment(unit_of_work)
+        unit_of_work.connection.execute(table.update().values(reaper_seen_at=now))
 
 
 def _lose(unit_of_work: UnitOfWork, seen: Row) -> int:

@@ -91,6 +91,12 @@ def store_points(unit_of_work: UnitOfWork, held: Held, request: ReportRequest) -
         )
     last = attempt.last_step if attempt.last_step is not None else -1
     for point in request.points:
+        if attempt.resume_step is not None and point.step <= attempt.resume_step:
+            raise DomainError(
+                ErrorCode.REPORT_ORDER,
+                f"step {point.step} is known from an earlier attempt, as this one began with the checkpoint of step "
+                f"{attempt.resume_step}; resume from it, and report what comes after",
+            )
         if point.step < last:
             raise DomainError(
                 ErrorCode.REPORT_ORDER,

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from worker.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from worker.training.checkpoint import (
+    Cadence,
+    Checkpointer,
+    adopt_checkpoint,
+    load_checkpoint,
+    newest_checkpoint,
+    save_checkpoint,
+)
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path):
@@ -92,3 +99,39 @@ def test_the_manifest_says_what_the_file_is(tmp_path: Path):
     assert written == {
         "step": 7, "file": "step-00000007.pt", "sha256": manifest.sha256, "size": manifest.size, "format": 1,
     }  # fmt: skip
+
+
+def test_a_file_from_elsewhere_becomes_the_checkpoint(tmp_path: Path):
+    saved = save_checkpoint(tmp_path / "there", 3, {"step": 3})
+    arrived = tmp_path / "resume.pt"
+    (tmp_path / "there" / saved.file).rename(arrived)
+    assert adopt_checkpoint(tmp_path / "here", 3, arrived) == saved
+    assert load_checkpoint(tmp_path / "here") == {"step": 3}
+    assert not arrived.exists()
+
+
+@pytest.mark.parametrize(
+    ("since", "cost", "is_due"),
+    [
+        (59, 0.0, False),
+        (60, 0.0, True),
+        (60, 0.6, True),
+        (99, 1.0, False),  # a second to save: not before a hundred have passed
+        (100, 1.0, True),
+        (599, 30.0, False),
+        (600, 30.0, True),  # however long it takes, no more than ten minutes are at stake
+    ],
+)
+def test_saving_takes_a_hundredth_of_the_time_but_never_waits_longer_than_ten_minutes(
+    since: float, cost: float, is_due: bool
+):
+    assert Cadence(60).is_due(since, cost) is is_due
+
+
+def test_what_is_not_due_is_saved_only_if_it_must(tmp_path: Path):
+    saved = []
+    checkpointer = Checkpointer(tmp_path, Cadence(1000), saved.append)
+    checkpointer.offer(1, lambda: pytest.fail("a snapshot costs, too"), must=False)
+    checkpointer.offer(2, lambda: {"step": 2}, must=True)
+    assert saved == [newest_checkpoint(tmp_path)]
+    assert load_checkpoint(tmp_path) == {"step": 2}

@@ -22,6 +22,7 @@ from worker.training import (
     Verdict,
     train,
 )
+from worker.training.checkpoint import Cadence, Manifest
 from worker.training.data import DATA
 from worker.training.metrics import METRIC_NAMES
 
@@ -172,6 +173,30 @@ def test_a_checkpoint_of_another_configuration_is_refused(configure, tmp_path: P
         train(configure(model={"name": "mlp", "hidden": [8], "dropout": 0.2}), checkpoint_dir=tmp_path)
     with pytest.raises(ConfigError, match="with seed = 0, not 1"):
         train(configure(), seed=1, checkpoint_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("journal", "until", "steps"),
+    [(Journal(), None, []), (Journal(after_2=Verdict.PAUSE), None, [2]), (Journal(), 3, [3])],
+)
+def test_with_a_cadence_that_is_not_due_only_a_pause_is_saved(
+    configure, tmp_path: Path, journal: Journal, until: int | None, steps: list[int]
+):
+    saved = []
+
+    def on_checkpoint(manifest: Manifest) -> None:
+        assert journal[-1].step == manifest.step
+        saved.append(manifest.step)
+
+    train(
+        configure(),
+        on_report=journal,
+        checkpoint_dir=tmp_path,
+        cadence=Cadence(1000),
+        on_checkpoint=on_checkpoint,
+        until_epoch=until,
+    )
+    assert saved == steps
 
 
 def test_a_verdict_to_stop_ends_training_at_once(configure):

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from service.contract.report import Action
 from tests.worker.grants import digits, grant
 from worker.agent.child import Child, Zygote, ZygoteFailed
 from worker.agent.devices import LocalDevice, cpu
-from worker.protocol import Ended, Exited, Report, Start
+from worker.protocol import Checkpointed, Ended, Exited, Report, Start
+from worker.training.checkpoint import load_checkpoint
 
 ENDLESS = 1_000_000
 
@@ -40,12 +42,14 @@ def start(tmp_path: Path) -> Any:
             threads=1,
             stdout=str(tmp_path / "out"),
             stderr=str(tmp_path / "err"),
+            checkpoints=str(tmp_path / "checkpoints"),
+            checkpoint_seconds=60.0,
         )
 
     return of
 
 
-def outcome_of(messages: list[Report | Ended | Exited]) -> Outcome:
+def outcome_of(messages: list[Report | Checkpointed | Ended | Exited]) -> Outcome:
     [ended] = [message for message in messages if isinstance(message, Ended)]
     return Outcome.model_validate(ended.outcome)
 
@@ -98,7 +102,40 @@ def test_a_task_that_cannot_be_says_why(
     assert said in outcome.message
 
 
-def until_first_report(child: Child) -> Iterator[Report | Ended | Exited]:
+def test_a_process_killed_after_a_checkpoint_is_resumed_to_the_same_weights(
+    zygote: Zygote, start: Any, tmp_path: Path
+) -> None:
+    """The last checkpoint of a training holds its weights and the best ones: both must be equal bit for bit."""
+    task = digits(epochs=40, model={"name": "mlp", "hidden": [64], "dropout": 0.3})
+    changed = {"task": task, "run_until": 39}
+
+    def place(name: str, **more: Any) -> Start:
+        more = {"checkpoints": str(tmp_path / name), "checkpoint_seconds": 0.0, **more}
+        return replace(start(**changed), **more)
+
+    expected = list(zygote.fork(place("straight")).messages())
+    child = zygote.fork(place("killed"))
+    told = []
+    for message in child.messages():
+        told.append(message)
+        if isinstance(message, Checkpointed) and child.pid is not None:
+            os.kill(child.pid, signal.SIGKILL)
+    [saved, *_] = [message for message in told if isinstance(message, Checkpointed)][::-1]
+    assert 0 < saved.step < 39
+    resume = {"step": saved.step, "sha256": saved.sha256, "size": saved.size, "uri": f"blob:{saved.sha256}"}
+    changed["resume"] = resume
+    again = list(zygote.fork(place("again", resume=saved.path)).messages())
+    reports = [message for message in expected if isinstance(message, Report)]
+    assert [message for message in again if isinstance(message, Report)] == reports[saved.step :]
+    one, other = (load_checkpoint(tmp_path / name) for name in ("straight", "again"))
+    assert one is not None
+    assert other is not None
+    assert one["step"] == other["step"]
+    for weights in (lambda content: content["model"], lambda content: content["best"]["weights"]):
+        assert all(torch.equal(tensor, weights(other)[name]) for name, tensor in weights(one).items())
+
+
+def until_first_report(child: Child) -> Iterator[Report | Checkpointed | Ended | Exited]:
     messages = child.messages()
     assert isinstance(next(messages), Report)
     return messages

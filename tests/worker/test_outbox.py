@@ -14,6 +14,7 @@ from service.contract.report import NonFinite, Point, ReportRequest
 from tests.worker.grants import grant
 from worker.agent.held import AttemptKey
 from worker.agent.outbox import Outbox
+from worker.protocol import Checkpointed
 
 SUCCEEDED = Outcome(result="succeeded", metrics={"val/accuracy": 0.9})
 
@@ -32,6 +33,10 @@ def outbox(path: Path) -> Iterator[Outbox]:
 
 def point(step: int) -> Point:
     return Point(step=step, metrics={"val/accuracy": step / 10})
+
+
+def saved(step: int) -> Checkpointed:
+    return Checkpointed(step=step, path=f"/checkpoints/{step}", sha256=f"{step:064x}", size=step)
 
 
 def hold(outbox: Outbox, granted: Grant | None = None) -> AttemptKey:
@@ -178,3 +183,58 @@ def test_the_next_agent_ends_what_a_dead_one_left_running_and_only_that(path: Pa
     assert outcomes[running].failure is FailureClass.PROCESS_KILLED
     assert outcomes[ended] == SUCCEEDED
     box.close()
+
+
+def test_a_checkpoint_is_next_once_the_reports_before_it_were_answered(outbox: Outbox) -> None:
+    key = hold(outbox)
+    outbox.add_report(key, point(1))
+    outbox.add_checkpoint(key, saved(1))
+    outbox.add_report(key, point(2))
+    [upload] = outbox.uploads()
+    assert (upload.path, upload.request.uri, upload.is_next) == ("/checkpoints/1", f"blob:{1:064x}", False)
+    outbox.answered(outbox.heads()[0])
+    [upload] = outbox.uploads()
+    assert upload.is_next
+    assert [head.request.sequence for head in outbox.heads()] == [2], "no report waits for a checkpoint"
+    outbox.settle_checkpoint(upload, None)
+    assert outbox.uploads() == outbox.set_aside() == []
+
+
+def test_of_the_checkpoints_not_sent_the_newest_two_stay(outbox: Outbox) -> None:
+    key, other = hold(outbox), hold(outbox, grant(trial="t2"))
+    outbox.add_checkpoint(other, saved(9))
+    for step in (1, 2, 3, 4):
+        outbox.add_checkpoint(key, saved(step))
+    left = []
+    while uploads := outbox.uploads():
+        left += [upload.request.step for upload in uploads]
+        for upload in uploads:
+            outbox.settle_checkpoint(upload, None)
+    assert left == [9, 3, 4]
+
+
+def test_an_outcome_waits_for_the_checkpoints_before_it(path: Path) -> None:
+    box = Outbox(path)
+    key = hold(box)
+    box.add_checkpoint(key, saved(1))
+    box.add_finish(key, Outcome(result="paused"))
+    box.close()
+    box = Outbox(path)
+    assert box.heads() == []
+    [upload] = box.uploads()
+    box.settle_checkpoint(upload, "the disk is full")
+    assert box.set_aside() == [(key, "the disk is full")]
+    [head] = box.heads()
+    assert isinstance(head.request, FinishRequest)
+    assert head.request.outcome.result == "paused"
+    box.close()
+
+
+@pytest.mark.parametrize("result", ["succeeded", "pruned"])
+def test_a_trial_that_is_over_needs_no_checkpoint_any_more(outbox: Outbox, result: str) -> None:
+    key = hold(outbox)
+    outbox.add_checkpoint(key, saved(1))
+    outbox.add_finish(key, Outcome(result=result))
+    assert outbox.uploads() == []
+    assert len(outbox.heads()) == 1
+    assert not outbox.add_checkpoint(key, saved(2))

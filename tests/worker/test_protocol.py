@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.protocol import (
+    Checkpointed,
     Ended,
     Exited,
     Forked,
@@ -33,6 +34,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Forked, pid=st.integers(1)),
     st.builds(Exited, status=st.integers(-64, 255)),
     st.builds(Report, step=st.integers(0), metrics=metrics),
+    st.builds(Checkpointed, step=st.integers(0), path=text, sha256=text, size=st.integers(0)),
     st.builds(Ended, outcome=st.dictionaries(text, json_values, max_size=3)),
     st.builds(Order, action=text, reason=text),
     st.builds(
@@ -42,6 +44,9 @@ messages: st.SearchStrategy[Message] = st.one_of(
         threads=st.integers(1, 64),
         stdout=text,
         stderr=text,
+        checkpoints=text,
+        checkpoint_seconds=st.floats(0, 1e6),
+        resume=st.none() | text,
     ),
 )
 

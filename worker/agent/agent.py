@@ -10,16 +10,23 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from service.client import Client
+from service.contract.lease import FailureClass, FinishReply, Outcome
+from service.contract.trial import TrialState
+from worker.agent.checkpoints import Checkpoints
 from worker.agent.contact import Contact
-from worker.agent.held import Fate, HeldAttempts
+from worker.agent.held import AttemptKey, HeldAttempts
 from worker.agent.leasekeeper import Leasekeeper
 from worker.agent.logs import LogSender
 from worker.agent.loop import Slot, SlotPlan, Surroundings
 from worker.agent.outbox import Outbox
 from worker.agent.sender import Sender
+from worker.agent.uploader import Uploader
 
 log = logging.getLogger(__name__)
 
+_OPEN = frozenset({TrialState.WAITING, TrialState.RUNNING, TrialState.PAUSED})
+_DRAIN_SECONDS = 3.0
+"""How long a stopping worker waits for the end of an epoch, so that its trial resumes from there."""
 _FLUSH_SECONDS = 5.0
 """How long a stopping worker tries to send what is left; the rest waits in the outbox for the next worker."""
 
@@ -36,12 +43,15 @@ class Agent:
         studies: Sequence[str],
         until_done: bool,
         directory: Path,
+        checkpoint_seconds: float,
     ) -> None:
         self._outbox = Outbox(directory / "outbox.sqlite")
         self._held = HeldAttempts()
         self._stopping = threading.Event()
         contact = Contact(client.server)
-        self._sender = Sender(client, self._outbox, self._held, contact)
+        self._checkpoints = Checkpoints(directory / "attempts", client, contact)
+        self._sender = Sender(client, self._outbox, self._held, contact, self._finished)
+        self._uploader = Uploader(client, self._outbox, contact, self._sender.wake)
         self._leasekeeper = Leasekeeper(client, name, self._held, contact)
         self._logs = LogSender(client, contact)
         shared = Surroundings(
@@ -53,6 +63,9 @@ class Agent:
             directory=directory,
             outbox=self._outbox,
             sender=self._sender,
+            uploader=self._uploader,
+            checkpoints=self._checkpoints,
+            checkpoint_seconds=checkpoint_seconds,
             leasekeeper=self._leasekeeper,
             logs=self._logs,
             contact=contact,
@@ -69,7 +82,8 @@ class Agent:
         """
         if num_abandoned := self._outbox.finish_abandoned():
             log.warning("%d trials of a worker that died here go back to the service", num_abandoned)
-        with self._sender, self._leasekeeper, self._logs:
+        self._checkpoints.clear(self._outbox.trials())
+        with self._sender, self._uploader, self._leasekeeper, self._logs:
             with ThreadPoolExecutor(len(self._slots), thread_name_prefix="slot") as pool:
                 slots = [pool.submit(slot.work) for slot in self._slots]
                 wait(slots, return_when=FIRST_EXCEPTION)
@@ -86,4 +100,15 @@ class Agent:
         """Claim no more, end the running trials and give them back; `work` then returns. May be called by a signal."""
         self._stopping.set()
         for attempt in self._held.all():
-            attempt.end(Fate.RELEASED, "the worker was stopped")
+            attempt.release("the worker was stopped", _DRAIN_SECONDS)
+
+    def abandon(self) -> None:
+        """Give the running trials back as they are, for the next worker here to say; the process ends right after."""
+        for attempt in self._held.all():
+            outcome = Outcome(result="released", failure=FailureClass.PREEMPTED, message="the worker was stopped")
+            self._outbox.add_finish(attempt.key, outcome)
+
+    def _finished(self, key: AttemptKey, reply: FinishReply) -> None:
+        """Delete the checkpoints of a trial that is over; one that goes on may do so here."""
+        if reply.trial_state not in _OPEN:
+            self._checkpoints.remove(key.trial)

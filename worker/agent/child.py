@@ -21,7 +21,20 @@ from typing import Self
 
 from service.contract.report import Action
 from worker.agent.devices import LocalDevice
-from worker.protocol import Ended, Exited, Forked, Inbox, Message, Order, Ready, Report, Start, Terminate, encode
+from worker.protocol import (
+    Checkpointed,
+    Ended,
+    Exited,
+    Forked,
+    Inbox,
+    Message,
+    Order,
+    Ready,
+    Report,
+    Start,
+    Terminate,
+    encode,
+)
 
 _CLOSE_SECONDS = 5.0
 
@@ -134,7 +147,7 @@ class Child:
             if self._exited is None:
                 self._control.connection.sendall(encode(Terminate()))
 
-    def messages(self) -> Iterator[Report | Ended | Exited]:
+    def messages(self) -> Iterator[Report | Checkpointed | Ended | Exited]:
         """What the process says, as it says it, and last how it exited, even if it dies without a word."""
         with self._channel, selectors.DefaultSelector() as selector:
             selector.register(self._control.connection, selectors.EVENT_READ)
@@ -155,9 +168,9 @@ class Child:
                     yield from self._said(data)
         yield self._exited
 
-    def _said(self, data: bytes) -> Iterator[Report | Ended]:
+    def _said(self, data: bytes) -> Iterator[Report | Checkpointed | Ended]:
         for message in self._inbox.feed(data):
-            if isinstance(message, Report | Ended):
+            if isinstance(message, Report | Checkpointed | Ended):
                 yield message
 
     def _hear(self, told: list[Message]) -> None:

@@ -67,6 +67,25 @@ class HeldAttempt:
                 self._action = action
                 self._process.order(action, reason)
 
+    def release(self, reason: str, within_seconds: float) -> None:
+        """Give the attempt back: its process checkpoints and ends at its next report, or is ended after a while."""
+        with self._lock:
+            if self.fate is not None:
+                return
+            if self._process is None:
+                self.end(Fate.RELEASED, reason)
+                return
+            self.fate, self.reason = Fate.RELEASED, reason
+            self._process.order(Action.PAUSE, reason)
+            timer = threading.Timer(within_seconds, self._process.terminate)
+            timer.daemon = True
+            timer.start()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the service's last order is to pause."""
+        return self._action is Action.PAUSE
+
     def end(self, fate: Fate, reason: str) -> None:
         """Decide the attempt's fate and end its process; the first decision stands."""
         with self._lock:

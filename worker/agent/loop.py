@@ -16,6 +16,7 @@ from service.client.errors import ApiError, Conflict, NotFound, ServiceFailure, 
 from service.contract.base import PROTOCOL_VERSION, TaskKind
 from service.contract.lease import Capabilities, ClaimRequest, FailureClass, Grant, Nothing, Outcome
 from service.contract.report import Point, to_wire
+from worker.agent.checkpoints import Checkpoints, CheckpointUnavailable
 from worker.agent.child import Zygote
 from worker.agent.contact import Contact, delays
 from worker.agent.devices import LocalDevice
@@ -24,7 +25,8 @@ from worker.agent.leasekeeper import Leasekeeper
 from worker.agent.logs import LogSender
 from worker.agent.outbox import Outbox
 from worker.agent.sender import Sender
-from worker.protocol import Ended, Exited, Report, Start
+from worker.agent.uploader import Uploader
+from worker.protocol import Checkpointed, Ended, Exited, Report, Start
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,9 @@ class Surroundings:
     directory: Path
     outbox: Outbox
     sender: Sender
+    uploader: Uploader
+    checkpoints: Checkpoints
+    checkpoint_seconds: float
     leasekeeper: Leasekeeper
     logs: LogSender
     contact: Contact
@@ -162,9 +167,14 @@ class Slot:
         shared.sender.finish(attempt.key, outcome)
         shared.sender.wait_until_sent(attempt.key, _SEND_SECONDS)
 
-    def _relay(self, attempt: HeldAttempt, zygote: Zygote) -> Outcome:
-        """Start the training process and pass on what it says; the outcome as the process itself tells it."""
-        start = self._start(attempt.grant)
+    def _relay(self, attempt: HeldAttempt, zygote: Zygote) -> Outcome | None:
+        """Start the training process and pass on what it says; the outcome as it tells it, none if none was started."""
+        try:
+            start = self._start(attempt)
+        except CheckpointUnavailable as unavailable:
+            return unavailable.outcome
+        if start is None:
+            return None
         self._shared.logs.follow(attempt.key, attempt.grant.nonce, stdout=Path(start.stdout), stderr=Path(start.stderr))
         child = zygote.fork(start)
         attempt.attach(child)
@@ -174,6 +184,8 @@ class Slot:
                 case Report(step, metrics):
                     wire = {name: to_wire(value) for name, value in metrics.items()}
                     self._shared.sender.report(attempt.key, Point(step=step, metrics=wire))
+                case Checkpointed() as saved:
+                    self._shared.uploader.checkpoint(attempt.key, saved)
                 case Ended(told):
                     outcome = Outcome.model_validate(told)
                 case Exited(status):
@@ -182,7 +194,13 @@ class Slot:
         assert outcome is not None, "the last message is always Exited"
         return outcome
 
-    def _start(self, grant: Grant) -> Start:
+    def _start(self, attempt: HeldAttempt) -> Start | None:
+        """What the training process is told; None if the attempt's fate was decided before its checkpoint was here."""
+        grant, resume = attempt.grant, None
+        if grant.resume is not None:
+            resume = self._shared.checkpoints.fetch(grant, grant.resume, lambda: attempt.fate is not None)
+            if resume is None:
+                return None
         directory = self._shared.directory / "attempts" / grant.trial
         directory.mkdir(parents=True, exist_ok=True)
         return Start(
@@ -191,6 +209,9 @@ class Slot:
             threads=self._plan.threads,
             stdout=str(directory / f"{grant.attempt}.out"),
             stderr=str(directory / f"{grant.attempt}.err"),
+            checkpoints=str(self._shared.checkpoints.directory_of(grant)),
+            checkpoint_seconds=self._shared.checkpoint_seconds,
+            resume=None if resume is None else str(resume),
         )
 
     def _conclude(self, attempt: HeldAttempt, outcome: Outcome | None) -> Outcome | None:
@@ -201,11 +222,18 @@ class Slot:
                 self._shared.outbox.drop(attempt.key, attempt.reason)
                 self._shared.leasekeeper.let_go(attempt)
                 return None
-            case Fate.RELEASED if outcome is None or outcome.failure is FailureClass.PROCESS_KILLED:
+            case Fate.RELEASED if outcome is None or _gives_back(attempt, outcome):
                 return Outcome(result="released", failure=FailureClass.PREEMPTED, message=attempt.reason)
             case _:
                 # A refused report makes the outcome invalid in the outbox, whatever the process said.
                 return outcome
+
+
+def _gives_back(attempt: HeldAttempt, outcome: Outcome) -> bool:
+    """Whether a released attempt ended because of that: killed, or paused by us and not by the service."""
+    if outcome.result == "paused":
+        return not attempt.is_paused
+    return outcome.failure is FailureClass.PROCESS_KILLED
 
 
 def exit_outcome(status: int) -> Outcome:

@@ -6,6 +6,7 @@ next agent on the same file goes on where this one stopped. Knows no network.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import uuid
@@ -14,9 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.contract.lease import FailureClass, FinishRequest, Grant, Outcome
+from service.contract.lease import BLOB, CheckpointRequest, FailureClass, FinishRequest, Grant, Outcome
 from service.contract.report import Point, ReportRequest
 from worker.agent.held import AttemptKey
+from worker.protocol import Checkpointed
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS claim (slot TEXT PRIMARY KEY, request_id TEXT NOT NULL);
@@ -27,7 +29,7 @@ CREATE TABLE IF NOT EXISTS attempt (
 );
 CREATE TABLE IF NOT EXISTS entry (
     id INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, attempt INTEGER NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('report', 'finish')), body TEXT NOT NULL
+    kind TEXT NOT NULL CHECK (kind IN ('report', 'checkpoint', 'finish')), body TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS entry_of_attempt ON entry (trial, attempt, id);
 CREATE TABLE IF NOT EXISTS set_aside (
@@ -44,6 +46,17 @@ class Entry:
     id: int
     key: AttemptKey
     request: ReportRequest | FinishRequest
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One checkpoint that waits to be uploaded and registered; `is_next` once the reports before it were answered."""
+
+    id: int
+    key: AttemptKey
+    path: str
+    request: CheckpointRequest
+    is_next: bool
 
 
 class Outbox:
@@ -92,7 +105,27 @@ class Outbox:
             ).fetchone()
             if row is None:
                 return False
-            self._add(key, "report", ReportRequest(nonce=row[0], sequence=row[1], points=[point]))
+            self._add(key, "report", ReportRequest(nonce=row[0], sequence=row[1], points=[point]).model_dump_json())
+            return True
+
+    def add_checkpoint(self, key: AttemptKey, saved: Checkpointed) -> bool:
+        """Keep a checkpoint that the attempt saved; of those that were not sent yet, the newest two stay."""
+        with self._transaction() as database:
+            row = database.execute(
+                "SELECT nonce FROM attempt WHERE trial = ? AND attempt = ? AND refusal IS NULL AND NOT ended", key
+            ).fetchone()
+            if row is None:
+                return False
+            request = CheckpointRequest(
+                nonce=row[0], step=saved.step, sha256=saved.sha256, size=saved.size, uri=f"{BLOB}{saved.sha256}"
+            )
+            body = json.dumps({"path": saved.path, "request": request.model_dump(mode="json")})
+            self._add(key, "checkpoint", body)
+            database.execute(
+                "DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE trial = ? AND attempt = ? "
+                "AND kind = 'checkpoint' ORDER BY id DESC LIMIT -1 OFFSET ?)",
+                (*key, _KEPT),
+            )
             return True
 
     def add_finish(self, key: AttemptKey, outcome: Outcome) -> bool:
@@ -106,7 +139,9 @@ class Outbox:
                 return False
             nonce, refusal = row
             outcome = outcome if refusal is None else _invalid(refusal)
-            self._add(key, "finish", FinishRequest(nonce=nonce, outcome=outcome))
+            if outcome.result in _FINAL:  # nobody will resume it
+                database.execute("DELETE FROM entry WHERE trial = ? AND attempt = ? AND kind = 'checkpoint'", key)
+            self._add(key, "finish", FinishRequest(nonce=nonce, outcome=outcome).model_dump_json())
             return True
 
     def finish_abandoned(self) -> int:
@@ -122,13 +157,39 @@ class Outbox:
     # Sending: what is due, and what became of it.
 
     def heads(self) -> list[Entry]:
-        """The oldest entry of each attempt, oldest first."""
+        """The oldest report or outcome of each attempt; outcomes wait for the checkpoints before them."""
         with self._lock:
             rows = self._database.execute(
                 "SELECT id, trial, attempt, kind, body FROM entry "
-                "WHERE id IN (SELECT min(id) FROM entry GROUP BY trial, attempt) ORDER BY id"
+                "WHERE id IN (SELECT min(id) FROM entry WHERE kind != 'checkpoint' GROUP BY trial, attempt) AND NOT ("
+                "kind = 'finish' AND EXISTS (SELECT 1 FROM entry AS saved WHERE saved.kind = 'checkpoint' "
+                "AND saved.trial = entry.trial AND saved.attempt = entry.attempt)) ORDER BY id"
             ).fetchall()
         return [Entry(row[0], AttemptKey(row[1], row[2]), _MODELS[row[3]].model_validate_json(row[4])) for row in rows]
+
+    def uploads(self) -> list[Upload]:
+        """The oldest checkpoint of each attempt, oldest first."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT id, trial, attempt, body, NOT EXISTS (SELECT 1 FROM entry AS earlier WHERE "
+                "earlier.trial = entry.trial AND earlier.attempt = entry.attempt AND earlier.id < entry.id) "
+                "FROM entry WHERE id IN (SELECT min(id) FROM entry WHERE kind = 'checkpoint' GROUP BY trial, attempt) "
+                "ORDER BY id"
+            ).fetchall()
+        uploads = []
+        for id_, trial, attempt, body, is_next in rows:
+            saved = json.loads(body)
+            request = CheckpointRequest.model_validate(saved["request"])
+            uploads.append(Upload(id_, AttemptKey(trial, attempt), saved["path"], request, bool(is_next)))
+        return uploads
+
+    def settle_checkpoint(self, upload: Upload, refusal: str | None) -> None:
+        """The checkpoint is registered, or will not be: then it is set aside with the reason."""
+        with self._transaction() as database:
+            if refusal is not None:
+                self._set_aside_where("id = ?", (upload.id,), refusal)
+            else:
+                database.execute("DELETE FROM entry WHERE id = ?", (upload.id,))
 
     def answered(self, entry: Entry) -> None:
         """The service has taken the entry; an outcome takes the attempt with it."""
@@ -170,19 +231,27 @@ class Outbox:
         with self._lock:
             return not self._database.execute("SELECT 1 FROM entry").fetchone()
 
-    def _add(self, key: AttemptKey, kind: str, request: ReportRequest | FinishRequest) -> None:
+    def trials(self) -> set[str]:
+        """The trials of which the service has not heard everything."""
+        with self._lock:
+            return {row[0] for row in self._database.execute("SELECT trial FROM attempt").fetchall()}
+
+    def _add(self, key: AttemptKey, kind: str, body: str) -> None:
         self._database.execute(
             "INSERT INTO entry (trial, attempt, kind, body) VALUES (?, ?, ?, ?)",
-            (*key, kind, request.model_dump_json()),
+            (*key, kind, body),
         )
 
     def _set_aside(self, key: AttemptKey, reason: str) -> None:
+        self._set_aside_where("trial = ? AND attempt = ?", key, reason)
+
+    def _set_aside_where(self, which: str, given: tuple[object, ...], reason: str) -> None:
         self._database.execute(
             "INSERT INTO set_aside (trial, attempt, kind, body, reason) "
-            "SELECT trial, attempt, kind, body, ? FROM entry WHERE trial = ? AND attempt = ? ORDER BY id",
-            (reason, *key),
+            f"SELECT trial, attempt, kind, body, ? FROM entry WHERE {which} ORDER BY id",
+            (reason, *given),
         )
-        self._database.execute("DELETE FROM entry WHERE trial = ? AND attempt = ?", key)
+        self._database.execute(f"DELETE FROM entry WHERE {which}", given)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -200,6 +269,10 @@ class Outbox:
             self._database.execute("COMMIT")
 
 
+_KEPT = 2
+"""Unsent checkpoints of an attempt, as many as its training process keeps files of."""
+_FINAL = frozenset({"succeeded", "pruned"})
+"""Results after which a trial is not executed again."""
 _MODELS: dict[str, type[ReportRequest] | type[FinishRequest]] = {"report": ReportRequest, "finish": FinishRequest}
 
 

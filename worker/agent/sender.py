@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
 from service.client import Client
 from service.client.errors import ApiError, LeaseLost, NotFound, ServiceFailure, ServiceUnreachable, Unauthorized
-from service.contract.lease import FinishRequest, Outcome
+from service.contract.lease import FinishReply, FinishRequest, Outcome
 from service.contract.report import Point, ReportRequest, Verdict
 from worker.agent.contact import Contact, delays
 from worker.agent.held import AttemptKey, Fate, HeldAttempts
@@ -25,11 +25,20 @@ _CLOSE_SECONDS = 2.0
 class Sender:
     """Nobody who adds to the outbox waits for the network; only this thread does."""
 
-    def __init__(self, client: Client, outbox: Outbox, held: HeldAttempts, contact: Contact) -> None:
+    def __init__(
+        self,
+        client: Client,
+        outbox: Outbox,
+        held: HeldAttempts,
+        contact: Contact,
+        on_finished: Callable[[AttemptKey, FinishReply], None] = lambda _key, _reply: None,
+    ) -> None:
+        """`on_finished` hears what each outcome made of its trial."""
         self._client = client
         self._outbox = outbox
         self._held = held
         self._contact = contact
+        self._on_finished = on_finished
         self._changed = threading.Condition()
         self._num_added = 0
         self._closed = False
@@ -52,12 +61,12 @@ class Sender:
     def report(self, key: AttemptKey, point: Point) -> None:
         """Keep one step's metrics and send them as soon as may be."""
         if self._outbox.add_report(key, point):
-            self._wake()
+            self.wake()
 
     def finish(self, key: AttemptKey, outcome: Outcome) -> None:
         """Keep how the attempt ended and send it after its reports."""
         if self._outbox.add_finish(key, outcome):
-            self._wake()
+            self.wake()
 
     def wait_until_sent(self, key: AttemptKey | None, timeout_seconds: float) -> bool:
         """Wait until nothing of the attempt (None: of any) is left to send; False when that takes too long."""
@@ -66,7 +75,8 @@ class Sender:
                 lambda: self._outbox.is_empty() if key is None else not self._outbox.holds(key), timeout_seconds
             )
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Look again: something may be due now."""
         with self._changed:
             self._num_added += 1
             self._changed.notify_all()
@@ -115,7 +125,7 @@ class Sender:
                     verdict = self._client.report(trial, attempt, request)
                     self._pass_on(entry.key, verdict)
                 case FinishRequest() as request:
-                    self._client.finish(trial, attempt, request)
+                    self._on_finished(entry.key, self._client.finish(trial, attempt, request))
         except (ServiceFailure, Unauthorized) as error:  # a token that is being changed must not cost results
             self._try_later(entry.key, error)
             return

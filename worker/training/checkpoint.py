@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 
 _FORMAT = 1
 _KEPT = 2
+_SHARE = 0.01
+_LONGEST_SECONDS = 600.0
 _logger = logging.getLogger(__name__)
 
 
@@ -27,20 +30,70 @@ class Manifest:
     format: int = _FORMAT
 
 
+@dataclass(frozen=True)
+class Cadence:
+    """How often to save: every so many seconds, but for about 1 % of the time at most, yet every ten minutes."""
+
+    every_seconds: float
+
+    def is_due(self, since_seconds: float, cost_seconds: float) -> bool:
+        """Whether to save, so long after the last time, which took `cost_seconds`."""
+        return since_seconds >= min(_LONGEST_SECONDS, max(self.every_seconds, cost_seconds / _SHARE))
+
+
+class Checkpointer:
+    """Saves a training's checkpoints in its directory: after every epoch, or where it has a cadence as that says."""
+
+    def __init__(self, directory: Path, cadence: Cadence | None, on_saved: Callable[[Manifest], None] | None) -> None:
+        self._directory = directory
+        self._cadence = cadence
+        self._on_saved = on_saved
+        self._saved_at = time.perf_counter()
+        self._cost_seconds = 0.0
+
+    def offer(self, step: int, snapshot: Callable[[], Mapping[str, Any]], *, must: bool) -> None:
+        """Save what `snapshot` gives as the checkpoint of `step`, if that is due or a `must`."""
+        began = time.perf_counter()
+        since = began - self._saved_at
+        if not must and self._cadence is not None and not self._cadence.is_due(since, self._cost_seconds):
+            return
+        manifest = save_checkpoint(self._directory, step, snapshot())
+        self._saved_at = time.perf_counter()
+        self._cost_seconds = self._saved_at - began
+        if self._on_saved is not None:
+            self._on_saved(manifest)
+
+
+def adopt_checkpoint(directory: Path, step: int, file: Path) -> Manifest:
+    """Make a file that came from elsewhere, and was verified on the way, the checkpoint of `step` in `directory`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return _commit(file.replace(directory / _file_name(step)), step)
+
+
 def save_checkpoint(directory: Path, step: int, content: Mapping[str, Any]) -> Manifest:
     """Make `content` durable as the checkpoint of `step`; a crash at any instant leaves the previous one valid.
 
     The content is a mapping of tensors and plain Python: `load_checkpoint` refuses anything else.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"step-{step:08d}.pt"
+    path = directory / _file_name(step)
     _write(path, lambda file: torch.save(dict(content), file))
-    manifest = Manifest(step, path.name, _sha256(path), path.stat().st_size)
-    # The manifest comes last: without it the file beside it doesn't count.
-    _write(path.with_suffix(".json"), lambda file: file.write(json.dumps(asdict(manifest)).encode()))
+    manifest = _commit(path, step)
     for stale in _manifest_paths(directory)[_KEPT:]:
         stale.unlink()
         stale.with_suffix(".pt").unlink(missing_ok=True)
+    return manifest
+
+
+def _file_name(step: int) -> str:
+    return f"step-{step:08d}.pt"
+
+
+def _commit(path: Path, step: int) -> Manifest:
+    """Make the file count."""
+    manifest = Manifest(step, path.name, _sha256(path), path.stat().st_size)
+    # The manifest comes last: without it the file beside it doesn't count.
+    _write(path.with_suffix(".json"), lambda file: file.write(json.dumps(asdict(manifest)).encode()))
     return manifest
 
 

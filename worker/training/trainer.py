@@ -5,14 +5,14 @@ It talks to its surroundings through `on_report` alone and writes nothing but ch
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from worker.training.checkpoint import load_checkpoint, save_checkpoint
+from worker.training.checkpoint import Cadence, Checkpointer, Manifest, load_checkpoint
 from worker.training.compatibility import check_constraints, check_fit, find_device
 from worker.training.config import TrainingConfig
 from worker.training.data import DATA, Dataset
@@ -39,6 +39,8 @@ def train(
     monitor: Monitor | None = None,
     on_report: OnReport | None = None,
     checkpoint_dir: Path | None = None,
+    cadence: Cadence | None = None,
+    on_checkpoint: Callable[[Manifest], None] | None = None,
     until_epoch: int | None = None,
     constraints: Mapping[str, Any] | None = None,
 ) -> TrainingResult:
@@ -46,7 +48,8 @@ def train(
 
     After each epoch `on_report` gets the metrics and answers with a verdict. A valid checkpoint in `checkpoint_dir`
     is continued, on the CPU bit for bit as if never interrupted (at an equal number of threads). Where the monitor
-    keeps the best, its weights are restored before the final test. `constraints` is `{"parameters": {"max": n}}`.
+    keeps the best, its weights are restored before the final test. Checkpoints are saved after each epoch, or as rarely
+    as `cadence` says and at a pause; `on_checkpoint` hears of each. `constraints` is `{"parameters": {"max": n}}`.
 
     Raises ConfigError for what can't be trained, Infeasible for a broken constraint, both before the first step;
     Diverged as soon as a loss is seen not to be finite.
@@ -71,6 +74,7 @@ def train(
         if checkpoint_dir is not None and (saved := load_checkpoint(checkpoint_dir)) is not None:
             state.restore(saved)
 
+        checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint) if checkpoint_dir is not None else None
         verdict = Verdict.CONTINUE
         while state.epoch < end and verdict is Verdict.CONTINUE:
             began = time.perf_counter()
@@ -82,8 +86,9 @@ def train(
             if on_report is not None:
                 verdict = on_report(Report(state.epoch, values))
             # After the report, so that no checkpoint is ever ahead of what was reported.
-            if checkpoint_dir is not None:
-                save_checkpoint(checkpoint_dir, state.epoch, state.snapshot())
+            if checkpointer is not None:
+                pauses = state.epoch < config.epochs and (verdict is Verdict.PAUSE or state.epoch == end)
+                checkpointer.offer(state.epoch, state.snapshot, must=pauses)
 
         ending = Ending.FINISHED if state.epoch == config.epochs else Ending.PAUSED
         if verdict is Verdict.STOP:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 
-from worker.protocol import Ended, Inbox, Order, Report, encode
+from worker.protocol import Checkpointed, Ended, Inbox, Order, Report, encode
 
 CONTINUE = Order(action="continue", reason="")
 
@@ -26,6 +26,10 @@ class Channel:
         """Send the metrics of one step; the answer is the newest order known now, often one to an earlier step."""
         self._send(encode(Report(step=step, metrics=dict(metrics))))
         return self.newest_order()
+
+    def checkpointed(self, saved: Checkpointed) -> None:
+        """Say that a checkpoint was saved, after the report of its step."""
+        self._send(encode(saved))
 
     def newest_order(self) -> Order:
         """The last order that has arrived, without waiting for another."""

@@ -24,7 +24,7 @@ def carry_out(start: Start, channel: Channel) -> None:
 
 def _outcome(start: Start, channel: Channel) -> Outcome:
     try:
-        return _dispatch(Grant.model_validate(start.grant), start.device, channel)
+        return _dispatch(Grant.model_validate(start.grant), start, channel)
     except AgentGone:
         raise
     except BaseException as error:  # whatever the user's code raises, SystemExit too, is its outcome
@@ -32,9 +32,9 @@ def _outcome(start: Start, channel: Channel) -> Outcome:
         return failed(error)
 
 
-def _dispatch(grant: Grant, device: str, channel: Channel) -> Outcome:
+def _dispatch(grant: Grant, start: Start, channel: Channel) -> Outcome:
     match grant.task_kind:
         case TaskKind.TRAIN:
-            return train_task.run(grant, device, channel)
+            return train_task.run(grant, start, channel)
         case TaskKind.FUNCTION | TaskKind.COMMAND | TaskKind.EXTERNAL:
             raise UnknownTask(f"this worker carries out tasks of kind train, not {grant.task_kind}")

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from service.contract.lease import Grant, Outcome
 from service.contract.report import to_wire
+from worker.protocol import Checkpointed, Start
 from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, Verdict, train
+from worker.training.checkpoint import Cadence, Manifest, adopt_checkpoint
 from worker.trial.channel import CONTINUE, Channel
 
 
-def run(grant: Grant, device: str, channel: Channel) -> Outcome:
-    """Train to the grant's step, or to the end of the configuration; raises what the core raises."""
+def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
+    """Train from the grant's checkpoint to its step, or to the configuration's end; raises what the core raises."""
     if not isinstance(grant.task, dict):
         raise ConfigError("task.train", "must be a mapping of settings")
+    directory = Path(start.checkpoints)
+    if grant.resume is not None and start.resume is not None:
+        adopt_checkpoint(directory, grant.resume.step, Path(start.resume))
     order = CONTINUE
 
     def on_report(report: Report) -> Verdict:
@@ -19,12 +26,19 @@ def run(grant: Grant, device: str, channel: Channel) -> Outcome:
         order = channel.report(report.step, report.metrics)
         return Verdict(order.action)
 
+    def on_checkpoint(manifest: Manifest) -> None:
+        path = str(directory / manifest.file)
+        channel.checkpointed(Checkpointed(manifest.step, path, manifest.sha256, manifest.size))
+
     result = train(
         TrainingConfig.from_mapping(grant.task),
         seed=grant.seed,
-        device=device,
+        device=start.device,
         monitor=Monitor(grant.monitor.metric, grant.monitor.direction, grant.monitor.keep),
         on_report=on_report,
+        checkpoint_dir=directory,
+        cadence=Cadence(start.checkpoint_seconds),
+        on_checkpoint=on_checkpoint,
         until_epoch=grant.run_until,
         constraints=grant.constraints,
     )

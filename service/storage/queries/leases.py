@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.contract.trial import AttemptState
-from service.storage.tables import attempt, claim, deployment, lease, trial, worker
+from service.storage.tables import attempt, claim, lease, trial, worker
+from service.storage.tables import deployment as deployment_table
 
 _CLAIM = sa.select(claim).where(claim.c.request_id == sa.bindparam("request"))
 _WORKER = sa.select(worker).where(worker.c.name == sa.bindparam("name"))
@@ -55,7 +56,12 @@ def expired(connection: sa.Connection, now: int) -> Sequence[sa.Row[Any]]:
 
 def reaper_seen_at(connection: sa.Connection) -> int | None:
     """When leases were last looked through for expired ones; none: never."""
-    return connection.execute(sa.select(deployment.c.reaper_seen_at)).scalar_one_or_none()
+    return connection.execute(sa.select(deployment_table.c.reaper_seen_at)).scalar_one_or_none()
+
+
+def deployment(connection: sa.Connection) -> sa.Row[Any] | None:
+    """The row about this installation, once it has begun."""
+    return connection.execute(sa.select(deployment_table)).one_or_none()
 
 
 def worker_named(connection: sa.Connection, name: str) -> sa.Row[Any] | None:

@@ -1,0 +1,70 @@
+"""Checkpoints: which of a trial's may be resumed from, and which blobs are still wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.contract.trial import TrialState
+from service.domain.states import OPEN_TRIALS
+from service.storage.queries import studies, trials
+from service.storage.tables import artifact, attempt, checkpoint, study, trial
+
+_KEPT = 2
+"""Newest checkpoints of an open trial whose blobs are kept: the older one serves where the newer is damaged."""
+
+_later = sa.alias(attempt)
+_overtaken = (
+    sa.exists()
+    .where(_later.c.trial_id == checkpoint.c.trial_id, _later.c.number > checkpoint.c.attempt)
+    .where(sa.func.coalesce(_later.c.resume_step, -1) < checkpoint.c.step)
+)
+_ARTIFACTS = sa.select(artifact, checkpoint.c.step).join(checkpoint, checkpoint.c.artifact_id == artifact.c.id)
+_CANONICAL = _ARTIFACTS.where(checkpoint.c.trial_id == sa.bindparam("trial"), ~_overtaken).order_by(
+    checkpoint.c.step.desc(), checkpoint.c.attempt.desc()
+)
+_RESUMED = (
+    _ARTIFACTS.where(
+        checkpoint.c.trial_id == sa.bindparam("trial"),
+        checkpoint.c.attempt < sa.bindparam("attempt"),
+        checkpoint.c.step == sa.bindparam("step"),
+    )
+    .order_by(checkpoint.c.attempt.desc())
+    .limit(1)
+)
+
+
+def canonical(connection: sa.Connection, trial_id: str) -> Sequence[sa.Row[Any]]:
+    """A trial's checkpoints as artifacts with their `step`, the newest first.
+
+    As in its series, those of older attempts above the step that a later attempt began at do not count.
+    """
+    return connection.execute(_CANONICAL, {"trial": trial_id}).all()
+
+
+def resumed(connection: sa.Connection, trial_id: str, number: int, step: int) -> sa.Row[Any]:
+    """The checkpoint of `step` that attempt `number` began with."""
+    return connection.execute(_RESUMED, {"trial": trial_id, "attempt": number, "step": step}).one()
+
+
+def wanted(connection: sa.Connection) -> set[str]:
+    """The SHA-256 of every blob to keep.
+
+    Those are the newest checkpoints of open trials, the last one of each study's best trial, and whatever is no
+    checkpoint.
+    """
+    hashes = set(connection.execute(sa.select(artifact.c.sha256).where(artifact.c.kind != "checkpoint")).scalars())
+    saved = sa.exists().where(checkpoint.c.trial_id == trial.c.id)
+    is_open = trial.c.state.in_(sorted(OPEN_TRIALS))
+    for trial_id in connection.execute(sa.select(trial.c.id).where(is_open, saved)).scalars():
+        hashes |= {row.sha256 for row in canonical(connection, trial_id)[:_KEPT]}
+    completed = sa.select(study.c.id, study.c.spec_version).where(
+        sa.exists().where(trial.c.study_id == study.c.id, trial.c.state == TrialState.COMPLETED, saved)
+    )
+    for row in connection.execute(completed).all():
+        direction = studies.spec(connection, row.id, row.spec_version).objective.direction
+        if (best := trials.best(connection, row.id, direction)) is not None:
+            hashes |= {each.sha256 for each in canonical(connection, best.id)[:1]}
+    return hashes

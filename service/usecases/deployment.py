@@ -1,0 +1,17 @@
+"""The deployment: the one row that says which installation a database belongs to."""
+
+from __future__ import annotations
+
+from service.storage import tables
+from service.storage.queries.leases import deployment
+from service.storage.tables import Row
+from service.storage.unit_of_work import UnitOfWork
+
+
+def ensure_deployment(unit_of_work: UnitOfWork) -> Row:
+    """The deployment's row; the first caller ever begins it."""
+    if (row := deployment(unit_of_work.connection)) is not None:
+        return row
+    deployment_id, now = unit_of_work.new_id(), unit_of_work.now()
+    unit_of_work.insert(tables.deployment, id=1, deployment_id=deployment_id, epoch=1, created_at=now)
+    return ensure_deployment(unit_of_work)

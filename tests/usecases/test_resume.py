@@ -1,0 +1,205 @@
+"""Resume: the next attempt begins with the newest checkpoint that is there, and its steps go on from it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service.contract.lease import CheckpointReply, CheckpointRequest, FailureClass, Grant, ResumePoint
+from service.contract.problem import ErrorCode
+from service.domain.errors import DomainError
+from service.storage.blobs import BlobStore, BlobStoreError
+from service.storage.database import open_database
+from service.storage.queries import trials
+from service.storage.unit_of_work import Transactor
+from service.usecases.blobs import attach_blobs, collect_blobs
+from service.usecases.checkpoint import register_checkpoint
+from tests.usecases.replica import Replica
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def blobs(replica: Replica, tmp_path: Path) -> BlobStore:
+    store = BlobStore(tmp_path / "blobs")
+    store.claim("store", is_new=True)
+    replica.context = replace(replica.context, blobs=store)
+    return store
+
+
+def put(store: BlobStore, content: bytes) -> str:
+    name = hashlib.sha256(content).hexdigest()
+    incoming = store.incoming(name)
+    incoming.write(content)
+    incoming.keep()
+    incoming.close()
+    return name
+
+
+def path_of(store: BlobStore, content: bytes) -> Path:
+    return store._path(hashlib.sha256(content).hexdigest())
+
+
+async def register(replica: Replica, grant: Grant, step: int, content: bytes) -> CheckpointReply:
+    name = hashlib.sha256(content).hexdigest()
+    request = CheckpointRequest(nonce=grant.nonce, step=step, sha256=name, size=len(content), uri=f"blob:{name}")
+    return await register_checkpoint(replica.context, grant.trial, grant.attempt, request)
+
+
+async def save(replica: Replica, store: BlobStore, grant: Grant, step: int, content: bytes) -> None:
+    """Report a step, and save its checkpoint."""
+    number = step - (grant.resume.step if grant.resume else 0)
+    await replica.report(grant, number, 1 / step, step=step)
+    put(store, content)
+    await register(replica, grant, step, content)
+
+
+async def steps(replica: Replica, name: str) -> list[int]:
+    (series,) = (await replica.trial(name, 0)).series
+    return series.steps
+
+
+async def test_the_next_attempt_begins_with_the_newest_checkpoint(replica: Replica, blobs: BlobStore) -> None:
+    name = await replica.create()
+    first = await replica.claim(name)
+    assert first.resume is None
+    await save(replica, blobs, first, 1, b"one")
+    await save(replica, blobs, first, 2, b"two!")
+    await replica.report(first, 3, 0.1)
+    await replica.fail(first, FailureClass.PROCESS_KILLED)
+    assert await steps(replica, name) == [1, 2, 3]
+    second = await replica.claim(name, request_id="the-second")
+    digest = hashlib.sha256(b"two!").hexdigest()
+    assert second.resume == ResumePoint(step=2, sha256=digest, size=4, uri=f"blob:{digest}")
+    assert (await replica.claim(name, request_id="the-second")).resume == second.resume
+    row = await replica.database.read(lambda connection: trials.attempt_of(connection, second.trial, 2))
+    assert row is not None
+    assert row.resume_step == 2
+    # Step 3 of the first attempt counts no more; the second one's reports begin at 1 again, its steps after 2.
+    assert await steps(replica, name) == [1, 2]
+    await replica.report(second, 1, 0.1, step=3)
+    await replica.report(second, 2, 0.1, step=4)
+    assert await steps(replica, name) == [1, 2, 3, 4]
+    assert (await replica.finish(second)).trial_state == "completed"
+
+
+async def test_a_step_at_or_before_the_resume_point_is_refused_and_changes_nothing(
+    replica: Replica, blobs: BlobStore
+) -> None:
+    name = await replica.create()
+    await save(replica, blobs, first := await replica.claim(name), 1, b"one")
+    await replica.finish(first, "released")
+    second = await replica.claim(name)
+    before = await replica.study(name)
+    with pytest.raises(DomainError, match="step 1 is known from an earlier attempt") as caught:
+        await replica.report(second, 1, 0.5, step=1)
+    assert caught.value.code is ErrorCode.REPORT_ORDER
+    assert await replica.study(name) == before
+
+
+async def test_without_its_blob_a_checkpoint_gives_way_to_the_one_before(replica: Replica, blobs: BlobStore) -> None:
+    name = await replica.create()
+    first = await replica.claim(name)
+    for step, content in enumerate((b"one", b"two"), start=1):
+        await save(replica, blobs, first, step, content)
+    await replica.finish(first, "released")
+    path_of(blobs, b"two").unlink()
+    second = await replica.claim(name)
+    assert second.resume is not None
+    assert second.resume.step == 1
+    # Even when it comes back: attempt 2 has begun before it, so what attempt 1 did after step 1 counts no more.
+    put(blobs, b"two")
+    await replica.finish(second, "released")
+    third = await replica.claim(name)
+    assert third.resume == second.resume
+    path_of(blobs, b"one").unlink()
+    await replica.finish(third, "released")
+    assert (await replica.claim(name)).resume is None
+    assert (await replica.trial(name, 0)).series == []
+
+
+async def test_each_attempt_resumes_from_where_the_one_before_got(replica: Replica, blobs: BlobStore) -> None:
+    name = await replica.create()
+    for attempt in range(1, 6):
+        grant = await replica.claim(name)
+        assert (grant.resume.step if grant.resume else 0) == attempt - 1
+        await save(replica, blobs, grant, attempt, b"%d" % attempt)
+        await replica.finish(grant, "released")
+    assert await steps(replica, name) == [1, 2, 3, 4, 5]
+
+
+async def test_a_checkpoint_in_a_place_that_workers_share_is_theirs_to_read(replica: Replica) -> None:
+    name = await replica.create()
+    first = await replica.claim(name)
+    await replica.report(first, 1, 0.5)
+    await replica.checkpoint(first, 1)
+    await replica.finish(first, "released")
+    resume = (await replica.claim(name)).resume
+    assert resume is not None
+    assert resume.uri == "file:///1"
+
+
+async def test_a_checkpoint_that_was_not_uploaded_is_refused_and_changes_nothing(
+    replica: Replica, blobs: BlobStore
+) -> None:
+    name = await replica.create()
+    grant = await replica.claim(name)
+    await replica.report(grant, 1, 0.5)
+    before = await replica.study(name)
+    with pytest.raises(DomainError, match="upload it, then register it again") as caught:
+        await register(replica, grant, 1, b"one")
+    assert caught.value.code is ErrorCode.BLOB_MISSING
+    assert await replica.study(name) == before
+    put(blobs, b"one")
+    assert (await register(replica, grant, 1, b"one")).step == 1
+
+
+def test_a_checkpoint_names_its_own_blob() -> None:
+    with pytest.raises(ValidationError, match="uri names another blob than sha256"):
+        CheckpointRequest(nonce="n", step=1, sha256="0" * 64, size=1, uri=f"blob:{'1' * 64}")
+
+
+async def test_blobs_are_kept_while_a_trial_may_need_them_and_for_the_best(replica: Replica, blobs: BlobStore) -> None:
+    async def collect() -> set[bytes]:
+        contents = {path.read_bytes() for path in blobs.directory.glob("??/*")}
+        for path in blobs.directory.glob("??/*"):
+            os.utime(path, (1000, 1000))
+        num_removed = await collect_blobs(replica.context)
+        left = {path.read_bytes() for path in blobs.directory.glob("??/*")}
+        assert num_removed == len(contents - left)
+        return left
+
+    name = await replica.create(budget={"trials": 3})
+    put(blobs, b"never registered")
+    assert await collect_blobs(replica.context) == 0, "it is too young"
+    good, bad = await replica.claim(name), await replica.claim(name)
+    for step in (1, 2, 3):
+        await save(replica, blobs, good, step, b"good %d" % step)
+    await save(replica, blobs, bad, 1, b"bad")
+    assert await collect() == {b"good 2", b"good 3", b"bad"}
+    await replica.finish(good)
+    assert await collect() == {b"good 3", b"bad"}
+    await replica.finish(bad, "released")
+    assert await collect() == {b"good 3", b"bad"}, "a trial that waits resumes"
+    await replica.finish(await replica.claim(name))
+    assert await collect() == {b"good 3"}
+
+
+async def test_a_store_belongs_to_its_database(replica: Replica, tmp_path: Path) -> None:
+    transact = replica.context.transact
+    assert isinstance(transact, Transactor)
+    attach_blobs(transact, tmp_path / "blobs")
+    attach_blobs(transact, tmp_path / "blobs")
+    with pytest.raises(BlobStoreError, match="mount the folder that the other servers use"):
+        attach_blobs(transact, tmp_path / "elsewhere")
+    other = open_database(str(tmp_path / "other.db"))
+    try:
+        with pytest.raises(BlobStoreError, match="is the blob store of another database"):
+            attach_blobs(Transactor(other, replica.context.new_id), tmp_path / "blobs")
+    finally:
+        other.close()

@@ -215,6 +215,7 @@ def printing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "os.register_at_fork(after_in_child=lambda: threading.Timer(0.5, say).start())\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # would flush what nobody else's environment flushes
 
 
 def test_what_a_killed_process_printed_can_be_read(

@@ -177,9 +177,9 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     database = open_database(settings.database)
     host, port = listener.getsockname()[:2]
     address = f"[{host}]" if ":" in host else host
-    log.info("serving %s at http://%s:%d (dashboard; API pages at /docs)", shown(settings.database), address, port)
     try:
         blobs = open_blobs(settings, database)
+        log.info("serving %s at http://%s:%d (dashboard; API pages at /docs)", shown(settings.database), address, port)
         app = build_app(build_context(settings, database, blobs), settings.token)
         config = uvicorn.Config(
             app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS, server_header=False

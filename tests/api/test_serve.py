@@ -96,6 +96,14 @@ def test_a_second_service_on_one_file_is_refused(service: Service) -> None:
     assert f"is already served by process {service.pid}" in said
 
 
+def test_a_service_that_does_not_see_its_blobs_does_not_start(tmp_path: Path) -> None:
+    with running_service(tmp_path) as service:
+        assert (tmp_path / "assayer-blobs" / "store-id").exists()
+    command = ["serve", "--port", "0", "--database", str(service.database)]
+    said = sentence(told(*command, environment={"ASSAYER_BLOBS": str(tmp_path / "unmounted")}))
+    assert "is not the blob store of this database (it holds no store-id); mount the folder" in said
+
+
 def test_told_to_stop_it_goes_in_good_order_even_while_a_page_is_open(tmp_path: Path) -> None:
     with (
         running_service(tmp_path) as service,

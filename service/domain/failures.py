@@ -19,6 +19,9 @@ POISON_LOSSES, POISON_HOSTS = 3, 2
 CROWDED_GIB = 1.0
 """Device memory in the hands of other processes from which on these are to blame; a CUDA context alone takes less."""
 
+LARGER = 1.1
+"""A GPU counts as larger from here on: drivers and CUDA tell one GPU's memory differently by a few percent."""
+
 LOSSES = frozenset({FailureClass.WORKER_LOST, FailureClass.PROCESS_KILLED, FailureClass.HUNG})
 
 
@@ -159,7 +162,7 @@ def _out_of_memory(reason: str, shortage: Shortage | None, given: Circumstances)
     if shortage is not None and _is_excused(shortage, [each.shortage for each in given.earlier]):
         return _uncharged(failure, f"{reason}; other processes may have held the memory: tried once more")
     if shortage is not None and shortage.place == "device" and shortage.total_gib is not None:
-        if given.largest_gib > shortage.total_gib:
+        if given.largest_gib > shortage.total_gib * LARGER:
             return _uncharged(failure, f"{reason}; waits for a GPU with more than {shortage.total_gib:g} GiB")
         return _infeasible(failure, f"{reason}; no GPU here has more than {shortage.total_gib:g} GiB")
     return _infeasible(failure, reason)

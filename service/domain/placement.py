@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from service.contract.lease import Capabilities
 from service.contract.study import Requires
+from service.domain.failures import LARGER
 
 
 def largest_gpu_gib(capabilities: Capabilities) -> float:
@@ -27,4 +28,4 @@ def unmet(requires: Requires | None, capabilities: Capabilities) -> str | None:
 
 def suffices(memory_floor: float, capabilities: Capabilities) -> bool:
     """Whether a trial that ran out of `memory_floor` GiB of GPU memory may try this worker; 0: it may try any."""
-    return not memory_floor or largest_gpu_gib(capabilities) > memory_floor
+    return not memory_floor or largest_gpu_gib(capabilities) > memory_floor * LARGER

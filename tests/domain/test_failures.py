@@ -151,7 +151,7 @@ def after(*shortages: Shortage) -> list[Execution]:
 @pytest.mark.parametrize(
     ("shortage", "earlier", "largest_gib", "event", "said"),
     [
-        (FULL, (), 24.0, TrialEvent.PRUNED, "no GPU here has more than 24 GiB"),
+        (FULL, (), 25.0, TrialEvent.PRUNED, "no GPU here has more than 24 GiB"),
         (FULL, (), 80.0, TrialEvent.REQUEUED, "waits for a GPU with more than 24 GiB"),
         (CROWDED, (), 24.0, TrialEvent.REQUEUED, "tried once more"),
         (CROWDED, (CROWDED,), 24.0, TrialEvent.PRUNED, "no GPU here has more"),

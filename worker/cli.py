@@ -16,7 +16,18 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from service.client import Client, ServiceUnreachable
-from worker.agent import Agent, DeviceError, LocalDevice, SlotPlan, WorkerRefused, ZygoteFailed, cpu, gpus, num_cores
+from worker.agent import (
+    Agent,
+    DeviceError,
+    LocalDevice,
+    SlotPlan,
+    WorkerRefused,
+    ZygoteFailed,
+    cpu,
+    gpus,
+    in_use,
+    num_cores,
+)
 from worker.agent.directory import DirectoryError, take
 from worker.settings import Settings, checkpoint_seconds, default_server, default_state_dir, host_name
 
@@ -33,6 +44,7 @@ examples:
   worker --gpu 0 --server http://tower:8420        on the first GPU, for a service elsewhere
   worker --gpu 0,1 --slots 2                       two trials at a time on each of two GPUs
   worker --cpu --study digits-mlp --until-done     until that study is done
+  worker --gpu 0 --for 11h30m --label room=cellar  for so long; for studies that require this label
 
 environment:
   ASSAYER_SERVER   the service's address, where --server is not given
@@ -44,15 +56,15 @@ Ctrl-C (or SIGTERM) gives the running trials back and ends; a second one ends at
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Work; the exit status is 0 when told to stop or done, 1 when refused, 2 for a command line that cannot work."""
+    _configure_logging()
     try:
         settings = _parse(arguments)
-        devices = list(gpus(settings.gpus)) if settings.gpus else [cpu()]
+        devices = _free(gpus(settings.gpus), share=settings.share) if settings.gpus else [cpu()]
         client = Client(settings.server, settings.token)
         name, directory = take(settings.state_dir, settings.name or host_name(), exactly=settings.name is not None)
     except (_UsageError, DeviceError, ServiceUnreachable, DirectoryError) as error:
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"worker: {error}")
         return 2
-    _configure_logging()
     slots = _plan(devices, settings)
     agent = Agent(
         client,
@@ -62,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         until_done=settings.until_done,
         directory=directory,
         checkpoint_seconds=settings.checkpoint_seconds,
+        labels=settings.labels,
+        work_seconds=settings.work_seconds,
     )
     _stop_on_signals(agent)
     log.info("worker %s for %s: %s; logs in %s", name, client.server, _places(slots), directory)
@@ -99,6 +113,11 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
     parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads per slot (default: cores / slots)")
     parser.add_argument("--study", action="append", default=[], metavar="NAME", help="only this study; may be repeated")
     parser.add_argument("--until-done", action="store_true", help="end when the studies named by --study are done")
+    parser.add_argument("--for", dest="work_seconds", type=_duration, metavar="11h30m", help="work so long, then end")
+    parser.add_argument(
+        "--label", action="append", default=[], type=_label, metavar="K=V", help="what studies may require; repeatable"
+    )
+    parser.add_argument("--share", action="store_true", help="train on a GPU that other processes use already, too")
     parser.add_argument("--name", type=_name, help="what the service calls this worker (default: the host's name)")
     parser.add_argument(
         "--state-dir",
@@ -127,6 +146,9 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         state_dir=given.state_dir.absolute(),
         until_done=given.until_done,
         checkpoint_seconds=seconds,
+        labels=dict(given.label),
+        work_seconds=given.work_seconds,
+        share=given.share,
     )
 
 
@@ -138,6 +160,34 @@ def _gpu_numbers(text: str) -> tuple[int, ...]:
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of GPU numbers such as 0 or 0,1")
     return numbers
+
+
+def _free(devices: Sequence[LocalDevice], *, share: bool) -> list[LocalDevice]:
+    """The devices that nobody else uses, unless this worker is to share them."""
+    taken = {} if share else {device.label: use for device in devices if (use := in_use(device))}
+    told = "; ".join(f"{label} is left alone: {use}" for label, use in taken.items())
+    if len(taken) == len(devices):
+        raise DeviceError(f"{told}; name another GPU, or share it with --share")
+    if taken:
+        log.warning("%s (--share takes it all the same)", told)
+    return [device for device in devices if device.label not in taken]
+
+
+def _duration(text: str) -> float:
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    seconds = (
+        sum(int(part or 0) * size for part, size in zip(found.groups(), (3600, 60, 1), strict=True)) if found else 0
+    )
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 11h30m, 45m or 90s")
+    return float(seconds)
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a label such as room=cellar")
+    return key, value
 
 
 def _positive(text: str) -> int:

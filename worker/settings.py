@@ -16,7 +16,8 @@ DEFAULT_SERVER = "http://127.0.0.1:8420"
 class Settings:
     """One worker's settings.
 
-    `gpus` empty means the CPU; `threads` None divides the cores among the slots; `name` None derives one from the host.
+    `gpus` empty means the CPU; `threads` None divides the cores among the slots; `name` None derives one from the host;
+    `work_seconds` None works without end.
     """
 
     gpus: tuple[int, ...]
@@ -29,6 +30,9 @@ class Settings:
     state_dir: Path
     until_done: bool
     checkpoint_seconds: float
+    labels: Mapping[str, str]
+    work_seconds: float | None
+    share: bool
 
 
 def default_server(environment: Mapping[str, str] = os.environ) -> str:

@@ -186,6 +186,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["trial_id"], ["trial.id"], name=op.f("fk_attempt_trial_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("trial_id", "number", name=op.f("pk_attempt")),
     )
+    op.create_index(op.f("ix_attempt_study_id_ended_at"), "attempt", ["study_id", "ended_at"], unique=False)
     op.create_table(
         "enqueued",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -355,6 +356,7 @@ def downgrade() -> None:
 
     op.drop_table("artifact")
     op.drop_table("enqueued")
+    op.drop_index(op.f("ix_attempt_study_id_ended_at"), table_name="attempt")
     op.drop_table("attempt")
     op.drop_index(op.f("ix_trial_study_id_state_value"), table_name="trial")
     op.drop_index(op.f("ix_trial_study_id_revision"), table_name="trial")

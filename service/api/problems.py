@@ -25,6 +25,7 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.UNKNOWN_STUDY: 404,
     ErrorCode.UNKNOWN_TRIAL: 404,
     ErrorCode.UNKNOWN_ATTEMPT: 404,
+    ErrorCode.UNKNOWN_WORKER: 404,
     ErrorCode.STUDY_EXISTS: 409,
     ErrorCode.STUDY_STATE: 409,
     ErrorCode.LEASE_SUPERSEDED: 409,

@@ -1,11 +1,12 @@
-"""Routes of workers, for those who look."""
+"""Routes of workers, for those who look and for those who lift a quarantine."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
 from service.api.dependencies import Uses
-from service.contract.worker import WorkerList
+from service.contract.worker import WorkerList, WorkerView
+from service.usecases.hosts import readmit
 from service.usecases.workers import list_workers
 
 router = APIRouter(tags=["workers"])
@@ -15,3 +16,9 @@ router = APIRouter(tags=["workers"])
 async def workers(context: Uses) -> WorkerList:
     """All workers, most recently seen first."""
     return await list_workers(context)
+
+
+@router.post("/workers/{name}/readmit")
+async def readmit_(context: Uses, name: str) -> WorkerView:
+    """Lift the quarantine of the worker's host."""
+    return await readmit(context, name)

@@ -18,6 +18,7 @@ examples:
   study best digits-mlp --json | jq .parameters
   study pause digits-mlp --reason "need the GPU"
   study extend digits-mlp --trials 100          100 trials in all, those already made included
+  study workers                                 the workers, and which are in quarantine
   study enqueue digits-mlp optimizer.lr=3e-3 optimizer.name=adamw
 
 The service is found at --server, else ASSAYER_SERVER, else http://127.0.0.1:8420; ASSAYER_TOKEN is sent if set.
@@ -76,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     stop = verb("stop", "end a study: running trials stop, waiting ones are cancelled")
     extend = verb("extend", "raise the budget; a finished study goes on")
     enqueue = verb("enqueue", "try a configuration before the sampler's own")
+    verb("workers", "list the workers: devices, trials held, quarantine")
+    readmit = verb("readmit", "lift the quarantine of a worker's host")
+    readmit.add_argument("worker", metavar="WORKER", help="name of the worker")
     for named in (show, best, logs, watch, pause, resume, stop, extend, enqueue):
         named.add_argument("name", metavar="NAME", help="name or id of the study")
     logs.add_argument("trial", type=int, metavar="TRIAL", help="number of the trial")

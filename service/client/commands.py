@@ -119,6 +119,16 @@ def _enqueue(client: Client, arguments: argparse.Namespace) -> None:
     _say(arguments, reply, f"queued; {reply.num_ahead} ahead of it")
 
 
+def _workers(client: Client, arguments: argparse.Namespace) -> None:
+    answer = client.workers()
+    _say(arguments, answer, show.workers_table(answer.workers))
+
+
+def _readmit(client: Client, arguments: argparse.Namespace) -> None:
+    worker = client.readmit(arguments.worker)
+    _say(arguments, worker, f"{worker.name} on {worker.host or 'an unnamed host'} gets trials again")
+
+
 def _trials(client: Client, study: str) -> list[TrialView]:
     trials: dict[str, TrialView] = {}
     page = client.trials(study)
@@ -156,4 +166,6 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "stop": _stop,
     "extend": _extend,
     "enqueue": _enqueue,
+    "workers": _workers,
+    "readmit": _readmit,
 }

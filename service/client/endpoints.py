@@ -38,7 +38,7 @@ from service.contract.study import (
     StudyView,
 )
 from service.contract.trial import TrialDetail, TrialList
-from service.contract.worker import WorkerList
+from service.contract.worker import WorkerList, WorkerView
 
 
 class Health(Response):
@@ -74,6 +74,7 @@ _TRIAL = TypeAdapter(TrialDetail)
 _EVENTS = TypeAdapter(_Events)
 _ENQUEUE = TypeAdapter(EnqueueReply)
 _WORKERS = TypeAdapter(WorkerList)
+_WORKER = TypeAdapter(WorkerView)
 _CLAIM: TypeAdapter[Grant | Nothing] = TypeAdapter(ClaimReply)
 _HEARTBEAT = TypeAdapter(HeartbeatReply)
 _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
@@ -168,6 +169,10 @@ class Endpoints:
     def workers(self) -> WorkerList:
         """Workers, most recently seen first."""
         return self._transport.call("GET", "/workers", _WORKERS)
+
+    def readmit(self, worker: str) -> WorkerView:
+        """Lift the quarantine of a worker's host; raises NotFound if no such worker was ever seen."""
+        return self._transport.call("POST", f"/workers/{quote(worker, safe='')}/readmit", _WORKER)
 
     def claim(self, request: ClaimRequest) -> Grant | Nothing:
         """Ask for a trial; the same `request_id` gets the same answer."""

@@ -13,6 +13,7 @@ from service.contract.base import Value
 from service.contract.report import Number, from_wire
 from service.contract.study import StudyState, StudyView
 from service.contract.trial import TrialDetail, TrialState, TrialView
+from service.contract.worker import WorkerView
 
 FINISHED = (TrialState.COMPLETED, TrialState.PRUNED, TrialState.FAILED, TrialState.CANCELLED)
 
@@ -72,6 +73,18 @@ def studies_table(studies: Iterable[StudyView]) -> RenderableType:
     for study in studies:
         table.add_row(study.name, _state(study), progress(study), best(study), f"{study.created_at:%Y-%m-%d %H:%M}")
     return table if table.row_count else Text("no studies yet; create one with: study create FILE")
+
+
+def workers_table(workers: Iterable[WorkerView]) -> RenderableType:
+    """List workers: where they are, what they have, whether they get trials."""
+    table = Table("worker", "host", "state", "devices", "trials", "reason", box=None, pad_edge=False)
+    for worker in workers:
+        devices = ", ".join(device.name or device.kind for device in worker.capabilities.devices)
+        state = "quarantined" if worker.quarantined_at else "alive" if worker.alive else "gone"
+        style = "red" if worker.quarantined_at else "green" if worker.alive else "dim"
+        reason = worker.quarantine_reason or ""
+        table.add_row(worker.name, worker.host, Text(state, style=style), devices, str(worker.num_leases), reason)
+    return table if table.row_count else Text("no worker has been here yet; start one with: worker --cpu")
 
 
 def study_page(study: StudyView, trials: Iterable[TrialView]) -> RenderableType:

@@ -173,6 +173,14 @@ class CheckpointReply(Response):
     step: int
 
 
+class Shortage(Request):
+    """Whose memory did not suffice, how much there is in all, and how much of it other processes held."""
+
+    place: Literal["device", "host"]
+    total_gib: float | None = None
+    others_gib: float = 0.0
+
+
 class Outcome(Request):
     """How an attempt ended."""
 
@@ -180,8 +188,15 @@ class Outcome(Request):
     failure: FailureClass | None = None
     message: str = ""
     traceback: str | None = None
+    shortage: Shortage | None = None
+    """For out_of_memory: what was short."""
     metrics: dict[str, Number] = {}
     """Final metrics outside the series: test metrics of the kept weights, seconds, number of parameters."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether something went wrong; `failure` may say what."""
+        return self.result == "failed"
 
 
 class FinishRequest(Request):

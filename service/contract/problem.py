@@ -16,6 +16,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_STUDY = "unknown_study"
     UNKNOWN_TRIAL = "unknown_trial"
     UNKNOWN_ATTEMPT = "unknown_attempt"
+    UNKNOWN_WORKER = "unknown_worker"
     STUDY_EXISTS = "study_exists"
     STUDY_STATE = "study_state"
     LEASE_SUPERSEDED = "lease_superseded"

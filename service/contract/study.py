@@ -154,6 +154,13 @@ class Constraints(Request):
     parameters: Bound | None = Field(default=None, description="number of trainable parameters of the model")
 
 
+class Requires(Request):
+    """What a worker must offer to get trials of the study."""
+
+    gpu_memory_gib: float | None = Field(default=None, gt=0)
+    labels: dict[str, str] = {}
+
+
 class StudySpec(Request):
     """The study file: everything a search is, apart from its trials."""
 
@@ -170,6 +177,8 @@ class StudySpec(Request):
     budget: Budget = Budget()
     retry_failed: int | None = Field(default=None, ge=0, description="retries of a failed trial; grid 1, others 0")
     priority: int = 0
+    owner: Identifier | None = None
+    requires: Requires | None = None
     reference: Reference | None = None
     constraints: Constraints | None = None
 

@@ -17,6 +17,8 @@ class WorkerView(Response):
     alive: bool
     num_leases: int
     last_seen_at: datetime
+    quarantined_at: datetime | None = None
+    quarantine_reason: str | None = None
 
 
 class WorkerList(Response):

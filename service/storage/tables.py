@@ -153,6 +153,7 @@ attempt = sa.Table(
     sa.Column("ended_at", Instant),
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("trial_id", "number"),
+    sa.Index(None, "study_id", "ended_at"),
     _one_of("state", AttemptState),
     _one_of("failure", FailureClass),
 )

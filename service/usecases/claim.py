@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from service.contract.base import PROTOCOL_VERSION
-from service.contract.lease import ClaimRequest, Grant, Nothing
+from service.contract.lease import Capabilities, ClaimRequest, Grant, Nothing
 from service.contract.problem import ErrorCode
 from service.contract.study import StudySpec, StudyState
 from service.contract.trial import TrialState
 from service.domain.errors import DomainError
+from service.domain.failures import memory_floor
 from service.domain.history import History
+from service.domain.placement import suffices, unmet
 from service.domain.states import FINISHED_STUDIES, TrialEvent
 from service.search import decide
 from service.storage import tables
-from service.storage.queries import leases, studies, trials
+from service.storage.queries import attempts, leases, shares, studies, trials
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
@@ -37,8 +39,12 @@ class Opening:
     """The answer that the same request had before."""
     is_known: bool
     """The worker was seen only now."""
+    quarantine: str | None
+    """Why this worker's host gets no trials."""
     candidates: list[Row]
     """The studies to try, in order."""
+    unmet: list[str]
+    """Why other studies are not for this worker."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,9 @@ class Situation:
     spec: StudySpec
     history: History
     is_waiting: bool
-    """Some trial waits to be executed (again)."""
+    """Some trial that this worker may execute waits to be executed (again)."""
+    needs: str | None
+    """What a trial waits for that waits for another worker."""
     enqueued: Row | None
     """The configuration that a person wants tried next."""
 
@@ -71,7 +79,10 @@ async def claim(context: Context, request: ClaimRequest) -> Grant | Nothing:
         await context.transact(None, lambda unit_of_work: see_worker(unit_of_work, request))
     if opening.granted is not None:
         return opening.granted
-    reasons = []
+    if opening.quarantine is not None:
+        reason = f"quarantined: {opening.quarantine}; repair it, then: study readmit {request.worker}"
+        return Nothing(reason=reason, retry_seconds=context.limits.retry_seconds)
+    reasons = opening.unmet
     for study in opening.candidates:
         async with context.turn(study.id):
             answer = await _claim_from(context, study.id, request)
@@ -83,15 +94,22 @@ async def claim(context: Context, request: ClaimRequest) -> Grant | Nothing:
 
 def _open(connection: Connection, context: Context, request: ClaimRequest) -> Opening:
     named = None if request.studies is None else [find(connection, name).id for name in request.studies]
-    kinds = request.capabilities.tasks
+    candidates, lacking = [], []
+    for row in shares.in_turn(connection, studies.claimable(connection, named), context.database.dialect.now):
+        spec = studies.spec(connection, row.id, row.spec_version)
+        if spec.task_kind not in request.capabilities.tasks:
+            continue
+        lack = unmet(spec.requires, request.capabilities)
+        if lack is None:
+            candidates.append(row)
+        else:
+            lacking.append(f"{row.name}: {lack}")
     return Opening(
         granted=_granted(connection, context, request),
         is_known=is_known(connection, context, request),
-        candidates=[
-            row
-            for row in studies.claimable(connection, named)
-            if studies.spec(connection, row.id, row.spec_version).task_kind in kinds
-        ],
+        quarantine=attempts.quarantine_of(connection, request.worker, request.host),
+        candidates=candidates,
+        unmet=lacking,
     )
 
 
@@ -132,14 +150,14 @@ async def _claim_from(context: Context, study_id: str, request: ClaimRequest) ->
 
 async def _try_once(context: Context, study_id: str, request: ClaimRequest) -> Grant | str | None:
     """Look, decide outside any transaction, write in a short one; None: the study moved in between, try again."""
-    situation = await context.database.read(lambda connection: _look(connection, context, study_id))
+    situation = await context.database.read(lambda connection: _look(connection, context, study_id, request))
     if situation.study.stop_requested_at is not None:
         return "the study is being stopped"
     if situation.study.state != StudyState.ACTIVE:
         return f"the study is {situation.study.state}"
     decision = await _decide(situation)
     if isinstance(decision, decide.Wait):
-        return decision.reason
+        return situation.needs or decision.reason
     if isinstance(decision, decide.Done):
         reason = decision.reason
         await context.transact(study_id, lambda unit_of_work: complete(unit_of_work, situation.history, reason))
@@ -150,16 +168,29 @@ async def _try_once(context: Context, study_id: str, request: ClaimRequest) -> G
     )
 
 
-def _look(connection: Connection, context: Context, study_id: str) -> Situation:
+def _look(connection: Connection, context: Context, study_id: str, request: ClaimRequest) -> Situation:
     study = studies.by_id(connection, study_id)
     spec = studies.spec(connection, study_id, study.spec_version)
+    waiting, needs = _waiting(connection, study_id, request.capabilities)
     return Situation(
         study=study,
         spec=spec,
         history=context.histories.latest(connection, study_id, spec.objective.metric),
-        is_waiting=bool(trials.in_states(connection, study_id, [TrialState.WAITING])),
+        is_waiting=waiting is not None,
+        needs=needs,
         enqueued=studies.next_enqueued(connection, study_id),
     )
+
+
+def _waiting(connection: Connection, study_id: str, capabilities: Capabilities) -> tuple[Row | None, str | None]:
+    """The waiting trial that this worker may execute next; or else what a waiting one needs instead."""
+    needs = None
+    for trial in trials.in_states(connection, study_id, [TrialState.WAITING]):
+        floor = memory_floor(attempts.executions(connection, trial.id)) if trial.num_attempts else 0.0
+        if suffices(floor, capabilities):
+            return trial, None
+        needs = f"trial {trial.number} waits for a GPU with more than {floor:g} GiB"
+    return None, needs
 
 
 class Waiting:
@@ -187,7 +218,7 @@ def _take(
         return granted
     if study.state != StudyState.ACTIVE or study.stop_requested_at is not None:
         return None
-    trial = _trial_for(unit_of_work, situation, decision)
+    trial = _trial_for(unit_of_work, situation, decision, request)
     if trial is None:
         return None
     number = give(unit_of_work, context, request, trial)
@@ -195,14 +226,17 @@ def _take(
 
 
 def _trial_for(
-    unit_of_work: UnitOfWork, situation: Situation, decision: Waiting | decide.Suggest | decide.Promote
+    unit_of_work: UnitOfWork,
+    situation: Situation,
+    decision: Waiting | decide.Suggest | decide.Promote,
+    request: ClaimRequest,
 ) -> Row | None:
     study, history = unit_of_work.study, situation.history
     # A suggestion stands while its number is the next one and the spec it was made by is in force.
     is_fresh = study.spec_version == situation.study.spec_version and study.next_number == history.next_number
     match decision:
         case Waiting():
-            return next(iter(trials.in_states(unit_of_work.connection, study.id, [TrialState.WAITING])), None)
+            return _waiting(unit_of_work.connection, study.id, request.capabilities)[0]
         case decide.Suggest():
             if not is_fresh:
                 return None

@@ -14,7 +14,7 @@ from service.storage.queries import trials
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 
-_NOT_ENDED = {"ended_at": None, "outcome": None, "failure": None, "message": None, "traceback": None}
+_NOT_ENDED = dict.fromkeys(("ended_at", "outcome", "failure", "message", "traceback", "fingerprint"))
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 
-from service.contract.lease import Outcome
+from service.contract.lease import FailureClass, Outcome
 from service.contract.study import GridSampler, StudySpec, StudyState
 from service.contract.trial import TrialState
-from service.domain.failures import Resolution, resolve
+from service.domain.failing import LAST_ATTEMPTS, reason_to_pause
+from service.domain.failures import Circumstances, Resolution, resolve
+from service.domain.fingerprint import fingerprint
 from service.domain.history import History, Series
 from service.domain.objective import final_value
 from service.domain.states import FINISHED_STUDIES, StudyEvent, TrialEvent
 from service.search import decide
 from service.storage import tables
-from service.storage.queries import series, studies, trials
+from service.storage.instants import MICROSECONDS
+from service.storage.queries import attempts, series, studies, trials
+from service.storage.queries.views import ALIVE_SECONDS
 from service.storage.tables import Connection
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.fence import Held
+from service.usecases.hosts import judge_host
 
 _UNTOLD = {TrialEvent.PRUNED, TrialEvent.REQUEUED, TrialEvent.PAUSED}
 """What a trial of a stopped study does not become: it is cancelled."""
@@ -26,26 +31,55 @@ _UNTOLD = {TrialEvent.PRUNED, TrialEvent.REQUEUED, TrialEvent.PAUSED}
 def end_attempt(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcome: Outcome) -> None:
     """End an attempt by its outcome, and what follows from it."""
     trial, attempt = held.trial, held.attempt
-    resolution = resolve(
-        outcome,
-        num_losses=trial.num_losses,
-        num_failures=trial.num_failures,
-        retry_failed=_retries(spec),
-    )
+    resolution = resolve(outcome, _circumstances(unit_of_work, spec, held, outcome))
     unit_of_work.advance_attempt(
         trial,
         attempt.number,
         resolution.attempt,
         reason=resolution.reason,
         outcome=outcome.model_dump(mode="json"),
-        failure=outcome.failure,
+        failure=resolution.failure,
         message=outcome.message or None,
         traceback=outcome.traceback,
+        fingerprint=fingerprint(outcome) if outcome.has_failed else None,
         ended_at=unit_of_work.now(),
     )
     _drop_lease(unit_of_work, trial.id, attempt.number)
     _move_trial(unit_of_work, spec, held, outcome, resolution)
     settle_stop(unit_of_work)
+    if resolution.is_failure:
+        _pause_if_broken(unit_of_work)
+
+
+def _circumstances(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcome: Outcome) -> Circumstances:
+    """What the outcome is judged by; an attempt that did not fail is asked nothing more of."""
+    if not outcome.has_failed:
+        return Circumstances()
+    trial, attempt, connection = held.trial, held.attempt, unit_of_work.connection
+    host = attempts.host_of(connection, attempt.worker)
+    return Circumstances(
+        num_losses=trial.num_losses,
+        num_failures=trial.num_failures,
+        retry_failed=_retries(spec),
+        host=host,
+        last_step=attempt.last_step,
+        earlier=attempts.executions(connection, trial.id, before=attempt.number),
+        largest_gib=attempts.largest_gpu_gib(connection, unit_of_work.now() - ALIVE_SECONDS * MICROSECONDS),
+        is_everywhere=outcome.failure is FailureClass.HOST_FAULT and judge_host(unit_of_work, host, outcome.message),
+    )
+
+
+def _pause_if_broken(unit_of_work: UnitOfWork) -> None:
+    """Pause a study whose failures say that its code is broken."""
+    study, connection = unit_of_work.study, unit_of_work.connection
+    if study.state != StudyState.ACTIVE or study.stop_requested_at is not None:
+        return
+    reason = reason_to_pause(
+        attempts.ends(connection, study.id, limit=LAST_ATTEMPTS, newest=False),
+        attempts.ends(connection, study.id, limit=LAST_ATTEMPTS, newest=True),
+    )
+    if reason is not None:
+        unit_of_work.advance_study(StudyEvent.PAUSED, reason=reason, pause_cause="failures")
 
 
 def _retries(spec: StudySpec) -> int:

@@ -92,6 +92,7 @@ async def create_study(context: Context, given: StudySpec) -> StudyView:
             project=spec.project,
             name=spec.name,
             state=STUDY.initial,
+            owner=spec.owner,
             priority=spec.priority,
             spec_version=1,
             next_number=0,

@@ -88,6 +88,7 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert (seen.text, seen.next, seen.ended) == ("one\n", 4, True)
     assert TrialDetail.model_validate(await call("GET", "/studies/digits/best")).number == 0
     assert WorkerList.model_validate(await call("GET", "/workers")).workers[0].name == "w"
+    assert (await call("POST", "/workers/w/readmit"))["quarantined_at"] is None
     kinds = [event["kind"] for event in (await call("GET", "/studies/digits/events?after=1"))["events"]]
     assert kinds[:4] == ["study_paused", "study_resumed", "study_extended", "enqueued"]
     assert (await call("POST", "/studies/digits/stop"))["state"] == "stopped"

@@ -180,3 +180,16 @@ def test_without_a_service_a_process_ends_with_one_sentence() -> None:
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"no service at {url}; start one with `service serve` or pass --server\n"
+
+
+def test_workers_are_listed_and_one_that_nobody_knows_cannot_be_readmitted(study: Study) -> None:
+    name = study.create()
+    with study.client.open_trial(name) as trial:  # type: ignore[union-attr]
+        trial.report(1, {"val/accuracy": 0.7})
+        [worker] = study.json("workers")["workers"][:1]
+        told = study("workers")
+        assert told.startswith("worker")
+        assert worker["name"] in told
+        assert "alive" in told
+    assert f"{worker['name']} on" in study("readmit", worker["name"])
+    assert "there is no worker 'nobody'" in study("readmit", "nobody", status=1)

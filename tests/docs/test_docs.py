@@ -126,6 +126,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "Budget": study.Budget,
     "Reference": study.Reference,
     "Constraints": study.Constraints,
+    "Requires": study.Requires,
 }
 
 

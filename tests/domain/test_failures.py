@@ -8,17 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.contract.lease import FailureClass, Outcome
-from service.domain.failures import MAX_LOSSES, Resolution, resolve
+from service.contract.lease import FailureClass, Outcome, Shortage
+from service.domain.failures import MAX_LOSSES, Circumstances, Execution, Resolution, memory_floor, resolve
 from service.domain.states import ATTEMPT, TRIAL, AttemptEvent, TrialEvent
 
 
-def resolved(outcome: Outcome, **past: int) -> Resolution:
-    return resolve(outcome, **({"num_losses": 0, "num_failures": 0, "retry_failed": 0} | past))
+def resolved(outcome: Outcome, **given: Any) -> Resolution:
+    return resolve(outcome, Circumstances(**given))
 
 
-def failed(failure: str, message: str = "", **past: int) -> Resolution:
-    return resolved(Outcome(result="failed", failure=FailureClass(failure), message=message), **past)
+def failed(failure: str, message: str = "", shortage: Shortage | None = None, **given: Any) -> Resolution:
+    outcome = Outcome(result="failed", failure=FailureClass(failure), message=message, shortage=shortage)
+    return resolved(outcome, **given)
 
 
 @pytest.mark.parametrize(
@@ -38,25 +39,27 @@ def test_an_end_without_failure_costs_nothing(
 
 
 INFEASIBLE = ["diverged", "infeasible", "invalid"]
-LOSSES = ["worker_lost", "process_killed", "host_fault", "hung"]
-FAILURES = ["user_exception", "out_of_memory", "poison"]
+LOSSES = ["worker_lost", "process_killed", "hung"]
+FAILURES = ["user_exception", "poison"]
+BY_CIRCUMSTANCE = ["out_of_memory", "host_fault"]
 
 
 def test_every_class_of_failure_is_of_one_kind() -> None:
-    assert sorted([*INFEASIBLE, *LOSSES, *FAILURES, "preempted"]) == sorted(FailureClass)
+    assert sorted([*INFEASIBLE, *LOSSES, *FAILURES, *BY_CIRCUMSTANCE, "preempted"]) == sorted(FailureClass)
 
 
 @pytest.mark.parametrize("failure", INFEASIBLE)
 @pytest.mark.parametrize("num_before", [0, 99])
 def test_parameters_that_do_not_work_are_infeasible_and_never_retried(failure: str, num_before: int) -> None:
     resolution = failed(failure, num_losses=num_before, num_failures=num_before, retry_failed=5)
-    assert resolution == Resolution(AttemptEvent.FAILED, TrialEvent.PRUNED, failure, infeasible=True)
+    expected = (AttemptEvent.FAILED, TrialEvent.PRUNED, failure, FailureClass(failure))
+    assert resolution == Resolution(*expected, infeasible=True)
 
 
 @pytest.mark.parametrize("num_before", [0, 99])
 def test_preemption_is_free(num_before: int) -> None:
     resolution = failed("preempted", num_losses=num_before, num_failures=num_before)
-    assert resolution == Resolution(AttemptEvent.RELEASED, TrialEvent.REQUEUED, "preempted")
+    assert resolution == Resolution(AttemptEvent.RELEASED, TrialEvent.REQUEUED, "preempted", FailureClass("preempted"))
 
 
 @pytest.mark.parametrize("failure", LOSSES)
@@ -64,39 +67,133 @@ def test_a_loss_is_paid_by_the_budget_of_losses_alone(failure: str) -> None:
     end = AttemptEvent.LOST if failure == "worker_lost" else AttemptEvent.FAILED
     for num_losses in range(MAX_LOSSES):
         resolution = failed(failure, num_losses=num_losses, num_failures=99)
-        assert resolution == Resolution(end, TrialEvent.REQUEUED, failure, is_loss=True)
+        assert resolution == Resolution(end, TrialEvent.REQUEUED, failure, FailureClass(failure), is_loss=True)
     last = failed(failure, "gone", num_losses=MAX_LOSSES, retry_failed=99)
-    assert last == Resolution(end, TrialEvent.FAILED, "given up after 6 losses; the last: gone", is_loss=True)
+    reason = "given up after 6 losses; the last: gone"
+    assert last == Resolution(end, TrialEvent.FAILED, reason, FailureClass(failure), is_loss=True)
 
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_failure_is_final_unless_retries_are_asked_for(failure: str) -> None:
-    assert failed(failure) == Resolution(AttemptEvent.FAILED, TrialEvent.FAILED, failure, is_failure=True)
+    expected = (AttemptEvent.FAILED, TrialEvent.FAILED, failure, FailureClass(failure))
+    assert failed(failure) == Resolution(*expected, is_failure=True)
 
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_failure_is_paid_by_the_retries_alone(failure: str) -> None:
     first = failed(failure, "boom", num_failures=0, num_losses=99, retry_failed=2)
-    assert first == Resolution(AttemptEvent.FAILED, TrialEvent.REQUEUED, "boom (try 2 of 3 follows)", is_failure=True)
+    assert (first.trial, first.reason) == (TrialEvent.REQUEUED, "boom (try 2 of 3 follows)")
+    assert (first.is_failure, first.is_loss) == (True, False)
     assert failed(failure, num_failures=1, retry_failed=2).trial is TrialEvent.REQUEUED
     assert failed(failure, num_failures=2, retry_failed=2).trial is TrialEvent.FAILED
 
 
 def test_a_failure_of_no_class_counts_as_an_exception_of_the_user() -> None:
-    assert resolved(Outcome(result="failed")).reason == "user_exception"
+    assert resolved(Outcome(result="failed")).failure is FailureClass.USER_EXCEPTION
+
+
+def test_a_fault_of_the_host_costs_the_trial_nothing_however_often() -> None:
+    resolution = failed("host_fault", "no driver", num_losses=99, num_failures=99)
+    assert resolution == Resolution(AttemptEvent.FAILED, TrialEvent.REQUEUED, "no driver", FailureClass.HOST_FAULT)
+
+
+def test_a_fault_that_every_host_has_is_an_exception_of_the_user() -> None:
+    resolution = failed("host_fault", "no file", is_everywhere=True)
+    assert (resolution.trial, resolution.failure) == (TrialEvent.FAILED, FailureClass.USER_EXCEPTION)
+    assert resolution.is_failure
+    assert resolution.reason == "no file (no other host does better)"
+
+
+def lost_on(*hosts: str, steps: tuple[int | None, ...] | None = None) -> list[Execution]:
+    reached = steps or (None,) * len(hosts)
+    return [Execution(FailureClass.WORKER_LOST, host, step) for host, step in zip(hosts, reached, strict=True)]
+
+
+def test_three_losses_without_progress_on_two_hosts_are_poison() -> None:
+    resolution = failed("process_killed", "killed", host="b", earlier=lost_on("a", "a"))
+    assert (resolution.trial, resolution.failure) == (TrialEvent.FAILED, FailureClass.POISON)
+    assert resolution.reason == "poison: lost 3 times without progress, on a, b; the last: killed"
+    assert resolution.attempt is AttemptEvent.FAILED
+
+
+@pytest.mark.parametrize(
+    ("host", "last_step", "earlier"),
+    [
+        ("a", None, lost_on("a", "a")),
+        ("b", None, lost_on("a")),
+        ("b", 6, lost_on("a", "a", steps=(5, 5))),
+        ("b", 5, lost_on("a", "a", steps=(5, 5))),
+        ("b", None, [*lost_on("a"), Execution(FailureClass.OUT_OF_MEMORY, "a"), *lost_on("a")]),
+    ],
+    ids=["one host", "two losses", "progress now", "the first got somewhere", "not all losses"],
+)
+def test_fewer_losses_or_hosts_or_some_progress_are_no_poison(
+    host: str, last_step: int | None, earlier: list[Execution]
+) -> None:
+    resolution = failed("hung", host=host, last_step=last_step, earlier=earlier)
+    assert (resolution.trial, resolution.is_loss) == (TrialEvent.REQUEUED, True)
+
+
+def test_dying_at_the_same_step_again_and_again_is_poison() -> None:
+    earlier = lost_on("a", "b", "a", steps=(5, 5, 5))
+    assert failed("hung", host="b", last_step=5, earlier=earlier).failure is FailureClass.POISON
+
+
+FULL = Shortage(place="device", total_gib=24.0)
+CROWDED = Shortage(place="device", total_gib=24.0, others_gib=8.0)
+HOST = Shortage(place="host", total_gib=64.0)
+
+
+def after(*shortages: Shortage) -> list[Execution]:
+    return [Execution(FailureClass.OUT_OF_MEMORY, "a", shortage=shortage) for shortage in shortages]
+
+
+@pytest.mark.parametrize(
+    ("shortage", "earlier", "largest_gib", "event", "said"),
+    [
+        (FULL, (), 25.0, TrialEvent.PRUNED, "no GPU here has more than 24 GiB"),
+        (FULL, (), 80.0, TrialEvent.REQUEUED, "waits for a GPU with more than 24 GiB"),
+        (CROWDED, (), 24.0, TrialEvent.REQUEUED, "tried once more"),
+        (CROWDED, (CROWDED,), 24.0, TrialEvent.PRUNED, "no GPU here has more"),
+        (CROWDED, (CROWDED,), 80.0, TrialEvent.REQUEUED, "waits for a GPU"),
+        (HOST, (), 80.0, TrialEvent.REQUEUED, "tried once more"),
+        (HOST, (HOST,), 80.0, TrialEvent.PRUNED, "boom"),
+        (HOST, (CROWDED,), 80.0, TrialEvent.REQUEUED, "tried once more"),
+        (None, (), 80.0, TrialEvent.PRUNED, "boom"),
+    ],
+)
+def test_out_of_memory(
+    shortage: Shortage | None, earlier: tuple[Shortage, ...], largest_gib: float, event: TrialEvent, said: str
+) -> None:
+    resolution = failed("out_of_memory", "boom", shortage, earlier=after(*earlier), largest_gib=largest_gib)
+    assert resolution.trial is event
+    assert said in resolution.reason
+    assert resolution.infeasible is (event is TrialEvent.PRUNED)
+    assert (resolution.is_loss, resolution.is_failure) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("shortages", "floor"),
+    [((), 0.0), ((FULL,), 24.0), ((CROWDED,), 0.0), ((CROWDED, CROWDED), 24.0), ((HOST, HOST), 0.0)],
+)
+def test_a_trial_needs_more_memory_than_was_too_little(shortages: tuple[Shortage, ...], floor: float) -> None:
+    assert memory_floor(after(*shortages)) == floor
 
 
 @given(
     result=st.sampled_from(["succeeded", "pruned", "paused", "failed", "released"]),
     failure=st.none() | st.sampled_from(FailureClass),
     past=st.fixed_dictionaries(
-        {name: st.integers(0, 20) for name in ("num_losses", "num_failures", "retry_failed")},
+        {name: st.integers(0, 20) for name in ("num_losses", "num_failures", "retry_failed")}
+        | {"is_everywhere": st.booleans(), "largest_gib": st.sampled_from([0.0, 24.0, 80.0])}
+        | {"earlier": st.lists(st.sampled_from([*lost_on("a", "b"), *after(FULL, CROWDED, HOST)]), max_size=6)},
     ),
+    shortage=st.none() | st.sampled_from([FULL, CROWDED, HOST]),
 )
 def test_every_outcome_is_a_move_of_a_running_attempt_and_trial(
-    result: Any, failure: FailureClass | None, past: dict[str, int]
+    result: Any, failure: FailureClass | None, past: dict[str, Any], shortage: Shortage | None
 ) -> None:
-    resolution = resolved(Outcome(result=result, failure=failure), **past)
+    resolution = resolved(Outcome(result=result, failure=failure, shortage=shortage), **past)
     assert ATTEMPT.advance(ATTEMPT.initial, resolution.attempt)
     assert TRIAL.advance(TRIAL.moves[TrialEvent.CLAIMED].target, resolution.trial)
     assert resolution.reason

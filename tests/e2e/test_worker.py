@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from service.contract.trial import AttemptState, AttemptView, TrialState
 from tests.support.service import Service, running_service
 from tests.worker.grants import digits
 from tests.worker.waiting import eventually
+from worker.agent import Agent, SlotPlan, cpu
 
 pytestmark = pytest.mark.slow
 
@@ -271,3 +274,41 @@ def test_a_worker_waits_for_its_service_and_says_so_once(
     assert process.returncode == 0, said
     assert said.count("waiting for the service") == 0
     assert "answers again" in said
+
+
+def test_a_worker_for_so_long_drains_in_time_and_offers_its_labels(client: Client, worker: Any) -> None:
+    client.create_study(endless("for") | {"requires": {"labels": {"room": "cellar"}}})
+    other = worker("for", "--name", "elsewhere")
+    began = time.monotonic()
+    process = worker("for", "--name", "here", "--for", "10s", "--label", "room=cellar")
+    assert process.wait(START_SECONDS) == 0
+    assert 8 < time.monotonic() - began < 20
+    [attempt] = attempts(client, "for")
+    assert (attempt.worker, attempt.state) == ("here", AttemptState.RELEASED)
+    assert client.trial("for", 0).state is TrialState.WAITING
+    other.send_signal(signal.SIGTERM)
+    assert "requires a worker with --label room=cellar" in other.communicate(timeout=START_SECONDS)[1]
+    client.stop("for")
+
+
+def test_a_training_process_that_hangs_is_ended_and_the_trial_waits_again(client: Client, tmp_path: Path) -> None:
+    client.create_study(endless("hung"))
+    plan = SlotPlan("cpu", cpu(), 1)
+    agent = Agent(
+        client, name="w", slots=[plan], studies=["hung"], until_done=True, directory=tmp_path, patience_seconds=2.0
+    )
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(agent.work)
+        try:
+            assert eventually(lambda: training(client, "hung"), START_SECONDS)
+            [zygote] = [pid for pid in children(os.getpid()) if "zygote" in Path(f"/proc/{pid}/cmdline").read_text()]
+            [child] = children(zygote)
+            os.kill(child, signal.SIGSTOP)
+            assert eventually(lambda: len(attempts(client, "hung")) == 2, START_SECONDS)
+        finally:
+            agent.stop()
+        done.result(START_SECONDS)
+    first = attempts(client, "hung")[0]
+    assert (first.state, first.failure) == (AttemptState.FAILED, FailureClass.HUNG)
+    assert (first.message or "").startswith("no new step for ")
+    client.stop("hung")

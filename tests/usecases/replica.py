@@ -105,17 +105,20 @@ class Replica:
         """The journal, by the kinds of its rows."""
         return [event.kind for event in await studies.list_events(self.context, name, 0, 10_000)]
 
-    async def ask(self, name: str | None, *, worker: str = "w", request_id: str | None = None) -> Grant | Nothing:
+    async def ask(
+        self, name: str | None, *, worker: str = "w", request_id: str | None = None, host: str = "", **offers: Any
+    ) -> Grant | Nothing:
         request = ClaimRequest(
             request_id=request_id or secrets.token_hex(8),
             worker=worker,
-            capabilities=Capabilities(tasks=list(TaskKind)),
+            host=host,
+            capabilities=Capabilities(tasks=list(TaskKind), **offers),
             studies=None if name is None else [name],
         )
         return await claim(self.context, request)
 
-    async def claim(self, name: str, *, worker: str = "w", request_id: str | None = None) -> Grant:
-        answer = await self.ask(name, worker=worker, request_id=request_id)
+    async def claim(self, name: str | None, *, worker: str = "w", request_id: str | None = None, **more: Any) -> Grant:
+        answer = await self.ask(name, worker=worker, request_id=request_id, **more)
         assert isinstance(answer, Grant), answer
         return answer
 

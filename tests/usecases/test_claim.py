@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from service.contract.base import TaskKind
-from service.contract.lease import Capabilities, ClaimRequest, FailureClass, Grant, Nothing
+from service.contract.lease import Capabilities, ClaimRequest, Device, FailureClass, Grant, Nothing
 from service.contract.problem import ErrorCode
 from service.contract.study import EnqueueRequest, StudyState
 from service.contract.trial import TrialState
 from service.domain.errors import DomainError
+from service.storage import tables
 from service.storage.queries import leases
+from service.storage.unit_of_work import UnitOfWork
 from service.usecases.claim import claim
 from service.usecases.enqueue import enqueue
 from service.usecases.workers import list_workers
@@ -152,7 +154,7 @@ async def test_a_worker_gets_only_what_it_can_execute(replica: Replica) -> None:
     assert (await replica.study(name)).num_trials == {}
 
 
-async def test_the_service_chooses_by_priority_then_by_the_fewest_running(replica: Replica) -> None:
+async def test_the_service_chooses_by_priority_then_by_the_smaller_share_then_the_older(replica: Replica) -> None:
     names = {
         await replica.create(priority=priority): label
         for label, priority in (("older", 0), ("newer", 0), ("urgent", 1))
@@ -160,6 +162,65 @@ async def test_the_service_chooses_by_priority_then_by_the_fewest_running(replic
     answers = [await replica.ask(None) for _ in range(7)]
     chosen = [names[answer.study_name] for answer in answers if isinstance(answer, Grant)]
     assert chosen == ["urgent", "urgent", "urgent", "older", "newer", "older", "newer"]
+
+
+async def used(replica: Replica, name: str, seconds: int) -> None:
+    """Let the study's only attempt so far have taken so long, and end."""
+    grant = await replica.claim(name)
+    await replica.report(grant, 1, 0.5)
+    await replica.finish(grant)
+    end = replica.database.dialect.now
+
+    def work(unit_of_work: UnitOfWork) -> None:
+        table, now = tables.attempt, end(unit_of_work.connection)
+        began = table.update().where(table.c.trial_id == grant.trial)
+        unit_of_work.connection.execute(began.values(started_at=now - seconds * 1_000_000, ended_at=now))
+
+    await replica.context.transact(None, work)
+
+
+async def test_of_equally_urgent_studies_the_owner_who_used_the_devices_least_is_served(replica: Replica) -> None:
+    busy = await replica.create(owner="ann", budget={"trials": 9})
+    other = await replica.create(owner="ann", budget={"trials": 9})
+    modest = await replica.create(owner="bob", budget={"trials": 9})
+    await used(replica, busy, 3600)
+    await used(replica, modest, 3500)
+    chosen = [(await replica.claim(None)).study_name for _ in range(4)]
+    assert chosen == [modest, modest, busy, modest]  # the third claim finds bob at 3500 + 2 * 60 s
+    await used(replica, modest, 9999)
+    assert {(await replica.claim(None)).study_name for _ in range(4)} == {busy}
+    await used(replica, other, 24 * 3600)  # what one study of an owner used counts for all of them
+    assert (await replica.claim(None)).study_name == modest
+
+
+async def test_use_of_days_ago_is_forgotten(replica: Replica) -> None:
+    unused = await replica.create(owner="eve", budget={"trials": 9})
+    first = await replica.create(owner="ann", budget={"trials": 9})
+    second = await replica.create(owner="bob", budget={"trials": 9})
+    await used(replica, second, 60)
+    await used(replica, first, 3600)
+
+    def work(unit_of_work: UnitOfWork) -> None:
+        table = tables.attempt
+        day = 24 * 3600 * 1_000_000
+        query = table.update().where(table.c.started_at < table.c.ended_at - 1_000_000_000)
+        shifted = {"started_at": table.c.started_at - day, "ended_at": table.c.ended_at - day}
+        unit_of_work.connection.execute(query.values(**shifted))
+
+    await replica.context.transact(None, work)
+    assert [(await replica.claim(None)).study_name for _ in range(2)] == [unused, first]
+
+
+async def test_a_study_is_only_for_workers_that_meet_what_it_requires(replica: Replica) -> None:
+    name = await replica.create(requires={"gpu_memory_gib": 20, "labels": {"room": "cellar"}})
+    small, large = (Device(kind="cuda", memory_gib=memory) for memory in (16, 24))
+    answer = await replica.ask(name, devices=[small])
+    assert isinstance(answer, Nothing)
+    assert answer.reason == f"{name}: requires a GPU with 20 GiB; this worker has 16 GiB"
+    answer = await replica.ask(name, devices=[large])
+    assert isinstance(answer, Nothing)
+    assert answer.reason == f"{name}: requires a worker with --label room=cellar"
+    assert isinstance(await replica.ask(name, devices=[large], labels={"room": "cellar"}), Grant)
 
 
 async def test_a_released_trial_goes_to_the_next_claim(replica: Replica) -> None:
@@ -190,7 +251,9 @@ async def test_a_failed_trial_of_another_sampler_stays_failed_unless_the_study_s
     name = await replica.create()
     assert (await replica.fail(await replica.claim(name), FailureClass.USER_EXCEPTION)).trial_state == "failed"
     name = await replica.create(retry_failed=2)
-    states = [(await replica.fail(await replica.claim(name), FailureClass.OUT_OF_MEMORY)).trial_state for _ in range(3)]
+    states = [
+        (await replica.fail(await replica.claim(name), FailureClass.USER_EXCEPTION)).trial_state for _ in range(3)
+    ]
     assert states == ["waiting", "waiting", "failed"]
     assert (await replica.trial(name, 0)).num_attempts == 3
 

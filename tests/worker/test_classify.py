@@ -23,6 +23,13 @@ from worker.trial.classify import UnknownTask, failed, failure_class
         (torch.OutOfMemoryError("CUDA out of memory"), FailureClass.OUT_OF_MEMORY),
         (MemoryError(), FailureClass.OUT_OF_MEMORY),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), FailureClass.OUT_OF_MEMORY),
+        (ModuleNotFoundError("No module named 'timm'"), FailureClass.HOST_FAULT),
+        (FileNotFoundError(2, "No such file", "houses.csv"), FailureClass.HOST_FAULT),
+        (OSError(28, "No space left on device"), FailureClass.HOST_FAULT),
+        (RuntimeError("CUDA error: uncorrectable ECC error encountered"), FailureClass.HOST_FAULT),
+        (RuntimeError("Found no NVIDIA driver on your system"), FailureClass.HOST_FAULT),
+        (RuntimeError("CUDA error: device-side assert triggered"), FailureClass.USER_EXCEPTION),
+        (PermissionError(13, "Permission denied"), FailureClass.USER_EXCEPTION),
         (RuntimeError("shapes differ"), FailureClass.USER_EXCEPTION),
         (SystemExit(3), FailureClass.USER_EXCEPTION),
         (KeyError("x"), FailureClass.USER_EXCEPTION),
@@ -67,3 +74,18 @@ def test_a_process_that_dies_without_a_word_has_its_class(
     outcome = exit_outcome(status)
     assert (outcome.result, outcome.failure) == (result, failure)
     assert said in outcome.message
+
+
+def test_a_process_killed_while_the_host_was_out_of_memory_is_known_as_such() -> None:
+    outcome = exit_outcome(-signal.SIGKILL, is_short_of_memory=True)
+    assert outcome.failure is FailureClass.OUT_OF_MEMORY
+    assert outcome.shortage is not None
+    assert outcome.shortage.place == "host"
+    assert exit_outcome(-signal.SIGSEGV, is_short_of_memory=True).failure is FailureClass.PROCESS_KILLED
+
+
+def test_out_of_memory_says_what_was_short_and_nothing_else_does() -> None:
+    outcome = failed(MemoryError())
+    assert outcome.shortage is not None
+    assert outcome.shortage.place == "host"
+    assert failed(KeyError("x")).shortage is None

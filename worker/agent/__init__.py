@@ -2,7 +2,7 @@
 
 from worker.agent.agent import Agent
 from worker.agent.child import ZygoteFailed
-from worker.agent.devices import DeviceError, LocalDevice, cpu, gpus, num_cores
+from worker.agent.devices import DeviceError, LocalDevice, cpu, gpus, in_use, num_cores
 from worker.agent.loop import SlotPlan, WorkerRefused
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "ZygoteFailed",
     "cpu",
     "gpus",
+    "in_use",
     "num_cores",
 ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import threading
-from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from types import MappingProxyType
 
 from service.client import Client
 from service.contract.lease import FailureClass, FinishReply, Outcome
@@ -21,6 +23,8 @@ from worker.agent.loop import Slot, SlotPlan, Surroundings
 from worker.agent.outbox import Outbox
 from worker.agent.sender import Sender
 from worker.agent.uploader import Uploader
+from worker.agent.watchdog import PATIENCE_SECONDS
+from worker.agent.worktime import WorkTime
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +48,11 @@ class Agent:
         until_done: bool,
         directory: Path,
         checkpoint_seconds: float,
+        labels: Mapping[str, str] = MappingProxyType({}),
+        work_seconds: float | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
+        self._work_time = WorkTime(work_seconds)
         self._outbox = Outbox(directory / "outbox.sqlite")
         self._held = HeldAttempts()
         self._stopping = threading.Event()
@@ -70,6 +78,9 @@ class Agent:
             logs=self._logs,
             contact=contact,
             stopping=self._stopping,
+            labels=labels,
+            patience_seconds=patience_seconds,
+            work_time=self._work_time,
         )
         self._slots = [Slot(plan, shared) for plan in slots]
 
@@ -86,7 +97,7 @@ class Agent:
         with self._sender, self._uploader, self._leasekeeper, self._logs:
             with ThreadPoolExecutor(len(self._slots), thread_name_prefix="slot") as pool:
                 slots = [pool.submit(slot.work) for slot in self._slots]
-                wait(slots, return_when=FIRST_EXCEPTION)
+                self._wait(slots)
                 if any(slot.done() and slot.exception() for slot in slots):
                     self.stop()
             if not self._sender.wait_until_sent(None, _FLUSH_SECONDS):
@@ -95,6 +106,14 @@ class Agent:
                 log.warning("the service could not be told all that was printed; it stays on this host")
         for slot in slots:
             slot.result()
+
+    def _wait(self, slots: Sequence[Future[None]]) -> None:
+        """Wait for the slots, or until the worker's time is over: then what runs is given back."""
+        left = self._work_time.seconds_to_drain
+        unfinished = wait(slots, left if left < math.inf else None, FIRST_EXCEPTION).not_done
+        if unfinished and self._work_time.seconds_to_drain <= 0:
+            log.info("the worker's time is over: running trials go back to the service")
+            self.stop()
 
     def stop(self) -> None:
         """Claim no more, end the running trials and give them back; `work` then returns. May be called by a signal."""

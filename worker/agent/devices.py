@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pynvml
 
@@ -52,9 +53,40 @@ def gpus(indices: Sequence[int], environment: Mapping[str, str] = os.environ) ->
     return [by_index[index] for index in indices]
 
 
+def in_use(device: LocalDevice) -> str | None:
+    """What other processes do on a GPU, in words; None where nobody computes on it. Ask before training begins."""
+    if device.device.kind == "cpu":
+        return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(pynvml.nvmlDeviceGetHandleByUUID(device.visible))
+    except pynvml.NVMLError:  # some drivers tell this to nobody but root
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+    if not processes:
+        return None
+    known = [process.usedGpuMemory for process in processes if process.usedGpuMemory]
+    memory = f" with {sum(known) / _GIB:.1f} GiB" if known else ""
+    pids = ", ".join(str(process.pid) for process in processes)
+    return f"process {pids} computes on it{memory}"
+
+
 def num_cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def num_killed_for_memory(vmstat: Path = Path("/proc/vmstat")) -> int:
+    """How many processes the kernel has killed on this host to regain memory; 0 where it does not tell."""
+    try:
+        counters = dict(line.split() for line in vmstat.read_text().splitlines())
+    except OSError:
+        return 0
+    return int(counters.get("oom_kill", 0))
 
 
 def _visible_gpus(environment: Mapping[str, str]) -> list[LocalDevice]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +14,20 @@ from signal import Signals
 from service.client import Client
 from service.client.errors import ApiError, Conflict, NotFound, ServiceFailure, ServiceUnreachable
 from service.contract.base import PROTOCOL_VERSION, TaskKind
-from service.contract.lease import Capabilities, ClaimRequest, FailureClass, Grant, Nothing, Outcome
+from service.contract.lease import Capabilities, ClaimRequest, FailureClass, Grant, Nothing, Outcome, Shortage
 from service.contract.report import Point, to_wire
 from worker.agent.checkpoints import Checkpoints, CheckpointUnavailable
 from worker.agent.child import Zygote
 from worker.agent.contact import Contact, delays
-from worker.agent.devices import LocalDevice
+from worker.agent.devices import LocalDevice, cpu, num_killed_for_memory
 from worker.agent.held import Fate, HeldAttempt
 from worker.agent.leasekeeper import Leasekeeper
 from worker.agent.logs import LogSender
 from worker.agent.outbox import Outbox
 from worker.agent.sender import Sender
 from worker.agent.uploader import Uploader
+from worker.agent.watchdog import Watchdog
+from worker.agent.worktime import WorkTime
 from worker.protocol import Checkpointed, Ended, Exited, Report, Start
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,10 @@ class Surroundings:
     logs: LogSender
     contact: Contact
     stopping: threading.Event
+    labels: Mapping[str, str]
+    patience_seconds: float
+    """How long a training process may always go without a step."""
+    work_time: WorkTime
 
 
 class Slot:
@@ -114,15 +120,20 @@ class Slot:
         return True
 
     def _claim(self) -> Grant | Nothing | None:
-        """Ask until the service answers; None when the worker stops first."""
+        """Ask until the service answers; None when the worker stops first, or has no time for another trial."""
         shared = self._shared
+        if not shared.work_time.allows_another():
+            log.info("slot %s takes no more trials: the worker's time is nearly over", self._plan.name)
+            return None
         request = ClaimRequest(
             request_id=shared.outbox.claim_id(self._plan.name),
             worker=shared.worker,
             slot=self._plan.name,
             host=shared.host,
             protocol=PROTOCOL_VERSION,
-            capabilities=Capabilities(devices=[self._plan.device.device], tasks=[TaskKind.TRAIN]),
+            capabilities=Capabilities(
+                devices=[self._plan.device.device], tasks=[TaskKind.TRAIN], labels=dict(shared.labels)
+            ),
             studies=list(shared.studies) or None,
         )
         waits = delays()
@@ -163,6 +174,7 @@ class Slot:
         outcome = self._conclude(attempt, outcome)
         if outcome is None:
             return
+        shared.work_time.note(time.monotonic() - began)
         _log_end(grant, outcome, time.monotonic() - began)
         shared.sender.finish(attempt.key, outcome)
         shared.sender.wait_until_sent(attempt.key, _SEND_SECONDS)
@@ -179,17 +191,23 @@ class Slot:
         child = zygote.fork(start)
         attempt.attach(child)
         outcome: Outcome | None = None
-        for message in child.messages():
-            match message:
-                case Report(step, metrics):
-                    wire = {name: to_wire(value) for name, value in metrics.items()}
-                    self._shared.sender.report(attempt.key, Point(step=step, metrics=wire))
-                case Checkpointed() as saved:
-                    self._shared.uploader.checkpoint(attempt.key, saved)
-                case Ended(told):
-                    outcome = Outcome.model_validate(told)
-                case Exited(status):
-                    outcome = outcome or exit_outcome(status)
+        num_killed_before = num_killed_for_memory()
+        with Watchdog(child.terminate, self._shared.patience_seconds) as watchdog:
+            for message in child.messages():
+                match message:
+                    case Report(step, metrics):
+                        watchdog.step()
+                        wire = {name: to_wire(value) for name, value in metrics.items()}
+                        self._shared.sender.report(attempt.key, Point(step=step, metrics=wire))
+                    case Checkpointed() as saved:
+                        self._shared.uploader.checkpoint(attempt.key, saved)
+                    case Ended(told):
+                        outcome = Outcome.model_validate(told)
+                    case Exited(status) if outcome is None and watchdog.waited_seconds is not None:
+                        outcome = hung_outcome(watchdog.waited_seconds)
+                    case Exited(status):
+                        is_short = num_killed_for_memory() > num_killed_before
+                        outcome = outcome or exit_outcome(status, is_short_of_memory=is_short)
         self._shared.logs.end(attempt.key)
         assert outcome is not None, "the last message is always Exited"
         return outcome
@@ -236,8 +254,24 @@ def _gives_back(attempt: HeldAttempt, outcome: Outcome) -> bool:
     return outcome.failure is FailureClass.PROCESS_KILLED
 
 
-def exit_outcome(status: int) -> Outcome:
-    """The outcome of a training process that exited without telling one; -n means by signal n."""
+def hung_outcome(seconds: float) -> Outcome:
+    """The outcome of a training process that was ended because it made no step."""
+    message = f"no new step for {seconds:.0f} s; the training process was ended"
+    return Outcome(result="failed", failure=FailureClass.HUNG, message=message)
+
+
+def exit_outcome(status: int, *, is_short_of_memory: bool = False) -> Outcome:
+    """The outcome of a training process that exited without telling one; -n means by signal n.
+
+    `is_short_of_memory`: meanwhile the kernel killed processes on this host to regain memory.
+    """
+    if status == -Signals.SIGKILL and is_short_of_memory:
+        return Outcome(
+            result="failed",
+            failure=FailureClass.OUT_OF_MEMORY,
+            message="the training process was killed while the host was out of memory",
+            shortage=Shortage(place="host", total_gib=cpu().device.memory_gib),
+        )
     if status == -Signals.SIGTERM:
         message = "the training process was asked to end (SIGTERM)"
         return Outcome(result="released", failure=FailureClass.PREEMPTED, message=message)

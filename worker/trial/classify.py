@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import traceback
 
 import torch
 
-from service.contract.lease import FailureClass, Outcome
+from service.contract.lease import FailureClass, Outcome, Shortage
 from worker.training import ConfigError, Diverged, Infeasible
 
 _MAX_MESSAGE = 500
 _MAX_TRACEBACK = 20_000
 """Characters; the end is kept, where the cause stands. The whole of it is in the attempt's stderr file."""
+
+
+_GIB = 1024**3
+
+_HOST_ERRNOS = {errno.ENOENT, errno.ENOSPC, errno.EIO, errno.EROFS, errno.ESTALE}
+"""What the file system of one host may say and another's not: missing, full, broken, read-only."""
+
+_DRIVER = re.compile(
+    r"uncorrectable ECC|NVIDIA driver|CUDA driver|no CUDA-capable device|device\(s\) is/are busy|"
+    r"GPU is lost|CUDA initialization",
+    re.IGNORECASE,
+)
+"""What the CUDA runtime says of its driver and its hardware; errors of kernels and assertions are the code's own."""
 
 
 class UnknownTask(Exception):
@@ -27,12 +42,25 @@ def failure_class(error: BaseException) -> FailureClass:
             return FailureClass.INVALID
         case Diverged():
             return FailureClass.DIVERGED
-        case torch.OutOfMemoryError() | MemoryError():
+        case _ if _is_out_of_memory(error):
             return FailureClass.OUT_OF_MEMORY
-        case RuntimeError() if "can't allocate memory" in str(error):  # how torch's CPU allocator says it
-            return FailureClass.OUT_OF_MEMORY
+        case _ if _is_host_fault(error):
+            return FailureClass.HOST_FAULT
         case _:
             return FailureClass.USER_EXCEPTION
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # how torch's CPU allocator says it
+        return True
+    return isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+def _is_host_fault(error: BaseException) -> bool:
+    """Whether another host might do better: an import, a file, a driver that this one lacks."""
+    if isinstance(error, OSError):
+        return error.errno in _HOST_ERRNOS
+    return isinstance(error, ImportError) or (isinstance(error, RuntimeError) and bool(_DRIVER.search(str(error))))
 
 
 def failed(error: BaseException) -> Outcome:
@@ -47,4 +75,14 @@ def failed(error: BaseException) -> Outcome:
         failure=failure,
         message=(f"{name}: {first_line}" if first_line else name)[:_MAX_MESSAGE],
         traceback="".join(traceback.format_exception(error))[-_MAX_TRACEBACK:],
+        shortage=_shortage(error) if failure is FailureClass.OUT_OF_MEMORY else None,
     )
+
+
+def _shortage(error: BaseException) -> Shortage:
+    """Whose memory was short, and what other processes held of it at this moment."""
+    if not isinstance(error, torch.OutOfMemoryError) or not torch.cuda.is_available():
+        return Shortage(place="host")
+    free, total = torch.cuda.mem_get_info()
+    others = max(0, total - free - torch.cuda.memory_reserved())
+    return Shortage(place="device", total_gib=round(total / _GIB, 1), others_gib=round(others / _GIB, 1))

@@ -21,15 +21,10 @@ _SPEC = sa.select(study_spec.c.spec).where(
 _NUM_OPEN = sa.select(sa.func.count()).where(
     trial.c.study_id == sa.bindparam("study"), trial.c.state.in_(sorted(OPEN_TRIALS))
 )
-_num_running = (
-    sa.select(sa.func.count())
-    .where(trial.c.study_id == study.c.id, trial.c.state == TrialState.RUNNING)
-    .scalar_subquery()
-)
 _CLAIMABLE = (
     sa.select(study)
     .where(study.c.state == StudyState.ACTIVE, study.c.archived_at.is_(None))
-    .order_by(study.c.priority.desc(), _num_running, study.c.created_at, study.c.id)
+    .order_by(study.c.priority.desc(), study.c.created_at, study.c.id)
 )
 _ENQUEUED = (
     sa.select(enqueued)
@@ -100,10 +95,7 @@ def num_open(connection: sa.Connection, study_id: str) -> int:
 
 
 def claimable(connection: sa.Connection, study_ids: Sequence[str] | None) -> Sequence[sa.Row[Any]]:
-    """Active studies a claim may get a trial from, in the order in which to try them.
-
-    Highest priority first; among equals the one with the fewest trials running, then the oldest.
-    """
+    """Active studies a claim may get a trial from, highest priority first, then the oldest."""
     query = _CLAIMABLE if study_ids is None else _CLAIMABLE.where(study.c.id.in_(study_ids))
     return connection.execute(query).all()
 

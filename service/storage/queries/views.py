@@ -111,6 +111,8 @@ def worker_views(connection: Connection, now: int) -> list[WorkerView]:
             alive=now - row.last_seen_at < ALIVE_SECONDS * MICROSECONDS,
             num_leases=row.num_leases,
             last_seen_at=to_datetime(row.last_seen_at),
+            quarantined_at=to_datetime(row.quarantined_at),
+            quarantine_reason=row.quarantine_reason,
         )
         for row in leases.workers(connection)
     ]

@@ -1,0 +1,49 @@
+"""Recognises the same exception in two tracebacks: its class and the innermost frames of the user's own code."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import PurePath
+
+from service.contract.lease import Outcome
+
+NUM_FRAMES = 3
+"""Innermost frames that tell one fault from another; what called them may differ."""
+
+_FRAME = re.compile(r'^\s+File "(?P<path>[^"]+)", line \d+, in (?P<function>.+)$')
+_RAISED = re.compile(r"^(?P<name>[A-Za-z_][\w.]*)(?::|$)")
+_FOREIGN = re.compile(r"site-packages|dist-packages|[/\\]lib[/\\]python\d|<frozen|<string>")
+_VARYING = re.compile(r"0x[0-9a-fA-F]+|\d+")
+
+
+def fingerprint(outcome: Outcome) -> str:
+    """Digest of what went wrong: equal for equal faults, whatever the line numbers, addresses, paths and messages.
+
+    Without a traceback, of the message without its numbers.
+    """
+    return hashlib.sha256(_told(outcome).encode()).hexdigest()
+
+
+def _told(outcome: Outcome) -> str:
+    raised, frames = _read(outcome.traceback or "")
+    if raised is None:
+        return _VARYING.sub("#", outcome.message)
+    own = [place for place, is_foreign in frames if not is_foreign] or [place for place, _ in frames]
+    return "\n".join([raised, *own[-NUM_FRAMES:]])
+
+
+def _read(traceback: str) -> tuple[str | None, list[tuple[str, bool]]]:
+    """The class raised last, and the frames of its traceback: (file:function, whether it is somebody else's code)."""
+    raised: str | None = None
+    frames: list[tuple[str, bool]] = []
+    for line in traceback.splitlines():
+        if line.startswith("Traceback (most recent call last)"):
+            raised, frames = None, []
+        elif frame := _FRAME.match(line):
+            path = frame["path"]
+            place = "/".join(PurePath(path).parts[-2:])
+            frames.append((f"{place}:{frame['function']}", bool(_FOREIGN.search(path))))
+        elif raised is None and (name := _RAISED.match(line)):
+            raised = name["name"]
+    return raised, frames

@@ -1,0 +1,119 @@
+"""Attempts as they ended: of one trial, of a study, and host by host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.contract.lease import Device, FailureClass, Shortage
+from service.contract.trial import AttemptState
+from service.domain.failing import Ended
+from service.domain.failures import LOSSES, Execution
+from service.storage.tables import attempt, journal, worker
+
+_BEGINNINGS = ("study_resumed", "study_extended")
+_NO_END_OF_ITS_OWN = sorted({*LOSSES, FailureClass.HOST_FAULT, FailureClass.PREEMPTED})
+
+_host = sa.case((worker.c.host != "", worker.c.host), else_=attempt.c.worker)
+_with_worker = attempt.outerjoin(worker, worker.c.name == attempt.c.worker)
+
+
+def host_of(connection: sa.Connection, worker_name: str) -> str:
+    """The host that a worker runs on; its own name where it told none."""
+    host = connection.execute(sa.select(worker.c.host).where(worker.c.name == worker_name)).scalar_one_or_none()
+    return host or worker_name
+
+
+def executions(connection: sa.Connection, trial_id: str, *, before: int | None = None) -> list[Execution]:
+    """The trial's attempts that have ended (those with a smaller number than `before`), the first one first."""
+    query = (
+        sa.select(attempt.c.failure, attempt.c.last_step, attempt.c.outcome, _host.label("host"))
+        .select_from(_with_worker)
+        .where(attempt.c.trial_id == trial_id, attempt.c.ended_at.is_not(None))
+        .order_by(attempt.c.number)
+    )
+    if before is not None:
+        query = query.where(attempt.c.number < before)
+    return [
+        Execution(
+            failure=FailureClass(row.failure) if row.failure else None,
+            host=row.host,
+            last_step=row.last_step,
+            shortage=_shortage(row.outcome),
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _shortage(outcome: Any) -> Shortage | None:
+    found = (outcome or {}).get("shortage")
+    return Shortage.model_validate(found) if found else None
+
+
+def ends(connection: sa.Connection, study_id: str, *, limit: int, newest: bool) -> list[Ended]:
+    """Attempts that came to an end of their own since the study began or was last resumed, from one side."""
+    begun = (
+        sa.select(sa.func.coalesce(sa.func.max(journal.c.revision), 0))
+        .where(journal.c.study_id == study_id, journal.c.kind.in_(_BEGINNINGS))
+        .scalar_subquery()
+    )
+    order = (attempt.c.ended_at, attempt.c.revision)
+    query = (
+        sa.select(attempt.c.trial_id, attempt.c.failure, attempt.c.fingerprint, attempt.c.message)
+        .where(
+            attempt.c.study_id == study_id,
+            attempt.c.ended_at.is_not(None),
+            attempt.c.revision > begun,
+            attempt.c.state.not_in((AttemptState.RELEASED, AttemptState.CANCELLED, AttemptState.LOST)),
+            sa.or_(attempt.c.failure.is_(None), attempt.c.failure.not_in(_NO_END_OF_ITS_OWN)),
+        )
+        .order_by(*(column.desc() if newest else column for column in order))
+        .limit(limit)
+    )
+    return [
+        Ended(row.trial_id, FailureClass(row.failure) if row.failure else None, row.fingerprint, row.message or "")
+        for row in connection.execute(query)
+    ]
+
+
+def last_failure_on(connection: sa.Connection, host: str) -> FailureClass | None:
+    """How the attempt that ended last on this host failed, if it did."""
+    query = (
+        sa.select(attempt.c.failure)
+        .select_from(_with_worker)
+        .where(_host == host, attempt.c.ended_at.is_not(None))
+        .order_by(attempt.c.ended_at.desc())
+        .limit(1)
+    )
+    failure = connection.execute(query).scalar_one_or_none()
+    return FailureClass(failure) if failure else None
+
+
+def is_served_elsewhere(connection: sa.Connection, study_id: str, host: str) -> bool:
+    """Whether another host gets trials of this study to report."""
+    query = (
+        sa.select(attempt.c.trial_id)
+        .select_from(_with_worker)
+        .where(attempt.c.study_id == study_id, _host != host, attempt.c.num_reports > 0)
+        .limit(1)
+    )
+    return connection.execute(query).first() is not None
+
+
+def quarantine_of(connection: sa.Connection, worker_name: str, host: str) -> str | None:
+    """Why this worker's host is in quarantine, if it is."""
+    same = sa.or_(worker.c.name == worker_name, sa.and_(worker.c.host != "", worker.c.host == host))
+    query = sa.select(worker.c.quarantine_reason).where(same, worker.c.quarantined_at.is_not(None)).limit(1)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def largest_gpu_gib(connection: sa.Connection, since: int) -> float:
+    """Memory of the largest GPU that a worker seen after `since` offers; 0: there is none."""
+    query = sa.select(worker.c.capabilities).where(worker.c.last_seen_at >= since, worker.c.quarantined_at.is_(None))
+    devices = [
+        Device.model_validate(device)
+        for capabilities in connection.execute(query).scalars()
+        for device in capabilities.get("devices", [])
+    ]
+    return max((device.memory_gib or 0.0 for device in devices if device.kind == "cuda"), default=0.0)

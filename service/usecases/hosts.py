@@ -1,0 +1,58 @@
+"""Hosts at fault: two faults in a row while others do well put a host in quarantine, until a person lifts it."""
+
+from __future__ import annotations
+
+from service.contract.lease import FailureClass
+from service.contract.mistakes import did_you_mean
+from service.contract.problem import ErrorCode
+from service.contract.worker import WorkerView
+from service.domain.errors import DomainError
+from service.storage import tables
+from service.storage.queries import attempts, leases, views
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.context import Context
+
+
+def judge_host(unit_of_work: UnitOfWork, host: str, message: str) -> bool:
+    """Take in a fault of this host; returns whether no host does better, so that it is no fault of the host.
+
+    The first fault in a row decides nothing. At the second the host goes into quarantine if another one gets this
+    study's trials to report.
+    """
+    connection = unit_of_work.connection
+    if attempts.last_failure_on(connection, host) is not FailureClass.HOST_FAULT:
+        return False
+    if not attempts.is_served_elsewhere(connection, unit_of_work.study.id, host):
+        return True
+    reason = f"two host faults in a row on {host} while other hosts do well; the last: {message}"
+    table = tables.worker
+    at_fault = (table.c.host == host) | ((table.c.host == "") & (table.c.name == host))
+    unit_of_work.connection.execute(
+        table.update()
+        .where(at_fault, table.c.quarantined_at.is_(None))
+        .values(quarantined_at=unit_of_work.now(), quarantine_reason=reason)
+    )
+    unit_of_work.record("host_quarantined", data={"host": host, "reason": reason})
+    return False
+
+
+async def readmit(context: Context, name: str) -> WorkerView:
+    """Lift the quarantine of a worker's host; its workers get trials again.
+
+    Raises:
+        DomainError: there is no such worker.
+    """
+
+    def work(unit_of_work: UnitOfWork) -> WorkerView:
+        connection, table = unit_of_work.connection, tables.worker
+        row = leases.worker_named(connection, name)
+        if row is None:
+            known = [worker.name for worker in leases.workers(connection)]
+            hint = did_you_mean(name, known) if known else "no worker has been here yet"
+            raise DomainError(ErrorCode.UNKNOWN_WORKER, f"there is no worker {name!r}; {hint}")
+        same = (table.c.name == name) | ((table.c.host != "") & (table.c.host == row.host))
+        connection.execute(table.update().where(same).values(quarantined_at=None, quarantine_reason=None))
+        found = views.worker_views(connection, unit_of_work.now())
+        return next(view for view in found if view.name == name)
+
+    return await context.transact(None, work)

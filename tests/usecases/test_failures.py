@@ -1,0 +1,119 @@
+"""Failures as the database keeps them: fingerprints, poison, memory, and studies that are paused for their failures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from service.contract.lease import Device, FailureClass, Grant, Nothing, Shortage
+from service.contract.study import StudyState
+from service.contract.trial import TrialState
+from service.storage import tables
+from service.usecases.studies import resume_study
+from tests.usecases.replica import Replica
+
+pytestmark = pytest.mark.anyio
+
+
+def raised(line: int, function: str = "build") -> str:
+    frame = f'  File "/home/ann/model.py", line {line}, in {function}'
+    return f"Traceback (most recent call last):\n{frame}\nKeyError: {line}\n"
+
+
+async def fail_next(replica: Replica, name: str, line: int = 1, function: str = "build") -> Grant:
+    grant = await replica.claim(name)
+    traceback = raised(line, function)
+    await replica.fail(grant, FailureClass.USER_EXCEPTION, message=f"KeyError: {line}", traceback=traceback)
+    return grant
+
+
+async def fingerprints(replica: Replica) -> list[str | None]:
+    query = sa.select(tables.attempt.c.fingerprint).order_by(tables.attempt.c.started_at)
+    return await replica.database.read(lambda connection: list(connection.execute(query).scalars()))
+
+
+async def test_the_first_three_trials_failing_alike_pause_the_study_until_it_is_resumed(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 9})
+    for line in (1, 2):
+        await fail_next(replica, name, line)
+    assert (await replica.study(name)).state is StudyState.ACTIVE
+    await fail_next(replica, name, 3)
+    study = await replica.study(name)
+    assert (study.state, study.state_reason) == (
+        StudyState.PAUSED,
+        "the first 3 trials all failed alike: KeyError: 1",
+    )
+    assert len(set(await fingerprints(replica))) == 1
+    assert (await replica.kinds(name))[-1] == "study_paused"
+    cause = await replica.database.read(lambda connection: connection.execute(sa.select(tables.study.c.pause_cause)))
+    assert cause.scalar_one() == "failures"
+    answer = await replica.ask(name)
+    assert isinstance(answer, Nothing)
+    await resume_study(replica.context, name)
+    await fail_next(replica, name)  # the past is the past
+    assert (await replica.study(name)).state is StudyState.ACTIVE
+
+
+async def test_trials_that_fail_each_in_its_own_way_do_not(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 9})
+    for function in ("build", "load", "save"):
+        await fail_next(replica, name, function=function)
+    assert (await replica.study(name)).state is StudyState.ACTIVE
+
+
+async def test_half_of_the_last_twenty_failing_pauses_the_study(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 30})
+    for _ in range(10):
+        await replica.train(name, 0.5)
+    for number in range(9):
+        await fail_next(replica, name, number)
+    assert (await replica.study(name)).state is StudyState.ACTIVE
+    await fail_next(replica, name, 77)
+    study = await replica.study(name)
+    assert study.state is StudyState.PAUSED
+    assert (study.state_reason or "").startswith("10 of the last 20 attempts failed; 10 of them with: KeyError")
+
+
+async def test_three_losses_without_progress_on_two_hosts_are_poison(replica: Replica) -> None:
+    name = await replica.create()
+    for worker, host in (("a1", "a"), ("a2", "a"), ("b1", "b")):
+        grant = await replica.claim(name, worker=worker, host=host)
+        assert grant.number == 0
+        await replica.fail(grant, FailureClass.PROCESS_KILLED, message="killed by SIGSEGV")
+    trial = await replica.trial(name, 0)
+    assert (trial.state, trial.attempts[-1].failure) == (TrialState.FAILED, FailureClass.POISON)
+    assert trial.state_reason == "poison: lost 3 times without progress, on a, b; the last: killed by SIGSEGV"
+
+
+def gpu(memory_gib: float) -> dict[str, Any]:
+    return {"devices": [Device(kind="cuda", memory_gib=memory_gib)]}
+
+
+FULL = Shortage(place="device", total_gib=24.0)
+
+
+async def test_a_trial_out_of_memory_waits_for_a_larger_gpu_of_the_fleet(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 2})
+    other = await replica.create(budget={"trials": 9})
+    await replica.ask(other, worker="large", host="large", **gpu(80))
+    grant = await replica.claim(name, worker="small", host="small", **gpu(24))
+    reply = await replica.fail(grant, FailureClass.OUT_OF_MEMORY, message="CUDA out of memory", shortage=FULL)
+    assert reply.trial_state == "waiting"
+    next_one = await replica.claim(name, worker="small", host="small", **gpu(24))
+    assert next_one.number == 1
+    nothing = await replica.ask(name, worker="small", host="small", **gpu(24))
+    assert isinstance(nothing, Nothing)
+    assert nothing.reason == f"{name}: trial 0 waits for a GPU with more than 24 GiB"
+    again = await replica.claim(name, worker="large", host="large", **gpu(80))
+    assert (again.number, again.attempt) == (0, 2)
+
+
+async def test_a_trial_out_of_memory_is_infeasible_where_no_gpu_is_larger(replica: Replica) -> None:
+    name = await replica.create()
+    grant = await replica.claim(name, **gpu(24))
+    reply = await replica.fail(grant, FailureClass.OUT_OF_MEMORY, message="CUDA out of memory", shortage=FULL)
+    trial = await replica.trial(name, 0)
+    assert (reply.trial_state, trial.infeasible) == ("pruned", True)
+    assert trial.state_reason == "CUDA out of memory; no GPU here has more than 24 GiB"

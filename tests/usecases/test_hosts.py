@@ -1,0 +1,85 @@
+"""A host that fails where others do well gets no more trials until a person readmits it."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.contract.lease import FailureClass, FinishReply, Grant, Nothing
+from service.contract.problem import ErrorCode
+from service.contract.trial import TrialState
+from service.domain.errors import DomainError
+from service.usecases.hosts import readmit
+from service.usecases.workers import list_workers
+from tests.usecases.replica import Replica
+
+pytestmark = pytest.mark.anyio
+
+
+async def fault(replica: Replica, name: str, worker: str = "a1", host: str = "a") -> FinishReply:
+    grant = await replica.claim(name, worker=worker, host=host)
+    return await replica.fail(grant, FailureClass.HOST_FAULT, message="no module named 'torch'")
+
+
+async def do_well(replica: Replica, name: str, worker: str = "b1", host: str = "b") -> Grant:
+    grant = await replica.claim(name, worker=worker, host=host)
+    await replica.report(grant, 1, 0.5)
+    return grant
+
+
+async def test_two_faults_in_a_row_while_others_do_well_quarantine_the_host(replica: Replica) -> None:
+    name = await replica.create()
+    await do_well(replica, name)
+    assert (await fault(replica, name)).trial_state == "waiting"
+    assert (await fault(replica, name, worker="a2")).trial_state == "waiting"
+    for worker in ("a1", "a2", "a3"):  # every worker of the host, a new one too
+        answer = await replica.ask(name, worker=worker, host="a")
+        assert isinstance(answer, Nothing)
+        assert answer.reason.startswith("quarantined: two host faults in a row on a while other hosts do well")
+        assert answer.reason.endswith(f"no module named 'torch'; repair it, then: study readmit {worker}")
+    shown = {view.name: view for view in (await list_workers(replica.context)).workers}
+    assert shown["a1"].quarantined_at is not None
+    assert "no module named 'torch'" in (shown["a1"].quarantine_reason or "")
+    assert shown["b1"].quarantined_at is None
+    assert "host_quarantined" in await replica.kinds(name)
+    again = await replica.claim(name, worker="b1", host="b")
+    assert (again.number, again.attempt) == (1, 3)
+    trial = await replica.trial(name, 1)
+    assert (trial.infeasible, trial.num_attempts) == (False, 3)
+
+
+async def test_a_success_in_between_forgives(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 9})
+    await do_well(replica, name)
+    await fault(replica, name)
+    await replica.finish(await do_well(replica, name, "a1", "a"))
+    await fault(replica, name)
+    assert isinstance(await replica.ask(name, worker="a1", host="a"), Grant)
+
+
+async def test_where_no_host_does_better_it_is_an_exception_of_the_user(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 9})
+    assert (await fault(replica, name)).trial_state == "waiting"
+    assert (await fault(replica, name, "b1", "b")).trial_state == "waiting"
+    assert (await fault(replica, name)).trial_state == "failed"
+    trial = await replica.trial(name, 0)
+    assert (trial.state, trial.attempts[-1].failure) == (TrialState.FAILED, FailureClass.USER_EXCEPTION)
+    assert trial.state_reason == "no module named 'torch' (no other host does better)"
+    assert not [view for view in (await list_workers(replica.context)).workers if view.quarantined_at]
+
+
+async def test_readmission_is_for_the_whole_host(replica: Replica) -> None:
+    name = await replica.create()
+    await do_well(replica, name)
+    await fault(replica, name)
+    await fault(replica, name, worker="a2")
+    view = await readmit(replica.context, "a1")
+    assert (view.name, view.quarantined_at, view.quarantine_reason) == ("a1", None, None)
+    assert isinstance(await replica.ask(name, worker="a2", host="a"), Grant)
+
+
+async def test_a_worker_nobody_knows_cannot_be_readmitted(replica: Replica) -> None:
+    await replica.create()
+    await replica.ask(None, worker="tower")
+    with pytest.raises(DomainError, match="there is no worker 'towr'; did you mean 'tower'") as caught:
+        await readmit(replica.context, "towr")
+    assert caught.value.code is ErrorCode.UNKNOWN_WORKER

@@ -167,6 +167,18 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "sampler cache a few revisions behind",
+        (
+            Edit(
+                "service/usecases/context.py",
+                "        # Readers overlap: the newer view stays.\n",
+                "        known = self._known.get(study_id)\n"
+                "        if known is not None and len(known) == len(fresh) and fresh.revision < known.revision + 8:\n"
+                "            return History(fresh.revision, known.trials)\n",
+            ),
+        ),
+    ),
+    Mutant(
         "suggestion kept although its number was taken",
         (
             Edit(

@@ -329,6 +329,8 @@ def _spec(plan: Random, seed: int) -> StudySpec:
             {"name": "coarse_to_fine", "seed": seed, "stages": [{"trials": 2}, {"trials": num_trials - 2}]},
         ]
     )
+    if Random(f"tpe/{seed}").random() < 0.25:  # the one whose every suggestion depends on all of the history
+        sampler = {"name": "tpe", "seed": seed, "startup_trials": 2}
     lr = {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}
     if sampler["name"] == "grid":
         lr = {"type": "categorical", "choices": [0.001, 0.003, 0.01, 0.03, 0.1, 0.0003, 0.0001]}

@@ -1,5 +1,5 @@
 # The two commands a newcomer needs are `make demo` and `make test`; each sets up what it needs.
-.PHONY: demo test check unit dashboard benchmark generated clean
+.PHONY: demo test check unit simulate prove dashboard benchmark generated clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,6 +19,12 @@ check: $(INSTALLED)                   ## lint, format, types, import contracts
 
 unit: $(INSTALLED)                    ## the fast tests only
 	$(BIN)/python -m pytest -n 2 -m "not slow and not browser" $(ARGS)
+
+simulate: $(INSTALLED)                ## play worlds full of faults against the use cases (SEEDS=300, FIRST=1)
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),300) --first $(or $(FIRST),1)
+
+prove: $(INSTALLED)                   ## hunt every planted mutant with the simulation, and record its witness seed
+	$(BIN)/python -m tests.simulation.prove
 
 dashboard: $(INSTALLED)               ## build the web client after a change to it
 	$(BIN)/python service/dashboard/build.py

@@ -1,0 +1,66 @@
+"""What goes wrong in a world and how often, drawn from its seed: some worlds are calm, some wild."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from random import Random
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Probabilities per message or transaction, and mean seconds between events (0: never)."""
+
+    request_dropped: float = 0.0
+    reply_lost: float = 0.0
+    duplicated: float = 0.0
+    late: float = 0.0
+    """Of the copies: how many arrive only after up to three leases."""
+    statement_lost: float = 0.0
+    """The database goes away in the middle of a transaction."""
+    commit_refused: float = 0.0
+    commit_unknown: float = 0.0
+    """Committed, but the replica is told that the connection broke."""
+    conflict: float = 0.0
+    stall: float = 0.0
+    """A transaction or a read waits for seconds before it is executed, or its answer does."""
+    replica_crash_seconds: float = 0.0
+    outage_seconds: float = 0.0
+    worker_crash_seconds: float = 0.0
+    worker_pause_seconds: float = 0.0
+    child_crash: float = 0.0
+    """Per step: the training process dies, the agent lives."""
+    skew_seconds: float = 0.0
+    """How far the clocks of hosts are off."""
+
+
+WILDEST = Faults(
+    request_dropped=0.10,
+    reply_lost=0.10,
+    duplicated=0.15,
+    late=0.4,
+    statement_lost=0.004,
+    commit_refused=0.03,
+    commit_unknown=0.03,
+    conflict=0.05,
+    stall=0.03,
+    replica_crash_seconds=30.0,
+    outage_seconds=80.0,
+    worker_crash_seconds=40.0,
+    worker_pause_seconds=25.0,
+    child_crash=0.06,
+    skew_seconds=86_400.0,
+)
+NONE = Faults()
+
+
+def drawn(chance: Random) -> Faults:
+    """Faults of one world: each kind is absent in some worlds, so that one cannot hide what another would show."""
+    faults = NONE
+    for field in fields(Faults):
+        worst = getattr(WILDEST, field.name)
+        if chance.random() < 0.6:
+            share = chance.uniform(0.2, 1.0)
+            # A rate grows with its share, a mean time between events shrinks.
+            is_interval = field.name.endswith("_seconds") and field.name != "skew_seconds"
+            faults = replace(faults, **{field.name: worst / share if is_interval else worst * share})
+    return faults

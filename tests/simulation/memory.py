@@ -1,0 +1,78 @@
+"""One in-memory SQLite database that all simulated replicas share, with the world's clock and the world's faults."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.storage import migrate
+from service.storage.dialect import Sqlite
+
+Hook = Callable[[], None]
+
+
+class Memory:
+    """The connection, emptied for every world: building engines and schemas anew would take longer than the rest."""
+
+    def __init__(self) -> None:
+        self.raw = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        self.engine = sa.create_engine("sqlite://", creator=lambda: self.raw, poolclass=sa.StaticPool)
+        self.on_statement: Hook = _nothing
+        self.on_commit: Hook = _nothing
+        sa.event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        sa.event.listen(self.engine, "commit", lambda _: self.on_commit())
+        sa.event.listen(self.engine, "before_cursor_execute", lambda *_: self.on_statement())
+        migrate.upgrade(self.engine)
+        self._empty = self.raw.serialize()
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin again with an empty database and without faults."""
+        self.on_statement = self.on_commit = _nothing
+        self.raw.deserialize(self._empty)
+        self.raw.execute("PRAGMA foreign_keys = ON")
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Ask the database beside all replicas, as only the world can."""
+        return self.raw.execute(query, parameters).fetchall()
+
+
+def _nothing() -> None:
+    pass
+
+
+@cache
+def memory() -> Memory:
+    """The process's only one."""
+    return Memory()
+
+
+class SimulatedSqlite(Sqlite):
+    """The dialect of a replica: everybody's connection, and a database whose clock is the world's."""
+
+    def __init__(self, engine: sa.Engine, clock: Callable[[], int]) -> None:
+        self._shared = engine
+        self._world_clock = clock
+
+    def writer(self) -> sa.Engine:
+        return self._shared
+
+    def reader(self) -> sa.Engine:
+        return self._shared
+
+    def now(self, connection: sa.Connection) -> int:
+        return self._world_clock()
+
+
+def lost(statement: str) -> sa.exc.OperationalError:
+    """What the driver says when the server goes away."""
+    return sa.exc.OperationalError(statement, {}, sqlite3.OperationalError("server closed the connection"))
+
+
+def locked(statement: str) -> sa.exc.OperationalError:
+    """What the driver says when a transaction loses against another."""
+    return sa.exc.OperationalError(statement, {}, sqlite3.OperationalError("database is locked"))

@@ -1,0 +1,104 @@
+"""One simulated replica of the service: a context with its caches, a reaper, and requests that a crash takes along."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from service.contract.catalogue import Catalogue, load_catalogue
+from service.domain.errors import DomainError
+from service.storage.database import Database
+from service.storage.unit_of_work import Transactor
+from service.usecases.context import Context, Limits
+from service.usecases.reap import reap
+from tests.simulation.memory import SimulatedSqlite, memory
+from tests.simulation.record import Answer, Call
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+LIMITS = Limits(lease_seconds=60, heartbeat_seconds=10, reaper_seconds=5, retry_seconds=1)
+
+SKEW: ContextVar[float] = ContextVar("skew", default=0.0)
+"""How far the clock of the host is off whose code runs right now."""
+
+SLUGGISH: ContextVar[float] = ContextVar("sluggish", default=0.0)
+"""How many seconds more whatever runs right now may wait between its transactions."""
+
+
+class Failed(Exception):
+    """The service answered that it cannot answer (a 500 or 503): ask again."""
+
+
+@cache
+def catalogue() -> Catalogue:
+    return load_catalogue()
+
+
+class Replica:
+    """Serves while it is up; what it knows beyond the database is gone when it crashes."""
+
+    def __init__(self, world: World, skew_seconds: float, upkeep_seconds: float) -> None:
+        self._world = world
+        self._skew_seconds = skew_seconds
+        self._upkeep_seconds = upkeep_seconds
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.is_up = False
+
+    def start(self) -> None:
+        dialect = SimulatedSqlite(memory().engine, self._world.now)
+        database = Database(dialect)
+        new_id = self._world.new_id
+        self.context = Context(database, Transactor(database, new_id), catalogue(), new_id, LIMITS)
+        self.is_up = True
+        self._spawn(self._keep_up())
+
+    def crash(self) -> None:
+        """Go away at once; a transaction that was handed to the database may still be executed, or not."""
+        self.is_up = False
+        for task in self._tasks:
+            task.cancel()
+        self._tasks.clear()
+
+    def serve(self, call: Call, answered: Callable[[Any], None]) -> None:
+        """Carry out a call and tell the answer: the reply, or the exception that the client raises."""
+        self._spawn(self._answer(call, answered))
+
+    async def _answer(self, call: Call, answered: Callable[[Any], None]) -> None:
+        arrived_at = self._world.now()
+        try:
+            reply = await call.carry_out(self.context)
+        except DomainError as error:
+            self._world.answered(Answer(call, arrived_at, refusal=error.code))
+            answered(error)
+        except sa.exc.OperationalError:
+            answered(Failed())
+        except Exception as error:
+            self._world.blame(f"{type(call.request).__name__} raised {type(error).__name__}: {error}")
+            answered(Failed())
+        else:
+            self._world.answered(Answer(call, arrived_at, reply=reply))
+            answered(reply)
+
+    async def _keep_up(self) -> None:
+        SLUGGISH.set(self._upkeep_seconds)
+        while True:
+            try:
+                await reap(self.context)
+            except sa.exc.OperationalError:
+                pass  # as in the service: the next round tries again
+            except Exception as error:
+                self._world.blame(f"the reaper raised {type(error).__name__}: {error}")
+            await asyncio.sleep(LIMITS.reaper_seconds)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        token = SKEW.set(self._skew_seconds)
+        task = asyncio.get_running_loop().create_task(work)
+        SKEW.reset(token)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -93,10 +93,11 @@ def work(url: str, worker: str, name: str, epoch_seconds: float) -> Seconds:
 class Service:
     """`service serve` as a process."""
 
-    def __init__(self, database: str) -> None:
+    def __init__(self, database: str, blobs: str) -> None:
         began = time.perf_counter()
         command = [sys.executable, "-m", "service", "serve", "--port", "0", "--database", database]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ASSAYER_")}
+        environment["ASSAYER_BLOBS"] = blobs
         self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
         assert self._process.stderr is not None
         first = self._process.stderr.readline()
@@ -131,10 +132,16 @@ class Service:
 
 def measure(database: str, num_trials: int) -> dict[str, str]:
     """Measure on one database; returns what -> how much."""
-    service = Service(database)
+    with tempfile.TemporaryDirectory() as blobs:
+        return measure_with(database, blobs, num_trials)
+
+
+def measure_with(database: str, blobs: str, num_trials: int) -> dict[str, str]:
+    """Measure with the service's files in the folder `blobs`."""
+    service = Service(database, blobs)
     first_start = service.start_seconds
     service.stop()
-    service = Service(database)
+    service = Service(database, blobs)
     try:
         time.sleep(IDLE_SECONDS)
         idle = service.memory_mb()

@@ -11,6 +11,7 @@ from service.storage import tables
 from service.storage.queries import leases, studies, trials
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
+from service.usecases.deployment import ensure_deployment
 from service.usecases.settle import settle_stop
 
 
@@ -37,15 +38,10 @@ async def begin_epoch(context: Context) -> Restored:
 
 
 def _next_epoch(unit_of_work: UnitOfWork) -> int:
-    table = tables.deployment
-    raised = table.update().values(epoch=table.c.epoch + 1).returning(table.c.epoch)
-    epoch = unit_of_work.connection.execute(raised).scalar_one_or_none()
-    if epoch is None:
-        epoch = 2
-        unit_of_work.insert(
-            table, id=1, deployment_id=unit_of_work.new_id(), epoch=epoch, created_at=unit_of_work.now()
-        )
-    return int(epoch)
+    epoch = int(ensure_deployment(unit_of_work).epoch) + 1
+    # A backup is of the database alone: the next server takes the folder of blobs that was brought along, or a new one.
+    unit_of_work.connection.execute(tables.deployment.update().values(epoch=epoch, blob_store_id=None))
+    return epoch
 
 
 def _void(unit_of_work: UnitOfWork, epoch: int) -> int:

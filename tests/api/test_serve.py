@@ -120,9 +120,12 @@ def test_told_to_stop_it_goes_in_good_order_even_while_a_page_is_open(tmp_path: 
 def test_it_serves_from_postgres(tmp_path: Path, postgres_url: str) -> None:
     port = free_port()
     command = [sys.executable, "-m", "service", "serve", "--port", str(port), "--database", postgres_url]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    environment = os.environ | {"ASSAYER_BLOBS": str(tmp_path / "blobs")}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
-            transport = httpx.HTTPTransport(retries=20)
+            transport = httpx.HTTPTransport(retries=6)
             with httpx.Client(transport=transport, trust_env=False, timeout=10) as http:
                 health = http.get(f"http://127.0.0.1:{port}/api/v1/health").json()
             assert (health["status"], health["database"]) == ("ok", "postgresql")

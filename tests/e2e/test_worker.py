@@ -295,7 +295,14 @@ def test_a_training_process_that_hangs_is_ended_and_the_trial_waits_again(client
     client.create_study(endless("hung"))
     plan = SlotPlan("cpu", cpu(), 1)
     agent = Agent(
-        client, name="w", slots=[plan], studies=["hung"], until_done=True, directory=tmp_path, patience_seconds=2.0
+        client,
+        name="w",
+        slots=[plan],
+        studies=["hung"],
+        until_done=True,
+        directory=tmp_path,
+        checkpoint_seconds=60.0,
+        patience_seconds=2.0,
     )
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(agent.work)

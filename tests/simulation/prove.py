@@ -14,7 +14,7 @@ from tests.simulation.mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 WITNESSES = Path(__file__).with_name("witnesses.json")
-MAX_SEEDS = 50
+MAX_SEEDS = 100
 
 
 class StaleMutantError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from service.contract.lease import FailureClass
 from service.contract.problem import ErrorCode
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialState
@@ -41,6 +42,18 @@ async def test_running_attempts_are_lost_and_their_trials_wait_at_no_charge(repl
     new = await replica.claim(name)
     assert (new.trial, new.number, new.attempt) == (old.trial, 1, 2)
     assert await clean(replica)
+
+
+async def test_a_restore_is_no_loss_on_the_way_to_poison(replica: Replica) -> None:
+    name = await replica.create()
+    for host in ("a", "b"):
+        grant = await replica.claim(name, worker=host, host=host)
+        await replica.fail(grant, FailureClass.PROCESS_KILLED)
+    await replica.claim(name, worker="c", host="c")
+    await begin_epoch(replica.context)
+    last = await replica.claim(name, worker="d", host="d")
+    await replica.fail(last, FailureClass.PROCESS_KILLED)
+    assert (await replica.trial(name, 0)).state is TrialState.WAITING
 
 
 async def test_a_nonce_of_before_writes_nothing(replica: Replica) -> None:

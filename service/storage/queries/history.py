@@ -11,6 +11,8 @@ from service.domain.history import History, Series, TrialRecord
 from service.storage.queries import series, trials
 from service.storage.tables import study
 
+_REVISION = sa.select(study.c.revision).where(study.c.id == sa.bindparam("id"))
+
 
 def refresh(connection: sa.Connection, study_id: str, metric: str, known: History) -> History:
     """Return the history as of now, reading only the trials that moved after `known`.
@@ -18,7 +20,7 @@ def refresh(connection: sa.Connection, study_id: str, metric: str, known: Histor
     Every report stamps its trial with the study's revision, so a moved trial's series is read anew as a whole:
     that also drops the rows that a resume has overtaken.
     """
-    revision = connection.execute(sa.select(study.c.revision).where(study.c.id == study_id)).scalar_one()
+    revision = connection.execute(_REVISION, {"id": study_id}).scalar_one()
     if revision == known.revision:
         return known
     if revision < known.revision:

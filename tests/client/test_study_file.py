@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from service.client import InvalidStudy, study_file
 from service.client.spec import parse
 from service.contract.base import TaskKind
-from service.contract.study import TpeSampler
+from service.contract.sampler import TpeSampler
 from tests.support.service import ROOT
 
 STUDY = """

@@ -25,6 +25,7 @@ from tests.support.service import Service, running_service
 from tests.worker.grants import digits
 from tests.worker.waiting import eventually
 from worker.agent import Agent, SlotPlan, cpu
+from worker.agent.child import ZYGOTE
 
 pytestmark = pytest.mark.slow
 
@@ -308,7 +309,7 @@ def test_a_training_process_that_hangs_is_ended_and_the_trial_waits_again(client
         done = pool.submit(agent.work)
         try:
             assert eventually(lambda: training(client, "hung"), START_SECONDS)
-            [zygote] = [pid for pid in children(os.getpid()) if "zygote" in Path(f"/proc/{pid}/cmdline").read_text()]
+            [zygote] = [pid for pid in children(os.getpid()) if ZYGOTE in Path(f"/proc/{pid}/cmdline").read_text()]
             [child] = children(zygote)
             os.kill(child, signal.SIGSTOP)
             assert eventually(lambda: len(attempts(client, "hung")) == 2, START_SECONDS)

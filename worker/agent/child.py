@@ -36,6 +36,9 @@ from worker.protocol import (
     encode,
 )
 
+ZYGOTE = "worker.trial"
+"""The module that a zygote process executes."""
+
 _CLOSE_SECONDS = 5.0
 
 
@@ -71,7 +74,7 @@ class Zygote:
         self._control = _Control(ours)
         with theirs, log_path.open("ab") as log_file:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
-                [sys.executable, "-m", "worker.trial.zygote", str(theirs.fileno()), device.device.kind],
+                [sys.executable, "-m", ZYGOTE, str(theirs.fileno()), device.device.kind],
                 stdin=subprocess.DEVNULL,
                 stdout=log_file,
                 stderr=log_file,

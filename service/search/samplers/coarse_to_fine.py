@@ -12,8 +12,9 @@ from typing import assert_never
 
 from service.contract.base import Direction
 from service.contract.problem import FieldError
+from service.contract.sampler import CoarseToFineSampler, Stage
 from service.contract.space import CategoricalParameter, Space
-from service.contract.study import CoarseToFineSampler, Stage, StudySpec
+from service.contract.study import StudySpec
 from service.contract.trial import TrialState
 from service.domain.history import History, Suggestion, TrialRecord
 from service.domain.space import fits

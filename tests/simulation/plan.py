@@ -63,6 +63,8 @@ class Plan:
     deeds: tuple[tuple[str, str], ...]
     """What people do to which study."""
     is_restored: bool
+    outlives_restore: bool
+    """The replicas stay up while the database goes back, and keep what they know."""
 
 
 def drawn(seed: int) -> Plan:
@@ -84,6 +86,7 @@ def drawn(seed: int) -> Plan:
             (deed, name) for name in specs for deed in chance.sample(deeds, chance.choice([0, 0, 1, 2, 4]))
         ),
         is_restored=chance.random() < faults.restore,
+        outlives_restore=chance.random() < 0.5,
     )
 
 

@@ -58,7 +58,6 @@ class Replica:
 
     def start(self) -> None:
         self.context = build_context(self._world)
-        self._world.connect(self.context)
         self.is_up = True
         self._spawn(self._keep_up())
 

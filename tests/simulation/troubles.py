@@ -17,6 +17,9 @@ from tests.simulation.worker import Worker
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+LONGEST_SECONDS = 40.0
+"""Within this time whatever was on its way to the database, or back from it, has arrived."""
+
 
 def troubles(world: World) -> Iterator[Coroutine[Any, Any, None]]:
     """What goes on until the faults end."""
@@ -83,32 +86,30 @@ async def _restore(world: World) -> None:
     await asyncio.sleep(world.chance.uniform(20, 150))
     backup, seen, num_answers = memory().back_up(), world.watch.state.copy(), len(world.record.answers)
     await asyncio.sleep(world.chance.uniform(5, 150))
-    for replica in world.replicas:
-        replica.crash()
-    # What was handed to the old database is never executed.
-    world.disconnect_all()
-    context = build_context(world)
-    world.connect(context)
-    world.is_restoring = True
-    world.watch.note_service()
+    if not world.plan.outlives_restore:
+        for replica in world.replicas:
+            replica.crash()
+    # What was handed to the old database is never executed, and what it had done is answered meanwhile.
+    world.disconnect()
+    await asyncio.sleep(world.chance.uniform(LONGEST_SECONDS, 3 * LONGEST_SECONDS))
     memory().restore(backup)
     world.record.go_back(num_answers)
     world.answers.go_back()
     world.watch.go_back(seen)
-    await asyncio.shield(_finish_restore(world, lambda: begin_epoch(context)))
+    await asyncio.shield(_begin_epoch(world))
 
 
-async def _finish_restore(world: World, command: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+async def _begin_epoch(world: World) -> None:
     """The command is given until it succeeds, and only then anybody is served."""
+    context = world.restorer = build_context(world)
     while True:
         try:
-            await command()
+            await begin_epoch(context)
         except sa.exc.OperationalError:
             await asyncio.sleep(1)
         else:
             break
-    world.is_restoring = False
     for replica in world.replicas:
         if not replica.is_up:
             replica.start()
-    world.watch.note_service()
+    world.reconnect()

@@ -53,12 +53,17 @@ def history(study_id: str, known: History, revision: int) -> History:
     for row in rows(f"{_TRIALS} AND revision = ? ORDER BY number", study_id, revision):
         record = _record(row)
         records[record.number : record.number + 1] = [record]
-    return History(revision, tuple(records))
+    return History(revision, tuple(records), epoch())
 
 
 def whole_history(study_id: str, revision: int) -> History:
     """The study's history as of now, from all of its trials."""
-    return History(revision, tuple(_record(row) for row in rows(f"{_TRIALS} ORDER BY number", study_id)))
+    return History(revision, tuple(_record(row) for row in rows(f"{_TRIALS} ORDER BY number", study_id)), epoch())
+
+
+def epoch() -> int:
+    """The database's epoch; 0: none has begun."""
+    return max((number for (number,) in rows("SELECT epoch FROM deployment")), default=0)
 
 
 def _record(row: tuple[Any, ...]) -> TrialRecord:

@@ -67,8 +67,10 @@ class World:
         self.worker_plans = {each.name: each for each in self.plan.workers}
         self.violations: list[str] = []
         self.is_database_up = True
-        self.is_restoring = False
-        self._connected: set[Any] = set()
+        self.is_connected = True
+        """The database is the one that replicas reach; not while it is being restored."""
+        self.restorer: Context | None = None
+        """Who alone reaches it meanwhile."""
         self._loop = SimulatedLoop(self._latency, self._execute)
         self.watch = Watch(self)
         self.answers = Answers(self)
@@ -118,7 +120,7 @@ class World:
     @property
     def is_served(self) -> bool:
         """Whether anybody can be answered."""
-        return self.is_database_up and not self.is_restoring and any(replica.is_up for replica in self.replicas)
+        return self.is_database_up and self.is_connected and any(replica.is_up for replica in self.replicas)
 
     def any_context(self) -> Context | None:
         """Some replica that is up."""
@@ -130,13 +132,15 @@ class World:
         self.is_database_up = is_up
         self.watch.note_service()
 
-    def connect(self, context: Context) -> None:
-        """Let a process of the service reach the database; a crash does not take back what it handed over."""
-        self._connected |= {context.database.writing, context.database.reading}
+    def disconnect(self) -> None:
+        """The database is gone."""
+        self.is_connected = False
+        self.watch.note_service()
 
-    def disconnect_all(self) -> None:
-        """The database is another one now."""
-        self._connected.clear()
+    def reconnect(self) -> None:
+        """It is restored."""
+        self.is_connected, self.restorer = True, None
+        self.watch.note_service()
 
     async def _play(self) -> None:
         for replica in self.replicas:
@@ -148,6 +152,8 @@ class World:
         lasting = asyncio.ensure_future(people.look_after(self))
         passing = [asyncio.ensure_future(each) for each in (*troubles(self), *people.deeds(self))]
         await self._wait_until(FAULTY_SECONDS)
+        while not self.is_connected:  # noqa: ASYNC110 - as below
+            await asyncio.sleep(1)
         for each in passing:
             each.cancel()
         await self._mend()
@@ -174,8 +180,6 @@ class World:
         self.faults = faulty.NONE
         self.bad_hosts.clear()
         self.set_database(is_up=True)
-        while self.is_restoring:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(1)
         for replica in self.replicas:
             if not replica.is_up:
                 replica.start()
@@ -196,13 +200,19 @@ class World:
         """Run what a replica handed to a thread of its own; here the database is reached, or not."""
         if executor is None:
             return work()
-        if not self.is_database_up or executor not in self._connected:
+        if not self.is_database_up or not self._reaches(executor):
             raise lost("BEGIN")
         result = work()
         self.watch.look()
         if self.chance.random() < self.faults.commit_unknown:
             raise lost("COMMIT")
         return result
+
+    def _reaches(self, executor: Any) -> bool:
+        """Whether the database is there for whoever uses this executor."""
+        if self.restorer is None:
+            return self.is_connected
+        return executor in {self.restorer.database.writing, self.restorer.database.reading}
 
     def _maybe_lose(self) -> None:
         if self.chance.random() < self.faults.statement_lost:

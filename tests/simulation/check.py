@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from service.search import decide
-from tests.simulation import charges, costs, views, writes
+from tests.simulation import charges, views, writes
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -19,7 +19,7 @@ def check_end(world: World) -> None:
     """Check the whole story, once everything should have come to its end."""
     if world.violations:
         return  # it was cut short: what is missing at its end says nothing
-    for check in (_ended, _numbers, _epoch, _journal, _suggestions, charges.check, writes.check, costs.check):
+    for check in (_ended, _numbers, _epoch, _journal, _suggestions, charges.check, writes.check, world.costs.check):
         for violation in check(world):
             world.blame(violation)
 

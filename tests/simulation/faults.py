@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from random import Random
 
-CALM_SHARE = 0.05
+CALM_SHARE = 0.08
 """How many worlds have no faults at all: what is wasted there is wasted by the service."""
 
 

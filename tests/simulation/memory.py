@@ -91,4 +91,3 @@ def lost(statement: str) -> sa.exc.OperationalError:
 def locked(statement: str) -> sa.exc.OperationalError:
     """What the driver says when a transaction loses against another."""
     return sa.exc.OperationalError(statement, {}, sqlite3.OperationalError("database is locked"))
-

@@ -82,9 +82,7 @@ def drawn(seed: int) -> Plan:
             for _ in range(chance.choice([1, 2, 2, 3]))
         ),
         workers=_workers(chance, specs),
-        deeds=tuple(
-            (deed, name) for name in specs for deed in chance.sample(deeds, chance.choice([0, 0, 1, 2, 4]))
-        ),
+        deeds=tuple((deed, name) for name in specs for deed in chance.sample(deeds, chance.choice([0, 0, 1, 2, 4]))),
         is_restored=chance.random() < faults.restore,
         outlives_restore=chance.random() < 0.5,
     )

@@ -31,7 +31,7 @@ class Call:
     is_foreign: bool = False
     """Sent by somebody who does not know the nonce: to be refused."""
     is_hasty: bool = False
-    """A checkpoint sent before the metrics it needs: may be refused for that."""
+    """Sent before what it rests on: may be refused for that, and is sent again."""
 
     async def carry_out(self, context: Context) -> Any:
         """Call the use case that serves it."""
@@ -72,6 +72,8 @@ class Record:
     """Attempt -> the outcomes that its worker ever sent."""
     arrivals: dict[str, int] = field(default_factory=dict)
     """Claim -> when it first reached a replica."""
+    heartbeats: dict[str, int] = field(default_factory=dict)
+    """Worker -> when its newest sign of life reached a replica."""
     request_ids: set[str] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
     """Those that still bind: what was answered between a backup and its restore is gone with it."""
@@ -83,6 +85,8 @@ class Record:
         """A call has reached a replica."""
         if isinstance(call.request, ClaimRequest):
             self.arrivals.setdefault(call.request.request_id, at)
+        if isinstance(call.request, HeartbeatRequest):
+            self.heartbeats[call.request.worker] = at
 
     def answered(self, answer: Answer) -> None:
         """A replica has answered a call, whether or not the answer arrives."""

@@ -23,7 +23,7 @@ from tests.simulation.record import Answer, Call
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-LIMITS = Limits(lease_seconds=60, heartbeat_seconds=10, reaper_seconds=5, retry_seconds=3)
+LIMITS = Limits(lease_seconds=60, heartbeat_seconds=10, reaper_seconds=5, retry_seconds=6)
 
 SKEW: ContextVar[float] = ContextVar("skew", default=0.0)
 """How far the clock of the host is off whose code runs right now."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from service.domain.errors import DomainError
 from service.usecases.restore import begin_epoch
 from tests.simulation import views
 from tests.simulation.memory import memory
@@ -105,7 +106,7 @@ async def _begin_epoch(world: World) -> None:
     while True:
         try:
             await begin_epoch(context)
-        except sa.exc.OperationalError:
+        except (sa.exc.OperationalError, DomainError):  # away, or busy
             await asyncio.sleep(1)
         else:
             break

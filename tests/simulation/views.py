@@ -38,7 +38,9 @@ def outcome_of(text: str | None) -> Outcome | None:
 
 def canonical(trial_id: str) -> Series:
     """A trial's series: what an attempt measured counts up to the step at which any later one began."""
-    resumes = [step or 0 for (step,) in rows("SELECT resume_step FROM attempt WHERE trial_id = ? ORDER BY number", trial_id)]
+    resumes = [
+        step or 0 for (step,) in rows("SELECT resume_step FROM attempt WHERE trial_id = ? ORDER BY number", trial_id)
+    ]
     series: dict[int, float] = {}
     query = "SELECT attempt, step, value, status FROM report WHERE trial_id = ? AND metric = 'loss' ORDER BY attempt"
     for attempt, step, value, status in rows(query, trial_id):

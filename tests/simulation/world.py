@@ -16,6 +16,7 @@ from tests.simulation import faults as faulty
 from tests.simulation import people, plan, views
 from tests.simulation.answers import Answers
 from tests.simulation.check import check_end
+from tests.simulation.costs import Costs
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.memory import locked, lost, memory
 from tests.simulation.network import Network
@@ -43,6 +44,8 @@ class Result:
     num_answers: int
     seconds: float
     """Simulated ones."""
+    events: frozenset[str]
+    """The kinds of everything that its journals tell."""
     digest: str
     """Of the journal: equal for equal seeds."""
 
@@ -74,6 +77,7 @@ class World:
         self._loop = SimulatedLoop(self._latency, self._execute)
         self.watch = Watch(self)
         self.answers = Answers(self)
+        self.costs = Costs(self)
 
     def run(self) -> Result:
         """Play the world and say what was wrong with it."""
@@ -98,6 +102,7 @@ class World:
             num_attempts=num_attempts,
             num_answers=self.record.num_answers,
             seconds=self._loop.time(),
+            events=frozenset(row[4] for row in rows),
             digest=hashlib.sha256(repr(rows).encode()).hexdigest()[:16],
         )
 
@@ -204,6 +209,7 @@ class World:
             raise lost("BEGIN")
         result = work()
         self.watch.look()
+        self.costs.look()
         if self.chance.random() < self.faults.commit_unknown:
             raise lost("COMMIT")
         return result

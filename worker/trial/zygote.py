@@ -24,6 +24,7 @@ import torch
 
 from worker.protocol import Exited, Forked, Inbox, Message, Ready, Start, Terminate, encode
 from worker.trial.channel import Channel
+from worker.trial.provenance import code_fingerprint
 from worker.trial.task import carry_out
 
 
@@ -56,7 +57,7 @@ class Zygote:
         signal.signal(signal.SIGCHLD, _only_wake)
         signal.set_wakeup_fd(wake)
         gc.freeze()  # what is loaded now is shared with every child, and never collected there
-        self._control.sendall(encode(Ready()))
+        self._control.sendall(encode(Ready(code_fingerprint())))
         with selectors.DefaultSelector() as selector:
             selector.register(self._control, selectors.EVENT_READ)
             selector.register(woken, selectors.EVENT_READ)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, assert_never, cast
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
@@ -17,12 +17,19 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from service.contract.base import Direction, Value
-from service.contract.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space
+from service.contract.space import (
+    CategoricalParameter,
+    ConstantParameter,
+    FloatParameter,
+    IntParameter,
+    Parameter,
+    Space,
+)
 from service.contract.trial import TrialState as OurState
-from service.domain.cells import axis
 from service.domain.history import TrialRecord
-from service.domain.space import fits, is_active, ordered, same
-from service.search.scale import from_unit, to_unit
+from service.domain.parameter import axis, fits, same
+from service.domain.space import is_active, ordered
+from service.search.scale import from_unit, to_unit, zero_stands_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,27 +126,42 @@ def _frozen(space: Space, trial: TrialRecord) -> FrozenTrial:
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:
-    if isinstance(parameter, CategoricalParameter):
-        # By position: Optuna knows no lists among choices, and takes 1 and True for one.
-        return CategoricalDistribution(range(len(parameter.choices)))
-    if isinstance(parameter, IntParameter):
-        high = range(parameter.low, parameter.high + 1, parameter.step)[-1]
-        return IntDistribution(parameter.low, high, log=parameter.log, step=parameter.step)
-    values = axis(parameter)
-    high_float = parameter.high if values is None else cast("float", values[-1])
-    return FloatDistribution(parameter.low, high_float, log=parameter.log, step=parameter.step)
+    """The parameter as Optuna would declare it; choices by position: it knows no lists, and 1 is True to it."""
+    match parameter:
+        case CategoricalParameter(ordered=True):
+            return IntDistribution(0, len(parameter.choices) - 1)
+        case CategoricalParameter():
+            return CategoricalDistribution(range(len(parameter.choices)))
+        case ConstantParameter():
+            return CategoricalDistribution([0])
+        case IntParameter():
+            high = range(parameter.low, parameter.high + 1, parameter.step)[-1]
+            return IntDistribution(parameter.low, high, log=parameter.log, step=parameter.step)
+        case FloatParameter():
+            values = axis(parameter)
+            top = parameter.high if values is None else cast("float", values[-1])
+            low = parameter.low / 10 if parameter.zero else parameter.low
+            return FloatDistribution(low, top, log=parameter.log, step=parameter.step)
+        case _:
+            assert_never(parameter)
 
 
 def _to_optuna(parameter: Parameter, value: Value) -> Any:
-    if isinstance(parameter, CategoricalParameter):
-        return next(at for at, choice in enumerate(parameter.choices) if same(choice, value))
-    return value
+    match parameter:
+        case CategoricalParameter() | ConstantParameter():
+            return next(at for at, choice in enumerate(axis(parameter) or ()) if same(choice, value))
+        case FloatParameter(zero=True):
+            return value or zero_stands_at(parameter)
+        case _:
+            return value
 
 
 def _from_optuna(parameter: Parameter, value: Any) -> Value:
-    if isinstance(parameter, CategoricalParameter):
-        return parameter.choices[int(value)]
-    if isinstance(parameter, FloatParameter) and parameter.step is not None:
-        # Onto our own lattice: Optuna's sums of steps differ in the last digit.
-        return from_unit(parameter, to_unit(parameter, value))
-    return cast("Value", value)
+    match parameter:
+        case CategoricalParameter():
+            return parameter.choices[int(value)]
+        case FloatParameter() if parameter.step is not None or parameter.zero:
+            # Onto our own scale: Optuna's sums of steps differ in the last digit, and it knows no zero below a range.
+            return from_unit(parameter, to_unit(parameter, value))
+        case _:
+            return cast("Value", value)

@@ -25,6 +25,23 @@ SETTINGS: Mapping[str, Parameter] = {
     for parameter in (
         Parameter("batch_size", "int", default=64, low=1, description="examples per optimizer step"),
         Parameter("epochs", "int", default=20, low=1, description="passes over the training examples: the horizon"),
+        Parameter(
+            "clip_norm",
+            "float",
+            default=None,
+            low=0.0,
+            exclusive_low=True,
+            description="longest gradient over all weights; a longer one is shortened to it",
+        ),
+        Parameter(
+            "clip_value",
+            "float",
+            default=None,
+            low=0.0,
+            exclusive_low=True,
+            description="largest magnitude of each weight's gradient",
+        ),
+        Parameter("l1", "float", default=0.0, low=0.0, description="L1 penalty of the weights that decay"),
     )
 }
 DEFAULT_SECTIONS: Mapping[str, Mapping[str, Any]] = {"schedule": {"name": "constant"}}
@@ -49,6 +66,9 @@ class TrainingConfig:
     schedule: Section
     batch_size: int
     epochs: int
+    clip_norm: float | None
+    clip_value: float | None
+    l1: float
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> "TrainingConfig":

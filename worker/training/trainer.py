@@ -22,8 +22,8 @@ from worker.training.events import Ending, Monitor, OnReport, Report, TrainingRe
 from worker.training.losses import LOSSES
 from worker.training.metrics import Metrics
 from worker.training.models import MODELS
-from worker.training.optimizers import OPTIMIZERS
-from worker.training.schedules import SCHEDULES, Schedule
+from worker.training.optimizers import OPTIMIZERS, shape_gradients, weight_groups
+from worker.training.schedules import SCHEDULES, Plateau, Schedule
 from worker.training.seeding import generator, own_stream
 from worker.training.state import TrainState
 
@@ -61,16 +61,17 @@ def train(
     dataset = DATA.create(config.data.name, config.data.settings).to(place)
     check_fit(config, dataset, monitor)
     with own_stream(seed, place):
-        model = MODELS.create(config.model.name, config.model.settings, dataset.num_features, dataset.num_outputs)
+        model = MODELS.create(config.model.name, config.model.settings, dataset)
         model = model.to(place)
         num_parameters = sum(weights.numel() for weights in model.parameters())
         check_constraints(constraints or {}, num_parameters)
-        loss = LOSSES.create(config.loss.name, config.loss.settings).to(place)
-        optimizer = OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, model.parameters())
+        loss = LOSSES.create(config.loss.name, config.loss.settings, dataset).to(place)
+        optimizer = OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, weight_groups(model))
         schedule = SCHEDULES.create(config.schedule.name, config.schedule.settings)
+        plateau = schedule if isinstance(schedule, Plateau) else None
         metrics = Metrics(dataset, place)
         origin = {"seed": seed, **config.to_mapping()}
-        state = TrainState(origin, place, model, optimizer, generator(seed, "order"))
+        state = TrainState(origin, place, model, optimizer, generator(seed, "order"), plateau)
         if checkpoint_dir is not None and (saved := load_checkpoint(checkpoint_dir)) is not None:
             state.restore(saved)
 
@@ -126,6 +127,7 @@ def _train_epoch(
         batch_loss = loss(model(features[batch]), targets[batch])
         optimizer.zero_grad()
         batch_loss.backward()
+        shape_gradients(optimizer.param_groups, l1=config.l1, clip_norm=config.clip_norm, clip_value=config.clip_value)
         optimizer.step()
         state.step += 1
         num_seen += len(batch)

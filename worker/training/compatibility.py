@@ -10,7 +10,7 @@ from worker.training.data import Dataset
 from worker.training.errors import ConfigError, Infeasible, did_you_mean
 from worker.training.events import Monitor
 from worker.training.losses import LOSSES
-from worker.training.metrics import METRIC_NAMES
+from worker.training.metrics import reported_names
 from worker.training.parameters import Parameter, check_all
 from worker.training.registry import Entry, Registry
 
@@ -33,7 +33,9 @@ def check_fit(config: TrainingConfig, dataset: Dataset, monitor: Monitor | None)
     _require_kind("loss.name", LOSSES, config.loss.name, dataset)
     if config.batch_size > len(dataset.train):
         raise ConfigError("batch_size", f"{config.batch_size} is more than the {len(dataset.train)} training examples")
-    reported = [name for name in METRIC_NAMES[dataset.kind] if _is_reported(name, dataset)]
+    if config.metrics and dataset.kind != "classification":
+        raise ConfigError("metrics", f"{' and '.join(config.metrics)} are for classification, not for {dataset.kind}")
+    reported = reported_names(dataset, config.metrics)
     if monitor is not None and monitor.metric not in reported:
         raise ConfigError(
             "monitor.metric",
@@ -68,9 +70,3 @@ def check_constraints(constraints: Mapping[str, Any], num_parameters: int) -> No
     most = check_all("constraints.parameters", "the constraint", _BOUNDS, bounds)["max"]
     if num_parameters > most:
         raise Infeasible(f"the model has {num_parameters:,} parameters; the constraint allows {most:,.0f}")
-
-
-def _is_reported(name: str, dataset: Dataset) -> bool:
-    split = name.partition("/")[0]
-    # The test split is looked at once, when training has finished.
-    return split != "test" and split in dataset.splits

@@ -1,12 +1,13 @@
 """What to train: the `task.train` mapping of a study file as a checked, frozen value; builds nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from worker.training.data import DATA
 from worker.training.errors import ConfigError, did_you_mean
 from worker.training.losses import LOSSES
+from worker.training.metrics import EXTRA_METRICS
 from worker.training.models import MODELS
 from worker.training.optimizers import OPTIMIZERS
 from worker.training.parameters import Parameter, check_all
@@ -41,6 +42,14 @@ SETTINGS: Mapping[str, Parameter] = {
             exclusive_low=True,
             description="largest magnitude of each weight's gradient",
         ),
+        Parameter(
+            "metrics",
+            "list[str]",
+            default=[],
+            choices=EXTRA_METRICS,
+            description="reported too, of a classification: auroc (one class against the rest, mean over classes), "
+            "per_class (precision, recall and F1 of each class)",
+        ),
         Parameter("l1", "float", default=0.0, low=0.0, description="L1 penalty of the weights that decay"),
     )
 }
@@ -69,6 +78,7 @@ class TrainingConfig:
     clip_norm: float | None
     clip_value: float | None
     l1: float
+    metrics: Sequence[str]
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> "TrainingConfig":

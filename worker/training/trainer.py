@@ -17,7 +17,7 @@ from worker.training.compatibility import check_constraints, check_fit, find_dev
 from worker.training.config import TrainingConfig
 from worker.training.data import DATA, Dataset
 from worker.training.errors import ConfigError, Diverged
-from worker.training.evaluate import evaluate
+from worker.training.evaluate import confusion, evaluate
 from worker.training.events import Ending, Monitor, OnReport, Report, TrainingResult, Verdict
 from worker.training.losses import LOSSES
 from worker.training.metrics import Metrics
@@ -69,7 +69,7 @@ def train(
         optimizer = OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, weight_groups(model))
         schedule = SCHEDULES.create(config.schedule.name, config.schedule.settings)
         plateau = schedule if isinstance(schedule, Plateau) else None
-        metrics = Metrics(dataset, place)
+        metrics = Metrics(dataset, place, config.metrics)
         origin = {"seed": seed, **config.to_mapping()}
         state = TrainState(origin, place, model, optimizer, generator(seed, "order"), plateau)
         if checkpoint_dir is not None and (saved := load_checkpoint(checkpoint_dir)) is not None:
@@ -95,15 +95,18 @@ def train(
         if verdict is Verdict.STOP:
             ending = Ending.STOPPED
         final: dict[str, float] = {}
+        confusions: dict[str, list[list[int]]] = {}
         if ending is Ending.FINISHED:
             state.restore_best()
             final = evaluate(model, loss, metrics, dataset, ("test",))
+            confusions = confusion(model, dataset, ("val", "test"))
     return TrainingResult(
         ending=ending,
         step=state.epoch,
         metrics={**state.metrics, **final, "seconds": state.seconds, "num_parameters": float(num_parameters)},
         best_step=state.best.step if state.best else None,
         model=model.eval(),
+        confusion=confusions,
     )
 
 

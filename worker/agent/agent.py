@@ -68,6 +68,7 @@ class Agent:
             worker=name,
             host=socket.gethostname(),
             studies=studies,
+            slots={plan.name: plan.device.device for plan in slots},
             until_done=until_done,
             directory=directory,
             outbox=self._outbox,

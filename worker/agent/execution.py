@@ -15,7 +15,7 @@ from worker.agent.endings import exit_outcome, hung_outcome
 from worker.agent.held import Fate, HeldAttempt
 from worker.agent.surroundings import SlotPlan, Surroundings
 from worker.agent.watchdog import Watchdog
-from worker.protocol import Checkpointed, Ended, Exited, Report, Start
+from worker.protocol import Checkpointed, Ended, Exited, Provenance, Report, Start
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,9 @@ class Execution:
         with Watchdog(child.terminate, self._shared.patience_seconds) as watchdog:
             for message in child.messages():
                 match message:
+                    case Provenance(data, environment):
+                        place = {"device": self._plan.device.device.name, **environment}
+                        self._shared.sender.provenance(attempt.key, Provenance(data, place))
                     case Report(step, metrics):
                         watchdog.step()
                         wire = {name: to_wire(value) for name, value in metrics.items()}

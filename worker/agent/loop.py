@@ -50,7 +50,7 @@ class Slot:
         execution = Execution(self._plan, self._shared, zygote)
         while zygote.alive:
             requested_at = time.monotonic()
-            match self._claim():
+            match self._claim(zygote.code):
                 case Grant() as grant:
                     self._idle_reason = ""
                     execution.carry_out(grant, requested_at)
@@ -62,7 +62,7 @@ class Slot:
                     return False
         return True
 
-    def _claim(self) -> Grant | Nothing | None:
+    def _claim(self, code: str | None) -> Grant | Nothing | None:
         """Ask until the service answers; None when the worker stops first, or has no time for another trial."""
         shared = self._shared
         if not shared.work_time.allows_another():
@@ -75,7 +75,11 @@ class Slot:
             host=shared.host,
             protocol=PROTOCOL_VERSION,
             capabilities=Capabilities(
-                devices=[self._plan.device.device], tasks=[TaskKind.TRAIN], labels=dict(shared.labels)
+                devices=[self._plan.device.device],
+                tasks=[TaskKind.TRAIN],
+                labels=dict(shared.labels),
+                slots=dict(shared.slots),
+                code=code,
             ),
             studies=list(shared.studies) or None,
         )

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 
 from service.client import Client
 from service.client.errors import ApiError, LeaseLost, NotFound, ServiceFailure, Unauthorized
-from service.contract.lease import FinishReply, FinishRequest, Outcome
+from service.contract.lease import FailureClass, FinishReply, FinishRequest, Outcome
+from service.contract.problem import ErrorCode
+from service.contract.provenance import ProvenanceRequest
 from service.contract.report import Point, ReportRequest, Verdict
 from worker.agent.background import Courier
 from worker.agent.contact import Contact, delays
 from worker.agent.held import AttemptKey, Fate, HeldAttempts
 from worker.agent.outbox import Entry, Outbox
+from worker.protocol import Provenance
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,11 @@ class Sender(Courier):
         self._held = held
         self._on_finished = on_finished
         self._backoff: dict[AttemptKey, tuple[float, Iterator[float]]] = {}
+
+    def provenance(self, key: AttemptKey, told: Provenance) -> None:
+        """Keep what the attempt was made from and send it before its reports."""
+        if self._outbox.add_provenance(key, told):
+            self.wake()
 
     def report(self, key: AttemptKey, point: Point) -> None:
         """Keep one step's metrics and send them as soon as may be."""
@@ -77,6 +85,8 @@ class Sender(Courier):
         trial, attempt = entry.key
         try:
             match entry.request:
+                case ProvenanceRequest() as request:
+                    self._client.provenance(trial, attempt, request)
                 case ReportRequest() as request:
                     verdict = self._client.report(trial, attempt, request)
                     self._pass_on(entry.key, verdict)
@@ -111,12 +121,23 @@ class Sender(Courier):
         self._backoff.pop(key, None)
         if isinstance(entry.request, ReportRequest) and not isinstance(error, LeaseLost | NotFound):
             log.error("the service refused a report of trial %s: %s", key.trial, reason)
-            self._outbox.refuse(key, reason)
-            if attempt is not None:
-                attempt.end(Fate.REFUSED, reason)
+            self._refuse(key, FailureClass.INVALID, f"the service refused a report: {reason}")
+            return
+        if isinstance(entry.request, ProvenanceRequest) and not isinstance(error, LeaseLost | NotFound):
+            log.error("the provenance of trial %s: %s", key.trial, reason)
+            if error.code is ErrorCode.DATA_DIFFERS:
+                self._refuse(key, FailureClass.HOST_FAULT, reason)
+            else:
+                self._outbox.set_entry_aside(entry.id, reason)
             return
         log.warning("trial %s is dropped: %s", key.trial, reason)
         self._outbox.drop(key, reason)
         self._held.discard(key)
         if attempt is not None:
             attempt.end(Fate.DROPPED, reason)
+
+    def _refuse(self, key: AttemptKey, failure: FailureClass, message: str) -> None:
+        """The attempt ends by this, whatever its process says."""
+        self._outbox.refuse(key, Outcome(result="failed", failure=failure, message=message))
+        if (attempt := self._held.get(key)) is not None:
+            attempt.end(Fate.REFUSED, message)

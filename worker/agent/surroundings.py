@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.client import Client
+from service.contract.lease import Device
 from worker.agent.checkpoints import Checkpoints
 from worker.agent.contact import Contact
 from worker.agent.devices import LocalDevice
@@ -36,6 +37,8 @@ class Surroundings:
     worker: str
     host: str
     studies: Sequence[str]
+    slots: Mapping[str, Device]
+    """The device of every slot, by its name."""
     until_done: bool
     directory: Path
     outbox: Outbox

@@ -177,13 +177,16 @@ class Worker:
                 elif not call.is_hasty:
                     self._drop(attempt.token)
             else:
-                if call.is_hasty:
-                    continue  # it is sent once more, when its turn comes
-                del attempt.entries[:num_entries]
-                if isinstance(reply, Verdict):
-                    self._orders[attempt.token] = reply.action
-                if isinstance(call.request, FinishRequest):
-                    self._drop(attempt.token)
+                if not call.is_hasty:  # such a one is sent once more, when its turn comes
+                    self._settle(attempt, num_entries, call, reply)
+
+    def _settle(self, attempt: HeldAttempt, num_entries: int, call: Call, reply: object) -> None:
+        """A call was answered: forget what it said, and do as it is told."""
+        del attempt.entries[:num_entries]
+        if isinstance(reply, Verdict):
+            self._orders[attempt.token] = reply.action
+        if isinstance(call.request, FinishRequest):
+            self._drop(attempt.token)
 
     def _drop(self, token: Token) -> None:
         self.disk.held.pop(token, None)

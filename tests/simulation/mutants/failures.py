@@ -30,8 +30,8 @@ MUTANTS = (
         (
             Edit(
                 "service/domain/failures.py",
-                "            return Resolution(AttemptEvent.RELEASED, TrialEvent.REQUEUED, reason, outcome.failure)\n",
-                "            return Resolution(AttemptEvent.RELEASED, TrialEvent.REQUEUED, reason, outcome.failure, is_loss=True)\n",
+                "(AttemptEvent.RELEASED, TrialEvent.REQUEUED, reason, outcome.failure)\n",
+                "(AttemptEvent.RELEASED, TrialEvent.REQUEUED, reason, outcome.failure, is_loss=True)\n",
             ),
         ),
     ),
@@ -80,8 +80,8 @@ MUTANTS = (
         (
             Edit(
                 "service/domain/failures.py",
-                "def _uncharged(failure: FailureClass, reason: str) -> Resolution:\n    return Resolution(AttemptEvent.FAILED, TrialEvent.REQUEUED, reason, failure)",
-                "def _uncharged(failure: FailureClass, reason: str) -> Resolution:\n    return Resolution(AttemptEvent.FAILED, TrialEvent.REQUEUED, reason, failure, is_failure=True)",
+                "    return Resolution(AttemptEvent.FAILED, TrialEvent.REQUEUED, reason, failure)",
+                "    return Resolution(AttemptEvent.FAILED, TrialEvent.REQUEUED, reason, failure, is_failure=True)",
             ),
         ),
     ),

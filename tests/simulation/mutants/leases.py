@@ -92,9 +92,9 @@ MUTANTS = (
         "a lost attempt is charged though it came back",
         (
             Edit(
-                "service/usecases/fence.py",
-                "num_losses=held.trial.num_losses - 1",
-                "num_losses=held.trial.num_losses",
+                "service/domain/failures.py",
+                "    return num_losses - 1, num_failures - was_charged\n",
+                "    return num_losses, num_failures - was_charged\n",
             ),
         ),
     ),

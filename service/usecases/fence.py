@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from service.contract.problem import ErrorCode
 from service.contract.trial import AttemptState, TrialState
 from service.domain.errors import DomainError
+from service.domain.failures import before_loss
 from service.domain.states import AttemptEvent, TrialEvent
 from service.storage import tables
 from service.storage.instants import MICROSECONDS
@@ -74,8 +75,9 @@ def hold(unit_of_work: UnitOfWork, held: Held, *, lease_seconds: float) -> Held:
         return held
     if held.attempt.state == AttemptState.LOST and held.trial.state == TrialState.WAITING:
         unit_of_work.advance_attempt(held.trial, number, AttemptEvent.REATTACHED, **_NOT_ENDED)
+        num_losses, num_failures = before_loss(held.trial.num_losses, held.trial.num_failures)
         unit_of_work.advance_trial(
-            held.trial, TrialEvent.REATTACHED, attempt=number, num_losses=held.trial.num_losses - 1
+            held.trial, TrialEvent.REATTACHED, attempt=number, num_losses=num_losses, num_failures=num_failures
         )
         grant_lease(unit_of_work, held.trial, number, held.attempt.worker, lease_seconds)
         return find(unit_of_work, held.trial.id, number, held.attempt.nonce)

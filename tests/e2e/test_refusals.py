@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -35,6 +37,25 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
+@pytest.fixture
+def client(live: Service) -> Iterator[Client]:
+    with Client(live.url) as connected:
+        yield connected
+
+
+@contextlib.contextmanager
+def working(live: Service, study: str, state_dir: Path) -> Iterator[subprocess.Popen[str]]:
+    """A worker for the length of a block."""
+    command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--server", live.url]
+    command += ["--state-dir", str(state_dir), "--study", study, "--until-done"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ASSAYER_")}
+    with subprocess.Popen(command, env=environment, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def claim(client: Client, study: str, task: TaskKind, number: int = 0) -> Grant:
     request = ClaimRequest(
         request_id=f"{study}-claim-{number}",
@@ -48,37 +69,37 @@ def claim(client: Client, study: str, task: TaskKind, number: int = 0) -> Grant:
 
 
 def test_a_worker_that_has_lost_its_lease_stops_its_child_and_trains_the_next_trial(
-    client: Client, worker: Any, tmp_path: Path
+    live: Service, client: Client, tmp_path: Path
 ) -> None:
     client.create_study(endless("taken") | {"budget": {"trials": 2}})
-    process = worker("taken")
-    assert eventually(lambda: training(client, "taken"), START_SECONDS)
-    child = child_of(process)
+    with working(live, "taken", tmp_path) as process:
+        assert eventually(lambda: training(client, "taken"), START_SECONDS)
+        child = child_of(process)
 
-    # The host stands still for longer than a lease, but for the training process; another worker ends the trial.
-    process.send_signal(signal.SIGSTOP)
-    assert eventually(lambda: client.trial("taken", 0).state is TrialState.WAITING, START_SECONDS)
-    other = claim(client, "taken", TaskKind.TRAIN)
-    assert (other.number, other.attempt) == (0, 2)
-    step = other.resume.step + 1 if other.resume else 1
-    points = [Point(step=step, metrics={"val/accuracy": 0.25})]
-    client.report(other.trial, 2, ReportRequest(nonce=other.nonce, sequence=1, points=points))
-    client.finish(other.trial, 2, FinishRequest(nonce=other.nonce, outcome=Outcome(result="succeeded")))
-    before = client.trial("taken", 0)
-    os.kill(child, 0)
+        # The host stands still for longer than a lease, but for the training process; another worker ends the trial.
+        process.send_signal(signal.SIGSTOP)
+        assert eventually(lambda: client.trial("taken", 0).state is TrialState.WAITING, START_SECONDS)
+        other = claim(client, "taken", TaskKind.TRAIN)
+        assert (other.number, other.attempt) == (0, 2)
+        step = other.resume.step + 1 if other.resume else 1
+        points = [Point(step=step, metrics={"val/accuracy": 0.25})]
+        client.report(other.trial, 2, ReportRequest(nonce=other.nonce, sequence=1, points=points))
+        client.finish(other.trial, 2, FinishRequest(nonce=other.nonce, outcome=Outcome(result="succeeded")))
+        before = client.trial("taken", 0)
+        os.kill(child, 0)
 
-    process.send_signal(signal.SIGCONT)
-    assert eventually(lambda: not Path(f"/proc/{child}").exists(), 20)
-    assert eventually(lambda: len(client.trials("taken").trials) == 2, START_SECONDS)
-    assert client.trial("taken", 1).attempts[0].worker == before.attempts[0].worker
-    assert client.trial("taken", 0) == before
-    [path] = tmp_path.glob("*/outbox.sqlite")
-    outbox = Outbox(path)
-    assert {key for key, _ in outbox.set_aside()} == {AttemptKey(other.trial, 1)}
-    assert all("drop the trial" in reason for _, reason in outbox.set_aside())
-    outbox.close()
-    client.stop("taken")
-    assert process.wait(START_SECONDS) == 0
+        process.send_signal(signal.SIGCONT)
+        assert eventually(lambda: not Path(f"/proc/{child}").exists(), 20)
+        assert eventually(lambda: len(client.trials("taken").trials) == 2, START_SECONDS)
+        assert client.trial("taken", 1).attempts[0].worker == before.attempts[0].worker
+        assert client.trial("taken", 0) == before
+        [path] = tmp_path.glob("*/outbox.sqlite")
+        outbox = Outbox(path)
+        assert {key for key, _ in outbox.set_aside()} == {AttemptKey(other.trial, 1)}
+        assert all("drop the trial" in reason for _, reason in outbox.set_aside())
+        outbox.close()
+        client.stop("taken")
+        assert process.wait(START_SECONDS) == 0
 
 
 def test_a_report_refused_for_good_ends_its_attempt_invalid_and_what_comes_later_counts(

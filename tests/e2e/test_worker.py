@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,31 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     short = {"ASSAYER_HEARTBEAT_SECONDS": "0.2", "ASSAYER_LEASE_SECONDS": "120"}
     with running_service(tmp_path_factory.mktemp("service"), environment=short) as service:
         yield service
+
+
+@pytest.fixture
+def client(live: Service) -> Iterator[Client]:
+    with Client(live.url) as connected:
+        yield connected
+
+
+@pytest.fixture
+def worker(live: Service, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start workers on one state directory; whatever still works at the end of the test is ended."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ASSAYER_")}
+    with contextlib.ExitStack() as stack:
+
+        def start(study: str, *arguments: str) -> subprocess.Popen[str]:
+            command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--server", live.url]
+            command += ["--state-dir", str(tmp_path), "--study", study, "--until-done", *arguments]
+            process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            assert process.stderr is not None
+            stack.callback(process.stderr.close)
+            return process
+
+        yield start
 
 
 def spec(name: str, *, trials: int = 4, task: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:

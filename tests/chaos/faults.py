@@ -79,7 +79,7 @@ class Faults:
                     await asyncio.sleep(0.02)
                 tasks.create_task(self._carry_out(fault.kind))
 
-    async def kill_replicas(self) -> None:
+    async def crash_replicas(self) -> None:
         """Kill one replica after the other, for ever."""
         seconds = REPLICA_KILLED_SECONDS / 2
         while True:
@@ -104,7 +104,7 @@ class Faults:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
             case Kind.AGENT_KILLED:
-                await self._kill_agent()
+                await self._crash_agent()
             case Kind.AGENT_STOPPED:
                 agent = await self._signal_agent(kind, signal.SIGSTOP)
                 await self._stand_still()
@@ -138,7 +138,7 @@ class Faults:
                     return agent
             await asyncio.sleep(0.05)
 
-    async def _kill_agent(self) -> None:
+    async def _crash_agent(self) -> None:
         agent = await self._signal_agent(Kind.AGENT_KILLED, signal.SIGKILL)
         while agent.status is None:  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.01)

@@ -8,4 +8,4 @@ from tests.chaos.training import carry_out
 from worker.trial.zygote import serve
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), carry_out)
+    serve(int(sys.argv[1]), carry_out, "stub training")

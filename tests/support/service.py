@@ -1,4 +1,4 @@
-"""A real service for tests: `service serve` as a process on a free port, by default with its own SQLite file."""
+"""A real service for tests: `service serve` as a process on a free port, with its own SQLite file."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Service:
         directory: Path,
         *,
         port: int | None = None,
-        environment: Mapping[str, str] | None = None,
         database: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.database = directory / "assayer.db"
         self.log = directory / "service.log"
-        self._database = database or str(self.database)
+        self._served = database or str(self.database)
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -51,7 +51,7 @@ class Service:
 
     def start(self) -> None:
         """Start the process and return once it answers; what it logged is in the error if it does not."""
-        command = [sys.executable, "-m", "service", "serve", "--port", str(self.port), "--database", self._database]
+        command = [sys.executable, "-m", "service", "serve", "--port", str(self.port), "--database", self._served]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ASSAYER_")}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -99,9 +99,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_service(directory: Path, *, environment: Mapping[str, str] | None = None) -> Iterator[Service]:
-    """Serve from `directory` for the length of a block."""
-    service = Service(directory, environment=environment)
+def running_service(
+    directory: Path, *, database: str | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[Service]:
+    """Serve from `directory`, or another database with its blobs there, for the length of a block."""
+    if database is not None:
+        environment = {"ASSAYER_BLOBS": str(directory / "blobs"), **(environment or {})}
+    service = Service(directory, database=database, environment=environment)
     service.start()
     try:
         yield service

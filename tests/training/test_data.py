@@ -23,7 +23,7 @@ def load(name: str, **given: Any) -> Dataset:
 def test_every_set_has_three_finite_splits(name: str):
     dataset = load(name)
     assert set(dataset.splits) == {"train", "val", "test"}
-    assert dataset.kind == DATA.entry(name).facts["kind"]
+    assert [dataset.kind] == DATA.entry(name).facts["kinds"]
     for split in dataset.splits.values():
         assert split.features.shape == (len(split), dataset.num_features)
         assert split.features.dtype == torch.float32
@@ -100,3 +100,10 @@ def test_impossible_splits_are_told(given: dict[str, Any], message: str):
     with pytest.raises(ConfigError) as caught:
         load("wine", **given)
     assert str(caught.value).startswith(message)
+
+
+def test_every_set_has_a_fingerprint_of_its_own_whatever_the_split():
+    fingerprints = {name: load(name).fingerprint for name in BUILTIN}
+    assert None not in fingerprints.values()
+    assert len(set(fingerprints.values())) == len(BUILTIN)
+    assert load("digits", seed=3, limit=100).fingerprint == fingerprints["digits"]

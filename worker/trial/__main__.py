@@ -7,6 +7,7 @@ import sys
 
 import torch
 
+from worker.trial.provenance import code_fingerprint
 from worker.trial.task import carry_out
 from worker.trial.zygote import serve
 
@@ -17,7 +18,7 @@ def main() -> None:
         sys.exit("this torch is built without CUDA; install torch's CUDA build, or train with --cpu")
     # torch's optimizers import it on first use: a second in every training process, once here.
     importlib.import_module("torch._dynamo")
-    serve(int(sys.argv[1]), carry_out)
+    serve(int(sys.argv[1]), carry_out, code_fingerprint())
 
 
 if __name__ == "__main__":

@@ -309,6 +309,7 @@ def test_a_training_process_that_hangs_is_ended_and_the_trial_waits_again(client
         until_done=True,
         directory=tmp_path,
         checkpoint_seconds=60.0,
+        disk_bytes=0,
         patience_seconds=2.0,
     )
     with ThreadPoolExecutor(1) as pool:

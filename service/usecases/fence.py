@@ -34,7 +34,9 @@ def trial_of(connection: Connection, trial_id: str) -> Row:
     """
     row = trials.by_id(connection, trial_id)
     if row is None:
-        raise DomainError(ErrorCode.UNKNOWN_TRIAL, f"there is no trial with id {trial_id}")
+        raise DomainError(
+            ErrorCode.UNKNOWN_TRIAL, f"there is no trial with id {trial_id}; name trial and attempt as the grant did"
+        )
     return row
 
 
@@ -47,7 +49,10 @@ def find(unit_of_work: UnitOfWork, trial_id: str, number: int, nonce: str) -> He
     trial = trials.by_id(unit_of_work.connection, trial_id)
     attempt = trials.attempt_of(unit_of_work.connection, trial_id, number)
     if trial is None or attempt is None:
-        raise DomainError(ErrorCode.UNKNOWN_ATTEMPT, f"trial {trial_id} has no attempt {number}")
+        raise DomainError(
+            ErrorCode.UNKNOWN_ATTEMPT,
+            f"trial {trial_id} has no attempt {number}; name trial and attempt as the grant did",
+        )
     if attempt.nonce != nonce or attempt.number != trial.num_attempts:
         raise DomainError(
             ErrorCode.LEASE_SUPERSEDED,

@@ -37,6 +37,9 @@ from worker.protocol import (
     encode,
 )
 
+ZYGOTE = "worker.trial"
+"""The module that a zygote process executes."""
+
 Said: TypeAlias = Provenance | Report | Checkpointed | Ended
 """What a training process says itself."""
 
@@ -77,7 +80,7 @@ class Zygote:
         self._control = _Control(ours)
         with theirs, log_path.open("ab") as log_file:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
-                [sys.executable, "-m", "worker.trial.zygote", str(theirs.fileno()), device.device.kind],
+                [sys.executable, "-m", ZYGOTE, str(theirs.fileno()), device.device.kind],
                 stdin=subprocess.DEVNULL,
                 stdout=log_file,
                 stderr=log_file,

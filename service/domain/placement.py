@@ -31,7 +31,12 @@ def unmet(requires: Requires | None, capabilities: Capabilities) -> str | None:
 
 def suffices(memory_floor: float, capabilities: Capabilities) -> bool:
     """Whether a trial that ran out of `memory_floor` GiB of GPU memory may try this worker; 0: it may try any."""
-    return not memory_floor or largest_gpu_gib(capabilities) > memory_floor * LARGER
+    return not memory_floor or has_larger(memory_floor, largest_gpu_gib(capabilities))
+
+
+def has_larger(memory_floor: float, gpu_gib: float) -> bool:
+    """Whether a GPU of this size is worth a try where `memory_floor` GiB did not suffice."""
+    return gpu_gib > memory_floor * LARGER
 
 
 KEPT_SECONDS = 5.0

@@ -20,10 +20,10 @@ check: $(INSTALLED)                   ## lint, format, types, import contracts
 unit: $(INSTALLED)                    ## the fast tests only
 	$(BIN)/python -m pytest -n 2 -m "not slow and not browser" $(ARGS)
 
-simulate: $(INSTALLED)                ## play worlds full of faults against the use cases (SEEDS=300, FIRST=1)
+simulate: $(INSTALLED)                ## play worlds full of faults against the use cases, on all cores (SEEDS=300, FIRST=1)
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),300) --first $(or $(FIRST),1)
 
-prove: $(INSTALLED)                   ## hunt every planted mutant with the simulation, and record its witness seed
+prove: $(INSTALLED)                   ## hunt every planted mutant with the simulation, on all cores, and record its witness seed
 	$(BIN)/python -m tests.simulation.prove
 
 chaos: $(INSTALLED)                   ## kill real processes while 10,000 trials are searched, 20 minutes (TRIALS=500, SEED=1)

@@ -70,11 +70,11 @@ class Database:
         self._reader = dialect.reader()
         self._lock = lock
         self.writing = ThreadPoolExecutor(dialect.num_writers, "write")
-        self._reading = ThreadPoolExecutor(NUM_READERS, "read")
+        self.reading = ThreadPoolExecutor(NUM_READERS, "read")
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
         """Run `query` on one consistent snapshot, in a reading thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._reading, self.read_now, query)
+        return await asyncio.get_running_loop().run_in_executor(self.reading, self.read_now, query)
 
     def read_now(self, query: Callable[[sa.Connection], T]) -> T:
         """Run `query` on one consistent snapshot, in this thread."""
@@ -103,7 +103,7 @@ class Database:
     def close(self) -> None:
         """Finish what is under way and let go of the database."""
         self.writing.shutdown()
-        self._reading.shutdown()
+        self.reading.shutdown()
         self.writer.dispose()
         self._reader.dispose()
         if self._lock is not None:

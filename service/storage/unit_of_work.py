@@ -29,6 +29,11 @@ _SET_ATTEMPT = tables.attempt.update().where(
 
 
 @cache
+def _insert(table: sa.Table) -> sa.Insert:
+    return table.insert()
+
+
+@cache
 def _guarded(update: sa.Update, sources: tuple[str, ...]) -> sa.Update:
     """The update, of a row in one of these states only."""
     return update.where(update.table.c.state.in_(sources))
@@ -104,7 +109,7 @@ class UnitOfWork:
 
     def insert(self, table: sa.Table, **columns: Any) -> None:
         """Insert one row."""
-        self.connection.execute(table.insert(), columns)
+        self.connection.execute(_insert(table), columns)
 
     def record(
         self,

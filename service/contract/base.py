@@ -41,3 +41,8 @@ class Response(BaseModel):
     """A message from the service; unknown fields are ignored, so that an older client survives a newer service."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+def by_name(value: object) -> object:
+    """Read a bare name as the mapping that it is short for: `sampler: grid` says `sampler: {name: grid}`."""
+    return {"name": value} if isinstance(value, str) else value

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from service.contract.base import Direction, Identifier, Request, Response, TaskKind, Value
+from service.contract.pruner import NoPruner, PrunerSpec
+from service.contract.sampler import SamplerSpec, TpeSampler
 from service.contract.space import Space
 from service.contract.trial import TrialState, TrialView
 
@@ -49,76 +51,6 @@ class Task(Request):
         if len(given) != 1:
             raise ValueError(f"name exactly one of train, function, command; got {', '.join(given) or 'none'}")
         return self
-
-
-def _by_name(value: object) -> object:
-    return {"name": value} if isinstance(value, str) else value
-
-
-class GridSampler(Request):
-    """Every cell of the grid, once; in order, or shuffled by the seed."""
-
-    name: Literal["grid"]
-    shuffle: bool = False
-    seed: int = 0
-
-
-class RandomSampler(Request):
-    """Independent draws, uniform in each parameter's own scale."""
-
-    name: Literal["random"]
-    seed: int = 0
-
-
-class Stage(Request):
-    """One step of a coarse-to-fine search: how many trials, to which resource, sampled how."""
-
-    trials: int = Field(ge=1)
-    resource: int | None = Field(default=None, ge=1, description="train to this step only; default: the maximum")
-    sampler: Literal["random", "tpe"] = "random"
-    keep: float = Field(default=0.25, gt=0, le=1, description="share of best trials the next box is drawn around")
-
-
-class CoarseToFineSampler(Request):
-    """Stages of ever smaller boxes around the best trials; default: two derived from the budget."""
-
-    name: Literal["coarse_to_fine"]
-    seed: int = 0
-    stages: list[Stage] | None = Field(default=None, min_length=2)
-
-
-class TpeSampler(Request):
-    """Tree-structured Parzen estimator (Bergstra et al. 2011), Optuna's, through the bridge."""
-
-    name: Literal["tpe"]
-    seed: int = 0
-    startup_trials: int = Field(default=10, ge=0, description="random trials before the model is used")
-
-
-SamplerSpec = Annotated[
-    Annotated[GridSampler | RandomSampler | CoarseToFineSampler | TpeSampler, Field(discriminator="name")],
-    BeforeValidator(_by_name),
-]
-
-
-class NoPruner(Request):
-    """Never stops a trial."""
-
-    name: Literal["none"]
-
-
-class MedianPruner(Request):
-    """Stops a trial whose best value so far is worse than the median of the others at the same step."""
-
-    name: Literal["median"]
-    startup_trials: int = Field(default=5, ge=1, description="trials that must reach a step before it is judged")
-    warmup_steps: int = Field(default=2, ge=0, description="steps before which nobody is judged")
-
-
-PrunerSpec = Annotated[
-    Annotated[NoPruner | MedianPruner, Field(discriminator="name")],
-    BeforeValidator(_by_name),
-]
 
 
 class Resource(Request):
@@ -179,6 +111,7 @@ class StudySpec(Request):
     priority: int = 0
     owner: Identifier | None = None
     requires: Requires | None = None
+    code: Literal["same", "warn"] = Field(default="warn", description="whether attempts may differ in code and data")
     reference: Reference | None = None
     constraints: Constraints | None = None
 

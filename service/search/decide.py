@@ -13,7 +13,8 @@ from typing import assert_never
 from service.contract.base import Value
 from service.contract.problem import FieldError
 from service.contract.report import Action, Verdict
-from service.contract.study import CoarseToFineSampler, GridSampler, RandomSampler, StudySpec, TpeSampler
+from service.contract.sampler import CoarseToFineSampler, GridSampler, RandomSampler, TpeSampler
+from service.contract.study import StudySpec
 from service.domain.history import History, Suggestion
 from service.search.pruners import pruner_for
 from service.search.samplers import sampler_for

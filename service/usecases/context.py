@@ -40,7 +40,8 @@ class Histories:
         """The study's history as `connection` sees it; called from reading threads."""
         fresh = history.refresh(connection, study_id, metric, self._known.get(study_id, History()))
         # Readers overlap: the newer view stays.
-        if fresh.revision >= self._known.get(study_id, History()).revision:
+        known = self._known.get(study_id, History())
+        if (fresh.epoch, fresh.revision) >= (known.epoch, known.revision):
             self._known[study_id] = fresh
         return fresh
 

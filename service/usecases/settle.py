@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from service.contract.lease import FailureClass, Outcome
-from service.contract.study import GridSampler, StudySpec, StudyState
+from service.contract.sampler import GridSampler
+from service.contract.study import StudySpec, StudyState
 from service.contract.trial import TrialState
 from service.domain.failing import LAST_ATTEMPTS, reason_to_pause
 from service.domain.failures import Circumstances, Resolution, resolve

@@ -15,10 +15,10 @@ from pydantic import BaseModel
 from service.api.problems import STATUS
 from service.client.study_file import load, read
 from service.client.transport import DEFAULT_SERVER
-from service.contract import study
+from service.contract import pruner, sampler, study
 from service.contract.catalogue import load_catalogue
 from service.contract.problem import ErrorCode
-from service.contract.space import CategoricalParameter, FloatParameter, IntParameter
+from service.contract.space import CategoricalParameter, ConstantParameter, FloatParameter, IntParameter
 from service.settings import Settings
 from tests.docs.generated import DOCS, blocks, renewed, written
 from tests.support.service import ROOT, Service
@@ -115,13 +115,14 @@ MODELS: dict[str, type[BaseModel]] = {
     "float": FloatParameter,
     "int": IntParameter,
     "categorical": CategoricalParameter,
-    "grid": study.GridSampler,
-    "random": study.RandomSampler,
-    "coarse_to_fine": study.CoarseToFineSampler,
-    "stage": study.Stage,
-    "tpe": study.TpeSampler,
-    "none": study.NoPruner,
-    "median": study.MedianPruner,
+    "constant": ConstantParameter,
+    "grid": sampler.GridSampler,
+    "random": sampler.RandomSampler,
+    "coarse_to_fine": sampler.CoarseToFineSampler,
+    "stage": sampler.Stage,
+    "tpe": sampler.TpeSampler,
+    "none": pruner.NoPruner,
+    "median": pruner.MedianPruner,
     "Resource": study.Resource,
     "Budget": study.Budget,
     "Reference": study.Reference,

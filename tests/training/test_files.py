@@ -110,6 +110,19 @@ def test_a_folder_may_bring_its_parts(tmp_path: Path):
     assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 12, "val": 6, "test": 4}
 
 
+def test_fingerprints_are_of_the_content(tmp_path: Path):
+    one = load("images", draw_images(tmp_path / "one"), size=8).fingerprint
+    assert one == load("images", draw_images(tmp_path / "two"), size=16, seed=5).fingerprint
+    (tmp_path / "two" / "red" / "0.png").rename(tmp_path / "two" / "blue" / "a.png")
+    assert one != load("images", tmp_path / "two").fingerprint, "a class was changed"
+    (tmp_path / "t.txt").write_bytes(b"x" * 999)
+    assert (
+        load("text", tmp_path / "t.txt", length=8).fingerprint == load("text", tmp_path / "t.txt", length=9).fingerprint
+    )
+    rows = archive(tmp_path, x=np.eye(20), y=np.arange(20) % 2)
+    assert load("npz", rows).fingerprint == load("npz", rows, seed=2).fingerprint
+
+
 def test_a_damaged_image_is_named(tmp_path: Path):
     folder = draw_images(tmp_path / "all")
     (folder / "red" / "0.png").write_bytes((folder / "red" / "0.png").read_bytes()[:40])

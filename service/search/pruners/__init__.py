@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from service.contract.study import MedianPruner, NoPruner, StudySpec
+from service.contract.pruner import MedianPruner, NoPruner
+from service.contract.study import StudySpec
 from service.search.pruners.base import Pruner
 from service.search.pruners.median import Median
 from service.search.pruners.none import Never

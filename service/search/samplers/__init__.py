@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from service.contract.study import CoarseToFineSampler, GridSampler, RandomSampler, StudySpec, TpeSampler
+from service.contract.sampler import CoarseToFineSampler, GridSampler, RandomSampler, TpeSampler
+from service.contract.study import StudySpec
 from service.search.samplers.base import Sampler
 from service.search.samplers.coarse_to_fine import CoarseToFine
 from service.search.samplers.grid import Grid

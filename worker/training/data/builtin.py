@@ -1,5 +1,6 @@
 """The real sets that ship with scikit-learn, as datasets; nothing is downloaded."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from sklearn import datasets
 
 from worker.training.data.arrays import Examples, assemble_arrays
 from worker.training.data.dataset import Dataset, Kind
+from worker.training.data.fingerprint import of_builtin
 from worker.training.data.splits import Bootstrap, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
 
 
@@ -21,9 +23,7 @@ def digits(
 ) -> Dataset:
     """Handwritten digits: 1797 images of 8 by 8 pixels, 10 classes (Alpaydin & Kaynak 1998)."""
     splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap)
-    bunch = datasets.load_digits()
-    names = tuple(str(name) for name in bunch.target_names)
-    return assemble_arrays(Examples(bunch.images[:, np.newaxis], bunch.target), {}, "classification", splitting, names)
+    return _dataset("digits", "classification", splitting)
 
 
 def wine(
@@ -37,7 +37,7 @@ def wine(
 ) -> Dataset:
     """Wines of three cultivars: 178 chemical analyses of 13 measurements (Forina 1991)."""
     splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap)
-    return _rows(datasets.load_wine(), "classification", splitting)
+    return _dataset("wine", "classification", splitting)
 
 
 def breast_cancer(
@@ -51,7 +51,7 @@ def breast_cancer(
 ) -> Dataset:
     """Malignant or benign: 569 biopsies of 30 measurements (Wolberg, Street & Mangasarian 1993)."""
     splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap)
-    return _rows(datasets.load_breast_cancer(), "classification", splitting)
+    return _dataset("breast_cancer", "classification", splitting)
 
 
 def diabetes(
@@ -64,9 +64,12 @@ def diabetes(
 ) -> Dataset:
     """Disease progression after a year: 442 patients of 10 measurements, regression (Efron et al. 2004)."""
     splitting = Splitting(val_fraction, test_fraction, seed, False, limit, bootstrap)
-    return _rows(datasets.load_diabetes(), "regression", splitting)
+    return _dataset("diabetes", "regression", splitting)
 
 
-def _rows(bunch: Any, kind: Kind, splitting: Splitting) -> Dataset:
-    names = tuple(str(name) for name in bunch.target_names) if kind == "classification" else ()
-    return assemble_arrays(Examples(bunch.data, bunch.target), {}, kind, splitting, names)
+def _dataset(name: str, kind: Kind, splitting: Splitting) -> Dataset:
+    bunch: Any = getattr(datasets, f"load_{name}")()
+    features = bunch.images[:, np.newaxis] if "images" in bunch else bunch.data
+    class_names = tuple(str(each) for each in bunch.target_names) if kind == "classification" else ()
+    dataset = assemble_arrays(Examples(features, bunch.target), {}, kind, splitting, class_names)
+    return replace(dataset, fingerprint=of_builtin(name, "scikit-learn"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from worker.training.data.arrays import Examples, assemble_arrays
 from worker.training.data.dataset import Dataset, SplitName
+from worker.training.data.fingerprint import of_files
 from worker.training.data.splits import Bootstrap, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
@@ -48,13 +50,23 @@ def images(
         limit,
         bootstrap,
     )
-    return assemble_arrays(_examples(main, load), given, "classification", splitting)
+    dataset = assemble_arrays(_examples(main, load), given, "classification", splitting)
+    # Which folder an image is in is its class: part of the data.
+    files = {
+        str(file.relative_to(root)): str(file)
+        for part in (main, *(root / name for name in given))
+        for file in _files(part)
+    }
+    return replace(dataset, fingerprint=of_files(files))
+
+
+def _files(folder: Path) -> list[Path]:
+    found = (file for file in folder.glob("*/*") if file.suffix.lower() in _ENDINGS)
+    return sorted(file for file in found if not file.name.startswith("."))
 
 
 def _examples(folder: Path, load: Callable[[Path], NDArray[np.uint8]]) -> Examples:
-    files = sorted(
-        file for file in folder.glob("*/*") if file.suffix.lower() in _ENDINGS and not file.name.startswith(".")
-    )
+    files = _files(folder)
     if not files:
         raise ConfigError("data.path", f"{str(folder)!r} holds no images in folders of classes, like cat/1.png")
     with ThreadPoolExecutor() as threads:  # decoding leaves Python's lock

@@ -1,5 +1,6 @@
 """NumPy archives: arrays of rows or images with their targets, read without running code."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zipfile import BadZipFile
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from worker.training.data.arrays import Examples, assemble_arrays
 from worker.training.data.dataset import Dataset, Kind, SplitName
+from worker.training.data.fingerprint import of_files
 from worker.training.data.splits import Bootstrap, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
 from worker.training.data.tables import MAX_INTEGER_CLASSES
 from worker.training.errors import ConfigError, did_you_mean
@@ -58,7 +60,8 @@ def npz(
         limit,
         bootstrap,
     )
-    return assemble_arrays(examples, given, kind or _kind_of(examples.targets), splitting)
+    dataset = assemble_arrays(examples, given, kind or _kind_of(examples.targets), splitting)
+    return replace(dataset, fingerprint=of_files({"path": path}))
 
 
 def _examples(arrays: dict[str, NDArray[Any]], features: str, target: str) -> Examples:

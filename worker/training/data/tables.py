@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from worker.training.data.columns import Columns, Encoding, Missing, assemble
 from worker.training.data.dataset import Dataset, Kind, SplitName
+from worker.training.data.fingerprint import of_files
 from worker.training.data.splits import Order, Splitting
 from worker.training.errors import ConfigError, did_you_mean
 from worker.training.parameters import Setting
@@ -105,7 +106,10 @@ def load_tables(read: ReadTable, how: TableSettings) -> Dataset:
         test_fraction=0.0 if how.test is not None else how.splitting.test_fraction,
     )
     columns = replace(_columns(main, types, target, kind), order=_order(main, splitters, how))
-    return assemble(columns, given, kind, splitting, encoding=how.categories, missing=how.missing)
+    dataset = assemble(columns, given, kind, splitting, encoding=how.categories, missing=how.missing)
+    files: dict[str, str] = {main_setting: how.path or how.train or ""}
+    files |= {name: file for name, file in others.items() if file is not None}
+    return replace(dataset, fingerprint=of_files(files))
 
 
 def checked(setting: str, file: str, read: ReadTable, types: dict[str, pa.DataType] | None) -> pa.Table:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from worker.training.data.dataset import Dataset, Split, SplitName
+from worker.training.data.fingerprint import of_files
 from worker.training.data.splits import Limit, TestFraction, ValFraction
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
@@ -45,7 +46,8 @@ def text(
         splits["val"] = _windows("val", stream[val_from:test_from], length)
     if test_fraction:
         splits["test"] = _windows("test", stream[test_from:], length)
-    return Dataset("language", splits, class_names=names, vocabulary=len(names))
+    fingerprint = of_files({"path": path})
+    return Dataset("language", splits, class_names=names, vocabulary=len(names), fingerprint=fingerprint)
 
 
 def _characters(path: str, content: bytes, share: float) -> tuple[NDArray[Any], tuple[str, ...]]:

@@ -1,0 +1,55 @@
+"""The samplers on the wire: who proposes configurations, and with which options."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from service.contract.base import Request, by_name
+
+
+class GridSampler(Request):
+    """Every cell of the grid, once; in order, or shuffled by the seed."""
+
+    name: Literal["grid"]
+    shuffle: bool = False
+    seed: int = 0
+
+
+class RandomSampler(Request):
+    """Independent draws, uniform in each parameter's own scale."""
+
+    name: Literal["random"]
+    seed: int = 0
+
+
+class Stage(Request):
+    """One step of a coarse-to-fine search: how many trials, to which resource, sampled how."""
+
+    trials: int = Field(ge=1)
+    resource: int | None = Field(default=None, ge=1, description="train to this step only; default: the maximum")
+    sampler: Literal["random", "tpe"] = "random"
+    keep: float = Field(default=0.25, gt=0, le=1, description="share of best trials the next box is drawn around")
+
+
+class CoarseToFineSampler(Request):
+    """Stages of ever smaller boxes around the best trials; default: two derived from the budget."""
+
+    name: Literal["coarse_to_fine"]
+    seed: int = 0
+    stages: list[Stage] | None = Field(default=None, min_length=2)
+
+
+class TpeSampler(Request):
+    """Tree-structured Parzen estimator (Bergstra et al. 2011), Optuna's, through the bridge."""
+
+    name: Literal["tpe"]
+    seed: int = 0
+    startup_trials: int = Field(default=10, ge=0, description="random trials before the model is used")
+
+
+SamplerSpec = Annotated[
+    Annotated[GridSampler | RandomSampler | CoarseToFineSampler | TpeSampler, Field(discriminator="name")],
+    BeforeValidator(by_name),
+]

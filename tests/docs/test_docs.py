@@ -122,6 +122,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "tpe": sampler.TpeSampler,
     "none": pruner.NoPruner,
     "median": pruner.MedianPruner,
+    "asha": pruner.AshaPruner,
+    "hyperband": pruner.HyperbandPruner,
     "Resource": study.Resource,
     "Budget": study.Budget,
     "Reference": study.Reference,
@@ -154,7 +156,7 @@ def test_every_sampler_and_pruner_has_a_section() -> None:
         for title, model in schema.items()
         if title.endswith(("Sampler", "Pruner")) and "name" in model["properties"]
     }
-    assert names == {"grid", "random", "coarse_to_fine", "tpe", "none", "median"}
+    assert names == {"grid", "random", "coarse_to_fine", "tpe", "none", "median", "asha", "hyperband"}
     assert names <= set(MODELS)
 
 

@@ -11,19 +11,21 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from service.storage import migrate, tables
 from service.storage.database import open_database
 from service.storage.migrate import UnknownSchemaError
 from tests.storage.rows import put_attempt
 
+HEAD = ScriptDirectory.from_config(migrate.configuration()).get_current_head()
 REBUILD = '''
 """Changes a column of the study table: SQLite must rebuild it for that."""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "9999"
+down_revision = "{head}"
 branch_labels = None
 depends_on = None
 
@@ -109,7 +111,7 @@ def test_a_migration_that_fails_changes_nothing(
     further(tmp_path, monkeypatch, more='raise RuntimeError("half way")')
     with pytest.raises(RuntimeError, match="half way"):
         migrate.upgrade(engine)
-    assert migrate.current(engine) == "0001"
+    assert migrate.current(engine) == HEAD
     assert "color" not in {column["name"] for column in sa.inspect(engine).get_columns("study")}
 
 
@@ -117,7 +119,7 @@ def further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, more: str = "") 
     """A later version of the service, with a second migration."""
     scripts = tmp_path / "alembic"
     shutil.copytree(Path(migrate.__file__).parents[2] / "alembic", scripts)
-    (scripts / "versions" / "0002_rebuild.py").write_text(REBUILD.format(more=more))
+    (scripts / "versions" / "9999_rebuild.py").write_text(REBUILD.format(head=HEAD, more=more))
     monkeypatch.setattr(migrate, "_CHECKOUT", scripts)
 
 

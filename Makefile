@@ -1,5 +1,5 @@
 # The two commands a newcomer needs are `make demo` and `make test`; each sets up what it needs.
-.PHONY: demo test check unit simulate prove dashboard benchmark generated clean
+.PHONY: demo test check unit simulate prove sigkill dashboard benchmark generated clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -25,6 +25,9 @@ simulate: $(INSTALLED)                ## play worlds full of faults against the 
 
 prove: $(INSTALLED)                   ## hunt every planted mutant with the simulation, and record its witness seed
 	$(BIN)/python -m tests.simulation.prove
+
+sigkill: $(INSTALLED)                 ## stop the service on SQLite by SIGKILL under load, a hundred times (ROUNDS=100)
+	ASSAYER_TEST_SIGKILLS=$(or $(ROUNDS),100) $(BIN)/python -m pytest -n 0 tests/e2e/test_sqlite_sigkill.py
 
 dashboard: $(INSTALLED)               ## build the web client after a change to it
 	$(BIN)/python service/dashboard/build.py

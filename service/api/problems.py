@@ -37,6 +37,7 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.BLOB_MISMATCH: 422,
     ErrorCode.BLOB_MISSING: 409,
     ErrorCode.STORAGE_FULL: 507,
+    ErrorCode.DATA_DIFFERS: 409,
     ErrorCode.PROTOCOL_VERSION: 409,
     ErrorCode.UNAUTHORIZED: 401,
     ErrorCode.NOT_FOUND: 404,

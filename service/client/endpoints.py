@@ -25,6 +25,7 @@ from service.contract.lease import (
 )
 from service.contract.log import LogReply, LogRequest, LogView, Stream
 from service.contract.problem import FieldError
+from service.contract.provenance import ProvenanceRequest, WarningRequest, WarningsReply
 from service.contract.report import ReportRequest, Verdict
 from service.contract.study import (
     EnqueueReply,
@@ -79,6 +80,7 @@ _CLAIM: TypeAdapter[Grant | Nothing] = TypeAdapter(ClaimReply)
 _HEARTBEAT = TypeAdapter(HeartbeatReply)
 _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 _CHECKPOINT = TypeAdapter(CheckpointReply)
+_WARNINGS = TypeAdapter(WarningsReply)
 _BLOB = TypeAdapter(BlobReply)
 _FINISH = TypeAdapter(FinishReply)
 _LOG_REPLY = TypeAdapter(LogReply)
@@ -181,6 +183,14 @@ class Endpoints:
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatReply:
         """Renew leases, and hear what their trials are to do."""
         return self._transport.call("POST", "/heartbeats", _HEARTBEAT, request)
+
+    def provenance(self, trial: str, attempt: int, request: ProvenanceRequest) -> WarningsReply:
+        """Say once which data an attempt trains on, and in which environment."""
+        return self._transport.call("POST", _attempt(trial, attempt, "provenance"), _WARNINGS, request)
+
+    def warn(self, trial: str, attempt: int, request: WarningRequest) -> WarningsReply:
+        """Tell people something about an attempt; the same sentence stands there once."""
+        return self._transport.call("POST", _attempt(trial, attempt, "warnings"), _WARNINGS, request)
 
     def report(self, trial: str, attempt: int, request: ReportRequest) -> Verdict:
         """Send metrics; a replay gets the stored verdict."""

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.contract.base import Value
+from service.contract.lease import Device
 from service.contract.report import Number, from_wire
 from service.contract.study import StudyState, StudyView
 from service.contract.trial import TrialDetail, TrialState, TrialView
@@ -79,12 +80,23 @@ def workers_table(workers: Iterable[WorkerView]) -> RenderableType:
     """List workers: where they are, what they have, whether they get trials."""
     table = Table("worker", "host", "state", "devices", "trials", "reason", box=None, pad_edge=False)
     for worker in workers:
-        devices = ", ".join(device.name or device.kind for device in worker.capabilities.devices)
+        devices = _devices(worker)
         state = "quarantined" if worker.quarantined_at else "alive" if worker.alive else "gone"
         style = "red" if worker.quarantined_at else "green" if worker.alive else "dim"
         reason = worker.quarantine_reason or ""
         table.add_row(worker.name, worker.host, Text(state, style=style), devices, str(worker.num_leases), reason)
     return table if table.row_count else Text("no worker has been here yet; start one with: worker --cpu")
+
+
+def _devices(worker: WorkerView) -> str:
+    """What a worker trains on; slot by slot where they have different devices."""
+    if len(worker.capabilities.devices) == 1 or not worker.capabilities.slots:
+        return ", ".join(_device(device) for device in worker.capabilities.devices)
+    return ", ".join(f"{slot}: {_device(device)}" for slot, device in worker.capabilities.slots.items())
+
+
+def _device(device: Device) -> str:
+    return device.name or device.kind
 
 
 def study_page(study: StudyView, trials: Iterable[TrialView]) -> RenderableType:
@@ -138,10 +150,16 @@ def trial_page(trial: TrialDetail) -> RenderableType:
         values = [from_wire(value) for value in series.values]
         shown = [f"{value:.4g}" for value in (values[0], values[-1], min(values), max(values))]
         curves.add_row(series.metric, f"{series.steps[0]} to {series.steps[-1]}", *shown)
-    attempts = Table("attempt", "state", "worker", "message", box=None, pad_edge=False)
+    attempts = Table("attempt", "state", "worker", "device", "code", "data", "message", box=None, pad_edge=False)
     for attempt in trial.attempts:
-        attempts.add_row(str(attempt.number), attempt.state, attempt.worker, attempt.message or "")
-    return Group(facts, Text(), curves, Text(), attempts)
+        made_from = (attempt.environment.get("device", ""), (attempt.code or "")[:12], (attempt.data or "")[:12])
+        attempts.add_row(str(attempt.number), attempt.state, attempt.worker, *made_from, attempt.message or "")
+    warnings = [
+        Text(f"attempt {attempt.number}: {warning}", style="yellow")
+        for attempt in trial.attempts
+        for warning in attempt.warnings
+    ]
+    return Group(facts, Text(), curves, Text(), attempts, *warnings)
 
 
 def live_page(study: StudyView, running: Iterable[TrialDetail], notice: str = "") -> RenderableType:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from service.contract.base import PROTOCOL_VERSION, Direction, Identifier, Request, Response, TaskKind, Value
+from service.contract.provenance import Fingerprint
 from service.contract.report import Action, Number, ReportRequest
 
 BLOB = "blob:"
@@ -42,9 +43,11 @@ class Device(Request):
 class Capabilities(Request):
     """What a worker can execute."""
 
-    devices: list[Device] = []
+    devices: list[Device] = Field(default=[], description="of the slot that asks")
     tasks: list[TaskKind] = [TaskKind.TRAIN]
     labels: dict[str, str] = {}
+    slots: dict[Identifier, Device] = Field(default={}, description="every slot of the worker, with its device")
+    code: Fingerprint | None = Field(default=None, description="of the training code; none: nothing is compared")
 
 
 class ClaimRequest(Request):

@@ -29,7 +29,10 @@ def mistakes_in(details: Iterable[ErrorDetails], data: Any, root: type[BaseModel
     """Say what pydantic found wrong with `data` as a `root`: one sentence per mistake, with the path written there."""
     found: dict[Location, str] = {}
     for detail in details:
-        found.setdefault(_written_location(detail, data), _sentence(detail, root))
+        location = _written_location(detail, data)
+        # Of a union's members, the one whose own rule was broken is meant rather than those whose type does not match.
+        if location not in found or detail["type"] == "value_error":
+            found[location] = _sentence(detail, root)
     # Pydantic tells of every member of a union; only what it found deepest in the file is the author's mistake,
     # and a field that is misspelt is not also missing.
     told = [

@@ -28,6 +28,7 @@ class ErrorCode(StrEnum):
     BLOB_MISMATCH = "blob_mismatch"
     BLOB_MISSING = "blob_missing"
     STORAGE_FULL = "storage_full"
+    DATA_DIFFERS = "data_differs"
     PROTOCOL_VERSION = "protocol_version"
     UNAUTHORIZED = "unauthorized"
     NOT_FOUND = "not_found"

@@ -111,6 +111,7 @@ class StudySpec(Request):
     priority: int = 0
     owner: Identifier | None = None
     requires: Requires | None = None
+    code: Literal["same", "warn"] = Field(default="warn", description="whether attempts may differ in code and data")
     reference: Reference | None = None
     constraints: Constraints | None = None
 

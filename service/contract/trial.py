@@ -98,6 +98,13 @@ class AttemptView(Response):
     failure: FailureClass | None
     message: str | None
     traceback: str | None
+    code: str | None = None
+    """Fingerprint of the training code; none: the worker told none."""
+    data: str | None = None
+    """Fingerprint of the data before it is split."""
+    environment: dict[str, str] = {}
+    warnings: list[str] = []
+    """What people should know of it: other code or data than the study began with, checkpoints that were not kept."""
     started_at: datetime
     ended_at: datetime | None
 

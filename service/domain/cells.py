@@ -2,49 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
+from itertools import pairwise
 
 from service.contract.base import Value
-from service.contract.space import CategoricalParameter, IntParameter, Parameter, Space
-from service.domain.space import accepted, ordered, same
-
-
-@dataclass(frozen=True, slots=True)
-class Lattice(Sequence[float]):
-    """`num` numbers from `low` in steps of `step`, computed when asked for."""
-
-    low: float
-    step: float
-    num: int
-
-    def __len__(self) -> int:
-        return self.num
-
-    @overload
-    def __getitem__(self, index: int) -> float: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[float]: ...
-    def __getitem__(self, index: int | slice) -> float | Sequence[float]:
-        places = range(self.num)[index]
-        if isinstance(places, range):
-            return [self[at] for at in places]
-        # 15 digits, so that 0.1 + 2 * 0.1 is 0.3 as the study file would write it.
-        return float(f"{self.low + places * self.step:.15g}")
-
-
-def axis(parameter: Parameter) -> Sequence[Value] | None:
-    """Every value of a parameter in order; none where it is continuous."""
-    if isinstance(parameter, CategoricalParameter):
-        return parameter.choices
-    if isinstance(parameter, IntParameter):
-        return range(parameter.low, parameter.high + 1, parameter.step)
-    if parameter.step is None:
-        return None
-    num = math.floor((parameter.high - parameter.low) / parameter.step + 1e-6) + 1
-    return Lattice(parameter.low, parameter.step, num)
+from service.contract.space import Condition, Interval, Space
+from service.domain.parameter import axis, same
+from service.domain.space import holds, ordered
 
 
 def cells(space: Space) -> Cells | None:
@@ -65,11 +31,6 @@ class _Segment:
 
     start: int
     num: int
-    value: object
-
-
-_UNNAMED = object()
-"""Stands for values that no condition names."""
 
 
 class Cells:
@@ -130,27 +91,31 @@ class Cells:
         return self._counts[key]
 
     def _exists(self, name: str, known: Mapping[str, int]) -> bool:
-        parameter = self._space[name]
         return all(
-            named in known
-            and any(same(self._segments[named][known[named]].value, value) for value in accepted(parameter, named))
-            for named in parameter.when or {}
+            named in known and holds(condition, self._axes[named][self._segments[named][known[named]].start])
+            for named, condition in (self._space[name].when or {}).items()
         )
 
     def _split(self, name: str) -> list[_Segment]:
         values = self._axes[name]
-        named = [value for parameter in self._space.values() for value in accepted(parameter, name)]
-        found = sorted({at for value in named if (at := _index(values, value)) is not None})
-        segments: list[_Segment] = []
-        start = 0
-        for at in found:
-            if at > start:
-                segments.append(_Segment(start, at - start, _UNNAMED))
-            segments.append(_Segment(at, 1, values[at]))
-            start = at + 1
-        if start < len(values):
-            segments.append(_Segment(start, len(values) - start, _UNNAMED))
-        return segments
+        whens = [parameter.when or {} for parameter in self._space.values()]
+        cuts = {0, *(cut for when in whens if name in when for cut in _cuts(values, when[name]))} - {len(values)}
+        starts = sorted(cuts)
+        return [_Segment(start, end - start) for start, end in pairwise([*starts, len(values)])]
+
+
+def _cuts(values: Sequence[Value], condition: Condition) -> Iterator[int]:
+    """Where along the axis a condition begins or ceases to hold."""
+    if isinstance(condition, Interval):
+        # A checked space names ranges of numbers only, whose axes ascend.
+        yield 0 if condition.low is None else bisect_left(values, condition.low)
+        yield len(values) if condition.high is None else bisect_right(values, condition.high)
+        return
+    for value in condition if isinstance(condition, list) else [condition]:
+        at = _index(values, value)
+        if at is not None:
+            yield at
+            yield at + 1
 
 
 def _index(values: Sequence[Value], value: Value) -> int | None:

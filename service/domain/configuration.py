@@ -11,7 +11,16 @@ from service.contract.base import Value
 from service.contract.catalogue import Catalogue, Entry, Setting
 from service.contract.mistakes import did_you_mean
 from service.contract.problem import FieldError
-from service.contract.space import CategoricalParameter, Parameter, Space
+from service.contract.space import (
+    CategoricalParameter,
+    ConstantParameter,
+    FloatParameter,
+    NumericParameter,
+    Parameter,
+    Space,
+)
+from service.domain.parameter import axis
+from service.domain.space import holds
 
 _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "float": ("a number", (int, float)),
@@ -132,15 +141,25 @@ def _check_scalar(path: str, value: object, kind: str, setting: Setting) -> Iter
 
 def _check_domain(path: str, parameter: Parameter, setting: Setting) -> Iterator[FieldError]:
     """Check every choice, or both ends of a range, against the option that they would set."""
-    if isinstance(parameter, CategoricalParameter):
-        for index, choice in enumerate(parameter.choices):
-            yield from _check_value(f"{path}.choices[{index}]", choice, setting)
+    if not isinstance(parameter, NumericParameter):
+        for part, value in _fixed(parameter):
+            yield from _check_value(f"{path}.{part}", value, setting)
         return
-    if parameter.type == "float" and setting.type == "int":
+    if isinstance(parameter, FloatParameter) and setting.type == "int":
         yield FieldError(path=path, message="sets a whole number; write type: int")
         return
+    if isinstance(parameter, FloatParameter) and parameter.zero:
+        yield from _check_value(f"{path}.zero", 0.0, setting)
     yield from _check_value(f"{path}.low", parameter.low, setting)
     yield from _check_value(f"{path}.high", parameter.high, setting)
+
+
+def _fixed(parameter: CategoricalParameter | ConstantParameter) -> Iterator[tuple[str, Value]]:
+    """Where in a parameter without a range each of its values is written, and the value."""
+    if isinstance(parameter, ConstantParameter):
+        yield "value", parameter.value
+    else:
+        yield from ((f"choices[{index}]", choice) for index, choice in enumerate(parameter.choices))
 
 
 @dataclass(frozen=True)
@@ -165,13 +184,13 @@ class _Reach:
 
     def _check_names(self, path: str, section: str, parameter: Parameter) -> Iterator[FieldError]:
         entries = self.catalogue.registries[section]
-        if not isinstance(parameter, CategoricalParameter):
+        if isinstance(parameter, NumericParameter):
             yield FieldError(path=path, message=f"must be categorical, with choices among {', '.join(sorted(entries))}")
             return
-        for index, choice in enumerate(parameter.choices):
+        for part, choice in _fixed(parameter):
             if choice not in entries:
                 message = f"there is no {section} {choice!r}; {did_you_mean(str(choice), entries)}"
-                yield FieldError(path=f"{path}.choices[{index}]", message=message)
+                yield FieldError(path=f"{path}.{part}", message=message)
 
     def _check_option(self, path: str, section: str, option: str, parameter: Parameter) -> Iterator[FieldError]:
         if not self._possible(section) and section in self.train:
@@ -201,14 +220,13 @@ class _Reach:
         entries = self.catalogue.registries[section]
         chosen = self.space.get(f"{section}.name")
         base = self.train.get(section)
-        if isinstance(chosen, CategoricalParameter):
-            names = list(chosen.choices)
+        if isinstance(chosen, CategoricalParameter | ConstantParameter):
+            names = list(axis(chosen) or ())
         else:
             names = [base["name"]] if isinstance(base, dict) and "name" in base else []
         when = (parameter.when or {}).get(f"{section}.name") if parameter is not None else None
         if when is not None:
-            allowed = when if isinstance(when, list) else [when]
-            names = [name for name in names if name in allowed]
+            names = [name for name in names if holds(when, name)]
         return {name: entries[name] for name in names if isinstance(name, str) and name in entries}
 
     def _unreached(self, path: str, key: str) -> FieldError:

@@ -68,6 +68,8 @@ class History:
 
     revision: int = 0
     trials: tuple[TrialRecord, ...] = ()
+    epoch: int = 0
+    """Revisions are of one epoch of the database: a restore begins another, in which they are counted anew."""
 
     def __iter__(self) -> Iterator[TrialRecord]:
         return iter(self.trials)

@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 
-from service.contract.base import Value
+from service.contract.base import Scalar, Value
 from service.contract.mistakes import did_you_mean
 from service.contract.problem import FieldError
-from service.contract.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space
+from service.contract.space import (
+    CategoricalParameter,
+    Condition,
+    ConstantParameter,
+    FloatParameter,
+    Interval,
+    NumericParameter,
+    Parameter,
+    Space,
+)
+from service.domain.parameter import axis, domain_of, fits, same
 
 
-def same(value: object, other: object) -> bool:
-    """Whether two values are one and the same setting: 1 and 1.0 are, 1 and True are not."""
-    return value == other and isinstance(value, bool) == isinstance(other, bool)
-
-
-def accepted(parameter: Parameter, name: str) -> list[Value]:
-    """The values of `name` under which `parameter` exists; empty where its condition does not name it."""
-    value = (parameter.when or {}).get(name, [])
-    return list(value) if isinstance(value, list) else [value]
+def holds(condition: Condition, value: Value) -> bool:
+    """Whether `value` meets a condition on the parameter that it belongs to."""
+    if isinstance(condition, Interval):
+        return (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and (condition.low is None or value >= condition.low)
+            and (condition.high is None or value <= condition.high)
+        )
+    return any(same(value, each) for each in _listed(condition))
 
 
 def is_active(parameter: Parameter, values: Mapping[str, Value]) -> bool:
     """Whether `parameter` exists under `values`, which hold every active parameter its condition names."""
-    return all(
-        name in values and any(same(values[name], value) for value in accepted(parameter, name))
-        for name in parameter.when or {}
-    )
-
-
-def fits(parameter: Parameter, value: object) -> bool:
-    """Whether `value` is of the parameter's type, in its range and on its lattice."""
-    if isinstance(parameter, CategoricalParameter):
-        return any(same(choice, value) for choice in parameter.choices)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not parameter.low <= value <= parameter.high:
-        return False
-    if isinstance(parameter, IntParameter):
-        return isinstance(value, int) and (value - parameter.low) % parameter.step == 0
-    if parameter.step is None:
-        return True
-    cells = (value - parameter.low) / parameter.step
-    return math.isclose(cells, round(cells), abs_tol=1e-6)
+    return all(name in values and holds(condition, values[name]) for name, condition in (parameter.when or {}).items())
 
 
 def ordered(space: Space) -> list[str]:
@@ -94,33 +88,68 @@ def check_parameters(space: Space, values: Mapping[str, object]) -> list[FieldEr
             if name in values:
                 errors.append(_fault(name, f"exists only when {_condition(parameter)}; leave it out"))
         elif name not in values:
-            errors.append(_fault(name, f"is missing; give {_domain(parameter)}"))
+            errors.append(_fault(name, f"is missing; give {domain_of(parameter)}"))
         elif not fits(parameter, values[name]):
-            errors.append(_fault(name, f"must be {_domain(parameter)}, got {values[name]!r}"))
+            errors.append(_fault(name, f"must be {domain_of(parameter)}, got {values[name]!r}"))
         else:
             decided[name] = values[name]  # type: ignore[assignment]  # it fits, so it is a Value
     return errors
 
 
 def _condition_faults(space: Space, parameter: Parameter) -> Iterator[str]:
-    for name in parameter.when or {}:
+    for name, condition in (parameter.when or {}).items():
         named = space.get(name)
         if named is None:
             yield f"names {name!r}, which is no parameter of the space: {did_you_mean(name, space)}"
+        elif isinstance(condition, Interval):
+            yield from _range_faults(name, named, condition)
         elif isinstance(named, FloatParameter):
-            yield f"{name} is a float, which hardly ever equals a value; let the condition name a categorical or int"
+            yield f"{name} is a float, which hardly ever equals a value; write a range, as in {{{name}: {{low: 0.5}}}}"
         else:
-            if not accepted(parameter, name):
+            if not _listed(condition):
                 yield f"lists no value of {name}, so that the parameter would never exist; list one"
-            for value in accepted(parameter, name):
+            for value in _listed(condition):
                 if not fits(named, value):
                     yield f"{name} is never {value!r}; {_remedy(named, value)}"
+
+
+def _range_faults(name: str, named: Parameter, condition: Interval) -> Iterator[str]:
+    if isinstance(named, CategoricalParameter | ConstantParameter):
+        choices = ", ".join(str(choice) for choice in axis(named) or ())
+        yield f"{name} is {named.type} and has no range; list its values, some of: [{choices}]"
+    elif not _meets(named, condition):
+        yield f"{name} is never {_said(condition)}; it is {domain_of(named)}"
+
+
+def _meets(named: NumericParameter, condition: Interval) -> bool:
+    """Whether some value of a number lies in the range."""
+    values = axis(named)
+    if values is not None:
+        at = 0 if condition.low is None else bisect_left(values, condition.low)
+        return at < len(values) and holds(condition, values[at])
+    is_zero_in = isinstance(named, FloatParameter) and named.zero and holds(condition, 0.0)
+    low = named.low if condition.low is None else max(named.low, condition.low)
+    return is_zero_in or (low <= named.high and holds(condition, low))
+
+
+def _listed(condition: Scalar | list[Scalar]) -> list[Scalar]:
+    return condition if isinstance(condition, list) else [condition]
+
+
+def _said(condition: Condition) -> str:
+    if not isinstance(condition, Interval):
+        return " or ".join(repr(value) for value in _listed(condition))
+    if condition.low is None:
+        return f"at most {condition.high:g}"
+    if condition.high is None:
+        return f"at least {condition.low:g}"
+    return f"in [{condition.low:g}, {condition.high:g}]"
 
 
 def _remedy(parameter: Parameter, value: Value) -> str:
     if isinstance(parameter, CategoricalParameter) and isinstance(value, str):
         return did_you_mean(value, (choice for choice in parameter.choices if isinstance(choice, str)))
-    return f"it is {_domain(parameter)}"
+    return f"it is {domain_of(parameter)}"
 
 
 def _circle(space: Space, unplaced: Iterable[str]) -> list[str]:
@@ -131,18 +160,8 @@ def _circle(space: Space, unplaced: Iterable[str]) -> list[str]:
     return [*path[path.index(parent) :], parent]
 
 
-def _domain(parameter: Parameter) -> str:
-    if isinstance(parameter, CategoricalParameter):
-        return f"one of {', '.join(repr(choice) for choice in parameter.choices)}"
-    kind = "a whole number" if isinstance(parameter, IntParameter) else "a number"
-    lattice = f" in steps of {parameter.step:g}" if parameter.step not in (None, 1) else ""
-    return f"{kind} in [{parameter.low:g}, {parameter.high:g}]{lattice}"
-
-
 def _condition(parameter: Parameter) -> str:
-    return " and ".join(
-        f"{name} is {' or '.join(repr(value) for value in accepted(parameter, name))}" for name in parameter.when or {}
-    )
+    return " and ".join(f"{name} is {_said(condition)}" for name, condition in (parameter.when or {}).items())
 
 
 def _fault(name: str, message: str) -> FieldError:

@@ -5,15 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from service.contract.base import Value
-from service.contract.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space
-from service.domain.cells import axis
+from service.contract.space import (
+    CategoricalParameter,
+    ConstantParameter,
+    FloatParameter,
+    IntParameter,
+    NumericParameter,
+    Parameter,
+    Space,
+)
 from service.domain.history import TrialRecord
-from service.domain.space import fits, ordered, same
+from service.domain.parameter import axis, fits, same
+from service.domain.space import ordered
 from service.search.scale import from_unit, to_unit
 
-NumericParameter = FloatParameter | IntParameter
+Scaled = NumericParameter | CategoricalParameter
+"""A parameter with an order: a number, or a categorical whose choices are ordered."""
 
 _BORDER = 0.1
 """The share of a box at each end that counts as its border."""
@@ -54,36 +64,52 @@ def narrow(declared: Space, box: Space, evidence: Evidence) -> Box:
 
     A range spans the top trials plus the mean gap between as many uniform draws, on the parameter's own scale: where
     a parameter does not matter the range stays, few trials narrow little, and no range collapses. Where the best
-    trial sits at a border of the box, the range grows across it instead.
+    trial sits at a border of the box, the range grows across it instead. Ordered choices are such a range; of others,
+    one is dropped when its absence from the top would hardly be luck.
     """
     narrowed: Space = {}
     changes: list[str] = []
     for name in ordered(declared):
-        parameter = box[name]
-        known = evidence.having(name)
-        after: Parameter = parameter
-        why = ""
-        if known.num_top:
-            base = declared[name]
-            if isinstance(parameter, CategoricalParameter) and isinstance(base, CategoricalParameter):
-                after, why = _narrow_choices(name, base, parameter, known)
-            elif not isinstance(parameter, CategoricalParameter) and not isinstance(base, CategoricalParameter):
-                after, why = _narrow_range(name, base, parameter, known)
+        before = box[name]
+        after, why = _narrowed(name, declared[name], before, evidence.having(name))
         narrowed[name] = after
-        if after != parameter:
-            changes.append(f"{name} {extent(parameter)} -> {extent(after)} {why}")
+        if after != before:
+            changes.append(f"{name} {extent(before)} -> {extent(after)} {why}")
     return Box(narrowed, tuple(changes))
+
+
+def bounds(parameter: Parameter) -> list[Value]:
+    """What a parameter ranges over, in values: its choices, or its two ends."""
+    if not isinstance(parameter, NumericParameter):
+        return list(axis(parameter) or ())
+    return [0.0 if isinstance(parameter, FloatParameter) and parameter.zero else parameter.low, parameter.high]
 
 
 def extent(parameter: Parameter) -> str:
     """What a parameter ranges over, in words."""
-    if isinstance(parameter, CategoricalParameter):
-        return "{" + ", ".join(str(choice) for choice in parameter.choices) + "}"
-    return f"[{parameter.low:.4g}, {parameter.high:.4g}]"
+    if not isinstance(parameter, NumericParameter):
+        return "{" + ", ".join(str(choice) for choice in axis(parameter) or ()) + "}"
+    zero = "0 or " if isinstance(parameter, FloatParameter) and parameter.zero else ""
+    return f"{zero}[{parameter.low:.4g}, {parameter.high:.4g}]"
+
+
+def _narrowed(name: str, declared: Parameter, before: Parameter, known: Evidence) -> tuple[Parameter, str]:
+    """The parameter of the next box, and why it differs."""
+    match declared:
+        case CategoricalParameter(ordered=False):
+            assert isinstance(before, CategoricalParameter)
+            return _narrow_choices(name, declared, before, known) if known.num_top else (before, "")
+        case FloatParameter() | IntParameter() | CategoricalParameter():
+            assert not isinstance(before, ConstantParameter)
+            return _narrow_range(name, declared, before, known) if known.num_top else (before, "")
+        case ConstantParameter():
+            return before, ""
+        case _:
+            assert_never(declared)
 
 
 def _narrow_choices(
-    name: str, declared: CategoricalParameter, parameter: CategoricalParameter, known: Evidence
+    name: str, declared: CategoricalParameter, before: CategoricalParameter, known: Evidence
 ) -> tuple[CategoricalParameter, str]:
     share_below = 1 - known.num_top / len(known.ranked)
     top = known.ranked[: known.num_top]
@@ -91,16 +117,14 @@ def _narrow_choices(
     for choice in declared.choices:
         num_tried = sum(same(trial.parameters[name], choice) for trial in known.ranked)
         among_top = any(same(trial.parameters[name], choice) for trial in top)
-        if among_top or (fits(parameter, choice) and share_below**num_tried > _CHANCE):
+        if among_top or (fits(before, choice) and share_below**num_tried > _CHANCE):
             kept.append(choice)
     why = f"because the others were tried often and are not among the best {known.num_top} of {len(known.ranked)}"
-    return parameter.model_copy(update={"choices": kept}), why
+    return before.model_copy(update={"choices": kept}), why
 
 
-def _narrow_range(
-    name: str, declared: NumericParameter, parameter: NumericParameter, known: Evidence
-) -> tuple[NumericParameter, str]:
-    start, end = to_unit(declared, parameter.low), to_unit(declared, parameter.high)
+def _narrow_range(name: str, declared: Scaled, before: Scaled, known: Evidence) -> tuple[Scaled, str]:
+    start, end = _ends(declared, before)
     width = end - start
     places = [to_unit(declared, trial.parameters[name]) for trial in known.ranked[: known.num_top]]
     margin = width / (known.num_top + 1)
@@ -109,40 +133,57 @@ def _narrow_range(
     high = min(max(end, *places), max(places) + margin)
     best = f"{known.num_top} of {len(known.ranked)} lie" if known.num_top > 1 else f"of {len(known.ranked)} lies"
     why = f"because the best {best} there"
+    first, last = _ends(declared, declared)
     if places[0] <= start + _BORDER * width:
         low = min(low, start - _GROWTH * width)
-        why += f", and the lower end {'stays' if parameter.low <= declared.low else 'grows'} where the best one sits"
+        why += f", and the lower end {'stays' if start <= first else 'grows'} where the best one sits"
     if places[0] >= end - _BORDER * width:
         high = max(high, end + _GROWTH * width)
-        why += f", and the upper end {'stays' if parameter.high >= declared.high else 'grows'} where the best one sits"
-    return _between(declared, parameter, max(low, 0.0), min(high, 1.0)), why
+        why += f", and the upper end {'stays' if end >= last else 'grows'} where the best one sits"
+    return _between(declared, before, max(low, 0.0), min(high, 1.0)), why
 
 
-def _between(declared: NumericParameter, parameter: NumericParameter, low: float, high: float) -> NumericParameter:
-    """The parameter from `low` to `high` of the declared unit scale, rounded outwards to readable numbers."""
+def _ends(declared: Scaled, box: Scaled) -> tuple[float, float]:
+    """Where the ends of a box lie on the declared scale."""
+    values = bounds(box)
+    return to_unit(declared, values[0]), to_unit(declared, values[-1])
+
+
+def _between(declared: Scaled, before: Scaled, low: float, high: float) -> Scaled:
+    """The parameter from `low` to `high` of the declared scale; numbers are rounded outwards to readable ones."""
     first, last = from_unit(declared, low), from_unit(declared, high)
+    values = axis(declared)
+    if values is not None:
+        start, end = _at_least_two(_place(declared, first), _place(declared, last), len(values))
+        if isinstance(declared, CategoricalParameter):
+            return before.model_copy(update={"choices": list(values[start : end + 1])})
+        return before.model_copy(update={"low": values[start], "high": values[end]})
+    assert isinstance(declared, FloatParameter)
     assert isinstance(first, int | float)
     assert isinstance(last, int | float)
-    if isinstance(declared, IntParameter) or declared.step is not None:
-        first, last = _at_least_two(declared, first, last)
-    else:
-        digits = last - first
-        first = max(declared.low, _rounded(first, first if declared.log else digits, math.floor))
-        last = min(declared.high, _rounded(last, last if declared.log else digits, math.ceil))
-    return parameter.model_copy(update={"low": first, "high": last})
+    zero = declared.zero and first == 0
+    # Zero alone is no range: the smallest decade stays with it.
+    bottom, top = first or declared.low, max(last, 10 * declared.low) if zero else last
+    low_digit, high_digit = (bottom, top) if declared.log else (top - bottom, top - bottom)
+    update = {
+        "low": max(declared.low, _rounded(bottom, low_digit, math.floor)),
+        "high": min(declared.high, _rounded(top, high_digit, math.ceil)),
+        "zero": zero,
+    }
+    return before.model_copy(update=update)
 
 
-def _at_least_two(declared: NumericParameter, first: float, last: float) -> tuple[float, float]:
+def _place(parameter: Scaled, value: Value) -> int:
+    """Which of the values of a discrete parameter it is."""
+    if isinstance(parameter, CategoricalParameter):
+        return next(at for at, choice in enumerate(parameter.choices) if same(choice, value))
+    assert isinstance(value, int | float)
+    return round((value - parameter.low) / (parameter.step or 1))
+
+
+def _at_least_two(start: int, end: int, num: int) -> tuple[int, int]:
     """Widen a discrete range that shrank to one value to its neighbours."""
-    values = axis(declared)
-    assert values is not None
-    if first < last:
-        return first, last
-    at = round((first - declared.low) / (declared.step or 1))
-    low, high = values[max(at - 1, 0)], values[min(at + 1, len(values) - 1)]
-    assert isinstance(low, int | float)
-    assert isinstance(high, int | float)
-    return low, high
+    return (start, end) if start < end else (max(start - 1, 0), min(end + 1, num - 1))
 
 
 def _rounded(value: float, magnitude: float, towards: Callable[[float], int]) -> float:

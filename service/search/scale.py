@@ -1,4 +1,4 @@
-"""Each parameter on its own scale: from its values to the unit interval and back."""
+"""Each parameter on its own scale: from its values to the unit interval and back, neighbours side by side."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import math
 from collections.abc import Sequence
 
 from service.contract.base import Value
-from service.contract.space import CategoricalParameter, FloatParameter, IntParameter, Parameter
-from service.domain.cells import axis
-from service.domain.space import same
+from service.contract.space import (
+    CategoricalParameter,
+    ConstantParameter,
+    FloatParameter,
+    IntParameter,
+    NumericParameter,
+    Parameter,
+)
+from service.domain.parameter import axis, same
 
 
 def from_unit(parameter: Parameter, unit: float) -> Value:
     """The value at `unit` in [0, 1]: each discrete value owns an interval (of equal width, unless log), log is log."""
-    if not isinstance(parameter, CategoricalParameter) and parameter.log:
-        low, high = _log_edges(parameter)
+    if isinstance(parameter, NumericParameter) and parameter.log:
+        low, high = log_edges(parameter)
         value = math.exp(low + unit * (high - low))
+        if isinstance(parameter, FloatParameter) and parameter.zero and value < parameter.low * (1 - 1e-12):
+            return 0.0
         nearest = round(value) if isinstance(parameter, IntParameter) else value
         return min(max(nearest, parameter.low), parameter.high)
     values = axis(parameter)
@@ -27,24 +35,34 @@ def from_unit(parameter: Parameter, unit: float) -> Value:
 
 def to_unit(parameter: Parameter, value: Value) -> float:
     """Where a value of the parameter lies in [0, 1]; a discrete one at the middle of its interval."""
-    if isinstance(parameter, CategoricalParameter):
-        place = next(at for at, choice in enumerate(parameter.choices) if same(choice, value))
-        return _middle(place, parameter.choices)
+    if isinstance(parameter, CategoricalParameter | ConstantParameter):
+        values = axis(parameter)
+        assert values is not None
+        return _middle(next(at for at, choice in enumerate(values) if same(choice, value)), values)
     assert isinstance(value, int | float)
     if parameter.log:
-        low, high = _log_edges(parameter)
-        return min(max((math.log(value) - low) / (high - low), 0.0), 1.0)
+        low, high = log_edges(parameter)
+        return min(max((math.log(value or zero_stands_at(parameter)) - low) / (high - low), 0.0), 1.0)
     values = axis(parameter)
     if values is not None:
         return _middle(round((value - parameter.low) / (parameter.step or 1)), values)
     return (value - parameter.low) / (parameter.high - parameter.low)
 
 
+def zero_stands_at(parameter: NumericParameter) -> float:
+    """The number that stands for zero on a logarithmic scale that has it: the middle of the decade below `low`."""
+    return parameter.low / math.sqrt(10)
+
+
+def log_edges(parameter: NumericParameter) -> tuple[float, float]:
+    """The logarithms between which a scale runs.
+
+    Half a step wider for whole numbers, so that the ends count full; where zero is a value, it owns one more decade.
+    """
+    if isinstance(parameter, IntParameter):
+        return math.log(parameter.low - 0.5), math.log(parameter.high + 0.5)
+    return math.log(parameter.low / 10 if parameter.zero else parameter.low), math.log(parameter.high)
+
+
 def _middle(index: int, values: Sequence[Value]) -> float:
     return (index + 0.5) / len(values)
-
-
-def _log_edges(parameter: FloatParameter | IntParameter) -> tuple[float, float]:
-    """The logarithms between which the scale runs; half a step wider for whole numbers, so that the ends count full."""
-    margin = 0.5 if isinstance(parameter, IntParameter) else 0.0
-    return math.log(parameter.low - margin), math.log(parameter.high + margin)

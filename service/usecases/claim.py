@@ -15,6 +15,7 @@ from service.domain.errors import DomainError
 from service.domain.failures import memory_floor
 from service.domain.history import History
 from service.domain.placement import suffices, unmet
+from service.domain.provenance import refused_code
 from service.domain.states import FINISHED_STUDIES
 from service.search import decide
 from service.search.halving import Promote
@@ -157,6 +158,9 @@ async def _try_once(context: Context, study_id: str, request: ClaimRequest) -> G
         return "the study is being stopped"
     if situation.study.state != StudyState.ACTIVE:
         return f"the study is {situation.study.state}"
+    refused = refused_code(situation.spec, situation.study.code_fingerprint, request.capabilities.code)
+    if refused is not None:
+        return refused
     decision = await _decide(situation)
     if isinstance(decision, decide.Wait):
         return situation.needs or decision.reason
@@ -221,6 +225,8 @@ def _take(
     if granted is not None:
         return granted
     if study.state != StudyState.ACTIVE or study.stop_requested_at is not None:
+        return None
+    if refused_code(situation.spec, study.code_fingerprint, request.capabilities.code) is not None:
         return None
     trial = _trial_for(unit_of_work, situation, decision, request)
     if trial is None:

@@ -40,7 +40,8 @@ class Histories:
         """The study's history as `connection` sees it; called from reading threads."""
         fresh = history.refresh(connection, study_id, metric, self.known(study_id))
         # Readers overlap: the newer view stays.
-        if fresh.revision >= self.known(study_id).revision:
+        known = self.known(study_id)
+        if (fresh.epoch, fresh.revision) >= (known.epoch, known.revision):
             self._known[study_id] = fresh
         return fresh
 

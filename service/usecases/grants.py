@@ -20,6 +20,7 @@ from service.storage.unit_of_work import UnitOfWork
 from service.usecases.blobs import is_there
 from service.usecases.context import Context
 from service.usecases.fence import grant_lease
+from service.usecases.provenance import note_code
 
 
 def insert_trial(unit_of_work: UnitOfWork, spec: StudySpec, history: History, suggestion: Suggestion) -> Row:
@@ -84,6 +85,7 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, tria
         started_at=now,
         revision=unit_of_work.revision,
     )
+    note_code(unit_of_work, trial, number, request.capabilities.code)
     grant_lease(unit_of_work, trial, number, request.worker, context.limits.lease_seconds)
     unit_of_work.insert(
         tables.claim,

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 
 from service.client import Client, commands
 from service.client.cli import main
+from service.contract.lease import Capabilities, ClaimRequest, Device
+from service.contract.provenance import ProvenanceRequest, WarningRequest
 from tests.client.studies import hand_driven
 from tests.support.service import ROOT, Service, free_port
 
@@ -100,6 +103,31 @@ def test_show_tells_one_trial_in_full(study: Study) -> None:
     assert "1 to 2" in page
     assert study.json("show", name, "--trial", "1")["number"] == 1
     assert "99" in study("show", name, "--trial", "99", status=1)
+
+
+def test_show_tells_what_an_attempt_was_made_from_and_warns(study: Study) -> None:
+    name = study.create()
+    with study.client.open_trial(name) as trial:  # type: ignore[union-attr]
+        key, nonce = (trial.grant.trial, trial.grant.attempt), trial.grant.nonce
+        made_from = ProvenanceRequest(nonce=nonce, data="d" * 64, environment={"device": "NVIDIA L4"})
+        study.client.provenance(*key, made_from)
+        study.client.warn(*key, WarningRequest(nonce=nonce, message="the last checkpoint was not kept"))
+    page = study("show", name, "--trial", "0")
+    assert "NVIDIA L4" in page
+    assert "d" * 12 in page
+    assert "attempt 1: the last checkpoint was not kept" in page
+
+
+def test_workers_with_several_gpus_are_shown_slot_by_slot(study: Study) -> None:
+    devices = {f"gpu{index}": Device(kind="cuda", index=index, name=name) for index, name in enumerate(("L4", "H200"))}
+    request = ClaimRequest(
+        request_id=uuid.uuid4().hex,
+        worker=f"two-{uuid.uuid4().hex[:6]}",
+        slot="gpu0",
+        capabilities=Capabilities(devices=[devices["gpu0"]], slots=devices),
+    )
+    study.client.claim(request)
+    assert "gpu0: L4, gpu1: H200" in study("workers")
 
 
 def test_best_tells_parameters_and_value(study: Study) -> None:

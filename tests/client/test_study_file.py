@@ -65,7 +65,10 @@ MISTAKES = {
         {"space": {"lr": {"type": "flaot", "low": 0, "high": 1}}},
         "space.lr: no such parameter type 'flaot'; did you mean 'float'?",
     ),
-    "no type": ({"space": {"lr": {"low": 0, "high": 1}}}, "space.lr: needs 'type', one of: float, int, categorical"),
+    "no type": (
+        {"space": {"lr": {"low": 0, "high": 1}}},
+        "space.lr: needs 'type', one of: float, int, categorical, constant",
+    ),
     "a parameter's unknown option": (
         {"space": {"optimizer.lr": {"type": "float", "low": 0, "hihg": 1}}},
         "space.optimizer.lr.hihg: no such setting; did you mean 'high'?",
@@ -77,6 +80,14 @@ MISTAKES = {
     "a log range from zero": (
         {"space": {"lr": {"type": "float", "low": 0, "high": 1, "log": True}}},
         "space.lr: a log range must start above 0, got low 0",
+    ),
+    "a condition's unknown option": (
+        {"space": {"lr": {"type": "int", "low": 0, "high": 1, "when": {"depth": {"lo": 3}}}}},
+        "space.lr.when.depth.lo: no such setting; did you mean 'low'?",
+    ),
+    "a condition without a range": (
+        {"space": {"lr": {"type": "int", "low": 0, "high": 1, "when": {"depth": {}}}}},
+        "space.lr.when.depth: a range needs low, high or both, as in {low: 3}",
     ),
     "words for numbers": (
         {"space": {"lr": {"type": "float", "low": "small", "high": 1}}},

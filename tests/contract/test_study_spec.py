@@ -94,7 +94,11 @@ def parameter(**fields: Any) -> Any:
         ({"type": "categorical", "choices": [1, 1.0]}, "choice 1.0 is listed twice"),
         ({"type": "categorical", "choices": [[64], [64]]}, "is listed twice"),
         ({"type": "categorical", "choices": []}, "at least 1 item"),
-        ({"type": "bool", "low": 0, "high": 1}, "'float', 'int', 'categorical'"),
+        ({"type": "float", "low": 0, "high": 1, "zero": True}, "zero adds 0 to a log range; write log: true too"),
+        ({"type": "constant"}, "value"),
+        ({"type": "constant", "value": 1, "when": {"a": {}}}, "a range needs low, high or both"),
+        ({"type": "constant", "value": 1, "when": {"a": {"low": 2, "high": 1}}}, "low must not be above high"),
+        ({"type": "bool", "low": 0, "high": 1}, "'float', 'int', 'categorical', 'constant'"),
     ],
 )
 def test_an_impossible_domain_says_why(fields: dict[str, Any], message: str) -> None:

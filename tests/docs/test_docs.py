@@ -18,7 +18,7 @@ from service.client.transport import DEFAULT_SERVER
 from service.contract import pruner, sampler, study
 from service.contract.catalogue import load_catalogue
 from service.contract.problem import ErrorCode
-from service.contract.space import CategoricalParameter, FloatParameter, IntParameter
+from service.contract.space import CategoricalParameter, ConstantParameter, FloatParameter, IntParameter
 from service.settings import Settings
 from tests.docs.generated import DOCS, blocks, renewed, written
 from tests.support.service import ROOT, Service
@@ -115,6 +115,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "float": FloatParameter,
     "int": IntParameter,
     "categorical": CategoricalParameter,
+    "constant": ConstantParameter,
     "grid": sampler.GridSampler,
     "random": sampler.RandomSampler,
     "coarse_to_fine": sampler.CoarseToFineSampler,

@@ -12,7 +12,8 @@ from pydantic import TypeAdapter
 
 from service.contract.base import Value
 from service.contract.space import Space
-from service.domain.cells import axis, cells, size
+from service.domain.cells import cells, size
+from service.domain.parameter import axis
 from service.domain.space import check_parameters, is_active, ordered
 
 
@@ -44,16 +45,21 @@ def finite_spaces(draw: st.DrawFn) -> Space:
                     {"type": "int", "low": low, "high": low + 3},
                     {"type": "categorical", "choices": ["a", "b", [1, 2], True, 1][low:]},
                     {"type": "float", "low": 0.1, "high": 0.45, "step": 0.1},
+                    {"type": "constant", "value": "only"},
+                    {"type": "categorical", "choices": [1, 2, 4, 8][low:], "ordered": True},
                 ]
             )
         )
-        controllers = [name for name, named in parameters.items() if named["type"] != "float"]
         is_conditional = draw(st.booleans())
-        if controllers and is_conditional:
+        if parameters and is_conditional:
             condition: dict[str, Any] = {}
-            for name in draw(st.lists(st.sampled_from(controllers), min_size=1, max_size=2, unique=True)):
+            for name in draw(st.lists(st.sampled_from(list(parameters)), min_size=1, max_size=2, unique=True)):
                 values = [value for value in axis(space({name: parameters[name]})[name]) or [] if value != [1, 2]]
-                condition[name] = draw(st.lists(st.sampled_from(values), min_size=1, max_size=2))
+                is_range = parameters[name]["type"] in ("int", "float") and draw(st.booleans())
+                if is_range or parameters[name]["type"] == "float":
+                    condition[name] = {draw(st.sampled_from(["low", "high"])): draw(st.sampled_from(values))}
+                else:
+                    condition[name] = draw(st.lists(st.sampled_from(values), min_size=1, max_size=2))
             kind = {**kind, "when": condition}
         parameters[f"p{at}"] = kind
     return space(parameters)
@@ -89,13 +95,15 @@ def test_billions_of_cells_cost_nothing() -> None:
             "a": {"type": "int", "low": 1, "high": 10**9},
             "b": {"type": "float", "low": 0, "high": 1, "step": 1e-9},
             "c": {"type": "int", "low": 1, "high": 3, "when": {"a": [7, 10**8]}},
+            "d": {"type": "int", "low": 1, "high": 2, "when": {"b": {"low": 0.5, "high": 0.75}}},
         }
     )
     found = cells(huge)
     assert found is not None
-    assert found.size == (10**9 - 2 + 2 * 3) * (10**9 + 1)
+    assert found.size == (10**9 - 2 + 2 * 3) * (10**9 + 1 + 10**9 // 4 + 1)
     assert found[0] == {"a": 1, "b": 0.0}
     assert found[found.size - 1] == {"a": 10**9, "b": 1.0}
+    assert found[5 * 10**8 + 1] == {"a": 1, "b": 0.5, "d": 2}
 
 
 def test_steps_read_as_the_study_file_would_write_them() -> None:

@@ -150,6 +150,11 @@ OPTIMIZERS = among("sgd", "adamw")
             "optimizer.momentum": between(0, 0.9, when={"optimizer.name": "sgd"}),
             "optimizer.weight_decay": between(0, 0.1, when={"optimizer.name": ["adamw"]}),
         },
+        {
+            "optimizer.name": {"type": "constant", "value": "adamw"},
+            "optimizer.weight_decay": between(1e-6, 0.1, log=True, zero=True),
+            "model.activation": {"type": "constant", "value": "tanh"},
+        },
     ],
 )
 def test_keys_that_reach_an_option_in_every_case_are_good(space: dict[str, Any]) -> None:
@@ -187,6 +192,13 @@ def test_keys_that_reach_an_option_in_every_case_are_good(space: dict[str, Any])
         ({"model.dropout": between(0, 2)}, "model.dropout.high", "must be at most 1, got 2"),
         ({"batch_size": between(1, 2)}, "batch_size", "sets a whole number; write type: int"),
         ({"batch_size": among(16, 0)}, "batch_size.choices[1]", "must be at least 1, got 0"),
+        ({"batch_size": {"type": "constant", "value": 0}}, "batch_size.value", "must be at least 1, got 0"),
+        ({"optimizer.lr": between(1e-3, 1, log=True, zero=True)}, "optimizer.lr.zero", "must be above 0, got 0"),
+        (
+            {"optimizer.name": {"type": "constant", "value": "adem"}},
+            "optimizer.name.value",
+            "there is no optimizer 'adem'; did you mean 'adamw'?",
+        ),
         ({"model.hidden": among([64], 64)}, "model.hidden.choices[1]", "must be a list, got 64"),
         (
             {"model.activation": among("relu", "tan")},

@@ -15,6 +15,10 @@ SPACE: dict[str, Any] = {
     "optimizer.momentum": {"type": "float", "low": 0.0, "high": 0.99, "when": {"optimizer.name": "sgd"}},
     "layers": {"type": "int", "low": 1, "high": 5, "step": 2},
     "width": {"type": "int", "low": 8, "high": 64, "when": {"layers": [3, 5]}},
+    "decay": {"type": "float", "low": 1e-6, "high": 1e-2, "log": True, "zero": True},
+    "seed": {"type": "constant", "value": 3},
+    "dropout": {"type": "float", "low": 0.0, "high": 0.5, "when": {"width": {"low": 32}}},
+    "warm": {"type": "categorical", "choices": [0, 5, 10], "ordered": True, "when": {"decay": {"low": 1e-6}}},
 }
 
 
@@ -34,7 +38,7 @@ def test_a_sound_space_has_no_errors() -> None:
     assert messages(space()) == []
 
 
-NEVER_EQUAL = "is a float, which hardly ever equals a value; let the condition name a categorical or int"
+NEVER_EQUAL = "is a float, which hardly ever equals a value; write a range, as in {optimizer.momentum: {low: 0.5}}"
 
 
 @pytest.mark.parametrize(
@@ -46,6 +50,21 @@ NEVER_EQUAL = "is a float, which hardly ever equals a value; let the condition n
         ({"layers": True}, "layers is never True; it is a whole number in [1, 5] in steps of 2"),
         ({"layers": []}, "lists no value of layers, so that the parameter would never exist; list one"),
         ({"optimizer.momentum": 0.9}, f"optimizer.momentum {NEVER_EQUAL}"),
+        (
+            {"optimizer.name": {"low": 1}},
+            "optimizer.name is categorical and has no range; list its values, some of: [sgd, adamw]",
+        ),
+        ({"seed": {"high": 9}}, "seed is constant and has no range; list its values, some of: [3]"),
+        ({"layers": {"low": 6}}, "layers is never at least 6; it is a whole number in [1, 5] in steps of 2"),
+        (
+            {"layers": {"low": 4, "high": 4.5}},
+            "layers is never in [4, 4.5]; it is a whole number in [1, 5] in steps of 2",
+        ),
+        ({"optimizer.momentum": {"high": -1}}, "optimizer.momentum is never at most -1; it is a number in [0, 0.99]"),
+        (
+            {"decay": {"low": 1e-9, "high": 1e-7}},
+            "decay is never in [1e-09, 1e-07]; it is 0 or a number in [1e-06, 0.01]",
+        ),
     ],
 )
 def test_an_impossible_condition_says_what_to_write(condition: dict[str, Any], message: str) -> None:
@@ -65,7 +84,8 @@ def test_a_parameter_that_waits_for_itself_is_a_circle() -> None:
 def test_the_order_puts_conditions_first_and_ignores_the_order_of_keys() -> None:
     forward = space()
     backward = dict(reversed(forward.items()))
-    assert ordered(forward) == ["layers", "width", "optimizer.name", "optimizer.momentum"] == ordered(backward)
+    expected = ["decay", "warm", "layers", "width", "dropout", "optimizer.name", "optimizer.momentum", "seed"]
+    assert ordered(forward) == expected == ordered(backward)
 
 
 def test_a_parameter_exists_only_under_its_condition() -> None:
@@ -75,7 +95,21 @@ def test_a_parameter_exists_only_under_its_condition() -> None:
     assert not is_active(width, {})
 
 
-GOOD = {"optimizer.name": "sgd", "optimizer.momentum": 0.9, "layers": 1}
+def test_a_parameter_may_exist_in_a_range_of_another() -> None:
+    dropout = space()["dropout"]
+    assert [is_active(dropout, {"width": width}) for width in (8, 31, 32, 64)] == [False, False, True, True]
+    assert not is_active(dropout, {}), "nor does it where the other does not exist"
+    both_ends = space(extra=when(layers={"low": 3, "high": 3}))["extra"]
+    assert [is_active(both_ends, {"layers": layers}) for layers in (1, 3, 5)] == [False, True, False]
+
+
+def test_zero_of_a_log_range_can_be_asked_for_by_a_range() -> None:
+    warm = space()["warm"]
+    assert [is_active(warm, {"decay": decay}) for decay in (0.0, 1e-6, 1e-2)] == [False, True, True]
+    assert messages(space(extra=when(decay={"high": 0}))) == []
+
+
+GOOD = {"optimizer.name": "sgd", "optimizer.momentum": 0.9, "layers": 1, "decay": 0.0, "seed": 3}
 
 
 @pytest.mark.parametrize(
@@ -90,6 +124,11 @@ GOOD = {"optimizer.name": "sgd", "optimizer.momentum": 0.9, "layers": 1}
         ({"layers": 1.0}, "layers", "must be a whole number in [1, 5] in steps of 2, got 1.0"),
         ({"width": 8}, "width", "exists only when layers is 3 or 5; leave it out"),
         ({"layers": 3}, "width", "is missing; give a whole number in [8, 64]"),
+        ({"layers": 3, "width": 9, "dropout": 0.1}, "dropout", "exists only when width is at least 32; leave it out"),
+        ({"decay": 1e-7}, "decay", "must be 0 or a number in [1e-06, 0.01], got 1e-07"),
+        ({"decay": False}, "decay", "must be 0 or a number in [1e-06, 0.01], got False"),
+        ({"decay": 1e-3, "warm": 7}, "warm", "must be one of 0, 5, 10, got 7"),
+        ({"seed": 4}, "seed", "must be 3, got 4"),
     ],
 )
 def test_a_configuration_outside_the_space_says_what_to_write(change: dict[str, Any], path: str, message: str) -> None:
@@ -99,4 +138,5 @@ def test_a_configuration_outside_the_space_says_what_to_write(change: dict[str, 
 
 def test_a_good_configuration_passes() -> None:
     assert check_parameters(space(), GOOD) == []
-    assert check_parameters(space(), {"optimizer.name": "adamw", "layers": 5, "width": 8}) == []
+    other = {"optimizer.name": "adamw", "layers": 5, "width": 32, "dropout": 0.5, "decay": 1e-6, "warm": 0, "seed": 3}
+    assert check_parameters(space(), other) == []

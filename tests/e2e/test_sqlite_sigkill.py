@@ -26,8 +26,10 @@ from service.storage import tables
 from service.storage.database import look_on
 from service.storage.invariants import check
 from tests.support.service import Service, running_service
+from tests.worker.waiting import eventually
 
 NUM_ROUNDS = int(os.environ.get("ASSAYER_TEST_SIGKILLS") or 10)
+"""`make sigkill` plays a hundred."""
 NUM_CLIENTS = 4
 NUM_STEPS = 3
 
@@ -46,6 +48,11 @@ class Answers:
 
     def __len__(self) -> int:
         return len(self.claims) + len(self.reports) + len(self.finishes)
+
+    def wait_for_one_more(self) -> None:
+        """Return while the service is under load."""
+        before = len(self)
+        assert eventually(lambda: len(self) > before, 30), "nobody is answered"
 
 
 class Load:
@@ -174,10 +181,9 @@ def test_every_answer_survives_every_sigkill(tmp_path: Path) -> None:
         )
         with Load(service.url, study.name, answers).running():
             for _ in range(NUM_ROUNDS):
-                before = len(answers)
-                time.sleep(chance.uniform(0.2, 1.2))
+                answers.wait_for_one_more()
+                time.sleep(chance.uniform(0, 1))
                 service.stop(hard=True)
-                assert len(answers) > before, "there was no load to be stopped under"
                 look(service, answers)
                 service.start()
             time.sleep(0.5)

@@ -25,6 +25,9 @@ from tests.support.service import Service, running_service
 from tests.worker.grants import digits
 from tests.worker.waiting import eventually
 from worker.agent import Agent, SlotPlan, cpu
+from worker.agent.child import ZYGOTE
+from worker.training.data import DATA
+from worker.trial.provenance import code_fingerprint
 
 pytestmark = pytest.mark.slow
 
@@ -122,6 +125,11 @@ def test_two_slots_carry_a_study_through_and_end_when_it_is_done(client: Client,
     best = client.best("whole")
     assert [series.steps for series in best.series if series.metric == "val/accuracy"] == [[1, 2]]
     assert {"test/accuracy", "seconds", "num_parameters"} <= set(best.metrics)
+    made_from = [each for number in range(6) for each in client.trial("whole", number).attempts]
+    assert {each.code for each in made_from} == {code_fingerprint()}
+    assert {each.data for each in made_from} == {DATA.create("digits", DATA.check("digits", {})).fingerprint}
+    assert {each.environment["device"] for each in made_from} == {cpu().device.name}
+    assert not any(each.warnings for each in made_from)
     assert said.count("started on cpu") == said.count("succeeded after") == 6
     assert "Traceback" not in said
 
@@ -308,7 +316,7 @@ def test_a_training_process_that_hangs_is_ended_and_the_trial_waits_again(client
         done = pool.submit(agent.work)
         try:
             assert eventually(lambda: training(client, "hung"), START_SECONDS)
-            [zygote] = [pid for pid in children(os.getpid()) if "zygote" in Path(f"/proc/{pid}/cmdline").read_text()]
+            [zygote] = [pid for pid in children(os.getpid()) if ZYGOTE in Path(f"/proc/{pid}/cmdline").read_text()]
             [child] = children(zygote)
             os.kill(child, signal.SIGSTOP)
             assert eventually(lambda: len(attempts(client, "hung")) == 2, START_SECONDS)

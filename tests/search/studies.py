@@ -23,6 +23,19 @@ DIGITS: dict[str, Any] = {
     "batch_size": {"type": "int", "low": 8, "high": 512, "log": True},
 }
 
+EVERY_KIND: dict[str, Any] = {
+    "optimizer.name": {"type": "categorical", "choices": ["sgd", "adamw"]},
+    "optimizer.lr": {"type": "float", "low": 1e-5, "high": 1e-1, "log": True, "points": 3},
+    "optimizer.weight_decay": {"type": "float", "low": 1e-6, "high": 1e-2, "log": True, "zero": True, "points": 2},
+    "optimizer.nesterov": {"type": "constant", "value": True, "when": {"optimizer.name": "sgd"}},
+    "optimizer.momentum": {"type": "float", "low": 0.0, "high": 0.9, "points": 2, "when": {"optimizer.nesterov": True}},
+    "model.depth": {"type": "int", "low": 1, "high": 5},
+    "model.skip": {"type": "categorical", "choices": [False, True], "when": {"model.depth": {"low": 3}}},
+    "model.dropout": {"type": "float", "low": 0.0, "high": 0.6, "step": 0.2},
+    "batch_size": {"type": "categorical", "choices": [16, 32, 64, 128], "ordered": True},
+}
+"""Every kind of parameter and of condition: on a value, nested, and on a range."""
+
 
 def study(space: Mapping[str, Any] = DIGITS, **changes: Any) -> StudySpec:
     return StudySpec.model_validate(

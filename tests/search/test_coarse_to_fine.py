@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from service.contract.base import Value
-from service.contract.space import CategoricalParameter, Space
+from service.contract.space import CategoricalParameter, NumericParameter, Space
 from service.contract.trial import TrialState
 from service.domain.history import History, TrialRecord
-from service.domain.space import check_parameters, fits
+from service.domain.parameter import fits
+from service.domain.space import check_parameters
 from service.search import decide
 from service.search.boxes import Evidence, extent, narrow
 from service.search.samplers.coarse_to_fine import CoarseToFine, stages_of
@@ -98,6 +99,24 @@ class TestBox:
         top: list[Mapping[str, Value]] = [{"name": "sgd", "momentum": 0.5}] * 4
         assert extent(narrow(declared, declared, evidence(*top, num_top=4)).space["momentum"]) == "[0.3, 0.7]"
 
+    def test_ordered_choices_narrow_as_a_range_and_keep_two(self) -> None:
+        declared = space(batch={"type": "categorical", "choices": [8, 16, 32, 64, 128, 256], "ordered": True})
+        middle = narrow(declared, declared, evidence(*({"batch": 64},) * 20, num_top=7))
+        assert extent(middle.space["batch"]) == "{32, 64, 128}"
+        alone = narrow(declared, middle.space, evidence(*({"batch": 64},) * 40, num_top=30))
+        assert extent(alone.space["batch"]) == "{32, 64, 128}", "a border choice alone is no box"
+        back = narrow(declared, middle.space, evidence(*({"batch": 128},) * 20, num_top=7))
+        assert extent(back.space["batch"]) == "{128, 256}", "and it grows beyond the border"
+
+    def test_zero_stays_with_the_smallest_decade_or_goes(self) -> None:
+        declared = space(decay={"type": "float", "low": 1e-6, "high": 1e-2, "log": True, "zero": True})
+        none = narrow(declared, declared, evidence(*({"decay": 0.0},) * 40, num_top=30))
+        assert extent(none.space["decay"]) == "0 or [1e-06, 1e-05]"
+        some = narrow(declared, declared, evidence(*({"decay": 1e-3},) * 20, num_top=9))
+        assert extent(some.space["decay"]) == "[0.000354, 0.00282]"
+        back = narrow(declared, none.space, evidence(*({"decay": 9e-6},) * 20, num_top=7))
+        assert extent(back.space["decay"]) == "[5.84e-06, 5.63e-05]"
+
     def test_a_trial_from_outside_draws_the_box_towards_it(self) -> None:
         declared = space(x={"type": "float", "low": 0.0, "high": 1.0}, name={"type": "categorical", "choices": [1, 2]})
         inner = space(x={"type": "float", "low": 0.1, "high": 0.3}, name={"type": "categorical", "choices": [1]})
@@ -115,6 +134,9 @@ class TestBox:
             depth={"type": "int", "low": 1, "high": 9, "step": 2},
             batch={"type": "int", "low": 8, "high": 512, "log": True},
             name={"type": "categorical", "choices": ["a", "b", "c"]},
+            size={"type": "categorical", "choices": [16, 32, 64, 128], "ordered": True},
+            decay={"type": "float", "low": 1e-6, "high": 1e-2, "log": True, "zero": True},
+            only={"type": "constant", "value": 1},
         )
         seed = data.draw(st.integers(0, 10**6))
         num_top = data.draw(st.integers(1, 30))
@@ -127,9 +149,9 @@ class TestBox:
             for name, parameter in box.items():
                 base = declared[name]
                 if isinstance(parameter, CategoricalParameter):
-                    assert parameter.choices
-                else:
-                    assert not isinstance(base, CategoricalParameter)
+                    assert len(parameter.choices) >= (2 if parameter.ordered else 1)
+                elif isinstance(parameter, NumericParameter):
+                    assert isinstance(base, NumericParameter)
                     assert base.low <= parameter.low < parameter.high <= base.high
                     assert fits(base, parameter.low)
             TypeAdapter(Space).validate_python({name: kind.model_dump() for name, kind in box.items()})

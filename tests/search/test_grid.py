@@ -70,6 +70,7 @@ def test_enqueued_configurations_cost_no_cell() -> None:
         (FloatParameter(type="float", low=1e-4, high=1e-1, log=True, points=4), [1e-4, 1e-3, 1e-2, 1e-1]),
         (FloatParameter(type="float", low=0, high=1, points=6), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
         (FloatParameter(type="float", low=0, high=0.9, step=0.1, points=4), [0.0, 0.3, 0.6, 0.9]),
+        (FloatParameter(type="float", low=1e-4, high=1e-2, log=True, zero=True, points=3), [0.0, 1e-4, 1e-3, 1e-2]),
         (IntParameter(type="int", low=1, high=1000, log=True, points=4), [1, 10, 100, 1000]),
         (IntParameter(type="int", low=1, high=4, log=True, points=4), [1, 2, 3, 4]),
         (IntParameter(type="int", low=0, high=10, step=5), [0, 5, 10]),

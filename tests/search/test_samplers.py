@@ -19,7 +19,7 @@ from service.domain.space import check_parameters
 from service.search import decide
 from service.search.samplers import sampler_for
 from service.search.samplers.random import identities
-from tests.search.studies import DIGITS, begun, curve, ended, played, study
+from tests.search.studies import DIGITS, EVERY_KIND, begun, curve, ended, played, study
 
 GRID_DIGITS = {
     **DIGITS,
@@ -87,8 +87,9 @@ def turbulent(spec: StudySpec) -> History:
 
 
 @every
-def test_every_configuration_is_in_the_space_whatever_happened_before(name: str) -> None:
-    spec = spec_of(name)
+@pytest.mark.parametrize("space", [None, EVERY_KIND], ids=["digits", "every kind"])
+def test_every_configuration_is_in_the_space_whatever_happened_before(name: str, space: dict[str, Any] | None) -> None:
+    spec = spec_of(name, space=space)
     history = turbulent(spec)
     assert len(history) == 30
     for trial in history:

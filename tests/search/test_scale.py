@@ -8,9 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.contract.space import CategoricalParameter, FloatParameter, IntParameter, Parameter
-from service.domain.cells import axis
-from service.domain.space import fits
+from service.contract.space import (
+    CategoricalParameter,
+    ConstantParameter,
+    FloatParameter,
+    IntParameter,
+    NumericParameter,
+    Parameter,
+)
+from service.domain.parameter import axis, fits
 from service.search.scale import from_unit, to_unit
 
 PARAMETERS: list[Parameter] = [
@@ -20,8 +26,12 @@ PARAMETERS: list[Parameter] = [
     IntParameter(type="int", low=-4, high=9),
     IntParameter(type="int", low=1, high=11, step=3),
     IntParameter(type="int", low=1, high=1000, log=True),
+    FloatParameter(type="float", low=1e-6, high=1e-2, log=True, zero=True),
+    CategoricalParameter(type="categorical", choices=[16, 32, 64], ordered=True),
     CategoricalParameter(type="categorical", choices=["a", True, 1, [1, 2], 0.5]),
+    ConstantParameter(type="constant", value=0.9),
 ]
+NUMBERS = [parameter for parameter in PARAMETERS if isinstance(parameter, NumericParameter)]
 
 units = st.floats(0, 1)
 each = pytest.mark.parametrize("parameter", PARAMETERS, ids=str)
@@ -45,7 +55,7 @@ def test_a_value_comes_back_from_its_place(parameter: Parameter, unit: float) ->
     assert back == pytest.approx(value) if isinstance(value, float) else (back == value and type(back) is type(value))
 
 
-@pytest.mark.parametrize("parameter", PARAMETERS[:-1], ids=str)
+@pytest.mark.parametrize("parameter", [*NUMBERS, PARAMETERS[-3]], ids=str)
 @settings(deadline=None)
 @given(units, units)
 def test_numbers_keep_their_order(parameter: Parameter, one: float, other: float) -> None:
@@ -56,12 +66,13 @@ def test_numbers_keep_their_order(parameter: Parameter, one: float, other: float
 @each
 def test_the_ends_are_reached(parameter: Parameter) -> None:
     first, last = from_unit(parameter, 0.0), from_unit(parameter, 1.0)
-    if isinstance(parameter, CategoricalParameter):
-        assert (first, last) == (parameter.choices[0], parameter.choices[-1])
+    values = axis(parameter)
+    if values is not None:
+        assert (first, last) == (values[0], values[-1])
     else:
-        assert first == pytest.approx(parameter.low)
-        values = axis(parameter)
-        assert last == pytest.approx(parameter.high if values is None else values[-1])
+        assert isinstance(parameter, FloatParameter)
+        assert first == (0 if parameter.zero else pytest.approx(parameter.low))
+        assert last == pytest.approx(parameter.high)
 
 
 def test_the_middle_of_a_log_range_is_its_geometric_mean() -> None:
@@ -79,3 +90,11 @@ def test_the_ends_of_a_whole_log_range_count_as_fully_as_the_rest() -> None:
     share = math.log(1.5 / 0.5) / math.log(1000.5 / 0.5)
     assert from_unit(parameter, share - 1e-6) == 1
     assert from_unit(parameter, share + 1e-6) == 2
+
+
+def test_zero_owns_one_decade_below_a_log_range() -> None:
+    decay = FloatParameter(type="float", low=1e-6, high=1e-2, log=True, zero=True)
+    drawn = [from_unit(decay, (at + 0.5) / 500) for at in range(500)]
+    assert drawn.count(0.0) == 100
+    assert drawn[100] == pytest.approx(1e-6, rel=0.02)
+    assert (to_unit(decay, 0.0), to_unit(decay, 1e-6)) == (pytest.approx(0.1), pytest.approx(0.2))

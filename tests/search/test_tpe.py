@@ -8,7 +8,8 @@ from service.contract.base import Direction
 from service.contract.trial import TrialState
 from service.domain.history import History
 from service.search import decide
-from service.search.samplers.tpe import Tpe, is_lesson
+from service.search.lessons import is_lesson
+from service.search.samplers.tpe import Tpe
 from tests.search.studies import begun, curve, played, record, smooth, study
 
 SPEC = study(sampler={"name": "tpe", "startup_trials": 5})

@@ -24,7 +24,7 @@ REBUILD = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = "9999"
+revision = "further"
 down_revision = "{head}"
 branch_labels = None
 depends_on = None
@@ -41,6 +41,9 @@ def downgrade():
     with op.batch_alter_table("study") as batch:
         batch.drop_column("color")
 '''
+
+
+HEAD = ScriptDirectory.from_config(migrate.configuration()).get_current_head()
 
 
 @pytest.fixture
@@ -119,7 +122,7 @@ def further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, more: str = "") 
     """A later version of the service, with a second migration."""
     scripts = tmp_path / "alembic"
     shutil.copytree(Path(migrate.__file__).parents[2] / "alembic", scripts)
-    (scripts / "versions" / "9999_rebuild.py").write_text(REBUILD.format(head=HEAD, more=more))
+    (scripts / "versions" / "further.py").write_text(REBUILD.format(more=more, head=HEAD))
     monkeypatch.setattr(migrate, "_CHECKOUT", scripts)
 
 

@@ -190,7 +190,11 @@ def test_two_that_really_collide_both_succeed_in_the_end(postgres_database: Data
         await asyncio.gather(transact(None, colliding.work("a", "b")), transact(None, colliding.work("b", "a")))
 
     asyncio.run(together())
-    assert colliding.num_calls == 3
+    # One of them at least was repeated; more, where the loser of a deadlock is back before the other has woken up.
+    assert 3 <= colliding.num_calls <= 2 * MAX_TRIES
+    with postgres_database.writer.connect() as connection:
+        hosts = set(connection.execute(sa.select(tables.worker.c.host)).scalars())
+    assert hosts in ({"a"}, {"b"}), "each writes both rows: the last one's writing stands, whole"
 
 
 def test_two_that_insert_the_same_key_are_told_of_each_other(postgres_database: Database) -> None:

@@ -100,3 +100,10 @@ def test_impossible_splits_are_told(given: dict[str, Any], message: str):
     with pytest.raises(ConfigError) as caught:
         load("wine", **given)
     assert str(caught.value).startswith(message)
+
+
+def test_every_set_has_a_fingerprint_of_its_own_whatever_the_split():
+    fingerprints = {name: load(name).fingerprint for name in BUILTIN}
+    assert None not in fingerprints.values()
+    assert len(set(fingerprints.values())) == len(BUILTIN)
+    assert load("digits", seed=3, limit=100).fingerprint == fingerprints["digits"]

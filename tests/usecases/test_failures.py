@@ -117,3 +117,30 @@ async def test_a_trial_out_of_memory_is_infeasible_where_no_gpu_is_larger(replic
     trial = await replica.trial(name, 0)
     assert (reply.trial_state, trial.infeasible) == ("pruned", True)
     assert trial.state_reason == "CUDA out of memory; no GPU here has more than 24 GiB"
+
+
+async def test_a_trial_lost_beyond_its_budget_is_tried_again_with_its_number(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 1}, retry_failed=1)
+    for step in range(1, 7):
+        grant = await replica.claim(name)
+        await replica.report(grant, 1, 0.5, step=step)  # progress: it is no poison
+        await replica.fail(grant, FailureClass.HUNG, message="no new step")
+    again = await replica.claim(name)
+    assert (again.number, again.attempt, again.parameters) == (0, 7, grant.parameters)
+    await replica.fail(again, FailureClass.HUNG, message="no new step")
+    trial = await replica.trial(name, 0)
+    assert trial.state is TrialState.FAILED
+    assert trial.state_reason == "given up after 7 losses; the last: no new step"
+
+
+async def test_a_loss_that_was_charged_is_taken_back_when_its_worker_comes(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 1}, retry_failed=1)
+    counts = sa.select(tables.trial.c.num_losses, tables.trial.c.num_failures)
+    for _ in range(6):
+        grant = await replica.claim(name)
+        await replica.lose()
+    read = replica.database.read
+    assert await read(lambda connection: tuple(connection.execute(counts).one())) == (6, 1)
+    await replica.report(grant, 1, 0.5)
+    assert await read(lambda connection: tuple(connection.execute(counts).one())) == (5, 0)
+    assert (await replica.trial(name, 0)).state is TrialState.RUNNING

@@ -8,7 +8,10 @@ from service.contract.problem import ErrorCode
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialState
 from service.domain.errors import DomainError
+from service.domain.history import History
+from service.storage import tables
 from service.storage.invariants import check
+from service.storage.queries.history import refresh
 from service.usecases import studies
 from service.usecases.restore import Restored, begin_epoch
 from tests.usecases.replica import Replica
@@ -90,3 +93,31 @@ async def test_each_restore_begins_another_epoch_and_is_told_in_every_journal(re
     assert (await begin_epoch(replica.context)).epoch == 2
     assert (await begin_epoch(replica.context)).epoch == 3
     assert await replica.kinds(name) == ["study_created", "restored", "restored"]
+
+
+async def test_a_replica_that_is_at_work_meanwhile_forgets_what_it_knew(replicas: tuple[Replica, Replica]) -> None:
+    """Revisions begin again where the backup was made: what a replica has kept of one of them is of another past."""
+    one, other = replicas
+    name = await one.create(budget={"trials": 100})
+    study = (await one.study(name)).id
+    backup = await one.database.read(
+        lambda connection: [(each, connection.execute(each.select()).all()) for each in tables.metadata.sorted_tables]
+    )
+    await other.train(name, 0.9, 0.8, 0.7)
+    with one.database.writer.begin() as connection:
+        for table in reversed(tables.metadata.sorted_tables):
+            connection.execute(table.delete())
+        for table, rows in backup:
+            for row in rows:
+                connection.execute(table.insert(), dict(row._mapping))
+    await begin_epoch(one.context)
+    before = other.context.histories._known[study].revision
+    while (await one.study(name)).revision <= before:
+        await one.train(name, 0.1)
+
+    def read(connection: tables.Connection) -> tuple[History, History]:
+        kept = other.context.histories.latest(connection, study, "loss")
+        return kept, refresh(connection, study, "loss", History())
+
+    kept, fresh = await other.database.read(read)
+    assert kept == fresh

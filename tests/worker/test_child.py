@@ -17,9 +17,9 @@ from service.contract.base import TaskKind
 from service.contract.lease import FailureClass, Outcome
 from service.contract.report import Action
 from tests.worker.grants import digits, grant
-from worker.agent.child import Child, Zygote, ZygoteFailed
+from worker.agent.child import Child, Said, Zygote, ZygoteFailed
 from worker.agent.devices import LocalDevice, cpu
-from worker.protocol import Checkpointed, Ended, Exited, Report, Start
+from worker.protocol import Checkpointed, Ended, Exited, Provenance, Report, Start
 from worker.training.checkpoint import load_checkpoint
 
 ENDLESS = 1_000_000
@@ -49,7 +49,7 @@ def start(tmp_path: Path) -> Any:
     return of
 
 
-def outcome_of(messages: list[Report | Checkpointed | Ended | Exited]) -> Outcome:
+def outcome_of(messages: list[Said | Exited]) -> Outcome:
     [ended] = [message for message in messages if isinstance(message, Ended)]
     return Outcome.model_validate(ended.outcome)
 
@@ -57,7 +57,9 @@ def outcome_of(messages: list[Report | Checkpointed | Ended | Exited]) -> Outcom
 def test_a_trial_reports_each_epoch_then_its_outcome_then_exits(zygote: Zygote, start: Any) -> None:
     messages = list(zygote.fork(start()).messages())
     assert [message.step for message in messages if isinstance(message, Report)] == [1, 2]
-    assert "val/accuracy" in messages[0].metrics  # type: ignore[union-attr]
+    assert isinstance(messages[0], Provenance)
+    assert messages[0].environment["threads"] == "1"
+    assert "val/accuracy" in messages[1].metrics  # type: ignore[union-attr]
     assert outcome_of(messages).result == "succeeded"
     assert "seconds" in outcome_of(messages).metrics
     assert messages[-1] == Exited(0)
@@ -135,9 +137,9 @@ def test_a_process_killed_after_a_checkpoint_is_resumed_to_the_same_weights(
         assert all(torch.equal(tensor, weights(other)[name]) for name, tensor in weights(one).items())
 
 
-def until_first_report(child: Child) -> Iterator[Report | Checkpointed | Ended | Exited]:
+def until_first_report(child: Child) -> Iterator[Said | Exited]:
     messages = child.messages()
-    assert isinstance(next(messages), Report)
+    assert [type(next(messages)) for _ in range(2)] == [Provenance, Report]
     return messages
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from service.contract.report import NonFinite, Point, ReportRequest
 from tests.worker.grants import grant
 from worker.agent.held import AttemptKey
 from worker.agent.outbox import Outbox
-from worker.protocol import Checkpointed
+from worker.protocol import Checkpointed, Provenance
 
 SUCCEEDED = Outcome(result="succeeded", metrics={"val/accuracy": 0.9})
 
@@ -33,6 +35,10 @@ def outbox(path: Path) -> Iterator[Outbox]:
 
 def point(step: int) -> Point:
     return Point(step=step, metrics={"val/accuracy": step / 10})
+
+
+def refused(message: str) -> Outcome:
+    return Outcome(result="failed", failure=FailureClass.INVALID, message=message)
 
 
 def saved(step: int) -> Checkpointed:
@@ -126,7 +132,7 @@ def test_attempts_do_not_wait_for_each_other(outbox: Outbox) -> None:
 def test_after_a_refused_report_the_reports_are_set_aside_and_the_outcome_is_invalid(outbox: Outbox) -> None:
     key = hold(outbox)
     outbox.add_report(key, point(1))
-    outbox.refuse(key, "step 1 was reported with another value")
+    outbox.refuse(key, refused("step 1 was reported with another value"))
     assert not outbox.add_report(key, point(2))
     outbox.add_finish(key, SUCCEEDED)
     [head] = outbox.heads()
@@ -140,7 +146,7 @@ def test_a_refusal_that_comes_after_the_outcome_was_written_makes_it_invalid_too
     key = hold(outbox)
     outbox.add_report(key, point(1))
     outbox.add_finish(key, SUCCEEDED)
-    outbox.refuse(key, "no")
+    outbox.refuse(key, refused("no"))
     [head] = outbox.heads()
     assert isinstance(head.request, FinishRequest)
     assert head.request.outcome.failure is FailureClass.INVALID
@@ -238,3 +244,37 @@ def test_a_trial_that_is_over_needs_no_checkpoint_any_more(outbox: Outbox, resul
     assert outbox.uploads() == []
     assert len(outbox.heads()) == 1
     assert not outbox.add_checkpoint(key, saved(2))
+
+
+OLDER = """
+CREATE TABLE claim (slot TEXT PRIMARY KEY, request_id TEXT NOT NULL);
+CREATE TABLE attempt (
+    trial TEXT NOT NULL, attempt INTEGER NOT NULL, nonce TEXT NOT NULL,
+    num_reports INTEGER NOT NULL DEFAULT 0, ended INTEGER NOT NULL DEFAULT 0, refusal TEXT,
+    PRIMARY KEY (trial, attempt)
+);
+CREATE TABLE entry (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, attempt INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('report', 'checkpoint', 'finish')), body TEXT NOT NULL
+);
+CREATE INDEX entry_of_attempt ON entry (trial, attempt, id);
+INSERT INTO attempt VALUES ('t1', 1, 'n-1', 1, 0, NULL), ('t2', 1, 'n-2', 0, 0, 'step 1 has another value');
+INSERT INTO entry VALUES (7, 't1', 1, 'report',
+    '{"nonce":"n-1","sequence":1,"points":[{"step":1,"metrics":{"loss":1}}]}');
+"""
+"""What an agent of before provenance left."""
+
+
+def test_what_an_older_agent_left_is_taken_over(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript(OLDER)
+    for _ in range(2):
+        with contextlib.closing(Outbox(path)) as box:
+            assert [head.key for head in box.heads()] == [AttemptKey("t1", 1)]
+    with contextlib.closing(Outbox(path)) as box:
+        assert box.add_provenance(AttemptKey("t1", 1), Provenance(None, {}))
+        assert box.finish_abandoned() == 2
+        outcomes = [head.request.outcome for head in box.heads() if isinstance(head.request, FinishRequest)]
+        assert [(outcome.failure, outcome.message) for outcome in outcomes] == [
+            (FailureClass.INVALID, "step 1 has another value")
+        ]

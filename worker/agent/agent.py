@@ -19,9 +19,10 @@ from worker.agent.contact import Contact
 from worker.agent.held import AttemptKey, HeldAttempts
 from worker.agent.leasekeeper import Leasekeeper
 from worker.agent.logs import LogSender
-from worker.agent.loop import Slot, SlotPlan, Surroundings
+from worker.agent.loop import Slot
 from worker.agent.outbox import Outbox
 from worker.agent.sender import Sender
+from worker.agent.surroundings import SlotPlan, Surroundings
 from worker.agent.uploader import Uploader
 from worker.agent.watchdog import PATIENCE_SECONDS
 from worker.agent.worktime import WorkTime
@@ -67,6 +68,7 @@ class Agent:
             worker=name,
             host=socket.gethostname(),
             studies=studies,
+            slots={plan.name: plan.device.device for plan in slots},
             until_done=until_done,
             directory=directory,
             outbox=self._outbox,

@@ -12,8 +12,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from service.client import Client
-from service.client.errors import NotFound, ServiceFailure, ServiceUnreachable, Unauthorized
+from service.client.errors import NotFound
 from service.contract.lease import BLOB, FailureClass, Grant, Outcome, ResumePoint
+from worker.agent.background import AWAY
 from worker.agent.contact import Contact, delays
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Checkpoints:
                 if _write(path, resume, self._client.get_blob(resume.sha256)):
                     return path
                 log.warning("the checkpoint of trial %s came damaged; asking again", grant.trial)
-            except (ServiceUnreachable, ServiceFailure, Unauthorized):
+            except AWAY:
                 self._contact.lost()
             except NotFound as error:
                 # Free of charge: the service gives the next attempt an older one, or none.

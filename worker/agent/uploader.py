@@ -3,71 +3,44 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from service.client import Client
-from service.client.errors import ApiError, ServiceFailure, ServiceUnreachable, Unauthorized
+from service.client.errors import ApiError, ServiceFailure, Unauthorized
 from service.contract.problem import ErrorCode
-from worker.agent.contact import Contact, delays
+from worker.agent.background import Courier
+from worker.agent.contact import Contact
 from worker.agent.held import AttemptKey
 from worker.agent.outbox import Outbox, Upload
 from worker.protocol import Checkpointed
 
 log = logging.getLogger(__name__)
 
-_CLOSE_SECONDS = 2.0
 _REPORTS_SECONDS = 0.1
 """How often it is asked whether the reports before a checkpoint have been taken."""
 
 
-class Uploader:
+class Uploader(Courier):
     """Apart from the sender, so that no report waits behind a large file; `on_settled` hears that one is dealt with."""
 
     def __init__(self, client: Client, outbox: Outbox, contact: Contact, on_settled: Callable[[], None]) -> None:
+        super().__init__("uploader", contact)
         self._client = client
         self._outbox = outbox
-        self._contact = contact
         self._on_settled = on_settled
-        self._changed = threading.Event()
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="uploader", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._closed.set()
-        self._changed.set()
-        self._thread.join(_CLOSE_SECONDS)  # what hangs is left behind: the next agent uploads it
 
     def checkpoint(self, key: AttemptKey, saved: Checkpointed) -> None:
         """Keep in mind that the attempt has saved a checkpoint, and upload it as soon as may be."""
         if self._outbox.add_checkpoint(key, saved):
-            self._changed.set()
+            self.wake()
 
-    def _work(self) -> None:
-        outage = delays()
-        while not self._closed.is_set():
-            self._changed.clear()
-            uploads = self._outbox.uploads()
-            try:
-                num_settled = sum(self._settle(upload) for upload in uploads if not self._closed.is_set())
-            except (ServiceUnreachable, ServiceFailure, Unauthorized):
-                self._contact.lost()
-                self._closed.wait(next(outage))
-                continue
-            outage = delays()
-            if uploads and not num_settled:
-                self._closed.wait(_REPORTS_SECONDS)
-            elif not uploads:
-                self._changed.wait()
+    def _tell(self) -> float | None:
+        uploads = self._outbox.uploads()
+        num_settled = sum(self._settle(upload) for upload in uploads if not self._closed)
+        if num_settled:
+            return 0.0
+        return _REPORTS_SECONDS if uploads else None
 
     def _settle(self, upload: Upload) -> bool:
         """Upload, and register where its turn has come; whether nothing is left to do for it."""

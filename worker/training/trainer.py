@@ -1,6 +1,6 @@
 """The training loop, from a configuration to a trained model: train an epoch, evaluate, report, checkpoint, obey.
 
-It talks to its surroundings through `on_report` alone and writes nothing but checkpoints.
+It talks to its surroundings through what it is given to call, and writes nothing but checkpoints.
 """
 
 import math
@@ -43,6 +43,7 @@ def train(
     on_checkpoint: Callable[[Manifest], None] | None = None,
     until_epoch: int | None = None,
     constraints: Mapping[str, Any] | None = None,
+    on_data: Callable[[Dataset], None] | None = None,
 ) -> TrainingResult:
     """Train `config` up to `until_epoch` (absolute; by default the whole horizon, `config.epochs`).
 
@@ -50,6 +51,7 @@ def train(
     is continued, on the CPU bit for bit as if never interrupted (at an equal number of threads). Where the monitor
     keeps the best, its weights are restored before the final test. Checkpoints are saved after each epoch, or as rarely
     as `cadence` says and at a pause; `on_checkpoint` hears of each. `constraints` is `{"parameters": {"max": n}}`.
+    `on_data` gets the dataset once it is loaded, before anything is trained on it.
 
     Raises ConfigError for what can't be trained, Infeasible for a broken constraint, both before the first step;
     Diverged as soon as a loss is seen not to be finite.
@@ -59,6 +61,8 @@ def train(
         raise ConfigError("until_epoch", f"must be >= 1, got {end}")
     place = find_device(device)
     dataset = DATA.create(config.data.name, config.data.settings).to(place)
+    if on_data is not None:
+        on_data(dataset)
     check_fit(config, dataset, monitor)
     with own_stream(seed, place):
         model = MODELS.create(config.model.name, config.model.settings, dataset.num_features, dataset.num_outputs)

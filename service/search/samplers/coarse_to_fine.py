@@ -13,12 +13,12 @@ from typing import assert_never
 from service.contract.base import Direction
 from service.contract.problem import FieldError
 from service.contract.sampler import CoarseToFineSampler, Stage
-from service.contract.space import CategoricalParameter, Space
+from service.contract.space import Space
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
 from service.domain.history import History, Suggestion, TrialRecord
-from service.domain.space import fits
-from service.search.boxes import Box, Evidence, narrow
+from service.domain.parameter import fits
+from service.search.boxes import Box, Evidence, bounds, narrow
 from service.search.samplers import tpe
 from service.search.samplers.base import Sampler, before
 from service.search.samplers.random import draw_new
@@ -65,7 +65,7 @@ class CoarseToFine(Sampler):
         return Suggestion(
             inner.parameters,
             f"stage {at + 1} of {len(self._stages)}: {'; '.join(box.changes) or self._unchanged(at)}; {inner.reason}",
-            notes={"box": {name: _bounds(box.space, name) for name in box.space}},
+            notes={"box": {name: bounds(parameter) for name, parameter in box.space.items()}},
             stage=at,
             run_until=stage.resource,
         )
@@ -188,8 +188,3 @@ def check_coarse_to_fine(spec: StudySpec) -> list[FieldError]:
 
 def _is_inside(box: Space, trial: TrialRecord) -> bool:
     return all(name in box and fits(box[name], value) for name, value in trial.parameters.items())
-
-
-def _bounds(space: Space, name: str) -> list[object]:
-    parameter = space[name]
-    return list(parameter.choices) if isinstance(parameter, CategoricalParameter) else [parameter.low, parameter.high]

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from service.contract.base import Value
 from service.contract.problem import FieldError
-from service.contract.space import CategoricalParameter, FloatParameter, IntParameter, Parameter, Space
-from service.domain.cells import Cells, axis
+from service.contract.space import FloatParameter, NumericParameter, Parameter, Space
+from service.domain.cells import Cells
 from service.domain.history import History, Suggestion
+from service.domain.parameter import axis
 from service.search.permutation import permuted
 from service.search.samplers.base import Sampler, before
 
@@ -42,7 +43,7 @@ def check_grid(space: Space) -> list[FieldError]:
     """What keeps a checked space from being a grid."""
     errors = []
     for name, parameter in space.items():
-        if isinstance(parameter, CategoricalParameter):
+        if not isinstance(parameter, NumericParameter):
             continue
         values = axis(parameter)
         if parameter.points is None and values is None:
@@ -60,15 +61,16 @@ def check_grid(space: Space) -> list[FieldError]:
 def grid_axis(parameter: Parameter) -> Sequence[Value]:
     """The values that a grid tries of one parameter, ascending: `points` of them where that is given, otherwise all.
 
-    Points are evenly spaced between low and high, both included; on the logarithm where the parameter is log.
+    Points are evenly spaced between low and high, both included; on the logarithm where the parameter is log. Zero,
+    where it is a value, comes on top.
     """
-    if isinstance(parameter, CategoricalParameter) or parameter.points is None:
+    if not isinstance(parameter, NumericParameter) or parameter.points is None:
         values = axis(parameter)
         assert values is not None, "check_grid refuses a continuous range without points"
         return values
     spaced = [_point(parameter, index / (parameter.points - 1)) for index in range(parameter.points)]
     if isinstance(parameter, FloatParameter) and parameter.step is None:
-        return spaced
+        return [0.0, *spaced] if parameter.zero else spaced
     step = parameter.step or 1
     lattice = axis(parameter)
     assert lattice is not None
@@ -77,7 +79,7 @@ def grid_axis(parameter: Parameter) -> Sequence[Value]:
     return [lattice[at] for at in dict.fromkeys(places)]
 
 
-def _point(parameter: FloatParameter | IntParameter, fraction: float) -> float:
+def _point(parameter: NumericParameter, fraction: float) -> float:
     low, high = parameter.low, parameter.high
     if fraction in (0.0, 1.0):
         return float(high if fraction else low)

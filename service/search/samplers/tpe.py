@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from service.contract.base import Direction
 from service.contract.space import Space
-from service.contract.trial import TrialState
 from service.domain.cells import size
 from service.domain.history import History, Suggestion, TrialRecord
+from service.search.lessons import is_lesson
 from service.search.samplers.base import Sampler, before
-from service.search.samplers.random import draw_new, identities, identity
+from service.search.samplers.random import draw_new
 from service.search.seeds import derive
 
 _REDRAWS = 5
@@ -39,29 +40,22 @@ def propose(
     startup_trials: int,
 ) -> Suggestion:
     """Suggest trial `number` of `space` from `trials`; in a finite space, a configuration that none of them has."""
-    num_lessons = sum(is_lesson(trial) for trial in trials)
+    num_lessons = sum(1 for _ in islice(filter(is_lesson, trials), startup_trials))
     if num_lessons < startup_trials:
         parameters, _ = draw_new(space, trials, number, seed)
         return Suggestion(parameters, f"tpe startup: random, {num_lessons} of {startup_trials} trials to learn from")
 
     # Optuna takes a fifth of a second and 20 MB to import: a service that never asks for TPE never pays.
-    from service.search.optuna_bridge import suggest_tpe  # noqa: PLC0415
+    from service.search.columns import columns_of  # noqa: PLC0415
+    from service.search.optuna_bridge.tpe import suggest_tpe  # noqa: PLC0415
 
-    seen = identities(trial.parameters for trial in trials) if size(space) is not None else set()
-    useful = [trial for trial in trials if trial.is_open or is_lesson(trial)]
+    columns = columns_of(space, trials)
+    is_finite = size(space) is not None
     for redraw in range(_REDRAWS):
-        answer = suggest_tpe(space, direction, useful, derive(seed, "tpe", number, redraw))
-        if identity(answer.parameters) not in seen:
+        answer = suggest_tpe(space, direction, columns, derive(seed, "tpe", number, redraw))
+        if not is_finite or not columns.hold(space, answer.parameters):
             open_too = f" and {answer.num_open} open ones to keep away from" if answer.num_open else ""
             reason = f"tpe: a model of {answer.num_learned} trials, {answer.num_good} of them good{open_too}"
             return Suggestion(answer.parameters, reason)
     parameters, _ = draw_new(space, trials, number, seed)
     return Suggestion(parameters, "tpe: random, because the model's best configurations were all tried")
-
-
-def is_lesson(trial: TrialRecord) -> bool:
-    """Whether a model gains from a trial: it ended with a value, was pruned on the way, or proved infeasible."""
-    if trial.is_open:
-        return False
-    measured = trial.state is TrialState.COMPLETED and trial.value is not None
-    return measured or trial.infeasible or trial.state is TrialState.PRUNED

@@ -99,6 +99,10 @@ def _attempt(row: Row) -> AttemptView:
         failure=FailureClass(row.failure) if row.failure else None,
         message=row.message,
         traceback=row.traceback,
+        code=row.code_fingerprint,
+        data=row.data_fingerprint,
+        environment=row.environment or {},
+        warnings=row.warnings or [],
         started_at=to_datetime(row.started_at),
         ended_at=to_datetime(row.ended_at),
     )

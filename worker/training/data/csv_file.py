@@ -1,6 +1,7 @@
 """Tables of the user's own: CSV files read by pyarrow into raw columns, with errors that name the setting."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from pyarrow import csv as arrow_csv
 
 from worker.training.data.columns import Columns, assemble
 from worker.training.data.dataset import Dataset, Kind, SplitName
+from worker.training.data.fingerprint import of_files
 from worker.training.data.splits import Limit, Seed, Splitting, TestFraction, ValFraction
 from worker.training.errors import ConfigError, did_you_mean
 from worker.training.parameters import Setting
@@ -74,7 +76,10 @@ def csv(
         seed=seed,
         limit=limit,
     )
-    return assemble(_columns(main, types, target, actual_kind), given, actual_kind, splitting)
+    dataset = assemble(_columns(main, types, target, actual_kind), given, actual_kind, splitting)
+    files: dict[str, str] = {main_setting: path or train or ""}
+    files |= {name: file for name, file in others.items() if file is not None}
+    return replace(dataset, fingerprint=of_files(files))
 
 
 def _read(

@@ -38,6 +38,8 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     target_mean: float = 0.0
     target_std: float = 1.0
+    fingerprint: str | None = None
+    """Of the examples before they are split; none: unknown."""
 
     @property
     def train(self) -> Split:

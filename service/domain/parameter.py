@@ -1,0 +1,100 @@
+"""Rules of one parameter: which values it takes, listed where they can be, and how to say so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never, overload
+
+from service.contract.base import Value
+from service.contract.space import (
+    CategoricalParameter,
+    ConstantParameter,
+    FloatParameter,
+    IntParameter,
+    NumericParameter,
+    Parameter,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice(Sequence[float]):
+    """`num` numbers from `low` in steps of `step`, computed when asked for."""
+
+    low: float
+    step: float
+    num: int
+
+    def __len__(self) -> int:
+        return self.num
+
+    @overload
+    def __getitem__(self, index: int) -> float: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[float]: ...
+    def __getitem__(self, index: int | slice) -> float | Sequence[float]:
+        places = range(self.num)[index]
+        if isinstance(places, range):
+            return [self[at] for at in places]
+        # 15 digits, so that 0.1 + 2 * 0.1 is 0.3 as the study file would write it.
+        return float(f"{self.low + places * self.step:.15g}")
+
+
+def axis(parameter: Parameter) -> Sequence[Value] | None:
+    """Every value of a parameter in order; none where it is continuous."""
+    match parameter:
+        case CategoricalParameter():
+            return parameter.choices
+        case ConstantParameter():
+            return [parameter.value]
+        case IntParameter():
+            return range(parameter.low, parameter.high + 1, parameter.step)
+        case FloatParameter(step=None):
+            return None
+        case FloatParameter(step=float(step)):
+            num = math.floor((parameter.high - parameter.low) / step + 1e-6) + 1
+            return Lattice(parameter.low, step, num)
+        case _:
+            assert_never(parameter)  # type: ignore[arg-type]  # both kinds of step are above
+
+
+def same(value: object, other: object) -> bool:
+    """Whether two values are one and the same setting: 1 and 1.0 are, 1 and True are not."""
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
+
+
+def fits(parameter: Parameter, value: object) -> bool:
+    """Whether `value` is of the parameter's type, in its range and on its lattice."""
+    if isinstance(parameter, CategoricalParameter | ConstantParameter):
+        return any(same(choice, value) for choice in axis(parameter) or ())
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(parameter, FloatParameter) and parameter.zero and value == 0:
+        return True
+    return parameter.low <= value <= parameter.high and _is_on_lattice(parameter, value)
+
+
+def _is_on_lattice(parameter: NumericParameter, value: float) -> bool:
+    if isinstance(parameter, IntParameter):
+        return isinstance(value, int) and (value - parameter.low) % parameter.step == 0
+    if parameter.step is None:
+        return True
+    cells = (value - parameter.low) / parameter.step
+    return math.isclose(cells, round(cells), abs_tol=1e-6)
+
+
+def domain_of(parameter: Parameter) -> str:
+    """What a parameter may be set to, in words."""
+    match parameter:
+        case ConstantParameter():
+            return repr(parameter.value)
+        case CategoricalParameter():
+            return f"one of {', '.join(repr(choice) for choice in parameter.choices)}"
+        case FloatParameter() | IntParameter():
+            kind = "a whole number" if isinstance(parameter, IntParameter) else "a number"
+            zero = "0 or " if isinstance(parameter, FloatParameter) and parameter.zero else ""
+            lattice = f" in steps of {parameter.step:g}" if parameter.step not in (None, 1) else ""
+            return f"{zero}{kind} in [{parameter.low:g}, {parameter.high:g}]{lattice}"
+        case _:
+            assert_never(parameter)

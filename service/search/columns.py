@@ -1,0 +1,109 @@
+"""The trials of a history as arrays, kept from one question to the next: what models learn from, without a loop."""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress, count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.contract.base import Value
+from service.contract.space import Parameter, Space
+from service.domain.history import TrialRecord
+from service.domain.parameter import fits
+from service.search.coordinates import coordinate
+from service.search.lessons import Role, role_of
+
+Floats = NDArray[np.float64]
+
+_ABSENT = -np.inf
+_FOREIGN = np.nan
+
+_KEPT = 32
+"""How many spaces' columns are kept: one per study at work, and one per box of a staged search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Trials as arrays of one length, in the order of their numbers."""
+
+    names: tuple[str, ...]
+    coordinates: Floats
+    """Per trial and parameter, the number that stands for the value: -inf where a conditional parameter does not exist,
+    NaN where the value is none of this space."""
+    roles: NDArray[np.int8]
+    values: Floats
+    """Final value of a completed trial, the last one that a pruned trial reported, else 0."""
+    steps: NDArray[np.int64]
+    """Last step of a pruned trial, -1 if it reported none; else 0."""
+
+    def of(self, names: Sequence[str]) -> Floats:
+        """The coordinates of some parameters, in the order asked for."""
+        return self.coordinates[:, [self.names.index(name) for name in names]]
+
+    def hold(self, space: Space, configuration: Mapping[str, Value]) -> bool:
+        """Whether some trial has exactly this configuration."""
+        row = [_number(space[name], name, configuration) for name in self.names]
+        return bool((self.coordinates == row).all(axis=1).any())
+
+
+_known: OrderedDict[str, tuple[Sequence[TrialRecord], Columns]] = OrderedDict()
+_lock = threading.Lock()
+
+
+def columns_of(space: Space, trials: Sequence[TrialRecord]) -> Columns:
+    """Return `trials` as arrays over the parameters of `space`.
+
+    What was computed for the trials before is taken over for records that are still the same objects: records never
+    change, so the answer is that of a fresh computation, and a question costs what moved since the last one.
+    """
+    names = sorted(space)
+    key = "\n".join(f"{name} {space[name].model_dump_json()}" for name in names)
+    with _lock:
+        before, old = _known.get(key, ((), _blank(names, 0)))
+    fresh = _blank(names, len(trials))
+    num_shared = min(len(before), len(trials))
+    for array in ("coordinates", "roles", "values", "steps"):
+        getattr(fresh, array)[:num_shared] = getattr(old, array)[:num_shared]
+    moved = compress(count(), map(operator.is_not, before, trials))
+    for at in (*moved, *range(num_shared, len(trials))):
+        _fill(fresh, space, at, trials[at])
+    with _lock:
+        _known[key] = (trials, fresh)
+        _known.move_to_end(key)
+        while len(_known) > _KEPT:
+            _known.popitem(last=False)
+    return fresh
+
+
+def _blank(names: Sequence[str], num_trials: int) -> Columns:
+    return Columns(
+        names=tuple(names),
+        coordinates=np.empty((num_trials, len(names))),
+        roles=np.empty(num_trials, np.int8),
+        values=np.zeros(num_trials),
+        steps=np.zeros(num_trials, np.int64),
+    )
+
+
+def _fill(columns: Columns, space: Space, at: int, trial: TrialRecord) -> None:
+    role = role_of(trial)
+    columns.coordinates[at] = [_number(space[name], name, trial.parameters) for name in columns.names]
+    columns.roles[at] = role
+    columns.values[at], columns.steps[at] = 0.0, 0
+    if role is Role.COMPLETED:
+        columns.values[at] = trial.value
+    elif role is Role.PRUNED:
+        columns.steps[at], columns.values[at] = trial.series[-1] if trial.series else (-1, 0.0)
+
+
+def _number(parameter: Parameter, name: str, values: Mapping[str, Value]) -> float:
+    if name not in values:
+        return _ABSENT
+    value = values[name]
+    return coordinate(parameter, value) if fits(parameter, value) else _FOREIGN

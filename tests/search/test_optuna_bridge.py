@@ -1,0 +1,100 @@
+"""Our TPE is Optuna's own: the same answers from the same trials, at a cost that long histories do not raise."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import optuna
+import pytest
+
+from service.contract.trial import TrialState
+from service.domain.history import TrialRecord
+from service.search.columns import columns_of
+from service.search.coordinates import coordinate, value_at
+from service.search.optuna_bridge import tpe
+from service.search.optuna_bridge.distributions import distribution
+from service.search.samplers.random import draw
+from tests.search.studies import curve, record, study
+
+SPACE: dict[str, Any] = {
+    "batch": {"type": "categorical", "choices": [16, 32, 64, 128], "ordered": True},
+    "decay": {"type": "float", "low": 1e-6, "high": 1e-2, "log": True, "zero": True},
+    "depth": {"type": "int", "low": 1, "high": 9, "step": 2},
+    "dropout": {"type": "float", "low": 0.0, "high": 0.6, "step": 0.1},
+    "lr": {"type": "float", "low": 1e-5, "high": 1e-1, "log": True},
+    "momentum": {"type": "float", "low": 0.0, "high": 0.99},
+    "name": {"type": "categorical", "choices": ["sgd", [1, 2], True, 1]},
+    "width": {"type": "int", "low": 8, "high": 512, "log": True},
+}
+SPEC = study(SPACE)
+
+
+def lived(num_trials: int, seed: int = 0) -> list[TrialRecord]:
+    """Trials with every fate, the last few open; good ones lie close together, as they do late in a search."""
+    chance = random.Random(seed)
+    center = draw(SPEC.space, chance)
+    trials = []
+    for number in range(num_trials):
+        values = draw(SPEC.space, chance)
+        if chance.random() < number / num_trials / 2:
+            values = {name: center[name] if chance.random() < 0.7 else value for name, value in values.items()}
+        loss = sum(values[name] != center[name] for name in values) + chance.random()
+        fate: dict[str, Any] = {"value": loss}
+        if number >= num_trials - 3:
+            fate = {}
+        elif number % 7 == 3:
+            fate = {"state": TrialState.PRUNED, "series": curve(*(loss,) * (number % 5))}
+        elif number % 11 == 5:
+            fate = {"state": TrialState.PRUNED, "infeasible": True}
+        trials.append(record(number, values, **fate))
+    return trials
+
+
+def told(trial: TrialRecord) -> optuna.trial.FrozenTrial:
+    """A trial as Optuna would have kept it."""
+    states = {
+        TrialState.COMPLETED: optuna.trial.TrialState.COMPLETE,
+        TrialState.PRUNED: optuna.trial.TrialState.PRUNED,
+        TrialState.RUNNING: optuna.trial.TrialState.RUNNING,
+    }
+    return optuna.trial.create_trial(
+        state=states[trial.state],
+        value=trial.value,
+        params={
+            name: distribution(SPEC.space[name]).to_external_repr(coordinate(SPEC.space[name], value))
+            for name, value in trial.parameters.items()
+        },
+        distributions={name: distribution(SPEC.space[name]) for name in trial.parameters},
+        intermediate_values=dict(trial.series),
+        system_attrs={"constraints:feasible": 1.0} if trial.infeasible else {},
+    )
+
+
+@pytest.mark.parametrize("num_trials", [0, 4, 12, 200])
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_the_answer_is_optunas_own_to_the_last_bit(num_trials: int, direction: Any) -> None:
+    trials = lived(num_trials)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    distributions = {name: distribution(parameter) for name, parameter in SPEC.space.items()}
+    columns = columns_of(SPEC.space, trials)
+    for seed in range(5):
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=True)
+        study = optuna.create_study(direction=direction)
+        study.add_trials([told(trial) for trial in trials])
+        # Asking adds a trial of its own to the study, and the sampler shares in it what it drew.
+        asking = study._storage.get_trial(study._storage.create_new_trial(study._study_id))
+        theirs = sampler.sample_relative(study, asking, distributions)
+        ours = tpe.suggest_tpe(SPEC.space, direction, columns, seed).parameters
+        numbers = {name: distributions[name].to_internal_repr(value) for name, value in theirs.items()}
+        assert ours == {name: value_at(SPEC.space[name], number) for name, number in numbers.items()}
+
+
+@pytest.mark.parametrize("num_trials", [3000, 10_000])
+def test_of_a_long_history_the_kernels_nearby_decide_as_all_of_them_would(
+    num_trials: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = columns_of(SPEC.space, lived(num_trials))
+    bounded = [tpe.suggest_tpe(SPEC.space, "minimize", columns, seed) for seed in range(10)]
+    monkeypatch.setattr(tpe, "MOST_KERNELS", num_trials)
+    assert bounded == [tpe.suggest_tpe(SPEC.space, "minimize", columns, seed) for seed in range(10)]

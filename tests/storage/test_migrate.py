@@ -18,7 +18,6 @@ from service.storage.database import open_database
 from service.storage.migrate import UnknownSchemaError
 from tests.storage.rows import put_attempt
 
-HEAD = ScriptDirectory.from_config(migrate.configuration()).get_current_head()
 REBUILD = '''
 """Changes a column of the study table: SQLite must rebuild it for that."""
 import sqlalchemy as sa

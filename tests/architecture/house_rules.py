@@ -34,6 +34,9 @@ GLOBAL_SEEDS = {
 INJECTED = {"secrets", "uuid", "os.urandom", "random.SystemRandom"}
 """Sources of randomness that no seed reaches: built by the composition root and passed down."""
 
+PROCESS_STREAM = re.compile(r"random\.(?!Random$)\w+|(np|numpy)\.random\.(?!default_rng$|Generator$|RandomState$)\w+")
+"""Draws from a stream that the whole process shares, against generators of one's own."""
+
 STATES = {state.value for states in (StudyState, TrialState, AttemptState) for state in states}
 FORBIDDEN_WORDS = {
     "job": "trial, attempt or claim",

@@ -21,6 +21,7 @@ from service.contract.lease import FailureClass
 from service.contract.log import Stream
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, AttemptView, TrialState
+from tests.support.processes import children
 from tests.support.service import Service, running_service
 from tests.worker.grants import digits
 from tests.worker.waiting import eventually
@@ -106,11 +107,6 @@ def child_of(process: subprocess.Popen[str]) -> int:
     [zygote] = children(process.pid)
     [child] = children(zygote)
     return child
-
-
-def children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
 
 def test_two_slots_carry_a_study_through_and_end_when_it_is_done(client: Client, worker: Any) -> None:

@@ -44,6 +44,11 @@ class Service:
         assert self._process is not None, "the service was not started"
         return self._process.pid
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it was started, not stopped, and has not ended by itself."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start the process and return once it answers; what it logged is in the error if it does not."""
         command = [sys.executable, "-m", "service", "serve", "--port", str(self.port), "--database", self._served]

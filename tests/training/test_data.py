@@ -23,7 +23,7 @@ def load(name: str, **given: Any) -> Dataset:
 def test_every_set_has_three_finite_splits(name: str):
     dataset = load(name)
     assert set(dataset.splits) == {"train", "val", "test"}
-    assert dataset.kind == DATA.entry(name).facts["kind"]
+    assert [dataset.kind] == DATA.entry(name).facts["kinds"]
     for split in dataset.splits.values():
         assert split.features.shape == (len(split), dataset.num_features)
         assert split.features.dtype == torch.float32

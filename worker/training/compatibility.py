@@ -10,8 +10,9 @@ from worker.training.data import Dataset
 from worker.training.errors import ConfigError, Infeasible, did_you_mean
 from worker.training.events import Monitor
 from worker.training.losses import LOSSES
-from worker.training.metrics import METRIC_NAMES
+from worker.training.metrics import reported_names
 from worker.training.parameters import Parameter, check_all
+from worker.training.registry import Entry, Registry
 
 _BOUNDS = {"max": Parameter("max", "float", low=0.0, description="the largest number allowed")}
 
@@ -29,19 +30,30 @@ def find_device(name: str) -> torch.device:
 
 def check_fit(config: TrainingConfig, dataset: Dataset, monitor: Monitor | None) -> None:
     """ConfigError where the loss, the batch size or the monitored metric doesn't fit the data."""
-    loss = LOSSES.entry(config.loss.name)
-    if (kind := loss.facts.get("kind", dataset.kind)) != dataset.kind:
-        fitting = [entry.name for entry in LOSSES if entry.facts.get("kind", dataset.kind) == dataset.kind]
-        raise ConfigError(
-            "loss.name", f"{loss.name} is for {kind}, but the data is for {dataset.kind}; use {' or '.join(fitting)}"
-        )
+    _require_kind("loss.name", LOSSES, config.loss.name, dataset)
     if config.batch_size > len(dataset.train):
         raise ConfigError("batch_size", f"{config.batch_size} is more than the {len(dataset.train)} training examples")
-    reported = [name for name in METRIC_NAMES[dataset.kind] if _is_reported(name, dataset)]
+    if config.metrics and dataset.kind != "classification":
+        raise ConfigError("metrics", f"{' and '.join(config.metrics)} are for classification, not for {dataset.kind}")
+    reported = reported_names(dataset, config.metrics)
     if monitor is not None and monitor.metric not in reported:
         raise ConfigError(
             "monitor.metric",
             f"{monitor.metric!r} isn't reported after each epoch; {did_you_mean(monitor.metric, reported)}",
+        )
+
+
+def _require_kind(path: str, registry: Registry[Any], name: str, dataset: Dataset) -> None:
+    """ConfigError where an entry says what `kinds` of task it is for, and the data's is none of them."""
+
+    def fits(entry: Entry[Any]) -> bool:
+        return dataset.kind in entry.facts.get("kinds", [dataset.kind])
+
+    if not fits(registry.entry(name)):
+        fitting = [entry.name for entry in registry if fits(entry)]
+        kinds = " or ".join(registry.entry(name).facts["kinds"])
+        raise ConfigError(
+            path, f"{name} is for {kinds}, but the data is for {dataset.kind}; use {' or '.join(fitting)}"
         )
 
 
@@ -58,9 +70,3 @@ def check_constraints(constraints: Mapping[str, Any], num_parameters: int) -> No
     most = check_all("constraints.parameters", "the constraint", _BOUNDS, bounds)["max"]
     if num_parameters > most:
         raise Infeasible(f"the model has {num_parameters:,} parameters; the constraint allows {most:,.0f}")
-
-
-def _is_reported(name: str, dataset: Dataset) -> bool:
-    split = name.partition("/")[0]
-    # The test split is looked at once, when training has finished.
-    return split != "test" and split in dataset.splits

@@ -17,13 +17,13 @@ from worker.training.compatibility import check_constraints, check_fit, find_dev
 from worker.training.config import TrainingConfig
 from worker.training.data import DATA, Dataset
 from worker.training.errors import ConfigError, Diverged
-from worker.training.evaluate import evaluate
+from worker.training.evaluate import confusion, evaluate
 from worker.training.events import Ending, Monitor, OnReport, Report, TrainingResult, Verdict
 from worker.training.losses import LOSSES
 from worker.training.metrics import Metrics
 from worker.training.models import MODELS
-from worker.training.optimizers import OPTIMIZERS
-from worker.training.schedules import SCHEDULES, Schedule
+from worker.training.optimizers import OPTIMIZERS, shape_gradients, weight_groups
+from worker.training.schedules import SCHEDULES, Plateau, Schedule
 from worker.training.seeding import generator, own_stream
 from worker.training.state import TrainState
 
@@ -65,16 +65,17 @@ def train(
         on_data(dataset)
     check_fit(config, dataset, monitor)
     with own_stream(seed, place):
-        model = MODELS.create(config.model.name, config.model.settings, dataset.num_features, dataset.num_outputs)
+        model = MODELS.create(config.model.name, config.model.settings, dataset)
         model = model.to(place)
         num_parameters = sum(weights.numel() for weights in model.parameters())
         check_constraints(constraints or {}, num_parameters)
-        loss = LOSSES.create(config.loss.name, config.loss.settings).to(place)
-        optimizer = OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, model.parameters())
+        loss = LOSSES.create(config.loss.name, config.loss.settings, dataset).to(place)
+        optimizer = OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, weight_groups(model))
         schedule = SCHEDULES.create(config.schedule.name, config.schedule.settings)
-        metrics = Metrics(dataset, place)
+        plateau = schedule if isinstance(schedule, Plateau) else None
+        metrics = Metrics(dataset, place, config.metrics)
         origin = {"seed": seed, **config.to_mapping()}
-        state = TrainState(origin, place, model, optimizer, generator(seed, "order"))
+        state = TrainState(origin, place, model, optimizer, generator(seed, "order"), plateau)
         if checkpoint_dir is not None and (saved := load_checkpoint(checkpoint_dir)) is not None:
             state.restore(saved)
 
@@ -98,15 +99,18 @@ def train(
         if verdict is Verdict.STOP:
             ending = Ending.STOPPED
         final: dict[str, float] = {}
+        confusions: dict[str, list[list[int]]] = {}
         if ending is Ending.FINISHED:
             state.restore_best()
             final = evaluate(model, loss, metrics, dataset, ("test",))
+            confusions = confusion(model, dataset, ("val", "test"))
     return TrainingResult(
         ending=ending,
         step=state.epoch,
         metrics={**state.metrics, **final, "seconds": state.seconds, "num_parameters": float(num_parameters)},
         best_step=state.best.step if state.best else None,
         model=model.eval(),
+        confusion=confusions,
     )
 
 
@@ -130,6 +134,7 @@ def _train_epoch(
         batch_loss = loss(model(features[batch]), targets[batch])
         optimizer.zero_grad()
         batch_loss.backward()
+        shape_gradients(optimizer.param_groups, l1=config.l1, clip_norm=config.clip_norm, clip_value=config.clip_value)
         optimizer.step()
         state.step += 1
         num_seen += len(batch)

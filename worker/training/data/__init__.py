@@ -7,8 +7,8 @@ from worker.training.registry import Registry
 
 DATA: Registry[Dataset] = Registry("data")
 for _classification in (digits, wine, breast_cancer):
-    DATA.add(_classification, kind="classification")
-DATA.add(diabetes, kind="regression")
-DATA.add(csv)
+    DATA.add(_classification, kinds=["classification"])
+DATA.add(diabetes, kinds=["regression"])
+DATA.add(csv, kinds=["classification", "regression"])
 
 __all__ = ["DATA", "Dataset", "Kind", "Split", "SplitName"]

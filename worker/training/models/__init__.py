@@ -1,4 +1,4 @@
-"""Models by name, sized from the data: factories from (num_inputs, num_outputs) and settings to a module."""
+"""Models by name, sized from the data: factories from a dataset's facts and settings to a module."""
 
 from torch import nn
 

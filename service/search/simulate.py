@@ -23,7 +23,7 @@ Duration = Callable[[Mapping[str, Value], int], float]
 """(parameters, step) -> how long that step takes; seconds."""
 
 Measure = Callable[[TrialRecord, int], float | None]
-"""(trial, step) -> the objective's value; none: the trial ends by itself before that step."""
+"""(trial, step) -> the objective's value; none where nothing is known of that step, and the trial ends before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def run(
 def replay(spec: StudySpec, recorded: History, *, workers: int = 1) -> Simulation:
     """Play the recorded trials in their order, with the curves they had, by the spec's pruner.
 
-    A trial goes on no further than its record: what the record does not know is not made up.
+    A trial goes on no further than its record, and is pruned where that ends: what was not trained is not made up.
     """
     spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": len(recorded)})})
 

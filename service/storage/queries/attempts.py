@@ -123,8 +123,9 @@ def quarantine_of(connection: sa.Connection, worker_name: str, host: str) -> str
 
 
 def largest_gpu_gib(connection: sa.Connection, since: int) -> float:
-    """Memory of the largest GPU that a worker seen after `since` offers; 0: there is none."""
-    query = sa.select(worker.c.capabilities).where(worker.c.last_seen_at >= since, worker.c.quarantined_at.is_(None))
+    """Memory of the largest GPU that a worker seen (and not in quarantine) after `since` offers; 0: there is none."""
+    is_fit = sa.or_(worker.c.quarantined_at.is_(None), worker.c.quarantined_at >= since)
+    query = sa.select(worker.c.capabilities).where(worker.c.last_seen_at >= since, is_fit)
     devices = [
         Device.model_validate(device)
         for capabilities in connection.execute(query).scalars()

@@ -81,3 +81,22 @@ def workers(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
     num_leases = sa.select(sa.func.count()).where(lease.c.worker == worker.c.name).scalar_subquery()
     query = sa.select(worker, num_leases.label("num_leases")).order_by(worker.c.last_seen_at.desc(), worker.c.name)
     return connection.execute(query).all()
+
+
+def has_room(connection: sa.Connection, host: str, since: int) -> bool:
+    """Whether a worker on this host, seen after `since` and not in quarantine, has a slot that trains nothing."""
+    for row in workers(connection):
+        is_there = (row.host or row.name) == host and row.last_seen_at >= since and row.quarantined_at is None
+        if is_there and row.num_leases < max(1, len(row.capabilities.get("slots", {}))):
+            return True
+    return False
+
+
+def directories(connection: sa.Connection, since: int) -> set[str]:
+    """The directories shared by workers that were seen after `since` and are not in quarantine."""
+    query = sa.select(worker.c.capabilities).where(worker.c.last_seen_at >= since, worker.c.quarantined_at.is_(None))
+    return {
+        directory
+        for capabilities in connection.execute(query).scalars()
+        for directory in capabilities.get("directories") or []
+    }

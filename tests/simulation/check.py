@@ -19,7 +19,8 @@ def check_end(world: World) -> None:
     """Check the whole story, once everything should have come to its end."""
     if world.violations:
         return  # it was cut short: what is missing at its end says nothing
-    for check in (_ended, _numbers, _epoch, _journal, _suggestions, charges.check, writes.check, world.costs.check):
+    checks = (_ended, _numbers, _people, _epoch, _journal, _suggestions, charges.check, writes.check, world.costs.check)
+    for check in checks:
         for violation in check(world):
             world.blame(violation)
 
@@ -49,6 +50,17 @@ def _numbers(world: World) -> Iterator[str]:
         wanted = min(number for number in (budget, cells) if number is not None)
         if len(numbers) > budget or (state == "completed" and len(numbers) < wanted):
             yield f"the budget of {name} is {budget} trials, {len(numbers)} were made"
+
+
+def _people(world: World) -> Iterator[str]:
+    """What people were told that it is done, is done."""
+    for name, budget in world.record.extended:
+        ((study_id, version),) = views.rows("SELECT id, spec_version FROM study WHERE name = ?", name)
+        if (views.spec_of(study_id, version).budget.trials or 0) < budget:
+            yield f"{name} was extended to {budget} trials, and that is gone"
+    queue = {row[0] for row in views.rows("SELECT id FROM enqueued")}
+    if missing := set(world.record.enqueued) - queue:
+        yield f"{len(missing)} configurations that people enqueued are gone"
 
 
 def _epoch(world: World) -> Iterator[str]:

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from service.contract.base import PROTOCOL_VERSION
-from service.contract.lease import Capabilities, ClaimRequest, Grant, Nothing
+from service.contract.lease import ClaimRequest, Grant, Nothing
 from service.contract.problem import ErrorCode
 from service.contract.study import StudySpec, StudyState
-from service.contract.trial import TrialState
 from service.domain.errors import DomainError
-from service.domain.failures import memory_floor
 from service.domain.history import History
-from service.domain.placement import suffices, unmet
+from service.domain.placement import unmet
 from service.domain.provenance import refused_code
 from service.domain.states import FINISHED_STUDIES, TrialEvent
 from service.search import decide
@@ -26,6 +24,7 @@ from service.usecases.context import Context
 from service.usecases.grants import give, insert_trial, read_grant
 from service.usecases.settle import complete
 from service.usecases.studies import find
+from service.usecases.waiting import next_waiting, unmet_need
 from service.usecases.workers import is_known, see_worker
 
 _MAX_ROUNDS = 20
@@ -175,7 +174,7 @@ async def _try_once(context: Context, study_id: str, request: ClaimRequest) -> G
 def _look(connection: Connection, context: Context, study_id: str, request: ClaimRequest) -> Situation:
     study = studies.by_id(connection, study_id)
     spec = studies.spec(connection, study_id, study.spec_version)
-    waiting, needs = _waiting(connection, study_id, request.capabilities)
+    waiting, needs = next_waiting(connection, context, study_id, request)
     return Situation(
         study=study,
         spec=spec,
@@ -184,17 +183,6 @@ def _look(connection: Connection, context: Context, study_id: str, request: Clai
         needs=needs,
         enqueued=studies.next_enqueued(connection, study_id),
     )
-
-
-def _waiting(connection: Connection, study_id: str, capabilities: Capabilities) -> tuple[Row | None, str | None]:
-    """The waiting trial that this worker may execute next; or else what a waiting one needs instead."""
-    needs = None
-    for trial in trials.in_states(connection, study_id, [TrialState.WAITING]):
-        floor = memory_floor(attempts.executions(connection, trial.id)) if trial.num_attempts else 0.0
-        if suffices(floor, capabilities):
-            return trial, None
-        needs = f"trial {trial.number} waits for a GPU with more than {floor:g} GiB"
-    return None, needs
 
 
 class Waiting:
@@ -224,7 +212,7 @@ def _take(
         return None
     if refused_code(situation.spec, study.code_fingerprint, request.capabilities.code) is not None:
         return None
-    trial = _trial_for(unit_of_work, situation, decision, request)
+    trial = _trial_for(unit_of_work, context, situation, decision, request)
     if trial is None:
         return None
     number = give(unit_of_work, context, request, trial)
@@ -233,6 +221,7 @@ def _take(
 
 def _trial_for(
     unit_of_work: UnitOfWork,
+    context: Context,
     situation: Situation,
     decision: Waiting | decide.Suggest | decide.Promote,
     request: ClaimRequest,
@@ -242,7 +231,7 @@ def _trial_for(
     is_fresh = study.spec_version == situation.study.spec_version and study.next_number == history.next_number
     match decision:
         case Waiting():
-            return _waiting(unit_of_work.connection, study.id, request.capabilities)[0]
+            return next_waiting(unit_of_work.connection, context, study.id, request)[0]
         case decide.Suggest():
             if not is_fresh:
                 return None
@@ -256,6 +245,10 @@ def _trial_for(
             if paused is None or study.revision != history.revision:
                 return None
             unit_of_work.advance_trial(paused, TrialEvent.PROMOTED, reason="promoted to its next rung")
-            return trials.by_id(unit_of_work.connection, paused.id)
+            promoted = trials.by_id(unit_of_work.connection, paused.id)
+            assert promoted is not None
+            # It may be kept for the host that holds its checkpoint: then this worker decides anew.
+            is_kept = unmet_need(unit_of_work.connection, context, promoted, request) is not None
+            return None if is_kept else promoted
         case _:
             assert_never(decision)

@@ -109,6 +109,8 @@ def study_page(study: StudyView, trials: Iterable[TrialView]) -> RenderableType:
     facts.add_row("search", f"{spec.sampler.name} over {', '.join(spec.space)}; pruner {spec.pruner.name}")
     facts.add_row("trials", f"{progress(study)} finished; {counts(study)}")
     facts.add_row("best", standing(study))
+    if study.notice:
+        facts.add_row("notice", Text(study.notice, style="yellow"))
     return Group(facts, Text(), trials_table(trials))
 
 
@@ -125,12 +127,19 @@ def trials_table(trials: Iterable[TrialView]) -> RenderableType:
         table.add_row(
             str(trial.number),
             _state(trial),
-            number(trial.values[0]) if trial.values else "",
+            _reached(trial),
             "" if trial.step is None else str(trial.step),
             parameters(trial.parameters),
             trial.state_reason or "",
         )
     return table if table.row_count else Text("no trials yet; start a worker with: worker --cpu")
+
+
+def _reached(trial: TrialView) -> str:
+    """Its value, or what a trial that pauses had at its rung."""
+    if trial.values:
+        return number(trial.values[0])
+    return number(trial.arrivals[-1].value) if trial.state is TrialState.PAUSED and trial.arrivals else ""
 
 
 def trial_page(trial: TrialDetail) -> RenderableType:
@@ -143,6 +152,8 @@ def trial_page(trial: TrialDetail) -> RenderableType:
         facts.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
     if trial.values:
         facts.add_row("value", number(trial.values[0]))
+    for arrival in trial.arrivals:
+        facts.add_row(f"at step {arrival.step}", f"{number(arrival.value)} (place {arrival.rank} of {arrival.num})")
     for name, metric in trial.metrics.items():
         facts.add_row(name, number(metric))
     curves = Table("metric", "steps", "first", "last", "lowest", "highest", box=None, pad_edge=False)
@@ -175,7 +186,7 @@ def live_page(study: StudyView, running: Iterable[TrialDetail], notice: str = ""
     trials = Table.grid(padding=(0, 2))
     for trial in running:
         trials.add_row(f"  trial {trial.number}", _last(trial, study), Text(parameters(trial.parameters), style="dim"))
-    notes = [Text(notice, style="yellow")] if notice else []
+    notes = [Text(each, style="yellow") for each in (study.notice, notice) if each]
     return Group(bar, Text(f"best: {standing(study)}"), trials, *notes)
 
 

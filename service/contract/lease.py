@@ -105,6 +105,8 @@ class Grant(Response):
     resource: str
     run_until: int | None
     """Absolute step to train to; none: until the task ends by itself."""
+    pauses: bool = False
+    """At `run_until` the trial pauses, to go on from a checkpoint if it is promoted: register one, finish as paused."""
     resume: ResumePoint | None = None
     lease_seconds: float
     heartbeat_seconds: float

@@ -131,6 +131,7 @@ class StudyView(Response):
     name: str
     state: StudyState
     state_reason: str | None
+    notice: str | None = Field(default=None, description="what people should know: what the service changed, and why")
     stop_requested: bool
     revision: int
     spec_version: int

@@ -14,17 +14,19 @@ from service.domain.errors import DomainError
 from service.domain.history import History
 from service.domain.placement import unmet
 from service.domain.provenance import refused_code
-from service.domain.states import FINISHED_STUDIES, TrialEvent
+from service.domain.states import FINISHED_STUDIES
 from service.search import decide
+from service.search.halving import Promote
 from service.storage import tables
-from service.storage.queries import attempts, leases, shares, studies, trials
+from service.storage.queries import attempts, leases, shares, studies
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.grants import give, insert_trial, read_grant
+from service.usecases.rungs import promote
 from service.usecases.settle import complete
 from service.usecases.studies import find
-from service.usecases.waiting import next_waiting, unmet_need
+from service.usecases.waiting import next_waiting
 from service.usecases.workers import is_known, see_worker
 
 _MAX_ROUNDS = 20
@@ -163,7 +165,9 @@ async def _try_once(context: Context, study_id: str, request: ClaimRequest) -> G
         return situation.needs or decision.reason
     if isinstance(decision, decide.Done):
         reason = decision.reason
-        await context.transact(study_id, lambda unit_of_work: complete(unit_of_work, situation.history, reason))
+        await context.transact(
+            study_id, lambda unit_of_work: complete(unit_of_work, situation.spec, situation.history, reason)
+        )
         context.histories.forget(study_id)
         return reason
     return await context.transact(
@@ -201,7 +205,7 @@ def _take(
     context: Context,
     request: ClaimRequest,
     situation: Situation,
-    decision: Waiting | decide.Suggest | decide.Promote,
+    decision: Waiting | decide.Suggest | Promote,
 ) -> Grant | None:
     """Write what was decided, if it still stands; None: the study has moved on, decide anew."""
     study, connection = unit_of_work.study, unit_of_work.connection
@@ -223,7 +227,7 @@ def _trial_for(
     unit_of_work: UnitOfWork,
     context: Context,
     situation: Situation,
-    decision: Waiting | decide.Suggest | decide.Promote,
+    decision: Waiting | decide.Suggest | Promote,
     request: ClaimRequest,
 ) -> Row | None:
     study, history = unit_of_work.study, situation.history
@@ -240,15 +244,11 @@ def _trial_for(
                 taken = tables.enqueued.update().where(tables.enqueued.c.id == situation.enqueued.id)
                 unit_of_work.connection.execute(taken.values(trial_id=trial.id))
             return trial
-        case decide.Promote():
-            paused = trials.by_number(unit_of_work.connection, study.id, decision.number)
-            if paused is None or study.revision != history.revision:
+        case Promote():
+            if study.spec_version != situation.study.spec_version:
                 return None
-            unit_of_work.advance_trial(paused, TrialEvent.PROMOTED, reason="promoted to its next rung")
-            promoted = trials.by_id(unit_of_work.connection, paused.id)
-            assert promoted is not None
-            # It may be kept for the host that holds its checkpoint: then this worker decides anew.
-            is_kept = unmet_need(unit_of_work.connection, context, promoted, request) is not None
-            return None if is_kept else promoted
+            promote(unit_of_work, situation.spec, history, decision)
+            # Promoted it waits; whether this worker may go on with it is asked as of any trial that waits.
+            return next_waiting(unit_of_work.connection, context, study.id, request)[0]
         case _:
             assert_never(decision)

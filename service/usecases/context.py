@@ -40,12 +40,16 @@ class Histories:
 
     def latest(self, connection: Connection, study_id: str, metric: str) -> History:
         """The study's history as `connection` sees it; called from reading threads."""
-        fresh = history.refresh(connection, study_id, metric, self._known.get(study_id, History()))
+        fresh = history.refresh(connection, study_id, metric, self.known(study_id))
         # Readers overlap: the newer view stays.
-        known = self._known.get(study_id, History())
+        known = self.known(study_id)
         if (fresh.epoch, fresh.revision) >= (known.epoch, known.revision):
             self._known[study_id] = fresh
         return fresh
+
+    def known(self, study_id: str) -> History:
+        """What was last seen of the study, however long ago: for a transaction to refresh for itself alone."""
+        return self._known.get(study_id, History())
 
     def forget(self, study_id: str) -> None:
         """Let go of a study that is over."""

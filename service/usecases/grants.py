@@ -10,6 +10,7 @@ from service.contract.trial import TrialKind
 from service.domain.configuration import resolve
 from service.domain.history import History, Suggestion
 from service.domain.placement import is_reachable
+from service.domain.rungs import rungs_of
 from service.domain.states import ATTEMPT, TRIAL, TrialEvent
 from service.search.seeds import trial_seed
 from service.storage import tables
@@ -141,10 +142,17 @@ def read_grant(connection: Connection, context: Context, trial_id: str, number: 
         constraints=spec.constraints.model_dump(exclude_none=True) if spec.constraints else {},
         resource=spec.resource.name if spec.resource else "step",
         run_until=trial.run_until,
+        pauses=_pauses(spec, trial),
         resume=_resume_point(connection, attempt),
         lease_seconds=max(0.0, remaining),
         heartbeat_seconds=context.limits.heartbeat_seconds,
     )
+
+
+def _pauses(spec: StudySpec, trial: Row) -> bool:
+    """Whether the trial is to train to a rung from which it may be promoted."""
+    rungs = rungs_of(spec) if trial.number is not None else None
+    return rungs is not None and trial.run_until is not None and trial.run_until < rungs.last
 
 
 def _resume_point(connection: Connection, attempt: Row) -> ResumePoint | None:

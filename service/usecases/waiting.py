@@ -20,14 +20,14 @@ def next_waiting(
     """The waiting trial that this worker may execute next; or else what a waiting one needs instead."""
     needs = None
     for trial in trials.in_states(connection, study_id, [TrialState.WAITING]):
-        need = unmet_need(connection, context, trial, request) if trial.num_attempts else None
+        need = _unmet_need(connection, context, trial, request) if trial.num_attempts else None
         if need is None:
             return trial, None
         needs = f"trial {trial.number} waits for {need}"
     return None, needs
 
 
-def unmet_need(connection: Connection, context: Context, trial: Row, request: ClaimRequest) -> str | None:
+def _unmet_need(connection: Connection, context: Context, trial: Row, request: ClaimRequest) -> str | None:
     """What a trial that was executed before waits for instead of this worker, or None."""
     floor = memory_floor(attempts.executions(connection, trial.id))
     if not suffices(floor, request.capabilities):

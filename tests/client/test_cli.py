@@ -105,6 +105,18 @@ def test_show_tells_one_trial_in_full(study: Study) -> None:
     assert "99" in study("show", name, "--trial", "99", status=1)
 
 
+def test_show_tells_where_a_trial_pauses_and_what_the_service_changed(study: Study) -> None:
+    asha = {"pruner": {"name": "asha", "min": 1}, "resource": {"name": "epoch", "max": 9}}
+    name = study.client.create_study(hand_driven(**asha)).name
+    for trial in study.client.open_trials(name):
+        with trial:
+            assert trial.run_until == 1
+            trial.report(1, {"val/accuracy": 0.25})
+        break
+    assert "asha goes on in mode stop: trial 0 saved no checkpoint by step 1" in study("show", name).replace("\n", " ")
+    assert "0.25 (place 1 of 1)" in study("show", name, "--trial", "0")
+
+
 def test_show_tells_what_an_attempt_was_made_from_and_warns(study: Study) -> None:
     name = study.create()
     with study.client.open_trial(name) as trial:  # type: ignore[union-attr]

@@ -127,6 +127,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "tpe": sampler.TpeSampler,
     "none": pruner.NoPruner,
     "median": pruner.MedianPruner,
+    "asha": pruner.AshaPruner,
+    "hyperband": pruner.HyperbandPruner,
     "Resource": study.Resource,
     "Budget": study.Budget,
     "Reference": study.Reference,
@@ -160,7 +162,7 @@ def test_every_sampler_and_pruner_has_a_section() -> None:
         if title.endswith(("Sampler", "Pruner")) and "name" in model["properties"]
     }
     samplers = {"grid", "random", "sobol", "coarse_to_fine", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"}
-    assert names == samplers | {"none", "median"}
+    assert names == samplers | {"none", "median", "asha", "hyperband"}
     assert names <= set(MODELS)
 
 

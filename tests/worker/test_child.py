@@ -72,6 +72,13 @@ def test_it_ends_itself_at_the_step_the_grant_names(zygote: Zygote, start: Any) 
     assert outcome_of(messages).result == "succeeded"
 
 
+def test_at_a_rung_it_saves_a_checkpoint_and_says_that_it_pauses(zygote: Zygote, start: Any) -> None:
+    messages = list(zygote.fork(start(task=digits(epochs=9), run_until=3, pauses=True)).messages())
+    assert [message.step for message in messages if isinstance(message, Checkpointed)] == [3]
+    assert outcome_of(messages).result == "paused"
+    assert outcome_of(messages).message == "trained to step 3, its rung"
+
+
 @pytest.mark.parametrize(("action", "result"), [(Action.STOP, "pruned"), (Action.PAUSE, "paused")])
 def test_it_obeys_an_order_at_its_next_report(zygote: Zygote, start: Any, action: Action, result: str) -> None:
     child = zygote.fork(start(task=digits(epochs=ENDLESS)))

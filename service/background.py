@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from service.clock import sleep
+from service.domain.errors import DomainError
 from service.usecases.blobs import collect_blobs
 from service.usecases.context import Context
 from service.usecases.memory import give_up_on_memory
@@ -31,6 +32,8 @@ async def _repeat(once: Callable[[Context], Awaitable[None]], context: Context, 
     while True:
         try:
             await once(context)
+        except DomainError as error:
+            log.warning("upkeep is tried again: %s", error.detail)
         except Exception:
             log.exception("upkeep failed; it is tried again")
         await sleep(seconds)

@@ -13,11 +13,22 @@ from typing import assert_never
 from service.contract.base import Value
 from service.contract.problem import FieldError
 from service.contract.report import Action, Verdict
-from service.contract.sampler import CoarseToFineSampler, GridSampler, RandomSampler, TpeSampler
+from service.contract.sampler import (
+    CmaesSampler,
+    CoarseToFineSampler,
+    GpSampler,
+    GridSampler,
+    QmcSampler,
+    RandomSampler,
+    SobolSampler,
+    TpeSampler,
+)
 from service.contract.study import StudySpec
 from service.domain.history import History, Suggestion
+from service.search.extras import check_extra
 from service.search.pruners import pruner_for
 from service.search.samplers import sampler_for
+from service.search.samplers.cmaes import check_cmaes
 from service.search.samplers.coarse_to_fine import check_coarse_to_fine, stages_of
 from service.search.samplers.grid import check_grid
 
@@ -112,8 +123,14 @@ def check_strategy(spec: StudySpec) -> list[FieldError]:
             return check_grid(spec.space)
         case CoarseToFineSampler():
             return check_coarse_to_fine(spec)
-        case RandomSampler() | TpeSampler():
+        case RandomSampler() | SobolSampler() | TpeSampler():
             return []
+        case CmaesSampler():
+            return check_cmaes(spec.space)
+        case GpSampler():
+            return check_extra(spec.sampler.name, "gp")
+        case QmcSampler():
+            return check_extra(spec.sampler.name, "qmc")
         case _:
             assert_never(spec.sampler)
 

@@ -24,6 +24,13 @@ class RandomSampler(Request):
     seed: int = 0
 
 
+class SobolSampler(Request):
+    """Points of Sobol's sequence, scrambled: draws that fill the space more evenly than chance does."""
+
+    name: Literal["sobol"]
+    seed: int = 0
+
+
 class Stage(Request):
     """One step of a coarse-to-fine search: how many trials, to which resource, sampled how."""
 
@@ -49,7 +56,38 @@ class TpeSampler(Request):
     startup_trials: int = Field(default=10, ge=0, description="random trials before the model is used")
 
 
-SamplerSpec = Annotated[
-    Annotated[GridSampler | RandomSampler | CoarseToFineSampler | TpeSampler, Field(discriminator="name")],
-    BeforeValidator(by_name),
-]
+class CmaesSampler(Request):
+    """Covariance matrix adaptation (Hansen 2016) of the numbers that always exist; TPE decides the others."""
+
+    name: Literal["optuna:cmaes"]
+    seed: int = 0
+
+
+class GpSampler(Request):
+    """Optuna's Gaussian process of the parameters that always exist; TPE decides the others. Needs the extra `gp`."""
+
+    name: Literal["optuna:gp"]
+    seed: int = 0
+    startup_trials: int = Field(default=10, ge=1, description="Sobol's points before the model is used")
+
+
+class QmcSampler(Request):
+    """Optuna's quasi-random sequences, scrambled. Needs the extra `qmc`."""
+
+    name: Literal["optuna:qmc"]
+    seed: int = 0
+    sequence: Literal["halton", "sobol"] = "halton"
+
+
+_Samplers = (
+    GridSampler
+    | RandomSampler
+    | SobolSampler
+    | CoarseToFineSampler
+    | TpeSampler
+    | CmaesSampler
+    | GpSampler
+    | QmcSampler
+)
+
+SamplerSpec = Annotated[Annotated[_Samplers, Field(discriminator="name")], BeforeValidator(by_name)]

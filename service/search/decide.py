@@ -14,15 +14,26 @@ from service.contract.base import Value
 from service.contract.problem import FieldError
 from service.contract.pruner import AshaPruner, HyperbandPruner
 from service.contract.report import Action, Verdict
-from service.contract.sampler import CoarseToFineSampler, GridSampler, RandomSampler, TpeSampler
+from service.contract.sampler import (
+    CmaesSampler,
+    CoarseToFineSampler,
+    GpSampler,
+    GridSampler,
+    QmcSampler,
+    RandomSampler,
+    SobolSampler,
+    TpeSampler,
+)
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
 from service.domain.history import History, Suggestion, TrialRecord
 from service.domain.objective import final_value
+from service.search.extras import check_extra
 from service.search.halving import Halving, Promote, check_rungs, halving_of, told
 from service.search.pruners import pruner_for
 from service.search.rung_lessons import lessons
 from service.search.samplers import sampler_for
+from service.search.samplers.cmaes import check_cmaes
 from service.search.samplers.coarse_to_fine import check_coarse_to_fine, stages_of
 from service.search.samplers.grid import check_grid
 
@@ -147,15 +158,23 @@ def judge(history: History, spec: StudySpec, number: int) -> Verdict:
 
 def check_strategy(spec: StudySpec) -> list[FieldError]:
     """What keeps sampler, space and budget of a spec, whose space is checked, from working together."""
-    if errors := check_rungs(spec):
-        return errors
+    return [*check_rungs(spec), *_check_sampler(spec)]
+
+
+def _check_sampler(spec: StudySpec) -> list[FieldError]:
     match spec.sampler:
         case GridSampler():
             return check_grid(spec.space)
         case CoarseToFineSampler():
             return check_coarse_to_fine(spec)
-        case RandomSampler() | TpeSampler():
+        case RandomSampler() | SobolSampler() | TpeSampler():
             return []
+        case CmaesSampler():
+            return check_cmaes(spec.space)
+        case GpSampler():
+            return check_extra(spec.sampler.name, "gp")
+        case QmcSampler():
+            return check_extra(spec.sampler.name, "qmc")
         case _:
             assert_never(spec.sampler)
 

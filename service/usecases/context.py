@@ -24,6 +24,8 @@ class Limits:
     reaper_seconds: float = 5.0
     retry_seconds: float = 1.0
     """When a worker that got nothing asks again."""
+    gone_seconds: float = 900.0
+    """How long no worker may have offered a larger GPU before a trial that waits for one is given up."""
     collect_seconds: float = 600.0
     """How often blobs are looked for that nothing refers to."""
     blob_grace_seconds: float = 3600.0

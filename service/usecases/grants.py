@@ -9,6 +9,7 @@ from service.contract.study import StudySpec
 from service.contract.trial import TrialKind
 from service.domain.configuration import resolve
 from service.domain.history import History, Suggestion
+from service.domain.placement import is_reachable
 from service.domain.rungs import rungs_of
 from service.domain.states import ATTEMPT, TRIAL, TrialEvent
 from service.search.seeds import trial_seed
@@ -67,7 +68,7 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, tria
     """
     number: int = trial.num_attempts + 1
     now = unit_of_work.now()
-    saved = checkpoints.canonical(unit_of_work.connection, trial.id) if number > 1 else []
+    resume_step = _resume_step(unit_of_work.connection, context, trial, request) if number > 1 else None
     unit_of_work.advance_trial(
         trial, TrialEvent.CLAIMED, attempt=number, num_attempts=number, started_at=trial.started_at or now
     )
@@ -80,7 +81,7 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, tria
         nonce=unit_of_work.new_id(),
         worker=request.worker,
         slot=request.slot,
-        resume_step=next((each.step for each in saved if is_there(context, each)), None),
+        resume_step=resume_step,
         num_reports=0,
         started_at=now,
         revision=unit_of_work.revision,
@@ -97,6 +98,17 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, tria
         created_at=now,
     )
     return number
+
+
+def _resume_step(connection: Connection, context: Context, trial: Row, request: ClaimRequest) -> int | None:
+    """The step of the newest checkpoint that this worker can read, and that no attempt before it could not."""
+    unreadable = checkpoints.unreadable(connection, trial.id)
+    for saved in checkpoints.canonical(connection, trial.id):
+        is_readable = is_there(context, saved) and is_reachable(saved.uri, request.capabilities.directories)
+        if is_readable and saved.uri not in unreadable:
+            step: int = saved.step
+            return step
+    return None
 
 
 def read_grant(connection: Connection, context: Context, trial_id: str, number: int) -> Grant:

@@ -24,8 +24,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave logs and ledgers in this new folder")
     given = parser.parse_args()
-    # Ended like by Ctrl-C: every process that was started is ended first.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Told to stop, it ends as by Ctrl-C, and everything that it started before it.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     console = Console(stderr=True)
     columns = TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as temporary:

@@ -97,7 +97,7 @@ async def play(
             began = time.monotonic()
             for agent in built.agents:
                 agent.start(server)
-            killing = asyncio.create_task(faults.kill_replicas())
+            killing = asyncio.create_task(faults.crash_replicas())
             following = asyncio.create_task(faults.follow(plan(num_trials, seed), progress.num_completed))
             try:
                 await _ended(built, progress, following, killing, tell)

@@ -36,7 +36,10 @@ def test_the_smallest_study_has_defaults_for_the_rest() -> None:
     assert (smallest.budget.trials, smallest.resource, smallest.retry_failed) == (None, None, None)
 
 
-@pytest.mark.parametrize("name", ["grid", "random", "coarse_to_fine", "tpe"])
+SAMPLERS = ["grid", "random", "sobol", "coarse_to_fine", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_a_sampler_s_name_is_short_for_a_mapping_with_it(name: str) -> None:
     assert spec(sampler=name) == spec(sampler={"name": name})
 

@@ -48,7 +48,8 @@ def _registry(section: str) -> str:
 
 def _entry(section: str, name: str) -> str:
     entry = load_catalogue().registries[section][name]
-    kinds = f" For {' or '.join(entry.facts['kinds'])}." if "kinds" in entry.facts else ""
+    fits = [*entry.facts.get("kinds", []), *entry.facts.get("inputs", [])]
+    kinds = f" For {' or '.join(fits)}." if fits else ""
     lines = [f"- `{name}`: {entry.description}{kinds}"]
     lines += [f"  - `{option}`: {_described(setting)}" for option, setting in entry.parameters.items()]
     return "\n".join(lines) + "\n"

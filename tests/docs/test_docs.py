@@ -118,6 +118,10 @@ MODELS: dict[str, type[BaseModel]] = {
     "constant": ConstantParameter,
     "grid": sampler.GridSampler,
     "random": sampler.RandomSampler,
+    "sobol": sampler.SobolSampler,
+    "optuna:cmaes": sampler.CmaesSampler,
+    "optuna:gp": sampler.GpSampler,
+    "optuna:qmc": sampler.QmcSampler,
     "coarse_to_fine": sampler.CoarseToFineSampler,
     "stage": sampler.Stage,
     "tpe": sampler.TpeSampler,
@@ -157,7 +161,8 @@ def test_every_sampler_and_pruner_has_a_section() -> None:
         for title, model in schema.items()
         if title.endswith(("Sampler", "Pruner")) and "name" in model["properties"]
     }
-    assert names == {"grid", "random", "coarse_to_fine", "tpe", "none", "median", "asha", "hyperband"}
+    samplers = {"grid", "random", "sobol", "coarse_to_fine", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"}
+    assert names == samplers | {"none", "median", "asha", "hyperband"}
     assert names <= set(MODELS)
 
 

@@ -125,7 +125,7 @@ def test_a_fault_names_its_setting(flowers: Path, given: dict[str, Any], message
     [
         ("x,y", ["1,a", "2,a", "3,a"] * 5, "data.target: the training examples hold one class only: a"),
         ("x,y", ["1,0.5", "2,0.5", "3,0.5"] * 5, "data.target: every training example has the value 0.5"),
-        ("x,y", [], "data.path: .* has a header but no rows"),
+        ("x,y", [], "data.path: .* has columns but no rows"),
         ("x,x", ["1,2"], "data.path: .* two columns of the same name"),
         ("x,y", ["inf,a", "1,b"] * 10, "data.features: the test examples hold infinite numbers"),
         ("x,y", ["1,nan", "2,0.5"] * 10, "data.target: column 'y' lacks a value in 10 rows"),

@@ -11,6 +11,7 @@ from worker.training.errors import ConfigError, Infeasible, did_you_mean
 from worker.training.events import Monitor
 from worker.training.losses import LOSSES
 from worker.training.metrics import reported_names
+from worker.training.models import MODELS
 from worker.training.parameters import Parameter, check_all
 from worker.training.registry import Entry, Registry
 
@@ -29,8 +30,9 @@ def find_device(name: str) -> torch.device:
 
 
 def check_fit(config: TrainingConfig, dataset: Dataset, monitor: Monitor | None) -> None:
-    """ConfigError where the loss, the batch size or the monitored metric doesn't fit the data."""
-    _require_kind("loss.name", LOSSES, config.loss.name, dataset)
+    """ConfigError where the loss, the model, the batch size or the monitored metric doesn't fit the data."""
+    _require_fit("loss.name", LOSSES, config.loss.name, "kinds", dataset.kind)
+    _require_fit("model.name", MODELS, config.model.name, "inputs", dataset.inputs)
     if config.batch_size > len(dataset.train):
         raise ConfigError("batch_size", f"{config.batch_size} is more than the {len(dataset.train)} training examples")
     if config.metrics and dataset.kind != "classification":
@@ -43,17 +45,17 @@ def check_fit(config: TrainingConfig, dataset: Dataset, monitor: Monitor | None)
         )
 
 
-def _require_kind(path: str, registry: Registry[Any], name: str, dataset: Dataset) -> None:
-    """ConfigError where an entry says what `kinds` of task it is for, and the data's is none of them."""
+def _require_fit(path: str, registry: Registry[Any], name: str, fact: str, actual: str) -> None:
+    """ConfigError where an entry says what `kinds` of task or `inputs` it is for, and the data's are none of them."""
 
     def fits(entry: Entry[Any]) -> bool:
-        return dataset.kind in entry.facts.get("kinds", [dataset.kind])
+        return actual in entry.facts.get(fact, [actual])
 
-    if not fits(registry.entry(name)):
-        fitting = [entry.name for entry in registry if fits(entry)]
-        kinds = " or ".join(registry.entry(name).facts["kinds"])
+    entry = registry.entry(name)
+    if not fits(entry):
+        fitting = " or ".join(each.name for each in registry if fits(each))
         raise ConfigError(
-            path, f"{name} is for {kinds}, but the data is for {dataset.kind}; use {' or '.join(fitting)}"
+            path, f"{name} is for {' or '.join(entry.facts[fact])}, but the data is for {actual}; use {fitting}"
         )
 
 

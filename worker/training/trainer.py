@@ -119,8 +119,8 @@ def _train_epoch(
 ) -> float:
     """One pass over the training examples in a fresh random order; the mean loss as seen on the way."""
     model, optimizer = state.model, state.optimizer
-    features, targets = dataset.train.features, dataset.train.targets
-    order = torch.randperm(len(targets), generator=state.order).to(state.device)
+    train_split = dataset.train
+    order = torch.randperm(len(train_split), generator=state.order).to(train_split.features.device)
     batches = torch.split(order, config.batch_size)
     horizon = len(batches) * config.epochs
     total = torch.zeros((), device=state.device)
@@ -131,7 +131,8 @@ def _train_epoch(
         factor = schedule((state.step + 0.5) / horizon)
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
-        batch_loss = loss(model(features[batch]), targets[batch])
+        features, targets = dataset.batch(train_split, batch)
+        batch_loss = loss(model(features), targets)
         optimizer.zero_grad()
         batch_loss.backward()
         shape_gradients(optimizer.param_groups, l1=config.l1, clip_norm=config.clip_norm, clip_value=config.clip_value)

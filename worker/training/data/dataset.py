@@ -40,9 +40,9 @@ class Dataset:
     """Splits and their facts; `train` is always there, the others where the data has them.
 
     Regression targets are standardised by the training part: value = target · target_std + target_mean, in the
-    column's own unit. Images of uint8 are standardised batch by batch with `pixel_mean` and `pixel_std`, one per
-    channel. The last `len(categories)` features of rows are indices of categories, below the numbers given there.
-    `vocabulary` counts the different tokens; 0 where features are numbers.
+    column's own unit. Images of uint8 are standardised batch by batch with `pixel_mean` and `pixel_std`, both
+    [channels, 1, 1]. The last `len(categories)` features of rows are indices of categories, each below the number given
+    there. `vocabulary` counts the different tokens; 0 where features are numbers.
     """
 
     kind: Kind
@@ -52,8 +52,8 @@ class Dataset:
     target_std: float = 1.0
     fingerprint: str | None = None
     """Of the examples before they are split; none: unknown."""
-    pixel_mean: tuple[float, ...] = ()
-    pixel_std: tuple[float, ...] = ()
+    pixel_mean: Tensor | None = None
+    pixel_std: Tensor | None = None
     categories: tuple[int, ...] = ()
     vocabulary: int = 0
     device: torch.device = field(default=torch.device("cpu"))
@@ -98,11 +98,8 @@ class Dataset:
         features, targets = (
             each[chosen].to(self.device, non_blocking=True) for each in (split.features, split.targets)
         )
-        if features.dtype == torch.uint8:
-            mean, std = (
-                torch.tensor(each, device=self.device).view(-1, 1, 1) for each in (self.pixel_mean, self.pixel_std)
-            )
-            features = (features - mean) / std
+        if self.pixel_mean is not None and self.pixel_std is not None:
+            features = (features - self.pixel_mean) / self.pixel_std
         return features, targets
 
     def to(self, device: torch.device) -> "Dataset":
@@ -112,7 +109,8 @@ class Dataset:
             free, _ = torch.cuda.mem_get_info(device)
             if sum(split.num_bytes for split in self.splits.values()) > free * _RESIDENT_SHARE:
                 resident = torch.device("cpu")
+        mean, std = (each if each is None else each.to(device) for each in (self.pixel_mean, self.pixel_std))
         splits = {
             name: Split(each.features.to(resident), each.targets.to(resident)) for name, each in self.splits.items()
         }
-        return replace(self, splits=splits, device=device)
+        return replace(self, splits=splits, pixel_mean=mean, pixel_std=std, device=device)

@@ -14,6 +14,7 @@ from service.contract.base import Value
 from service.contract.problem import FieldError
 from service.contract.report import Action, Verdict
 from service.contract.sampler import (
+    AutoSampler,
     CmaesSampler,
     CoarseToFineSampler,
     GpSampler,
@@ -123,7 +124,7 @@ def check_strategy(spec: StudySpec) -> list[FieldError]:
             return check_grid(spec.space)
         case CoarseToFineSampler():
             return check_coarse_to_fine(spec)
-        case RandomSampler() | SobolSampler() | TpeSampler():
+        case AutoSampler() | RandomSampler() | SobolSampler() | TpeSampler():
             return []
         case CmaesSampler():
             return check_cmaes(spec.space)

@@ -29,14 +29,14 @@ def test_the_smallest_study_has_defaults_for_the_rest() -> None:
     assert (smallest.format, smallest.project, smallest.sampler.name, smallest.pruner.name) == (
         1,
         "default",
-        "tpe",
+        "auto",
         "none",
     )
     assert smallest.objective.value == "last"
     assert (smallest.budget.trials, smallest.resource, smallest.retry_failed) == (None, None, None)
 
 
-SAMPLERS = ["grid", "random", "sobol", "coarse_to_fine", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"]
+SAMPLERS = ["auto", "grid", "random", "sobol", "coarse_to_fine", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"]
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -116,6 +116,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "int": IntParameter,
     "categorical": CategoricalParameter,
     "constant": ConstantParameter,
+    "auto": sampler.AutoSampler,
     "grid": sampler.GridSampler,
     "random": sampler.RandomSampler,
     "sobol": sampler.SobolSampler,
@@ -159,7 +160,7 @@ def test_every_sampler_and_pruner_has_a_section() -> None:
         for title, model in schema.items()
         if title.endswith(("Sampler", "Pruner")) and "name" in model["properties"]
     }
-    samplers = {"grid", "random", "sobol", "coarse_to_fine", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"}
+    samplers = {"auto", "grid", "random", "sobol", "coarse_to_fine", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"}
     assert names == samplers | {"none", "median"}
     assert names <= set(MODELS)
 

@@ -45,7 +45,7 @@ SPACE: dict[str, Any] = {
     },
     "model.hidden": {"type": "categorical", "choices": [[8], [32], [128]], "ordered": True},
     "model.dropout": {"type": "categorical", "choices": [0.0, 0.25, 0.5], "ordered": True},
-    "batch_size": {"type": "categorical", "choices": [32, 128], "ordered": True},
+    "batch_size": {"type": "categorical", "choices": [16, 64], "ordered": True},
 }
 TASKS: dict[str, dict[str, Any]] = {
     "digits, cosine": {"data": {"name": "digits", "limit": 200}, "schedule": {"name": "cosine"}},
@@ -179,7 +179,7 @@ def report(results: list[Played], command: str) -> str:
         "reaches; the median over tables and seeds, with a 95 % bootstrap interval. A column says how many epochs were",
         f"spent, in trainings of {EPOCHS} epochs. Steps take equal time; a promotion costs nothing beside its steps.",
     ]
-    for sampler, workers in itertools.product(SAMPLERS, WORKERS):
+    for sampler, workers in sorted({(each.sampler, each.workers) for each in results}):
         lines += ["", f"## {sampler}, {workers} worker{'s' if workers > 1 else ''}", ""]
         lines += ["| | " + " | ".join(f"{budget} trainings" for budget in BUDGETS) + " |", "| --- |" + " --- |" * 3]
         for scheduler in SCHEDULERS:
@@ -201,12 +201,14 @@ def main() -> None:
     """Make the tables, play, and print or keep the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--samplers", nargs="+", default=list(SAMPLERS), choices=SAMPLERS)
+    parser.add_argument("--workers", nargs="+", type=int, default=list(WORKERS))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--curves", type=Path, default=Path(tempfile.gettempdir()) / "assayer-curves.json")
     parser.add_argument("--out", type=Path, help="write the page here instead of printing it")
     given = parser.parse_args()
     tables(given.curves, given.processes)
-    asked = list(itertools.product(TASKS, SAMPLERS, SCHEDULERS, WORKERS, range(given.seeds)))
+    asked = list(itertools.product(TASKS, given.samplers, SCHEDULERS, given.workers, range(given.seeds)))
     with multiprocessing.get_context("spawn").Pool(given.processes, _keep, (given.curves,)) as pool:
         results = []
         for number, played in enumerate(pool.imap_unordered(_play, asked, chunksize=4), start=1):

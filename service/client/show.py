@@ -11,6 +11,7 @@ from rich.text import Text
 
 from service.contract.base import Value
 from service.contract.lease import Device
+from service.contract.plan import Plan, Replay
 from service.contract.report import Number, from_wire
 from service.contract.study import StudyState, StudyView
 from service.contract.trial import TrialDetail, TrialState, TrialView
@@ -74,6 +75,33 @@ def studies_table(studies: Iterable[StudyView]) -> RenderableType:
     for study in studies:
         table.add_row(study.name, _state(study), progress(study), best(study), f"{study.created_at:%Y-%m-%d %H:%M}")
     return table if table.row_count else Text("no studies yet; create one with: study create FILE")
+
+
+def plan_page(plan: Plan, step_seconds: float | None) -> RenderableType:
+    """What a study will cost: trials from step to step, and all of it together."""
+    table = Table("part", "trials", f"{plan.resource}s each", f"{plan.resource}s", box=None, pad_edge=False)
+    for part in plan.parts:
+        table.add_row(part.name, str(part.trials), str(part.to_step - part.from_step), str(part.num_steps))
+    said = []
+    if plan.num_steps is not None and plan.whole_trainings is not None:
+        most = "at most " if plan.at_most else ""
+        said.append(f"{most}{plan.num_steps} {plan.resource}s, as many as {plan.whole_trainings:.4g} whole trainings")
+        if step_seconds is not None:
+            said.append(f"{most}{plan.num_steps * step_seconds / 3600:.3g} device-hours")
+    return Group(table, *(Text(each) for each in said), *(Text(note, style="yellow") for note in plan.notes))
+
+
+def replay_page(replay: Replay, pruner: str) -> RenderableType:
+    """What a pruner would have saved and lost."""
+    table = Table("", "steps", "best", "trial", box=None, pad_edge=False)
+    for name, spent in (("as recorded", replay.recorded), (f"under {pruner}", replay.replayed)):
+        table.add_row(name, str(spent.num_steps), number(spent.best), "" if spent.trial is None else str(spent.trial))
+    lost = f"the best value would be {replay.lost:.4g} worse" if replay.lost else "the best value would be the same"
+    return Group(
+        table,
+        Text(f"{pruner} would have saved {replay.saved:.0%} of the steps; {lost}"),
+        *(Text(note, style="yellow") for note in replay.notes),
+    )
 
 
 def workers_table(workers: Iterable[WorkerView]) -> RenderableType:

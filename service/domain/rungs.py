@@ -34,7 +34,8 @@ class Rungs:
 
     def bracket(self, number: int) -> int:
         """The bracket of trial `number`: shares are kept at every length, so that a short study has all of them."""
-        return _turn(self.brackets)[number % sum(self.brackets)]
+        turn = _turn(self.brackets)
+        return turn[number % len(turn)]
 
     def of(self, number: int) -> tuple[int, ...]:
         """The rungs that trial `number` climbs."""

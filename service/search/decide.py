@@ -15,6 +15,7 @@ from service.contract.problem import FieldError
 from service.contract.pruner import AshaPruner, HyperbandPruner
 from service.contract.report import Action, Verdict
 from service.contract.sampler import (
+    AutoSampler,
     CmaesSampler,
     CoarseToFineSampler,
     GpSampler,
@@ -31,6 +32,7 @@ from service.domain.objective import final_value
 from service.search.extras import check_extra
 from service.search.halving import Halving, Promote, check_rungs, halving_of, told
 from service.search.pruners import pruner_for
+from service.search.rung_lessons import lessons
 from service.search.samplers import sampler_for
 from service.search.samplers.cmaes import check_cmaes
 from service.search.samplers.coarse_to_fine import check_coarse_to_fine, stages_of
@@ -81,8 +83,8 @@ def next(history: History, spec: StudySpec, *, enqueued: Mapping[str, Value] | N
         return Wait(blocked)
     if halving is None:
         return Suggest(number, sampler.suggest(history, number, spec.sampler.seed))
-    lessons, compared = halving.lessons(history)
-    made = sampler.suggest(lessons, number, spec.sampler.seed)
+    learned, compared = lessons(history, spec, halving.rungs)
+    made = sampler.suggest(learned, number, spec.sampler.seed)
     if isinstance(spec.sampler, TpeSampler):
         made = replace(made, reason=f"{made.reason}; trials are compared {compared}")
     return Suggest(number, _begun(made, halving, number))
@@ -166,7 +168,7 @@ def _check_sampler(spec: StudySpec) -> list[FieldError]:
             return check_grid(spec.space)
         case CoarseToFineSampler():
             return check_coarse_to_fine(spec)
-        case RandomSampler() | SobolSampler() | TpeSampler():
+        case AutoSampler() | RandomSampler() | SobolSampler() | TpeSampler():
             return []
         case CmaesSampler():
             return check_cmaes(spec.space)

@@ -9,7 +9,6 @@ brackets, which are ranked apart. Everything follows from the history, so a rest
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from service.contract.problem import FieldError
@@ -21,8 +20,6 @@ from service.contract.trial import TrialState
 from service.domain.history import Arrival, History, TrialRecord
 from service.domain.objective import final_value
 from service.domain.rungs import Rungs, rungs_of
-
-_WITHOUT_RESULT = frozenset({TrialState.FAILED, TrialState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +37,16 @@ class Promote:
         return replace(trial, run_until=self.run_until, arrivals=tuple(arrivals))
 
 
+Arrived = tuple[TrialRecord, float]
+"""A trial at a rung, and what it reached there."""
+
+
 class Halving:
     """The scheduler of one study."""
 
-    def __init__(self, rungs: Rungs, objective: Objective, num_parameters: int) -> None:
+    def __init__(self, rungs: Rungs, objective: Objective) -> None:
         self.rungs = rungs
         self._objective = objective
-        self._num_parameters = num_parameters
 
     def arrivals(self, history: History, number: int) -> tuple[Arrival, ...]:
         """The rungs that a trial has reached by its series and not arrived at before, with its standing there.
@@ -63,7 +63,8 @@ class Halving:
             value = final_value(self._objective, tuple(point for point in trial.series if point[0] <= reached))
             if value is None or not math.isfinite(value):
                 break
-            arrived.append(self._standing(history, number, rung, value))
+            there = self._arrived(history).get((self.rungs.bracket(number), rung), [])
+            arrived.append(self._standing(there, number, rung, value))
         return tuple(arrived)
 
     def promotion(self, history: History) -> Promote | None:
@@ -76,15 +77,16 @@ class Halving:
         """
         if not any(trial.state is TrialState.PAUSED for trial in history):
             return None
+        arrived = self._arrived(history)
         for rung in reversed(self.rungs.steps[:-1]):
             for bracket in range(len(self.rungs.brackets)):
-                ranked = self._ranked(history, bracket, rung)
-                num_places = self.rungs.num_on(len(ranked))
-                if self.rungs.promotes and sum(_is_beyond(trial, rung) for trial, _ in ranked) >= num_places:
+                there = arrived.get((bracket, rung), [])
+                num_places = self.rungs.num_on(len(there))
+                if self.rungs.promotes and sum(_is_beyond(trial, rung) for trial, _ in there) >= num_places:
                     continue
-                for trial, value in ranked[:num_places]:
+                for trial, value in self._ranked(there)[:num_places]:
                     if trial.state is TrialState.PAUSED and trial.arrivals[-1].step == rung:
-                        return self._promote(history, trial, rung, value)
+                        return self._promote(there, trial, rung, value)
         return None
 
     def judge(self, history: History, number: int) -> Verdict:
@@ -92,7 +94,7 @@ class Halving:
         trial = history.trials[number]
         step, _ = trial.series[-1]
         if not trial.arrivals or trial.arrivals[-1].step > step:
-            reason = f"the first rung is at step {self.rungs.of(number)[0]}"
+            reason = f"its next rung is at step {self.rungs.after(number, step)}"
             return Verdict(action=Action.CONTINUE, reason=reason, step=step)
         arrival = trial.arrivals[-1]
         if trial.run_until is not None and trial.run_until <= arrival.step:
@@ -104,42 +106,8 @@ class Halving:
         reason = f"{told(arrival)}, of which the best {best} {'goes' if best == 1 else 'go'} on"
         return Verdict(action=Action.STOP, reason=reason, step=step)
 
-    def lessons(self, history: History) -> tuple[History, str]:
-        """The history as a model learns from it, and the rung that this is about, in words.
-
-        As in BOHB (Falkner et al. 2018), trials are compared at one rung, the highest that enough of them for a model
-        have reached; there they count as completed. What was left behind below counts as pruned, paused or not, so
-        that only what trains is kept away from as open.
-        """
-        enough = self._num_parameters + 2
-        for rung in reversed(self.rungs.steps):
-            reached = {trial.number: value for trial in history if (value := self._value_at(trial, rung)) is not None}
-            if len(reached) >= enough or rung == self.rungs.steps[0]:
-                break
-        trials = tuple(_lesson(trial, reached.get(trial.number)) for trial in history)
-        return replace(history, trials=trials), f"by step {rung}, which {len(reached)} have reached"
-
-    def _value_at(self, trial: TrialRecord, rung: int) -> float | None:
-        """What the objective was at a rung; none where the trial did not get so far, or not well."""
-        if trial.infeasible or trial.state in _WITHOUT_RESULT:
-            return None
-        for arrival in trial.arrivals:
-            if arrival.step == rung:
-                return arrival.value
-        if trial.last_step is None or trial.last_step < rung:
-            return None
-        value = final_value(self._objective, tuple(point for point in trial.series if point[0] <= rung))
-        return value if value is not None and math.isfinite(value) else None
-
-    def _standing(self, history: History, number: int, rung: int, value: float) -> Arrival:
-        others = self._ranked(history, self.rungs.bracket(number), rung)
-        mine = self._key(number, value)
-        ahead = sum(self._key(trial.number, theirs) < mine for trial, theirs in others if trial.number != number)
-        num = sum(trial.number != number for trial, _ in others) + 1
-        return Arrival(rung, value, rank=ahead + 1, num=num)
-
-    def _promote(self, history: History, trial: TrialRecord, rung: int, value: float) -> Promote:
-        arrival = self._standing(history, trial.number, rung, value)
+    def _promote(self, there: list[Arrived], trial: TrialRecord, rung: int, value: float) -> Promote:
+        arrival = self._standing(there, trial.number, rung, value)
         goal = self.rungs.after(trial.number, rung) if self.rungs.promotes else self.rungs.last
         best = self.rungs.num_on(arrival.num)
         reason = (
@@ -147,12 +115,24 @@ class Halving:
         )
         return Promote(trial.number, goal, arrival, reason)
 
-    def _ranked(self, history: History, bracket: int, rung: int) -> list[tuple[TrialRecord, float]]:
-        """The trials of a bracket that arrived at a rung, with what they reached there, best first."""
-        found = [
-            (trial, value) for trial, value in _arrived(history, rung) if self.rungs.bracket(trial.number) == bracket
-        ]
-        return sorted(found, key=lambda each: self._key(each[0].number, each[1]))
+    def _arrived(self, history: History) -> dict[tuple[int, int], list[Arrived]]:
+        """(bracket, rung) -> the trials that arrived there, with what they reached."""
+        found: dict[tuple[int, int], list[Arrived]] = {}
+        for trial in history:
+            if trial.arrivals:
+                bracket = self.rungs.bracket(trial.number)
+                for arrival in trial.arrivals:
+                    found.setdefault((bracket, arrival.step), []).append((trial, arrival.value))
+        return found
+
+    def _standing(self, there: list[Arrived], number: int, rung: int, value: float) -> Arrival:
+        """Where a trial with this value stands among those who arrived at its rung."""
+        mine = self._key(number, value)
+        others = [self._key(trial.number, theirs) for trial, theirs in there if trial.number != number]
+        return Arrival(rung, value, rank=sum(theirs < mine for theirs in others) + 1, num=len(others) + 1)
+
+    def _ranked(self, there: list[Arrived]) -> list[Arrived]:
+        return sorted(there, key=lambda each: self._key(each[0].number, each[1]))
 
     def _key(self, number: int, value: float) -> tuple[float, int]:
         return (-value if self._objective.direction == "maximize" else value), number
@@ -161,7 +141,7 @@ class Halving:
 def halving_of(spec: StudySpec) -> Halving | None:
     """The scheduler of a checked spec; None where its pruner is none."""
     rungs = rungs_of(spec)
-    return Halving(rungs, spec.objective, len(spec.space)) if rungs is not None else None
+    return Halving(rungs, spec.objective) if rungs is not None else None
 
 
 def told(arrival: Arrival) -> str:
@@ -195,19 +175,6 @@ def check_rungs(spec: StudySpec) -> list[FieldError]:
     return []
 
 
-def _arrived(history: History, rung: int) -> Iterator[tuple[TrialRecord, float]]:
-    for trial in history:
-        for arrival in trial.arrivals:
-            if arrival.step == rung:
-                yield trial, arrival.value
-
-
 def _is_beyond(trial: TrialRecord, rung: int) -> bool:
     """Whether a trial that arrived at a rung has set out for more."""
     return trial.run_until is None or trial.run_until > rung or trial.arrivals[-1].step > rung
-
-
-def _lesson(trial: TrialRecord, value: float | None) -> TrialRecord:
-    if value is not None:
-        return replace(trial, state=TrialState.COMPLETED, value=value)
-    return replace(trial, state=TrialState.PRUNED) if trial.state is TrialState.PAUSED else trial

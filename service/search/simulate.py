@@ -91,7 +91,11 @@ def replay(spec: StudySpec, recorded: History, *, workers: int = 1) -> Simulatio
     spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": len(recorded)})})
 
     def measure(trial: TrialRecord, step: int) -> float | None:
-        return next((value for at, value in recorded.trials[trial.number].series if at == step), None)
+        """The newest value at a step; where reports were sparse, it stands until the next one."""
+        series = recorded.trials[trial.number].series
+        if not series or step > series[-1][0]:
+            return None
+        return max((point for point in series if point[0] <= step), default=series[0])[1]
 
     enqueued = [trial.parameters for trial in recorded]
     return _Play(spec, measure, _one_second, None, enqueued=enqueued).play(workers)

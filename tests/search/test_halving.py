@@ -19,6 +19,7 @@ from service.contract.trial import TrialState
 from service.domain.history import Arrival, History, TrialRecord
 from service.search import decide, simulate
 from service.search.halving import Halving, Promote, halving_of
+from service.search.rung_lessons import lessons
 from tests.search.studies import curve, record, study
 
 LINE: dict[str, Any] = {"x": {"type": "float", "low": 0.0, "high": 1.0}}
@@ -34,6 +35,10 @@ def scheduler(spec: StudySpec) -> Halving:
     found = halving_of(spec)
     assert found is not None
     return found
+
+
+def learned(spec: StudySpec, history: History) -> tuple[History, str]:
+    return lessons(history, spec, scheduler(spec).rungs)
 
 
 def paused(number: int, *values: float, rungs: tuple[int, ...]) -> TrialRecord:
@@ -178,7 +183,7 @@ class TestVerdicts:
     def test_before_its_rung_it_goes_on(self) -> None:
         trial = replace(record(0, series=curve(0.2)), run_until=2)
         verdict = decide.judge(History(trials=(trial,)), spec_of({"name": "asha", "min": 2}), 0)
-        assert (verdict.action, verdict.reason) == (Action.CONTINUE, "the first rung is at step 2")
+        assert (verdict.action, verdict.reason) == (Action.CONTINUE, "its next rung is at step 2")
 
     def test_a_promoted_trial_goes_on_to_its_next_rung(self) -> None:
         trial = replace(record(0, series=curve(0.3, 0.2)), arrivals=(Arrival(1, 0.2, 1, 3),), run_until=3)
@@ -301,7 +306,7 @@ class TestLessons:
     def test_it_compares_at_the_highest_rung_that_enough_have_reached(self) -> None:
         high = [paused(at, 0.9, 0.5 + at / 10, rungs=(1, 3)) for at in range(3)]
         low = [paused(3 + at, 0.7, rungs=(1,)) for at in range(4)]
-        lessons, compared = scheduler(self.spec).lessons(History(trials=(*high, *low)))
+        lessons, compared = learned(self.spec, History(trials=(*high, *low)))
         assert compared == "by step 3, which 3 have reached"
         assert [(trial.state, trial.value) for trial in lessons][:3] == [
             (TrialState.COMPLETED, 0.5), (TrialState.COMPLETED, 0.6), (TrialState.COMPLETED, 0.7),
@@ -311,11 +316,11 @@ class TestLessons:
     def test_two_at_a_rung_do_not_make_a_model(self) -> None:
         high = [paused(at, 0.9, 0.5, rungs=(1, 3)) for at in range(2)]
         low = [paused(2, 0.7, rungs=(1,))]
-        assert scheduler(self.spec).lessons(History(trials=(*high, *low)))[1] == "by step 1, which 3 have reached"
+        assert learned(self.spec, History(trials=(*high, *low)))[1] == "by step 1, which 3 have reached"
 
     def test_what_trains_and_has_not_come_so_far_is_open(self) -> None:
         trials = [*(paused(at, 0.7, rungs=(1,)) for at in range(3)), record(3), record(4, series=((1, 0.2), (5, 0.2)))]
-        lessons, _ = scheduler(self.spec).lessons(History(trials=tuple(trials)))
+        lessons, _ = learned(self.spec, History(trials=tuple(trials)))
         assert [trial.state for trial in lessons.trials[3:]] == [TrialState.RUNNING, TrialState.COMPLETED]
 
     def test_infeasible_and_failed_trials_stay_what_they_are(self) -> None:
@@ -323,7 +328,15 @@ class TestLessons:
             record(0, state=TrialState.PRUNED, infeasible=True, series=curve(0.1)),
             record(1, state=TrialState.FAILED, series=curve(0.1)),
         )
-        assert scheduler(self.spec).lessons(History(trials=odd))[0].trials == odd
+        assert learned(self.spec, History(trials=odd))[0].trials == odd
+
+    def test_a_record_that_did_not_move_stays_the_same_lesson(self) -> None:
+        """By identity: what models made of it is kept from one question to the next."""
+        history = first_rung(0.3, 0.1, 0.2)
+        first, _ = learned(self.spec, history)
+        moved = history.with_trial(replace(history.trials[2], state=TrialState.RUNNING))
+        second, _ = learned(self.spec, moved)
+        assert [a is b for a, b in zip(first, second, strict=True)] == [True, True, False]
 
     def test_the_reason_says_where_trials_were_compared(self) -> None:
         history = simulate.run(self.spec, slope, workers=3, max_steps=30).history

@@ -1,8 +1,9 @@
 """Messages between agent and training processes: JSON lines over local sockets; standard library only, knows no end.
 
 Two kinds of socket carry them. Each slot has one *control* socket to its zygote (`Start`, `Terminate` down; `Ready`,
-`Forked`, `Exited` up), and each attempt one *channel* to its own training process (`Order` down; `Report`,
-`Checkpointed`, `Ended` up), so that a line which a dying process leaves half written spoils nobody else's.
+`Forked`, `Exited` up), and each attempt one *channel* to its own training process (`Order` down;
+`Provenance`, `Report`, `Checkpointed`, `Ended` up), so that a line which a dying process leaves half written spoils
+nobody else's.
 Both ends are Python: floats that JSON has no literal for travel as Python's own `NaN` and `Infinity`.
 """
 
@@ -20,7 +21,9 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Zygote -> agent: everything is imported, attempts can be started."""
+    """Zygote -> agent: everything is imported, attempts can be started; `code` is the fingerprint of what trains."""
+
+    code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,14 @@ class Exited:
 
 
 @dataclass(frozen=True, slots=True)
+class Provenance:
+    """Training process -> agent, first: the fingerprint of its data (None: unknown), and where it runs."""
+
+    data: str | None
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Training process -> agent: the metrics of one step."""
 
@@ -94,11 +105,11 @@ class Order:
     reason: str
 
 
-Message: TypeAlias = Ready | Start | Terminate | Forked | Exited | Report | Checkpointed | Ended | Order
+Message: TypeAlias = Ready | Start | Terminate | Forked | Exited | Provenance | Report | Checkpointed | Ended | Order
 
 _KINDS: dict[str, type[Message]] = {
     kind.__name__.lower(): kind
-    for kind in (Ready, Start, Terminate, Forked, Exited, Report, Checkpointed, Ended, Order)
+    for kind in (Ready, Start, Terminate, Forked, Exited, Provenance, Report, Checkpointed, Ended, Order)
 }
 
 

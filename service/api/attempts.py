@@ -1,4 +1,4 @@
-"""Routes of workers: claim, heartbeat, report, checkpoint, logs, finish."""
+"""Routes of workers: claim, heartbeat, provenance, report, checkpoint, warnings, logs, finish."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from service.contract.lease import (
     Nothing,
 )
 from service.contract.log import LogReply, LogRequest, Stream
+from service.contract.provenance import ProvenanceRequest, WarningRequest, WarningsReply
 from service.contract.report import ReportRequest, Verdict
 from service.usecases.checkpoint import register_checkpoint
 from service.usecases.claim import claim
 from service.usecases.finish import finish
 from service.usecases.heartbeat import heartbeat
 from service.usecases.logs import append_log
+from service.usecases.provenance import tell_provenance, warn
 from service.usecases.report import report
 
 router = APIRouter(tags=["attempts"])
@@ -43,6 +45,12 @@ async def heartbeat_(context: Uses, request: HeartbeatRequest) -> HeartbeatReply
     return await heartbeat(context, request)
 
 
+@router.post(f"{_ATTEMPT}/provenance")
+async def provenance_(context: Uses, trial: str, attempt: int, request: ProvenanceRequest) -> WarningsReply:
+    """Say once which data an attempt trains on, and in which environment."""
+    return await tell_provenance(context, trial, attempt, request)
+
+
 @router.post(f"{_ATTEMPT}/reports")
 async def report_(context: Uses, trial: str, attempt: int, request: ReportRequest) -> Verdict:
     """Tell values of an attempt; the answer says whether to go on."""
@@ -53,6 +61,12 @@ async def report_(context: Uses, trial: str, attempt: int, request: ReportReques
 async def checkpoint_(context: Uses, trial: str, attempt: int, request: CheckpointRequest) -> CheckpointReply:
     """Register a checkpoint with every metric up to its step."""
     return await register_checkpoint(context, trial, attempt, request)
+
+
+@router.post(f"{_ATTEMPT}/warnings")
+async def warning_(context: Uses, trial: str, attempt: int, request: WarningRequest) -> WarningsReply:
+    """Tell people something about an attempt."""
+    return await warn(context, trial, attempt, request)
 
 
 @router.post(f"{_ATTEMPT}/logs/{{stream}}")

@@ -37,10 +37,12 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.BLOB_MISMATCH: 422,
     ErrorCode.BLOB_MISSING: 409,
     ErrorCode.STORAGE_FULL: 507,
+    ErrorCode.DATA_DIFFERS: 409,
     ErrorCode.PROTOCOL_VERSION: 409,
     ErrorCode.UNAUTHORIZED: 401,
     ErrorCode.NOT_FOUND: 404,
     ErrorCode.BUSY: 503,
+    ErrorCode.UNAVAILABLE: 503,
     ErrorCode.INTERNAL: 500,
 }
 

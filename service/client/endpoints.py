@@ -24,7 +24,9 @@ from service.contract.lease import (
     Nothing,
 )
 from service.contract.log import LogReply, LogRequest, LogView, Stream
+from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.problem import FieldError
+from service.contract.provenance import ProvenanceRequest, WarningRequest, WarningsReply
 from service.contract.report import ReportRequest, Verdict
 from service.contract.study import (
     EnqueueReply,
@@ -68,6 +70,8 @@ class _Events(Response):
 _HEALTH = TypeAdapter(Health)
 _CHECK = TypeAdapter(_Check)
 _STUDY = TypeAdapter(StudyView)
+_PLAN = TypeAdapter(Plan)
+_REPLAY = TypeAdapter(Replay)
 _STUDIES = TypeAdapter(StudyList)
 _TRIALS = TypeAdapter(TrialList)
 _TRIAL = TypeAdapter(TrialDetail)
@@ -79,6 +83,7 @@ _CLAIM: TypeAdapter[Grant | Nothing] = TypeAdapter(ClaimReply)
 _HEARTBEAT = TypeAdapter(HeartbeatReply)
 _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 _CHECKPOINT = TypeAdapter(CheckpointReply)
+_WARNINGS = TypeAdapter(WarningsReply)
 _BLOB = TypeAdapter(BlobReply)
 _FINISH = TypeAdapter(FinishReply)
 _LOG_REPLY = TypeAdapter(LogReply)
@@ -107,6 +112,14 @@ class Endpoints:
     def check_study(self, spec: StudySpec) -> None:
         """Have the service check a spec against everything it knows, and create nothing; raises Invalid."""
         self._transport.call("POST", "/studies/check", _CHECK, spec)
+
+    def post_plan(self, spec: StudySpec) -> Plan:
+        """Ask what a checked spec will cost; raises Invalid."""
+        return self._transport.call("POST", "/studies/plan", _PLAN, spec)
+
+    def replay(self, study: str, request: ReplayRequest) -> Replay:
+        """What another pruner would have made of the study's recorded curves."""
+        return self._transport.call("POST", _path(study, "replay"), _REPLAY, request)
 
     def studies(self) -> StudyList:
         """All studies, newest first."""
@@ -181,6 +194,14 @@ class Endpoints:
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatReply:
         """Renew leases, and hear what their trials are to do."""
         return self._transport.call("POST", "/heartbeats", _HEARTBEAT, request)
+
+    def provenance(self, trial: str, attempt: int, request: ProvenanceRequest) -> WarningsReply:
+        """Say once which data an attempt trains on, and in which environment."""
+        return self._transport.call("POST", _attempt(trial, attempt, "provenance"), _WARNINGS, request)
+
+    def warn(self, trial: str, attempt: int, request: WarningRequest) -> WarningsReply:
+        """Tell people something about an attempt; the same sentence stands there once."""
+        return self._transport.call("POST", _attempt(trial, attempt, "warnings"), _WARNINGS, request)
 
     def report(self, trial: str, attempt: int, request: ReportRequest) -> Verdict:
         """Send metrics; a replay gets the stored verdict."""

@@ -91,10 +91,12 @@ _BY_CODE: dict[ErrorCode, type[ApiError]] = {
     ErrorCode.BLOB_MISMATCH: Invalid,
     ErrorCode.BLOB_MISSING: Conflict,
     ErrorCode.STORAGE_FULL: ServiceFailure,
+    ErrorCode.DATA_DIFFERS: Conflict,
     ErrorCode.LEASE_SUPERSEDED: LeaseLost,
     ErrorCode.ATTEMPT_ENDED: LeaseLost,
     ErrorCode.UNAUTHORIZED: Unauthorized,
     ErrorCode.BUSY: ServiceFailure,
+    ErrorCode.UNAVAILABLE: ServiceFailure,
     ErrorCode.INTERNAL: ServiceFailure,
 }
 

@@ -28,10 +28,12 @@ class ErrorCode(StrEnum):
     BLOB_MISMATCH = "blob_mismatch"
     BLOB_MISSING = "blob_missing"
     STORAGE_FULL = "storage_full"
+    DATA_DIFFERS = "data_differs"
     PROTOCOL_VERSION = "protocol_version"
     UNAUTHORIZED = "unauthorized"
     NOT_FOUND = "not_found"
     BUSY = "busy"
+    UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
 
 

@@ -57,6 +57,31 @@ class PatiencePruner(Request):
     min_delta: float = Field(default=0.0, ge=0, description="what counts as an improvement is more than this")
 
 
-_Pruners = NoPruner | MedianPruner | PercentilePruner | ThresholdPruner | PatiencePruner
+class AshaPruner(Request):
+    """A scheduler: all trials train to the first rung, the best part of each rung trains on (Li et al. 2020)."""
+
+    name: Literal["asha"]
+    eta: int = Field(default=3, ge=2, description="one of so many goes on; rungs are this factor apart")
+    min: int | None = Field(default=None, ge=1, description="step of the first rung; default: the maximum / eta²")
+    mode: Literal["promote", "stop"] = Field(
+        default="promote", description="pause at each rung and resume the best later, or decide on arrival for good"
+    )
+
+
+class HyperbandPruner(Request):
+    """A scheduler: ASHA in several brackets, each of which begins to choose at a later rung (Li et al. 2018)."""
+
+    name: Literal["hyperband"]
+    eta: int = Field(default=3, ge=2, description="one of so many goes on; rungs are this factor apart")
+    min: int | None = Field(default=None, ge=1, description="step of the first rung; default: the maximum / eta²")
+    mode: Literal["promote", "stop"] = Field(
+        default="promote", description="pause at each rung and resume the best later, or decide on arrival for good"
+    )
+
+
+Scheduler = AshaPruner | HyperbandPruner
+"""The pruners that also decide who trains to which rung."""
+
+_Pruners = NoPruner | MedianPruner | PercentilePruner | ThresholdPruner | PatiencePruner | Scheduler
 
 PrunerSpec = Annotated[Annotated[_Pruners, Field(discriminator="name")], BeforeValidator(by_name)]

@@ -111,6 +111,7 @@ class StudySpec(Request):
     priority: int = 0
     owner: Identifier | None = None
     requires: Requires | None = None
+    code: Literal["same", "warn"] = Field(default="warn", description="whether attempts may differ in code and data")
     reference: Reference | None = None
     constraints: Constraints | None = None
 
@@ -130,6 +131,7 @@ class StudyView(Response):
     name: str
     state: StudyState
     state_reason: str | None
+    notice: str | None = Field(default=None, description="what people should know: what the service changed, and why")
     stop_requested: bool
     revision: int
     spec_version: int

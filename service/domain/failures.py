@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import assert_never
 
@@ -117,11 +117,17 @@ def _uncharged(failure: FailureClass, reason: str) -> Resolution:
 
 
 def _charged(failure: FailureClass, reason: str, given: Circumstances) -> Resolution:
-    """The trial's own failure: final, unless the study retries."""
-    if given.num_failures < given.retry_failed:
-        reason = f"{reason} (try {given.num_failures + 2} of {given.retry_failed + 1} follows)"
-        return Resolution(AttemptEvent.FAILED, TrialEvent.REQUEUED, reason, failure, is_failure=True)
-    return Resolution(AttemptEvent.FAILED, TrialEvent.FAILED, reason, failure, is_failure=True)
+    """The trial's own failure."""
+    final = Resolution(AttemptEvent.FAILED, TrialEvent.FAILED, reason, failure, is_failure=True)
+    return _unless_retried(final, given)
+
+
+def _unless_retried(final: Resolution, given: Circumstances) -> Resolution:
+    """The end of a trial, or its next try where the study has one left for it, whatever the class."""
+    if given.num_failures >= given.retry_failed:
+        return final
+    reason = f"{final.reason} (try {given.num_failures + 2} of {given.retry_failed + 1} follows)"
+    return replace(final, trial=TrialEvent.REQUEUED, reason=reason, infeasible=False, is_failure=True)
 
 
 def _host_fault(reason: str, given: Circumstances) -> Resolution:
@@ -139,7 +145,13 @@ def _lost(failure: FailureClass, reason: str, given: Circumstances) -> Resolutio
     if given.num_losses < MAX_LOSSES:
         return Resolution(event, TrialEvent.REQUEUED, reason, failure, is_loss=True)
     reason = f"given up after {given.num_losses + 1} losses; the last: {reason}"
-    return Resolution(event, TrialEvent.FAILED, reason, failure, is_loss=True)
+    return _unless_retried(Resolution(event, TrialEvent.FAILED, reason, failure, is_loss=True), given)
+
+
+def before_loss(num_losses: int, num_failures: int) -> tuple[int, int]:
+    """The two counts as they were before the last loss, when its worker is heard of after all."""
+    was_charged = num_losses > MAX_LOSSES
+    return num_losses - 1, num_failures - was_charged
 
 
 def _poison(failure: FailureClass, reason: str, given: Circumstances) -> str | None:
@@ -165,7 +177,8 @@ def _out_of_memory(reason: str, shortage: Shortage | None, given: Circumstances)
         if given.largest_gib > shortage.total_gib * LARGER:
             return _uncharged(failure, f"{reason}; waits for a GPU with more than {shortage.total_gib:g} GiB")
         return _infeasible(failure, f"{reason}; no GPU here has more than {shortage.total_gib:g} GiB")
-    return _infeasible(failure, reason)
+    # The host's memory, or nobody knows whose: that is no word on the parameters yet.
+    return _unless_retried(_infeasible(failure, reason), given)
 
 
 def _is_excused(shortage: Shortage, earlier: Sequence[Shortage | None]) -> bool:

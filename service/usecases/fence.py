@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from service.contract.problem import ErrorCode
 from service.contract.trial import AttemptState, TrialState
 from service.domain.errors import DomainError
+from service.domain.failures import before_loss
 from service.domain.states import AttemptEvent, TrialEvent
 from service.storage import tables
 from service.storage.instants import MICROSECONDS
@@ -33,7 +34,9 @@ def trial_of(connection: Connection, trial_id: str) -> Row:
     """
     row = trials.by_id(connection, trial_id)
     if row is None:
-        raise DomainError(ErrorCode.UNKNOWN_TRIAL, f"there is no trial with id {trial_id}")
+        raise DomainError(
+            ErrorCode.UNKNOWN_TRIAL, f"there is no trial with id {trial_id}; name trial and attempt as the grant did"
+        )
     return row
 
 
@@ -46,7 +49,10 @@ def find(unit_of_work: UnitOfWork, trial_id: str, number: int, nonce: str) -> He
     trial = trials.by_id(unit_of_work.connection, trial_id)
     attempt = trials.attempt_of(unit_of_work.connection, trial_id, number)
     if trial is None or attempt is None:
-        raise DomainError(ErrorCode.UNKNOWN_ATTEMPT, f"trial {trial_id} has no attempt {number}")
+        raise DomainError(
+            ErrorCode.UNKNOWN_ATTEMPT,
+            f"trial {trial_id} has no attempt {number}; name trial and attempt as the grant did",
+        )
     if attempt.nonce != nonce or attempt.number != trial.num_attempts:
         raise DomainError(
             ErrorCode.LEASE_SUPERSEDED,
@@ -69,8 +75,9 @@ def hold(unit_of_work: UnitOfWork, held: Held, *, lease_seconds: float) -> Held:
         return held
     if held.attempt.state == AttemptState.LOST and held.trial.state == TrialState.WAITING:
         unit_of_work.advance_attempt(held.trial, number, AttemptEvent.REATTACHED, **_NOT_ENDED)
+        num_losses, num_failures = before_loss(held.trial.num_losses, held.trial.num_failures)
         unit_of_work.advance_trial(
-            held.trial, TrialEvent.REATTACHED, attempt=number, num_losses=held.trial.num_losses - 1
+            held.trial, TrialEvent.REATTACHED, attempt=number, num_losses=num_losses, num_failures=num_failures
         )
         grant_lease(unit_of_work, held.trial, number, held.attempt.worker, lease_seconds)
         return find(unit_of_work, held.trial.id, number, held.attempt.nonce)

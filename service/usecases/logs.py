@@ -29,7 +29,10 @@ async def append_log(context: Context, trial_id: str, number: int, stream: Strea
     def work(unit_of_work: UnitOfWork) -> LogReply:
         attempt = trials.attempt_of(unit_of_work.connection, trial_id, number)
         if attempt is None:
-            raise DomainError(ErrorCode.UNKNOWN_ATTEMPT, f"trial {trial_id} has no attempt {number}")
+            raise DomainError(
+                ErrorCode.UNKNOWN_ATTEMPT,
+                f"trial {trial_id} has no attempt {number}; name trial and attempt as the grant did",
+            )
         if attempt.nonce != request.nonce:
             message = f"attempt {number} of trial {trial_id} was granted with another nonce; drop its logs"
             raise DomainError(ErrorCode.LEASE_SUPERSEDED, message)

@@ -34,9 +34,13 @@ def see_worker(unit_of_work: UnitOfWork, request: ClaimRequest) -> None:
 
 
 def _facts(request: ClaimRequest) -> dict[str, Any]:
+    capabilities = request.capabilities
+    # What the worker can do is what any of its slots can: each asks for itself, with its own device.
+    devices = dict.fromkeys(capabilities.slots.values() or capabilities.devices)
+    whole = capabilities.model_copy(update={"devices": list(devices)})
     return {
         "host": request.host,
-        "capabilities": request.capabilities.model_dump(mode="json"),
+        "capabilities": whole.model_dump(mode="json"),
         "protocol": request.protocol,
     }
 

@@ -34,7 +34,8 @@ GLOBAL_SEEDS = {
 INJECTED = {"secrets", "uuid", "os.urandom", "random.SystemRandom"}
 """Sources of randomness that no seed reaches: built by the composition root and passed down."""
 
-_UNSEEDED = r"random\.(?!Random$)\w+|(np|numpy)\.random\.(?!(default_rng|Generator|RandomState)$)\w+"
+PROCESS_STREAM = re.compile(r"random\.(?!Random$)\w+|(np|numpy)\.random\.(?!default_rng$|Generator$|RandomState$)\w+")
+"""Draws from a stream that the whole process shares, against generators of one's own."""
 
 STATES = {state.value for states in (StudyState, TrialState, AttemptState) for state in states}
 FORBIDDEN_WORDS = {
@@ -129,9 +130,7 @@ def takes_chance_from_outside(module: Module) -> Iterator[Breach]:
     for line, name in _names_used(module):
         if name in INJECTED:
             yield line, f"{name} cannot be repeated; take ids and nonces from what the composition root passes down"
-        elif re.fullmatch(
-            r"random\.(?!Random$)\w+|(np|numpy)\.random\.(?!default_rng$|Generator$|RandomState$)\w+", name
-        ):
+        elif PROCESS_STREAM.fullmatch(name):
             yield line, f"{name} draws from the process's stream; draw from a generator that was seeded"
 
 

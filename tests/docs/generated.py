@@ -48,8 +48,9 @@ def _registry(section: str) -> str:
 
 def _entry(section: str, name: str) -> str:
     entry = load_catalogue().registries[section][name]
-    kind = f" For {entry.facts['kind']}." if "kind" in entry.facts else ""
-    lines = [f"- `{name}`: {entry.description}{kind}"]
+    fits = [*entry.facts.get("kinds", []), *entry.facts.get("inputs", [])]
+    kinds = f" For {' or '.join(fits)}." if fits else ""
+    lines = [f"- `{name}`: {entry.description}{kinds}"]
     lines += [f"  - `{option}`: {_described(setting)}" for option, setting in entry.parameters.items()]
     return "\n".join(lines) + "\n"
 

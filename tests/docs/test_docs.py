@@ -128,6 +128,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "tpe": sampler.TpeSampler,
     "none": pruner.NoPruner,
     "median": pruner.MedianPruner,
+    "asha": pruner.AshaPruner,
+    "hyperband": pruner.HyperbandPruner,
     "percentile": pruner.PercentilePruner,
     "threshold": pruner.ThresholdPruner,
     "patience": pruner.PatiencePruner,
@@ -164,7 +166,7 @@ def test_every_sampler_and_pruner_has_a_section() -> None:
         if title.endswith(("Sampler", "Pruner")) and "name" in model["properties"]
     }
     samplers = {"auto", "grid", "random", "sobol", "coarse_to_fine", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"}
-    assert names == samplers | {"none", "median", "percentile", "threshold", "patience"}
+    assert names == samplers | {"none", "median", "percentile", "threshold", "patience", "asha", "hyperband"}
     assert names <= set(MODELS)
 
 

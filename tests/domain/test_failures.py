@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contract.lease import FailureClass, Outcome, Shortage
-from service.domain.failures import MAX_LOSSES, Circumstances, Execution, Resolution, memory_floor, resolve
+from service.domain.failures import (
+    MAX_LOSSES,
+    Circumstances,
+    Execution,
+    Resolution,
+    before_loss,
+    memory_floor,
+    resolve,
+)
 from service.domain.states import ATTEMPT, TRIAL, AttemptEvent, TrialEvent
 
 
@@ -68,7 +76,7 @@ def test_a_loss_is_paid_by_the_budget_of_losses_alone(failure: str) -> None:
     for num_losses in range(MAX_LOSSES):
         resolution = failed(failure, num_losses=num_losses, num_failures=99)
         assert resolution == Resolution(end, TrialEvent.REQUEUED, failure, FailureClass(failure), is_loss=True)
-    last = failed(failure, "gone", num_losses=MAX_LOSSES, retry_failed=99)
+    last = failed(failure, "gone", num_losses=MAX_LOSSES)
     reason = "given up after 6 losses; the last: gone"
     assert last == Resolution(end, TrialEvent.FAILED, reason, FailureClass(failure), is_loss=True)
 
@@ -86,6 +94,40 @@ def test_a_failure_is_paid_by_the_retries_alone(failure: str) -> None:
     assert (first.is_failure, first.is_loss) == (True, False)
     assert failed(failure, num_failures=1, retry_failed=2).trial is TrialEvent.REQUEUED
     assert failed(failure, num_failures=2, retry_failed=2).trial is TrialEvent.FAILED
+
+
+@pytest.mark.parametrize("failure", LOSSES)
+def test_losses_beyond_their_budget_are_paid_by_the_retries(failure: str) -> None:
+    end = AttemptEvent.LOST if failure == "worker_lost" else AttemptEvent.FAILED
+    again = failed(failure, "gone", num_losses=MAX_LOSSES, retry_failed=1)
+    assert (again.attempt, again.trial) == (end, TrialEvent.REQUEUED)
+    assert (again.is_loss, again.is_failure) == (True, True)
+    assert again.reason == "given up after 6 losses; the last: gone (try 2 of 2 follows)"
+    assert failed(failure, num_losses=MAX_LOSSES + 1, num_failures=1, retry_failed=1).trial is TrialEvent.FAILED
+
+
+@given(st.sampled_from(LOSSES), st.integers(0, 2 * MAX_LOSSES), st.integers(0, 3))
+def test_a_worker_heard_of_after_all_gets_back_what_its_loss_cost(
+    failure: str, num_losses: int, num_failures: int
+) -> None:
+    lost = failed(failure, num_losses=num_losses, num_failures=num_failures, retry_failed=9)
+    assert lost.trial is TrialEvent.REQUEUED
+    after = (num_losses + lost.is_loss, num_failures + lost.is_failure)
+    assert before_loss(*after) == (num_losses, num_failures)
+
+
+@pytest.mark.parametrize("shortage", [None, Shortage(place="host", total_gib=64.0), Shortage(place="device")])
+def test_memory_short_elsewhere_than_on_a_known_gpu_is_retried(shortage: Shortage | None) -> None:
+    given = {"earlier": after(HOST), "retry_failed": 1}
+    again = failed("out_of_memory", "boom", shortage, **given)
+    assert (again.trial, again.infeasible, again.is_failure) == (TrialEvent.REQUEUED, False, True)
+    last = failed("out_of_memory", "boom", shortage, num_failures=1, **given)
+    assert (last.trial, last.infeasible) == (TrialEvent.PRUNED, True)
+
+
+def test_a_gpu_too_small_is_a_word_on_the_parameters_and_not_retried() -> None:
+    last = failed("out_of_memory", "boom", FULL, largest_gib=24.0, retry_failed=9)
+    assert (last.trial, last.infeasible) == (TrialEvent.PRUNED, True)
 
 
 def test_a_failure_of_no_class_counts_as_an_exception_of_the_user() -> None:
@@ -197,4 +239,3 @@ def test_every_outcome_is_a_move_of_a_running_attempt_and_trial(
     assert ATTEMPT.advance(ATTEMPT.initial, resolution.attempt)
     assert TRIAL.advance(TRIAL.moves[TrialEvent.CLAIMED].target, resolution.trial)
     assert resolution.reason
-    assert not (resolution.is_loss and resolution.is_failure)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shlex
+import shutil
 import sqlite3
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +22,10 @@ from service.contract.lease import Capabilities, ClaimRequest, Grant
 from service.contract.report import Point, ReportRequest
 from service.storage.database import look_on
 from service.storage.invariants import check
+from tests.support.databases import Postgres
 from tests.support.service import Service, running_service
 from tests.usecases.replica import spec_of
+from tests.worker.waiting import eventually
 
 Command = Callable[..., tuple[int, str]]
 
@@ -51,29 +58,36 @@ def report_of(grant: Grant, sequence: int) -> ReportRequest:
     )
 
 
+@contextlib.contextmanager
+def reporting(client: Client, grant: Grant) -> Iterator[list[int]]:
+    """Report without a pause for the length of a block; gives the sequence numbers that were answered."""
+    stopping, answered = threading.Event(), list[int]()
+
+    def load() -> None:
+        while not stopping.is_set():
+            client.report(grant.trial, grant.attempt, report_of(grant, len(answered) + 1))
+            answered.append(len(answered) + 1)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        assert eventually(lambda: answered)
+        yield answered
+    finally:
+        stopping.set()
+        thread.join()
+
+
 def test_a_backup_under_load_is_whole_and_a_restore_voids_the_leases(
     service: Service, command: Command, tmp_path: Path
 ) -> None:
     backup, other = tmp_path / "copy.backup", tmp_path / "other"
     other.mkdir()
-    stopping = threading.Event()
     with Client(service.url) as client:
         study = client.create_study(spec_of())
         grant = claim_of(client, study.name)
-
-        def load() -> None:
-            sequence = 0
-            while not stopping.is_set():
-                sequence += 1
-                client.report(grant.trial, grant.attempt, report_of(grant, sequence))
-
-        thread = threading.Thread(target=load)
-        thread.start()
-        try:
+        with reporting(client, grant):
             status, said = command("backup", backup, "--database", service.database)
-        finally:
-            stopping.set()
-            thread.join()
         assert (status, said) == (0, f"service: sqlite:///{service.database} is backed up in {backup}")
         with look_on(str(backup)) as connection:
             assert not any(each.broken for each in check(connection))
@@ -129,6 +143,64 @@ def test_a_database_that_another_command_put_back(sqlite_template: Path, command
     target.write_bytes(sqlite_template.read_bytes())
     status, said = command("restore", "--database", target)
     assert (status, said.split("; ")[0]) == (0, f"service: sqlite:///{target} is restored and begins epoch 2")
+
+
+@pytest.fixture
+def postgres_programs(postgres: Postgres) -> Path:
+    """Where the server's own commands are, of its own version."""
+    with postgres.admin.connect() as connection:
+        where = "SELECT setting FROM pg_config WHERE name = 'BINDIR'"
+        return Path(connection.exec_driver_sql(where).scalar_one())
+
+
+def carry_out(command: str, programs: Path) -> None:
+    """One of Postgres's own commands, as the service told it."""
+    environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
+    done = subprocess.run(shlex.split(command), env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_postgres_users_are_told_backs_up_under_load_and_voids_the_leases_for_every_replica(
+    command: Command, postgres: Postgres, postgres_url: str, postgres_programs: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "copy.dump"
+    with (
+        running_service(tmp_path, database=postgres_url) as one,
+        running_service(tmp_path, database=postgres_url) as other,
+        Client(one.url) as client,
+        Client(other.url) as other_client,
+    ):
+        study = client.create_study(spec_of())
+        grant = claim_of(client, study.name)
+        _, told = command("backup", file, "--database", postgres_url)
+        with reporting(other_client, grant) as answered:
+            num_before = len(answered)
+            carry_out(told.partition(": ")[2].partition(": ")[2].partition(" (back: ")[0], postgres_programs)
+            assert eventually(lambda: len(answered) > num_before)
+    with postgres.database(postgres.empty) as url:
+        back = told.partition(" (back: ")[2].partition(", then: ")[0]
+        carry_out(back.replace("=URL ", f"={url} "), postgres_programs)
+        shutil.copytree(tmp_path / "blobs", tmp_path / "brought" / "blobs")
+        with (
+            running_service(tmp_path / "brought", database=url) as one,
+            running_service(tmp_path / "brought", database=url) as other,
+            Client(one.url) as client,
+            Client(other.url) as other_client,
+        ):
+            [series] = client.trial(study.name, 0).series
+            assert series.steps == list(range(1, len(series.steps) + 1))
+            assert num_before <= len(series.steps) <= len(answered)
+            status, said = command("restore", "--database", url)
+            assert status == 0
+            assert said.endswith("begins epoch 2; 1 attempts were running, and their trials wait again")
+            for each in (client, other_client):
+                with pytest.raises(LeaseLost):
+                    each.report(grant.trial, grant.attempt, report_of(grant, len(series.steps) + 1))
+            new = claim_of(client, study.name)
+            assert (new.trial, new.attempt) == (grant.trial, 2)
+            other_client.report(new.trial, new.attempt, report_of(new, 1))
+            with look_on(url) as connection:
+                assert not any(each.broken for each in check(connection))
 
 
 def test_postgres_has_its_own_commands_and_then_ours(command: Command, postgres_url: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from service.storage import migrate, tables
 from service.storage.database import open_database
@@ -22,8 +23,8 @@ REBUILD = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "further"
+down_revision = "{head}"
 branch_labels = None
 depends_on = None
 
@@ -39,6 +40,9 @@ def downgrade():
     with op.batch_alter_table("study") as batch:
         batch.drop_column("color")
 '''
+
+
+HEAD = ScriptDirectory.from_config(migrate.configuration()).get_current_head()
 
 
 @pytest.fixture
@@ -109,7 +113,7 @@ def test_a_migration_that_fails_changes_nothing(
     further(tmp_path, monkeypatch, more='raise RuntimeError("half way")')
     with pytest.raises(RuntimeError, match="half way"):
         migrate.upgrade(engine)
-    assert migrate.current(engine) == "0001"
+    assert migrate.current(engine) == HEAD
     assert "color" not in {column["name"] for column in sa.inspect(engine).get_columns("study")}
 
 
@@ -117,7 +121,7 @@ def further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, more: str = "") 
     """A later version of the service, with a second migration."""
     scripts = tmp_path / "alembic"
     shutil.copytree(Path(migrate.__file__).parents[2] / "alembic", scripts)
-    (scripts / "versions" / "0002_rebuild.py").write_text(REBUILD.format(more=more))
+    (scripts / "versions" / "further.py").write_text(REBUILD.format(more=more, head=HEAD))
     monkeypatch.setattr(migrate, "_CHECKOUT", scripts)
 
 

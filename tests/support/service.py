@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
 
@@ -23,13 +23,19 @@ class Service:
     """One service process: where it listens, and how to stop and start it again on the same database and port."""
 
     def __init__(
-        self, directory: Path, *, port: int | None = None, environment: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        *,
+        port: int | None = None,
+        database: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.database = directory / "assayer.db"
         self.log = directory / "service.log"
+        self._served = database or str(self.database)
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -38,9 +44,14 @@ class Service:
         assert self._process is not None, "the service was not started"
         return self._process.pid
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it was started, not stopped, and has not ended by itself."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start the process and return once it answers; what it logged is in the error if it does not."""
-        command = [sys.executable, "-m", "service", "serve", "--port", str(self.port), "--database", str(self.database)]
+        command = [sys.executable, "-m", "service", "serve", "--port", str(self.port), "--database", self._served]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ASSAYER_")}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -88,9 +99,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_service(directory: Path, *, environment: Mapping[str, str] | None = None) -> Iterator[Service]:
-    """Serve from `directory` for the length of a block."""
-    service = Service(directory, environment=environment)
+def running_service(
+    directory: Path, *, database: str | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[Service]:
+    """Serve from `directory`, or another database with its blobs there, for the length of a block."""
+    if database is not None:
+        environment = {"ASSAYER_BLOBS": str(directory / "blobs"), **(environment or {})}
+    service = Service(directory, database=database, environment=environment)
     service.start()
     try:
         yield service

@@ -29,5 +29,5 @@ def test_every_entry_and_parameter_says_what_it_is():
 
 def test_metrics_are_named_by_kind():
     metrics = catalogue()["metrics"]
-    assert {"train/loss", "val/loss", "val/accuracy", "val/f1", "test/f1"} <= set(metrics["classification"])
+    assert {"train/loss", "val/loss", "val/accuracy", "val/f1_macro", "test/f1_macro"} <= set(metrics["classification"])
     assert {"val/rmse", "val/mae", "val/r2", "test_val/rmse"} <= set(metrics["regression"])

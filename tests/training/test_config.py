@@ -50,8 +50,12 @@ def test_something_else_than_a_mapping_is_refused():
 
 def entries(section: str) -> st.SearchStrategy[dict[str, Any]]:
     names = [entry.name for entry in REGISTRIES[section]]
-    required = {"csv": {"target": "y"}}
-    return st.sampled_from(names).map(lambda name: {"name": name, **required.get(name, {})})
+
+    def smallest(name: str) -> dict[str, Any]:
+        entry = REGISTRIES[section].entry(name)
+        return {"name": name} | {setting: "x" for setting, each in entry.parameters.items() if each.required}
+
+    return st.sampled_from(names).map(smallest)
 
 
 @given(

@@ -125,7 +125,7 @@ def test_a_fault_names_its_setting(flowers: Path, given: dict[str, Any], message
     [
         ("x,y", ["1,a", "2,a", "3,a"] * 5, "data.target: the training examples hold one class only: a"),
         ("x,y", ["1,0.5", "2,0.5", "3,0.5"] * 5, "data.target: every training example has the value 0.5"),
-        ("x,y", [], "data.path: .* has a header but no rows"),
+        ("x,y", [], "data.path: .* has columns but no rows"),
         ("x,x", ["1,2"], "data.path: .* two columns of the same name"),
         ("x,y", ["inf,a", "1,b"] * 10, "data.features: the test examples hold infinite numbers"),
         ("x,y", ["1,nan", "2,0.5"] * 10, "data.target: column 'y' lacks a value in 10 rows"),
@@ -158,3 +158,15 @@ def test_another_type_in_another_file(tmp_path: Path):
     val = write(tmp_path / "val.csv", "x,y", ["one,a", "two,b"])
     with pytest.raises(ConfigError, match=r"data\.val: .* is no table that can be read"):
         load(train=str(train), val=str(val), test=str(val), target="y")
+
+
+def test_the_fingerprint_names_the_content_of_every_file_and_not_its_place(flowers: Path, tmp_path: Path):
+    moved = tmp_path / "moved.csv"
+    moved.write_bytes(flowers.read_bytes())
+    fingerprint = load(flowers, target="sort").fingerprint
+    assert fingerprint is not None
+    assert load(moved, target="sort", features=["size"], val_fraction=0.3).fingerprint == fingerprint
+    assert load(train=str(flowers), target="sort").fingerprint != fingerprint
+    assert load(flowers, target="sort", test=str(moved)).fingerprint != fingerprint
+    moved.write_bytes(flowers.read_bytes() + flowers.read_bytes().splitlines(keepends=True)[-1])
+    assert load(moved, target="sort").fingerprint != fingerprint

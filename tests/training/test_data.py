@@ -12,7 +12,7 @@ from worker.training import ConfigError
 from worker.training.data import DATA, Dataset
 from worker.training.data.splits import Splitting, split_indices
 
-BUILTIN = [entry.name for entry in DATA if entry.name != "csv"]
+BUILTIN = [entry.name for entry in DATA if not {"path", "target"} & set(entry.parameters)]
 
 
 def load(name: str, **given: Any) -> Dataset:
@@ -23,9 +23,9 @@ def load(name: str, **given: Any) -> Dataset:
 def test_every_set_has_three_finite_splits(name: str):
     dataset = load(name)
     assert set(dataset.splits) == {"train", "val", "test"}
-    assert dataset.kind == DATA.entry(name).facts["kind"]
+    assert [dataset.kind] == DATA.entry(name).facts["kinds"]
     for split in dataset.splits.values():
-        assert split.features.shape == (len(split), dataset.num_features)
+        assert split.features.shape == (len(split), *dataset.shape)
         assert split.features.dtype == torch.float32
         assert torch.isfinite(split.features).all()
         assert len(split) >= 30
@@ -63,6 +63,28 @@ def test_a_limit_shortens_training_alone():
     assert (len(dataset.train), len(dataset.splits["val"])) == (100, 359)
 
 
+def test_digits_are_images_and_wines_are_rows():
+    assert (load("digits").inputs, load("digits").shape) == ("images", (1, 8, 8))
+    assert (load("wine").inputs, load("wine").shape) == ("rows", (13,))
+
+
+def test_a_bootstrap_draws_the_training_examples_anew():
+    usual, drawn = load("digits").train, load("digits", bootstrap=3).train
+    assert len(drawn) == len(usual)
+    num_different = len(torch.unique(drawn.features.flatten(1), dim=0))
+    assert num_different / len(usual) == pytest.approx(1 - 1 / np.e, abs=0.03)
+    assert torch.equal(drawn.features, load("digits", bootstrap=3).train.features)
+    assert torch.equal(load("digits").splits["val"].targets, load("digits", bootstrap=3).splits["val"].targets)
+
+
+def test_without_stratification_the_classes_fall_as_they_may():
+    def spread(**given: bool) -> int:
+        counts = [load("digits", seed=seed, **given).splits["val"].targets.bincount() for seed in range(5)]
+        return int((torch.stack(counts).amax(0) - torch.stack(counts).amin(0)).max())
+
+    assert spread() <= 1 < spread(stratify=False)
+
+
 def test_no_fraction_no_split():
     dataset = load("wine", val_fraction=0, test_fraction=0)
     assert set(dataset.splits) == {"train"}
@@ -80,7 +102,7 @@ def test_no_fraction_no_split():
 )
 def test_splits_share_nothing_lose_nothing_and_keep_the_classes(labels: list[int], val: float, test: float, seed: int):
     classes = np.array(labels)
-    parts = split_indices(classes, len(labels), Splitting(val, test, seed, None))
+    parts = split_indices(classes, len(labels), Splitting(val, test, seed))
     assert sorted(np.concatenate(list(parts.values()))) == list(range(len(labels)))
     for part in parts.values():
         shares = np.bincount(classes[part], minlength=3) / len(part)
@@ -100,3 +122,10 @@ def test_impossible_splits_are_told(given: dict[str, Any], message: str):
     with pytest.raises(ConfigError) as caught:
         load("wine", **given)
     assert str(caught.value).startswith(message)
+
+
+def test_every_set_has_a_fingerprint_of_its_own_whatever_the_split():
+    fingerprints = {name: load(name).fingerprint for name in BUILTIN}
+    assert None not in fingerprints.values()
+    assert len(set(fingerprints.values())) == len(BUILTIN)
+    assert load("digits", seed=3, limit=100).fingerprint == fingerprints["digits"]

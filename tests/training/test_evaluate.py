@@ -1,5 +1,7 @@
 """Losses and metrics of a split agree with scikit-learn, in the target's own unit."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pytest
 import torch
@@ -7,14 +9,15 @@ from sklearn import metrics as reference
 from torch import nn
 
 from worker.training.data import Dataset, Split
-from worker.training.evaluate import evaluate
-from worker.training.metrics import METRIC_NAMES, Metrics
+from worker.training.evaluate import confusion, evaluate
+from worker.training.losses import LOSSES
+from worker.training.metrics import METRIC_NAMES, Metrics, reported_names
 
 CPU = torch.device("cpu")
 
 
-def measure(dataset: Dataset, loss: nn.Module) -> dict[str, float]:
-    return evaluate(nn.Identity(), loss, Metrics(dataset, CPU), dataset, ("val", "test_val"))
+def measure(dataset: Dataset, loss: nn.Module, extra: Collection[str] = ()) -> dict[str, float]:
+    return evaluate(nn.Identity(), loss, Metrics(dataset, CPU, extra), dataset, ("val", "test_val"))
 
 
 def test_classification():
@@ -23,11 +26,25 @@ def test_classification():
     labels = torch.randint(0, 4, (5000,), generator=draw)
     dataset = Dataset("classification", {"val": Split(logits, labels)}, class_names=("a", "b", "c", "d"))
     predicted = logits.argmax(1)
-    assert measure(dataset, nn.CrossEntropyLoss()) == pytest.approx(
+    values = measure(dataset, nn.CrossEntropyLoss(), ["auroc", "per_class"])
+    assert set(values) | {"train/loss"} == set(reported_names(dataset, ["auroc", "per_class"]))
+    assert values == pytest.approx(
         {
             "val/loss": reference.log_loss(labels, logits.double().softmax(1)),
             "val/accuracy": reference.accuracy_score(labels, predicted),
-            "val/f1": reference.f1_score(labels, predicted, average="macro"),
+            "val/precision_macro": reference.precision_score(labels, predicted, average="macro"),
+            "val/recall_macro": reference.recall_score(labels, predicted, average="macro"),
+            "val/f1_macro": reference.f1_score(labels, predicted, average="macro"),
+            "val/auroc": reference.roc_auc_score(labels, logits.softmax(1), multi_class="ovr", average="macro"),
+            **{
+                f"val/{metric}/{name}": value
+                for metric, scores in (
+                    ("precision", reference.precision_score(labels, predicted, average=None)),
+                    ("recall", reference.recall_score(labels, predicted, average=None)),
+                    ("f1", reference.f1_score(labels, predicted, average=None)),
+                )
+                for name, value in zip("abcd", scores, strict=True)
+            },
         },
         rel=1e-4,
     )
@@ -42,6 +59,7 @@ def test_regression_is_told_in_the_unit_of_the_target():
         {
             "val/loss": reference.mean_squared_error(targets, outputs),
             "val/rmse": np.sqrt(reference.mean_squared_error(true, predicted)),
+            "val/mse": reference.mean_squared_error(true, predicted),
             "val/mae": reference.mean_absolute_error(true, predicted),
             "val/r2": reference.r2_score(true, predicted),
         },
@@ -55,3 +73,36 @@ def test_one_pass_leaves_nothing_for_the_next():
     values = measure(dataset, nn.CrossEntropyLoss())
     assert values["val/accuracy"] == values["test_val/accuracy"] == 1.0
     assert set(values) <= set(METRIC_NAMES["classification"])
+
+
+def test_language_counts_tokens():
+    draw = torch.Generator().manual_seed(0)
+    logits, tokens = torch.randn(700, 8, 5, generator=draw), torch.randint(0, 5, (700, 8), generator=draw)
+    dataset = Dataset("language", {"val": Split(logits, tokens)}, class_names=tuple("abcde"), vocabulary=5)
+    flat, labels = logits.flatten(0, 1), tokens.flatten()
+    entropy = reference.log_loss(labels, flat.double().softmax(1))
+    assert measure(
+        dataset, LOSSES.create("cross_entropy", LOSSES.check("cross_entropy", {}), dataset)
+    ) == pytest.approx(
+        {
+            "val/loss": entropy,
+            "val/perplexity": np.exp(entropy),
+            "val/accuracy": reference.accuracy_score(labels, flat.argmax(1)),
+        },
+        rel=1e-4,
+    )
+
+
+def test_the_confusion_matrix_is_scikit_learns():
+    draw = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(5000, 4, generator=draw), torch.randint(0, 4, (5000,), generator=draw)
+    dataset = Dataset("classification", {"val": Split(logits, labels)}, class_names=tuple("abcd"))
+    counted = confusion(nn.Identity(), dataset, ("val", "test"))
+    assert counted == {"val": reference.confusion_matrix(labels, logits.argmax(1)).tolist()}
+
+
+def test_a_class_of_a_long_name_goes_by_its_index():
+    names = ("a" * 64, "b" * 65)
+    dataset = Dataset("classification", {"val": Split(torch.eye(2), torch.arange(2))}, class_names=names)
+    values = measure(dataset, nn.CrossEntropyLoss(), ["per_class"])
+    assert {name for name in values if name.startswith("val/f1/")} == {f"val/f1/{'a' * 64}", "val/f1/1"}

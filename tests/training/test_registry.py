@@ -4,6 +4,7 @@ import pytest
 from torch import nn
 
 from worker.training import ConfigError, train
+from worker.training.data import Dataset
 from worker.training.models import MODELS
 from worker.training.registry import Registry
 
@@ -42,8 +43,8 @@ def test_a_model_of_the_users_own_trains(configure, monkeypatch):
     monkeypatch.setattr(MODELS, "_entries", dict(MODELS._entries))
 
     @MODELS.add
-    def deep_linear(num_inputs: int, num_outputs: int, *, width: int = 4) -> nn.Module:
-        return nn.Sequential(nn.Linear(num_inputs, width), nn.Linear(width, num_outputs))
+    def deep_linear(dataset: Dataset, *, width: int = 4) -> nn.Module:
+        return nn.Sequential(nn.Linear(dataset.num_features, width), nn.Linear(width, dataset.num_outputs))
 
     result = train(configure(model={"name": "deep_linear", "width": 5}))
     assert result.metrics["num_parameters"] == 13 * 5 + 5 + 5 * 3 + 3

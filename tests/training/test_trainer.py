@@ -55,9 +55,10 @@ def test_every_epoch_is_reported_and_the_test_set_only_at_the_end(configure):
     journal = Journal()
     result = train(configure(), on_report=journal)
     assert [report.step for report in journal] == [1, 2, 3, 4, 5, 6]
-    assert set(journal[0].metrics) == {"train/loss", "val/loss", "val/accuracy", "val/f1"}
+    metrics = ("loss", "accuracy", "precision_macro", "recall_macro", "f1_macro")
+    assert set(journal[0].metrics) == {"train/loss", *(f"val/{metric}" for metric in metrics)}
     assert set(result.metrics) == {
-        *journal[0].metrics, "test/loss", "test/accuracy", "test/f1", "seconds", "num_parameters",
+        *journal[0].metrics, *(f"test/{metric}" for metric in metrics), "seconds", "num_parameters",
     }  # fmt: skip
     assert (result.ending, result.step) == (Ending.FINISHED, 6)
     assert result.metrics["num_parameters"] == 13 * 16 + 16 + 16 * 3 + 3
@@ -274,6 +275,17 @@ def test_divergence_seen_only_in_validation_counts(configure, tmp_path: Path):
         train(configure(data=data, loss={"name": "mse"}))
 
 
+def test_a_finished_classification_has_its_confusion_matrices(configure):
+    result = train(configure(metrics=["per_class"]))
+    assert set(result.confusion) == {"val", "test"}
+    counted = np.array(result.confusion["test"])
+    assert counted.sum() == 36
+    assert counted.trace() / counted.sum() == pytest.approx(result.metrics["test/accuracy"])
+    recall = counted[0, 0] / counted[0].sum()
+    assert recall == pytest.approx(result.metrics["test/recall/class_0"])
+    assert train(configure(), until_epoch=1).confusion == {}
+
+
 def test_constraints_are_checked_before_training(configure):
     with pytest.raises(Infeasible, match="the model has 275 parameters; the constraint allows 100"):
         train(configure(), constraints={"parameters": {"max": 1e2}})
@@ -286,8 +298,12 @@ def test_constraints_are_checked_before_training(configure):
         ({"batch_size": 200}, {}, "batch_size: 200 is more than the 106 training examples"),
         ({"loss": {"name": "mse"}}, {}, "loss.name: mse is for regression, but the data is for classification"),
         ({}, {"monitor": MISSPELT}, "monitor.metric: 'val/acuracy' isn't reported after each epoch; did you mean"),
-        ({}, {"monitor": Monitor("test/f1", "maximize")}, "monitor.metric: 'test/f1' isn't reported"),
+        ({}, {"monitor": Monitor("test/f1_macro", "maximize")}, "monitor.metric: 'test/f1_macro' isn't reported"),
         ({"data": {"name": "wine", "val_fraction": 0}}, {"monitor": ACCURACY}, "monitor.metric: 'val/accuracy' isn't"),
+        (
+            {"data": {"name": "diabetes"}, "loss": {"name": "mse"}, "metrics": ["auroc"]}, {},
+            "metrics: auroc are for classification, not for regression",
+        ),
         ({}, {"device": "gpu"}, "device: unknown device 'gpu'; use cpu or cuda:0"),
         ({}, {"device": "cuda:64"}, "device: 'cuda:64', but this machine has"),
         ({}, {"constraints": {"memory": 1}}, "constraints.memory: there is no such constraint; known: parameters"),

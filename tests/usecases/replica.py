@@ -26,9 +26,11 @@ from service.contract.lease import (
     Nothing,
     Outcome,
 )
+from service.contract.provenance import ProvenanceRequest
 from service.contract.report import Number, Point, ReportRequest, Verdict, to_wire
 from service.contract.study import StudySpec, StudyView
 from service.contract.trial import TrialDetail, TrialView
+from service.contract.worker import WorkerList
 from service.storage.database import Database
 from service.storage.unit_of_work import Transactor
 from service.usecases import studies, trials
@@ -37,8 +39,10 @@ from service.usecases.claim import claim
 from service.usecases.context import Context, Limits
 from service.usecases.finish import finish
 from service.usecases.heartbeat import heartbeat
+from service.usecases.provenance import tell_provenance
 from service.usecases.reap import reap
 from service.usecases.report import report
+from service.usecases.workers import list_workers
 
 LIMITS = Limits(lease_seconds=60, heartbeat_seconds=10, reaper_seconds=5, retry_seconds=0.01)
 
@@ -122,6 +126,10 @@ class Replica:
         assert isinstance(answer, Grant), answer
         return answer
 
+    async def provenance(self, grant: Grant, data: str | None, **environment: str) -> list[str]:
+        request = ProvenanceRequest(nonce=grant.nonce, data=data, environment=environment)
+        return (await tell_provenance(self.context, grant.trial, grant.attempt, request)).warnings
+
     async def report(
         self, grant: Grant, sequence: int, *values: float, step: int | None = None, nonce: str | None = None
     ) -> Verdict:
@@ -160,6 +168,9 @@ class Replica:
             nonce=grant.nonce, step=step, sha256=sha256, size=1, uri=f"file:///{step}", reports=list(batches)
         )
         return await register_checkpoint(self.context, grant.trial, grant.attempt, request)
+
+    async def workers(self) -> WorkerList:
+        return await list_workers(self.context)
 
     async def reap(self) -> int:
         return await reap(self.context)

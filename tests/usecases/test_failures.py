@@ -11,6 +11,7 @@ from service.contract.lease import Device, FailureClass, Grant, Nothing, Shortag
 from service.contract.study import StudyState
 from service.contract.trial import TrialState
 from service.storage import tables
+from service.usecases.memory import give_up_on_memory
 from service.usecases.studies import resume_study
 from tests.usecases.replica import Replica
 
@@ -117,3 +118,57 @@ async def test_a_trial_out_of_memory_is_infeasible_where_no_gpu_is_larger(replic
     trial = await replica.trial(name, 0)
     assert (reply.trial_state, trial.infeasible) == ("pruned", True)
     assert trial.state_reason == "CUDA out of memory; no GPU here has more than 24 GiB"
+
+
+async def test_a_trial_lost_beyond_its_budget_is_tried_again_with_its_number(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 1}, retry_failed=1)
+    for step in range(1, 7):
+        grant = await replica.claim(name)
+        await replica.report(grant, 1, 0.5, step=step)  # progress: it is no poison
+        await replica.fail(grant, FailureClass.HUNG, message="no new step")
+    again = await replica.claim(name)
+    assert (again.number, again.attempt, again.parameters) == (0, 7, grant.parameters)
+    await replica.fail(again, FailureClass.HUNG, message="no new step")
+    trial = await replica.trial(name, 0)
+    assert trial.state is TrialState.FAILED
+    assert trial.state_reason == "given up after 7 losses; the last: no new step"
+
+
+async def test_a_loss_that_was_charged_is_taken_back_when_its_worker_comes(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 1}, retry_failed=1)
+    counts = sa.select(tables.trial.c.num_losses, tables.trial.c.num_failures)
+    for _ in range(6):
+        grant = await replica.claim(name)
+        await replica.lose()
+    read = replica.database.read
+    assert await read(lambda connection: tuple(connection.execute(counts).one())) == (6, 1)
+    await replica.report(grant, 1, 0.5)
+    assert await read(lambda connection: tuple(connection.execute(counts).one())) == (5, 0)
+    assert (await replica.trial(name, 0)).state is TrialState.RUNNING
+
+
+async def test_a_trial_waits_for_a_larger_gpu_only_as_long_as_one_may_come_back(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 1})
+    await replica.ask(await replica.create(), worker="large", host="large", **gpu(80))
+    grant = await replica.claim(name, worker="small", host="small", **gpu(24))
+    await replica.fail(grant, FailureClass.OUT_OF_MEMORY, message="CUDA out of memory", shortage=FULL)
+    replica.clock.forward(890)
+    assert await give_up_on_memory(replica.context) == 0
+    replica.clock.forward(20)
+    await replica.ask(await replica.create(), worker="small", host="small", **gpu(24))
+    assert await give_up_on_memory(replica.context) == 1
+    trial = await replica.trial(name, 0)
+    assert (trial.state, trial.infeasible, trial.values) == (TrialState.PRUNED, True, None)
+    assert trial.state_reason == "out of memory: no GPU with more than 24 GiB was here for 15 minutes"
+    assert trial.attempts[-1].failure is FailureClass.OUT_OF_MEMORY
+    assert (await replica.study(name)).state is StudyState.COMPLETED
+    assert await give_up_on_memory(replica.context) == 0
+
+
+async def test_a_trial_that_waits_for_another_reason_is_not_given_up(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 2})
+    crowded = Shortage(place="device", total_gib=24.0, others_gib=8.0)
+    await replica.fail(await replica.claim(name, **gpu(24)), FailureClass.OUT_OF_MEMORY, shortage=crowded)
+    await replica.finish(await replica.claim(name, **gpu(24)), "released")
+    replica.clock.forward(3600)
+    assert await give_up_on_memory(replica.context) == 0

@@ -40,6 +40,8 @@ class Scripted:
     report: Answer = lambda _: verdict()
     finish: Answer = lambda _: FINISHED
     heartbeat: Answer = lambda _: (200, {"leases": [], "heartbeat_seconds": 0.05})
+    provenance: Answer = lambda _: (200, {"warnings": []})
+    warning: Answer = lambda _: (200, {"warnings": []})
     claim: Answer = lambda _: (200, {"kind": "nothing", "reason": "none", "retry_seconds": 0.05})
     log: Answer = lambda body: (200, {"offset": body["offset"] + len(b64decode(body["content"]))})
     asked: list[tuple[str, Body]] = field(default_factory=list)
@@ -53,6 +55,8 @@ _CALLS = {
     "finish": "finish",
     "heartbeats": "heartbeat",
     "claims": "claim",
+    "provenance": "provenance",
+    "warnings": "warning",
     "stdout": "log",
     "stderr": "log",
 }

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from service.contract.lease import FailureClass
-from worker.agent.loop import exit_outcome
+from worker.agent.endings import exit_outcome
 from worker.training import ConfigError, Diverged, Infeasible
 from worker.trial.classify import UnknownTask, failed, failure_class
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from service.contract.report import NonFinite, Point, ReportRequest
 from tests.worker.grants import grant
 from worker.agent.held import AttemptKey
 from worker.agent.outbox import Outbox
-from worker.protocol import Checkpointed
+from worker.protocol import Checkpointed, Provenance
 
 SUCCEEDED = Outcome(result="succeeded", metrics={"val/accuracy": 0.9})
 
@@ -33,6 +35,13 @@ def outbox(path: Path) -> Iterator[Outbox]:
 
 def point(step: int) -> Point:
     return Point(step=step, metrics={"val/accuracy": step / 10})
+
+
+URI = "file:///shared/checkpoint.pt"
+
+
+def refused(message: str) -> Outcome:
+    return Outcome(result="failed", failure=FailureClass.INVALID, message=message)
 
 
 def saved(step: int) -> Checkpointed:
@@ -126,7 +135,7 @@ def test_attempts_do_not_wait_for_each_other(outbox: Outbox) -> None:
 def test_after_a_refused_report_the_reports_are_set_aside_and_the_outcome_is_invalid(outbox: Outbox) -> None:
     key = hold(outbox)
     outbox.add_report(key, point(1))
-    outbox.refuse(key, "step 1 was reported with another value")
+    outbox.refuse(key, refused("step 1 was reported with another value"))
     assert not outbox.add_report(key, point(2))
     outbox.add_finish(key, SUCCEEDED)
     [head] = outbox.heads()
@@ -140,7 +149,7 @@ def test_a_refusal_that_comes_after_the_outcome_was_written_makes_it_invalid_too
     key = hold(outbox)
     outbox.add_report(key, point(1))
     outbox.add_finish(key, SUCCEEDED)
-    outbox.refuse(key, "no")
+    outbox.refuse(key, refused("no"))
     [head] = outbox.heads()
     assert isinstance(head.request, FinishRequest)
     assert head.request.outcome.failure is FailureClass.INVALID
@@ -188,10 +197,10 @@ def test_the_next_agent_ends_what_a_dead_one_left_running_and_only_that(path: Pa
 def test_a_checkpoint_is_next_once_the_reports_before_it_were_answered(outbox: Outbox) -> None:
     key = hold(outbox)
     outbox.add_report(key, point(1))
-    outbox.add_checkpoint(key, saved(1))
+    outbox.add_checkpoint(key, saved(1), URI)
     outbox.add_report(key, point(2))
     [upload] = outbox.uploads()
-    assert (upload.path, upload.request.uri, upload.is_next) == ("/checkpoints/1", f"blob:{1:064x}", False)
+    assert (upload.path, upload.request.uri, upload.is_next) == ("/checkpoints/1", URI, False)
     outbox.answered(outbox.heads()[0])
     [upload] = outbox.uploads()
     assert upload.is_next
@@ -202,9 +211,9 @@ def test_a_checkpoint_is_next_once_the_reports_before_it_were_answered(outbox: O
 
 def test_of_the_checkpoints_not_sent_the_newest_two_stay(outbox: Outbox) -> None:
     key, other = hold(outbox), hold(outbox, grant(trial="t2"))
-    outbox.add_checkpoint(other, saved(9))
+    outbox.add_checkpoint(other, saved(9), URI)
     for step in (1, 2, 3, 4):
-        outbox.add_checkpoint(key, saved(step))
+        outbox.add_checkpoint(key, saved(step), URI)
     left = []
     while uploads := outbox.uploads():
         left += [upload.request.step for upload in uploads]
@@ -216,7 +225,7 @@ def test_of_the_checkpoints_not_sent_the_newest_two_stay(outbox: Outbox) -> None
 def test_an_outcome_waits_for_the_checkpoints_before_it(path: Path) -> None:
     box = Outbox(path)
     key = hold(box)
-    box.add_checkpoint(key, saved(1))
+    box.add_checkpoint(key, saved(1), URI)
     box.add_finish(key, Outcome(result="paused"))
     box.close()
     box = Outbox(path)
@@ -233,8 +242,42 @@ def test_an_outcome_waits_for_the_checkpoints_before_it(path: Path) -> None:
 @pytest.mark.parametrize("result", ["succeeded", "pruned"])
 def test_a_trial_that_is_over_needs_no_checkpoint_any_more(outbox: Outbox, result: str) -> None:
     key = hold(outbox)
-    outbox.add_checkpoint(key, saved(1))
+    outbox.add_checkpoint(key, saved(1), URI)
     outbox.add_finish(key, Outcome(result=result))
     assert outbox.uploads() == []
     assert len(outbox.heads()) == 1
-    assert not outbox.add_checkpoint(key, saved(2))
+    assert not outbox.add_checkpoint(key, saved(2), URI)
+
+
+OLDER = """
+CREATE TABLE claim (slot TEXT PRIMARY KEY, request_id TEXT NOT NULL);
+CREATE TABLE attempt (
+    trial TEXT NOT NULL, attempt INTEGER NOT NULL, nonce TEXT NOT NULL,
+    num_reports INTEGER NOT NULL DEFAULT 0, ended INTEGER NOT NULL DEFAULT 0, refusal TEXT,
+    PRIMARY KEY (trial, attempt)
+);
+CREATE TABLE entry (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, attempt INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('report', 'checkpoint', 'finish')), body TEXT NOT NULL
+);
+CREATE INDEX entry_of_attempt ON entry (trial, attempt, id);
+INSERT INTO attempt VALUES ('t1', 1, 'n-1', 1, 0, NULL), ('t2', 1, 'n-2', 0, 0, 'step 1 has another value');
+INSERT INTO entry VALUES (7, 't1', 1, 'report',
+    '{"nonce":"n-1","sequence":1,"points":[{"step":1,"metrics":{"loss":1}}]}');
+"""
+"""What an agent of before provenance left."""
+
+
+def test_what_an_older_agent_left_is_taken_over(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript(OLDER)
+    for _ in range(2):
+        with contextlib.closing(Outbox(path)) as box:
+            assert [head.key for head in box.heads()] == [AttemptKey("t1", 1)]
+    with contextlib.closing(Outbox(path)) as box:
+        assert box.add_provenance(AttemptKey("t1", 1), Provenance(None, {}))
+        assert box.finish_abandoned() == 2
+        outcomes = [head.request.outcome for head in box.heads() if isinstance(head.request, FinishRequest)]
+        assert [(outcome.failure, outcome.message) for outcome in outcomes] == [
+            (FailureClass.INVALID, "step 1 has another value")
+        ]

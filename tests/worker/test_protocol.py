@@ -17,6 +17,7 @@ from worker.protocol import (
     Message,
     Order,
     ProtocolError,
+    Provenance,
     Ready,
     Report,
     Start,
@@ -29,7 +30,8 @@ text = st.text(max_size=20)
 metrics = st.dictionaries(text, st.floats(allow_nan=False), max_size=4)
 json_values = st.recursive(st.none() | st.booleans() | st.integers() | text, lambda inner: st.lists(inner, max_size=3))
 messages: st.SearchStrategy[Message] = st.one_of(
-    st.just(Ready()),
+    st.builds(Ready, code=text),
+    st.builds(Provenance, data=st.none() | text, environment=st.dictionaries(text, text, max_size=3)),
     st.just(Terminate()),
     st.builds(Forked, pid=st.integers(1)),
     st.builds(Exited, status=st.integers(-64, 255)),

@@ -19,6 +19,7 @@ from worker.agent.contact import Contact
 from worker.agent.held import AttemptKey, Fate, HeldAttempt, HeldAttempts
 from worker.agent.outbox import Outbox
 from worker.agent.sender import Sender
+from worker.protocol import Provenance
 
 SUCCEEDED = Outcome(result="succeeded")
 
@@ -148,3 +149,43 @@ def test_nobody_who_reports_waits_for_the_network(sender: Sender, attempt: HeldA
     sender.finish(attempt.key, SUCCEEDED)
     assert time.monotonic() - before < 0.3
     assert sender.wait_until_sent(attempt.key, 5)
+
+
+TOLD = Provenance(data="d" * 64, environment={"torch": "2.9"})
+
+
+def test_what_an_attempt_was_made_from_goes_before_its_reports(
+    sender: Sender, attempt: HeldAttempt, script: Scripted
+) -> None:
+    sender.provenance(attempt.key, TOLD)
+    sender.report(attempt.key, point(1))
+    assert sender.wait_until_sent(attempt.key, 5)
+    assert [call for call, _ in script.asked] == ["provenance", "report"]
+    assert script.asked[0][1] == {"nonce": "n-1", "data": "d" * 64, "environment": {"torch": "2.9"}}
+
+
+def test_other_data_than_the_studys_ends_the_attempt_as_a_fault_of_this_host(
+    sender: Sender, attempt: HeldAttempt, script: Scripted, process: HeardProcess
+) -> None:
+    script.provenance = lambda _: problem(409, ErrorCode.DATA_DIFFERS, "trained on data d; the study began with e")
+    sender.provenance(attempt.key, TOLD)
+    sender.report(attempt.key, point(1))
+    assert eventually(lambda: process.num_terminations == 1)
+    sender.report(attempt.key, point(2))
+    sender.finish(attempt.key, SUCCEEDED)
+    assert sender.wait_until_sent(attempt.key, 5)
+    assert [call for call, _ in script.asked] == ["provenance", "finish"]
+    (finish,) = script.asked_of("finish")
+    assert finish["outcome"]["failure"] == "host_fault"
+    assert finish["outcome"]["message"] == "trained on data d; the study began with e"
+
+
+def test_a_provenance_that_is_refused_otherwise_costs_nothing_else(
+    sender: Sender, attempt: HeldAttempt, script: Scripted, process: HeardProcess
+) -> None:
+    script.provenance = lambda _: problem(409, ErrorCode.REPORT_CONFLICT)
+    sender.provenance(attempt.key, TOLD)
+    sender.report(attempt.key, point(1))
+    assert sender.wait_until_sent(attempt.key, 5)
+    assert [call for call, _ in script.asked] == ["provenance", "report"]
+    assert process.num_terminations == 0

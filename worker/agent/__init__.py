@@ -3,7 +3,8 @@
 from worker.agent.agent import Agent
 from worker.agent.child import ZygoteFailed
 from worker.agent.devices import DeviceError, LocalDevice, cpu, gpus, in_use, num_cores
-from worker.agent.loop import SlotPlan, WorkerRefused
+from worker.agent.loop import WorkerRefused
+from worker.agent.surroundings import SlotPlan
 
 __all__ = [
     "Agent",

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from service.contract.report import Action
 from worker.agent.devices import LocalDevice
@@ -29,12 +29,19 @@ from worker.protocol import (
     Inbox,
     Message,
     Order,
+    Provenance,
     Ready,
     Report,
     Start,
     Terminate,
     encode,
 )
+
+ZYGOTE = "worker.trial"
+"""The module that a zygote process executes."""
+
+Said: TypeAlias = Provenance | Report | Checkpointed | Ended
+"""What a training process says itself."""
 
 _CLOSE_SECONDS = 5.0
 
@@ -67,11 +74,13 @@ class Zygote:
         self, device: LocalDevice, threads: int, log_path: Path, environment: Mapping[str, str] = os.environ
     ) -> None:
         self._log_path = log_path
+        self.code: str | None = None
+        """Fingerprint of the code that trains; known once the zygote is ready."""
         ours, theirs = socket.socketpair()
         self._control = _Control(ours)
         with theirs, log_path.open("ab") as log_file:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
-                [sys.executable, "-m", "worker.trial.zygote", str(theirs.fileno()), device.device.kind],
+                [sys.executable, "-m", ZYGOTE, str(theirs.fileno()), device.device.kind],
                 stdin=subprocess.DEVNULL,
                 stdout=log_file,
                 stderr=log_file,
@@ -106,11 +115,14 @@ class Zygote:
 
     def wait_ready(self) -> None:
         """Wait until everything is imported; raises ZygoteFailed if that fails."""
-        if self._control.receive() != [Ready()]:
-            self._process.wait()
-            lines = self._log_path.read_text(errors="replace").strip().splitlines()
-            why = lines[-1] if lines else f"exit status {self._process.returncode}"
-            raise ZygoteFailed(f"training processes cannot start here: {why} (all of it: {self._log_path})")
+        match self._control.receive():
+            case [Ready(code)]:
+                self.code = code
+                return
+        self._process.wait()
+        lines = self._log_path.read_text(errors="replace").strip().splitlines()
+        why = lines[-1] if lines else f"exit status {self._process.returncode}"
+        raise ZygoteFailed(f"training processes cannot start here: {why} (all of it: {self._log_path})")
 
     def fork(self, start: Start) -> Child:
         """Start an attempt; one whose zygote dies right away has exited at once by SIGKILL."""
@@ -147,7 +159,7 @@ class Child:
             if self._exited is None:
                 self._control.connection.sendall(encode(Terminate()))
 
-    def messages(self) -> Iterator[Report | Checkpointed | Ended | Exited]:
+    def messages(self) -> Iterator[Said | Exited]:
         """What the process says, as it says it, and last how it exited, even if it dies without a word."""
         with self._channel, selectors.DefaultSelector() as selector:
             selector.register(self._control.connection, selectors.EVENT_READ)
@@ -168,9 +180,9 @@ class Child:
                     yield from self._said(data)
         yield self._exited
 
-    def _said(self, data: bytes) -> Iterator[Report | Checkpointed | Ended]:
+    def _said(self, data: bytes) -> Iterator[Said]:
         for message in self._inbox.feed(data):
-            if isinstance(message, Report | Checkpointed | Ended):
+            if isinstance(message, Said):
                 yield message
 
     def _hear(self, told: list[Message]) -> None:

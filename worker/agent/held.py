@@ -23,7 +23,7 @@ class Fate(StrEnum):
     DROPPED = "dropped"
     """Another attempt has superseded it, or the service knows it no more: nothing is sent for it."""
     REFUSED = "refused"
-    """The service refuses one of its reports for good: it ends invalid."""
+    """The service refuses a report of it, or its data, for good: it ends by that."""
     RELEASED = "released"
     """The worker stops: the trial goes back to the service, for free."""
 

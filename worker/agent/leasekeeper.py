@@ -9,46 +9,28 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
-from types import TracebackType
-from typing import Self
 
 from service.client import Client
 from service.client.errors import ApiError, ServiceUnreachable
 from service.contract.lease import Grant, HeartbeatRequest, LeaseStatus
+from worker.agent.background import Background
 from worker.agent.contact import Contact
 from worker.agent.held import AttemptKey, Fate, HeldAttempt, HeldAttempts
 
 log = logging.getLogger(__name__)
 
-_CLOSE_SECONDS = 2.0
 
-
-class Leasekeeper:
+class Leasekeeper(Background):
     """A thread that renews whatever `held` holds, as often as the service asks for."""
 
     def __init__(self, client: Client, worker: str, held: HeldAttempts, contact: Contact) -> None:
+        super().__init__("leasekeeper")
         self._client = client
         self._worker = worker
         self._held = held
         self._contact = contact
-        self._changed = threading.Condition()
         self._interval_seconds: float | None = None
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="leasekeeper", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join(_CLOSE_SECONDS)  # a heartbeat that hangs is left behind; nothing depends on it any more
 
     def hold(self, grant: Grant, requested_at: float) -> HeldAttempt:
         """Keep the grant's lease from now on; `requested_at` is the monotonic instant at which its claim was sent."""

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from service.client import Client
-from service.client.errors import ApiError, ServiceFailure, ServiceUnreachable, Unauthorized
+from service.client.errors import ApiError
 from service.contract.log import MAX_CHUNK_BYTES, MAX_LOG_BYTES, LogRequest, Stream
-from worker.agent.contact import Contact, delays
+from worker.agent.background import AWAY, Courier
+from worker.agent.contact import Contact
+from worker.agent.disk import Disk
 from worker.agent.held import AttemptKey
+from worker.agent.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
 _ROUND_SECONDS = 2.0
-_CLOSE_SECONDS = 2.0
 
 
 class _Tail:
     """The files that one attempt prints to, and how far the service knows them."""
 
-    def __init__(self, key: AttemptKey, nonce: str, files: dict[Stream, Path]) -> None:
+    def __init__(self, key: AttemptKey, nonce: str, files: dict[Stream, Path], *, ended: bool) -> None:
         self.key = key
         self.nonce = nonce
         self.files = files
         self.offsets = dict.fromkeys(files, 0)
-        self.ended = False
+        self.ended = ended
 
     def unsent(self, stream: Stream) -> LogRequest | None:
         """The next bytes to tell; of a backlog longer than the service keeps, the newest only."""
@@ -44,65 +43,42 @@ class _Tail:
         return LogRequest.of(self.nonce, offset, content) if content else None
 
 
-class LogSender:
-    """Reads the files; what it has not told when this process dies stays in them, on this host."""
+class LogSender(Courier):
+    """Reads the files; what it has not told when this process dies the next agent here tells."""
 
-    def __init__(self, client: Client, contact: Contact) -> None:
+    def __init__(self, client: Client, outbox: Outbox, disk: Disk, contact: Contact) -> None:
+        super().__init__("logs", contact)
         self._client = client
-        self._contact = contact
-        self._changed = threading.Condition()
-        self._tails: dict[AttemptKey, _Tail] = {}
-        self._num_ended = 0
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="logs", daemon=True)
+        self._outbox = outbox
+        self._disk = disk
+        # Whose attempts these were is dead, and its training processes with it: all is written.
+        self._tails = {key: self._tail(key, nonce, ended=True) for key, nonce in outbox.printed()}
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def follow(self, key: AttemptKey, nonce: str) -> None:
+        """Tell what the attempt writes to its files, until it ends."""
+        self._outbox.add_printed(key, nonce)
         with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join(_CLOSE_SECONDS)
+            self._tails[key] = self._tail(key, nonce, ended=False)
 
-    def follow(self, key: AttemptKey, nonce: str, *, stdout: Path, stderr: Path) -> None:
-        """Tell what is written to these files, until the attempt ends."""
-        with self._changed:
-            self._tails[key] = _Tail(key, nonce, {Stream.STDOUT: stdout, Stream.STDERR: stderr})
+    def _tail(self, key: AttemptKey, nonce: str, *, ended: bool) -> _Tail:
+        stdout, stderr = self._disk.printed_by(key)
+        return _Tail(key, nonce, {Stream.STDOUT: stdout, Stream.STDERR: stderr}, ended=ended)
 
     def end(self, key: AttemptKey) -> None:
         """The process has exited: tell the rest soon, then let go."""
         with self._changed:
             if key in self._tails:
                 self._tails[key].ended = True
-                self._num_ended += 1
-                self._changed.notify_all()
+                self.wake()
 
     def wait_until_sent(self, timeout_seconds: float) -> bool:
         """Wait until all is told of the attempts that ended; False when that takes too long."""
         with self._changed:
             return self._changed.wait_for(lambda: not any(tail.ended for tail in self._tails.values()), timeout_seconds)
 
-    def _work(self) -> None:
-        outage = delays()
-        while not self._closed:
-            num_ended = self._num_ended
-            try:
-                self._send_all()
-            except (ServiceUnreachable, ServiceFailure, Unauthorized):
-                self._contact.lost()
-                self._wait(None, next(outage))
-            else:
-                outage = delays()
-                self._wait(num_ended, _ROUND_SECONDS)
-
-    def _wait(self, num_ended: int | None, seconds: float) -> None:
-        """Sleep; if `num_ended` says how many had ended, until another one does."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or num_ended not in (None, self._num_ended), seconds)
+    def _tell(self) -> float:
+        self._send_all()
+        return _ROUND_SECONDS
 
     def _send_all(self) -> None:
         with self._changed:
@@ -114,15 +90,18 @@ class LogSender:
                     if self._closed:
                         return
                     tail.offsets[stream] = self._client.append_log(*tail.key, stream, request).offset
-            except (ServiceUnreachable, ServiceFailure, Unauthorized):
+            except AWAY:
                 raise
             except ApiError as error:
                 log.warning("what trial %s printed stays on this host: %s", tail.key.trial, error)
-                ended = True
-            if ended:
                 self._let_go(tail)
+            else:
+                if ended:
+                    self._disk.remove_printed(tail.key)
+                    self._let_go(tail)
 
     def _let_go(self, tail: _Tail) -> None:
+        self._outbox.settle_printed(tail.key)
         with self._changed:
             self._tails.pop(tail.key, None)
             self._changed.notify_all()

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.contract.lease import BLOB, CheckpointRequest, FailureClass, FinishRequest, Grant, Outcome
+from service.contract.lease import CheckpointRequest, FailureClass, FinishRequest, Grant, Outcome
+from service.contract.provenance import ProvenanceRequest
 from service.contract.report import Point, ReportRequest
 from worker.agent.held import AttemptKey
-from worker.protocol import Checkpointed
+from worker.protocol import Checkpointed, Provenance
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS claim (slot TEXT PRIMARY KEY, request_id TEXT NOT NULL);
@@ -29,14 +30,30 @@ CREATE TABLE IF NOT EXISTS attempt (
 );
 CREATE TABLE IF NOT EXISTS entry (
     id INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, attempt INTEGER NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('report', 'checkpoint', 'finish')), body TEXT NOT NULL
+    kind TEXT NOT NULL, body TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS entry_of_attempt ON entry (trial, attempt, id);
+CREATE TABLE IF NOT EXISTS printed (
+    trial TEXT NOT NULL, attempt INTEGER NOT NULL, nonce TEXT NOT NULL, PRIMARY KEY (trial, attempt)
+);
 CREATE TABLE IF NOT EXISTS set_aside (
     id INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, attempt INTEGER NOT NULL,
     kind TEXT NOT NULL, body TEXT NOT NULL, reason TEXT NOT NULL
 );
 """
+_VERSION = 1
+_UPGRADE = """
+ALTER TABLE entry RENAME TO older_entry;
+CREATE TABLE entry (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, attempt INTEGER NOT NULL,
+    kind TEXT NOT NULL, body TEXT NOT NULL
+);
+INSERT INTO entry SELECT id, trial, attempt, kind, body FROM older_entry;
+DROP TABLE older_entry;
+UPDATE attempt SET refusal = json_object('result', 'failed', 'failure', 'invalid', 'message', refusal)
+WHERE refusal IS NOT NULL;
+"""
+"""For a file of an agent that knew no provenance."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +62,7 @@ class Entry:
 
     id: int
     key: AttemptKey
-    request: ReportRequest | FinishRequest
+    request: ProvenanceRequest | ReportRequest | FinishRequest
 
 
 @dataclass(frozen=True)
@@ -67,7 +84,14 @@ class Outbox:
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         # NORMAL in WAL survives the death of any process. A host that loses power loses its training processes too,
         # and the attempts with them; waiting for the disk at every step would buy nothing.
-        self._database.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_SCHEMA}")
+        self._database.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {self._older()} {_SCHEMA}")
+
+    def _older(self) -> str:
+        """What brings an older file to this version."""
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        is_new = self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'entry'").fetchone() is None
+        upgrade = "" if is_new or version >= _VERSION else _UPGRADE
+        return f"BEGIN; {upgrade} PRAGMA user_version={_VERSION}; COMMIT;"
 
     def close(self) -> None:
         with self._lock:
@@ -93,7 +117,19 @@ class Outbox:
                     (grant.trial, grant.attempt, grant.nonce),
                 )
 
-    # Reports and outcomes.
+    # Provenance, reports and outcomes.
+
+    def add_provenance(self, key: AttemptKey, told: Provenance) -> bool:
+        """Keep what the attempt was made from; False where nothing of it is wanted any more."""
+        with self._transaction() as database:
+            row = database.execute(
+                "SELECT nonce FROM attempt WHERE trial = ? AND attempt = ? AND refusal IS NULL AND NOT ended", key
+            ).fetchone()
+            if row is None:
+                return False
+            request = ProvenanceRequest(nonce=row[0], data=told.data, environment=dict(told.environment))
+            self._add(key, "provenance", request.model_dump_json())
+            return True
 
     def add_report(self, key: AttemptKey, point: Point) -> bool:
         """Keep one step's metrics as the attempt's next report; False where nothing of it is wanted any more."""
@@ -108,17 +144,18 @@ class Outbox:
             self._add(key, "report", ReportRequest(nonce=row[0], sequence=row[1], points=[point]).model_dump_json())
             return True
 
-    def add_checkpoint(self, key: AttemptKey, saved: Checkpointed) -> bool:
-        """Keep a checkpoint that the attempt saved; of those that were not sent yet, the newest two stay."""
+    def add_checkpoint(self, key: AttemptKey, saved: Checkpointed, uri: str) -> bool:
+        """Keep a checkpoint that the attempt saved and that is to be had at `uri` once it was brought there.
+
+        Of those that were not registered yet, the newest two stay.
+        """
         with self._transaction() as database:
             row = database.execute(
                 "SELECT nonce FROM attempt WHERE trial = ? AND attempt = ? AND refusal IS NULL AND NOT ended", key
             ).fetchone()
             if row is None:
                 return False
-            request = CheckpointRequest(
-                nonce=row[0], step=saved.step, sha256=saved.sha256, size=saved.size, uri=f"{BLOB}{saved.sha256}"
-            )
+            request = CheckpointRequest(nonce=row[0], step=saved.step, sha256=saved.sha256, size=saved.size, uri=uri)
             body = json.dumps({"path": saved.path, "request": request.model_dump(mode="json")})
             self._add(key, "checkpoint", body)
             database.execute(
@@ -129,7 +166,7 @@ class Outbox:
             return True
 
     def add_finish(self, key: AttemptKey, outcome: Outcome) -> bool:
-        """Keep how the attempt ended; invalid, whatever `outcome` says, if one of its reports was refused."""
+        """Keep how the attempt ended; if it was refused, as that says, whatever `outcome` does."""
         with self._transaction() as database:
             row = database.execute(
                 "UPDATE attempt SET ended = 1 WHERE trial = ? AND attempt = ? AND NOT ended RETURNING nonce, refusal",
@@ -138,7 +175,7 @@ class Outbox:
             if row is None:
                 return False
             nonce, refusal = row
-            outcome = outcome if refusal is None else _invalid(refusal)
+            outcome = outcome if refusal is None else Outcome.model_validate_json(refusal)
             if outcome.result in _FINAL:  # nobody will resume it
                 database.execute("DELETE FROM entry WHERE trial = ? AND attempt = ? AND kind = 'checkpoint'", key)
             self._add(key, "finish", FinishRequest(nonce=nonce, outcome=outcome).model_dump_json())
@@ -157,7 +194,7 @@ class Outbox:
     # Sending: what is due, and what became of it.
 
     def heads(self) -> list[Entry]:
-        """The oldest report or outcome of each attempt; outcomes wait for the checkpoints before them."""
+        """The oldest entry of each attempt but its checkpoints; outcomes wait for the checkpoints before them."""
         with self._lock:
             rows = self._database.execute(
                 "SELECT id, trial, attempt, kind, body FROM entry "
@@ -187,9 +224,14 @@ class Outbox:
         """The checkpoint is registered, or will not be: then it is set aside with the reason."""
         with self._transaction() as database:
             if refusal is not None:
-                self._set_aside_where("id = ?", (upload.id,), refusal)
+                self.set_entry_aside(upload.id, refusal)
             else:
                 database.execute("DELETE FROM entry WHERE id = ?", (upload.id,))
+
+    def set_entry_aside(self, id_: int, reason: str) -> None:
+        """The service will never take this one entry; the rest of its attempt goes on."""
+        with self._transaction():
+            self._set_aside_where("id = ?", (id_,), reason)
 
     def answered(self, entry: Entry) -> None:
         """The service has taken the entry; an outcome takes the attempt with it."""
@@ -198,16 +240,17 @@ class Outbox:
             if isinstance(entry.request, FinishRequest):
                 database.execute("DELETE FROM attempt WHERE trial = ? AND attempt = ?", entry.key)
 
-    def refuse(self, key: AttemptKey, reason: str) -> None:
-        """The service will never take a report: set all the attempt's reports aside, its outcome becomes invalid."""
+    def refuse(self, key: AttemptKey, outcome: Outcome) -> None:
+        """The service will take no more of the attempt: set its entries aside, and end it with this outcome."""
         with self._transaction() as database:
-            database.execute("UPDATE attempt SET refusal = ? WHERE trial = ? AND attempt = ?", (reason, *key))
-            self._set_aside(key, reason)
+            refusal = outcome.model_dump_json()
+            database.execute("UPDATE attempt SET refusal = ? WHERE trial = ? AND attempt = ?", (refusal, *key))
+            self._set_aside(key, outcome.message)
             row = database.execute(
                 "UPDATE attempt SET ended = 0 WHERE trial = ? AND attempt = ? AND ended RETURNING 1", key
             ).fetchone()
             if row is not None:
-                self.add_finish(key, _invalid(reason))
+                self.add_finish(key, outcome)
 
     def drop(self, key: AttemptKey, reason: str) -> None:
         """The service wants nothing more of the attempt: set its entries aside and forget it."""
@@ -221,6 +264,30 @@ class Outbox:
             rows = self._database.execute("SELECT trial, attempt, reason FROM set_aside ORDER BY id").fetchall()
         return [(AttemptKey(trial, attempt), reason) for trial, attempt, reason in rows]
 
+    def unsent_checkpoints(self) -> set[AttemptKey]:
+        """The attempts with a checkpoint that is not registered yet."""
+        with self._lock:
+            rows = self._database.execute("SELECT DISTINCT trial, attempt FROM entry WHERE kind = 'checkpoint'")
+            return {AttemptKey(*row) for row in rows.fetchall()}
+
+    # What attempts print is in files; here stands of which the service has not heard everything.
+
+    def add_printed(self, key: AttemptKey, nonce: str) -> None:
+        """Keep in mind that the attempt prints."""
+        with self._transaction() as database:
+            database.execute("INSERT INTO printed VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (*key, nonce))
+
+    def settle_printed(self, key: AttemptKey) -> None:
+        """The service has heard all that the attempt printed, or never will."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM printed WHERE trial = ? AND attempt = ?", key)
+
+    def printed(self) -> list[tuple[AttemptKey, str]]:
+        """The attempts of whose print the service has not heard everything, with their nonces."""
+        with self._lock:
+            rows = self._database.execute("SELECT trial, attempt, nonce FROM printed ORDER BY rowid").fetchall()
+        return [(AttemptKey(trial, attempt), nonce) for trial, attempt, nonce in rows]
+
     def holds(self, key: AttemptKey) -> bool:
         """Whether anything of the attempt still waits for an answer."""
         with self._lock:
@@ -233,8 +300,9 @@ class Outbox:
 
     def trials(self) -> set[str]:
         """The trials of which the service has not heard everything."""
+        query = "SELECT trial FROM attempt UNION SELECT trial FROM printed"
         with self._lock:
-            return {row[0] for row in self._database.execute("SELECT trial FROM attempt").fetchall()}
+            return {row[0] for row in self._database.execute(query).fetchall()}
 
     def _add(self, key: AttemptKey, kind: str, body: str) -> None:
         self._database.execute(
@@ -273,9 +341,8 @@ _KEPT = 2
 """Unsent checkpoints of an attempt, as many as its training process keeps files of."""
 _FINAL = frozenset({"succeeded", "pruned"})
 """Results after which a trial is not executed again."""
-_MODELS: dict[str, type[ReportRequest] | type[FinishRequest]] = {"report": ReportRequest, "finish": FinishRequest}
-
-
-def _invalid(refusal: str) -> Outcome:
-    message = f"the service refused a report: {refusal}"
-    return Outcome(result="failed", failure=FailureClass.INVALID, message=message)
+_MODELS: dict[str, type[ProvenanceRequest] | type[ReportRequest] | type[FinishRequest]] = {
+    "provenance": ProvenanceRequest,
+    "report": ReportRequest,
+    "finish": FinishRequest,
+}

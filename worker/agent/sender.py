@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Self
 
 from service.client import Client
-from service.client.errors import ApiError, LeaseLost, NotFound, ServiceFailure, ServiceUnreachable, Unauthorized
-from service.contract.lease import FinishReply, FinishRequest, Outcome
+from service.client.errors import ApiError, LeaseLost, NotFound, ServiceFailure, Unauthorized
+from service.contract.lease import FailureClass, FinishReply, FinishRequest, Outcome
+from service.contract.problem import ErrorCode
+from service.contract.provenance import ProvenanceRequest
 from service.contract.report import Point, ReportRequest, Verdict
+from worker.agent.background import Courier
 from worker.agent.contact import Contact, delays
 from worker.agent.held import AttemptKey, Fate, HeldAttempts
 from worker.agent.outbox import Entry, Outbox
+from worker.protocol import Provenance
 
 log = logging.getLogger(__name__)
 
-_CLOSE_SECONDS = 2.0
 
-
-class Sender:
+class Sender(Courier):
     """Nobody who adds to the outbox waits for the network; only this thread does."""
 
     def __init__(
@@ -34,29 +33,17 @@ class Sender:
         on_finished: Callable[[AttemptKey, FinishReply], None] = lambda _key, _reply: None,
     ) -> None:
         """`on_finished` hears what each outcome made of its trial."""
+        super().__init__("sender", contact)
         self._client = client
         self._outbox = outbox
         self._held = held
-        self._contact = contact
         self._on_finished = on_finished
-        self._changed = threading.Condition()
-        self._num_added = 0
-        self._closed = False
         self._backoff: dict[AttemptKey, tuple[float, Iterator[float]]] = {}
-        self._thread = threading.Thread(target=self._work, name="sender", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        # A request that hangs is left behind: what it carried is in the outbox, and the next agent repeats it.
-        self._thread.join(_CLOSE_SECONDS)
+    def provenance(self, key: AttemptKey, told: Provenance) -> None:
+        """Keep what the attempt was made from and send it before its reports."""
+        if self._outbox.add_provenance(key, told):
+            self.wake()
 
     def report(self, key: AttemptKey, point: Point) -> None:
         """Keep one step's metrics and send them as soon as may be."""
@@ -75,31 +62,8 @@ class Sender:
                 lambda: self._outbox.is_empty() if key is None else not self._outbox.holds(key), timeout_seconds
             )
 
-    def wake(self) -> None:
-        """Look again: something may be due now."""
-        with self._changed:
-            self._num_added += 1
-            self._changed.notify_all()
-
-    def _work(self) -> None:
-        outage = delays()
-        while not self._closed:
-            num_seen = self._num_added
-            try:
-                is_idle = not self._send_due()
-            except ServiceUnreachable:
-                self._contact.lost()
-                self._wait(num_seen=None, seconds=next(outage))
-                continue
-            outage = delays()
-            if is_idle:
-                self._wait(num_seen, seconds=self._seconds_to_next_try())
-
-    def _wait(self, num_seen: int | None, seconds: float | None) -> None:
-        """Sleep; until something is added, if `num_seen` says how much was there. Waiters on progress look again."""
-        with self._changed:
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._closed or num_seen not in (None, self._num_added), seconds)
+    def _tell(self) -> float | None:
+        return 0.0 if self._send_due() else self._seconds_to_next_try()
 
     def _seconds_to_next_try(self) -> float | None:
         times = [at for at, _ in self._backoff.values()]
@@ -121,6 +85,8 @@ class Sender:
         trial, attempt = entry.key
         try:
             match entry.request:
+                case ProvenanceRequest() as request:
+                    self._client.provenance(trial, attempt, request)
                 case ReportRequest() as request:
                     verdict = self._client.report(trial, attempt, request)
                     self._pass_on(entry.key, verdict)
@@ -155,12 +121,23 @@ class Sender:
         self._backoff.pop(key, None)
         if isinstance(entry.request, ReportRequest) and not isinstance(error, LeaseLost | NotFound):
             log.error("the service refused a report of trial %s: %s", key.trial, reason)
-            self._outbox.refuse(key, reason)
-            if attempt is not None:
-                attempt.end(Fate.REFUSED, reason)
+            self._refuse(key, FailureClass.INVALID, f"the service refused a report: {reason}")
+            return
+        if isinstance(entry.request, ProvenanceRequest) and not isinstance(error, LeaseLost | NotFound):
+            log.error("the provenance of trial %s: %s", key.trial, reason)
+            if error.code is ErrorCode.DATA_DIFFERS:
+                self._refuse(key, FailureClass.HOST_FAULT, reason)
+            else:
+                self._outbox.set_entry_aside(entry.id, reason)
             return
         log.warning("trial %s is dropped: %s", key.trial, reason)
         self._outbox.drop(key, reason)
         self._held.discard(key)
         if attempt is not None:
             attempt.end(Fate.DROPPED, reason)
+
+    def _refuse(self, key: AttemptKey, failure: FailureClass, message: str) -> None:
+        """The attempt ends by this, whatever its process says."""
+        self._outbox.refuse(key, Outcome(result="failed", failure=failure, message=message))
+        if (attempt := self._held.get(key)) is not None:
+            attempt.end(Fate.REFUSED, message)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
+
+from worker.agent.background import Background
 
 PATIENCE_SECONDS = 600.0
 """A step may always take so long: loading data, compiling, a large evaluation."""
@@ -20,31 +19,17 @@ _REMEMBERED = 100
 """Steps that the median is taken of."""
 
 
-class Watchdog:
+class Watchdog(Background):
     """Watches one process for the length of a block; `step` says that it made one."""
 
     def __init__(self, end: Callable[[], None], patience_seconds: float = PATIENCE_SECONDS) -> None:
+        super().__init__("watchdog")
         self._end = end
         self._patience_seconds = patience_seconds
-        self._changed = threading.Condition()
         self._durations: deque[float] = deque(maxlen=_REMEMBERED)
         self._stepped_at = time.monotonic()
-        self._closed = False
-        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self.waited_seconds: float | None = None
         """How long the process had made no step when it was ended; none: it was not."""
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join()
 
     def step(self) -> None:
         """The process has made a step."""
@@ -57,7 +42,7 @@ class Watchdog:
         median = statistics.median(self._durations) if self._durations else 0.0
         return max(self._patience_seconds, PATIENCE_STEPS * median)
 
-    def _watch(self) -> None:
+    def _work(self) -> None:
         with self._changed:
             while not self._closed:
                 waited = time.monotonic() - self._stepped_at

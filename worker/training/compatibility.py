@@ -10,8 +10,10 @@ from worker.training.data import Dataset
 from worker.training.errors import ConfigError, Infeasible, did_you_mean
 from worker.training.events import Monitor
 from worker.training.losses import LOSSES
-from worker.training.metrics import METRIC_NAMES
+from worker.training.metrics import reported_names
+from worker.training.models import MODELS
 from worker.training.parameters import Parameter, check_all
+from worker.training.registry import Entry, Registry
 
 _BOUNDS = {"max": Parameter("max", "float", low=0.0, description="the largest number allowed")}
 
@@ -28,20 +30,32 @@ def find_device(name: str) -> torch.device:
 
 
 def check_fit(config: TrainingConfig, dataset: Dataset, monitor: Monitor | None) -> None:
-    """ConfigError where the loss, the batch size or the monitored metric doesn't fit the data."""
-    loss = LOSSES.entry(config.loss.name)
-    if (kind := loss.facts.get("kind", dataset.kind)) != dataset.kind:
-        fitting = [entry.name for entry in LOSSES if entry.facts.get("kind", dataset.kind) == dataset.kind]
-        raise ConfigError(
-            "loss.name", f"{loss.name} is for {kind}, but the data is for {dataset.kind}; use {' or '.join(fitting)}"
-        )
+    """ConfigError where the loss, the model, the batch size or the monitored metric doesn't fit the data."""
+    _require_fit("loss.name", LOSSES, config.loss.name, "kinds", dataset.kind)
+    _require_fit("model.name", MODELS, config.model.name, "inputs", dataset.inputs)
     if config.batch_size > len(dataset.train):
         raise ConfigError("batch_size", f"{config.batch_size} is more than the {len(dataset.train)} training examples")
-    reported = [name for name in METRIC_NAMES[dataset.kind] if _is_reported(name, dataset)]
+    if config.metrics and dataset.kind != "classification":
+        raise ConfigError("metrics", f"{' and '.join(config.metrics)} are for classification, not for {dataset.kind}")
+    reported = reported_names(dataset, config.metrics)
     if monitor is not None and monitor.metric not in reported:
         raise ConfigError(
             "monitor.metric",
             f"{monitor.metric!r} isn't reported after each epoch; {did_you_mean(monitor.metric, reported)}",
+        )
+
+
+def _require_fit(path: str, registry: Registry[Any], name: str, fact: str, actual: str) -> None:
+    """ConfigError where an entry says what `kinds` of task or `inputs` it is for, and the data's are none of them."""
+
+    def fits(entry: Entry[Any]) -> bool:
+        return actual in entry.facts.get(fact, [actual])
+
+    entry = registry.entry(name)
+    if not fits(entry):
+        fitting = " or ".join(each.name for each in registry if fits(each))
+        raise ConfigError(
+            path, f"{name} is for {' or '.join(entry.facts[fact])}, but the data is for {actual}; use {fitting}"
         )
 
 
@@ -58,9 +72,3 @@ def check_constraints(constraints: Mapping[str, Any], num_parameters: int) -> No
     most = check_all("constraints.parameters", "the constraint", _BOUNDS, bounds)["max"]
     if num_parameters > most:
         raise Infeasible(f"the model has {num_parameters:,} parameters; the constraint allows {most:,.0f}")
-
-
-def _is_reported(name: str, dataset: Dataset) -> bool:
-    split = name.partition("/")[0]
-    # The test split is looked at once, when training has finished.
-    return split != "test" and split in dataset.splits

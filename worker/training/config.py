@@ -1,12 +1,13 @@
 """What to train: the `task.train` mapping of a study file as a checked, frozen value; builds nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from worker.training.data import DATA
 from worker.training.errors import ConfigError, did_you_mean
 from worker.training.losses import LOSSES
+from worker.training.metrics import EXTRA_METRICS
 from worker.training.models import MODELS
 from worker.training.optimizers import OPTIMIZERS
 from worker.training.parameters import Parameter, check_all
@@ -25,6 +26,31 @@ SETTINGS: Mapping[str, Parameter] = {
     for parameter in (
         Parameter("batch_size", "int", default=64, low=1, description="examples per optimizer step"),
         Parameter("epochs", "int", default=20, low=1, description="passes over the training examples: the horizon"),
+        Parameter(
+            "clip_norm",
+            "float",
+            default=None,
+            low=0.0,
+            exclusive_low=True,
+            description="longest gradient over all weights; a longer one is shortened to it",
+        ),
+        Parameter(
+            "clip_value",
+            "float",
+            default=None,
+            low=0.0,
+            exclusive_low=True,
+            description="largest magnitude of each weight's gradient",
+        ),
+        Parameter(
+            "metrics",
+            "list[str]",
+            default=[],
+            choices=EXTRA_METRICS,
+            description="reported too, of a classification: auroc (one class against the rest, mean over classes), "
+            "per_class (precision, recall and F1 of each class)",
+        ),
+        Parameter("l1", "float", default=0.0, low=0.0, description="L1 penalty of the weights that decay"),
     )
 }
 DEFAULT_SECTIONS: Mapping[str, Mapping[str, Any]] = {"schedule": {"name": "constant"}}
@@ -49,6 +75,10 @@ class TrainingConfig:
     schedule: Section
     batch_size: int
     epochs: int
+    clip_norm: float | None
+    clip_value: float | None
+    l1: float
+    metrics: Sequence[str]
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> "TrainingConfig":

@@ -1,13 +1,16 @@
 """How good a model is on held-out splits: loss and metrics, no gradients; leaves the model in evaluation mode."""
 
+from collections.abc import Iterator
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from worker.training.data import Dataset, SplitName
-from worker.training.metrics import Metrics
+from worker.training.metrics import Metrics, confusion_matrix
 
 # Large enough to keep a device busy, small enough for the activations of any model here.
 _BATCH = 4096
+_BATCH_NUMBERS = 1 << 22
 
 
 def evaluate(
@@ -17,21 +20,39 @@ def evaluate(
 
     Values may be non-finite: what that means is the caller's affair.
     """
-    model.eval()
     values: dict[str, float] = {}
     for name in names:
         if name not in dataset.splits:
             continue
-        split = dataset.splits[name]
         metrics.reset()
-        total = torch.zeros((), device=split.targets.device)
+        total = torch.zeros((), device=dataset.device)
         with torch.inference_mode():
-            for features, targets in zip(
-                *(torch.split(each, _BATCH) for each in (split.features, split.targets)), strict=True
-            ):
-                outputs = model(features)
+            for outputs, targets in _answers(model, dataset, name):
                 total += loss(outputs, targets) * len(targets)
                 metrics.update(outputs, targets)
-            measured = {"loss": float(total) / len(split), **metrics.compute()}
+            measured = {"loss": float(total) / len(dataset.splits[name]), **metrics.compute()}
         values |= {f"{name}/{metric}": value for metric, value in measured.items()}
     return values
+
+
+def confusion(model: nn.Module, dataset: Dataset, names: tuple[SplitName, ...]) -> dict[str, list[list[int]]]:
+    """The confusion matrix [classes, classes] of each split of `names` that a classification has; else nothing."""
+    if dataset.kind != "classification":
+        return {}
+    with torch.inference_mode():
+        return {
+            name: confusion_matrix(*(torch.cat(parts) for parts in zip(*_answers(model, dataset, name), strict=True)))
+            for name in names
+            if name in dataset.splits
+        }
+
+
+def _answers(model: nn.Module, dataset: Dataset, name: SplitName) -> Iterator[tuple[Tensor, Tensor]]:
+    """The model's outputs, float32, with the targets, batch by batch."""
+    model.eval()
+    split = dataset.splits[name]
+    numbers = dataset.num_features * (dataset.num_outputs if dataset.kind == "language" else 1)
+    size = max(1, min(_BATCH, _BATCH_NUMBERS // numbers))
+    for start in range(0, len(split), size):
+        features, targets = dataset.batch(split, slice(start, start + size))
+        yield model(features).float(), targets

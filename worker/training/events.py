@@ -52,7 +52,8 @@ class TrainingResult:
     """How training ended, at which epoch, and what it made.
 
     `metrics` are those of the epoch whose weights `model` holds, with `seconds` (spent training, over all
-    resumptions) and `num_parameters`, and once finished with `test/…` where there is a test split.
+    resumptions) and `num_parameters`, and once finished with `test/…` where there is a test split. `confusion` has the
+    confusion matrices of a finished classification, by split: true classes in rows, predicted ones in columns.
     """
 
     ending: Ending
@@ -60,3 +61,4 @@ class TrainingResult:
     metrics: Mapping[str, float]
     best_step: int | None
     model: nn.Module = field(repr=False)
+    confusion: Mapping[str, list[list[int]]] = field(default_factory=dict, repr=False)

@@ -1,33 +1,138 @@
-"""Losses by name: modules from outputs and targets to the batch's mean loss, each for one kind of task."""
+"""Losses by name: modules from outputs and targets to the batch's mean loss, each for its kinds of task.
 
+Outputs of classification are logits [..., num_classes] with class indices [...] as targets. Every loss is a mean over
+the examples, so that those of a batch's parts average, weighted by their sizes, to that of the whole.
+"""
+
+from collections.abc import Sequence
 from typing import Annotated
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
+from worker.training.data import Dataset
+from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 from worker.training.registry import Registry
 
 LOSSES: Registry[nn.Module] = Registry("loss")
 
+LabelSmoothing = Annotated[float, Setting("probability spread evenly over all classes", low=0.0, high=1.0)]
+ClassWeights = Annotated[
+    Sequence[float] | None, Setting("what an example of each class counts, in the order of the classes", low=0.0)
+]
+Balance = Annotated[
+    float,
+    Setting("1 weighs classes by the inverse of their frequency, 0.5 by its root, 0 all alike", low=0.0, high=1.0),
+]
+
+
+class CrossEntropy(nn.Module):
+    """Mean over the examples of class weight times cross entropy."""
+
+    weights: Tensor | None
+
+    def __init__(self, weights: Tensor | None, label_smoothing: float) -> None:
+        super().__init__()
+        self.register_buffer("weights", weights)
+        self.label_smoothing = label_smoothing
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        # PyTorch's own mean divides by the weights' sum in the batch: the same example would count differently in each.
+        losses = functional.cross_entropy(
+            outputs.flatten(0, -2),
+            targets.flatten(),
+            weight=self.weights,
+            reduction="mean" if self.weights is None else "none",
+            label_smoothing=self.label_smoothing,
+        )
+        return losses if self.weights is None else losses.mean()
+
+
+class Focal(nn.Module):
+    """Mean over the examples of class weight times (1 - p)^gamma times cross entropy, with the true class's p."""
+
+    weights: Tensor | None
+
+    def __init__(self, weights: Tensor | None, gamma: float) -> None:
+        super().__init__()
+        self.register_buffer("weights", weights)
+        self.gamma = gamma
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        targets = targets.flatten()
+        log_p = functional.log_softmax(outputs.flatten(0, -2), dim=-1).gather(1, targets.unsqueeze(1)).squeeze(1)
+        # At p = 1 the power's own gradient is infinite for gamma < 1; nothing is lost just below it.
+        missing = (1 - log_p.exp()).clamp_min(1e-6)
+        losses = -(missing**self.gamma) * log_p
+        return (losses if self.weights is None else losses * self.weights[targets]).mean()
+
+
+class OneAgainstRest(nn.Module):
+    """Mean over the examples of class weight times the mean of its classes' binary cross entropies."""
+
+    weights: Tensor | None
+
+    def __init__(self, weights: Tensor | None, label_smoothing: float) -> None:
+        super().__init__()
+        self.register_buffer("weights", weights)
+        self.label_smoothing = label_smoothing
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        outputs, targets = outputs.flatten(0, -2), targets.flatten()
+        num_classes = outputs.shape[-1]
+        wanted = functional.one_hot(targets, num_classes).to(outputs.dtype)
+        wanted = wanted * (1 - self.label_smoothing) + self.label_smoothing / num_classes
+        losses = functional.binary_cross_entropy_with_logits(outputs, wanted, reduction="none").mean(1)
+        return (losses if self.weights is None else losses * self.weights[targets]).mean()
+
 
 def cross_entropy(
-    *, label_smoothing: Annotated[float, Setting("probability spread evenly over all classes", low=0.0, high=1.0)] = 0.0
+    dataset: Dataset,
+    *,
+    label_smoothing: LabelSmoothing = 0.0,
+    class_weights: ClassWeights = None,
+    balance: Balance = 0.0,
 ) -> nn.Module:
     """Cross entropy of the softmax of the outputs, with optional label smoothing (Szegedy et al. 2016)."""
-    return nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+    return CrossEntropy(_weights(dataset, class_weights, balance), label_smoothing)
 
 
-def mse() -> nn.Module:
+def focal(
+    dataset: Dataset,
+    *,
+    gamma: Annotated[float, Setting("how much less well-classified examples count", low=0.0, high=10.0)] = 2.0,
+    class_weights: ClassWeights = None,
+    balance: Balance = 0.0,
+) -> nn.Module:
+    """Focal loss: cross entropy that counts easy examples less, for rare classes (Lin et al. 2017)."""
+    return Focal(_weights(dataset, class_weights, balance), gamma)
+
+
+def bce(
+    dataset: Dataset,
+    *,
+    label_smoothing: LabelSmoothing = 0.0,
+    class_weights: ClassWeights = None,
+    balance: Balance = 0.0,
+) -> nn.Module:
+    """Binary cross entropy of each class against the rest, from the sigmoid of its output (Wightman et al. 2021)."""
+    return OneAgainstRest(_weights(dataset, class_weights, balance), label_smoothing)
+
+
+def mse(_: Dataset) -> nn.Module:
     """Mean squared error, on targets standardised by the training part."""
     return nn.MSELoss()
 
 
-def mae() -> nn.Module:
+def mae(_: Dataset) -> nn.Module:
     """Mean absolute error, on targets standardised by the training part; less moved by outliers than mse."""
     return nn.L1Loss()
 
 
 def huber(
+    _: Dataset,
     *,
     delta: Annotated[float, Setting("standardised error at which it turns linear", low=0.0, exclusive_low=True)] = 1.0,
 ) -> nn.Module:
@@ -35,6 +140,26 @@ def huber(
     return nn.HuberLoss(delta=delta)
 
 
-LOSSES.add(cross_entropy, kind="classification")
+for _any_classes in (cross_entropy, focal):
+    LOSSES.add(_any_classes, kinds=["classification", "language"])
+LOSSES.add(bce, kinds=["classification"])
 for _regression in (mse, mae, huber):
-    LOSSES.add(_regression, kind="regression")
+    LOSSES.add(_regression, kinds=["regression"])
+
+
+def _weights(dataset: Dataset, class_weights: Sequence[float] | None, balance: float) -> Tensor | None:
+    """What an example of each class counts, [num_classes]; None for all alike."""
+    if class_weights is not None:
+        if balance:
+            raise ConfigError("loss.balance", "class_weights are given already; set one of the two")
+        if len(class_weights) != dataset.num_classes:
+            raise ConfigError(
+                "loss.class_weights", f"{len(class_weights)} weights for the {dataset.num_classes} classes of the data"
+            )
+        return torch.tensor(class_weights)
+    if not balance:
+        return None
+    # Scaled to a mean of 1 over the training examples, so that the learning rate keeps its meaning.
+    counts = dataset.class_counts.double().clamp_min(1)
+    weights = counts**-balance
+    return (weights * counts.sum() / (weights * counts).sum()).float()

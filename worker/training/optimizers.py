@@ -1,7 +1,7 @@
-"""Optimizers by name, over PyTorch's own; the learning rate is the base that a schedule scales."""
+"""Optimizers by name, over PyTorch's own in their fastest form; the rate is the base that a schedule scales."""
 
-from collections.abc import Iterable
-from typing import Annotated, TypeAlias
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeAlias
 
 from torch import nn, optim
 
@@ -11,13 +11,41 @@ from worker.training.registry import Registry
 
 OPTIMIZERS: Registry[optim.Optimizer] = Registry("optimizer")
 
-Weights: TypeAlias = Iterable[nn.Parameter]
+Weights: TypeAlias = Sequence[dict[str, Any]]
 LearningRate = Annotated[float, Setting("base learning rate, scaled by the schedule", low=0.0, exclusive_low=True)]
 Momentum = Annotated[float, Setting("share of the previous update that is kept", low=0.0, high=1.0)]
 Beta1 = Annotated[float, Setting("decay of the running mean of gradients", low=0.0, high=0.99999)]
 Beta2 = Annotated[float, Setting("decay of the running mean of squared gradients", low=0.0, high=0.99999)]
-L2Decay = Annotated[float, Setting("L2 penalty, added to the gradient", low=0.0)]
-WeightDecay = Annotated[float, Setting("share of the weights taken off per step and unit of learning rate", low=0.0)]
+L2Decay = Annotated[float, Setting("L2 penalty of the decayed weights, added to their gradient", low=0.0)]
+WeightDecay = Annotated[
+    float, Setting("share of the decayed weights taken off per step and unit of learning rate", low=0.0)
+]
+
+
+def weight_groups(model: nn.Module) -> Weights:
+    """A model's weights as an optimizer takes them: those that decay, and those that never do.
+
+    Matrices, kernels and embeddings decay. Biases and the scales of norms, all of one dimension, don't: decay makes no
+    function of theirs simpler (He et al. 2019, "Bag of tricks").
+    """
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    return [
+        {"params": [weight for weight in weights if weight.ndim > 1]},
+        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def shape_gradients(weights: Weights, *, l1: float, clip_norm: float | None, clip_value: float | None) -> None:
+    """Add the L1 penalty's gradient to that of the decaying weights, then clip all: by value first, then by norm."""
+    if l1:
+        for weight in weights[0]["params"]:
+            if weight.grad is not None:
+                weight.grad.add_(weight.detach().sign(), alpha=l1)
+    everything = [weight for group in weights for weight in group["params"]]
+    if clip_value is not None:
+        nn.utils.clip_grad_value_(everything, clip_value)
+    if clip_norm is not None:
+        nn.utils.clip_grad_norm_(everything, clip_norm)
 
 
 @OPTIMIZERS.add
@@ -32,7 +60,7 @@ def sgd(
     """Stochastic gradient descent with momentum."""
     if nesterov and momentum == 0:
         raise ConfigError("optimizer.nesterov", "needs a momentum above 0; set optimizer.momentum too")
-    return optim.SGD(weights, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+    return optim.SGD(weights, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True)
 
 
 @OPTIMIZERS.add
@@ -45,7 +73,7 @@ def adam(
     weight_decay: L2Decay = 0.0,
 ) -> optim.Optimizer:
     """Adam (Kingma & Ba 2015); its weight decay is the L2 penalty, which the step size rescales: see adamw."""
-    return optim.Adam(weights, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
+    return optim.Adam(weights, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay, fused=True)
 
 
 @OPTIMIZERS.add
@@ -58,7 +86,7 @@ def adamw(
     weight_decay: WeightDecay = 1e-2,
 ) -> optim.Optimizer:
     """Adam with weight decay decoupled from the gradient (Loshchilov & Hutter 2019)."""
-    return optim.AdamW(weights, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
+    return optim.AdamW(weights, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay, fused=True)
 
 
 @OPTIMIZERS.add
@@ -71,4 +99,70 @@ def rmsprop(
     weight_decay: L2Decay = 0.0,
 ) -> optim.Optimizer:
     """RMSprop: steps divided by a running root mean square of the gradient (Hinton, lecture 6e)."""
-    return optim.RMSprop(weights, lr=lr, alpha=alpha, momentum=momentum, weight_decay=weight_decay)
+    return optim.RMSprop(weights, lr=lr, alpha=alpha, momentum=momentum, weight_decay=weight_decay, foreach=True)
+
+
+@OPTIMIZERS.add
+def adagrad(
+    weights: Weights,
+    *,
+    lr: LearningRate = 0.01,
+    weight_decay: L2Decay = 0.0,
+) -> optim.Optimizer:
+    """Adagrad: steps divided by the root of all squared gradients so far, for sparse features (Duchi et al. 2011)."""
+    return optim.Adagrad(weights, lr=lr, weight_decay=weight_decay, fused=True)
+
+
+@OPTIMIZERS.add
+def adadelta(
+    weights: Weights,
+    *,
+    lr: LearningRate = 1.0,
+    rho: Beta2 = 0.9,
+    weight_decay: L2Decay = 0.0,
+) -> optim.Optimizer:
+    """Adadelta: steps in the unit of the weights, from running means of squared gradients and updates (Zeiler 2012)."""
+    return optim.Adadelta(weights, lr=lr, rho=rho, weight_decay=weight_decay, foreach=True)
+
+
+@OPTIMIZERS.add
+def adamax(
+    weights: Weights,
+    *,
+    lr: LearningRate = 2e-3,
+    beta1: Beta1 = 0.9,
+    beta2: Beta2 = 0.999,
+    weight_decay: L2Decay = 0.0,
+) -> optim.Optimizer:
+    """Adamax: Adam with the largest recent gradient in place of the mean square (Kingma & Ba 2015)."""
+    return optim.Adamax(weights, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay, foreach=True)
+
+
+@OPTIMIZERS.add
+def nadam(
+    weights: Weights,
+    *,
+    lr: LearningRate = 1e-3,
+    beta1: Beta1 = 0.9,
+    beta2: Beta2 = 0.999,
+    weight_decay: WeightDecay = 0.0,
+) -> optim.Optimizer:
+    """NAdam: Adam with Nesterov's look-ahead, and decoupled weight decay (Dozat 2016)."""
+    return optim.NAdam(
+        weights, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay, decoupled_weight_decay=True, foreach=True
+    )
+
+
+@OPTIMIZERS.add
+def radam(
+    weights: Weights,
+    *,
+    lr: LearningRate = 1e-3,
+    beta1: Beta1 = 0.9,
+    beta2: Beta2 = 0.999,
+    weight_decay: WeightDecay = 0.0,
+) -> optim.Optimizer:
+    """RAdam: Adam whose first steps are tamed by rectification, and decoupled weight decay (Liu et al. 2020)."""
+    return optim.RAdam(
+        weights, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay, decoupled_weight_decay=True, foreach=True
+    )

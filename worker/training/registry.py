@@ -19,7 +19,7 @@ class Entry(Generic[T]):
     factory: Callable[..., T]
     description: str
     parameters: Mapping[str, Parameter]
-    facts: Mapping[str, str]
+    facts: Mapping[str, Any]
 
     def describe(self) -> dict[str, Any]:
         """The entry as the JSON catalogue shows it."""
@@ -37,7 +37,7 @@ class Registry(Generic[T]):
         self.section = section
         self._entries: dict[str, Entry[T]] = {}
 
-    def add(self, factory: Factory, **facts: str) -> Factory:
+    def add(self, factory: Factory, **facts: object) -> Factory:
         """Register `factory` under its own name, described by its docstring's first line; usable as a decorator.
 
         Its keyword-only parameters become the settings; `Annotated[…, Setting(…)]` adds descriptions and bounds.

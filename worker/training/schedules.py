@@ -1,9 +1,10 @@
 """Learning-rate schedules by name: functions from the fraction of the horizon done to a factor of the base rate."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, TypeAlias
 
+from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 from worker.training.registry import Registry
 
@@ -14,6 +15,11 @@ SCHEDULES: Registry[Schedule] = Registry("schedule")
 Warmup = Annotated[float, Setting("fraction of the training over which the rate first rises from 0", low=0.0, high=0.9)]
 Floor = Annotated[float, Setting("what is left of the base rate at the end, as a fraction", low=0.0, high=1.0)]
 
+Factor = Annotated[float, Setting("what a drop multiplies the rate by", low=0.0, high=1.0)]
+Drops = Annotated[
+    Sequence[float], Setting("fractions of what follows the warm-up at which the rate drops", low=0.0, high=1.0)
+]
+
 
 @SCHEDULES.add
 def constant(*, warmup: Warmup = 0.0) -> Schedule:
@@ -22,28 +28,71 @@ def constant(*, warmup: Warmup = 0.0) -> Schedule:
 
 
 @SCHEDULES.add
-def cosine(*, warmup: Warmup = 0.0, floor: Floor = 0.0) -> Schedule:
-    """Half a cosine from the base rate to the floor (Loshchilov & Hutter 2017)."""
-    return _warmed(warmup, lambda fraction: floor + (1 - floor) * (1 + math.cos(math.pi * fraction)) / 2)
+def linear(*, warmup: Warmup = 0.0, floor: Floor = 0.0) -> Schedule:
+    """A straight line from the base rate to the floor."""
+    return polynomial(power=1.0, warmup=warmup, floor=floor)
 
 
 @SCHEDULES.add
-def linear(*, warmup: Warmup = 0.0, floor: Floor = 0.0) -> Schedule:
-    """A straight line from the base rate to the floor."""
-    return _warmed(warmup, lambda fraction: floor + (1 - floor) * (1 - fraction))
+def polynomial(
+    *,
+    warmup: Warmup = 0.0,
+    floor: Floor = 0.0,
+    power: Annotated[
+        float, Setting("1 falls in a straight line, more falls sooner", low=0.0, exclusive_low=True)
+    ] = 2.0,
+) -> Schedule:
+    """A power of what remains, from the base rate to the floor."""
+    return _warmed(warmup, lambda fraction: _between(floor, 1.0, (1 - fraction) ** power))
+
+
+@SCHEDULES.add
+def cosine(
+    *,
+    warmup: Warmup = 0.0,
+    floor: Floor = 0.0,
+    cycles: Annotated[int, Setting("how often it falls; more than once for warm restarts", low=1)] = 1,
+) -> Schedule:
+    """Half a cosine from the base rate to the floor, once or with warm restarts (Loshchilov & Hutter 2017)."""
+    return _warmed(
+        warmup, lambda fraction: _between(floor, 1.0, (1 + math.cos(math.pi * _within(fraction, cycles))) / 2)
+    )
 
 
 @SCHEDULES.add
 def step(
     *,
     warmup: Warmup = 0.0,
-    drops: Annotated[
-        Sequence[float], Setting("fractions after the warm-up at which the rate drops", low=0.0, high=1.0)
-    ] = (0.5, 0.75),
-    factor: Annotated[float, Setting("what each drop multiplies the rate by", low=0.0, high=1.0)] = 0.1,
+    every: Annotated[
+        float, Setting("fraction of what follows the warm-up between two drops", low=0.0, high=1.0, exclusive_low=True)
+    ] = 0.3,
+    factor: Factor = 0.1,
 ) -> Schedule:
+    """A constant rate that drops by a factor at regular intervals."""
+    # A hair more than the fraction: three times a third must count as a whole.
+    return _warmed(warmup, lambda fraction: factor ** math.floor(fraction / every + 1e-9))
+
+
+@SCHEDULES.add
+def multi_step(*, warmup: Warmup = 0.0, drops: Drops = (0.5, 0.75), factor: Factor = 0.1) -> Schedule:
     """A constant rate that drops by a factor at given fractions."""
     return _warmed(warmup, lambda fraction: factor ** sum(fraction >= drop for drop in drops))
+
+
+@SCHEDULES.add
+def multiplicative(
+    *,
+    warmup: Warmup = 0.0,
+    drops: Drops = (0.5, 0.75),
+    factors: Annotated[Sequence[float], Setting("what each of the drops multiplies the rate by", low=0.0)] = (0.3, 0.1),
+) -> Schedule:
+    """A constant rate that is multiplied at given fractions, by a factor of its own at each."""
+    if len(factors) != len(drops):
+        raise ConfigError("schedule.factors", f"{len(factors)} factors for {len(drops)} drops; give one for each")
+    return _warmed(
+        warmup,
+        lambda fraction: math.prod(factor for drop, factor in zip(drops, factors, strict=True) if fraction >= drop),
+    )
 
 
 @SCHEDULES.add
@@ -58,6 +107,84 @@ def exponential(
     return _warmed(warmup, lambda fraction: final**fraction)
 
 
+@SCHEDULES.add
+def inverse_sqrt(
+    *,
+    warmup: Annotated[
+        float, Setting("fraction over which the rate rises; afterwards four times as far halves it", low=1e-6, high=0.9)
+    ] = 0.05,
+) -> Schedule:
+    """A linear rise, then the inverse square root of the fraction done (Vaswani et al. 2017)."""
+    return _warmed(warmup, lambda fraction: math.sqrt(warmup / (warmup + fraction * (1 - warmup))))
+
+
+@SCHEDULES.add
+def one_cycle(
+    *,
+    peak: Annotated[float, Setting("fraction at which the base rate is reached", low=0.0, high=1.0)] = 0.3,
+    start: Annotated[float, Setting("where it begins, as a fraction of the base rate", low=0.0, high=1.0)] = 0.04,
+    end: Annotated[float, Setting("where it ends, as a fraction of the base rate", low=0.0, high=1.0)] = 4e-6,
+) -> Schedule:
+    """One rise to the base rate and one longer fall, both half a cosine (Smith & Topin 2018)."""
+
+    def factor(fraction: float) -> float:
+        if fraction < peak:
+            return _between(1.0, start, (1 + math.cos(math.pi * fraction / peak)) / 2)
+        fall = (fraction - peak) / (1 - peak) if peak < 1 else 0.0
+        return _between(end, 1.0, (1 + math.cos(math.pi * fall)) / 2)
+
+    return factor
+
+
+@SCHEDULES.add
+def cyclic(
+    *,
+    floor: Floor = 0.1,
+    cycles: Annotated[int, Setting("how often it rises and falls", low=1)] = 4,
+    shrink: Annotated[float, Setting("what each cycle's height is of the one before", low=0.0, high=1.0)] = 1.0,
+) -> Schedule:
+    """Triangles between the floor and the base rate, of equal or shrinking height (Smith 2017)."""
+
+    def factor(fraction: float) -> float:
+        height = shrink ** min(math.floor(fraction * cycles), cycles - 1)
+        return _between(floor, 1.0, height * (1 - abs(2 * _within(fraction, cycles) - 1)))
+
+    return factor
+
+
+@SCHEDULES.add
+def plateau(
+    *,
+    factor: Factor = 0.1,
+    patience: Annotated[int, Setting("epochs without a better loss that are waited before a drop", low=0)] = 5,
+    threshold: Annotated[float, Setting("share by which a loss has to be lower to count", low=0.0, high=1.0)] = 1e-4,
+    floor: Floor = 0.0,
+) -> Schedule:
+    """A constant rate that drops by a factor whenever the loss stops falling: that of val, else of train."""
+    return Plateau(factor, patience, threshold, floor)
+
+
+class Plateau:
+    """The one schedule that remembers: `observe` each epoch's metrics; `state` is all there is to keep."""
+
+    def __init__(self, factor: float, patience: int, threshold: float, floor: float) -> None:
+        self._factor, self._patience, self._threshold, self._floor = factor, patience, threshold, floor
+        self.state = {"factor": 1.0, "best": math.inf, "waited": 0.0}
+
+    def __call__(self, _: float) -> float:
+        return self.state["factor"]
+
+    def observe(self, metrics: Mapping[str, float]) -> None:
+        """Take in an epoch's losses, and drop the rate where they stopped falling."""
+        loss, state = metrics.get("val/loss", metrics["train/loss"]), self.state
+        if loss < state["best"] * (1 - self._threshold):
+            state |= {"best": loss, "waited": 0.0}
+            return
+        state["waited"] += 1
+        if state["waited"] > self._patience:
+            state |= {"factor": max(state["factor"] * self._factor, self._floor), "waited": 0.0}
+
+
 def _warmed(warmup: float, schedule: Schedule) -> Schedule:
     """A linear rise over the first `warmup`, then `schedule` over what remains, from its own 0 to 1."""
 
@@ -67,3 +194,13 @@ def _warmed(warmup: float, schedule: Schedule) -> Schedule:
         return schedule((fraction - warmup) / (1 - warmup))
 
     return factor
+
+
+def _between(low: float, high: float, share: float) -> float:
+    return low + (high - low) * share
+
+
+def _within(fraction: float, cycles: int) -> float:
+    """How far the current one of several equal cycles has come, 0 to 1; the end of the last is 1, not a new 0."""
+    done = fraction * cycles
+    return done - min(math.floor(done), cycles - 1)

@@ -9,6 +9,7 @@ from torch import Tensor, nn, optim
 
 from worker.training.errors import ConfigError
 from worker.training.events import Monitor
+from worker.training.schedules import Plateau
 from worker.training.seeding import set_stream_states, stream_states
 
 
@@ -34,6 +35,7 @@ class TrainState:
     model: nn.Module
     optimizer: optim.Optimizer
     order: torch.Generator
+    plateau: Plateau | None = None
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0
@@ -49,6 +51,8 @@ class TrainState:
         """Count an epoch, and remember its weights where the monitor keeps the best and these are."""
         self.epoch += 1
         self.metrics = metrics
+        if self.plateau is not None:
+            self.plateau.observe(metrics)
         if monitor is None or monitor.keep != "best":
             return
         value = metrics[monitor.metric]
@@ -71,6 +75,7 @@ class TrainState:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "order": self.order.get_state(),
+            "plateau": None if self.plateau is None else self.plateau.state,
             "streams": stream_states(self.device),
             "epoch": self.epoch,
             "step": self.step,
@@ -87,6 +92,8 @@ class TrainState:
         self.model.load_state_dict(snapshot["model"])
         self.optimizer.load_state_dict(snapshot["optimizer"])
         self.order.set_state(snapshot["order"])
+        if self.plateau is not None:
+            self.plateau.state = snapshot["plateau"]
         set_stream_states(snapshot["streams"], self.device)
         for name in ("epoch", "step", "seconds", "metrics"):
             setattr(self, name, snapshot[name])

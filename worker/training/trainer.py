@@ -1,6 +1,6 @@
 """The training loop, from a configuration to a trained model: train an epoch, evaluate, report, checkpoint, obey.
 
-It talks to its surroundings through `on_report` alone and writes nothing but checkpoints.
+It talks to its surroundings through what it is given to call, and writes nothing but checkpoints.
 """
 
 import math
@@ -17,13 +17,13 @@ from worker.training.compatibility import check_constraints, check_fit, find_dev
 from worker.training.config import TrainingConfig
 from worker.training.data import DATA, Dataset
 from worker.training.errors import ConfigError, Diverged
-from worker.training.evaluate import evaluate
+from worker.training.evaluate import confusion, evaluate
 from worker.training.events import Ending, Monitor, OnReport, Report, TrainingResult, Verdict
 from worker.training.losses import LOSSES
 from worker.training.metrics import Metrics
 from worker.training.models import MODELS
-from worker.training.optimizers import OPTIMIZERS
-from worker.training.schedules import SCHEDULES, Schedule
+from worker.training.optimizers import OPTIMIZERS, shape_gradients, weight_groups
+from worker.training.schedules import SCHEDULES, Plateau, Schedule
 from worker.training.seeding import generator, own_stream
 from worker.training.state import TrainState
 
@@ -43,6 +43,7 @@ def train(
     on_checkpoint: Callable[[Manifest], None] | None = None,
     until_epoch: int | None = None,
     constraints: Mapping[str, Any] | None = None,
+    on_data: Callable[[Dataset], None] | None = None,
 ) -> TrainingResult:
     """Train `config` up to `until_epoch` (absolute; by default the whole horizon, `config.epochs`).
 
@@ -50,6 +51,7 @@ def train(
     is continued, on the CPU bit for bit as if never interrupted (at an equal number of threads). Where the monitor
     keeps the best, its weights are restored before the final test. Checkpoints are saved after each epoch, or as rarely
     as `cadence` says and at a pause; `on_checkpoint` hears of each. `constraints` is `{"parameters": {"max": n}}`.
+    `on_data` gets the dataset once it is loaded, before anything is trained on it.
 
     Raises ConfigError for what can't be trained, Infeasible for a broken constraint, both before the first step;
     Diverged as soon as a loss is seen not to be finite.
@@ -59,18 +61,21 @@ def train(
         raise ConfigError("until_epoch", f"must be >= 1, got {end}")
     place = find_device(device)
     dataset = DATA.create(config.data.name, config.data.settings).to(place)
+    if on_data is not None:
+        on_data(dataset)
     check_fit(config, dataset, monitor)
     with own_stream(seed, place):
-        model = MODELS.create(config.model.name, config.model.settings, dataset.num_features, dataset.num_outputs)
+        model = MODELS.create(config.model.name, config.model.settings, dataset)
         model = model.to(place)
         num_parameters = sum(weights.numel() for weights in model.parameters())
         check_constraints(constraints or {}, num_parameters)
-        loss = LOSSES.create(config.loss.name, config.loss.settings).to(place)
-        optimizer = OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, model.parameters())
+        loss = LOSSES.create(config.loss.name, config.loss.settings, dataset).to(place)
+        optimizer = OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, weight_groups(model))
         schedule = SCHEDULES.create(config.schedule.name, config.schedule.settings)
-        metrics = Metrics(dataset, place)
+        plateau = schedule if isinstance(schedule, Plateau) else None
+        metrics = Metrics(dataset, place, config.metrics)
         origin = {"seed": seed, **config.to_mapping()}
-        state = TrainState(origin, place, model, optimizer, generator(seed, "order"))
+        state = TrainState(origin, place, model, optimizer, generator(seed, "order"), plateau)
         if checkpoint_dir is not None and (saved := load_checkpoint(checkpoint_dir)) is not None:
             state.restore(saved)
 
@@ -94,15 +99,18 @@ def train(
         if verdict is Verdict.STOP:
             ending = Ending.STOPPED
         final: dict[str, float] = {}
+        confusions: dict[str, list[list[int]]] = {}
         if ending is Ending.FINISHED:
             state.restore_best()
             final = evaluate(model, loss, metrics, dataset, ("test",))
+            confusions = confusion(model, dataset, ("val", "test"))
     return TrainingResult(
         ending=ending,
         step=state.epoch,
         metrics={**state.metrics, **final, "seconds": state.seconds, "num_parameters": float(num_parameters)},
         best_step=state.best.step if state.best else None,
         model=model.eval(),
+        confusion=confusions,
     )
 
 
@@ -111,8 +119,8 @@ def _train_epoch(
 ) -> float:
     """One pass over the training examples in a fresh random order; the mean loss as seen on the way."""
     model, optimizer = state.model, state.optimizer
-    features, targets = dataset.train.features, dataset.train.targets
-    order = torch.randperm(len(targets), generator=state.order).to(state.device)
+    train_split = dataset.train
+    order = torch.randperm(len(train_split), generator=state.order).to(train_split.features.device)
     batches = torch.split(order, config.batch_size)
     horizon = len(batches) * config.epochs
     total = torch.zeros((), device=state.device)
@@ -123,9 +131,11 @@ def _train_epoch(
         factor = schedule((state.step + 0.5) / horizon)
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
-        batch_loss = loss(model(features[batch]), targets[batch])
+        features, targets = dataset.batch(train_split, batch)
+        batch_loss = loss(model(features), targets)
         optimizer.zero_grad()
         batch_loss.backward()
+        shape_gradients(optimizer.param_groups, l1=config.l1, clip_norm=config.clip_norm, clip_value=config.clip_value)
         optimizer.step()
         state.step += 1
         num_seen += len(batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 
-from worker.protocol import Checkpointed, Ended, Inbox, Order, Report, encode
+from worker.protocol import Checkpointed, Ended, Inbox, Order, Provenance, Report, encode
 
 CONTINUE = Order(action="continue", reason="")
 
@@ -21,6 +21,10 @@ class Channel:
         self._connection = connection
         self._inbox = Inbox()
         self._order = CONTINUE
+
+    def provenance(self, told: Provenance) -> None:
+        """Say what the attempt trains on, before the first report."""
+        self._send(encode(told))
 
     def report(self, step: int, metrics: Mapping[str, float]) -> Order:
         """Send the metrics of one step; the answer is the newest order known now, often one to an earlier step."""

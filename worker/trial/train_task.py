@@ -6,10 +6,12 @@ from pathlib import Path
 
 from service.contract.lease import Grant, Outcome
 from service.contract.report import to_wire
-from worker.protocol import Checkpointed, Start
+from worker.protocol import Checkpointed, Provenance, Start
 from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, Verdict, train
 from worker.training.checkpoint import Cadence, Manifest, adopt_checkpoint
+from worker.training.data import Dataset
 from worker.trial.channel import CONTINUE, Channel
+from worker.trial.provenance import environment
 
 
 def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
@@ -30,6 +32,9 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         path = str(directory / manifest.file)
         channel.checkpointed(Checkpointed(manifest.step, path, manifest.sha256, manifest.size))
 
+    def on_data(dataset: Dataset) -> None:
+        channel.provenance(Provenance(dataset.fingerprint, environment(start.threads)))
+
     result = train(
         TrainingConfig.from_mapping(grant.task),
         seed=grant.seed,
@@ -41,11 +46,13 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         on_checkpoint=on_checkpoint,
         until_epoch=grant.run_until,
         constraints=grant.constraints,
+        on_data=on_data,
     )
     metrics = {name: to_wire(float(value)) for name, value in result.metrics.items()}
     if result.ending is Ending.STOPPED:
         return Outcome(result="pruned", message=order.reason, metrics=metrics)
     # Training to `run_until` is all the grant asked for, even where the configuration's horizon lies beyond it.
-    if result.ending is Ending.PAUSED and order.action == Verdict.PAUSE:
-        return Outcome(result="paused", message=order.reason, metrics=metrics)
+    if result.ending is Ending.PAUSED and (grant.pauses or order.action == Verdict.PAUSE):
+        message = order.reason or f"trained to step {result.step}, its rung"
+        return Outcome(result="paused", message=message, metrics=metrics)
     return Outcome(result="succeeded", metrics=metrics)

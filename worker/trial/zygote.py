@@ -1,14 +1,13 @@
-"""One slot's zygote: imports torch once, forks one training process per attempt, and tells the agent how it exits.
+"""One slot's zygote: forks one training process per attempt, and tells the agent how it exits.
 
-Started by the agent as `python -m worker.trial.zygote FD DEVICE`, FD being its control socket. It never touches CUDA (a
-forked CUDA context is broken) and starts no thread (a fork copies only one). It ends when the agent closes the
-socket or dies, and takes the running attempt's process group with it.
+It never touches CUDA (a forked CUDA context is broken) and starts no thread (a fork copies only one). It ends when the
+agent closes the control socket or dies, and takes the running attempt's process group with it. What its children carry
+out is given to it, and what they share is imported before by whoever starts it.
 """
 
 from __future__ import annotations
 
 import gc
-import importlib
 import io
 import os
 import selectors
@@ -16,36 +15,34 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Never
 
-import torch
-
 from worker.protocol import Exited, Forked, Inbox, Message, Ready, Start, Terminate, encode
 from worker.trial.channel import Channel
-from worker.trial.task import carry_out
 
 
-def main() -> None:
-    """Serve the control socket whose descriptor is the first argument."""
-    if sys.argv[2] == "cuda" and torch.version.cuda is None:
-        sys.exit("this torch is built without CUDA; install torch's CUDA build, or train with --cpu")
-    # torch's optimizers import it on first use: a second in every training process, once here.
-    importlib.import_module("torch._dynamo")
-    with socket.socket(fileno=int(sys.argv[1])) as control, suppress(ConnectionError):
-        Zygote(control).serve()
+def serve(descriptor: int, carry_out: Callable[[Start, Channel], None], code: str) -> None:
+    """Serve the control socket with this descriptor until the agent is gone; each child carries out one attempt.
+
+    `code` is the fingerprint of what `carry_out` does, which the agent tells the service.
+    """
+    with socket.socket(fileno=descriptor) as control, suppress(ConnectionError):
+        Zygote(control, carry_out).serve(code)
 
 
 class Zygote:
     """At most one training process at a time, watched together with the control socket."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, carry_out: Callable[[Start, Channel], None]) -> None:
         self._control = control
+        self._carry_out = carry_out
         self._inbox = Inbox()
         self._pid: int | None = None
 
-    def serve(self) -> None:
+    def serve(self, code: str) -> None:
         """Fork and watch until the agent is gone."""
         # The agent decides when this process ends; a Ctrl-C or a SIGTERM to the whole group is the agent's to answer.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -56,7 +53,7 @@ class Zygote:
         signal.signal(signal.SIGCHLD, _only_wake)
         signal.set_wakeup_fd(wake)
         gc.freeze()  # what is loaded now is shared with every child, and never collected there
-        self._control.sendall(encode(Ready()))
+        self._control.sendall(encode(Ready(code)))
         with selectors.DefaultSelector() as selector:
             selector.register(self._control, selectors.EVENT_READ)
             selector.register(woken, selectors.EVENT_READ)
@@ -116,7 +113,7 @@ class Zygote:
             _redirect(Path(start.stderr), 2, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(line_buffering=True)  # a process that is killed cannot flush
-            carry_out(start, Channel(channel))
+            self._carry_out(start, Channel(channel))
             status = 0
         except BaseException:  # nothing may return into the zygote's own loop
             traceback.print_exc()
@@ -150,7 +147,3 @@ def _redirect(path: Path, descriptor: int, flags: int) -> None:
     opened = os.open(path, flags, 0o600)
     os.dup2(opened, descriptor)
     os.close(opened)
-
-
-if __name__ == "__main__":
-    main()

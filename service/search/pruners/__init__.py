@@ -1,11 +1,20 @@
-"""The pruners, and which of them a spec asks for."""
+"""The pruners, schedulers among them, and which of them a spec asks for."""
 
 from __future__ import annotations
 
 from typing import assert_never
 
-from service.contract.pruner import MedianPruner, NoPruner, PatiencePruner, PercentilePruner, ThresholdPruner
+from service.contract.pruner import (
+    AshaPruner,
+    HyperbandPruner,
+    MedianPruner,
+    NoPruner,
+    PatiencePruner,
+    PercentilePruner,
+    ThresholdPruner,
+)
 from service.contract.study import StudySpec
+from service.search.halving import halving_of
 from service.search.pruners.base import Pruner
 from service.search.pruners.none import Never
 from service.search.pruners.patience import Patience
@@ -29,5 +38,9 @@ def pruner_for(spec: StudySpec) -> Pruner:
             return Threshold(lower=lower, upper=upper, warmup_steps=warmup_steps)
         case PatiencePruner(patience=patience, min_delta=min_delta):
             return Patience(direction, patience=patience, min_delta=min_delta)
+        case AshaPruner() | HyperbandPruner():
+            halving = halving_of(spec)
+            assert halving is not None
+            return halving
         case _:
             assert_never(spec.pruner)

@@ -7,9 +7,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.contract.trial import TrialState
-from service.domain.history import History, Series, TrialRecord
+from service.domain.history import Arrival, History, Series, TrialRecord
 from service.storage.queries import series, trials
-from service.storage.tables import study
+from service.storage.tables import deployment, study
+
+_POSITION = sa.select(study.c.revision, sa.func.coalesce(sa.select(deployment.c.epoch).scalar_subquery(), 0)).where(
+    study.c.id == sa.bindparam("id")
+)
 
 
 def refresh(connection: sa.Connection, study_id: str, metric: str, known: History) -> History:
@@ -18,11 +22,11 @@ def refresh(connection: sa.Connection, study_id: str, metric: str, known: Histor
     Every report stamps its trial with the study's revision, so a moved trial's series is read anew as a whole:
     that also drops the rows that a resume has overtaken.
     """
-    revision = connection.execute(sa.select(study.c.revision).where(study.c.id == study_id)).scalar_one()
-    if revision == known.revision:
+    revision, epoch = connection.execute(_POSITION, {"id": study_id}).one()
+    if (epoch, revision) == (known.epoch, known.revision):
         return known
-    if revision < known.revision:
-        # This connection's snapshot is older than what another reader has seen: a history is of one revision.
+    if epoch != known.epoch or revision < known.revision:
+        # The database was restored; or this snapshot is older than what another reader has seen. Begin anew.
         known = History()
     moved = trials.changed(connection, study_id, known.revision)
     points: dict[str, list[tuple[int, float]]] = {}
@@ -35,7 +39,7 @@ def refresh(connection: sa.Connection, study_id: str, metric: str, known: Histor
             records[row.number] = record
         else:
             records.append(record)
-    return History(revision, tuple(records))
+    return History(revision, tuple(records), epoch)
 
 
 def _record(row: sa.Row[Any], points: Series) -> TrialRecord:
@@ -48,4 +52,6 @@ def _record(row: sa.Row[Any], points: Series) -> TrialRecord:
         infeasible=row.infeasible,
         stage=row.stage,
         notes=row.notes,
+        run_until=row.run_until,
+        arrivals=tuple(Arrival(**arrival) for arrival in row.arrivals),
     )

@@ -2,13 +2,19 @@
 
 from worker.training.data.builtin import breast_cancer, diabetes, digits, wine
 from worker.training.data.csv_file import csv
-from worker.training.data.dataset import Dataset, Kind, Split, SplitName
+from worker.training.data.dataset import Dataset, Inputs, Kind, Split, SplitName
+from worker.training.data.image_folder import images
+from worker.training.data.npz_file import npz
+from worker.training.data.parquet_file import parquet
+from worker.training.data.text_file import text
 from worker.training.registry import Registry
 
 DATA: Registry[Dataset] = Registry("data")
-for _classification in (digits, wine, breast_cancer):
-    DATA.add(_classification, kind="classification")
-DATA.add(diabetes, kind="regression")
-DATA.add(csv)
+for _classification in (digits, wine, breast_cancer, images):
+    DATA.add(_classification, kinds=["classification"])
+DATA.add(diabetes, kinds=["regression"])
+for _file in (csv, parquet, npz):
+    DATA.add(_file, kinds=["classification", "regression"])
+DATA.add(text, kinds=["language"])
 
-__all__ = ["DATA", "Dataset", "Kind", "Split", "SplitName"]
+__all__ = ["DATA", "Dataset", "Inputs", "Kind", "Split", "SplitName"]

@@ -1,19 +1,28 @@
 """What training sees of any data: tensors per split and the facts that size a model; knows no file and no format."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-Kind: TypeAlias = Literal["classification", "regression"]
+Kind: TypeAlias = Literal["classification", "regression", "language"]
+Inputs: TypeAlias = Literal["rows", "images", "tokens"]
 SplitName: TypeAlias = Literal["train", "val", "test", "test_val"]
+
+# Of a GPU's free memory: the rest is for the model, its gradients and activations.
+_RESIDENT_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class Split:
-    """Features [n, num_features] float32; targets [n] int64 class indices, or [n, 1] float32 standardised values."""
+    """Examples and what they should give.
+
+    Features are rows [n, num_features] float32, images [n, channels, height, width] float32 or uint8, or tokens
+    [n, length] int64; targets are class indices [n] int64, standardised values [n, 1] float32, or for each token the
+    next one [n, length] int64.
+    """
 
     features: Tensor
     targets: Tensor
@@ -21,16 +30,19 @@ class Split:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def to(self, device: torch.device) -> "Split":
-        return Split(self.features.to(device), self.targets.to(device))
+    @property
+    def num_bytes(self) -> int:
+        return self.features.nbytes + self.targets.nbytes
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Splits that live on one device; `train` is always there, the others where the data has them.
+    """Splits and their facts; `train` is always there, the others where the data has them.
 
     Regression targets are standardised by the training part: value = target · target_std + target_mean, in the
-    column's own unit.
+    column's own unit. Images of uint8 are standardised batch by batch with `pixel_mean` and `pixel_std`, both
+    [channels, 1, 1]. The last `len(categories)` features of rows are indices of categories, each below the number given
+    there. `vocabulary` counts the different tokens; 0 where features are numbers.
     """
 
     kind: Kind
@@ -38,14 +50,33 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     target_mean: float = 0.0
     target_std: float = 1.0
+    fingerprint: str | None = None
+    """Of the examples before they are split; none: unknown."""
+    pixel_mean: Tensor | None = None
+    pixel_std: Tensor | None = None
+    categories: tuple[int, ...] = ()
+    vocabulary: int = 0
+    device: torch.device = field(default=torch.device("cpu"))
 
     @property
     def train(self) -> Split:
         return self.splits["train"]
 
     @property
+    def inputs(self) -> Inputs:
+        """What a model is given."""
+        if self.vocabulary:
+            return "tokens"
+        return "images" if len(self.shape) == 3 else "rows"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One example's: (num_features,), (channels, height, width) or (length,)."""
+        return tuple(next(iter(self.splits.values())).features.shape[1:])
+
+    @property
     def num_features(self) -> int:
-        return self.train.features.shape[1]
+        return torch.Size(self.shape).numel()
 
     @property
     def num_classes(self) -> int:
@@ -54,8 +85,32 @@ class Dataset:
 
     @property
     def num_outputs(self) -> int:
-        """What a model has to give per example: a logit per class, or one value."""
+        """What a model has to give per example, or per token: a logit for each class, or one value."""
         return self.num_classes or 1
 
+    @property
+    def class_counts(self) -> Tensor:
+        """Training examples, or tokens, of each class, [num_classes]."""
+        return torch.bincount(self.train.targets.flatten(), minlength=self.num_classes)
+
+    def batch(self, split: Split, chosen: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Features and targets of the chosen examples, on the device, as a model takes them."""
+        features, targets = (
+            each[chosen].to(self.device, non_blocking=True) for each in (split.features, split.targets)
+        )
+        if self.pixel_mean is not None and self.pixel_std is not None:
+            features = (features - self.pixel_mean) / self.pixel_std
+        return features, targets
+
     def to(self, device: torch.device) -> "Dataset":
-        return replace(self, splits={name: split.to(device) for name, split in self.splits.items()})
+        """The same data for training on `device`: resident there where it fits, else brought there batch by batch."""
+        resident = device
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if sum(split.num_bytes for split in self.splits.values()) > free * _RESIDENT_SHARE:
+                resident = torch.device("cpu")
+        mean, std = (each if each is None else each.to(device) for each in (self.pixel_mean, self.pixel_std))
+        splits = {
+            name: Split(each.features.to(resident), each.targets.to(resident)) for name, each in self.splits.items()
+        }
+        return replace(self, splits=splits, pixel_mean=mean, pixel_std=std, device=device)

@@ -1,52 +1,123 @@
-"""Which examples train, validate and test: seeded, stratified by class; knows indices only."""
+"""Which examples train, validate and test: by a seed, stratified, by group, by time or by fold; indices only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 
+Indices = NDArray[np.int64]
+
 ValFraction = Annotated[float, Setting("share of the examples held out for validation", low=0.0, high=0.9)]
 TestFraction = Annotated[float, Setting("share of the examples held out for the final test", low=0.0, high=0.9)]
 Seed = Annotated[int, Setting("seed of the split, apart from the training's seed", low=0, high=2**32 - 1)]
+Stratify = Annotated[bool, Setting("the same share of each class in every part")]
 Limit = Annotated[int | None, Setting("train on at most this many examples; null: on all", low=1)]
+Bootstrap = Annotated[
+    int | None,
+    Setting("seed by which as many training examples are drawn anew, with replacement; null: each once", low=0),
+]
 
 
 @dataclass(frozen=True)
 class Splitting:
     """How to split; a fraction of 0 makes no such split. The test part is the same whatever the other settings say."""
 
-    val_fraction: float
-    test_fraction: float
-    seed: int
-    limit: int | None
+    val_fraction: float = 0.2
+    test_fraction: float = 0.2
+    seed: int = 0
+    stratify: bool = True
+    limit: int | None = None
+    bootstrap: int | None = None
 
 
-def split_indices(labels: NDArray[Any] | None, num_examples: int, how: Splitting) -> dict[str, NDArray[np.int64]]:
+@dataclass(frozen=True)
+class Order:
+    """What else than chance may decide, one at most, each [n]: groups that stay together, times, or named folds."""
+
+    groups: NDArray[Any] | None = None
+    times: NDArray[Any] | None = None
+    folds: NDArray[Any] | None = None
+    val_folds: Sequence[str] = ()
+    test_folds: Sequence[str] = ()
+
+
+def split_indices(
+    labels: NDArray[Any] | None, num_examples: int, how: Splitting, order: Order | None = None
+) -> dict[str, Indices]:
     """Indices of `train` and, where asked for, `val` and `test`; stratified by `labels` [n] where given.
 
     ConfigError where a part would be too small to hold two examples, or one of each class.
     """
-    if how.val_fraction + how.test_fraction >= 1:
-        raise ConfigError("data.val_fraction", "val_fraction and test_fraction together must be below 1")
-    parts: dict[str, NDArray[np.int64]] = {}
-    rest = np.random.default_rng(how.seed).permutation(num_examples)
+    order = order or Order()
+    if order.folds is not None:
+        parts = _by_fold(order.folds, order)
+    else:
+        if how.val_fraction + how.test_fraction >= 1:
+            raise ConfigError("data.val_fraction", "val_fraction and test_fraction together must be below 1")
+        rest = np.random.default_rng(how.seed).permutation(num_examples)
+        if order.times is not None:
+            rest = np.argsort(order.times, kind="stable")
+        parts = _by_fraction(rest, labels if how.stratify else None, how, order)
+    return parts | {"train": _drawn(parts["train"], how)}
+
+
+def _by_fraction(rest: Indices, labels: NDArray[Any] | None, how: Splitting, order: Order) -> dict[str, Indices]:
+    parts: dict[str, Indices] = {}
+    num_examples = len(rest)
     for name, fraction in (("test", how.test_fraction), ("val", how.val_fraction)):
         if fraction == 0:
             continue
+        path = f"data.{name}_fraction"
         size = round(num_examples * fraction)
         if size < 2:
-            raise ConfigError(
-                f"data.{name}_fraction", f"{fraction:g} of {num_examples} examples leaves {size}; at least 2 are needed"
-            )
+            raise ConfigError(path, f"{fraction:g} of {num_examples} examples leaves {size}; at least 2 are needed")
+        if order.times is not None:
+            rest, parts[name] = rest[:-size], rest[-size:]
+            continue
         try:
-            rest, parts[name] = train_test_split(
-                rest, test_size=size, random_state=how.seed, stratify=None if labels is None else labels[rest]
-            )
+            if order.groups is not None:
+                rest, parts[name] = _apart(rest, order.groups[rest], size / len(rest), how.seed)
+            else:
+                stratify = None if labels is None else labels[rest]
+                rest, parts[name] = train_test_split(rest, test_size=size, random_state=how.seed, stratify=stratify)
         except ValueError as error:
-            raise ConfigError(f"data.{name}_fraction", f"no stratified split is possible: {error}") from error
-    return parts | {"train": rest[: how.limit]}
+            kind = "split by group" if order.groups is not None else "stratified split"
+            raise ConfigError(path, f"no {kind} is possible: {error}") from error
+    return parts | {"train": rest}
+
+
+def _apart(rest: Indices, groups: NDArray[Any], share: float, seed: int) -> tuple[Indices, Indices]:
+    """Whole groups, about `share` of them in the second part."""
+    kept, held_out = next(GroupShuffleSplit(1, test_size=share, random_state=seed).split(rest, groups=groups))
+    return rest[kept], rest[held_out]
+
+
+def _by_fold(folds: NDArray[Any], order: Order) -> dict[str, Indices]:
+    parts: dict[str, Indices] = {}
+    taken = np.zeros(len(folds), dtype=bool)
+    for name, wanted in (("test", order.test_folds), ("val", order.val_folds)):
+        chosen = np.isin(folds, list(wanted))
+        if missing := sorted(set(wanted) - set(folds.tolist())):
+            known = ", ".join(sorted(set(folds.tolist()))[:10])
+            raise ConfigError(f"data.{name}_folds", f"no row has the fold {missing[0]!r}; there are: {known}")
+        if (chosen & taken).any():
+            raise ConfigError(f"data.{name}_folds", "a fold can't validate and test; name it once")
+        taken |= chosen
+        if wanted:
+            parts[name] = np.flatnonzero(chosen)
+    if taken.all():
+        raise ConfigError("data.val_folds", "no row is left to train on")
+    return parts | {"train": np.flatnonzero(~taken)}
+
+
+def _drawn(train: Indices, how: Splitting) -> Indices:
+    train = train[: how.limit]
+    if how.bootstrap is None:
+        return train
+    return np.random.default_rng(how.bootstrap).choice(train, len(train))

@@ -1,4 +1,4 @@
-"""Models of rows of numbers: linear and multi-layer perceptron, [n, num_inputs] -> [n, num_outputs]."""
+"""Models of rows of numbers: linear and multi-layer perceptron, [n, ...] -> [n, num_outputs]; images are flattened."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -6,27 +6,48 @@ from typing import Annotated, Literal
 
 from torch import nn
 
+from worker.training.data import Dataset
+from worker.training.errors import ConfigError
+from worker.training.models.blocks import ACTIVATIONS, Activation, Blocks, Dropout, Init, initialised
+from worker.training.models.embedding import Rows
 from worker.training.parameters import Setting
 
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
+_DEPTH, _WIDTH = 1, 128
+_NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
 
-def linear(num_inputs: int, num_outputs: int) -> nn.Module:
+def linear(dataset: Dataset) -> nn.Module:
     """One linear layer: the baseline that any larger model has to beat."""
-    return nn.Linear(num_inputs, num_outputs)
+    rows = Rows(dataset)
+    return nn.Sequential(rows, nn.Linear(rows.width, dataset.num_outputs))
 
 
 def mlp(
-    num_inputs: int,
-    num_outputs: int,
+    dataset: Dataset,
     *,
-    hidden: Annotated[Sequence[int], Setting("widths of the hidden layers", low=1)] = (128,),
-    dropout: Annotated[float, Setting("share of hidden units left out in training", low=0.0, high=1.0)] = 0.0,
-    activation: Annotated[Literal["relu", "gelu", "silu", "tanh"], Setting("after each hidden layer")] = "relu",
+    hidden: Annotated[
+        Sequence[int] | None, Setting("widths of the hidden layers, in place of depth and width", low=1)
+    ] = None,
+    depth: Annotated[int | None, Setting("number of hidden layers; null: 1", low=0)] = None,
+    width: Annotated[int | None, Setting("width of each hidden layer; null: 128", low=1)] = None,
+    activation: Activation = "relu",
+    norm: Annotated[
+        Literal["none", "batch", "layer"], Setting("after each hidden layer, before the activation")
+    ] = "none",
+    dropout: Dropout = 0.0,
+    init: Init = "default",
 ) -> nn.Module:
-    """A multi-layer perceptron: hidden layers with activation and dropout, then a linear layer."""
-    widths = [num_inputs, *hidden]
-    layers: list[nn.Module] = []
+    """A multi-layer perceptron: hidden layers with norm, activation and dropout, then a linear layer."""
+    if hidden is not None and (depth is not None or width is not None):
+        raise ConfigError("model.hidden", "gives the hidden layers already; leave out depth and width, or hidden")
+    if hidden is None:
+        hidden = [_WIDTH if width is None else width] * (_DEPTH if depth is None else depth)
+    rows = Rows(dataset)
+    widths = [rows.width, *hidden]
+    blocks = Blocks()
     for width_in, width_out in pairwise(widths):
-        layers += [nn.Linear(width_in, width_out), _ACTIVATIONS[activation](), nn.Dropout(dropout)]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], num_outputs))
+        norms = [_NORMS[norm](width_out)] if norm in _NORMS else []
+        blocks.append(
+            nn.Sequential(nn.Linear(width_in, width_out), *norms, ACTIVATIONS[activation](), nn.Dropout(dropout))
+        )
+    return initialised(nn.Sequential(rows, blocks, nn.Linear(widths[-1], dataset.num_outputs)), init, activation)

@@ -1,0 +1,34 @@
+"""What an attempt was made from, and what people should know of it, on the wire."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from service.contract.base import Request, Response
+
+Fingerprint = Annotated[str, StringConstraints(min_length=8, max_length=64)]
+"""A hash, or whatever else names one state of code or data and no other."""
+
+
+class ProvenanceRequest(Request):
+    """Say once per attempt which data it trains on, and where; repeating it changes nothing."""
+
+    nonce: str
+    data: Fingerprint | None = Field(default=None, description="of the examples before they are split; none: unknown")
+    environment: dict[str, str] = {}
+    """Versions, platform, device: whatever may explain a difference."""
+
+
+class WarningRequest(Request):
+    """Tell people something about an attempt, in one sentence; repeating it changes nothing."""
+
+    nonce: str
+    message: str = Field(min_length=1, max_length=500)
+
+
+class WarningsReply(Response):
+    """Everything that people are told about the attempt so far."""
+
+    warnings: list[str]

@@ -1,0 +1,295 @@
+"""Bad input of workers: each kind is a typed error with a remedy, and not a row of any table is another afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from service.contract.lease import CheckpointRequest, ClaimRequest, FinishRequest, Grant, HeartbeatRequest
+from service.contract.log import LogRequest
+from service.contract.problem import ErrorCode
+from service.contract.report import ReportRequest
+from service.main import build_app, build_context
+from service.settings import Settings
+from service.storage import tables
+from service.storage.blobs import BlobStore
+from service.storage.database import Database
+from tests.api.test_problems import problem
+from tests.usecases.replica import Replica
+
+pytestmark = pytest.mark.anyio
+
+CONTENT = b"weights of step 2"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+OTHER = hashlib.sha256(b"weights of another step").hexdigest()
+
+Call = tuple[str, str, dict[str, Any]]
+"""Method, path, and what the request carries."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Attempts in every relation to their leases."""
+
+    study: str
+    running: Grant
+    """It has reported loss 0.5 at step 1 and 0.4 at step 2, and registered a checkpoint of step 2."""
+    superseded: Grant
+    """It fell silent, and another attempt has its trial."""
+    released: Grant
+    """It gave its trial back, which waits."""
+    completed: Grant
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobStore:
+    return BlobStore(tmp_path)
+
+
+@pytest.fixture
+def app(database: Database, blobs: BlobStore) -> FastAPI:
+    return build_app(build_context(Settings(), database, blobs), None)
+
+
+@pytest.fixture
+async def situation(database: Database, http: httpx.AsyncClient) -> Situation:
+    replica = Replica(database)
+    name = await replica.create(budget={"trials": 4})
+    superseded = await replica.claim(name, worker="silent")
+    assert await replica.lose() == 1
+    await replica.claim(name)
+    completed = await replica.train(name, 0.3)
+    running = await replica.claim(name)
+    await replica.report(running, 1, 0.5)
+    await replica.report(running, 2, 0.4)
+    assert (await http.put(f"/blobs/{SHA256}", content=CONTENT)).is_success
+    assert (await http.post(path(running, "checkpoints"), json=checkpoint(running))).is_success
+    released = await replica.claim(name)
+    await replica.finish(released, "released")
+    return Situation(name, running, superseded, released, completed)
+
+
+def path(grant: Grant, call: str) -> str:
+    return f"/trials/{grant.trial}/attempts/{grant.attempt}/{call}"
+
+
+def report(grant: Grant, sequence: int, *points: tuple[int, float], **changes: Any) -> dict[str, Any]:
+    told = [{"step": step, "metrics": {"loss": value}} for step, value in points]
+    return {"nonce": grant.nonce, "sequence": sequence, "points": told} | changes
+
+
+def checkpoint(grant: Grant, **changes: Any) -> dict[str, Any]:
+    sha256 = changes.get("sha256", SHA256)
+    whole = {"nonce": grant.nonce, "step": 2, "sha256": sha256, "size": len(CONTENT), "uri": f"blob:{sha256}"}
+    return whole | changes
+
+
+def finish(grant: Grant, result: str = "succeeded", **changes: Any) -> dict[str, Any]:
+    return {"nonce": grant.nonce, "outcome": {"result": result}} | changes
+
+
+def post(grant: Grant, call: str, body: dict[str, Any]) -> Call:
+    return "POST", path(grant, call), {"json": body}
+
+
+Bad = Callable[[Situation], Call]
+
+DROP = "drop the trial and claim another"
+NAMED = "name trial and attempt as the grant did"
+
+STALE_TOKEN: dict[str, Bad] = {
+    "a report of a superseded attempt": lambda s: post(s.superseded, "reports", report(s.superseded, 1, (1, 0.9))),
+    "its checkpoint": lambda s: post(s.superseded, "checkpoints", checkpoint(s.superseded)),
+    "its checkpoint with reports": lambda s: post(
+        s.superseded, "checkpoints", checkpoint(s.superseded, reports=[report(s.superseded, 1, (2, 0.9))])
+    ),
+    "its finish": lambda s: post(s.superseded, "finish", finish(s.superseded)),
+    "a report by a guessed nonce": lambda s: post(s.running, "reports", report(s.running, 3, (3, 0.9), nonce="guess")),
+    "a checkpoint by a guessed nonce": lambda s: post(s.running, "checkpoints", checkpoint(s.running, nonce="guess")),
+    "a finish by a guessed nonce": lambda s: post(s.running, "finish", finish(s.running, nonce="guess")),
+    "a finish by another attempt's nonce": lambda s: post(
+        s.running, "finish", finish(s.running, nonce=s.completed.nonce)
+    ),
+}
+OTHER_VALUE: dict[str, Bad] = {
+    "a known step in a new batch": lambda s: post(s.running, "reports", report(s.running, 3, (2, 0.9))),
+    "a known batch": lambda s: post(s.running, "reports", report(s.running, 2, (2, 0.9))),
+    "twice in one batch": lambda s: post(s.running, "reports", report(s.running, 3, (3, 0.3), (3, 0.9))),
+    "after a step that is new": lambda s: post(
+        s.running, "reports", report(s.running, 3, (2, 0.4), (2, 0.9), (3, 0.3))
+    ),
+    "along with a checkpoint": lambda s: post(
+        s.running, "checkpoints", checkpoint(s.running, step=3, reports=[report(s.running, 3, (2, 0.9), (3, 0.3))])
+    ),
+    "in an attempt that has ended": lambda s: post(s.completed, "reports", report(s.completed, 1, (1, 0.9))),
+}
+WITHOUT_LEASE: dict[str, tuple[ErrorCode, str, Bad]] = {
+    "of no trial": (
+        ErrorCode.UNKNOWN_TRIAL,
+        NAMED,
+        lambda s: post(s.running.model_copy(update={"trial": "nowhere"}), "finish", finish(s.running)),
+    ),
+    "of an attempt that never was": (
+        ErrorCode.UNKNOWN_ATTEMPT,
+        NAMED,
+        lambda s: post(s.running.model_copy(update={"attempt": 2}), "finish", finish(s.running)),
+    ),
+    "of a trial that was given back": (
+        ErrorCode.ATTEMPT_ENDED,
+        "drop it and claim another",
+        lambda s: post(s.released, "finish", finish(s.released)),
+    ),
+    "of a trial that is completed, otherwise": (
+        ErrorCode.ATTEMPT_ENDED,
+        "drop it and claim another",
+        lambda s: post(s.completed, "finish", finish(s.completed, "pruned")),
+    ),
+}
+WRONG_HASH: dict[str, tuple[ErrorCode, str, Bad]] = {
+    "content of another hash": (
+        ErrorCode.BLOB_MISMATCH,
+        "send it again",
+        lambda s: ("PUT", f"/blobs/{OTHER}", {"content": CONTENT}),
+    ),
+    "of a blob that was never uploaded": (
+        ErrorCode.BLOB_MISSING,
+        "upload it, then register it again",
+        lambda s: post(
+            s.running,
+            "checkpoints",
+            checkpoint(s.running, step=3, sha256=OTHER, reports=[report(s.running, 3, (3, 0.3))]),
+        ),
+    ),
+    "of a blob of another size": (
+        ErrorCode.BLOB_MISSING,
+        "upload it, then register it again",
+        lambda s: post(s.running, "checkpoints", checkpoint(s.running, step=1, size=len(CONTENT) + 1)),
+    ),
+    "another one for its step": (
+        ErrorCode.REPORT_CONFLICT,
+        "one checkpoint per step",
+        lambda s: post(s.running, "checkpoints", checkpoint(s.running, sha256=OTHER, uri="file:///elsewhere")),
+    ),
+    "that names another blob": (
+        ErrorCode.INVALID_REQUEST,
+        f"write blob:{SHA256}",
+        lambda s: post(s.running, "checkpoints", checkpoint(s.running, uri=f"blob:{OTHER}")),
+    ),
+    "that is none": (
+        ErrorCode.INVALID_REQUEST,
+        "sha256: ",
+        lambda s: post(s.running, "checkpoints", checkpoint(s.running, sha256="ABC", uri="file:///elsewhere")),
+    ),
+}
+
+
+class Everything:
+    """All rows of all tables and all blobs, to compare before and after."""
+
+    def __init__(self, database: Database, blobs: Path) -> None:
+        self._database = database
+        self._blobs = blobs
+
+    def read(self) -> dict[str, list[str]]:
+        def rows(connection: tables.Connection) -> dict[str, list[str]]:
+            return {
+                table.name: sorted(repr(tuple(row)) for row in connection.execute(table.select()))
+                for table in tables.metadata.sorted_tables
+            }
+
+        kept = sorted(str(each) for each in self._blobs.rglob("*") if each.is_file())
+        return self._database.read_now(rows) | {"blobs": kept}
+
+
+@pytest.fixture
+def everything(database: Database, tmp_path: Path) -> Everything:
+    return Everything(database, tmp_path)
+
+
+async def refused(http: httpx.AsyncClient, everything: Everything, call: Call, code: ErrorCode, remedy: str) -> None:
+    before = everything.read()
+    method, where, body = call
+    said = problem(await http.request(method, where, **body))
+    assert (said.code, everything.read()) == (code, before)
+    assert remedy in said.detail
+
+
+@pytest.mark.parametrize("name", STALE_TOKEN)
+async def test_a_stale_token(http: httpx.AsyncClient, everything: Everything, situation: Situation, name: str) -> None:
+    await refused(http, everything, STALE_TOKEN[name](situation), ErrorCode.LEASE_SUPERSEDED, DROP)
+
+
+@pytest.mark.parametrize("name", OTHER_VALUE)
+async def test_a_step_with_another_value(
+    http: httpx.AsyncClient, everything: Everything, situation: Situation, name: str
+) -> None:
+    call = OTHER_VALUE[name](situation)
+    await refused(http, everything, call, ErrorCode.REPORT_CONFLICT, "a step of an attempt has one value")
+
+
+@pytest.mark.parametrize("name", WITHOUT_LEASE)
+async def test_a_finish_without_a_lease(
+    http: httpx.AsyncClient, everything: Everything, situation: Situation, name: str
+) -> None:
+    code, remedy, bad = WITHOUT_LEASE[name]
+    await refused(http, everything, bad(situation), code, remedy)
+
+
+@pytest.mark.parametrize("name", WRONG_HASH)
+async def test_a_checkpoint_whose_hash_is_wrong(
+    http: httpx.AsyncClient, everything: Everything, situation: Situation, name: str
+) -> None:
+    code, remedy, bad = WRONG_HASH[name]
+    await refused(http, everything, bad(situation), code, remedy)
+
+
+async def test_a_heartbeat_of_a_stale_token_is_told_and_renews_nothing(
+    http: httpx.AsyncClient, everything: Everything, situation: Situation
+) -> None:
+    """It is asked for all leases of a host at once, so one that is gone is an answer, and no error for the others."""
+    before = everything.read()
+    leases = [
+        {"trial": grant.trial, "attempt": grant.attempt, "nonce": nonce}
+        for grant, nonce in ((situation.superseded, situation.superseded.nonce), (situation.running, "guess"))
+    ]
+    answer = (await http.post("/heartbeats", json={"worker": "nobody", "leases": leases})).json()
+    assert [(each["held"], each["order"]) for each in answer["leases"]] == [(False, "stop")] * 2
+    assert all("drop the trial" in each["reason"] for each in answer["leases"])
+    assert everything.read() == before
+
+
+SPOKEN_BY_WORKERS = [ClaimRequest, HeartbeatRequest, ReportRequest, CheckpointRequest, FinishRequest, LogRequest]
+
+
+@pytest.mark.parametrize("message", SPOKEN_BY_WORKERS)
+def test_no_message_of_a_worker_tells_a_time(message: type[BaseModel]) -> None:
+    """A worker's clock may be a day off: the service never hears of it."""
+    for field in fields(message.model_json_schema()):
+        assert not field.endswith(("_at", "_on", "_time", "_until", "_seconds")), field
+        assert field not in {"at", "date", "deadline", "now", "time", "timestamp", "ts"}, field
+
+
+def fields(schema: Any) -> set[str]:
+    """The names of all fields, at any depth."""
+    if isinstance(schema, list):
+        return set().union(*map(fields, schema))
+    if not isinstance(schema, dict):
+        return set()
+    return set(schema.get("properties", {})) | set().union(*map(fields, schema.values()))
+
+
+async def test_a_time_that_a_worker_tells_is_refused(
+    http: httpx.AsyncClient, everything: Everything, situation: Situation
+) -> None:
+    tomorrow = report(situation.running, 3, (3, 0.3), reported_at=4_102_444_800_000_000)
+    await refused(
+        http, everything, post(situation.running, "reports", tomorrow), ErrorCode.INVALID_REQUEST, "reported_at: "
+    )

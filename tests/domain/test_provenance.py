@@ -1,0 +1,34 @@
+"""Attempts of one study are compared with what it began with; who tells nothing is compared with nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.domain.provenance import other_code, other_data, refused_code
+from tests.usecases.replica import spec_of
+
+OURS, THEIRS = "a" * 64, "b" * 64
+SAME = spec_of(code="same")
+
+
+def test_other_code_is_told_with_both_names() -> None:
+    assert other_code(OURS, THEIRS) == "trained with code bbbbbbbbbbbb; the study began with aaaaaaaaaaaa"
+
+
+@pytest.mark.parametrize(("expected", "found"), [(OURS, OURS), (None, OURS), (OURS, None), (None, None)])
+def test_what_is_equal_or_unknown_is_no_difference(expected: str | None, found: str | None) -> None:
+    assert other_code(expected, found) is None
+    assert refused_code(SAME, expected, found) is None
+    assert other_data(SAME, expected, found) is None
+
+
+def test_only_a_study_of_one_code_refuses_another() -> None:
+    assert refused_code(spec_of(), OURS, THEIRS) is None
+    reason = refused_code(SAME, OURS, THEIRS) or ""
+    assert "began with code aaaaaaaaaaaa, this worker has bbbbbbbbbbbb; install here" in reason
+
+
+def test_where_the_space_chooses_the_data_it_may_differ() -> None:
+    chooses = spec_of(space={"data.path": {"type": "categorical", "choices": ["a.csv", "b.csv"]}})
+    assert other_data(chooses, OURS, THEIRS) is None
+    assert other_data(spec_of(), OURS, THEIRS) == "trained on data bbbbbbbbbbbb; the study began with aaaaaaaaaaaa"

@@ -1,0 +1,36 @@
+"""How a training process ended, as the outcome that the service hears; for those that did not tell one themselves."""
+
+from __future__ import annotations
+
+from signal import Signals
+
+from service.contract.lease import FailureClass, Outcome, Shortage
+from worker.agent.devices import cpu
+
+
+def hung_outcome(seconds: float) -> Outcome:
+    """The outcome of a training process that was ended because it made no step."""
+    message = f"no new step for {seconds:.0f} s; the training process was ended"
+    return Outcome(result="failed", failure=FailureClass.HUNG, message=message)
+
+
+def exit_outcome(status: int, *, is_short_of_memory: bool = False) -> Outcome:
+    """The outcome of a training process that exited without telling one; -n means by signal n.
+
+    `is_short_of_memory`: meanwhile the kernel killed processes on this host to regain memory.
+    """
+    if status == -Signals.SIGKILL and is_short_of_memory:
+        return Outcome(
+            result="failed",
+            failure=FailureClass.OUT_OF_MEMORY,
+            message="the training process was killed while the host was out of memory",
+            shortage=Shortage(place="host", total_gib=cpu().device.memory_gib),
+        )
+    if status == -Signals.SIGTERM:
+        message = "the training process was asked to end (SIGTERM)"
+        return Outcome(result="released", failure=FailureClass.PREEMPTED, message=message)
+    if status < 0:
+        message = f"the training process was killed by {Signals(-status).name}"
+        return Outcome(result="failed", failure=FailureClass.PROCESS_KILLED, message=message)
+    message = f"the training process exited with status {status} without an outcome"
+    return Outcome(result="failed", failure=FailureClass.USER_EXCEPTION, message=message)

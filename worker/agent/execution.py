@@ -1,0 +1,144 @@
+"""One attempt: bring its checkpoint, train it in a process, relay what that says, and say how it ended."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from service.contract.lease import FailureClass, Grant, Outcome
+from service.contract.report import Point, to_wire
+from worker.agent.checkpoints import CheckpointUnavailable
+from worker.agent.child import Zygote
+from worker.agent.devices import num_killed_for_memory
+from worker.agent.endings import exit_outcome, hung_outcome
+from worker.agent.held import Fate, HeldAttempt
+from worker.agent.surroundings import SlotPlan, Surroundings
+from worker.agent.watchdog import Watchdog
+from worker.protocol import Checkpointed, Ended, Exited, Provenance, Report, Start
+
+log = logging.getLogger(__name__)
+
+_SEND_SECONDS = 10.0
+"""How long a slot waits for its outcome to arrive, so that the next suggestion knows of it, before it claims again."""
+
+
+class Execution:
+    """Carries attempts out one after the other, in the processes of one zygote."""
+
+    def __init__(self, plan: SlotPlan, shared: Surroundings, zygote: Zygote) -> None:
+        self._plan = plan
+        self._shared = shared
+        self._zygote = zygote
+
+    def carry_out(self, grant: Grant, requested_at: float) -> None:
+        """See the grant through to its outcome; `requested_at` is the monotonic instant at which it was asked for."""
+        shared = self._shared
+        attempt = shared.leasekeeper.hold(grant, requested_at)
+        if shared.stopping.is_set():  # the worker was told to stop while it was asking
+            attempt.end(Fate.RELEASED, "the worker stops")
+        log.info("%s started on %s: %s", _title(grant), self._plan.name, _settings(grant))
+        began = time.monotonic()
+        outcome = self._relay(attempt) if attempt.fate is None else None
+        outcome = self._conclude(attempt, outcome)
+        if outcome is None:
+            return
+        shared.work_time.note(time.monotonic() - began)
+        _log_end(grant, outcome, time.monotonic() - began)
+        shared.sender.finish(attempt.key, outcome)
+        shared.sender.wait_until_sent(attempt.key, _SEND_SECONDS)
+
+    def _relay(self, attempt: HeldAttempt) -> Outcome | None:
+        """Start the training process and pass on what it says; the outcome as it tells it, none if none was started."""
+        try:
+            start = self._start(attempt)
+        except CheckpointUnavailable as unavailable:
+            return unavailable.outcome
+        if start is None:
+            return None
+        self._shared.logs.follow(attempt.key, attempt.grant.nonce)
+        child = self._zygote.fork(start)
+        attempt.attach(child)
+        outcome: Outcome | None = None
+        num_killed_before = num_killed_for_memory()
+        with Watchdog(child.terminate, self._shared.patience_seconds) as watchdog:
+            for message in child.messages():
+                match message:
+                    case Provenance(data, environment):
+                        place = {"device": self._plan.device.device.name, **environment}
+                        self._shared.sender.provenance(attempt.key, Provenance(data, place))
+                    case Report(step, metrics):
+                        watchdog.step()
+                        wire = {name: to_wire(value) for name, value in metrics.items()}
+                        self._shared.sender.report(attempt.key, Point(step=step, metrics=wire))
+                    case Checkpointed() as saved:
+                        self._shared.uploader.checkpoint(attempt.key, saved)
+                        self._shared.fit_disk()
+                    case Ended(told):
+                        outcome = Outcome.model_validate(told)
+                    case Exited(status) if outcome is None and watchdog.waited_seconds is not None:
+                        outcome = hung_outcome(watchdog.waited_seconds)
+                    case Exited(status):
+                        is_short = num_killed_for_memory() > num_killed_before
+                        outcome = outcome or exit_outcome(status, is_short_of_memory=is_short)
+        self._shared.logs.end(attempt.key)
+        assert outcome is not None, "the last message is always Exited"
+        return outcome
+
+    def _start(self, attempt: HeldAttempt) -> Start | None:
+        """What the training process is told; None if the attempt's fate was decided before its checkpoint was here."""
+        grant, resume = attempt.grant, None
+        if grant.resume is not None:
+            resume = self._shared.checkpoints.fetch(grant, grant.resume, lambda: attempt.fate is not None)
+            if resume is None:
+                return None
+        stdout, stderr = self._shared.disk.printed_by(attempt.key)
+        return Start(
+            grant=grant.model_copy(update={"nonce": ""}).model_dump(mode="json"),
+            device=self._plan.device.device.kind,
+            threads=self._plan.threads,
+            stdout=str(stdout),
+            stderr=str(stderr),
+            checkpoints=str(self._shared.disk.folder_of(attempt.key)),
+            checkpoint_seconds=self._shared.checkpoint_seconds,
+            resume=None if resume is None else str(resume),
+        )
+
+    def _conclude(self, attempt: HeldAttempt, outcome: Outcome | None) -> Outcome | None:
+        """What the service is to hear; nothing of an attempt that it wants nothing more of."""
+        match attempt.fate:
+            case Fate.DROPPED:
+                log.warning("%s is dropped: %s", _title(attempt.grant), attempt.reason)
+                self._shared.outbox.drop(attempt.key, attempt.reason)
+                self._shared.leasekeeper.let_go(attempt)
+                return None
+            case Fate.RELEASED if outcome is None or _gives_back(attempt, outcome):
+                return Outcome(result="released", failure=FailureClass.PREEMPTED, message=attempt.reason)
+            case _:
+                # A refused report makes the outcome invalid in the outbox, whatever the process said.
+                return outcome
+
+
+def _gives_back(attempt: HeldAttempt, outcome: Outcome) -> bool:
+    """Whether a released attempt ended because of that: killed, or paused by us and not by the service."""
+    if outcome.result == "paused":
+        return not attempt.is_paused
+    return outcome.failure is FailureClass.PROCESS_KILLED
+
+
+def _title(grant: Grant) -> str:
+    name = f"trial {grant.number}" if grant.number is not None else f"trial {grant.trial}"
+    return f"{name} of {grant.study_name}" + (f" (attempt {grant.attempt})" if grant.attempt > 1 else "")
+
+
+def _settings(grant: Grant) -> str:
+    values = grant.parameters.items()
+    return " ".join(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in values)
+
+
+def _log_end(grant: Grant, outcome: Outcome, seconds: float) -> None:
+    value = outcome.metrics.get(grant.monitor.metric)
+    parts = [f"{grant.monitor.metric} {value:.4g}" if isinstance(value, float) else "", outcome.message]
+    said = "; ".join(part for part in parts if part)
+    level = logging.WARNING if outcome.result == "failed" else logging.INFO
+    how = f"failed ({outcome.failure})" if outcome.result == "failed" else outcome.result
+    log.log(level, "%s %s after %.1f s%s", _title(grant), how, seconds, f": {said}" if said else "")

@@ -1,0 +1,62 @@
+"""What a slot is, and what all slots of a worker share; values only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.client import Client
+from service.contract.lease import Device
+from worker.agent.checkpoints import Checkpoints
+from worker.agent.contact import Contact
+from worker.agent.devices import LocalDevice
+from worker.agent.disk import Disk
+from worker.agent.leasekeeper import Leasekeeper
+from worker.agent.logs import LogSender
+from worker.agent.outbox import Outbox
+from worker.agent.sender import Sender
+from worker.agent.uploader import Uploader
+from worker.agent.worktime import WorkTime
+
+
+@dataclass(frozen=True)
+class SlotPlan:
+    """One place to carry out trials: its name within the worker, its device and its number of CPU threads."""
+
+    name: str
+    device: LocalDevice
+    threads: int
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all slots of a worker share."""
+
+    client: Client
+    worker: str
+    host: str
+    studies: Sequence[str]
+    slots: Mapping[str, Device]
+    """The device of every slot, by its name."""
+    until_done: bool
+    directory: Path
+    outbox: Outbox
+    sender: Sender
+    uploader: Uploader
+    disk: Disk
+    fit_disk: Callable[[], None]
+    """Keeps the disk within its budget."""
+    checkpoints: Checkpoints
+    directories: Sequence[str]
+    """Uris of the directories that this worker shares with others."""
+    checkpoint_seconds: float
+    leasekeeper: Leasekeeper
+    logs: LogSender
+    contact: Contact
+    stopping: threading.Event
+    labels: Mapping[str, str]
+    patience_seconds: float
+    """How long a training process may always go without a step."""
+    work_time: WorkTime

@@ -1,0 +1,90 @@
+"""NumPy archives: arrays of rows or images with their targets, read without running code."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.training.data.arrays import Examples, assemble_arrays
+from worker.training.data.dataset import Dataset, Kind, SplitName
+from worker.training.data.fingerprint import of_files
+from worker.training.data.splits import Bootstrap, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
+from worker.training.data.tables import MAX_INTEGER_CLASSES
+from worker.training.errors import ConfigError, did_you_mean
+from worker.training.parameters import Setting
+
+
+def npz(
+    *,
+    path: Annotated[str, Setting("file with the arrays x and y, or x_train, y_train, x_val, y_val, x_test, …")],
+    features: Annotated[str, Setting("array of features: [n, columns], [n, height, width] or [n, channels, …]")] = "x",
+    target: Annotated[str, Setting("array of targets, [n]")] = "y",
+    kind: Annotated[
+        Literal["classification", "regression"] | None,
+        Setting("null: classification for texts and at most 20 different whole numbers, else regression"),
+    ] = None,
+    val_fraction: ValFraction = 0.2,
+    test_fraction: TestFraction = 0.2,
+    seed: Seed = 0,
+    stratify: Stratify = True,
+    limit: Limit = None,
+    bootstrap: Bootstrap = None,
+) -> Dataset:
+    """A NumPy archive of rows or images: standardised by column or channel; pixels of uint8 stay small."""
+    if not Path(path).is_file():
+        raise ConfigError("data.path", f"there is no file {path!r} (looked for {Path(path).absolute()})")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, BadZipFile, EOFError, AttributeError) as error:
+        raise ConfigError("data.path", f"{path!r} is no NumPy archive that can be read: {error}") from error
+    main = "_train" if f"{features}_train" in arrays else ""
+    given: dict[SplitName, Examples] = {}
+    parts: tuple[SplitName, ...] = ("val", "test", "test_val")
+    for name in parts:
+        if f"{features}_{name}" in arrays:
+            given[name] = _examples(arrays, f"{features}_{name}", f"{target}_{name}")
+    examples = _examples(arrays, features + main, target + main)
+    for name, part in given.items():
+        if part.features.shape[1:] != examples.features.shape[1:]:
+            shapes = f"{list(part.features.shape[1:])}, but those of training {list(examples.features.shape[1:])}"
+            raise ConfigError("data.features", f"examples of {name} have the shape {shapes}")
+    splitting = Splitting(
+        0.0 if "val" in given else val_fraction,
+        0.0 if "test" in given else test_fraction,
+        seed,
+        stratify,
+        limit,
+        bootstrap,
+    )
+    dataset = assemble_arrays(examples, given, kind or _kind_of(examples.targets), splitting)
+    return replace(dataset, fingerprint=of_files({"path": path}))
+
+
+def _examples(arrays: dict[str, NDArray[Any]], features: str, target: str) -> Examples:
+    for setting, name in (("features", features), ("target", target)):
+        if name not in arrays:
+            raise ConfigError(f"data.{setting}", f"there is no array {name!r}; {did_you_mean(name, arrays)}")
+    x, y = arrays[features], arrays[target]
+    if x.ndim == 3:
+        x = x[:, np.newaxis]
+    if x.ndim not in (2, 4) or x.dtype.kind not in "uifb":
+        raise ConfigError(
+            "data.features", f"{features!r} is {x.dtype} {list(x.shape)}; rows or images of numbers are needed"
+        )
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.shape != (len(x),):
+        raise ConfigError("data.target", f"{target!r} has the shape {list(y.shape)} for {len(x)} examples")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ConfigError("data.target", f"{target!r} holds values that are no finite numbers; remove those examples")
+    return Examples(x, y)
+
+
+def _kind_of(targets: NDArray[Any]) -> Kind:
+    if targets.dtype.kind == "f" or (targets.dtype.kind in "ui" and len(np.unique(targets)) > MAX_INTEGER_CLASSES):
+        return "regression"
+    return "classification"

@@ -1,0 +1,203 @@
+"""Tables of the user's own, whatever file they come from: columns chosen, typed and split; errors name the setting."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from worker.training.data.columns import Columns, Encoding, Missing, assemble
+from worker.training.data.dataset import Dataset, Kind, SplitName
+from worker.training.data.fingerprint import of_files
+from worker.training.data.splits import Order, Splitting
+from worker.training.errors import ConfigError, did_you_mean
+from worker.training.parameters import Setting
+
+# Whole numbers with more distinct values than this are measured, with fewer they are class labels.
+MAX_INTEGER_CLASSES = 20
+# One-hot encoding a column of identifiers would make a feature per row.
+_MAX_CATEGORIES = 1000
+
+_OptionalText: TypeAlias = str | None
+
+Target = Annotated[str, Setting("column to predict")]
+MainFile = Annotated[_OptionalText, Setting("file that is split into train, val and test")]
+TrainFile = Annotated[_OptionalText, Setting("file of training examples, instead of path")]
+ValFile = Annotated[_OptionalText, Setting("file of validation examples; null: val_fraction of the main file")]
+TestFile = Annotated[_OptionalText, Setting("file of test examples; null: test_fraction of the main file")]
+TestValFile = Annotated[_OptionalText, Setting("file of a second validation set, drawn like the test set")]
+Features = Annotated[
+    Sequence[str] | None, Setting("columns to learn from; null: all but the target and those that split")
+]
+TableKind = Annotated[
+    Literal["classification", "regression"] | None,
+    Setting("null: classification for text, true/false and at most 20 different whole numbers, else regression"),
+]
+Categories = Annotated[
+    Encoding, Setting("texts as a feature per category, or as indices that the model embeds (linear, mlp)")
+]
+MissingNumbers = Annotated[
+    Missing, Setting("the training median; the same, with a feature that says it was missing; or an error")
+]
+GroupColumn = Annotated[_OptionalText, Setting("column whose equal values stay in one part (a patient, a site)")]
+TimeColumn = Annotated[_OptionalText, Setting("column to split by: the oldest rows train, the newest test")]
+FoldColumn = Annotated[_OptionalText, Setting("column that says which part a row is in")]
+ValFolds = Annotated[Sequence[str], Setting("values of the fold column that validate")]
+TestFolds = Annotated[Sequence[str], Setting("values of the fold column that test; all others train")]
+
+ReadTable: TypeAlias = Callable[[str, str, dict[str, pa.DataType] | None], pa.Table]
+"""(setting, file, column types) -> the table; ConfigError at `data.SETTING` where it can't be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSettings:
+    """What all table files can be told; see the settings' own descriptions."""
+
+    target: str
+    path: str | None
+    train: str | None
+    val: str | None
+    test: str | None
+    test_val: str | None
+    features: Sequence[str] | None
+    kind: Kind | None
+    categories: Encoding
+    missing: Missing
+    group: str | None
+    time: str | None
+    fold: str | None
+    val_folds: Sequence[str]
+    test_folds: Sequence[str]
+    splitting: Splitting
+
+
+def load_tables(read: ReadTable, how: TableSettings) -> Dataset:
+    """The dataset of one table that is split, or of one per part."""
+    if (how.path is None) == (how.train is None):
+        raise ConfigError("data.path", "give either path (one file to split) or train (a file of training examples)")
+    main_setting = "path" if how.train is None else "train"
+    main = checked(main_setting, how.path or how.train or "", read, None)
+    target = how.target
+    _require_columns("data.target", [target], main)
+    splitters = _splitters(how, main)
+    chosen = how.features
+    if chosen is None:
+        chosen = [name for name in main.column_names if name != target and name not in splitters.values()]
+    _require_columns("data.features", chosen, main)
+    if not chosen or target in chosen:
+        raise ConfigError("data.features", f"needs at least one column, and not the target {target!r} itself")
+    types = {name: _column_type(name, main.schema.field(name).type) for name in chosen}
+    kind = how.kind or _kind_of(main.column(target))
+    others: dict[SplitName, str | None] = {"val": how.val, "test": how.test, "test_val": how.test_val}
+    given: dict[SplitName, Columns] = {}
+    target_type = main.schema.field(target).type
+    for name, file in others.items():
+        if file is not None:
+            table = checked(name, file, read, types | {target: target_type})
+            _require_columns(f"data.{name}", [target, *chosen], table)
+            given[name] = _columns(table, types, target, kind)
+    splitting = replace(
+        how.splitting,
+        val_fraction=0.0 if how.val is not None else how.splitting.val_fraction,
+        test_fraction=0.0 if how.test is not None else how.splitting.test_fraction,
+    )
+    columns = replace(_columns(main, types, target, kind), order=_order(main, splitters, how))
+    dataset = assemble(columns, given, kind, splitting, encoding=how.categories, missing=how.missing)
+    files: dict[str, str] = {main_setting: how.path or how.train or ""}
+    files |= {name: file for name, file in others.items() if file is not None}
+    return replace(dataset, fingerprint=of_files(files))
+
+
+def checked(setting: str, file: str, read: ReadTable, types: dict[str, pa.DataType] | None) -> pa.Table:
+    """The table in `file`, which is there and holds rows under different names."""
+    where = f"data.{setting}"
+    if not Path(file).is_file():
+        raise ConfigError(where, f"there is no file {file!r} (looked for {Path(file).absolute()})")
+    table = read(setting, file, types)
+    if len(set(table.column_names)) < len(table.column_names):
+        raise ConfigError(where, f"{file!r} has two columns of the same name; rename one")
+    if table.num_rows == 0:
+        raise ConfigError(where, f"{file!r} has columns but no rows")
+    return table
+
+
+def _splitters(how: TableSettings, main: pa.Table) -> dict[str, str]:
+    """The setting -> the column that decides the split; none or one."""
+    asked = {"group": how.group, "time": how.time, "fold": how.fold}
+    named = {setting: column for setting, column in asked.items() if column is not None}
+    if len(named) > 1:
+        raise ConfigError(f"data.{list(named)[1]}", f"only one of {' and '.join(named)} can decide the split")
+    for setting, column in named.items():
+        _require_columns(f"data.{setting}", [column], main)
+        if count := main.column(column).null_count:
+            raise ConfigError(f"data.{setting}", f"column {column!r} lacks a value in {count} rows; remove them")
+    return named
+
+
+def _order(table: pa.Table, splitters: dict[str, str], how: TableSettings) -> Order:
+    order = Order(val_folds=how.val_folds, test_folds=how.test_folds)
+    for setting, name in splitters.items():
+        column = table.column(name).combine_chunks()
+        match setting:
+            case "group":
+                return replace(order, groups=column.dictionary_encode().indices.to_numpy(zero_copy_only=False))
+            case "time":
+                return replace(order, times=pc.rank(column, tiebreaker="min").to_numpy(zero_copy_only=False))
+            case "fold":
+                return replace(order, folds=np.array([str(value) for value in column.to_pylist()]))
+    return order
+
+
+def _require_columns(where: str, wanted: Sequence[str], table: pa.Table) -> None:
+    for name in wanted:
+        if name not in table.column_names:
+            raise ConfigError(where, f"there is no column {name!r}; {did_you_mean(name, table.column_names)}")
+
+
+def _column_type(name: str, kind: pa.DataType) -> pa.DataType:
+    """The type a feature is read as in every file: numbers as float64 (so is a column without any value), or text."""
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
+        return pa.float64()
+    if pa.types.is_string(kind) or pa.types.is_boolean(kind):
+        return kind
+    raise ConfigError("data.features", f"column {name!r} holds {kind}, no numbers or text; list features without it")
+
+
+def _kind_of(target: pa.ChunkedArray) -> Kind:
+    if pa.types.is_floating(target.type):
+        return "regression"
+    if pa.types.is_integer(target.type) and len(target.unique()) > MAX_INTEGER_CLASSES:
+        return "regression"
+    return "classification"
+
+
+def _columns(table: pa.Table, types: dict[str, pa.DataType], target: str, kind: Kind) -> Columns:
+    texts = [name for name, column_type in types.items() if pa.types.is_string(column_type)]
+    for name in texts:
+        if (count := len(table.column(name).unique())) > _MAX_CATEGORIES:
+            raise ConfigError("data.features", f"column {name!r} has {count} different texts; list features without it")
+    numbers = [table.column(name).cast(pa.float64()).to_numpy() for name in types if name not in texts]
+    # A missing text is a category of its own.
+    categories = [np.array(table.column(name).fill_null("").to_pylist(), dtype=object) for name in texts]
+    return Columns(
+        numeric=np.column_stack(numbers) if numbers else np.empty((table.num_rows, 0)),
+        categorical=np.column_stack(categories) if categories else np.empty((table.num_rows, 0), dtype=object),
+        targets=_targets(table.column(target), target, kind),
+    )
+
+
+def _targets(column: pa.ChunkedArray, name: str, kind: Kind) -> NDArray[Any]:
+    if column.null_count:
+        raise ConfigError("data.target", f"column {name!r} lacks a value in {column.null_count} rows; remove them")
+    if kind == "classification":
+        return np.array(column.to_pylist())
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise ConfigError("data.kind", f"column {name!r} holds no numbers, so regression can't predict it")
+    values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy()
+    if not np.isfinite(values).all():
+        raise ConfigError("data.target", f"column {name!r} holds values that are no finite numbers; remove those rows")
+    return values

@@ -1,0 +1,73 @@
+"""A text as a language model reads it: windows of tokens, each with the tokens that follow."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from worker.training.data.dataset import Dataset, Split, SplitName
+from worker.training.data.fingerprint import of_files
+from worker.training.data.splits import Limit, TestFraction, ValFraction
+from worker.training.errors import ConfigError
+from worker.training.parameters import Setting
+
+_NUM_BYTES = 256
+
+
+def text(
+    *,
+    path: Annotated[str, Setting("text file, split by position: the beginning trains, the end tests")],
+    tokens: Annotated[
+        Literal["bytes", "characters"], Setting("256 bytes of any file, or the characters of a UTF-8 file's beginning")
+    ] = "bytes",
+    length: Annotated[int, Setting("tokens in an example", low=1)] = 128,
+    val_fraction: ValFraction = 0.1,
+    test_fraction: TestFraction = 0.1,
+    limit: Limit = None,
+) -> Dataset:
+    """A text file for language modelling: each example is a window of tokens, its target the token after each."""
+    if not Path(path).is_file():
+        raise ConfigError("data.path", f"there is no file {path!r} (looked for {Path(path).absolute()})")
+    if val_fraction + test_fraction >= 1:
+        raise ConfigError("data.val_fraction", "val_fraction and test_fraction together must be below 1")
+    content = Path(path).read_bytes()
+    stream: NDArray[Any]
+    if tokens == "bytes":
+        stream, names = np.frombuffer(content, dtype=np.uint8), tuple(str(byte) for byte in range(_NUM_BYTES))
+    else:
+        stream, names = _characters(path, content, 1 - val_fraction - test_fraction)
+    val_from, test_from = (
+        round(len(stream) * share) for share in (1 - val_fraction - test_fraction, 1 - test_fraction)
+    )
+    splits: dict[SplitName, Split] = {"train": _windows("train", stream[:val_from], length, limit)}
+    if val_fraction:
+        splits["val"] = _windows("val", stream[val_from:test_from], length)
+    if test_fraction:
+        splits["test"] = _windows("test", stream[test_from:], length)
+    fingerprint = of_files({"path": path})
+    return Dataset("language", splits, class_names=names, vocabulary=len(names), fingerprint=fingerprint)
+
+
+def _characters(path: str, content: bytes, share: float) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Each character's place among those of the first `share`; one that is not among them counts as the last, �."""
+    try:
+        points = np.frombuffer(content.decode().encode("utf-32-le"), dtype=np.uint32)
+    except UnicodeDecodeError as error:
+        raise ConfigError("data.tokens", f"{path!r} is not written in utf-8; use tokens: bytes") from error
+    known = np.unique(points[: round(len(points) * share)])
+    places = np.searchsorted(known, points)
+    found = known[np.minimum(places, len(known) - 1)] == points if len(known) else np.zeros(len(points), dtype=bool)
+    names = (*(chr(point) for point in known), "\N{REPLACEMENT CHARACTER}")
+    return np.where(found, places, len(known)).astype(np.uint32), names
+
+
+def _windows(name: str, stream: NDArray[Any], length: int, limit: int | None = None) -> Split:
+    number = (len(stream) - 1) // length
+    if number < 1:
+        raise ConfigError(
+            "data.length", f"the {name} part has {len(stream)} tokens, too few for one example of {length}"
+        )
+    tokens = torch.from_numpy(stream[: number * length + 1].astype(np.int64))
+    return Split(tokens[:-1].view(number, length)[:limit], tokens[1:].view(number, length)[:limit])

@@ -1,0 +1,36 @@
+"""A small GPT: tokens [n, length] -> logits of the next ones [n, length, num_outputs], or an answer for each text."""
+
+import torch
+from torch import Tensor, nn
+
+from worker.training.data import Dataset
+from worker.training.models.blocks import Dropout
+from worker.training.models.transformer import INITIAL_STD, Depth, Heads, Width, transformer
+
+
+def gpt(
+    dataset: Dataset, *, depth: Depth = 4, width: Width = 128, heads: Heads = 4, dropout: Dropout = 0.0
+) -> nn.Module:
+    """A decoder-only transformer with learned positions (Radford et al. 2019); it classifies by its last token."""
+    return _Gpt(dataset, depth, width, heads, dropout)
+
+
+class _Gpt(nn.Module):
+    def __init__(self, dataset: Dataset, depth: int, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        (length,) = dataset.shape
+        self.every_token = dataset.kind == "language"
+        self.tokens = nn.Embedding(dataset.vocabulary, width)
+        self.positions = nn.Parameter(torch.empty(length, width))
+        nn.init.normal_(self.tokens.weight, std=INITIAL_STD)
+        nn.init.normal_(self.positions, std=INITIAL_STD)
+        self.drop = nn.Dropout(dropout)
+        self.blocks = transformer(depth, width, heads, dropout, causal=True)
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, dataset.num_outputs)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        vectors = self.drop(self.tokens(tokens) + self.positions[: tokens.shape[1]])
+        vectors = self.norm(self.blocks(vectors))
+        output: Tensor = self.head(vectors if self.every_token else vectors[:, -1])
+        return output

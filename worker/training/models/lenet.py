@@ -1,0 +1,26 @@
+"""LeNet-5 for small images, [n, channels, height, width] -> [n, num_outputs]."""
+
+from torch import nn
+
+from worker.training.data import Dataset
+from worker.training.errors import ConfigError
+from worker.training.models.blocks import ACTIVATIONS, Activation, Dropout, Init, initialised
+
+
+def lenet(
+    dataset: Dataset, *, activation: Activation = "relu", dropout: Dropout = 0.0, init: Init = "default"
+) -> nn.Module:
+    """LeNet-5: two convolutions with pooling, then three linear layers (LeCun et al. 1998), for any size of image."""
+    channels, height, width = dataset.shape
+    if min(height, width) < 4:
+        raise ConfigError("model.name", f"lenet halves images twice; {height} by {width} pixels are too small for it")
+    active = ACTIVATIONS[activation]
+    model = nn.Sequential(
+        nn.Conv2d(channels, 6, 5, padding=2), active(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5, padding=2), active(), nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16 * (height // 4) * (width // 4), 120), active(), nn.Dropout(dropout),
+        nn.Linear(120, 84), active(), nn.Dropout(dropout),
+        nn.Linear(84, dataset.num_outputs),
+    )  # fmt: skip
+    return initialised(model, init, activation)

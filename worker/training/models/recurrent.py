@@ -1,0 +1,40 @@
+"""Recurrent networks: tokens [n, length], or images read row by row -> an answer each, or one after every token."""
+
+from typing import Annotated, TypeAlias
+
+from torch import Tensor, nn
+
+from worker.training.data import Dataset
+from worker.training.models.blocks import Dropout
+from worker.training.parameters import Setting
+
+Depth: TypeAlias = Annotated[int, Setting("layers on top of one another", low=1)]
+Width: TypeAlias = Annotated[int, Setting("width of the state, and of a token's vector", low=1)]
+
+
+def lstm(dataset: Dataset, *, depth: Depth = 1, width: Width = 128, dropout: Dropout = 0.0) -> nn.Module:
+    """Long short-term memory (Hochreiter & Schmidhuber 1997); dropout between its layers and before the answer."""
+    return _Recurrent(dataset, nn.LSTM, depth, width, dropout)
+
+
+def gru(dataset: Dataset, *, depth: Depth = 1, width: Width = 128, dropout: Dropout = 0.0) -> nn.Module:
+    """Gated recurrent units (Cho et al. 2014); dropout between its layers and before the answer."""
+    return _Recurrent(dataset, nn.GRU, depth, width, dropout)
+
+
+class _Recurrent(nn.Module):
+    def __init__(self, dataset: Dataset, kind: type[nn.LSTM | nn.GRU], depth: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.every_token = dataset.kind == "language"
+        self.tokens = nn.Embedding(dataset.vocabulary, width) if dataset.inputs == "tokens" else None
+        width_in = width if self.tokens is not None else dataset.shape[0] * dataset.shape[2]
+        self.recurrent = kind(width_in, width, depth, batch_first=True, dropout=dropout if depth > 1 else 0.0)
+        self.drop = nn.Dropout(dropout)
+        self.head = nn.Linear(width, dataset.num_outputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        # Images [n, channels, height, width]: a step is a row, with all of its channels.
+        steps = inputs.transpose(1, 2).flatten(2) if self.tokens is None else self.tokens(inputs)
+        states, _ = self.recurrent(steps)
+        output: Tensor = self.head(self.drop(states if self.every_token else states[:, -1]))
+        return output

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from service.contract.base import Request, by_name
+from service.contract.base import Request, Value, by_name
 
 
 class AutoSampler(Request):
@@ -43,8 +43,9 @@ class Stage(Request):
 
     trials: int = Field(ge=1)
     resource: int | None = Field(default=None, ge=1, description="train to this step only; default: the maximum")
-    sampler: Literal["random", "tpe"] = "random"
+    sampler: Literal["random", "sobol", "tpe"] = "random"
     keep: float = Field(default=0.25, gt=0, le=1, description="share of best trials the next box is drawn around")
+    overrides: dict[str, Value] = Field(default={}, description="settings of the task that differ in this stage")
 
 
 class CoarseToFineSampler(Request):

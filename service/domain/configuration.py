@@ -55,6 +55,27 @@ def check_reach(train: Mapping[str, Any], space: Space, catalogue: Catalogue) ->
     return [error for key, parameter in space.items() for error in reach.check(key, parameter)]
 
 
+def check_overrides(
+    train: Mapping[str, Any], space: Space, overrides: Mapping[str, Value], catalogue: Catalogue
+) -> list[FieldError]:
+    """Say which settings of a stage reach nothing, cannot be, or take from the space what it searches."""
+    errors = []
+    for key in overrides:
+        if key in space:
+            errors.append(FieldError(path=f"overrides.{key}", message="is searched by the space; drop one of the two"))
+        elif key == "epochs":
+            message = "a stage's length is its resource; write resource, and leave epochs to the task"
+            errors.append(FieldError(path=f"overrides.{key}", message=message))
+    fixed = {key: ConstantParameter(type="constant", value=value) for key, value in overrides.items()}
+    for error in [] if errors else check_reach(train, {**space, **fixed}, catalogue):
+        key = error.path.removeprefix("space.").removesuffix(".value")
+        if key in overrides:
+            errors.append(FieldError(path=f"overrides.{key}", message=error.message))
+        elif error not in check_reach(train, space, catalogue):
+            errors.append(FieldError(path="overrides", message=f"with these, {error.path} {error.message}"))
+    return errors
+
+
 def resolve(
     train: Mapping[str, Any], parameters: Mapping[str, Value], catalogue: Catalogue
 ) -> tuple[dict[str, Any], list[str]]:

@@ -157,6 +157,13 @@ def judge(history: History, spec: StudySpec, number: int) -> Verdict:
     return pruner_for(spec).judge(history, number)
 
 
+def overrides_of(spec: StudySpec, stage: int | None) -> Mapping[str, Value]:
+    """The settings of the task that differ in a stage of the search."""
+    if stage is None or not isinstance(spec.sampler, CoarseToFineSampler):
+        return {}
+    return stages_of(spec)[stage].overrides
+
+
 def check_strategy(spec: StudySpec) -> list[FieldError]:
     """What keeps sampler, space and budget of a spec, whose space is checked, from working together."""
     return [*check_rungs(spec), *_check_sampler(spec)]

@@ -12,6 +12,7 @@ from service.domain.history import History, Suggestion
 from service.domain.placement import is_reachable
 from service.domain.rungs import rungs_of
 from service.domain.states import ATTEMPT, TRIAL, TrialEvent
+from service.search import decide
 from service.search.seeds import trial_seed
 from service.storage import tables
 from service.storage.instants import MICROSECONDS
@@ -167,5 +168,6 @@ def task_of(context: Context, spec: StudySpec, trial: Row) -> tuple[dict[str, An
     if spec.task is None:
         return None, []
     if spec.task.train is not None:
-        return resolve(spec.task.train, trial.parameters, context.catalogue)
+        settings = {**decide.overrides_of(spec, trial.stage), **trial.parameters}
+        return resolve(spec.task.train, settings, context.catalogue)
     return spec.task.function or spec.task.command, []

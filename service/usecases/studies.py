@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from service.analysis.standing import standing
 from service.contract.mistakes import did_you_mean
 from service.contract.problem import ErrorCode, FieldError
+from service.contract.sampler import CoarseToFineSampler
 from service.contract.study import Event, ExtendRequest, Resource, StudyList, StudySpec, StudyState, StudyView
-from service.domain.configuration import check_reach, check_task
+from service.domain.configuration import check_overrides, check_reach, check_task
 from service.domain.errors import DomainError
 from service.domain.space import check_space
 from service.domain.states import FINISHED_STUDIES, STUDY, StudyEvent
@@ -45,6 +47,7 @@ def check(context: Context, spec: StudySpec) -> StudySpec:
     if spec.task is not None and spec.task.train is not None:
         errors += check_task(spec.task.train, spec.space, context.catalogue)
         errors += check_reach(spec.task.train, spec.space, context.catalogue)
+        errors += _override_errors(context, spec, spec.task.train)
         spec, resource_errors = _with_resource(context, spec, spec.task.train.get("epochs"))
         errors += resource_errors
     if not errors:
@@ -54,6 +57,15 @@ def check(context: Context, spec: StudySpec) -> StudySpec:
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         raise DomainError(ErrorCode.INVALID_SPEC, f"{first.path}: {first.message}{more}", errors)
     return spec
+
+
+def _override_errors(context: Context, spec: StudySpec, train: Mapping[str, Any]) -> list[FieldError]:
+    stages = spec.sampler.stages if isinstance(spec.sampler, CoarseToFineSampler) else None
+    return [
+        FieldError(path=f"sampler.stages.{at}.{error.path}", message=error.message)
+        for at, stage in enumerate(stages or [])
+        for error in check_overrides(train, spec.space, stage.overrides, context.catalogue)
+    ]
 
 
 def _with_resource(context: Context, spec: StudySpec, epochs: object) -> tuple[StudySpec, list[FieldError]]:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from service.contract.catalogue import Catalogue, load_catalogue
 from service.contract.space import Space
-from service.domain.configuration import check_reach, check_task, resolve
+from service.domain.configuration import check_overrides, check_reach, check_task, resolve
 
 CATALOGUE = Catalogue.model_validate(
     {
@@ -264,3 +264,39 @@ def test_every_entry_of_the_real_catalogue_is_good_with_its_own_defaults(section
         given = {option: "x" if setting.required else setting.default for option, setting in entry.parameters.items()}
         errors = check_task({section: {"name": name, **given}}, {}, catalogue)
         assert [error for error in errors if error.path.startswith(f"task.train.{section}")] == []
+
+
+def told_of_overrides(overrides: dict[str, Any], **space: Any) -> list[tuple[str, str]]:
+    checked = TypeAdapter(Space).validate_python({"optimizer.lr": between(1e-5, 1e-1), **space})
+    return [(error.path, error.message) for error in check_overrides(BASE, checked, overrides, CATALOGUE)]
+
+
+def test_settings_of_a_stage_may_be_any_that_the_space_leaves_alone() -> None:
+    assert told_of_overrides({"schedule.name": "constant", "data.limit": 500, "batch_size": 16}) == []
+    assert told_of_overrides({}) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "path", "message"),
+    [
+        ({"optimizer.lr": 0.1}, "overrides.optimizer.lr", "is searched by the space; drop one of the two"),
+        (
+            {"epochs": 3},
+            "overrides.epochs",
+            "a stage's length is its resource; write resource, and leave epochs to the task",
+        ),
+        ({"data.limt": 3}, "overrides.data.limt", "reaches nothing in the task; did you mean 'data.limit'?"),
+        ({"data.limit": 0}, "overrides.data.limit", "must be at least 1, got 0"),
+        ({"schedule.name": "cosin"}, "overrides.schedule.name", "there is no schedule 'cosin'; known: constant"),
+    ],
+)
+def test_settings_of_a_stage_that_cannot_be_say_what_to_write(
+    overrides: dict[str, Any], path: str, message: str
+) -> None:
+    assert told_of_overrides(overrides) == [(path, message)]
+
+
+def test_a_stage_that_takes_away_what_the_space_reaches_is_told() -> None:
+    found = told_of_overrides({"model.name": "linear"}, **{"model.dropout": between(0, 0.5)})
+    assert [path for path, _ in found] == ["overrides"]
+    assert found[0][1].startswith("with these, space.model.dropout reaches nothing in the task")

@@ -231,6 +231,23 @@ class TestStages:
         known = sampler._evidence(shorter.trials, 1)
         assert [trial.stage for trial in known.ranked] == [1] * 10
 
+    def test_values_of_a_differently_set_task_are_not_compared_either(self) -> None:
+        stages = [{"trials": 20, "overrides": {"data.limit": 500}}, {"trials": 10}]
+        history = played(study(sampler="random", budget={"trials": 20}), smooth)
+        trials = tuple(replace(trial, stage=0) for trial in history)
+        for overrides, num_known in (({"data.limit": 500}, 0), ({}, 20)):
+            spec = study(
+                sampler={"name": "coarse_to_fine", "stages": [{**stages[0], "overrides": overrides}, stages[1]]}
+            )
+            assert len(CoarseToFine.of(spec)._evidence(trials, 1).ranked) == num_known
+            assert len(CoarseToFine.of(spec)._evidence(trials, 0).ranked) == 20
+
+    def test_what_differs_in_a_stage_is_told_for_its_trials_alone(self) -> None:
+        stages = [{"trials": 5, "overrides": {"schedule.name": "constant"}}, {"trials": 5}]
+        spec = study(sampler={"name": "coarse_to_fine", "stages": stages})
+        assert [decide.overrides_of(spec, stage) for stage in (0, 1, None)] == [{"schedule.name": "constant"}, {}, {}]
+        assert decide.overrides_of(study(sampler="tpe"), 0) == {}
+
     def test_a_stages_model_learns_from_trials_inside_its_box_only(self) -> None:
         stages = [{"trials": 20, "keep": 0.2}, {"trials": 10, "sampler": "tpe"}]
         spec = study(sampler={"name": "coarse_to_fine", "stages": stages}, budget={"trials": 30})
@@ -255,7 +272,7 @@ class TestStages:
 
     def test_the_default_is_short_and_wide_then_long_and_narrow(self) -> None:
         coarse, fine = stages_of(study(sampler="coarse_to_fine", budget={"trials": 60}, resource={"max": 20}))
-        assert (coarse.trials, coarse.resource, coarse.sampler) == (40, 5, "random")
+        assert (coarse.trials, coarse.resource, coarse.sampler) == (40, 5, "sobol")
         assert (fine.trials, fine.resource, fine.sampler) == (20, None, "tpe")
 
 
@@ -276,6 +293,11 @@ class TestStages:
             {"sampler": {"name": "coarse_to_fine", "stages": STAGES[1:]}, "resource": {"max": 3}},
             "sampler.stages.0.resource",
             "4 is more than resource.max 3; raise that or lower this",
+        ),
+        (
+            {"sampler": {"name": "coarse_to_fine", "stages": [{"trials": 5, "overrides": {"a": 1}}, {"trials": 5}]}},
+            "sampler.stages.0.overrides",
+            "overrides are settings of a train task, and the study has none; leave them out",
         ),
         (
             {"sampler": {"name": "coarse_to_fine", "stages": STAGES[1:]}},

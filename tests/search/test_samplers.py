@@ -33,7 +33,7 @@ SMALL: dict[str, Any] = {
     "c": {"type": "float", "low": 0.0, "high": 0.2, "step": 0.1},
     "d": {"type": "categorical", "choices": [True, 1]},
 }
-STAGES = [{"trials": 8, "sampler": "random"}, {"trials": 8, "sampler": "tpe"}, {"trials": 8, "sampler": "tpe"}]
+STAGES = [{"trials": 8, "sampler": "random"}, {"trials": 8, "sampler": "sobol"}, {"trials": 8, "sampler": "tpe"}]
 SAMPLERS: dict[str, dict[str, Any]] = {
     "auto": {"name": "auto"},
     "grid": {"name": "grid"},

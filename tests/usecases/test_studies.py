@@ -73,6 +73,29 @@ async def test_a_training_study_takes_its_resource_from_the_task(replica: Replic
     assert grant.task["optimizer"]["lr"] == grant.parameters["optimizer.lr"]
 
 
+async def test_a_stage_s_overrides_reach_the_task_of_its_trials_and_of_no_others(replica: Replica) -> None:
+    stages = [{"trials": 1, "resource": 2, "overrides": {"schedule.name": "constant", "data.limit": 50}}, {"trials": 1}]
+    view = await studies.create_study(
+        replica.context, trained(sampler={"name": "coarse_to_fine", "stages": stages}, budget={"trials": 2})
+    )
+    coarse = await replica.claim(view.name)
+    assert isinstance(coarse.task, dict)
+    assert (coarse.run_until, coarse.task["schedule"], coarse.task["data"]["limit"]) == (2, {"name": "constant"}, 50)
+    await replica.fail(coarse, FailureClass.USER_EXCEPTION)
+    fine = await replica.claim(view.name)
+    assert isinstance(fine.task, dict)
+    assert fine.run_until == 5
+    assert "limit" not in fine.task["data"]
+
+
+async def test_a_stage_s_overrides_that_cannot_be_are_refused_at_creation(replica: Replica) -> None:
+    stages = [{"trials": 1, "overrides": {"data.limt": 50}}, {"trials": 1}]
+    with pytest.raises(DomainError) as caught:
+        await studies.create_study(replica.context, trained(sampler={"name": "coarse_to_fine", "stages": stages}))
+    assert [error.path for error in caught.value.errors] == ["sampler.stages.0.overrides.data.limt"]
+    assert "did you mean 'data.limit'?" in caught.value.errors[0].message
+
+
 async def test_names_are_unique_within_a_project(replica: Replica) -> None:
     name = await replica.create(name="twice")
     with pytest.raises(DomainError, match="there is already a study 'twice' in project 'default'") as caught:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
-from service.contract.base import Direction
+from service.contract.base import Direction, Value
 from service.contract.problem import FieldError
 from service.contract.sampler import CoarseToFineSampler, Stage
 from service.contract.space import Space
@@ -19,7 +19,7 @@ from service.contract.trial import TrialState
 from service.domain.history import History, Suggestion, TrialRecord
 from service.domain.parameter import fits
 from service.search.boxes import Box, Evidence, bounds, narrow
-from service.search.draws import new_draw
+from service.search.draws import new_draw, sobol_draw
 from service.search.samplers import tpe
 from service.search.samplers.base import Sampler, before
 
@@ -111,16 +111,21 @@ class CoarseToFine(Sampler):
         return Evidence([*sorted(valued, key=self._rank), *infeasible], num_top)
 
     def _comparable(self, trials: Sequence[TrialRecord], stage: int) -> list[TrialRecord]:
-        length = self._length(stage)
+        training = self._training(stage)
         return [
             trial
             for trial in trials
-            if (trial.stage is None or trial.stage <= stage) and self._length(trial.stage) == length
+            if (trial.stage is None or trial.stage <= stage) and self._training(trial.stage) == training
         ]
 
-    def _length(self, stage: int | None) -> int | None:
-        """The step that a stage's trials train to; enqueued ones, of no stage, train to the maximum."""
-        return (self._stages[stage].resource if stage is not None else None) or self._resource_max
+    def _training(self, stage: int | None) -> tuple[int | None, Mapping[str, Value]]:
+        """What makes values comparable: the step that a stage's trials train to, and what differs in their task.
+
+        Enqueued trials, of no stage, train to the maximum and as the task says.
+        """
+        if stage is None:
+            return self._resource_max, {}
+        return self._stages[stage].resource or self._resource_max, self._stages[stage].overrides
 
     def _rank(self, trial: TrialRecord) -> tuple[bool, float, int]:
         """Sort key, best first: a pruned trial's value is one that it might not have kept."""
@@ -130,10 +135,14 @@ class CoarseToFine(Sampler):
 
     def _inner(self, box: Space, trials: Sequence[TrialRecord], at: int, number: int, seed: int) -> Suggestion:
         stage = self._stages[at]
+        own = [trial for trial in trials if trial.stage == at]
         match stage.sampler:
             case "random":
-                parameters, _ = new_draw(box, [trial for trial in trials if trial.stage == at], number, seed)
+                parameters, _ = new_draw(box, own, number, seed)
                 return Suggestion(parameters, "random within it")
+            case "sobol":
+                parameters, _ = new_draw(box, own, number, seed, first=sobol_draw(box, number, seed))
+                return Suggestion(parameters, "evenly within it, by Sobol's sequence")
             case "tpe":
                 inside = [trial for trial in self._comparable(trials, at) if _is_inside(box, trial)]
                 startup_trials = min(_STARTUP_TRIALS, math.ceil(stage.trials / 2))
@@ -156,7 +165,7 @@ def stages_of(spec: StudySpec) -> list[Stage]:
     num_coarse = max(1, round(spec.budget.trials * 2 / 3))
     quarter = math.ceil(spec.resource.max / 4) if spec.resource else None
     return [
-        Stage(trials=num_coarse, resource=quarter),
+        Stage(trials=num_coarse, resource=quarter, sampler="sobol"),
         Stage(trials=max(1, spec.budget.trials - num_coarse), sampler="tpe"),
     ]
 
@@ -183,6 +192,9 @@ def check_coarse_to_fine(spec: StudySpec) -> list[FieldError]:
         elif stage.resource is not None and spec.resource is not None and stage.resource > spec.resource.max:
             message = f"{stage.resource} is more than resource.max {spec.resource.max}; raise that or lower this"
             errors.append(FieldError(path=path, message=message))
+        if stage.overrides and (spec.task is None or spec.task.train is None):
+            message = "overrides are settings of a train task, and the study has none; leave them out"
+            errors.append(FieldError(path=f"sampler.stages.{at}.overrides", message=message))
     return errors
 
 

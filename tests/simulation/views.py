@@ -9,10 +9,13 @@ from typing import Any
 from service.contract.lease import Outcome
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
-from service.domain.history import History, Series, TrialRecord
+from service.domain.history import Arrival, History, Series, TrialRecord
 from tests.simulation.memory import memory
 
-_TRIALS = "SELECT id, number, state, parameters, value, infeasible, stage, notes FROM trial WHERE study_id = ?"
+_TRIALS = (
+    "SELECT id, number, state, parameters, value, infeasible, stage, notes, run_until, arrivals"
+    " FROM trial WHERE study_id = ?"
+)
 
 
 def rows(query: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -69,7 +72,7 @@ def epoch() -> int:
 
 
 def _record(row: tuple[Any, ...]) -> TrialRecord:
-    trial_id, number, state, parameters, value, infeasible, stage, notes = row
+    trial_id, number, state, parameters, value, infeasible, stage, notes, run_until, arrivals = row
     return TrialRecord(
         number=number,
         state=TrialState(state),
@@ -79,4 +82,6 @@ def _record(row: tuple[Any, ...]) -> TrialRecord:
         infeasible=bool(infeasible),
         stage=stage,
         notes=json.loads(notes),
+        run_until=run_until,
+        arrivals=tuple(Arrival(**arrival) for arrival in json.loads(arrivals)),
     )

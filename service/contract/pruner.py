@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from service.contract.base import Request, by_name
 
@@ -21,6 +21,40 @@ class MedianPruner(Request):
     name: Literal["median"]
     startup_trials: int = Field(default=5, ge=1, description="trials that must reach a step before it is judged")
     warmup_steps: int = Field(default=2, ge=0, description="steps before which nobody is judged")
+
+
+class PercentilePruner(Request):
+    """Stops a trial whose best value so far is not among the better share of the others' at the same step."""
+
+    name: Literal["percentile"]
+    percentile: float = Field(default=25.0, gt=0, lt=100, description="share that goes on, counted from the best")
+    startup_trials: int = Field(default=5, ge=1, description="trials that must reach a step before it is judged")
+    warmup_steps: int = Field(default=2, ge=0, description="steps before which nobody is judged")
+
+
+class ThresholdPruner(Request):
+    """Stops a trial whose value leaves the limits."""
+
+    name: Literal["threshold"]
+    lower: float | None = None
+    upper: float | None = None
+    warmup_steps: int = Field(default=0, ge=0, description="steps before which nobody is judged")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.lower is None and self.upper is None:
+            raise ValueError("a threshold needs a limit; write upper: 5.0, or lower, or both")
+        if self.lower is not None and self.upper is not None and self.lower >= self.upper:
+            raise ValueError(f"lower must be below upper, got lower {self.lower:g} and upper {self.upper:g}")
+        return self
+
+
+class PatiencePruner(Request):
+    """Stops a trial that has not improved for `patience` steps."""
+
+    name: Literal["patience"]
+    patience: int = Field(default=10, ge=1, description="steps without improvement")
+    min_delta: float = Field(default=0.0, ge=0, description="what counts as an improvement is more than this")
 
 
 class AshaPruner(Request):
@@ -48,7 +82,6 @@ class HyperbandPruner(Request):
 Scheduler = AshaPruner | HyperbandPruner
 """The pruners that also decide who trains to which rung."""
 
-PrunerSpec = Annotated[
-    Annotated[NoPruner | MedianPruner | AshaPruner | HyperbandPruner, Field(discriminator="name")],
-    BeforeValidator(by_name),
-]
+_Pruners = NoPruner | MedianPruner | PercentilePruner | ThresholdPruner | PatiencePruner | Scheduler
+
+PrunerSpec = Annotated[Annotated[_Pruners, Field(discriminator="name")], BeforeValidator(by_name)]

@@ -9,6 +9,13 @@ from pydantic import BeforeValidator, Field
 from service.contract.base import Request, by_name
 
 
+class AutoSampler(Request):
+    """Whichever sampler suits the space, the budget and what is known so far; each suggestion says which and why."""
+
+    name: Literal["auto"]
+    seed: int = 0
+
+
 class GridSampler(Request):
     """Every cell of the grid, once; in order, or shuffled by the seed."""
 
@@ -80,7 +87,8 @@ class QmcSampler(Request):
 
 
 _Samplers = (
-    GridSampler
+    AutoSampler
+    | GridSampler
     | RandomSampler
     | SobolSampler
     | CoarseToFineSampler

@@ -15,6 +15,7 @@ from service.contract.problem import FieldError
 from service.contract.pruner import AshaPruner, HyperbandPruner
 from service.contract.report import Action, Verdict
 from service.contract.sampler import (
+    AutoSampler,
     CmaesSampler,
     CoarseToFineSampler,
     GpSampler,
@@ -167,7 +168,7 @@ def _check_sampler(spec: StudySpec) -> list[FieldError]:
             return check_grid(spec.space)
         case CoarseToFineSampler():
             return check_coarse_to_fine(spec)
-        case RandomSampler() | SobolSampler() | TpeSampler():
+        case AutoSampler() | RandomSampler() | SobolSampler() | TpeSampler():
             return []
         case CmaesSampler():
             return check_cmaes(spec.space)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.chaos import MAX_WASTE, play
+from tests.chaos.chaos import play
 from tests.chaos.faults import Kind
 from tests.support.service import ROOT
 from tests.worker.waiting import eventually
@@ -26,7 +26,6 @@ def test_five_hundred_trials_come_through_every_fault(tmp_path: Path) -> None:
     assert set(result.faults) == set(Kind)
     messages = {"requests dropped", "replies dropped", "requests doubled", "requests delivered late"}
     assert messages <= set(result.messages)
-    assert result.waste <= MAX_WASTE
 
 
 def processes_of(folder: Path) -> list[str]:

@@ -116,6 +116,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "int": IntParameter,
     "categorical": CategoricalParameter,
     "constant": ConstantParameter,
+    "auto": sampler.AutoSampler,
     "grid": sampler.GridSampler,
     "random": sampler.RandomSampler,
     "sobol": sampler.SobolSampler,
@@ -129,6 +130,9 @@ MODELS: dict[str, type[BaseModel]] = {
     "median": pruner.MedianPruner,
     "asha": pruner.AshaPruner,
     "hyperband": pruner.HyperbandPruner,
+    "percentile": pruner.PercentilePruner,
+    "threshold": pruner.ThresholdPruner,
+    "patience": pruner.PatiencePruner,
     "Resource": study.Resource,
     "Budget": study.Budget,
     "Reference": study.Reference,
@@ -161,8 +165,8 @@ def test_every_sampler_and_pruner_has_a_section() -> None:
         for title, model in schema.items()
         if title.endswith(("Sampler", "Pruner")) and "name" in model["properties"]
     }
-    samplers = {"grid", "random", "sobol", "coarse_to_fine", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"}
-    assert names == samplers | {"none", "median", "asha", "hyperband"}
+    samplers = {"auto", "grid", "random", "sobol", "coarse_to_fine", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"}
+    assert names == samplers | {"none", "median", "percentile", "threshold", "patience", "asha", "hyperband"}
     assert names <= set(MODELS)
 
 

@@ -18,7 +18,7 @@ from service.contract.base import TaskKind
 from service.contract.lease import Capabilities, ClaimRequest, FailureClass, FinishRequest, Grant, Outcome
 from service.contract.report import Point, ReportRequest
 from service.contract.trial import AttemptState, TrialState
-from tests.e2e.test_worker import START_SECONDS, child_of, endless, training
+from tests.e2e.test_worker import child_of, endless, training
 from tests.support.service import Service, running_service
 from tests.usecases.replica import spec_of
 from tests.worker.waiting import eventually
@@ -28,6 +28,8 @@ from worker.agent.outbox import Outbox
 from worker.agent.sender import Sender
 
 pytestmark = pytest.mark.slow
+
+START_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,7 @@ SMALL: dict[str, Any] = {
 }
 STAGES = [{"trials": 8, "sampler": "random"}, {"trials": 8, "sampler": "tpe"}, {"trials": 8, "sampler": "tpe"}]
 SAMPLERS: dict[str, dict[str, Any]] = {
+    "auto": {"name": "auto"},
     "grid": {"name": "grid"},
     "shuffled grid": {"name": "grid", "shuffle": True},
     "random": {"name": "random"},
@@ -47,7 +48,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "tpe": {"name": "tpe", "startup_trials": 4},
     "tpe at once": {"name": "tpe", "startup_trials": 0},
 }
-NO_DUPLICATES = ["grid", "shuffled grid", "random", "sobol", "halton", "tpe", "tpe at once"]
+NO_DUPLICATES = ["auto", "grid", "shuffled grid", "random", "sobol", "halton", "tpe", "tpe at once"]
 
 every = pytest.mark.parametrize("name", SAMPLERS)
 never_twice = pytest.mark.parametrize("name", NO_DUPLICATES)

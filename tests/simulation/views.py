@@ -13,8 +13,8 @@ from service.domain.history import Arrival, History, Series, TrialRecord
 from tests.simulation.memory import memory
 
 _TRIALS = (
-    "SELECT id, number, state, parameters, value, infeasible, stage, notes, run_until, arrivals"
-    " FROM trial WHERE study_id = ?"
+    "SELECT id, number, state, parameters, value, infeasible, stage, notes, run_until, arrivals FROM trial"
+    " WHERE study_id = ?"
 )
 
 

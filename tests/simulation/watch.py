@@ -160,6 +160,14 @@ class Watch:
         history = seen.histories[revision] = views.history(study_id, before, revision)
         if "checkpoint_stored" in kinds:
             self._look_at_checkpoints(study_id)
+        unstamped = views.rows(
+            "SELECT DISTINCT number FROM trial JOIN report ON report.trial_id = trial.id"
+            " WHERE study_id = ? AND report.revision = ? AND trial.revision < report.revision",
+            study_id,
+            revision,
+        )
+        if unstamped:
+            self._world.blame(f"reports of {unstamped} came at revision {revision}, of which their trials know nothing")
         state, stop, version, cause = views.rows(
             "SELECT state, stop_requested_at, spec_version, pause_cause FROM study WHERE id = ?", study_id
         )[0]

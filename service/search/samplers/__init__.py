@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from service.contract.sampler import (
+    AutoSampler,
     CmaesSampler,
     CoarseToFineSampler,
     GpSampler,
@@ -15,6 +16,7 @@ from service.contract.sampler import (
     TpeSampler,
 )
 from service.contract.study import StudySpec
+from service.search.samplers.auto import Auto
 from service.search.samplers.base import Sampler
 from service.search.samplers.cmaes import Cmaes
 from service.search.samplers.coarse_to_fine import CoarseToFine
@@ -31,6 +33,8 @@ __all__ = ["Sampler", "sampler_for"]
 def sampler_for(spec: StudySpec) -> Sampler:  # noqa: PLR0911 - one line per sampler
     """Build the sampler of a checked spec."""
     match spec.sampler:
+        case AutoSampler():
+            return Auto(spec.space, spec.objective.direction, spec.budget.trials)
         case GridSampler(shuffle=shuffle):
             return Grid(spec.space, shuffle=shuffle)
         case RandomSampler():

@@ -69,9 +69,9 @@ MUTANTS = (
         "memory that did not suffice is forgotten",
         (
             Edit(
-                "service/usecases/claim.py",
-                "        if suffices(floor, capabilities):\n",
-                "        if True:\n",
+                "service/usecases/waiting.py",
+                "    if not suffices(floor, request.capabilities):\n",
+                "    if False:\n",
             ),
         ),
     ),

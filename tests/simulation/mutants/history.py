@@ -85,8 +85,8 @@ MUTANTS = (
         (
             Edit(
                 "service/usecases/settle.py",
-                "    if unit_of_work.study.revision == history.revision:\n",
-                "    if unit_of_work.study.state == StudyState.ACTIVE:\n",
+                "    if study.revision != history.revision:\n",
+                "    if study.state != StudyState.ACTIVE:\n",
             ),
         ),
     ),

@@ -103,7 +103,7 @@ MUTANTS = (
         (
             Edit(
                 "service/usecases/grants.py",
-                "        resume_step=next((each.step for each in saved if is_there(context, each)), None),\n",
+                "        resume_step=resume_step,\n",
                 "        resume_step=None,\n",
             ),
         ),

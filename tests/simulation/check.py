@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from service.domain.states import TRIAL
 from service.search import decide
 from tests.simulation import charges, views, writes
 
@@ -71,14 +72,15 @@ def _epoch(world: World) -> Iterator[str]:
 
 
 def _journal(world: World) -> Iterator[str]:
+    led_to = {f"trial_{event}": move.target for event, move in TRIAL.moves.items()}
     ends: dict[str, str] = {}
     for trial, kind in views.rows("SELECT trial_id, kind FROM journal WHERE kind LIKE 'trial_%' ORDER BY revision"):
         if trial in ends:
             yield f"{kind} of {trial} after {ends[trial]}"
-        if kind.removeprefix("trial_") in TERMINAL:
-            ends[trial] = kind
+        if led_to.get(kind) in TERMINAL:
+            ends[trial] = led_to[kind]
     for trial, state in views.rows("SELECT id, state FROM trial"):
-        if ends.get(trial) != f"trial_{state}":
+        if ends.get(trial) != state:
             yield f"{trial} is {state}, its journal ends with {ends.get(trial)}"
 
 

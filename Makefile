@@ -1,5 +1,5 @@
 # The two commands a newcomer needs are `make demo` and `make test`; each sets up what it needs.
-.PHONY: demo test check unit simulate prove sigkill dashboard benchmark generated clean
+.PHONY: demo test check unit simulate prove chaos sigkill dashboard benchmark generated clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -20,11 +20,15 @@ check: $(INSTALLED)                   ## lint, format, types, import contracts
 unit: $(INSTALLED)                    ## the fast tests only
 	$(BIN)/python -m pytest -n 2 -m "not slow and not browser" $(ARGS)
 
-simulate: $(INSTALLED)                ## play worlds full of faults against the use cases (SEEDS=300, FIRST=1)
+simulate: $(INSTALLED)                ## play worlds full of faults against the use cases, on all cores (SEEDS=300, FIRST=1)
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),300) --first $(or $(FIRST),1)
 
-prove: $(INSTALLED)                   ## hunt every planted mutant with the simulation, and record its witness seed
+prove: $(INSTALLED)                   ## hunt every planted mutant with the simulation, on all cores, and record its witness seed
 	$(BIN)/python -m tests.simulation.prove
+
+chaos: $(INSTALLED)                   ## kill real processes while 10,000 trials are searched, 20 minutes (TRIALS=500, SEED=1)
+	$(BIN)/python -m tests.chaos --trials $(or $(TRIALS),10000) --seed $(or $(SEED),1) \
+		--out benchmarks/results/chaos.md $(ARGS)
 
 sigkill: $(INSTALLED)                 ## stop the service on SQLite by SIGKILL under load, a hundred times (ROUNDS=100)
 	ASSAYER_TEST_SIGKILLS=$(or $(ROUNDS),100) $(BIN)/python -m pytest -n 0 tests/e2e/test_sqlite_sigkill.py

@@ -1,4 +1,4 @@
-"""Upkeep on timers: leases that ran out, blobs that nothing refers to. Safe to run in every replica."""
+"""Upkeep on timers: leases that ran out, trials no GPU is left for, blobs nobody needs. Safe in every replica."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from service.clock import sleep
+from service.domain.errors import DomainError
 from service.usecases.blobs import collect_blobs
 from service.usecases.context import Context
+from service.usecases.memory import give_up_on_memory
 from service.usecases.reap import reap
 
 log = logging.getLogger(__name__)
+
+_GIVE_UP_SECONDS = 60.0
 
 
 async def keep_up(context: Context) -> None:
     """Look after everything, each thing in its own time, for ever."""
     await asyncio.gather(
         _repeat(_reap, context, context.limits.reaper_seconds),
+        _repeat(_give_up, context, _GIVE_UP_SECONDS),
         _repeat(_collect, context, context.limits.collect_seconds),
     )
 
@@ -27,6 +32,8 @@ async def _repeat(once: Callable[[Context], Awaitable[None]], context: Context, 
     while True:
         try:
             await once(context)
+        except DomainError as error:
+            log.warning("upkeep is tried again: %s", error.detail)
         except Exception:
             log.exception("upkeep failed; it is tried again")
         await sleep(seconds)
@@ -36,6 +43,12 @@ async def _reap(context: Context) -> None:
     num_lost = await reap(context)
     if num_lost:
         log.warning("%d attempts were lost: their workers fell silent", num_lost)
+
+
+async def _give_up(context: Context) -> None:
+    num_given_up = await give_up_on_memory(context)
+    if num_given_up:
+        log.warning("%d trials were given up: the GPUs that they waited for are gone", num_given_up)
 
 
 async def _collect(context: Context) -> None:

@@ -25,7 +25,7 @@ from service.contract.catalogue import load_catalogue
 from service.dashboard.mount import mount as mount_dashboard
 from service.settings import Settings, SettingsError
 from service.storage.backup import require_there, restoring
-from service.storage.blobs import BlobStore
+from service.storage.blobs import GIB, BlobStore
 from service.storage.database import Database, open_database, shown, sqlite_path
 from service.storage.unit_of_work import Transactor
 from service.usecases.blobs import attach_blobs
@@ -67,7 +67,8 @@ def open_blobs(settings: Settings, database: Database) -> BlobStore:
     """
     beside = sqlite_path(settings.database) or Path("assayer.db")
     directory = Path(settings.blobs) if settings.blobs else beside.with_name(f"{beside.stem}-blobs")
-    return attach_blobs(Transactor(database, new_id), directory)
+    budget_bytes = int(settings.blobs_gib * GIB) if settings.blobs_gib is not None else None
+    return attach_blobs(Transactor(database, new_id), directory, budget_bytes)
 
 
 def build_app(context: Context | None, token: str | None) -> FastAPI:

@@ -23,6 +23,8 @@ class Settings:
     """ASSAYER_DATABASE: a path (SQLite) or a URL of Postgres."""
     blobs: str | None = None
     """ASSAYER_BLOBS: the folder for uploaded checkpoints; none: beside the SQLite file, here for Postgres."""
+    blobs_gib: float | None = None
+    """ASSAYER_BLOBS_GIB: how much all uploaded checkpoints together may take; none: as much as the disk holds."""
     token: str | None = None
     """ASSAYER_TOKEN: what clients and workers must send; required unless only loopback is bound."""
     host: str = DEFAULT_HOST
@@ -55,6 +57,7 @@ class Settings:
         return cls(
             database=environment.get("ASSAYER_DATABASE") or cls.database,
             blobs=environment.get("ASSAYER_BLOBS") or None,
+            blobs_gib=_number(environment, "ASSAYER_BLOBS_GIB", 0.0) or None,
             token=environment.get("ASSAYER_TOKEN") or None,
             host=environment.get("ASSAYER_HOST") or cls.host,
             port=int(_number(environment, "ASSAYER_PORT", cls.port)),

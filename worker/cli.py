@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import re
 import signal
@@ -76,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         checkpoint_seconds=settings.checkpoint_seconds,
         labels=settings.labels,
         work_seconds=settings.work_seconds,
+        disk_bytes=int(settings.disk_gib * 2**30),
+        shared_directory=settings.shared_directory,
     )
     _stop_on_signals(agent)
     log.info("worker %s for %s: %s; logs in %s", name, client.server, _places(slots), directory)
@@ -126,11 +129,28 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         metavar="DIR",
         help="where unsent results and logs are kept (default: %(default)s)",
     )
+    parser.add_argument(
+        "--disk-gib",
+        type=_gib,
+        default=20.0,
+        metavar="N",
+        help="what checkpoints of ended attempts may take here; the oldest go first (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        metavar="DIR",
+        help="keep checkpoints in this directory, which all workers see at this path, and upload none",
+    )
     given = parser.parse_args(arguments)
     if given.gpu is None and not given.cpu:
         raise _UsageError("say where to train: --gpu 0 for the first GPU, or --cpu")
     if given.until_done and not given.study:
         raise _UsageError("--until-done needs to know which studies: name them with --study NAME")
+    if given.checkpoints is not None and not os.access(given.checkpoints, os.W_OK | os.X_OK):
+        raise _UsageError(
+            f"cannot write to --checkpoints {given.checkpoints}; mount it here, or leave --checkpoints out"
+        )
     try:
         seconds = checkpoint_seconds()
     except ValueError as error:
@@ -149,6 +169,8 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         labels=dict(given.label),
         work_seconds=given.work_seconds,
         share=given.share,
+        disk_gib=given.disk_gib,
+        shared_directory=given.checkpoints.absolute() if given.checkpoints is not None else None,
     )
 
 
@@ -194,6 +216,16 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _gib(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of GiB such as 20")
+    return number
 
 
 def _name(text: str) -> str:

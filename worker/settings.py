@@ -17,7 +17,7 @@ class Settings:
     """One worker's settings.
 
     `gpus` empty means the CPU; `threads` None divides the cores among the slots; `name` None derives one from the host;
-    `work_seconds` None works without end.
+    `work_seconds` None works without end; `shared_directory` None uploads checkpoints to the service.
     """
 
     gpus: tuple[int, ...]
@@ -33,6 +33,8 @@ class Settings:
     labels: Mapping[str, str]
     work_seconds: float | None
     share: bool
+    disk_gib: float
+    shared_directory: Path | None
 
 
 def default_server(environment: Mapping[str, str] = os.environ) -> str:

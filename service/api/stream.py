@@ -14,6 +14,7 @@ from fastapi.responses import StreamingResponse
 
 from service.api.dependencies import Uses
 from service.clock import sleep
+from service.domain.errors import DomainError
 from service.domain.states import FINISHED_STUDIES
 from service.usecases.context import Context
 from service.usecases.studies import get_study, list_revisions
@@ -72,6 +73,8 @@ class Watch:
             await sleep(POLL_SECONDS)
             try:
                 await self._look()
+            except DomainError as error:
+                log.warning("the revisions are read again: %s", error.detail)
             except Exception:
                 log.exception("the revisions could not be read; it is tried again")
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from service.api.dependencies import Uses
+from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.problem import FieldError
 from service.contract.study import (
     EnqueueReply,
@@ -21,6 +22,7 @@ from service.contract.study import (
 )
 from service.usecases import studies
 from service.usecases.enqueue import enqueue
+from service.usecases.preview import plan_study, replay_study
 
 router = APIRouter(prefix="/studies", tags=["studies"])
 
@@ -48,6 +50,12 @@ async def check(context: Uses, spec: StudySpec) -> Checked:
     """Check a spec without beginning anything."""
     studies.check(context, spec)
     return Checked()
+
+
+@router.post("/plan")
+async def plan(context: Uses, spec: StudySpec) -> Plan:
+    """What a study would cost; nothing is begun."""
+    return await plan_study(context, spec)
 
 
 @router.get("")
@@ -90,6 +98,12 @@ async def extend(context: Uses, study: str, request: ExtendRequest) -> StudyView
 async def enqueue_(context: Uses, study: str, request: EnqueueRequest) -> EnqueueReply:
     """Try a configuration before the sampler's own."""
     return await enqueue(context, study, request)
+
+
+@router.post("/{study}/replay")
+async def replay(context: Uses, study: str, request: ReplayRequest) -> Replay:
+    """What another pruner would have made of the study's recorded curves."""
+    return await replay_study(context, study, request)
 
 
 @router.get("/{study}/events")

@@ -11,6 +11,7 @@ from service.client.errors import ClientError
 EXAMPLES = """
 examples:
   study create examples/digits.yaml --watch     create a study and follow it
+  study plan examples/digits.yaml               what it will cost, before it begins
   study list                                    all studies, newest first
   study show digits-mlp                         where a study stands, and its trials
   study show digits-mlp --trial 12              one trial: parameters, metrics, attempts
@@ -18,6 +19,7 @@ examples:
   study best digits-mlp --json | jq .parameters
   study pause digits-mlp --reason "need the GPU"
   study extend digits-mlp --trials 100          100 trials in all, those already made included
+  study replay digits-mlp --pruner asha         what ASHA would have saved
   study workers                                 the workers, and which are in quarantine
   study enqueue digits-mlp optimizer.lr=3e-3 optimizer.name=adamw
 
@@ -66,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("file", metavar="FILE")
     create.add_argument("--name", help="name it so instead of as the file says")
     create.add_argument("--watch", action="store_true", help="follow it until it is finished")
+    plan = verb("plan", "say what a study file will cost, and begin nothing")
+    plan.add_argument("file", metavar="FILE")
+    plan.add_argument("--step-seconds", type=float, metavar="S", help="how long a step takes, to tell hours too")
+    replay = verb("replay", "say what another pruner would have saved and lost, by the curves that were recorded")
+    replay.add_argument("--pruner", required=True, metavar="PRUNER", help="its name, or {name: asha, eta: 4}")
+    replay.add_argument("--workers", type=int, default=1, metavar="N", help="played by so many workers (default: 1)")
     verb("list", "list all studies, newest first")
     show = verb("show", "show where a study stands, and its trials")
     show.add_argument("--trial", type=int, metavar="N", help="show this trial in full")
@@ -80,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     verb("workers", "list the workers: devices, trials held, quarantine")
     readmit = verb("readmit", "lift the quarantine of a worker's host")
     readmit.add_argument("worker", metavar="WORKER", help="name of the worker")
-    for named in (show, best, logs, watch, pause, resume, stop, extend, enqueue):
+    for named in (show, best, replay, logs, watch, pause, resume, stop, extend, enqueue):
         named.add_argument("name", metavar="NAME", help="name or id of the study")
     logs.add_argument("trial", type=int, metavar="TRIAL", help="number of the trial")
     logs.add_argument("--attempt", type=int, metavar="N", help="this attempt (default: the newest)")

@@ -15,6 +15,8 @@ from service.client.client import Client
 from service.client.errors import Invalid, InvalidStudy
 from service.contract.base import Value
 from service.contract.log import Stream
+from service.contract.mistakes import mistakes_in
+from service.contract.plan import ReplayRequest
 from service.contract.problem import FieldError
 from service.contract.study import ExtendRequest, StudyView
 from service.contract.trial import TrialView
@@ -36,6 +38,25 @@ def _create(client: Client, arguments: argparse.Namespace) -> None:
         return
     arguments.name = view.name
     _watch(client, arguments)
+
+
+def _plan(client: Client, arguments: argparse.Namespace) -> None:
+    study = study_file.load(arguments.file)
+    try:
+        plan = client.post_plan(study)
+    except Invalid as refused:
+        raise InvalidStudy(arguments.file, refused.errors) from None
+    _say(arguments, plan, show.plan_page(plan, arguments.step_seconds))
+
+
+def _replay(client: Client, arguments: argparse.Namespace) -> None:
+    pruner = study_file.read(arguments.pruner, source="--pruner")
+    try:
+        request = ReplayRequest.model_validate({"pruner": pruner, "workers": arguments.workers})
+    except ValidationError as error:
+        raise InvalidStudy("study replay", mistakes_in(error.errors(), {"pruner": pruner}, ReplayRequest)) from None
+    replay = client.replay(arguments.name, request)
+    _say(arguments, replay, show.replay_page(replay, request.pruner.name))
 
 
 def _list(client: Client, arguments: argparse.Namespace) -> None:
@@ -156,6 +177,8 @@ def _wrong(source: str, message: str) -> InvalidStudy:
 
 COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "create": _create,
+    "plan": _plan,
+    "replay": _replay,
     "list": _list,
     "show": _show,
     "best": _best,

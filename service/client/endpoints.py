@@ -24,6 +24,7 @@ from service.contract.lease import (
     Nothing,
 )
 from service.contract.log import LogReply, LogRequest, LogView, Stream
+from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.problem import FieldError
 from service.contract.provenance import ProvenanceRequest, WarningRequest, WarningsReply
 from service.contract.report import ReportRequest, Verdict
@@ -69,6 +70,8 @@ class _Events(Response):
 _HEALTH = TypeAdapter(Health)
 _CHECK = TypeAdapter(_Check)
 _STUDY = TypeAdapter(StudyView)
+_PLAN = TypeAdapter(Plan)
+_REPLAY = TypeAdapter(Replay)
 _STUDIES = TypeAdapter(StudyList)
 _TRIALS = TypeAdapter(TrialList)
 _TRIAL = TypeAdapter(TrialDetail)
@@ -109,6 +112,14 @@ class Endpoints:
     def check_study(self, spec: StudySpec) -> None:
         """Have the service check a spec against everything it knows, and create nothing; raises Invalid."""
         self._transport.call("POST", "/studies/check", _CHECK, spec)
+
+    def post_plan(self, spec: StudySpec) -> Plan:
+        """Ask what a checked spec will cost; raises Invalid."""
+        return self._transport.call("POST", "/studies/plan", _PLAN, spec)
+
+    def replay(self, study: str, request: ReplayRequest) -> Replay:
+        """What another pruner would have made of the study's recorded curves."""
+        return self._transport.call("POST", _path(study, "replay"), _REPLAY, request)
 
     def studies(self) -> StudyList:
         """All studies, newest first."""

@@ -96,6 +96,7 @@ _BY_CODE: dict[ErrorCode, type[ApiError]] = {
     ErrorCode.ATTEMPT_ENDED: LeaseLost,
     ErrorCode.UNAUTHORIZED: Unauthorized,
     ErrorCode.BUSY: ServiceFailure,
+    ErrorCode.UNAVAILABLE: ServiceFailure,
     ErrorCode.INTERNAL: ServiceFailure,
 }
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from service.contract.base import Value
 from service.contract.lease import Device
+from service.contract.plan import Plan, Replay
 from service.contract.report import Number, from_wire
 from service.contract.study import StudyState, StudyView
 from service.contract.trial import TrialDetail, TrialState, TrialView
@@ -76,6 +77,33 @@ def studies_table(studies: Iterable[StudyView]) -> RenderableType:
     return table if table.row_count else Text("no studies yet; create one with: study create FILE")
 
 
+def plan_page(plan: Plan, step_seconds: float | None) -> RenderableType:
+    """What a study will cost: trials from step to step, and all of it together."""
+    table = Table("part", "trials", f"{plan.resource}s each", f"{plan.resource}s", box=None, pad_edge=False)
+    for part in plan.parts:
+        table.add_row(part.name, str(part.trials), str(part.to_step - part.from_step), str(part.num_steps))
+    said = []
+    if plan.num_steps is not None and plan.whole_trainings is not None:
+        most = "at most " if plan.at_most else ""
+        said.append(f"{most}{plan.num_steps} {plan.resource}s, as many as {plan.whole_trainings:.4g} whole trainings")
+        if step_seconds is not None:
+            said.append(f"{most}{plan.num_steps * step_seconds / 3600:.3g} device-hours")
+    return Group(table, *(Text(each) for each in said), *(Text(note, style="yellow") for note in plan.notes))
+
+
+def replay_page(replay: Replay, pruner: str) -> RenderableType:
+    """What a pruner would have saved and lost."""
+    table = Table("", "steps", "best", "trial", box=None, pad_edge=False)
+    for name, spent in (("as recorded", replay.recorded), (f"under {pruner}", replay.replayed)):
+        table.add_row(name, str(spent.num_steps), number(spent.best), "" if spent.trial is None else str(spent.trial))
+    lost = f"the best value would be {replay.lost:.4g} worse" if replay.lost else "the best value would be the same"
+    return Group(
+        table,
+        Text(f"{pruner} would have saved {replay.saved:.0%} of the steps; {lost}"),
+        *(Text(note, style="yellow") for note in replay.notes),
+    )
+
+
 def workers_table(workers: Iterable[WorkerView]) -> RenderableType:
     """List workers: where they are, what they have, whether they get trials."""
     table = Table("worker", "host", "state", "devices", "trials", "reason", box=None, pad_edge=False)
@@ -109,6 +137,8 @@ def study_page(study: StudyView, trials: Iterable[TrialView]) -> RenderableType:
     facts.add_row("search", f"{spec.sampler.name} over {', '.join(spec.space)}; pruner {spec.pruner.name}")
     facts.add_row("trials", f"{progress(study)} finished; {counts(study)}")
     facts.add_row("best", standing(study))
+    if study.notice:
+        facts.add_row("notice", Text(study.notice, style="yellow"))
     return Group(facts, Text(), trials_table(trials))
 
 
@@ -125,12 +155,19 @@ def trials_table(trials: Iterable[TrialView]) -> RenderableType:
         table.add_row(
             str(trial.number),
             _state(trial),
-            number(trial.values[0]) if trial.values else "",
+            _reached(trial),
             "" if trial.step is None else str(trial.step),
             parameters(trial.parameters),
             trial.state_reason or "",
         )
     return table if table.row_count else Text("no trials yet; start a worker with: worker --cpu")
+
+
+def _reached(trial: TrialView) -> str:
+    """Its value, or what a trial that pauses had at its rung."""
+    if trial.values:
+        return number(trial.values[0])
+    return number(trial.arrivals[-1].value) if trial.state is TrialState.PAUSED and trial.arrivals else ""
 
 
 def trial_page(trial: TrialDetail) -> RenderableType:
@@ -143,6 +180,8 @@ def trial_page(trial: TrialDetail) -> RenderableType:
         facts.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
     if trial.values:
         facts.add_row("value", number(trial.values[0]))
+    for arrival in trial.arrivals:
+        facts.add_row(f"at step {arrival.step}", f"{number(arrival.value)} (place {arrival.rank} of {arrival.num})")
     for name, metric in trial.metrics.items():
         facts.add_row(name, number(metric))
     curves = Table("metric", "steps", "first", "last", "lowest", "highest", box=None, pad_edge=False)
@@ -175,7 +214,7 @@ def live_page(study: StudyView, running: Iterable[TrialDetail], notice: str = ""
     trials = Table.grid(padding=(0, 2))
     for trial in running:
         trials.add_row(f"  trial {trial.number}", _last(trial, study), Text(parameters(trial.parameters), style="dim"))
-    notes = [Text(notice, style="yellow")] if notice else []
+    notes = [Text(each, style="yellow") for each in (study.notice, notice) if each]
     return Group(bar, Text(f"best: {standing(study)}"), trials, *notes)
 
 

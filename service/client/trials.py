@@ -74,6 +74,11 @@ class OpenTrial:
         return self.grant.seed
 
     @property
+    def run_until(self) -> int | None:
+        """The step to train to for now; none: until training ends by itself."""
+        return self.grant.run_until
+
+    @property
     def should_stop(self) -> bool:
         """Whether the newest verdict, or an order from the study, says to end now."""
         return self._order.action is not Action.CONTINUE

@@ -48,6 +48,9 @@ class Capabilities(Request):
     labels: dict[str, str] = {}
     slots: dict[Identifier, Device] = Field(default={}, description="every slot of the worker, with its device")
     code: Fingerprint | None = Field(default=None, description="of the training code; none: nothing is compared")
+    directories: list[str] | None = Field(
+        default=None, description="file uris of the directories it shares with other workers; none: not said"
+    )
 
 
 class ClaimRequest(Request):
@@ -102,6 +105,8 @@ class Grant(Response):
     resource: str
     run_until: int | None
     """Absolute step to train to; none: until the task ends by itself."""
+    pauses: bool = False
+    """At `run_until` the trial pauses, to go on from a checkpoint if it is promoted: register one, finish as paused."""
     resume: ResumePoint | None = None
     lease_seconds: float
     heartbeat_seconds: float
@@ -193,6 +198,8 @@ class Outcome(Request):
     traceback: str | None = None
     shortage: Shortage | None = None
     """For out_of_memory: what was short."""
+    unreadable: str | None = None
+    """The uri of the checkpoint that it was to resume from and could not read: the next attempt gets another."""
     metrics: dict[str, Number] = {}
     """Final metrics outside the series: test metrics of the kept weights, seconds, number of parameters."""
 

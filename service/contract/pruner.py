@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from service.contract.base import Request, by_name
 
@@ -23,7 +23,65 @@ class MedianPruner(Request):
     warmup_steps: int = Field(default=2, ge=0, description="steps before which nobody is judged")
 
 
-PrunerSpec = Annotated[
-    Annotated[NoPruner | MedianPruner, Field(discriminator="name")],
-    BeforeValidator(by_name),
-]
+class PercentilePruner(Request):
+    """Stops a trial whose best value so far is not among the better share of the others' at the same step."""
+
+    name: Literal["percentile"]
+    percentile: float = Field(default=25.0, gt=0, lt=100, description="share that goes on, counted from the best")
+    startup_trials: int = Field(default=5, ge=1, description="trials that must reach a step before it is judged")
+    warmup_steps: int = Field(default=2, ge=0, description="steps before which nobody is judged")
+
+
+class ThresholdPruner(Request):
+    """Stops a trial whose value leaves the limits."""
+
+    name: Literal["threshold"]
+    lower: float | None = None
+    upper: float | None = None
+    warmup_steps: int = Field(default=0, ge=0, description="steps before which nobody is judged")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.lower is None and self.upper is None:
+            raise ValueError("a threshold needs a limit; write upper: 5.0, or lower, or both")
+        if self.lower is not None and self.upper is not None and self.lower >= self.upper:
+            raise ValueError(f"lower must be below upper, got lower {self.lower:g} and upper {self.upper:g}")
+        return self
+
+
+class PatiencePruner(Request):
+    """Stops a trial that has not improved for `patience` steps."""
+
+    name: Literal["patience"]
+    patience: int = Field(default=10, ge=1, description="steps without improvement")
+    min_delta: float = Field(default=0.0, ge=0, description="what counts as an improvement is more than this")
+
+
+class AshaPruner(Request):
+    """A scheduler: all trials train to the first rung, the best part of each rung trains on (Li et al. 2020)."""
+
+    name: Literal["asha"]
+    eta: int = Field(default=3, ge=2, description="one of so many goes on; rungs are this factor apart")
+    min: int | None = Field(default=None, ge=1, description="step of the first rung; default: the maximum / eta²")
+    mode: Literal["promote", "stop"] = Field(
+        default="promote", description="pause at each rung and resume the best later, or decide on arrival for good"
+    )
+
+
+class HyperbandPruner(Request):
+    """A scheduler: ASHA in several brackets, each of which begins to choose at a later rung (Li et al. 2018)."""
+
+    name: Literal["hyperband"]
+    eta: int = Field(default=3, ge=2, description="one of so many goes on; rungs are this factor apart")
+    min: int | None = Field(default=None, ge=1, description="step of the first rung; default: the maximum / eta²")
+    mode: Literal["promote", "stop"] = Field(
+        default="promote", description="pause at each rung and resume the best later, or decide on arrival for good"
+    )
+
+
+Scheduler = AshaPruner | HyperbandPruner
+"""The pruners that also decide who trains to which rung."""
+
+_Pruners = NoPruner | MedianPruner | PercentilePruner | ThresholdPruner | PatiencePruner | Scheduler
+
+PrunerSpec = Annotated[Annotated[_Pruners, Field(discriminator="name")], BeforeValidator(by_name)]

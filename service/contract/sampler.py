@@ -9,6 +9,13 @@ from pydantic import BeforeValidator, Field
 from service.contract.base import Request, by_name
 
 
+class AutoSampler(Request):
+    """Whichever sampler suits the space, the budget and what is known so far; each suggestion says which and why."""
+
+    name: Literal["auto"]
+    seed: int = 0
+
+
 class GridSampler(Request):
     """Every cell of the grid, once; in order, or shuffled by the seed."""
 
@@ -21,6 +28,13 @@ class RandomSampler(Request):
     """Independent draws, uniform in each parameter's own scale."""
 
     name: Literal["random"]
+    seed: int = 0
+
+
+class SobolSampler(Request):
+    """Points of Sobol's sequence, scrambled: draws that fill the space more evenly than chance does."""
+
+    name: Literal["sobol"]
     seed: int = 0
 
 
@@ -49,7 +63,39 @@ class TpeSampler(Request):
     startup_trials: int = Field(default=10, ge=0, description="random trials before the model is used")
 
 
-SamplerSpec = Annotated[
-    Annotated[GridSampler | RandomSampler | CoarseToFineSampler | TpeSampler, Field(discriminator="name")],
-    BeforeValidator(by_name),
-]
+class CmaesSampler(Request):
+    """Covariance matrix adaptation (Hansen 2016) of the numbers that always exist; TPE decides the others."""
+
+    name: Literal["optuna:cmaes"]
+    seed: int = 0
+
+
+class GpSampler(Request):
+    """Optuna's Gaussian process of the parameters that always exist; TPE decides the others. Needs the extra `gp`."""
+
+    name: Literal["optuna:gp"]
+    seed: int = 0
+    startup_trials: int = Field(default=10, ge=1, description="Sobol's points before the model is used")
+
+
+class QmcSampler(Request):
+    """Optuna's quasi-random sequences, scrambled. Needs the extra `qmc`."""
+
+    name: Literal["optuna:qmc"]
+    seed: int = 0
+    sequence: Literal["halton", "sobol"] = "halton"
+
+
+_Samplers = (
+    AutoSampler
+    | GridSampler
+    | RandomSampler
+    | SobolSampler
+    | CoarseToFineSampler
+    | TpeSampler
+    | CmaesSampler
+    | GpSampler
+    | QmcSampler
+)
+
+SamplerSpec = Annotated[Annotated[_Samplers, Field(discriminator="name")], BeforeValidator(by_name)]

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from service.contract.base import Direction, Identifier, Request, Response, TaskKind, Value
 from service.contract.pruner import NoPruner, PrunerSpec
-from service.contract.sampler import SamplerSpec, TpeSampler
+from service.contract.sampler import AutoSampler, SamplerSpec
 from service.contract.space import Space
 from service.contract.trial import TrialState, TrialView
 
@@ -103,7 +103,7 @@ class StudySpec(Request):
     objective: Objective
     task: Task | None = None
     space: Space = Field(min_length=1)
-    sampler: SamplerSpec = TpeSampler(name="tpe")
+    sampler: SamplerSpec = AutoSampler(name="auto")
     pruner: PrunerSpec = NoPruner(name="none")
     resource: Resource | None = None
     budget: Budget = Budget()
@@ -131,6 +131,7 @@ class StudyView(Response):
     name: str
     state: StudyState
     state_reason: str | None
+    notice: str | None = Field(default=None, description="what people should know: what the service changed, and why")
     stop_requested: bool
     revision: int
     spec_version: int

@@ -46,6 +46,15 @@ class TrialKind(StrEnum):
     FORK = "fork"
 
 
+class Arrival(Response):
+    """A rung that the trial has reached, what the objective was there, and its place among those who had by then."""
+
+    step: int
+    value: float
+    rank: int
+    num: int
+
+
 class TrialView(Response):
     """What is told of a trial in lists."""
 
@@ -60,6 +69,9 @@ class TrialView(Response):
     state_reason: str | None
     stage: int | None
     step: int | None
+    run_until: int | None = None
+    """Absolute step that it trains to for now; none: until the task ends by itself."""
+    arrivals: list[Arrival] = []
     num_attempts: int
     metrics: dict[str, Number]
     """Final metrics, as the last attempt's outcome carried them (test metrics, seconds, …)."""

@@ -16,6 +16,20 @@ Series = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Arrival:
+    """A trial has reached a rung: a fact that stands, whatever becomes of the trial."""
+
+    step: int
+    """The rung."""
+    value: float
+    """What the objective was there."""
+    rank: int
+    """Its place among the arrivals at the rung when it came, or when it was promoted; the best is 1."""
+    num: int
+    """How many arrivals there were then, this one included."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrialRecord:
     """One search trial: what was tried, why, and what came of it so far."""
 
@@ -29,6 +43,10 @@ class TrialRecord:
     stage: int | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
     """The sampler's private notes from its suggestion."""
+    run_until: int | None = None
+    """Absolute step that it trains to for now; none: until the task ends by itself."""
+    arrivals: tuple[Arrival, ...] = ()
+    """The rungs it has reached, ascending."""
 
     @property
     def is_open(self) -> bool:
@@ -67,8 +85,11 @@ class History:
     def with_point(self, number: int, step: int, value: float) -> History:
         """Return this history with one more value of trial `number`, as a pruner must see it before it is stored."""
         trial = self.trials[number]
-        changed = replace(trial, series=(*trial.series, (step, value)))
-        return replace(self, trials=(*self.trials[:number], changed, *self.trials[number + 1 :]))
+        return self.with_trial(replace(trial, series=(*trial.series, (step, value))))
+
+    def with_trial(self, trial: TrialRecord) -> History:
+        """Return this history with another record in the place of the trial of that number."""
+        return replace(self, trials=(*self.trials[: trial.number], trial, *self.trials[trial.number + 1 :]))
 
     def finished(self) -> list[TrialRecord]:
         """Feasible trials with a finite final value: completed ones, and pruned ones with the value they reached."""

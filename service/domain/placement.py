@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
+
 from service.contract.lease import Capabilities
 from service.contract.study import Requires
 from service.domain.failures import LARGER
@@ -28,4 +31,38 @@ def unmet(requires: Requires | None, capabilities: Capabilities) -> str | None:
 
 def suffices(memory_floor: float, capabilities: Capabilities) -> bool:
     """Whether a trial that ran out of `memory_floor` GiB of GPU memory may try this worker; 0: it may try any."""
-    return not memory_floor or largest_gpu_gib(capabilities) > memory_floor * LARGER
+    return not memory_floor or has_larger(memory_floor, largest_gpu_gib(capabilities))
+
+
+def has_larger(memory_floor: float, gpu_gib: float) -> bool:
+    """Whether a GPU of this size is worth a try where `memory_floor` GiB did not suffice."""
+    return gpu_gib > memory_floor * LARGER
+
+
+KEPT_SECONDS = 5.0
+"""How long a waiting trial is kept for the host that holds its checkpoint; idle workers ask every second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The host that holds a waiting trial's checkpoint on its own disk."""
+
+    host: str
+    has_room: bool
+    """It is alive, and a slot of it trains nothing."""
+
+
+def is_kept_for(holder: Holder, host: str, waited_seconds: float) -> bool:
+    """Whether a trial is kept for the holder of its checkpoint, as `host` asks for it.
+
+    For a moment only, and only while the holder could come for it at once: then the checkpoint need not travel.
+    Otherwise anybody gets it, so that no trial waits for a host that is busy or gone.
+    """
+    return holder.host != host and holder.has_room and 0 <= waited_seconds < KEPT_SECONDS
+
+
+def is_reachable(uri: str, directories: Collection[str] | None) -> bool:
+    """Whether a worker that shares these directories (None: it does not say) can read a checkpoint."""
+    if directories is None or not uri.startswith("file:"):
+        return True
+    return any(uri.startswith(f"{directory.rstrip('/')}/") for directory in directories)

@@ -31,6 +31,7 @@ class TrialEvent(StrEnum):
     COMPLETED = "completed"
     PRUNED = "pruned"
     FAILED = "failed"
+    GIVEN_UP = "given_up"
     CANCELLED = "cancelled"
 
 
@@ -74,6 +75,7 @@ TRIAL: Machine[TrialState, TrialEvent] = Machine(
         TrialEvent.COMPLETED: Move(frozenset({_T.RUNNING}), _T.COMPLETED),
         TrialEvent.PRUNED: Move(frozenset({_T.RUNNING}), _T.PRUNED),
         TrialEvent.FAILED: Move(frozenset({_T.RUNNING}), _T.FAILED),
+        TrialEvent.GIVEN_UP: Move(frozenset({_T.WAITING}), _T.PRUNED),
         TrialEvent.CANCELLED: Move(frozenset({_T.WAITING, _T.RUNNING, _T.PAUSED}), _T.CANCELLED),
     },
 )

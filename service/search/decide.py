@@ -7,17 +7,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from service.contract.base import Value
 from service.contract.problem import FieldError
+from service.contract.pruner import AshaPruner, HyperbandPruner
 from service.contract.report import Action, Verdict
-from service.contract.sampler import CoarseToFineSampler, GridSampler, RandomSampler, TpeSampler
+from service.contract.sampler import (
+    AutoSampler,
+    CmaesSampler,
+    CoarseToFineSampler,
+    GpSampler,
+    GridSampler,
+    QmcSampler,
+    RandomSampler,
+    SobolSampler,
+    TpeSampler,
+)
 from service.contract.study import StudySpec
-from service.domain.history import History, Suggestion
+from service.contract.trial import TrialState
+from service.domain.history import History, Suggestion, TrialRecord
+from service.domain.objective import final_value
+from service.search.extras import check_extra
+from service.search.halving import Halving, Promote, check_rungs, halving_of, told
 from service.search.pruners import pruner_for
+from service.search.rung_lessons import lessons
 from service.search.samplers import sampler_for
+from service.search.samplers.cmaes import check_cmaes
 from service.search.samplers.coarse_to_fine import check_coarse_to_fine, stages_of
 from service.search.samplers.grid import check_grid
 
@@ -28,13 +45,6 @@ class Suggest:
 
     number: int
     suggestion: Suggestion
-
-
-@dataclass(frozen=True, slots=True)
-class Promote:
-    """Resume paused trial `number` towards its next rung."""
-
-    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +67,61 @@ Decision = Suggest | Promote | Wait | Done
 def next(history: History, spec: StudySpec, *, enqueued: Mapping[str, Value] | None = None) -> Decision:  # noqa: A001
     """Decide what a claim gets, once no trial waits for a worker. Read it with its module: `decide.next`.
 
-    An enqueued configuration goes before the sampler's own suggestions, and takes a number of the budget as they do.
-    The answer depends on the arguments alone.
+    What is promotable goes before anything new. An enqueued configuration goes before the sampler's own suggestions,
+    and takes a number of the budget as they do. The answer depends on the arguments alone.
     """
-    number = history.next_number
+    number, halving = history.next_number, halving_of(spec)
+    if halving is not None and (promotion := halving.promotion(history)) is not None:
+        return promotion
     if reason := exhausted(history, spec, has_enqueued=enqueued is not None):
-        num_open = sum(trial.is_open for trial in history)
+        num_open = sum(_is_awaited(trial, spec) for trial in history)
         return Wait(f"{reason}; {num_open} are still open") if num_open else Done(reason)
     if enqueued is not None:
-        return Suggest(number, Suggestion(dict(enqueued), "enqueued by a person"))
+        return Suggest(number, _begun(Suggestion(dict(enqueued), "enqueued by a person"), halving, number))
     sampler = sampler_for(spec)
     if blocked := sampler.waits_for(history):
         return Wait(blocked)
-    return Suggest(number, sampler.suggest(history, number, spec.sampler.seed))
+    if halving is None:
+        return Suggest(number, sampler.suggest(history, number, spec.sampler.seed))
+    learned, compared = lessons(history, spec, halving.rungs)
+    made = sampler.suggest(learned, number, spec.sampler.seed)
+    if isinstance(spec.sampler, TpeSampler):
+        made = replace(made, reason=f"{made.reason}; trials are compared {compared}")
+    return Suggest(number, _begun(made, halving, number))
+
+
+def over(history: History, spec: StudySpec, *, has_enqueued: bool = False) -> str | None:
+    """Why the search is over: no number is left, and no trial is open that may still move; None while it is not."""
+    reason = exhausted(history, spec, has_enqueued=has_enqueued)
+    halving = halving_of(spec)
+    if reason is None or any(_is_awaited(trial, spec) for trial in history):
+        return None
+    return None if halving is not None and halving.promotion(history) is not None else reason
+
+
+def left_behind(history: History, spec: StudySpec) -> list[tuple[int, float | None, str]]:
+    """The trials that are paused when a search is over: number, the value each reached, and why it goes on no more."""
+    paused = [trial for trial in history if trial.state is TrialState.PAUSED and trial.arrivals]
+    values = [final_value(spec.objective, trial.series) for trial in paused]
+    return [
+        (
+            trial.number,
+            value if value is not None and math.isfinite(value) else None,
+            f"not promoted: {told(trial.arrivals[-1])}",
+        )
+        for trial, value in zip(paused, values, strict=True)
+    ]
+
+
+def _is_awaited(trial: TrialRecord, spec: StudySpec) -> bool:
+    """Whether a search that hands out no more numbers still waits for a trial: one that only pauses may stay behind."""
+    paused = trial.state is TrialState.PAUSED and isinstance(spec.pruner, AshaPruner | HyperbandPruner)
+    return trial.is_open and not paused
+
+
+def _begun(suggestion: Suggestion, halving: Halving | None, number: int) -> Suggestion:
+    """The suggestion with the step that its trial trains to at first."""
+    return suggestion if halving is None else replace(suggestion, run_until=halving.rungs.goal(number))
 
 
 def num_planned(spec: StudySpec) -> int | None:
@@ -107,13 +159,23 @@ def judge(history: History, spec: StudySpec, number: int) -> Verdict:
 
 def check_strategy(spec: StudySpec) -> list[FieldError]:
     """What keeps sampler, space and budget of a spec, whose space is checked, from working together."""
+    return [*check_rungs(spec), *_check_sampler(spec)]
+
+
+def _check_sampler(spec: StudySpec) -> list[FieldError]:
     match spec.sampler:
         case GridSampler():
             return check_grid(spec.space)
         case CoarseToFineSampler():
             return check_coarse_to_fine(spec)
-        case RandomSampler() | TpeSampler():
+        case AutoSampler() | RandomSampler() | SobolSampler() | TpeSampler():
             return []
+        case CmaesSampler():
+            return check_cmaes(spec.space)
+        case GpSampler():
+            return check_extra(spec.sampler.name, "gp")
+        case QmcSampler():
+            return check_extra(spec.sampler.name, "qmc")
         case _:
             assert_never(spec.sampler)
 

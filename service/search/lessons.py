@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from enum import IntEnum
 
+from service.contract.base import Direction
 from service.contract.trial import TrialState
 from service.domain.history import TrialRecord
 
@@ -34,3 +36,23 @@ def role_of(trial: TrialRecord) -> Role:
 def is_lesson(trial: TrialRecord) -> bool:
     """Whether a model gains from a trial: it ended with a value, was pruned on the way, or proved infeasible."""
     return role_of(trial) <= Role.INFEASIBLE
+
+
+def losses(trials: Iterable[TrialRecord], direction: Direction) -> dict[int, float]:
+    """Number -> final value of each lesson, smaller is better, for models that want one of every trial.
+
+    A pruned trial has the last value that it reported; an infeasible one, or a pruned one without, the worst of all.
+    """
+    sign = -1.0 if direction == "maximize" else 1.0
+    found: dict[int, float | None] = {}
+    for trial in trials:
+        match role_of(trial):
+            case Role.COMPLETED:
+                found[trial.number] = trial.value
+            case Role.PRUNED:
+                found[trial.number] = trial.series[-1][1] if trial.series else None
+            case Role.INFEASIBLE:
+                found[trial.number] = None
+    known = {number: sign * value for number, value in found.items() if value is not None and math.isfinite(value)}
+    worst = max(known.values(), default=0.0)
+    return {number: known.get(number, worst) for number in found}

@@ -13,6 +13,7 @@ from service.contract.space import (
     IntParameter,
     NumericParameter,
     Parameter,
+    Space,
 )
 from service.domain.parameter import axis, same
 
@@ -49,6 +50,11 @@ def to_unit(parameter: Parameter, value: Value) -> float:
     return (value - parameter.low) / (parameter.high - parameter.low)
 
 
+def scaled_names(space: Space) -> list[str]:
+    """The parameters that always exist and have an order, sorted: what a search by distance can move in."""
+    return [name for name in sorted(space) if not space[name].when and _has_scale(space[name])]
+
+
 def zero_stands_at(parameter: NumericParameter) -> float:
     """The number that stands for zero on a logarithmic scale that has it: the middle of the decade below `low`."""
     return parameter.low / math.sqrt(10)
@@ -66,3 +72,9 @@ def log_edges(parameter: NumericParameter) -> tuple[float, float]:
 
 def _middle(index: int, values: Sequence[Value]) -> float:
     return (index + 0.5) / len(values)
+
+
+def _has_scale(parameter: Parameter) -> bool:
+    if isinstance(parameter, CategoricalParameter):
+        return parameter.ordered and len(parameter.choices) > 1
+    return not isinstance(parameter, ConstantParameter)

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from service.storage.instants import MICROSECONDS
 
 _ID_FILE = "store-id"
 _CHUNK = 1 << 20
+GIB = 1 << 30
 
 
 class BlobStoreError(Exception):
     """The blob store cannot be used; says why and what to do."""
+
+
+class StoreFull(Exception):
+    """A blob does not fit into the store's budget; says how large that is and what to do."""
 
 
 class HashMismatch(Exception):
@@ -33,8 +39,37 @@ class BlobStore:
     A blob is written beside its place, verified, made durable, and then renamed: it is whole or not there.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, budget_bytes: int | None = None) -> None:
+        """`budget_bytes`: how large all blobs together may be; none: as large as the disk."""
         self.directory = directory
+        self._budget_bytes = budget_bytes
+
+    def room(self, num_bytes: int, make_room: Callable[[], int]) -> float:
+        """How many bytes more fit, at least so many; what `make_room` can delete is deleted before that is denied.
+
+        Raises:
+            StoreFull: they do not.
+        """
+        if self._budget_bytes is None:
+            return math.inf
+        room = self._budget_bytes - self._size()
+        if room < num_bytes:
+            make_room()
+            room = self._budget_bytes - self._size()
+        if room < num_bytes:
+            raise StoreFull(
+                f"the checkpoints fill the {self._budget_bytes / GIB:g} GiB that ASSAYER_BLOBS_GIB allows; allow more, "
+                "or stop studies whose trials wait or are paused"
+            )
+        return room
+
+    def _size(self) -> int:
+        """Bytes of all blobs, those under way included."""
+        sizes = []
+        for path in self.directory.glob("??/*"):
+            with contextlib.suppress(FileNotFoundError):
+                sizes.append(path.stat().st_size)
+        return sum(sizes)
 
     def claim(self, store_id: str, *, is_new: bool) -> None:
         """Make sure that the directory is the store of that id; a new store may be made here.
@@ -99,14 +134,17 @@ class BlobStore:
             path.unlink(missing_ok=True)
             raise HashMismatch(digest.hexdigest())
 
-    def remove_untouched(self, wanted: Collection[str], before: int) -> int:
-        """Delete the blobs that are not wanted and were last touched before that instant; how many."""
+    def remove_untouched(self, wanted: Collection[str], before: int, settled: Collection[str] = ()) -> int:
+        """Delete the blobs that are not wanted and were last touched before that instant; how many.
+
+        Those that are `settled` will not be asked for any more: how lately they were touched does not matter.
+        """
         num_removed = 0
         for path in self.directory.glob("??/*"):
             if path.name in wanted:
                 continue
             with contextlib.suppress(FileNotFoundError):  # another replica does the same
-                if path.stat().st_mtime * MICROSECONDS < before:
+                if path.name in settled or path.stat().st_mtime * MICROSECONDS < before:
                     path.unlink()
                     num_removed += 1
         return num_removed

@@ -49,20 +49,6 @@ def url_of(given: str) -> sa.URL:
     raise DatabaseError(f"{backend} is not supported; use sqlite:///path or postgresql://user@host/name")
 
 
-@contextlib.contextmanager
-def storable() -> Iterator[None]:
-    """Tell a value that the database cannot hold (a number too large, a NUL in a text) as the caller's fault.
-
-    Raises:
-        DomainError: there is such a value.
-    """
-    try:
-        yield
-    except (sa.exc.DataError, OverflowError) as error:
-        reason = str(error.orig if isinstance(error, sa.exc.DataError) else error).splitlines()[0]
-        raise DomainError(ErrorCode.INVALID_REQUEST, f"a value of the request cannot be stored: {reason}") from None
-
-
 def shown(given: str) -> str:
     """A database's URL as people may read it: without its password, and without the driver's name."""
     url = url_of(given)
@@ -84,21 +70,40 @@ class Database:
         self._reader = dialect.reader()
         self._lock = lock
         self.writing = ThreadPoolExecutor(dialect.num_writers, "write")
-        self._reading = ThreadPoolExecutor(NUM_READERS, "read")
+        self.reading = ThreadPoolExecutor(NUM_READERS, "read")
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
         """Run `query` on one consistent snapshot, in a reading thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._reading, self.read_now, query)
+        return await asyncio.get_running_loop().run_in_executor(self.reading, self.read_now, query)
 
     def read_now(self, query: Callable[[sa.Connection], T]) -> T:
         """Run `query` on one consistent snapshot, in this thread."""
-        with storable(), self._reader.connect() as connection:
+        with self.connected(self._reader) as connection:
             return query(connection)
+
+    @contextlib.contextmanager
+    def connected(self, engine: sa.Engine) -> Iterator[sa.Connection]:
+        """A connection for the length of a block.
+
+        Raises:
+            DomainError: the database is away, or cannot hold a value (a number too large, a NUL in a text).
+        """
+        try:
+            with engine.connect() as connection:
+                yield connection
+        except (sa.exc.DataError, OverflowError) as error:
+            reason = str(error.orig if isinstance(error, sa.exc.DataError) else error).splitlines()[0]
+            raise DomainError(ErrorCode.INVALID_REQUEST, f"a value of the request cannot be stored: {reason}") from None
+        except sa.exc.DBAPIError as error:
+            if not self.dialect.is_away(error):
+                raise
+            reason = "the database does not answer; repeat the request in a second"
+            raise DomainError(ErrorCode.UNAVAILABLE, reason) from error
 
     def close(self) -> None:
         """Finish what is under way and let go of the database."""
         self.writing.shutdown()
-        self._reading.shutdown()
+        self.reading.shutdown()
         self.writer.dispose()
         self._reader.dispose()
         if self._lock is not None:

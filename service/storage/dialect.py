@@ -45,6 +45,9 @@ class Dialect(Protocol):
     def is_conflict(self, error: sa.exc.DBAPIError) -> bool:
         """Whether the transaction lost against another one and may simply be repeated."""
 
+    def is_away(self, error: sa.exc.DBAPIError) -> bool:
+        """Whether the database could not be reached, or went away in the middle."""
+
 
 def open_to_read(path: Path) -> sqlite3.Connection:
     """A connection to an SQLite file that cannot change it, nor make one where there is none."""
@@ -113,6 +116,9 @@ class Sqlite:
     def is_conflict(self, error: sa.exc.DBAPIError) -> bool:
         return "database is locked" in str(error.orig)
 
+    def is_away(self, error: sa.exc.DBAPIError) -> bool:  # noqa: ARG002 - the signature of all dialects
+        return False  # it is a file, and part of this process
+
 
 class Postgres:
     """Postgres through psycopg 3, READ COMMITTED; the study row is the serial point."""
@@ -155,6 +161,12 @@ class Postgres:
         # serialization_failure, deadlock_detected; and unique_violation, after which the repetition sees the row
         # that another transaction inserted first.
         return getattr(error.orig, "sqlstate", None) in {"40001", "40P01", "23505"}
+
+    def is_away(self, error: sa.exc.DBAPIError) -> bool:
+        # Connection exceptions, and shutdown, crash and start-up of the server; no state where no server was reached.
+        state = getattr(error.orig, "sqlstate", None)
+        is_told = state is None or state.startswith(("08", "57P"))
+        return error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and is_told)
 
 
 Clock = Callable[[sa.Connection], int]

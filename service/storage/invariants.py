@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
 from service.contract.trial import AttemptState, TrialKind, TrialState
+from service.domain.history import Arrival
 from service.domain.machine import Machine
 from service.domain.objective import final_value
+from service.domain.rungs import Rungs, rungs_of
 from service.domain.states import ATTEMPT, FINISHED_STUDIES, OPEN_TRIALS, STUDY, TRIAL
 from service.storage.queries import series, studies
 from service.storage.tables import (
@@ -328,6 +331,47 @@ def _values(connection: sa.Connection) -> list[Finding]:
     return found
 
 
+def _climbers(connection: sa.Connection) -> Iterator[tuple[sa.Row[Any], Rungs | None, list[Arrival]]]:
+    """Trials that have reached rungs, with the rungs by their study's spec as it is now, and their arrivals."""
+    columns = trial.c.study_id, trial.c.run_until, trial.c.arrivals, study.c.spec_version
+    rows = [row for row in connection.execute(_trial(*columns).where(trial.c.number.is_not(None))) if row.arrivals]
+    keys = {(row.study_id, row.spec_version) for row in rows}
+    rungs = {key: rungs_of(studies.spec(connection, *key)) for key in keys if _has_spec(connection, *key)}
+    for row in rows:
+        yield row, rungs.get((row.study_id, row.spec_version)), [Arrival(**arrival) for arrival in row.arrivals]
+
+
+def _arrivals(connection: sa.Connection) -> list[Finding]:
+    """Arrivals at what is no rung of the trial, twice at one, or ranked beyond all that had come."""
+    found = []
+    for row, rungs, arrivals in _climbers(connection):
+        steps = [arrival.step for arrival in arrivals]
+        known = rungs is not None and set(steps) <= set(rungs.of(row.trial)[:-1])
+        if not known or steps != sorted(set(steps)) or any(not 1 <= each.rank <= each.num for each in arrivals):
+            found.append({"study": row.study, "trial": row.trial, "arrivals": row.arrivals})
+    return found
+
+
+def _places(connection: sa.Connection) -> list[Finding]:
+    """Rungs from which more went on than there are places; where arrivals decide for good, there is no such number."""
+    arrived: Counter[tuple[str, int, int]] = Counter()
+    promoted: Counter[tuple[str, int, int]] = Counter()
+    eta = {}
+    for row, rungs, arrivals in _climbers(connection):
+        if rungs is None or not rungs.promotes or row.run_until is None:
+            continue
+        eta[row.study] = rungs.eta
+        for arrival in arrivals:
+            rung = row.study, rungs.bracket(row.trial), arrival.step
+            arrived[rung] += 1
+            promoted[rung] += row.run_until > arrival.step
+    return [
+        {"study": rung[0], "bracket": rung[1], "rung": rung[2], "arrived": arrived[rung], "promoted": promoted[rung]}
+        for rung in arrived
+        if promoted[rung] > arrived[rung] // eta[rung[0]]
+    ]
+
+
 def _has_spec(connection: sa.Connection, study_id: str, version: int) -> bool:
     known = sa.select(study_spec.c.version).where(study_spec.c.study_id == study_id, study_spec.c.version == version)
     return connection.execute(known).first() is not None
@@ -423,6 +467,21 @@ INVARIANTS = (
         "completed trials, and pruned ones that got so far, have the objective of their series as value; others none",
         _values,
     ),
+    Invariant(
+        "paused_trials",
+        "a paused trial has trained as far as it was to, and saved a checkpoint to go on from",
+        _rows(
+            _trial(trial.c.run_until, trial.c.last_step).where(
+                trial.c.state == TrialState.PAUSED,
+                sa.or_(
+                    sa.func.coalesce(trial.c.last_step, -1) < trial.c.run_until,
+                    ~sa.exists().where(checkpoint.c.trial_id == trial.c.id),
+                ),
+            )
+        ),
+    ),
+    Invariant("arrivals", "a trial arrives at its own rungs, once at each, ranked among those who came", _arrivals),
+    Invariant("places", "of the arrivals at a rung no more than one in eta were promoted", _places),
     Invariant("logs", "no byte of an attempt's logs is stored twice", _rows(_overlapping_logs())),
     Invariant(
         "foreign_keys",

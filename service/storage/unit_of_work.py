@@ -14,7 +14,7 @@ from service.domain.errors import DomainError
 from service.domain.machine import IllegalMoveError, Machine
 from service.domain.states import ATTEMPT, STUDY, TRIAL, AttemptEvent, StudyEvent, TrialEvent
 from service.storage import tables
-from service.storage.database import Database, storable
+from service.storage.database import Database
 from service.storage.dialect import Clock
 
 T = TypeVar("T")
@@ -26,6 +26,11 @@ _SET_TRIAL = tables.trial.update().where(tables.trial.c.id == sa.bindparam("key_
 _SET_ATTEMPT = tables.attempt.update().where(
     tables.attempt.c.trial_id == sa.bindparam("key_id"), tables.attempt.c.number == sa.bindparam("key_number")
 )
+
+
+@cache
+def _insert(table: sa.Table) -> sa.Insert:
+    return table.insert()
 
 
 @cache
@@ -104,7 +109,7 @@ class UnitOfWork:
 
     def insert(self, table: sa.Table, **columns: Any) -> None:
         """Insert one row."""
-        self.connection.execute(table.insert(), columns)
+        self.connection.execute(_insert(table), columns)
 
     def record(
         self,
@@ -195,7 +200,8 @@ class Transactor:
         """Do the same in this thread.
 
         Raises:
-            DomainError: what `work` raised, with nothing written; or `busy` after MAX_TRIES lost conflicts.
+            DomainError: what `work` raised, with nothing written; `busy` after MAX_TRIES lost conflicts; `unavailable`
+                where the database went away, in the middle of a commit perhaps: what is repeated has to be idempotent.
         """
         for _ in range(MAX_TRIES):
             try:
@@ -206,7 +212,7 @@ class Transactor:
         raise DomainError(ErrorCode.BUSY, "the database is busy with other writers; repeat the request in a second")
 
     def _once(self, study_id: str | None, work: Callable[[UnitOfWork], T]) -> T:
-        with storable(), self._database.writer.connect() as connection:
+        with self._database.connected(self._database.writer) as connection:
             unit_of_work = UnitOfWork(connection, self._clock, self._new_id)
             if study_id is not None:
                 unit_of_work.lock(self._database.dialect.lock_study(), study_id)

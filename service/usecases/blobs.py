@@ -15,7 +15,7 @@ from service.contract.lease import BLOB
 from service.contract.problem import ErrorCode
 from service.domain.errors import DomainError
 from service.storage import tables
-from service.storage.blobs import BlobStore, HashMismatch
+from service.storage.blobs import BlobStore, HashMismatch, StoreFull
 from service.storage.instants import MICROSECONDS
 from service.storage.queries import checkpoints
 from service.storage.tables import Connection, Row
@@ -30,7 +30,7 @@ _PIECE = 1 << 20
 """Bytes that are gathered before a thread writes them."""
 
 
-def attach_blobs(transact: Transactor, directory: Path) -> BlobStore:
+def attach_blobs(transact: Transactor, directory: Path, budget_bytes: int | None = None) -> BlobStore:
     """The database's blob store, which the first server makes in `directory`.
 
     Raises:
@@ -39,7 +39,7 @@ def attach_blobs(transact: Transactor, directory: Path) -> BlobStore:
     # The deployment is committed before its id goes into the directory, which is claimed before that is recorded: a
     # server that dies in between leaves a directory that the next one takes for its own.
     deployment = transact.now(None, ensure_deployment)
-    store = BlobStore(directory)
+    store = BlobStore(directory, budget_bytes)
     store_id = deployment.blob_store_id or deployment.deployment_id
     store.claim(store_id, is_new=deployment.blob_store_id is None)
     record = tables.deployment.update().values(blob_store_id=store_id)
@@ -62,18 +62,28 @@ async def store_blob(context: Context, sha256: str, pieces: AsyncIterator[bytes]
     """Keep content under its hash; storing it again changes nothing.
 
     Raises:
-        DomainError: it has another hash, or does not fit on the disk; nothing is kept.
+        DomainError: it has another hash, or does not fit on the disk or into the budget; nothing is kept.
     """
     store, size, gathered = store_of(context), 0, bytearray()
     incoming = await _on_disk(lambda: store.incoming(sha256))
+
+    room = 0.0
+
+    def write(piece: bytes) -> None:
+        nonlocal room
+        if room < len(piece):  # the store is measured only when what was free may be used up
+            room = store.room(len(piece), lambda: _make_room(context, store))
+        room -= len(piece)
+        incoming.write(piece)
+
     try:
         async for piece in pieces:
             size += len(piece)
             gathered += piece
             if len(gathered) >= _PIECE:
                 whole, gathered = bytes(gathered), bytearray()
-                await _on_disk(lambda whole=whole: incoming.write(whole))  # type: ignore[misc]
-        await _on_disk(lambda: incoming.write(bytes(gathered)))
+                await _on_disk(lambda whole=whole: write(whole))  # type: ignore[misc]
+        await _on_disk(lambda: write(bytes(gathered)))
         is_new = await _on_disk(incoming.keep)
     finally:
         await asyncio.shield(asyncio.to_thread(incoming.close))
@@ -122,6 +132,16 @@ async def collect_blobs(context: Context) -> int:
     return await asyncio.to_thread(context.blobs.remove_untouched, wanted, now - grace)
 
 
+def _make_room(context: Context, store: BlobStore) -> int:
+    """Delete at once every checkpoint that was registered and is not needed any more; how many."""
+
+    def look(connection: Connection) -> tuple[set[str], set[str]]:
+        return checkpoints.wanted(connection), checkpoints.registered(connection)
+
+    wanted, registered = context.database.read_now(look)
+    return store.remove_untouched(wanted, before=0, settled=registered)
+
+
 async def _on_disk(do: Callable[[], T]) -> T:
     """Do it in a thread, and say what the disk says as what it means for the caller."""
     return await asyncio.to_thread(_told, do)
@@ -141,6 +161,8 @@ def _problems() -> Iterator[None]:
             ErrorCode.BLOB_MISMATCH,
             f"the content's SHA-256 is {error.found}, not the one in the address; nothing was kept, send it again",
         ) from None
+    except StoreFull as error:
+        raise DomainError(ErrorCode.STORAGE_FULL, str(error)) from None
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise

@@ -6,12 +6,13 @@ from service.contract.lease import BLOB, CheckpointReply, CheckpointRequest
 from service.contract.problem import ErrorCode
 from service.domain.errors import DomainError
 from service.storage import tables
-from service.storage.queries import series
+from service.storage.queries import series, studies
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.blobs import store_of
 from service.usecases.context import Context
 from service.usecases.fence import Held, find, hold, trial_of
 from service.usecases.report import store_points
+from service.usecases.rungs import arrive
 
 
 async def register_checkpoint(
@@ -31,6 +32,9 @@ async def register_checkpoint(
             if batch.sequence > held.attempt.num_reports:
                 store_points(unit_of_work, held, batch)
                 held = find(unit_of_work, trial_id, number, request.nonce)
+        if request.reports:
+            spec = studies.spec(unit_of_work.connection, study_id, unit_of_work.study.spec_version)
+            arrive(unit_of_work, spec, context.histories.known(study_id), trial_id, number)
         if request.uri.startswith(BLOB) and not _is_uploaded(context, request):
             raise DomainError(
                 ErrorCode.BLOB_MISSING,

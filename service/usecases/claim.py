@@ -7,25 +7,26 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from service.contract.base import PROTOCOL_VERSION
-from service.contract.lease import Capabilities, ClaimRequest, Grant, Nothing
+from service.contract.lease import ClaimRequest, Grant, Nothing
 from service.contract.problem import ErrorCode
 from service.contract.study import StudySpec, StudyState
-from service.contract.trial import TrialState
 from service.domain.errors import DomainError
-from service.domain.failures import memory_floor
 from service.domain.history import History
-from service.domain.placement import suffices, unmet
+from service.domain.placement import unmet
 from service.domain.provenance import refused_code
-from service.domain.states import FINISHED_STUDIES, TrialEvent
+from service.domain.states import FINISHED_STUDIES
 from service.search import decide
+from service.search.halving import Promote
 from service.storage import tables
-from service.storage.queries import attempts, leases, shares, studies, trials
+from service.storage.queries import attempts, leases, shares, studies
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.grants import give, insert_trial, read_grant
+from service.usecases.rungs import promote
 from service.usecases.settle import complete
 from service.usecases.studies import find
+from service.usecases.waiting import next_waiting
 from service.usecases.workers import is_known, see_worker
 
 _MAX_ROUNDS = 20
@@ -164,7 +165,9 @@ async def _try_once(context: Context, study_id: str, request: ClaimRequest) -> G
         return situation.needs or decision.reason
     if isinstance(decision, decide.Done):
         reason = decision.reason
-        await context.transact(study_id, lambda unit_of_work: complete(unit_of_work, situation.history, reason))
+        await context.transact(
+            study_id, lambda unit_of_work: complete(unit_of_work, situation.spec, situation.history, reason)
+        )
         context.histories.forget(study_id)
         return reason
     return await context.transact(
@@ -175,7 +178,7 @@ async def _try_once(context: Context, study_id: str, request: ClaimRequest) -> G
 def _look(connection: Connection, context: Context, study_id: str, request: ClaimRequest) -> Situation:
     study = studies.by_id(connection, study_id)
     spec = studies.spec(connection, study_id, study.spec_version)
-    waiting, needs = _waiting(connection, study_id, request.capabilities)
+    waiting, needs = next_waiting(connection, context, study_id, request)
     return Situation(
         study=study,
         spec=spec,
@@ -184,17 +187,6 @@ def _look(connection: Connection, context: Context, study_id: str, request: Clai
         needs=needs,
         enqueued=studies.next_enqueued(connection, study_id),
     )
-
-
-def _waiting(connection: Connection, study_id: str, capabilities: Capabilities) -> tuple[Row | None, str | None]:
-    """The waiting trial that this worker may execute next; or else what a waiting one needs instead."""
-    needs = None
-    for trial in trials.in_states(connection, study_id, [TrialState.WAITING]):
-        floor = memory_floor(attempts.executions(connection, trial.id)) if trial.num_attempts else 0.0
-        if suffices(floor, capabilities):
-            return trial, None
-        needs = f"trial {trial.number} waits for a GPU with more than {floor:g} GiB"
-    return None, needs
 
 
 class Waiting:
@@ -213,7 +205,7 @@ def _take(
     context: Context,
     request: ClaimRequest,
     situation: Situation,
-    decision: Waiting | decide.Suggest | decide.Promote,
+    decision: Waiting | decide.Suggest | Promote,
 ) -> Grant | None:
     """Write what was decided, if it still stands; None: the study has moved on, decide anew."""
     study, connection = unit_of_work.study, unit_of_work.connection
@@ -224,7 +216,7 @@ def _take(
         return None
     if refused_code(situation.spec, study.code_fingerprint, request.capabilities.code) is not None:
         return None
-    trial = _trial_for(unit_of_work, situation, decision, request)
+    trial = _trial_for(unit_of_work, context, situation, decision, request)
     if trial is None:
         return None
     number = give(unit_of_work, context, request, trial)
@@ -233,8 +225,9 @@ def _take(
 
 def _trial_for(
     unit_of_work: UnitOfWork,
+    context: Context,
     situation: Situation,
-    decision: Waiting | decide.Suggest | decide.Promote,
+    decision: Waiting | decide.Suggest | Promote,
     request: ClaimRequest,
 ) -> Row | None:
     study, history = unit_of_work.study, situation.history
@@ -242,7 +235,7 @@ def _trial_for(
     is_fresh = study.spec_version == situation.study.spec_version and study.next_number == history.next_number
     match decision:
         case Waiting():
-            return _waiting(unit_of_work.connection, study.id, request.capabilities)[0]
+            return next_waiting(unit_of_work.connection, context, study.id, request)[0]
         case decide.Suggest():
             if not is_fresh:
                 return None
@@ -251,11 +244,11 @@ def _trial_for(
                 taken = tables.enqueued.update().where(tables.enqueued.c.id == situation.enqueued.id)
                 unit_of_work.connection.execute(taken.values(trial_id=trial.id))
             return trial
-        case decide.Promote():
-            paused = trials.by_number(unit_of_work.connection, study.id, decision.number)
-            if paused is None or study.revision != history.revision:
+        case Promote():
+            if study.spec_version != situation.study.spec_version:
                 return None
-            unit_of_work.advance_trial(paused, TrialEvent.PROMOTED, reason="promoted to its next rung")
-            return trials.by_id(unit_of_work.connection, paused.id)
+            promote(unit_of_work, situation.spec, history, decision)
+            # Promoted it waits; whether this worker may go on with it is asked as of any trial that waits.
+            return next_waiting(unit_of_work.connection, context, study.id, request)[0]
         case _:
             assert_never(decision)

@@ -24,6 +24,8 @@ class Limits:
     reaper_seconds: float = 5.0
     retry_seconds: float = 1.0
     """When a worker that got nothing asks again."""
+    gone_seconds: float = 900.0
+    """How long no worker may have offered a larger GPU before a trial that waits for one is given up."""
     collect_seconds: float = 600.0
     """How often blobs are looked for that nothing refers to."""
     blob_grace_seconds: float = 3600.0
@@ -38,12 +40,16 @@ class Histories:
 
     def latest(self, connection: Connection, study_id: str, metric: str) -> History:
         """The study's history as `connection` sees it; called from reading threads."""
-        fresh = history.refresh(connection, study_id, metric, self._known.get(study_id, History()))
+        fresh = history.refresh(connection, study_id, metric, self.known(study_id))
         # Readers overlap: the newer view stays.
-        known = self._known.get(study_id, History())
+        known = self.known(study_id)
         if (fresh.epoch, fresh.revision) >= (known.epoch, known.revision):
             self._known[study_id] = fresh
         return fresh
+
+    def known(self, study_id: str) -> History:
+        """What was last seen of the study, however long ago: for a transaction to refresh for itself alone."""
+        return self._known.get(study_id, History())
 
     def forget(self, study_id: str) -> None:
         """Let go of a study that is over."""

@@ -9,6 +9,8 @@ from service.contract.study import StudySpec
 from service.contract.trial import TrialKind
 from service.domain.configuration import resolve
 from service.domain.history import History, Suggestion
+from service.domain.placement import is_reachable
+from service.domain.rungs import rungs_of
 from service.domain.states import ATTEMPT, TRIAL, TrialEvent
 from service.search.seeds import trial_seed
 from service.storage import tables
@@ -66,7 +68,7 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, tria
     """
     number: int = trial.num_attempts + 1
     now = unit_of_work.now()
-    saved = checkpoints.canonical(unit_of_work.connection, trial.id) if number > 1 else []
+    resume_step = _resume_step(unit_of_work.connection, context, trial, request) if number > 1 else None
     unit_of_work.advance_trial(
         trial, TrialEvent.CLAIMED, attempt=number, num_attempts=number, started_at=trial.started_at or now
     )
@@ -79,7 +81,7 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, tria
         nonce=unit_of_work.new_id(),
         worker=request.worker,
         slot=request.slot,
-        resume_step=next((each.step for each in saved if is_there(context, each)), None),
+        resume_step=resume_step,
         num_reports=0,
         started_at=now,
         revision=unit_of_work.revision,
@@ -96,6 +98,17 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, tria
         created_at=now,
     )
     return number
+
+
+def _resume_step(connection: Connection, context: Context, trial: Row, request: ClaimRequest) -> int | None:
+    """The step of the newest checkpoint that this worker can read, and that no attempt before it could not."""
+    unreadable = checkpoints.unreadable(connection, trial.id)
+    for saved in checkpoints.canonical(connection, trial.id):
+        is_readable = is_there(context, saved) and is_reachable(saved.uri, request.capabilities.directories)
+        if is_readable and saved.uri not in unreadable:
+            step: int = saved.step
+            return step
+    return None
 
 
 def read_grant(connection: Connection, context: Context, trial_id: str, number: int) -> Grant:
@@ -129,10 +142,17 @@ def read_grant(connection: Connection, context: Context, trial_id: str, number: 
         constraints=spec.constraints.model_dump(exclude_none=True) if spec.constraints else {},
         resource=spec.resource.name if spec.resource else "step",
         run_until=trial.run_until,
+        pauses=_pauses(spec, trial),
         resume=_resume_point(connection, attempt),
         lease_seconds=max(0.0, remaining),
         heartbeat_seconds=context.limits.heartbeat_seconds,
     )
+
+
+def _pauses(spec: StudySpec, trial: Row) -> bool:
+    """Whether the trial is to train to a rung from which it may be promoted."""
+    rungs = rungs_of(spec) if trial.number is not None else None
+    return rungs is not None and trial.run_until is not None and trial.run_until < rungs.last
 
 
 def _resume_point(connection: Connection, attempt: Row) -> ResumePoint | None:

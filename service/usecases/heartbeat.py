@@ -28,8 +28,8 @@ def _renew_all(unit_of_work: UnitOfWork, context: Context, request: HeartbeatReq
     unit_of_work.connection.execute(seen)
     # In one order for everybody, so that two heartbeats never wait for each other.
     ordered = sorted(request.leases, key=lambda asked: (asked.trial, asked.attempt))
-    statuses = {(asked.trial, asked.attempt): _renew(unit_of_work, context, asked) for asked in ordered}
-    return [statuses[asked.trial, asked.attempt] for asked in request.leases]
+    statuses = {asked: _renew(unit_of_work, context, asked) for asked in ordered}
+    return [statuses[asked] for asked in request.leases]
 
 
 def _renew(unit_of_work: UnitOfWork, context: Context, asked: HeldLease) -> LeaseStatus | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from service.contract.problem import ErrorCode
 from service.contract.report import Action, Point, ReportRequest, Verdict, from_wire
 from service.contract.study import StudySpec
@@ -15,6 +17,7 @@ from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.fence import Held, find, hold, trial_of
+from service.usecases.rungs import arrive
 
 
 async def report(context: Context, trial_id: str, attempt: int, request: ReportRequest) -> Verdict:
@@ -23,9 +26,7 @@ async def report(context: Context, trial_id: str, attempt: int, request: ReportR
     Raises:
         DomainError: the lease is superseded or over; the batch comes out of order; a step falls, or has another value.
     """
-    study_id, judged, verdict = await context.database.read(
-        lambda connection: _judge(connection, context, trial_id, request)
-    )
+    judged = await context.database.read(lambda connection: _judge(connection, context, trial_id, request))
 
     def work(unit_of_work: UnitOfWork) -> Verdict:
         held = find(unit_of_work, trial_id, attempt, request.nonce)
@@ -33,22 +34,36 @@ async def report(context: Context, trial_id: str, attempt: int, request: ReportR
             return _replayed(unit_of_work, held, request)
         held = hold(unit_of_work, held, lease_seconds=context.limits.lease_seconds)
         store_points(unit_of_work, held, request)
-        answer = verdict
+        answer, revision = judged.verdict, judged.history.revision
+        arrived = arrive(unit_of_work, judged.spec, judged.history, held.trial.id, attempt)
+        if arrived is not None:
+            # Where a rung is reached, the verdict rests on the rank that was stored with it.
+            answer, revision = decide.judge(arrived, judged.spec, held.trial.number), arrived.revision
         if unit_of_work.study.stop_requested_at is not None:
-            answer = Verdict(action=Action.STOP, reason="the study was stopped", step=verdict.step)
-        _store_verdict(unit_of_work, held, request.sequence, answer, judged)
+            answer = Verdict(action=Action.STOP, reason="the study was stopped", step=answer.step)
+        _store_verdict(unit_of_work, held, request.sequence, answer, revision)
         return answer
 
-    return await context.transact(study_id, work)
+    return await context.transact(judged.study_id, work)
 
 
-def _judge(connection: Connection, context: Context, trial_id: str, request: ReportRequest) -> tuple[str, int, Verdict]:
+@dataclass(frozen=True)
+class Judged:
+    """A verdict, and the spec and history that it rests on."""
+
+    study_id: str
+    spec: StudySpec
+    history: History
+    verdict: Verdict
+
+
+def _judge(connection: Connection, context: Context, trial_id: str, request: ReportRequest) -> Judged:
     """The verdict by the history as of now plus this batch: pure, and outside any transaction."""
     trial = trial_of(connection, trial_id)
     study = studies.by_id(connection, trial.study_id)
     spec = studies.spec(connection, study.id, study.spec_version)
     history = context.histories.latest(connection, study.id, spec.objective.metric)
-    return study.id, history.revision, _verdict(spec, history, trial, request.points)
+    return Judged(study.id, spec, history, _verdict(spec, history, trial, request.points))
 
 
 def _verdict(spec: StudySpec, history: History, trial: Row, points: list[Point]) -> Verdict:

@@ -68,7 +68,8 @@ def _lose(unit_of_work: UnitOfWork, trial_id: str, number: int) -> None:
         number,
         AttemptEvent.LOST,
         reason=reason,
-        failure=FailureClass.WORKER_LOST,
+        # Not the worker's loss: three of those without progress make a trial poison.
+        failure=FailureClass.PREEMPTED,
         message=reason,
         ended_at=now,
     )

@@ -24,6 +24,7 @@ from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.fence import Held
 from service.usecases.hosts import judge_host
+from service.usecases.rungs import rest
 
 _UNTOLD = {TrialEvent.PRUNED, TrialEvent.REQUEUED, TrialEvent.PAUSED}
 """What a trial of a stopped study does not become: it is cancelled."""
@@ -101,11 +102,14 @@ def _move_trial(
         event, reason = TrialEvent.FAILED, f"{spec.objective.metric} was never reported"
     if event is TrialEvent.COMPLETED and (value is None or not math.isfinite(value)):
         event, reason = TrialEvent.PRUNED, f"diverged: {spec.objective.metric} ended {points[-1][1]}"
+    columns: dict[str, object] = {}
+    if event in {TrialEvent.COMPLETED, TrialEvent.PAUSED}:
+        event, reason, columns = rest(unit_of_work, spec, trial, event, reason)
     if event is TrialEvent.PRUNED and not all(math.isfinite(reached) for _, reached in points):
         infeasible = True
     if unit_of_work.study.stop_requested_at is not None and event in _UNTOLD:
         event, reason = TrialEvent.CANCELLED, "the study was stopped"
-    columns: dict[str, object] = {
+    columns |= {
         "num_losses": trial.num_losses + resolution.is_loss,
         "num_failures": trial.num_failures + resolution.is_failure,
     }
@@ -157,24 +161,37 @@ async def conclude(context: Context, study_id: str) -> None:
     the whole history. A claim asks it too, so nothing is lost when the service dies in between.
     """
 
-    def look(connection: Connection) -> tuple[History, str] | None:
+    def look(connection: Connection) -> tuple[StudySpec, History, str] | None:
         study = studies.by_id(connection, study_id)
-        if study.state != StudyState.ACTIVE or studies.num_open(connection, study_id):
+        if study.state != StudyState.ACTIVE or studies.num_awaited(connection, study_id):
             return None
         spec = studies.spec(connection, study_id, study.spec_version)
         history = context.histories.latest(connection, study_id, spec.objective.metric)
         has_enqueued = studies.next_enqueued(connection, study_id) is not None
-        reason = decide.exhausted(history, spec, has_enqueued=has_enqueued)
-        return (history, reason) if reason else None
+        reason = decide.over(history, spec, has_enqueued=has_enqueued)
+        return (spec, history, reason) if reason else None
 
     found = await context.database.read(look)
     if found is not None:
-        history, reason = found
-        await context.transact(study_id, lambda unit_of_work: complete(unit_of_work, history, reason))
+        spec, history, reason = found
+        await context.transact(study_id, lambda unit_of_work: complete(unit_of_work, spec, history, reason))
         context.histories.forget(study_id)
 
 
-def complete(unit_of_work: UnitOfWork, history: History, reason: str) -> None:
-    """Say that the search is over, unless the study has moved since `history`."""
-    if unit_of_work.study.revision == history.revision:
-        unit_of_work.advance_study(StudyEvent.COMPLETED, reason=reason, finished_at=unit_of_work.now())
+def complete(unit_of_work: UnitOfWork, spec: StudySpec, history: History, reason: str) -> None:
+    """Say that the search is over, and that what is paused stays so, unless the study has moved since `history`."""
+    study = unit_of_work.study
+    if study.revision != history.revision:
+        return
+    for number, value, why in decide.left_behind(history, spec):
+        trial = trials.by_number(unit_of_work.connection, study.id, number)
+        assert trial is not None
+        unit_of_work.advance_trial(
+            trial,
+            TrialEvent.NOT_PROMOTED,
+            reason=why,
+            value=value,
+            values=None if value is None else [value],
+            finished_at=unit_of_work.now(),
+        )
+    unit_of_work.advance_study(StudyEvent.COMPLETED, reason=reason, finished_at=unit_of_work.now())

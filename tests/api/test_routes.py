@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from service.contract.health import Health
 from service.contract.lease import FinishReply, Grant, HeartbeatReply, Nothing
 from service.contract.log import LogView
+from service.contract.plan import Plan, Replay
 from service.contract.report import Verdict
 from service.contract.study import EnqueueReply, StudyList, StudyView
 from service.contract.trial import TrialDetail, TrialList
@@ -54,6 +55,7 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     call = Recorder(http)
     assert Health.model_validate(await call("GET", "/health")).protocol == 1
     assert await call("POST", "/studies/check", json=SPEC) == {"errors": []}
+    assert Plan.model_validate(await call("POST", "/studies/plan", json=SPEC)).trials == 2
     made = StudyView.model_validate(await call("POST", "/studies", status=201, json=SPEC))
     assert StudyView.model_validate(await call("GET", "/studies/digits")) == made
     assert StudyList.model_validate(await call("GET", "/studies")).studies == [made]
@@ -87,6 +89,8 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     seen = LogView.model_validate(await call("GET", "/studies/digits/trials/0/logs?stream=stdout&attempt=1"))
     assert (seen.text, seen.next, seen.ended) == ("one\n", 4, True)
     assert TrialDetail.model_validate(await call("GET", "/studies/digits/best")).number == 0
+    other = {"pruner": "none"}
+    assert Replay.model_validate(await call("POST", "/studies/digits/replay", json=other)).replayed.num_steps == 1
     assert WorkerList.model_validate(await call("GET", "/workers")).workers[0].name == "w"
     assert (await call("POST", "/workers/w/readmit"))["quarantined_at"] is None
     kinds = [event["kind"] for event in (await call("GET", "/studies/digits/events?after=1"))["events"]]

@@ -130,9 +130,7 @@ def takes_chance_from_outside(module: Module) -> Iterator[Breach]:
     for line, name in _names_used(module):
         if name in INJECTED:
             yield line, f"{name} cannot be repeated; take ids and nonces from what the composition root passes down"
-        elif re.fullmatch(
-            r"random\.(?!Random$)\w+|(np|numpy)\.random\.(?!default_rng$|Generator$|RandomState$)\w+", name
-        ):
+        elif PROCESS_STREAM.fullmatch(name):
             yield line, f"{name} draws from the process's stream; draw from a generator that was seeded"
 
 

@@ -24,6 +24,7 @@ from tests.chaos.training import METRIC, NUM_STEPS
 from worker.agent.outbox import Outbox
 
 MAX_WASTE = 0.1
+"""Steps that may be trained in vain, as a share of those that count."""
 STALL_SECONDS = 120.0
 """Without a trial completed for so long, something hangs."""
 
@@ -97,7 +98,7 @@ async def play(
             began = time.monotonic()
             for agent in built.agents:
                 agent.start(server)
-            killing = asyncio.create_task(faults.kill_replicas())
+            killing = asyncio.create_task(faults.crash_replicas())
             following = asyncio.create_task(faults.follow(plan(num_trials, seed), progress.num_completed))
             try:
                 await _ended(built, progress, following, killing, tell)
@@ -158,20 +159,26 @@ async def _ended(
 
 
 def _judge(built: Cluster, num_trials: int, seed: int, seconds: float, faults: Faults, proxy: Proxy) -> Result:
-    facts = list(read(agent.ledger for agent in built.agents))
+    known = Known.of(read(agent.ledger for agent in built.agents))
+    num_counted = num_trials * NUM_STEPS
     with look_on(built.database.url) as connection:
-        found = violations(connection, facts, num_trials, NUM_STEPS)
+        found = violations(connection, known, num_trials, NUM_STEPS)
         attempts = _moves(connection)
     found["agents have told everything when they end"] = [
         f"{agent.name} still has something to tell" for agent in built.agents if not _is_told(agent.outbox)
     ]
+    found["at most a tenth of the steps is trained in vain"] = (
+        [f"{known.num_trained} steps were trained for {num_counted} that count"]
+        if known.num_trained > (1 + MAX_WASTE) * num_counted
+        else []
+    )
     return Result(
         num_trials=num_trials,
         seed=seed,
         violations=found,
         seconds=seconds,
-        steps_trained=Known.of(facts).num_trained,
-        steps_counted=num_trials * NUM_STEPS,
+        steps_trained=known.num_trained,
+        steps_counted=num_counted,
         faults=dict(faults.counts),
         messages=dict(proxy.counts),
         refusals=dict(proxy.refusals),

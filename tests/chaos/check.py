@@ -102,11 +102,9 @@ class Story:
                 yield f"{invariant.name}: {finding}"
 
 
-def violations(
-    connection: sa.Connection, facts: Iterable[Fact], num_trials: int, num_steps: int
-) -> dict[str, list[str]]:
+def violations(connection: sa.Connection, known: Known, num_trials: int, num_steps: int) -> dict[str, list[str]]:
     """Every promise by its sentence, and what breaks it; nothing: it was kept."""
-    story = Story(connection, Known.of(facts), num_trials, num_steps)
+    story = Story(connection, known, num_trials, num_steps)
     return {sentence: list(check(story)) for sentence, check in PROMISES.items()}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +24,6 @@ _LIMITS = {
     "ASSAYER_HEARTBEAT_SECONDS": f"{HEARTBEAT_SECONDS:g}",
     "ASSAYER_REAPER_SECONDS": "0.5",
 }
-_STOP_SECONDS = 10.0
 
 
 class Agent:
@@ -78,17 +76,10 @@ class Agent:
         return below[0] if below else None
 
     def end(self) -> None:
-        """See that nothing of it lives on."""
-        if self._process is None:
-            return
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        """See that nothing of it lives on; its zygote, and with that the training process, ends when it is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
 
 class Cluster:

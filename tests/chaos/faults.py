@@ -31,7 +31,7 @@ TRIALS_PER_FAULT = {
     Kind.CHILD_KILLED: 50,
     Kind.CHILD_STOPPED: 250,
     Kind.AGENT_KILLED: 200,
-    Kind.AGENT_STOPPED: 250,
+    Kind.AGENT_STOPPED: 100,
     Kind.DATABASE_CRASHED: 1000,
 }
 """One fault for so many trials, and one at least. Replicas are killed by the clock instead."""
@@ -79,12 +79,13 @@ class Faults:
                     await asyncio.sleep(0.02)
                 tasks.create_task(self._carry_out(fault.kind))
 
-    async def kill_replicas(self) -> None:
-        """Kill one replica after the other, for ever."""
-        seconds = REPLICA_KILLED_SECONDS / 2
+    async def crash_replicas(self) -> None:
+        """Kill a replica every so often, for ever; the first one soon, so that short searches meet it, too."""
+        loop = asyncio.get_running_loop()
+        due_at = loop.time() + REPLICA_KILLED_SECONDS / 2
         while True:
-            await asyncio.sleep(seconds)
-            seconds = REPLICA_KILLED_SECONDS
+            await asyncio.sleep(due_at - loop.time())
+            due_at += REPLICA_KILLED_SECONDS
             replica = self._chance.choice(self._cluster.replicas)
             # Not while the database is away: a replica cannot start without it.
             async with self._database_free:
@@ -104,7 +105,7 @@ class Faults:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
             case Kind.AGENT_KILLED:
-                await self._kill_agent()
+                await self._crash_agent()
             case Kind.AGENT_STOPPED:
                 agent = await self._signal_agent(kind, signal.SIGSTOP)
                 await self._stand_still()
@@ -138,7 +139,7 @@ class Faults:
                     return agent
             await asyncio.sleep(0.05)
 
-    async def _kill_agent(self) -> None:
+    async def _crash_agent(self) -> None:
         agent = await self._signal_agent(Kind.AGENT_KILLED, signal.SIGKILL)
         while agent.status is None:  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.01)

@@ -72,8 +72,8 @@ class Proxy:
                     break
                 writer.write(reply)
                 await writer.drain()
-        except ConnectionError:
-            pass
+        except (ConnectionError, asyncio.CancelledError):
+            pass  # cancelled only when nobody serves any more; the server would log it as an error
         finally:
             self._under_way.discard(task)
             writer.close()

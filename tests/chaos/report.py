@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import textwrap
 from contextlib import suppress
 from pathlib import Path
 
@@ -61,15 +62,13 @@ def as_markdown(result: Result) -> str:
         "What became of attempts": _attempts(result),
         "What was promised": promises,
     }
-    lines = [
-        "# Chaos, measured",
-        "",
-        f"Machine: {_machine()}.",
-        f"{NUM_REPLICAS} replicas on one Postgres, which syncs every commit, behind a proxy that drops and doubles",
-        f"messages; {NUM_AGENTS} agents with one slot each. A trial is {NUM_STEPS} steps, {STEP_SECONDS * 1000:.0f} ms",
-        f"each, with a checkpoint every {CHECKPOINT_STEPS}. Leases last {LEASE_SECONDS:g} s, heartbeats come every",
-        f"{HEARTBEAT_SECONDS:g} s.",
-    ]
+    setting = (
+        f"Machine: {_machine()}. {NUM_REPLICAS} replicas on one Postgres, which syncs every commit, behind a proxy "
+        f"that drops and doubles messages; {NUM_AGENTS} agents with one slot each. A trial is {NUM_STEPS} steps, "
+        f"{STEP_SECONDS * 1000:.0f} ms each, with a checkpoint every {CHECKPOINT_STEPS}. Leases last "
+        f"{LEASE_SECONDS:g} s, heartbeats come every {HEARTBEAT_SECONDS:g} s."
+    )
+    lines = ["# Chaos, measured", "", *textwrap.wrap(setting, 120)]
     for title, rows in sections.items():
         lines += ["", f"## {title}", "", "| | |", "| --- | --- |", *(f"| {what} | {how} |" for what, how in rows)]
     lines += ["", f"    make chaos TRIALS={result.num_trials} SEED={result.seed}"]

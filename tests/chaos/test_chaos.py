@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.chaos import MAX_WASTE, play
+from tests.chaos.chaos import play
 from tests.chaos.faults import Kind
+from tests.support.service import ROOT
+from tests.worker.waiting import eventually
 
 NUM_TRIALS = 500
 
@@ -20,4 +26,33 @@ def test_five_hundred_trials_come_through_every_fault(tmp_path: Path) -> None:
     assert set(result.faults) == set(Kind)
     messages = {"requests dropped", "replies dropped", "requests doubled", "requests delivered late"}
     assert messages <= set(result.messages)
-    assert result.waste <= MAX_WASTE
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The command lines of processes that were told of a folder, as argument or in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+        except OSError:  # it has ended, or is another user's
+            continue
+        if any(os.fsencode(folder) in each for each in told) and int(process.name) != os.getpid():
+            found.append(told[0].replace(b"\0", b" ").decode())
+    return found
+
+
+@pytest.mark.slow
+def test_chaos_that_is_told_to_stop_leaves_no_process_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.chaos", "--trials", "500", "--keep", str(tmp_path / "kept")]
+    # Postgres is put into a folder of the temporary directory, which its command line names.
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        assert eventually(lambda: any("Finished" in each.read_text() for each in tmp_path.glob("kept/*.ledger")), 60)
+        assert len(processes_of(tmp_path)) > 12
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 130
+    finally:
+        process.kill()
+        process.wait()
+    assert eventually(lambda: not processes_of(tmp_path), 10), processes_of(tmp_path)

@@ -14,8 +14,7 @@ from service.contract.report import Point, ReportRequest
 from service.storage.database import Database
 from service.usecases.finish import finish
 from service.usecases.report import report
-from tests.chaos import check
-from tests.chaos.check import PROMISES, violations
+from tests.chaos.check import PROMISES, Known, violations
 from tests.chaos.ledger import Claimed, Fact, Finished, Ledger, Reported, Saved, Trained, read
 from tests.chaos.training import METRIC, values
 from tests.usecases.replica import Replica
@@ -85,7 +84,8 @@ async def facts(database: Database) -> list[Fact]:
 
 def broken(database: Database, facts: list[Fact], num_trials: int = NUM_TRIALS) -> set[str]:
     """The promises that the checker sees broken, by the names of what asked for them."""
-    found = database.read_now(lambda connection: violations(connection, facts, num_trials, NUM_STEPS))
+    known = Known.of(facts)
+    found = database.read_now(lambda connection: violations(connection, known, num_trials, NUM_STEPS))
     return {PROMISES[sentence].__name__ for sentence, said in found.items() if said}
 
 
@@ -170,4 +170,4 @@ async def test_a_ledger_reads_as_it_was_written(facts: list[Fact], tmp_path: Pat
         ledger.note(fact)
     ledger.close()
     assert list(read([tmp_path / "ledger"])) == facts
-    assert check.Known.of(facts).num_trained == NUM_TRIALS * NUM_STEPS
+    assert Known.of(facts).num_trained == NUM_TRIALS * NUM_STEPS

@@ -105,6 +105,38 @@ def test_show_tells_one_trial_in_full(study: Study) -> None:
     assert "99" in study("show", name, "--trial", "99", status=1)
 
 
+def test_plan_says_what_a_file_will_cost_and_begins_nothing(study: Study) -> None:
+    before = len(study.client.studies().studies)
+    said = study("plan", str(ROOT / "examples" / "digits.yaml"), "--step-seconds", "30")
+    assert "at most 1200 epochs, as many as 60 whole trainings" in said
+    assert "at most 10 device-hours" in said
+    assert len(study.client.studies().studies) == before
+
+
+def test_replay_says_what_another_pruner_would_have_saved(study: Study) -> None:
+    name = study.client.create_study(hand_driven(resource={"name": "epoch", "max": 9})).name
+    for trial in study.client.open_trials(name):
+        with trial:
+            for step in range(1, 10):
+                trial.report(step, {"val/accuracy": 0.5 - 0.1 * (trial.number or 0) + step / 100})
+    said = study("replay", name, "--pruner", "{name: asha, min: 1}")
+    # Of 27 steps the best trial trains to step 3, and the two others to the first.
+    assert "would have saved 81% of the steps; the best value would be 0.06 worse" in said
+    assert "did you mean 'asha'?" in study("replay", name, "--pruner", "asah", status=1)
+
+
+def test_show_tells_where_a_trial_pauses_and_what_the_service_changed(study: Study) -> None:
+    asha = {"pruner": {"name": "asha", "min": 1}, "resource": {"name": "epoch", "max": 9}}
+    name = study.client.create_study(hand_driven(**asha)).name
+    for trial in study.client.open_trials(name):
+        with trial:
+            assert trial.run_until == 1
+            trial.report(1, {"val/accuracy": 0.25})
+        break
+    assert "asha goes on in mode stop: trial 0 saved no checkpoint by step 1" in study("show", name).replace("\n", " ")
+    assert "0.25 (place 1 of 1)" in study("show", name, "--trial", "0")
+
+
 def test_show_tells_what_an_attempt_was_made_from_and_warns(study: Study) -> None:
     name = study.create()
     with study.client.open_trial(name) as trial:  # type: ignore[union-attr]

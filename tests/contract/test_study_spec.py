@@ -29,19 +29,37 @@ def test_the_smallest_study_has_defaults_for_the_rest() -> None:
     assert (smallest.format, smallest.project, smallest.sampler.name, smallest.pruner.name) == (
         1,
         "default",
-        "tpe",
+        "auto",
         "none",
     )
     assert smallest.objective.value == "last"
     assert (smallest.budget.trials, smallest.resource, smallest.retry_failed) == (None, None, None)
 
 
-@pytest.mark.parametrize("name", ["grid", "random", "coarse_to_fine", "tpe"])
+SAMPLERS = ["auto", "grid", "random", "sobol", "coarse_to_fine", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_a_sampler_s_name_is_short_for_a_mapping_with_it(name: str) -> None:
     assert spec(sampler=name) == spec(sampler={"name": name})
 
 
-@pytest.mark.parametrize("name", ["none", "median"])
+@pytest.mark.parametrize(
+    ("pruner", "message"),
+    [
+        ({"name": "threshold"}, "a threshold needs a limit; write upper: 5.0, or lower, or both"),
+        ({"name": "threshold", "lower": 2, "upper": 1}, "lower must be below upper, got lower 2 and upper 1"),
+        ({"name": "percentile", "percentile": 0}, "greater than 0"),
+        ({"name": "percentile", "percentile": 100}, "less than 100"),
+        ({"name": "patience", "patience": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_an_impossible_pruner_says_why(pruner: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        spec(pruner=pruner)
+
+
+@pytest.mark.parametrize("name", ["none", "median", "percentile", "patience"])
 def test_so_is_a_pruner_s(name: str) -> None:
     assert spec(pruner=name) == spec(pruner={"name": name})
 

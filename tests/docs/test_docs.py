@@ -116,13 +116,23 @@ MODELS: dict[str, type[BaseModel]] = {
     "int": IntParameter,
     "categorical": CategoricalParameter,
     "constant": ConstantParameter,
+    "auto": sampler.AutoSampler,
     "grid": sampler.GridSampler,
     "random": sampler.RandomSampler,
+    "sobol": sampler.SobolSampler,
+    "optuna:cmaes": sampler.CmaesSampler,
+    "optuna:gp": sampler.GpSampler,
+    "optuna:qmc": sampler.QmcSampler,
     "coarse_to_fine": sampler.CoarseToFineSampler,
     "stage": sampler.Stage,
     "tpe": sampler.TpeSampler,
     "none": pruner.NoPruner,
     "median": pruner.MedianPruner,
+    "asha": pruner.AshaPruner,
+    "hyperband": pruner.HyperbandPruner,
+    "percentile": pruner.PercentilePruner,
+    "threshold": pruner.ThresholdPruner,
+    "patience": pruner.PatiencePruner,
     "Resource": study.Resource,
     "Budget": study.Budget,
     "Reference": study.Reference,
@@ -155,7 +165,8 @@ def test_every_sampler_and_pruner_has_a_section() -> None:
         for title, model in schema.items()
         if title.endswith(("Sampler", "Pruner")) and "name" in model["properties"]
     }
-    assert names == {"grid", "random", "coarse_to_fine", "tpe", "none", "median"}
+    samplers = {"auto", "grid", "random", "sobol", "coarse_to_fine", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"}
+    assert names == samplers | {"none", "median", "percentile", "threshold", "patience", "asha", "hyperband"}
     assert names <= set(MODELS)
 
 

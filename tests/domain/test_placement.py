@@ -6,7 +6,7 @@ import pytest
 
 from service.contract.lease import Capabilities, Device
 from service.contract.study import Requires
-from service.domain.placement import suffices, unmet
+from service.domain.placement import KEPT_SECONDS, Holder, is_kept_for, is_reachable, suffices, unmet
 
 CPU = Capabilities(devices=[Device(kind="cpu", memory_gib=512)])
 SMALL = Capabilities(devices=[Device(kind="cuda", memory_gib=16)], labels={"room": "cellar"})
@@ -33,3 +33,35 @@ def test_what_a_study_requires(requires: Requires | None, capabilities: Capabili
 def test_a_trial_that_ran_out_of_memory_is_for_larger_gpus() -> None:
     assert [suffices(16.0, each) for each in (CPU, SMALL, LARGE)] == [False, False, True]
     assert all(suffices(0.0, each) for each in (CPU, SMALL, LARGE))
+
+
+@pytest.mark.parametrize(
+    ("host", "has_room", "waited", "is_kept"),
+    [
+        ("far", True, 0.0, True),
+        ("near", True, 0.0, False),
+        ("far", False, 0.0, False),
+        ("far", True, KEPT_SECONDS, False),
+    ],
+    ids=["for a moment", "not from its holder", "not while that is busy or gone", "not for long"],
+)
+def test_a_trial_is_kept_for_the_holder_of_its_checkpoint(
+    host: str, has_room: bool, waited: float, is_kept: bool
+) -> None:
+    assert is_kept_for(Holder("near", has_room), host, waited) is is_kept
+
+
+@pytest.mark.parametrize(
+    ("uri", "directories", "reachable"),
+    [
+        ("blob:12", [], True),
+        ("file:///shared/t/1.pt", None, True),
+        ("file:///shared/t/1.pt", [], False),
+        ("file:///shared/t/1.pt", ["file:///other", "file:///shared"], True),
+        ("file:///shared-too/t/1.pt", ["file:///shared"], False),
+    ],
+)
+def test_a_shared_checkpoint_is_for_those_who_share_its_directory(
+    uri: str, directories: list[str] | None, reachable: bool
+) -> None:
+    assert is_reachable(uri, directories) is reachable

@@ -16,7 +16,7 @@ STUDY_FOLLOWS = {
     "stopped": {"active"},
 }
 TRIAL_FOLLOWS = {
-    "waiting": {"running", "cancelled"},
+    "waiting": {"running", "pruned", "cancelled"},
     "running": {"waiting", "paused", "completed", "pruned", "failed", "cancelled"},
     "paused": {"waiting", "pruned", "cancelled"},
     "completed": set(),

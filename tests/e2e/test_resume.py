@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.client import Client
 from service.contract.lease import FailureClass
-from service.contract.trial import AttemptState
+from service.contract.trial import AttemptState, TrialState
 from tests.e2e.test_worker import child_of, spec
 from tests.support.service import Service, running_service
 from tests.worker.grants import digits
@@ -25,8 +26,37 @@ from tests.worker.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
+DONE_SECONDS = 240.0
 NUM_EPOCHS = 60
+SEEDS = (1, 2, 3)
+"""Of the rounds in which a training is killed at random instants."""
+NUM_KILLS = 3
+
+OBSERVER = """
+import hashlib, os, pathlib, sys
+
+
+def observe():
+    task = sys.modules.get("worker.trial.train_task")
+    if task is None:
+        return
+    train = task.train
+
+    def observed(*given, **named):
+        result = train(*given, **named)
+        digest = hashlib.sha256()
+        for name, tensor in sorted(result.model.state_dict().items()):
+            digest.update(name.encode() + tensor.numpy().tobytes())
+        pathlib.Path(os.environ["WEIGHTS"], named["checkpoint_dir"].parent.name).write_text(digest.hexdigest())
+        return result
+
+    task.train = observed
+
+
+os.register_at_fork(after_in_child=observe)
+"""
+"""Python loads it by itself in every process of a worker: each training that ends leaves a hash of its weights."""
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +80,18 @@ Start = Callable[[str, str], subprocess.Popen[str]]
 
 
 @pytest.fixture(scope="module")
-def worker(live: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where each training that ended has left a hash of its weights, under the id of its trial."""
+    return tmp_path_factory.mktemp("weights")
+
+
+@pytest.fixture(scope="module")
+def worker(live: Service, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Start a worker on a named host of its own; whatever still works at the end is ended."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ASSAYER_")}
+    observer = tmp_path_factory.mktemp("observer")
+    (observer / "sitecustomize.py").write_text(OBSERVER)
+    environment |= {"PYTHONPATH": str(observer), "WEIGHTS": str(weights)}
     hosts = tmp_path_factory.mktemp("hosts")
     with contextlib.ExitStack() as stack:
 
@@ -76,26 +115,36 @@ def study_of(name: str) -> dict[str, Any]:
         batch_size=32,
         epochs=NUM_EPOCHS,
     )
-    return spec(name, trials=1, task=task)
+    objective = {"metric": "val/accuracy", "direction": "maximize", "value": "last"}
+    return spec(name, trials=1, task=task, objective=objective)
 
 
 def num_saved(client: Client, study: str) -> int:
     return sum(event.kind == "checkpoint_stored" for event in client.events(study))
 
 
-def result_of(client: Client, study: str) -> tuple[object, ...]:
-    """All that a training says, but for the time it took."""
-    trial = client.trial(study, 0)
-    series = sorted((one.metric, tuple(one.steps), tuple(one.values)) for one in trial.series)
-    return trial.parameters, series, trial.values, {**trial.metrics, "seconds": None}
+Result = Callable[[str], tuple[object, ...]]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(client: Client, worker: Start) -> tuple[object, ...]:
+def result_of(client: Client, weights: Path) -> Result:
+    """All that a training says, but for the time it took, and the weights that it ended with."""
+
+    def of(study: str) -> tuple[object, ...]:
+        trial = client.trial(study, 0)
+        series = sorted((one.metric, tuple(one.steps), tuple(one.values)) for one in trial.series)
+        metrics = {**trial.metrics, "seconds": None}
+        return trial.parameters, series, trial.values, metrics, (weights / trial.id).read_text()
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def undisturbed(client: Client, worker: Start, result_of: Result) -> tuple[object, ...]:
     client.create_study(study_of("undisturbed"))
-    assert worker("undisturbed", "calm").wait(120) == 0
+    assert worker("undisturbed", "calm").wait(DONE_SECONDS) == 0
     assert num_saved(client, "undisturbed") > 0
-    return result_of(client, "undisturbed")
+    return result_of("undisturbed")
 
 
 def wait_for_more(client: Client, study: str, num_before: int) -> None:
@@ -115,7 +164,7 @@ def resume_steps(live: Service, study: str) -> list[int]:
 
 
 def test_killed_training_processes_and_agents_change_nothing_about_the_result(
-    live: Service, client: Client, worker: Start, undisturbed: tuple[object, ...]
+    live: Service, client: Client, worker: Start, result_of: Result, undisturbed: tuple[object, ...]
 ) -> None:
     client.create_study(study_of("disturbed"))
     first = worker("disturbed", "one")
@@ -126,16 +175,49 @@ def test_killed_training_processes_and_agents_change_nothing_about_the_result(
     first.kill()
     first.wait()
     second = worker("disturbed", "two")
-    assert second.wait(120) == 0
+    assert second.wait(DONE_SECONDS) == 0
     lost = client.trial("disturbed", 0).attempts
     assert [attempt.failure for attempt in lost] == [FailureClass.PROCESS_KILLED, FailureClass.WORKER_LOST, None]
     at = resume_steps(live, "disturbed")
     assert 0 == at[0] < at[1] < at[2]
-    assert result_of(client, "disturbed") == undisturbed
+    assert result_of("disturbed") == undisturbed
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_training_killed_at_random_instants_ends_with_the_same_metrics_and_weights_bit_for_bit(
+    client: Client, worker: Start, result_of: Result, undisturbed: tuple[object, ...], seed: int
+) -> None:
+    """Three times SIGKILL, to the training process or the agent above it, after a random step and a random moment."""
+    chance, study = random.Random(seed), f"random-{seed}"
+    client.create_study(study_of(study))
+    process = worker(study, study)
+    targets = sorted(chance.sample(range(1, NUM_EPOCHS - 10), NUM_KILLS))
+    for num_before, target in enumerate(targets):
+        assert eventually(lambda: has_reached(client, study, num_before + 1, target), DONE_SECONDS)  # noqa: B023
+        time.sleep(chance.uniform(0, 0.1))
+        if chance.random() < 0.5:
+            os.kill(child_of(process), signal.SIGKILL)
+        else:
+            process.kill()
+            process.wait()
+            process = worker(study, study)
+    assert process.wait(DONE_SECONDS) == 0
+    attempts = client.trial(study, 0).attempts
+    assert len(attempts) == NUM_KILLS + 1
+    assert {attempt.failure for attempt in attempts[:-1]} <= {FailureClass.PROCESS_KILLED, FailureClass.WORKER_LOST}
+    assert result_of(study) == undisturbed
+
+
+def has_reached(client: Client, study: str, attempt: int, step: int) -> bool:
+    """Whether this attempt runs and the trial has come to this step."""
+    trials = client.trials(study).trials
+    if not trials or trials[0].num_attempts != attempt or trials[0].state is not TrialState.RUNNING:
+        return False
+    return (trials[0].step or 0) >= step
 
 
 def test_a_stopped_worker_hands_its_last_epoch_on(
-    live: Service, client: Client, worker: Start, undisturbed: tuple[object, ...]
+    live: Service, client: Client, worker: Start, result_of: Result, undisturbed: tuple[object, ...]
 ) -> None:
     client.create_study(study_of("handed-on"))
     first = worker("handed-on", "three")
@@ -145,6 +227,6 @@ def test_a_stopped_worker_hands_its_last_epoch_on(
     trial = client.trial("handed-on", 0)
     assert [attempt.state for attempt in trial.attempts] == [AttemptState.RELEASED]
     reached = max(len(series.steps) for series in trial.series)
-    assert worker("handed-on", "four").wait(120) == 0
+    assert worker("handed-on", "four").wait(DONE_SECONDS) == 0
     assert resume_steps(live, "handed-on") == [0, reached]
-    assert result_of(client, "handed-on") == undisturbed
+    assert result_of("handed-on") == undisturbed

@@ -8,16 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from service.client import Client
 from service.client.cli import main as study_command
-from service.contract.lease import FailureClass
+from service.contract.lease import Device, FailureClass
 from service.contract.log import Stream
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, AttemptView, TrialState
@@ -25,7 +26,7 @@ from tests.support.processes import children
 from tests.support.service import Service, running_service
 from tests.worker.grants import digits
 from tests.worker.waiting import eventually
-from worker.agent import Agent, SlotPlan, cpu
+from worker.agent import Agent, LocalDevice, SlotPlan, cpu
 from worker.agent.child import ZYGOTE
 from worker.training.data import DATA
 from worker.trial.provenance import code_fingerprint
@@ -52,13 +53,15 @@ def client(live: Service) -> Iterator[Client]:
 @pytest.fixture
 def worker(live: Service, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start workers on one state directory; whatever still works at the end of the test is ended."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ASSAYER_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ASSAYER_")}
     with contextlib.ExitStack() as stack:
 
-        def start(study: str, *arguments: str) -> subprocess.Popen[str]:
+        def start(
+            study: str, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
+        ) -> subprocess.Popen[str]:
             command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--server", live.url]
             command += ["--state-dir", str(tmp_path), "--study", study, "--until-done", *arguments]
-            process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+            process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean | dict(environment))
             stack.callback(process.wait)
             stack.callback(process.kill)
             assert process.stderr is not None
@@ -128,6 +131,58 @@ def test_two_slots_carry_a_study_through_and_end_when_it_is_done(client: Client,
     assert not any(each.warnings for each in made_from)
     assert said.count("started on cpu") == said.count("succeeded after") == 6
     assert "Traceback" not in said
+
+
+def test_of_a_study_that_is_over_nothing_is_left_on_the_disk(client: Client, worker: Any, tmp_path: Path) -> None:
+    client.create_study(spec("tidy", trials=3))
+    assert worker("tidy", environment={"ASSAYER_CHECKPOINT_SECONDS": "0"}).wait(60) == 0
+    [attempts_] = tmp_path.glob("*/attempts")
+    assert list(attempts_.iterdir()) == []
+
+
+def test_every_slot_of_every_device_trains_pinned_to_its_own(client: Client, tmp_path: Path) -> None:
+    """Two devices with two slots each, as `worker --gpu 0,1 --slots 2` plans them; the processor stands in for both."""
+    devices = [
+        LocalDevice(Device(kind="cpu", index=index, name=f"device {index}"), visible=f"GPU-{index}") for index in (0, 1)
+    ]
+    plans = [SlotPlan(f"gpu{device.device.index}{end}", device, 1) for device in devices for end in ("", "-2")]
+    client.create_study(endless("four") | {"budget": {"trials": 4}})
+    agent = Agent(
+        client,
+        name="four",
+        slots=plans,
+        studies=["four"],
+        until_done=True,
+        directory=tmp_path,
+        checkpoint_seconds=60.0,
+        disk_bytes=0,
+    )
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(agent.work)
+        try:
+            assert eventually(lambda: num_running(client, "four") == 4, 2 * START_SECONDS)
+            zygotes = [pid for pid in children(os.getpid()) if ZYGOTE in Path(f"/proc/{pid}/cmdline").read_text()]
+            pinned = [Path(f"/proc/{pid}/environ").read_bytes() for pid in zygotes]
+            for device in devices:
+                assert sum(f"CUDA_VISIBLE_DEVICES={device.visible}\0".encode() in each for each in pinned) == 2
+            assert eventually(lambda: all(steps_of(client, "four", number) for number in range(4)), START_SECONDS)
+        finally:
+            client.stop("four")
+            agent.stop()
+        done.result(START_SECONDS)
+    told = [client.trial("four", number).attempts[0] for number in range(4)]
+    assert sorted(each.slot for each in told) == ["gpu0", "gpu0-2", "gpu1", "gpu1-2"]
+    assert {each.slot: each.environment["device"][-1] for each in told} == {plan.name: plan.name[3] for plan in plans}
+    [worker] = [each for each in client.workers().workers if each.name == "four"]
+    assert [device.name for device in worker.capabilities.devices] == ["device 0", "device 1"]
+
+
+def num_running(client: Client, study: str) -> int:
+    return client.study(study).num_trials.get(TrialState.RUNNING, 0)
+
+
+def steps_of(client: Client, study: str, number: int) -> int:
+    return max((len(one.steps) for one in client.trial(study, number).series), default=0)
 
 
 def test_a_task_that_cannot_be_leaves_its_reason_and_the_worker_goes_on(client: Client, worker: Any) -> None:
@@ -306,6 +361,7 @@ def test_a_training_process_that_hangs_is_ended_and_the_trial_waits_again(client
         until_done=True,
         directory=tmp_path,
         checkpoint_seconds=60.0,
+        disk_bytes=0,
         patience_seconds=2.0,
     )
     with ThreadPoolExecutor(1) as pool:

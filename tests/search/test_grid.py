@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from service.contract.space import FloatParameter, IntParameter
 from service.domain.history import History
 from service.search import decide
+from service.search.draws import identities
 from service.search.samplers.grid import Grid, grid_axis
-from service.search.samplers.random import identities
 from tests.search.studies import begun, played, record, study
 
 SPACE: dict[str, Any] = {

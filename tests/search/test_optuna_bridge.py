@@ -12,9 +12,9 @@ from service.contract.trial import TrialState
 from service.domain.history import TrialRecord
 from service.search.columns import columns_of
 from service.search.coordinates import coordinate, value_at
+from service.search.draws import draw
 from service.search.optuna_bridge import tpe
 from service.search.optuna_bridge.distributions import distribution
-from service.search.samplers.random import draw
 from tests.search.studies import curve, record, study
 
 SPACE: dict[str, Any] = {
@@ -33,10 +33,10 @@ SPEC = study(SPACE)
 def lived(num_trials: int, seed: int = 0) -> list[TrialRecord]:
     """Trials with every fate, the last few open; good ones lie close together, as they do late in a search."""
     chance = random.Random(seed)
-    center = draw(SPEC.space, chance)
+    center = draw(SPEC.space, seed)
     trials = []
     for number in range(num_trials):
-        values = draw(SPEC.space, chance)
+        values = draw(SPEC.space, seed, number)
         if chance.random() < number / num_trials / 2:
             values = {name: center[name] if chance.random() < 0.7 else value for name, value in values.items()}
         loss = sum(values[name] != center[name] for name in values) + chance.random()

@@ -1,4 +1,4 @@
-"""What holds for every pruner, and the median rule on worked numbers."""
+"""What holds for every pruner, and each rule on worked numbers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from tests.search.studies import curve, record, study
 PRUNERS: dict[str, Any] = {
     "none": "none",
     "median": {"name": "median", "startup_trials": 3, "warmup_steps": 2},
+    "percentile": {"name": "percentile", "percentile": 25, "startup_trials": 3, "warmup_steps": 2},
+    "threshold": {"name": "threshold", "lower": -10.0, "upper": 10.0},
+    "patience": {"name": "patience", "patience": 2},
 }
 
 every = pytest.mark.parametrize("pruner", PRUNERS.values(), ids=PRUNERS)
@@ -45,7 +48,7 @@ def test_the_best_trial_of_all_goes_on(pruner: Any, direction: str) -> None:
 
 @every
 def test_the_first_trial_goes_on(pruner: Any) -> None:
-    assert decide.judge(against(judged=(9.0, 9.0, 9.0)), spec_of(pruner), 0).action is Action.CONTINUE
+    assert decide.judge(against(judged=(9.0, 8.0, 7.0)), spec_of(pruner), 0).action is Action.CONTINUE
 
 
 @every
@@ -64,7 +67,7 @@ def test_others_that_diverged_failed_or_never_reported_do_no_harm(pruner: Any) -
         TrialRecord(2, TrialState.RUNNING, {}),
         TrialRecord(3, TrialState.FAILED, {}, curve(math.nan, math.nan, math.nan)),
     ]
-    history = History(trials=(*odd, record(4, series=curve(1.0, 2.0, 3.0))))
+    history = History(trials=(*odd, record(4, series=curve(3.0, 2.0, 1.0))))
     assert decide.judge(history, spec_of(pruner), 4).action is Action.CONTINUE
 
 
@@ -132,3 +135,89 @@ class TestMedian:
     def test_a_step_that_too_few_reached_is_not_judged(self) -> None:
         verdict = decide.judge(against((1.0, 1.0), (1.0, 1.0), (1.0,), judged=(9.0, 9.0)), self.spec, 3)
         assert verdict.reason == "2 other trials reached step 2, 3 are needed to judge"
+
+
+class TestPercentile:
+    """The rule on worked numbers: of nine others with bests 1 ... 9, the best quarter ends at 3."""
+
+    nine = tuple((20.0, float(best)) for best in range(1, 10))
+
+    @pytest.mark.parametrize(
+        ("percentile", "limit"), [(25, 3.0), (50, 5.0), (10, 1.8), (90, 8.2), (12.5, 2.0), (0.001, 1.00008)]
+    )
+    def test_the_limit_is_interpolated_between_the_others_best_first(self, percentile: float, limit: float) -> None:
+        spec = spec_of({"name": "percentile", "percentile": percentile})
+        for judged, action in ((limit - 1e-4, Action.CONTINUE), (limit + 1e-4, Action.STOP)):
+            assert decide.judge(against(*self.nine, judged=(20.0, judged)), spec, 9).action is action
+
+    def test_larger_is_better_when_maximizing(self) -> None:
+        history = against(*self.nine, judged=(0.0, 6.9))
+        flat = tuple(replace(trial, series=((1, 0.0), trial.series[1])) for trial in history.trials)
+        verdict = decide.judge(History(trials=flat), spec_of("percentile", "maximize"), 9)
+        assert verdict.action is Action.STOP
+        assert verdict.reason == "best 6.9 by step 2 is below the limit of the best 25 %, 7 of 9 others"
+
+    def test_at_fifty_it_is_the_median_rule(self) -> None:
+        for judged in (4.9, 5.0, 5.1):
+            history = against(*self.nine, judged=(20.0, judged))
+            at_fifty = decide.judge(history, spec_of({"name": "percentile", "percentile": 50}), 9)
+            assert at_fifty == decide.judge(history, spec_of("median"), 9)
+
+
+class TestThreshold:
+    """The rule on worked numbers."""
+
+    spec = spec_of({"name": "threshold", "lower": 0.0, "upper": 5.0, "warmup_steps": 2})
+
+    @pytest.mark.parametrize(
+        ("judged", "action", "reason"),
+        [
+            ((9.0,), Action.CONTINUE, "step 1 comes before step 2, the first that is judged"),
+            ((9.0, 5.0), Action.CONTINUE, "5 at step 2 is within the limits"),
+            ((9.0, 0.0), Action.CONTINUE, "0 at step 2 is within the limits"),
+            ((1.0, 5.01), Action.STOP, "5.01 at step 2 is above the threshold 5"),
+            ((1.0, -0.5), Action.STOP, "-0.5 at step 2 is below the threshold 0"),
+        ],
+    )
+    def test_a_value_beyond_a_limit_stops_the_trial(
+        self, judged: tuple[float, ...], action: Action, reason: str
+    ) -> None:
+        verdict = decide.judge(against(judged=judged), self.spec, 0)
+        assert (verdict.action, verdict.reason) == (action, reason)
+
+    def test_one_limit_is_enough(self) -> None:
+        only = spec_of({"name": "threshold", "lower": 0.5})
+        assert decide.judge(against(judged=(0.4,)), only, 0).action is Action.STOP
+        assert decide.judge(against(judged=(1e9,)), only, 0).action is Action.CONTINUE
+
+
+class TestPatience:
+    """The rule on worked numbers."""
+
+    def judged(self, *values: float, direction: str = "minimize", **options: Any) -> Any:
+        spec = spec_of({"name": "patience", "patience": 3, **options}, direction)
+        return decide.judge(against(judged=values), spec, 0)
+
+    def test_a_trial_is_stopped_when_its_best_is_as_old_as_patience_lasts(self) -> None:
+        early = self.judged(3.0, 1.0, 2.0, 2.0)
+        assert early.action is Action.CONTINUE
+        assert early.reason == "the best, 1, is 2 steps old, of 3 that patience lasts"
+        late = self.judged(3.0, 1.0, 2.0, 2.0, 1.0)
+        assert late.action is Action.STOP
+        assert late.reason == "the best, 1, is 3 steps old, and patience lasts 3"
+
+    def test_each_improvement_begins_anew(self) -> None:
+        assert self.judged(3.0, 3.0, 3.0, 2.0, 2.0, 2.0).action is Action.CONTINUE
+
+    def test_small_steps_add_up_to_an_improvement(self) -> None:
+        assert self.judged(1.0, 0.96, 0.92, 0.88, min_delta=0.1).action is Action.CONTINUE
+        assert self.judged(1.0, 0.99, 0.98, 0.97, min_delta=0.1).action is Action.STOP
+
+    def test_larger_is_better_when_maximizing(self) -> None:
+        assert self.judged(0.1, 0.2, 0.3, 0.4, direction="maximize").action is Action.CONTINUE
+        assert self.judged(0.4, 0.3, 0.2, 0.1, direction="maximize").action is Action.STOP
+
+    def test_steps_are_counted_and_not_reports(self) -> None:
+        sparse = record(0, series=((10, 1.0), (12, 1.0), (13, 1.0)))
+        spec = spec_of({"name": "patience", "patience": 3})
+        assert decide.judge(History(trials=(sparse,)), spec, 0).action is Action.STOP

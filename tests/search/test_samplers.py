@@ -17,8 +17,8 @@ from service.domain.cells import size
 from service.domain.history import History, TrialRecord
 from service.domain.space import check_parameters
 from service.search import decide
+from service.search.draws import identities
 from service.search.samplers import sampler_for
-from service.search.samplers.random import identities
 from tests.search.studies import DIGITS, EVERY_KIND, begun, curve, ended, played, study
 
 GRID_DIGITS = {
@@ -35,15 +35,20 @@ SMALL: dict[str, Any] = {
 }
 STAGES = [{"trials": 8, "sampler": "random"}, {"trials": 8, "sampler": "tpe"}, {"trials": 8, "sampler": "tpe"}]
 SAMPLERS: dict[str, dict[str, Any]] = {
+    "auto": {"name": "auto"},
     "grid": {"name": "grid"},
     "shuffled grid": {"name": "grid", "shuffle": True},
     "random": {"name": "random"},
+    "sobol": {"name": "sobol"},
     "coarse_to_fine": {"name": "coarse_to_fine"},
     "three stages": {"name": "coarse_to_fine", "stages": STAGES},
+    "cmaes": {"name": "optuna:cmaes"},
+    "gp": {"name": "optuna:gp", "startup_trials": 12},
+    "halton": {"name": "optuna:qmc"},
     "tpe": {"name": "tpe", "startup_trials": 4},
     "tpe at once": {"name": "tpe", "startup_trials": 0},
 }
-NO_DUPLICATES = ["grid", "shuffled grid", "random", "tpe", "tpe at once"]
+NO_DUPLICATES = ["auto", "grid", "shuffled grid", "random", "sobol", "halton", "tpe", "tpe at once"]
 
 every = pytest.mark.parametrize("name", SAMPLERS)
 never_twice = pytest.mark.parametrize("name", NO_DUPLICATES)
@@ -61,6 +66,16 @@ def rough(parameters: Mapping[str, Value]) -> float:
 
 def turbulent(spec: StudySpec) -> History:
     """A history in which everything that can happen to a trial has happened."""
+    key = spec.model_dump_json()
+    if key not in _TURBULENT:
+        _TURBULENT[key] = _shaken(spec)
+    return _TURBULENT[key]
+
+
+_TURBULENT: dict[str, History] = {}
+
+
+def _shaken(spec: StudySpec) -> History:
     history = History()
     fates: list[dict[str, Any]] = [
         {"value": 0.3},

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from random import Random
 
+CALM_SHARE = 0.08
+"""How many worlds have no faults at all: what is wasted there is wasted by the service."""
+
 
 @dataclass(frozen=True)
 class Faults:
-    """Probabilities per message or transaction, and mean seconds between events (0: never)."""
+    """Probabilities per message, transaction or step, and mean seconds between events (0: never)."""
 
     request_dropped: float = 0.0
     reply_lost: float = 0.0
@@ -27,8 +30,16 @@ class Faults:
     outage_seconds: float = 0.0
     worker_crash_seconds: float = 0.0
     worker_pause_seconds: float = 0.0
-    child_crash: float = 0.0
-    """Per step: the training process dies, the agent lives."""
+    failing_step: float = 0.0
+    """Per step: the training ends badly, the agent lives; how is drawn, too."""
+    host_fault_seconds: float = 0.0
+    """A host goes bad for a while, and fails whatever it begins."""
+    broken_study: float = 0.0
+    """Per study: its code fails alike in every trial until a person repairs it."""
+    demanding_trial: float = 0.0
+    """Per trial: it needs more memory than small GPUs have, or takes its process down wherever it begins."""
+    restore: float = 0.0
+    """The database goes back to a backup, once."""
     skew_seconds: float = 0.0
     """How far the clocks of hosts are off."""
 
@@ -47,7 +58,11 @@ WILDEST = Faults(
     outage_seconds=80.0,
     worker_crash_seconds=40.0,
     worker_pause_seconds=25.0,
-    child_crash=0.06,
+    failing_step=0.06,
+    host_fault_seconds=60.0,
+    broken_study=0.5,
+    demanding_trial=0.25,
+    restore=0.6,
     skew_seconds=86_400.0,
 )
 NONE = Faults()
@@ -56,6 +71,8 @@ NONE = Faults()
 def drawn(chance: Random) -> Faults:
     """Faults of one world: each kind is absent in some worlds, so that one cannot hide what another would show."""
     faults = NONE
+    if chance.random() < CALM_SHARE:
+        return faults
     for field in fields(Faults):
         worst = getattr(WILDEST, field.name)
         if chance.random() < 0.6:

@@ -23,8 +23,8 @@ class Memory:
         self.engine = sa.create_engine("sqlite://", creator=lambda: self.raw, poolclass=sa.StaticPool)
         self.on_statement: Hook = _nothing
         self.on_commit: Hook = _nothing
-        sa.event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-        sa.event.listen(self.engine, "commit", lambda _: self.on_commit())
+        sa.event.listen(self.engine, "begin", lambda _: self.raw.execute("BEGIN"))
+        sa.event.listen(self.engine, "commit", lambda _: self._commit())
         sa.event.listen(self.engine, "before_cursor_execute", lambda *_: self.on_statement())
         migrate.upgrade(self.engine)
         self._empty = self.raw.serialize()
@@ -33,8 +33,23 @@ class Memory:
     def clear(self) -> None:
         """Begin again with an empty database and without faults."""
         self.on_statement = self.on_commit = _nothing
-        self.raw.deserialize(self._empty)
+        self.restore(self._empty)
+
+    def back_up(self) -> bytes:
+        """The database as of now."""
+        return self.raw.serialize()
+
+    def restore(self, backup: bytes) -> None:
+        """Go back to a backup."""
+        self.raw.deserialize(backup)
         self.raw.execute("PRAGMA foreign_keys = ON")
+
+    def _commit(self) -> None:
+        try:
+            self.on_commit()
+        except sa.exc.OperationalError:
+            self.raw.rollback()
+            raise
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Ask the database beside all replicas, as only the world can."""

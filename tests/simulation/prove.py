@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from tests.simulation.mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 WITNESSES = Path(__file__).with_name("witnesses.json")
-MAX_SEEDS = 100
+MAX_SEEDS = 50
 
 
 class StaleMutantError(Exception):
@@ -46,7 +48,8 @@ def hunt(mutant: Mutant, first: int, num_seeds: int) -> tuple[int | None, str]:
     """The first seed whose world catches the mutant, if any does, and what the simulation said."""
     with tempfile.TemporaryDirectory() as name:
         plant(mutant, Path(name))
-        command = [sys.executable, "-m", "tests.simulation", "--first", str(first), "--seeds", str(num_seeds)]
+        seeds = ["--first", str(first), "--seeds", str(num_seeds), "--processes", "1", "--fail-fast"]
+        command = [sys.executable, "-m", "tests.simulation", *seeds]
         done = subprocess.run(command, cwd=name, capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     caught = re.search(r"^seed (\d+) breaks a promise", said, flags=re.MULTILINE)
@@ -57,18 +60,23 @@ def hunt(mutant: Mutant, first: int, num_seeds: int) -> tuple[int | None, str]:
 
 def main() -> int:
     wanted = sys.argv[1:]
-    witnesses: dict[str, int] = json.loads(WITNESSES.read_text(encoding="utf-8")) if WITNESSES.exists() else {}
+    if unknown := sorted(set(wanted) - {mutant.name for mutant in MUTANTS}):
+        sys.exit(f"there is no mutant {unknown[0]!r}")
+    known: dict[str, int] = json.loads(WITNESSES.read_text(encoding="utf-8")) if WITNESSES.exists() else {}
     hunted = [mutant for mutant in MUTANTS if not wanted or mutant.name in wanted]
-    for mutant in hunted:
-        witnesses.pop(mutant.name, None)
-        seed, said = hunt(mutant, 1, MAX_SEEDS)
-        reason = said.splitlines()[1].strip() if seed is not None else f"SURVIVED {MAX_SEEDS} worlds"
-        sys.stdout.write(f"{mutant.name}: {'seed ' + str(seed) if seed else ''} {reason}\n")
-        sys.stdout.flush()
-        if seed is not None:
-            witnesses[mutant.name] = seed
+    found: dict[str, int | None] = {name: seed for name, seed in known.items() if wanted}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hunts = {pool.submit(hunt, mutant, 1, MAX_SEEDS): mutant.name for mutant in hunted}
+        for done in as_completed(hunts):
+            name, (seed, said) = hunts[done], done.result()
+            found[name] = seed
+            reason = next(line.strip() for line in said.splitlines() if line.startswith("  ")) if seed else ""
+            caught = f"seed {seed} {reason}" if seed else f"SURVIVED {MAX_SEEDS} worlds"
+            sys.stdout.write(f"{name}: {caught}\n")
+            sys.stdout.flush()
+    witnesses = {mutant.name: found[mutant.name] for mutant in MUTANTS if found.get(mutant.name)}
     WITNESSES.write_text(json.dumps(witnesses, indent=2) + "\n", encoding="utf-8")
-    return int(not all(mutant.name in witnesses for mutant in hunted))
+    return int(any(found[mutant.name] is None for mutant in hunted))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from service.usecases.heartbeat import heartbeat
 from service.usecases.report import report
 
 Key = tuple[str, int]
-"""An attempt: the trial's id and the attempt's number."""
+"""An attempt as the database names it: the trial's id and the attempt's number."""
+Token = tuple[str, int, str]
+"""An attempt as its worker names it, with its nonce: a restored database may give a number out again."""
 Request = ClaimRequest | ReportRequest | CheckpointRequest | FinishRequest | HeartbeatRequest
 
 
@@ -25,11 +27,11 @@ class Call:
     """One request of a worker, as often as it travels."""
 
     request: Request
-    key: Key | None = None
+    token: Token | None = None
     is_foreign: bool = False
     """Sent by somebody who does not know the nonce: to be refused."""
     is_hasty: bool = False
-    """A checkpoint sent before the metrics it needs: may be refused for that."""
+    """Sent before what it rests on: may be refused for that, and is sent again."""
 
     async def carry_out(self, context: Context) -> Any:
         """Call the use case that serves it."""
@@ -38,14 +40,15 @@ class Call:
                 return await claim(context, self.request)
             case HeartbeatRequest():
                 return await heartbeat(context, self.request)
-        assert self.key is not None
+        assert self.token is not None
+        trial, attempt, _ = self.token
         match self.request:
             case ReportRequest():
-                return await report(context, *self.key, self.request)
+                return await report(context, trial, attempt, self.request)
             case CheckpointRequest():
-                return await register_checkpoint(context, *self.key, self.request)
+                return await register_checkpoint(context, trial, attempt, self.request)
             case FinishRequest():
-                return await finish(context, *self.key, self.request)
+                return await finish(context, trial, attempt, self.request)
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,35 @@ class Answer:
 class Record:
     """Everything that left a worker, and everything that a replica answered."""
 
-    produced: dict[Key, dict[int, float]] = field(default_factory=dict)
+    produced: dict[Token, dict[int, float]] = field(default_factory=dict)
     """Attempt -> step -> the value that its training really had."""
-    outcomes: dict[Key, list[dict[str, Any]]] = field(default_factory=dict)
+    outcomes: dict[Token, list[dict[str, Any]]] = field(default_factory=dict)
     """Attempt -> the outcomes that its worker ever sent."""
+    arrivals: dict[str, int] = field(default_factory=dict)
+    """Claim -> when it first reached a replica."""
+    heartbeats: dict[str, int] = field(default_factory=dict)
+    """Worker -> when its newest sign of life reached a replica."""
     request_ids: set[str] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
+    """Those that still bind: what was answered between a backup and its restore is gone with it."""
+    num_answers: int = 0
+    num_before: int = 0
+    """How many of the answers were given before the database was restored; the claims among them are forgotten."""
+
+    def arrived(self, call: Call, at: int) -> None:
+        """A call has reached a replica."""
+        if isinstance(call.request, ClaimRequest):
+            self.arrivals.setdefault(call.request.request_id, at)
+        if isinstance(call.request, HeartbeatRequest):
+            self.heartbeats[call.request.worker] = at
+
+    def answered(self, answer: Answer) -> None:
+        """A replica has answered a call, whether or not the answer arrives."""
+        self.num_answers += 1
+        self.answers.append(answer)
+
+    def go_back(self, num_answers: int) -> None:
+        """The database is again as it was after so many answers."""
+        del self.answers[num_answers:]
+        self.num_before = num_answers
+        self.arrivals.clear()

@@ -17,12 +17,13 @@ from service.storage.unit_of_work import Transactor
 from service.usecases.context import Context, Limits
 from service.usecases.reap import reap
 from tests.simulation.memory import SimulatedSqlite, memory
+from tests.simulation.plan import ReplicaPlan
 from tests.simulation.record import Answer, Call
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-LIMITS = Limits(lease_seconds=60, heartbeat_seconds=10, reaper_seconds=5, retry_seconds=1)
+LIMITS = Limits(lease_seconds=60, heartbeat_seconds=10, reaper_seconds=5, retry_seconds=6)
 
 SKEW: ContextVar[float] = ContextVar("skew", default=0.0)
 """How far the clock of the host is off whose code runs right now."""
@@ -40,21 +41,23 @@ def catalogue() -> Catalogue:
     return load_catalogue()
 
 
+def build_context(world: World) -> Context:
+    """What one process of the service works with: the shared database, and caches of its own."""
+    database = Database(SimulatedSqlite(memory().engine, world.now))
+    return Context(database, Transactor(database, world.new_id), catalogue(), world.new_id, LIMITS)
+
+
 class Replica:
     """Serves while it is up; what it knows beyond the database is gone when it crashes."""
 
-    def __init__(self, world: World, skew_seconds: float, upkeep_seconds: float) -> None:
+    def __init__(self, world: World, plan: ReplicaPlan) -> None:
         self._world = world
-        self._skew_seconds = skew_seconds
-        self._upkeep_seconds = upkeep_seconds
+        self._plan = plan
         self._tasks: set[asyncio.Task[None]] = set()
         self.is_up = False
 
     def start(self) -> None:
-        dialect = SimulatedSqlite(memory().engine, self._world.now)
-        database = Database(dialect)
-        new_id = self._world.new_id
-        self.context = Context(database, Transactor(database, new_id), catalogue(), new_id, LIMITS)
+        self.context = build_context(self._world)
         self.is_up = True
         self._spawn(self._keep_up())
 
@@ -71,6 +74,7 @@ class Replica:
 
     async def _answer(self, call: Call, answered: Callable[[Any], None]) -> None:
         arrived_at = self._world.now()
+        self._world.record.arrived(call, arrived_at)
         try:
             reply = await call.carry_out(self.context)
         except DomainError as error:
@@ -86,7 +90,7 @@ class Replica:
             answered(reply)
 
     async def _keep_up(self) -> None:
-        SLUGGISH.set(self._upkeep_seconds)
+        SLUGGISH.set(self._plan.upkeep_seconds)
         while True:
             try:
                 await reap(self.context)
@@ -97,7 +101,7 @@ class Replica:
             await asyncio.sleep(LIMITS.reaper_seconds)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        token = SKEW.set(self._skew_seconds)
+        token = SKEW.set(self._plan.skew_seconds)
         task = asyncio.get_running_loop().create_task(work)
         SKEW.reset(token)
         self._tasks.add(task)

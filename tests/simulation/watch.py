@@ -1,54 +1,116 @@
-"""Looks at a world after every transaction and at every answer, and blames what must not be between any two."""
+"""Looks at a world after every transaction, and blames what must not be between any two."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from service.contract.lease import ClaimRequest, Grant, HeartbeatReply
-from service.contract.problem import ErrorCode
-from service.contract.report import ReportRequest, Verdict
 from service.domain.history import History
-from service.storage.queries import history
+from service.search import decide
+from service.search.samplers import sampler_for
+from tests.simulation import turns, views
+from tests.simulation.failings import Failings
 from tests.simulation.memory import memory
-from tests.simulation.record import Answer, Call, Key
+from tests.simulation.record import Key, Token
 from tests.simulation.replica import LIMITS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-REFUSALS = {ErrorCode.LEASE_SUPERSEDED, ErrorCode.ATTEMPT_ENDED, ErrorCode.BUSY}
-"""All that a worker which keeps the protocol may ever be refused with."""
 UNCREDITED_SECONDS = 4 * LIMITS.reaper_seconds
 """A shorter outage may go unnoticed by the reaper, and cost the leases that much."""
 
 
+@dataclass(frozen=True)
+class Begun:
+    """An attempt as it was granted."""
+
+    at: int
+    revision: int
+    nonce: str
+    epoch: int
+    """The database's, at that time."""
+
+
+@dataclass
+class Seen:
+    """What was seen of one study."""
+
+    name: str
+    revision: int = 0
+    histories: dict[int, History] = field(default_factory=dict)
+    """What its history was at each revision."""
+    is_available: bool = False
+    available_since: int = 0
+    """From when on it has had a trial for whoever asks."""
+    failings: Failings = field(default_factory=Failings)
+
+    def copy(self) -> Seen:
+        return Seen(
+            self.name,
+            self.revision,
+            dict(self.histories),
+            self.is_available,
+            self.available_since,
+            self.failings.copy(),
+        )
+
+
+@dataclass
+class State:
+    """All that was seen, as far as a restored database takes it back."""
+
+    studies: dict[str, Seen] = field(default_factory=dict)
+    begun: dict[Key, Begun] = field(default_factory=dict)
+    newest: dict[str, int] = field(default_factory=dict)
+    """Trial -> its newest attempt."""
+    reattached: set[Key] = field(default_factory=set)
+    renewed: dict[Key, tuple[int, float]] = field(default_factory=dict)
+
+    def copy(self) -> State:
+        studies = {study_id: seen.copy() for study_id, seen in self.studies.items()}
+        return State(studies, dict(self.begun), dict(self.newest), set(self.reattached), dict(self.renewed))
+
+
 class Watch:
-    """Looks at the database after every transaction, and at every answer."""
+    """Looks at the database after every transaction."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.study_id = ""
-        self.histories: dict[int, History] = {}
-        """What the study's history was at each revision, read as a whole."""
-        self.claimed: dict[Key, tuple[int, int]] = {}
-        """Attempt -> instant and revision at which it began."""
-        self.newest: dict[str, int] = {}
-        self._revision = 0
+        self.state = State()
+        self.epoch = 1
+        self._ended_before: set[Key] = set()
         self._num_changes = -1
-        self._renewed: dict[Key, tuple[int, float]] = {}
         self._down_since: float | None = None
         self._outages: list[tuple[float, float]] = []
-        self._verdicts: dict[tuple[Key, int], Verdict] = {}
-        self._grants: dict[str, Key] = {}
+
+    def go_back(self, state: State) -> None:
+        """The database is as it was when `state` was copied; what was granted before counts no more."""
+        self.state = state
+        self.epoch += 1
+        self._num_changes = -1
+        self._ended_before = set(
+            views.rows("SELECT trial_id, number FROM attempt WHERE state NOT IN ('running', 'lost')")
+        )
+
+    def is_void(self, token: Token) -> bool:
+        """Whether what a token was given for is no more: its attempt was open when the database was restored."""
+        *key, nonce = token
+        begun = self.state.begun.get((key[0], key[1]))
+        if begun is None or begun.nonce != nonce:
+            return True
+        return begun.epoch < self.epoch and (key[0], key[1]) not in self._ended_before
+
+    def token_of(self, key: Key) -> Token:
+        """The token that an attempt was granted with."""
+        return (*key, self.state.begun[key].nonce)
 
     def note_service(self) -> None:
         """Something went down or came up: keep account of when nobody could have been served."""
-        world = self._world
-        now = (world.now() - world.began_at) / 1e6
-        is_served = world.is_database_up and any(replica.is_up for replica in world.replicas)
-        if not is_served and self._down_since is None:
+        now = self._seconds()
+        if not self._world.is_served and self._down_since is None:
             self._down_since = now
-        elif is_served and self._down_since is not None:
+        elif self._world.is_served and self._down_since is not None:
             self._outages.append((self._down_since, now))
             self._down_since = None
 
@@ -59,58 +121,84 @@ class Watch:
             return
         self._num_changes = num_changes
         blame = self._world.blame
-        leases = memory().rows("SELECT trial_id, attempt, renewed_at FROM lease")
+        leases = views.rows("SELECT trial_id, attempt, renewed_at FROM lease")
         held = {(trial, attempt) for trial, attempt, _ in leases}
-        running = set(memory().rows("SELECT trial_id, number FROM attempt WHERE state = 'running'"))
-        newest = set(memory().rows("SELECT id, num_attempts FROM trial WHERE state = 'running'"))
+        running = set(views.rows("SELECT trial_id, number FROM attempt WHERE state = 'running'"))
+        newest = set(views.rows("SELECT id, num_attempts FROM trial WHERE state = 'running'"))
         if held != running:
             blame(f"leases {sorted(held)} but running attempts {sorted(running)}")
         if running != newest:
             blame(f"running attempts {sorted(running)} but running trials (with their newest) {sorted(newest)}")
+        renewed = self.state.renewed
         for trial, attempt, renewed_at in leases:
-            if self._renewed.get((trial, attempt), (None,))[0] != renewed_at:
-                self._renewed[trial, attempt] = renewed_at, self._seconds()
-        outrun = memory().rows(
-            "SELECT checkpoint.trial_id, attempt, step FROM checkpoint JOIN attempt"
-            " ON attempt.trial_id = checkpoint.trial_id AND attempt.number = attempt"
-            " WHERE step > coalesce(attempt.last_step, -1)"
-        )
-        if outrun:
-            blame(f"checkpoints outrun their metrics: {outrun}")
-        self._read_journal()
+            if renewed.get((trial, attempt), (None,))[0] != renewed_at:
+                renewed[trial, attempt] = renewed_at, self._seconds()
+        for study_id, name, revision in views.rows("SELECT id, name, revision FROM study"):
+            seen = self.state.studies.setdefault(study_id, Seen(name))
+            if seen.revision != revision:
+                if revision != seen.revision + 1:
+                    blame(f"the revision of {name} went from {seen.revision} to {revision}")
+                self._read_revision(study_id, seen, revision)
 
     def _seconds(self) -> float:
         return (self._world.now() - self._world.began_at) / 1e6
 
-    def _read_journal(self) -> None:
-        studies = memory().rows("SELECT id, revision, spec_version FROM study")
-        if not studies or studies[0][1] == self._revision:
-            return
-        study_id, revision, _ = studies[0]
-        query = "SELECT revision, at, kind, trial_id, attempt FROM journal WHERE revision > ? ORDER BY 1, ordinal"
-        for row_revision, at, kind, trial, attempt in memory().rows(query, self._revision):
+    def _read_revision(self, study_id: str, seen: Seen, revision: int) -> None:
+        events = views.rows(
+            "SELECT at, kind, trial_id, attempt FROM journal WHERE study_id = ? AND revision = ? ORDER BY ordinal",
+            study_id,
+            revision,
+        )
+        kinds = {kind for _, kind, _, _ in events}
+        for at, kind, trial, attempt in events:
             if at != self._world.now():
                 self._world.blame(f"{kind} was written at {at}, when the database's clock said {self._world.now()}")
-            self._event(row_revision, at, kind, trial, attempt)
-        if revision != self._revision + 1:
-            self._world.blame(f"the revision went from {self._revision} to {revision}")
-        self._revision = revision
-        self.histories[revision] = read_history(study_id, self._world.spec.objective.metric)
+            if trial is not None and attempt is not None:
+                self._attempt_event(study_id, kind, (trial, attempt), at, revision, kinds)
+        before = seen.histories.get(seen.revision, History())
+        seen.revision = revision
+        history = seen.histories[revision] = views.history(study_id, before, revision)
+        if "checkpoint_stored" in kinds:
+            self._look_at_checkpoints(study_id)
+        unstamped = views.rows(
+            "SELECT DISTINCT number FROM trial JOIN report ON report.trial_id = trial.id"
+            " WHERE study_id = ? AND report.revision = ? AND trial.revision < report.revision",
+            study_id,
+            revision,
+        )
+        if unstamped:
+            self._world.blame(f"reports of {unstamped} came at revision {revision}, of which their trials know nothing")
+        state, stop, version, cause = views.rows(
+            "SELECT state, stop_requested_at, spec_version, pause_cause FROM study WHERE id = ?", study_id
+        )[0]
+        budget = views.spec_of(study_id, version).budget.trials
+        if "trial_created" in kinds and budget is not None and len(history) > budget:
+            self._world.blame(f"trial {len(history) - 1} of {seen.name} is beyond the budget of {budget}")
+        for violation in seen.failings.read(
+            self._world, study_id, events, is_active=state == "active" and stop is None, pause_cause=cause
+        ):
+            self._world.blame(violation)
+        self._note_availability(study_id, seen, history, is_active=state == "active" and stop is None, version=version)
 
-    def _event(self, revision: int, at: int, kind: str, trial: str | None, attempt: int | None) -> None:
-        if trial is None or attempt is None:
-            return
+    def _attempt_event(self, study_id: str, kind: str, key: Key, at: int, revision: int, kinds: set[str]) -> None:
+        trial, attempt = key
         if kind == "trial_claimed":
-            self.claimed[trial, attempt] = at, revision
-            self.newest[trial] = attempt
-        elif attempt != self.newest.get(trial):
-            self._world.blame(f"{kind} of attempt {attempt}, when attempt {self.newest.get(trial)} was the newest")
-        if kind == "attempt_lost":
-            self._judge_loss((trial, attempt))
+            ((nonce,),) = views.rows("SELECT nonce FROM attempt WHERE trial_id = ? AND number = ?", trial, attempt)
+            self.state.begun[key] = Begun(at, revision, nonce, self.epoch)
+            self.state.newest[trial] = attempt
+            for violation in turns.judge(self._world, study_id, key, is_new="trial_created" in kinds):
+                self._world.blame(violation)
+        elif attempt != self.state.newest.get(trial):
+            newest = self.state.newest.get(trial)
+            self._world.blame(f"{kind} of attempt {attempt}, when attempt {newest} was the newest")
+        if kind == "attempt_reattached":
+            self.state.reattached.add(key)
+        if kind == "attempt_lost" and "restored" not in kinds:
+            self._judge_loss(key)
 
     def _judge_loss(self, key: Key) -> None:
         """A worker is lost only when it could have renewed its lease and did not, for a lease's length."""
-        now, renewed_at = self._seconds(), self._renewed[key][1]
+        now, renewed_at = self._seconds(), self.state.renewed[key][1]
         credited = sum(
             max(0.0, min(until, now) - max(since, renewed_at))
             for since, until in self._outages
@@ -120,55 +208,26 @@ class Watch:
         if served < LIMITS.lease_seconds - 0.001:
             self._world.blame(f"{key} was given up as lost after {served:.1f} s in which its worker could renew")
 
-    def answer(self, answer: Answer) -> None:
-        """Check an answer by itself and against the earlier ones."""
-        call = answer.call
-        if call.is_foreign:
-            held = isinstance(answer.reply, HeartbeatReply) and any(status.held for status in answer.reply.leases)
-            if held or (answer.reply is not None and not isinstance(answer.reply, HeartbeatReply)):
-                self._world.blame(f"{_title(call)} with a nonce of its own was accepted")
-        elif answer.refusal is not None:
-            self._refused(call, answer.refusal)
-        else:
-            self._replied(answer)
+    def _look_at_checkpoints(self, study_id: str) -> None:
+        outrun = views.rows(
+            "SELECT checkpoint.trial_id, attempt, step FROM checkpoint JOIN attempt"
+            " ON attempt.trial_id = checkpoint.trial_id AND attempt.number = attempt"
+            " WHERE study_id = ? AND step > coalesce(attempt.last_step, -1)",
+            study_id,
+        )
+        if outrun:
+            self._world.blame(f"checkpoints outrun their metrics: {outrun}")
 
-    def _refused(self, call: Call, refusal: ErrorCode) -> None:
-        allowed = {ErrorCode.BUSY} if isinstance(call.request, ClaimRequest) else REFUSALS
-        if call.is_hasty:
-            allowed = allowed | {ErrorCode.REPORT_ORDER}
-        if refusal not in allowed:
-            self._world.blame(f"{_title(call)} was refused ({refusal}), though its worker keeps the protocol")
-
-    def _replied(self, answer: Answer) -> None:
-        request, key, blame = answer.call.request, answer.call.key, self._world.blame
-        match answer.reply:
-            case Verdict() as verdict:
-                assert isinstance(request, ReportRequest)
-                assert key is not None
-                first = self._verdicts.setdefault((key, request.sequence), verdict)
-                if first != verdict:
-                    blame(f"report {request.sequence} of {key} was answered {first}, then {verdict}")
-            case Grant() as grant:
-                assert isinstance(request, ClaimRequest)
-                granted = grant.trial, grant.attempt
-                if self._grants.setdefault(request.request_id, granted) != granted:
-                    blame(f"one request was granted {self._grants[request.request_id]} and {granted}")
-            case HeartbeatReply() as reply:
-                for status in reply.leases:
-                    later = self.claimed.get((status.trial, status.attempt + 1))
-                    if status.held and later is not None and later[0] < answer.arrived_at:
-                        blame(f"a heartbeat was told that {status.trial} attempt {status.attempt} is still held")
+    def _note_availability(self, study_id: str, seen: Seen, history: History, *, is_active: bool, version: int) -> None:
+        is_available = is_active and (turns.has_waiting(study_id) or _suggests(study_id, history, version))
+        if is_available and not seen.is_available:
+            seen.available_since = self._world.now()
+        seen.is_available = is_available
 
 
-def _title(call: Call) -> str:
-    return f"{type(call.request).__name__} of {call.key}"
-
-
-def read_history(study_id: str, metric: str) -> History:
-    """The study's history as the database has it, by no cache."""
-    on_statement, memory().on_statement = memory().on_statement, lambda: None
-    try:
-        with memory().engine.connect() as connection:
-            return history.refresh(connection, study_id, metric, History())
-    finally:
-        memory().on_statement = on_statement
+def _suggests(study_id: str, history: History, version: int) -> bool:
+    spec: Any = views.spec_of(study_id, version)
+    has_enqueued = bool(views.rows("SELECT 1 FROM enqueued WHERE study_id = ? AND trial_id IS NULL LIMIT 1", study_id))
+    if decide.exhausted(history, spec, has_enqueued=has_enqueued):
+        return False
+    return has_enqueued or sampler_for(spec).waits_for(history) is None

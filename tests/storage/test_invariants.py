@@ -47,6 +47,14 @@ async def _play(replica: Replica) -> None:
         request = LogRequest.of(running.nonce, offset, b"abc")
         await append_log(replica.context, running.trial, running.attempt, Stream.STDOUT, request)
     await replica.finish(await replica.claim(name), "released")
+    asha = {"pruner": {"name": "asha", "min": 1}, "resource": {"name": "epoch", "max": 9}, "budget": {"trials": 9}}
+    name = await replica.create(name="climbing", **asha)
+    for number in range(3):
+        grant = await replica.claim(name)
+        await replica.report(grant, 1, 0.5 + number / 10)
+        await replica.checkpoint(grant, 1)
+        await replica.finish(grant, "paused")
+    await replica.finish(await replica.claim(name), "released")
     name = await replica.create(name="stopped")
     await replica.fail(await replica.claim(name), FailureClass.WORKER_LOST)
     await studies.stop_study(replica.context, name, "")
@@ -77,6 +85,7 @@ def test_a_database_that_only_the_service_wrote_is_clean(played: Database) -> No
 GOING = "(SELECT id FROM study WHERE name = 'going')"
 ENDED = "(SELECT id FROM study WHERE name = 'ended')"
 FIRST = f"(SELECT id FROM trial WHERE number = 0 AND study_id = {ENDED})"
+CLIMBING = "(SELECT id FROM study WHERE name = 'climbing')"
 RUNNING = "(SELECT trial_id FROM attempt WHERE state = 'running')"
 
 BREAKS = {
@@ -142,6 +151,20 @@ BREAKS = {
         f"UPDATE attempt SET study_id = {ENDED} WHERE trial_id = {RUNNING}",
         f"UPDATE lease SET study_id = {ENDED}",
     ],
+    "paused_trials": [
+        f"DELETE FROM checkpoint WHERE trial_id IN (SELECT id FROM trial WHERE study_id = {CLIMBING})",
+        f"UPDATE trial SET run_until = 3 WHERE state = 'paused' AND study_id = {CLIMBING}",
+    ],
+    "arrivals": [
+        f"UPDATE trial SET arrivals = '{each}' WHERE number = 0 AND study_id = {CLIMBING}"
+        for each in (
+            '[{"step": 2, "value": 0.5, "rank": 1, "num": 1}]',
+            '[{"step": 9, "value": 0.5, "rank": 1, "num": 1}]',
+            '[{"step": 1, "value": 0.5, "rank": 2, "num": 1}]',
+            '[{"step": 3, "value": 0.5, "rank": 1, "num": 1}, {"step": 1, "value": 0.5, "rank": 1, "num": 1}]',
+        )
+    ],
+    "places": [f"UPDATE trial SET run_until = 3 WHERE state = 'paused' AND study_id = {CLIMBING}"],
     "logs": ["UPDATE log_chunk SET start_offset = 1 WHERE start_offset = 3"],
     "values": [
         f"UPDATE trial SET value = 0.75 WHERE number = 0 AND study_id = {ENDED}",

@@ -16,7 +16,8 @@ from service.domain.errors import DomainError
 from service.domain.machine import IllegalMoveError
 from service.domain.states import AttemptEvent, StudyEvent, TrialEvent
 from service.storage import tables
-from service.storage.database import Database, open_database
+from service.storage.database import Database, open_database, url_of
+from service.storage.dialect import Postgres
 from service.storage.queries import journal, studies, trials
 from service.storage.unit_of_work import MAX_TRIES, Transactor, UnitOfWork
 from tests.storage.rows import ATTEMPT, STUDY, TRIAL, put_attempt
@@ -229,6 +230,28 @@ def test_who_always_loses_is_told_to_come_back(postgres_database: Database) -> N
         Transactor(postgres_database, lambda: "id").now(None, work)
     assert caught.value.code is ErrorCode.BUSY
     assert num_tries == MAX_TRIES
+
+
+def test_a_database_that_goes_away_in_the_middle_is_told_as_that_and_then_used_again(
+    postgres_database: Database,
+) -> None:
+    def end_this_connection(unit_of_work: UnitOfWork) -> None:
+        unit_of_work.insert(tables.study, **STUDY)
+        unit_of_work.connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    transact = Transactor(postgres_database, lambda: "id")
+    with pytest.raises(DomainError) as caught:
+        transact.now(None, end_this_connection)
+    assert caught.value.code is ErrorCode.UNAVAILABLE
+    assert transact.now(None, lambda unit_of_work: studies.find(unit_of_work.connection, "s1")) is None
+
+
+def test_a_database_that_cannot_be_reached_is_told_as_that() -> None:
+    nowhere = Database(Postgres(url_of("postgresql://me:secret@127.0.0.1:1/assayer")))
+    with pytest.raises(DomainError, match="does not answer") as caught:
+        nowhere.read_now(lambda connection: studies.find(connection, "s1"))
+    assert caught.value.code is ErrorCode.UNAVAILABLE
+    nowhere.close()
 
 
 def test_an_answer_comes_only_after_the_commit(database: Database, transact: Transactor) -> None:

@@ -73,7 +73,7 @@ def opened(url: str) -> Iterator[Replica]:
         database.close()
 
 
-def kill_the_reaper_between(url: str, *, seconds_ahead: float) -> None:
+def stop_the_reaper_between(url: str, *, seconds_ahead: float) -> None:
     command = [sys.executable, "-m", "tests.usecases.dying_reaper", url, str(seconds_ahead)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as reaper:
         assert reaper.stdout is not None
@@ -86,7 +86,7 @@ async def test_the_reaper_killed_between_loss_and_requeue(empty_database_url: st
     with opened(empty_database_url) as replica:
         name = await replica.create(budget={"trials": 1})
         silent = await replica.claim(name)
-    kill_the_reaper_between(empty_database_url, seconds_ahead=61)
+    stop_the_reaper_between(empty_database_url, seconds_ahead=61)
     with opened(empty_database_url) as replica:
         trial = await replica.trial(name, 0)
         assert (trial.state, trial.attempts[0].state) == (TrialState.RUNNING, AttemptState.RUNNING)

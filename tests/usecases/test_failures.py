@@ -11,6 +11,7 @@ from service.contract.lease import Device, FailureClass, Grant, Nothing, Shortag
 from service.contract.study import StudyState
 from service.contract.trial import TrialState
 from service.storage import tables
+from service.usecases.memory import give_up_on_memory
 from service.usecases.studies import resume_study
 from tests.usecases.replica import Replica
 
@@ -144,3 +145,30 @@ async def test_a_loss_that_was_charged_is_taken_back_when_its_worker_comes(repli
     await replica.report(grant, 1, 0.5)
     assert await read(lambda connection: tuple(connection.execute(counts).one())) == (5, 0)
     assert (await replica.trial(name, 0)).state is TrialState.RUNNING
+
+
+async def test_a_trial_waits_for_a_larger_gpu_only_as_long_as_one_may_come_back(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 1})
+    await replica.ask(await replica.create(), worker="large", host="large", **gpu(80))
+    grant = await replica.claim(name, worker="small", host="small", **gpu(24))
+    await replica.fail(grant, FailureClass.OUT_OF_MEMORY, message="CUDA out of memory", shortage=FULL)
+    replica.clock.forward(890)
+    assert await give_up_on_memory(replica.context) == 0
+    replica.clock.forward(20)
+    await replica.ask(await replica.create(), worker="small", host="small", **gpu(24))
+    assert await give_up_on_memory(replica.context) == 1
+    trial = await replica.trial(name, 0)
+    assert (trial.state, trial.infeasible, trial.values) == (TrialState.PRUNED, True, None)
+    assert trial.state_reason == "out of memory: no GPU with more than 24 GiB was here for 15 minutes"
+    assert trial.attempts[-1].failure is FailureClass.OUT_OF_MEMORY
+    assert (await replica.study(name)).state is StudyState.COMPLETED
+    assert await give_up_on_memory(replica.context) == 0
+
+
+async def test_a_trial_that_waits_for_another_reason_is_not_given_up(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 2})
+    crowded = Shortage(place="device", total_gib=24.0, others_gib=8.0)
+    await replica.fail(await replica.claim(name, **gpu(24)), FailureClass.OUT_OF_MEMORY, shortage=crowded)
+    await replica.finish(await replica.claim(name, **gpu(24)), "released")
+    replica.clock.forward(3600)
+    assert await give_up_on_memory(replica.context) == 0

@@ -20,6 +20,13 @@ from service.usecases import studies
 from tests.usecases.replica import Replica
 
 BUDGET = 4
+RESOURCE: dict[str, Any] = {"resource": {"name": "step", "max": 4}}
+PRUNERS: list[dict[str, Any]] = [
+    {"name": "none"},
+    {"name": "asha", "eta": 2, "min": 1},
+    {"name": "hyperband", "eta": 2, "min": 1},
+    {"name": "asha", "eta": 2, "min": 1, "mode": "stop"},
+]
 
 STEPS = st.lists(
     st.tuples(
@@ -30,6 +37,7 @@ STEPS = st.lists(
                 "claim",
                 "report",
                 "report",
+                "checkpoint",
                 "finish",
                 "finish",
                 "fail",
@@ -48,10 +56,13 @@ STEPS = st.lists(
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS, retry_failed=st.integers(0, 1))
-def test_the_promises_hold_after_every_step(replica: Replica, steps: list[tuple[str, int]], retry_failed: int) -> None:
+@given(steps=STEPS, retry_failed=st.integers(0, 1), pruner=st.sampled_from(PRUNERS))
+def test_the_promises_hold_after_every_step(
+    replica: Replica, steps: list[tuple[str, int]], retry_failed: int, pruner: dict[str, Any]
+) -> None:
     async def play() -> None:
-        game = Game(replica, await replica.create(budget={"trials": BUDGET}, retry_failed=retry_failed))
+        name = await replica.create(budget={"trials": BUDGET}, retry_failed=retry_failed, pruner=pruner, **RESOURCE)
+        game = Game(replica, name)
         for what, which in steps:
             await game.step(what, which)
             await game.check()
@@ -79,7 +90,7 @@ class Game:
                 answer = await self.replica.ask(self.name, request_id=f"{self.name}-{which}")
                 if isinstance(answer, Grant):
                     self.grants.append(answer)
-            elif what in {"report", "finish", "fail"} and grant is not None:
+            elif what in {"report", "checkpoint", "finish", "fail"} and grant is not None:
                 await self.work(what, which, grant)
             else:
                 await self.manage(what, which)
@@ -90,9 +101,13 @@ class Game:
             case "report":
                 trial = await self.replica.trial(self.name, grant.number or 0)
                 sequence = sum(len(series.steps) for series in trial.series) + 1 - which % 2
-                await self.replica.report(grant, max(1, sequence), 0.5)
+                first = grant.resume.step if grant.resume else 0
+                await self.replica.report(grant, max(1, sequence), which / 10, step=max(1, sequence) + first)
+            case "checkpoint":
+                trial = await self.replica.trial(self.name, grant.number or 0)
+                await self.replica.checkpoint(grant, trial.step or 0)
             case "finish":
-                await self.replica.finish(grant, ["succeeded", "pruned", "released"][which % 3])
+                await self.replica.finish(grant, ["succeeded", "pruned", "released", "paused"][which % 4])
             case "fail":
                 await self.replica.fail(grant, list(FailureClass)[which % len(FailureClass)])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from service.contract.lease import FailureClass, HeartbeatRequest, HeldLease
 from service.contract.problem import ErrorCode
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialState
@@ -13,6 +14,7 @@ from service.storage import tables
 from service.storage.invariants import check
 from service.storage.queries.history import refresh
 from service.usecases import studies
+from service.usecases.heartbeat import heartbeat
 from service.usecases.restore import Restored, begin_epoch
 from tests.usecases.replica import Replica
 
@@ -46,6 +48,18 @@ async def test_running_attempts_are_lost_and_their_trials_wait_at_no_charge(repl
     assert await clean(replica)
 
 
+async def test_a_restore_is_no_loss_on_the_way_to_poison(replica: Replica) -> None:
+    name = await replica.create()
+    for host in ("a", "b"):
+        grant = await replica.claim(name, worker=host, host=host)
+        await replica.fail(grant, FailureClass.PROCESS_KILLED)
+    await replica.claim(name, worker="c", host="c")
+    await begin_epoch(replica.context)
+    last = await replica.claim(name, worker="d", host="d")
+    await replica.fail(last, FailureClass.PROCESS_KILLED)
+    assert (await replica.trial(name, 0)).state is TrialState.WAITING
+
+
 async def test_a_nonce_of_before_writes_nothing(replica: Replica) -> None:
     name = await replica.create()
     running, lost = await replica.claim(name), await replica.claim(name, worker="silent")
@@ -59,6 +73,19 @@ async def test_a_nonce_of_before_writes_nothing(replica: Replica) -> None:
         await superseded(replica.finish(old))
         assert not (await replica.heartbeat(old)).held
     assert await replica.study(name) == before
+
+
+async def test_one_sign_of_life_tells_two_nonces_of_one_attempt_apart(replica: Replica) -> None:
+    name = await replica.create()
+    first = await replica.claim(name)
+    await replica.fail(first, FailureClass.PREEMPTED)
+    second = await replica.claim(name)
+    # As if the database had gone back since another second attempt, which the host still has.
+    other = second.model_copy(update={"nonce": "f" * 32})
+    held = [HeldLease(trial=each.trial, attempt=each.attempt, nonce=each.nonce) for each in (other, second)]
+    for leases in (held, held[::-1]):
+        reply = await heartbeat(replica.context, HeartbeatRequest(worker="w", leases=leases))
+        assert [status.held for status in reply.leases] == [lease.nonce == second.nonce for lease in leases]
 
 
 async def test_a_claim_of_before_is_a_new_one(replica: Replica) -> None:

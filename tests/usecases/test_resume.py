@@ -6,11 +6,12 @@ import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from service.contract.lease import CheckpointReply, CheckpointRequest, FailureClass, Grant, ResumePoint
+from service.contract.lease import CheckpointReply, CheckpointRequest, FailureClass, Grant, Nothing, ResumePoint
 from service.contract.problem import ErrorCode
 from service.domain.errors import DomainError
 from service.storage.blobs import BlobStore, BlobStoreError
@@ -203,3 +204,98 @@ async def test_a_store_belongs_to_its_database(replica: Replica, tmp_path: Path)
             attach_blobs(Transactor(other, replica.context.new_id), tmp_path / "blobs")
     finally:
         other.close()
+
+
+async def saved_on(replica: Replica, blobs: BlobStore, name: str, host: str, **offers: Any) -> Grant:
+    """An attempt on this host that has saved a checkpoint, and whose process has just died."""
+    grant = await replica.claim(name, worker=host, host=host, **offers)
+    await save(replica, blobs, grant, 1, b"one")
+    await replica.fail(grant, FailureClass.PROCESS_KILLED)
+    return grant
+
+
+async def test_a_trial_is_kept_a_moment_for_the_host_that_holds_its_checkpoint(
+    replica: Replica, blobs: BlobStore
+) -> None:
+    name = await replica.create()
+    await saved_on(replica, blobs, name, "near")
+    other = await replica.claim(name, worker="far", host="far")
+    assert other.number == 1, "who comes from elsewhere gets something else meanwhile"
+    again = await replica.claim(name, worker="near", host="near")
+    assert (again.number, again.attempt) == (0, 2)
+
+
+async def test_who_finds_nothing_else_is_told_what_the_trial_waits_for(replica: Replica, blobs: BlobStore) -> None:
+    name = await replica.create(budget={"trials": 1})
+    await saved_on(replica, blobs, name, "near")
+    answer = await replica.ask(name, worker="far", host="far")
+    assert isinstance(answer, Nothing)
+    assert answer.reason == f"{name}: trial 0 waits for a moment for near, which holds its checkpoint"
+    assert (await replica.study(name)).state == "active"
+
+
+async def test_no_trial_waits_for_a_host_that_is_busy_or_leaves(replica: Replica, blobs: BlobStore) -> None:
+    name = await replica.create()
+    await saved_on(replica, blobs, name, "near")
+    await replica.claim(await replica.create(), worker="near", host="near")
+    assert (await replica.claim(name, worker="far", host="far")).number == 0, "near is busy"
+    name = await replica.create()
+    grant = await replica.claim(name, worker="gone", host="gone")
+    await save(replica, blobs, grant, 1, b"two")
+    await replica.finish(grant, "released", failure=FailureClass.PREEMPTED)
+    assert (await replica.claim(name, worker="far", host="far")).number == 0, "gone is drained"
+
+
+async def test_a_worker_with_a_free_slot_is_waited_for(replica: Replica, blobs: BlobStore) -> None:
+    slots = {"cpu": {"kind": "cpu"}, "cpu-2": {"kind": "cpu"}}
+    name = await replica.create(budget={"trials": 1})
+    await saved_on(replica, blobs, name, "near", slots=slots)
+    await replica.claim(await replica.create(), worker="near", host="near", slots=slots)
+    assert isinstance(await replica.ask(name, worker="far", host="far"), Nothing)
+    await replica.claim(await replica.create(), worker="near", host="near", slots=slots)
+    assert (await replica.claim(name, worker="far", host="far")).number == 0
+
+
+SHARED = "file:///"
+
+
+async def test_a_shared_checkpoint_is_for_those_who_see_its_directory_while_there_are_any(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 1})
+    first = await replica.claim(name, worker="a", host="a", directories=[SHARED])
+    await replica.report(first, 1, 0.5)
+    await replica.checkpoint(first, 1)
+    await replica.fail(first, FailureClass.PROCESS_KILLED)
+    answer = await replica.ask(name, worker="b", host="b", directories=[])
+    assert isinstance(answer, Nothing)
+    assert "waits for a worker that shares the directory of its checkpoint" in answer.reason
+    again = await replica.claim(name, worker="c", host="c", directories=[SHARED])
+    assert again.resume is not None
+    assert again.resume.uri == "file:///1"
+
+
+async def test_nobody_left_who_sees_the_directory_the_trial_begins_again(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 1})
+    first = await replica.claim(name, worker="a", host="a")  # an agent of before: it does not say what it shares
+    await replica.report(first, 1, 0.5)
+    await replica.checkpoint(first, 1)
+    await replica.finish(first, "released")
+    again = await replica.claim(name, worker="b", host="b", directories=[])
+    assert (again.number, again.resume) == (0, None)
+
+
+async def test_a_checkpoint_that_could_not_be_read_gives_way_to_the_one_before(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 1})
+    offers = {"worker": "a", "host": "a", "directories": [SHARED]}
+    first = await replica.claim(name, **offers)
+    for step in (1, 2):
+        await replica.report(first, step, 0.5)
+        await replica.checkpoint(first, step)
+    await replica.finish(first, "released")
+    for uri in ("file:///2", "file:///1"):
+        grant = await replica.claim(name, **offers)
+        assert grant.resume is not None
+        assert grant.resume.uri == uri
+        await replica.fail(grant, FailureClass.HOST_FAULT, message="cannot be read", unreadable=uri)
+        if uri == "file:///2":
+            await replica.report(await replica.claim(await replica.create(), **offers), 1, 0.5)
+    assert (await replica.trial(name, 0)).state_reason

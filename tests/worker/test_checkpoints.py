@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from tests.support.service import Service
 from tests.worker.grants import grant
 from worker.agent.checkpoints import Checkpoints, CheckpointUnavailable
 from worker.agent.contact import Contact
+from worker.agent.disk import Disk
+from worker.agent.held import AttemptKey
 
 CONTENT = b"the state of a training"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -27,8 +28,13 @@ def live(shared_service: Service) -> Iterator[Client]:
 
 
 @pytest.fixture
-def checkpoints(live: Client, tmp_path: Path) -> Checkpoints:
-    return Checkpoints(tmp_path / "attempts", live, Contact(live.server))
+def disk(tmp_path: Path) -> Disk:
+    return Disk(tmp_path / "attempts", 0)
+
+
+@pytest.fixture
+def checkpoints(live: Client, disk: Disk) -> Checkpoints:
+    return Checkpoints(disk, live, Contact(live.server))
 
 
 def resumed(uri: str = f"blob:{SHA256}", sha256: str = SHA256) -> tuple[Grant, ResumePoint]:
@@ -47,17 +53,19 @@ def upload(client: Client, tmp_path: Path) -> None:
     assert client.has_blob(SHA256)
 
 
-def test_it_is_downloaded(checkpoints: Checkpoints, live: Client, tmp_path: Path) -> None:
+def test_it_is_downloaded(checkpoints: Checkpoints, disk: Disk, live: Client, tmp_path: Path) -> None:
     upload(live, tmp_path)
     path = checkpoints.fetch(*resumed(), never)
     assert path is not None
     assert path.read_bytes() == CONTENT
-    assert path.parent == checkpoints.directory_of(resumed()[0])
+    assert path.parent == disk.folder_of(AttemptKey("t1", 2))
 
 
-def test_the_own_copy_is_taken_only_if_it_is_the_same(checkpoints: Checkpoints, live: Client, tmp_path: Path) -> None:
+def test_the_own_copy_is_taken_only_if_it_is_the_same(
+    checkpoints: Checkpoints, disk: Disk, live: Client, tmp_path: Path
+) -> None:
     upload(live, tmp_path)
-    own = checkpoints.directory_of(grant(attempt=1)) / "step-00000003.pt"
+    own = disk.folder_of(AttemptKey("t1", 1)) / "step-00000003.pt"
     own.write_bytes(CONTENT)
     path = checkpoints.fetch(*resumed(), never)
     assert path is not None
@@ -83,31 +91,21 @@ def test_one_in_a_shared_directory_is_read_there(checkpoints: Checkpoints, tmp_p
     path = checkpoints.fetch(*resumed(shared.as_uri()), never)
     assert path is not None
     assert path.read_bytes() == CONTENT
-    for uri in ((tmp_path / "nowhere").as_uri(), "s3://bucket/3"):
-        path.unlink(missing_ok=True)
+    path.unlink()
+    missing = (tmp_path / "nowhere").as_uri()
+    with pytest.raises(CheckpointUnavailable, match="share its directory with this worker too, by --checkpoints"):
+        checkpoints.fetch(*resumed(missing), never)
+    for uri in (missing, "s3://bucket/3"):
         with pytest.raises(CheckpointUnavailable) as caught:
             checkpoints.fetch(*resumed(uri), never)
         assert caught.value.outcome.failure is FailureClass.HOST_FAULT
+        assert caught.value.outcome.unreadable == uri
+    shared.write_bytes(CONTENT[::-1])
+    with pytest.raises(CheckpointUnavailable, match="is not the one that was registered"):
+        checkpoints.fetch(*resumed(shared.as_uri()), never)
 
 
 def test_nobody_waits_for_a_service_that_is_away_once_the_attempt_is_over(tmp_path: Path) -> None:
     with Client("http://127.0.0.1:1") as nobody:
         asked = iter([False, True])
-        assert Checkpoints(tmp_path, nobody, Contact("x")).fetch(*resumed(), lambda: next(asked, True)) is None
-
-
-def test_trials_that_are_over_leave_no_checkpoints_but_their_output(checkpoints: Checkpoints, tmp_path: Path) -> None:
-    for attempt in (1, 2):
-        (checkpoints.directory_of(grant(attempt=attempt)) / "step-00000001.pt").write_bytes(CONTENT)
-    output = tmp_path / "attempts" / "t1" / "1.out"
-    output.write_text("said")
-    checkpoints.remove("t1")
-    assert list((tmp_path / "attempts" / "t1").iterdir()) == [output]
-
-
-def test_what_is_left_over_is_cleared_after_a_day(checkpoints: Checkpoints) -> None:
-    places = [checkpoints.directory_of(grant(trial=trial)) for trial in ("old", "used", "young")]
-    for place in places[:2]:
-        os.utime(place, (1000, 1000))
-    checkpoints.clear({"used"})
-    assert [place.exists() for place in places] == [False, True, True]
+        assert Checkpoints(Disk(tmp_path, 0), nobody, Contact("x")).fetch(*resumed(), lambda: next(asked, True)) is None

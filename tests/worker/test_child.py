@@ -17,6 +17,7 @@ from service.contract.base import TaskKind
 from service.contract.lease import FailureClass, Outcome
 from service.contract.report import Action
 from tests.worker.grants import digits, grant
+from tests.worker.waiting import eventually
 from worker.agent.child import Child, Said, Zygote, ZygoteFailed
 from worker.agent.devices import LocalDevice, cpu
 from worker.protocol import Checkpointed, Ended, Exited, Provenance, Report, Start
@@ -69,6 +70,13 @@ def test_it_ends_itself_at_the_step_the_grant_names(zygote: Zygote, start: Any) 
     messages = list(zygote.fork(start(task=digits(epochs=9), run_until=3)).messages())
     assert [message.step for message in messages if isinstance(message, Report)] == [1, 2, 3]
     assert outcome_of(messages).result == "succeeded"
+
+
+def test_at_a_rung_it_saves_a_checkpoint_and_says_that_it_pauses(zygote: Zygote, start: Any) -> None:
+    messages = list(zygote.fork(start(task=digits(epochs=9), run_until=3, pauses=True)).messages())
+    assert [message.step for message in messages if isinstance(message, Checkpointed)] == [3]
+    assert outcome_of(messages).result == "paused"
+    assert outcome_of(messages).message == "trained to step 3, its rung"
 
 
 @pytest.mark.parametrize(("action", "result"), [(Action.STOP, "pruned"), (Action.PAUSE, "paused")])
@@ -162,6 +170,25 @@ def test_terminating_ends_the_process_and_the_zygote_serves_on(zygote: Zygote, s
     child.terminate()  # to an ended process it means nothing
     child.order(Action.STOP, "too late")
     assert outcome_of(list(zygote.fork(start()).messages())).result == "succeeded"
+
+
+def test_terminating_ends_whatever_the_training_process_has_begun(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, pathlib, subprocess, threading\n"
+        "def begin():\n"
+        "    process = subprocess.Popen(['sleep', '600'])\n"
+        f"    pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(process.pid))\n"
+        "os.register_at_fork(after_in_child=lambda: threading.Timer(0.2, begin).start())\n"
+    )
+    with Zygote(cpu(), 1, tmp_path / "zygote.log", os.environ | {"PYTHONPATH": str(tmp_path)}) as zygote:
+        zygote.wait_ready()
+        child = zygote.fork(start(task=digits(epochs=ENDLESS)))
+        messages = until_first_report(child)
+        assert eventually((tmp_path / "pid").exists)
+        assert eventually((tmp_path / "pid").read_text)
+        child.terminate()
+        assert list(messages)[-1] == Exited(-signal.SIGKILL)
+        assert is_gone(int((tmp_path / "pid").read_text()))
 
 
 def test_a_training_process_sees_no_token_and_no_gpu(zygote: Zygote) -> None:

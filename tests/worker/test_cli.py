@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.agent import directory
+from service.contract.lease import Device
+from worker import cli
+from worker.agent import LocalDevice, directory, num_cores
 
 
 def worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -32,6 +34,8 @@ def worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         (["--gpu", "0", "--cpu"], "not allowed with"),
         (["--cpu", "--until-done"], "--study NAME"),
         (["--cpu", "--slots", "0"], "whole number above 0"),
+        (["--cpu", "--disk-gib", "much"], "is not a number of GiB such as 20"),
+        (["--cpu", "--checkpoints", "/nowhere"], "cannot write to --checkpoints /nowhere; mount it here"),
         (["--cpu", "--for", "soon"], "is not a time such as 11h30m, 45m or 90s"),
         (["--cpu", "--for", "0m"], "is not a time"),
         (["--cpu", "--label", "cellar"], "is not a label such as room=cellar"),
@@ -68,3 +72,16 @@ def test_two_workers_on_one_host_get_two_names_and_an_explicit_name_must_be_free
     assert directory.take(tmp_path, "host", exactly=False) == ("host-2", tmp_path / "host-2")
     with pytest.raises(directory.DirectoryError, match="choose another --name"):
         directory.take(tmp_path, "host", exactly=True)
+
+
+@pytest.mark.parametrize(("threads", "each"), [(None, max(1, num_cores() // 4)), (3, 3)])
+def test_each_device_has_its_slots_and_its_share_of_the_cores(threads: int | None, each: int) -> None:
+    devices = [LocalDevice(Device(kind="cuda", index=index), visible=f"GPU-{index}") for index in (0, 1)]
+    arguments = ["--gpu", "0,1", "--slots", "2", *([] if threads is None else ["--threads", str(threads)])]
+    plans = cli._plan(devices, cli._parse(arguments))
+    assert [(plan.name, plan.device.visible, plan.threads) for plan in plans] == [
+        ("gpu0", "GPU-0", each),
+        ("gpu0-2", "GPU-0", each),
+        ("gpu1", "GPU-1", each),
+        ("gpu1-2", "GPU-1", each),
+    ]

@@ -15,24 +15,33 @@ from tests.worker.scripted import Scripted, problem
 from tests.worker.waiting import eventually
 from worker.agent import logs
 from worker.agent.contact import Contact
+from worker.agent.disk import Disk
 from worker.agent.held import AttemptKey
 from worker.agent.logs import LogSender
+from worker.agent.outbox import Outbox
 
 KEY = AttemptKey("t1", 1)
 
 
 @pytest.fixture
-def sender(client: Client, contact: Contact, monkeypatch: pytest.MonkeyPatch) -> Iterator[LogSender]:
+def disk(tmp_path: Path) -> Disk:
+    return Disk(tmp_path / "attempts", 0)
+
+
+@pytest.fixture
+def sender(
+    client: Client, outbox: Outbox, disk: Disk, contact: Contact, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LogSender]:
     monkeypatch.setattr(logs, "_ROUND_SECONDS", 0.05)
-    with LogSender(client, contact) as running:
+    with LogSender(client, outbox, disk, contact) as running:
         yield running
 
 
 @pytest.fixture
-def out(sender: LogSender, tmp_path: Path) -> Path:
+def out(sender: LogSender, disk: Disk) -> Path:
     """Where attempt 1 of t1 prints; nobody has made the files yet."""
-    sender.follow(KEY, "n", stdout=tmp_path / "1.out", stderr=tmp_path / "1.err")
-    return tmp_path / "1.out"
+    sender.follow(KEY, "n")
+    return disk.printed_by(KEY)[0]
 
 
 def told(script: Scripted) -> bytes:
@@ -51,9 +60,7 @@ def test_what_is_printed_comes_while_the_process_lives_and_its_last_words_at_onc
     assert told(script) == b"one\ntwo\n"
     assert [body["offset"] for body in script.asked_of("log")] == [0, 4]
     assert all(body["nonce"] == "n" for body in script.asked_of("log"))
-    with out.open("ab") as file:
-        file.write(b"nobody listens\n")
-    assert not eventually(lambda: told(script) != b"one\ntwo\n", 0.2)
+    assert not out.parent.exists(), "what the service has is not kept here"
 
 
 def test_it_goes_on_where_the_service_says(script: Scripted, sender: LogSender, out: Path) -> None:
@@ -88,15 +95,25 @@ def test_what_the_service_refuses_for_good_is_let_go(script: Scripted, sender: L
     assert len(script.asked_of("log")) == 1
 
 
-def test_of_a_long_backlog_only_what_is_kept_is_sent(
-    script: Scripted, client: Client, contact: Contact, out: Path
+def test_what_an_agent_did_not_tell_before_it_died_the_next_one_tells(
+    script: Scripted, client: Client, outbox: Outbox, disk: Disk, contact: Contact
 ) -> None:
-    text = b"x" * MAX_LOG_BYTES + b"y" * MAX_LOG_BYTES
-    other = out.with_name("2.out")
-    other.write_bytes(text)
-    with LogSender(client, contact) as sender:
-        sender.follow(AttemptKey("t2", 1), "n", stdout=other, stderr=out.with_name("2.err"))
-        sender.end(AttemptKey("t2", 1))
+    LogSender(client, outbox, disk, contact).follow(KEY, "n")  # it dies before it tells anything
+    disk.printed_by(KEY)[0].write_bytes(b"last words\n")
+    with LogSender(client, outbox, disk, contact) as following:
+        assert following.wait_until_sent(5)
+    assert told(script) == b"last words\n"
+    assert outbox.printed() == []
+    assert not disk.printed_by(KEY)[0].exists()
+
+
+def test_of_a_long_backlog_only_what_is_kept_is_sent(
+    script: Scripted, client: Client, outbox: Outbox, disk: Disk, contact: Contact
+) -> None:
+    disk.printed_by(KEY)[0].write_bytes(b"x" * MAX_LOG_BYTES + b"y" * MAX_LOG_BYTES)
+    with LogSender(client, outbox, disk, contact) as sender:
+        sender.follow(KEY, "n")
+        sender.end(KEY)
         assert sender.wait_until_sent(5)
     assert told(script) == b"y" * MAX_LOG_BYTES
     assert script.asked_of("log")[0]["offset"] == MAX_LOG_BYTES

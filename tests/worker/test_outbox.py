@@ -37,6 +37,9 @@ def point(step: int) -> Point:
     return Point(step=step, metrics={"val/accuracy": step / 10})
 
 
+URI = "file:///shared/checkpoint.pt"
+
+
 def refused(message: str) -> Outcome:
     return Outcome(result="failed", failure=FailureClass.INVALID, message=message)
 
@@ -194,10 +197,10 @@ def test_the_next_agent_ends_what_a_dead_one_left_running_and_only_that(path: Pa
 def test_a_checkpoint_is_next_once_the_reports_before_it_were_answered(outbox: Outbox) -> None:
     key = hold(outbox)
     outbox.add_report(key, point(1))
-    outbox.add_checkpoint(key, saved(1))
+    outbox.add_checkpoint(key, saved(1), URI)
     outbox.add_report(key, point(2))
     [upload] = outbox.uploads()
-    assert (upload.path, upload.request.uri, upload.is_next) == ("/checkpoints/1", f"blob:{1:064x}", False)
+    assert (upload.path, upload.request.uri, upload.is_next) == ("/checkpoints/1", URI, False)
     outbox.answered(outbox.heads()[0])
     [upload] = outbox.uploads()
     assert upload.is_next
@@ -208,9 +211,9 @@ def test_a_checkpoint_is_next_once_the_reports_before_it_were_answered(outbox: O
 
 def test_of_the_checkpoints_not_sent_the_newest_two_stay(outbox: Outbox) -> None:
     key, other = hold(outbox), hold(outbox, grant(trial="t2"))
-    outbox.add_checkpoint(other, saved(9))
+    outbox.add_checkpoint(other, saved(9), URI)
     for step in (1, 2, 3, 4):
-        outbox.add_checkpoint(key, saved(step))
+        outbox.add_checkpoint(key, saved(step), URI)
     left = []
     while uploads := outbox.uploads():
         left += [upload.request.step for upload in uploads]
@@ -222,7 +225,7 @@ def test_of_the_checkpoints_not_sent_the_newest_two_stay(outbox: Outbox) -> None
 def test_an_outcome_waits_for_the_checkpoints_before_it(path: Path) -> None:
     box = Outbox(path)
     key = hold(box)
-    box.add_checkpoint(key, saved(1))
+    box.add_checkpoint(key, saved(1), URI)
     box.add_finish(key, Outcome(result="paused"))
     box.close()
     box = Outbox(path)
@@ -239,11 +242,11 @@ def test_an_outcome_waits_for_the_checkpoints_before_it(path: Path) -> None:
 @pytest.mark.parametrize("result", ["succeeded", "pruned"])
 def test_a_trial_that_is_over_needs_no_checkpoint_any_more(outbox: Outbox, result: str) -> None:
     key = hold(outbox)
-    outbox.add_checkpoint(key, saved(1))
+    outbox.add_checkpoint(key, saved(1), URI)
     outbox.add_finish(key, Outcome(result=result))
     assert outbox.uploads() == []
     assert len(outbox.heads()) == 1
-    assert not outbox.add_checkpoint(key, saved(2))
+    assert not outbox.add_checkpoint(key, saved(2), URI)
 
 
 OLDER = """

@@ -16,12 +16,14 @@ from service.contract.lease import FailureClass, FinishReply, Outcome
 from service.contract.trial import TrialState
 from worker.agent.checkpoints import Checkpoints
 from worker.agent.contact import Contact
+from worker.agent.disk import Disk
 from worker.agent.held import AttemptKey, HeldAttempts
 from worker.agent.leasekeeper import Leasekeeper
 from worker.agent.logs import LogSender
 from worker.agent.loop import Slot
 from worker.agent.outbox import Outbox
 from worker.agent.sender import Sender
+from worker.agent.shared import SharedDirectory
 from worker.agent.surroundings import SlotPlan, Surroundings
 from worker.agent.uploader import Uploader
 from worker.agent.watchdog import PATIENCE_SECONDS
@@ -49,6 +51,8 @@ class Agent:
         until_done: bool,
         directory: Path,
         checkpoint_seconds: float,
+        disk_bytes: int,
+        shared_directory: Path | None = None,
         labels: Mapping[str, str] = MappingProxyType({}),
         work_seconds: float | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
@@ -58,11 +62,12 @@ class Agent:
         self._held = HeldAttempts()
         self._stopping = threading.Event()
         contact = Contact(client.server)
-        self._checkpoints = Checkpoints(directory / "attempts", client, contact)
+        self._disk = Disk(directory / "attempts", disk_bytes)
+        self._shared = SharedDirectory(shared_directory) if shared_directory is not None else None
         self._sender = Sender(client, self._outbox, self._held, contact, self._finished)
-        self._uploader = Uploader(client, self._outbox, contact, self._sender.wake)
+        self._uploader = Uploader(client, self._outbox, contact, self._sender.wake, self._shared)
         self._leasekeeper = Leasekeeper(client, name, self._held, contact)
-        self._logs = LogSender(client, contact)
+        self._logs = LogSender(client, self._outbox, self._disk, contact)
         shared = Surroundings(
             client=client,
             worker=name,
@@ -74,7 +79,10 @@ class Agent:
             outbox=self._outbox,
             sender=self._sender,
             uploader=self._uploader,
-            checkpoints=self._checkpoints,
+            disk=self._disk,
+            fit_disk=self._fit_disk,
+            checkpoints=Checkpoints(self._disk, client, contact),
+            directories=[self._shared.uri] if self._shared is not None else [],
             checkpoint_seconds=checkpoint_seconds,
             leasekeeper=self._leasekeeper,
             logs=self._logs,
@@ -95,7 +103,8 @@ class Agent:
         """
         if num_abandoned := self._outbox.finish_abandoned():
             log.warning("%d trials of a worker that died here go back to the service", num_abandoned)
-        self._checkpoints.clear(self._outbox.trials())
+        self._disk.clear(self._outbox.trials())
+        self._fit_disk()
         with self._sender, self._uploader, self._leasekeeper, self._logs:
             with ThreadPoolExecutor(len(self._slots), thread_name_prefix="slot") as pool:
                 slots = [pool.submit(slot.work) for slot in self._slots]
@@ -131,5 +140,12 @@ class Agent:
 
     def _finished(self, key: AttemptKey, reply: FinishReply) -> None:
         """Delete the checkpoints of a trial that is over; one that goes on may do so here."""
-        if reply.trial_state not in _OPEN:
-            self._checkpoints.remove(key.trial)
+        if reply.trial_state in _OPEN:
+            return
+        self._disk.remove_trial(key.trial)
+        if self._shared is not None:
+            self._shared.remove_trial(key.trial)
+
+    def _fit_disk(self) -> None:
+        held = {attempt.key for attempt in self._held.all()}
+        self._disk.fit(held, self._outbox.unsent_checkpoints())

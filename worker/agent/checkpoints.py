@@ -1,26 +1,25 @@
-"""The checkpoints on this host: where an attempt keeps its own, how it gets the one to resume from, what is cleared."""
+"""The checkpoint to resume from: this host's own copy where it is the same, else a shared file, or the service's."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
-import shutil
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from service.client import Client
 from service.client.errors import NotFound
 from service.contract.lease import BLOB, FailureClass, Grant, Outcome, ResumePoint
 from worker.agent.background import AWAY
 from worker.agent.contact import Contact, delays
+from worker.agent.disk import Disk
+from worker.agent.held import AttemptKey
+from worker.agent.shared import path_of
 
 log = logging.getLogger(__name__)
 
-_LEFTOVER_SECONDS = 86_400.0
-"""A trial that this host gave back may come again and find its checkpoint here; after a day it is cleared."""
 _POLL_SECONDS = 0.1
 
 
@@ -33,18 +32,12 @@ class CheckpointUnavailable(Exception):
 
 
 class Checkpoints:
-    """One directory per attempt under `directory`, `TRIAL/ATTEMPT/`."""
+    """Brings an attempt the checkpoint that its grant names: this host's own copy, a shared file, or the service's."""
 
-    def __init__(self, directory: Path, client: Client, contact: Contact) -> None:
-        self._directory = directory
+    def __init__(self, disk: Disk, client: Client, contact: Contact) -> None:
+        self._disk = disk
         self._client = client
         self._contact = contact
-
-    def directory_of(self, grant: Grant) -> Path:
-        """Where an attempt saves its checkpoints; nobody else does."""
-        directory = self._of_trial(grant.trial) / str(grant.attempt)
-        directory.mkdir(parents=True, exist_ok=True)
-        return directory
 
     def fetch(self, grant: Grant, resume: ResumePoint, is_over: Callable[[], bool]) -> Path | None:
         """Bring the checkpoint to resume from here, waiting for the service where it is away; None when it `is_over`.
@@ -52,7 +45,7 @@ class Checkpoints:
         Raises:
             CheckpointUnavailable: it is not where it should be.
         """
-        directory = self.directory_of(grant)
+        directory = self._disk.folder_of(AttemptKey(grant.trial, grant.attempt))
         path = directory / "resume.pt"
         if any(_copy(known, path, resume) for known in directory.parent.glob("*/step-*.pt")):
             return path
@@ -75,22 +68,6 @@ class Checkpoints:
             _wait(next(waits), is_over)
         return None
 
-    def remove(self, trial: str) -> None:
-        """Delete what the trial's attempts saved here."""
-        for directory in self._of_trial(trial).glob("*/"):
-            shutil.rmtree(directory, ignore_errors=True)
-
-    def clear(self, in_use: Collection[str]) -> None:
-        """Delete what trials left here that are not in use and were not touched for a day."""
-        before = time.time() - _LEFTOVER_SECONDS
-        for directory in self._directory.glob("*/*/"):
-            trial = directory.parent.name
-            if trial not in in_use and directory.stat().st_mtime < before:
-                shutil.rmtree(directory, ignore_errors=True)
-
-    def _of_trial(self, trial: str) -> Path:
-        return self._directory / trial
-
 
 def _copy(known: Path, path: Path, resume: ResumePoint) -> bool:
     """Take a file of this host for the checkpoint, if it is the same."""
@@ -109,16 +86,18 @@ def _copy(known: Path, path: Path, resume: ResumePoint) -> bool:
 
 def _read_shared(path: Path, resume: ResumePoint) -> Path:
     """Take the checkpoint from a directory that workers share."""
-    place = urlsplit(resume.uri)
+    source = path_of(resume.uri)
     try:
-        if place.scheme == "file":
-            with Path(unquote(place.path)).open("rb") as file:
+        if source is not None:
+            with source.open("rb") as file:
                 if _write(path, resume, iter(lambda: file.read(1 << 20), b"")):
                     return path
-        message = f"the checkpoint at {resume.uri} is not the one that was registered, or cannot be read from here"
+        why = "is not the one that was registered"
     except OSError as error:
-        message = f"the checkpoint at {resume.uri} cannot be read here: {error.strerror}"
-    raise CheckpointUnavailable(Outcome(result="failed", failure=FailureClass.HOST_FAULT, message=message))
+        why = f"cannot be read here ({error.strerror}); share its directory with this worker too, by --checkpoints"
+    message = f"the checkpoint at {resume.uri} {why}"
+    outcome = Outcome(result="failed", failure=FailureClass.HOST_FAULT, message=message, unreadable=resume.uri)
+    raise CheckpointUnavailable(outcome)
 
 
 def _write(path: Path, resume: ResumePoint, pieces: Iterable[bytes]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 
 from service.contract.lease import FailureClass, Grant, Outcome
 from service.contract.report import Point, to_wire
@@ -56,7 +55,7 @@ class Execution:
             return unavailable.outcome
         if start is None:
             return None
-        self._shared.logs.follow(attempt.key, attempt.grant.nonce, stdout=Path(start.stdout), stderr=Path(start.stderr))
+        self._shared.logs.follow(attempt.key, attempt.grant.nonce)
         child = self._zygote.fork(start)
         attempt.attach(child)
         outcome: Outcome | None = None
@@ -73,6 +72,7 @@ class Execution:
                         self._shared.sender.report(attempt.key, Point(step=step, metrics=wire))
                     case Checkpointed() as saved:
                         self._shared.uploader.checkpoint(attempt.key, saved)
+                        self._shared.fit_disk()
                     case Ended(told):
                         outcome = Outcome.model_validate(told)
                     case Exited(status) if outcome is None and watchdog.waited_seconds is not None:
@@ -91,15 +91,14 @@ class Execution:
             resume = self._shared.checkpoints.fetch(grant, grant.resume, lambda: attempt.fate is not None)
             if resume is None:
                 return None
-        directory = self._shared.directory / "attempts" / grant.trial
-        directory.mkdir(parents=True, exist_ok=True)
+        stdout, stderr = self._shared.disk.printed_by(attempt.key)
         return Start(
             grant=grant.model_copy(update={"nonce": ""}).model_dump(mode="json"),
             device=self._plan.device.device.kind,
             threads=self._plan.threads,
-            stdout=str(directory / f"{grant.attempt}.out"),
-            stderr=str(directory / f"{grant.attempt}.err"),
-            checkpoints=str(self._shared.checkpoints.directory_of(grant)),
+            stdout=str(stdout),
+            stderr=str(stderr),
+            checkpoints=str(self._shared.disk.folder_of(attempt.key)),
             checkpoint_seconds=self._shared.checkpoint_seconds,
             resume=None if resume is None else str(resume),
         )

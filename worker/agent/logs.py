@@ -11,7 +11,9 @@ from service.client.errors import ApiError
 from service.contract.log import MAX_CHUNK_BYTES, MAX_LOG_BYTES, LogRequest, Stream
 from worker.agent.background import AWAY, Courier
 from worker.agent.contact import Contact
+from worker.agent.disk import Disk
 from worker.agent.held import AttemptKey
+from worker.agent.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +23,12 @@ _ROUND_SECONDS = 2.0
 class _Tail:
     """The files that one attempt prints to, and how far the service knows them."""
 
-    def __init__(self, key: AttemptKey, nonce: str, files: dict[Stream, Path]) -> None:
+    def __init__(self, key: AttemptKey, nonce: str, files: dict[Stream, Path], *, ended: bool) -> None:
         self.key = key
         self.nonce = nonce
         self.files = files
         self.offsets = dict.fromkeys(files, 0)
-        self.ended = False
+        self.ended = ended
 
     def unsent(self, stream: Stream) -> LogRequest | None:
         """The next bytes to tell; of a backlog longer than the service keeps, the newest only."""
@@ -42,17 +44,25 @@ class _Tail:
 
 
 class LogSender(Courier):
-    """Reads the files; what it has not told when this process dies stays in them, on this host."""
+    """Reads the files; what it has not told when this process dies the next agent here tells."""
 
-    def __init__(self, client: Client, contact: Contact) -> None:
+    def __init__(self, client: Client, outbox: Outbox, disk: Disk, contact: Contact) -> None:
         super().__init__("logs", contact)
         self._client = client
-        self._tails: dict[AttemptKey, _Tail] = {}
+        self._outbox = outbox
+        self._disk = disk
+        # Whose attempts these were is dead, and its training processes with it: all is written.
+        self._tails = {key: self._tail(key, nonce, ended=True) for key, nonce in outbox.printed()}
 
-    def follow(self, key: AttemptKey, nonce: str, *, stdout: Path, stderr: Path) -> None:
-        """Tell what is written to these files, until the attempt ends."""
+    def follow(self, key: AttemptKey, nonce: str) -> None:
+        """Tell what the attempt writes to its files, until it ends."""
+        self._outbox.add_printed(key, nonce)
         with self._changed:
-            self._tails[key] = _Tail(key, nonce, {Stream.STDOUT: stdout, Stream.STDERR: stderr})
+            self._tails[key] = self._tail(key, nonce, ended=False)
+
+    def _tail(self, key: AttemptKey, nonce: str, *, ended: bool) -> _Tail:
+        stdout, stderr = self._disk.printed_by(key)
+        return _Tail(key, nonce, {Stream.STDOUT: stdout, Stream.STDERR: stderr}, ended=ended)
 
     def end(self, key: AttemptKey) -> None:
         """The process has exited: tell the rest soon, then let go."""
@@ -84,11 +94,14 @@ class LogSender(Courier):
                 raise
             except ApiError as error:
                 log.warning("what trial %s printed stays on this host: %s", tail.key.trial, error)
-                ended = True
-            if ended:
                 self._let_go(tail)
+            else:
+                if ended:
+                    self._disk.remove_printed(tail.key)
+                    self._let_go(tail)
 
     def _let_go(self, tail: _Tail) -> None:
+        self._outbox.settle_printed(tail.key)
         with self._changed:
             self._tails.pop(tail.key, None)
             self._changed.notify_all()

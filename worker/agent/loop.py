@@ -80,6 +80,7 @@ class Slot:
                 labels=dict(shared.labels),
                 slots=dict(shared.slots),
                 code=code,
+                directories=list(shared.directories),
             ),
             studies=list(shared.studies) or None,
         )

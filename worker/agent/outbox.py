@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.contract.lease import BLOB, CheckpointRequest, FailureClass, FinishRequest, Grant, Outcome
+from service.contract.lease import CheckpointRequest, FailureClass, FinishRequest, Grant, Outcome
 from service.contract.provenance import ProvenanceRequest
 from service.contract.report import Point, ReportRequest
 from worker.agent.held import AttemptKey
@@ -33,6 +33,9 @@ CREATE TABLE IF NOT EXISTS entry (
     kind TEXT NOT NULL, body TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS entry_of_attempt ON entry (trial, attempt, id);
+CREATE TABLE IF NOT EXISTS printed (
+    trial TEXT NOT NULL, attempt INTEGER NOT NULL, nonce TEXT NOT NULL, PRIMARY KEY (trial, attempt)
+);
 CREATE TABLE IF NOT EXISTS set_aside (
     id INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, attempt INTEGER NOT NULL,
     kind TEXT NOT NULL, body TEXT NOT NULL, reason TEXT NOT NULL
@@ -141,17 +144,18 @@ class Outbox:
             self._add(key, "report", ReportRequest(nonce=row[0], sequence=row[1], points=[point]).model_dump_json())
             return True
 
-    def add_checkpoint(self, key: AttemptKey, saved: Checkpointed) -> bool:
-        """Keep a checkpoint that the attempt saved; of those that were not sent yet, the newest two stay."""
+    def add_checkpoint(self, key: AttemptKey, saved: Checkpointed, uri: str) -> bool:
+        """Keep a checkpoint that the attempt saved and that is to be had at `uri` once it was brought there.
+
+        Of those that were not registered yet, the newest two stay.
+        """
         with self._transaction() as database:
             row = database.execute(
                 "SELECT nonce FROM attempt WHERE trial = ? AND attempt = ? AND refusal IS NULL AND NOT ended", key
             ).fetchone()
             if row is None:
                 return False
-            request = CheckpointRequest(
-                nonce=row[0], step=saved.step, sha256=saved.sha256, size=saved.size, uri=f"{BLOB}{saved.sha256}"
-            )
+            request = CheckpointRequest(nonce=row[0], step=saved.step, sha256=saved.sha256, size=saved.size, uri=uri)
             body = json.dumps({"path": saved.path, "request": request.model_dump(mode="json")})
             self._add(key, "checkpoint", body)
             database.execute(
@@ -260,6 +264,30 @@ class Outbox:
             rows = self._database.execute("SELECT trial, attempt, reason FROM set_aside ORDER BY id").fetchall()
         return [(AttemptKey(trial, attempt), reason) for trial, attempt, reason in rows]
 
+    def unsent_checkpoints(self) -> set[AttemptKey]:
+        """The attempts with a checkpoint that is not registered yet."""
+        with self._lock:
+            rows = self._database.execute("SELECT DISTINCT trial, attempt FROM entry WHERE kind = 'checkpoint'")
+            return {AttemptKey(*row) for row in rows.fetchall()}
+
+    # What attempts print is in files; here stands of which the service has not heard everything.
+
+    def add_printed(self, key: AttemptKey, nonce: str) -> None:
+        """Keep in mind that the attempt prints."""
+        with self._transaction() as database:
+            database.execute("INSERT INTO printed VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (*key, nonce))
+
+    def settle_printed(self, key: AttemptKey) -> None:
+        """The service has heard all that the attempt printed, or never will."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM printed WHERE trial = ? AND attempt = ?", key)
+
+    def printed(self) -> list[tuple[AttemptKey, str]]:
+        """The attempts of whose print the service has not heard everything, with their nonces."""
+        with self._lock:
+            rows = self._database.execute("SELECT trial, attempt, nonce FROM printed ORDER BY rowid").fetchall()
+        return [(AttemptKey(trial, attempt), nonce) for trial, attempt, nonce in rows]
+
     def holds(self, key: AttemptKey) -> bool:
         """Whether anything of the attempt still waits for an answer."""
         with self._lock:
@@ -272,8 +300,9 @@ class Outbox:
 
     def trials(self) -> set[str]:
         """The trials of which the service has not heard everything."""
+        query = "SELECT trial FROM attempt UNION SELECT trial FROM printed"
         with self._lock:
-            return {row[0] for row in self._database.execute("SELECT trial FROM attempt").fetchall()}
+            return {row[0] for row in self._database.execute(query).fetchall()}
 
     def _add(self, key: AttemptKey, kind: str, body: str) -> None:
         self._database.execute(

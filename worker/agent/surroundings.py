@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from service.contract.lease import Device
 from worker.agent.checkpoints import Checkpoints
 from worker.agent.contact import Contact
 from worker.agent.devices import LocalDevice
+from worker.agent.disk import Disk
 from worker.agent.leasekeeper import Leasekeeper
 from worker.agent.logs import LogSender
 from worker.agent.outbox import Outbox
@@ -44,7 +45,12 @@ class Surroundings:
     outbox: Outbox
     sender: Sender
     uploader: Uploader
+    disk: Disk
+    fit_disk: Callable[[], None]
+    """Keeps the disk within its budget."""
     checkpoints: Checkpoints
+    directories: Sequence[str]
+    """Uris of the directories that this worker shares with others."""
     checkpoint_seconds: float
     leasekeeper: Leasekeeper
     logs: LogSender

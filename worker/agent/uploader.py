@@ -4,35 +4,52 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from service.client import Client
-from service.client.errors import ApiError, ServiceFailure, Unauthorized
+from service.client.errors import ApiError, Conflict, Invalid, NotFound, ServiceFailure, Unauthorized
+from service.contract.lease import BLOB
 from service.contract.problem import ErrorCode
+from service.contract.provenance import WarningRequest
 from worker.agent.background import Courier
 from worker.agent.contact import Contact
 from worker.agent.held import AttemptKey
 from worker.agent.outbox import Outbox, Upload
+from worker.agent.shared import Replaced, SharedDirectory, keep_newest, path_of, share
 from worker.protocol import Checkpointed
 
 log = logging.getLogger(__name__)
 
+_MAX_WARNING = 500
 _REPORTS_SECONDS = 0.1
 """How often it is asked whether the reports before a checkpoint have been taken."""
 
 
 class Uploader(Courier):
-    """Apart from the sender, so that no report waits behind a large file; `on_settled` hears that one is dealt with."""
+    """Apart from the sender, so that no report waits behind a large file; `on_settled` hears that one is dealt with.
 
-    def __init__(self, client: Client, outbox: Outbox, contact: Contact, on_settled: Callable[[], None]) -> None:
+    With a `shared` directory a checkpoint goes there and not to the service.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        outbox: Outbox,
+        contact: Contact,
+        on_settled: Callable[[], None],
+        shared: SharedDirectory | None = None,
+    ) -> None:
         super().__init__("uploader", contact)
         self._client = client
         self._outbox = outbox
         self._on_settled = on_settled
+        self._shared = shared
 
     def checkpoint(self, key: AttemptKey, saved: Checkpointed) -> None:
         """Keep in mind that the attempt has saved a checkpoint, and upload it as soon as may be."""
-        if self._outbox.add_checkpoint(key, saved):
+        uri = f"{BLOB}{saved.sha256}" if self._shared is None else self._shared.uri_of(key, saved)
+        if self._outbox.add_checkpoint(key, saved, uri):
             self.wake()
 
     def _tell(self) -> float | None:
@@ -44,25 +61,58 @@ class Uploader(Courier):
 
     def _settle(self, upload: Upload) -> bool:
         """Upload, and register where its turn has come; whether nothing is left to do for it."""
-        reason = None
+        reason, place = None, path_of(upload.request.uri)
         try:
-            if not self._client.has_blob(upload.request.sha256):
-                with Path(upload.path).open("rb") as file:
-                    self._client.put_blob(upload.request.sha256, file)
-            if not upload.is_next:
+            if not self._register(upload, place):
                 return False
-            self._client.checkpoint(*upload.key, upload.request)
-        except OSError as error:  # newer ones have taken its place on the disk
-            reason = f"its file cannot be read: {error}"
-        except ApiError as error:
-            if error.code is ErrorCode.BLOB_MISSING:  # collected since, while the reports before it had to wait
-                return False
-            if isinstance(error, ServiceFailure | Unauthorized) and error.code is not ErrorCode.STORAGE_FULL:
-                raise
-            # Without this checkpoint a later attempt repeats some steps; that is all that is lost.
+        except Replaced as error:
             reason = str(error)
-            log.warning("the service did not take a checkpoint of trial %s: %s", upload.key.trial, reason)
+        except OSError as error:
+            reason = f"{place or upload.path}: {error.strerror}"
+            self._warn(upload, reason)
+        except ApiError as error:
+            reason = str(error)
+            if error.code is ErrorCode.STORAGE_FULL:
+                self._warn(upload, reason)
+            elif isinstance(error, ServiceFailure | Unauthorized):
+                raise
+            else:
+                log.warning("the service did not take a checkpoint of trial %s: %s", upload.key.trial, reason)
+        if reason is not None and place is not None:
+            place.unlink(missing_ok=True)
         self._contact.made()
         self._outbox.settle_checkpoint(upload, reason)
         self._on_settled()
         return True
+
+    def _register(self, upload: Upload, place: Path | None) -> bool:
+        """Bring the file to where its registration says that it is, then register it; False: its turn has not come."""
+        file, sha256 = Path(upload.path), upload.request.sha256
+        if place is not None:
+            if upload.is_next:  # only what is registered right after comes into a shared directory
+                share(file, place, sha256)
+        elif not self._client.has_blob(sha256):
+            try:
+                content = file.open("rb")
+            except OSError as error:
+                raise Replaced(f"its file cannot be read: {error}") from None
+            with content:
+                self._client.put_blob(sha256, content)
+        if not upload.is_next:
+            return False
+        try:
+            self._client.checkpoint(*upload.key, upload.request)
+        except ApiError as error:
+            if error.code is ErrorCode.BLOB_MISSING:  # collected since, while the reports before it had to wait
+                return False
+            raise
+        if place is not None:
+            keep_newest(place)
+        return True
+
+    def _warn(self, upload: Upload, reason: str) -> None:
+        """Say, here and at the trial, that checkpoints are not kept; training goes on, and later ones are tried."""
+        log.warning("a checkpoint of trial %s is not kept: %s", upload.key.trial, reason)
+        message = f"checkpoints were not kept: {reason}; a later attempt begins with the last one that was"
+        with suppress(Conflict, NotFound, Invalid):  # it may have been superseded meanwhile
+            self._client.warn(*upload.key, WarningRequest(nonce=upload.request.nonce, message=message[:_MAX_WARNING]))

@@ -61,6 +61,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     if result.ending is Ending.STOPPED:
         return Outcome(result="pruned", message=order.reason, metrics=metrics)
     # Training to `run_until` is all the grant asked for, even where the configuration's horizon lies beyond it.
-    if result.ending is Ending.PAUSED and order.action == Verdict.PAUSE:
-        return Outcome(result="paused", message=order.reason, metrics=metrics)
+    if result.ending is Ending.PAUSED and (grant.pauses or order.action == Verdict.PAUSE):
+        message = order.reason or f"trained to step {result.step}, its rung"
+        return Outcome(result="paused", message=message, metrics=metrics)
     return Outcome(result="succeeded", metrics=metrics)

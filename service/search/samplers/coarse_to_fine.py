@@ -19,9 +19,9 @@ from service.contract.trial import TrialState
 from service.domain.history import History, Suggestion, TrialRecord
 from service.domain.parameter import fits
 from service.search.boxes import Box, Evidence, bounds, narrow
+from service.search.draws import new_draw
 from service.search.samplers import tpe
 from service.search.samplers.base import Sampler, before
-from service.search.samplers.random import draw_new
 
 _STARTUP_TRIALS = 10
 """Random trials of a stage before its model is used; at most half of the stage."""
@@ -132,7 +132,7 @@ class CoarseToFine(Sampler):
         stage = self._stages[at]
         match stage.sampler:
             case "random":
-                parameters, _ = draw_new(box, [trial for trial in trials if trial.stage == at], number, seed)
+                parameters, _ = new_draw(box, [trial for trial in trials if trial.stage == at], number, seed)
                 return Suggestion(parameters, "random within it")
             case "tpe":
                 inside = [trial for trial in self._comparable(trials, at) if _is_inside(box, trial)]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from service.contract.base import Direction
+from service.contract.base import Direction, Value
 from service.contract.space import Space
 from service.domain.cells import size
 from service.domain.history import History, Suggestion, TrialRecord
+from service.search.draws import new_draw
 from service.search.lessons import is_lesson
 from service.search.samplers.base import Sampler, before
-from service.search.samplers.random import draw_new
 from service.search.seeds import derive
 
 _REDRAWS = 5
@@ -42,7 +42,7 @@ def propose(
     """Suggest trial `number` of `space` from `trials`; in a finite space, a configuration that none of them has."""
     num_lessons = sum(1 for _ in islice(filter(is_lesson, trials), startup_trials))
     if num_lessons < startup_trials:
-        parameters, _ = draw_new(space, trials, number, seed)
+        parameters, _ = new_draw(space, trials, number, seed)
         return Suggestion(parameters, f"tpe startup: random, {num_lessons} of {startup_trials} trials to learn from")
 
     # Optuna takes a fifth of a second and 20 MB to import: a service that never asks for TPE never pays.
@@ -57,5 +57,25 @@ def propose(
             open_too = f" and {answer.num_open} open ones to keep away from" if answer.num_open else ""
             reason = f"tpe: a model of {answer.num_learned} trials, {answer.num_good} of them good{open_too}"
             return Suggestion(answer.parameters, reason)
-    parameters, _ = draw_new(space, trials, number, seed)
+    parameters, _ = new_draw(space, trials, number, seed)
     return Suggestion(parameters, "tpe: random, because the model's best configurations were all tried")
+
+
+def completed(
+    space: Space,
+    direction: Direction,
+    trials: Sequence[TrialRecord],
+    *,
+    number: int,
+    seed: int,
+    fixed: Mapping[str, Value],
+) -> dict[str, Value]:
+    """Decide by TPE what another model left open: `fixed` are values of parameters that always exist."""
+    if fixed.keys() == space.keys():
+        return dict(fixed)
+
+    from service.search.columns import columns_of  # noqa: PLC0415
+    from service.search.optuna_bridge.tpe import suggest_tpe  # noqa: PLC0415
+
+    answer = suggest_tpe(space, direction, columns_of(space, trials), derive(seed, "tpe", number), fixed)
+    return answer.parameters

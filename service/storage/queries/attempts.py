@@ -18,6 +18,26 @@ _NO_END_OF_ITS_OWN = sorted({*LOSSES, FailureClass.HOST_FAULT, FailureClass.PREE
 _host = sa.case((worker.c.host != "", worker.c.host), else_=attempt.c.worker)
 _with_worker = attempt.outerjoin(worker, worker.c.name == attempt.c.worker)
 
+# Statements of the paths that every claim and finish takes are built once: building costs more than executing.
+_EXECUTIONS = (
+    sa.select(attempt.c.failure, attempt.c.last_step, attempt.c.outcome, _host.label("host"))
+    .select_from(_with_worker)
+    .where(attempt.c.trial_id == sa.bindparam("trial"), attempt.c.ended_at.is_not(None))
+    .order_by(attempt.c.number)
+)
+_EARLIER = _EXECUTIONS.where(attempt.c.number < sa.bindparam("before"))
+_QUARANTINE = (
+    sa.select(worker.c.quarantine_reason)
+    .where(
+        sa.or_(
+            worker.c.name == sa.bindparam("worker"),
+            sa.and_(worker.c.host != "", worker.c.host == sa.bindparam("host")),
+        ),
+        worker.c.quarantined_at.is_not(None),
+    )
+    .limit(1)
+)
+
 
 def host_of(connection: sa.Connection, worker_name: str) -> str:
     """The host that a worker runs on; its own name where it told none."""
@@ -27,14 +47,10 @@ def host_of(connection: sa.Connection, worker_name: str) -> str:
 
 def executions(connection: sa.Connection, trial_id: str, *, before: int | None = None) -> list[Execution]:
     """The trial's attempts that have ended (those with a smaller number than `before`), the first one first."""
-    query = (
-        sa.select(attempt.c.failure, attempt.c.last_step, attempt.c.outcome, _host.label("host"))
-        .select_from(_with_worker)
-        .where(attempt.c.trial_id == trial_id, attempt.c.ended_at.is_not(None))
-        .order_by(attempt.c.number)
-    )
-    if before is not None:
-        query = query.where(attempt.c.number < before)
+    if before is None:
+        rows = connection.execute(_EXECUTIONS, {"trial": trial_id})
+    else:
+        rows = connection.execute(_EARLIER, {"trial": trial_id, "before": before})
     return [
         Execution(
             failure=FailureClass(row.failure) if row.failure else None,
@@ -42,7 +58,7 @@ def executions(connection: sa.Connection, trial_id: str, *, before: int | None =
             last_step=row.last_step,
             shortage=_shortage(row.outcome),
         )
-        for row in connection.execute(query)
+        for row in rows
     ]
 
 
@@ -103,14 +119,13 @@ def is_served_elsewhere(connection: sa.Connection, study_id: str, host: str) -> 
 
 def quarantine_of(connection: sa.Connection, worker_name: str, host: str) -> str | None:
     """Why this worker's host is in quarantine, if it is."""
-    same = sa.or_(worker.c.name == worker_name, sa.and_(worker.c.host != "", worker.c.host == host))
-    query = sa.select(worker.c.quarantine_reason).where(same, worker.c.quarantined_at.is_not(None)).limit(1)
-    return connection.execute(query).scalar_one_or_none()
+    return connection.execute(_QUARANTINE, {"worker": worker_name, "host": host}).scalar_one_or_none()
 
 
 def largest_gpu_gib(connection: sa.Connection, since: int) -> float:
-    """Memory of the largest GPU that a worker seen after `since` offers; 0: there is none."""
-    query = sa.select(worker.c.capabilities).where(worker.c.last_seen_at >= since, worker.c.quarantined_at.is_(None))
+    """Memory of the largest GPU that a worker seen (and not in quarantine) after `since` offers; 0: there is none."""
+    is_fit = sa.or_(worker.c.quarantined_at.is_(None), worker.c.quarantined_at >= since)
+    query = sa.select(worker.c.capabilities).where(worker.c.last_seen_at >= since, is_fit)
     devices = [
         Device.model_validate(device)
         for capabilities in connection.execute(query).scalars()

@@ -44,9 +44,23 @@ def canonical(connection: sa.Connection, trial_id: str) -> Sequence[sa.Row[Any]]
     return connection.execute(_CANONICAL, {"trial": trial_id}).all()
 
 
+def unreadable(connection: sa.Connection, trial_id: str) -> set[str]:
+    """The uris of checkpoints that an attempt of the trial was to begin with and could not read."""
+    query = sa.select(attempt.c.outcome).where(
+        attempt.c.trial_id == trial_id, attempt.c.resume_step.is_not(None), attempt.c.outcome.is_not(None)
+    )
+    found = {outcome.get("unreadable") for outcome in connection.execute(query).scalars()}
+    return {uri for uri in found if uri}
+
+
 def resumed(connection: sa.Connection, trial_id: str, number: int, step: int) -> sa.Row[Any]:
     """The checkpoint of `step` that attempt `number` began with."""
     return connection.execute(_RESUMED, {"trial": trial_id, "attempt": number, "step": step}).one()
+
+
+def registered(connection: sa.Connection) -> set[str]:
+    """The SHA-256 of every checkpoint that was ever registered."""
+    return set(connection.execute(sa.select(artifact.c.sha256).where(artifact.c.kind == "checkpoint")).scalars())
 
 
 def wanted(connection: sa.Connection) -> set[str]:

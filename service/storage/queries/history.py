@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.contract.trial import TrialState
-from service.domain.history import History, Series, TrialRecord
+from service.domain.history import Arrival, History, Series, TrialRecord
 from service.storage.queries import series, trials
 from service.storage.tables import deployment, study
 
@@ -52,4 +52,6 @@ def _record(row: sa.Row[Any], points: Series) -> TrialRecord:
         infeasible=row.infeasible,
         stage=row.stage,
         notes=row.notes,
+        run_until=row.run_until,
+        arrivals=tuple(Arrival(**arrival) for arrival in row.arrivals),
     )

@@ -22,3 +22,9 @@ def after(connection: sa.Connection, study_id: str, revision: int, limit: int) -
         return rows
     whole = [row for row in rows if row.revision < rows[-1].revision]
     return whole or connection.execute(query.where(journal.c.revision == rows[0].revision)).all()
+
+
+def at(connection: sa.Connection, study_id: str, revision: int) -> int:
+    """When a study came to a revision; long ago (0) where nothing was journalled at it."""
+    query = sa.select(journal.c.at).where(journal.c.study_id == study_id, journal.c.revision == revision).limit(1)
+    return connection.execute(query).scalar_one_or_none() or 0

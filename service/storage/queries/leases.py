@@ -11,8 +11,21 @@ from service.contract.trial import AttemptState
 from service.storage.tables import attempt, claim, lease, trial, worker
 from service.storage.tables import deployment as deployment_table
 
+# Statements of the paths that every claim, heartbeat and round of upkeep takes are built once: building costs more than
+# executing.
 _CLAIM = sa.select(claim).where(claim.c.request_id == sa.bindparam("request"))
 _WORKER = sa.select(worker).where(worker.c.name == sa.bindparam("name"))
+_OF_ATTEMPT = sa.select(lease).where(
+    lease.c.trial_id == sa.bindparam("trial"), lease.c.attempt == sa.bindparam("attempt")
+)
+_LOCKED = _OF_ATTEMPT.with_for_update(skip_locked=True)
+_HELD = (
+    sa.select(attempt.c.study_id, attempt.c.state, attempt.c.nonce, trial.c.num_attempts)
+    .join(trial, trial.c.id == attempt.c.trial_id)
+    .where(attempt.c.trial_id == sa.bindparam("trial"), attempt.c.number == sa.bindparam("attempt"))
+)
+_EXPIRED = sa.select(lease).where(lease.c.expires_at < sa.bindparam("now")).order_by(lease.c.expires_at)
+_DEPLOYMENT = sa.select(deployment_table)
 
 
 def claimed(connection: sa.Connection, request_id: str) -> sa.Row[Any] | None:
@@ -22,24 +35,17 @@ def claimed(connection: sa.Connection, request_id: str) -> sa.Row[Any] | None:
 
 def of_attempt(connection: sa.Connection, trial_id: str, number: int) -> sa.Row[Any] | None:
     """The lease on an attempt, if it is held."""
-    query = sa.select(lease).where(lease.c.trial_id == trial_id, lease.c.attempt == number)
-    return connection.execute(query).one_or_none()
+    return connection.execute(_OF_ATTEMPT, {"trial": trial_id, "attempt": number}).one_or_none()
 
 
 def lock(connection: sa.Connection, trial_id: str, number: int) -> sa.Row[Any] | None:
     """The lease as it stands with heartbeats kept away until the end; None too while one is just renewing it."""
-    query = sa.select(lease).where(lease.c.trial_id == trial_id, lease.c.attempt == number)
-    return connection.execute(query.with_for_update(skip_locked=True)).one_or_none()
+    return connection.execute(_LOCKED, {"trial": trial_id, "attempt": number}).one_or_none()
 
 
 def held(connection: sa.Connection, trial_id: str, number: int) -> sa.Row[Any, Any, Any, Any] | None:
     """What a heartbeat must know of an attempt: its study, state, nonce, and the trial's newest attempt."""
-    query = (
-        sa.select(attempt.c.study_id, attempt.c.state, attempt.c.nonce, trial.c.num_attempts)
-        .join(trial, trial.c.id == attempt.c.trial_id)
-        .where(attempt.c.trial_id == trial_id, attempt.c.number == number)
-    )
-    return connection.execute(query).one_or_none()
+    return connection.execute(_HELD, {"trial": trial_id, "attempt": number}).one_or_none()
 
 
 def not_ended(connection: sa.Connection, study_id: str) -> Sequence[sa.Row[Any]]:
@@ -51,17 +57,18 @@ def not_ended(connection: sa.Connection, study_id: str) -> Sequence[sa.Row[Any]]
 
 def expired(connection: sa.Connection, now: int) -> Sequence[sa.Row[Any]]:
     """Leases whose deadline has passed, the oldest first."""
-    return connection.execute(sa.select(lease).where(lease.c.expires_at < now).order_by(lease.c.expires_at)).all()
+    return connection.execute(_EXPIRED, {"now": now}).all()
 
 
 def reaper_seen_at(connection: sa.Connection) -> int | None:
     """When leases were last looked through for expired ones; none: never."""
-    return connection.execute(sa.select(deployment_table.c.reaper_seen_at)).scalar_one_or_none()
+    row = deployment(connection)
+    return row.reaper_seen_at if row is not None else None
 
 
 def deployment(connection: sa.Connection) -> sa.Row[Any] | None:
     """The row about this installation, once it has begun."""
-    return connection.execute(sa.select(deployment_table)).one_or_none()
+    return connection.execute(_DEPLOYMENT).one_or_none()
 
 
 def worker_named(connection: sa.Connection, name: str) -> sa.Row[Any] | None:
@@ -74,3 +81,22 @@ def workers(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
     num_leases = sa.select(sa.func.count()).where(lease.c.worker == worker.c.name).scalar_subquery()
     query = sa.select(worker, num_leases.label("num_leases")).order_by(worker.c.last_seen_at.desc(), worker.c.name)
     return connection.execute(query).all()
+
+
+def has_room(connection: sa.Connection, host: str, since: int) -> bool:
+    """Whether a worker on this host, seen after `since` and not in quarantine, has a slot that trains nothing."""
+    for row in workers(connection):
+        is_there = (row.host or row.name) == host and row.last_seen_at >= since and row.quarantined_at is None
+        if is_there and row.num_leases < max(1, len(row.capabilities.get("slots", {}))):
+            return True
+    return False
+
+
+def directories(connection: sa.Connection, since: int) -> set[str]:
+    """The directories shared by workers that were seen after `since` and are not in quarantine."""
+    query = sa.select(worker.c.capabilities).where(worker.c.last_seen_at >= since, worker.c.quarantined_at.is_(None))
+    return {
+        directory
+        for capabilities in connection.execute(query).scalars()
+        for directory in capabilities.get("directories") or []
+    }

@@ -27,6 +27,20 @@ _REPORTED = sa.select(report).where(
     report.c.attempt == sa.bindparam("attempt"),
     report.c.step.in_(sa.bindparam("steps", expanding=True)),
 )
+_OF_ATTEMPT = sa.select(verdict).where(
+    verdict.c.trial_id == sa.bindparam("trial"), verdict.c.attempt == sa.bindparam("attempt")
+)
+_VERDICT = _OF_ATTEMPT.where(verdict.c.sequence == sa.bindparam("sequence"))
+_LAST_VERDICT = _OF_ATTEMPT.order_by(verdict.c.sequence.desc()).limit(1)
+_CHECKPOINT = (
+    sa.select(artifact)
+    .join(checkpoint, checkpoint.c.artifact_id == artifact.c.id)
+    .where(
+        checkpoint.c.trial_id == sa.bindparam("trial"),
+        checkpoint.c.attempt == sa.bindparam("attempt"),
+        checkpoint.c.step == sa.bindparam("step"),
+    )
+)
 
 
 def canonical(
@@ -57,21 +71,13 @@ def reported(
 
 def verdict_of(connection: sa.Connection, trial_id: str, attempt_number: int, sequence: int) -> sa.Row[Any] | None:
     """The stored answer to one report."""
-    query = sa.select(verdict).where(
-        verdict.c.trial_id == trial_id, verdict.c.attempt == attempt_number, verdict.c.sequence == sequence
-    )
-    return connection.execute(query).one_or_none()
+    given = {"trial": trial_id, "attempt": attempt_number, "sequence": sequence}
+    return connection.execute(_VERDICT, given).one_or_none()
 
 
 def last_verdict(connection: sa.Connection, trial_id: str, attempt_number: int) -> sa.Row[Any] | None:
     """The answer to an attempt's newest report."""
-    query = (
-        sa.select(verdict)
-        .where(verdict.c.trial_id == trial_id, verdict.c.attempt == attempt_number)
-        .order_by(verdict.c.sequence.desc())
-        .limit(1)
-    )
-    return connection.execute(query).first()
+    return connection.execute(_LAST_VERDICT, {"trial": trial_id, "attempt": attempt_number}).first()
 
 
 def verdicts(connection: sa.Connection, trial_id: str) -> Sequence[sa.Row[Any]]:
@@ -82,9 +88,5 @@ def verdicts(connection: sa.Connection, trial_id: str) -> Sequence[sa.Row[Any]]:
 
 def checkpoint_of(connection: sa.Connection, trial_id: str, attempt_number: int, step: int) -> sa.Row[Any] | None:
     """The artifact that is an attempt's checkpoint of `step`."""
-    query = (
-        sa.select(artifact)
-        .join(checkpoint, checkpoint.c.artifact_id == artifact.c.id)
-        .where(checkpoint.c.trial_id == trial_id, checkpoint.c.attempt == attempt_number, checkpoint.c.step == step)
-    )
-    return connection.execute(query).one_or_none()
+    given = {"trial": trial_id, "attempt": attempt_number, "step": step}
+    return connection.execute(_CHECKPOINT, given).one_or_none()

@@ -19,6 +19,21 @@ LEAST_SECONDS = 60
 
 _owner = sa.func.coalesce(study.c.owner, study.c.id)
 
+# Built once: building costs more than executing, and every claim that may choose asks.
+_now, _since, _least = (sa.bindparam(name, type_=sa.BigInteger) for name in ("now", "since", "least"))
+_begun = sa.case((attempt.c.started_at > _since, attempt.c.started_at), else_=_since)
+_running = _now - sa.case((_begun < _least, _begun), else_=_least)
+_spent = sa.case((attempt.c.ended_at.is_(None), _running), else_=attempt.c.ended_at - _begun)
+_USED = (
+    sa.select(_owner.label("owner"), sa.func.sum(_spent).label("spent"))
+    .join(attempt, attempt.c.study_id == study.c.id)
+    .where(
+        _owner.in_(sa.bindparam("owners", expanding=True)),
+        sa.or_(attempt.c.ended_at.is_(None), attempt.c.ended_at > _since),
+    )
+    .group_by(_owner)
+)
+
 
 def in_turn(connection: sa.Connection, claimable: Sequence[sa.Row[Any]], now: Clock) -> list[sa.Row[Any]]:
     """The studies in the order in which to try them: by priority, then the owner who used the least, then the oldest.
@@ -34,15 +49,10 @@ def in_turn(connection: sa.Connection, claimable: Sequence[sa.Row[Any]], now: Cl
 
 def _used(connection: sa.Connection, owners: set[str], now: int) -> dict[str, int]:
     """Owner -> microseconds of attempts within the window."""
-    since = now - WINDOW_SECONDS * MICROSECONDS
-    begun = sa.case((attempt.c.started_at > since, attempt.c.started_at), else_=since)
-    least = now - LEAST_SECONDS * MICROSECONDS
-    running = now - sa.case((begun < least, begun), else_=least)
-    spent = sa.case((attempt.c.ended_at.is_(None), running), else_=attempt.c.ended_at - begun)
-    query = (
-        sa.select(_owner.label("owner"), sa.func.sum(spent).label("spent"))
-        .join(attempt, attempt.c.study_id == study.c.id)
-        .where(_owner.in_(sorted(owners)), sa.or_(attempt.c.ended_at.is_(None), attempt.c.ended_at > since))
-        .group_by(_owner)
-    )
-    return {row.owner: int(row.spent) for row in connection.execute(query)}
+    given = {
+        "now": now,
+        "since": now - WINDOW_SECONDS * MICROSECONDS,
+        "least": now - LEAST_SECONDS * MICROSECONDS,
+        "owners": sorted(owners),
+    }
+    return {row.owner: int(row.spent) for row in connection.execute(_USED, given)}

@@ -21,6 +21,7 @@ _SPEC = sa.select(study_spec.c.spec).where(
 _NUM_OPEN = sa.select(sa.func.count()).where(
     trial.c.study_id == sa.bindparam("study"), trial.c.state.in_(sorted(OPEN_TRIALS))
 )
+_NUM_AWAITED = _NUM_OPEN.where(trial.c.state != TrialState.PAUSED)
 _CLAIMABLE = (
     sa.select(study)
     .where(study.c.state == StudyState.ACTIVE, study.c.archived_at.is_(None))
@@ -92,6 +93,11 @@ def num_trials(connection: sa.Connection, study_ids: Iterable[str]) -> dict[str,
 def num_open(connection: sa.Connection, study_id: str) -> int:
     """Trials of a study that may still move."""
     return connection.execute(_NUM_OPEN, {"study": study_id}).scalar_one()
+
+
+def num_awaited(connection: sa.Connection, study_id: str) -> int:
+    """Trials of a study that move by themselves: those that wait or run."""
+    return connection.execute(_NUM_AWAITED, {"study": study_id}).scalar_one()
 
 
 def claimable(connection: sa.Connection, study_ids: Sequence[str] | None) -> Sequence[sa.Row[Any]]:

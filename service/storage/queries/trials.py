@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.contract.base import Direction
+from service.contract.lease import FailureClass
 from service.contract.trial import TrialKind, TrialState
 from service.storage.tables import attempt, trial
 
@@ -78,6 +79,13 @@ def best(connection: sa.Connection, study_id: str, direction: Direction) -> sa.R
 def in_states(connection: sa.Connection, study_id: str, states: Iterable[TrialState]) -> Sequence[sa.Row[Any]]:
     """Trials of any kind in one of `states`, highest priority first, then the oldest."""
     return connection.execute(_IN_STATES, {"study": study_id, "states": sorted(states)}).all()
+
+
+def waiting_after_shortage(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
+    """Waiting trials of any study of which an attempt ran out of memory."""
+    ran_out = sa.exists().where(attempt.c.trial_id == trial.c.id, attempt.c.failure == FailureClass.OUT_OF_MEMORY)
+    query = sa.select(trial).where(trial.c.state == TrialState.WAITING, trial.c.num_attempts > 0, ran_out)
+    return connection.execute(query.order_by(trial.c.study_id, trial.c.number)).all()
 
 
 def attempts(connection: sa.Connection, trial_id: str) -> Sequence[sa.Row[Any]]:

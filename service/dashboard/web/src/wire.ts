@@ -44,6 +44,7 @@ export interface StudyView {
   name: string;
   state: StudyState;
   state_reason: string | null;
+  notice: string | null;
   stop_requested: boolean;
   revision: number;
   spec: StudySpec;
@@ -59,6 +60,13 @@ export interface StudyList {
   studies: StudyView[];
 }
 
+export interface Arrival {
+  step: number;
+  value: number;
+  rank: number;
+  num: number;
+}
+
 export interface TrialView {
   id: string;
   number: number | null;
@@ -69,6 +77,7 @@ export interface TrialView {
   reason: string;
   state_reason: string | null;
   step: number | null;
+  arrivals: Arrival[];
   num_attempts: number;
   metrics: Record<string, number | NonFinite>;
   started_at: string | null;

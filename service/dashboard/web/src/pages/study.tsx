@@ -52,6 +52,7 @@ export function StudyPage({ study: key }: { study: string }) {
         <LiveMark live={live} />
       </div>
       {study.spec.description && <p>{study.spec.description}</p>}
+      {study.notice && <p class="quiet">{study.notice}</p>}
       {study.state_reason && <p class="quiet">{study.state}: {study.state_reason}</p>}
       <Facts study={study} />
       {trials.length === 0 ? (

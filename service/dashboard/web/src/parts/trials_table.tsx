@@ -81,6 +81,7 @@ function Detail({ trial }: { trial: TrialView }) {
       <dt>Why these parameters</dt>
       <dd>{trial.reason}</dd>
       {trial.state_reason && <><dt>Why {trial.state}</dt><dd>{trial.state_reason}</dd></>}
+      {trial.arrivals.map((at) => <><dt>At step {at.step}</dt><dd>{number(at.value)}, place {at.rank} of {at.num}</dd></>)}
       {trial.num_attempts > 1 && <><dt>Attempts</dt><dd>{trial.num_attempts}</dd></>}
       {metrics.length > 0 && <><dt>Measured</dt><dd>{metrics.map(([name, measured]) => `${name} ${metric(measured)}`).join(" · ")}</dd></>}
     </dl>
@@ -88,7 +89,7 @@ function Detail({ trial }: { trial: TrialView }) {
 }
 
 function value(trial: TrialView): string {
-  const found = objective(trial);
+  const found = objective(trial) ?? (trial.state === "paused" ? (trial.arrivals.at(-1)?.value ?? null) : null);
   if (trial.infeasible) return "infeasible";
   return found === null ? "–" : number(found);
 }

@@ -1,21 +1,25 @@
-"""The median rule: a trial whose best value so far is worse than the others' median at the same step is stopped."""
+"""The percentile rule: a trial whose best value so far is not among the better share at the same step is stopped."""
 
 from __future__ import annotations
 
 import math
-from statistics import median
+from collections.abc import Sequence
 
 from service.contract.base import Direction
 from service.contract.report import Action, Verdict
 from service.domain.history import History, Series, TrialRecord
 
 
-class Median:
-    """The median stopping rule (Golovin et al. 2017, Google Vizier, section 3.3.2), on best values instead of means."""
+class Percentile:
+    """The stopping rule of Google Vizier (Golovin et al. 2017, section 3.3.2) at any percentile, on best values.
 
-    def __init__(self, direction: Direction, *, startup_trials: int, warmup_steps: int) -> None:
+    50 is the median rule.
+    """
+
+    def __init__(self, direction: Direction, percentile: float, *, startup_trials: int, warmup_steps: int) -> None:
         self._pick = max if direction == "maximize" else min
         self._word = "below" if direction == "maximize" else "above"
+        self._percentile = percentile
         self._startup_trials = startup_trials
         self._warmup_steps = warmup_steps
 
@@ -34,16 +38,25 @@ class Median:
         if len(others) < self._startup_trials:
             reason = f"{len(others)} other trials reached step {step}, {self._startup_trials} are needed to judge"
             return Verdict(action=Action.CONTINUE, reason=reason, step=step)
-        mine, theirs = self._best(series, step), median(others)
+        mine, theirs = self._best(series, step), self._limit(others)
         assert mine is not None, "a pruner judges finite series only"
         is_worse = self._pick(mine, theirs) != mine
         relation = self._word if is_worse else f"not {self._word}"
-        reason = f"best {mine:.6g} by step {step} is {relation} the median {theirs:.6g} of {len(others)} others"
+        limit = "median" if self._percentile == 50 else f"limit of the best {self._percentile:g} %,"
+        reason = f"best {mine:.6g} by step {step} is {relation} the {limit} {theirs:.6g} of {len(others)} others"
         return Verdict(action=Action.STOP if is_worse else Action.CONTINUE, reason=reason, step=step)
 
     def _best(self, series: Series, step: int) -> float | None:
         values = [value for at, value in series if at <= step and math.isfinite(value)]
         return self._pick(values, default=None)
+
+    def _limit(self, others: Sequence[float]) -> float:
+        """The value below which the best `percentile` % lie, counted from the best and interpolated between two."""
+        best_first = sorted(others, reverse=self._pick is max)
+        place = self._percentile / 100 * (len(best_first) - 1)
+        low = math.floor(place)
+        high = min(low + 1, len(best_first) - 1)
+        return best_first[low] + (place - low) * (best_first[high] - best_first[low])
 
 
 def _reached(trial: TrialRecord, step: int) -> bool:

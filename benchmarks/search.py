@@ -1,0 +1,260 @@
+"""What the samplers find: regret on known functions, ours beside Optuna's own TPE, and what a suggestion costs.
+
+`python benchmarks/search.py --out benchmarks/results/search.md`. Regret is a share of random search's: 0 is the
+optimum, 1 what random search of as many trials finds in the median. Every seed is a whole study.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import platform
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import optuna
+
+from benchmarks.functions import FUNCTIONS, Function
+from service.contract.study import StudySpec
+from service.contract.trial import TrialState
+from service.domain.history import History, TrialRecord
+from service.search import decide
+from service.search.coordinates import coordinate, value_at
+from service.search.draws import draw
+from service.search.optuna_bridge.distributions import distribution
+from service.search.seeds import derive
+
+STARTUP_TRIALS = 10
+OURS = ("random", "sobol", "tpe", "auto", "coarse_to_fine", "optuna:cmaes", "optuna:gp")
+OPTUNA = "Optuna's TPE"
+PAIRED = "Optuna's TPE, our start and seeds"
+RESAMPLES = 10_000
+
+
+def spec_of(function: Function, sampler: str, seed: int, trials: int) -> StudySpec:
+    return StudySpec.model_validate(
+        {
+            "name": "measured",
+            "objective": {"metric": "value", "direction": "minimize"},
+            "space": function.space,
+            "sampler": {"name": sampler, "seed": seed},
+            "budget": {"trials": trials},
+        }
+    )
+
+
+def ours(function: Function, sampler: str, seed: int, trials: int) -> History:
+    """One study of ours, one trial at a time, decided as the service decides."""
+    spec, history = spec_of(function, sampler, seed, trials), History()
+    while isinstance(decision := decide.next(history, spec), decide.Suggest):
+        made = decision.suggestion
+        value = function.report(made.parameters, seed, decision.number)
+        trial = TrialRecord(
+            decision.number, TrialState.COMPLETED, made.parameters, value=value, stage=made.stage, notes=made.notes
+        )
+        history = History(history.revision + 1, (*history.trials, trial))
+    return history
+
+
+def optunas(function: Function, seed: int, trials: int, *, paired: bool) -> list[tuple[dict[str, Any], float]]:
+    """One study of Optuna's own; `paired`: from the startup trials and the seeds that ours has."""
+    spec = spec_of(function, "tpe", seed, trials)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    found = []
+
+    def suggested(trial: optuna.Trial, name: str) -> Any:
+        each = distribution(spec.space[name])
+        return value_at(spec.space[name], each.to_internal_repr(trial._suggest(name, each)))  # noqa: SLF001
+
+    for number in range(trials):
+        if paired and number < STARTUP_TRIALS:
+            drawn = draw(spec.space, seed, number)
+            study.enqueue_trial(
+                {
+                    name: distribution(spec.space[name]).to_external_repr(coordinate(spec.space[name], value))
+                    for name, value in drawn.items()
+                }
+            )
+        elif paired:
+            study.sampler = optuna.samplers.TPESampler(seed=derive(seed, "tpe", number, 0))
+        trial = study.ask()
+        values = active(spec, lambda name, trial=trial: suggested(trial, name))  # type: ignore[misc]
+        value = function.report(values, seed, number)
+        study.tell(trial, value)
+        found.append((values, value))
+    return found
+
+
+def active(spec: StudySpec, suggest: Callable[[str], Any]) -> dict[str, Any]:
+    """A configuration whose values are asked for one by one, as a define-by-run objective does."""
+    from service.domain.space import is_active, ordered  # noqa: PLC0415
+
+    values: dict[str, Any] = {}
+    for name in ordered(spec.space):
+        if is_active(spec.space[name], values):
+            values[name] = suggest(name)
+    return values
+
+
+def found(work: tuple[str, str, int, int]) -> float:
+    """The true value, above the optimum, of the configuration that a study would report as its best."""
+    name, sampler, seed, trials = work
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    function = FUNCTIONS[name]
+    if sampler in (OPTUNA, PAIRED):
+        best = min(optunas(function, seed, trials, paired=sampler == PAIRED), key=lambda each: each[1])[0]
+    else:
+        history = ours(function, sampler, seed, trials)
+        record = history.best("minimize")
+        assert record is not None
+        best = dict(record.parameters)
+    return function.value(best) - function.optimum
+
+
+def interval(differences: list[float]) -> tuple[float, float]:
+    """A 95 % interval of the mean of paired differences, by the bootstrap."""
+    chance = random.Random(0)
+    means = sorted(sum(chance.choices(differences, k=len(differences))) / len(differences) for _ in range(RESAMPLES))
+    return means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES)]
+
+
+def regrets(
+    names: list[str], samplers: list[str], *, seeds: int, trials: int, processes: int
+) -> dict[tuple[str, str], list[float]]:
+    """(function, sampler) -> the regret of each seed, as a share of random search's median."""
+    works = [(name, sampler, seed, trials) for name in names for sampler in samplers for seed in range(seeds)]
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        values = dict(zip(works, pool.map(found, works, chunksize=5), strict=True))
+    shares = {}
+    for name in names:
+        usual = median(values[name, "random", seed, trials] for seed in range(seeds))
+        for sampler in samplers:
+            shares[name, sampler] = [values[name, sampler, seed, trials] / usual for seed in range(seeds)]
+    return shares
+
+
+def regret_tables(shares: Mapping[tuple[str, str], list[float]], samplers: list[str]) -> list[str]:
+    lines = ["", "| function | family | " + " | ".join(samplers) + " |", "| --- " * (len(samplers) + 2) + "|"]
+    names = list(dict.fromkeys(name for name, _ in shares))
+    for name in names:
+        function = FUNCTIONS[name]
+        cells = [f"{median(shares[name, sampler]):.3f}" for sampler in samplers]
+        lines.append(f"| {name} | {function.family} | " + " | ".join(cells) + " |")
+    for title, one, other in (
+        ("tpe against Optuna's TPE from the same start and seeds", "tpe", PAIRED),
+        ("tpe against Optuna's TPE by itself", "tpe", OPTUNA),
+        ("auto against tpe", "auto", "tpe"),
+        ("coarse_to_fine against random", "coarse_to_fine", "random"),
+    ):
+        if {one, other} <= set(samplers):
+            header = "| family | mean difference of regret | 95 % interval |"
+            lines += ["", f"### {title}", "", header, "| --- | --- | --- |"]
+            for family in dict.fromkeys(FUNCTIONS[name].family for name in names):
+                alike = [name for name in names if FUNCTIONS[name].family == family]
+                apart = [a - b for name in alike for a, b in zip(shares[name, one], shares[name, other], strict=True)]
+                low, high = interval(apart)
+                lines.append(f"| {family} | {sum(apart) / len(apart):+.4f} | {low:+.4f} … {high:+.4f} |")
+    return lines
+
+
+def ask_milliseconds(num_trials: int, sampler: str = "tpe", asks: int = 25) -> float:
+    """Median processor time of one suggestion of six parameters after so many trials; the history grows with each."""
+    function = Function("", {**FUNCTIONS["mixed"].space}, FUNCTIONS["mixed"].value)
+    spec = spec_of(function, sampler, 0, 10**9)
+    drawn = (draw(spec.space, 0, number) for number in range(num_trials))
+    history = History(1, tuple(_ended(number, values, function) for number, values in enumerate(drawn)))
+    times = []
+    for _ in range(asks):
+        began = time.thread_time()
+        decision = decide.next(history, spec)
+        times.append(time.thread_time() - began)
+        assert isinstance(decision, decide.Suggest)
+        new = _ended(decision.number, decision.suggestion.parameters, function)
+        history = History(history.revision + 1, (*history.trials, new))
+    return 1e3 * median(times)
+
+
+def optuna_milliseconds(num_trials: int, asks: int = 9) -> float:
+    """The same of Optuna's own TPE in memory."""
+    function = FUNCTIONS["mixed"]
+    spec = spec_of(function, "tpe", 0, 10**9)
+    distributions = {name: distribution(parameter) for name, parameter in spec.space.items()}
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+
+    def told(number: int) -> optuna.trial.FrozenTrial:
+        values = draw(spec.space, 0, number)
+        parameters = {
+            name: each.to_external_repr(coordinate(spec.space[name], values[name]))
+            for name, each in distributions.items()
+        }
+        value = function.value(values)
+        return optuna.trial.create_trial(params=parameters, distributions=distributions, value=value)
+
+    study.add_trials([told(number) for number in range(num_trials)])
+    times = []
+    for number in range(asks):
+        began = time.thread_time()
+        trial = study.ask(distributions)
+        times.append(time.thread_time() - began)
+        study.tell(trial, float(number))
+    return 1e3 * median(times)
+
+
+def _ended(number: int, values: Mapping[str, Any], function: Function) -> TrialRecord:
+    return TrialRecord(number, TrialState.COMPLETED, values, value=function.value(values))
+
+
+def ask_table() -> list[str]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    lines = ["", "| trials so far | tpe | Optuna's TPE |", "| --- | --- | --- |"]
+    return lines + [
+        f"| {num:,} | {ask_milliseconds(num):.1f} | {optuna_milliseconds(num):.1f} |" for num in (100, 1_000, 10_000)
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samplers", nargs="*", default=[*OURS[:5], OPTUNA, PAIRED])
+    parser.add_argument("--functions", nargs="*", default=list(FUNCTIONS))
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    samplers = ["random", *(sampler for sampler in arguments.samplers if sampler != "random")]
+    began = time.monotonic()
+    shares = regrets(
+        arguments.functions, samplers, seeds=arguments.seeds, trials=arguments.trials, processes=arguments.processes
+    )
+    minutes = (time.monotonic() - began) / 60
+    command = "python benchmarks/search.py " + " ".join(arg if " " not in arg else f'"{arg}"' for arg in sys.argv[1:])
+    lines = [
+        "# Search, measured",
+        "",
+        f"`{command}`; Python {platform.python_version()}, Optuna {optuna.__version__}, {minutes:.0f} minutes.",
+        "",
+        "## Regret",
+        "",
+        f"Median of {arguments.seeds} seeds after {arguments.trials} trials, one at a time; random search's is 1.",
+        *regret_tables(shares, samplers),
+        "",
+        "## What a suggestion costs",
+        "",
+        "Six parameters (those of `mixed`), the history growing with each: median milliseconds of processor time.",
+        *ask_table(),
+    ]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if arguments.out:
+        arguments.out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

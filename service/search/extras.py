@@ -1,0 +1,32 @@
+"""Which optional samplers this installation can execute: the libraries that an extra of the package brings."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from typing import Literal
+
+from service.contract.problem import FieldError
+
+Extra = Literal["gp", "qmc"]
+
+_LIBRARIES: dict[Extra, tuple[str, ...]] = {"gp": ("torch", "scipy"), "qmc": ("scipy",)}
+
+
+@cache
+def has_extra(extra: Extra) -> bool:
+    """Whether the libraries of an extra are installed; none is loaded."""
+    return not _missing(extra)
+
+
+def check_extra(sampler: str, extra: Extra) -> list[FieldError]:
+    """What keeps this installation from executing a sampler."""
+    if has_extra(extra):
+        return []
+    lacking = " and ".join(_missing(extra))
+    message = f"{sampler} needs {lacking} on the service; install 'assayer[{extra}]' there, or write sampler: tpe"
+    return [FieldError(path="sampler.name", message=message)]
+
+
+def _missing(extra: Extra) -> list[str]:
+    return [library for library in _LIBRARIES[extra] if find_spec(library) is None]

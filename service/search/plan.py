@@ -1,0 +1,71 @@
+"""What a spec will cost before anything runs: trials per stage or rung, and the steps of all of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from service.contract.plan import Plan, PlannedPart
+from service.contract.pruner import MedianPruner
+from service.contract.sampler import CoarseToFineSampler
+from service.contract.study import StudySpec
+from service.domain.rungs import Rungs, rungs_of
+from service.search.decide import num_planned
+from service.search.samplers.coarse_to_fine import stages_of
+
+
+def plan(spec: StudySpec) -> Plan:
+    """Plan a checked spec. Where a scheduler promotes the counts are exact, if every trial reaches its first rung."""
+    trials, last = num_planned(spec), spec.resource.max if spec.resource else None
+    rungs, notes = rungs_of(spec), []
+    parts: list[PlannedPart] = []
+    if trials is None:
+        notes.append("no budget: the study goes on until it is stopped; write budget: {trials: 60} to plan it")
+    elif last is None:
+        notes.append("no resource: how far trials train is not known; write resource: {name: epoch, max: 20}")
+    elif rungs is not None:
+        parts = _climb(rungs, trials)
+        if not rungs.promotes:
+            notes.append("in mode stop the first arrivals at a rung always go on: it will be a little more")
+    elif isinstance(spec.sampler, CoarseToFineSampler):
+        parts = _stages(spec, trials, last)
+    else:
+        parts = [PlannedPart(name="all", trials=trials, from_step=0, to_step=last)]
+    if spec.retry_failed:
+        notes.append(f"failed trials are tried up to {spec.retry_failed} times more, which is not in it")
+    num_steps = sum(part.num_steps for part in parts) if parts else None
+    return Plan(
+        trials=trials,
+        resource=spec.resource.name if spec.resource else "step",
+        parts=parts,
+        num_steps=num_steps,
+        whole_trainings=None if num_steps is None or last is None else num_steps / last,
+        at_most=isinstance(spec.pruner, MedianPruner),
+        notes=notes,
+    )
+
+
+def _climb(rungs: Rungs, trials: int) -> list[PlannedPart]:
+    """From rung to rung, bracket by bracket; ⌊n/eta⌋ of each go on."""
+    sizes = Counter(rungs.bracket(number) for number in range(trials))
+    parts = []
+    for bracket, size in sorted(sizes.items()):
+        num, steps = size, rungs.steps[bracket:]
+        where = f"bracket {bracket + 1} of {len(rungs.brackets)}, " if len(rungs.brackets) > 1 else ""
+        for before, step in zip((0, *steps), steps, strict=False):
+            if num:
+                name = f"{where}to step {step}"
+                parts.append(PlannedPart(name=name, trials=num, from_step=before, to_step=step))
+            num = rungs.num_on(num)
+    return parts
+
+
+def _stages(spec: StudySpec, trials: int, last: int) -> list[PlannedPart]:
+    """Stage by stage; what the budget has beyond the stages belongs to the last."""
+    stages = stages_of(spec)
+    parts, left = [], trials
+    for at, stage in enumerate(stages):
+        num = left if at == len(stages) - 1 else min(stage.trials, left)
+        name = f"stage {at + 1} of {len(stages)}"
+        parts.append(PlannedPart(name=name, trials=num, from_step=0, to_step=stage.resource or last))
+        left -= num
+    return parts

@@ -1,0 +1,86 @@
+"""The default sampler: picks one that suits the space, the budget and what is known so far, and says why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.contract.base import Direction
+from service.contract.space import ConstantParameter, NumericParameter, Space
+from service.domain.cells import size
+from service.domain.history import History, Suggestion, TrialRecord
+from service.search.lessons import is_lesson
+from service.search.samplers.base import Sampler, before
+from service.search.samplers.gp import Gp, obstacle_to_gp
+from service.search.samplers.grid import Grid
+from service.search.samplers.sobol import Sobol
+from service.search.samplers.tpe import propose
+
+_STARTUP_TRIALS = 10
+"""Lessons before a model is worth asking; a budget of no more is too small for one."""
+
+_BY = "auto"
+"""The note that tells cells of a grid from what came of a sequence or a model."""
+
+_MOST_DIMENSIONS = 20
+"""Parameters beyond which a Gaussian process tells distances apart no better than TPE tells densities."""
+
+
+class Auto(Sampler):
+    """Grid where the budget covers the space, Sobol's points where it is tiny, else a model after a few of those.
+
+    The model is the Gaussian process where this installation has it, the space is mostly numbers, and few trials have
+    ended: on public tables of 100 trials it halves the regret of TPE for 24 times the computation, which is little
+    beside trials of minutes. Everywhere else it is TPE.
+    """
+
+    def __init__(self, space: Space, direction: Direction, budget: int | None) -> None:
+        self._space = space
+        self._direction = direction
+        self._budget = budget
+        num_cells = size(space)
+        is_covered = num_cells is not None and budget is not None and num_cells <= budget
+        self._grid = Grid(_without_points(space), shuffle=True) if is_covered else None
+
+    def suggest(self, history: History, number: int, seed: int) -> Suggestion:
+        trials = before(history, number)
+        made, why = self._made(history, trials, number, seed)
+        by = {_BY: "grid" if self._grid_goes_on(trials) else "model"}
+        return Suggestion(made.parameters, f"auto: {why}; {made.reason}", notes={**made.notes, **by})
+
+    def remaining(self, history: History) -> int | None:
+        return self._grid.remaining(history) if self._grid and self._grid_goes_on(history.trials) else None
+
+    def _made(self, history: History, trials: Sequence[TrialRecord], number: int, seed: int) -> tuple[Suggestion, str]:
+        """The suggestion of the sampler that suits, and why it does."""
+        if self._grid and self._grid_goes_on(trials):
+            why = f"the budget of {self._budget} covers all {self._grid.size} configurations"
+            return self._grid.suggest(history, number, seed), why
+        if self._budget is not None and self._budget <= _STARTUP_TRIALS:
+            return Sobol(self._space).suggest(history, number, seed), f"{self._budget} trials are too few for a model"
+        num_lessons = sum(map(is_lesson, trials))
+        if num_lessons < _STARTUP_TRIALS:
+            why = f"{num_lessons} of {_STARTUP_TRIALS} trials to learn from"
+            return Sobol(self._space).suggest(history, number, seed), why
+        if obstacle := self._obstacle_to_gp(num_lessons):
+            why = f"tpe, as {obstacle}"
+            return propose(self._space, self._direction, trials, number, seed, startup_trials=0), why
+        why = f"gp, as the space is mostly numbers and {num_lessons} trials are few"
+        return Gp(self._space, self._direction, _STARTUP_TRIALS).suggest(history, number, seed), why
+
+    def _grid_goes_on(self, trials: Sequence[TrialRecord]) -> bool:
+        """Whether a grid suits and no model has begun: a budget that was raised later finds cells already tried."""
+        return self._grid is not None and all(trial.notes.get(_BY) != "model" for trial in trials)
+
+    def _obstacle_to_gp(self, num_lessons: int) -> str | None:
+        num_searched = sum(not isinstance(each, ConstantParameter) for each in self._space.values())
+        if num_searched > _MOST_DIMENSIONS:
+            return f"{num_searched} parameters are many for a Gaussian process"
+        return obstacle_to_gp(self._space, num_lessons)
+
+
+def _without_points(space: Space) -> Space:
+    """The space whose grid is all of it."""
+    return {
+        name: each.model_copy(update={"points": None}) if isinstance(each, NumericParameter) else each
+        for name, each in space.items()
+    }

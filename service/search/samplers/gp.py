@@ -1,0 +1,67 @@
+"""Gaussian process: Sobol's points first, then Optuna's model through the bridge while it is the better one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.contract.base import Direction
+from service.contract.space import ConstantParameter, Space
+from service.domain.history import History, Suggestion, TrialRecord
+from service.search.draws import new_draw, sobol_draw
+from service.search.extras import has_extra
+from service.search.lessons import losses
+from service.search.samplers import tpe
+from service.search.samplers.base import Sampler, before
+from service.search.scale import scaled_names
+from service.search.seeds import derive
+
+MOST_LESSONS = 200
+"""Trials that the model is asked with; its cost grows with their cube, and TPE's lead over random search with them."""
+
+
+class Gp(Sampler):
+    """Gaussian process with expected improvement, of the parameters that always exist."""
+
+    def __init__(self, space: Space, direction: Direction, startup_trials: int) -> None:
+        self._space = space
+        self._direction = direction
+        self._startup_trials = startup_trials
+        self._names = [
+            name for name in sorted(space) if not space[name].when and not isinstance(space[name], ConstantParameter)
+        ]
+
+    def suggest(self, history: History, number: int, seed: int) -> Suggestion:
+        trials = before(history, number)
+        known = losses(trials, self._direction)
+        if len(known) < self._startup_trials:
+            parameters, _ = new_draw(self._space, trials, number, seed, first=sobol_draw(self._space, number, seed))
+            so_far = f"{len(known)} of {self._startup_trials} trials to learn from"
+            return Suggestion(parameters, f"gp startup: point {number} of Sobol's sequence, {so_far}")
+        if obstacle := obstacle_to_gp(self._space, len(known)):
+            instead = tpe.propose(self._space, self._direction, trials, number, seed, startup_trials=0)
+            return Suggestion(instead.parameters, f"gp left to tpe, as {obstacle}; {instead.reason}")
+        return self._model(trials, known, number, seed)
+
+    def _model(self, trials: Sequence[TrialRecord], known: dict[int, float], number: int, seed: int) -> Suggestion:
+        from service.search.optuna_bridge.gp import suggest_gp  # noqa: PLC0415 - loads torch and scipy
+
+        fixed = suggest_gp(self._space, self._names, trials, known, derive(seed, "gp", number))
+        others = len(self._space) - len(fixed)
+        also = f"; {others} others by tpe" if others else ""
+        reason = f"gp: expected improvement by a Gaussian process of {len(known)} trials{also}"
+        return Suggestion(
+            tpe.completed(self._space, self._direction, trials, number=number, seed=seed, fixed=fixed), reason
+        )
+
+
+def obstacle_to_gp(space: Space, num_lessons: int) -> str | None:
+    """Why a Gaussian process is not the model to ask, in words; None: it is."""
+    if not has_extra("gp"):
+        return "this service lacks the extra gp"
+    if num_lessons > MOST_LESSONS:
+        return f"{num_lessons} trials are more than the {MOST_LESSONS} that it is fast with"
+    searched = [each for each in space.values() if not isinstance(each, ConstantParameter)]
+    num_scaled = len(scaled_names(space))
+    if num_scaled * 2 <= len(searched):
+        return f"only {num_scaled} of {len(searched)} parameters are numbers that always exist"
+    return None

@@ -1,0 +1,24 @@
+"""Optuna's quasi-random sequences: Halton's, or Sobol's as Optuna scrambles it; the index is the trial's number."""
+
+from __future__ import annotations
+
+from service.contract.space import Space
+from service.domain.history import History, Suggestion
+from service.search.draws import configuration, new_draw
+from service.search.samplers.base import Sampler, before
+
+
+class Qmc(Sampler):
+    """Quasi-random search through the bridge."""
+
+    def __init__(self, space: Space, sequence: str) -> None:
+        self._space = space
+        self._sequence = sequence
+
+    def suggest(self, history: History, number: int, seed: int) -> Suggestion:
+        from service.search.optuna_bridge.qmc import qmc_point  # noqa: PLC0415 - loads scipy
+
+        point = configuration(self._space, qmc_point(sorted(self._space), self._sequence, number, seed))
+        parameters, redraws = new_draw(self._space, before(history, number), number, seed, first=point)
+        instead = ", replaced by a random draw because an earlier trial had it before" if redraws else ""
+        return Suggestion(parameters, f"qmc: point {number} of the {self._sequence} sequence{instead}")

@@ -1,0 +1,21 @@
+"""Points of Sobol's sequence: as blind as random search, and more even; in a finite space, none twice."""
+
+from __future__ import annotations
+
+from service.contract.space import Space
+from service.domain.history import History, Suggestion
+from service.search.draws import new_draw, sobol_draw
+from service.search.samplers.base import Sampler, before
+
+
+class Sobol(Sampler):
+    """Quasi-random search (Sobol 1967, scrambled after Owen 1995); the index of a point is the trial's number."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+
+    def suggest(self, history: History, number: int, seed: int) -> Suggestion:
+        point = sobol_draw(self._space, number, seed)
+        parameters, redraws = new_draw(self._space, before(history, number), number, seed, first=point)
+        instead = ", replaced by a random draw because an earlier trial had it before" if redraws else ""
+        return Suggestion(parameters, f"sobol: point {number} of the sequence{instead}")

@@ -1,0 +1,227 @@
+"""Plays a whole study against a function, with simulated workers and time, by the code that decides in the service."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from service.contract.base import Value
+from service.contract.report import Action, Verdict
+from service.contract.study import StudySpec
+from service.domain.history import History, TrialRecord
+from service.domain.objective import final_value, is_better
+from service.domain.states import TRIAL, TrialEvent
+from service.search import decide
+from service.search.halving import Promote, halving_of
+
+Objective = Callable[[Mapping[str, Value], int], Mapping[str, float]]
+"""(parameters, step) -> the metrics of that step; steps count from 1."""
+
+Duration = Callable[[Mapping[str, Value], int], float]
+"""(parameters, step) -> how long that step takes; seconds."""
+
+Measure = Callable[[TrialRecord, int], float | None]
+"""(trial, step) -> the objective's value; none where nothing is known of that step, and the trial ends before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of one trial: when it was done, what it measured, and what was answered."""
+
+    at: float
+    """Seconds since the study began."""
+    number: int
+    step: int
+    value: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A study that was played: how it ended and everything on the way."""
+
+    spec: StudySpec
+    history: History
+    steps: tuple[Step, ...]
+    """In the order of time."""
+    seconds: float
+    """When the last worker was done."""
+    busy_seconds: float
+    """What all workers together spent training."""
+
+    def best_by_time(self) -> Iterator[tuple[float, float]]:
+        """(seconds, value): each time a better value than all before was measured, and when."""
+        best: float | None = None
+        for step in self.steps:
+            if math.isfinite(step.value) and (best is None or is_better(self.spec.objective, step.value, best)):
+                best = step.value
+                yield step.at, step.value
+
+
+def run(
+    spec: StudySpec,
+    objective: Objective,
+    *,
+    workers: int,
+    seed: int | None = None,
+    duration: Duration | None = None,
+    max_steps: int | None = None,
+) -> Simulation:
+    """Play a checked spec to its end: every worker claims, trains step by step, reports and obeys.
+
+    `seed` replaces the sampler's; a step takes a second unless `duration` says otherwise; `max_steps` ends the
+    study after so many steps of all trials together. A trial trains to the spec's resource, or for one step.
+    """
+    if seed is not None:
+        spec = spec.model_copy(update={"sampler": spec.sampler.model_copy(update={"seed": seed})})
+
+    def measure(trial: TrialRecord, step: int) -> float:
+        return float(objective(trial.parameters, step)[spec.objective.metric])
+
+    return _Play(spec, measure, duration or _one_second, max_steps).play(workers)
+
+
+def replay(spec: StudySpec, recorded: History, *, workers: int = 1) -> Simulation:
+    """Play the recorded trials in their order, with the curves they had, by the spec's pruner.
+
+    A trial goes on no further than its record, and is pruned where that ends: what was not trained is not made up.
+    """
+    spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": len(recorded)})})
+
+    def measure(trial: TrialRecord, step: int) -> float | None:
+        """The newest value at a step; where reports were sparse, it stands until the next one."""
+        series = recorded.trials[trial.number].series
+        if not series or step > series[-1][0]:
+            return None
+        return max((point for point in series if point[0] <= step), default=series[0])[1]
+
+    enqueued = [trial.parameters for trial in recorded]
+    return _Play(spec, measure, _one_second, None, enqueued=enqueued).play(workers)
+
+
+def _one_second(parameters: Mapping[str, Value], step: int) -> float:
+    del parameters, step
+    return 1.0
+
+
+class _Play:
+    """The state of one simulation: the history, who trains what, and the clock."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        measure: Measure,
+        duration: Duration,
+        max_steps: int | None,
+        enqueued: Sequence[Mapping[str, Value]] = (),
+    ) -> None:
+        self._spec = spec
+        self._halving = halving_of(spec)
+        self._measure = measure
+        self._duration = duration
+        self._max_steps = max_steps
+        self._enqueued = enqueued
+        self._last = spec.resource.max if spec.resource else 1
+        self._history = History()
+        self._steps: list[Step] = []
+        self._busy: list[tuple[float, int, int]] = []
+        """(when the step ends, how many steps had begun by then, number) of the trials that train."""
+        self._num_begun = 0
+        self._busy_seconds = 0.0
+        self._now = 0.0
+
+    def play(self, workers: int) -> Simulation:
+        """Play to the end with so many workers."""
+        num_idle = workers
+        while True:
+            while num_idle and self._claim():
+                num_idle -= 1
+            if not self._busy:
+                break
+            self._now, _, number = heapq.heappop(self._busy)
+            if not self._report(number):
+                num_idle += 1
+            if self._max_steps is not None and len(self._steps) >= self._max_steps:
+                break
+        self._leave_behind()
+        return Simulation(self._spec, self._history, tuple(self._steps), self._now, self._busy_seconds)
+
+    def _claim(self) -> bool:
+        """Begin or resume a trial; False when there is none now."""
+        number = self._history.next_number
+        enqueued = self._enqueued[number] if number < len(self._enqueued) else None
+        match decide.next(self._history, self._spec, enqueued=enqueued):
+            case decide.Suggest(number=number, suggestion=made):
+                trial = TrialRecord(
+                    number,
+                    TRIAL.initial,
+                    made.parameters,
+                    stage=made.stage,
+                    notes=made.notes,
+                    run_until=made.run_until or self._last,
+                )
+                self._history = replace(self._history, trials=(*self._history.trials, trial))
+            case Promote() as promotion:
+                number = promotion.number
+                self._history = self._history.with_trial(promotion.of(self._history.trials[number]))
+                self._move(number, TrialEvent.PROMOTED)
+            case _:
+                return False
+        self._move(number, TrialEvent.CLAIMED)
+        return self._begin_step(number) or self._claim()
+
+    def _begin_step(self, number: int) -> bool:
+        """Let the trial's next step run; False when it has ended by itself."""
+        trial = self._history.trials[number]
+        step = (trial.last_step or 0) + 1
+        if self._measure(trial, step) is None:
+            self._end(number, TrialEvent.PRUNED)
+            return False
+        seconds = self._duration(trial.parameters, step)
+        self._num_begun += 1
+        self._busy_seconds += seconds
+        heapq.heappush(self._busy, (self._now + seconds, self._num_begun, number))
+        return True
+
+    def _report(self, number: int) -> bool:
+        """Tell the value of the step that was done, and obey the verdict; whether the worker goes on with the trial."""
+        trial = self._history.trials[number]
+        step = (trial.last_step or 0) + 1
+        value = self._measure(trial, step)
+        assert value is not None
+        self._history = self._history.with_point(number, step, value)
+        if self._halving is not None and math.isfinite(value):
+            trial = self._history.trials[number]
+            arrived = self._halving.arrivals(self._history, number)
+            self._history = self._history.with_trial(replace(trial, arrivals=(*trial.arrivals, *arrived)))
+        verdict = decide.judge(self._history, self._spec, number)
+        self._steps.append(Step(self._now, number, step, value, verdict))
+        self._history = replace(self._history, revision=self._history.revision + 1)
+        match verdict.action:
+            case Action.PAUSE:
+                self._move(number, TrialEvent.PAUSED)
+            case Action.STOP:
+                self._end(number, TrialEvent.PRUNED)
+            case Action.CONTINUE if step == self._history.trials[number].run_until:
+                self._end(number, TrialEvent.COMPLETED)
+            case Action.CONTINUE:
+                return self._begin_step(number)
+        return False
+
+    def _end(self, number: int, event: TrialEvent) -> None:
+        value = final_value(self._spec.objective, self._history.trials[number].series)
+        is_finite = value is not None and math.isfinite(value)
+        self._move(number, event, value=value if is_finite else None, infeasible=not is_finite)
+
+    def _leave_behind(self) -> None:
+        """What is paused when nothing is left to do stays behind."""
+        if decide.over(self._history, self._spec):
+            for number, value, _ in decide.left_behind(self._history, self._spec):
+                self._move(number, TrialEvent.NOT_PROMOTED, value=value)
+
+    def _move(self, number: int, event: TrialEvent, **changes: object) -> None:
+        trial = self._history.trials[number]
+        state = TRIAL.advance(trial.state, event)
+        self._history = self._history.with_trial(replace(trial, state=state, **changes))  # type: ignore[arg-type]

@@ -1,0 +1,56 @@
+"""Trials that wait for a larger GPU than any worker has any more: given up, as they would wait for ever."""
+
+from __future__ import annotations
+
+from service.contract.trial import TrialState
+from service.domain.failures import memory_floor
+from service.domain.placement import has_larger
+from service.domain.states import TrialEvent
+from service.storage.instants import MICROSECONDS
+from service.storage.queries import attempts, trials
+from service.storage.tables import Row
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.context import Context
+from service.usecases.settle import conclude, settle_stop
+
+
+async def give_up_on_memory(context: Context) -> int:
+    """Look through the trials that ran out of memory and wait; returns how many wait no more."""
+    stranded = await context.transact(None, lambda unit_of_work: _stranded(unit_of_work, context))
+    num_given_up = 0
+    for trial in stranded:
+        num_given_up += await context.transact(
+            trial.study_id,
+            lambda unit_of_work, trial=trial: _give_up(unit_of_work, context, trial.id),  # type: ignore[misc]
+        )
+        await conclude(context, trial.study_id)
+    return num_given_up
+
+
+def _stranded(unit_of_work: UnitOfWork, context: Context) -> list[Row]:
+    waiting = trials.waiting_after_shortage(unit_of_work.connection)
+    return [trial for trial in waiting if _reason(unit_of_work, context, trial) is not None]
+
+
+def _reason(unit_of_work: UnitOfWork, context: Context, trial: Row) -> str | None:
+    """Why the trial will not be executed, or None: it may be."""
+    floor, patience = memory_floor(attempts.executions(unit_of_work.connection, trial.id)), context.limits.gone_seconds
+    largest = attempts.largest_gpu_gib(unit_of_work.connection, unit_of_work.now() - int(patience * MICROSECONDS))
+    if not floor or has_larger(floor, largest):
+        return None
+    return f"out of memory: no GPU with more than {floor:g} GiB was here for {patience / 60:g} minutes"
+
+
+def _give_up(unit_of_work: UnitOfWork, context: Context, trial_id: str) -> int:
+    """End the trial as one that no GPU here has the memory for, if that is still so under the lock."""
+    trial = trials.by_id(unit_of_work.connection, trial_id)
+    if trial is None or trial.state != TrialState.WAITING:
+        return 0
+    reason = _reason(unit_of_work, context, trial)
+    if reason is None:
+        return 0
+    unit_of_work.advance_trial(
+        trial, TrialEvent.GIVEN_UP, reason=reason, infeasible=True, finished_at=unit_of_work.now()
+    )
+    settle_stop(unit_of_work)
+    return 1

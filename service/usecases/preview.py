@@ -1,0 +1,75 @@
+"""Previews: what a study would cost, and what another pruner would have made of one that ran; nothing is changed."""
+
+from __future__ import annotations
+
+import asyncio
+
+from service.contract.plan import Plan, Replay, ReplayRequest, Spent
+from service.contract.problem import ErrorCode
+from service.contract.study import StudySpec
+from service.contract.trial import TrialState
+from service.domain.errors import DomainError
+from service.domain.history import History
+from service.domain.objective import final_value, is_better
+from service.search import decide
+from service.search.plan import plan
+from service.search.simulate import replay
+from service.storage.queries import studies
+from service.storage.tables import Connection
+from service.usecases.context import Context
+from service.usecases.studies import check, find
+
+
+async def plan_study(context: Context, spec: StudySpec) -> Plan:
+    """Check a spec and say what it will cost.
+
+    Raises:
+        DomainError: the spec cannot work.
+    """
+    return plan(check(context, spec))
+
+
+async def replay_study(context: Context, name: str, request: ReplayRequest) -> Replay:
+    """Play a study's trials again with the curves they had, under another pruner.
+
+    Raises:
+        DomainError: the pruner does not go with the study, or nothing is recorded yet.
+    """
+
+    def read(connection: Connection) -> tuple[StudySpec, History]:
+        study = find(connection, name)
+        spec = studies.spec(connection, study.id, study.spec_version)
+        return spec, context.histories.latest(connection, study.id, spec.objective.metric)
+
+    spec, recorded = await context.database.read(read)
+    asked = spec.model_copy(update={"pruner": request.pruner})
+    errors = decide.check_strategy(asked)
+    if errors:
+        raise DomainError(ErrorCode.INVALID_SPEC, f"{errors[0].path}: {errors[0].message}", errors)
+    if not any(trial.series for trial in recorded):
+        message = f"no trial of {spec.name!r} has reported {spec.objective.metric} yet; replay it when some have ended"
+        raise DomainError(ErrorCode.STUDY_STATE, message)
+    played = await asyncio.to_thread(replay, asked, recorded, workers=request.workers)
+    before, after = _spent(spec, recorded), _spent(spec, played.history)
+    short = sum(trial.state is not TrialState.COMPLETED for trial in recorded)
+    notes = []
+    if short:
+        notes.append(f"{short} of {len(recorded)} trials were not trained to the end; what they lack is not known")
+    return Replay(
+        recorded=before,
+        replayed=after,
+        saved=1 - after.num_steps / before.num_steps if before.num_steps else 0.0,
+        lost=None if before.best is None or after.best is None else abs(before.best - after.best),
+        notes=notes,
+    )
+
+
+def _spent(spec: StudySpec, history: History) -> Spent:
+    """Steps of all trials, and the best value that any reached, trained to the end or not."""
+    best: tuple[float, int] | None = None
+    for trial in history:
+        value = final_value(spec.objective, trial.series)
+        if value is not None and not trial.infeasible and (best is None or is_better(spec.objective, value, best[0])):
+            best = value, trial.number
+    num_steps = sum(trial.last_step or 0 for trial in history)
+    return Spent(num_steps=num_steps, best=best and best[0], trial=best and best[1])

@@ -1,0 +1,122 @@
+"""Rungs: arrivals are stored with the report that makes them, and what ends at its rung pauses, to be promoted."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from service.contract.pruner import AshaPruner, HyperbandPruner
+from service.contract.study import StudySpec
+from service.domain.history import Arrival, History
+from service.domain.rungs import Rungs, rungs_of
+from service.domain.states import TrialEvent
+from service.search.halving import Promote, halving_of, told
+from service.storage import tables
+from service.storage.queries import checkpoints, history, trials
+from service.storage.tables import Row
+from service.storage.unit_of_work import UnitOfWork
+
+Move = tuple[TrialEvent, str, dict[str, Any]]
+"""What becomes of a trial, why, and columns that change with it."""
+
+
+def arrive(unit_of_work: UnitOfWork, spec: StudySpec, known: History, trial_id: str, attempt: int) -> History | None:
+    """Store the rungs that the trial has reached with the values that this transaction stored.
+
+    Ranked by the history as of now, under the study's lock: no two arrivals overlook each other. Returns that history,
+    or None where the trial has reached no other rung.
+    """
+    halving = halving_of(spec)
+    trial = trials.by_id(unit_of_work.connection, trial_id)
+    assert trial is not None
+    if halving is None or trial.number is None or not _may_arrive(halving.rungs, trial):
+        return None
+    now = history.refresh(unit_of_work.connection, trial.study_id, spec.objective.metric, known)
+    arrived = halving.arrivals(now, trial.number)
+    if not arrived:
+        return None
+    record = now.trials[trial.number]
+    record = replace(record, arrivals=(*record.arrivals, *arrived))
+    unit_of_work.set_trial(trial_id, arrivals=_rows(record.arrivals))
+    for arrival in arrived:
+        unit_of_work.record("rung_reached", trial=trial, attempt=attempt, data=asdict(arrival))
+    return now.with_trial(record)
+
+
+def promote(unit_of_work: UnitOfWork, spec: StudySpec, known: History, promotion: Promote) -> None:
+    """Let a paused trial wait for a worker to go on, if by the history as of now it is still the one to promote."""
+    halving = halving_of(spec)
+    assert halving is not None
+    study = unit_of_work.study
+    now = history.refresh(unit_of_work.connection, study.id, spec.objective.metric, known)
+    promotion_now = halving.promotion(now)
+    if promotion_now is None or promotion_now.number != promotion.number:
+        return
+    trial = trials.by_number(unit_of_work.connection, study.id, promotion.number)
+    assert trial is not None
+    record = promotion_now.of(now.trials[promotion.number])
+    unit_of_work.advance_trial(
+        trial,
+        TrialEvent.PROMOTED,
+        reason=promotion_now.reason,
+        run_until=record.run_until,
+        arrivals=_rows(record.arrivals),
+    )
+
+
+def rest(unit_of_work: UnitOfWork, spec: StudySpec, trial: Row, event: TrialEvent, reason: str) -> Move:
+    """What becomes of a trial whose attempt ended well or paused, by the rung that it was to train to."""
+    rungs = rungs_of(spec) if trial.number is not None else None
+    arrival = _arrival_at_goal(trial)
+    if rungs is None or arrival is None or (trial.last_step or 0) >= rungs.last:
+        if event is TrialEvent.PAUSED and (rungs is None or (trial.last_step or 0) < rungs.last):
+            return TrialEvent.REQUEUED, f"{reason}; it goes on from there", {}
+        return TrialEvent.COMPLETED, reason, {}
+    if checkpoints.canonical(unit_of_work.connection, trial.id):
+        return TrialEvent.PAUSED, f"paused: {told(arrival)}", {}
+    _stop_from_now_on(unit_of_work, spec, trial, arrival)
+    if rungs.passes(arrival):
+        anew = f"{told(arrival)}: trains to the end, anew, as it saved no checkpoint"
+        return TrialEvent.REQUEUED, anew, {"run_until": rungs.last}
+    return TrialEvent.PRUNED, f"{told(arrival)}, and saved no checkpoint to go on from", {}
+
+
+def _may_arrive(rungs: Rungs, trial: Row) -> bool:
+    """Whether the trial's steps reach a rung that it has not arrived at."""
+    known = {arrival["step"] for arrival in trial.arrivals}
+    steps = rungs.of(trial.number)[:-1]
+    return trial.last_step is not None and any(rung <= trial.last_step and rung not in known for rung in steps)
+
+
+def _arrival_at_goal(trial: Row) -> Arrival | None:
+    """The trial's arrival at the rung that it was to train to, or beyond."""
+    arrivals = [Arrival(**arrival) for arrival in trial.arrivals]
+    reached = [arrival for arrival in arrivals if trial.run_until is not None and arrival.step >= trial.run_until]
+    return reached[-1] if reached else None
+
+
+def _stop_from_now_on(unit_of_work: UnitOfWork, spec: StudySpec, trial: Row, arrival: Arrival) -> None:
+    """A task that saves no checkpoints cannot be promoted: from now on arrivals decide for good, and all are told."""
+    study, pruner = unit_of_work.study, spec.pruner
+    assert isinstance(pruner, AshaPruner | HyperbandPruner)
+    if pruner.mode == "stop":
+        return
+    notice = (
+        f"{pruner.name} goes on in mode stop: trial {trial.number} saved no checkpoint by step {arrival.step}, "
+        "so trials cannot pause and be promoted"
+    )
+    changed = spec.model_copy(update={"pruner": pruner.model_copy(update={"mode": "stop"})})
+    unit_of_work.insert(
+        tables.study_spec,
+        study_id=study.id,
+        version=study.spec_version + 1,
+        spec=changed.model_dump(mode="json", exclude_none=True),
+        created_at=unit_of_work.now(),
+        revision=unit_of_work.revision,
+    )
+    unit_of_work.set_study(spec_version=study.spec_version + 1, notice=notice)
+    unit_of_work.record("pruner_changed", trial=trial, data={"mode": "stop", "reason": notice})
+
+
+def _rows(arrivals: tuple[Arrival, ...]) -> list[dict[str, Any]]:
+    return [asdict(arrival) for arrival in arrivals]

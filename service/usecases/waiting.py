@@ -1,0 +1,60 @@
+"""Which waiting trial a worker gets next, and what the others wait for; placement decides, this asks the database."""
+
+from __future__ import annotations
+
+from service.contract.lease import BLOB, ClaimRequest
+from service.contract.trial import AttemptState, TrialState
+from service.domain.failures import memory_floor
+from service.domain.placement import Holder, is_kept_for, is_reachable, suffices
+from service.storage.instants import MICROSECONDS
+from service.storage.queries import attempts, checkpoints, journal, leases, trials
+from service.storage.queries.views import ALIVE_SECONDS
+from service.storage.tables import Connection, Row
+from service.usecases.blobs import is_there
+from service.usecases.context import Context
+
+
+def next_waiting(
+    connection: Connection, context: Context, study_id: str, request: ClaimRequest
+) -> tuple[Row | None, str | None]:
+    """The waiting trial that this worker may execute next; or else what a waiting one needs instead."""
+    needs = None
+    for trial in trials.in_states(connection, study_id, [TrialState.WAITING]):
+        need = _unmet_need(connection, context, trial, request) if trial.num_attempts else None
+        if need is None:
+            return trial, None
+        needs = f"trial {trial.number} waits for {need}"
+    return None, needs
+
+
+def _unmet_need(connection: Connection, context: Context, trial: Row, request: ClaimRequest) -> str | None:
+    """What a trial that was executed before waits for instead of this worker, or None."""
+    floor = memory_floor(attempts.executions(connection, trial.id))
+    if not suffices(floor, request.capabilities):
+        return f"a GPU with more than {floor:g} GiB"
+    saved = next((each for each in checkpoints.canonical(connection, trial.id) if is_there(context, each)), None)
+    if saved is None:
+        return None
+    now = context.database.dialect.now(connection)
+    if not is_reachable(saved.uri, request.capabilities.directories):
+        offered = leases.directories(connection, now - ALIVE_SECONDS * MICROSECONDS)
+        return "a worker that shares the directory of its checkpoint" if is_reachable(saved.uri, offered) else None
+    if floor or not saved.uri.startswith(BLOB):
+        return None
+    holder = _holder(connection, context, trial, saved, now)
+    waited = (now - journal.at(connection, trial.study_id, trial.revision)) / MICROSECONDS
+    if is_kept_for(holder, request.host or request.worker, waited):
+        return f"a moment for {holder.host}, which holds its checkpoint"
+    return None
+
+
+def _holder(connection: Connection, context: Context, trial: Row, saved: Row, now: int) -> Holder:
+    """The host that saved the checkpoint, as it is now."""
+    attempt = trials.attempt_of(connection, trial.id, saved.attempt)
+    last = trials.attempt_of(connection, trial.id, trial.num_attempts)
+    assert attempt is not None
+    assert last is not None
+    host = attempts.host_of(connection, attempt.worker)
+    since = now - int(3 * context.limits.heartbeat_seconds * MICROSECONDS)
+    is_leaving = last.state == AttemptState.RELEASED and attempts.host_of(connection, last.worker) == host
+    return Holder(host, has_room=not is_leaving and leases.has_room(connection, host, since))

@@ -1,0 +1,76 @@
+"""What a spec will cost, on worked numbers, and as the simulator then spends it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.search import simulate
+from service.search.plan import plan
+from tests.search.studies import study
+from tests.search.test_simulate import LINE, bowl
+
+
+def planned(**changes: Any) -> list[tuple[str, int, int, int]]:
+    spec = study(
+        LINE, **{"sampler": "random", "resource": {"name": "epoch", "max": 9}, "budget": {"trials": 9}} | changes
+    )
+    return [(part.name, part.trials, part.from_step, part.to_step) for part in plan(spec).parts]
+
+
+def test_without_a_scheduler_all_train_to_the_end() -> None:
+    assert planned() == [("all", 9, 0, 9)]
+
+
+def test_asha_is_planned_rung_by_rung() -> None:
+    asha = {"name": "asha", "min": 1}
+    assert planned(pruner=asha) == [("to step 1", 9, 0, 1), ("to step 3", 3, 1, 3), ("to step 9", 1, 3, 9)]
+
+
+def test_hyperband_is_planned_bracket_by_bracket() -> None:
+    assert planned(pruner={"name": "hyperband", "min": 1}, budget={"trials": 17}) == [
+        ("bracket 1 of 3, to step 1", 9, 0, 1),
+        ("bracket 1 of 3, to step 3", 3, 1, 3),
+        ("bracket 1 of 3, to step 9", 1, 3, 9),
+        ("bracket 2 of 3, to step 3", 5, 0, 3),
+        ("bracket 2 of 3, to step 9", 1, 3, 9),
+        ("bracket 3 of 3, to step 9", 3, 0, 9),
+    ]
+
+
+def test_stages_are_planned_one_by_one_and_the_last_gets_the_rest() -> None:
+    stages = [{"trials": 4, "resource": 2}, {"trials": 2, "resource": 5}, {"trials": 1}]
+    assert planned(sampler={"name": "coarse_to_fine", "stages": stages}) == [
+        ("stage 1 of 3", 4, 0, 2),
+        ("stage 2 of 3", 2, 0, 5),
+        ("stage 3 of 3", 3, 0, 9),
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"pruner": {"name": "asha", "min": 1}},
+        {"pruner": {"name": "hyperband", "min": 1}},
+        {"pruner": "asha", "budget": {"trials": 40}},
+        {"sampler": "coarse_to_fine"},
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 5])
+def test_what_is_planned_is_what_is_spent(changes: dict[str, Any], workers: int) -> None:
+    spec = study(
+        LINE, **{"sampler": "random", "resource": {"name": "epoch", "max": 9}, "budget": {"trials": 17}} | changes
+    )
+    assert plan(spec).num_steps == len(simulate.run(spec, bowl, workers=workers).steps)
+
+
+def test_it_says_what_it_cannot_know() -> None:
+    endless = plan(study(LINE, sampler="random", budget={}))
+    assert (endless.trials, endless.num_steps, endless.parts) == (None, None, [])
+    assert endless.notes == ["no budget: the study goes on until it is stopped; write budget: {trials: 60} to plan it"]
+    unlimited = plan(study(LINE, sampler="random"))
+    assert (unlimited.trials, unlimited.num_steps) == (30, None)
+    median = plan(study(LINE, sampler="random", pruner="median", resource={"max": 9}))
+    assert (median.at_most, median.whole_trainings) == (True, 30.0)

@@ -1,0 +1,103 @@
+"""Mutants of who gets what: priority, fair shares, the queue, quarantine, requirements."""
+
+from __future__ import annotations
+
+from tests.simulation.mutants.edit import Edit, Mutant
+
+MUTANTS = (
+    Mutant(
+        "priority ignored",
+        (
+            Edit(
+                "service/storage/queries/studies.py",
+                ".order_by(study.c.priority.desc(), study.c.created_at, study.c.id)",
+                ".order_by(study.c.created_at, study.c.id)",
+            ),
+            Edit(
+                "service/storage/queries/shares.py",
+                "key=lambda row: (-row.priority, used.get(row.owner or row.id, 0))",
+                "key=lambda row: used.get(row.owner or row.id, 0)",
+            ),
+        ),
+    ),
+    Mutant(
+        "fair shares ignored",
+        (
+            Edit(
+                "service/storage/queries/shares.py",
+                "key=lambda row: (-row.priority, used.get(row.owner or row.id, 0))",
+                "key=lambda row: -row.priority",
+            ),
+        ),
+    ),
+    Mutant(
+        "the queue is taken from its end",
+        (
+            Edit(
+                "service/storage/queries/studies.py",
+                ".order_by(enqueued.c.priority.desc(), enqueued.c.revision)",
+                ".order_by(enqueued.c.priority.desc(), enqueued.c.revision.desc())",
+            ),
+        ),
+    ),
+    Mutant(
+        "the queue knows no priority",
+        (
+            Edit(
+                "service/storage/queries/studies.py",
+                ".order_by(enqueued.c.priority.desc(), enqueued.c.revision)",
+                ".order_by(enqueued.c.revision)",
+            ),
+        ),
+    ),
+    Mutant(
+        "quarantine ignored",
+        (
+            Edit(
+                "service/usecases/claim.py",
+                "    if opening.quarantine is not None:\n",
+                "    if False:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "requirements ignored",
+        (
+            Edit(
+                "service/usecases/claim.py",
+                "        if lack is None:\n",
+                "        if True:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "a paused study hands out trials",
+        (
+            Edit(
+                "service/usecases/claim.py",
+                "    if situation.study.state != StudyState.ACTIVE:\n",
+                "    if False:\n",
+            ),
+            Edit(
+                "service/usecases/claim.py",
+                "    if study.state != StudyState.ACTIVE or study.stop_requested_at is not None:\n",
+                "    if study.stop_requested_at is not None:\n",
+            ),
+            Edit(
+                "service/storage/queries/studies.py",
+                "    .where(study.c.state == StudyState.ACTIVE, study.c.archived_at.is_(None))\n",
+                "    .where(study.c.archived_at.is_(None))\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "every claim writes its worker down",
+        (
+            Edit(
+                "service/usecases/claim.py",
+                "    if not opening.is_known:\n",
+                "    if True:\n",
+            ),
+        ),
+    ),
+)

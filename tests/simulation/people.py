@@ -1,0 +1,130 @@
+"""People of a world: they pause, stop, extend and enqueue, repair what is broken, and one of them guesses nonces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from service.contract.lease import CheckpointRequest, FinishRequest, HeartbeatRequest, HeldLease, Outcome
+from service.contract.problem import ErrorCode
+from service.contract.report import Point, ReportRequest
+from service.contract.study import EnqueueRequest, ExtendRequest, StudySpec
+from service.domain.errors import DomainError
+from service.usecases import studies
+from service.usecases.context import Context
+from service.usecases.enqueue import enqueue
+from service.usecases.hosts import readmit
+from tests.simulation import views
+from tests.simulation.record import Call
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+REPAIR_SECONDS = 40.0
+"""How often somebody looks after what waits for a person."""
+
+
+async def create(world: World, spec: StudySpec) -> None:
+    """Begin a study, however often it takes."""
+    while True:
+        try:
+            await studies.create_study(world.replicas[0].context, spec)
+            return
+        except sa.exc.OperationalError:
+            continue
+        except DomainError as error:
+            if error.code is ErrorCode.STUDY_EXISTS:
+                return  # it was created, but the answer was lost
+            if error.code is not ErrorCode.BUSY:
+                raise
+
+
+def deeds(world: World) -> Iterator[Coroutine[Any, Any, None]]:
+    """What people do while things go wrong."""
+    for deed, name in world.plan.deeds:
+        yield _person(world, deed, name)
+    yield _foreigner(world)
+
+
+async def _person(world: World, deed: str, name: str) -> None:
+    await asyncio.sleep(world.chance.uniform(5, 150))
+    await _do(world, deed, name)
+    if deed == "pause":
+        await asyncio.sleep(world.chance.uniform(5, 100))
+        await _do(world, "resume", name)
+
+
+async def look_after(world: World) -> None:
+    """Resume what was paused for its failures, its code repaired; readmit workers; for as long as the world lasts."""
+    while True:
+        await asyncio.sleep(world.chance.uniform(0.5, 1.5) * REPAIR_SECONDS)
+        for (name,) in views.rows("SELECT name FROM worker WHERE quarantined_at IS NOT NULL ORDER BY name"):
+            await _do(world, "readmit", name)
+        for (name,) in views.rows("SELECT name FROM study WHERE pause_cause = 'failures' ORDER BY name"):
+            world.broken.discard(name)
+            await _do(world, "resume", name)
+
+
+async def resume_all(world: World) -> None:
+    """Resume whatever is paused."""
+    for name in world.plan.specs:
+        await _do(world, "resume", name)
+
+
+async def _do(world: World, deed: str, name: str) -> None:
+    for _ in range(20):
+        context = world.any_context()
+        if context is None:
+            return
+        try:
+            await _carry_out(world, context, deed, name)
+        except sa.exc.OperationalError:
+            continue
+        except DomainError:
+            return  # the study is not in a state for that, or an answer was lost and it is done already
+        return
+
+
+async def _carry_out(world: World, context: Context, deed: str, name: str) -> None:
+    chance = world.chance
+    match deed:
+        case "pause":
+            await studies.pause_study(context, name, "")
+        case "resume":
+            await studies.resume_study(context, name)
+        case "stop":
+            await studies.stop_study(context, name, "")
+        case "readmit":
+            await readmit(context, name)
+        case "extend":
+            budget = (world.plan.specs[name].budget.trials or 0) + chance.choice([2, 3, 5])
+            await studies.extend_study(context, name, ExtendRequest(trials=budget))
+        case "enqueue":
+            wanted = EnqueueRequest(parameters={"lr": chance.choice([0.001, 0.01])}, priority=chance.choice([0, 0, 1]))
+            await enqueue(context, name, wanted)
+
+
+async def _foreigner(world: World) -> None:
+    """Somebody who guesses nonces: whatever is sent in the name of an attempt must be refused."""
+    while True:
+        await asyncio.sleep(world.chance.uniform(5, 60))
+        attempts = views.rows("SELECT trial_id, number, num_reports, last_step FROM attempt ORDER BY 1, 2")
+        up = [replica for replica in world.replicas if replica.is_up]
+        if not attempts or not up:
+            continue
+        trial, number, num_reports, last_step = world.chance.choice(attempts)
+        nonce, step = world.new_id(), (last_step or 0) + 1
+        points = [Point(step=step, metrics={"loss": -1.0})]
+        request = world.chance.choice(
+            [
+                FinishRequest(nonce=nonce, outcome=Outcome(result="succeeded")),
+                ReportRequest(nonce=nonce, sequence=num_reports + 1, points=points),
+                CheckpointRequest(nonce=nonce, step=last_step or 0, sha256="f" * 64, size=1, uri="x"),
+                HeartbeatRequest(worker="w0", leases=[HeldLease(trial=trial, attempt=number, nonce=nonce)]),
+            ]
+        )
+        call = Call(request, (trial, number, nonce), is_foreign=True)
+        world.chance.choice(up).serve(call, lambda _: None)

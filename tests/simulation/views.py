@@ -1,0 +1,87 @@
+"""Reads the database beside the service, by rules of its own: what the service reads is compared with this."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from service.contract.lease import Outcome
+from service.contract.study import StudySpec
+from service.contract.trial import TrialState
+from service.domain.history import Arrival, History, Series, TrialRecord
+from tests.simulation.memory import memory
+
+_TRIALS = (
+    "SELECT id, number, state, parameters, value, infeasible, stage, notes, run_until, arrivals FROM trial"
+    " WHERE study_id = ?"
+)
+
+
+def rows(query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """Ask the database."""
+    return memory().rows(query, *parameters)
+
+
+def spec_of(study_id: str, version: int) -> StudySpec:
+    """One version of a study's spec."""
+    ((text,),) = rows("SELECT spec FROM study_spec WHERE study_id = ? AND version = ?", study_id, version)
+    return _spec(text)
+
+
+@lru_cache(maxsize=64)
+def _spec(text: str) -> StudySpec:
+    return StudySpec.model_validate_json(text)
+
+
+def outcome_of(text: str | None) -> Outcome | None:
+    """A stored outcome."""
+    return Outcome.model_validate_json(text) if text else None
+
+
+def canonical(trial_id: str) -> Series:
+    """A trial's series: what an attempt measured counts up to the step at which any later one began."""
+    resumes = [
+        step or 0 for (step,) in rows("SELECT resume_step FROM attempt WHERE trial_id = ? ORDER BY number", trial_id)
+    ]
+    series: dict[int, float] = {}
+    query = "SELECT attempt, step, value, status FROM report WHERE trial_id = ? AND metric = 'loss' ORDER BY attempt"
+    for attempt, step, value, status in rows(query, trial_id):
+        if all(step <= resume for resume in resumes[attempt:]):
+            series[step] = float(status) if value is None else value
+    return tuple(sorted(series.items()))
+
+
+def history(study_id: str, known: History, revision: int) -> History:
+    """The study's history at `revision`, given the one before it: only the trials stamped with it have moved."""
+    records = list(known.trials)
+    for row in rows(f"{_TRIALS} AND revision = ? ORDER BY number", study_id, revision):
+        record = _record(row)
+        records[record.number : record.number + 1] = [record]
+    return History(revision, tuple(records), epoch())
+
+
+def whole_history(study_id: str, revision: int) -> History:
+    """The study's history as of now, from all of its trials."""
+    return History(revision, tuple(_record(row) for row in rows(f"{_TRIALS} ORDER BY number", study_id)), epoch())
+
+
+def epoch() -> int:
+    """The database's epoch; 0: none has begun."""
+    return max((number for (number,) in rows("SELECT epoch FROM deployment")), default=0)
+
+
+def _record(row: tuple[Any, ...]) -> TrialRecord:
+    trial_id, number, state, parameters, value, infeasible, stage, notes, run_until, arrivals = row
+    return TrialRecord(
+        number=number,
+        state=TrialState(state),
+        parameters=json.loads(parameters),
+        series=canonical(trial_id),
+        value=value,
+        infeasible=bool(infeasible),
+        stage=stage,
+        notes=json.loads(notes),
+        run_until=run_until,
+        arrivals=tuple(Arrival(**arrival) for arrival in json.loads(arrivals)),
+    )

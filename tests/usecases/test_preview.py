@@ -1,0 +1,65 @@
+"""Previews: a plan checks and begins nothing; a replay plays what was recorded, and changes nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.contract.plan import ReplayRequest
+from service.contract.pruner import AshaPruner
+from service.domain.errors import DomainError
+from service.usecases import studies
+from service.usecases.preview import plan_study, replay_study
+from tests.usecases.replica import Replica, spec_of
+
+pytestmark = pytest.mark.anyio
+
+ASHA = ReplayRequest(pruner=AshaPruner(name="asha", min=1))
+NINE = {"resource": {"name": "epoch", "max": 9}, "budget": {"trials": 9}}
+
+
+async def test_a_plan_begins_nothing(replica: Replica) -> None:
+    plan = await plan_study(replica.context, spec_of(**NINE, pruner=ASHA.pruner))
+    assert plan.num_steps == 9 * 1 + 3 * 2 + 1 * 6
+    assert (await studies.list_studies(replica.context)).studies == []
+
+
+async def test_a_plan_of_what_cannot_work_is_refused(replica: Replica) -> None:
+    with pytest.raises(DomainError, match="asha has to know where a trial ends"):
+        await plan_study(replica.context, spec_of(pruner="asha"))
+
+
+async def test_a_replay_says_what_a_scheduler_would_have_saved_and_lost(replica: Replica) -> None:
+    name = await replica.create(**NINE)
+    for number in range(9):
+        # The last one is behind until the end, where it is the best.
+        final = 0.05 if number == 8 else 0.1 + number / 100
+        await replica.train(name, *(0.5 + number / 100 for _ in range(8)), final)
+    before = await replica.study(name)
+    replayed = await replay_study(replica.context, name, ASHA)
+    assert (replayed.recorded.num_steps, replayed.recorded.best, replayed.recorded.trial) == (81, 0.05, 8)
+    assert (replayed.replayed.num_steps, replayed.replayed.trial) == (9 + 3 * 2 + 6, 0)
+    assert replayed.saved == pytest.approx(1 - 21 / 81)
+    assert replayed.lost == pytest.approx(0.05)
+    assert replayed.notes == []
+    assert await replica.study(name) == before
+
+
+async def test_what_was_not_trained_to_the_end_is_said(replica: Replica) -> None:
+    name = await replica.create(**NINE)
+    await replica.train(name, 0.5)
+    grant = await replica.claim(name)
+    await replica.report(grant, 1, 0.5)
+    replayed = await replay_study(replica.context, name, ASHA)
+    assert replayed.notes == ["1 of 2 trials were not trained to the end; what they lack is not known"]
+
+
+async def test_a_pruner_that_does_not_go_with_the_study_is_refused(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 9})
+    with pytest.raises(DomainError, match="asha has to know where a trial ends"):
+        await replay_study(replica.context, name, ASHA)
+
+
+async def test_before_anything_is_recorded_there_is_nothing_to_replay(replica: Replica) -> None:
+    name = await replica.create(**NINE)
+    with pytest.raises(DomainError, match="has reported loss yet; replay it when some have ended"):
+        await replay_study(replica.context, name, ASHA)

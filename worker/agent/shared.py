@@ -1,0 +1,89 @@
+"""A directory that workers share: checkpoints are copied there whole and verified; a trial has its newest two there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from worker.agent.held import AttemptKey
+from worker.protocol import Checkpointed
+
+_KEPT = 2
+_CHUNK = 1 << 20
+
+
+class Replaced(Exception):
+    """The file to share is gone, or has another content: newer checkpoints have taken its place."""
+
+
+class SharedDirectory:
+    """`DIRECTORY/TRIAL/`, a file per checkpoint, in the order in which attempts and steps came."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    @property
+    def uri(self) -> str:
+        """The directory, as claims offer it."""
+        return self._directory.as_uri()
+
+    def uri_of(self, key: AttemptKey, saved: Checkpointed) -> str:
+        """Where a checkpoint will be."""
+        name = f"{key.attempt:06d}-{saved.step:012d}-{saved.sha256[:16]}.pt"
+        return (self._directory / key.trial / name).as_uri()
+
+    def remove_trial(self, trial: str) -> None:
+        """Delete the checkpoints of a trial that is over."""
+        shutil.rmtree(self._directory / trial, ignore_errors=True)
+
+
+def path_of(uri: str) -> Path | None:
+    """The path that a file uri names; None for another kind of uri."""
+    place = urlsplit(uri)
+    return Path(unquote(place.path)) if place.scheme == "file" else None
+
+
+def share(file: Path, target: Path, sha256: str) -> None:
+    """Copy a checkpoint to its shared place, unless it is there.
+
+    Raises:
+        Replaced: the file is no longer that checkpoint.
+        OSError: the directory cannot be used.
+    """
+    if target.exists():
+        return
+    target.parent.mkdir(exist_ok=True)  # not the directory itself: where it is missing, it is not mounted
+    try:
+        source = file.open("rb")
+    except OSError as error:
+        raise Replaced(f"its file cannot be read: {error}") from None
+    digest = hashlib.sha256()
+    with source, tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as copy:
+        try:
+            while piece := source.read(_CHUNK):
+                digest.update(piece)
+                copy.write(piece)
+            copy.flush()
+            os.fsync(copy.fileno())
+            if digest.hexdigest() != sha256:
+                raise Replaced(f"{file} has another content by now")
+            Path(copy.name).chmod(0o644)
+            Path(copy.name).replace(target)
+        except BaseException:
+            Path(copy.name).unlink(missing_ok=True)
+            raise
+    descriptor = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)  # the rename itself is durable only once the directory is
+    finally:
+        os.close(descriptor)
+
+
+def keep_newest(target: Path) -> None:
+    """After `target` was registered: delete what its trial has there beyond the newest two."""
+    for stale in sorted(target.parent.glob("*.pt"), reverse=True)[_KEPT:]:
+        stale.unlink(missing_ok=True)

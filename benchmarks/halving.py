@@ -182,7 +182,7 @@ def report(results: list[Played], command: str) -> str:
     for sampler, workers in sorted({(each.sampler, each.workers) for each in results}):
         lines += ["", f"## {sampler}, {workers} worker{'s' if workers > 1 else ''}", ""]
         lines += ["| | " + " | ".join(f"{budget} trainings" for budget in BUDGETS) + " |", "| --- |" + " --- |" * 3]
-        for scheduler in SCHEDULERS:
+        for scheduler in sorted({each.scheduler for each in results}, key=list(SCHEDULERS).index):
             found = [
                 each
                 for each in results
@@ -202,13 +202,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--samplers", nargs="+", default=list(SAMPLERS), choices=SAMPLERS)
+    parser.add_argument("--schedulers", nargs="+", default=list(SCHEDULERS), choices=SCHEDULERS)
     parser.add_argument("--workers", nargs="+", type=int, default=list(WORKERS))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--curves", type=Path, default=Path(tempfile.gettempdir()) / "assayer-curves.json")
     parser.add_argument("--out", type=Path, help="write the page here instead of printing it")
     given = parser.parse_args()
     tables(given.curves, given.processes)
-    asked = list(itertools.product(TASKS, given.samplers, SCHEDULERS, given.workers, range(given.seeds)))
+    asked = list(itertools.product(TASKS, given.samplers, given.schedulers, given.workers, range(given.seeds)))
     with multiprocessing.get_context("spawn").Pool(given.processes, _keep, (given.curves,)) as pool:
         results = []
         for number, played in enumerate(pool.imap_unordered(_play, asked, chunksize=4), start=1):
@@ -216,7 +217,7 @@ def main() -> None:
             if number % 100 == 0:
                 print(f"played {number} of {len(asked)} studies", file=sys.stderr)
     words = [word for at, word in enumerate(sys.argv[1:]) if word != "--curves" and sys.argv[at] != "--curves"]
-    page = report(results, f"python benchmarks/halving.py {shlex.join(words)}".strip())
+    page = report(results, f"python -m benchmarks.halving {shlex.join(words)}".strip())
     if given.out is not None:
         given.out.write_text(page, encoding="utf-8")
     else:

@@ -85,7 +85,7 @@ def next(history: History, spec: StudySpec, *, enqueued: Mapping[str, Value] | N
         return Suggest(number, sampler.suggest(history, number, spec.sampler.seed))
     learned, compared = lessons(history, spec, halving.rungs)
     made = sampler.suggest(learned, number, spec.sampler.seed)
-    if isinstance(spec.sampler, TpeSampler):
+    if isinstance(spec.sampler, TpeSampler | CmaesSampler | GpSampler):
         made = replace(made, reason=f"{made.reason}; trials are compared {compared}")
     return Suggest(number, _begun(made, halving, number))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from service.contract.plan import Plan, PlannedPart
-from service.contract.pruner import MedianPruner
+from service.contract.pruner import NoPruner
 from service.contract.sampler import CoarseToFineSampler
 from service.contract.study import StudySpec
 from service.domain.rungs import Rungs, rungs_of
@@ -39,7 +39,7 @@ def plan(spec: StudySpec) -> Plan:
         parts=parts,
         num_steps=num_steps,
         whole_trainings=None if num_steps is None or last is None else num_steps / last,
-        at_most=isinstance(spec.pruner, MedianPruner),
+        at_most=rungs is None and not isinstance(spec.pruner, NoPruner),
         notes=notes,
     )
 

@@ -71,6 +71,10 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     grant = Grant.model_validate(await call("POST", "/claims", json=claim("request-0")))
     assert (grant.number, grant.parameters) == (0, {"lr": 0.01})
     attempt = f"/trials/{grant.trial}/attempts/{grant.attempt}"
+    made_from = {"nonce": grant.nonce, "data": "digits of 1998", "environment": {"python": "3.11"}}
+    assert await call("POST", f"{attempt}/provenance", json=made_from) == {"warnings": []}
+    odd = {"nonce": grant.nonce, "message": "the disk is nearly full"}
+    assert await call("POST", f"{attempt}/warnings", json=odd) == {"warnings": ["the disk is nearly full"]}
     batch = {"nonce": grant.nonce, "sequence": 1, "points": [{"step": 1, "metrics": {"loss": 1}}]}
     assert Verdict.model_validate(await call("POST", f"{attempt}/reports", json=batch)).action == "continue"
     kept = {"nonce": grant.nonce, "step": 1, "sha256": "0" * 64, "size": 1, "uri": "file:///1"}

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from service.domain.states import TRIAL
 from service.search import decide
 from tests.simulation import charges, views, writes
 
@@ -19,7 +20,8 @@ def check_end(world: World) -> None:
     """Check the whole story, once everything should have come to its end."""
     if world.violations:
         return  # it was cut short: what is missing at its end says nothing
-    for check in (_ended, _numbers, _epoch, _journal, _suggestions, charges.check, writes.check, world.costs.check):
+    checks = (_ended, _numbers, _people, _epoch, _journal, _suggestions, charges.check, writes.check, world.costs.check)
+    for check in checks:
         for violation in check(world):
             world.blame(violation)
 
@@ -51,6 +53,17 @@ def _numbers(world: World) -> Iterator[str]:
             yield f"the budget of {name} is {budget} trials, {len(numbers)} were made"
 
 
+def _people(world: World) -> Iterator[str]:
+    """What people were told that it is done, is done."""
+    for name, budget in world.record.extended:
+        ((study_id, version),) = views.rows("SELECT id, spec_version FROM study WHERE name = ?", name)
+        if (views.spec_of(study_id, version).budget.trials or 0) < budget:
+            yield f"{name} was extended to {budget} trials, and that is gone"
+    queue = {row[0] for row in views.rows("SELECT id FROM enqueued")}
+    if missing := set(world.record.enqueued) - queue:
+        yield f"{len(missing)} configurations that people enqueued are gone"
+
+
 def _epoch(world: World) -> Iterator[str]:
     """Every restore begins an epoch; a command that was given again, because its answer was lost, begins one more."""
     ((epoch,),) = views.rows("SELECT epoch FROM deployment")
@@ -59,14 +72,15 @@ def _epoch(world: World) -> Iterator[str]:
 
 
 def _journal(world: World) -> Iterator[str]:
+    led_to = {f"trial_{event}": move.target for event, move in TRIAL.moves.items()}
     ends: dict[str, str] = {}
     for trial, kind in views.rows("SELECT trial_id, kind FROM journal WHERE kind LIKE 'trial_%' ORDER BY revision"):
         if trial in ends:
             yield f"{kind} of {trial} after {ends[trial]}"
-        if kind.removeprefix("trial_") in TERMINAL:
-            ends[trial] = kind
+        if led_to.get(kind) in TERMINAL:
+            ends[trial] = led_to[kind]
     for trial, state in views.rows("SELECT id, state FROM trial"):
-        if ends.get(trial) != f"trial_{state}":
+        if ends.get(trial) != state:
             yield f"{trial} is {state}, its journal ends with {ends.get(trial)}"
 
 

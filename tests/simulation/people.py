@@ -102,9 +102,10 @@ async def _carry_out(world: World, context: Context, deed: str, name: str) -> No
         case "extend":
             budget = (world.plan.specs[name].budget.trials or 0) + chance.choice([2, 3, 5])
             await studies.extend_study(context, name, ExtendRequest(trials=budget))
+            world.record.extended.append((name, budget))
         case "enqueue":
             wanted = EnqueueRequest(parameters={"lr": chance.choice([0.001, 0.01])}, priority=chance.choice([0, 0, 1]))
-            await enqueue(context, name, wanted)
+            world.record.enqueued.append((await enqueue(context, name, wanted)).id)
 
 
 async def _foreigner(world: World) -> None:

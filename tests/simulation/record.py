@@ -77,6 +77,10 @@ class Record:
     request_ids: set[str] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
     """Those that still bind: what was answered between a backup and its restore is gone with it."""
+    extended: list[tuple[str, int]] = field(default_factory=list)
+    """Study and budget of every extension that a person was told of."""
+    enqueued: list[str] = field(default_factory=list)
+    """Ids of the configurations that a person was told to stand in the queue."""
     num_answers: int = 0
     num_before: int = 0
     """How many of the answers were given before the database was restored; the claims among them are forgotten."""
@@ -93,8 +97,13 @@ class Record:
         self.num_answers += 1
         self.answers.append(answer)
 
-    def go_back(self, num_answers: int) -> None:
-        """The database is again as it was after so many answers."""
-        del self.answers[num_answers:]
-        self.num_before = num_answers
+    def mark(self) -> tuple[int, int, int]:
+        """How much was answered so far."""
+        return len(self.answers), len(self.extended), len(self.enqueued)
+
+    def go_back(self, mark: tuple[int, int, int]) -> None:
+        """The database is again as it was when so much was answered."""
+        for told, num in zip((self.answers, self.extended, self.enqueued), mark, strict=True):
+            del told[num:]
+        self.num_before = mark[0]
         self.arrivals.clear()

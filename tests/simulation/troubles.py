@@ -85,7 +85,7 @@ async def _spoil(world: World, host: str) -> None:
 async def _restore(world: World) -> None:
     """Take a backup, lose the database later, and serve what `service restore` makes of the backup."""
     await asyncio.sleep(world.chance.uniform(20, 150))
-    backup, seen, num_answers = memory().back_up(), world.watch.state.copy(), len(world.record.answers)
+    backup, seen, mark = memory().back_up(), world.watch.state.copy(), world.record.mark()
     await asyncio.sleep(world.chance.uniform(5, 150))
     if not world.plan.outlives_restore:
         for replica in world.replicas:
@@ -94,7 +94,7 @@ async def _restore(world: World) -> None:
     world.disconnect()
     await asyncio.sleep(world.chance.uniform(LONGEST_SECONDS, 3 * LONGEST_SECONDS))
     memory().restore(backup)
-    world.record.go_back(num_answers)
+    world.record.go_back(mark)
     world.answers.go_back()
     world.watch.go_back(seen)
     await asyncio.shield(_begin_epoch(world))

@@ -36,7 +36,8 @@ def _spec(text: str) -> StudySpec:
 
 def outcome_of(text: str | None) -> Outcome | None:
     """A stored outcome."""
-    return Outcome.model_validate_json(text) if text else None
+    # An attempt that was attached again and lost by a restore has JSON's null.
+    return Outcome.model_validate_json(text) if text and text != "null" else None
 
 
 def canonical(trial_id: str) -> Series:

@@ -42,6 +42,21 @@ def test_the_newest_two_are_kept(tmp_path: Path):
     ]  # fmt: skip
 
 
+def test_one_from_the_middle_of_an_epoch_lasts_until_the_next(tmp_path: Path):
+    def kept(step: int, batch: int = 0) -> list[str]:
+        manifest = save_checkpoint(tmp_path, step, {"at": [step, batch]}, batch)
+        assert newest_checkpoint(tmp_path) == manifest
+        assert load_checkpoint(tmp_path) == {"at": [step, batch]}
+        return sorted(path.stem.removeprefix("step-0000000") for path in tmp_path.glob("*.pt"))
+
+    assert kept(0, 50) == ["0-batch-00000050"]
+    assert kept(1) == ["1"]
+    assert kept(1, 50) == ["1", "1-batch-00000050"]
+    assert kept(1, 100) == ["1", "1-batch-00000100"]
+    assert kept(2) == ["1", "2"]
+    assert kept(3) == ["2", "3"]
+
+
 @pytest.mark.parametrize("damage", ["truncated", "altered", "gone", "manifest"])
 def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture):
     save_checkpoint(tmp_path, 1, {"step": 1})
@@ -97,7 +112,8 @@ def test_the_manifest_says_what_the_file_is(tmp_path: Path):
     manifest = save_checkpoint(tmp_path, 7, {"step": 7})
     written = json.loads((tmp_path / "step-00000007.json").read_text())
     assert written == {
-        "step": 7, "file": "step-00000007.pt", "sha256": manifest.sha256, "size": manifest.size, "format": 1,
+        "step": 7, "file": "step-00000007.pt", "sha256": manifest.sha256, "size": manifest.size,
+        "batch": 0, "format": 1,
     }  # fmt: skip
 
 
@@ -135,3 +151,14 @@ def test_what_is_not_due_is_saved_only_if_it_must(tmp_path: Path):
     checkpointer.offer(2, lambda: {"step": 2}, must=True)
     assert saved == [newest_checkpoint(tmp_path)]
     assert load_checkpoint(tmp_path) == {"step": 2}
+
+
+def test_the_middle_of_an_epoch_is_saved_only_where_the_cadence_looks_there(tmp_path: Path):
+    saved = []
+    for cadence in (None, Cadence(0), Cadence(0, within_epochs=True)):
+        Checkpointer(tmp_path, cadence, saved.append).offer_within(3, lambda: {"step": 3}, 50)
+    assert [(manifest.step, manifest.batch) for manifest in saved] == [(3, 50)]
+
+
+def test_without_a_directory_nothing_is_saved():
+    Checkpointer(None, None, pytest.fail).offer(1, lambda: pytest.fail("a snapshot costs, too"), must=True)

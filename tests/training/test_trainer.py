@@ -259,7 +259,7 @@ def test_divergence_ends_training_with_step_and_last_finite_value(configure):
 def test_divergence_is_seen_within_an_epoch(configure):
     config = configure(
         data={"name": "diabetes"}, loss={"name": "mse"}, model={"name": "linear"}, batch_size=2, epochs=1,
-        optimizer={"name": "sgd", "lr": 0.4, "momentum": 0.0}, schedule={"name": "constant"},
+        optimizer={"name": "sgd", "lr": 0.3, "momentum": 0.0}, schedule={"name": "constant"},
     )  # fmt: skip
     with pytest.raises(Diverged, match=r"train/loss is no longer a finite number in epoch 1") as caught:
         train(config)

@@ -14,6 +14,7 @@ import torch
 
 _FORMAT = 1
 _KEPT = 2
+_MIDDLE = "-batch-"
 _SHARE = 0.01
 _LONGEST_SECONDS = 600.0
 _logger = logging.getLogger(__name__)
@@ -21,20 +22,28 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a checkpoint's manifest says of it; `size` is in bytes, `file` beside the manifest."""
+    """What a checkpoint's manifest says of it.
+
+    `size` is in bytes, `file` beside the manifest; `batch` counts the batches done since `step`, 0 at an epoch's end.
+    """
 
     step: int
     file: str
     sha256: str
     size: int
+    batch: int = 0
     format: int = _FORMAT
 
 
 @dataclass(frozen=True)
 class Cadence:
-    """How often to save: every so many seconds, but for about 1 % of the time at most, yet every ten minutes."""
+    """How often to save: every so many seconds, but for about 1 % of the time at most, yet every ten minutes.
+
+    `within_epochs`, too, or only at their ends.
+    """
 
     every_seconds: float
+    within_epochs: bool = False
 
     def is_due(self, since_seconds: float, cost_seconds: float) -> bool:
         """Whether to save, so long after the last time, which took `cost_seconds`."""
@@ -42,26 +51,34 @@ class Cadence:
 
 
 class Checkpointer:
-    """Saves a training's checkpoints in its directory: after every epoch, or where it has a cadence as that says."""
+    """Saves a training's state in its directory: after every epoch, or where it has a cadence as that says."""
 
-    def __init__(self, directory: Path, cadence: Cadence | None, on_saved: Callable[[Manifest], None] | None) -> None:
+    def __init__(
+        self, directory: Path | None, cadence: Cadence | None, on_saved: Callable[[Manifest], None] | None
+    ) -> None:
         self._directory = directory
         self._cadence = cadence
         self._on_saved = on_saved
         self._saved_at = time.perf_counter()
         self._cost_seconds = 0.0
 
-    def offer(self, step: int, snapshot: Callable[[], Mapping[str, Any]], *, must: bool) -> None:
-        """Save what `snapshot` gives as the checkpoint of `step`, if that is due or a `must`."""
+    def offer(self, step: int, content: Callable[[], Mapping[str, Any]], *, must: bool, batch: int = 0) -> None:
+        """Save what `content` gives, of a batch after `step`, if due or a `must`; without a directory, never."""
         began = time.perf_counter()
         since = began - self._saved_at
-        if not must and self._cadence is not None and not self._cadence.is_due(since, self._cost_seconds):
+        is_due = self._cadence is None or self._cadence.is_due(since, self._cost_seconds)
+        if self._directory is None or not (must or is_due):
             return
-        manifest = save_checkpoint(self._directory, step, snapshot())
+        manifest = save_checkpoint(self._directory, step, content(), batch)
         self._saved_at = time.perf_counter()
         self._cost_seconds = self._saved_at - began
         if self._on_saved is not None:
             self._on_saved(manifest)
+
+    def offer_within(self, step: int, content: Callable[[], Mapping[str, Any]], batch: int) -> None:
+        """The same in the middle of an epoch, where the cadence looks there."""
+        if self._cadence is not None and self._cadence.within_epochs:
+            self.offer(step, content, must=False, batch=batch)
 
 
 def adopt_checkpoint(directory: Path, step: int, file: Path) -> Manifest:
@@ -70,28 +87,34 @@ def adopt_checkpoint(directory: Path, step: int, file: Path) -> Manifest:
     return _commit(file.replace(directory / _file_name(step)), step)
 
 
-def save_checkpoint(directory: Path, step: int, content: Mapping[str, Any]) -> Manifest:
-    """Make `content` durable as the checkpoint of `step`; a crash at any instant leaves the previous one valid.
+def save_checkpoint(directory: Path, step: int, content: Mapping[str, Any], batch: int = 0) -> Manifest:
+    """Make `content` durable as the checkpoint of `step`, or of a batch after it; a crash leaves the one before valid.
 
     The content is a mapping of tensors and plain Python: `load_checkpoint` refuses anything else.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / _file_name(step)
+    path = directory / _file_name(step, batch)
     _write(path, lambda file: torch.save(dict(content), file))
-    manifest = _commit(path, step)
-    for stale in _manifest_paths(directory)[_KEPT:]:
+    manifest = _commit(path, step, batch)
+    for stale in _stale(_manifest_paths(directory)):
         stale.unlink()
         stale.with_suffix(".pt").unlink(missing_ok=True)
     return manifest
 
 
-def _file_name(step: int) -> str:
-    return f"step-{step:08d}.pt"
+def _stale(newest_first: list[Path]) -> list[Path]:
+    """What goes: of the epochs' ends all but the newest two, of the middles all but one that is the newest of all."""
+    ends = [path for path in newest_first if _MIDDLE not in path.stem]
+    return [*ends[_KEPT:], *(path for path in newest_first[1:] if _MIDDLE in path.stem)]
 
 
-def _commit(path: Path, step: int) -> Manifest:
+def _file_name(step: int, batch: int = 0) -> str:
+    return f"step-{step:08d}{f'{_MIDDLE}{batch:08d}' if batch else ''}.pt"
+
+
+def _commit(path: Path, step: int, batch: int = 0) -> Manifest:
     """Make the file count."""
-    manifest = Manifest(step, path.name, _sha256(path), path.stat().st_size)
+    manifest = Manifest(step, path.name, _sha256(path), path.stat().st_size, batch)
     # The manifest comes last: without it the file beside it doesn't count.
     _write(path.with_suffix(".json"), lambda file: file.write(json.dumps(asdict(manifest)).encode()))
     return manifest
@@ -125,7 +148,7 @@ def _verified(path: Path) -> Manifest | None:
 
 
 def _manifest_paths(directory: Path) -> list[Path]:
-    return sorted(directory.glob("step-*.json"), reverse=True)
+    return sorted(directory.glob("step-*.json"), key=lambda path: path.stem, reverse=True)
 
 
 def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:

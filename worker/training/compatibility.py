@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from worker.training.augment import AUGMENTATIONS
 from worker.training.config import TrainingConfig
 from worker.training.data import Dataset
 from worker.training.errors import ConfigError, Infeasible, did_you_mean
@@ -33,6 +34,9 @@ def check_fit(config: TrainingConfig, dataset: Dataset, monitor: Monitor | None)
     """ConfigError where the loss, the model, the batch size or the monitored metric doesn't fit the data."""
     _require_fit("loss.name", LOSSES, config.loss.name, "kinds", dataset.kind)
     _require_fit("model.name", MODELS, config.model.name, "inputs", dataset.inputs)
+    _require_fit("augment.name", AUGMENTATIONS, config.augment.name, "inputs", dataset.inputs)
+    if dataset.categories and config.augment.name == "mixup":
+        raise ConfigError("augment.name", "indices of categories can't be mixed; use data.categories: onehot, or none")
     if config.batch_size > len(dataset.train):
         raise ConfigError("batch_size", f"{config.batch_size} is more than the {len(dataset.train)} training examples")
     if config.metrics and dataset.kind != "classification":

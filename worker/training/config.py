@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from worker.training.augment import AUGMENTATIONS
 from worker.training.data import DATA
 from worker.training.errors import ConfigError, did_you_mean
 from worker.training.losses import LOSSES
@@ -11,11 +12,13 @@ from worker.training.metrics import EXTRA_METRICS
 from worker.training.models import MODELS
 from worker.training.optimizers import OPTIMIZERS
 from worker.training.parameters import Parameter, check_all
+from worker.training.precision import PRECISIONS
 from worker.training.registry import Registry
 from worker.training.schedules import SCHEDULES
 
 REGISTRIES: Mapping[str, Registry[Any]] = {
     "data": DATA,
+    "augment": AUGMENTATIONS,
     "model": MODELS,
     "loss": LOSSES,
     "optimizer": OPTIMIZERS,
@@ -50,10 +53,55 @@ SETTINGS: Mapping[str, Parameter] = {
             description="reported too, of a classification: auroc (one class against the rest, mean over classes), "
             "per_class (precision, recall and F1 of each class)",
         ),
+        Parameter(
+            "accumulate",
+            "int",
+            default=1,
+            low=1,
+            description="parts that a batch passes the model in, their gradients summed: less memory, the same step",
+        ),
+        Parameter(
+            "precision",
+            "str",
+            default="fp32",
+            choices=PRECISIONS,
+            description="in what the model computes (automatic mixed precision); weights stay fp32; fp16 needs a GPU",
+        ),
+        Parameter(
+            "compile", "bool", default=False, description="compile the model (torch.compile): slow start, fast steps"
+        ),
+        Parameter(
+            "recompute",
+            "bool",
+            default=False,
+            description="compute a model's inner activations again in the backward pass: less memory, more time",
+        ),
+        Parameter(
+            "ema_decay",
+            "float",
+            default=None,
+            low=0.0,
+            high=1.0,
+            description="evaluate and keep a running mean of the weights that keeps this share of itself in each step",
+        ),
+        Parameter(
+            "patience",
+            "int",
+            default=None,
+            low=1,
+            description="epochs without a better objective (val/loss without one) after which training is finished",
+        ),
+        Parameter(
+            "snapshots",
+            "int",
+            default=0,
+            low=0,
+            description="equal parts of the training at whose ends the weights are kept, for an ensemble",
+        ),
         Parameter("l1", "float", default=0.0, low=0.0, description="L1 penalty of the weights that decay"),
     )
 }
-DEFAULT_SECTIONS: Mapping[str, Mapping[str, Any]] = {"schedule": {"name": "constant"}}
+DEFAULT_SECTIONS: Mapping[str, Mapping[str, Any]] = {"augment": {"name": "none"}, "schedule": {"name": "constant"}}
 
 
 @dataclass(frozen=True)
@@ -69,6 +117,7 @@ class TrainingConfig:
     """A complete configuration; `from_mapping` checks one, so that whatever holds a TrainingConfig can rely on it."""
 
     data: Section
+    augment: Section
     model: Section
     loss: Section
     optimizer: Section
@@ -79,6 +128,13 @@ class TrainingConfig:
     clip_value: float | None
     l1: float
     metrics: Sequence[str]
+    accumulate: int
+    precision: str
+    compile: bool
+    recompute: bool
+    ema_decay: float | None
+    patience: int | None
+    snapshots: int
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> "TrainingConfig":

@@ -1,6 +1,7 @@
 """How good a model is on held-out splits: loss and metrics, no gradients; leaves the model in evaluation mode."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,17 @@ _BATCH_NUMBERS = 1 << 22
 
 
 def evaluate(
-    model: nn.Module, loss: nn.Module, metrics: Metrics, dataset: Dataset, names: tuple[SplitName, ...]
+    model: nn.Module,
+    loss: nn.Module,
+    metrics: Metrics,
+    dataset: Dataset,
+    names: tuple[SplitName, ...],
+    *,
+    autocast: AbstractContextManager[object] | None = None,
 ) -> dict[str, float]:
     """For each split of `names` that the dataset has: `split/loss`, the mean over its examples, and each metric.
 
-    Values may be non-finite: what that means is the caller's affair.
+    The model computes within `autocast`. Values may be non-finite: what that means is the caller's affair.
     """
     values: dict[str, float] = {}
     for name in names:
@@ -26,7 +33,7 @@ def evaluate(
             continue
         metrics.reset()
         total = torch.zeros((), device=dataset.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast or nullcontext():
             for outputs, targets in _answers(model, dataset, name):
                 total += loss(outputs, targets) * len(targets)
                 metrics.update(outputs, targets)
@@ -35,11 +42,17 @@ def evaluate(
     return values
 
 
-def confusion(model: nn.Module, dataset: Dataset, names: tuple[SplitName, ...]) -> dict[str, list[list[int]]]:
+def confusion(
+    model: nn.Module,
+    dataset: Dataset,
+    names: tuple[SplitName, ...],
+    *,
+    autocast: AbstractContextManager[object] | None = None,
+) -> dict[str, list[list[int]]]:
     """The confusion matrix [classes, classes] of each split of `names` that a classification has; else nothing."""
     if dataset.kind != "classification":
         return {}
-    with torch.inference_mode():
+    with torch.inference_mode(), autocast or nullcontext():
         return {
             name: confusion_matrix(*(torch.cat(parts) for parts in zip(*_answers(model, dataset, name), strict=True)))
             for name in names

@@ -1,11 +1,11 @@
 """What training says to its surroundings and hears from them: reports, verdicts, and how it ended; no transport."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class Verdict(StrEnum):
@@ -53,7 +53,8 @@ class TrainingResult:
 
     `metrics` are those of the epoch whose weights `model` holds, with `seconds` (spent training, over all
     resumptions) and `num_parameters`, and once finished with `test/…` where there is a test split. `confusion` has the
-    confusion matrices of a finished classification, by split: true classes in rows, predicted ones in columns.
+    confusion matrices of a finished classification, by split: true classes in rows, predicted ones in columns;
+    `snapshots` the weights at the end of each part of the horizon, where the configuration asks for them.
     """
 
     ending: Ending
@@ -62,3 +63,4 @@ class TrainingResult:
     best_step: int | None
     model: nn.Module = field(repr=False)
     confusion: Mapping[str, list[list[int]]] = field(default_factory=dict, repr=False)
+    snapshots: Sequence[Mapping[str, Tensor]] = field(default=(), repr=False)

@@ -1,34 +1,34 @@
 """The training loop, from a configuration to a trained model: train an epoch, evaluate, report, checkpoint, obey.
 
-It talks to its surroundings through what it is given to call, and writes nothing but checkpoints.
+It talks to its surroundings through the functions it is given and writes nothing but checkpoints.
 """
 
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import torch
-from torch import nn
-
+from worker.training.assembly import Parts, assemble, num_parameters
 from worker.training.checkpoint import Cadence, Checkpointer, Manifest, load_checkpoint
-from worker.training.compatibility import check_constraints, check_fit, find_device
+from worker.training.compatibility import check_fit, find_device
 from worker.training.config import TrainingConfig
-from worker.training.data import DATA, Dataset
+from worker.training.data import DATA, Dataset, SplitName
+from worker.training.epoch import train_epoch
 from worker.training.errors import ConfigError, Diverged
 from worker.training.evaluate import confusion, evaluate
 from worker.training.events import Ending, Monitor, OnReport, Report, TrainingResult, Verdict
-from worker.training.losses import LOSSES
 from worker.training.metrics import Metrics
-from worker.training.models import MODELS
-from worker.training.optimizers import OPTIMIZERS, shape_gradients, weight_groups
-from worker.training.schedules import SCHEDULES, Plateau, Schedule
-from worker.training.seeding import generator, own_stream
+from worker.training.seeding import own_stream
 from worker.training.state import TrainState
 
-# Reading a loss waits for the device, so divergence is looked for this rarely within an epoch.
-_STEPS_BETWEEN_CHECKS = 50
+Answers: TypeAlias = Callable[[tuple[SplitName, ...]], dict[str, float]]
+"""Loss and metrics of the current weights on the splits named."""
+
+
+def _continue(*_: object) -> Verdict:
+    return Verdict.CONTINUE
 
 
 def train(
@@ -37,7 +37,8 @@ def train(
     seed: int = 0,
     device: str = "cpu",
     monitor: Monitor | None = None,
-    on_report: OnReport | None = None,
+    on_report: OnReport = _continue,
+    poll: Callable[[], Verdict] = _continue,
     checkpoint_dir: Path | None = None,
     cadence: Cadence | None = None,
     on_checkpoint: Callable[[Manifest], None] | None = None,
@@ -47,10 +48,11 @@ def train(
 ) -> TrainingResult:
     """Train `config` up to `until_epoch` (absolute; by default the whole horizon, `config.epochs`).
 
-    After each epoch `on_report` gets the metrics and answers with a verdict. A valid checkpoint in `checkpoint_dir`
-    is continued, on the CPU bit for bit as if never interrupted (at an equal number of threads). Where the monitor
-    keeps the best, its weights are restored before the final test. Checkpoints are saved after each epoch, or as rarely
-    as `cadence` says and at a pause; `on_checkpoint` hears of each. `constraints` is `{"parameters": {"max": n}}`.
+    After each epoch `on_report` gets the metrics and answers with a verdict; so does `poll` before each optimizer step:
+    a stop takes effect at once, a pause after a checkpoint. A valid checkpoint in `checkpoint_dir` is continued, on the
+    CPU bit for bit as if never interrupted (at an equal number of threads). Where the monitor keeps the best, its
+    weights are restored before the final test. Checkpoints are saved after each epoch, or as rarely as `cadence` says
+    and at a pause; `on_checkpoint` hears of each. `constraints` is `{"parameters": {"max": n}}`.
     `on_data` gets the dataset once it is loaded, before anything is trained on it.
 
     Raises ConfigError for what can't be trained, Infeasible for a broken constraint, both before the first step;
@@ -60,92 +62,98 @@ def train(
     if end < 1:
         raise ConfigError("until_epoch", f"must be >= 1, got {end}")
     place = find_device(device)
+    if monitor is None and config.patience is not None:
+        monitor = Monitor("val/loss", "minimize", keep="last")
     dataset = DATA.create(config.data.name, config.data.settings).to(place)
     if on_data is not None:
         on_data(dataset)
     check_fit(config, dataset, monitor)
     with own_stream(seed, place):
-        model = MODELS.create(config.model.name, config.model.settings, dataset)
-        model = model.to(place)
-        num_parameters = sum(weights.numel() for weights in model.parameters())
-        check_constraints(constraints or {}, num_parameters)
-        loss = LOSSES.create(config.loss.name, config.loss.settings, dataset).to(place)
-        optimizer = OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, weight_groups(model))
-        schedule = SCHEDULES.create(config.schedule.name, config.schedule.settings)
-        plateau = schedule if isinstance(schedule, Plateau) else None
-        metrics = Metrics(dataset, place, config.metrics)
-        origin = {"seed": seed, **config.to_mapping()}
-        state = TrainState(origin, place, model, optimizer, generator(seed, "order"), plateau)
+        parts, state = assemble(config, seed, dataset, constraints or {})
+        answers = partial(
+            evaluate, state.answering, parts.loss, Metrics(dataset, place, config.metrics), dataset,
+            autocast=parts.autocast,
+        )  # fmt: skip
         if checkpoint_dir is not None and (saved := load_checkpoint(checkpoint_dir)) is not None:
             state.restore(saved)
+        checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint)
+        verdict = _train_until(
+            end, parts, state, answers, checkpointer,
+            monitor=monitor, on_report=on_report, poll=poll,
+        )  # fmt: skip
+        return _result(verdict, parts, state, answers)
 
-        checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint) if checkpoint_dir is not None else None
-        verdict = Verdict.CONTINUE
-        while state.epoch < end and verdict is Verdict.CONTINUE:
-            began = time.perf_counter()
-            values = {"train/loss": _train_epoch(state, config, dataset, loss, schedule)}
-            values |= evaluate(model, loss, metrics, dataset, ("val", "test_val"))
-            _require_finite_losses(state, values)
-            state.complete_epoch(values, monitor)
+
+def _train_until(
+    end: int,
+    parts: Parts,
+    state: TrainState,
+    answers: Answers,
+    checkpointer: Checkpointer,
+    *,
+    monitor: Monitor | None,
+    on_report: OnReport,
+    poll: Callable[[], Verdict],
+) -> Verdict:
+    """The loop: epoch by epoch up to the epoch `end`, or until a verdict or early stopping ends it."""
+    config, verdict = parts.config, Verdict.CONTINUE
+    while state.epoch < end and verdict is Verdict.CONTINUE and not _is_out_of_patience(config, state):
+        began = time.perf_counter()
+        verdict = train_epoch(parts, state, poll, checkpointer)
+        if verdict is not Verdict.CONTINUE:  # in the middle of the epoch
             state.seconds += time.perf_counter() - began
-            if on_report is not None:
-                verdict = on_report(Report(state.epoch, values))
-            # After the report, so that no checkpoint is ever ahead of what was reported.
-            if checkpointer is not None:
-                pauses = state.epoch < config.epochs and (verdict is Verdict.PAUSE or state.epoch == end)
-                checkpointer.offer(state.epoch, state.snapshot, must=pauses)
+            if verdict is Verdict.PAUSE:
+                checkpointer.offer(state.epoch, state.content, must=True, batch=state.batch)
+            break
+        values = {"train/loss": state.mean_loss(), **answers(("val", "test_val"))}
+        _require_finite_losses(state, values)
+        state.complete_epoch(values, monitor)
+        if _ends_a_cycle(state.epoch, config):
+            state.take_snapshot()
+        state.seconds += time.perf_counter() - began
+        verdict = on_report(Report(state.epoch, values))
+        # After the report, so that no checkpoint is ever ahead of what was reported.
+        pauses = state.epoch < config.epochs and (verdict is Verdict.PAUSE or state.epoch == end)
+        checkpointer.offer(state.epoch, state.content, must=pauses)
+    return verdict
 
-        ending = Ending.FINISHED if state.epoch == config.epochs else Ending.PAUSED
-        if verdict is Verdict.STOP:
-            ending = Ending.STOPPED
-        final: dict[str, float] = {}
-        confusions: dict[str, list[list[int]]] = {}
-        if ending is Ending.FINISHED:
-            state.restore_best()
-            final = evaluate(model, loss, metrics, dataset, ("test",))
-            confusions = confusion(model, dataset, ("val", "test"))
+
+def _result(verdict: Verdict, parts: Parts, state: TrainState, answers: Answers) -> TrainingResult:
+    """How it ended; a training that is finished restores its best weights and meets the test split, once."""
+    ending = Ending.PAUSED
+    if verdict is Verdict.STOP:
+        ending = Ending.STOPPED
+    elif state.epoch == parts.config.epochs or _is_out_of_patience(parts.config, state):
+        ending = Ending.FINISHED
+    final: dict[str, float] = {}
+    confusions: dict[str, list[list[int]]] = {}
+    if ending is Ending.FINISHED:
+        state.restore_best()
+        final = answers(("test",))
+        confusions = confusion(state.answering, parts.dataset, ("val", "test"), autocast=parts.autocast)
+    size = float(num_parameters(state.model))
     return TrainingResult(
         ending=ending,
         step=state.epoch,
-        metrics={**state.metrics, **final, "seconds": state.seconds, "num_parameters": float(num_parameters)},
-        best_step=state.best.step if state.best else None,
-        model=model.eval(),
+        metrics={**state.metrics, **final, "seconds": state.seconds, "num_parameters": size},
+        best_step=state.best.step if state.best is not None and state.best.weights is not None else None,
+        model=state.answering.eval(),
         confusion=confusions,
+        snapshots=state.snapshots,
     )
 
 
-def _train_epoch(
-    state: TrainState, config: TrainingConfig, dataset: Dataset, loss: nn.Module, schedule: Schedule
-) -> float:
-    """One pass over the training examples in a fresh random order; the mean loss as seen on the way."""
-    model, optimizer = state.model, state.optimizer
-    train_split = dataset.train
-    order = torch.randperm(len(train_split), generator=state.order).to(train_split.features.device)
-    batches = torch.split(order, config.batch_size)
-    horizon = len(batches) * config.epochs
-    total = torch.zeros((), device=state.device)
-    num_seen, mean, last_finite = 0, math.nan, state.metrics.get("train/loss")
-    model.train()
-    for index, batch in enumerate(batches, start=1):
-        # The middle of the step's share of the horizon: neither the first nor the last step has a rate of 0.
-        factor = schedule((state.step + 0.5) / horizon)
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
-        features, targets = dataset.batch(train_split, batch)
-        batch_loss = loss(model(features), targets)
-        optimizer.zero_grad()
-        batch_loss.backward()
-        shape_gradients(optimizer.param_groups, l1=config.l1, clip_norm=config.clip_norm, clip_value=config.clip_value)
-        optimizer.step()
-        state.step += 1
-        num_seen += len(batch)
-        total += batch_loss.detach() * len(batch)
-        if index % _STEPS_BETWEEN_CHECKS == 0 or index == len(batches):
-            mean = total.item() / num_seen
-            if not math.isfinite(mean):
-                raise Diverged(state.epoch + 1, "train/loss", last_finite)
-            last_finite = mean
-    return mean
+def _is_out_of_patience(config: TrainingConfig, state: TrainState) -> bool:
+    """Whether the monitored metric has not become better for so many epochs (early stopping, Prechelt 1998)."""
+    if config.patience is None:
+        return False
+    best = state.best.step if state.best is not None else 0
+    return state.epoch - best >= config.patience
+
+
+def _ends_a_cycle(epoch: int, config: TrainingConfig) -> bool:
+    """Whether a further one of the horizon's `snapshots` equal parts is done (Huang et al. 2017)."""
+    return epoch * config.snapshots // config.epochs > (epoch - 1) * config.snapshots // config.epochs
 
 
 def _require_finite_losses(state: TrainState, values: Mapping[str, float]) -> None:

@@ -28,6 +28,14 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         order = channel.report(report.step, report.metrics)
         return Verdict(order.action)
 
+    def poll() -> Verdict:
+        # A pause waits for the end of the epoch: the service keeps checkpoints of whole steps alone.
+        nonlocal order
+        if (newest := channel.newest_order()).action == Verdict.STOP:
+            order = newest
+            return Verdict.STOP
+        return Verdict.CONTINUE
+
     def on_checkpoint(manifest: Manifest) -> None:
         path = str(directory / manifest.file)
         channel.checkpointed(Checkpointed(manifest.step, path, manifest.sha256, manifest.size))
@@ -41,6 +49,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         device=start.device,
         monitor=Monitor(grant.monitor.metric, grant.monitor.direction, grant.monitor.keep),
         on_report=on_report,
+        poll=poll,
         checkpoint_dir=directory,
         cadence=Cadence(start.checkpoint_seconds),
         on_checkpoint=on_checkpoint,

@@ -51,42 +51,12 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "a cache outlives the restore",
-        (
-            Edit(
-                "service/storage/queries/history.py",
-                "    if (epoch, revision) == (known.epoch, known.revision):\n",
-                "    if revision == known.revision:\n",
-            ),
-            Edit(
-                "service/storage/queries/history.py",
-                "    if epoch != known.epoch or revision < known.revision:\n",
-                "    if revision < known.revision:\n",
-            ),
-            Edit(
-                "service/usecases/context.py",
-                "        if (fresh.epoch, fresh.revision) >= (known.epoch, known.revision):\n",
-                "        if True:\n",
-            ),
-        ),
-    ),
-    Mutant(
         "a trial is changed without its revision",
         (
             Edit(
                 "service/storage/unit_of_work.py",
                 '{"key_id": trial_id, "revision": self.revision, **columns}',
                 '{"key_id": trial_id, **columns}',
-            ),
-        ),
-    ),
-    Mutant(
-        "a study completes though it has moved",
-        (
-            Edit(
-                "service/usecases/settle.py",
-                "    if study.revision != history.revision:\n",
-                "    if study.state != StudyState.ACTIVE:\n",
             ),
         ),
     ),

@@ -81,7 +81,9 @@ function Detail({ trial }: { trial: TrialView }) {
       <dt>Why these parameters</dt>
       <dd>{trial.reason}</dd>
       {trial.state_reason && <><dt>Why {trial.state}</dt><dd>{trial.state_reason}</dd></>}
-      {trial.arrivals.map((at) => <><dt>At step {at.step}</dt><dd>{number(at.value)}, place {at.rank} of {at.num}</dd></>)}
+      {trial.arrivals.map((at) => (
+        <Fragment key={at.step}><dt>At step {at.step}</dt><dd>{number(at.value)}, place {at.rank} of {at.num}</dd></Fragment>
+      ))}
       {trial.num_attempts > 1 && <><dt>Attempts</dt><dd>{trial.num_attempts}</dd></>}
       {metrics.length > 0 && <><dt>Measured</dt><dd>{metrics.map(([name, measured]) => `${name} ${metric(measured)}`).join(" · ")}</dd></>}
     </dl>

@@ -1,0 +1,89 @@
+"""Everything that takes part in a training, built from its configuration; nothing is trained here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from worker.training.augment import AUGMENTATIONS, Augment
+from worker.training.compatibility import check_constraints
+from worker.training.config import TrainingConfig
+from worker.training.data import Dataset
+from worker.training.errors import ConfigError
+from worker.training.losses import LOSSES
+from worker.training.models import MODELS
+from worker.training.models.blocks import Blocks
+from worker.training.optimizers import OPTIMIZERS, weight_groups
+from worker.training.precision import autocast, grad_scaler
+from worker.training.schedules import SCHEDULES, Plateau, Schedule
+from worker.training.state import TrainState
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What training uses and doesn't change; `forward` is the model, compiled where asked."""
+
+    config: TrainingConfig
+    seed: int
+    dataset: Dataset
+    augment: Augment
+    forward: Callable[[Tensor], Tensor]
+    loss: nn.Module
+    schedule: Schedule
+    autocast: torch.autocast
+
+
+def assemble(
+    config: TrainingConfig, seed: int, dataset: Dataset, constraints: Mapping[str, Any]
+) -> tuple[Parts, TrainState]:
+    """The parts and the state of a training that has not begun, on the dataset's device.
+
+    Draws the first weights from torch's default stream. ConfigError where settings don't go together, Infeasible
+    for a broken constraint.
+    """
+    device = dataset.device
+    model = MODELS.create(config.model.name, config.model.settings, dataset).to(device)
+    check_constraints(constraints, num_parameters(model))
+    if config.recompute:
+        _recompute(model, config.model.name)
+    schedule = SCHEDULES.create(config.schedule.name, config.schedule.settings)
+    state = TrainState(
+        origin={"seed": seed, **config.to_mapping()},
+        device=device,
+        model=model,
+        optimizer=OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, weight_groups(model)),
+        scaler=grad_scaler(config.precision, device),
+        plateau=schedule if isinstance(schedule, Plateau) else None,
+        average=_average(model, config.ema_decay),
+    )
+    parts = Parts(
+        config=config,
+        seed=seed,
+        dataset=dataset,
+        augment=AUGMENTATIONS.create(config.augment.name, config.augment.settings, dataset),
+        forward=torch.compile(model) if config.compile else model,
+        loss=LOSSES.create(config.loss.name, config.loss.settings, dataset).to(device),
+        schedule=schedule,
+        autocast=autocast(config.precision, device),
+    )
+    return parts, state
+
+
+def num_parameters(model: nn.Module) -> int:
+    """How many numbers a model learns."""
+    return sum(weights.numel() for weights in model.parameters())
+
+
+def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
+    return None if decay is None else AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+
+
+def _recompute(model: nn.Module, name: str) -> None:
+    stacks = [blocks for blocks in model.modules() if isinstance(blocks, Blocks)]
+    if not stacks:
+        raise ConfigError("recompute", f"model {name!r} has no stack of blocks to recompute; leave it out")
+    for blocks in stacks:
+        blocks.recompute = True

@@ -1,0 +1,15 @@
+"""Augmentation by name: factories from a dataset's facts and settings to what changes each training batch.
+
+All chance in it is drawn from torch's default streams, which a checkpoint holds.
+"""
+
+from worker.training.augment.images import images
+from worker.training.augment.mixing import Augment, Targets, mixup, none
+from worker.training.registry import Registry
+
+AUGMENTATIONS: Registry[Augment] = Registry("augment")
+AUGMENTATIONS.add(none)
+AUGMENTATIONS.add(mixup, inputs=["rows", "images"])
+AUGMENTATIONS.add(images, inputs=["images"])
+
+__all__ = ["AUGMENTATIONS", "Augment", "Targets"]

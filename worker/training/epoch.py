@@ -1,0 +1,87 @@
+"""One pass over the training examples, optimizer step by optimizer step; can begin in its middle, and end there."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from worker.training.assembly import Parts
+from worker.training.augment import Targets
+from worker.training.checkpoint import Checkpointer
+from worker.training.errors import Diverged
+from worker.training.events import Verdict
+from worker.training.optimizers import shape_gradients
+from worker.training.seeding import generator
+from worker.training.state import TrainState
+
+# Reading a loss waits for the device, so divergence is looked for this rarely within an epoch.
+_STEPS_BETWEEN_CHECKS = 50
+
+
+def train_epoch(parts: Parts, state: TrainState, poll: Callable[[], Verdict], checkpointer: Checkpointer) -> Verdict:
+    """Train from where the state stands to the epoch's end, or until `poll` answers anything but CONTINUE.
+
+    Every now and then the loss is looked at, Diverged where it isn't finite, and the state may be saved.
+    """
+    batches = epoch_batches(parts, state.epoch)
+    horizon = len(batches) * parts.config.epochs
+    last_finite = state.metrics.get("train/loss")
+    state.model.train()
+    while state.batch < len(batches):
+        if (verdict := poll()) is not Verdict.CONTINUE:
+            return verdict
+        # The middle of the step's share of the horizon: neither the first nor the last step has a rate of 0.
+        state.scale_rates(parts.schedule((state.step + 0.5) / horizon))
+        _step(parts, state, batches[state.batch])
+        state.step += 1
+        state.batch += 1
+        if state.batch % _STEPS_BETWEEN_CHECKS == 0 or state.batch == len(batches):
+            mean = state.mean_loss()
+            if not math.isfinite(mean):
+                raise Diverged(state.epoch + 1, "train/loss", last_finite)
+            last_finite = mean
+            if state.batch < len(batches):
+                checkpointer.offer_within(state.epoch, state.content, state.batch)
+    return Verdict.CONTINUE
+
+
+def epoch_batches(parts: Parts, epoch: int) -> Sequence[Tensor]:
+    """Indices of each batch of an epoch: the order follows from seed and epoch, so its place is all there is to keep.
+
+    A last batch of a single example joins the one before: a norm over one example says nothing.
+    """
+    train = parts.dataset.train
+    order = torch.randperm(len(train), generator=generator(parts.seed, f"order/{epoch}")).to(train.features.device)
+    batches = list(torch.split(order, parts.config.batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1 < parts.config.batch_size:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
+def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
+    """One optimizer step on one batch, whose gradient is summed over as many parts as the memory asks for."""
+    config, optimizer = parts.config, state.optimizer
+    features, wanted = parts.augment(*parts.dataset.batch(parts.dataset.train, batch))
+    optimizer.zero_grad()
+    pieces = [features.chunk(config.accumulate), *(targets.chunk(config.accumulate) for _, targets in wanted)]
+    for piece, *targets in zip(*pieces, strict=True):
+        with parts.autocast:
+            outputs = parts.forward(piece)
+        loss = _loss(parts, outputs.float(), [(share, each) for (share, _), each in zip(wanted, targets, strict=True)])
+        torch.autograd.backward(state.scaler.scale(loss * (len(piece) / len(batch))))
+        state.count_loss(loss.detach(), len(piece))
+    if config.l1 or config.clip_norm is not None or config.clip_value is not None:
+        state.scaler.unscale_(optimizer)
+        shape_gradients(optimizer.param_groups, l1=config.l1, clip_norm=config.clip_norm, clip_value=config.clip_value)
+    state.scaler.step(optimizer)
+    state.scaler.update()
+    if state.average is not None:
+        state.average.update_parameters(state.model)
+
+
+def _loss(parts: Parts, outputs: Tensor, wanted: Targets) -> Tensor:
+    losses: list[Tensor] = [parts.loss(outputs, targets) for _, targets in wanted]
+    if len(losses) == 1:
+        return losses[0]
+    return torch.stack([share * loss for (share, _), loss in zip(wanted, losses, strict=True)]).sum()

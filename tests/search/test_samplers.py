@@ -172,7 +172,8 @@ def test_no_configuration_is_tried_twice_while_a_new_one_is_left(name: str, at_o
     assert len(history) == len(identities(trial.parameters for trial in history)) == 36
 
 
-@pytest.mark.parametrize("name", [name for name in SAMPLERS if "grid" not in name])
+# A grid ends with its last cell, and auto makes one of so small a space; CMA-ES refuses a space without numbers.
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in ("grid", "shuffled grid", "auto", "cmaes")])
 def test_an_exhausted_space_is_searched_on(name: str) -> None:
     spec = spec_of(
         name, space={"a": {"type": "categorical", "choices": [1, 2]}, "b": {"type": "categorical", "choices": ["one"]}}

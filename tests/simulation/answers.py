@@ -37,7 +37,7 @@ class Answers:
         if call.is_foreign:
             held = isinstance(answer.reply, HeartbeatReply) and any(status.held for status in answer.reply.leases)
             if held or (answer.reply is not None and not isinstance(answer.reply, HeartbeatReply)):
-                self._world.blame(f"{_title(call)} with a nonce of its own was accepted")
+                self._world.blame(f"{_title(call)} was accepted, though it did not come from its worker")
         elif answer.refusal is not None:
             self._refused(call, answer.refusal)
         else:

@@ -109,23 +109,27 @@ async def _carry_out(world: World, context: Context, deed: str, name: str) -> No
 
 
 async def _foreigner(world: World) -> None:
-    """Somebody who guesses nonces: whatever is sent in the name of an attempt must be refused."""
+    """Somebody who guesses nonces, or knows one and tells another end: what this one sends must be refused."""
+    ended = "CASE WHEN outcome IS NULL OR state = 'lost' THEN NULL ELSE nonce END"
+    query = f"SELECT trial_id, number, num_reports, last_step, {ended} FROM attempt ORDER BY 1, 2"
     while True:
         await asyncio.sleep(world.chance.uniform(5, 60))
-        attempts = views.rows("SELECT trial_id, number, num_reports, last_step FROM attempt ORDER BY 1, 2")
+        attempts = views.rows(query)
         up = [replica for replica in world.replicas if replica.is_up]
         if not attempts or not up:
             continue
-        trial, number, num_reports, last_step = world.chance.choice(attempts)
+        trial, number, num_reports, last_step, known = world.chance.choice(attempts)
         nonce, step = world.new_id(), (last_step or 0) + 1
         points = [Point(step=step, metrics={"loss": -1.0})]
+        another_end = Outcome(result="succeeded", message="told by somebody else")
         request = world.chance.choice(
             [
-                FinishRequest(nonce=nonce, outcome=Outcome(result="succeeded")),
+                FinishRequest(nonce=known or nonce, outcome=another_end),
                 ReportRequest(nonce=nonce, sequence=num_reports + 1, points=points),
                 CheckpointRequest(nonce=nonce, step=last_step or 0, sha256="f" * 64, size=1, uri="x"),
                 HeartbeatRequest(worker="w0", leases=[HeldLease(trial=trial, attempt=number, nonce=nonce)]),
             ]
         )
-        call = Call(request, (trial, number, nonce), is_foreign=True)
+        token = trial, number, known or nonce if isinstance(request, FinishRequest) else nonce
+        call = Call(request, token, is_foreign=True)
         world.chance.choice(up).serve(call, lambda _: None)

@@ -29,7 +29,7 @@ class Call:
     request: Request
     token: Token | None = None
     is_foreign: bool = False
-    """Sent by somebody who does not know the nonce: to be refused."""
+    """Sent by somebody who does not know the nonce, or tells another end than was told: to be refused."""
     is_hasty: bool = False
     """Sent before what it rests on: may be refused for that, and is sent again."""
 

@@ -35,7 +35,7 @@ def test_a_name_is_registered_once():
 def test_a_miss_names_the_nearest():
     with pytest.raises(ConfigError, match=r"model\.name: unknown model 'mpl'; did you mean 'mlp'\?"):
         MODELS.entry("mpl")
-    with pytest.raises(ConfigError, match=r"model\.name: unknown model 'zzz'; known: linear, mlp"):
+    with pytest.raises(ConfigError, match=r"model\.name: unknown model 'zzz'; known: gpt, gru, lenet, linear, "):
         MODELS.entry("zzz")
 
 

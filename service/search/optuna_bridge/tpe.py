@@ -35,6 +35,12 @@ NUM_CANDIDATES = 24
 MOST_KERNELS = 500
 """Kernels of the bad trials' density that are weighed; up to so many, the answer is Optuna's own to the last bit."""
 
+_REACH = 16.0
+"""A kernel reaches a candidate if it weighs more than e^-16 of the heaviest there; ten thousand below add nothing."""
+
+_SUREST = 8
+"""The heaviest kernels of each candidate, which are weighed however crowded it is elsewhere."""
+
 _PARZEN = _ParzenEstimatorParameters(
     prior_weight=1.0, consider_magic_clip=True, consider_endpoints=False, weights=default_weights, multivariate=True
 )
@@ -127,18 +133,31 @@ def _with_all(coordinates: Floats) -> Floats:
 
 
 def _near(mixture: _MixtureOfProductDistribution, drawn: Floats) -> _MixtureOfProductDistribution:
-    """The kernels of a mixture that weigh most at some candidate; the others would add nothing that counts there."""
+    """The kernels of a mixture that reach some candidate; the others would add nothing that counts there."""
     if len(mixture.weights) <= MOST_KERNELS:
         return mixture
-    weight = np.log(mixture.weights)[None, :]
+    weight = np.tile(np.log(mixture.weights), (len(drawn), 1))
     for at, each in enumerate(mixture.distributions):
         if isinstance(each, _BatchedCategoricalDistributions):
-            weight = weight + np.log(each.weights.T)[drawn[:, at].astype(int)]
+            weight += np.log(each.weights.T)[drawn[:, at].astype(int)]
         else:
             numbers = np.log(drawn[:, at]) if each.is_log else drawn[:, at]
-            weight = weight - 0.5 * ((numbers[:, None] - each.mu) / each.sigma) ** 2 - np.log(each.sigma)
-    near = np.sort(np.argpartition(-weight.max(axis=0), MOST_KERNELS)[:MOST_KERNELS])
-    return _MixtureOfProductDistribution(mixture.weights[near], [_kept(each, near) for each in mixture.distributions])
+            away = np.subtract.outer(numbers, each.mu)
+            away /= each.sigma
+            away *= away
+            away *= 0.5
+            weight -= away
+            weight -= np.log(each.sigma)
+    below_best = weight - weight.max(axis=1, keepdims=True)
+    surest = np.unique(np.argpartition(-weight, _SUREST, axis=1)[:, :_SUREST])
+    near = np.setdiff1d(np.flatnonzero(below_best.max(axis=0) > -_REACH), surest)
+    num = min(len(near), MOST_KERNELS - len(surest))
+    # Where even those that reach a candidate are too many, evenly spaced ones stand for their neighbours in time too.
+    sample = near[np.linspace(0, len(near) - 1, num).astype(int)] if num else near
+    rows = np.concatenate([surest, sample])
+    weights = mixture.weights[rows]
+    weights[len(surest) :] *= len(near) / max(num, 1)
+    return _MixtureOfProductDistribution(weights, [_kept(each, rows) for each in mixture.distributions])
 
 
 def _kept(each: _BatchedDistributions, rows: NDArray[np.int64]) -> _BatchedDistributions:

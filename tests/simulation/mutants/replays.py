@@ -23,7 +23,7 @@ MUTANTS = (
             Edit(
                 "service/usecases/report.py",
                 "            return _replayed(unit_of_work, held, request)\n",
-                "            return verdict\n",
+                "            return judged.verdict\n",
             ),
         ),
     ),

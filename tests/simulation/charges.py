@@ -102,6 +102,8 @@ def _reckon(world: World, trial: str, attempts: list[tuple[Any, ...]], account: 
         outcome = views.outcome_of(text)
         if outcome is None:  # ended by a restore, which says nothing about the trial
             account.interrupt(last_step or 0)
+            if failure != FailureClass.PREEMPTED:
+                yield f"an attempt of {trial}, ended by a restore, is filed as {failure}"
             continue
         filed = FailureClass(failure) if failure else None
         if wrong := account.charge(outcome, filed, world.worker_plans[worker].host, last_step or 0):

@@ -110,7 +110,7 @@ async def _carry_out(world: World, context: Context, deed: str, name: str) -> No
 
 async def _foreigner(world: World) -> None:
     """Somebody who guesses nonces, or knows one and tells another end: what this one sends must be refused."""
-    ended = "CASE WHEN outcome IS NULL OR state = 'lost' THEN NULL ELSE nonce END"
+    ended = "CASE WHEN state IN ('running', 'lost') THEN NULL ELSE nonce END"
     query = f"SELECT trial_id, number, num_reports, last_step, {ended} FROM attempt ORDER BY 1, 2"
     while True:
         await asyncio.sleep(world.chance.uniform(5, 60))

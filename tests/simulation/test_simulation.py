@@ -12,7 +12,7 @@ import pytest
 from tests.simulation.world import play
 
 ROOT = Path(__file__).resolve().parents[2]
-NUM_GROUPS, GROUP_SIZE = 12, 60
+NUM_GROUPS, GROUP_SIZE = 14, 120
 """About two minutes on each of two cores; in groups, which the test processes share among themselves."""
 
 

@@ -49,13 +49,16 @@ def _note_round(unit_of_work: UnitOfWork, now: int) -> None:
 
 
 def _lose(unit_of_work: UnitOfWork, seen: Row) -> int:
-    """Loss, requeue, budget and journal in one transaction, if the lease is still expired under the lock."""
+    """Loss, requeue, budget and journal in one transaction, if under the lock the lease is as it was seen.
+
+    One that was renewed since the look may have run out again while nobody was here to answer: the next look says.
+    """
     lease = leases.lock(unit_of_work.connection, seen.trial_id, seen.attempt)
     trial = trials.by_id(unit_of_work.connection, seen.trial_id)
     attempt = trials.attempt_of(unit_of_work.connection, seen.trial_id, seen.attempt)
     if lease is None or trial is None or attempt is None or attempt.state != AttemptState.RUNNING:
         return 0
-    if lease.expires_at >= unit_of_work.now():
+    if lease.expires_at != seen.expires_at:
         return 0
     silence = (unit_of_work.now() - lease.renewed_at) / MICROSECONDS
     outcome = Outcome(

@@ -241,6 +241,22 @@ async def test_a_lease_that_was_renewed_since_the_look_is_not_reaped(replica: Re
     assert (await replica.trial(name, 0)).state is TrialState.RUNNING
 
 
+async def test_a_lease_renewed_since_the_look_is_left_to_the_next_look_though_it_ran_out_again(
+    replica: Replica,
+) -> None:
+    """Between look and loss the service stood still, so nobody could renew; the next round gives that time back."""
+    name = await replica.create()
+    grant = await replica.claim(name)
+    await replica.reap()
+    replica.clock.forward(61)
+    (overdue,) = await replica.database.read(lambda at: leases.expired(at, replica.clock(at)))
+    assert (await replica.heartbeat(grant)).held
+    replica.clock.forward(3600)
+    assert await replica.context.transact(overdue.study_id, lambda unit_of_work: _lose(unit_of_work, overdue)) == 0
+    assert await replica.reap() == 0
+    assert (await replica.trial(name, 0)).state is TrialState.RUNNING
+
+
 async def _reap_only(replica: Replica) -> int:
     """The part of a round that takes one overdue lease away."""
     (overdue,) = await replica.database.read(lambda connection: leases.expired(connection, replica.clock(connection)))

@@ -66,10 +66,12 @@ def test_a_trial_reports_each_epoch_then_its_outcome_then_exits(zygote: Zygote, 
     assert messages[-1] == Exited(0)
 
 
-def test_it_ends_itself_at_the_step_the_grant_names(zygote: Zygote, start: Any) -> None:
-    messages = list(zygote.fork(start(task=digits(epochs=9), run_until=3)).messages())
+def test_it_ends_for_good_at_the_step_the_grant_names(zygote: Zygote, start: Any) -> None:
+    data = {"name": "digits", "val_fraction": 0.2, "test_fraction": 0.2, "seed": 0}
+    messages = list(zygote.fork(start(task=digits(epochs=9, data=data), run_until=3)).messages())
     assert [message.step for message in messages if isinstance(message, Report)] == [1, 2, 3]
     assert outcome_of(messages).result == "succeeded"
+    assert "test/accuracy" in outcome_of(messages).metrics
 
 
 def test_at_a_rung_it_saves_a_checkpoint_and_says_that_it_pauses(zygote: Zygote, start: Any) -> None:
@@ -117,7 +119,7 @@ def test_a_process_killed_after_a_checkpoint_is_resumed_to_the_same_weights(
 ) -> None:
     """The last checkpoint of a training holds its weights and the best ones: both must be equal bit for bit."""
     task = digits(epochs=40, model={"name": "mlp", "hidden": [64], "dropout": 0.3})
-    changed = {"task": task, "run_until": 39}
+    changed = {"task": task, "run_until": 39, "pauses": True}
 
     def place(name: str, **more: Any) -> Start:
         more = {"checkpoints": str(tmp_path / name), "checkpoint_seconds": 0.0, **more}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from service.contract.lease import Grant, Outcome
@@ -43,8 +44,12 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     def on_data(dataset: Dataset) -> None:
         channel.provenance(Provenance(dataset.fingerprint, environment(start.threads)))
 
+    config = TrainingConfig.from_mapping(grant.task)
+    if grant.run_until is not None and not grant.pauses:
+        # It ends there for good: schedules come to their end, the best weights meet the test split.
+        config = replace(config, epochs=min(config.epochs, grant.run_until))
     result = train(
-        TrainingConfig.from_mapping(grant.task),
+        config,
         seed=grant.seed,
         device=start.device,
         monitor=Monitor(grant.monitor.metric, grant.monitor.direction, grant.monitor.keep),
@@ -60,8 +65,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     metrics = {name: to_wire(float(value)) for name, value in result.metrics.items()}
     if result.ending is Ending.STOPPED:
         return Outcome(result="pruned", message=order.reason, metrics=metrics)
-    # Training to `run_until` is all the grant asked for, even where the configuration's horizon lies beyond it.
-    if result.ending is Ending.PAUSED and (grant.pauses or order.action == Verdict.PAUSE):
+    if result.ending is Ending.PAUSED:
         message = order.reason or f"trained to step {result.step}, its rung"
         return Outcome(result="paused", message=message, metrics=metrics)
     return Outcome(result="succeeded", metrics=metrics)

@@ -43,7 +43,7 @@ MUTANTS = (
         (
             Edit(
                 "service/usecases/reap.py",
-                "    if lease.expires_at >= unit_of_work.now():\n        return 0\n",
+                "    if lease.expires_at != seen.expires_at:\n        return 0\n",
                 "",
             ),
         ),

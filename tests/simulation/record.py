@@ -72,6 +72,8 @@ class Record:
     """Attempt -> the outcomes that its worker ever sent."""
     arrivals: dict[str, int] = field(default_factory=dict)
     """Claim -> when it first reached a replica."""
+    overtaken: set[str] = field(default_factory=set)
+    """Claims that reached a replica before the database was restored: some are still under way in it."""
     heartbeats: dict[str, int] = field(default_factory=dict)
     """Worker -> when its newest sign of life reached a replica."""
     request_ids: set[str] = field(default_factory=set)
@@ -106,4 +108,5 @@ class Record:
         for told, num in zip((self.answers, self.extended, self.enqueued), mark, strict=True):
             del told[num:]
         self.num_before = mark[0]
+        self.overtaken |= self.arrivals.keys()
         self.arrivals.clear()

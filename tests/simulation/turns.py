@@ -38,11 +38,14 @@ def has_waiting(study_id: str) -> bool:
 def judge(world: World, study_id: str, key: Key, *, is_new: bool) -> Iterator[str]:
     """Say what was wrong with a grant, which was just written."""
     claims = views.rows("SELECT request_id, worker FROM claim WHERE trial_id = ? AND attempt = ?", *key)
-    if len(claims) != 1 or claims[0][0] not in world.record.arrivals:
+    sent = world.record.arrivals.keys() | world.record.overtaken
+    if len(claims) != 1 or claims[0][0] not in sent:
         yield f"{key} was granted to {len(claims)} claims, or to one that nobody sent"
         return
     request_id, name = claims[0]
-    arrived_at = world.record.arrivals[request_id]
+    arrived_at = world.record.arrivals.get(request_id)
+    if arrived_at is None:
+        return  # what stood before it when it came is gone with the database that it came to
     ((state, stop, version),) = views.rows(
         "SELECT state, stop_requested_at, spec_version FROM study WHERE id = ?", study_id
     )

@@ -61,7 +61,7 @@ WILDEST = Faults(
     failing_step=0.06,
     host_fault_seconds=60.0,
     broken_study=0.5,
-    demanding_trial=0.25,
+    demanding_trial=0.4,
     restore=0.6,
     skew_seconds=86_400.0,
 )

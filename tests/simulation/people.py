@@ -15,6 +15,7 @@ from service.contract.study import EnqueueRequest, ExtendRequest, StudySpec
 from service.domain.errors import DomainError
 from service.usecases import studies
 from service.usecases.context import Context
+from service.usecases.deployment import ensure_deployment
 from service.usecases.enqueue import enqueue
 from service.usecases.hosts import readmit
 from tests.simulation import views
@@ -25,6 +26,19 @@ if TYPE_CHECKING:
 
 REPAIR_SECONDS = 40.0
 """How often somebody looks after what waits for a person."""
+
+
+async def install(world: World) -> None:
+    """Start the service for the first time, however often it takes."""
+    while True:
+        try:
+            await world.replicas[0].context.transact(None, ensure_deployment)
+            return
+        except sa.exc.OperationalError:
+            continue
+        except DomainError as error:
+            if error.code is not ErrorCode.BUSY:
+                raise
 
 
 async def create(world: World, spec: StudySpec) -> None:
@@ -104,8 +118,10 @@ async def _carry_out(world: World, context: Context, deed: str, name: str) -> No
             await studies.extend_study(context, name, ExtendRequest(trials=budget))
             world.record.extended.append((name, budget))
         case "enqueue":
-            wanted = EnqueueRequest(parameters={"lr": chance.choice([0.001, 0.01])}, priority=chance.choice([0, 0, 1]))
-            world.record.enqueued.append((await enqueue(context, name, wanted)).id)
+            for _ in range(chance.choice([1, 2, 3])):
+                rate, priority = chance.choice([0.001, 0.01]), chance.choice([0, 0, 1])
+                wanted = EnqueueRequest(parameters={"lr": rate}, priority=priority)
+                world.record.enqueued.append((await enqueue(context, name, wanted)).id)
 
 
 async def _foreigner(world: World) -> None:

@@ -85,6 +85,7 @@ async def _spoil(world: World, host: str) -> None:
 async def _restore(world: World) -> None:
     """Take a backup, lose the database later, and serve what `service restore` makes of the backup."""
     await asyncio.sleep(world.chance.uniform(20, 150))
+    await _until_lost(world.chance.choice([0.0, 100.0]))
     backup, seen, mark = memory().back_up(), world.watch.state.copy(), world.record.mark()
     await asyncio.sleep(world.chance.uniform(5, 150))
     if not world.plan.outlives_restore:
@@ -98,6 +99,17 @@ async def _restore(world: World) -> None:
     world.answers.go_back()
     world.watch.go_back(seen)
     await asyncio.shield(_begin_epoch(world))
+
+
+async def _until_lost(patience_seconds: float) -> None:
+    """Wait for an attempt that is lost and may be attached again: a restore must void its token as well."""
+    query = (
+        "SELECT 1 FROM attempt JOIN trial ON trial.id = trial_id"
+        " WHERE attempt.state = 'lost' AND trial.state = 'waiting' AND attempt.number = num_attempts"
+    )
+    while patience_seconds > 0 and not views.rows(query):
+        await asyncio.sleep(1)
+        patience_seconds -= 1
 
 
 async def _begin_epoch(world: World) -> None:

@@ -150,6 +150,7 @@ class World:
     async def _play(self) -> None:
         for replica in self.replicas:
             replica.start()
+        await people.install(self)
         for spec in self.plan.specs.values():
             await people.create(self, spec)
         for worker in self.workers:
@@ -189,7 +190,7 @@ class World:
             if not replica.is_up:
                 replica.start()
         self.watch.note_service()
-        for worker in self.workers:
+        for worker in self.workers if self.plan.faults != faulty.NONE else ():
             worker.crash()
             worker.pause(0)
             worker.start()

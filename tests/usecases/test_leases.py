@@ -15,6 +15,7 @@ from service.domain.errors import DomainError
 from service.domain.failures import MAX_LOSSES
 from service.storage import tables
 from service.storage.queries import leases, trials
+from service.usecases.deployment import ensure_deployment
 from service.usecases.reap import _lose
 from tests.usecases.replica import Replica
 
@@ -196,6 +197,14 @@ async def test_the_first_look_ever_takes_leases_as_they_are(replica: Replica) ->
     await replica.claim(await replica.create())
     replica.clock.forward(61)
     assert await replica.reap() == 1
+
+
+async def test_the_first_look_ever_gives_back_a_silence_since_the_deployment_began(replica: Replica) -> None:
+    await replica.context.transact(None, ensure_deployment)
+    grant = await replica.claim(await replica.create())
+    replica.clock.forward(3600)
+    assert await replica.reap() == 0
+    assert (await replica.heartbeat(grant)).held
 
 
 async def test_two_replicas_reap_a_lease_once(replicas: tuple[Replica, Replica]) -> None:

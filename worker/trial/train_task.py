@@ -17,8 +17,6 @@ from worker.trial.provenance import environment
 
 def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     """Train from the grant's checkpoint to its step, or to the configuration's end; raises what the core raises."""
-    if not isinstance(grant.task, dict):
-        raise ConfigError("task.train", "must be a mapping of settings")
     directory = Path(start.checkpoints)
     if grant.resume is not None and start.resume is not None:
         adopt_checkpoint(directory, grant.resume.step, Path(start.resume))
@@ -44,12 +42,8 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     def on_data(dataset: Dataset) -> None:
         channel.provenance(Provenance(dataset.fingerprint, environment(start.threads)))
 
-    config = TrainingConfig.from_mapping(grant.task)
-    if grant.run_until is not None and not grant.pauses:
-        # It ends there for good: schedules come to their end, the best weights meet the test split.
-        config = replace(config, epochs=min(config.epochs, grant.run_until))
     result = train(
-        config,
+        _configuration(grant),
         seed=grant.seed,
         device=start.device,
         monitor=Monitor(grant.monitor.metric, grant.monitor.direction, grant.monitor.keep),
@@ -69,3 +63,13 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         message = order.reason or f"trained to step {result.step}, its rung"
         return Outcome(result="paused", message=message, metrics=metrics)
     return Outcome(result="succeeded", metrics=metrics)
+
+
+def _configuration(grant: Grant) -> TrainingConfig:
+    """What to train; where the grant ends for good, schedules come to their end and the test split is met."""
+    if not isinstance(grant.task, dict):
+        raise ConfigError("task.train", "must be a mapping of settings")
+    config = TrainingConfig.from_mapping(grant.task)
+    if grant.run_until is None or grant.pauses:
+        return config
+    return replace(config, epochs=min(config.epochs, grant.run_until))

@@ -61,9 +61,9 @@ def expired(connection: sa.Connection, now: int) -> Sequence[sa.Row[Any]]:
 
 
 def reaper_seen_at(connection: sa.Connection) -> int | None:
-    """When leases were last looked through for expired ones; none: never."""
+    """When leases were last looked through for expired ones, or when the deployment began; none: it has not yet."""
     row = deployment(connection)
-    return row.reaper_seen_at if row is not None else None
+    return (row.reaper_seen_at or row.created_at) if row is not None else None
 
 
 def deployment(connection: sa.Connection) -> sa.Row[Any] | None:

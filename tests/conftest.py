@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -10,6 +11,9 @@ from hypothesis import settings
 # Machines are shared: how long an example takes says nothing about the code.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+# A shell starts background processes deaf to Ctrl-C, and their children would be, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.support.databases", "tests.support.service"]
 

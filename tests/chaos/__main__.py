@@ -29,6 +29,7 @@ def main() -> int:
     if given.keep is not None and given.keep.exists():
         parser.error(f"{given.keep} exists; name a folder that does not")
     # Told to stop, it ends as by Ctrl-C, and everything that it started before it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background processes deaf to it
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     console = Console(stderr=True)
     columns = TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()

@@ -77,7 +77,10 @@ def test_ctrl_c_leaves_the_study_going_and_says_so(shared_service: Service) -> N
             assert process.stdout is not None
             assert "0/3 finished" in process.stdout.readline()
             process.send_signal(signal.SIGINT)
-            _, told = process.communicate(timeout=10)
+            try:
+                _, told = process.communicate(timeout=10)
+            finally:
+                process.kill()
         assert process.returncode == 0
         assert told == f"\nno longer watching; {name} goes on (end it with: study stop {name})\n"
         assert client.study(name).state is StudyState.ACTIVE

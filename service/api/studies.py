@@ -20,7 +20,7 @@ from service.contract.study import (
     StudySpec,
     StudyView,
 )
-from service.usecases import studies
+from service.usecases import control, studies
 from service.usecases.enqueue import enqueue
 from service.usecases.preview import plan_study, replay_study
 
@@ -73,25 +73,25 @@ async def get(context: Uses, study: str) -> StudyView:
 @router.post("/{study}/pause")
 async def pause(context: Uses, study: str, request: StopRequest | None = None) -> StudyView:
     """Hand out no more trials until resumed; running ones go on."""
-    return await studies.pause_study(context, study, request.reason if request else "")
+    return await control.pause_study(context, study, request.reason if request else "")
 
 
 @router.post("/{study}/resume")
 async def resume(context: Uses, study: str) -> StudyView:
     """Hand out trials again."""
-    return await studies.resume_study(context, study)
+    return await control.resume_study(context, study)
 
 
 @router.post("/{study}/stop")
 async def stop(context: Uses, study: str, request: StopRequest | None = None) -> StudyView:
     """End the search; running trials are told to stop."""
-    return await studies.stop_study(context, study, request.reason if request else "")
+    return await control.stop_study(context, study, request.reason if request else "")
 
 
 @router.post("/{study}/extend")
 async def extend(context: Uses, study: str, request: ExtendRequest) -> StudyView:
     """Raise the budget; a finished study becomes active again."""
-    return await studies.extend_study(context, study, request)
+    return await control.extend_study(context, study, request)
 
 
 @router.post("/{study}/enqueue", status_code=201)

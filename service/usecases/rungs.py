@@ -11,10 +11,10 @@ from service.domain.history import Arrival, History
 from service.domain.rungs import Rungs, rungs_of
 from service.domain.states import TrialEvent
 from service.search.halving import Promote, halving_of, told
-from service.storage import tables
 from service.storage.queries import checkpoints, history, trials
 from service.storage.tables import Row
 from service.storage.unit_of_work import UnitOfWork
+from service.usecases.studies import store_spec
 
 Move = tuple[TrialEvent, str, dict[str, Any]]
 """What becomes of a trial, why, and columns that change with it."""
@@ -106,14 +106,7 @@ def _stop_from_now_on(unit_of_work: UnitOfWork, spec: StudySpec, trial: Row, arr
         "so trials cannot pause and be promoted"
     )
     changed = spec.model_copy(update={"pruner": pruner.model_copy(update={"mode": "stop"})})
-    unit_of_work.insert(
-        tables.study_spec,
-        study_id=study.id,
-        version=study.spec_version + 1,
-        spec=changed.model_dump(mode="json", exclude_none=True),
-        created_at=unit_of_work.now(),
-        revision=unit_of_work.revision,
-    )
+    store_spec(unit_of_work, study.id, study.spec_version + 1, changed)
     unit_of_work.set_study(spec_version=study.spec_version + 1, notice=notice)
     unit_of_work.record("pruner_changed", trial=trial, data={"mode": "stop", "reason": notice})
 

@@ -13,7 +13,7 @@ from service.contract.problem import ErrorCode
 from service.contract.report import Point, ReportRequest
 from service.contract.study import EnqueueRequest, ExtendRequest, StudySpec
 from service.domain.errors import DomainError
-from service.usecases import studies
+from service.usecases import control, studies
 from service.usecases.context import Context
 from service.usecases.deployment import ensure_deployment
 from service.usecases.enqueue import enqueue
@@ -106,16 +106,16 @@ async def _carry_out(world: World, context: Context, deed: str, name: str) -> No
     chance = world.chance
     match deed:
         case "pause":
-            await studies.pause_study(context, name, "")
+            await control.pause_study(context, name, "")
         case "resume":
-            await studies.resume_study(context, name)
+            await control.resume_study(context, name)
         case "stop":
-            await studies.stop_study(context, name, "")
+            await control.stop_study(context, name, "")
         case "readmit":
             await readmit(context, name)
         case "extend":
             budget = (world.plan.specs[name].budget.trials or 0) + chance.choice([2, 3, 5])
-            await studies.extend_study(context, name, ExtendRequest(trials=budget))
+            await control.extend_study(context, name, ExtendRequest(trials=budget))
             world.record.extended.append((name, budget))
         case "enqueue":
             for _ in range(chance.choice([1, 2, 3])):

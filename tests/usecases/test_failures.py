@@ -11,8 +11,8 @@ from service.contract.lease import Device, FailureClass, Grant, Nothing, Shortag
 from service.contract.study import StudyState
 from service.contract.trial import TrialState
 from service.storage import tables
+from service.usecases.control import resume_study
 from service.usecases.memory import give_up_on_memory
-from service.usecases.studies import resume_study
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio

@@ -20,7 +20,7 @@ from service.contract.trial import AttemptState, TrialState
 from service.domain.errors import DomainError
 from service.storage import tables
 from service.storage.invariants import check
-from service.usecases.studies import stop_study
+from service.usecases.control import stop_study
 from tests.usecases.interleaving import LOCK_LEASE, LOCK_STUDY, RENEW_LEASE, At, Call, play
 from tests.usecases.replica import Replica
 

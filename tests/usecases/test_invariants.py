@@ -16,7 +16,7 @@ from service.contract.trial import AttemptState, TrialState
 from service.domain.errors import DomainError
 from service.domain.states import OPEN_TRIALS
 from service.storage import invariants, tables
-from service.usecases import studies
+from service.usecases import control
 from tests.usecases.replica import Replica
 
 BUDGET = 4
@@ -118,13 +118,13 @@ class Game:
             case "lose":
                 await self.replica.lose()
             case "stop" if which < 3:
-                await studies.stop_study(context, self.name, "")
+                await control.stop_study(context, self.name, "")
             case "pause":
-                await studies.pause_study(context, self.name, "")
+                await control.pause_study(context, self.name, "")
             case "resume":
-                await studies.resume_study(context, self.name)
+                await control.resume_study(context, self.name)
             case "extend":
-                await studies.extend_study(context, self.name, ExtendRequest(trials=self.budget + 1))
+                await control.extend_study(context, self.name, ExtendRequest(trials=self.budget + 1))
                 self.budget += 1
 
     async def check(self) -> None:
@@ -161,7 +161,7 @@ class Game:
         """Nothing hangs: if workers go on, the study ends, with every number used that was not stopped."""
         view = await self.replica.study(self.name)
         if view.state is StudyState.PAUSED and not view.stop_requested:
-            await studies.resume_study(self.replica.context, self.name)
+            await control.resume_study(self.replica.context, self.name)
         await self.replica.lose()
         for turn in range(100):
             answer = await self.replica.ask(self.name, request_id=f"{self.name}-end-{turn}")

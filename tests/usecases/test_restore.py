@@ -13,7 +13,7 @@ from service.domain.history import History
 from service.storage import tables
 from service.storage.invariants import check
 from service.storage.queries.history import refresh
-from service.usecases import studies
+from service.usecases import control
 from service.usecases.heartbeat import heartbeat
 from service.usecases.restore import Restored, begin_epoch
 from tests.usecases.replica import Replica
@@ -107,7 +107,7 @@ async def test_an_end_that_is_known_is_still_answered(replica: Replica) -> None:
 async def test_a_study_that_was_being_stopped_is_stopped(replica: Replica) -> None:
     name = await replica.create()
     await replica.claim(name)
-    await studies.stop_study(replica.context, name, "")
+    await control.stop_study(replica.context, name, "")
     await begin_epoch(replica.context)
     assert (await replica.study(name)).state is StudyState.STOPPED
     assert [trial.state for trial in await replica.trials(name)] == [TrialState.CANCELLED]

@@ -12,7 +12,7 @@ from service.contract.lease import FailureClass, Grant, Nothing
 from service.contract.report import Action, ReportRequest
 from service.contract.study import ExtendRequest, StudyState
 from service.contract.trial import TrialDetail, TrialState
-from service.usecases import studies
+from service.usecases import control
 from tests.usecases.replica import Replica, points
 
 pytestmark = pytest.mark.anyio
@@ -275,15 +275,15 @@ class TestControl:
     async def test_a_stopped_study_cancels_what_is_paused(self, replica: Replica) -> None:
         name = await replica.create(**ASHA)
         await fill_the_first_rung(replica, name, 0.3, 0.1)
-        assert (await studies.stop_study(replica.context, name, "")).state == StudyState.STOPPED
+        assert (await control.stop_study(replica.context, name, "")).state == StudyState.STOPPED
         assert {trial.state for trial in await replica.trials(name)} == {TrialState.CANCELLED}
 
     async def test_a_paused_study_promotes_nobody_until_it_is_resumed(self, replica: Replica) -> None:
         name = await replica.create(**ASHA)
         await fill_the_first_rung(replica, name, 0.3, 0.1, 0.2)
-        await studies.pause_study(replica.context, name, "")
+        await control.pause_study(replica.context, name, "")
         assert isinstance(await replica.ask(name), Nothing)
-        await studies.resume_study(replica.context, name)
+        await control.resume_study(replica.context, name)
         assert (await replica.claim(name)).number == 1
 
     async def test_the_last_finish_of_a_study_prunes_what_stays_behind(self, replica: Replica) -> None:
@@ -301,7 +301,7 @@ class TestControl:
     ) -> None:
         name = await replica.create(**ASHA | {"budget": {"trials": 2}})
         await fill_the_first_rung(replica, name, 0.1, 0.3)
-        await studies.extend_study(replica.context, name, ExtendRequest(trials=6))
+        await control.extend_study(replica.context, name, ExtendRequest(trials=6))
         await fill_the_first_rung(replica, name, 0.2, 0.4, 0.5, 0.6)
         # Two of six have a place: trial 0 is the best and over, trial 2 the second.
         trials = await replica.trials(name)

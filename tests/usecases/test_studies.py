@@ -12,7 +12,7 @@ from service.contract.report import Action
 from service.contract.study import EnqueueRequest, ExtendRequest, StudySpec, StudyState
 from service.contract.trial import AttemptState, TrialState
 from service.domain.errors import DomainError
-from service.usecases import studies
+from service.usecases import control, studies
 from service.usecases.enqueue import enqueue
 from tests.usecases.replica import Replica, spec_of
 
@@ -126,33 +126,33 @@ async def test_a_claim_names_a_study_as_everything_else_does(replica: Replica) -
 async def test_a_paused_study_hands_out_nothing_and_lets_the_running_go_on(replica: Replica) -> None:
     name = await replica.create()
     grant = await replica.claim(name)
-    assert (await studies.pause_study(replica.context, name, "lunch")).state_reason == "lunch"
+    assert (await control.pause_study(replica.context, name, "lunch")).state_reason == "lunch"
     assert isinstance(await replica.ask(name), Nothing)
     assert (await replica.report(grant, 1, 0.5)).action is Action.CONTINUE
     assert (await replica.finish(grant)).trial_state == "completed"
-    assert (await studies.resume_study(replica.context, name)).state is StudyState.ACTIVE
+    assert (await control.resume_study(replica.context, name)).state is StudyState.ACTIVE
     assert (await replica.claim(name)).number == 1
 
 
 async def test_only_what_fits_the_state_can_be_asked(replica: Replica) -> None:
     name = await replica.create()
     with pytest.raises(DomainError, match="the study is active; only one that is paused can be resumed") as caught:
-        await studies.resume_study(replica.context, name)
+        await control.resume_study(replica.context, name)
     assert caught.value.code is ErrorCode.STUDY_STATE
-    await studies.stop_study(replica.context, name, "")
+    await control.stop_study(replica.context, name, "")
     with pytest.raises(DomainError, match="the study is stopped; only one that is active can be paused"):
-        await studies.pause_study(replica.context, name, "")
+        await control.pause_study(replica.context, name, "")
 
 
 async def test_a_study_with_nothing_running_stops_at_once(replica: Replica) -> None:
     name = await replica.create()
-    view = await studies.stop_study(replica.context, name, "enough")
+    view = await control.stop_study(replica.context, name, "enough")
     assert (view.state, view.state_reason, view.stop_requested) == (StudyState.STOPPED, "enough", True)
     assert view.finished_at is not None
     answer = await replica.ask(name)
     assert isinstance(answer, Nothing)
     assert answer.done
-    again = await studies.stop_study(replica.context, name, "more than enough")
+    again = await control.stop_study(replica.context, name, "more than enough")
     assert (again.state_reason, again.revision) == ("enough", view.revision)
 
 
@@ -161,7 +161,7 @@ async def test_a_stop_waits_for_those_who_run(replica: Replica, result: str) -> 
     name = await replica.create()
     running, waiting = await replica.claim(name), await replica.claim(name)
     await replica.finish(waiting, "released")
-    view = await studies.stop_study(replica.context, name, "enough")
+    view = await control.stop_study(replica.context, name, "enough")
     assert (view.state, view.stop_requested) == (StudyState.ACTIVE, True)
     assert (await replica.trial(name, 1)).state is TrialState.CANCELLED
     assert isinstance(await replica.ask(name), Nothing)
@@ -178,7 +178,7 @@ async def test_what_ends_by_itself_after_a_stop_keeps_its_end(replica: Replica) 
     name = await replica.create()
     done, failed = await replica.claim(name), await replica.claim(name)
     await replica.report(done, 1, 0.5)
-    await studies.stop_study(replica.context, name, "")
+    await control.stop_study(replica.context, name, "")
     assert (await replica.finish(done)).values == [0.5]
     assert (await replica.fail(failed, FailureClass.USER_EXCEPTION)).trial_state == "failed"
     assert (await replica.study(name)).state is StudyState.STOPPED
@@ -187,7 +187,7 @@ async def test_what_ends_by_itself_after_a_stop_keeps_its_end(replica: Replica) 
 async def test_a_stopped_study_does_not_wait_for_a_dead_worker(replica: Replica) -> None:
     name = await replica.create()
     await replica.claim(name)
-    await studies.stop_study(replica.context, name, "")
+    await control.stop_study(replica.context, name, "")
     assert await replica.lose() == 1
     assert (await replica.study(name)).state is StudyState.STOPPED
     trial = await replica.trial(name, 0)
@@ -196,8 +196,8 @@ async def test_a_stopped_study_does_not_wait_for_a_dead_worker(replica: Replica)
 
 async def test_a_paused_study_can_be_stopped(replica: Replica) -> None:
     name = await replica.create()
-    await studies.pause_study(replica.context, name, "")
-    assert (await studies.stop_study(replica.context, name, "")).state is StudyState.STOPPED
+    await control.pause_study(replica.context, name, "")
+    assert (await control.stop_study(replica.context, name, "")).state is StudyState.STOPPED
 
 
 async def test_a_study_is_complete_after_its_last_finish(replica: Replica) -> None:
@@ -222,7 +222,7 @@ async def test_a_finished_study_goes_on_when_extended(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 1})
     await replica.train(name, 0.5)
     assert (await replica.study(name)).state is StudyState.COMPLETED
-    view = await studies.extend_study(replica.context, name, ExtendRequest(trials=2))
+    view = await control.extend_study(replica.context, name, ExtendRequest(trials=2))
     assert (view.state, view.spec_version, view.budget_trials, view.finished_at) == (StudyState.ACTIVE, 2, 2, None)
     grant = await replica.train(name, 0.4)
     assert grant.number == 1
@@ -231,8 +231,8 @@ async def test_a_finished_study_goes_on_when_extended(replica: Replica) -> None:
 
 async def test_a_stopped_study_goes_on_when_extended(replica: Replica) -> None:
     name = await replica.create()
-    await studies.stop_study(replica.context, name, "")
-    view = await studies.extend_study(replica.context, name, ExtendRequest(trials=4))
+    await control.stop_study(replica.context, name, "")
+    view = await control.extend_study(replica.context, name, ExtendRequest(trials=4))
     assert (view.state, view.stop_requested) == (StudyState.ACTIVE, False)
     assert (await replica.claim(name)).number == 0
 
@@ -240,7 +240,7 @@ async def test_a_stopped_study_goes_on_when_extended(replica: Replica) -> None:
 async def test_a_budget_only_grows(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 3})
     with pytest.raises(DomainError, match="the budget is 3 trials; name more than that to extend it"):
-        await studies.extend_study(replica.context, name, ExtendRequest(trials=3))
+        await control.extend_study(replica.context, name, ExtendRequest(trials=3))
     assert (await replica.study(name)).spec_version == 1
 
 
@@ -261,7 +261,7 @@ async def test_an_enqueued_configuration_must_fit(replica: Replica) -> None:
         await enqueue(replica.context, name, EnqueueRequest(parameters={"lr": 7.0}))
     assert caught.value.code is ErrorCode.INVALID_PARAMETERS
     await replica.claim(name)
-    await studies.stop_study(replica.context, name, "")
+    await control.stop_study(replica.context, name, "")
     with pytest.raises(DomainError, match="the study is being stopped; extend it first"):
         await enqueue(replica.context, name, EnqueueRequest(parameters={"lr": 0.01}))
 

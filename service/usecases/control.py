@@ -1,0 +1,104 @@
+"""Control of a study: pause, resume, stop, extend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from service.contract.problem import ErrorCode
+from service.contract.study import ExtendRequest, StudyState, StudyView
+from service.domain.errors import DomainError
+from service.domain.states import FINISHED_STUDIES, STUDY, StudyEvent
+from service.storage.queries import studies
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.context import Context
+from service.usecases.settle import cancel_unclaimed, conclude, settle_stop
+from service.usecases.studies import check, find, get_study, store_spec, view_of
+
+
+async def pause_study(context: Context, name: str, reason: str) -> StudyView:
+    """Hand out no more trials until resumed; running ones go on."""
+    return await _change(context, name, lambda unit_of_work: _pause(unit_of_work, reason))
+
+
+def _pause(unit_of_work: UnitOfWork, reason: str) -> None:
+    _require(unit_of_work, StudyEvent.PAUSED)
+    unit_of_work.advance_study(StudyEvent.PAUSED, reason=reason or "paused by a person", pause_cause="user")
+
+
+async def resume_study(context: Context, name: str) -> StudyView:
+    """Hand out trials again."""
+
+    def work(unit_of_work: UnitOfWork) -> None:
+        _require(unit_of_work, StudyEvent.RESUMED)
+        unit_of_work.advance_study(StudyEvent.RESUMED, pause_cause=None)
+
+    study = await _change(context, name, work)
+    # Its last trials may have ended while it was paused.
+    await conclude(context, study.id)
+    return await get_study(context, study.id)
+
+
+async def stop_study(context: Context, name: str, reason: str) -> StudyView:
+    """End the search: what waits is cancelled, what runs is told to stop, and then the study is stopped."""
+
+    def work(unit_of_work: UnitOfWork) -> None:
+        study = unit_of_work.study
+        if study.state in FINISHED_STUDIES or study.stop_requested_at is not None:
+            return
+        said = reason or "stopped by a person"
+        unit_of_work.set_study(stop_requested_at=unit_of_work.now(), state_reason=said)
+        unit_of_work.record("stop_requested", data={"reason": said})
+        cancel_unclaimed(unit_of_work, "the study was stopped")
+        unit_of_work.reload()
+        settle_stop(unit_of_work)
+
+    return await _change(context, name, work)
+
+
+async def extend_study(context: Context, name: str, request: ExtendRequest) -> StudyView:
+    """Raise the budget of trials; a finished study becomes active again.
+
+    Raises:
+        DomainError: the new budget is no larger than the old one.
+    """
+
+    def work(unit_of_work: UnitOfWork) -> None:
+        study = unit_of_work.study
+        spec = studies.spec(unit_of_work.connection, study.id, study.spec_version)
+        if spec.budget.trials is None or request.trials <= spec.budget.trials:
+            raise DomainError(
+                ErrorCode.STUDY_STATE,
+                f"the budget is {spec.budget.trials or 'unlimited'} trials; name more than that to extend it",
+            )
+        budget = spec.budget.model_copy(update={"trials": request.trials})
+        extended = check(context, spec.model_copy(update={"budget": budget}))
+        store_spec(unit_of_work, study.id, study.spec_version + 1, extended)
+        unit_of_work.advance_study(
+            StudyEvent.EXTENDED,
+            reason=None,
+            spec_version=study.spec_version + 1,
+            pause_cause=None,
+            stop_requested_at=None,
+            finished_at=None,
+        )
+
+    return await _change(context, name, work)
+
+
+def _require(unit_of_work: UnitOfWork, event: StudyEvent) -> None:
+    state = StudyState(unit_of_work.study.state)
+    if state not in STUDY.moves[event].sources:
+        possible = " or ".join(sorted(STUDY.moves[event].sources))
+        raise DomainError(
+            ErrorCode.STUDY_STATE, f"the study is {state}; only one that is {possible} can be {event.value}"
+        )
+
+
+async def _change(context: Context, name: str, work: Callable[[UnitOfWork], None]) -> StudyView:
+    study_id = (await context.database.read(lambda connection: find(connection, name))).id
+
+    def change(unit_of_work: UnitOfWork) -> StudyView:
+        work(unit_of_work)
+        return view_of(unit_of_work.connection, find(unit_of_work.connection, study_id))
+
+    return await context.transact(study_id, change)

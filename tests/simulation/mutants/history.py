@@ -74,7 +74,7 @@ MUTANTS = (
         "an extension is forgotten",
         (
             Edit(
-                "service/usecases/studies.py",
+                "service/usecases/control.py",
                 "            spec_version=study.spec_version + 1,\n            pause_cause",
                 "            pause_cause",
             ),

@@ -1,6 +1,7 @@
 """Everything that takes part in a training, built from its configuration; nothing is trained here."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,7 @@ class Parts:
     forward: Callable[[Tensor], Tensor]
     loss: nn.Module
     schedule: Schedule
-    autocast: torch.autocast
+    autocast: AbstractContextManager[object]
 
 
 def assemble(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 from urllib.parse import quote
 
 from pydantic import TypeAdapter
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from service.client.transport import Transport
 from service.contract.base import Response, Value
 from service.contract.blob import BlobReply
+from service.contract.health import Health
 from service.contract.lease import (
     CheckpointReply,
     CheckpointRequest,
@@ -41,15 +42,6 @@ from service.contract.study import (
 )
 from service.contract.trial import TrialDetail, TrialList
 from service.contract.worker import WorkerList, WorkerView
-
-
-class Health(Response):
-    """Who answers: its version, the protocol it speaks and the database it keeps."""
-
-    status: str
-    version: str
-    protocol: int
-    database: Literal["sqlite", "postgresql"]
 
 
 class Changed(Response):

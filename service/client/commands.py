@@ -59,6 +59,11 @@ def _replay(client: Client, arguments: argparse.Namespace) -> None:
     _say(arguments, replay, show.replay_page(replay, request.pruner.name))
 
 
+def _importance(client: Client, arguments: argparse.Namespace) -> None:
+    importance = client.importance(arguments.name)
+    _say(arguments, importance, show.importance_page(importance))
+
+
 def _list(client: Client, arguments: argparse.Namespace) -> None:
     answer = client.studies()
     _say(arguments, answer, show.studies_table(answer.studies))
@@ -179,6 +184,7 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "create": _create,
     "plan": _plan,
     "replay": _replay,
+    "importance": _importance,
     "list": _list,
     "show": _show,
     "best": _best,

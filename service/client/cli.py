@@ -10,6 +10,7 @@ from service.client.errors import ClientError
 
 EXAMPLES = """
 examples:
+  study init houses.csv --target price          write a first study file, to be read and edited
   study create examples/digits.yaml --watch     create a study and follow it
   study plan examples/digits.yaml               what it will cost, before it begins
   study list                                    all studies, newest first
@@ -65,6 +66,14 @@ def _parser() -> argparse.ArgumentParser:
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[common])
 
+    init = verb("init", "write a first study file for your data, with ranges that are known to be good")
+    init.add_argument(
+        "data", metavar="DATA", help="a CSV, Parquet, NPZ or text file, a folder of images, or a built-in set"
+    )
+    init.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    init.add_argument("--task", choices=("classification", "regression"), help="default: as the target's values say")
+    init.add_argument("--name", help="name of the study (default: that of the data)")
+    init.add_argument("--out", metavar="FILE", help="where to write it (default: NAME.yaml)")
     create = verb("create", "create a study from a study file (YAML)")
     create.add_argument("file", metavar="FILE")
     create.add_argument("--name", help="name it so instead of as the file says")

@@ -12,6 +12,7 @@ from service.client.transport import Transport
 from service.contract.base import Response, Value
 from service.contract.blob import BlobReply
 from service.contract.health import Health
+from service.contract.importance import Importance
 from service.contract.lease import (
     CheckpointReply,
     CheckpointRequest,
@@ -64,6 +65,7 @@ _CHECK = TypeAdapter(_Check)
 _STUDY = TypeAdapter(StudyView)
 _PLAN = TypeAdapter(Plan)
 _REPLAY = TypeAdapter(Replay)
+_IMPORTANCE = TypeAdapter(Importance)
 _STUDIES = TypeAdapter(StudyList)
 _TRIALS = TypeAdapter(TrialList)
 _TRIAL = TypeAdapter(TrialDetail)
@@ -112,6 +114,10 @@ class Endpoints:
     def replay(self, study: str, request: ReplayRequest) -> Replay:
         """What another pruner would have made of the study's recorded curves."""
         return self._transport.call("POST", _path(study, "replay"), _REPLAY, request)
+
+    def importance(self, study: str) -> Importance:
+        """Which parameters tell the study's best trials from the others."""
+        return self._transport.call("GET", _path(study, "importance"), _IMPORTANCE)
 
     def studies(self) -> StudyList:
         """All studies, newest first."""

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from worker.training.assembly import Parts
 from worker.training.augment import Targets
-from worker.training.checkpoint import Checkpointer
 from worker.training.errors import Diverged
 from worker.training.events import Verdict
 from worker.training.optimizers import shape_gradients
@@ -19,10 +18,10 @@ from worker.training.state import TrainState
 _STEPS_BETWEEN_CHECKS = 50
 
 
-def train_epoch(parts: Parts, state: TrainState, poll: Callable[[], Verdict], checkpointer: Checkpointer) -> Verdict:
+def train_epoch(parts: Parts, state: TrainState, poll: Callable[[], Verdict], save: Callable[[], None]) -> Verdict:
     """Train from where the state stands to the epoch's end, or until `poll` answers anything but CONTINUE.
 
-    Every now and then the loss is looked at, Diverged where it isn't finite, and the state may be saved.
+    Every now and then the loss is looked at, Diverged where it isn't finite, and `save` may save the state.
     """
     batches = epoch_batches(parts, state.epoch)
     horizon = len(batches) * parts.config.epochs
@@ -42,7 +41,7 @@ def train_epoch(parts: Parts, state: TrainState, poll: Callable[[], Verdict], ch
                 raise Diverged(state.epoch + 1, "train/loss", last_finite)
             last_finite = mean
             if state.batch < len(batches):
-                checkpointer.offer_within(state.epoch, state.content, state.batch)
+                save()
     return Verdict.CONTINUE
 
 

@@ -61,9 +61,16 @@ class Resource(Request):
 
 
 class Budget(Request):
-    """What the search may spend."""
+    """What the search may spend; whatever is used up first ends it."""
 
     trials: int | None = Field(default=None, ge=1, description="search trials in all; a grid may leave it out")
+    hours: float | None = Field(default=None, gt=0, description="since the first trial, while the study is active")
+    device_hours: float | None = Field(default=None, gt=0, description="of all attempts together, on GPU or CPU")
+    failures: int | None = Field(default=None, ge=1, description="trials that failed")
+    target: float | None = Field(default=None, description="value of the objective at which the search is over")
+    no_improvement: int | None = Field(
+        default=None, ge=1, description="trials that ended in a row, none of them better than the best before"
+    )
 
 
 class Reference(Request):

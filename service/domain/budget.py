@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from service.contract.study import Budget, StudySpec
@@ -24,6 +25,9 @@ class Used:
 
 NOTHING = Used()
 
+_COUNTED = frozenset({TrialState.COMPLETED, TrialState.PRUNED})
+"""Ends that might have been an improvement."""
+
 
 def ends_early(budget: Budget) -> bool:
     """Whether anything but its numbers may end a search."""
@@ -32,23 +36,25 @@ def ends_early(budget: Budget) -> bool:
 
 def used_up(spec: StudySpec, history: History, used: Used = NOTHING) -> str | None:
     """Why nothing of a search may begin or be promoted any more, whatever numbers are left; None while it may."""
+    return next(_used_up(spec, history, used), None)
+
+
+def _used_up(spec: StudySpec, history: History, used: Used) -> Iterator[str]:
+    """What is used up, each in a sentence."""
     budget = spec.budget
     if budget.hours is not None and used.seconds >= budget.hours * SECONDS_PER_HOUR:
-        return f"the {budget.hours:g} hours of the budget are over"
+        yield f"the {budget.hours:g} hours of the budget are over"
     if budget.device_hours is not None and used.device_seconds >= budget.device_hours * SECONDS_PER_HOUR:
-        return f"the {budget.device_hours:g} device-hours of the budget are used up"
+        yield f"the {budget.device_hours:g} device-hours of the budget are used up"
     if budget.failures is not None and num_failures(history) >= budget.failures:
-        return f"{num_failures(history)} trials have failed, and the budget allows for {budget.failures}"
+        yield f"{num_failures(history)} trials have failed, and the budget allows for {budget.failures}"
     best = history.best(spec.objective.direction)
     if best is None or best.value is None:
-        return None
+        return
     if budget.target is not None and not is_better(spec.objective, budget.target, best.value):
-        return f"trial {best.number} reached {best.value:.6g}, and the target is {budget.target:g}"
-    if budget.no_improvement is not None:
-        num_since, improved = since_improvement(history, spec)
-        if num_since >= budget.no_improvement:
-            return f"the last {num_since} trials that ended brought none better than trial {improved}"
-    return None
+        yield f"trial {best.number} reached {best.value:.6g}, and the target is {budget.target:g}"
+    if budget.no_improvement is not None and since_improvement(history, best) >= budget.no_improvement:
+        yield f"the last {since_improvement(history, best)} trials brought none better than trial {best.number}"
 
 
 def num_failures(history: History) -> int:
@@ -56,20 +62,10 @@ def num_failures(history: History) -> int:
     return sum(trial.state is TrialState.FAILED for trial in history)
 
 
-def since_improvement(history: History, spec: StudySpec) -> tuple[int, int | None]:
-    """How many trials have ended since a completed one was better than all before it, and which one that was.
-
-    Counted are completed and pruned ones, in the order in which they ended; 0 and none before the first has completed.
-    """
-    num, best = 0, None
-    for trial in sorted(filter(_has_ended, history), key=lambda trial: (trial.finished_at or 0, trial.number)):
-        if trial.state is TrialState.COMPLETED and trial.value is not None:
-            if best is None or is_better(spec.objective, trial.value, best.value or 0.0):
-                num, best = 0, trial
-                continue
-        num += 1
-    return (num, best.number) if best is not None else (0, None)
+def since_improvement(history: History, best: TrialRecord) -> int:
+    """How many trials have ended, completed or pruned, since the best one did."""
+    return sum(trial.state in _COUNTED and _end(trial) > _end(best) for trial in history)
 
 
-def _has_ended(trial: TrialRecord) -> bool:
-    return trial.state in {TrialState.COMPLETED, TrialState.PRUNED}
+def _end(trial: TrialRecord) -> tuple[int, int]:
+    return trial.finished_at or 0, trial.number

@@ -75,11 +75,10 @@ def next(  # noqa: A001
     arguments alone; what it suggests, not on what is used.
     """
     number, halving = history.next_number, halving_of(spec)
-    if reason := used_up(spec, history, used):
-        return _end(history, spec, reason)
-    if halving is not None and (promotion := halving.promotion(history)) is not None:
+    reason = used_up(spec, history, used)
+    if reason is None and halving is not None and (promotion := halving.promotion(history)) is not None:
         return promotion
-    if reason := exhausted(history, spec, has_enqueued=enqueued is not None):
+    if reason := reason or exhausted(history, spec, has_enqueued=enqueued is not None):
         return _end(history, spec, reason)
     if enqueued is not None:
         return Suggest(number, _begun(Suggestion(dict(enqueued), "enqueued by a person"), halving, number))

@@ -92,7 +92,7 @@ EARLY_ENDS: dict[str, tuple[dict[str, Any], Used, str]] = {
     "devices": ({"device_hours": 1}, Used(device_seconds=3600), "the 1 device-hours of the budget are used up"),
     "failures": ({"failures": 1}, Used(), "1 trials have failed, and the budget allows for 1"),
     "target": ({"target": 0.5}, Used(), "trial 0 reached 0.5, and the target is 0.5"),
-    "progress": ({"no_improvement": 1}, Used(), "the last 1 trials that ended brought none better than trial 0"),
+    "progress": ({"no_improvement": 1}, Used(), "the last 1 trials brought none better than trial 0"),
 }
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from service.contract.study import Budget, StudySpec
+from service.contract.problem import ErrorCode
+from service.contract.study import Budget, ExtendRequest, StudySpec
 from service.contract.trial import TrialState
+from service.domain.errors import DomainError
 from service.domain.history import History, TrialRecord
 from service.domain.objective import is_better
 
@@ -27,6 +29,15 @@ NOTHING = Used()
 
 _COUNTED = frozenset({TrialState.COMPLETED, TrialState.PRUNED})
 """Ends that might have been an improvement."""
+
+_WORDS = {
+    "trials": "trials",
+    "hours": "hours",
+    "device_hours": "device-hours",
+    "failures": "failed trials",
+    "target": "a target",
+    "no_improvement": "trials without improvement",
+}
 
 
 def ends_early(budget: Budget) -> bool:
@@ -55,6 +66,28 @@ def _used_up(spec: StudySpec, history: History, used: Used) -> Iterator[str]:
         yield f"trial {best.number} reached {best.value:.6g}, and the target is {budget.target:g}"
     if budget.no_improvement is not None and since_improvement(history, best) >= budget.no_improvement:
         yield f"the last {since_improvement(history, best)} trials brought none better than trial {best.number}"
+
+
+def extended(spec: StudySpec, wanted: ExtendRequest) -> Budget:
+    """The budget with what is wanted, all of it larger than before.
+
+    Raises:
+        DomainError: something is no larger, or had no end.
+    """
+    for name, value in wanted.model_dump(exclude_none=True).items():
+        known = getattr(spec.budget, name)
+        if known is None:
+            message = (
+                f"the study has no budget of {_WORDS[name]}, so there is none to extend; see: study show {spec.name}"
+            )
+            raise DomainError(ErrorCode.STUDY_STATE, message)
+        if name == "target":
+            if not is_better(spec.objective, value, known):
+                raise DomainError(ErrorCode.STUDY_STATE, f"the target is {known:g}; name a better one to extend it")
+        elif value <= known:
+            message = f"the budget is {known:g} {_WORDS[name]}; name more than that to extend it"
+            raise DomainError(ErrorCode.STUDY_STATE, message)
+    return spec.budget.model_copy(update=wanted.model_dump(exclude_none=True))
 
 
 def num_failures(history: History) -> int:

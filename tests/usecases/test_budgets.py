@@ -10,9 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from service.contract.lease import FailureClass, Grant, Nothing
-from service.contract.study import StudyState
+from service.contract.study import ExtendRequest, StudyState
 from service.contract.trial import TrialState
 from service.domain.budget import since_improvement
+from service.domain.errors import DomainError
 from service.storage import tables
 from service.storage.instants import MICROSECONDS
 from service.storage.invariants import check
@@ -231,3 +232,56 @@ async def test_under_many_claimers_no_more_than_what_was_running_is_made(replica
     assert all(trial.created_at <= reached.finished_at for trial in made)
     assert (await replicas[0].study(name)).state is StudyState.COMPLETED
     assert not any(each.broken for each in await replicas[0].database.read(check))
+
+
+async def test_a_study_that_reached_its_target_goes_on_to_a_better_one(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 9, "target": 0.2})
+    await replica.train(name, 0.2)
+    view = await control.extend_study(replica.context, name, ExtendRequest(target=0.1))
+    assert (view.state, view.spec.budget.target, view.spec_version) == (StudyState.ACTIVE, 0.1, 2)
+    assert isinstance(await replica.ask(name), Grant)
+
+
+async def test_hours_that_are_over_go_on_when_extended_and_none_pass_in_between(replica: Replica) -> None:
+    name = await replica.create(budget={"hours": 1})
+    await replica.train(name, 0.5)
+    await pass_time(replica, name, 1)
+    await conclude_overtime(replica.context)
+    view = await control.extend_study(replica.context, name, ExtendRequest(hours=2))
+    assert view.state is StudyState.ACTIVE
+    assert view.budget_used.hours == pytest.approx(1, rel=0.01)
+    assert isinstance(await replica.ask(name), Grant)
+    assert await clean(replica)
+
+
+REFUSED = {
+    "no more": ({"hours": 2}, "the budget is 2 hours; name more than that to extend it"),
+    "no better": ({"target": 0.3}, "the target is 0.2; name a better one to extend it"),
+    "one of two": ({"hours": 3, "failures": 1}, "the budget is 1 failed trials; name more than that to extend it"),
+    "none so far": ({"no_improvement": 9}, "the study has no budget of trials without improvement, so there is none"),
+    "another one ends it": ({"hours": 3}, "trial 0 reached 0.2, and the target is 0.2, so the study would be over"),
+}
+
+
+@pytest.mark.parametrize(("wanted", "told"), REFUSED.values(), ids=REFUSED)
+async def test_an_extension_that_changes_nothing_is_refused(
+    replica: Replica, wanted: dict[str, Any], told: str
+) -> None:
+    name = await replica.create(budget={"hours": 2, "failures": 1, "target": 0.2})
+    await replica.train(name, 0.2)
+    with pytest.raises(DomainError, match=told):
+        await control.extend_study(replica.context, name, ExtendRequest.model_validate(wanted))
+    view = await replica.study(name)
+    assert (view.state, view.spec_version) == (StudyState.COMPLETED, 1)
+
+
+async def test_what_is_used_of_each_budget_is_told(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 9})
+    await replica.train(name, 0.2)
+    await replica.train(name, 0.3)
+    await replica.fail(await replica.claim(name), FailureClass.USER_EXCEPTION)
+    await replica.claim(name)
+    await pass_time(replica, name, 0.5)
+    used = (await replica.study(name)).budget_used
+    assert (used.trials, used.failures, used.since_improvement) == (4, 1, 1)
+    assert (used.hours, used.device_hours) == pytest.approx((0.5, 0.5), abs=0.01)

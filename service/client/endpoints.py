@@ -139,9 +139,13 @@ class Endpoints:
         """End the study: running trials are told to stop, waiting ones are cancelled."""
         return self._transport.call("POST", _path(study, "stop"), _STUDY, StopRequest(reason=reason))
 
-    def extend(self, study: str, trials: int) -> StudyView:
-        """Raise the budget to `trials` in all; a finished study goes on."""
-        return self._transport.call("POST", _path(study, "extend"), _STUDY, ExtendRequest(trials=trials))
+    def extend(self, study: str, trials: int | None = None, **budgets: float) -> StudyView:
+        """Raise the budget to `trials` in all, or others by the names of the study file; a finished study goes on.
+
+        Raises ValidationError (pydantic's) where no budget is named, or one that does not exist.
+        """
+        given = budgets if trials is None else {"trials": trials, **budgets}
+        return self._transport.call("POST", _path(study, "extend"), _STUDY, ExtendRequest.model_validate(given))
 
     def enqueue(self, study: str, parameters: Mapping[str, Value], priority: int = 0) -> EnqueueReply:
         """Try a configuration before the sampler's own suggestions."""

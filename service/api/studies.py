@@ -50,7 +50,7 @@ async def create(context: Uses, spec: StudySpec) -> StudyView:
 @router.post("/check")
 async def check(context: Uses, spec: StudySpec) -> Checked:
     """Check a spec without beginning anything."""
-    studies.check(context, spec)
+    await studies.check_study(context, spec)
     return Checked()
 
 

@@ -17,7 +17,7 @@ from service.search.simulate import replay
 from service.storage.queries import studies
 from service.storage.tables import Connection
 from service.usecases.context import Context
-from service.usecases.studies import check, find
+from service.usecases.studies import check_study, find
 
 
 async def plan_study(context: Context, spec: StudySpec) -> Plan:
@@ -26,7 +26,8 @@ async def plan_study(context: Context, spec: StudySpec) -> Plan:
     Raises:
         DomainError: the spec cannot work.
     """
-    return plan(check(context, spec))
+    checked, _ = await check_study(context, spec)
+    return plan(checked)
 
 
 async def replay_study(context: Context, name: str, request: ReplayRequest) -> Replay:

@@ -55,9 +55,9 @@ async def check(context: Uses, spec: StudySpec) -> Checked:
 
 
 @router.post("/plan")
-async def plan(context: Uses, spec: StudySpec) -> Plan:
-    """What a study would cost; nothing is begun."""
-    return await plan_study(context, spec)
+async def plan(context: Uses, spec: StudySpec, like: str | None = None) -> Plan:
+    """What a study would cost, in time by how long a step took in the study that it is `like`; nothing is begun."""
+    return await plan_study(context, spec, like)
 
 
 @router.get("")

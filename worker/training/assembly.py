@@ -37,7 +37,7 @@ class Parts:
 
 
 def assemble(
-    config: TrainingConfig, seed: int, dataset: Dataset, constraints: Mapping[str, Any]
+    config: TrainingConfig, seed: int, dataset: Dataset, constraints: Mapping[str, Any], fork_at: int | None = None
 ) -> tuple[Parts, TrainState]:
     """The parts and the state of a training that has not begun, on the dataset's device.
 
@@ -51,7 +51,7 @@ def assemble(
         _recompute(model, config.model.name)
     schedule = SCHEDULES.create(config.schedule.name, config.schedule.settings)
     state = TrainState(
-        origin={"seed": seed, **config.to_mapping()},
+        origin={"seed": seed, **config.to_mapping()} | ({} if fork_at is None else {"fork_at": fork_at}),
         device=device,
         model=model,
         optimizer=OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, weight_groups(model)),

@@ -35,7 +35,7 @@ class TrainState:
 
     `epoch` counts completed epochs, `batch` the batches of the next one that are done, and `step` all optimizer steps:
     with the seed, these are the position of the data and of the schedule. `origin` is the configuration and seed it
-    came from.
+    came from; of a fork, also the epoch at which it left another training (`fork_at`).
     """
 
     origin: dict[str, Any]
@@ -65,6 +65,11 @@ class TrainState:
     def answering(self) -> nn.Module:
         """The model that is evaluated and kept: the average of the weights where there is one."""
         return self.model if self.average is None else self.average.module
+
+    @property
+    def first_epoch(self) -> int:
+        """How many epochs were done before this training's own began."""
+        return int(self.origin.get("fork_at", 0))
 
     def scale_rates(self, factor: float) -> None:
         """Set every learning rate to this factor of its base."""

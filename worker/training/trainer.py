@@ -15,10 +15,11 @@ from worker.training.checkpoint import Cadence, Checkpointer, Manifest, load_che
 from worker.training.compatibility import check_fit, find_device
 from worker.training.config import TrainingConfig
 from worker.training.data import DATA, Dataset, SplitName
-from worker.training.epoch import train_epoch
+from worker.training.epoch import epoch_batches, train_epoch
 from worker.training.errors import ConfigError, Diverged
 from worker.training.evaluate import confusion, evaluate
 from worker.training.events import Ending, Monitor, OnReport, Report, TrainingResult, Verdict
+from worker.training.forking import resume_or_fork
 from worker.training.metrics import Metrics
 from worker.training.seeding import own_stream
 from worker.training.state import TrainState
@@ -45,6 +46,7 @@ def train(
     until_epoch: int | None = None,
     constraints: Mapping[str, Any] | None = None,
     on_data: Callable[[Dataset], None] | None = None,
+    fork_at: int | None = None,
 ) -> TrainingResult:
     """Train `config` up to `until_epoch` (absolute; by default the whole horizon, `config.epochs`).
 
@@ -53,7 +55,8 @@ def train(
     CPU bit for bit as if never interrupted (at an equal number of threads). Where the monitor keeps the best, its
     weights are restored before the final test. Checkpoints are saved after each epoch, or as rarely as `cadence` says
     and at a pause; `on_checkpoint` hears of each. `constraints` is `{"parameters": {"max": n}}`.
-    `on_data` gets the dataset once it is loaded, before anything is trained on it.
+    `on_data` gets the dataset once it is loaded, before anything is trained on it. With `fork_at` the checkpoint may be
+    of another configuration, at the end of that epoch: its weights are trained on as `config` says.
 
     Raises ConfigError for what can't be trained, Infeasible for a broken constraint, both before the first step;
     Diverged as soon as a loss is seen not to be finite.
@@ -69,12 +72,15 @@ def train(
         on_data(dataset)
     check_fit(config, dataset, monitor)
     with own_stream(seed, place):
-        parts, state = assemble(config, seed, dataset, constraints or {})
+        parts, state = assemble(config, seed, dataset, constraints or {}, fork_at)
         answers = partial(
             evaluate, state.answering, parts.loss, Metrics(dataset, place, config.metrics), dataset,
             autocast=parts.autocast,
         )  # fmt: skip
-        if checkpoint_dir is not None and (saved := load_checkpoint(checkpoint_dir)) is not None:
+        saved = None if checkpoint_dir is None else load_checkpoint(checkpoint_dir)
+        if fork_at is not None:
+            resume_or_fork(state, saved, fork_at, len(epoch_batches(parts, fork_at)))
+        elif saved is not None:
             state.restore(saved)
         checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint)
         verdict = _train_until(
@@ -147,7 +153,7 @@ def _is_out_of_patience(config: TrainingConfig, state: TrainState) -> bool:
     """Whether the monitored metric has not become better for so many epochs (early stopping, Prechelt 1998)."""
     if config.patience is None:
         return False
-    best = state.best.step if state.best is not None else 0
+    best = state.best.step if state.best is not None else state.first_epoch
     return state.epoch - best >= config.patience
 
 

@@ -20,6 +20,7 @@ examples:
   study best digits-mlp --json | jq .parameters
   study pause digits-mlp --reason "need the GPU"
   study extend digits-mlp --trials 100          100 trials in all, those already made included
+  study extend digits-mlp --hours 24            and so for any budget that the study has
   study replay digits-mlp --pruner asha         what ASHA would have saved
   study importance digits-mlp                   which parameters mattered
   study workers                                 the workers, and which are in quarantine
@@ -67,14 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[common])
 
-    init = verb("init", "write a first study file for your data, with ranges that are known to be good")
-    init.add_argument(
-        "data", metavar="DATA", help="a CSV, Parquet, NPZ or text file, a folder of images, or a built-in set"
-    )
-    init.add_argument("--target", metavar="COLUMN", help="the column to predict")
-    init.add_argument("--task", choices=("classification", "regression"), help="default: as the target's values say")
-    init.add_argument("--name", help="name of the study (default: that of the data)")
-    init.add_argument("--out", metavar="FILE", help="where to write it (default: NAME.yaml)")
+    _tell_data(verb("init", "write a first study file for your data, with ranges that are known to be good"))
     create = verb("create", "create a study from a study file (YAML)")
     create.add_argument("file", metavar="FILE")
     create.add_argument("--name", help="name it so instead of as the file says")
@@ -95,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     pause = verb("pause", "hand out no more trials until it is resumed; running ones go on")
     resume = verb("resume", "go on with a paused study")
     stop = verb("stop", "end a study: running trials stop, waiting ones are cancelled")
-    extend = verb("extend", "raise the budget; a finished study goes on")
+    extend = verb("extend", "raise budgets; a finished study goes on")
     enqueue = verb("enqueue", "try a configuration before the sampler's own")
     fork = verb("fork", "go on from a trial's checkpoint with changed settings, beside the search")
     verb("workers", "list the workers: devices, trials held, quarantine")
@@ -110,13 +104,28 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("--follow", action="store_true", help="go on as more comes, until the attempt has ended")
     for steered in (pause, resume, stop):
         steered.add_argument("--reason", default="", help="why, for the study's journal")
-    extend.add_argument("--trials", type=int, required=True, metavar="N", help="trials in all, those made included")
+    extend.add_argument("--trials", type=int, metavar="N", help="trials in all, those made included")
+    extend.add_argument("--hours", type=float, metavar="H", help="hours since the first trial, while it is active")
+    extend.add_argument("--device-hours", type=float, metavar="H", help="hours of all attempts together")
+    extend.add_argument("--failures", type=int, metavar="N", help="trials that may fail")
+    extend.add_argument("--target", type=float, metavar="VALUE", help="value of the objective at which it is over")
+    extend.add_argument("--no-improvement", type=int, metavar="N", help="trials in a row that improve nothing")
     enqueue.add_argument("parameters", nargs="+", metavar="KEY=VALUE", help="a parameter, such as optimizer.lr=3e-3")
     fork.add_argument("--at", type=int, metavar="STEP", help="step of the checkpoint (default: the newest)")
     fork.add_argument(
         "--set", nargs="+", required=True, metavar="KEY=VALUE", help="a setting, such as optimizer.lr=3e-4"
     )
     return parser
+
+
+def _tell_data(init: argparse.ArgumentParser) -> None:
+    init.add_argument(
+        "data", metavar="DATA", help="a CSV, Parquet, NPZ or text file, a folder of images, or a built-in set"
+    )
+    init.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    init.add_argument("--task", choices=("classification", "regression"), help="default: as the target's values say")
+    init.add_argument("--name", help="name of the study (default: that of the data)")
+    init.add_argument("--out", metavar="FILE", help="where to write it (default: NAME.yaml)")
 
 
 if __name__ == "__main__":

@@ -143,11 +143,12 @@ def _stop(client: Client, arguments: argparse.Namespace) -> None:
 
 
 def _extend(client: Client, arguments: argparse.Namespace) -> None:
+    given = {name: vars(arguments)[name] for name in ExtendRequest.model_fields if vars(arguments)[name] is not None}
     try:
-        ExtendRequest(trials=arguments.trials)
-    except ValidationError:
-        raise _wrong("--trials", f"must be at least 1, got {arguments.trials}") from None
-    _say_state(arguments, client.extend(arguments.name, arguments.trials))
+        view = client.extend(arguments.name, **given)
+    except ValidationError as error:
+        raise InvalidStudy("study extend", mistakes_in(error.errors(), given, ExtendRequest)) from None
+    _say_state(arguments, view)
 
 
 def _enqueue(client: Client, arguments: argparse.Namespace) -> None:

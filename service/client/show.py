@@ -150,10 +150,28 @@ def study_page(study: StudyView, trials: Iterable[TrialView], forks: Sequence[Tr
     facts.add_row("search", f"{spec.sampler.name} over {', '.join(spec.space)}; pruner {spec.pruner.name}")
     facts.add_row("trials", f"{progress(study)} finished; {counts(study)}")
     facts.add_row("best", standing(study))
+    if told := budget(study):
+        facts.add_row("budget", told)
     if study.notice:
         facts.add_row("notice", Text(study.notice, style="yellow"))
     beside = [Text(), Text("forks", style="bold"), forks_table(forks)] if forks else []
     return Group(facts, Text(), trials_table(trials), *beside)
+
+
+def budget(study: StudyView) -> str:
+    """Say what is used of each budget but that of trials: '1.5 of 12 hours, 2 of 5 failures'."""
+    given, used = study.spec.budget, study.budget_used
+    told = [
+        f"{spent:.3g} of {limit:g} {words}"
+        for spent, limit, words in (
+            (used.hours, given.hours, "hours"),
+            (used.device_hours, given.device_hours, "device-hours"),
+            (used.failures, given.failures, "failures"),
+            (used.since_improvement, given.no_improvement, "trials without improvement"),
+        )
+        if limit is not None
+    ]
+    return ", ".join([*told, *([] if given.target is None else [f"target {given.target:g}"])])
 
 
 def counts(study: StudyView) -> str:
@@ -239,7 +257,8 @@ def live_page(study: StudyView, running: Iterable[TrialDetail], notice: str = ""
     for trial in running:
         trials.add_row(f"  trial {trial.number}", _last(trial, study), Text(parameters(trial.parameters), style="dim"))
     notes = [Text(each, style="yellow") for each in (study.notice, notice) if each]
-    return Group(bar, Text(f"best: {standing(study)}"), trials, *notes)
+    told = f"best: {standing(study)}" + (f"\nbudget: {budget(study)}" if budget(study) else "")
+    return Group(bar, Text(told), trials, *notes)
 
 
 def _last(trial: TrialDetail, study: StudyView) -> str:

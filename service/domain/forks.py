@@ -12,7 +12,7 @@ from service.contract.space import ConstantParameter, Space
 from service.domain.configuration import check_reach, check_task, resolve
 from service.domain.space import check_parameters
 
-_FIXED = ("data", "model")
+_FIXED = ("data", "model", "folds", "repeats")
 _FREE = frozenset({"model.dropout"})
 """What of the fixed sections no weight depends on."""
 

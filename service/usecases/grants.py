@@ -51,7 +51,8 @@ def begin_trial(unit_of_work: UnitOfWork, **columns: Any) -> Row:
 def insert_trial(unit_of_work: UnitOfWork, spec: StudySpec, history: History, suggestion: Suggestion) -> Row:
     """Add a search trial with the next number."""
     number = history.next_number
-    unit_of_work.set_study(next_number=number + 1)
+    active_since = unit_of_work.study.active_since or unit_of_work.now()
+    unit_of_work.set_study(next_number=number + 1, active_since=active_since)
     return begin_trial(
         unit_of_work,
         kind=TrialKind.SEARCH,

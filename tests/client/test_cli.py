@@ -195,6 +195,17 @@ def test_a_study_is_steered(study: Study) -> None:
     assert study("resume", name, status=1)
 
 
+def test_budgets_are_told_and_extended(study: Study) -> None:
+    name = study.create(budget={"trials": 5, "hours": 2, "target": 0.9})
+    assert "0 of 2 hours, target 0.9" in study("show", name)
+    view = study.json("extend", name, "--hours", "3", "--target", "0.95")
+    assert (view["spec"]["budget"]["hours"], view["spec"]["budget"]["target"]) == (3, 0.95)
+    assert study("extend", name, "--hours", "3", status=1) == (
+        "the budget is 3 hours; name more than that to extend it\n"
+    )
+    assert study("extend", name, status=1).startswith("study extend: name a budget to extend: trials, hours,")
+
+
 def test_what_users_wrote_is_never_read_as_markup(study: Study) -> None:
     name = study.create(space={"a": {"type": "categorical", "choices": ["[red]", ":smile:"]}}, sampler="grid", trials=2)
     study.finish(name)
@@ -263,7 +274,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_words_that_are_no_command_are_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["extend", "mine"])
+        main(["extend"])
     assert caught.value.code == 2
 
 

@@ -44,6 +44,7 @@ def test_what_weights_survive_may_be_changed(changes: dict[str, Any]) -> None:
         ({"model.hidden": [8]}, "set.model.hidden", "a fork keeps the model it was trained with"),
         ({"model.name": "linear"}, "set.model.name", "a fork keeps the model it was trained with"),
         ({"data.seed": 1}, "set.data.seed", "a fork keeps the data it was trained with"),
+        ({"repeats": 3}, "set.repeats", "a fork keeps the repeats it was trained with"),
         ({"optimizer.rate": 0.1}, "set.optimizer.rate", "reaches nothing in the task; "),
         ({"optimizer.lr.x": 0.1}, "set.optimizer.lr.x", "reaches nothing in the task; "),
         ({"epoch": 4}, "set.epoch", "reaches nothing in the task; did you mean 'epochs'?"),

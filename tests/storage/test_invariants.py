@@ -128,6 +128,10 @@ BREAKS = {
         f"UPDATE study SET finished_at = NULL WHERE id = {ENDED}",
         f"UPDATE study SET state = 'completed', finished_at = 1 WHERE id = {GOING}",
     ],
+    "own_time": [
+        f"UPDATE study SET active_since = NULL WHERE id = {GOING}",
+        f"UPDATE study SET active_since = 1 WHERE id = {ENDED}",
+    ],
     "reports": [
         f"UPDATE attempt SET num_reports = 3 WHERE study_id = {ENDED} AND num_reports = 2",
         f"UPDATE report SET sequence = 7 WHERE trial_id = {RUNNING} AND step = 2",

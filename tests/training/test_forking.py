@@ -10,10 +10,10 @@ import torch
 
 from tests.training.test_trainer import ACCURACY, Journal, same_weights, without_time
 from worker.training import ConfigError, Report, TrainingConfig, TrainingResult, train
-from worker.training.assembly import assemble
+from worker.training.assembly import load
 from worker.training.checkpoint import load_checkpoint
-from worker.training.data import DATA
-from worker.training.forking import resume_or_fork
+from worker.training.epoch import epoch_batches
+from worker.training.members import Members
 
 AT = 3
 STILL = {"name": "adamw", "lr": 1e-12}
@@ -67,6 +67,14 @@ def test_it_begins_with_the_parents_weights_and_trains_as_it_is_told(
         assert report.metrics["val/loss"] == pytest.approx(before[-1].metrics["val/loss"], abs=1e-6)
 
 
+def test_each_of_several_models_goes_on_from_its_own(configure, parent: Begin, tmp_path: Path):
+    straight = Journal()
+    train(configure(folds=2, repeats=2), seed=1, on_report=straight)
+    before = parent(folds=2, repeats=2)
+    after, _ = forked(configure(folds=2, repeats=2), tmp_path)
+    assert [*before, *after] == straight
+
+
 def test_another_optimizer_begins_without_moments(configure, parent: Begin, tmp_path: Path):
     before = parent()
     after, _ = forked(configure(optimizer={"name": "sgd", "lr": 1e-12}), tmp_path)
@@ -76,20 +84,21 @@ def test_another_optimizer_begins_without_moments(configure, parent: Begin, tmp_
 def test_the_same_optimizer_keeps_its_moments_and_takes_the_new_rate(configure, parent: Begin, tmp_path: Path):
     parent()
     config = configure(optimizer={"name": "adamw", "lr": 0.5, "weight_decay": 0.3}, batch_size=32)
-    dataset = DATA.create(config.data.name, config.data.settings)
-    _, state = assemble(config, 1, dataset, {}, AT)
+    members = Members(config, 1, load(config, torch.device("cpu")), {}, AT)
     saved = load_checkpoint(tmp_path)
     assert saved is not None
-    resume_or_fork(state, saved, AT, steps_per_epoch=4)
+    members.restore(saved)
+    ((parts, state),) = [(member.parts, member.state) for member in members.each]
     assert [group["lr"] for group in state.optimizer.param_groups] == [0.5, 0.5]
     assert [group["initial_lr"] for group in state.optimizer.param_groups] == [0.5, 0.5]
     assert [group["weight_decay"] for group in state.optimizer.param_groups] == [0.3, 0.0]
     kept = state.optimizer.state_dict()["state"]
-    for index, moments in saved["optimizer"]["state"].items():
+    for index, moments in saved["members"][0]["optimizer"]["state"].items():
         assert torch.equal(kept[index]["exp_avg"], moments["exp_avg"])
     # Half of six epochs is done, however many steps an epoch has.
-    assert (state.epoch, state.batch, state.step, state.seconds) == (AT, 0, AT * 4, 0.0)
-    assert state.best is None
+    assert (state.epoch, state.batch, state.step) == (AT, 0, AT * len(epoch_batches(parts, AT)))
+    assert state.step < saved["members"][0]["step"]
+    assert (members.seconds, members.best) == (0.0, None)
 
 
 def test_an_interrupted_fork_goes_on_with_its_own_checkpoint(configure, parent: Begin, tmp_path: Path):
@@ -116,7 +125,8 @@ def test_patience_and_the_best_begin_with_the_fork(configure, parent: Begin, tmp
     ("changes", "at", "message"),
     [
         ({"model": {"name": "mlp", "hidden": [8]}}, AT, "model: a fork goes on with the weights it is forked from"),
-        ({}, AT - 1, "checkpoint_dir: its checkpoint is of epoch 3, not 2, to fork from"),
+        ({}, AT - 1, "fork_at: the checkpoint is of epoch 3, not of the end of epoch 2"),
+        ({"repeats": 2}, AT, "folds: a fork goes on with the 1 models it is forked from, not 2"),
     ],
 )
 def test_what_it_cannot_begin_with_is_told(
@@ -128,5 +138,5 @@ def test_what_it_cannot_begin_with_is_told(
 
 
 def test_without_a_checkpoint_nothing_is_trained(configure, tmp_path: Path):
-    with pytest.raises(ConfigError, match="checkpoint_dir: the checkpoint of epoch 3 to fork from is gone"):
+    with pytest.raises(ConfigError, match="fork_at: the checkpoint of epoch 3 to fork from is gone"):
         train(configure(), seed=1, checkpoint_dir=tmp_path, fork_at=AT)

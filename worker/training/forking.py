@@ -1,36 +1,33 @@
 """Forks: a training that begins where another one stood, with other settings; the weights are the other's."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from worker.training.assembly import Parts
+from worker.training.epoch import epoch_batches
 from worker.training.errors import ConfigError
-from worker.training.seeding import set_stream_states
 from worker.training.state import TrainState
 
 
-def resume_or_fork(state: TrainState, saved: dict[str, Any] | None, fork_at: int, steps_per_epoch: int) -> None:
-    """Continue a fork's own checkpoint, or begin it from the one it was forked from, that of epoch `fork_at`.
+def fork(models: Sequence[tuple[Parts, TrainState]], content: dict[str, Any], origin: dict[str, Any]) -> None:
+    """Begin each model's training with its state in `content`, a checkpoint of another training's epoch `fork_at`.
 
-    Raises ConfigError where there is neither, or where the model is another one.
+    `origin` are the new settings. What is counted begins anew: seconds, the best epoch, snapshots. So nothing that was
+    trained before counts twice. Raises ConfigError where the checkpoint is of another epoch or of other models.
     """
-    if saved is None:
-        raise ConfigError("checkpoint_dir", f"the checkpoint of epoch {fork_at} to fork from is gone")
-    if saved["origin"] == state.origin:
-        state.restore(saved)
-        return
-    if saved["epoch"] != fork_at or saved["batch"]:
-        raise ConfigError("checkpoint_dir", f"its checkpoint is of epoch {saved['epoch']}, not {fork_at}, to fork from")
-    _take_over(state, saved)
-    # The schedule goes by steps: with another batch size an epoch has another number of them.
-    state.epoch, state.step = fork_at, fork_at * steps_per_epoch
-    state.metrics = saved["metrics"]
+    at, saved = origin["fork_at"], content["members"]
+    if saved[0]["epoch"] != at or any(each["batch"] for each in saved):
+        raise ConfigError("fork_at", f"the checkpoint is of epoch {saved[0]['epoch']}, not of the end of epoch {at}")
+    if len(saved) != len(models):
+        raise ConfigError("folds", f"a fork goes on with the {len(saved)} models it is forked from, not {len(models)}")
+    for (parts, state), each in zip(models, saved, strict=True):
+        _take_over(state, each, content["origin"], origin)
+        # The schedule goes by steps: with another batch size an epoch has another number of them.
+        state.epoch, state.step = at, at * len(epoch_batches(parts, at))
 
 
-def _take_over(state: TrainState, saved: dict[str, Any]) -> None:
-    """The weights, and of the rest what the settings still agree on.
-
-    What is counted begins anew: seconds, the best epoch, snapshots. So nothing that was trained before counts twice.
-    """
-    before, now = saved["origin"], state.origin
+def _take_over(state: TrainState, saved: dict[str, Any], before: dict[str, Any], now: dict[str, Any]) -> None:
+    """The weights, and of the rest what the settings still agree on."""
     try:
         state.model.load_state_dict(saved["model"])
     except RuntimeError as error:
@@ -45,4 +42,5 @@ def _take_over(state: TrainState, saved: dict[str, Any]) -> None:
         state.plateau.state = saved["plateau"]
     if state.average is not None and saved["average"] is not None:
         state.average.load_state_dict(saved["average"])
-    set_stream_states(saved["streams"], state.device)
+    state.streams |= saved["streams"]  # dropout goes on in the same sequence
+    state.metrics = saved["metrics"]

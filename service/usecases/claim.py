@@ -171,7 +171,7 @@ async def _try_once(context: Context, study_id: str, request: ClaimRequest) -> G
             study_id, lambda unit_of_work: complete(unit_of_work, situation.spec, situation.history, reason)
         )
         context.histories.forget(study_id)
-        return reason
+        return situation.needs or reason
     return await context.transact(
         study_id, lambda unit_of_work: _take(unit_of_work, context, request, situation, decision)
     )

@@ -10,6 +10,7 @@ from service.client.errors import ClientError
 
 EXAMPLES = """
 examples:
+  study init houses.csv --target price          write a first study file, to be read and edited
   study create examples/digits.yaml --watch     create a study and follow it
   study plan examples/digits.yaml               what it will cost, before it begins
   study list                                    all studies, newest first
@@ -20,6 +21,7 @@ examples:
   study pause digits-mlp --reason "need the GPU"
   study extend digits-mlp --trials 100          100 trials in all, those already made included
   study replay digits-mlp --pruner asha         what ASHA would have saved
+  study importance digits-mlp                   which parameters mattered
   study workers                                 the workers, and which are in quarantine
   study enqueue digits-mlp optimizer.lr=3e-3 optimizer.name=adamw
 
@@ -64,6 +66,14 @@ def _parser() -> argparse.ArgumentParser:
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[common])
 
+    init = verb("init", "write a first study file for your data, with ranges that are known to be good")
+    init.add_argument(
+        "data", metavar="DATA", help="a CSV, Parquet, NPZ or text file, a folder of images, or a built-in set"
+    )
+    init.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    init.add_argument("--task", choices=("classification", "regression"), help="default: as the target's values say")
+    init.add_argument("--name", help="name of the study (default: that of the data)")
+    init.add_argument("--out", metavar="FILE", help="where to write it (default: NAME.yaml)")
     create = verb("create", "create a study from a study file (YAML)")
     create.add_argument("file", metavar="FILE")
     create.add_argument("--name", help="name it so instead of as the file says")
@@ -74,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     replay = verb("replay", "say what another pruner would have saved and lost, by the curves that were recorded")
     replay.add_argument("--pruner", required=True, metavar="PRUNER", help="its name, or {name: asha, eta: 4}")
     replay.add_argument("--workers", type=int, default=1, metavar="N", help="played by so many workers (default: 1)")
+    importance = verb("importance", "say which parameters tell the best trials from the others")
     verb("list", "list all studies, newest first")
     show = verb("show", "show where a study stands, and its trials")
     show.add_argument("--trial", type=int, metavar="N", help="show this trial in full")
@@ -88,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     verb("workers", "list the workers: devices, trials held, quarantine")
     readmit = verb("readmit", "lift the quarantine of a worker's host")
     readmit.add_argument("worker", metavar="WORKER", help="name of the worker")
-    for named in (show, best, replay, logs, watch, pause, resume, stop, extend, enqueue):
+    for named in (show, best, importance, replay, logs, watch, pause, resume, stop, extend, enqueue):
         named.add_argument("name", metavar="NAME", help="name or id of the study")
     logs.add_argument("trial", type=int, metavar="TRIAL", help="number of the trial")
     logs.add_argument("--attempt", type=int, metavar="N", help="this attempt (default: the newest)")

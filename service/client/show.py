@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from rich.bar import Bar
 from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from service.contract.base import Value
+from service.contract.importance import Importance
 from service.contract.lease import Device
 from service.contract.plan import Plan, Replay
 from service.contract.report import Number, from_wire
@@ -102,6 +104,17 @@ def replay_page(replay: Replay, pruner: str) -> RenderableType:
         Text(f"{pruner} would have saved {replay.saved:.0%} of the steps; {lost}"),
         *(Text(note, style="yellow") for note in replay.notes),
     )
+
+
+def importance_page(importance: Importance) -> RenderableType:
+    """Which parameters mattered: a bar for each one's share."""
+    table = Table("parameter", "share", "", "trials", box=None, pad_edge=False)
+    for parameter in importance.parameters:
+        bar = Bar(1.0, 0.0, parameter.share, width=40)
+        table.add_row(parameter.name, f"{parameter.share:.0%}", bar, str(parameter.num_trials))
+    said = f"shares of what sets the best {importance.num_best} of {importance.num_trials} trials apart from all"
+    shown: list[RenderableType] = [table, Text(said)] if importance.parameters else []
+    return Group(*shown, *(Text(note, style="yellow") for note in importance.notes))
 
 
 def workers_table(workers: Iterable[WorkerView]) -> RenderableType:

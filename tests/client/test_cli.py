@@ -125,6 +125,19 @@ def test_replay_says_what_another_pruner_would_have_saved(study: Study) -> None:
     assert "did you mean 'asha'?" in study("replay", name, "--pruner", "asah", status=1)
 
 
+def test_importance_says_which_parameters_mattered(study: Study) -> None:
+    space = {name: {"type": "float", "low": 0.0, "high": 1.0} for name in ("lr", "dummy")}
+    name = study.client.create_study(hand_driven(space=space, budget={"trials": 20})).name
+    assert "0 trials have ended so far; importance needs 20" in study("importance", name)
+    for trial in study.client.open_trials(name):
+        trial.report(1, {"val/accuracy": float(str(trial.parameters["lr"]))})
+    most, least = study.json("importance", name)["parameters"]
+    assert (most["name"], least["name"]) == ("lr", "dummy")
+    page = study("importance", name)
+    assert f"{most['share']:.0%}" in page
+    assert "shares of what sets the best 5 of 20 trials apart from all" in page
+
+
 def test_show_tells_where_a_trial_pauses_and_what_the_service_changed(study: Study) -> None:
     asha = {"pruner": {"name": "asha", "min": 1}, "resource": {"name": "epoch", "max": 9}}
     name = study.client.create_study(hand_driven(**asha)).name

@@ -1,6 +1,7 @@
 """Everything that takes part in a training, built from its configuration; nothing is trained here."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,7 @@ class Parts:
     loss: nn.Module
     metrics: Metrics
     schedule: Schedule
-    autocast: torch.autocast
+    autocast: AbstractContextManager[object]
 
 
 def load(config: TrainingConfig, device: torch.device) -> list[Dataset]:

@@ -63,12 +63,12 @@ def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
     config, optimizer = parts.config, state.optimizer
     features, wanted = parts.augment(*parts.dataset.batch(parts.dataset.train, batch))
     optimizer.zero_grad()
-    pieces = [features.chunk(config.accumulate), *(targets.chunk(config.accumulate) for _, targets in wanted)]
-    for piece, *targets in zip(*pieces, strict=True):
+    for piece, targets in _pieces(features, wanted, config.accumulate):
         with parts.autocast:
             outputs = parts.forward(piece)
-        loss = _loss(parts, outputs.float(), [(share, each) for (share, _), each in zip(wanted, targets, strict=True)])
-        torch.autograd.backward(state.scaler.scale(loss * (len(piece) / len(batch))))
+        loss = _loss(parts, outputs.float(), targets)
+        share = len(piece) / len(batch)
+        torch.autograd.backward(state.scaler.scale(loss if share == 1 else loss * share))
         state.count_loss(loss.detach(), len(piece))
     if config.l1 or config.clip_norm is not None or config.clip_value is not None:
         state.scaler.unscale_(optimizer)
@@ -77,6 +77,14 @@ def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
     state.scaler.update()
     if state.average is not None:
         state.average.update_parameters(state.model)
+
+
+def _pieces(features: Tensor, wanted: Targets, num: int) -> Sequence[tuple[Tensor, Targets]]:
+    """A batch and what it should give, cut into at most `num` parts."""
+    if num == 1:
+        return [(features, wanted)]
+    targets = [[(share, each) for each in whole.chunk(num)] for share, whole in wanted]
+    return [(piece, list(theirs)) for piece, *theirs in zip(features.chunk(num), *targets, strict=True)]
 
 
 def _loss(parts: Parts, outputs: Tensor, wanted: Targets) -> Tensor:

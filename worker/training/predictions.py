@@ -1,6 +1,7 @@
 """What a trained model says of held-out examples, with their ids: for ensembles, and to look at single examples."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +25,7 @@ class Predictions:
     targets: Tensor
 
 
-def predict(model: nn.Module, dataset: Dataset, name: SplitName, autocast: torch.autocast) -> Predictions:
+def predict(model: nn.Module, dataset: Dataset, name: SplitName, autocast: AbstractContextManager[object]) -> Predictions:
     """The model's answers on the split `name`, in its order; the model computes within `autocast`."""
     with torch.inference_mode(), autocast:
         outputs, targets = (torch.cat(parts) for parts in zip(*answers(model, dataset, name), strict=True))

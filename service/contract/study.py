@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from service.contract.base import Direction, Identifier, Request, Response, TaskKind, Value
 from service.contract.pruner import NoPruner, PrunerSpec

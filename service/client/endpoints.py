@@ -74,6 +74,7 @@ _EVENTS = TypeAdapter(_Events)
 _ENQUEUE = TypeAdapter(EnqueueReply)
 _WORKERS = TypeAdapter(WorkerList)
 _WORKER = TypeAdapter(WorkerView)
+_GRANT = TypeAdapter(Grant)
 _CLAIM: TypeAdapter[Grant | Nothing] = TypeAdapter(ClaimReply)
 _HEARTBEAT = TypeAdapter(HeartbeatReply)
 _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
@@ -171,6 +172,10 @@ class Endpoints:
     def forks(self, study: str) -> TrialList:
         """The forks of the study's trials, the first one first."""
         return self._transport.call("GET", _path(study, "forks"), _TRIALS)
+
+    def grant(self, study: str, trial: int | str) -> Grant:
+        """What a worker that executes a trial, by number or id, would be told; nothing is leased."""
+        return self._transport.call("GET", _trial(study, trial, "/grant"), _GRANT)
 
     def best(self, study: str) -> TrialDetail:
         """The best completed trial; raises NotFound while there is none."""

@@ -13,6 +13,7 @@ examples:
   study init houses.csv --target price          write a first study file, to be read and edited
   study create examples/digits.yaml --watch     create a study and follow it
   study plan examples/digits.yaml               what it will cost, before it begins
+  study plan examples/digits.yaml --like digits-mlp    in hours too, by what a step took there
   study list                                    all studies, newest first
   study show digits-mlp                         where a study stands, and its trials
   study show digits-mlp --trial 12              one trial: parameters, metrics, attempts
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--watch", action="store_true", help="follow it until it is finished")
     plan = verb("plan", "say what a study file will cost, and begin nothing")
     plan.add_argument("file", metavar="FILE")
+    plan.add_argument("--like", metavar="STUDY", help="tell hours too, by how long a step took in that study")
     plan.add_argument("--step-seconds", type=float, metavar="S", help="how long a step takes, to tell hours too")
     replay = verb("replay", "say what another pruner would have saved and lost, by the curves that were recorded")
     replay.add_argument("--pruner", required=True, metavar="PRUNER", help="its name, or {name: asha, eta: 4}")

@@ -61,7 +61,7 @@ def _create(client: Client, arguments: argparse.Namespace) -> None:
 def _plan(client: Client, arguments: argparse.Namespace) -> None:
     study = study_file.load(arguments.file)
     try:
-        plan = client.post_plan(study)
+        plan = client.post_plan(study, arguments.like)
     except Invalid as refused:
         raise InvalidStudy(arguments.file, refused.errors) from None
     _say(arguments, plan, show.plan_page(plan, arguments.step_seconds))

@@ -109,9 +109,9 @@ class Endpoints:
         """Have the service check a spec against everything it knows, and create nothing; raises Invalid."""
         self._transport.call("POST", "/studies/check", _CHECK, spec)
 
-    def post_plan(self, spec: StudySpec) -> Plan:
-        """Ask what a checked spec will cost; raises Invalid."""
-        return self._transport.call("POST", "/studies/plan", _PLAN, spec)
+    def post_plan(self, spec: StudySpec, like: str | None = None) -> Plan:
+        """Ask what a checked spec will cost, in time too where a study is named that it is `like`; raises Invalid."""
+        return self._transport.call("POST", "/studies/plan", _PLAN, spec, params={"like": like} if like else {})
 
     def replay(self, study: str, request: ReplayRequest) -> Replay:
         """What another pruner would have made of the study's recorded curves."""

@@ -88,6 +88,7 @@ def plan_page(plan: Plan, step_seconds: float | None) -> RenderableType:
     if plan.num_steps is not None and plan.whole_trainings is not None:
         most = "at most " if plan.at_most else ""
         said.append(f"{most}{plan.num_steps} {plan.resource}s, as many as {plan.whole_trainings:.4g} whole trainings")
+        step_seconds = plan.step_seconds if step_seconds is None else step_seconds
         if step_seconds is not None:
             said.append(f"{most}{plan.num_steps * step_seconds / 3600:.3g} device-hours")
     return Group(table, *(Text(each) for each in said), *(Text(note, style="yellow") for note in plan.notes))

@@ -100,6 +100,7 @@ class StudySpec(Request):
     pruner: PrunerSpec = NoPruner(name="none")
     resource: Resource | None = None
     budget: Budget = Budget()
+    warm_start: list[Identifier] = Field(default=[], description="studies whose trials are learned from at first")
     retry_failed: int | None = Field(default=None, ge=0, description="retries of a failed trial; grid 1, others 0")
     priority: int = 0
     owner: Identifier | None = None

@@ -195,6 +195,16 @@ def test_a_study_is_steered(study: Study) -> None:
     assert study("resume", name, status=1)
 
 
+def test_plan_tells_hours_by_another_study(study: Study, tmp_path: Path) -> None:
+    name = study.create()
+    path = study_file(tmp_path, resource={"name": "epoch", "max": 2})
+    assert "has been timed yet" in study("plan", path, "--like", name, status=1)
+    study.finish(name)
+    told = study("plan", path, "--like", name)
+    assert "device-hours" in told
+    assert f"in {name}, the median of 3 attempts" in told
+
+
 def test_budgets_are_told_and_extended(study: Study) -> None:
     name = study.create(budget={"trials": 5, "hours": 2, "target": 0.9})
     assert "0 of 2 hours, target 0.9" in study("show", name)

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from service.api.dependencies import Uses
 from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.problem import FieldError
+from service.contract.stage import ReviewRequest, StageList
 from service.contract.study import (
     EnqueueReply,
     EnqueueRequest,
@@ -20,7 +21,7 @@ from service.contract.study import (
     StudySpec,
     StudyView,
 )
-from service.usecases import control, studies
+from service.usecases import control, stages, studies
 from service.usecases.enqueue import enqueue
 from service.usecases.preview import plan_study, replay_study
 
@@ -98,6 +99,18 @@ async def extend(context: Uses, study: str, request: ExtendRequest) -> StudyView
 async def enqueue_(context: Uses, study: str, request: EnqueueRequest) -> EnqueueReply:
     """Try a configuration before the sampler's own."""
     return await enqueue(context, study, request)
+
+
+@router.get("/{study}/stages")
+async def stages_(context: Uses, study: str) -> StageList:
+    """The trail of a coarse-to-fine study: the box of each stage after the first, and why."""
+    return await stages.list_stages(context, study)
+
+
+@router.post("/{study}/stages/{number}")
+async def review(context: Uses, study: str, number: int, request: ReviewRequest | None = None) -> StudyView:
+    """Accept the box that a stage proposes, or another in its place; the study goes on."""
+    return await stages.review_stage(context, study, number, request or ReviewRequest())
 
 
 @router.post("/{study}/replay")

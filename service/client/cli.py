@@ -20,6 +20,7 @@ examples:
   study pause digits-mlp --reason "need the GPU"
   study extend digits-mlp --trials 100          100 trials in all, those already made included
   study replay digits-mlp --pruner asha         what ASHA would have saved
+  study accept digits-mlp --box 'optimizer.lr=[1e-3, 1e-2]'
   study workers                                 the workers, and which are in quarantine
   study enqueue digits-mlp optimizer.lr=3e-3 optimizer.name=adamw
 
@@ -82,13 +83,17 @@ def _parser() -> argparse.ArgumentParser:
     watch = verb("watch", "follow a study until it is finished; Ctrl-C leaves it going")
     pause = verb("pause", "hand out no more trials until it is resumed; running ones go on")
     resume = verb("resume", "go on with a paused study")
+    accept = verb("accept", "accept the box that a coarse-to-fine study proposes; it goes on")
+    accept.add_argument(
+        "--box", action="append", default=[], metavar="NAME=[LOW, HIGH]", help="search this range instead; repeatable"
+    )
     stop = verb("stop", "end a study: running trials stop, waiting ones are cancelled")
     extend = verb("extend", "raise the budget; a finished study goes on")
     enqueue = verb("enqueue", "try a configuration before the sampler's own")
     verb("workers", "list the workers: devices, trials held, quarantine")
     readmit = verb("readmit", "lift the quarantine of a worker's host")
     readmit.add_argument("worker", metavar="WORKER", help="name of the worker")
-    for named in (show, best, replay, logs, watch, pause, resume, stop, extend, enqueue):
+    for named in (show, best, replay, logs, watch, pause, resume, accept, stop, extend, enqueue):
         named.add_argument("name", metavar="NAME", help="name or id of the study")
     logs.add_argument("trial", type=int, metavar="TRIAL", help="number of the trial")
     logs.add_argument("--attempt", type=int, metavar="N", help="this attempt (default: the newest)")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import RenderableType
 
-from service.client import show, spec, study_file, watch
+from service.client import editing, show, spec, study_file, watch
 from service.client.client import Client
 from service.client.errors import Invalid, InvalidStudy
 from service.contract.base import Value
@@ -74,7 +74,8 @@ def _show(client: Client, arguments: argparse.Namespace) -> None:
         _say(arguments, study, "")
         return
     trials = _trials(client, arguments.name)
-    _say(arguments, study, show.study_page(study, trials[-MAX_TRIALS_SHOWN:]))
+    trail = client.stages(arguments.name)
+    _say(arguments, study, show.study_page(study, trials[-MAX_TRIALS_SHOWN:], trail))
     if len(trials) > MAX_TRIALS_SHOWN:
         _say(arguments, study, f"({len(trials) - MAX_TRIALS_SHOWN} earlier trials not shown)")
 
@@ -112,6 +113,10 @@ def _pause(client: Client, arguments: argparse.Namespace) -> None:
 
 def _resume(client: Client, arguments: argparse.Namespace) -> None:
     _say_state(arguments, client.resume(arguments.name, arguments.reason))
+
+
+def _accept(client: Client, arguments: argparse.Namespace) -> None:
+    _say_state(arguments, editing.accept(client, arguments.name, arguments.box))
 
 
 def _stop(client: Client, arguments: argparse.Namespace) -> None:
@@ -186,6 +191,7 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "watch": _watch,
     "pause": _pause,
     "resume": _resume,
+    "accept": _accept,
     "stop": _stop,
     "extend": _extend,
     "enqueue": _enqueue,

@@ -28,6 +28,7 @@ from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.problem import FieldError
 from service.contract.provenance import ProvenanceRequest, WarningRequest, WarningsReply
 from service.contract.report import ReportRequest, Verdict
+from service.contract.stage import ReviewRequest, StageList
 from service.contract.study import (
     EnqueueReply,
     EnqueueRequest,
@@ -73,6 +74,7 @@ _STUDY = TypeAdapter(StudyView)
 _PLAN = TypeAdapter(Plan)
 _REPLAY = TypeAdapter(Replay)
 _STUDIES = TypeAdapter(StudyList)
+_STAGES = TypeAdapter(StageList)
 _TRIALS = TypeAdapter(TrialList)
 _TRIAL = TypeAdapter(TrialDetail)
 _EVENTS = TypeAdapter(_Events)
@@ -149,6 +151,15 @@ class Endpoints:
         """Try a configuration before the sampler's own suggestions."""
         request = EnqueueRequest(parameters=dict(parameters), priority=priority)
         return self._transport.call("POST", _path(study, "enqueue"), _ENQUEUE, request)
+
+    def stages(self, study: str) -> StageList:
+        """The trail of a coarse-to-fine study: the box of each stage after the first, and why."""
+        return self._transport.call("GET", _path(study, "stages"), _STAGES)
+
+    def review(self, study: str, stage: int, box: Mapping[str, list[Value]] | None = None) -> StudyView:
+        """Accept the box that a stage (counted from 0) proposes, with these ranges in the place of its own."""
+        request = ReviewRequest(box=dict(box or {}))
+        return self._transport.call("POST", _path(study, f"stages/{stage}"), _STUDY, request)
 
     def trials(self, study: str, since: int = 0, limit: int = 5000) -> TrialList:
         """The search trials that changed after revision `since`; pass the answer's revision next time."""

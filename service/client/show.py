@@ -13,6 +13,7 @@ from service.contract.base import Value
 from service.contract.lease import Device
 from service.contract.plan import Plan, Replay
 from service.contract.report import Number, from_wire
+from service.contract.stage import StageList
 from service.contract.study import StudyState, StudyView
 from service.contract.trial import TrialDetail, TrialState, TrialView
 from service.contract.worker import WorkerView
@@ -127,8 +128,8 @@ def _device(device: Device) -> str:
     return device.name or device.kind
 
 
-def study_page(study: StudyView, trials: Iterable[TrialView]) -> RenderableType:
-    """One study: where it stands, and its trials."""
+def study_page(study: StudyView, trials: Iterable[TrialView], trail: StageList) -> RenderableType:
+    """One study: where it stands, how its boxes came about, and its trials."""
     spec = study.spec
     facts = Table.grid(padding=(0, 2))
     facts.add_row("study", Text(study.name, style="bold"))
@@ -136,6 +137,9 @@ def study_page(study: StudyView, trials: Iterable[TrialView]) -> RenderableType:
     facts.add_row("objective", f"{spec.objective.direction} {spec.objective.metric}")
     facts.add_row("search", f"{spec.sampler.name} over {', '.join(spec.space)}; pruner {spec.pruner.name}")
     facts.add_row("trials", f"{progress(study)} finished; {counts(study)}")
+    for stage in trail.stages:
+        review = f" ({stage.review})" if stage.review else ""
+        facts.add_row(f"stage {stage.number + 1} of {trail.num_stages}", stage.reason + review)
     facts.add_row("best", standing(study))
     if study.notice:
         facts.add_row("notice", Text(study.notice, style="yellow"))

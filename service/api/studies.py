@@ -12,6 +12,7 @@ from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.problem import FieldError
 from service.contract.stage import ReviewRequest, StageList
 from service.contract.study import (
+    EditRequest,
     EnqueueReply,
     EnqueueRequest,
     Event,
@@ -22,6 +23,7 @@ from service.contract.study import (
     StudyView,
 )
 from service.usecases import control, stages, studies
+from service.usecases.edit import edit_study
 from service.usecases.enqueue import enqueue
 from service.usecases.preview import plan_study, replay_study
 
@@ -95,6 +97,12 @@ async def extend(context: Uses, study: str, request: ExtendRequest) -> StudyView
     return await control.extend_study(context, study, request)
 
 
+@router.put("/{study}/spec")
+async def edit(context: Uses, study: str, request: EditRequest) -> StudyView:
+    """Go on with another spec; the trials made stay as evidence."""
+    return await edit_study(context, study, request)
+
+
 @router.post("/{study}/enqueue", status_code=201)
 async def enqueue_(context: Uses, study: str, request: EnqueueRequest) -> EnqueueReply:
     """Try a configuration before the sampler's own."""
@@ -125,6 +133,7 @@ async def events(
     study: str,
     after: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
+    kind: str | None = None,
 ) -> Events:
-    """The study's journal past a revision."""
-    return Events(events=await studies.list_events(context, study, after, limit))
+    """The study's journal past a revision; of one kind of event, or of all."""
+    return Events(events=await studies.list_events(context, study, after, limit, kind))

@@ -20,6 +20,7 @@ examples:
   study pause digits-mlp --reason "need the GPU"
   study extend digits-mlp --trials 100          100 trials in all, those already made included
   study replay digits-mlp --pruner asha         what ASHA would have saved
+  study edit digits-mlp --set space.optimizer.lr.high=1
   study accept digits-mlp --box 'optimizer.lr=[1e-3, 1e-2]'
   study workers                                 the workers, and which are in quarantine
   study enqueue digits-mlp optimizer.lr=3e-3 optimizer.name=adamw
@@ -77,12 +78,14 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--workers", type=int, default=1, metavar="N", help="played by so many workers (default: 1)")
     verb("list", "list all studies, newest first")
     show = verb("show", "show where a study stands, and its trials")
+    show.add_argument("--spec", action="store_true", help="print its spec as a study file, to be edited")
     show.add_argument("--trial", type=int, metavar="N", help="show this trial in full")
     best = verb("best", "show the best completed trial")
     logs = verb("logs", "print what a trial's training process printed")
     watch = verb("watch", "follow a study until it is finished; Ctrl-C leaves it going")
     pause = verb("pause", "hand out no more trials until it is resumed; running ones go on")
     resume = verb("resume", "go on with a paused study")
+    edit = verb("edit", "go on with another space, sampler, pruner or budget; the trials made stay as evidence")
     accept = verb("accept", "accept the box that a coarse-to-fine study proposes; it goes on")
     accept.add_argument(
         "--box", action="append", default=[], metavar="NAME=[LOW, HIGH]", help="search this range instead; repeatable"
@@ -93,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     verb("workers", "list the workers: devices, trials held, quarantine")
     readmit = verb("readmit", "lift the quarantine of a worker's host")
     readmit.add_argument("worker", metavar="WORKER", help="name of the worker")
-    for named in (show, best, replay, logs, watch, pause, resume, accept, stop, extend, enqueue):
+    for named in (show, best, replay, logs, watch, pause, resume, edit, accept, stop, extend, enqueue):
         named.add_argument("name", metavar="NAME", help="name or id of the study")
     logs.add_argument("trial", type=int, metavar="TRIAL", help="number of the trial")
     logs.add_argument("--attempt", type=int, metavar="N", help="this attempt (default: the newest)")
@@ -101,6 +104,10 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("--follow", action="store_true", help="go on as more comes, until the attempt has ended")
     for steered in (pause, resume, stop):
         steered.add_argument("--reason", default="", help="why, for the study's journal")
+    edit.add_argument("file", metavar="FILE", nargs="?", help="the study as it is to be")
+    edit.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", help="change one setting of it; repeatable"
+    )
     extend.add_argument("--trials", type=int, required=True, metavar="N", help="trials in all, those made included")
     enqueue.add_argument("parameters", nargs="+", metavar="KEY=VALUE", help="a parameter, such as optimizer.lr=3e-3")
     return parser

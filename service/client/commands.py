@@ -70,12 +70,16 @@ def _show(client: Client, arguments: argparse.Namespace) -> None:
         _say(arguments, trial, show.trial_page(trial))
         return
     study = client.study(arguments.name)
+    if arguments.spec:
+        sys.stdout.write(editing.spec_page(study))
+        return
     if arguments.json:
         _say(arguments, study, "")
         return
     trials = _trials(client, arguments.name)
     trail = client.stages(arguments.name)
-    _say(arguments, study, show.study_page(study, trials[-MAX_TRIALS_SHOWN:], trail))
+    edits = client.events(arguments.name, kind="study_edited")
+    _say(arguments, study, show.study_page(study, trials[-MAX_TRIALS_SHOWN:], trail, edits))
     if len(trials) > MAX_TRIALS_SHOWN:
         _say(arguments, study, f"({len(trials) - MAX_TRIALS_SHOWN} earlier trials not shown)")
 
@@ -113,6 +117,15 @@ def _pause(client: Client, arguments: argparse.Namespace) -> None:
 
 def _resume(client: Client, arguments: argparse.Namespace) -> None:
     _say_state(arguments, client.resume(arguments.name, arguments.reason))
+
+
+def _edit(client: Client, arguments: argparse.Namespace) -> None:
+    if arguments.file is None and not arguments.set:
+        raise _wrong("study edit", "name a study file, or write --set PATH=VALUE, such as --set budget.trials=100")
+    before = client.study(arguments.name).spec_version
+    study = editing.edit(client, arguments.name, arguments.file, arguments.set)
+    changed = "nothing changed" if study.spec_version == before else f"goes by version {study.spec_version} of its spec"
+    _say(arguments, study, f"{study.name}: {changed}")
 
 
 def _accept(client: Client, arguments: argparse.Namespace) -> None:
@@ -191,6 +204,7 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "watch": _watch,
     "pause": _pause,
     "resume": _resume,
+    "edit": _edit,
     "accept": _accept,
     "stop": _stop,
     "extend": _extend,

@@ -30,6 +30,7 @@ from service.contract.provenance import ProvenanceRequest, WarningRequest, Warni
 from service.contract.report import ReportRequest, Verdict
 from service.contract.stage import ReviewRequest, StageList
 from service.contract.study import (
+    EditRequest,
     EnqueueReply,
     EnqueueRequest,
     Event,
@@ -147,6 +148,11 @@ class Endpoints:
         """Raise the budget to `trials` in all; a finished study goes on."""
         return self._transport.call("POST", _path(study, "extend"), _STUDY, ExtendRequest(trials=trials))
 
+    def put_spec(self, study: str, spec: StudySpec, version: int) -> StudyView:
+        """Go on with another spec, made from this version of the study's; raises Conflict where that is outdated."""
+        request = EditRequest(spec=spec, version=version)
+        return self._transport.call("PUT", _path(study, "spec"), _STUDY, request)
+
     def enqueue(self, study: str, parameters: Mapping[str, Value], priority: int = 0) -> EnqueueReply:
         """Try a configuration before the sampler's own suggestions."""
         request = EnqueueRequest(parameters=dict(parameters), priority=priority)
@@ -180,9 +186,9 @@ class Endpoints:
         params = {"stream": stream, "after": after} | ({} if attempt is None else {"attempt": attempt})
         return self._transport.call("GET", _path(study, f"trials/{number}/logs"), _LOG, params=params)
 
-    def events(self, study: str, after: int = 0, limit: int = 1000) -> list[Event]:
-        """The journal after a revision, oldest first."""
-        params = {"after": after, "limit": limit}
+    def events(self, study: str, after: int = 0, limit: int = 1000, kind: str | None = None) -> list[Event]:
+        """The journal after a revision, oldest first; of one kind of event, or of all."""
+        params = {"after": after, "limit": limit} | ({} if kind is None else {"kind": kind})
         return self._transport.call("GET", _path(study, "events"), _EVENTS, params=params).events
 
     def stream(self, study: str, after: int = 0) -> Iterator[Changed]:

@@ -14,7 +14,7 @@ from service.contract.lease import Device
 from service.contract.plan import Plan, Replay
 from service.contract.report import Number, from_wire
 from service.contract.stage import StageList
-from service.contract.study import StudyState, StudyView
+from service.contract.study import Event, StudyState, StudyView
 from service.contract.trial import TrialDetail, TrialState, TrialView
 from service.contract.worker import WorkerView
 
@@ -128,8 +128,10 @@ def _device(device: Device) -> str:
     return device.name or device.kind
 
 
-def study_page(study: StudyView, trials: Iterable[TrialView], trail: StageList) -> RenderableType:
-    """One study: where it stands, how its boxes came about, and its trials."""
+def study_page(
+    study: StudyView, trials: Iterable[TrialView], trail: StageList, edits: Iterable[Event]
+) -> RenderableType:
+    """One study: where it stands, how its boxes came about, what was edited, and its trials."""
     spec = study.spec
     facts = Table.grid(padding=(0, 2))
     facts.add_row("study", Text(study.name, style="bold"))
@@ -140,6 +142,8 @@ def study_page(study: StudyView, trials: Iterable[TrialView], trail: StageList) 
     for stage in trail.stages:
         review = f" ({stage.review})" if stage.review else ""
         facts.add_row(f"stage {stage.number + 1} of {trail.num_stages}", stage.reason + review)
+    for each in edits:
+        facts.add_row(f"version {each.data['version']}", "\n".join(each.data["changes"]))
     facts.add_row("best", standing(study))
     if study.notice:
         facts.add_row("notice", Text(study.notice, style="yellow"))

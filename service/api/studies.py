@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from service.api.dependencies import Uses
+from service.contract.importance import Importance
 from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.problem import FieldError
 from service.contract.stage import ReviewRequest, StageList
@@ -25,6 +26,7 @@ from service.contract.study import (
 from service.usecases import control, stages, studies
 from service.usecases.edit import edit_study
 from service.usecases.enqueue import enqueue
+from service.usecases.importance import study_importance
 from service.usecases.preview import plan_study, replay_study
 
 router = APIRouter(prefix="/studies", tags=["studies"])
@@ -125,6 +127,12 @@ async def review(context: Uses, study: str, number: int, request: ReviewRequest 
 async def replay(context: Uses, study: str, request: ReplayRequest) -> Replay:
     """What another pruner would have made of the study's recorded curves."""
     return await replay_study(context, study, request)
+
+
+@router.get("/{study}/importance")
+async def importance(context: Uses, study: str) -> Importance:
+    """Which parameters tell the study's best trials from the others."""
+    return await study_importance(context, study)
 
 
 @router.get("/{study}/events")

@@ -8,7 +8,7 @@ from service.domain.errors import DomainError
 from service.domain.states import StudyEvent
 from service.search import decide
 from service.search.edit import check_edit, differences
-from service.storage.queries import studies, trials
+from service.storage.queries import spending, studies, trials
 from service.storage.tables import Connection
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
@@ -32,7 +32,8 @@ async def edit_study(context: Context, name: str, request: EditRequest) -> Study
         study = find(connection, name)
         metric = studies.spec(connection, study.id, study.spec_version).objective.metric
         history = context.histories.latest(connection, study.id, metric)
-        return study.id, decide.over(history, spec) is None
+        used = spending.used(connection, study, spec, context.database.dialect.now(connection))
+        return study.id, decide.over(history, spec, used) is None
 
     study_id, has_more = await context.database.read(look)
 

@@ -1,4 +1,4 @@
-"""Bad input of workers and people: each kind is a typed error with a remedy, and no row of any table is another then."""
+"""Bad input of workers and people: each kind is a typed error with a remedy, and no row of any table another then."""
 
 from __future__ import annotations
 

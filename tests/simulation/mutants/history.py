@@ -45,7 +45,7 @@ MUTANTS = (
             Edit(
                 "service/usecases/claim.py",
                 "    is_fresh = study.spec_version == situation.study.spec_version"
-                " and study.next_number == history.next_number\n",
+                " and study.next_number == known.next_number\n",
                 "    is_fresh = True\n",
             ),
         ),

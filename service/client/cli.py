@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one statement per option
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="study",
         description="Create, follow and steer hyperparameter studies.",

@@ -94,8 +94,8 @@ class Grant(Response):
     attempt: int
     nonce: str
     task_kind: TaskKind
-    task: dict[str, Any] | list[str] | str | None
-    """For train: the whole configuration with the parameters set."""
+    task: dict[str, Any] | None
+    """For train: the whole configuration with the parameters set; otherwise the task as the study has it."""
     parameters: dict[str, Value]
     dropped: list[str] = []
     """Options of the base configuration that the chosen entry does not know, left out."""

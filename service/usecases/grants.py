@@ -183,11 +183,13 @@ def _resume_point(connection: Connection, context: Context, trial: Row, attempt:
     return None if saved is None else ResumePoint(step=saved.step, sha256=saved.sha256, size=saved.size, uri=saved.uri)
 
 
-def task_of(context: Context, spec: StudySpec, trial: Row) -> tuple[dict[str, Any] | list[str] | str | None, list[str]]:
+def task_of(context: Context, spec: StudySpec, trial: Row) -> tuple[dict[str, Any] | None, list[str]]:
     """The trial's task with its parameters set, and the options that a chosen name made meaningless."""
     if spec.task is None:
         return None, []
     if spec.task.train is not None:
         settings = {**decide.overrides_of(spec, trial.stage), **trial.parameters}
         return resolve(spec.task.train, settings, context.catalogue)
-    return spec.task.function or spec.task.command, []
+    own = spec.task.function or spec.task.command
+    assert own is not None, "a task is exactly one of its kinds"
+    return own.model_dump(mode="json"), []

@@ -79,6 +79,5 @@ async def get_best(context: Context, name: str) -> TrialDetail:
 
 def _detail(connection: Connection, context: Context, study: Row, row: Row) -> TrialDetail:
     spec = studies.spec(connection, study.id, row.spec_version)
-    task, _ = task_of(context, spec, row)
-    config = task if isinstance(task, dict) else None
+    config, _ = task_of(context, spec, row)
     return views.trial_detail(connection, row).model_copy(update={"config": config})

@@ -149,7 +149,7 @@ def study_page(
     edits: Iterable[Event],
     forks: Sequence[TrialView],
 ) -> RenderableType:
-    """One study: where it stands, how its boxes came about, what was edited, its trials, and what was forked of them."""
+    """One study: where it stands, how its boxes came about, what was edited, its trials and their forks."""
     spec = study.spec
     facts = Table.grid(padding=(0, 2))
     facts.add_row("study", Text(study.name, style="bold"))

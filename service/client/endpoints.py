@@ -41,7 +41,7 @@ from service.contract.study import (
     StudyState,
     StudyView,
 )
-from service.contract.trial import TrialDetail, TrialList
+from service.contract.trial import ForkRequest, TrialDetail, TrialList, TrialView
 from service.contract.worker import WorkerList, WorkerView
 
 
@@ -69,6 +69,7 @@ _IMPORTANCE = TypeAdapter(Importance)
 _STUDIES = TypeAdapter(StudyList)
 _TRIALS = TypeAdapter(TrialList)
 _TRIAL = TypeAdapter(TrialDetail)
+_FORK = TypeAdapter(TrialView)
 _EVENTS = TypeAdapter(_Events)
 _ENQUEUE = TypeAdapter(EnqueueReply)
 _WORKERS = TypeAdapter(WorkerList)
@@ -139,9 +140,13 @@ class Endpoints:
         """End the study: running trials are told to stop, waiting ones are cancelled."""
         return self._transport.call("POST", _path(study, "stop"), _STUDY, StopRequest(reason=reason))
 
-    def extend(self, study: str, trials: int) -> StudyView:
-        """Raise the budget to `trials` in all; a finished study goes on."""
-        return self._transport.call("POST", _path(study, "extend"), _STUDY, ExtendRequest(trials=trials))
+    def extend(self, study: str, trials: int | None = None, **budgets: float) -> StudyView:
+        """Raise the budget to `trials` in all, or others by the names of the study file; a finished study goes on.
+
+        Raises ValidationError (pydantic's) where no budget is named, or one that does not exist.
+        """
+        given = budgets if trials is None else {"trials": trials, **budgets}
+        return self._transport.call("POST", _path(study, "extend"), _STUDY, ExtendRequest.model_validate(given))
 
     def enqueue(self, study: str, parameters: Mapping[str, Value], priority: int = 0) -> EnqueueReply:
         """Try a configuration before the sampler's own suggestions."""
@@ -152,20 +157,37 @@ class Endpoints:
         """The search trials that changed after revision `since`; pass the answer's revision next time."""
         return self._transport.call("GET", _path(study, "trials"), _TRIALS, params={"since": since, "limit": limit})
 
-    def trial(self, study: str, number: int) -> TrialDetail:
-        """Everything about one trial."""
-        return self._transport.call("GET", _path(study, f"trials/{number}"), _TRIAL)
+    def trial(self, study: str, trial: int | str) -> TrialDetail:
+        """Everything about one trial, by its number, or a fork by its id."""
+        return self._transport.call("GET", _trial(study, trial), _TRIAL)
+
+    def fork(
+        self, study: str, trial: int | str, changes: Mapping[str, Value], at: int | None = None, priority: int = 0
+    ) -> TrialView:
+        """Go on from the trial's checkpoint of step `at` (default: its newest) with changed settings."""
+        request = ForkRequest(at=at, set=dict(changes), priority=priority)
+        return self._transport.call("POST", _trial(study, trial, "/fork"), _FORK, request)
+
+    def forks(self, study: str) -> TrialList:
+        """The forks of the study's trials, the first one first."""
+        return self._transport.call("GET", _path(study, "forks"), _TRIALS)
 
     def best(self, study: str) -> TrialDetail:
         """The best completed trial; raises NotFound while there is none."""
         return self._transport.call("GET", _path(study, "best"), _TRIAL)
 
     def log(
-        self, study: str, number: int, *, attempt: int | None = None, stream: Stream = Stream.STDOUT, after: int = 0
+        self,
+        study: str,
+        trial: int | str,
+        *,
+        attempt: int | None = None,
+        stream: Stream = Stream.STDOUT,
+        after: int = 0,
     ) -> LogView:
         """What an attempt of a trial printed (default: its newest); pass the answer's `next` next time."""
         params = {"stream": stream, "after": after} | ({} if attempt is None else {"attempt": attempt})
-        return self._transport.call("GET", _path(study, f"trials/{number}/logs"), _LOG, params=params)
+        return self._transport.call("GET", _trial(study, trial, "/logs"), _LOG, params=params)
 
     def events(self, study: str, after: int = 0, limit: int = 1000) -> list[Event]:
         """The journal after a revision, oldest first."""
@@ -232,6 +254,10 @@ class Endpoints:
 
 def _path(study: str, rest: str = "") -> str:
     return f"/studies/{quote(study, safe='')}" + (f"/{rest}" if rest else "")
+
+
+def _trial(study: str, trial: int | str, rest: str = "") -> str:
+    return _path(study, f"trials/{quote(str(trial), safe='')}{rest}")
 
 
 def _attempt(trial: str, attempt: int, rest: str) -> str:

@@ -108,6 +108,8 @@ class Grant(Response):
     pauses: bool = False
     """At `run_until` the trial pauses, to go on from a checkpoint if it is promoted: register one, finish as paused."""
     resume: ResumePoint | None = None
+    fork_at: int | None = None
+    """Of a fork, the step of its parent's checkpoint; without `resume` that is gone: finish as invalid."""
     lease_seconds: float
     heartbeat_seconds: float
 

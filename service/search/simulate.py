@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from service.contract.base import Value
 from service.contract.report import Action, Verdict
-from service.contract.study import StudySpec
+from service.contract.study import Budget, StudySpec
+from service.domain.budget import Used
 from service.domain.history import History, TrialRecord
 from service.domain.objective import final_value, is_better
 from service.domain.states import TRIAL, TrialEvent
@@ -88,7 +89,7 @@ def replay(spec: StudySpec, recorded: History, *, workers: int = 1) -> Simulatio
 
     A trial goes on no further than its record, and is pruned where that ends: what was not trained is not made up.
     """
-    spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": len(recorded)})})
+    spec = spec.model_copy(update={"budget": Budget(trials=len(recorded))})
 
     def measure(trial: TrialRecord, step: int) -> float | None:
         """The newest value at a step; where reports were sparse, it stands until the next one."""
@@ -152,7 +153,7 @@ class _Play:
         """Begin or resume a trial; False when there is none now."""
         number = self._history.next_number
         enqueued = self._enqueued[number] if number < len(self._enqueued) else None
-        match decide.next(self._history, self._spec, enqueued=enqueued):
+        match decide.next(self._history, self._spec, self._used(), enqueued=enqueued):
             case decide.Suggest(number=number, suggestion=made):
                 trial = TrialRecord(
                     number,
@@ -213,11 +214,21 @@ class _Play:
     def _end(self, number: int, event: TrialEvent) -> None:
         value = final_value(self._spec.objective, self._history.trials[number].series)
         is_finite = value is not None and math.isfinite(value)
-        self._move(number, event, value=value if is_finite else None, infeasible=not is_finite)
+        self._move(
+            number,
+            event,
+            value=value if is_finite else None,
+            infeasible=not is_finite,
+            finished_at=int(self._now * 1_000_000),
+        )
+
+    def _used(self) -> Used:
+        ahead = sum(ends_at - self._now for ends_at, _, _ in self._busy)
+        return Used(self._now, self._busy_seconds - ahead)
 
     def _leave_behind(self) -> None:
         """What is paused when nothing is left to do stays behind."""
-        if decide.over(self._history, self._spec):
+        if decide.over(self._history, self._spec, self._used()):
             for number, value, _ in decide.left_behind(self._history, self._spec):
                 self._move(number, TrialEvent.NOT_PROMOTED, value=value)
 

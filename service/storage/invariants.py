@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
+from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialKind, TrialState
 from service.domain.history import Arrival
 from service.domain.machine import Machine
@@ -90,6 +91,7 @@ _of_trial = attempt.c.trial_id == trial.c.id
 _newest = sa.and_(_of_trial, attempt.c.number == trial.c.num_attempts)
 _is_running = attempt.c.state == AttemptState.RUNNING
 _has_lease = sa.exists().where(lease.c.trial_id == attempt.c.trial_id, lease.c.attempt == attempt.c.number)
+_is_begun = sa.and_(study.c.state == StudyState.ACTIVE, study.c.next_number > 0)
 _is_open = trial.c.state.in_(sorted(OPEN_TRIALS))
 
 
@@ -296,6 +298,21 @@ def _owners() -> list[sa.Select[Any]]:
     return [_attempt().where(sa.or_(attempt.c.study_id != trial.c.study_id, leased))]
 
 
+def _forks() -> list[sa.Select[Any]]:
+    parent = trial.alias()
+    own = sa.exists().where(parent.c.id == trial.c.parent_id, parent.c.study_id == trial.c.study_id)
+    is_fork = trial.c.kind == TrialKind.FORK
+    told = sa.exists().where(report.c.trial_id == trial.c.id, report.c.step <= trial.c.parent_step)
+    began = sa.func.coalesce(attempt.c.resume_step, -1) < trial.c.parent_step
+    return [
+        _trial(trial.c.id, trial.c.parent_id).where(
+            sa.or_(is_fork != own, is_fork != trial.c.parent_step.is_not(None))
+        ),
+        _trial(trial.c.id, trial.c.parent_step).where(told),
+        _attempt(trial.c.id, attempt.c.resume_step).where(began),
+    ]
+
+
 def _overlapping_logs() -> sa.Select[Any]:
     stream = log_chunk.c.trial_id, log_chunk.c.attempt, log_chunk.c.stream
     end = log_chunk.c.start_offset + sa.func.length(log_chunk.c.content)
@@ -437,6 +454,11 @@ INVARIANTS = (
         ),
     ),
     Invariant(
+        "own_time",
+        "a study's own time passes exactly while it is active, from its first trial on",
+        _rows(_study(study.c.state).where(_is_begun == study.c.active_since.is_(None))),
+    ),
+    Invariant(
         "reports",
         "an attempt's reports are numbered 1 … n without hole, and num_reports is n",
         _rows(_sequences()),
@@ -482,6 +504,11 @@ INVARIANTS = (
     ),
     Invariant("arrivals", "a trial arrives at its own rungs, once at each, ranked among those who came", _arrivals),
     Invariant("places", "of the arrivals at a rung no more than one in eta were promoted", _places),
+    Invariant(
+        "forks",
+        "a fork has a parent in its study, and each of its attempts and values is of after the step it was forked at",
+        _rows(*_forks()),
+    ),
     Invariant("logs", "no byte of an attempt's logs is stored twice", _rows(_overlapping_logs())),
     Invariant(
         "foreign_keys",

@@ -17,7 +17,7 @@ from service.domain.states import FINISHED_STUDIES, StudyEvent, TrialEvent
 from service.search import decide
 from service.storage import tables
 from service.storage.instants import MICROSECONDS
-from service.storage.queries import attempts, series, studies, trials
+from service.storage.queries import attempts, series, spending, studies, trials
 from service.storage.queries.views import ALIVE_SECONDS
 from service.storage.tables import Connection
 from service.storage.unit_of_work import UnitOfWork
@@ -167,8 +167,9 @@ async def conclude(context: Context, study_id: str) -> None:
             return None
         spec = studies.spec(connection, study_id, study.spec_version)
         history = context.histories.latest(connection, study_id, spec.objective.metric)
+        used = spending.used(connection, study, spec, context.database.dialect.now(connection))
         has_enqueued = studies.next_enqueued(connection, study_id) is not None
-        reason = decide.over(history, spec, has_enqueued=has_enqueued)
+        reason = decide.over(history, spec, used, has_enqueued=has_enqueued)
         return (spec, history, reason) if reason else None
 
     found = await context.database.read(look)
@@ -181,7 +182,8 @@ async def conclude(context: Context, study_id: str) -> None:
 def complete(unit_of_work: UnitOfWork, spec: StudySpec, history: History, reason: str) -> None:
     """Say that the search is over, and that what is paused stays so, unless the study has moved since `history`."""
     study = unit_of_work.study
-    if study.revision != history.revision:
+    # A history knows the search alone; a fork may still be open.
+    if study.revision != history.revision or studies.num_awaited(unit_of_work.connection, study.id):
         return
     for number, value, why in decide.left_behind(history, spec):
         trial = trials.by_number(unit_of_work.connection, study.id, number)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sklearn.datasets import load_wine
 
+from examples.draw_digits import draw
 from service.client import Client, study_file
 from service.client.cli import main
 from service.client.spec import parse
@@ -58,8 +59,14 @@ def finish(client: Client, spec: StudySpec) -> StudyView:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_finds_something(client: Client, path: Path) -> None:
-    study = finish(client, small(study_file.load(path)))
+def test_an_example_finds_something(client: Client, path: Path, tmp_path: Path) -> None:
+    spec = small(study_file.load(path))
+    if path.stem == "images":
+        draw(tmp_path)
+        assert spec.task is not None
+        assert spec.task.train is not None
+        spec.task.train["data"]["path"] = str(tmp_path)
+    study = finish(client, spec)
     best = client.best(study.name)
     assert best.values is not None
     if study.spec.task_kind is not TaskKind.COMMAND:  # a script has nowhere to say what is no step

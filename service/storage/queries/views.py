@@ -6,21 +6,23 @@ from collections.abc import Iterable
 
 from service.contract.lease import Capabilities, FailureClass
 from service.contract.report import Action, Number, Verdict, to_wire
-from service.contract.study import Event, StudyState, StudyView
+from service.contract.study import BudgetUsed, Event, StudyState, StudyView
 from service.contract.trial import AttemptState, AttemptView, Series, TrialDetail, TrialKind, TrialState, TrialView
 from service.contract.worker import WorkerView
+from service.domain.budget import SECONDS_PER_HOUR
 from service.storage.instants import MICROSECONDS, to_datetime
-from service.storage.queries import leases, series, studies, trials
+from service.storage.queries import leases, series, spending, studies, trials
 from service.storage.tables import Connection, Row
 
 ALIVE_SECONDS = 60
 """A worker that was silent for longer is shown as gone."""
 
 
-def study_views(connection: Connection, rows: Iterable[Row]) -> list[StudyView]:
-    """Studies with their counts and best trials."""
+def study_views(connection: Connection, rows: Iterable[Row], now: int) -> list[StudyView]:
+    """Studies with their counts, best trials, and what of their budgets is used by `now`."""
     rows = list(rows)
     counts = studies.num_trials(connection, [row.id for row in rows])
+    devices = spending.device_seconds(connection, [row.id for row in rows], now)
     views = []
     for row in rows:
         spec = studies.spec(connection, row.id, row.spec_version)
@@ -38,6 +40,13 @@ def study_views(connection: Connection, rows: Iterable[Row]) -> list[StudyView]:
                 spec_version=row.spec_version,
                 spec=spec,
                 num_trials=counts.get(row.id, {}),
+                budget_used=BudgetUsed(
+                    trials=row.next_number,
+                    hours=spending.active_seconds(row, now) / SECONDS_PER_HOUR,
+                    device_hours=devices.get(row.id, 0.0) / SECONDS_PER_HOUR,
+                    failures=counts.get(row.id, {}).get(TrialState.FAILED, 0),
+                    since_improvement=spending.since_improvement(connection, row.id, best),
+                ),
                 best=trial_view(best) if best else None,
                 created_at=to_datetime(row.created_at),
                 finished_at=to_datetime(row.finished_at),
@@ -59,6 +68,8 @@ def trial_view(row: Row) -> TrialView:
         reason=row.reason,
         state_reason=row.state_reason,
         stage=row.stage,
+        parent_id=row.parent_id,
+        parent_step=row.parent_step,
         step=row.last_step,
         run_until=row.run_until,
         arrivals=row.arrivals,

@@ -25,7 +25,9 @@ class Predictions:
     targets: Tensor
 
 
-def predict(model: nn.Module, dataset: Dataset, name: SplitName, autocast: AbstractContextManager[object]) -> Predictions:
+def predict(
+    model: nn.Module, dataset: Dataset, name: SplitName, autocast: AbstractContextManager[object]
+) -> Predictions:
     """The model's answers on the split `name`, in its order; the model computes within `autocast`."""
     with torch.inference_mode(), autocast:
         outputs, targets = (torch.cat(parts) for parts in zip(*answers(model, dataset, name), strict=True))

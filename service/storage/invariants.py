@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
+from service.contract.stage import Review
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialKind, TrialState
 from service.domain.history import Arrival
@@ -391,6 +392,12 @@ def _pragma(name: str, columns: Iterable[str], fine: tuple[Any, ...] = ()) -> Ca
     return broken
 
 
+_num_proposed = (
+    sa.select(sa.func.count())
+    .where(stage.c.study_id == study.c.id, stage.c.review == Review.PROPOSED)
+    .scalar_subquery()
+)
+
 INVARIANTS = (
     Invariant(
         "numbers",
@@ -468,6 +475,11 @@ INVARIANTS = (
         _rows(*_journalled_states()),
     ),
     Invariant("specs", "the spec that a study or trial names is stored", _rows(*_specs())),
+    Invariant(
+        "reviews",
+        "a study that is paused for a review has one box that waits for it",
+        _rows(_study().where(study.c.state == StudyState.PAUSED, study.c.pause_cause == "review", _num_proposed != 1)),
+    ),
     Invariant("owners", "trial, attempt and lease belong to one study", _rows(*_owners())),
     Invariant(
         "values",

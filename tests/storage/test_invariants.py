@@ -55,6 +55,10 @@ async def _play(replica: Replica) -> None:
         await replica.checkpoint(grant, 1)
         await replica.finish(grant, "paused")
     await replica.finish(await replica.claim(name), "released")
+    reviewed = {"name": "coarse_to_fine", "stages": [{"trials": 1}, {"trials": 1}], "review": True}
+    name = await replica.create(name="reviewed", sampler=reviewed)
+    await replica.train(name, 0.5)
+    await replica.ask(name)
     name = await replica.create(name="stopped")
     await replica.fail(await replica.claim(name), FailureClass.WORKER_LOST)
     await control.stop_study(replica.context, name, "")
@@ -151,6 +155,7 @@ BREAKS = {
         f"UPDATE study SET spec_version = 2 WHERE id = {GOING}",
         f"UPDATE trial SET spec_version = 2 WHERE study_id = {ENDED}",
     ],
+    "reviews": ["DELETE FROM stage WHERE review = 'proposed'"],
     "owners": [
         f"UPDATE attempt SET study_id = {ENDED} WHERE trial_id = {RUNNING}",
         f"UPDATE lease SET study_id = {ENDED}",

@@ -84,6 +84,8 @@ class History:
     trials: tuple[TrialRecord, ...] = ()
     epoch: int = 0
     """Revisions are of one epoch of the database: a restore begins another, in which they are counted anew."""
+    earlier: tuple[TrialRecord, ...] = ()
+    """Completed trials of other studies to learn from at first, the worst first; numbered below 0, none of its own."""
     stages: Mapping[int, StageBox] = field(default_factory=dict)
     """The stages that have begun, or whose box a person has accepted; what was decided of them stands."""
 

@@ -71,6 +71,16 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "one failure more than the budget allows",
+        (
+            Edit(
+                "service/domain/budget.py",
+                "num_failures(history) >= budget.failures:\n",
+                "num_failures(history) > budget.failures:\n",
+            ),
+        ),
+    ),
+    Mutant(
         "an extension is forgotten",
         (
             Edit(

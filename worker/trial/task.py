@@ -24,7 +24,7 @@ def carry_out(start: Start, channel: Channel) -> None:
 
 def _outcome(start: Start, channel: Channel) -> Outcome:
     try:
-        return _dispatch(Grant.model_validate(start.grant), start, channel)
+        return dispatch(Grant.model_validate(start.grant), start, channel)
     except AgentGone:
         raise
     except BaseException as error:  # whatever the user's code raises, SystemExit too, is its outcome
@@ -32,7 +32,8 @@ def _outcome(start: Start, channel: Channel) -> Outcome:
         return failed(error)
 
 
-def _dispatch(grant: Grant, start: Start, channel: Channel) -> Outcome:
+def dispatch(grant: Grant, start: Start, channel: Channel) -> Outcome:
+    """Carry out a task of any kind; raises what it raises."""
     if grant.fork_at is not None and grant.resume is None:
         message = f"the checkpoint of step {grant.fork_at} to fork from is gone"
         return Outcome(result="failed", failure=FailureClass.INVALID, message=message)

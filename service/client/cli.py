@@ -110,26 +110,16 @@ def _parser() -> argparse.ArgumentParser:
         named.add_argument("name", metavar="NAME", help="name or id of the study")
     for addressed in (fork, logs):
         addressed.add_argument("trial", metavar="TRIAL", help="number of the trial, or id of a fork")
-    logs.add_argument("--attempt", type=int, metavar="N", help="this attempt (default: the newest)")
-    logs.add_argument("--stderr", action="store_true", help="its standard error instead of its standard output")
-    logs.add_argument("--follow", action="store_true", help="go on as more comes, until the attempt has ended")
+    _tell_log(logs)
     for steered in (pause, resume, stop):
         steered.add_argument("--reason", default="", help="why, for the study's journal")
     edit.add_argument("file", metavar="FILE", nargs="?", help="the study as it is to be")
     edit.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", help="change one setting of it; repeatable"
     )
-    extend.add_argument("--trials", type=int, metavar="N", help="trials in all, those made included")
-    extend.add_argument("--hours", type=float, metavar="H", help="hours since the first trial, while it is active")
-    extend.add_argument("--device-hours", type=float, metavar="H", help="hours of all attempts together")
-    extend.add_argument("--failures", type=int, metavar="N", help="trials that may fail")
-    extend.add_argument("--target", type=float, metavar="VALUE", help="value of the objective at which it is over")
-    extend.add_argument("--no-improvement", type=int, metavar="N", help="trials in a row that improve nothing")
+    _tell_budgets(extend)
     enqueue.add_argument("parameters", nargs="+", metavar="KEY=VALUE", help="a parameter, such as optimizer.lr=3e-3")
-    fork.add_argument("--at", type=int, metavar="STEP", help="step of the checkpoint (default: the newest)")
-    fork.add_argument(
-        "--set", nargs="+", required=True, metavar="KEY=VALUE", help="a setting, such as optimizer.lr=3e-4"
-    )
+    _tell_fork(fork)
     return parser
 
 
@@ -141,6 +131,28 @@ def _tell_data(init: argparse.ArgumentParser) -> None:
     init.add_argument("--task", choices=("classification", "regression"), help="default: as the target's values say")
     init.add_argument("--name", help="name of the study (default: that of the data)")
     init.add_argument("--out", metavar="FILE", help="where to write it (default: NAME.yaml)")
+
+
+def _tell_log(logs: argparse.ArgumentParser) -> None:
+    logs.add_argument("--attempt", type=int, metavar="N", help="this attempt (default: the newest)")
+    logs.add_argument("--stderr", action="store_true", help="its standard error instead of its standard output")
+    logs.add_argument("--follow", action="store_true", help="go on as more comes, until the attempt has ended")
+
+
+def _tell_budgets(extend: argparse.ArgumentParser) -> None:
+    extend.add_argument("--trials", type=int, metavar="N", help="trials in all, those made included")
+    extend.add_argument("--hours", type=float, metavar="H", help="hours since the first trial, while it is active")
+    extend.add_argument("--device-hours", type=float, metavar="H", help="hours of all attempts together")
+    extend.add_argument("--failures", type=int, metavar="N", help="trials that may fail")
+    extend.add_argument("--target", type=float, metavar="VALUE", help="value of the objective at which it is over")
+    extend.add_argument("--no-improvement", type=int, metavar="N", help="trials in a row that improve nothing")
+
+
+def _tell_fork(fork: argparse.ArgumentParser) -> None:
+    fork.add_argument("--at", type=int, metavar="STEP", help="step of the checkpoint (default: the newest)")
+    fork.add_argument(
+        "--set", action="extend", nargs="+", required=True, metavar="KEY=VALUE", help="a setting; repeatable"
+    )
 
 
 if __name__ == "__main__":

@@ -50,14 +50,14 @@ async def create(context: Uses, spec: StudySpec) -> StudyView:
 @router.post("/check")
 async def check(context: Uses, spec: StudySpec) -> Checked:
     """Check a spec without beginning anything."""
-    studies.check(context, spec)
+    await studies.check_study(context, spec)
     return Checked()
 
 
 @router.post("/plan")
-async def plan(context: Uses, spec: StudySpec) -> Plan:
-    """What a study would cost; nothing is begun."""
-    return await plan_study(context, spec)
+async def plan(context: Uses, spec: StudySpec, like: str | None = None) -> Plan:
+    """What a study would cost, in time by how long a step took in the study that it is `like`; nothing is begun."""
+    return await plan_study(context, spec, like)
 
 
 @router.get("")

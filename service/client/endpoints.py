@@ -41,7 +41,7 @@ from service.contract.study import (
     StudyState,
     StudyView,
 )
-from service.contract.trial import TrialDetail, TrialList
+from service.contract.trial import ForkRequest, TrialDetail, TrialList, TrialView
 from service.contract.worker import WorkerList, WorkerView
 
 
@@ -69,10 +69,12 @@ _IMPORTANCE = TypeAdapter(Importance)
 _STUDIES = TypeAdapter(StudyList)
 _TRIALS = TypeAdapter(TrialList)
 _TRIAL = TypeAdapter(TrialDetail)
+_FORK = TypeAdapter(TrialView)
 _EVENTS = TypeAdapter(_Events)
 _ENQUEUE = TypeAdapter(EnqueueReply)
 _WORKERS = TypeAdapter(WorkerList)
 _WORKER = TypeAdapter(WorkerView)
+_GRANT = TypeAdapter(Grant)
 _CLAIM: TypeAdapter[Grant | Nothing] = TypeAdapter(ClaimReply)
 _HEARTBEAT = TypeAdapter(HeartbeatReply)
 _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
@@ -107,9 +109,9 @@ class Endpoints:
         """Have the service check a spec against everything it knows, and create nothing; raises Invalid."""
         self._transport.call("POST", "/studies/check", _CHECK, spec)
 
-    def post_plan(self, spec: StudySpec) -> Plan:
-        """Ask what a checked spec will cost; raises Invalid."""
-        return self._transport.call("POST", "/studies/plan", _PLAN, spec)
+    def post_plan(self, spec: StudySpec, like: str | None = None) -> Plan:
+        """Ask what a checked spec will cost, in time too where a study is named that it is `like`; raises Invalid."""
+        return self._transport.call("POST", "/studies/plan", _PLAN, spec, params={"like": like} if like else {})
 
     def replay(self, study: str, request: ReplayRequest) -> Replay:
         """What another pruner would have made of the study's recorded curves."""
@@ -156,20 +158,41 @@ class Endpoints:
         """The search trials that changed after revision `since`; pass the answer's revision next time."""
         return self._transport.call("GET", _path(study, "trials"), _TRIALS, params={"since": since, "limit": limit})
 
-    def trial(self, study: str, number: int) -> TrialDetail:
-        """Everything about one trial."""
-        return self._transport.call("GET", _path(study, f"trials/{number}"), _TRIAL)
+    def trial(self, study: str, trial: int | str) -> TrialDetail:
+        """Everything about one trial, by its number, or a fork by its id."""
+        return self._transport.call("GET", _trial(study, trial), _TRIAL)
+
+    def fork(
+        self, study: str, trial: int | str, changes: Mapping[str, Value], at: int | None = None, priority: int = 0
+    ) -> TrialView:
+        """Go on from the trial's checkpoint of step `at` (default: its newest) with changed settings."""
+        request = ForkRequest(at=at, set=dict(changes), priority=priority)
+        return self._transport.call("POST", _trial(study, trial, "/fork"), _FORK, request)
+
+    def forks(self, study: str) -> TrialList:
+        """The forks of the study's trials, the first one first."""
+        return self._transport.call("GET", _path(study, "forks"), _TRIALS)
+
+    def grant(self, study: str, trial: int | str) -> Grant:
+        """What a worker that executes a trial, by number or id, would be told; nothing is leased."""
+        return self._transport.call("GET", _trial(study, trial, "/grant"), _GRANT)
 
     def best(self, study: str) -> TrialDetail:
         """The best completed trial; raises NotFound while there is none."""
         return self._transport.call("GET", _path(study, "best"), _TRIAL)
 
     def log(
-        self, study: str, number: int, *, attempt: int | None = None, stream: Stream = Stream.STDOUT, after: int = 0
+        self,
+        study: str,
+        trial: int | str,
+        *,
+        attempt: int | None = None,
+        stream: Stream = Stream.STDOUT,
+        after: int = 0,
     ) -> LogView:
         """What an attempt of a trial printed (default: its newest); pass the answer's `next` next time."""
         params = {"stream": stream, "after": after} | ({} if attempt is None else {"attempt": attempt})
-        return self._transport.call("GET", _path(study, f"trials/{number}/logs"), _LOG, params=params)
+        return self._transport.call("GET", _trial(study, trial, "/logs"), _LOG, params=params)
 
     def events(self, study: str, after: int = 0, limit: int = 1000) -> list[Event]:
         """The journal after a revision, oldest first."""
@@ -236,6 +259,10 @@ class Endpoints:
 
 def _path(study: str, rest: str = "") -> str:
     return f"/studies/{quote(study, safe='')}" + (f"/{rest}" if rest else "")
+
+
+def _trial(study: str, trial: int | str, rest: str = "") -> str:
+    return _path(study, f"trials/{quote(str(trial), safe='')}{rest}")
 
 
 def _attempt(trial: str, attempt: int, rest: str) -> str:

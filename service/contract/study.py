@@ -12,6 +12,7 @@ from service.contract.base import Direction, Identifier, Request, Response, Task
 from service.contract.pruner import NoPruner, PrunerSpec
 from service.contract.sampler import AutoSampler, SamplerSpec
 from service.contract.space import Space
+from service.contract.task import Task
 from service.contract.trial import TrialState, TrialView
 
 
@@ -36,21 +37,6 @@ class Objective(Request):
     metric: str = Field(min_length=1)
     direction: Direction
     value: Literal["last", "best"] | MeanOfLast = "last"
-
-
-class Task(Request):
-    """What a worker does for a trial: at most one of the kinds; none means that a caller drives the trials."""
-
-    train: dict[str, Any] | None = None
-    function: str | None = None
-    command: list[str] | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        given = [kind for kind in ("train", "function", "command") if getattr(self, kind) is not None]
-        if len(given) != 1:
-            raise ValueError(f"name exactly one of train, function, command; got {', '.join(given) or 'none'}")
-        return self
 
 
 class Resource(Request):
@@ -114,6 +100,7 @@ class StudySpec(Request):
     pruner: PrunerSpec = NoPruner(name="none")
     resource: Resource | None = None
     budget: Budget = Budget()
+    warm_start: list[Identifier] = Field(default=[], description="studies whose trials are learned from at first")
     retry_failed: int | None = Field(default=None, ge=0, description="retries of a failed trial; grid 1, others 0")
     priority: int = 0
     owner: Identifier | None = None

@@ -72,6 +72,8 @@ class History:
     trials: tuple[TrialRecord, ...] = ()
     epoch: int = 0
     """Revisions are of one epoch of the database: a restore begins another, in which they are counted anew."""
+    earlier: tuple[TrialRecord, ...] = ()
+    """Completed trials of other studies to learn from at first, the worst first; numbered below 0, none of its own."""
 
     def __iter__(self) -> Iterator[TrialRecord]:
         return iter(self.trials)

@@ -38,6 +38,7 @@ from service.search.samplers import sampler_for
 from service.search.samplers.cmaes import check_cmaes
 from service.search.samplers.coarse_to_fine import check_coarse_to_fine, stages_of
 from service.search.samplers.grid import check_grid
+from service.search.warm_start import check_warm_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ def overrides_of(spec: StudySpec, stage: int | None) -> Mapping[str, Value]:
 
 def check_strategy(spec: StudySpec) -> list[FieldError]:
     """What keeps sampler, space and budget of a spec, whose space is checked, from working together."""
-    return [*check_rungs(spec), *_check_sampler(spec)]
+    return [*check_rungs(spec), *check_warm_start(spec), *_check_sampler(spec)]
 
 
 def _check_sampler(spec: StudySpec) -> list[FieldError]:

@@ -10,6 +10,7 @@ from service.contract.mistakes import did_you_mean
 from service.contract.problem import ErrorCode, FieldError
 from service.contract.sampler import CoarseToFineSampler
 from service.contract.study import Event, Resource, StudyList, StudySpec, StudyView
+from service.domain.command import check_command
 from service.domain.configuration import check_overrides, check_reach, check_task
 from service.domain.errors import DomainError
 from service.domain.space import check_space
@@ -20,6 +21,7 @@ from service.storage.queries import journal, studies, views
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
+from service.usecases.warm_start import Lessons, find_lessons, store_lessons
 
 
 def find(connection: Connection, name_or_id: str) -> Row:
@@ -49,6 +51,8 @@ def check(context: Context, spec: StudySpec) -> StudySpec:
         errors += _override_errors(context, spec, spec.task.train)
         spec, resource_errors = _with_resource(context, spec, spec.task.train.get("epochs"))
         errors += resource_errors
+    if spec.task is not None and spec.task.command is not None:
+        errors += check_command(spec.task.command, spec.space)
     if not errors:
         errors += decide.check_strategy(spec)
     if errors:
@@ -83,13 +87,23 @@ def _with_resource(context: Context, spec: StudySpec, epochs: object) -> tuple[S
     return spec, [FieldError(path="resource.max", message=message)]
 
 
+async def check_study(context: Context, given: StudySpec) -> tuple[StudySpec, Lessons | None]:
+    """Check the spec of a new study, against what it names of others too.
+
+    Raises:
+        DomainError: it cannot work.
+    """
+    spec = check(context, given)
+    return spec, await context.database.read(lambda connection: find_lessons(connection, spec))
+
+
 async def create_study(context: Context, given: StudySpec) -> StudyView:
     """Check the spec and begin the study.
 
     Raises:
         DomainError: the spec cannot work, or the project has a study of that name.
     """
-    spec = check(context, given)
+    spec, lessons = await check_study(context, given)
     study_id = context.new_id()
 
     def work(unit_of_work: UnitOfWork) -> StudyView:
@@ -110,6 +124,8 @@ async def create_study(context: Context, given: StudySpec) -> StudyView:
         )
         store_spec(unit_of_work, study_id, 1, spec)
         unit_of_work.record("study_created", data={"name": spec.name})
+        if lessons is not None:
+            store_lessons(unit_of_work, lessons)
         return view_of(unit_of_work.connection, find(unit_of_work.connection, study_id), unit_of_work.now())
 
     return await context.transact(None, work)

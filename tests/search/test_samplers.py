@@ -188,3 +188,17 @@ def test_a_configuration_of_a_persons_own_does_not_disturb(name: str) -> None:
     history = History(trials=tuple(TrialRecord(number, **own) for number in range(5)))  # type: ignore[arg-type]
     suggestion = sampler_for(spec).suggest(history, 5, 7)
     assert check_parameters(spec.space, suggestion.parameters) == []
+
+
+TAUGHT = ["auto", "gp", "tpe", "tpe at once"]
+
+
+@every
+def test_a_warm_start_teaches_models_and_leaves_the_others_as_they_were(name: str) -> None:
+    spec = spec_of(name)
+    theirs = [trial for trial in turbulent(spec).trials if trial.value is not None and trial.value in {0.1, 0.3}]
+    earlier = tuple(replace(trial, number=at - len(theirs)) for at, trial in enumerate(theirs))
+    warm = [sampler_for(spec).suggest(History(earlier=earlier), 0, 7) for _ in range(2)]
+    assert warm[0] == warm[1]
+    assert check_parameters(spec.space, warm[0].parameters) == []
+    assert (warm[0] != sampler_for(spec).suggest(History(), 0, 7)) is (len(earlier) >= 4 and name in TAUGHT)

@@ -67,7 +67,8 @@ def test_the_language_model_learns_more_than_the_frequencies_of_bytes(monkeypatc
 
 
 def test_all_examples_are_tried():
-    assert {path.stem for path in (ROOT / "examples").glob("*.yaml")} == {*LEARNED, "language"}
+    paths = [path for path in (ROOT / "examples").glob("*.yaml") if "  train:" in path.read_text()]
+    assert {path.stem for path in paths} == {*LEARNED, "language"}
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -10,7 +10,7 @@ import torch
 from service.contract.base import TaskKind
 from service.contract.lease import Grant, Outcome
 from worker.protocol import Ended, Start
-from worker.trial import train_task
+from worker.trial import command_task, function_task, train_task
 from worker.trial.channel import AgentGone, Channel
 from worker.trial.classify import UnknownTask, failed
 
@@ -24,7 +24,7 @@ def carry_out(start: Start, channel: Channel) -> None:
 
 def _outcome(start: Start, channel: Channel) -> Outcome:
     try:
-        return _dispatch(Grant.model_validate(start.grant), start, channel)
+        return dispatch(Grant.model_validate(start.grant), start, channel)
     except AgentGone:
         raise
     except BaseException as error:  # whatever the user's code raises, SystemExit too, is its outcome
@@ -32,9 +32,14 @@ def _outcome(start: Start, channel: Channel) -> Outcome:
         return failed(error)
 
 
-def _dispatch(grant: Grant, start: Start, channel: Channel) -> Outcome:
+def dispatch(grant: Grant, start: Start, channel: Channel) -> Outcome:
+    """Carry out a task of any kind; raises what it raises."""
     match grant.task_kind:
         case TaskKind.TRAIN:
             return train_task.run(grant, start, channel)
-        case TaskKind.FUNCTION | TaskKind.COMMAND | TaskKind.EXTERNAL:
-            raise UnknownTask(f"this worker carries out tasks of kind train, not {grant.task_kind}")
+        case TaskKind.FUNCTION:
+            return function_task.run(grant, start, channel)
+        case TaskKind.COMMAND:
+            return command_task.run(grant, start, channel)
+        case TaskKind.EXTERNAL:
+            raise UnknownTask("a trial of a study without a task is driven by a caller of the service, not by a worker")

@@ -178,6 +178,13 @@ class ExtendRequest(Request):
         return self
 
 
+class EditRequest(Request):
+    """Another spec for a study, made from a version of its spec: refused where that is not in force any more."""
+
+    spec: StudySpec
+    version: int = Field(ge=1, description="the study's `spec_version` that the spec was made from")
+
+
 class EnqueueRequest(Request):
     """A configuration to try before the sampler's own suggestions."""
 

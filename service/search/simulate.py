@@ -171,10 +171,15 @@ class _Play:
                     run_until=made.run_until or self._last,
                 )
                 self._history = replace(self._history, trials=(*self._history.trials, trial))
+                if made.begins is not None:
+                    self._history = self._history.with_stage(made.begins)
             case Promote() as promotion:
                 number = promotion.number
                 self._history = self._history.with_trial(promotion.of(self._history.trials[number]))
                 self._move(number, TrialEvent.PROMOTED)
+            case decide.Propose(stage=proposed):
+                self._history = self._history.with_stage(proposed)  # nobody is here to say otherwise
+                return self._claim()
             case _:
                 return False
         self._move(number, TrialEvent.CLAIMED)

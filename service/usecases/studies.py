@@ -173,12 +173,12 @@ async def get_study(context: Context, name: str) -> StudyView:
     )
 
 
-async def list_events(context: Context, name: str, after: int, limit: int) -> list[Event]:
-    """The study's journal past a revision."""
+async def list_events(context: Context, name: str, after: int, limit: int, kind: str | None = None) -> list[Event]:
+    """The study's journal past a revision; of one kind of event, or of all."""
 
     def read(connection: Connection) -> list[Event]:
         study = find(connection, name)
-        return [views.event(row) for row in journal.after(connection, study.id, after, limit)]
+        return [views.event(row) for row in journal.after(connection, study.id, after, limit, kind)]
 
     return await context.database.read(read)
 

@@ -50,6 +50,32 @@ SAMPLERS: dict[str, dict[str, Any]] = {
 }
 NO_DUPLICATES = ["auto", "grid", "shuffled grid", "random", "sobol", "halton", "tpe", "tpe at once"]
 
+EDITS: dict[str, dict[str, Any]] = {
+    "narrower": {
+        "optimizer.lr": {**EVERY_KIND["optimizer.lr"], "low": 1e-3, "high": 1e-2},
+        "model.depth": {"type": "int", "low": 4, "high": 5},
+        "model.dropout": {"type": "float", "low": 0.4, "high": 0.6, "step": 0.2},
+        "batch_size": {"type": "categorical", "choices": [64, 128], "ordered": True},
+    },
+    "wider": {
+        "optimizer.lr": {**EVERY_KIND["optimizer.lr"], "high": 1.0},
+        "optimizer.name": {"type": "categorical", "choices": ["rmsprop", "sgd", "adamw"]},
+        "model.dropout": {"type": "float", "low": 0.0, "high": 0.8, "step": 0.1},
+    },
+    "other parameters": {
+        "optimizer.name": {"type": "categorical", "choices": ["adamw", "lion"]},
+        "optimizer.nesterov": None,
+        "optimizer.momentum": None,
+        "model.dropout": None,
+        "model.norm": {"type": "categorical", "choices": ["batch", "layer"]},
+    },
+    "other types": {
+        "optimizer.lr": {"type": "categorical", "choices": [1e-3, 1e-2]},
+        "batch_size": {"type": "int", "low": 16, "high": 64, "log": True, "points": 3},
+        "optimizer.weight_decay": {"type": "constant", "value": 0.0},
+    },
+}
+
 every = pytest.mark.parametrize("name", SAMPLERS)
 never_twice = pytest.mark.parametrize("name", NO_DUPLICATES)
 
@@ -179,6 +205,23 @@ def test_an_exhausted_space_is_searched_on(name: str) -> None:
         name, space={"a": {"type": "categorical", "choices": [1, 2]}, "b": {"type": "categorical", "choices": ["one"]}}
     )
     assert len(played(spec, rough)) == 30
+
+
+@every
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_a_history_made_under_another_version_of_the_space_is_searched_on(name: str, edit: dict[str, Any]) -> None:
+    before = turbulent(spec_of(name, space=EVERY_KIND))
+    spec = spec_of(name, space={key: kind for key, kind in {**EVERY_KIND, **edit}.items() if kind is not None})
+    spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": 60})})
+    ended_too = [replace(each, state=TrialState.COMPLETED, value=0.2) if each.is_open else each for each in before]
+    history = replace(before, trials=tuple(ended_too))
+    for _ in range(2):
+        decision = decide.next(history, spec)
+        assert isinstance(decision, decide.Suggest)
+        assert check_parameters(spec.space, decision.suggestion.parameters) == []
+        again = sampler_for(spec).suggest(copy.deepcopy(history), decision.number, 7)
+        assert again == decision.suggestion
+        history = ended(begun(history, decision), decision.number, rough(decision.suggestion.parameters))
 
 
 @every

@@ -87,7 +87,12 @@ def test_a_training_is_tried_for_so_many_steps_and_the_service_hears_nothing(
 
 def test_what_is_tried_is_what_the_attempt_is_granted(client: Client) -> None:
     begin(client, "granted", {"function": "own:train"})
-    request = {"request_id": "request-granted", "worker": "quiet", "studies": ["granted"], "capabilities": {"tasks": []}}
+    request = {
+        "request_id": "request-granted",
+        "worker": "quiet",
+        "studies": ["granted"],
+        "capabilities": {"tasks": []},
+    }
     granted = client.claim(ClaimRequest.model_validate(request))
     tried = client.grant("granted", 0)
     own = {"attempt", "nonce", "lease_seconds"}

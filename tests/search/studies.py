@@ -58,13 +58,14 @@ def begun(history: History, decision: decide.Suggest) -> History:
     """The history with the decided trial running."""
     made = decision.suggestion
     trial = TrialRecord(decision.number, TrialState.RUNNING, made.parameters, stage=made.stage, notes=made.notes)
-    return History(history.revision + 1, (*history.trials, trial))
+    history = replace(history, revision=history.revision + 1, trials=(*history.trials, trial))
+    return history if made.begins is None else history.with_stage(made.begins)
 
 
 def ended(history: History, number: int, value: float | None, **more: Any) -> History:
     """The history with a trial ended: completed with its value, unless told otherwise."""
     trial = replace(history.trials[number], **{"state": TrialState.COMPLETED, "value": value, **more})
-    return History(history.revision + 1, (*history.trials[:number], trial, *history.trials[number + 1 :]))
+    return replace(history.with_trial(trial), revision=history.revision + 1)
 
 
 def played(spec: StudySpec, objective: Callable[[Mapping[str, Value]], float], *, at_once: int = 1) -> History:
@@ -76,6 +77,8 @@ def played(spec: StudySpec, objective: Callable[[Mapping[str, Value]], float], *
         if isinstance(decision, decide.Suggest):
             history = begun(history, decision)
             running.append(decision.number)
+        elif isinstance(decision, decide.Propose):
+            history = history.with_stage(decision.stage)
         elif isinstance(decision, decide.Done):
             return history
         if len(running) == at_once or isinstance(decision, decide.Wait):

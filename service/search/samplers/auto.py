@@ -14,6 +14,7 @@ from service.search.samplers.gp import Gp, obstacle_to_gp
 from service.search.samplers.grid import Grid
 from service.search.samplers.sobol import Sobol
 from service.search.samplers.tpe import propose
+from service.search.warm_start import still_taught_by
 
 _STARTUP_TRIALS = 10
 """Lessons before a model is worth asking; a budget of no more is too small for one."""
@@ -55,15 +56,17 @@ class Auto(Sampler):
         if self._grid and self._grid_goes_on(trials):
             why = f"the budget of {self._budget} covers all {self._grid.size} configurations"
             return self._grid.suggest(history, number, seed), why
-        if self._budget is not None and self._budget <= _STARTUP_TRIALS:
+        earlier = still_taught_by(history, number)
+        if self._budget is not None and self._budget <= _STARTUP_TRIALS and not history.earlier:
             return Sobol(self._space).suggest(history, number, seed), f"{self._budget} trials are too few for a model"
-        num_lessons = sum(map(is_lesson, trials))
+        num_lessons = len(earlier) + sum(map(is_lesson, trials))
         if num_lessons < _STARTUP_TRIALS:
             why = f"{num_lessons} of {_STARTUP_TRIALS} trials to learn from"
             return Sobol(self._space).suggest(history, number, seed), why
         if obstacle := self._obstacle_to_gp(num_lessons):
             why = f"tpe, as {obstacle}"
-            return propose(self._space, self._direction, trials, number, seed, startup_trials=0), why
+            made = propose(self._space, self._direction, trials, number, seed, startup_trials=0, earlier=earlier)
+            return made, why
         why = f"gp, as the space is mostly numbers and {num_lessons} trials are few"
         return Gp(self._space, self._direction, _STARTUP_TRIALS).suggest(history, number, seed), why
 

@@ -150,7 +150,7 @@ def study_page(
     trail: StageList,
     edits: Iterable[Event],
 ) -> RenderableType:
-    """One study: where it stands, how its boxes came about, what was edited, its trials and what was forked of them."""
+    """One study: where it stands, how its boxes came about, what was edited, its trials and their forks."""
     spec = study.spec
     facts = Table.grid(padding=(0, 2))
     facts.add_row("study", Text(study.name, style="bold"))

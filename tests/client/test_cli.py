@@ -17,15 +17,7 @@ import pytest
 from service.client import Client, commands
 from service.client.cli import main
 from service.contract.base import TaskKind
-from service.contract.lease import (
-    Capabilities,
-    CheckpointRequest,
-    ClaimRequest,
-    Device,
-    FinishRequest,
-    Grant,
-    Outcome,
-)
+from service.contract.lease import Capabilities, CheckpointRequest, ClaimRequest, Device, FinishRequest, Grant, Outcome
 from service.contract.provenance import ProvenanceRequest, WarningRequest
 from service.contract.report import Point, ReportRequest
 from tests.client.studies import hand_driven

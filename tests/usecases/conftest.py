@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from service.storage.blobs import BlobStore
 from service.storage.database import Database, open_database
+from tests.usecases.interleaving import At, Order
 from tests.usecases.replica import Replica
 
 
 @pytest.fixture
 def replica(database: Database) -> Replica:
     return Replica(database)
+
+
+@pytest.fixture
+def blobs(replica: Replica, tmp_path: Path) -> BlobStore:
+    """The blob store of the replica."""
+    store = BlobStore(tmp_path / "blobs")
+    store.claim("store", is_new=True)
+    replica.context = replace(replica.context, blobs=store)
+    return store
 
 
 @pytest.fixture
@@ -23,6 +36,16 @@ def replicas(postgres_url: str) -> Iterator[tuple[Replica, Replica]]:
     yield first, second
     for database in databases:
         database.close()
+
+
+@pytest.fixture(
+    params=[Order(stops, at) for at in At for stops in (0, 1)],
+    ids=lambda order: f"the {'second' if order.stops else 'first'} stops {order.at}",
+)
+def order(request: pytest.FixtureRequest) -> Order:
+    """Which of two transactions comes first, and where it stops."""
+    chosen: Order = request.param
+    return chosen
 
 
 @pytest.fixture

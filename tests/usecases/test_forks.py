@@ -20,7 +20,7 @@ from service.usecases import control
 from service.usecases.blobs import collect_blobs
 from service.usecases.forks import list_forks
 from tests.usecases.replica import Replica
-from tests.usecases.test_resume import blobs, save  # noqa: F401 - a fixture
+from tests.usecases.test_resume import save
 from tests.worker.grants import digits
 
 pytestmark = pytest.mark.anyio
@@ -181,7 +181,7 @@ async def test_a_lost_fork_begins_with_its_parents_checkpoint_until_it_has_its_o
     assert_sound(replica)
 
 
-async def test_its_parents_checkpoint_is_kept_while_it_may_need_it(replica: Replica, blobs: BlobStore) -> None:  # noqa: F811
+async def test_its_parents_checkpoint_is_kept_while_it_may_need_it(replica: Replica, blobs: BlobStore) -> None:
     name = await replica.create(**NINE | {"budget": {"trials": 2}})
     parent, better = await replica.claim(name), await replica.claim(name)
     await save(replica, blobs, parent, 1, b"forked")
@@ -201,7 +201,7 @@ async def test_its_parents_checkpoint_is_kept_while_it_may_need_it(replica: Repl
     assert blobs.size(grant.resume.sha256) is None
 
 
-async def test_where_that_is_gone_the_worker_is_told_so(replica: Replica, blobs: BlobStore, tmp_path: Path) -> None:  # noqa: F811
+async def test_where_that_is_gone_the_worker_is_told_so(replica: Replica, blobs: BlobStore, tmp_path: Path) -> None:
     name = await replica.create(**NINE)
     await save(replica, blobs, await replica.claim(name), 1, b"forked")
     fork = await replica.fork(name, 0, lr=0.05)
@@ -218,14 +218,29 @@ async def test_where_that_is_gone_the_worker_is_told_so(replica: Replica, blobs:
 
 async def test_a_checkpoint_that_one_worker_cannot_read_is_for_another(replica: Replica) -> None:
     name, _ = await trained(replica)
-    fork = await replica.fork(name, 0, lr=0.05)
     shares, shares_not = {"directories": ["file:///"]}, {"directories": ["file:///elsewhere"]}
-    assert isinstance(await replica.ask(name, worker="a", **shares), Grant)
-    await replica.lose()
+    await replica.ask(name, worker="a", **shares)
+    fork = await replica.fork(name, 0, lr=0.05)
     answer = await replica.ask(name, worker="b", **shares_not)
     assert isinstance(answer, Nothing)
     assert f"trial {fork.id} waits for a worker that shares the directory of its checkpoint" in answer.reason
     assert (await replica.claim(name, worker="a", **shares)).trial == fork.id
+
+
+async def test_where_its_parent_saved_a_step_twice_it_keeps_to_the_one_it_was_forked_from(replica: Replica) -> None:
+    name, first = await trained(replica, 4)
+    await replica.fail(first, FailureClass.PROCESS_KILLED)
+    second = await replica.claim(name)
+    await replica.fail(second, FailureClass.HOST_FAULT, unreadable="file:///4")
+    third = await replica.claim(name)
+    assert third.resume is not None
+    assert third.resume.step == 2
+    await replica.report(third, 1, 0.3, 0.25, step=3)
+    await replica.checkpoint(third, 4, sha256="a" * 64)
+    await replica.fork(name, 0, lr=0.05)
+    grant = await replica.claim(name)
+    assert grant.resume is not None
+    assert (grant.resume.step, grant.resume.sha256) == (4, "a" * 64)
 
 
 async def test_no_pruner_judges_it_but_what_is_not_finite_stops_it(replica: Replica) -> None:

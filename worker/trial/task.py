@@ -8,7 +8,7 @@ import traceback
 import torch
 
 from service.contract.base import TaskKind
-from service.contract.lease import Grant, Outcome
+from service.contract.lease import FailureClass, Grant, Outcome
 from worker.protocol import Ended, Start
 from worker.trial import command_task, function_task, train_task
 from worker.trial.channel import AgentGone, Channel
@@ -34,6 +34,9 @@ def _outcome(start: Start, channel: Channel) -> Outcome:
 
 def dispatch(grant: Grant, start: Start, channel: Channel) -> Outcome:
     """Carry out a task of any kind; raises what it raises."""
+    if grant.fork_at is not None and grant.resume is None:
+        message = f"the checkpoint of step {grant.fork_at} to fork from is gone"
+        return Outcome(result="failed", failure=FailureClass.INVALID, message=message)
     match grant.task_kind:
         case TaskKind.TRAIN:
             return train_task.run(grant, start, channel)

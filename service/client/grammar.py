@@ -142,5 +142,5 @@ def _add(of_study: Verb) -> None:
     fork.add_argument("trial", metavar="TRIAL", help="number of the trial, or id of a fork")
     fork.add_argument("--at", type=int, metavar="STEP", help="step of the checkpoint (default: the newest)")
     fork.add_argument(
-        "--set", nargs="+", required=True, metavar="KEY=VALUE", help="a setting, such as optimizer.lr=3e-4"
+        "--set", action="extend", nargs="+", required=True, metavar="KEY=VALUE", help="a setting; repeatable"
     )

@@ -233,7 +233,7 @@ def _take(
     trial = _trial_for(unit_of_work, context, situation, decision, request)
     if trial is None:
         return None
-    number = give(unit_of_work, context, request, trial)
+    number = give(unit_of_work, context, request, situation.spec, trial)
     return read_grant(connection, context, trial.id, number)
 
 

@@ -6,6 +6,7 @@ import { budgets, instant, parameter } from "../format";
 import { useLive, type Live } from "../live";
 import { Controls } from "../parts/controls";
 import { HistoryChart } from "../parts/history_chart";
+import { ImportanceCard } from "../parts/importance";
 import { Best, LiveMark, Progress, State } from "../parts/status";
 import { TrialsTable } from "../parts/trials_table";
 import type { StudyView, TrialList, TrialView } from "../wire";
@@ -63,6 +64,7 @@ export function StudyPage({ study: key }: { study: string }) {
             <h2 id="history">Optimisation history of {study.spec.objective.metric}</h2>
             <HistoryChart study={study} trials={trials} />
           </section>
+          <ImportanceCard study={study} path={path} />
           <section class="card" aria-labelledby="trials">
             <h2 id="trials">Trials</h2>
             <TrialsTable study={study} trials={trials} />

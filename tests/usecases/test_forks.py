@@ -299,11 +299,11 @@ async def test_what_cannot_be_is_refused_and_nothing_written(
     replica: Replica, at: int | None, changes: dict[str, Any], message: str
 ) -> None:
     name, _ = await trained(replica)
-    before = await replica.study(name)
+    before = await replica.stored(name)
     with pytest.raises(DomainError, match=message) as caught:
         await replica.fork(name, 0, at, **changes)
     assert caught.value.code is ErrorCode.INVALID_PARAMETERS
-    assert await replica.study(name) == before
+    assert await replica.stored(name) == before
 
 
 async def test_a_trial_that_is_not_there_cannot_be_forked(replica: Replica) -> None:

@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     verb("list", "list all studies, newest first")
     show = verb("show", "show where a study stands, and its trials")
     show.add_argument("--trial", type=int, metavar="N", help="show this trial in full")
-    best = verb("best", "show the best completed trial")
+    best = verb("best", "show the best completed trial, or of several objectives the front")
     logs = verb("logs", "print what a trial's training process printed")
     watch = verb("watch", "follow a study until it is finished; Ctrl-C leaves it going")
     pause = verb("pause", "hand out no more trials until it is resumed; running ones go on")

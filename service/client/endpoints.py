@@ -33,6 +33,7 @@ from service.contract.study import (
     EnqueueRequest,
     Event,
     ExtendRequest,
+    Front,
     StopRequest,
     StudyList,
     StudySpec,
@@ -75,6 +76,7 @@ _REPLAY = TypeAdapter(Replay)
 _STUDIES = TypeAdapter(StudyList)
 _TRIALS = TypeAdapter(TrialList)
 _TRIAL = TypeAdapter(TrialDetail)
+_FRONT = TypeAdapter(Front)
 _EVENTS = TypeAdapter(_Events)
 _ENQUEUE = TypeAdapter(EnqueueReply)
 _WORKERS = TypeAdapter(WorkerList)
@@ -159,8 +161,12 @@ class Endpoints:
         return self._transport.call("GET", _path(study, f"trials/{number}"), _TRIAL)
 
     def best(self, study: str) -> TrialDetail:
-        """The best completed trial; raises NotFound while there is none."""
+        """The best completed trial; raises NotFound while there is none, and where objectives are several."""
         return self._transport.call("GET", _path(study, "best"), _TRIAL)
+
+    def front(self, study: str) -> Front:
+        """The completed trials that no other one dominates; none while no trial is completed."""
+        return self._transport.call("GET", _path(study, "front"), _FRONT)
 
     def log(
         self, study: str, number: int, *, attempt: int | None = None, stream: Stream = Stream.STDOUT, after: int = 0

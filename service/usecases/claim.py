@@ -182,7 +182,7 @@ def _look(connection: Connection, context: Context, study_id: str, request: Clai
     return Situation(
         study=study,
         spec=spec,
-        history=context.histories.latest(connection, study_id, spec.objective.metric),
+        history=context.histories.latest(connection, study_id, spec.watched.metric),
         is_waiting=waiting is not None,
         needs=needs,
         enqueued=studies.next_enqueued(connection, study_id),

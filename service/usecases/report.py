@@ -62,15 +62,15 @@ def _judge(connection: Connection, context: Context, trial_id: str, request: Rep
     trial = trial_of(connection, trial_id)
     study = studies.by_id(connection, trial.study_id)
     spec = studies.spec(connection, study.id, study.spec_version)
-    history = context.histories.latest(connection, study.id, spec.objective.metric)
+    history = context.histories.latest(connection, study.id, spec.watched.metric)
     return Judged(study.id, spec, history, _verdict(spec, history, trial, request.points))
 
 
 def _verdict(spec: StudySpec, history: History, trial: Row, points: list[Point]) -> Verdict:
     step = points[-1].step
-    known = {point.step: from_wire(point.metrics[spec.objective.metric]) for point in points if _tells(spec, point)}
+    known = {point.step: from_wire(point.metrics[spec.watched.metric]) for point in points if _tells(spec, point)}
     if trial.kind != TrialKind.SEARCH or not known:
-        return Verdict(action=Action.CONTINUE, reason=f"no new value of {spec.objective.metric}", step=step)
+        return Verdict(action=Action.CONTINUE, reason=f"no new value of {spec.watched.metric}", step=step)
     last_known = history.trials[trial.number].last_step
     for at, value in known.items():
         if last_known is None or at > last_known:
@@ -79,7 +79,7 @@ def _verdict(spec: StudySpec, history: History, trial: Row, points: list[Point])
 
 
 def _tells(spec: StudySpec, point: Point) -> bool:
-    return spec.objective.metric in point.metrics
+    return spec.watched.metric in point.metrics
 
 
 def _replayed(unit_of_work: UnitOfWork, held: Held, request: ReportRequest) -> Verdict:

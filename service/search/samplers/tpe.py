@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from service.contract.base import Direction, Value
+from service.contract.base import Directions, Value
 from service.contract.space import Space
 from service.domain.cells import size
 from service.domain.history import History, Suggestion, TrialRecord
@@ -20,19 +20,19 @@ _REDRAWS = 5
 class Tpe(Sampler):
     """Tree-structured Parzen estimator (Bergstra et al. 2011)."""
 
-    def __init__(self, space: Space, direction: Direction, startup_trials: int) -> None:
+    def __init__(self, space: Space, directions: Directions, startup_trials: int) -> None:
         self._space = space
-        self._direction = direction
+        self._directions = directions
         self._startup_trials = startup_trials
 
     def suggest(self, history: History, number: int, seed: int) -> Suggestion:
         trials = before(history, number)
-        return propose(self._space, self._direction, trials, number, seed, startup_trials=self._startup_trials)
+        return propose(self._space, self._directions, trials, number, seed, startup_trials=self._startup_trials)
 
 
 def propose(
     space: Space,
-    direction: Direction,
+    directions: Directions,
     trials: Sequence[TrialRecord],
     number: int,
     seed: int,
@@ -49,10 +49,10 @@ def propose(
     from service.search.columns import columns_of  # noqa: PLC0415
     from service.search.optuna_bridge.tpe import suggest_tpe  # noqa: PLC0415
 
-    columns = columns_of(space, trials)
+    columns = columns_of(space, trials, len(directions))
     is_finite = size(space) is not None
     for redraw in range(_REDRAWS):
-        answer = suggest_tpe(space, direction, columns, derive(seed, "tpe", number, redraw))
+        answer = suggest_tpe(space, directions, columns, derive(seed, "tpe", number, redraw))
         if not is_finite or not columns.hold(space, answer.parameters):
             open_too = f" and {answer.num_open} open ones to keep away from" if answer.num_open else ""
             reason = f"tpe: a model of {answer.num_learned} trials, {answer.num_good} of them good{open_too}"
@@ -63,7 +63,7 @@ def propose(
 
 def completed(
     space: Space,
-    direction: Direction,
+    directions: Directions,
     trials: Sequence[TrialRecord],
     *,
     number: int,
@@ -77,5 +77,5 @@ def completed(
     from service.search.columns import columns_of  # noqa: PLC0415
     from service.search.optuna_bridge.tpe import suggest_tpe  # noqa: PLC0415
 
-    answer = suggest_tpe(space, direction, columns_of(space, trials), derive(seed, "tpe", number), fixed)
-    return answer.parameters
+    columns = columns_of(space, trials, len(directions))
+    return suggest_tpe(space, directions, columns, derive(seed, "tpe", number), fixed).parameters

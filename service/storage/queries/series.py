@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service.domain.history import Series
 from service.storage.tables import artifact, attempt, checkpoint, report, verdict
 
 _later = sa.alias(attempt)
@@ -54,6 +55,14 @@ def canonical(
     if metric is None:
         return connection.execute(_CANONICAL, {"trials": list(trial_ids)}).all()
     return connection.execute(_CANONICAL_OF_METRIC, {"trials": list(trial_ids), "metric": metric}).all()
+
+
+def curves(connection: sa.Connection, trial_id: str, metrics: Iterable[str]) -> dict[str, Series]:
+    """The canonical series of some metrics of a trial; empty where it reported none."""
+    return {
+        metric: tuple((row.step, value_of(row)) for row in canonical(connection, [trial_id], metric))
+        for metric in metrics
+    }
 
 
 def value_of(row: sa.Row[Any, Any, Any, Any, Any]) -> float:

@@ -10,7 +10,7 @@ from service.contract.study import Event, StudyState, StudyView
 from service.contract.trial import AttemptState, AttemptView, Series, TrialDetail, TrialKind, TrialState, TrialView
 from service.contract.worker import WorkerView
 from service.storage.instants import MICROSECONDS, to_datetime
-from service.storage.queries import leases, series, studies, trials
+from service.storage.queries import fronts, leases, series, studies, trials
 from service.storage.tables import Connection, Row
 
 ALIVE_SECONDS = 60
@@ -18,13 +18,17 @@ ALIVE_SECONDS = 60
 
 
 def study_views(connection: Connection, rows: Iterable[Row]) -> list[StudyView]:
-    """Studies with their counts and best trials."""
+    """Studies with their counts, and their best trials or fronts."""
     rows = list(rows)
     counts = studies.num_trials(connection, [row.id for row in rows])
     views = []
     for row in rows:
         spec = studies.spec(connection, row.id, row.spec_version)
-        best = trials.best(connection, row.id, spec.objective.direction)
+        best, front = None, None
+        if len(spec.objectives) == 1:
+            best = trials.best(connection, row.id, spec.watched.direction)
+        else:
+            front, _ = fronts.of_study(connection, row.id, spec.directions)
         views.append(
             StudyView(
                 id=row.id,
@@ -39,6 +43,7 @@ def study_views(connection: Connection, rows: Iterable[Row]) -> list[StudyView]:
                 spec=spec,
                 num_trials=counts.get(row.id, {}),
                 best=trial_view(best) if best else None,
+                front=None if front is None else [each.number for each in front],
                 created_at=to_datetime(row.created_at),
                 finished_at=to_datetime(row.finished_at),
             )

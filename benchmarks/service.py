@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import multiprocessing
 import os
-import platform
 import re
 import shlex
 import statistics
@@ -23,6 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.machine import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_WORKERS = 2
@@ -174,15 +177,8 @@ def search(url: str, num_trials: int, epoch_seconds: float) -> dict[str, str]:
 
 def facts() -> list[str]:
     """What the figures depend on."""
-    cpu = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-        cpu = names[0] if names else cpu
-    machine = (
-        f"{os.cpu_count()} cores, {cpu}, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    )
     return [
-        f"Machine: {machine}.",
+        f"Machine: {machine()}.",
         f"{NUM_WORKERS} processes drive a study (random sampler, median pruner, {NUM_STEPS} steps), training for",
         f"{EPOCH_SECONDS * 1000:.0f} ms before each report; then another study without a pause, at the limit.",
     ]

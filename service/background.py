@@ -1,4 +1,4 @@
-"""Upkeep on timers: leases that ran out, trials no GPU is left for, blobs nobody needs. Safe in every replica."""
+"""Upkeep on timers: leases and hours that ran out, trials no GPU is left for, blobs nobody needs; in every replica."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from service.domain.errors import DomainError
 from service.usecases.blobs import collect_blobs
 from service.usecases.context import Context
 from service.usecases.memory import give_up_on_memory
+from service.usecases.overtime import conclude_overtime
 from service.usecases.reap import reap
 
 log = logging.getLogger(__name__)
 
 _GIVE_UP_SECONDS = 60.0
+_OVERTIME_SECONDS = 15.0
 
 
 async def keep_up(context: Context) -> None:
@@ -23,6 +25,7 @@ async def keep_up(context: Context) -> None:
     await asyncio.gather(
         _repeat(_reap, context, context.limits.reaper_seconds),
         _repeat(_give_up, context, _GIVE_UP_SECONDS),
+        _repeat(conclude_overtime, context, _OVERTIME_SECONDS),
         _repeat(_collect, context, context.limits.collect_seconds),
     )
 

@@ -1,15 +1,16 @@
-"""The console script `worker`, and `python -m worker`; the command line is `worker.cli`'s."""
+"""The console script `worker`, and `python -m worker`: works, or looks after what it needs (`worker doctor`)."""
 
 from __future__ import annotations
 
 import sys
 
-from worker.cli import main as cli_main
+from worker import cli, doctor
 
 
 def main() -> None:
-    """Work, and exit with the command line's status."""
-    sys.exit(cli_main())
+    """Do what the command line says, and exit with its status."""
+    arguments = sys.argv[1:]
+    sys.exit(doctor.main(arguments[1:]) if arguments[:1] == ["doctor"] else cli.main(arguments))
 
 
 if __name__ == "__main__":

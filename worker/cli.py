@@ -46,6 +46,7 @@ examples:
   worker --gpu 0,1 --slots 2                       two trials at a time on each of two GPUs
   worker --cpu --study digits-mlp --until-done     until that study is done
   worker --gpu 0 --for 11h30m --label room=cellar  for so long; for studies that require this label
+  worker doctor                                    is all well on this machine, and the service in reach
 
 environment:
   ASSAYER_SERVER   the service's address, where --server is not given

@@ -16,8 +16,12 @@ router = APIRouter(tags=["health"])
 
 @router.get("/health")
 async def health(context: Uses) -> Health:
-    """Ask the database, and say versions; needs no token."""
-    await check_health(context)
+    """Ask the database, and say versions and the time; needs no token."""
+    now = await check_health(context)
     return Health(
-        status="ok", version=version("assayer"), protocol=PROTOCOL_VERSION, database=context.database.dialect.name
+        status="ok",
+        version=version("assayer"),
+        protocol=PROTOCOL_VERSION,
+        database=context.database.dialect.name,
+        now=now,
     )

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from service.api.dependencies import Uses
+from service.contract.importance import Importance
 from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.problem import FieldError
 from service.contract.study import (
@@ -22,6 +23,7 @@ from service.contract.study import (
 )
 from service.usecases import control, studies
 from service.usecases.enqueue import enqueue
+from service.usecases.importance import study_importance
 from service.usecases.preview import plan_study, replay_study
 
 router = APIRouter(prefix="/studies", tags=["studies"])
@@ -104,6 +106,12 @@ async def enqueue_(context: Uses, study: str, request: EnqueueRequest) -> Enqueu
 async def replay(context: Uses, study: str, request: ReplayRequest) -> Replay:
     """What another pruner would have made of the study's recorded curves."""
     return await replay_study(context, study, request)
+
+
+@router.get("/{study}/importance")
+async def importance(context: Uses, study: str) -> Importance:
+    """Which parameters tell the study's best trials from the others."""
+    return await study_importance(context, study)
 
 
 @router.get("/{study}/events")

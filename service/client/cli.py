@@ -10,6 +10,7 @@ from service.client.errors import ClientError
 
 EXAMPLES = """
 examples:
+  study init houses.csv --target price          write a first study file, to be read and edited
   study create examples/digits.yaml --watch     create a study and follow it
   study plan examples/digits.yaml               what it will cost, before it begins
   study list                                    all studies, newest first
@@ -19,7 +20,9 @@ examples:
   study best digits-mlp --json | jq .parameters
   study pause digits-mlp --reason "need the GPU"
   study extend digits-mlp --trials 100          100 trials in all, those already made included
+  study extend digits-mlp --hours 24            and so for any budget that the study has
   study replay digits-mlp --pruner asha         what ASHA would have saved
+  study importance digits-mlp                   which parameters mattered
   study workers                                 the workers, and which are in quarantine
   study enqueue digits-mlp optimizer.lr=3e-3 optimizer.name=adamw
 
@@ -45,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one statement per option
     parser = argparse.ArgumentParser(
         prog="study",
         description="Create, follow and steer hyperparameter studies.",
@@ -64,6 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[common])
 
+    init = verb("init", "write a first study file for your data, with ranges that are known to be good")
+    init.add_argument(
+        "data", metavar="DATA", help="a CSV, Parquet, NPZ or text file, a folder of images, or a built-in set"
+    )
+    init.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    init.add_argument("--task", choices=("classification", "regression"), help="default: as the target's values say")
+    init.add_argument("--name", help="name of the study (default: that of the data)")
+    init.add_argument("--out", metavar="FILE", help="where to write it (default: NAME.yaml)")
     create = verb("create", "create a study from a study file (YAML)")
     create.add_argument("file", metavar="FILE")
     create.add_argument("--name", help="name it so instead of as the file says")
@@ -74,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     replay = verb("replay", "say what another pruner would have saved and lost, by the curves that were recorded")
     replay.add_argument("--pruner", required=True, metavar="PRUNER", help="its name, or {name: asha, eta: 4}")
     replay.add_argument("--workers", type=int, default=1, metavar="N", help="played by so many workers (default: 1)")
+    importance = verb("importance", "say which parameters tell the best trials from the others")
     verb("list", "list all studies, newest first")
     show = verb("show", "show where a study stands, and its trials")
     show.add_argument("--trial", type=int, metavar="N", help="show this trial in full")
@@ -83,12 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     pause = verb("pause", "hand out no more trials until it is resumed; running ones go on")
     resume = verb("resume", "go on with a paused study")
     stop = verb("stop", "end a study: running trials stop, waiting ones are cancelled")
-    extend = verb("extend", "raise the budget; a finished study goes on")
+    extend = verb("extend", "raise budgets; a finished study goes on")
     enqueue = verb("enqueue", "try a configuration before the sampler's own")
     verb("workers", "list the workers: devices, trials held, quarantine")
     readmit = verb("readmit", "lift the quarantine of a worker's host")
     readmit.add_argument("worker", metavar="WORKER", help="name of the worker")
-    for named in (show, best, replay, logs, watch, pause, resume, stop, extend, enqueue):
+    for named in (show, best, importance, replay, logs, watch, pause, resume, stop, extend, enqueue):
         named.add_argument("name", metavar="NAME", help="name or id of the study")
     logs.add_argument("trial", type=int, metavar="TRIAL", help="number of the trial")
     logs.add_argument("--attempt", type=int, metavar="N", help="this attempt (default: the newest)")
@@ -96,7 +108,12 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("--follow", action="store_true", help="go on as more comes, until the attempt has ended")
     for steered in (pause, resume, stop):
         steered.add_argument("--reason", default="", help="why, for the study's journal")
-    extend.add_argument("--trials", type=int, required=True, metavar="N", help="trials in all, those made included")
+    extend.add_argument("--trials", type=int, metavar="N", help="trials in all, those made included")
+    extend.add_argument("--hours", type=float, metavar="H", help="hours since the first trial, while it is active")
+    extend.add_argument("--device-hours", type=float, metavar="H", help="hours of all attempts together")
+    extend.add_argument("--failures", type=int, metavar="N", help="trials that may fail")
+    extend.add_argument("--target", type=float, metavar="VALUE", help="value of the objective at which it is over")
+    extend.add_argument("--no-improvement", type=int, metavar="N", help="trials in a row that improve nothing")
     enqueue.add_argument("parameters", nargs="+", metavar="KEY=VALUE", help="a parameter, such as optimizer.lr=3e-3")
     return parser
 

@@ -6,11 +6,12 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import RenderableType
 
-from service.client import show, spec, study_file, watch
+from service.client import first_look, first_study, show, spec, study_file, watch
 from service.client.client import Client
 from service.client.errors import Invalid, InvalidStudy
 from service.contract.base import Value
@@ -22,6 +23,23 @@ from service.contract.study import ExtendRequest, StudyView
 from service.contract.trial import TrialView
 
 MAX_TRIALS_SHOWN = 30
+
+
+def _init(client: Client, arguments: argparse.Namespace) -> None:
+    del client  # what is written is checked when it is planned or created
+    found = first_look.look(arguments.data, arguments.target, arguments.task)
+    name = arguments.name or first_study.name_for(arguments.data)
+    path = Path(arguments.out or f"{name}.yaml")
+    text = first_study.write(found, name, str(path))
+    study = spec.parse(study_file.read(text, source=str(path)), source=str(path))
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise _wrong(str(path), "is there already; name another by --out, or remove it") from None
+    except OSError as error:
+        raise _wrong(str(path), f"cannot be written: {error.strerror}") from None
+    _say(arguments, study, f"wrote {path}; read it, then: study plan {path}")
 
 
 def _create(client: Client, arguments: argparse.Namespace) -> None:
@@ -57,6 +75,11 @@ def _replay(client: Client, arguments: argparse.Namespace) -> None:
         raise InvalidStudy("study replay", mistakes_in(error.errors(), {"pruner": pruner}, ReplayRequest)) from None
     replay = client.replay(arguments.name, request)
     _say(arguments, replay, show.replay_page(replay, request.pruner.name))
+
+
+def _importance(client: Client, arguments: argparse.Namespace) -> None:
+    importance = client.importance(arguments.name)
+    _say(arguments, importance, show.importance_page(importance))
 
 
 def _list(client: Client, arguments: argparse.Namespace) -> None:
@@ -123,11 +146,12 @@ def _stop(client: Client, arguments: argparse.Namespace) -> None:
 
 
 def _extend(client: Client, arguments: argparse.Namespace) -> None:
+    given = {name: vars(arguments)[name] for name in ExtendRequest.model_fields if vars(arguments)[name] is not None}
     try:
-        ExtendRequest(trials=arguments.trials)
-    except ValidationError:
-        raise _wrong("--trials", f"must be at least 1, got {arguments.trials}") from None
-    _say_state(arguments, client.extend(arguments.name, arguments.trials))
+        view = client.extend(arguments.name, **given)
+    except ValidationError as error:
+        raise InvalidStudy("study extend", mistakes_in(error.errors(), given, ExtendRequest)) from None
+    _say_state(arguments, view)
 
 
 def _enqueue(client: Client, arguments: argparse.Namespace) -> None:
@@ -180,9 +204,11 @@ def _wrong(source: str, message: str) -> InvalidStudy:
 
 
 COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
+    "init": _init,
     "create": _create,
     "plan": _plan,
     "replay": _replay,
+    "importance": _importance,
     "list": _list,
     "show": _show,
     "best": _best,

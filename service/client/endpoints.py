@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 from urllib.parse import quote
 
 from pydantic import TypeAdapter
@@ -11,6 +11,8 @@ from pydantic import TypeAdapter
 from service.client.transport import Transport
 from service.contract.base import Response, Value
 from service.contract.blob import BlobReply
+from service.contract.health import Health
+from service.contract.importance import Importance
 from service.contract.lease import (
     CheckpointReply,
     CheckpointRequest,
@@ -44,15 +46,6 @@ from service.contract.trial import TrialDetail, TrialList
 from service.contract.worker import WorkerList, WorkerView
 
 
-class Health(Response):
-    """Who answers: its version, the protocol it speaks and the database it keeps."""
-
-    status: str
-    version: str
-    protocol: int
-    database: Literal["sqlite", "postgresql"]
-
-
 class Changed(Response):
     """A message of a study's stream: its revision moved."""
 
@@ -73,6 +66,7 @@ _CHECK = TypeAdapter(_Check)
 _STUDY = TypeAdapter(StudyView)
 _PLAN = TypeAdapter(Plan)
 _REPLAY = TypeAdapter(Replay)
+_IMPORTANCE = TypeAdapter(Importance)
 _STUDIES = TypeAdapter(StudyList)
 _TRIALS = TypeAdapter(TrialList)
 _TRIAL = TypeAdapter(TrialDetail)
@@ -123,6 +117,10 @@ class Endpoints:
         """What another pruner would have made of the study's recorded curves."""
         return self._transport.call("POST", _path(study, "replay"), _REPLAY, request)
 
+    def importance(self, study: str) -> Importance:
+        """Which parameters tell the study's best trials from the others."""
+        return self._transport.call("GET", _path(study, "importance"), _IMPORTANCE)
+
     def studies(self) -> StudyList:
         """All studies, newest first."""
         return self._transport.call("GET", "/studies", _STUDIES)
@@ -143,9 +141,13 @@ class Endpoints:
         """End the study: running trials are told to stop, waiting ones are cancelled."""
         return self._transport.call("POST", _path(study, "stop"), _STUDY, StopRequest(reason=reason))
 
-    def extend(self, study: str, trials: int) -> StudyView:
-        """Raise the budget to `trials` in all; a finished study goes on."""
-        return self._transport.call("POST", _path(study, "extend"), _STUDY, ExtendRequest(trials=trials))
+    def extend(self, study: str, trials: int | None = None, **budgets: float) -> StudyView:
+        """Raise the budget to `trials` in all, or others by the names of the study file; a finished study goes on.
+
+        Raises ValidationError (pydantic's) where no budget is named, or one that does not exist.
+        """
+        given = budgets if trials is None else {"trials": trials, **budgets}
+        return self._transport.call("POST", _path(study, "extend"), _STUDY, ExtendRequest.model_validate(given))
 
     def enqueue(self, study: str, parameters: Mapping[str, Value], priority: int = 0) -> EnqueueReply:
         """Try a configuration before the sampler's own suggestions."""

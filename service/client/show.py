@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from rich.bar import Bar
 from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from service.contract.base import Value
+from service.contract.importance import Importance
 from service.contract.lease import Device
 from service.contract.plan import Plan, Replay
 from service.contract.report import Number, from_wire
@@ -124,6 +126,17 @@ def replay_page(replay: Replay, pruner: str) -> RenderableType:
     )
 
 
+def importance_page(importance: Importance) -> RenderableType:
+    """Which parameters mattered: a bar for each one's share."""
+    table = Table("parameter", "share", "", "trials", box=None, pad_edge=False)
+    for parameter in importance.parameters:
+        bar = Bar(1.0, 0.0, parameter.share, width=40)
+        table.add_row(parameter.name, f"{parameter.share:.0%}", bar, str(parameter.num_trials))
+    said = f"shares of what sets the best {importance.num_best} of {importance.num_trials} trials apart from all"
+    shown: list[RenderableType] = [table, Text(said)] if importance.parameters else []
+    return Group(*shown, *(Text(note, style="yellow") for note in importance.notes))
+
+
 def workers_table(workers: Iterable[WorkerView]) -> RenderableType:
     """List workers: where they are, what they have, whether they get trials."""
     table = Table("worker", "host", "state", "devices", "trials", "reason", box=None, pad_edge=False)
@@ -157,9 +170,27 @@ def study_page(study: StudyView, trials: Iterable[TrialView]) -> RenderableType:
     facts.add_row("search", f"{spec.sampler.name} over {', '.join(spec.space)}; pruner {spec.pruner.name}")
     facts.add_row("trials", f"{progress(study)} finished; {counts(study)}")
     facts.add_row("best", standing(study))
+    if told := budget(study):
+        facts.add_row("budget", told)
     if study.notice:
         facts.add_row("notice", Text(study.notice, style="yellow"))
     return Group(facts, Text(), trials_table(trials))
+
+
+def budget(study: StudyView) -> str:
+    """Say what is used of each budget but that of trials: '1.5 of 12 hours, 2 of 5 failures'."""
+    given, used = study.spec.budget, study.budget_used
+    told = [
+        f"{spent:.3g} of {limit:g} {words}"
+        for spent, limit, words in (
+            (used.hours, given.hours, "hours"),
+            (used.device_hours, given.device_hours, "device-hours"),
+            (used.failures, given.failures, "failures"),
+            (used.since_improvement, given.no_improvement, "trials without improvement"),
+        )
+        if limit is not None
+    ]
+    return ", ".join([*told, *([] if given.target is None else [f"target {given.target:g}"])])
 
 
 def counts(study: StudyView) -> str:
@@ -235,7 +266,8 @@ def live_page(study: StudyView, running: Iterable[TrialDetail], notice: str = ""
     for trial in running:
         trials.add_row(f"  trial {trial.number}", _last(trial, study), Text(parameters(trial.parameters), style="dim"))
     notes = [Text(each, style="yellow") for each in (study.notice, notice) if each]
-    return Group(bar, Text(f"best: {standing(study)}"), trials, *notes)
+    told = f"best: {standing(study)}" + (f"\nbudget: {budget(study)}" if budget(study) else "")
+    return Group(bar, Text(told), trials, *notes)
 
 
 def _last(trial: TrialDetail, study: StudyView) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from service.contract.base import Response
@@ -14,3 +15,5 @@ class Health(Response):
     version: str
     protocol: int
     database: str
+    now: datetime
+    """By the database's clock, the only one that leases and budgets know."""

@@ -81,9 +81,16 @@ class Resource(Request):
 
 
 class Budget(Request):
-    """What the search may spend."""
+    """What the search may spend; whatever is used up first ends it."""
 
     trials: int | None = Field(default=None, ge=1, description="search trials in all; a grid may leave it out")
+    hours: float | None = Field(default=None, gt=0, description="since the first trial, while the study is active")
+    device_hours: float | None = Field(default=None, gt=0, description="of all attempts together, on GPU or CPU")
+    failures: int | None = Field(default=None, ge=1, description="trials that failed")
+    target: float | None = Field(default=None, description="value of the objective at which the search is over")
+    no_improvement: int | None = Field(
+        default=None, ge=1, description="trials that ended in a row, none of them better than the best before"
+    )
 
 
 class Reference(Request):
@@ -161,6 +168,16 @@ class StudySpec(Request):
         return next(kind for kind in TaskKind if getattr(self.task, kind, None) is not None)
 
 
+class BudgetUsed(Response):
+    """What of each budget a study has used, as of the answer; told whether it has that budget or not."""
+
+    trials: int = Field(description="numbers handed out")
+    hours: float
+    device_hours: float
+    failures: int
+    since_improvement: int = Field(description="trials that ended since the best one did")
+
+
 class StudyView(Response):
     """What is told of a study."""
 
@@ -176,6 +193,7 @@ class StudyView(Response):
     spec: StudySpec
     num_trials: dict[TrialState, int]
     budget_trials: int | None = Field(default=None, description="search trials in all; none: without end")
+    budget_used: BudgetUsed
     best: TrialView | None = Field(description="completed trial with the best value; none where objectives are several")
     front: list[int] | None = Field(
         default=None, description="of several objectives: numbers of the completed trials that no other one dominates"
@@ -210,9 +228,20 @@ class StopRequest(Request):
 
 
 class ExtendRequest(Request):
-    """A larger budget; a finished study becomes active again."""
+    """Larger budgets, of at least one kind; a finished study becomes active again."""
 
-    trials: int = Field(ge=1, description="search trials in all, those already made included")
+    trials: int | None = Field(default=None, ge=1, description="search trials in all, those already made included")
+    hours: float | None = Field(default=None, gt=0)
+    device_hours: float | None = Field(default=None, gt=0)
+    failures: int | None = Field(default=None, ge=1)
+    target: float | None = Field(default=None, description="a better value than the target so far")
+    no_improvement: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError(f"name a budget to extend: {', '.join(type(self).model_fields)}")
+        return self
 
 
 class EnqueueRequest(Request):

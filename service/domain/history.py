@@ -51,6 +51,8 @@ class TrialRecord:
     """Absolute step that it trains to for now; none: until the task ends by itself."""
     arrivals: tuple[Arrival, ...] = ()
     """The rungs it has reached, ascending."""
+    finished_at: int | None = None
+    """When it ended; microseconds. None while it is open."""
 
     @property
     def is_open(self) -> bool:

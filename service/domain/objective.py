@@ -87,6 +87,9 @@ def check_objectives(spec: StudySpec) -> list[FieldError]:
             message = "is where the hypervolume of several objectives ends, and this study has one; leave it out"
             errors.append(FieldError(path="reference_point", message=message))
         return errors
+    if spec.budget.target is not None:
+        message = "is a value of one objective, and this study has several; leave it out"
+        errors.append(FieldError(path="budget.target", message=message))
     if spec.reference is not None:
         message = "has known values of one objective, and this study has several; leave it out"
         errors.append(FieldError(path="reference", message=message))

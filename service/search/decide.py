@@ -28,6 +28,7 @@ from service.contract.sampler import (
 )
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
+from service.domain.budget import NOTHING, Used, used_up
 from service.domain.history import History, Suggestion, TrialRecord
 from service.domain.objective import final_value
 from service.search.extras import check_extra
@@ -66,18 +67,21 @@ class Done:
 Decision = Suggest | Promote | Wait | Done
 
 
-def next(history: History, spec: StudySpec, *, enqueued: Mapping[str, Value] | None = None) -> Decision:  # noqa: A001
+def next(  # noqa: A001
+    history: History, spec: StudySpec, used: Used = NOTHING, *, enqueued: Mapping[str, Value] | None = None
+) -> Decision:
     """Decide what a claim gets, once no trial waits for a worker. Read it with its module: `decide.next`.
 
-    What is promotable goes before anything new. An enqueued configuration goes before the sampler's own suggestions,
-    and takes a number of the budget as they do. The answer depends on the arguments alone.
+    A budget that is used up goes before all; what is promotable before anything new. An enqueued configuration goes
+    before the sampler's own suggestions, and takes a number of the budget as they do. The answer depends on the
+    arguments alone; what it suggests, not on what is used.
     """
     number, halving = history.next_number, halving_of(spec)
-    if halving is not None and (promotion := halving.promotion(history)) is not None:
+    reason = used_up(spec, history, used)
+    if reason is None and halving is not None and (promotion := halving.promotion(history)) is not None:
         return promotion
-    if reason := exhausted(history, spec, has_enqueued=enqueued is not None):
-        num_open = sum(_is_awaited(trial, spec) for trial in history)
-        return Wait(f"{reason}; {num_open} are still open") if num_open else Done(reason)
+    if reason := reason or exhausted(history, spec, has_enqueued=enqueued is not None):
+        return _end(history, spec, reason)
     if enqueued is not None:
         return Suggest(number, _begun(Suggestion(dict(enqueued), "enqueued by a person"), halving, number))
     sampler = sampler_for(spec)
@@ -92,13 +96,26 @@ def next(history: History, spec: StudySpec, *, enqueued: Mapping[str, Value] | N
     return Suggest(number, _begun(made, halving, number))
 
 
-def over(history: History, spec: StudySpec, *, has_enqueued: bool = False) -> str | None:
-    """Why the search is over: no number is left, and no trial is open that may still move; None while it is not."""
+def _end(history: History, spec: StudySpec, reason: str) -> Wait | Done:
+    """What a claim gets for which nothing will ever begin: it is done once what is open has ended."""
+    num_open = sum(_is_awaited(trial, spec) for trial in history)
+    return Wait(f"{reason}; {num_open} are still open") if num_open else Done(reason)
+
+
+def over(history: History, spec: StudySpec, used: Used = NOTHING, *, has_enqueued: bool = False) -> str | None:
+    """Why the search is over: a budget is used up or no number is left, and no trial is open that may still move.
+
+    None while it is not.
+    """
+    if any(_is_awaited(trial, spec) for trial in history):
+        return None
+    if reason := used_up(spec, history, used):
+        return reason
     reason = exhausted(history, spec, has_enqueued=has_enqueued)
     halving = halving_of(spec)
-    if reason is None or any(_is_awaited(trial, spec) for trial in history):
+    if reason is None or (halving is not None and halving.promotion(history) is not None):
         return None
-    return None if halving is not None and halving.promotion(history) is not None else reason
+    return reason
 
 
 def left_behind(history: History, spec: StudySpec) -> list[tuple[int, float | None, str]]:

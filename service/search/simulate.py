@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from service.contract.base import Value
 from service.contract.report import Action, Verdict
-from service.contract.study import StudySpec
+from service.contract.study import Budget, StudySpec
+from service.domain.budget import Used
 from service.domain.history import History, Series, TrialRecord
 from service.domain.objective import finals, is_better
 from service.domain.states import TRIAL, TrialEvent
@@ -91,7 +92,7 @@ def replay(spec: StudySpec, recorded: History, *, workers: int = 1) -> Simulatio
 
     A trial goes on no further than its record, and is pruned where that ends: what was not trained is not made up.
     """
-    spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": len(recorded)})})
+    spec = spec.model_copy(update={"budget": Budget(trials=len(recorded))})
 
     def measure(trial: TrialRecord, step: int) -> Mapping[str, float] | None:
         """The newest value at a step; where reports were sparse, it stands until the next one."""
@@ -158,7 +159,7 @@ class _Play:
         """Begin or resume a trial; False when there is none now."""
         number = self._history.next_number
         enqueued = self._enqueued[number] if number < len(self._enqueued) else None
-        match decide.next(self._history, self._spec, enqueued=enqueued):
+        match decide.next(self._history, self._spec, self._used(), enqueued=enqueued):
             case decide.Suggest(number=number, suggestion=made):
                 trial = TrialRecord(
                     number,
@@ -224,14 +225,22 @@ class _Play:
         ended = finals(self._spec.objectives, self._curves.get(number, {}), {})
         values = [each.value for each in ended if each.value is not None]
         is_finite = len(values) == len(ended)
-        if not is_finite:
-            self._move(number, TrialEvent.PRUNED, infeasible=True)
-        else:
-            self._move(number, event, value=values[0], further=tuple(values[1:]))
+        self._move(
+            number,
+            event if is_finite else TrialEvent.PRUNED,
+            value=values[0] if is_finite else None,
+            further=tuple(values[1:]) if is_finite else (),
+            infeasible=not is_finite,
+            finished_at=int(self._now * 1_000_000),
+        )
+
+    def _used(self) -> Used:
+        ahead = sum(ends_at - self._now for ends_at, _, _ in self._busy)
+        return Used(self._now, self._busy_seconds - ahead)
 
     def _leave_behind(self) -> None:
         """What is paused when nothing is left to do stays behind."""
-        if decide.over(self._history, self._spec):
+        if decide.over(self._history, self._spec, self._used()):
             for number, value, _ in decide.left_behind(self._history, self._spec):
                 self._move(number, TrialEvent.NOT_PROMOTED, value=value)
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from service.contract.study import StudySpec
+from service.contract.study import StudySpec, StudyState
 from service.contract.trial import AttemptState, TrialKind, TrialState
 from service.domain.history import Arrival
 from service.domain.machine import Machine
@@ -91,6 +91,7 @@ _of_trial = attempt.c.trial_id == trial.c.id
 _newest = sa.and_(_of_trial, attempt.c.number == trial.c.num_attempts)
 _is_running = attempt.c.state == AttemptState.RUNNING
 _has_lease = sa.exists().where(lease.c.trial_id == attempt.c.trial_id, lease.c.attempt == attempt.c.number)
+_is_begun = sa.and_(study.c.state == StudyState.ACTIVE, study.c.next_number > 0)
 _is_open = trial.c.state.in_(sorted(OPEN_TRIALS))
 
 
@@ -439,6 +440,11 @@ INVARIANTS = (
             ),
             _trial(trial.c.state).where(study.c.state.in_(sorted(FINISHED_STUDIES)), _is_open),
         ),
+    ),
+    Invariant(
+        "own_time",
+        "a study's own time passes exactly while it is active, from its first trial on",
+        _rows(_study(study.c.state).where(_is_begun == study.c.active_since.is_(None))),
     ),
     Invariant(
         "reports",

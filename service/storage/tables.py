@@ -75,6 +75,8 @@ study = sa.Table(
     sa.Column("data_fingerprint", sa.String(64)),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("finished_at", Instant),
+    sa.Column("active_since", Instant),
+    sa.Column("active_microseconds", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("project", "name"),
     sa.Index(None, "state", "priority"),
     _one_of("state", StudyState),

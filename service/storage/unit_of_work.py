@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import sqlalchemy as sa
 
 from service.contract.problem import ErrorCode
+from service.contract.study import StudyState
 from service.domain.errors import DomainError
 from service.domain.machine import IllegalMoveError, Machine
 from service.domain.states import ATTEMPT, STUDY, TRIAL, AttemptEvent, StudyEvent, TrialEvent
@@ -135,10 +136,22 @@ class UnitOfWork:
         self._num_events += 1
 
     def advance_study(self, event: StudyEvent, *, reason: str | None = None, **columns: Any) -> None:
-        """Move the study by `event` and journal it."""
+        """Move the study by `event` and journal it; its own time passes while it is active."""
         revision = self.revision
+        columns |= self._own_time(STUDY.moves[event].target)
         self._move(_SET_STUDY, STUDY, event, key_id=self.study.id, revision=revision, state_reason=reason, **columns)
         self.record(f"study_{event}", data={"reason": reason})
+
+    def _own_time(self, target: StudyState) -> dict[str, int | None]:
+        """The columns of the study's own time, which begins with its first trial."""
+        study = self.study
+        if target is StudyState.ACTIVE:
+            is_begun = study.active_since is None and study.next_number > 0
+            return {"active_since": self.now()} if is_begun else {}
+        if study.active_since is None:
+            return {}
+        passed = max(0, self.now() - study.active_since)
+        return {"active_since": None, "active_microseconds": study.active_microseconds + passed}
 
     def advance_trial(
         self,

@@ -10,6 +10,7 @@ from service.contract.base import PROTOCOL_VERSION
 from service.contract.lease import ClaimRequest, Grant, Nothing
 from service.contract.problem import ErrorCode
 from service.contract.study import StudySpec, StudyState
+from service.domain.budget import Used, ends_early, used_up
 from service.domain.errors import DomainError
 from service.domain.history import History
 from service.domain.placement import unmet
@@ -18,7 +19,7 @@ from service.domain.states import FINISHED_STUDIES
 from service.search import decide
 from service.search.halving import Promote
 from service.storage import tables
-from service.storage.queries import attempts, leases, shares, studies
+from service.storage.queries import attempts, history, leases, shares, spending, studies
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
@@ -56,6 +57,7 @@ class Situation:
     study: Row
     spec: StudySpec
     history: History
+    used: Used
     is_waiting: bool
     """Some trial that this worker may execute waits to be executed (again)."""
     needs: str | None
@@ -183,6 +185,7 @@ def _look(connection: Connection, context: Context, study_id: str, request: Clai
         study=study,
         spec=spec,
         history=context.histories.latest(connection, study_id, spec.watched.metric),
+        used=spending.used(connection, study, spec, context.database.dialect.now(connection)),
         is_waiting=waiting is not None,
         needs=needs,
         enqueued=studies.next_enqueued(connection, study_id),
@@ -197,7 +200,7 @@ async def _decide(situation: Situation) -> Waiting | decide.Decision:
     if situation.is_waiting:
         return Waiting()
     enqueued = situation.enqueued.parameters if situation.enqueued is not None else None
-    return await asyncio.to_thread(decide.next, situation.history, situation.spec, enqueued=enqueued)
+    return await asyncio.to_thread(decide.next, situation.history, situation.spec, situation.used, enqueued=enqueued)
 
 
 def _take(
@@ -216,11 +219,23 @@ def _take(
         return None
     if refused_code(situation.spec, study.code_fingerprint, request.capabilities.code) is not None:
         return None
+    if not isinstance(decision, Waiting) and _is_used_up(unit_of_work, situation):
+        return None
     trial = _trial_for(unit_of_work, context, situation, decision, request)
     if trial is None:
         return None
     number = give(unit_of_work, context, request, trial)
     return read_grant(connection, context, trial.id, number)
+
+
+def _is_used_up(unit_of_work: UnitOfWork, situation: Situation) -> bool:
+    """Whether a budget was used up since the look, by what has ended or by time."""
+    spec, connection = situation.spec, unit_of_work.connection
+    if not ends_early(spec.budget):
+        return False
+    now = history.refresh(connection, unit_of_work.study.id, spec.watched.metric, situation.history)
+    used = spending.used(connection, unit_of_work.study, spec, unit_of_work.now())
+    return used_up(spec, now, used) is not None
 
 
 def _trial_for(
@@ -230,16 +245,16 @@ def _trial_for(
     decision: Waiting | decide.Suggest | Promote,
     request: ClaimRequest,
 ) -> Row | None:
-    study, history = unit_of_work.study, situation.history
+    study, known = unit_of_work.study, situation.history
     # A suggestion stands while its number is the next one and the spec it was made by is in force.
-    is_fresh = study.spec_version == situation.study.spec_version and study.next_number == history.next_number
+    is_fresh = study.spec_version == situation.study.spec_version and study.next_number == known.next_number
     match decision:
         case Waiting():
             return next_waiting(unit_of_work.connection, context, study.id, request)[0]
         case decide.Suggest():
             if not is_fresh:
                 return None
-            trial = insert_trial(unit_of_work, situation.spec, history, decision.suggestion)
+            trial = insert_trial(unit_of_work, situation.spec, known, decision.suggestion)
             if situation.enqueued is not None:
                 taken = tables.enqueued.update().where(tables.enqueued.c.id == situation.enqueued.id)
                 unit_of_work.connection.execute(taken.values(trial_id=trial.id))
@@ -247,7 +262,7 @@ def _trial_for(
         case Promote():
             if study.spec_version != situation.study.spec_version:
                 return None
-            promote(unit_of_work, situation.spec, history, decision)
+            promote(unit_of_work, situation.spec, known, decision)
             # Promoted it waits; whether this worker may go on with it is asked as of any trial that waits.
             return next_waiting(unit_of_work.connection, context, study.id, request)[0]
         case _:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from service.contract.problem import ErrorCode
-from service.contract.study import ExtendRequest, StudyState, StudyView
+from service.contract.study import ExtendRequest, StudySpec, StudyState, StudyView
+from service.domain import budget
 from service.domain.errors import DomainError
 from service.domain.states import FINISHED_STUDIES, STUDY, StudyEvent
-from service.storage.queries import studies
+from service.storage.queries import history, spending, studies
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.settle import cancel_unclaimed, conclude, settle_stop
@@ -56,22 +57,17 @@ async def stop_study(context: Context, name: str, reason: str) -> StudyView:
 
 
 async def extend_study(context: Context, name: str, request: ExtendRequest) -> StudyView:
-    """Raise the budget of trials; a finished study becomes active again.
+    """Raise budgets; a finished study becomes active again.
 
     Raises:
-        DomainError: the new budget is no larger than the old one.
+        DomainError: a budget is no larger than the old one, or another one would end the study at once.
     """
 
     def work(unit_of_work: UnitOfWork) -> None:
         study = unit_of_work.study
         spec = studies.spec(unit_of_work.connection, study.id, study.spec_version)
-        if spec.budget.trials is None or request.trials <= spec.budget.trials:
-            raise DomainError(
-                ErrorCode.STUDY_STATE,
-                f"the budget is {spec.budget.trials or 'unlimited'} trials; name more than that to extend it",
-            )
-        budget = spec.budget.model_copy(update={"trials": request.trials})
-        extended = check(context, spec.model_copy(update={"budget": budget}))
+        extended = check(context, spec.model_copy(update={"budget": budget.extended(spec, request)}))
+        _refuse_if_used_up(unit_of_work, context, extended)
         store_spec(unit_of_work, study.id, study.spec_version + 1, extended)
         unit_of_work.advance_study(
             StudyEvent.EXTENDED,
@@ -83,6 +79,18 @@ async def extend_study(context: Context, name: str, request: ExtendRequest) -> S
         )
 
     return await _change(context, name, work)
+
+
+def _refuse_if_used_up(unit_of_work: UnitOfWork, context: Context, spec: StudySpec) -> None:
+    """Raise if a budget that was not extended, or not enough, ends the study all the same."""
+    study, connection = unit_of_work.study, unit_of_work.connection
+    if not budget.ends_early(spec.budget):
+        return
+    known = history.refresh(connection, study.id, spec.watched.metric, context.histories.known(study.id))
+    reason = budget.used_up(spec, known, spending.used(connection, study, spec, unit_of_work.now()))
+    if reason is not None:
+        message = f"{reason}, so the study would be over at once; extend that budget (further), too"
+        raise DomainError(ErrorCode.STUDY_STATE, message)
 
 
 def _require(unit_of_work: UnitOfWork, event: StudyEvent) -> None:
@@ -99,6 +107,6 @@ async def _change(context: Context, name: str, work: Callable[[UnitOfWork], None
 
     def change(unit_of_work: UnitOfWork) -> StudyView:
         work(unit_of_work)
-        return view_of(unit_of_work.connection, find(unit_of_work.connection, study_id))
+        return view_of(unit_of_work.connection, find(unit_of_work.connection, study_id), unit_of_work.now())
 
     return await context.transact(study_id, change)

@@ -53,7 +53,7 @@ def insert_trial(unit_of_work: UnitOfWork, spec: StudySpec, history: History, su
         created_at=unit_of_work.now(),
         revision=unit_of_work.revision,
     )
-    unit_of_work.set_study(next_number=number + 1)
+    unit_of_work.set_study(next_number=number + 1, active_since=study.active_since or unit_of_work.now())
     trial = trials.by_id(unit_of_work.connection, trial_id)
     assert trial is not None
     unit_of_work.record("trial_created", trial=trial, data={"reason": suggestion.reason})

@@ -16,7 +16,7 @@ from service.domain.states import FINISHED_STUDIES, StudyEvent, TrialEvent
 from service.search import decide
 from service.storage import tables
 from service.storage.instants import MICROSECONDS
-from service.storage.queries import attempts, series, studies, trials
+from service.storage.queries import attempts, series, spending, studies, trials
 from service.storage.queries.views import ALIVE_SECONDS
 from service.storage.tables import Connection
 from service.storage.unit_of_work import UnitOfWork
@@ -166,8 +166,9 @@ async def conclude(context: Context, study_id: str) -> None:
             return None
         spec = studies.spec(connection, study_id, study.spec_version)
         history = context.histories.latest(connection, study_id, spec.watched.metric)
+        used = spending.used(connection, study, spec, context.database.dialect.now(connection))
         has_enqueued = studies.next_enqueued(connection, study_id) is not None
-        reason = decide.over(history, spec, has_enqueued=has_enqueued)
+        reason = decide.over(history, spec, used, has_enqueued=has_enqueued)
         return (spec, history, reason) if reason else None
 
     found = await context.database.read(look)

@@ -111,7 +111,7 @@ async def create_study(context: Context, given: StudySpec) -> StudyView:
         )
         store_spec(unit_of_work, study_id, 1, spec)
         unit_of_work.record("study_created", data={"name": spec.name})
-        return view_of(unit_of_work.connection, find(unit_of_work.connection, study_id))
+        return view_of(unit_of_work.connection, find(unit_of_work.connection, study_id), unit_of_work.now())
 
     return await context.transact(None, work)
 
@@ -128,9 +128,9 @@ def store_spec(unit_of_work: UnitOfWork, study_id: str, version: int, spec: Stud
     )
 
 
-def view_of(connection: Connection, row: Row) -> StudyView:
+def view_of(connection: Connection, row: Row, now: int) -> StudyView:
     """What is told of a study, with what follows from the stored facts by rules."""
-    return _complete(views.study_views(connection, [row])[0])
+    return _complete(views.study_views(connection, [row], now)[0])
 
 
 def _complete(view: StudyView) -> StudyView:
@@ -145,7 +145,7 @@ async def list_studies(context: Context) -> StudyList:
     """All studies, newest first."""
 
     def read(connection: Connection) -> StudyList:
-        found = views.study_views(connection, studies.all_of(connection))
+        found = views.study_views(connection, studies.all_of(connection), context.database.dialect.now(connection))
         return StudyList(studies=[_complete(view) for view in found])
 
     return await context.database.read(read)
@@ -153,7 +153,9 @@ async def list_studies(context: Context) -> StudyList:
 
 async def get_study(context: Context, name: str) -> StudyView:
     """One study."""
-    return await context.database.read(lambda connection: view_of(connection, find(connection, name)))
+    return await context.database.read(
+        lambda connection: view_of(connection, find(connection, name), context.database.dialect.now(connection))
+    )
 
 
 async def list_events(context: Context, name: str, after: int, limit: int) -> list[Event]:

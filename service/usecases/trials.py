@@ -95,7 +95,7 @@ async def get_front(context: Context, name: str) -> Front:
 
 def _hypervolume(points: Sequence[Losses], corner: Losses) -> float:
     # Optuna takes a fifth of a second to import: who never asks never pays.
-    from service.search.optuna_bridge.hypervolume import hypervolume  # noqa: PLC0415
+    from service.search.optuna_bridge.fronts import hypervolume  # noqa: PLC0415
 
     return hypervolume(points, corner)
 

@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from service.contract.health import Health
+from service.contract.importance import Importance
 from service.contract.lease import FinishReply, Grant, HeartbeatReply, Nothing
 from service.contract.log import LogView
 from service.contract.plan import Plan, Replay
@@ -95,6 +96,8 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert TrialDetail.model_validate(await call("GET", "/studies/digits/best")).number == 0
     other = {"pruner": "none"}
     assert Replay.model_validate(await call("POST", "/studies/digits/replay", json=other)).replayed.num_steps == 1
+    mattered = Importance.model_validate(await call("GET", "/studies/digits/importance"))
+    assert (mattered.num_trials, mattered.parameters) == (1, [])
     assert WorkerList.model_validate(await call("GET", "/workers")).workers[0].name == "w"
     assert (await call("POST", "/workers/w/readmit"))["quarantined_at"] is None
     kinds = [event["kind"] for event in (await call("GET", "/studies/digits/events?after=1"))["events"]]

@@ -18,7 +18,7 @@ from service.api.stream import Watch
 from service.main import build_context
 from service.settings import Settings
 from service.storage.database import Database
-from service.usecases import studies
+from service.usecases import control, studies
 from tests.support.service import Service
 from tests.usecases.replica import spec_of
 
@@ -134,7 +134,7 @@ async def test_many_readers_share_one_poll_that_ends_with_them(database: Databas
     waiting = [asyncio.ensure_future(anext(reader)) for reader in readers]
     await asyncio.sleep(0)
     changed = time.monotonic()
-    await studies.pause_study(context, name, "")
+    await control.pause_study(context, name, "")
     moved = await asyncio.wait_for(asyncio.gather(*waiting), WAIT_SECONDS)
     assert time.monotonic() - changed < 5
     assert all(revision == (2, "paused") for seen in moved if seen for revision in seen.values())

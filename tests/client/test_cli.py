@@ -125,6 +125,19 @@ def test_replay_says_what_another_pruner_would_have_saved(study: Study) -> None:
     assert "did you mean 'asha'?" in study("replay", name, "--pruner", "asah", status=1)
 
 
+def test_importance_says_which_parameters_mattered(study: Study) -> None:
+    space = {name: {"type": "float", "low": 0.0, "high": 1.0} for name in ("lr", "dummy")}
+    name = study.client.create_study(hand_driven(space=space, budget={"trials": 20})).name
+    assert "0 trials have ended so far; importance needs 20" in study("importance", name)
+    for trial in study.client.open_trials(name):
+        trial.report(1, {"val/accuracy": float(str(trial.parameters["lr"]))})
+    most, least = study.json("importance", name)["parameters"]
+    assert (most["name"], least["name"]) == ("lr", "dummy")
+    page = study("importance", name)
+    assert f"{most['share']:.0%}" in page
+    assert "shares of what sets the best 5 of 20 trials apart from all" in page
+
+
 def test_show_tells_where_a_trial_pauses_and_what_the_service_changed(study: Study) -> None:
     asha = {"pruner": {"name": "asha", "min": 1}, "resource": {"name": "epoch", "max": 9}}
     name = study.client.create_study(hand_driven(**asha)).name
@@ -181,6 +194,17 @@ def test_a_study_is_steered(study: Study) -> None:
     assert study("resume", name, status=1)
 
 
+def test_budgets_are_told_and_extended(study: Study) -> None:
+    name = study.create(budget={"trials": 5, "hours": 2, "target": 0.9})
+    assert "0 of 2 hours, target 0.9" in study("show", name)
+    view = study.json("extend", name, "--hours", "3", "--target", "0.95")
+    assert (view["spec"]["budget"]["hours"], view["spec"]["budget"]["target"]) == (3, 0.95)
+    assert study("extend", name, "--hours", "3", status=1) == (
+        "the budget is 3 hours; name more than that to extend it\n"
+    )
+    assert study("extend", name, status=1).startswith("study extend: name a budget to extend: trials, hours,")
+
+
 def test_what_users_wrote_is_never_read_as_markup(study: Study) -> None:
     name = study.create(space={"a": {"type": "categorical", "choices": ["[red]", ":smile:"]}}, sampler="grid", trials=2)
     study.finish(name)
@@ -224,7 +248,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_words_that_are_no_command_are_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["extend", "mine"])
+        main(["extend"])
     assert caught.value.code == 2
 
 

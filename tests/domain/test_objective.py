@@ -92,6 +92,7 @@ SECONDS = {"metric": "seconds", "direction": "minimize"}
         ({"objective": [SECONDS, ACCURACY], "task": TRAIN}, "objective.0.metric", "write one that every epoch reports"),
         ({"objective": ACCURACY, "reference_point": [0.0]}, "reference_point", "this study has one; leave it out"),
         ({"objective": [ACCURACY, SECONDS], "reference_point": [0.0]}, "reference_point", "val/accuracy, seconds"),
+        ({"objective": [ACCURACY, SECONDS], "budget": {"target": 1}}, "budget.target", "has several; leave it out"),
         (
             {"objective": [ACCURACY, SECONDS], "reference": {"human": 1}},
             "reference",

@@ -13,6 +13,7 @@ import pytest
 from sklearn.datasets import load_wine
 
 from service.client import Client, study_file
+from service.client.cli import main
 from service.client.spec import parse
 from service.contract.study import StudySpec, StudyState, StudyView
 from service.contract.trial import TrialState
@@ -63,6 +64,18 @@ def test_an_example_finds_something(client: Client, path: Path) -> None:
     assert any(name.startswith("test/") for name in best.metrics)
     assert study.standing is not None, "every example knows what to compare with"
     assert "reaches baseline" in study.standing
+
+
+def test_a_first_study_as_init_writes_it_finds_something(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert (
+        main(["init", str(ROOT / "examples" / "data" / "diabetes.csv"), "--target", "progression", "--name", "mine"])
+        == 0
+    )
+    study = finish(client, small(study_file.load("mine.yaml")))
+    assert "reaches baseline" in (study.standing or "")
 
 
 def wine_study(path: Path, **data: Any) -> StudySpec:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.contract.trial import TrialState
+from service.domain.budget import Used
 from service.domain.history import History
 from service.search import decide
 from tests.search.studies import begun, ended, played, record, smooth, study
@@ -83,3 +85,32 @@ def test_what_is_planned_is_the_smaller_of_budget_and_grid() -> None:
     assert decide.num_planned(study(two_by_two, sampler="grid", budget={"trials": 3})) == 3
     assert decide.num_planned(study(two_by_two, sampler="grid", budget={})) == 4
     assert decide.num_planned(study(sampler="random", budget={})) is None
+
+
+EARLY_ENDS: dict[str, tuple[dict[str, Any], Used, str]] = {
+    "time": ({"hours": 1}, Used(seconds=3600), "the 1 hours of the budget are over"),
+    "devices": ({"device_hours": 1}, Used(device_seconds=3600), "the 1 device-hours of the budget are used up"),
+    "failures": ({"failures": 1}, Used(), "1 trials have failed, and the budget allows for 1"),
+    "target": ({"target": 0.5}, Used(), "trial 0 reached 0.5, and the target is 0.5"),
+    "progress": ({"no_improvement": 1}, Used(), "the last 1 trials brought none better than trial 0"),
+}
+
+
+@pytest.mark.parametrize(("budget", "used", "reason"), EARLY_ENDS.values(), ids=EARLY_ENDS)
+def test_a_budget_that_is_used_up_lets_nothing_begin_and_what_runs_end(
+    budget: dict[str, Any], used: Used, reason: str
+) -> None:
+    spec = study(sampler="random", budget={"trials": 30, **budget})
+    ends = [record(0, value=0.5), record(1, value=0.5), record(2, state=TrialState.FAILED)]
+    history = History(trials=(*ends, record(3)))
+    assert decide.next(history, spec, used) == decide.Wait(f"{reason}; 1 are still open")
+    assert decide.over(history, spec, used) is None
+    over = ended(history, 3, None, state=TrialState.CANCELLED)
+    assert decide.next(over, spec, used, enqueued=history.trials[0].parameters) == decide.Done(reason)
+    assert decide.over(over, spec, used, has_enqueued=True) == reason
+    assert isinstance(decide.next(over, study(sampler="random")), decide.Suggest)
+
+
+def test_what_is_suggested_does_not_depend_on_what_is_used() -> None:
+    spec = study(sampler="random", budget={"hours": 1})
+    assert decide.next(History(), spec, Used(3599, 1e6)) == decide.next(History(), spec)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain.front import Losses, dominates, front
-from service.search.optuna_bridge.hypervolume import hypervolume
+from service.search.optuna_bridge.fronts import hypervolume
 from tests.domain.test_front import points_of
 
 CORNER = 10

@@ -15,7 +15,7 @@ from service.contract.trial import TrialState
 from service.domain.front import losses
 from service.domain.history import History
 from service.search import decide, simulate
-from service.search.optuna_bridge.hypervolume import hypervolume
+from service.search.optuna_bridge.fronts import hypervolume
 from tests.search.studies import record, study
 
 SPACE: dict[str, Any] = {f"x{at}": {"type": "float", "low": 0.0, "high": 1.0} for at in range(5)}

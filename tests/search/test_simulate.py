@@ -85,6 +85,42 @@ def test_without_a_resource_a_trial_is_one_step() -> None:
     assert [trial.last_step for trial in played.history] == [1] * 12
 
 
+def test_a_budget_of_time_ends_it_with_what_was_running() -> None:
+    """12 trials of 9 seconds: at 15 s the second trials run, and they are the last."""
+    played = simulate.run(spec_of(sampler="random", budget={"trials": 12, "hours": 15 / 3600}), bowl, workers=3)
+    assert (len(played.history), played.seconds) == (6, 18.0)
+    assert {trial.state for trial in played.history} == {TrialState.COMPLETED}
+
+
+def test_a_budget_of_devices_is_overrun_by_no_more_than_what_was_running() -> None:
+    played = simulate.run(spec_of(sampler="random", budget={"device_hours": 50 / 3600}), bowl, workers=3)
+    # After 18 s all three have used 54 s together.
+    assert (len(played.history), played.busy_seconds) == (6, 54.0)
+
+
+def test_promotions_end_with_a_budget_of_devices_too() -> None:
+    budget = {"trials": 9, "device_hours": 10 / 3600}
+    asha = {"pruner": {"name": "asha", "min": 1}, "sampler": "random"}
+    played = simulate.run(spec_of(**asha, budget=budget), bowl, workers=1)
+    assert (len(played.history), played.busy_seconds) == (6, 10.0)
+    assert not any(trial.is_open for trial in played.history)
+    assert simulate.run(spec_of(**asha, budget={"trials": 9}), bowl, workers=1).busy_seconds == 9 + 3 * 2 + 6
+
+
+def test_a_target_ends_it() -> None:
+    played = simulate.run(spec_of(sampler="random", budget={"trials": 99, "target": 0.115}), bowl, workers=1)
+    best = played.history.best("minimize")
+    assert best is not None
+    assert best.number == len(played.history) - 1 < 98
+
+
+def test_a_lack_of_progress_ends_it() -> None:
+    played = simulate.run(spec_of(sampler="random", budget={"trials": 99, "no_improvement": 4}), bowl, workers=1)
+    best = played.history.best("minimize")
+    assert best is not None
+    assert best.number == len(played.history) - 5
+
+
 def recorded(*lengths: int) -> History:
     return History(
         trials=tuple(

@@ -15,6 +15,7 @@ from service.domain.errors import DomainError
 from service.storage.database import Database
 from service.storage.unit_of_work import Transactor
 from service.usecases.context import Context, Limits
+from service.usecases.overtime import conclude_overtime
 from service.usecases.reap import reap
 from tests.simulation.memory import SimulatedSqlite, memory
 from tests.simulation.plan import ReplicaPlan
@@ -94,10 +95,11 @@ class Replica:
         while True:
             try:
                 await reap(self.context)
+                await conclude_overtime(self.context)
             except sa.exc.OperationalError:
                 pass  # as in the service: the next round tries again
             except Exception as error:
-                self._world.blame(f"the reaper raised {type(error).__name__}: {error}")
+                self._world.blame(f"upkeep raised {type(error).__name__}: {error}")
             await asyncio.sleep(LIMITS.reaper_seconds)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

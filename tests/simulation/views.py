@@ -13,7 +13,8 @@ from service.domain.history import Arrival, History, Series, TrialRecord
 from tests.simulation.memory import memory
 
 _TRIALS = (
-    "SELECT id, number, state, parameters, value, infeasible, stage, notes, run_until, arrivals FROM trial"
+    "SELECT id, number, state, parameters, value, infeasible, stage, notes, run_until, arrivals,"
+    " finished_at FROM trial"
     " WHERE study_id = ?"
 )
 
@@ -73,7 +74,7 @@ def epoch() -> int:
 
 
 def _record(row: tuple[Any, ...]) -> TrialRecord:
-    trial_id, number, state, parameters, value, infeasible, stage, notes, run_until, arrivals = row
+    trial_id, number, state, parameters, value, infeasible, stage, notes, run_until, arrivals, finished_at = row
     return TrialRecord(
         number=number,
         state=TrialState(state),
@@ -85,4 +86,5 @@ def _record(row: tuple[Any, ...]) -> TrialRecord:
         notes=json.loads(notes),
         run_until=run_until,
         arrivals=tuple(Arrival(**arrival) for arrival in json.loads(arrivals)),
+        finished_at=finished_at,
     )

@@ -19,7 +19,7 @@ from service.contract.lease import FailureClass
 from service.contract.log import LogRequest, Stream
 from service.storage.database import Database, look_on
 from service.storage.invariants import INVARIANTS, check
-from service.usecases import studies
+from service.usecases import control
 from service.usecases.logs import append_log
 from tests.support.service import Service
 from tests.usecases.replica import Replica, spec_of
@@ -57,7 +57,7 @@ async def _play(replica: Replica) -> None:
     await replica.finish(await replica.claim(name), "released")
     name = await replica.create(name="stopped")
     await replica.fail(await replica.claim(name), FailureClass.WORKER_LOST)
-    await studies.stop_study(replica.context, name, "")
+    await control.stop_study(replica.context, name, "")
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,10 @@ BREAKS = {
     "finished_studies": [
         f"UPDATE study SET finished_at = NULL WHERE id = {ENDED}",
         f"UPDATE study SET state = 'completed', finished_at = 1 WHERE id = {GOING}",
+    ],
+    "own_time": [
+        f"UPDATE study SET active_since = NULL WHERE id = {GOING}",
+        f"UPDATE study SET active_since = 1 WHERE id = {ENDED}",
     ],
     "reports": [
         f"UPDATE attempt SET num_reports = 3 WHERE study_id = {ENDED} AND num_reports = 2",

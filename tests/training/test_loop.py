@@ -113,7 +113,8 @@ def test_a_pause_takes_effect_after_its_checkpoint(configure, tmp_path: Path):
     assert steps.count == 10
     saved = load_checkpoint(tmp_path)
     assert saved is not None
-    assert (saved["epoch"], saved["batch"], saved["step"]) == (1, 2, 9)
+    [member] = saved["members"]
+    assert (member["epoch"], member["batch"], member["step"]) == (1, 2, 9)
 
 
 def test_a_batch_in_parts_is_the_same_step(configure):
@@ -188,7 +189,7 @@ def test_the_average_of_the_weights_is_what_is_evaluated(configure):
     straight: list[TrainingResult] = []
     for steps in range(1, 15):  # seven batches in an epoch
         straight.append(_paused_after(configure(**config), steps))
-        weights.append(straight[-1]["model"]["1.weight"])
+        weights.append(straight[-1]["members"][0]["model"]["1.weight"])
     mean = weights[0]
     for each in weights[1:]:
         mean = 0.9 * mean + 0.1 * each

@@ -82,6 +82,9 @@ async def test_the_front_is_whom_nobody_dominates(replica: Replica) -> None:
     assert [trial.number for trial in front.trials] == [0, 2, 3]
     view = await replica.study(name)
     assert (view.best, view.front, view.standing) == (None, [0, 2, 3], None)
+    assert view.budget_used.since_improvement == 0
+    await train(replica, name, {"accuracy": 0.6, "loss": 0.6})
+    assert (await replica.study(name)).budget_used.since_improvement == 1
 
 
 async def test_the_hypervolume_ends_at_the_worst_values_or_where_the_study_says(replica: Replica) -> None:

@@ -142,8 +142,8 @@ def test_a_process_killed_after_a_checkpoint_is_resumed_to_the_same_weights(
     one, other = (load_checkpoint(tmp_path / name) for name in ("straight", "again"))
     assert one is not None
     assert other is not None
-    assert one["step"] == other["step"]
-    for weights in (lambda content: content["model"], lambda content: content["best"]["weights"]):
+    assert one["members"][0]["step"] == other["members"][0]["step"]
+    for weights in (lambda content: content["members"][0]["model"], lambda content: content["best"]["weights"][0]):
         assert all(torch.equal(tensor, weights(other)[name]) for name, tensor in weights(one).items())
 
 

@@ -1,6 +1,7 @@
 """Everything that takes part in a training, built from its configuration; nothing is trained here."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from worker.training.augment import AUGMENTATIONS, Augment
 from worker.training.compatibility import check_constraints
 from worker.training.config import TrainingConfig
-from worker.training.data import Dataset
+from worker.training.data import DATA, Dataset
+from worker.training.data.splits import Fold
 from worker.training.errors import ConfigError
 from worker.training.losses import LOSSES
+from worker.training.metrics import Metrics
 from worker.training.models import MODELS
 from worker.training.models.blocks import Blocks
 from worker.training.optimizers import OPTIMIZERS, weight_groups
@@ -32,8 +35,19 @@ class Parts:
     augment: Augment
     forward: Callable[[Tensor], Tensor]
     loss: nn.Module
+    metrics: Metrics
     schedule: Schedule
-    autocast: torch.autocast
+    autocast: AbstractContextManager[object]
+
+
+def load(config: TrainingConfig, device: torch.device) -> list[Dataset]:
+    """The data, split once or in each of its folds, for training on `device`; ConfigError where it has no folds."""
+    name, settings = config.data.name, config.data.settings
+    if config.folds is None:
+        return [DATA.create(name, settings).to(device)]
+    if not DATA.entry(name).facts.get("folds"):
+        raise ConfigError("folds", f"data {name!r} can't be divided into folds; leave it out")
+    return [DATA.create(name, settings, Fold(index, config.folds)).to(device) for index in range(config.folds)]
 
 
 def assemble(
@@ -51,7 +65,6 @@ def assemble(
         _recompute(model, config.model.name)
     schedule = SCHEDULES.create(config.schedule.name, config.schedule.settings)
     state = TrainState(
-        origin={"seed": seed, **config.to_mapping()},
         device=device,
         model=model,
         optimizer=OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, weight_groups(model)),
@@ -66,6 +79,7 @@ def assemble(
         augment=AUGMENTATIONS.create(config.augment.name, config.augment.settings, dataset),
         forward=torch.compile(model) if config.compile else model,
         loss=LOSSES.create(config.loss.name, config.loss.settings, dataset).to(device),
+        metrics=Metrics(dataset, device, config.metrics),
         schedule=schedule,
         autocast=autocast(config.precision, device),
     )

@@ -98,6 +98,22 @@ SETTINGS: Mapping[str, Parameter] = {
             low=0,
             description="equal parts of the training at whose ends the weights are kept, for an ensemble",
         ),
+        Parameter(
+            "folds",
+            "int",
+            default=None,
+            low=2,
+            description="cross-validate: so many models side by side, each validated by another fold of what does not "
+            "test; metrics are their means, with their standard deviations as …/std",
+        ),
+        Parameter(
+            "repeats",
+            "int",
+            default=1,
+            low=1,
+            description="train so many models side by side, of each fold too, from different seeds; metrics are their "
+            "means, as of folds",
+        ),
         Parameter("l1", "float", default=0.0, low=0.0, description="L1 penalty of the weights that decay"),
     )
 }
@@ -135,6 +151,8 @@ class TrainingConfig:
     ema_decay: float | None
     patience: int | None
     snapshots: int
+    folds: int | None
+    repeats: int
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> "TrainingConfig":

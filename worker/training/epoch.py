@@ -8,7 +8,6 @@ from torch import Tensor
 
 from worker.training.assembly import Parts
 from worker.training.augment import Targets
-from worker.training.checkpoint import Checkpointer
 from worker.training.errors import Diverged
 from worker.training.events import Verdict
 from worker.training.optimizers import shape_gradients
@@ -19,10 +18,10 @@ from worker.training.state import TrainState
 _STEPS_BETWEEN_CHECKS = 50
 
 
-def train_epoch(parts: Parts, state: TrainState, poll: Callable[[], Verdict], checkpointer: Checkpointer) -> Verdict:
+def train_epoch(parts: Parts, state: TrainState, poll: Callable[[], Verdict], save: Callable[[], None]) -> Verdict:
     """Train from where the state stands to the epoch's end, or until `poll` answers anything but CONTINUE.
 
-    Every now and then the loss is looked at, Diverged where it isn't finite, and the state may be saved.
+    Every now and then the loss is looked at, Diverged where it isn't finite, and `save` may save the state.
     """
     batches = epoch_batches(parts, state.epoch)
     horizon = len(batches) * parts.config.epochs
@@ -42,7 +41,7 @@ def train_epoch(parts: Parts, state: TrainState, poll: Callable[[], Verdict], ch
                 raise Diverged(state.epoch + 1, "train/loss", last_finite)
             last_finite = mean
             if state.batch < len(batches):
-                checkpointer.offer_within(state.epoch, state.content, state.batch)
+                save()
     return Verdict.CONTINUE
 
 
@@ -64,12 +63,12 @@ def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
     config, optimizer = parts.config, state.optimizer
     features, wanted = parts.augment(*parts.dataset.batch(parts.dataset.train, batch))
     optimizer.zero_grad()
-    pieces = [features.chunk(config.accumulate), *(targets.chunk(config.accumulate) for _, targets in wanted)]
-    for piece, *targets in zip(*pieces, strict=True):
+    for piece, targets in _pieces(features, wanted, config.accumulate):
         with parts.autocast:
             outputs = parts.forward(piece)
-        loss = _loss(parts, outputs.float(), [(share, each) for (share, _), each in zip(wanted, targets, strict=True)])
-        torch.autograd.backward(state.scaler.scale(loss * (len(piece) / len(batch))))
+        loss = _loss(parts, outputs.float(), targets)
+        share = len(piece) / len(batch)
+        torch.autograd.backward(state.scaler.scale(loss if share == 1 else loss * share))
         state.count_loss(loss.detach(), len(piece))
     if config.l1 or config.clip_norm is not None or config.clip_value is not None:
         state.scaler.unscale_(optimizer)
@@ -78,6 +77,14 @@ def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
     state.scaler.update()
     if state.average is not None:
         state.average.update_parameters(state.model)
+
+
+def _pieces(features: Tensor, wanted: Targets, num: int) -> Sequence[tuple[Tensor, Targets]]:
+    """A batch and what it should give, cut into at most `num` parts."""
+    if num == 1:
+        return [(features, wanted)]
+    targets = [[(share, each) for each in whole.chunk(num)] for share, whole in wanted]
+    return [(piece, list(theirs)) for piece, *theirs in zip(features.chunk(num), *targets, strict=True)]
 
 
 def _loss(parts: Parts, outputs: Tensor, wanted: Targets) -> Tensor:

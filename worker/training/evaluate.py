@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from worker.training.data import Dataset, SplitName
-from worker.training.metrics import Metrics, confusion_matrix
+from worker.training.metrics import Metrics
 
 # Large enough to keep a device busy, small enough for the activations of any model here.
 _BATCH = 4096
@@ -34,7 +34,7 @@ def evaluate(
         metrics.reset()
         total = torch.zeros((), device=dataset.device)
         with torch.inference_mode(), autocast or nullcontext():
-            for outputs, targets in _answers(model, dataset, name):
+            for outputs, targets in answers(model, dataset, name):
                 total += loss(outputs, targets) * len(targets)
                 metrics.update(outputs, targets)
             measured = {"loss": float(total) / len(dataset.splits[name]), **metrics.compute()}
@@ -42,26 +42,8 @@ def evaluate(
     return values
 
 
-def confusion(
-    model: nn.Module,
-    dataset: Dataset,
-    names: tuple[SplitName, ...],
-    *,
-    autocast: AbstractContextManager[object] | None = None,
-) -> dict[str, list[list[int]]]:
-    """The confusion matrix [classes, classes] of each split of `names` that a classification has; else nothing."""
-    if dataset.kind != "classification":
-        return {}
-    with torch.inference_mode(), autocast or nullcontext():
-        return {
-            name: confusion_matrix(*(torch.cat(parts) for parts in zip(*_answers(model, dataset, name), strict=True)))
-            for name in names
-            if name in dataset.splits
-        }
-
-
-def _answers(model: nn.Module, dataset: Dataset, name: SplitName) -> Iterator[tuple[Tensor, Tensor]]:
-    """The model's outputs, float32, with the targets, batch by batch."""
+def answers(model: nn.Module, dataset: Dataset, name: SplitName) -> Iterator[tuple[Tensor, Tensor]]:
+    """The model's outputs on a split, float32, with the targets, batch by batch, in its order."""
     model.eval()
     split = dataset.splits[name]
     numbers = dataset.num_features * (dataset.num_outputs if dataset.kind == "language" else 1)

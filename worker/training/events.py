@@ -7,6 +7,10 @@ from typing import Literal, TypeAlias
 
 from torch import Tensor, nn
 
+from worker.training.data import SplitName
+from worker.training.metrics import confusion_matrix
+from worker.training.predictions import Predictions
+
 
 class Verdict(StrEnum):
     """The answer to a report: train on, pause after a checkpoint, or stop for good."""
@@ -51,16 +55,31 @@ class Monitor:
 class TrainingResult:
     """How training ended, at which epoch, and what it made.
 
-    `metrics` are those of the epoch whose weights `model` holds, with `seconds` (spent training, over all
-    resumptions) and `num_parameters`, and once finished with `test/…` where there is a test split. `confusion` has the
-    confusion matrices of a finished classification, by split: true classes in rows, predicted ones in columns;
-    `snapshots` the weights at the end of each part of the horizon, where the configuration asks for them.
+    `metrics` are those of the epoch whose weights `models` hold, with `seconds` (spent training, over all
+    resumptions) and `num_parameters`, and once finished with `test/…` where there is a test split. There is one model
+    for each fold and repeat. `predictions` are those of a finished training, by split: for each example the mean over
+    the models that didn't train on it. `snapshots` are the weights at the end of each part of the horizon, where the
+    configuration asks for them, one model's after another's.
     """
 
     ending: Ending
     step: int
     metrics: Mapping[str, float]
     best_step: int | None
-    model: nn.Module = field(repr=False)
-    confusion: Mapping[str, list[list[int]]] = field(default_factory=dict, repr=False)
+    models: Sequence[nn.Module] = field(repr=False)
+    predictions: Mapping[SplitName, Predictions] = field(default_factory=dict, repr=False)
     snapshots: Sequence[Mapping[str, Tensor]] = field(default=(), repr=False)
+
+    @property
+    def model(self) -> nn.Module:
+        """The one model; of several, the first."""
+        return self.models[0]
+
+    @property
+    def confusion(self) -> dict[SplitName, list[list[int]]]:
+        """Of a finished classification, by split: true classes in rows, predicted ones in columns."""
+        return {
+            name: confusion_matrix(each.outputs, each.targets)
+            for name, each in self.predictions.items()
+            if each.outputs.ndim == 2
+        }

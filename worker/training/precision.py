@@ -1,5 +1,6 @@
 """Numbers of fewer bits where they do: autocast to bfloat16 or float16, and the scaling that float16 needs."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, TypeAlias
 
 import torch
@@ -12,9 +13,9 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """The context in which a model computes; weights stay float32 in every precision."""
-    return torch.autocast(device.type, _TYPES.get(precision, torch.bfloat16), enabled=precision in _TYPES)
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """The context in which a model computes, to be entered any number of times; weights stay float32."""
+    return torch.autocast(device.type, _TYPES[precision]) if precision in _TYPES else nullcontext()
 
 
 def grad_scaler(precision: str, device: torch.device) -> GradScaler:

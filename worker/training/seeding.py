@@ -25,11 +25,16 @@ def own_stream(seed: int, device: torch.device) -> Iterator[None]:
     Initialisation and dropout draw from the default stream and take no generator, hence this fork of it.
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        states = {"cpu": generator(seed, "torch").get_state()}
-        if device.type == "cuda":
-            states["cuda"] = generator(seed, "torch", device).get_state()
-        set_stream_states(states, device)
+        set_stream_states(first_states(seed, device), device)
         yield
+
+
+def first_states(seed: int, device: torch.device) -> dict[str, Tensor]:
+    """The states with which the default streams begin for `seed`."""
+    states = {"cpu": generator(seed, "torch").get_state()}
+    if device.type == "cuda":
+        states["cuda"] = generator(seed, "torch", device).get_state()
+    return states
 
 
 def stream_states(device: torch.device) -> dict[str, Tensor]:

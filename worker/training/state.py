@@ -1,6 +1,5 @@
-"""All of a training that must survive a restart, as tensors and plain Python; knows no files."""
+"""All of a model's training that must survive a restart, as tensors and plain Python; knows no files."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,35 +9,32 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
 from worker.training.errors import ConfigError
-from worker.training.events import Monitor
 from worker.training.schedules import Plateau
-from worker.training.seeding import set_stream_states, stream_states
 
 Weights = dict[str, Tensor]
 
 # Plain numbers, kept and restored as they are.
-_NUMBERS = ("epoch", "step", "batch", "seconds", "metrics", "num_counted")
+_NUMBERS = ("epoch", "step", "batch", "metrics", "num_counted")
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best epoch so far, its metrics, and the weights it had where those are kept."""
+    """The best epoch so far, its metrics, and the weights that each model had where those are kept."""
 
     step: int
     metrics: dict[str, float]
-    weights: Weights | None
+    weights: list[Weights] | None
 
 
 @dataclass
 class TrainState:
-    """A training between two optimizer steps.
+    """The training of one model between two optimizer steps.
 
     `epoch` counts completed epochs, `batch` the batches of the next one that are done, and `step` all optimizer steps:
-    with the seed, these are the position of the data and of the schedule. `origin` is the configuration and seed it
-    came from.
+    with the seed, these are the position of the data and of the schedule. `streams` is where torch's default streams
+    stand for it, as of when it last made room for another.
     """
 
-    origin: dict[str, Any]
     device: torch.device
     model: nn.Module
     optimizer: optim.Optimizer
@@ -48,9 +44,8 @@ class TrainState:
     epoch: int = 0
     batch: int = 0
     step: int = 0
-    seconds: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
-    best: Best | None = None
+    streams: dict[str, Tensor] = field(default_factory=dict)
     snapshots: list[Weights] = field(default_factory=list)
     num_counted: int = 0
 
@@ -80,48 +75,35 @@ class TrainState:
         """The epoch's loss so far, mean over its examples; waits for the device."""
         return self.loss_sum.item() / self.num_counted
 
-    def complete_epoch(self, metrics: dict[str, float], monitor: Monitor | None) -> None:
-        """Count an epoch, and remember it, where the monitor wants them with its weights, if it is the best."""
+    def complete_epoch(self, metrics: dict[str, float]) -> None:
+        """Count an epoch, with the metrics after it."""
         self.epoch, self.batch = self.epoch + 1, 0
         self.loss_sum.zero_()
         self.num_counted = 0
         self.metrics = metrics
         if self.plateau is not None:
             self.plateau.observe(metrics)
-        if monitor is None or not math.isfinite(value := metrics[monitor.metric]):
-            return
-        if self.best is None or monitor.is_better(value, self.best.metrics[monitor.metric]):
-            self.best = Best(self.epoch, metrics, self._weights() if monitor.keep == "best" else None)
 
-    def take_snapshot(self) -> None:
-        """Keep the weights as they are now, for an ensemble."""
-        self.snapshots.append(self._weights())
-
-    def restore_best(self) -> None:
-        """Put the best epoch's weights and metrics in the place of the last one's, where the best is kept."""
-        if self.best is not None and self.best.weights is not None:
-            self.answering.load_state_dict(self.best.weights)
-            self.metrics = self.best.metrics
+    def weights(self) -> Weights:
+        """A copy of the weights that are evaluated, as they are now."""
+        return {name: tensor.detach().clone() for name, tensor in self.answering.state_dict().items()}
 
     def content(self) -> dict[str, Any]:
         """The whole state as a mapping that `torch.load(weights_only=True)` reads back."""
         return {
-            "origin": self.origin,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "plateau": None if self.plateau is None else self.plateau.state,
             "average": None if self.average is None else self.average.state_dict(),
-            "streams": stream_states(self.device),
+            "streams": self.streams,
             "loss_sum": self.loss_sum,
             "snapshots": self.snapshots,
-            "best": None if self.best is None else vars(self.best),
             **{name: getattr(self, name) for name in _NUMBERS},
         }
 
     def restore(self, content: dict[str, Any]) -> None:
-        """Continue where `content` was taken; ConfigError where it is of another configuration or seed."""
-        _require_same("checkpoint_dir", content["origin"], self.origin)
+        """Continue where `content` was taken, in a training of the same configuration and seed."""
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.scaler.load_state_dict(content["scaler"])
@@ -129,22 +111,19 @@ class TrainState:
             self.plateau.state = content["plateau"]
         if self.average is not None:
             self.average.load_state_dict(content["average"])
-        set_stream_states(content["streams"], self.device)
+        self.streams |= content["streams"]  # of those that another kind of device has, none is saved
         self.loss_sum.copy_(content["loss_sum"])
         self.snapshots = content["snapshots"]
-        self.best = None if content["best"] is None else Best(**content["best"])
         for name in _NUMBERS:
             setattr(self, name, content[name])
 
-    def _weights(self) -> Weights:
-        return {name: tensor.detach().clone() for name, tensor in self.answering.state_dict().items()}
 
-
-def _require_same(where: str, saved: dict[str, Any], now: dict[str, Any], path: str = "") -> None:
+def require_same(where: str, saved: dict[str, Any], now: dict[str, Any], path: str = "") -> None:
+    """ConfigError at `where` for the first setting in which a checkpoint's configuration is another."""
     for name in sorted(saved.keys() | now.keys()):
         was, wanted = saved.get(name), now.get(name)
         if isinstance(was, dict) and isinstance(wanted, dict):
-            _require_same(where, was, wanted, f"{path}{name}.")
+            require_same(where, was, wanted, f"{path}{name}.")
         elif was != wanted:
             raise ConfigError(
                 where,

@@ -5,26 +5,20 @@ It talks to its surroundings through the functions it is given and writes nothin
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from worker.training.assembly import Parts, assemble, num_parameters
+from worker.training.assembly import load, num_parameters
 from worker.training.checkpoint import Cadence, Checkpointer, Manifest, load_checkpoint
 from worker.training.compatibility import check_fit, find_device
 from worker.training.config import TrainingConfig
-from worker.training.data import DATA, Dataset, SplitName
-from worker.training.epoch import train_epoch
+from worker.training.data import Dataset, SplitName
 from worker.training.errors import ConfigError, Diverged
-from worker.training.evaluate import confusion, evaluate
 from worker.training.events import Ending, Monitor, OnReport, Report, TrainingResult, Verdict
-from worker.training.metrics import Metrics
+from worker.training.members import Members, mean_and_spread
+from worker.training.predictions import Predictions
 from worker.training.seeding import own_stream
-from worker.training.state import TrainState
-
-Answers: TypeAlias = Callable[[tuple[SplitName, ...]], dict[str, float]]
-"""Loss and metrics of the current weights on the splits named."""
 
 
 def _continue(*_: object) -> Verdict:
@@ -64,31 +58,23 @@ def train(
     place = find_device(device)
     if monitor is None and config.patience is not None:
         monitor = Monitor("val/loss", "minimize", keep="last")
-    dataset = DATA.create(config.data.name, config.data.settings).to(place)
+    datasets = load(config, place)
     if on_data is not None:
-        on_data(dataset)
-    check_fit(config, dataset, monitor)
+        on_data(datasets[0])
+    for dataset in datasets:
+        check_fit(config, dataset, monitor)
     with own_stream(seed, place):
-        parts, state = assemble(config, seed, dataset, constraints or {})
-        answers = partial(
-            evaluate, state.answering, parts.loss, Metrics(dataset, place, config.metrics), dataset,
-            autocast=parts.autocast,
-        )  # fmt: skip
+        members = Members(config, seed, datasets, constraints or {})
         if checkpoint_dir is not None and (saved := load_checkpoint(checkpoint_dir)) is not None:
-            state.restore(saved)
+            members.restore(saved)
         checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint)
-        verdict = _train_until(
-            end, parts, state, answers, checkpointer,
-            monitor=monitor, on_report=on_report, poll=poll,
-        )  # fmt: skip
-        return _result(verdict, parts, state, answers)
+        verdict = _train_until(end, members, checkpointer, monitor=monitor, on_report=on_report, poll=poll)
+        return _result(verdict, members)
 
 
 def _train_until(
     end: int,
-    parts: Parts,
-    state: TrainState,
-    answers: Answers,
+    members: Members,
     checkpointer: Checkpointer,
     *,
     monitor: Monitor | None,
@@ -96,59 +82,63 @@ def _train_until(
     poll: Callable[[], Verdict],
 ) -> Verdict:
     """The loop: epoch by epoch up to the epoch `end`, or until a verdict or early stopping ends it."""
-    config, verdict = parts.config, Verdict.CONTINUE
-    while state.epoch < end and verdict is Verdict.CONTINUE and not _is_out_of_patience(config, state):
+    config, verdict = members.config, Verdict.CONTINUE
+
+    def save() -> None:
+        checkpointer.offer_within(members.epoch, members.content, members.batch)
+
+    while members.epoch < end and verdict is Verdict.CONTINUE and not _is_out_of_patience(members):
         began = time.perf_counter()
-        verdict = train_epoch(parts, state, poll, checkpointer)
+        verdict = members.train_epoch(poll, save)
         if verdict is not Verdict.CONTINUE:  # in the middle of the epoch
-            state.seconds += time.perf_counter() - began
+            members.seconds += time.perf_counter() - began
             if verdict is Verdict.PAUSE:
-                checkpointer.offer(state.epoch, state.content, must=True, batch=state.batch)
+                checkpointer.offer(members.epoch, members.content, must=True, batch=members.batch)
             break
-        values = {"train/loss": state.mean_loss(), **answers(("val", "test_val"))}
-        _require_finite_losses(state, values)
-        state.complete_epoch(values, monitor)
-        if _ends_a_cycle(state.epoch, config):
-            state.take_snapshot()
-        state.seconds += time.perf_counter() - began
-        verdict = on_report(Report(state.epoch, values))
+        values = members.measure()
+        _require_finite_losses(members, values)
+        members.complete_epoch(values, monitor)
+        if _ends_a_cycle(members.epoch, config):
+            members.take_snapshot()
+        members.seconds += time.perf_counter() - began
+        verdict = on_report(Report(members.epoch, members.metrics))
         # After the report, so that no checkpoint is ever ahead of what was reported.
-        pauses = state.epoch < config.epochs and (verdict is Verdict.PAUSE or state.epoch == end)
-        checkpointer.offer(state.epoch, state.content, must=pauses)
+        pauses = members.epoch < config.epochs and (verdict is Verdict.PAUSE or members.epoch == end)
+        checkpointer.offer(members.epoch, members.content, must=pauses)
     return verdict
 
 
-def _result(verdict: Verdict, parts: Parts, state: TrainState, answers: Answers) -> TrainingResult:
+def _result(verdict: Verdict, members: Members) -> TrainingResult:
     """How it ended; a training that is finished restores its best weights and meets the test split, once."""
     ending = Ending.PAUSED
     if verdict is Verdict.STOP:
         ending = Ending.STOPPED
-    elif state.epoch == parts.config.epochs or _is_out_of_patience(parts.config, state):
+    elif members.epoch == members.config.epochs or _is_out_of_patience(members):
         ending = Ending.FINISHED
     final: dict[str, float] = {}
-    confusions: dict[str, list[list[int]]] = {}
+    predictions: dict[SplitName, Predictions] = {}
     if ending is Ending.FINISHED:
-        state.restore_best()
-        final = answers(("test",))
-        confusions = confusion(state.answering, parts.dataset, ("val", "test"), autocast=parts.autocast)
-    size = float(num_parameters(state.model))
+        members.restore_best()
+        final = mean_and_spread(members.evaluate("test"))
+        predictions = members.predict("val", "test_val", "test")
+    size = float(max(num_parameters(model) for model in members.models))
     return TrainingResult(
         ending=ending,
-        step=state.epoch,
-        metrics={**state.metrics, **final, "seconds": state.seconds, "num_parameters": size},
-        best_step=state.best.step if state.best is not None and state.best.weights is not None else None,
-        model=state.answering.eval(),
-        confusion=confusions,
-        snapshots=state.snapshots,
+        step=members.epoch,
+        metrics={**members.metrics, **final, "seconds": members.seconds, "num_parameters": size},
+        best_step=members.best.step if members.best is not None and members.best.weights is not None else None,
+        models=members.models,
+        predictions=predictions,
+        snapshots=members.snapshots,
     )
 
 
-def _is_out_of_patience(config: TrainingConfig, state: TrainState) -> bool:
+def _is_out_of_patience(members: Members) -> bool:
     """Whether the monitored metric has not become better for so many epochs (early stopping, Prechelt 1998)."""
-    if config.patience is None:
+    if members.config.patience is None:
         return False
-    best = state.best.step if state.best is not None else 0
-    return state.epoch - best >= config.patience
+    best = members.best.step if members.best is not None else 0
+    return members.epoch - best >= members.config.patience
 
 
 def _ends_a_cycle(epoch: int, config: TrainingConfig) -> bool:
@@ -156,7 +146,7 @@ def _ends_a_cycle(epoch: int, config: TrainingConfig) -> bool:
     return epoch * config.snapshots // config.epochs > (epoch - 1) * config.snapshots // config.epochs
 
 
-def _require_finite_losses(state: TrainState, values: Mapping[str, float]) -> None:
-    for name, value in values.items():
+def _require_finite_losses(members: Members, each: Sequence[Mapping[str, float]]) -> None:
+    for name, value in mean_and_spread(each).items():
         if name.endswith("/loss") and not math.isfinite(value):
-            raise Diverged(state.epoch + 1, name, state.metrics.get(name))
+            raise Diverged(members.epoch + 1, name, members.metrics.get(name))

@@ -13,8 +13,8 @@ from service.storage.queries import trials
 
 def of_study(
     connection: sa.Connection, study_id: str, directions: Directions
-) -> tuple[list[sa.Row[Any, Any, Any]], list[Losses]]:
-    """Rows (id, number, values) of the completed trials on the front, and the points of all completed trials."""
+) -> tuple[list[sa.Row[Any]], list[Losses]]:
+    """Rows (id, number, values, finished_at) of the trials on the front, and the points of all completed ones."""
     rows = trials.completed(connection, study_id)
     points = [losses(row._mapping["values"], directions) for row in rows]  # noqa: SLF001 - as in views
     return [rows[at] for at in front(points)], points

@@ -55,4 +55,5 @@ def _record(row: sa.Row[Any], points: Series) -> TrialRecord:
         notes=row.notes,
         run_until=row.run_until,
         arrivals=tuple(Arrival(**arrival) for arrival in row.arrivals),
+        finished_at=row.finished_at,
     )

@@ -29,8 +29,8 @@ _IN_STATES = (
     .where(trial.c.study_id == sa.bindparam("study"), trial.c.state.in_(sa.bindparam("states", expanding=True)))
     .order_by(trial.c.priority.desc(), trial.c.created_at, trial.c.number)
 )
-_COMPLETED = (
-    sa.select(trial.c.id, trial.c.number, trial.c["values"])
+_COMPLETED: sa.Select[Any] = (
+    sa.select(trial.c.id, trial.c.number, trial.c["values"], trial.c.finished_at)
     .where(
         trial.c.study_id == sa.bindparam("study"),
         trial.c.state == TrialState.COMPLETED,
@@ -86,8 +86,8 @@ def best(connection: sa.Connection, study_id: str, direction: Direction) -> sa.R
     return connection.execute(query).first()
 
 
-def completed(connection: sa.Connection, study_id: str) -> Sequence[sa.Row[Any, Any, Any]]:
-    """Rows (id, number, values) of the completed search trials, in the order of their numbers."""
+def completed(connection: sa.Connection, study_id: str) -> Sequence[sa.Row[Any]]:
+    """Rows (id, number, values, finished_at) of the completed search trials, in the order of their numbers."""
     return connection.execute(_COMPLETED, {"study": study_id}).all()
 
 

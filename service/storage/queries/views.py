@@ -6,29 +6,32 @@ from collections.abc import Iterable
 
 from service.contract.lease import Capabilities, FailureClass
 from service.contract.report import Action, Number, Verdict, to_wire
-from service.contract.study import Event, StudyState, StudyView
+from service.contract.study import BudgetUsed, Event, StudyState, StudyView
 from service.contract.trial import AttemptState, AttemptView, Series, TrialDetail, TrialKind, TrialState, TrialView
 from service.contract.worker import WorkerView
+from service.domain.budget import SECONDS_PER_HOUR
 from service.storage.instants import MICROSECONDS, to_datetime
-from service.storage.queries import fronts, leases, series, studies, trials
+from service.storage.queries import fronts, leases, series, spending, studies, trials
 from service.storage.tables import Connection, Row
 
 ALIVE_SECONDS = 60
 """A worker that was silent for longer is shown as gone."""
 
 
-def study_views(connection: Connection, rows: Iterable[Row]) -> list[StudyView]:
-    """Studies with their counts, and their best trials or fronts."""
+def study_views(connection: Connection, rows: Iterable[Row], now: int) -> list[StudyView]:
+    """Studies with their counts, best trials or fronts, and what of their budgets is used by `now`."""
     rows = list(rows)
     counts = studies.num_trials(connection, [row.id for row in rows])
+    devices = spending.device_seconds(connection, [row.id for row in rows], now)
     views = []
     for row in rows:
         spec = studies.spec(connection, row.id, row.spec_version)
         best, front = None, None
         if len(spec.objectives) == 1:
-            best = trials.best(connection, row.id, spec.watched.direction)
+            improvement = best = trials.best(connection, row.id, spec.watched.direction)
         else:
             front, _ = fronts.of_study(connection, row.id, spec.directions)
+            improvement = max(front, key=lambda each: (each.finished_at, each.number), default=None)
         views.append(
             StudyView(
                 id=row.id,
@@ -42,6 +45,13 @@ def study_views(connection: Connection, rows: Iterable[Row]) -> list[StudyView]:
                 spec_version=row.spec_version,
                 spec=spec,
                 num_trials=counts.get(row.id, {}),
+                budget_used=BudgetUsed(
+                    trials=row.next_number,
+                    hours=spending.active_seconds(row, now) / SECONDS_PER_HOUR,
+                    device_hours=devices.get(row.id, 0.0) / SECONDS_PER_HOUR,
+                    failures=counts.get(row.id, {}).get(TrialState.FAILED, 0),
+                    since_improvement=spending.since_improvement(connection, row.id, improvement),
+                ),
                 best=trial_view(best) if best else None,
                 front=None if front is None else [each.number for each in front],
                 created_at=to_datetime(row.created_at),

@@ -11,10 +11,10 @@ from worker.training.registry import Registry
 
 DATA: Registry[Dataset] = Registry("data")
 for _classification in (digits, wine, breast_cancer, images):
-    DATA.add(_classification, kinds=["classification"])
-DATA.add(diabetes, kinds=["regression"])
+    DATA.add(_classification, kinds=["classification"], folds=True)
+DATA.add(diabetes, kinds=["regression"], folds=True)
 for _file in (csv, parquet, npz):
-    DATA.add(_file, kinds=["classification", "regression"])
+    DATA.add(_file, kinds=["classification", "regression"], folds=True)
 DATA.add(text, kinds=["language"])
 
 __all__ = ["DATA", "Dataset", "Inputs", "Kind", "Split", "SplitName"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,11 +35,12 @@ def assemble_arrays(
     Rows are standardised column by column, images channel by channel; pixels of uint8 stay that small until a batch
     is made. ConfigError for numbers that aren't finite.
     """
+    if splitting.turn is not None and "val" in given:
+        raise ConfigError("folds", "the data brings its own validation examples; leave those out, or folds")
     labels = main.targets if kind == "classification" else None
     indices = split_indices(labels, len(main.targets), splitting)
     parts: dict[SplitName, Examples] = {
-        cast("SplitName", name): Examples(main.features[chosen], main.targets[chosen])
-        for name, chosen in indices.items()
+        name: Examples(main.features[chosen], main.targets[chosen]) for name, chosen in indices.items()
     }
     parts |= given
     for name, part in parts.items():
@@ -62,7 +63,7 @@ def assemble_arrays(
         {name: part.targets for name, part in parts.items()},
         kind,
         class_names,
-    )
+    ).numbered(indices)
     if not is_pixels:
         return dataset
     pixel_mean, pixel_std = (torch.from_numpy(each.astype(np.float32)).view(-1, 1, 1) for each in (mean, std))

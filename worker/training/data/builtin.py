@@ -9,10 +9,11 @@ from sklearn import datasets
 from worker.training.data.arrays import Examples, assemble_arrays
 from worker.training.data.dataset import Dataset, Kind
 from worker.training.data.fingerprint import of_builtin
-from worker.training.data.splits import Bootstrap, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
+from worker.training.data.splits import Bootstrap, Fold, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
 
 
 def digits(
+    turn: Fold | None = None,
     *,
     val_fraction: ValFraction = 0.2,
     test_fraction: TestFraction = 0.2,
@@ -22,11 +23,12 @@ def digits(
     bootstrap: Bootstrap = None,
 ) -> Dataset:
     """Handwritten digits: 1797 images of 8 by 8 pixels, 10 classes (Alpaydin & Kaynak 1998)."""
-    splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap)
+    splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn)
     return _dataset("digits", "classification", splitting)
 
 
 def wine(
+    turn: Fold | None = None,
     *,
     val_fraction: ValFraction = 0.2,
     test_fraction: TestFraction = 0.2,
@@ -36,11 +38,12 @@ def wine(
     bootstrap: Bootstrap = None,
 ) -> Dataset:
     """Wines of three cultivars: 178 chemical analyses of 13 measurements (Forina 1991)."""
-    splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap)
+    splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn)
     return _dataset("wine", "classification", splitting)
 
 
 def breast_cancer(
+    turn: Fold | None = None,
     *,
     val_fraction: ValFraction = 0.2,
     test_fraction: TestFraction = 0.2,
@@ -50,11 +53,12 @@ def breast_cancer(
     bootstrap: Bootstrap = None,
 ) -> Dataset:
     """Malignant or benign: 569 biopsies of 30 measurements (Wolberg, Street & Mangasarian 1993)."""
-    splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap)
+    splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn)
     return _dataset("breast_cancer", "classification", splitting)
 
 
 def diabetes(
+    turn: Fold | None = None,
     *,
     val_fraction: ValFraction = 0.2,
     test_fraction: TestFraction = 0.2,
@@ -63,7 +67,7 @@ def diabetes(
     bootstrap: Bootstrap = None,
 ) -> Dataset:
     """Disease progression after a year: 442 patients of 10 measurements, regression (Efron et al. 2004)."""
-    splitting = Splitting(val_fraction, test_fraction, seed, False, limit, bootstrap)
+    splitting = Splitting(val_fraction, test_fraction, seed, False, limit, bootstrap, turn)
     return _dataset("diabetes", "regression", splitting)
 
 

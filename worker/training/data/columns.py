@@ -63,9 +63,11 @@ def assemble(
     category that training never saw all zeros; or they become indices for a model to embed, with one more for such a
     category. ConfigError for infinite numbers, and for missing ones where those are refused.
     """
+    if splitting.turn is not None and "val" in given:
+        raise ConfigError("folds", "the data brings its own validation examples; leave those out, or folds")
     labels = main.targets if kind == "classification" else None
     indices = split_indices(labels, len(main), splitting, main.order)
-    parts: dict[SplitName, Columns] = {cast("SplitName", name): main.take(chosen) for name, chosen in indices.items()}
+    parts: dict[SplitName, Columns] = {name: main.take(chosen) for name, chosen in indices.items()}
     parts |= given
     for name, part in parts.items():
         if np.isinf(part.numeric).any():
@@ -86,7 +88,7 @@ def assemble(
         kind,
         class_names,
     )
-    return replace(dataset, categories=categories)
+    return replace(dataset.numbered(indices), categories=categories)
 
 
 def _fit_numeric(train: Columns, missing: Missing) -> _Encode:

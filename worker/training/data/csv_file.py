@@ -8,12 +8,13 @@ from pyarrow import csv as arrow_csv
 
 from worker.training.data import tables
 from worker.training.data.dataset import Dataset
-from worker.training.data.splits import Bootstrap, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
+from worker.training.data.splits import Bootstrap, Fold, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 
 
 def csv(
+    turn: Fold | None = None,
     *,
     target: tables.Target,
     path: tables.MainFile = None,
@@ -63,7 +64,7 @@ def csv(
             fold=fold,
             val_folds=val_folds,
             test_folds=test_folds,
-            splitting=Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap),
+            splitting=Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn),
         ),
     )
 

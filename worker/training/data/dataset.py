@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 Kind: TypeAlias = Literal["classification", "regression", "language"]
@@ -21,11 +23,13 @@ class Split:
 
     Features are rows [n, num_features] float32, images [n, channels, height, width] float32 or uint8, or tokens
     [n, length] int64; targets are class indices [n] int64, standardised values [n, 1] float32, or for each token the
-    next one [n, length] int64.
+    next one [n, length] int64. `ids` [n] int64 are the examples' places in the data before it was split; None: those in
+    this split, which came apart.
     """
 
     features: Tensor
     targets: Tensor
+    ids: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -102,6 +106,12 @@ class Dataset:
             features = (features - self.pixel_mean) / self.pixel_std
         return features, targets
 
+    def numbered(self, ids: Mapping[SplitName, NDArray[np.int64]]) -> "Dataset":
+        """The same data with the ids [n] of the splits named there."""
+        numbers = {name: torch.from_numpy(each) for name, each in ids.items()}
+        splits = {name: replace(split, ids=numbers.get(name)) for name, split in self.splits.items()}
+        return replace(self, splits=splits)
+
     def to(self, device: torch.device) -> "Dataset":
         """The same data for training on `device`: resident there where it fits, else brought there batch by batch."""
         resident = device
@@ -111,6 +121,7 @@ class Dataset:
                 resident = torch.device("cpu")
         mean, std = (each if each is None else each.to(device) for each in (self.pixel_mean, self.pixel_std))
         splits = {
-            name: Split(each.features.to(resident), each.targets.to(resident)) for name, each in self.splits.items()
+            name: replace(each, features=each.features.to(resident), targets=each.targets.to(resident))
+            for name, each in self.splits.items()
         }
         return replace(self, splits=splits, pixel_mean=mean, pixel_std=std, device=device)

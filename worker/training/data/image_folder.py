@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from worker.training.data.arrays import Examples, assemble_arrays
 from worker.training.data.dataset import Dataset, SplitName
 from worker.training.data.fingerprint import of_files
-from worker.training.data.splits import Bootstrap, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
+from worker.training.data.splits import Bootstrap, Fold, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 
@@ -21,6 +21,7 @@ _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 
 
 def images(
+    turn: Fold | None = None,
     *,
     path: Annotated[str, Setting("folder with a folder of images per class, or with train, val, test of such folders")],
     size: Annotated[int, Setting("height and width in pixels to which each image is cropped and scaled", low=1)] = 32,
@@ -49,6 +50,7 @@ def images(
         stratify,
         limit,
         bootstrap,
+        turn,
     )
     dataset = assemble_arrays(_examples(main, load), given, "classification", splitting)
     # Which folder an image is in is its class: part of the data.

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from worker.training.data.arrays import Examples, assemble_arrays
 from worker.training.data.dataset import Dataset, Kind, SplitName
 from worker.training.data.fingerprint import of_files
-from worker.training.data.splits import Bootstrap, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
+from worker.training.data.splits import Bootstrap, Fold, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
 from worker.training.data.tables import MAX_INTEGER_CLASSES
 from worker.training.errors import ConfigError, did_you_mean
 from worker.training.parameters import Setting
 
 
 def npz(
+    turn: Fold | None = None,
     *,
     path: Annotated[str, Setting("file with the arrays x and y, or x_train, y_train, x_val, y_val, x_test, …")],
     features: Annotated[str, Setting("array of features: [n, columns], [n, height, width] or [n, channels, …]")] = "x",
@@ -59,6 +60,7 @@ def npz(
         stratify,
         limit,
         bootstrap,
+        turn,
     )
     dataset = assemble_arrays(examples, given, kind or _kind_of(examples.targets), splitting)
     return replace(dataset, fingerprint=of_files({"path": path}))

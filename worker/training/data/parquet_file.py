@@ -5,11 +5,12 @@ from pyarrow import parquet as arrow_parquet
 
 from worker.training.data import tables
 from worker.training.data.dataset import Dataset
-from worker.training.data.splits import Bootstrap, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
+from worker.training.data.splits import Bootstrap, Fold, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
 from worker.training.errors import ConfigError
 
 
 def parquet(
+    turn: Fold | None = None,
     *,
     target: tables.Target,
     path: tables.MainFile = None,
@@ -55,7 +56,7 @@ def parquet(
             fold=fold,
             val_folds=val_folds,
             test_folds=test_folds,
-            splitting=Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap),
+            splitting=Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn),
         ),
     )
 

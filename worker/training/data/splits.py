@@ -1,13 +1,17 @@
-"""Which examples train, validate and test: by a seed, stratified, by group, by time or by fold; indices only."""
+"""Which examples train, validate and test: by a seed, stratified, by group, by time or by fold; indices only.
+
+In a cross-validation each fold of what does not test validates once, while the others train.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
+from sklearn.model_selection import GroupKFold, GroupShuffleSplit, KFold, StratifiedKFold, train_test_split
 
+from worker.training.data.dataset import SplitName
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 
@@ -25,8 +29,19 @@ Bootstrap = Annotated[
 
 
 @dataclass(frozen=True)
+class Fold:
+    """The fold `index` (from 0) of `count`: it validates, in place of a share of the examples."""
+
+    index: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Splitting:
-    """How to split; a fraction of 0 makes no such split. The test part is the same whatever the other settings say."""
+    """How to split; a fraction of 0 makes no such split. The test part is the same whatever the other settings say.
+
+    `turn` is the fold that validates in a cross-validation.
+    """
 
     val_fraction: float = 0.2
     test_fraction: float = 0.2
@@ -34,6 +49,7 @@ class Splitting:
     stratify: bool = True
     limit: int | None = None
     bootstrap: int | None = None
+    turn: Fold | None = None
 
 
 @dataclass(frozen=True)
@@ -49,14 +65,16 @@ class Order:
 
 def split_indices(
     labels: NDArray[Any] | None, num_examples: int, how: Splitting, order: Order | None = None
-) -> dict[str, Indices]:
+) -> dict[SplitName, Indices]:
     """Indices of `train` and, where asked for, `val` and `test`; stratified by `labels` [n] where given.
 
     ConfigError where a part would be too small to hold two examples, or one of each class.
     """
     order = order or Order()
+    if how.turn is not None:
+        how = replace(how, val_fraction=0.0)
     if order.folds is not None:
-        parts = _by_fold(order.folds, order)
+        parts = _by_fold(order.folds, order if how.turn is None else _in_turn(order.folds, order, how.turn))
     else:
         if how.val_fraction + how.test_fraction >= 1:
             raise ConfigError("data.val_fraction", "val_fraction and test_fraction together must be below 1")
@@ -67,10 +85,11 @@ def split_indices(
     return parts | {"train": _drawn(parts["train"], how)}
 
 
-def _by_fraction(rest: Indices, labels: NDArray[Any] | None, how: Splitting, order: Order) -> dict[str, Indices]:
-    parts: dict[str, Indices] = {}
+def _by_fraction(rest: Indices, labels: NDArray[Any] | None, how: Splitting, order: Order) -> dict[SplitName, Indices]:
+    parts: dict[SplitName, Indices] = {}
     num_examples = len(rest)
-    for name, fraction in (("test", how.test_fraction), ("val", how.val_fraction)):
+    fractions: dict[SplitName, float] = {"test": how.test_fraction, "val": how.val_fraction}
+    for name, fraction in fractions.items():
         if fraction == 0:
             continue
         path = f"data.{name}_fraction"
@@ -89,7 +108,32 @@ def _by_fraction(rest: Indices, labels: NDArray[Any] | None, how: Splitting, ord
         except ValueError as error:
             kind = "split by group" if order.groups is not None else "stratified split"
             raise ConfigError(path, f"no {kind} is possible: {error}") from error
+    if how.turn is not None:
+        rest, parts["val"] = _without_fold(rest, labels, how.turn, how.seed, order)
     return parts | {"train": rest}
+
+
+def _without_fold(
+    rest: Indices, labels: NDArray[Any] | None, fold: Fold, seed: int, order: Order
+) -> tuple[Indices, Indices]:
+    """What is left of `rest` without one of its folds, and that fold; whole groups, or as much of each class."""
+    if order.times is not None:
+        raise ConfigError("folds", "in time, later examples would tell of earlier ones; leave out folds, or data.time")
+    drawn: dict[str, Any] = {"shuffle": True, "random_state": seed}
+    if order.groups is not None:
+        groups = order.groups[rest]
+        folds = GroupKFold(fold.count, **drawn).split(rest, groups=groups)
+        there, what = len(np.unique(groups)), "groups"
+    elif labels is not None:
+        folds = StratifiedKFold(fold.count, **drawn).split(rest, labels[rest])
+        there, what = np.unique(labels[rest], return_counts=True)[1].min(), "examples of each class"
+    else:
+        folds = KFold(fold.count, **drawn).split(rest)
+        there, what = len(rest) // 2, "pairs of examples"
+    if there < fold.count:
+        raise ConfigError("folds", f"{fold.count} folds need as many {what}, and there are {there}; write fewer folds")
+    kept, held_out = list(folds)[fold.index]
+    return rest[kept], rest[held_out]
 
 
 def _apart(rest: Indices, groups: NDArray[Any], share: float, seed: int) -> tuple[Indices, Indices]:
@@ -98,10 +142,21 @@ def _apart(rest: Indices, groups: NDArray[Any], share: float, seed: int) -> tupl
     return rest[kept], rest[held_out]
 
 
-def _by_fold(folds: NDArray[Any], order: Order) -> dict[str, Indices]:
-    parts: dict[str, Indices] = {}
+def _in_turn(folds: NDArray[Any], order: Order, fold: Fold) -> Order:
+    """The order in which the column's own folds, but for those that test, validate one after the other."""
+    if list(order.val_folds) != ["val"]:
+        raise ConfigError("data.val_folds", "with folds each value validates in turn; leave it out")
+    names = sorted(set(folds.tolist()) - set(order.test_folds))
+    if len(names) != fold.count:
+        raise ConfigError("folds", f"the fold column has {len(names)} folds beside those that test; write that number")
+    return replace(order, val_folds=[names[fold.index]])
+
+
+def _by_fold(folds: NDArray[Any], order: Order) -> dict[SplitName, Indices]:
+    parts: dict[SplitName, Indices] = {}
     taken = np.zeros(len(folds), dtype=bool)
-    for name, wanted in (("test", order.test_folds), ("val", order.val_folds)):
+    held_out: dict[SplitName, Sequence[str]] = {"test": order.test_folds, "val": order.val_folds}
+    for name, wanted in held_out.items():
         chosen = np.isin(folds, list(wanted))
         if missing := sorted(set(wanted) - set(folds.tolist())):
             known = ", ".join(sorted(set(folds.tolist()))[:10])

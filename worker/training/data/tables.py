@@ -46,7 +46,7 @@ MissingNumbers = Annotated[
 GroupColumn = Annotated[_OptionalText, Setting("column whose equal values stay in one part (a patient, a site)")]
 TimeColumn = Annotated[_OptionalText, Setting("column to split by: the oldest rows train, the newest test")]
 FoldColumn = Annotated[_OptionalText, Setting("column that says which part a row is in")]
-ValFolds = Annotated[Sequence[str], Setting("values of the fold column that validate")]
+ValFolds = Annotated[Sequence[str], Setting("values of the fold column that validate; with folds, each in turn")]
 TestFolds = Annotated[Sequence[str], Setting("values of the fold column that test; all others train")]
 
 ReadTable: TypeAlias = Callable[[str, str, dict[str, pa.DataType] | None], pa.Table]

@@ -44,6 +44,19 @@ export function numFinished(study: StudyView): number {
   return FINISHED.reduce((sum, state) => sum + (study.num_trials[state] ?? 0), 0);
 }
 
+/** What is used of each budget but that of trials: "1.5 of 12 hours". */
+export function budgets({ spec: { budget }, budget_used: used }: StudyView): string[] {
+  const told: [number, number | null, string][] = [
+    [used.hours, budget.hours, "hours"],
+    [used.device_hours, budget.device_hours, "device-hours"],
+    [used.failures, budget.failures, "failures"],
+    [used.since_improvement, budget.no_improvement, "trials without improvement"],
+  ];
+  const limited = told.filter(([, limit]) => limit !== null);
+  const lines = limited.map(([spent, limit, words]) => `${Number(spent.toPrecision(3))} of ${limit} ${words}`);
+  return budget.target === null ? lines : [...lines, `target ${number(budget.target)}`];
+}
+
 /** A trial's objective value, if it has one. */
 export function objective(trial: TrialView): number | null {
   return trial.values?.[0] ?? null;

@@ -27,6 +27,21 @@ export interface Reference {
   human: number | null;
 }
 
+export interface Budget {
+  hours: number | null;
+  device_hours: number | null;
+  failures: number | null;
+  target: number | null;
+  no_improvement: number | null;
+}
+
+export interface BudgetUsed {
+  hours: number;
+  device_hours: number;
+  failures: number;
+  since_improvement: number;
+}
+
 export interface StudySpec {
   description: string;
   objective: Objective;
@@ -35,6 +50,7 @@ export interface StudySpec {
   sampler: { name: string };
   pruner: { name: string };
   resource: Resource | null;
+  budget: Budget;
   reference: Reference | null;
 }
 
@@ -50,6 +66,7 @@ export interface StudyView {
   spec: StudySpec;
   num_trials: Partial<Record<TrialState, number>>;
   budget_trials: number | null;
+  budget_used: BudgetUsed;
   best: TrialView | null;
   standing: string | null;
   created_at: string;

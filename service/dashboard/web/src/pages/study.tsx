@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "../api";
-import { instant, parameter } from "../format";
+import { budgets, instant, parameter } from "../format";
 import { useLive, type Live } from "../live";
 import { Controls } from "../parts/controls";
 import { HistoryChart } from "../parts/history_chart";
@@ -106,6 +106,7 @@ function Facts({ study }: { study: StudyView }) {
         <dt>Trials</dt>
         <dd class="large"><Progress study={study} /></dd>
         <dd class="quiet">{counts.map(([state, count]) => `${count} ${state}`).join(" · ")}</dd>
+        {budgets(study).map((line) => <dd class="quiet" key={line}>{line}</dd>)}
       </div>
       <div>
         <dt>Search</dt>

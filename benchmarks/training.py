@@ -1,0 +1,280 @@
+"""What the training core costs beside a loop written by hand: processor time and peak memory, as ratios in one run.
+
+`python -m benchmarks.training --out benchmarks/results/training.md`. The loop by hand does what somebody would write
+for this one model: the same data, weights, batches, optimizer and schedule, and the same metrics after each epoch. Both
+must end with the same loss. Where a GPU is, bf16 and compile are measured against plain fp32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import multiprocessing
+import resource
+import shlex
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import torch
+from torch import nn
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassPrecision, MulticlassRecall
+
+from benchmarks.machine import machine
+from benchmarks.service import ROOT, Service
+from service.client import Client
+from worker.training import TrainingConfig, Verdict, train
+from worker.training.assembly import assemble
+from worker.training.data import DATA
+from worker.training.epoch import epoch_batches
+from worker.training.seeding import own_stream
+from worker.trial.channel import Channel
+
+CPU = torch.device("cpu")
+
+CASES: Mapping[str, dict[str, Any]] = {
+    "MLP 128-64, digits": {"model": {"name": "mlp", "hidden": [128, 64]}, "epochs": 20},
+    "MLP 512-512, digits": {"model": {"name": "mlp", "hidden": [512, 512]}, "epochs": 20},
+    "LeNet, digits": {"model": {"name": "lenet"}, "epochs": 20},
+    "ResNet, digits": {"model": {"name": "resnet"}, "epochs": 10},
+}
+NUM_EXAMPLES = 1079
+"""The training part of the digits."""
+LONG_STEP: dict[str, Any] = {"model": {"name": "mlp", "hidden": [512, 512]}, "batch_size": NUM_EXAMPLES}
+"""An epoch of one step of some 50 ms on one core."""
+
+
+def configuration(case: str, **changes: Any) -> TrainingConfig:
+    return TrainingConfig.from_mapping(
+        {
+            "data": {"name": "digits", "val_fraction": 0.2, "test_fraction": 0.2},
+            "loss": {"name": "cross_entropy"},
+            "optimizer": {"name": "adamw", "lr": 1e-3},
+            "schedule": {"name": "cosine"},
+            "batch_size": 64,
+        }
+        | CASES[case]
+        | changes
+    )
+
+
+def by_core(config: TrainingConfig, device: torch.device = CPU) -> float:
+    """Train by the core; the last validation loss."""
+    return train(config, seed=0, device=str(device), on_report=lambda _: Verdict.CONTINUE).metrics["val/loss"]
+
+
+def by_hand(config: TrainingConfig, device: torch.device = CPU) -> float:
+    """Train the same by a plain loop; the last validation loss."""
+    dataset = DATA.create(config.data.name, config.data.settings).to(device)
+    with own_stream(0, device):
+        parts, state = assemble(config, 0, dataset, {})
+        model, optimizer, train_split, val = state.model, state.optimizer, dataset.train, dataset.splits["val"]
+        loss_of, step = nn.CrossEntropyLoss(), 0
+        base = optimizer.param_groups[0]["lr"]
+        mean = math.nan
+        metrics = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(dataset.num_classes, average="micro", validate_args=False),
+                "precision": MulticlassPrecision(dataset.num_classes, validate_args=False),
+                "recall": MulticlassRecall(dataset.num_classes, validate_args=False),
+                "f1": MulticlassF1Score(dataset.num_classes, validate_args=False),
+            }
+        )
+        for epoch in range(config.epochs):
+            model.train()
+            batches = epoch_batches(parts, epoch)
+            total = torch.zeros((), device=device)
+            for chosen in batches:
+                rate = base * (1 + math.cos(math.pi * (step + 0.5) / (len(batches) * config.epochs))) / 2
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                optimizer.zero_grad()
+                loss = loss_of(model(train_split.features[chosen]), train_split.targets[chosen])
+                loss.backward()
+                optimizer.step()
+                total += loss.detach() * len(chosen)
+                step += 1
+            model.eval()
+            metrics.reset()
+            with torch.inference_mode():
+                outputs = model(val.features)
+                mean = loss_of(outputs, val.targets).item()
+                metrics.update(outputs, val.targets)
+                {name: value.item() for name, value in metrics.compute().items()}
+            total.item()
+    return mean
+
+
+def overhead(config: TrainingConfig, rounds: int) -> tuple[float, float, float, float]:
+    """Processor time of the core by that of the loop by hand: median and quartiles; milliseconds of a step by hand."""
+    if not math.isclose(by_core(config), by_hand(config), rel_tol=1e-5):
+        raise SystemExit("core and hand-written loop have not trained the same")
+    core, hand = [], []
+    for at in range(rounds):
+        for each in (by_core, by_hand) if at % 2 else (by_hand, by_core):
+            (core if each is by_core else hand).append(_seconds(each, config))
+    low, middle, high = statistics.quantiles([one / other for one, other in zip(core, hand, strict=True)], n=4)
+    num_steps = config.epochs * math.ceil(NUM_EXAMPLES / config.batch_size)
+    return middle, low, high, 1e3 * statistics.median(hand) / num_steps
+
+
+def _seconds(trains: Callable[[TrainingConfig], float], config: TrainingConfig) -> float:
+    began = time.process_time()
+    trains(config)
+    return time.process_time() - began
+
+
+def peak_mib(case: str, loop: str) -> float:
+    """Peak resident memory of a fresh process that trains one case with batches of 512, MiB."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_mib, (case, loop))
+
+
+def _peak_mib(case: str, loop: str) -> float:
+    torch.set_num_threads(1)
+    config = configuration(case, epochs=1, batch_size=512)
+    (by_core if loop == "core" else by_hand)(config)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+class Surroundings(NamedTuple):
+    """What a service, an agent and reporting add to one trial that reports each step; milliseconds."""
+
+    step: float
+    """Wall time per step."""
+    agent: float
+    """Processor time of the agent per step."""
+    report: float
+    """Time that the training process is busy with one report."""
+
+
+def surroundings(num_steps: int = 200) -> Surroundings:
+    """One trial of a real worker on a real service, each step an epoch of a single batch."""
+    study = {
+        "name": "surroundings",
+        "objective": {"metric": "val/loss", "direction": "minimize"},
+        "task": {"train": configuration("MLP 128-64, digits", **LONG_STEP, epochs=num_steps).to_mapping()},
+        "space": {"optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-3}},
+        "budget": {"trials": 1},
+    }
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        service = Service(f"{folder}/assayer.db", folder)
+        stack.callback(service.stop)
+        client = stack.enter_context(Client(service.url))
+        client.create_study(study)
+        command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--server", service.url]
+        command += ["--state-dir", f"{folder}/worker", "--study", "surroundings", "--until-done"]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as worker:
+            agent = psutil.Process(worker.pid)
+            first, last = (_reached(client, agent, step) for step in (num_steps // 10, num_steps * 9 // 10))
+            worker.terminate()
+    step, wall, busy = (after - before for before, after in zip(first, last, strict=True))
+    return Surroundings(1e3 * wall / step, 1e3 * busy / step, 1e3 * _report_seconds())
+
+
+def _reached(client: Client, agent: psutil.Process, step: int) -> tuple[int, float, float]:
+    """Wait until the trial has reported a step: the newest step then, the time, the agent's processor time so far."""
+    while True:
+        trials = client.trials("surroundings").trials
+        if trials and (trials[0].step or 0) >= step:
+            spent = agent.cpu_times()
+            return trials[0].step or 0, time.monotonic(), spent.user + spent.system
+        if not agent.is_running():
+            raise SystemExit("the worker has ended before its trial")
+        time.sleep(0.2)
+
+
+def _report_seconds(num_reports: int = 2000) -> float:
+    """Processor time of one report to an agent that reads it at once."""
+    ours, agents = socket.socketpair()
+    reader = multiprocessing.get_context("fork").Process(target=_drain, args=(agents,), daemon=True)
+    reader.start()
+    channel, metrics = Channel(ours), {f"val/{name}": 0.123456789 for name in ("loss", "accuracy", "precision", "f1")}
+    began = time.process_time()
+    for step in range(num_reports):
+        channel.report(step, metrics)
+        channel.newest_order()
+    spent = time.process_time() - began
+    reader.terminate()
+    return spent / num_reports
+
+
+def _drain(connection: socket.socket) -> None:
+    while connection.recv(1 << 16):
+        pass
+
+
+def on_gpu(rounds: int = 3) -> list[str]:
+    """A row for each way to train faster on a GPU, against plain fp32; nothing where there is none."""
+    if not torch.cuda.is_available():
+        return ["No GPU was at hand: bf16 and compile are not measured here."]
+    case, big = "ResNet, digits", {"epochs": 20, "batch_size": 256}
+    lines = list(_row("ResNet, batches of 256", "seconds by those of plain fp32", header=True))
+
+    def seconds(**changes: Any) -> float:
+        config = configuration(case, **big, **changes)
+        return statistics.median(train(config, device="cuda").metrics["seconds"] for _ in range(rounds))
+
+    plain = seconds()
+    for name, changes in (("bf16", {"precision": "bf16"}), ("compile", {"compile": True})):
+        lines += _row(name, f"{seconds(**changes) / plain:.2f}")
+    return lines
+
+
+def page(arguments: argparse.Namespace) -> Iterator[str]:
+    """The page of results, line by line."""
+    command = f"python -m benchmarks.training {shlex.join(sys.argv[1:])}".rstrip()
+    yield from ("# The training core, measured", "", f"`{command}`", "")
+    yield from (f"Machine: {machine()}, torch {torch.__version__}, one thread.", "")
+    yield "Processor time of the core by that of a loop written by hand for the same model, data, batches,"
+    yield from (f"schedule and reported metrics: median of {arguments.rounds} pairs, with quartiles.", "")
+    yield from _row("", "epochs", "core by hand-written", "quartiles", "ms per step by hand", header=True)
+    for case in arguments.cases:
+        config = configuration(case)
+        middle, low, high, step = overhead(config, arguments.rounds)
+        yield from _row(case, config.epochs, f"{middle:.3f}", f"{low:.3f} to {high:.3f}", f"{step:.2f}")
+    yield from ("", "Peak memory of a process that trains one epoch in batches of 512, MiB:", "")
+    yield from _row("", "core", "by hand", "ratio", header=True)
+    for case in arguments.cases:
+        core, hand = peak_mib(case, "core"), peak_mib(case, "hand")
+        yield from _row(case, f"{core:.0f}", f"{hand:.0f}", f"{core / hand:.3f}")
+    told = surroundings()
+    yield from ("", f"A real worker on a real service that reports after each step, of {told.step:.0f} ms:", "")
+    yield f"- the training process is busy with a report for {told.report:.3f} ms, {told.report / told.step:.2%} of it;"
+    yield f"- the agent, another process, takes {told.agent:.2f} ms of a core, {told.agent / told.step:.1%} of it."
+    yield ""
+    yield from on_gpu()
+
+
+def _row(*cells: object, header: bool = False) -> Iterator[str]:
+    yield f"| {' | '.join(str(cell) for cell in cells)} |"
+    if header:
+        yield "| --- " * len(cells) + "|"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=CASES)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--out", type=Path, help="write the page here, too")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    text = ""
+    for line in page(arguments):
+        print(line, flush=True)
+        text += line + "\n"
+    if arguments.out is not None:
+        arguments.out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The budgets that end a search before its numbers do: what of them is used, and which one is used up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from service.contract.base import Directions
+from service.contract.problem import ErrorCode
+from service.contract.study import Budget, ExtendRequest, StudySpec
+from service.contract.trial import TrialState
+from service.domain.errors import DomainError
+from service.domain.history import History, TrialRecord
+from service.domain.objective import is_better
+
+SECONDS_PER_HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a search has used and its history does not show."""
+
+    seconds: float = 0.0
+    """Since its first trial was handed out, as long as the study was active."""
+    device_seconds: float = 0.0
+    """Of all attempts of its trials together, running ones as far as they have come."""
+
+
+NOTHING = Used()
+
+_COUNTED = frozenset({TrialState.COMPLETED, TrialState.PRUNED})
+"""Ends that might have been an improvement."""
+
+_WORDS = {
+    "trials": "trials",
+    "hours": "hours",
+    "device_hours": "device-hours",
+    "failures": "failed trials",
+    "target": "a target",
+    "no_improvement": "trials without improvement",
+}
+
+
+def ends_early(budget: Budget) -> bool:
+    """Whether anything but its numbers may end a search."""
+    return budget.model_copy(update={"trials": None}) != Budget()
+
+
+def used_up(spec: StudySpec, history: History, used: Used = NOTHING) -> str | None:
+    """Why nothing of a search may begin or be promoted any more, whatever numbers are left; None while it may."""
+    return next(_used_up(spec, history, used), None)
+
+
+def _used_up(spec: StudySpec, history: History, used: Used) -> Iterator[str]:
+    """What is used up, each in a sentence."""
+    budget = spec.budget
+    if budget.hours is not None and used.seconds >= budget.hours * SECONDS_PER_HOUR:
+        yield f"the {budget.hours:g} hours of the budget are over"
+    if budget.device_hours is not None and used.device_seconds >= budget.device_hours * SECONDS_PER_HOUR:
+        yield f"the {budget.device_hours:g} device-hours of the budget are used up"
+    if budget.failures is not None and num_failures(history) >= budget.failures:
+        yield f"{num_failures(history)} trials have failed, and the budget allows for {budget.failures}"
+    if budget.target is None and budget.no_improvement is None:
+        return
+    best = _last_improvement(history, spec.directions)
+    if best is None or best.value is None:
+        return
+    if budget.target is not None and not is_better(spec.watched, budget.target, best.value):
+        yield f"trial {best.number} reached {best.value:.6g}, and the target is {budget.target:g}"
+    if budget.no_improvement is not None and since_improvement(history, best) >= budget.no_improvement:
+        yield f"the last {since_improvement(history, best)} trials brought none better than trial {best.number}"
+
+
+def extended(spec: StudySpec, wanted: ExtendRequest) -> Budget:
+    """The budget with what is wanted, all of it larger than before.
+
+    Raises:
+        DomainError: something is no larger, or had no end.
+    """
+    for name, value in wanted.model_dump(exclude_none=True).items():
+        known = getattr(spec.budget, name)
+        if known is None:
+            message = (
+                f"the study has no budget of {_WORDS[name]}, so there is none to extend; see: study show {spec.name}"
+            )
+            raise DomainError(ErrorCode.STUDY_STATE, message)
+        if name == "target":
+            if not is_better(spec.watched, value, known):
+                raise DomainError(ErrorCode.STUDY_STATE, f"the target is {known:g}; name a better one to extend it")
+        elif value <= known:
+            message = f"the budget is {known:g} {_WORDS[name]}; name more than that to extend it"
+            raise DomainError(ErrorCode.STUDY_STATE, message)
+    return spec.budget.model_copy(update=wanted.model_dump(exclude_none=True))
+
+
+def num_failures(history: History) -> int:
+    """Trials that ended failed."""
+    return sum(trial.state is TrialState.FAILED for trial in history)
+
+
+def _last_improvement(history: History, directions: Directions) -> TrialRecord | None:
+    """The best trial; of several objectives, the one on the front that ended last."""
+    if len(directions) == 1:
+        return history.best(directions[0])
+    return max(history.front(directions), key=_end, default=None)
+
+
+def since_improvement(history: History, best: TrialRecord) -> int:
+    """How many trials have ended, completed or pruned, since the best one did."""
+    return sum(trial.state in _COUNTED and _end(trial) > _end(best) for trial in history)
+
+
+def _end(trial: TrialRecord) -> tuple[int, int]:
+    return trial.finished_at or 0, trial.number

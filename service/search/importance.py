@@ -1,0 +1,72 @@
+"""Which parameters tell a study's best trials from the others; describes what was found, and decides nothing."""
+
+from __future__ import annotations
+
+from service.contract.importance import Importance, ParameterImportance
+from service.contract.study import StudySpec
+from service.domain.history import History
+from service.search.halving import halving_of
+from service.search.lessons import Role
+from service.search.rung_lessons import lessons as lessons_at_rung
+
+MIN_TRIALS = 20
+"""Trials below which chance alone decides."""
+
+_LEAST_BEST = 5
+"""The best are a tenth of the trials, but so many at least: of fewer a density says little."""
+
+_FEW = 50
+"""From so many trials on, a tenth of them is enough."""
+
+
+def importance(history: History, spec: StudySpec) -> Importance:
+    """Compare the best trials with all by PED-ANOVA (Watanabe, Bansal and Hutter 2023), parameter by parameter.
+
+    Trials are ordered as TPE orders them: completed ones by value or, of several objectives, front by front; then
+    pruned ones by the step they reached and their value there, then infeasible ones. Under a scheduler they are
+    compared at one rung, as its sampler does.
+    """
+    revision, notes = history.revision, []
+    halving = halving_of(spec)
+    if halving is not None:
+        history, compared = lessons_at_rung(history, spec, halving.rungs)
+        notes.append(f"trials are compared {compared}")
+
+    # A service that is never asked for importance pays for neither.
+    import numpy as np  # noqa: PLC0415
+
+    from service.search.columns import columns_of  # noqa: PLC0415
+    from service.search.optuna_bridge.fronts import badness  # noqa: PLC0415
+    from service.search.optuna_bridge.ped_anova import divergences  # noqa: PLC0415
+
+    columns = columns_of(spec.space, history.trials, len(spec.objectives))
+    lessons = columns.roles <= Role.INFEASIBLE
+    num_trials = int(lessons.sum())
+    if num_trials < MIN_TRIALS:
+        notes.append(f"{num_trials} trials have ended so far; importance needs {MIN_TRIALS}")
+        return Importance(revision=revision, num_trials=num_trials, num_best=0, parameters=[], notes=notes)
+    losses = badness(columns, spec.directions)
+    keys = np.column_stack([columns.roles, -columns.steps, losses])[lessons]
+    # Equals share a place, so that none of them is among the best by chance.
+    places = np.unique(keys, axis=0, return_inverse=True)[1]
+    cutoff = np.sort(places)[max(_LEAST_BEST, -(-num_trials // 10)) - 1]
+    best = np.zeros(len(lessons), bool)
+    best[lessons] = places <= cutoff
+    found = divergences(spec.space, columns, lessons, best)
+    total = sum(found.values())
+    if best.sum() == num_trials or not total:
+        notes.append("no trial is better than the others by any parameter")
+        found, total = dict.fromkeys(found, 0.0), 1.0
+    elif num_trials < _FEW:
+        notes.append(f"by {num_trials} trials this is a first impression; {_FEW} tell more")
+    had = {name: int((lessons & np.isfinite(columns.of([name])[:, 0])).sum()) for name in found}
+    return Importance(
+        revision=revision,
+        num_trials=num_trials,
+        num_best=int(best.sum()),
+        parameters=[
+            ParameterImportance(name=name, share=found[name] / total, num_trials=had[name])
+            for name in sorted(found, key=lambda name: (-found[name], name))
+        ],
+        notes=notes,
+    )

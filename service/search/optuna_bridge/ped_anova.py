@@ -1,0 +1,54 @@
+"""PED-ANOVA by Optuna's own densities: how far a parameter's values in the best trials are from those in all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.trial import FrozenTrial
+
+from service.contract.space import Space
+from service.search.columns import Columns, Floats
+from service.search.optuna_bridge.distributions import distribution
+
+_FEWEST = 2
+"""Trials that had a parameter; of fewer no density is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """All that the estimator reads of a trial."""
+
+    params: dict[str, float]
+
+
+def divergences(
+    space: Space, columns: Columns, lessons: NDArray[np.bool_], best: NDArray[np.bool_]
+) -> dict[str, float]:
+    """Name -> Pearson divergence between the `best` trials and all `lessons` (Watanabe, Bansal and Hutter 2023).
+
+    A parameter with a condition is judged by the trials that had it, and counts by how many of the best and of all
+    these are (condPED-ANOVA, arXiv 2601.20800). Parameters with a single value are left out.
+    """
+    evaluator = PedAnovaImportanceEvaluator()
+    found: dict[str, float] = {}
+    for name, values in zip(columns.names, columns.coordinates.T, strict=True):
+        domain = distribution(space[name])
+        if domain.single():
+            continue
+        had = lessons & np.isfinite(values)
+        had_best = had & best
+        found[name] = 0.0
+        if had.sum() >= _FEWEST and had_best.any():
+            weight = (had_best.sum() / best.sum()) ** 2 / (had.sum() / lessons.sum())
+            found[name] = float(weight) * evaluator._compute_pearson_divergence(  # noqa: SLF001 - it has no public name
+                name, domain, _tried(name, values[had_best]), _tried(name, values[had])
+            )
+    return found
+
+
+def _tried(name: str, values: Floats) -> list[FrozenTrial]:
+    return cast("list[FrozenTrial]", [_Tried({name: value}) for value in values.tolist()])

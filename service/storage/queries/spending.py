@@ -1,0 +1,59 @@
+"""What a study has used of its budget beyond what its history shows: its own time, and that of devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.contract.study import StudySpec
+from service.contract.trial import TrialKind, TrialState
+from service.domain.budget import Used
+from service.storage.instants import MICROSECONDS
+from service.storage.tables import attempt, trial
+
+# Built once: building costs more than executing, and every claim on a study with a budget of device-hours asks.
+_now = sa.bindparam("now", type_=sa.BigInteger)
+_SPENT = (
+    sa.select(attempt.c.study_id, sa.func.sum(sa.func.coalesce(attempt.c.ended_at, _now) - attempt.c.started_at))
+    .join(trial, trial.c.id == attempt.c.trial_id)
+    .where(attempt.c.study_id.in_(sa.bindparam("studies", expanding=True)), trial.c.kind == TrialKind.SEARCH)
+    .group_by(attempt.c.study_id)
+)
+
+
+def used(connection: sa.Connection, study: sa.Row[Any], spec: StudySpec, now: int) -> Used:
+    """What the study has used by `now`; devices are only asked about where they have a budget."""
+    has_devices = spec.budget.device_hours is not None
+    spent = device_seconds(connection, [study.id], now) if has_devices else {}
+    return Used(active_seconds(study, now), spent.get(study.id, 0.0))
+
+
+def active_seconds(study: sa.Row[Any], now: int) -> float:
+    """How long the study has been active since its first trial."""
+    lasting = max(0, now - study.active_since) if study.active_since is not None else 0
+    return float(study.active_microseconds + lasting) / MICROSECONDS
+
+
+def device_seconds(connection: sa.Connection, study_ids: Iterable[str], now: int) -> dict[str, float]:
+    """Study id -> time of all attempts of its search trials together, running ones until `now`."""
+    rows = connection.execute(_SPENT, {"studies": list(study_ids), "now": now})
+    return {study_id: max(0.0, float(spent) / MICROSECONDS) for study_id, spent in rows}
+
+
+def since_improvement(connection: sa.Connection, study_id: str, best: sa.Row[Any] | None) -> int:
+    """How many trials have ended, completed or pruned, since the best one did."""
+    if best is None:
+        return 0
+    is_later = sa.or_(
+        trial.c.finished_at > best.finished_at,
+        sa.and_(trial.c.finished_at == best.finished_at, trial.c.number > best.number),
+    )
+    query = sa.select(sa.func.count()).where(
+        trial.c.study_id == study_id,
+        trial.c.kind == TrialKind.SEARCH,
+        trial.c.state.in_([TrialState.COMPLETED, TrialState.PRUNED]),
+        is_later,
+    )
+    return connection.execute(query).scalar_one()

@@ -1,0 +1,249 @@
+"""`study init`: what it writes for any data passes the service's check; of what nothing can be learnt, it says why."""
+
+from __future__ import annotations
+
+import csv
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from service.client import Client, study_file
+from service.client.cli import main
+from service.contract.study import StudySpec
+from tests.support.service import ROOT, Service
+from worker.training.data import DATA
+
+DIABETES = str(ROOT / "examples" / "data" / "diabetes.csv")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def client(shared_service: Service) -> Iterator[Client]:
+    with Client(shared_service.url) as opened:
+        yield opened
+
+
+def init(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The study file that is written."""
+    assert main(["init", *words]) == 0
+    wrote = capsys.readouterr().out.split(";")[0].removeprefix("wrote ")
+    return Path(wrote).read_text(encoding="utf-8")
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["init", *words]) == 1
+    return capsys.readouterr().err
+
+
+def table(name: str, rows: Sequence[Sequence[object]], delimiter: str = ",") -> str:
+    with Path(name).open("w", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows(rows)
+    return name
+
+
+def labelled(*labels: object, num: int = 40) -> list[list[object]]:
+    chance = random.Random(1)
+    return [["x", "y"], *([round(chance.random(), 3), labels[at % len(labels)]] for at in range(num))]
+
+
+def archive() -> str:
+    numbers = np.random.default_rng(0)
+    np.savez("blobs.npz", x=numbers.normal(size=(60, 8, 8)), y=np.arange(60) % 3)
+    return "blobs.npz"
+
+
+def folder() -> str:
+    for at in range(12):
+        path = Path("pets") / ("cat" if at % 2 else "dog") / f"{at}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (at, 0, 0)).save(path)
+    return "pets"
+
+
+def columns() -> str:
+    chance = np.random.default_rng(0)
+    held = {"x": chance.normal(size=80), "day": pa.array([0] * 80, pa.date32()), "y": chance.normal(size=80)}
+    parquet.write_table(pa.table(held), "table.parquet")
+    return "table.parquet"
+
+
+def book() -> str:
+    Path("book.txt").write_text("It is a truth universally acknowledged. " * 100)
+    return "book.txt"
+
+
+CASES: dict[str, tuple[Any, list[str]]] = {
+    "csv, classes": (lambda: table("wine.csv", labelled("red", "white")), ["--target", "y"]),
+    "csv, numbers": (lambda: DIABETES, ["--target", "progression"]),
+    "tsv": (lambda: table("wine.tsv", labelled("red", "white"), "\t"), ["--target", "y"]),
+    "parquet": (columns, ["--target", "y"]),
+    "npz": (archive, []),
+    "images": (folder, []),
+    "text": (book, []),
+    **{name: (lambda name=name: name, []) for name in ("digits", "wine", "breast_cancer", "diabetes")},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_written_can_be_planned_and_its_data_loaded(
+    client: Client, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    make, words = CASES[case]
+    text = init(capsys, make(), *words)
+    (file,) = Path.cwd().glob("*.yaml")
+    spec = study_file.load(file)
+    assert client.post_plan(spec).trials == 30
+    train = train_of(spec)
+    settings = {name: value for name, value in train["data"].items() if name != "name"}
+    data = DATA.create(train["data"]["name"], DATA.check(train["data"]["name"], settings))
+    assert f": {data.kind}" in text.splitlines()[0]
+    batches = spec.space.get("batch_size")
+    largest = max(batches.choices) if batches is not None else train["batch_size"]  # type: ignore[union-attr,type-var]
+    assert largest <= len(data.train)
+
+
+def train_of(spec: StudySpec) -> dict[str, Any]:
+    assert spec.task is not None
+    assert spec.task.train is not None
+    return spec.task.train
+
+
+def test_what_matters_most_comes_first_in_ranges_known_to_be_good(capsys: pytest.CaptureFixture[str]) -> None:
+    init(capsys, DIABETES, "--target", "progression", "--name", "mine", "--out", "a.yaml")
+    spec = study_file.load("a.yaml")
+    assert spec.name == "mine"
+    assert list(spec.space) == [
+        "optimizer.lr", "model.name", "model.width", "batch_size", "optimizer.weight_decay", "model.dropout"
+    ]  # fmt: skip
+    told = {name: parameter.model_dump(exclude_defaults=True) for name, parameter in spec.space.items()}
+    assert told["optimizer.lr"] == {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}
+    assert told["optimizer.weight_decay"]["choices"] == [0, 1e-5, 1e-4]
+    assert spec.reference is not None
+    assert spec.reference.baseline == pytest.approx(77.0, abs=0.1), "what predicting the mean gives"
+
+
+def test_every_parameter_says_why_it_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = init(capsys, "digits").splitlines()
+    space = lines[lines.index("space:") + 1 : lines.index("sampler: auto")]
+    assert all(line.startswith("  # ") for line in space[::2])
+    assert not any(line.startswith("  # ") for line in space[1::2])
+
+
+def test_the_baseline_that_it_names_can_be_enqueued(
+    client: Client, shared_service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for source in ("wine", book()):
+        text = init(capsys, source)
+        file = f"{Path(source).stem}.yaml"
+        client.create_study(study_file.load(file))
+        (line,) = (line for line in text.splitlines() if "study enqueue" in line)
+        words = line.removeprefix("#   study ").partition("     #")[0].split()
+        assert main(["--server", shared_service.url, *words]) == 0
+        capsys.readouterr()
+
+
+def test_the_metric_and_what_it_is_compared_with_follow_from_the_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    init(capsys, table("even.csv", labelled("a", "b", "c", "c")), "--target", "y")
+    init(capsys, table("odd.csv", labelled(*"aaaaaaaab", num=90)), "--target", "y")
+    even, odd = study_file.load("even.yaml"), study_file.load("odd.yaml")
+    assert even.objective.metric == "val/accuracy"
+    assert odd.objective.metric == "val/f1_macro"
+    assert even.reference is not None
+    assert even.reference.baseline == 0.5
+    assert odd.reference is not None
+    share = 80 / 90
+    assert odd.reference.baseline == pytest.approx(2 * share / (1 + share) / 2, rel=1e-3)
+
+
+def test_whole_numbers_are_classes_while_they_are_few_unless_told(capsys: pytest.CaptureFixture[str]) -> None:
+    table("few.csv", labelled(*range(3)))
+    table("many.csv", labelled(*range(21), num=210))
+    kinds = [
+        train_of(study_file.load(file))["data"]["kind"]
+        for file, words in (
+            ("a.yaml", ["few.csv"]),
+            ("b.yaml", ["many.csv"]),
+            ("c.yaml", ["few.csv", "--task", "regression"]),
+        )
+        if init(capsys, *words, "--target", "y", "--out", file)
+    ]
+    assert kinds == ["classification", "regression", "regression"]
+
+
+def test_columns_that_teach_nothing_are_left_out_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [["id", "day", "size", "y"], *([f"n{at}", "2026-01-02", at, "ab"[at % 2]] for at in range(1100))]
+    text = init(capsys, table("rows.csv", rows), "--target", "y")
+    assert train_of(study_file.load("rows.yaml"))["data"]["features"] == ["size"]
+    assert "# Left out: id holds 1100 different texts." in text
+    assert "# Left out: day holds dates or times." in text
+
+
+def test_odd_names_are_written_so_that_they_are_read_back(capsys: pytest.CaptureFixture[str]) -> None:
+    for at, odd in enumerate(("yes", "12", "a: b", 'say "hi"', "# n", "größe", " x", "null")):
+        rows = [[odd, "y"], *([at, "ab"[at % 2]] for at in range(40))]
+        table(f"{at}.csv", [[name, *rest] for name, *rest in rows])
+        init(capsys, f"{at}.csv", "--target", odd, "--task", "regression", "--out", f"{at}.yaml")
+        assert train_of(study_file.load(f"{at}.yaml"))["data"]["target"] == odd
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (labelled("a"), "--target: column 'y' holds one value only: a"),
+        (labelled(0.5), "--target: column 'y' holds one value only: 0.5"),
+        (labelled("a", "b", "", num=30), "--target: column 'y' lacks a value in 10 rows; remove them"),
+        (labelled(1.5, 2.5, "nan", num=30), "--target: column 'y' lacks a value in 10 rows; remove them"),
+        (labelled(1.5, 2.5, "inf", num=30), "column 'y' holds 10 values that are no finite numbers; remove them"),
+        ([*labelled("a", "b"), [1, "c"]], "column 'y' has too few examples of 'c' (1); 5 are needed"),
+        ([["x", "y"]], "--target: column 'y' is empty"),
+        ([["y"], *[[at] for at in range(30)]], "has no column to learn from beside 'y'"),
+        ([["y", "y"], [1, 2]], "has two columns of the same name; rename one"),
+        ([["x", "y"], [1, 2], [3]], "line 3 has 1 values, the header has 2"),
+    ],
+)
+def test_what_nothing_can_be_learnt_from_is_refused(
+    capsys: pytest.CaptureFixture[str], rows: list[list[object]], said: str
+) -> None:
+    assert said in refused(capsys, table("t.csv", rows), "--target", "y")
+    assert list(Path.cwd().glob("*.yaml")) == []
+
+
+def test_mistakes_are_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    table("t.csv", labelled("a", "b"))
+    assert refused(capsys, "digist") == (
+        "digist: there is no such file, folder or built-in set; did you mean 'digits'?\n"
+    )
+    assert refused(capsys, "t.csv") == "t.csv: which column is to be predicted? write --target, one of: x, y\n"
+    assert refused(capsys, "t.csv", "--target", "z") == "--target: there is no column 'z'; known: x, y\n"
+    assert "digits says itself what is to be predicted" in refused(capsys, "digits", "--target", "y")
+    assert "holds no images in folders of classes" in refused(capsys, ".")
+    assert "is no .csv, .tsv, .parquet, .npz or .txt file" in refused(capsys, str(ROOT / "README.md"))
+    archive()
+    assert "there is no array 'z_train'; known: x, y" in refused(capsys, "blobs.npz", "--target", "z")
+    Path("t.parquet").write_text("no parquet")
+    assert "t.parquet: is no Parquet file" in refused(capsys, "t.parquet", "--target", "y")
+    Path("bad.csv").write_bytes(b"x,y\n\xff,1\n")
+    assert "bad.csv: is not UTF-8 text" in refused(capsys, "bad.csv", "--target", "y")
+    Path("short.txt").write_text("short")
+    assert "short.txt: has 5 bytes; at least 1300 are needed" in refused(capsys, "short.txt")
+
+
+def test_a_file_that_is_there_is_not_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("digits.yaml").write_text("mine")
+    assert refused(capsys, "digits") == "digits.yaml: is there already; name another by --out, or remove it\n"
+    assert Path("digits.yaml").read_text() == "mine"
+    assert "name: must be letters, digits" in refused(capsys, "digits", "--name", "my digits", "--out", "a.yaml")
+    assert not Path("a.yaml").exists()
+    assert "cannot be written" in refused(capsys, "digits", "--out", "nowhere/digits.yaml")

@@ -1,0 +1,190 @@
+"""`worker doctor`: looks at all that a worker needs, a line each, with what to do where something is not well."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pynvml
+from rich.console import Console
+
+from service.client import ApiError, Client, ClientError
+from service.contract.base import PROTOCOL_VERSION
+from worker.agent import DeviceError, cpu, gpus, in_use, num_cores
+from worker.settings import default_server, default_state_dir
+
+_GIB = 1024**3
+
+_LEAST_DISK_GIB = 5.0
+"""Room for a few checkpoints and their uploads."""
+_LEAST_MEMORY_GIB = 2.0
+"""What torch and a small model take."""
+_LEAST_SHARED_GIB = 0.5
+"""What data loaders and NCCL ask for; Docker gives 0.06 by default."""
+_MOST_SKEW_SECONDS = 5.0
+"""Leases do not mind, since the database's clock alone counts; but logs of several machines are read side by side."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, what was seen, and what to do about it; nothing to do where it is well."""
+
+    what: str
+    seen: str
+    remedy: str | None = None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the findings; the exit status is 0 where all is well, else 1."""
+    parser = argparse.ArgumentParser(
+        prog="worker doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--server", default=default_server(), metavar="URL", help="the service (default: %(default)s)")
+    parser.add_argument("--state-dir", type=Path, default=default_state_dir(), metavar="DIR", help="as of the worker")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    given = parser.parse_args(arguments)
+    findings: list[Finding] = []
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    for finding in examine(given.server, given.state_dir):
+        findings.append(finding)
+        if not given.json:
+            mark = "ok  " if finding.remedy is None else "FIX "
+            console.print(f"{mark}{finding.what}: {finding.seen}{f'; {finding.remedy}' if finding.remedy else ''}")
+    if given.json:
+        sys.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
+    return int(any(finding.remedy for finding in findings))
+
+
+def examine(server: str, state_dir: Path) -> Iterator[Finding]:
+    """All that can be said of this machine and its way to the service."""
+    yield _processor()
+    yield _memory()
+    yield _shared_memory(Path("/dev/shm"))  # noqa: S108 - what is looked at
+    yield _disk(state_dir)
+    yield _torch()
+    yield from _devices()
+    yield from _service(server)
+
+
+def _processor() -> Finding:
+    return Finding("processor", f"{num_cores()} cores")
+
+
+def _memory() -> Finding:
+    total = cpu().device.memory_gib
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+        free = int(lines["MemAvailable"].split()[0]) * 1024 / _GIB
+    except (OSError, KeyError):  # not Linux
+        return Finding("memory", f"{total:g} GiB")
+    remedy = "end other programs, or train with fewer --slots" if free < _LEAST_MEMORY_GIB else None
+    return Finding("memory", f"{free:.1f} GiB of {total:g} free", remedy)
+
+
+def _shared_memory(place: Path) -> Finding:
+    if not place.is_dir():
+        return Finding("shared memory", f"there is no {place}", "mount a tmpfs there")
+    total = shutil.disk_usage(place).total
+    lacks = total < _LEAST_SHARED_GIB * _GIB
+    remedy = "give the container more: docker run --shm-size 1g, or shm_size in docker-compose.yml" if lacks else None
+    return Finding("shared memory", f"{total / _GIB:.2f} GiB", remedy)
+
+
+def _disk(state_dir: Path) -> Finding:
+    there = next(path for path in (state_dir.absolute(), *state_dir.absolute().parents) if path.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Finding("disk", f"{there} cannot be written to", "name another directory with --state-dir")
+    free = shutil.disk_usage(there).free
+    remedy = "make room, or name another directory with --state-dir" if free < _LEAST_DISK_GIB * _GIB else None
+    return Finding("disk", f"{free / _GIB:.0f} GiB free for {state_dir}", remedy)
+
+
+def _torch() -> Finding:
+    try:
+        import torch  # noqa: PLC0415 - takes seconds, and may be what is missing
+    except ImportError as error:
+        return Finding("torch", f"cannot be imported ({error})", "pip install 'assayer[worker]'")
+    build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the processor alone"
+    seen = f"{torch.__version__}, {build}"
+    if torch.version.cuda is None and _num_gpus():
+        return Finding("torch", seen, "install torch's CUDA build to train on the GPU here")
+    if torch.version.cuda is not None and _num_gpus() and not torch.cuda.is_available():
+        return Finding("torch", f"{seen}, which finds no GPU", "update the NVIDIA driver to one for this CUDA or later")
+    return Finding("torch", seen)
+
+
+def _devices() -> Iterator[Finding]:
+    """The driver, then each GPU; one line where there is none."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        yield Finding("GPU", "none that the NVIDIA driver knows of: train with --cpu")
+        return
+    try:
+        yield Finding("driver", f"NVIDIA {pynvml.nvmlSystemGetDriverVersion()}")
+    finally:
+        pynvml.nvmlShutdown()
+    try:
+        found = gpus(range(_num_gpus()))
+    except DeviceError as error:
+        yield Finding("GPU", str(error), "look at nvidia-smi")
+        return
+    for gpu in found:
+        use = in_use(gpu)
+        remedy = "wait until that ends, or train beside it with --share" if use else None
+        memory = f"{gpu.device.memory_gib:g} GiB"
+        yield Finding(gpu.label, f"{gpu.device.name}, {memory}{f'; {use}' if use else ''}", remedy)
+
+
+def _num_gpus() -> int:
+    """GPUs that this process may use."""
+    if (allowed := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return len([name for name in allowed.split(",") if name.strip()])
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return 0
+    try:
+        return int(pynvml.nvmlDeviceGetCount())
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _service(server: str) -> Iterator[Finding]:
+    """Is it reached, does it speak this worker's protocol, does it take the token, and do the clocks agree."""
+    try:
+        with Client(server) as client:
+            began, asked = time.monotonic(), datetime.now(UTC)
+            health = client.health()
+            took = time.monotonic() - began
+            seen = f"{client.server} answers in {took * 1000:.0f} ms, version {health.version}, on {health.database}"
+            same = health.protocol == PROTOCOL_VERSION
+            remedy = f"it speaks protocol {health.protocol}, this worker {PROTOCOL_VERSION}: install the same version"
+            yield Finding("service", seen, None if same else remedy)
+            yield _clock((asked - health.now).total_seconds() + took / 2)
+            yield _token(client)
+    except ClientError as error:
+        yield Finding("service", "out of reach", str(error))
+
+
+def _clock(ahead_seconds: float) -> Finding:
+    seen = f"{abs(ahead_seconds):.1f} s {'ahead of' if ahead_seconds > 0 else 'behind'} the service's database"
+    skewed = abs(ahead_seconds) > _MOST_SKEW_SECONDS
+    return Finding("clock", seen, "let NTP set this machine's clock (timedatectl set-ntp true)" if skewed else None)
+
+
+def _token(client: Client) -> Finding:
+    try:
+        client.workers()
+    except ApiError as error:
+        return Finding("token", "refused", str(error))
+    given = "is the service's" if os.environ.get("ASSAYER_TOKEN") else "is not set, and the service asks for none"
+    return Finding("token", given)

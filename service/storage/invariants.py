@@ -326,10 +326,7 @@ def _values(connection: sa.Connection) -> list[Finding]:
         expected = None
         if row.state in _WITH_VALUE and spec is not None:
             curves = series.curves(connection, row.id, [objective.metric for objective in spec.objectives])
-            measured = {
-                name: float(told["status"] if isinstance(told, dict) else told) for name, told in row.metrics.items()
-            }
-            expected = [final.value for final in finals(spec.objectives, curves, measured)]
+            expected = [final.value for final in finals(spec.objectives, curves, series.measured(row.metrics))]
         if row.value is None or row.stored != expected or row.value != (row.stored or [None])[0]:
             finding = {"study": row.study, "trial": row.trial, "state": row.state}
             found.append(finding | {"value": row.value, "values": row.stored, "series": expected})

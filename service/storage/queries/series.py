@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -68,6 +68,11 @@ def curves(connection: sa.Connection, trial_id: str, metrics: Iterable[str]) -> 
 def value_of(row: sa.Row[Any, Any, Any, Any, Any]) -> float:
     """A stored value as a float: NaN and the infinities are kept as their status."""
     return float(row.status) if row.value is None else float(row.value)
+
+
+def measured(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The final metrics of a trial as they are stored, as floats."""
+    return {name: float(told["status"] if isinstance(told, dict) else told) for name, told in metrics.items()}
 
 
 def reported(

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from service.client import Client, ServiceUnreachable
+from service.contract.base import TaskKind
 from worker.agent import (
     Agent,
     DeviceError,
@@ -45,6 +46,7 @@ examples:
   worker --gpu 0 --server http://tower:8420        on the first GPU, for a service elsewhere
   worker --gpu 0,1 --slots 2                       two trials at a time on each of two GPUs
   worker --cpu --study digits-mlp --until-done     until that study is done
+  worker --cpu --allow-functions                   also studies that call functions from this directory
   worker --gpu 0 --for 11h30m --label room=cellar  for so long; for studies that require this label
   worker doctor                                    is all well on this machine, and the service in reach
 
@@ -80,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         work_seconds=settings.work_seconds,
         disk_bytes=int(settings.disk_gib * 2**30),
         shared_directory=settings.shared_directory,
+        tasks=settings.tasks,
     )
     _stop_on_signals(agent)
     log.info("worker %s for %s: %s; logs in %s", name, client.server, _places(slots), directory)
@@ -143,6 +146,16 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         metavar="DIR",
         help="keep checkpoints in this directory, which all workers see at this path, and upload none",
     )
+    parser.add_argument(
+        "--allow-functions",
+        action="store_true",
+        help="execute studies whose task is a Python function; it is imported as from this directory",
+    )
+    parser.add_argument(
+        "--allow-commands",
+        action="store_true",
+        help="execute studies whose task is a command; it starts here",
+    )
     given = parser.parse_args(arguments)
     if given.gpu is None and not given.cpu:
         raise _UsageError("say where to train: --gpu 0 for the first GPU, or --cpu")
@@ -172,6 +185,11 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         share=given.share,
         disk_gib=given.disk_gib,
         shared_directory=given.checkpoints.absolute() if given.checkpoints is not None else None,
+        tasks=(
+            TaskKind.TRAIN,
+            *([TaskKind.FUNCTION] if given.allow_functions else []),
+            *([TaskKind.COMMAND] if given.allow_commands else []),
+        ),
     )
 
 

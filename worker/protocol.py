@@ -1,7 +1,7 @@
 """Messages between agent and training processes: JSON lines over local sockets; standard library only, knows no end.
 
 Two kinds of socket carry them. Each slot has one *control* socket to its zygote (`Start`, `Terminate` down; `Ready`,
-`Forked`, `Exited` up), and each attempt one *channel* to its own training process (`Order` down;
+`Forked`, `Exited` up), and each attempt one *channel* to its own training process (`Order`, `Answered` down;
 `Provenance`, `Report`, `Checkpointed`, `Ended` up), so that a line which a dying process leaves half written spoils
 nobody else's.
 Both ends are Python: floats that JSON has no literal for travel as Python's own `NaN` and `Infinity`.
@@ -74,10 +74,11 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Training process -> agent: the metrics of one step."""
+    """Training process -> agent: the metrics of one step; `is_awaited`: it waits for the service's verdict on them."""
 
     step: int
     metrics: Mapping[str, float]
+    is_awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +106,20 @@ class Order:
     reason: str
 
 
-Message: TypeAlias = Ready | Start | Terminate | Forked | Exited | Provenance | Report | Checkpointed | Ended | Order
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Agent -> training process: the report of `step` that it awaits is judged; what was ordered came before this."""
+
+    step: int
+
+
+Message: TypeAlias = (
+    Ready | Start | Terminate | Forked | Exited | Provenance | Report | Checkpointed | Ended | Order | Answered
+)
 
 _KINDS: dict[str, type[Message]] = {
     kind.__name__.lower(): kind
-    for kind in (Ready, Start, Terminate, Forked, Exited, Provenance, Report, Checkpointed, Ended, Order)
+    for kind in (Ready, Start, Terminate, Forked, Exited, Provenance, Report, Checkpointed, Ended, Order, Answered)
 }
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.contract.base import TaskKind
+
 DEFAULT_SERVER = "http://127.0.0.1:8420"
 
 
@@ -35,6 +37,7 @@ class Settings:
     share: bool
     disk_gib: float
     shared_directory: Path | None
+    tasks: tuple[TaskKind, ...]
 
 
 def default_server(environment: Mapping[str, str] = os.environ) -> str:

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Query
 from service.api.dependencies import Uses
 from service.contract.log import LogView, Stream
 from service.contract.study import Front
-from service.contract.trial import TrialDetail, TrialList
+from service.contract.trial import ForkRequest, TrialDetail, TrialList, TrialView
 from service.usecases import trials
+from service.usecases.forks import fork_trial, list_forks
 from service.usecases.logs import read_log
 
 router = APIRouter(prefix="/studies/{study}", tags=["trials"])
@@ -27,24 +28,36 @@ async def list_(
     return await trials.list_trials(context, study, since, limit)
 
 
-@router.get("/trials/{number}")
-async def get(context: Uses, study: str, number: int) -> TrialDetail:
-    """One trial with its attempts, series, verdicts and configuration."""
-    return await trials.get_trial(context, study, number)
+@router.get("/trials/{trial}")
+async def get(context: Uses, study: str, trial: str) -> TrialDetail:
+    """One trial, by number or id, with its attempts, series, verdicts and configuration."""
+    return await trials.get_trial(context, study, trial)
 
 
-@router.get("/trials/{number}/logs")
+@router.get("/trials/{trial}/logs")
 async def logs(
     context: Uses,
     study: str,
-    number: int,
+    trial: str,
     *,
     attempt: Annotated[int | None, Query(ge=1)] = None,
     stream: Stream = Stream.STDOUT,
     after: Annotated[int, Query(ge=0)] = 0,
 ) -> LogView:
     """What an attempt of a trial printed, by default the newest; ask again with the answer's `next`."""
-    return await read_log(context, study, number, attempt=attempt, stream=stream, after=after)
+    return await read_log(context, study, trial, attempt=attempt, stream=stream, after=after)
+
+
+@router.post("/trials/{trial}/fork", status_code=201)
+async def fork(context: Uses, study: str, trial: str, request: ForkRequest) -> TrialView:
+    """Go on from a checkpoint of a trial with changed settings, beside the search."""
+    return await fork_trial(context, study, trial, request)
+
+
+@router.get("/forks")
+async def forks(context: Uses, study: str) -> TrialList:
+    """The forks of the study's trials, the first one first."""
+    return await list_forks(context, study)
 
 
 @router.get("/best")

@@ -24,6 +24,7 @@ examples:
   study replay digits-mlp --pruner asha         what ASHA would have saved
   study importance digits-mlp                   which parameters mattered
   study workers                                 the workers, and which are in quarantine
+  study fork digits-mlp 12 --at 8 --set optimizer.lr=3e-4
   study enqueue digits-mlp optimizer.lr=3e-3 optimizer.name=adamw
 
 The service is found at --server, else ASSAYER_SERVER, else http://127.0.0.1:8420; ASSAYER_TOKEN is sent if set.
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one statement per option
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="study",
         description="Create, follow and steer hyperparameter studies.",
@@ -67,14 +68,7 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one statement per o
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[common])
 
-    init = verb("init", "write a first study file for your data, with ranges that are known to be good")
-    init.add_argument(
-        "data", metavar="DATA", help="a CSV, Parquet, NPZ or text file, a folder of images, or a built-in set"
-    )
-    init.add_argument("--target", metavar="COLUMN", help="the column to predict")
-    init.add_argument("--task", choices=("classification", "regression"), help="default: as the target's values say")
-    init.add_argument("--name", help="name of the study (default: that of the data)")
-    init.add_argument("--out", metavar="FILE", help="where to write it (default: NAME.yaml)")
+    _tell_data(verb("init", "write a first study file for your data, with ranges that are known to be good"))
     create = verb("create", "create a study from a study file (YAML)")
     create.add_argument("file", metavar="FILE")
     create.add_argument("--name", help="name it so instead of as the file says")
@@ -88,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one statement per o
     importance = verb("importance", "say which parameters tell the best trials from the others")
     verb("list", "list all studies, newest first")
     show = verb("show", "show where a study stands, and its trials")
-    show.add_argument("--trial", type=int, metavar="N", help="show this trial in full")
+    show.add_argument("--trial", metavar="N", help="show this trial in full (a fork by its id)")
     best = verb("best", "show the best completed trial, or of several objectives the front")
     logs = verb("logs", "print what a trial's training process printed")
     watch = verb("watch", "follow a study until it is finished; Ctrl-C leaves it going")
@@ -97,12 +91,14 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one statement per o
     stop = verb("stop", "end a study: running trials stop, waiting ones are cancelled")
     extend = verb("extend", "raise budgets; a finished study goes on")
     enqueue = verb("enqueue", "try a configuration before the sampler's own")
+    fork = verb("fork", "go on from a trial's checkpoint with changed settings, beside the search")
     verb("workers", "list the workers: devices, trials held, quarantine")
     readmit = verb("readmit", "lift the quarantine of a worker's host")
     readmit.add_argument("worker", metavar="WORKER", help="name of the worker")
-    for named in (show, best, importance, replay, logs, watch, pause, resume, stop, extend, enqueue):
+    for named in (show, best, importance, replay, logs, watch, pause, resume, stop, extend, enqueue, fork):
         named.add_argument("name", metavar="NAME", help="name or id of the study")
-    logs.add_argument("trial", type=int, metavar="TRIAL", help="number of the trial")
+    for addressed in (fork, logs):
+        addressed.add_argument("trial", metavar="TRIAL", help="number of the trial, or id of a fork")
     logs.add_argument("--attempt", type=int, metavar="N", help="this attempt (default: the newest)")
     logs.add_argument("--stderr", action="store_true", help="its standard error instead of its standard output")
     logs.add_argument("--follow", action="store_true", help="go on as more comes, until the attempt has ended")
@@ -115,7 +111,21 @@ def _parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one statement per o
     extend.add_argument("--target", type=float, metavar="VALUE", help="value of the objective at which it is over")
     extend.add_argument("--no-improvement", type=int, metavar="N", help="trials in a row that improve nothing")
     enqueue.add_argument("parameters", nargs="+", metavar="KEY=VALUE", help="a parameter, such as optimizer.lr=3e-3")
+    fork.add_argument("--at", type=int, metavar="STEP", help="step of the checkpoint (default: the newest)")
+    fork.add_argument(
+        "--set", nargs="+", required=True, metavar="KEY=VALUE", help="a setting, such as optimizer.lr=3e-4"
+    )
     return parser
+
+
+def _tell_data(init: argparse.ArgumentParser) -> None:
+    init.add_argument(
+        "data", metavar="DATA", help="a CSV, Parquet, NPZ or text file, a folder of images, or a built-in set"
+    )
+    init.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    init.add_argument("--task", choices=("classification", "regression"), help="default: as the target's values say")
+    init.add_argument("--name", help="name of the study (default: that of the data)")
+    init.add_argument("--out", metavar="FILE", help="where to write it (default: NAME.yaml)")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -97,7 +97,8 @@ def _show(client: Client, arguments: argparse.Namespace) -> None:
         _say(arguments, study, "")
         return
     trials = _trials(client, arguments.name)
-    _say(arguments, study, show.study_page(study, trials[-MAX_TRIALS_SHOWN:]))
+    forks = client.forks(arguments.name).trials
+    _say(arguments, study, show.study_page(study, trials[-MAX_TRIALS_SHOWN:], forks))
     if len(trials) > MAX_TRIALS_SHOWN:
         _say(arguments, study, f"({len(trials) - MAX_TRIALS_SHOWN} earlier trials not shown)")
 
@@ -155,17 +156,14 @@ def _extend(client: Client, arguments: argparse.Namespace) -> None:
 
 
 def _enqueue(client: Client, arguments: argparse.Namespace) -> None:
-    parameters: dict[str, Value] = {}
-    for word in arguments.parameters:
-        key, equals, text = word.partition("=")
-        if not equals or not key:
-            raise _wrong(word, "write KEY=VALUE, such as optimizer.lr=3e-3")
-        try:
-            parameters[key] = TypeAdapter[Value](Value).validate_python(study_file.read(text, source=word))
-        except ValidationError:
-            raise _wrong(word, "the value must be a number, a word, true, false or a list of these") from None
-    reply = client.enqueue(arguments.name, parameters)
+    reply = client.enqueue(arguments.name, _values(arguments.parameters))
     _say(arguments, reply, f"queued; {reply.num_ahead} ahead of it")
+
+
+def _fork(client: Client, arguments: argparse.Namespace) -> None:
+    fork = client.fork(arguments.name, arguments.trial, _values(arguments.set), arguments.at)
+    said = f"{fork.reason}; it waits as {fork.id} (study show {arguments.name} --trial {fork.id})"
+    _say(arguments, fork, said)
 
 
 def _workers(client: Client, arguments: argparse.Namespace) -> None:
@@ -176,6 +174,20 @@ def _workers(client: Client, arguments: argparse.Namespace) -> None:
 def _readmit(client: Client, arguments: argparse.Namespace) -> None:
     worker = client.readmit(arguments.worker)
     _say(arguments, worker, f"{worker.name} on {worker.host or 'an unnamed host'} gets trials again")
+
+
+def _values(words: Sequence[str]) -> dict[str, Value]:
+    """What was written as KEY=VALUE."""
+    parameters: dict[str, Value] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise _wrong(word, "write KEY=VALUE, such as optimizer.lr=3e-3")
+        try:
+            parameters[key] = TypeAdapter[Value](Value).validate_python(study_file.read(text, source=word))
+        except ValidationError:
+            raise _wrong(word, "the value must be a number, a word, true, false or a list of these") from None
+    return parameters
 
 
 def _trials(client: Client, study: str) -> list[TrialView]:
@@ -219,6 +231,7 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "stop": _stop,
     "extend": _extend,
     "enqueue": _enqueue,
+    "fork": _fork,
     "workers": _workers,
     "readmit": _readmit,
 }

@@ -42,7 +42,7 @@ from service.contract.study import (
     StudyState,
     StudyView,
 )
-from service.contract.trial import TrialDetail, TrialList
+from service.contract.trial import ForkRequest, TrialDetail, TrialList, TrialView
 from service.contract.worker import WorkerList, WorkerView
 
 
@@ -71,6 +71,7 @@ _STUDIES = TypeAdapter(StudyList)
 _TRIALS = TypeAdapter(TrialList)
 _TRIAL = TypeAdapter(TrialDetail)
 _FRONT = TypeAdapter(Front)
+_FORK = TypeAdapter(TrialView)
 _EVENTS = TypeAdapter(_Events)
 _ENQUEUE = TypeAdapter(EnqueueReply)
 _WORKERS = TypeAdapter(WorkerList)
@@ -158,9 +159,20 @@ class Endpoints:
         """The search trials that changed after revision `since`; pass the answer's revision next time."""
         return self._transport.call("GET", _path(study, "trials"), _TRIALS, params={"since": since, "limit": limit})
 
-    def trial(self, study: str, number: int) -> TrialDetail:
-        """Everything about one trial."""
-        return self._transport.call("GET", _path(study, f"trials/{number}"), _TRIAL)
+    def trial(self, study: str, trial: int | str) -> TrialDetail:
+        """Everything about one trial, by its number, or a fork by its id."""
+        return self._transport.call("GET", _trial(study, trial), _TRIAL)
+
+    def fork(
+        self, study: str, trial: int | str, changes: Mapping[str, Value], at: int | None = None, priority: int = 0
+    ) -> TrialView:
+        """Go on from the trial's checkpoint of step `at` (default: its newest) with changed settings."""
+        request = ForkRequest(at=at, set=dict(changes), priority=priority)
+        return self._transport.call("POST", _trial(study, trial, "/fork"), _FORK, request)
+
+    def forks(self, study: str) -> TrialList:
+        """The forks of the study's trials, the first one first."""
+        return self._transport.call("GET", _path(study, "forks"), _TRIALS)
 
     def best(self, study: str) -> TrialDetail:
         """The best completed trial; raises NotFound while there is none, and where objectives are several."""
@@ -171,11 +183,17 @@ class Endpoints:
         return self._transport.call("GET", _path(study, "front"), _FRONT)
 
     def log(
-        self, study: str, number: int, *, attempt: int | None = None, stream: Stream = Stream.STDOUT, after: int = 0
+        self,
+        study: str,
+        trial: int | str,
+        *,
+        attempt: int | None = None,
+        stream: Stream = Stream.STDOUT,
+        after: int = 0,
     ) -> LogView:
         """What an attempt of a trial printed (default: its newest); pass the answer's `next` next time."""
         params = {"stream": stream, "after": after} | ({} if attempt is None else {"attempt": attempt})
-        return self._transport.call("GET", _path(study, f"trials/{number}/logs"), _LOG, params=params)
+        return self._transport.call("GET", _trial(study, trial, "/logs"), _LOG, params=params)
 
     def events(self, study: str, after: int = 0, limit: int = 1000) -> list[Event]:
         """The journal after a revision, oldest first."""
@@ -242,6 +260,10 @@ class Endpoints:
 
 def _path(study: str, rest: str = "") -> str:
     return f"/studies/{quote(study, safe='')}" + (f"/{rest}" if rest else "")
+
+
+def _trial(study: str, trial: int | str, rest: str = "") -> str:
+    return _path(study, f"trials/{quote(str(trial), safe='')}{rest}")
 
 
 def _attempt(trial: str, attempt: int, rest: str) -> str:

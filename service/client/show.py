@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.bar import Bar
 from rich.console import Console, Group, RenderableType
@@ -160,8 +160,8 @@ def _device(device: Device) -> str:
     return device.name or device.kind
 
 
-def study_page(study: StudyView, trials: Iterable[TrialView]) -> RenderableType:
-    """One study: where it stands, and its trials."""
+def study_page(study: StudyView, trials: Iterable[TrialView], forks: Sequence[TrialView]) -> RenderableType:
+    """One study: where it stands, its trials, and what was forked from them."""
     spec = study.spec
     facts = Table.grid(padding=(0, 2))
     facts.add_row("study", Text(study.name, style="bold"))
@@ -174,7 +174,8 @@ def study_page(study: StudyView, trials: Iterable[TrialView]) -> RenderableType:
         facts.add_row("budget", told)
     if study.notice:
         facts.add_row("notice", Text(study.notice, style="yellow"))
-    return Group(facts, Text(), trials_table(trials))
+    beside = [Text(), Text("forks", style="bold"), forks_table(forks)] if forks else []
+    return Group(facts, Text(), trials_table(trials), *beside)
 
 
 def budget(study: StudyView) -> str:
@@ -214,6 +215,16 @@ def trials_table(trials: Iterable[TrialView]) -> RenderableType:
     return table if table.row_count else Text("no trials yet; start a worker with: worker --cpu")
 
 
+def forks_table(forks: Iterable[TrialView]) -> RenderableType:
+    """List forks by id: state, value, and what each was forked from."""
+    table = Table("id", "state", "value", "step", "reason", box=None, pad_edge=False)
+    for fork in forks:
+        step = "" if fork.step is None else str(fork.step)
+        said = f"{fork.reason}: {fork.state_reason}" if fork.state_reason else fork.reason
+        table.add_row(fork.id, _state(fork), _reached(fork), step, said)
+    return table
+
+
 def _reached(trial: TrialView) -> str:
     """Its values, or what a trial that pauses had at its rung."""
     if trial.values:
@@ -224,7 +235,7 @@ def _reached(trial: TrialView) -> str:
 def trial_page(trial: TrialDetail) -> RenderableType:
     """One trial: parameters and why they were chosen, metrics, attempts."""
     facts = Table.grid(padding=(0, 2))
-    facts.add_row("trial", Text(str(trial.number), style="bold"))
+    facts.add_row("trial", Text(trial.id if trial.number is None else str(trial.number), style="bold"))
     facts.add_row("state", _state_and_reason(trial))
     facts.add_row("chosen", trial.reason)
     for name, value in trial.parameters.items():

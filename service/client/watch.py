@@ -88,12 +88,16 @@ def _lines(endpoints: Endpoints, study: str, console: Console) -> None:
             console.print(f"{study}: {show.progress(view)} finished, best {show.best(view)}", soft_wrap=True)
 
 
-def read_log(endpoints: Endpoints, study: str, trial: int, attempt: int | None, stream: Stream) -> Iterator[LogView]:
+def read_log(
+    endpoints: Endpoints, study: str, trial: int | str, attempt: int | None, stream: Stream
+) -> Iterator[LogView]:
     """Yield what the attempt has printed so far."""
     yield endpoints.log(study, trial, attempt=attempt, stream=stream)
 
 
-def follow_log(endpoints: Endpoints, study: str, trial: int, attempt: int | None, stream: Stream) -> Iterator[LogView]:
+def follow_log(
+    endpoints: Endpoints, study: str, trial: int | str, attempt: int | None, stream: Stream
+) -> Iterator[LogView]:
     """Yield what the attempt prints as it comes, until it has ended and LAST_WORDS_SECONDS brought no more.
 
     Outlives restarts of the service once it has answered.

@@ -94,8 +94,8 @@ class Grant(Response):
     attempt: int
     nonce: str
     task_kind: TaskKind
-    task: dict[str, Any] | list[str] | str | None
-    """For train: the whole configuration with the parameters set."""
+    task: dict[str, Any] | None
+    """For train: the whole configuration with the parameters set; otherwise the task as the study has it."""
     parameters: dict[str, Value]
     dropped: list[str] = []
     """Options of the base configuration that the chosen entry does not know, left out."""
@@ -108,6 +108,8 @@ class Grant(Response):
     pauses: bool = False
     """At `run_until` the trial pauses, to go on from a checkpoint if it is promoted: register one, finish as paused."""
     resume: ResumePoint | None = None
+    fork_at: int | None = None
+    """Of a fork, the step of its parent's checkpoint; without `resume` that is gone: finish as invalid."""
     lease_seconds: float
     heartbeat_seconds: float
 

@@ -12,6 +12,7 @@ from service.contract.base import Direction, Directions, Identifier, Request, Re
 from service.contract.pruner import NoPruner, PrunerSpec
 from service.contract.sampler import AutoSampler, SamplerSpec
 from service.contract.space import Space
+from service.contract.task import Task
 from service.contract.trial import TrialState, TrialView
 
 MOST_OBJECTIVES = 4
@@ -56,21 +57,6 @@ def _check_several(objectives: list[Objective]) -> list[Objective]:
 
 Objectives = Annotated[list[Objective], AfterValidator(_check_several)]
 """Several of them, none of which counts more than another."""
-
-
-class Task(Request):
-    """What a worker does for a trial: at most one of the kinds; none means that a caller drives the trials."""
-
-    train: dict[str, Any] | None = None
-    function: str | None = None
-    command: list[str] | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        given = [kind for kind in ("train", "function", "command") if getattr(self, kind) is not None]
-        if len(given) != 1:
-            raise ValueError(f"name exactly one of train, function, command; got {', '.join(given) or 'none'}")
-        return self
 
 
 class Resource(Request):

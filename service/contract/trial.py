@@ -6,7 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from service.contract.base import Response, Value
+from pydantic import Field
+
+from service.contract.base import Request, Response, Value
 from service.contract.lease import FailureClass
 from service.contract.report import Number, Verdict
 
@@ -68,6 +70,10 @@ class TrialView(Response):
     reason: str
     state_reason: str | None
     stage: int | None
+    parent_id: str | None = None
+    """Of a fork, the trial it goes on from."""
+    parent_step: int | None = None
+    """The step of its parent's checkpoint that it began with; only later steps are its own."""
     step: int | None
     run_until: int | None = None
     """Absolute step that it trains to for now; none: until the task ends by itself."""
@@ -79,6 +85,14 @@ class TrialView(Response):
     started_at: datetime | None
     finished_at: datetime | None
     revision: int
+
+
+class ForkRequest(Request):
+    """Go on from a checkpoint of a trial with changed settings, beside the search."""
+
+    at: int | None = Field(default=None, ge=0, description="step of the checkpoint; default: the newest that is kept")
+    set: dict[str, Value] = Field(min_length=1, description="dotted path into the task -> its new value")
+    priority: int = 0
 
 
 class TrialList(Response):

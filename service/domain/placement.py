@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from service.contract.base import TaskKind
 from service.contract.lease import Capabilities
 from service.contract.study import Requires
 from service.domain.failures import LARGER
@@ -13,6 +14,13 @@ from service.domain.failures import LARGER
 def largest_gpu_gib(capabilities: Capabilities) -> float:
     """Memory of the worker's largest GPU; 0 where it has none."""
     return max((each.memory_gib or 0.0 for each in capabilities.devices if each.kind == "cuda"), default=0.0)
+
+
+def unallowed(kind: TaskKind, capabilities: Capabilities) -> str | None:
+    """Why a worker does not execute tasks of the user's own code that it could, or None."""
+    if kind in capabilities.tasks or kind not in {TaskKind.FUNCTION, TaskKind.COMMAND}:
+        return None
+    return f"its task is a {kind}; start a worker with --allow-{kind}s"
 
 
 def unmet(requires: Requires | None, capabilities: Capabilities) -> str | None:

@@ -298,6 +298,21 @@ def _owners() -> list[sa.Select[Any]]:
     return [_attempt().where(sa.or_(attempt.c.study_id != trial.c.study_id, leased))]
 
 
+def _forks() -> list[sa.Select[Any]]:
+    parent = trial.alias()
+    own = sa.exists().where(parent.c.id == trial.c.parent_id, parent.c.study_id == trial.c.study_id)
+    is_fork = trial.c.kind == TrialKind.FORK
+    told = sa.exists().where(report.c.trial_id == trial.c.id, report.c.step <= trial.c.parent_step)
+    began = sa.func.coalesce(attempt.c.resume_step, -1) < trial.c.parent_step
+    return [
+        _trial(trial.c.id, trial.c.parent_id).where(
+            sa.or_(is_fork != own, is_fork != trial.c.parent_step.is_not(None))
+        ),
+        _trial(trial.c.id, trial.c.parent_step).where(told),
+        _attempt(trial.c.id, attempt.c.resume_step).where(began),
+    ]
+
+
 def _overlapping_logs() -> sa.Select[Any]:
     stream = log_chunk.c.trial_id, log_chunk.c.attempt, log_chunk.c.stream
     end = log_chunk.c.start_offset + sa.func.length(log_chunk.c.content)
@@ -489,6 +504,11 @@ INVARIANTS = (
     ),
     Invariant("arrivals", "a trial arrives at its own rungs, once at each, ranked among those who came", _arrivals),
     Invariant("places", "of the arrivals at a rung no more than one in eta were promoted", _places),
+    Invariant(
+        "forks",
+        "a fork has a parent in its study, and each of its attempts and values is of after the step it was forked at",
+        _rows(*_forks()),
+    ),
     Invariant("logs", "no byte of an attempt's logs is stored twice", _rows(_overlapping_logs())),
     Invariant(
         "foreign_keys",

@@ -13,7 +13,7 @@ from service.contract.study import StudySpec, StudyState
 from service.domain.budget import Used, ends_early, used_up
 from service.domain.errors import DomainError
 from service.domain.history import History
-from service.domain.placement import unmet
+from service.domain.placement import unallowed, unmet
 from service.domain.provenance import refused_code
 from service.domain.states import FINISHED_STUDIES
 from service.search import decide
@@ -101,9 +101,10 @@ def _open(connection: Connection, context: Context, request: ClaimRequest) -> Op
     candidates, lacking = [], []
     for row in shares.in_turn(connection, studies.claimable(connection, named), context.database.dialect.now):
         spec = studies.spec(connection, row.id, row.spec_version)
-        if spec.task_kind not in request.capabilities.tasks:
+        lack = unallowed(spec.task_kind, request.capabilities)
+        if lack is None and spec.task_kind not in request.capabilities.tasks:
             continue
-        lack = unmet(spec.requires, request.capabilities)
+        lack = lack or unmet(spec.requires, request.capabilities)
         if lack is None:
             candidates.append(row)
         else:
@@ -171,7 +172,7 @@ async def _try_once(context: Context, study_id: str, request: ClaimRequest) -> G
             study_id, lambda unit_of_work: complete(unit_of_work, situation.spec, situation.history, reason)
         )
         context.histories.forget(study_id)
-        return reason
+        return situation.needs or reason
     return await context.transact(
         study_id, lambda unit_of_work: _take(unit_of_work, context, request, situation, decision)
     )

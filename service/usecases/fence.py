@@ -56,7 +56,7 @@ def find(unit_of_work: UnitOfWork, trial_id: str, number: int, nonce: str) -> He
     if attempt.nonce != nonce or attempt.number != trial.num_attempts:
         raise DomainError(
             ErrorCode.LEASE_SUPERSEDED,
-            f"attempt {number} of trial {trial.number} no longer holds the lease (attempt {trial.num_attempts} does, "
+            f"attempt {number} of {trials.title(trial)} no longer holds the lease (attempt {trial.num_attempts} does, "
             "or the nonce is not the granted one); drop the trial and claim another",
         )
     return Held(trial, attempt)
@@ -83,7 +83,7 @@ def hold(unit_of_work: UnitOfWork, held: Held, *, lease_seconds: float) -> Held:
         return find(unit_of_work, held.trial.id, number, held.attempt.nonce)
     raise DomainError(
         ErrorCode.ATTEMPT_ENDED,
-        f"attempt {number} of trial {held.trial.number} has ended ({held.attempt.state}); drop it and claim another",
+        f"attempt {number} of {trials.title(held.trial)} has ended ({held.attempt.state}); drop it and claim another",
     )
 
 

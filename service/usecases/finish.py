@@ -30,7 +30,7 @@ async def finish(context: Context, trial_id: str, number: int, request: FinishRe
         elif held.attempt.outcome != request.outcome.model_dump(mode="json"):
             raise DomainError(
                 ErrorCode.ATTEMPT_ENDED,
-                f"attempt {number} of trial {held.trial.number} has already ended otherwise ({held.attempt.state}); "
+                f"attempt {number} of {trials.title(held.trial)} has already ended otherwise ({held.attempt.state}); "
                 "drop it and claim another",
             )
         trial = trials.by_id(unit_of_work.connection, trial_id)

@@ -25,18 +25,39 @@ from service.usecases.fence import grant_lease
 from service.usecases.provenance import note_code
 
 
-def insert_trial(unit_of_work: UnitOfWork, spec: StudySpec, history: History, suggestion: Suggestion) -> Row:
-    """Add a search trial with the next number."""
-    study, number = unit_of_work.study, history.next_number
+def begin_trial(unit_of_work: UnitOfWork, **columns: Any) -> Row:
+    """Add a trial that waits to be executed, and journal why."""
     trial_id = unit_of_work.new_id()
     unit_of_work.insert(
         tables.trial,
         id=trial_id,
-        study_id=study.id,
+        study_id=unit_of_work.study.id,
+        state=TRIAL.initial,
+        metrics={},
+        infeasible=False,
+        num_attempts=0,
+        num_failures=0,
+        num_losses=0,
+        created_at=unit_of_work.now(),
+        revision=unit_of_work.revision,
+        **columns,
+    )
+    trial = trials.by_id(unit_of_work.connection, trial_id)
+    assert trial is not None
+    unit_of_work.record("trial_created", trial=trial, data={"reason": trial.reason})
+    return trial
+
+
+def insert_trial(unit_of_work: UnitOfWork, spec: StudySpec, history: History, suggestion: Suggestion) -> Row:
+    """Add a search trial with the next number."""
+    number = history.next_number
+    active_since = unit_of_work.study.active_since or unit_of_work.now()
+    unit_of_work.set_study(next_number=number + 1, active_since=active_since)
+    return begin_trial(
+        unit_of_work,
         kind=TrialKind.SEARCH,
         number=number,
-        state=TRIAL.initial,
-        spec_version=study.spec_version,
+        spec_version=unit_of_work.study.spec_version,
         history_revision=history.revision,
         parameters=dict(suggestion.parameters),
         reason=suggestion.reason,
@@ -45,19 +66,7 @@ def insert_trial(unit_of_work: UnitOfWork, spec: StudySpec, history: History, su
         seed=trial_seed(spec.sampler.seed, number),
         run_until=suggestion.run_until or (spec.resource.max if spec.resource else None),
         priority=0,
-        metrics={},
-        infeasible=False,
-        num_attempts=0,
-        num_failures=0,
-        num_losses=0,
-        created_at=unit_of_work.now(),
-        revision=unit_of_work.revision,
     )
-    unit_of_work.set_study(next_number=number + 1, active_since=study.active_since or unit_of_work.now())
-    trial = trials.by_id(unit_of_work.connection, trial_id)
-    assert trial is not None
-    unit_of_work.record("trial_created", trial=trial, data={"reason": suggestion.reason})
-    return trial
 
 
 def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, trial: Row) -> int:
@@ -69,7 +78,7 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, tria
     """
     number: int = trial.num_attempts + 1
     now = unit_of_work.now()
-    resume_step = _resume_step(unit_of_work.connection, context, trial, request) if number > 1 else None
+    resume_step = _resume_step(unit_of_work.connection, context, trial, request)
     unit_of_work.advance_trial(
         trial, TrialEvent.CLAIMED, attempt=number, num_attempts=number, started_at=trial.started_at or now
     )
@@ -102,14 +111,20 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, tria
 
 
 def _resume_step(connection: Connection, context: Context, trial: Row, request: ClaimRequest) -> int | None:
-    """The step of the newest checkpoint that this worker can read, and that no attempt before it could not."""
+    """The step of the newest checkpoint that this worker can read, and that no attempt before it could not.
+
+    A fork's steps begin after its parent's checkpoint, whatever became of that.
+    """
+    step: int | None = trial.parent_step
+    if trial.num_attempts == 0:
+        return step
     unreadable = checkpoints.unreadable(connection, trial.id)
     for saved in checkpoints.canonical(connection, trial.id):
         is_readable = is_there(context, saved) and is_reachable(saved.uri, request.capabilities.directories)
         if is_readable and saved.uri not in unreadable:
-            step: int = saved.step
-            return step
-    return None
+            step = saved.step
+            break
+    return step
 
 
 def read_grant(connection: Connection, context: Context, trial_id: str, number: int) -> Grant:
@@ -144,7 +159,8 @@ def read_grant(connection: Connection, context: Context, trial_id: str, number: 
         resource=spec.resource.name if spec.resource else "step",
         run_until=trial.run_until,
         pauses=_pauses(spec, trial),
-        resume=_resume_point(connection, attempt),
+        resume=_resume_point(connection, context, trial, attempt),
+        fork_at=trial.parent_step,
         lease_seconds=max(0.0, remaining),
         heartbeat_seconds=context.limits.heartbeat_seconds,
     )
@@ -156,18 +172,24 @@ def _pauses(spec: StudySpec, trial: Row) -> bool:
     return rungs is not None and trial.run_until is not None and trial.run_until < rungs.last
 
 
-def _resume_point(connection: Connection, attempt: Row) -> ResumePoint | None:
+def _resume_point(connection: Connection, context: Context, trial: Row, attempt: Row) -> ResumePoint | None:
     if attempt.resume_step is None:
         return None
-    saved = checkpoints.resumed(connection, attempt.trial_id, attempt.number, attempt.resume_step)
-    return ResumePoint(step=saved.step, sha256=saved.sha256, size=saved.size, uri=saved.uri)
+    saved = checkpoints.resumed(connection, trial.id, attempt.number, attempt.resume_step)
+    if saved is None:
+        unreadable = checkpoints.unreadable(connection, trial.id)
+        parents = checkpoints.of_parent(connection, trial)
+        saved = next((each for each in parents if is_there(context, each) and each.uri not in unreadable), None)
+    return None if saved is None else ResumePoint(step=saved.step, sha256=saved.sha256, size=saved.size, uri=saved.uri)
 
 
-def task_of(context: Context, spec: StudySpec, trial: Row) -> tuple[dict[str, Any] | list[str] | str | None, list[str]]:
+def task_of(context: Context, spec: StudySpec, trial: Row) -> tuple[dict[str, Any] | None, list[str]]:
     """The trial's task with its parameters set, and the options that a chosen name made meaningless."""
     if spec.task is None:
         return None, []
     if spec.task.train is not None:
         settings = {**decide.overrides_of(spec, trial.stage), **trial.parameters}
         return resolve(spec.task.train, settings, context.catalogue)
-    return spec.task.function or spec.task.command, []
+    own = spec.task.function or spec.task.command
+    assert own is not None, "a task is exactly one of its kinds"
+    return own.model_dump(mode="json"), []

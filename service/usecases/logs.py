@@ -15,6 +15,7 @@ from service.storage.tables import Connection
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.studies import find
+from service.usecases.trials import find_trial
 
 
 async def append_log(context: Context, trial_id: str, number: int, stream: Stream, request: LogRequest) -> LogReply:
@@ -74,7 +75,7 @@ def _drop_oldest(unit_of_work: UnitOfWork, trial_id: str, number: int, stream: S
 
 
 async def read_log(
-    context: Context, name: str, number: int, *, attempt: int | None, stream: Stream, after: int
+    context: Context, name: str, key: str, *, attempt: int | None, stream: Stream, after: int
 ) -> LogView:
     """What an attempt (the newest, where none is named) printed from offset `after` on.
 
@@ -84,15 +85,12 @@ async def read_log(
 
     def read(connection: Connection) -> LogView:
         study = find(connection, name)
-        trial = trials.by_number(connection, study.id, number)
-        if trial is None:
-            message = f"study {study.name!r} has no trial {number}; it has {study.next_number}, numbered from 0"
-            raise DomainError(ErrorCode.UNKNOWN_TRIAL, message)
+        trial = find_trial(connection, study, key)
         wanted = trial.num_attempts if attempt is None else attempt
         row = trials.attempt_of(connection, trial.id, wanted)
         if row is None:
             had = f"it had {trial.num_attempts}, numbered from 1" if trial.num_attempts else "it had none yet"
-            raise DomainError(ErrorCode.UNKNOWN_ATTEMPT, f"trial {number} has no attempt {wanted}; {had}")
+            raise DomainError(ErrorCode.UNKNOWN_ATTEMPT, f"trial {key} has no attempt {wanted}; {had}")
         ended = row.state != AttemptState.RUNNING
         kept = logs.chunks(connection, trial.id, wanted, stream, after)
         text, end = _text([(chunk.start_offset, chunk.content) for chunk in kept], after, is_final=ended)

@@ -6,7 +6,7 @@ from service.contract.problem import ErrorCode
 from service.contract.provenance import ProvenanceRequest, WarningRequest, WarningsReply
 from service.domain.errors import DomainError
 from service.domain.provenance import other_code, other_data
-from service.storage.queries import studies
+from service.storage.queries import studies, trials
 from service.storage.tables import Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
@@ -38,7 +38,7 @@ async def tell_provenance(context: Context, trial_id: str, number: int, request:
         held = find(unit_of_work, trial_id, number, request.nonce)
         if held.attempt.environment is not None:
             if (held.attempt.data_fingerprint, held.attempt.environment) != (request.data, request.environment):
-                message = f"attempt {number} of trial {held.trial.number} has told another provenance before"
+                message = f"attempt {number} of {trials.title(held.trial)} has told another provenance before"
                 raise DomainError(ErrorCode.REPORT_CONFLICT, message)
             return WarningsReply(warnings=held.attempt.warnings or [])
         held = hold(unit_of_work, held, lease_seconds=context.limits.lease_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from service.contract.problem import ErrorCode
@@ -69,13 +70,23 @@ def _judge(connection: Connection, context: Context, trial_id: str, request: Rep
 def _verdict(spec: StudySpec, history: History, trial: Row, points: list[Point]) -> Verdict:
     step = points[-1].step
     known = {point.step: from_wire(point.metrics[spec.watched.metric]) for point in points if _tells(spec, point)}
-    if trial.kind != TrialKind.SEARCH or not known:
+    if not known:
         return Verdict(action=Action.CONTINUE, reason=f"no new value of {spec.watched.metric}", step=step)
+    if trial.kind != TrialKind.SEARCH:
+        return _verdict_beside_the_search(spec, known, step)
     last_known = history.trials[trial.number].last_step
     for at, value in known.items():
         if last_known is None or at > last_known:
             history = history.with_point(trial.number, at, value)
     return decide.judge(history, spec, trial.number)
+
+
+def _verdict_beside_the_search(spec: StudySpec, known: dict[int, float], step: int) -> Verdict:
+    for at, value in known.items():
+        if not math.isfinite(value):
+            reason = f"diverged: {spec.watched.metric} is {value} at step {at}"
+            return Verdict(action=Action.STOP, reason=reason, step=step)
+    return Verdict(action=Action.CONTINUE, reason="beside the search: no pruner judges it", step=step)
 
 
 def _tells(spec: StudySpec, point: Point) -> bool:

@@ -181,7 +181,8 @@ async def conclude(context: Context, study_id: str) -> None:
 def complete(unit_of_work: UnitOfWork, spec: StudySpec, history: History, reason: str) -> None:
     """Say that the search is over, and that what is paused stays so, unless the study has moved since `history`."""
     study = unit_of_work.study
-    if study.revision != history.revision:
+    # A history knows the search alone; a fork may still be open.
+    if study.revision != history.revision or studies.num_awaited(unit_of_work.connection, study.id):
         return
     for number, value, why in decide.left_behind(history, spec):
         trial = trials.by_number(unit_of_work.connection, study.id, number)

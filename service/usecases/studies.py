@@ -10,6 +10,7 @@ from service.contract.mistakes import did_you_mean
 from service.contract.problem import ErrorCode, FieldError
 from service.contract.sampler import CoarseToFineSampler
 from service.contract.study import Event, Resource, StudyList, StudySpec, StudyView
+from service.domain.command import check_command
 from service.domain.configuration import check_overrides, check_reach, check_task
 from service.domain.errors import DomainError
 from service.domain.objective import check_objectives
@@ -50,6 +51,8 @@ def check(context: Context, spec: StudySpec) -> StudySpec:
         errors += _override_errors(context, spec, spec.task.train)
         spec, resource_errors = _with_resource(context, spec, spec.task.train.get("epochs"))
         errors += resource_errors
+    if spec.task is not None and spec.task.command is not None:
+        errors += check_command(spec.task.command, spec.space)
     if not errors:
         errors += decide.check_strategy(spec)
     if errors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 
 from service.contract.problem import ErrorCode
@@ -15,6 +16,8 @@ from service.storage.tables import Connection, Row
 from service.usecases.context import Context
 from service.usecases.grants import task_of
 from service.usecases.studies import find
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 async def list_trials(context: Context, name: str, since: int, limit: int) -> TrialList:
@@ -31,8 +34,23 @@ async def list_trials(context: Context, name: str, since: int, limit: int) -> Tr
     return await context.database.read(read)
 
 
-async def get_trial(context: Context, name: str, number: int) -> TrialDetail:
-    """One trial in detail.
+def find_trial(connection: Connection, study: Row, key: str) -> Row:
+    """The study's trial of that number, or of that id: forks have no number.
+
+    Raises:
+        DomainError: the study has no such trial.
+    """
+    row = trials.by_number(connection, study.id, int(key)) if _NUMBER.fullmatch(key) else trials.by_id(connection, key)
+    if row is None or row.study_id != study.id:
+        message = (
+            f"study {study.name!r} has no trial {key}; it has {study.next_number}, numbered from 0, and forks by id"
+        )
+        raise DomainError(ErrorCode.UNKNOWN_TRIAL, message)
+    return row
+
+
+async def get_trial(context: Context, name: str, key: str) -> TrialDetail:
+    """One trial in detail, by number or id.
 
     Raises:
         DomainError: the study has no such trial.
@@ -40,11 +58,7 @@ async def get_trial(context: Context, name: str, number: int) -> TrialDetail:
 
     def read(connection: Connection) -> TrialDetail:
         study = find(connection, name)
-        row = trials.by_number(connection, study.id, number)
-        if row is None:
-            message = f"study {study.name!r} has no trial {number}; it has {study.next_number}, numbered from 0"
-            raise DomainError(ErrorCode.UNKNOWN_TRIAL, message)
-        return _detail(connection, context, study, row)
+        return _detail(connection, context, study, find_trial(connection, study, key))
 
     return await context.database.read(read)
 
@@ -102,6 +116,5 @@ def _hypervolume(points: Sequence[Losses], corner: Losses) -> float:
 
 def _detail(connection: Connection, context: Context, study: Row, row: Row) -> TrialDetail:
     spec = studies.spec(connection, study.id, row.spec_version)
-    task, _ = task_of(context, spec, row)
-    config = task if isinstance(task, dict) else None
+    config, _ = task_of(context, spec, row)
     return views.trial_detail(connection, row).model_copy(update={"config": config})

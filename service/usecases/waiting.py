@@ -20,26 +20,27 @@ def next_waiting(
     """The waiting trial that this worker may execute next; or else what a waiting one needs instead."""
     needs = None
     for trial in trials.in_states(connection, study_id, [TrialState.WAITING]):
-        need = _unmet_need(connection, context, trial, request) if trial.num_attempts else None
+        is_fresh = trial.num_attempts == 0 and trial.parent_id is None
+        need = None if is_fresh else _unmet_need(connection, context, trial, request)
         if need is None:
             return trial, None
-        needs = f"trial {trial.number} waits for {need}"
+        needs = f"{trials.title(trial)} waits for {need}"
     return None, needs
 
 
 def _unmet_need(connection: Connection, context: Context, trial: Row, request: ClaimRequest) -> str | None:
-    """What a trial that was executed before waits for instead of this worker, or None."""
+    """What a trial that was executed before, or goes on from another, waits for instead of this worker, or None."""
     floor = memory_floor(attempts.executions(connection, trial.id))
     if not suffices(floor, request.capabilities):
         return f"a GPU with more than {floor:g} GiB"
-    saved = next((each for each in checkpoints.canonical(connection, trial.id) if is_there(context, each)), None)
+    saved = next((each for each in checkpoints.beginnings(connection, trial) if is_there(context, each)), None)
     if saved is None:
         return None
     now = context.database.dialect.now(connection)
     if not is_reachable(saved.uri, request.capabilities.directories):
         offered = leases.directories(connection, now - ALIVE_SECONDS * MICROSECONDS)
         return "a worker that shares the directory of its checkpoint" if is_reachable(saved.uri, offered) else None
-    if floor or not saved.uri.startswith(BLOB):
+    if floor or saved.trial_id != trial.id or not saved.uri.startswith(BLOB):
         return None
     holder = _holder(connection, context, trial, saved, now)
     waited = (now - journal.at(connection, trial.study_id, trial.revision)) / MICROSECONDS

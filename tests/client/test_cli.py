@@ -16,10 +16,11 @@ import pytest
 
 from service.client import Client, commands
 from service.client.cli import main
-from service.contract.lease import Capabilities, ClaimRequest, Device
+from service.contract.lease import Capabilities, CheckpointRequest, ClaimRequest, Device
 from service.contract.provenance import ProvenanceRequest, WarningRequest
 from tests.client.studies import hand_driven
 from tests.support.service import ROOT, Service, free_port
+from tests.worker.waiting import eventually
 
 
 class Study:
@@ -248,6 +249,31 @@ def test_enqueue_explains_what_it_does_not_understand(study: Study) -> None:
     assert study("enqueue", name, "lr", status=1) == "lr: write KEY=VALUE, such as optimizer.lr=3e-3\n"
     assert study("enqueue", name, "lr={a: 1}", status=1).startswith("lr={a: 1}: the value must be a number")
     assert "ls" in study("enqueue", name, "ls=1e-2", status=1)
+
+
+def test_a_fork_is_made_shown_and_named_by_its_id(study: Study) -> None:
+    name = study.create(trials=1)
+    with study.client.open_trial(name) as trial:  # type: ignore[union-attr]
+        key, nonce = (trial.grant.trial, trial.grant.attempt), trial.grant.nonce
+        trial.report(1, {"val/accuracy": 0.7})
+        saved = CheckpointRequest(nonce=nonce, step=1, sha256="0" * 64, size=1, uri="file:///1")
+        assert eventually(lambda: study.client.trial(name, 0).series != [], 10)
+        study.client.checkpoint(*key, saved)
+    assert "at: trial 0 has no checkpoint of step 7; it has those of: 1" in study(
+        "fork", name, "0", "--at", "7", "--set", "lr=2e-2", status=1
+    )
+    assert "has no trial 9" in study("fork", name, "9", "--set", "lr=2e-2", status=1)
+    said = study("fork", name, "0", "--at", "1", "--set", "lr=2e-2")
+    (fork,) = study.client.forks(name).trials
+    assert said.startswith(f"forked from trial 0 at step 1 with lr=0.02; it waits as {fork.id}")
+    page = study("show", name)
+    assert f"{name} " in page
+    assert fork.id in page
+    assert "0.02" in study("show", name, "--trial", fork.id)
+    assert study.json("show", name, "--trial", fork.id)["parent_step"] == 1
+    (forked,) = study.client.open_trials(name)
+    assert (forked.number, forked.parameters) == (None, {"lr": 0.02})
+    assert study("logs", name, fork.id) == ""
 
 
 def test_watch_follows_to_the_end(study: Study) -> None:

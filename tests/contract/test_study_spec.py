@@ -85,6 +85,29 @@ def test_a_task_is_exactly_one_of_the_kinds(task: dict[str, Any]) -> None:
         spec(task=task)
 
 
+def test_a_task_s_short_form_is_the_whole_of_it() -> None:
+    assert spec(task={"function": "a.b:c"}) == spec(task={"function": {"name": "a.b:c", "style": "assayer"}})
+    assert spec(task={"command": ["a", 3, 0.5]}) == spec(task={"command": {"argv": ["a", "3", "0.5"]}})
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"function": "mine.train"}, "names a module and a function in it, as in my_project.train:train"),
+        ({"function": "my project:train"}, "names a module and a function in it"),
+        ({"function": {"name": "mine:train", "style": "optun"}}, "'assayer' or 'optuna'"),
+        ({"command": "python train.py"}, r"is a list of words, as in \[python, train.py\]"),
+        ({"command": []}, "at least 1 item"),
+        ({"command": {"argv": ["a"], "metrics": {"loss": "loss=(.*"}}}, "is no regular expression"),
+        ({"command": {"argv": ["a"], "metrics": {"loss": "loss=.*"}}}, r"needs one group, around the number, .* got 0"),
+        ({"command": {"argv": ["a"], "step": "(epoch|step) (.)"}}, "needs one group, .* got 2"),
+    ],
+)
+def test_an_impossible_task_says_what_to_write(task: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        spec(task=task)
+
+
 LOSS, SIZE = {"metric": "loss", "direction": "minimize"}, {"metric": "size", "direction": "minimize"}
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from service.api.problems import STATUS
 from service.client.study_file import load, read
 from service.client.transport import DEFAULT_SERVER
-from service.contract import pruner, sampler, study
+from service.contract import pruner, sampler, study, task
 from service.contract.catalogue import load_catalogue
 from service.contract.problem import ErrorCode
 from service.contract.space import CategoricalParameter, ConstantParameter, FloatParameter, IntParameter
@@ -92,7 +92,9 @@ def test_every_setting_of_the_service_is_told_with_its_default() -> None:
 
 def test_every_setting_of_client_and_worker_is_told() -> None:
     told = table(section("settings.md", "The client and the worker"))
-    assert set(told) == variables("service/client", "worker")
+    of_commands = set(table(section("settings.md", "What a command is told")))
+    assert set(told) == variables("service/client", "worker") - of_commands
+    assert of_commands == variables("worker/trial/script.py")
     assert told["ASSAYER_SERVER"][0].strip("`") == DEFAULT_SERVER == default_server({})
 
 
@@ -112,6 +114,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "Study": study.StudySpec,
     "Objective": study.Objective,
     "Task": study.Task,
+    "function": task.Function,
+    "command": task.Command,
     "float": FloatParameter,
     "int": IntParameter,
     "categorical": CategoricalParameter,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from service.contract.base import TaskKind
 from service.contract.lease import Capabilities, Device
 from service.contract.study import Requires
-from service.domain.placement import KEPT_SECONDS, Holder, is_kept_for, is_reachable, suffices, unmet
+from service.domain.placement import KEPT_SECONDS, Holder, is_kept_for, is_reachable, suffices, unallowed, unmet
 
 CPU = Capabilities(devices=[Device(kind="cpu", memory_gib=512)])
 SMALL = Capabilities(devices=[Device(kind="cuda", memory_gib=16)], labels={"room": "cellar"})
@@ -28,6 +29,21 @@ LARGE = Capabilities(devices=[Device(kind="cuda", memory_gib=80)])
 )
 def test_what_a_study_requires(requires: Requires | None, capabilities: Capabilities, lack: str | None) -> None:
     assert unmet(requires, capabilities) == lack
+
+
+@pytest.mark.parametrize(
+    ("kind", "tasks", "lack"),
+    [
+        (TaskKind.FUNCTION, [TaskKind.TRAIN], "its task is a function; start a worker with --allow-functions"),
+        (TaskKind.COMMAND, [TaskKind.FUNCTION], "its task is a command; start a worker with --allow-commands"),
+        (TaskKind.COMMAND, [TaskKind.COMMAND], None),
+        (TaskKind.EXTERNAL, [TaskKind.TRAIN], None),
+    ],
+)
+def test_code_of_the_user_s_own_needs_a_worker_that_was_told_so(
+    kind: TaskKind, tasks: list[TaskKind], lack: str | None
+) -> None:
+    assert unallowed(kind, Capabilities(tasks=tasks)) == lack
 
 
 def test_a_trial_that_ran_out_of_memory_is_for_larger_gpus() -> None:

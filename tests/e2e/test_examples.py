@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from sklearn.datasets import load_wine
 
+from examples.draw_digits import draw
 from service.client import Client, study_file
 from service.client.cli import main
 from service.client.spec import parse
+from service.contract.base import TaskKind
 from service.contract.study import StudySpec, StudyState, StudyView
 from service.contract.trial import TrialState
 from tests.support.service import ROOT, Service
@@ -30,7 +32,7 @@ def client(shared_service: Service, tmp_path_factory: pytest.TempPathFactory) ->
     """A client of a service that one CPU worker works for."""
     directory = tmp_path_factory.mktemp("worker")
     with (directory / "worker.log").open("wb") as log:
-        command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1"]
+        command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--allow-functions", "--allow-commands"]
         command += ["--server", shared_service.url, "--state-dir", str(directory)]
         worker = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     try:
@@ -67,11 +69,18 @@ def test_the_example_with_two_objectives_finds_a_front(client: Client) -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in EXAMPLES if path.stem != "digits_small"], ids=lambda path: path.stem)
-def test_an_example_finds_something(client: Client, path: Path) -> None:
-    study = finish(client, small(study_file.load(path)))
+def test_an_example_finds_something(client: Client, path: Path, tmp_path: Path) -> None:
+    spec = small(study_file.load(path))
+    if path.stem == "images":
+        draw(tmp_path)
+        assert spec.task is not None
+        assert spec.task.train is not None
+        spec.task.train["data"]["path"] = str(tmp_path)
+    study = finish(client, spec)
     best = client.best(study.name)
     assert best.values is not None
-    assert any(name.startswith("test/") for name in best.metrics)
+    if study.spec.task_kind is not TaskKind.COMMAND:  # a script has nowhere to say what is no step
+        assert any(name.startswith("test/") for name in best.metrics)
     assert study.standing is not None, "every example knows what to compare with"
     assert "reaches baseline" in study.standing
 

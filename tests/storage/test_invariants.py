@@ -55,6 +55,15 @@ async def _play(replica: Replica) -> None:
         await replica.checkpoint(grant, 1)
         await replica.finish(grant, "paused")
     await replica.finish(await replica.claim(name), "released")
+    name = await replica.create(name="forked", budget={"trials": 1})
+    parent = await replica.claim(name)
+    await replica.report(parent, 1, 0.5, 0.25)
+    await replica.checkpoint(parent, 2)
+    await replica.finish(parent)
+    await replica.fork(name, 0, lr=0.05)
+    fork = await replica.claim(name)
+    await replica.report(fork, 1, 0.125, step=3)
+    await replica.finish(fork, "released")
     name = await replica.create(name="stopped")
     await replica.fail(await replica.claim(name), FailureClass.WORKER_LOST)
     await control.stop_study(replica.context, name, "")
@@ -87,6 +96,8 @@ ENDED = "(SELECT id FROM study WHERE name = 'ended')"
 FIRST = f"(SELECT id FROM trial WHERE number = 0 AND study_id = {ENDED})"
 CLIMBING = "(SELECT id FROM study WHERE name = 'climbing')"
 RUNNING = "(SELECT trial_id FROM attempt WHERE state = 'running')"
+
+FORK = "(SELECT id FROM trial WHERE kind = 'fork')"
 
 BREAKS = {
     "numbers": [
@@ -169,6 +180,14 @@ BREAKS = {
         )
     ],
     "places": [f"UPDATE trial SET run_until = 3 WHERE state = 'paused' AND study_id = {CLIMBING}"],
+    "forks": [
+        "UPDATE trial SET parent_id = NULL WHERE kind = 'fork'",
+        f"UPDATE trial SET parent_id = {RUNNING} WHERE kind = 'fork'",
+        "UPDATE trial SET parent_step = NULL WHERE kind = 'fork'",
+        f"UPDATE trial SET parent_id = {RUNNING}, parent_step = 1 WHERE number = 1 AND study_id = {GOING}",
+        f"UPDATE report SET step = 2 WHERE trial_id = {FORK}",
+        f"UPDATE attempt SET resume_step = NULL WHERE trial_id = {FORK}",
+    ],
     "logs": ["UPDATE log_chunk SET start_offset = 1 WHERE start_offset = 3"],
     "values": [
         f"UPDATE trial SET value = 0.75 WHERE number = 0 AND study_id = {ENDED}",

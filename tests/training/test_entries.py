@@ -42,14 +42,25 @@ def rows(kind: Kind) -> Dataset:
     return replace(dataset, splits={"train": Split(dataset.train.features[:8], dataset.train.targets[:8])})
 
 
-MADE: dict[Inputs, Callable[[Kind], Dataset]] = {"rows": rows, "images": images, "tokens": tokens}
+def queries(kind: Kind) -> Dataset:
+    """Four queries of up to five rows, to rank."""
+    features = torch.randn(4, 5, 24, generator=torch.Generator().manual_seed(0))
+    relevance = torch.tensor([[0, 1, 2, 3, 1], [1, 0, 0, -1, -1], [2, 2, 1, 0, -1], [0, 0, 3, 1, 0]]).float()
+    return Dataset(kind, {"train": Split(features, relevance)})
+
+
+MADE: dict[Inputs, Callable[[Kind], Dataset]] = {"rows": rows, "images": images, "tokens": tokens, "queries": queries}
+INPUTS: dict[Kind, list[Inputs]] = {
+    "classification": ["rows", "images", "tokens"], "regression": ["rows", "images"], "language": ["tokens"],
+    "ranking": ["queries"],
+}  # fmt: skip
 FITTING = [
     (model.name, loss.name, inputs, kind)
     for model in MODELS
     for inputs in model.facts["inputs"]
     for loss in LOSSES
     for kind in loss.facts["kinds"]
-    if inputs in {"classification": MADE, "regression": ["rows", "images"], "language": ["tokens"]}[kind]
+    if inputs in INPUTS[kind]
 ]
 
 

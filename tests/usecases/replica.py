@@ -29,7 +29,7 @@ from service.contract.lease import (
 from service.contract.provenance import ProvenanceRequest
 from service.contract.report import Number, Point, ReportRequest, Verdict, to_wire
 from service.contract.study import StudySpec, StudyView
-from service.contract.trial import TrialDetail, TrialView
+from service.contract.trial import ForkRequest, TrialDetail, TrialView
 from service.contract.worker import WorkerList
 from service.storage.database import Database
 from service.storage.unit_of_work import Transactor
@@ -38,6 +38,7 @@ from service.usecases.checkpoint import register_checkpoint
 from service.usecases.claim import claim
 from service.usecases.context import Context, Limits
 from service.usecases.finish import finish
+from service.usecases.forks import fork_trial
 from service.usecases.heartbeat import heartbeat
 from service.usecases.provenance import tell_provenance
 from service.usecases.reap import reap
@@ -98,12 +99,15 @@ class Replica:
     async def study(self, name: str) -> StudyView:
         return await studies.get_study(self.context, name)
 
-    async def trial(self, name: str, number: int) -> TrialDetail:
-        return await trials.get_trial(self.context, name, number)
+    async def trial(self, name: str, key: int | str) -> TrialDetail:
+        return await trials.get_trial(self.context, name, str(key))
 
     async def trials(self, name: str) -> list[TrialView]:
         found = await trials.list_trials(self.context, name, 0, 10_000)
         return sorted(found.trials, key=lambda trial: trial.number or 0)
+
+    async def fork(self, name: str, key: int | str, at: int | None = None, **changes: Any) -> TrialView:
+        return await fork_trial(self.context, name, str(key), ForkRequest(at=at, set=changes))
 
     async def kinds(self, name: str) -> list[str]:
         """The journal, by the kinds of its rows."""

@@ -154,6 +154,27 @@ async def test_a_worker_gets_only_what_it_can_execute(replica: Replica) -> None:
     assert (await replica.study(name)).num_trials == {}
 
 
+@pytest.mark.parametrize(
+    ("task", "flag"), [({"function": "mine:train"}, "functions"), ({"command": ["true"]}, "commands")]
+)
+async def test_code_of_the_user_s_own_goes_only_to_a_worker_that_allows_it(
+    replica: Replica, task: dict[str, Any], flag: str
+) -> None:
+    name = await replica.create(task=task)
+    request = ClaimRequest(request_id=secrets.token_hex(8), worker="w", studies=[name])
+    answer = await claim(replica.context, request)
+    assert isinstance(answer, Nothing)
+    assert answer.reason == f"{name}: its task is a {flag[:-1]}; start a worker with --allow-{flag}"
+    allowed = Capabilities(tasks=[TaskKind(flag[:-1])])
+    request = ClaimRequest(request_id=secrets.token_hex(8), worker="w", studies=[name], capabilities=allowed)
+    grant = await claim(replica.context, request)
+    assert isinstance(grant, Grant)
+    assert grant.task in ({"name": "mine:train", "style": "assayer"}, {"argv": ["true"], **NOTHING_MORE})
+
+
+NOTHING_MORE = {"directory": None, "environment": {}, "metrics": {}, "step": None}
+
+
 async def test_the_service_chooses_by_priority_then_by_the_smaller_share_then_the_older(replica: Replica) -> None:
     names = {
         await replica.create(priority=priority): label

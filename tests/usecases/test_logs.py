@@ -35,7 +35,7 @@ async def tell(
 async def read(
     replica: Replica, grant: Grant, *, after: int = 0, attempt: int | None = None, stream: Stream = Stream.STDOUT
 ) -> LogView:
-    return await read_log(replica.context, grant.study, grant.number or 0, attempt=attempt, stream=stream, after=after)
+    return await read_log(replica.context, grant.study, str(grant.number), attempt=attempt, stream=stream, after=after)
 
 
 async def test_bytes_are_kept_once_and_streams_apart(replica: Replica) -> None:

@@ -20,10 +20,14 @@ class HeardProcess:
 
     def __init__(self) -> None:
         self.orders: list[tuple[Action, str]] = []
+        self.answers: list[int] = []
         self.num_terminations = 0
 
     def order(self, action: Action, reason: str) -> None:
         self.orders.append((action, reason))
+
+    def answered(self, step: int) -> None:
+        self.answers.append(step)
 
     def terminate(self) -> None:
         self.num_terminations += 1

@@ -74,6 +74,18 @@ def test_two_workers_on_one_host_get_two_names_and_an_explicit_name_must_be_free
         directory.take(tmp_path, "host", exactly=True)
 
 
+@pytest.mark.parametrize(
+    ("flags", "tasks"),
+    [
+        ([], ["train"]),
+        (["--allow-functions"], ["train", "function"]),
+        (["--allow-commands", "--allow-functions"], ["train", "function", "command"]),
+    ],
+)
+def test_the_user_s_own_code_is_executed_only_where_that_is_allowed(flags: list[str], tasks: list[str]) -> None:
+    assert list(cli._parse(["--cpu", *flags]).tasks) == tasks
+
+
 @pytest.mark.parametrize(("threads", "each"), [(None, max(1, num_cores() // 4)), (3, 3)])
 def test_each_device_has_its_slots_and_its_share_of_the_cores(threads: int | None, each: int) -> None:
     devices = [LocalDevice(Device(kind="cuda", index=index), visible=f"GPU-{index}") for index in (0, 1)]

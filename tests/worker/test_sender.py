@@ -61,6 +61,18 @@ def test_reports_then_the_outcome_are_sent_and_verdicts_passed_on(
     assert eventually(lambda: held.get(attempt.key) is None)
 
 
+def test_a_process_that_awaits_a_verdict_is_told_after_it_and_nobody_else_is(
+    sender: Sender, attempt: HeldAttempt, process: HeardProcess
+) -> None:
+    sender.report(attempt.key, point(1))
+    assert sender.wait_until_sent(attempt.key, 5)
+    attempt.awaits(3)
+    for step in (2, 3, 4):
+        sender.report(attempt.key, point(step))
+    assert sender.wait_until_sent(attempt.key, 5)
+    assert process.answers == [3]
+
+
 def test_while_the_service_fails_the_order_is_kept_and_nothing_is_lost(
     sender: Sender, attempt: HeldAttempt, script: Scripted
 ) -> None:

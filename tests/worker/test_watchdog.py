@@ -38,6 +38,16 @@ def test_slow_steps_give_as_much_patience_as_ten_of_them_take() -> None:
         assert time.monotonic() - began >= 0.09 * PATIENCE_STEPS
 
 
+def test_the_first_step_may_take_as_long_as_it_likes_where_that_was_said() -> None:
+    ended = threading.Event()
+    with Watchdog(ended.set, 0.05, waits_for_first=True) as watchdog:
+        time.sleep(0.3)
+        assert not ended.is_set()
+        for _ in range(20):
+            watchdog.step()
+        assert ended.wait(10)
+
+
 def test_closing_it_waits_for_nothing() -> None:
     began = time.monotonic()
     with Watchdog(lambda: None, 600):

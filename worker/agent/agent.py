@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from service.client import Client
+from service.contract.base import TaskKind
 from service.contract.lease import FailureClass, FinishReply, Outcome
 from service.contract.trial import TrialState
 from worker.agent.checkpoints import Checkpoints
@@ -55,6 +56,7 @@ class Agent:
         shared_directory: Path | None = None,
         labels: Mapping[str, str] = MappingProxyType({}),
         work_seconds: float | None = None,
+        tasks: Sequence[TaskKind] = (TaskKind.TRAIN,),
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._work_time = WorkTime(work_seconds)
@@ -73,6 +75,7 @@ class Agent:
             worker=name,
             host=socket.gethostname(),
             studies=studies,
+            tasks=tasks,
             slots={plan.name: plan.device.device for plan in slots},
             until_done=until_done,
             directory=directory,

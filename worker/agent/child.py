@@ -22,6 +22,7 @@ from typing import Self, TypeAlias
 from service.contract.report import Action
 from worker.agent.devices import LocalDevice
 from worker.protocol import (
+    Answered,
     Checkpointed,
     Ended,
     Exited,
@@ -152,6 +153,12 @@ class Child:
         with self._lock, suppress(OSError):  # it may have exited this instant
             if self._exited is None:
                 self._channel.sendall(encode(Order(action=action, reason=reason)))
+
+    def answered(self, step: int) -> None:
+        """Tell the process that the service has judged the report of `step`."""
+        with self._lock, suppress(OSError):
+            if self._exited is None:
+                self._channel.sendall(encode(Answered(step)))
 
     def terminate(self) -> None:
         """End the whole process group now; `messages` then comes to its end."""

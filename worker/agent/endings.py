@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from signal import Signals
 
+from service.contract.base import TaskKind
 from service.contract.lease import FailureClass, Outcome, Shortage
 from worker.agent.devices import cpu
+
+
+def not_allowed_outcome(kind: TaskKind) -> Outcome:
+    """The outcome of a trial that this worker was not told to carry out, whoever granted it."""
+    message = f"this worker executes no {kind}s; start one with --allow-{kind}s"
+    return Outcome(result="failed", failure=FailureClass.HOST_FAULT, message=message)
 
 
 def hung_outcome(seconds: float) -> Outcome:

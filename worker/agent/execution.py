@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 
+from service.contract.base import TaskKind
 from service.contract.lease import FailureClass, Grant, Outcome
 from service.contract.report import Point, to_wire
 from worker.agent.checkpoints import CheckpointUnavailable
 from worker.agent.child import Zygote
 from worker.agent.devices import num_killed_for_memory
-from worker.agent.endings import exit_outcome, hung_outcome
+from worker.agent.endings import exit_outcome, hung_outcome, not_allowed_outcome
 from worker.agent.held import Fate, HeldAttempt
 from worker.agent.surroundings import SlotPlan, Surroundings
 from worker.agent.watchdog import Watchdog
@@ -38,7 +39,7 @@ class Execution:
             attempt.end(Fate.RELEASED, "the worker stops")
         log.info("%s started on %s: %s", _title(grant), self._plan.name, _settings(grant))
         began = time.monotonic()
-        outcome = self._relay(attempt) if attempt.fate is None else None
+        outcome = self._try(attempt) if attempt.fate is None else None
         outcome = self._conclude(attempt, outcome)
         if outcome is None:
             return
@@ -47,29 +48,35 @@ class Execution:
         shared.sender.finish(attempt.key, outcome)
         shared.sender.wait_until_sent(attempt.key, _SEND_SECONDS)
 
-    def _relay(self, attempt: HeldAttempt) -> Outcome | None:
-        """Start the training process and pass on what it says; the outcome as it tells it, none if none was started."""
+    def _try(self, attempt: HeldAttempt) -> Outcome | None:
+        """Carry the attempt out, if that may and can be; none if no training process was started."""
+        kind = attempt.grant.task_kind
+        if kind not in self._shared.tasks:
+            return not_allowed_outcome(kind)
         try:
             start = self._start(attempt)
         except CheckpointUnavailable as unavailable:
             return unavailable.outcome
-        if start is None:
-            return None
+        return None if start is None else self._relay(attempt, start)
+
+    def _relay(self, attempt: HeldAttempt, start: Start) -> Outcome:
+        """Start the training process and pass on what it says; the outcome as it tells it."""
         self._shared.logs.follow(attempt.key, attempt.grant.nonce)
         child = self._zygote.fork(start)
         attempt.attach(child)
         outcome: Outcome | None = None
         num_killed_before = num_killed_for_memory()
-        with Watchdog(child.terminate, self._shared.patience_seconds) as watchdog:
+        # How long the user's own code takes to its first step nobody knows; some has only one.
+        is_own = attempt.grant.task_kind is not TaskKind.TRAIN
+        with Watchdog(child.terminate, self._shared.patience_seconds, waits_for_first=is_own) as watchdog:
             for message in child.messages():
                 match message:
                     case Provenance(data, environment):
                         place = {"device": self._plan.device.device.name, **environment}
                         self._shared.sender.provenance(attempt.key, Provenance(data, place))
-                    case Report(step, metrics):
+                    case Report() as report:
                         watchdog.step()
-                        wire = {name: to_wire(value) for name, value in metrics.items()}
-                        self._shared.sender.report(attempt.key, Point(step=step, metrics=wire))
+                        self._report(attempt, report)
                     case Checkpointed() as saved:
                         self._shared.uploader.checkpoint(attempt.key, saved)
                         self._shared.fit_disk()
@@ -83,6 +90,12 @@ class Execution:
         self._shared.logs.end(attempt.key)
         assert outcome is not None, "the last message is always Exited"
         return outcome
+
+    def _report(self, attempt: HeldAttempt, report: Report) -> None:
+        if report.is_awaited:
+            attempt.awaits(report.step)
+        wire = {name: to_wire(value) for name, value in report.metrics.items()}
+        self._shared.sender.report(attempt.key, Point(step=report.step, metrics=wire))
 
     def _start(self, attempt: HeldAttempt) -> Start | None:
         """What the training process is told; None if the attempt's fate was decided before its checkpoint was here."""

@@ -33,6 +33,8 @@ class Process(Protocol):
 
     def order(self, action: Action, reason: str) -> None: ...
 
+    def answered(self, step: int) -> None: ...
+
     def terminate(self) -> None: ...
 
 
@@ -52,6 +54,7 @@ class HeldAttempt:
         self._lock = threading.RLock()  # a signal may stop the agent while this very thread is stopping it
         self._process: Process | None = None
         self._action = Action.CONTINUE
+        self._awaited: int | None = None
 
     def attach(self, process: Process) -> None:
         """The training process is there; a fate decided before that reaches it now."""
@@ -66,6 +69,18 @@ class HeldAttempt:
             if action is not self._action and self._process is not None:
                 self._action = action
                 self._process.order(action, reason)
+
+    def awaits(self, step: int) -> None:
+        """The training process waits for the verdict on its report of `step`."""
+        with self._lock:
+            self._awaited = step
+
+    def answered(self, step: int) -> None:
+        """The service has judged the report of `step`: tell the training process, if it waits for that."""
+        with self._lock:
+            if self._process is not None and self._awaited is not None and self._awaited <= step:
+                self._awaited = None
+                self._process.answered(step)
 
     def release(self, reason: str, within_seconds: float) -> None:
         """Give the attempt back: its process checkpoints and ends at its next report, or is ended after a while."""

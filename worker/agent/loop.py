@@ -6,7 +6,7 @@ import logging
 import time
 
 from service.client.errors import ApiError, Conflict, NotFound, ServiceFailure, ServiceUnreachable
-from service.contract.base import PROTOCOL_VERSION, TaskKind
+from service.contract.base import PROTOCOL_VERSION
 from service.contract.lease import Capabilities, ClaimRequest, Grant, Nothing
 from worker.agent.child import Zygote
 from worker.agent.contact import delays
@@ -76,7 +76,7 @@ class Slot:
             protocol=PROTOCOL_VERSION,
             capabilities=Capabilities(
                 devices=[self._plan.device.device],
-                tasks=[TaskKind.TRAIN],
+                tasks=list(shared.tasks),
                 labels=dict(shared.labels),
                 slots=dict(shared.slots),
                 code=code,

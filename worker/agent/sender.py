@@ -89,7 +89,7 @@ class Sender(Courier):
                     self._client.provenance(trial, attempt, request)
                 case ReportRequest() as request:
                     verdict = self._client.report(trial, attempt, request)
-                    self._pass_on(entry.key, verdict)
+                    self._pass_on(entry.key, verdict, request.points[-1].step)
                 case FinishRequest() as request:
                     self._on_finished(entry.key, self._client.finish(trial, attempt, request))
         except (ServiceFailure, Unauthorized) as error:  # a token that is being changed must not cost results
@@ -104,10 +104,11 @@ class Sender(Courier):
         if isinstance(entry.request, FinishRequest):
             self._held.discard(entry.key)
 
-    def _pass_on(self, key: AttemptKey, verdict: Verdict) -> None:
+    def _pass_on(self, key: AttemptKey, verdict: Verdict, step: int) -> None:
         attempt = self._held.get(key)
         if attempt is not None:
             attempt.order(verdict.action, verdict.reason)
+            attempt.answered(step)
 
     def _try_later(self, key: AttemptKey, error: ApiError) -> None:
         _, waits = self._backoff.get(key, (0.0, delays()))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.client import Client
+from service.contract.base import TaskKind
 from service.contract.lease import Device
 from worker.agent.checkpoints import Checkpoints
 from worker.agent.contact import Contact
@@ -38,6 +39,8 @@ class Surroundings:
     worker: str
     host: str
     studies: Sequence[str]
+    tasks: Sequence[TaskKind]
+    """What this worker was allowed to execute."""
     slots: Mapping[str, Device]
     """The device of every slot, by its name."""
     until_done: bool

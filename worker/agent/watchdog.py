@@ -22,10 +22,14 @@ _REMEMBERED = 100
 class Watchdog(Background):
     """Watches one process for the length of a block; `step` says that it made one."""
 
-    def __init__(self, end: Callable[[], None], patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self, end: Callable[[], None], patience_seconds: float = PATIENCE_SECONDS, *, waits_for_first: bool = False
+    ) -> None:
+        """With `waits_for_first` the first step may take as long as it likes."""
         super().__init__("watchdog")
         self._end = end
         self._patience_seconds = patience_seconds
+        self._waits_for_first = waits_for_first
         self._durations: deque[float] = deque(maxlen=_REMEMBERED)
         self._stepped_at = time.monotonic()
         self.waited_seconds: float | None = None
@@ -46,9 +50,11 @@ class Watchdog(Background):
         with self._changed:
             while not self._closed:
                 waited = time.monotonic() - self._stepped_at
-                if waited >= self._limit_seconds():
+                is_watched = self._durations or not self._waits_for_first
+                if is_watched and waited >= self._limit_seconds():
                     self.waited_seconds = waited
                     break
-                self._changed.wait_for(lambda: self._closed, self._limit_seconds() - waited)
+                seconds = self._limit_seconds() - waited if is_watched else self._patience_seconds
+                self._changed.wait_for(lambda: self._closed, seconds)
         if self.waited_seconds is not None:
             self._end()

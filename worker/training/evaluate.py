@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ def answers(model: nn.Module, dataset: Dataset, name: SplitName) -> Iterator[tup
     """The model's outputs on a split, float32, with the targets, batch by batch, in its order."""
     model.eval()
     split = dataset.splits[name]
-    numbers = dataset.num_features * (dataset.num_outputs if dataset.kind == "language" else 1)
+    numbers = prod(dataset.shape) * (dataset.num_outputs if dataset.kind == "language" else 1)
     size = max(1, min(_BATCH, _BATCH_NUMBERS // numbers))
     for start in range(0, len(split), size):
         features, targets = dataset.batch(split, slice(start, start + size))

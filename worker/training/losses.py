@@ -1,6 +1,7 @@
 """Losses by name: modules from outputs and targets to the batch's mean loss, each for its kinds of task.
 
-Outputs of classification are logits [..., num_classes] with class indices [...] as targets. Every loss is a mean over
+Outputs of classification are logits [..., num_classes] with class indices [...] as targets; of a
+ranking, scores [n, rows] with relevances, -1 where a query has no row. Every loss is a mean over
 the examples, so that those of a batch's parts average, weighted by their sizes, to that of the whole.
 """
 
@@ -88,6 +89,25 @@ class OneAgainstRest(nn.Module):
         return (losses if self.weights is None else losses * self.weights[targets]).mean()
 
 
+class ListNet(nn.Module):
+    """Mean over the queries of the divergence of the rows' softmax from that of their relevance, 0 at the least."""
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        is_row = targets >= 0
+        wanted, given = (values.masked_fill(~is_row, -torch.inf).log_softmax(1) for values in (targets, outputs))
+        return (wanted.exp() * (wanted - given).masked_fill(~is_row, 0.0)).sum(1).mean()
+
+
+class RankNet(nn.Module):
+    """Mean over the queries of the mean over pairs of rows, of different relevance, of the logistic loss."""
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        # Pairs [n, rows, rows] of the more relevant row and the other; what pads a query is in none.
+        is_pair = (targets.unsqueeze(2) > targets.unsqueeze(1)) & (targets.unsqueeze(1) >= 0)
+        losses = functional.softplus(outputs.unsqueeze(1) - outputs.unsqueeze(2)) * is_pair
+        return (losses.sum((1, 2)) / is_pair.sum((1, 2)).clamp_min(1)).mean()
+
+
 def cross_entropy(
     dataset: Dataset,
     *,
@@ -140,11 +160,23 @@ def huber(
     return nn.HuberLoss(delta=delta)
 
 
+def listnet(_: Dataset) -> nn.Module:
+    """Listwise: how far the softmax of a query's scores is from that of its relevance (Cao et al. 2007)."""
+    return ListNet()
+
+
+def ranknet(_: Dataset) -> nn.Module:
+    """Pairwise: logistic loss of a query's pairs of rows, the more relevant against the other (Burges et al. 2005)."""
+    return RankNet()
+
+
 for _any_classes in (cross_entropy, focal):
     LOSSES.add(_any_classes, kinds=["classification", "language"])
 LOSSES.add(bce, kinds=["classification"])
 for _regression in (mse, mae, huber):
     LOSSES.add(_regression, kinds=["regression"])
+for _ranking in (listnet, ranknet):
+    LOSSES.add(_ranking, kinds=["ranking"])
 
 
 def _weights(dataset: Dataset, class_weights: Sequence[float] | None, balance: float) -> Tensor | None:

@@ -18,6 +18,7 @@ from worker.training.data import Dataset, SplitName
 from worker.training.epoch import train_epoch
 from worker.training.evaluate import evaluate
 from worker.training.events import Monitor, Verdict
+from worker.training.forking import fork
 from worker.training.predictions import Predictions, mean_by_id, predict
 from worker.training.seeding import derive, first_states, set_stream_states, stream_states
 from worker.training.state import Best, TrainState, Weights, require_same
@@ -38,17 +39,25 @@ class Members:
     """
 
     def __init__(
-        self, config: TrainingConfig, seed: int, datasets: Sequence[Dataset], constraints: Mapping[str, Any]
+        self,
+        config: TrainingConfig,
+        seed: int,
+        datasets: Sequence[Dataset],
+        constraints: Mapping[str, Any],
+        fork_at: int | None = None,
     ) -> None:
         """A member for each dataset (of a fold) and repeat; raises what `assemble` raises.
 
-        Uses torch's default streams, the first member as if it were alone.
+        Uses torch's default streams, the first member as if it were alone. With `fork_at` it is a fork, to begin with
+        another training's checkpoint of that epoch.
         """
         self.config = config
+        self.first_epoch = fork_at or 0
         self.seconds = 0.0
         self.metrics: dict[str, float] = {}
         self.best: Best | None = None
-        self._origin = {"seed": seed, **config.to_mapping()}
+        self._fork_at = fork_at
+        self._origin = {"seed": seed, **config.to_mapping()} | ({} if fork_at is None else {"fork_at": fork_at})
         self._device = datasets[0].device
         self._all: list[Member] = []
         for index, dataset in enumerate([*datasets] * config.repeats):
@@ -154,12 +163,19 @@ class Members:
         }
 
     def restore(self, content: dict[str, Any]) -> None:
-        """Continue where `content` was taken; ConfigError where it is of another configuration or seed."""
-        require_same("checkpoint_dir", content["origin"], self._origin)
-        for member, saved in zip(self._all, content["members"], strict=True):
-            member.state.restore(saved)
-        self.seconds, self.metrics = content["seconds"], content["metrics"]
-        self.best = None if content["best"] is None else Best(**content["best"])
+        """Continue where `content` was taken; ConfigError where it is of another configuration or seed.
+
+        A fork goes on with its own, or begins with that of its parent.
+        """
+        if self._fork_at is not None and content["origin"] != self._origin:
+            fork([(member.parts, member.state) for member in self._all], content, self._origin)
+            self.metrics = content["metrics"]
+        else:
+            require_same("checkpoint_dir", content["origin"], self._origin)
+            for member, saved in zip(self._all, content["members"], strict=True):
+                member.state.restore(saved)
+            self.seconds, self.metrics = content["seconds"], content["metrics"]
+            self.best = None if content["best"] is None else Best(**content["best"])
         set_stream_states(self._all[self._turn].state.streams, self._device)
 
     def _give_turn(self, index: int) -> None:

@@ -18,6 +18,7 @@ from torchmetrics.classification import (
 )
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
+from torchmetrics.retrieval import RetrievalMAP, RetrievalMRR, RetrievalNormalizedDCG
 from torchmetrics.text import Perplexity
 
 from worker.training.data import Dataset, Kind
@@ -26,6 +27,7 @@ _BY_KIND: Mapping[Kind, tuple[str, ...]] = {
     "classification": ("accuracy", "precision_macro", "recall_macro", "f1_macro"),
     "regression": ("rmse", "mse", "mae", "r2"),
     "language": ("accuracy", "perplexity"),
+    "ranking": ("mrr", "map", "ndcg", "ndcg_10"),
 }
 EXTRA_METRICS = ("auroc", "per_class")
 _EVALUATED = ("val", "test_val", "test")
@@ -51,9 +53,14 @@ class Metrics:
         self._mean, self._std = dataset.target_mean, dataset.target_std
         self._class_names = [_short(index, name) for index, name in enumerate(dataset.class_names)]
         self._collection = MetricCollection(_metrics_of(dataset, extra)).to(device)
+        self._num_queries = 0
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
-        """Add a batch: logits [..., num_classes] and class indices [...], or standardised values [n, 1] both."""
+        """Add a batch.
+
+        Logits [..., num_classes] and class indices [...]; standardised values [n, 1] both; or of a ranking scores and
+        relevances [n, rows] both.
+        """
         match self._kind:
             case "classification":
                 self._collection.update(outputs, targets)
@@ -62,6 +69,8 @@ class Metrics:
             case "language":
                 self._collection["accuracy"].update(outputs.flatten(0, 1), targets.flatten())
                 self._collection["perplexity"].update(outputs, targets)
+            case "ranking":
+                self._add_queries(outputs, targets)
 
     def compute(self) -> dict[str, float]:
         """The values over all batches since the last reset."""
@@ -75,6 +84,20 @@ class Metrics:
 
     def reset(self) -> None:
         self._collection.reset()
+        self._num_queries = 0
+
+    def _add_queries(self, scores: Tensor, relevance: Tensor) -> None:
+        """MRR and MAP ask whether a row is relevant at all, NDCG how much; queries without such a row say nothing."""
+        is_row = relevance >= 0
+        queries = torch.arange(len(scores), device=scores.device).unsqueeze(1).expand_as(scores) + self._num_queries
+        relevance, queries = relevance[is_row], queries[is_row]
+        # Their places in order: to torchmetrics a row whose score is not above 0 was not found at all.
+        scores = (torch.unique(scores[is_row], return_inverse=True)[1] + 1).float()
+        for name in ("mrr", "map"):
+            self._collection[name].update(scores, relevance > 0, indexes=queries)
+        for name in ("ndcg", "ndcg_10"):
+            self._collection[name].update(scores, relevance, indexes=queries)
+        self._num_queries += len(is_row)
 
 
 def confusion_matrix(outputs: Tensor, targets: Tensor) -> list[list[int]]:
@@ -101,6 +124,12 @@ def _metrics_of(dataset: Dataset, extra: Collection[str]) -> dict[str, Metric | 
         return {
             "rmse": MeanSquaredError(squared=False), "mse": MeanSquaredError(), "mae": MeanAbsoluteError(),
             "r2": R2Score(),
+        }  # fmt: skip
+
+    if dataset.kind == "ranking":
+        return {
+            "mrr": RetrievalMRR("skip"), "map": RetrievalMAP("skip"), "ndcg": RetrievalNormalizedDCG("skip"),
+            "ndcg_10": RetrievalNormalizedDCG("skip", top_k=10),
         }  # fmt: skip
 
     def counting(metric: Callable[..., Metric], average: str | None) -> Metric:

@@ -16,8 +16,8 @@ class Predictions:
     """What is said of a split's examples, by id, all on the CPU.
 
     `ids` [n] are the places of the examples in the data before it was split: a table's rows, from 0. `outputs` are the
-    probabilities of the softmax [n, num_classes] with class indices [n] as `targets`; or of a regression values [n] in
-    the target's own unit, as the targets are.
+    probabilities of the softmax [n, num_classes] with class indices [n] as `targets`; of a regression values [n] in the
+    target's own unit, as the targets are; of a ranking the scores [n] and relevances [n] of all queries' rows.
     """
 
     ids: Tensor
@@ -25,16 +25,21 @@ class Predictions:
     targets: Tensor
 
 
-def predict(model: nn.Module, dataset: Dataset, name: SplitName, autocast: AbstractContextManager[object]) -> Predictions:
+def predict(
+    model: nn.Module, dataset: Dataset, name: SplitName, autocast: AbstractContextManager[object]
+) -> Predictions:
     """The model's answers on the split `name`, in its order; the model computes within `autocast`."""
     with torch.inference_mode(), autocast:
         outputs, targets = (torch.cat(parts) for parts in zip(*answers(model, dataset, name), strict=True))
+    ids = dataset.splits[name].ids
+    ids = torch.arange(len(targets)) if ids is None else ids
     if dataset.kind == "classification":
         outputs = outputs.softmax(-1)
+    elif dataset.kind == "ranking":
+        outputs, targets, ids = outputs[targets >= 0], targets[targets >= 0], ids[ids >= 0]
     else:
         outputs, targets = (each.squeeze(1) * dataset.target_std + dataset.target_mean for each in (outputs, targets))
-    ids = dataset.splits[name].ids
-    return Predictions(torch.arange(len(targets)) if ids is None else ids, outputs.cpu(), targets.cpu())
+    return Predictions(ids, outputs.cpu(), targets.cpu())
 
 
 def mean_by_id(each: Sequence[Predictions]) -> Predictions:

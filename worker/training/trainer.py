@@ -39,6 +39,7 @@ def train(
     until_epoch: int | None = None,
     constraints: Mapping[str, Any] | None = None,
     on_data: Callable[[Dataset], None] | None = None,
+    fork_at: int | None = None,
 ) -> TrainingResult:
     """Train `config` up to `until_epoch` (absolute; by default the whole horizon, `config.epochs`).
 
@@ -47,7 +48,8 @@ def train(
     CPU bit for bit as if never interrupted (at an equal number of threads). Where the monitor keeps the best, its
     weights are restored before the final test. Checkpoints are saved after each epoch, or as rarely as `cadence` says
     and at a pause; `on_checkpoint` hears of each. `constraints` is `{"parameters": {"max": n}}`.
-    `on_data` gets the dataset once it is loaded, before anything is trained on it.
+    `on_data` gets the dataset once it is loaded, before anything is trained on it. With `fork_at` the checkpoint may be
+    of another configuration, at the end of that epoch: its weights are trained on as `config` says.
 
     Raises ConfigError for what can't be trained, Infeasible for a broken constraint, both before the first step;
     Diverged as soon as a loss is seen not to be finite.
@@ -64,9 +66,11 @@ def train(
     for dataset in datasets:
         check_fit(config, dataset, monitor)
     with own_stream(seed, place):
-        members = Members(config, seed, datasets, constraints or {})
+        members = Members(config, seed, datasets, constraints or {}, fork_at)
         if checkpoint_dir is not None and (saved := load_checkpoint(checkpoint_dir)) is not None:
             members.restore(saved)
+        elif fork_at is not None:
+            raise ConfigError("fork_at", f"the checkpoint of epoch {fork_at} to fork from is gone")
         checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint)
         verdict = _train_until(end, members, checkpointer, monitor=monitor, on_report=on_report, poll=poll)
         return _result(verdict, members)
@@ -137,7 +141,7 @@ def _is_out_of_patience(members: Members) -> bool:
     """Whether the monitored metric has not become better for so many epochs (early stopping, Prechelt 1998)."""
     if members.config.patience is None:
         return False
-    best = members.best.step if members.best is not None else 0
+    best = members.best.step if members.best is not None else members.first_epoch
     return members.epoch - best >= members.config.patience
 
 

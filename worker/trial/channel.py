@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import select
 import socket
+import time
 from collections.abc import Mapping
 
-from worker.protocol import Checkpointed, Ended, Inbox, Order, Provenance, Report, encode
+from worker.protocol import Answered, Checkpointed, Ended, Inbox, Order, Provenance, Report, encode
 
 CONTINUE = Order(action="continue", reason="")
 
@@ -21,15 +23,32 @@ class Channel:
         self._connection = connection
         self._inbox = Inbox()
         self._order = CONTINUE
+        self.answered = -1
+        """The step of the last awaited report that the service has judged."""
 
     def provenance(self, told: Provenance) -> None:
         """Say what the attempt trains on, before the first report."""
         self._send(encode(told))
 
-    def report(self, step: int, metrics: Mapping[str, float]) -> Order:
-        """Send the metrics of one step; the answer is the newest order known now, often one to an earlier step."""
-        self._send(encode(Report(step=step, metrics=dict(metrics))))
+    def report(self, step: int, metrics: Mapping[str, float], *, is_awaited: bool = False) -> Order:
+        """Send the metrics of one step; the answer is the newest order known now, often one to an earlier step.
+
+        The verdict on a report that `is_awaited` is to be had from `wait`.
+        """
+        self._send(encode(Report(step=step, metrics=dict(metrics), is_awaited=is_awaited)))
         return self.newest_order()
+
+    def wait(self, step: int, seconds: float) -> Order:
+        """The newest order once the service has judged the awaited report of `step`, or so many seconds later."""
+        deadline = time.monotonic() + seconds
+        arrival = select.poll()
+        arrival.register(self._connection, select.POLLIN)
+        while (order := self.newest_order()).action == CONTINUE.action and self.answered < step:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            arrival.poll(left * 1000)
+        return order
 
     def checkpointed(self, saved: Checkpointed) -> None:
         """Say that a checkpoint was saved, after the report of its step."""
@@ -47,8 +66,11 @@ class Channel:
             if not data:
                 raise AgentGone
             for message in self._inbox.feed(data):
-                if isinstance(message, Order):
-                    self._order = message
+                match message:
+                    case Order():
+                        self._order = message
+                    case Answered(step):
+                        self.answered = step
 
     def end(self, ended: Ended) -> None:
         """Say how the attempt ended."""

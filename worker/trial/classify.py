@@ -29,6 +29,16 @@ _DRIVER = re.compile(
 """What the CUDA runtime says of its driver and its hardware; errors of kernels and assertions are the code's own."""
 
 
+_LAST_WORDS = {
+    FailureClass.OUT_OF_MEMORY: re.compile(r"OutOfMemoryError|MemoryError|out of memory", re.IGNORECASE),
+    FailureClass.HOST_FAULT: re.compile(
+        rf"^(ImportError|ModuleNotFoundError|FileNotFoundError)\b|No space left on device|{_DRIVER.pattern}",
+        re.IGNORECASE,
+    ),
+}
+"""The classes that a program's last line tells, as an exception would here."""
+
+
 class UnknownTask(Exception):
     """The grant asks for a kind of task that this worker does not carry out."""
 
@@ -75,13 +85,28 @@ def failed(error: BaseException) -> Outcome:
         failure=failure,
         message=(f"{name}: {first_line}" if first_line else name)[:_MAX_MESSAGE],
         traceback="".join(traceback.format_exception(error))[-_MAX_TRACEBACK:],
-        shortage=_shortage(error) if failure is FailureClass.OUT_OF_MEMORY else None,
+        shortage=_shortage(isinstance(error, torch.OutOfMemoryError))
+        if failure is FailureClass.OUT_OF_MEMORY
+        else None,
     )
 
 
-def _shortage(error: BaseException) -> Shortage:
-    """Whose memory was short, and what other processes held of it at this moment."""
-    if not isinstance(error, torch.OutOfMemoryError) or not torch.cuda.is_available():
+def exited(status: int, stderr: str) -> Outcome:
+    """The outcome of a program that ended with a status other than 0, by its last words on stderr."""
+    said = (stderr.strip().splitlines() or [""])[-1].strip()
+    failure = next((each for each, words in _LAST_WORDS.items() if words.search(said)), FailureClass.USER_EXCEPTION)
+    return Outcome(
+        result="failed",
+        failure=failure,
+        message=f"the command exited with status {status}{': ' if said else ''}{said}"[:_MAX_MESSAGE],
+        traceback=stderr[-_MAX_TRACEBACK:] or None,
+        shortage=_shortage("CUDA" in said) if failure is FailureClass.OUT_OF_MEMORY else None,
+    )
+
+
+def _shortage(is_device: bool) -> Shortage:
+    """Whose memory was short, and what other processes hold of it at this moment."""
+    if not is_device or not torch.cuda.is_available():
         return Shortage(place="host")
     free, total = torch.cuda.mem_get_info()
     others = max(0, total - free - torch.cuda.memory_reserved())

@@ -10,7 +10,7 @@ import torch
 from service.contract.base import TaskKind
 from service.contract.lease import Grant, Outcome
 from worker.protocol import Ended, Start
-from worker.trial import train_task
+from worker.trial import command_task, function_task, train_task
 from worker.trial.channel import AgentGone, Channel
 from worker.trial.classify import UnknownTask, failed
 
@@ -36,5 +36,9 @@ def _dispatch(grant: Grant, start: Start, channel: Channel) -> Outcome:
     match grant.task_kind:
         case TaskKind.TRAIN:
             return train_task.run(grant, start, channel)
-        case TaskKind.FUNCTION | TaskKind.COMMAND | TaskKind.EXTERNAL:
-            raise UnknownTask(f"this worker carries out tasks of kind train, not {grant.task_kind}")
+        case TaskKind.FUNCTION:
+            return function_task.run(grant, start, channel)
+        case TaskKind.COMMAND:
+            return command_task.run(grant, start, channel)
+        case TaskKind.EXTERNAL:
+            raise UnknownTask("a trial of a study without a task is driven by a caller of the service, not by a worker")

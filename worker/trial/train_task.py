@@ -55,6 +55,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         until_epoch=grant.run_until,
         constraints=grant.constraints,
         on_data=on_data,
+        fork_at=grant.fork_at,
     )
     metrics = {name: to_wire(float(value)) for name, value in result.metrics.items()}
     if result.ending is Ending.STOPPED:

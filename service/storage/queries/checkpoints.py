@@ -45,6 +45,23 @@ def canonical(connection: sa.Connection, trial_id: str) -> Sequence[sa.Row[Any]]
     return connection.execute(_CANONICAL, {"trial": trial_id}).all()
 
 
+def of_parent(connection: sa.Connection, row: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
+    """The checkpoint of its parent that a fork begins with, as an artifact with its `step`; none for other trials."""
+    if row.parent_id is None:
+        return []
+    query = _ARTIFACTS.where(
+        checkpoint.c.trial_id == row.parent_id,
+        checkpoint.c.step == row.parent_step,
+        artifact.c.sha256 == row.notes["checkpoint"],
+    )
+    return connection.execute(query.order_by(checkpoint.c.attempt).limit(1)).all()
+
+
+def beginnings(connection: sa.Connection, row: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
+    """What an attempt of a trial may begin with, the best first: its own checkpoints, then that of its parent."""
+    return [*canonical(connection, row.id), *of_parent(connection, row)]
+
+
 def unreadable(connection: sa.Connection, trial_id: str) -> set[str]:
     """The uris of checkpoints that an attempt of the trial was to begin with and could not read."""
     query = sa.select(attempt.c.outcome).where(
@@ -54,9 +71,9 @@ def unreadable(connection: sa.Connection, trial_id: str) -> set[str]:
     return {uri for uri in found if uri}
 
 
-def resumed(connection: sa.Connection, trial_id: str, number: int, step: int) -> sa.Row[Any]:
-    """The checkpoint of `step` that attempt `number` began with."""
-    return connection.execute(_RESUMED, {"trial": trial_id, "attempt": number, "step": step}).one()
+def resumed(connection: sa.Connection, trial_id: str, number: int, step: int) -> sa.Row[Any] | None:
+    """The checkpoint of `step` that attempt `number` began with; none: it was its parent's."""
+    return connection.execute(_RESUMED, {"trial": trial_id, "attempt": number, "step": step}).one_or_none()
 
 
 def registered(connection: sa.Connection) -> set[str]:
@@ -67,14 +84,16 @@ def registered(connection: sa.Connection) -> set[str]:
 def wanted(connection: sa.Connection) -> set[str]:
     """The SHA-256 of every blob to keep.
 
-    Those are the newest checkpoints of open trials, the last one of each study's best trial, or of
-    each on its front, and whatever is no checkpoint.
+    Those are the newest checkpoints of open trials, what open forks began with, the last one of each study's best
+    trial, or of each on its front, and whatever is no checkpoint.
     """
     hashes = set(connection.execute(sa.select(artifact.c.sha256).where(artifact.c.kind != "checkpoint")).scalars())
     saved = sa.exists().where(checkpoint.c.trial_id == trial.c.id)
     is_open = trial.c.state.in_(sorted(OPEN_TRIALS))
     for trial_id in connection.execute(sa.select(trial.c.id).where(is_open, saved)).scalars():
         hashes |= {row.sha256 for row in canonical(connection, trial_id)[:_KEPT]}
+    for fork in connection.execute(sa.select(trial).where(is_open, trial.c.parent_id.is_not(None))):
+        hashes |= {row.sha256 for row in of_parent(connection, fork)}
     completed = sa.select(study.c.id, study.c.spec_version).where(
         sa.exists().where(trial.c.study_id == study.c.id, trial.c.state == TrialState.COMPLETED, saved)
     )

@@ -54,6 +54,17 @@ def by_number(connection: sa.Connection, study_id: str, number: int) -> sa.Row[A
     return connection.execute(_BY_NUMBER, {"study": study_id, "number": number}).one_or_none()
 
 
+def forks(connection: sa.Connection, study_id: str) -> Sequence[sa.Row[Any]]:
+    """The forks of the study's trials, the first one first."""
+    query = sa.select(trial).where(trial.c.study_id == study_id, trial.c.kind == TrialKind.FORK)
+    return connection.execute(query.order_by(trial.c.created_at, trial.c.id)).all()
+
+
+def title(row: sa.Row[Any]) -> str:
+    """How a trial is called: by its number, or by its id where it has none."""
+    return f"trial {row.id if row.number is None else row.number}"
+
+
 def changed(connection: sa.Connection, study_id: str, since: int, limit: int | None = None) -> Sequence[sa.Row[Any]]:
     """Search trials whose row moved after revision `since`.
 

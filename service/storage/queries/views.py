@@ -74,6 +74,8 @@ def trial_view(row: Row) -> TrialView:
         reason=row.reason,
         state_reason=row.state_reason,
         stage=row.stage,
+        parent_id=row.parent_id,
+        parent_step=row.parent_step,
         step=row.last_step,
         run_until=row.run_until,
         arrivals=row.arrivals,

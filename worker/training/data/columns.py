@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from worker.training.data.dataset import Dataset, Kind, SplitName
+from worker.training.data.queries import with_queries
 from worker.training.data.splits import Order, Splitting, split_indices
 from worker.training.data.targets import with_targets
 from worker.training.errors import ConfigError
@@ -26,13 +27,14 @@ _Encode: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float64]]
 class Columns:
     """Examples before encoding: numeric [n, a] with NaN for missing, categorical [n, b] texts, targets [n].
 
-    `order` is what splits them, where chance doesn't.
+    `order` is what splits them, where chance doesn't; `queries` [n] number the queries of a ranking.
     """
 
     numeric: NDArray[np.float64]
     categorical: NDArray[Any]
     targets: NDArray[Any]
     order: Order | None = None
+    queries: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -44,6 +46,7 @@ class Columns:
             categorical=self.categorical[indices],
             targets=self.targets[indices],
             order=None,
+            queries=None if self.queries is None else self.queries[indices],
         )
 
 
@@ -82,13 +85,12 @@ def assemble(
         blocks = [encode_numeric(part.numeric), encode_categorical(part.categorical)]
         return torch.from_numpy(np.concatenate(blocks, axis=1).astype(np.float32))
 
-    dataset = with_targets(
-        {name: features(part) for name, part in parts.items()},
-        {name: part.targets for name, part in parts.items()},
-        kind,
-        class_names,
-    )
-    return replace(dataset.numbered(indices), categories=categories)
+    encoded = {name: features(part) for name, part in parts.items()}
+    targets = {name: part.targets for name, part in parts.items()}
+    queries = {name: part.queries for name, part in parts.items() if part.queries is not None}
+    if queries:
+        return replace(with_queries(encoded, targets, queries, indices), categories=categories)
+    return replace(with_targets(encoded, targets, kind, class_names).numbered(indices), categories=categories)
 
 
 def _fit_numeric(train: Columns, missing: Missing) -> _Encode:

@@ -33,6 +33,7 @@ def csv(
     fold: tables.FoldColumn = None,
     val_folds: tables.ValFolds = ("val",),
     test_folds: tables.TestFolds = ("test",),
+    query: tables.QueryColumn = None,
     val_fraction: ValFraction = 0.2,
     test_fraction: TestFraction = 0.2,
     seed: Seed = 0,
@@ -47,7 +48,7 @@ def csv(
     if len(delimiter) != 1:
         raise ConfigError("data.delimiter", f"must be one character, got {delimiter!r}")
     return tables.load_tables(
-        partial(_read, encoding, delimiter),
+        partial(read_csv, encoding, delimiter),
         tables.TableSettings(
             target=target,
             path=path,
@@ -64,12 +65,14 @@ def csv(
             fold=fold,
             val_folds=val_folds,
             test_folds=test_folds,
+            query=query,
             splitting=Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn),
         ),
     )
 
 
-def _read(encoding: str, delimiter: str, setting: str, file: str, types: dict[str, pa.DataType] | None) -> pa.Table:
+def read_csv(encoding: str, delimiter: str, setting: str, file: str, types: dict[str, pa.DataType] | None) -> pa.Table:
+    """The table in `file`, its columns of the types given; ConfigError at `data.SETTING` or `data.encoding`."""
     try:
         table = arrow_csv.read_csv(
             file,

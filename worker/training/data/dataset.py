@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Kind: TypeAlias = Literal["classification", "regression", "language"]
-Inputs: TypeAlias = Literal["rows", "images", "tokens"]
+Kind: TypeAlias = Literal["classification", "regression", "language", "ranking"]
+Inputs: TypeAlias = Literal["rows", "images", "tokens", "queries"]
 SplitName: TypeAlias = Literal["train", "val", "test", "test_val"]
 
 # Of a GPU's free memory: the rest is for the model, its gradients and activations.
@@ -21,10 +21,11 @@ _RESIDENT_SHARE = 0.5
 class Split:
     """Examples and what they should give.
 
-    Features are rows [n, num_features] float32, images [n, channels, height, width] float32 or uint8, or tokens
-    [n, length] int64; targets are class indices [n] int64, standardised values [n, 1] float32, or for each token the
-    next one [n, length] int64. `ids` [n] int64 are the examples' places in the data before it was split; None: those in
-    this split, which came apart.
+    Features are rows [n, num_features] float32, images [n, channels, height, width] float32 or uint8, tokens
+    [n, length] int64, or queries [n, rows, num_features] float32. Targets are class indices [n] int64, standardised
+    values [n, 1] float32, for each token the next one [n, length] int64, or for each row of a query its relevance
+    [n, rows] float32, -1 where the query has no row. `ids` [n] int64 (of queries [n, rows]) are the examples' places in
+    the data before it was split; None: those in this split, which came apart.
     """
 
     features: Tensor
@@ -71,16 +72,18 @@ class Dataset:
         """What a model is given."""
         if self.vocabulary:
             return "tokens"
-        return "images" if len(self.shape) == 3 else "rows"
+        by_dimensions: dict[int, Inputs] = {1: "rows", 2: "queries", 3: "images"}
+        return by_dimensions[len(self.shape)]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """One example's: (num_features,), (channels, height, width) or (length,)."""
+        """One example's: (num_features,), (channels, height, width), (length,) or (rows, num_features)."""
         return tuple(next(iter(self.splits.values())).features.shape[1:])
 
     @property
     def num_features(self) -> int:
-        return torch.Size(self.shape).numel()
+        """Of an example; of a query, those of each row."""
+        return self.shape[-1] if self.inputs == "queries" else torch.Size(self.shape).numel()
 
     @property
     def num_classes(self) -> int:

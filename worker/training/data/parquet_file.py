@@ -27,6 +27,7 @@ def parquet(
     fold: tables.FoldColumn = None,
     val_folds: tables.ValFolds = ("val",),
     test_folds: tables.TestFolds = ("test",),
+    query: tables.QueryColumn = None,
     val_fraction: ValFraction = 0.2,
     test_fraction: TestFraction = 0.2,
     seed: Seed = 0,
@@ -56,6 +57,7 @@ def parquet(
             fold=fold,
             val_folds=val_folds,
             test_folds=test_folds,
+            query=query,
             splitting=Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn),
         ),
     )

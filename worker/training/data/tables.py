@@ -45,6 +45,10 @@ MissingNumbers = Annotated[
 ]
 GroupColumn = Annotated[_OptionalText, Setting("column whose equal values stay in one part (a patient, a site)")]
 TimeColumn = Annotated[_OptionalText, Setting("column to split by: the oldest rows train, the newest test")]
+QueryColumn = Annotated[
+    _OptionalText,
+    Setting("column whose equal values are one query: a model ranks its rows by the target"),
+]
 FoldColumn = Annotated[_OptionalText, Setting("column that says which part a row is in")]
 ValFolds = Annotated[Sequence[str], Setting("values of the fold column that validate; with folds, each in turn")]
 TestFolds = Annotated[Sequence[str], Setting("values of the fold column that test; all others train")]
@@ -72,6 +76,7 @@ class TableSettings:
     fold: str | None
     val_folds: Sequence[str]
     test_folds: Sequence[str]
+    query: str | None
     splitting: Splitting
 
 
@@ -82,30 +87,34 @@ def load_tables(read: ReadTable, how: TableSettings) -> Dataset:
     main_setting = "path" if how.train is None else "train"
     main = checked(main_setting, how.path or how.train or "", read, None)
     target = how.target
-    _require_columns("data.target", [target], main)
+    require_columns("data.target", [target], main)
     splitters = _splitters(how, main)
     chosen = how.features
     if chosen is None:
         chosen = [name for name in main.column_names if name != target and name not in splitters.values()]
-    _require_columns("data.features", chosen, main)
+    require_columns("data.features", chosen, main)
     if not chosen or target in chosen:
         raise ConfigError("data.features", f"needs at least one column, and not the target {target!r} itself")
     types = {name: _column_type(name, main.schema.field(name).type) for name in chosen}
     kind = how.kind or _kind_of(main.column(target))
+    if how.query is not None:
+        if how.kind is not None:
+            raise ConfigError("data.kind", "rows of a query are ranked, whatever the target; leave out kind, or query")
+        kind = "ranking"
     others: dict[SplitName, str | None] = {"val": how.val, "test": how.test, "test_val": how.test_val}
     given: dict[SplitName, Columns] = {}
     target_type = main.schema.field(target).type
     for name, file in others.items():
         if file is not None:
             table = checked(name, file, read, types | {target: target_type})
-            _require_columns(f"data.{name}", [target, *chosen], table)
-            given[name] = _columns(table, types, target, kind)
+            require_columns(f"data.{name}", [target, *chosen, *([how.query] if how.query else [])], table)
+            given[name] = _columns(table, types, target, kind, how.query)
     splitting = replace(
         how.splitting,
         val_fraction=0.0 if how.val is not None else how.splitting.val_fraction,
         test_fraction=0.0 if how.test is not None else how.splitting.test_fraction,
     )
-    columns = replace(_columns(main, types, target, kind), order=_order(main, splitters, how))
+    columns = replace(_columns(main, types, target, kind, how.query), order=_order(main, splitters, how))
     dataset = assemble(columns, given, kind, splitting, encoding=how.categories, missing=how.missing)
     files: dict[str, str] = {main_setting: how.path or how.train or ""}
     files |= {name: file for name, file in others.items() if file is not None}
@@ -127,12 +136,12 @@ def checked(setting: str, file: str, read: ReadTable, types: dict[str, pa.DataTy
 
 def _splitters(how: TableSettings, main: pa.Table) -> dict[str, str]:
     """The setting -> the column that decides the split; none or one."""
-    asked = {"group": how.group, "time": how.time, "fold": how.fold}
+    asked = {"group": how.group, "time": how.time, "fold": how.fold, "query": how.query}
     named = {setting: column for setting, column in asked.items() if column is not None}
     if len(named) > 1:
         raise ConfigError(f"data.{list(named)[1]}", f"only one of {' and '.join(named)} can decide the split")
     for setting, column in named.items():
-        _require_columns(f"data.{setting}", [column], main)
+        require_columns(f"data.{setting}", [column], main)
         if count := main.column(column).null_count:
             raise ConfigError(f"data.{setting}", f"column {column!r} lacks a value in {count} rows; remove them")
     return named
@@ -143,8 +152,8 @@ def _order(table: pa.Table, splitters: dict[str, str], how: TableSettings) -> Or
     for setting, name in splitters.items():
         column = table.column(name).combine_chunks()
         match setting:
-            case "group":
-                return replace(order, groups=column.dictionary_encode().indices.to_numpy(zero_copy_only=False))
+            case "group" | "query":
+                return replace(order, groups=_codes(table, name))
             case "time":
                 return replace(order, times=pc.rank(column, tiebreaker="min").to_numpy(zero_copy_only=False))
             case "fold":
@@ -152,7 +161,8 @@ def _order(table: pa.Table, splitters: dict[str, str], how: TableSettings) -> Or
     return order
 
 
-def _require_columns(where: str, wanted: Sequence[str], table: pa.Table) -> None:
+def require_columns(where: str, wanted: Sequence[str], table: pa.Table) -> None:
+    """ConfigError at `where`, with the nearest name, for a column that isn't there."""
     for name in wanted:
         if name not in table.column_names:
             raise ConfigError(where, f"there is no column {name!r}; {did_you_mean(name, table.column_names)}")
@@ -175,7 +185,14 @@ def _kind_of(target: pa.ChunkedArray) -> Kind:
     return "classification"
 
 
-def _columns(table: pa.Table, types: dict[str, pa.DataType], target: str, kind: Kind) -> Columns:
+def _codes(table: pa.Table, name: str) -> NDArray[np.int64]:
+    """A number for each different value of a column, [n]."""
+    column = table.column(name).combine_chunks().dictionary_encode()
+    codes: NDArray[np.int64] = column.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes
+
+
+def _columns(table: pa.Table, types: dict[str, pa.DataType], target: str, kind: Kind, query: str | None) -> Columns:
     texts = [name for name, column_type in types.items() if pa.types.is_string(column_type)]
     for name in texts:
         if (count := len(table.column(name).unique())) > _MAX_CATEGORIES:
@@ -187,6 +204,7 @@ def _columns(table: pa.Table, types: dict[str, pa.DataType], target: str, kind: 
         numeric=np.column_stack(numbers) if numbers else np.empty((table.num_rows, 0)),
         categorical=np.column_stack(categories) if categories else np.empty((table.num_rows, 0), dtype=object),
         targets=_targets(table.column(target), target, kind),
+        queries=None if query is None else _codes(table, query),
     )
 
 
@@ -196,7 +214,8 @@ def _targets(column: pa.ChunkedArray, name: str, kind: Kind) -> NDArray[Any]:
     if kind == "classification":
         return np.array(column.to_pylist())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise ConfigError("data.kind", f"column {name!r} holds no numbers, so regression can't predict it")
+        path = "data.kind" if kind == "regression" else "data.target"
+        raise ConfigError(path, f"column {name!r} holds no numbers, so {kind} can't learn it")
     values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy()
     if not np.isfinite(values).all():
         raise ConfigError("data.target", f"column {name!r} holds values that are no finite numbers; remove those rows")

@@ -12,7 +12,7 @@ from worker.training.registry import Registry
 
 MODELS: Registry[nn.Module] = Registry("model")
 for _of_rows in (linear, mlp):
-    MODELS.add(_of_rows, inputs=["rows", "images"])
+    MODELS.add(_of_rows, inputs=["rows", "images", "queries"])
 for _of_images in (lenet, resnet, vit):
     MODELS.add(_of_images, inputs=["images"])
 for _of_sequences in (lstm, gru):

@@ -24,6 +24,23 @@ class Rows(nn.Module):
         return torch.cat([features[:, : self.num_numbers], *embedded], dim=1)
 
 
+class EachRow(nn.Module):
+    """A model of rows for queries: [n, rows, num_features] -> the score of each row [n, rows]."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor) -> Tensor:
+        scores: Tensor = self.model(features.flatten(0, 1))
+        return scores.view(features.shape[:2])
+
+
+def answering(model: nn.Module, dataset: Dataset) -> nn.Module:
+    """A model of rows as the dataset needs it: itself, or applied to each row of a query."""
+    return EachRow(model) if dataset.inputs == "queries" else model
+
+
 def _width(num_categories: int) -> int:
     """Half the number of categories, at most 50: a rule of thumb (Guo & Berkhahn 2016 tried such sizes)."""
     return min(50, (num_categories + 1) // 2)

@@ -9,7 +9,7 @@ from torch import nn
 from worker.training.data import Dataset
 from worker.training.errors import ConfigError
 from worker.training.models.blocks import ACTIVATIONS, Activation, Blocks, Dropout, Init, initialised
-from worker.training.models.embedding import Rows
+from worker.training.models.embedding import Rows, answering
 from worker.training.parameters import Setting
 
 _DEPTH, _WIDTH = 1, 128
@@ -19,7 +19,7 @@ _NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.Layer
 def linear(dataset: Dataset) -> nn.Module:
     """One linear layer: the baseline that any larger model has to beat."""
     rows = Rows(dataset)
-    return nn.Sequential(rows, nn.Linear(rows.width, dataset.num_outputs))
+    return answering(nn.Sequential(rows, nn.Linear(rows.width, dataset.num_outputs)), dataset)
 
 
 def mlp(
@@ -42,6 +42,8 @@ def mlp(
         raise ConfigError("model.hidden", "gives the hidden layers already; leave out depth and width, or hidden")
     if hidden is None:
         hidden = [_WIDTH if width is None else width] * (_DEPTH if depth is None else depth)
+    if norm == "batch" and dataset.inputs == "queries":
+        raise ConfigError("model.norm", "a batch norm would count what pads short queries; use layer or none")
     rows = Rows(dataset)
     widths = [rows.width, *hidden]
     blocks = Blocks()
@@ -50,4 +52,5 @@ def mlp(
         blocks.append(
             nn.Sequential(nn.Linear(width_in, width_out), *norms, ACTIVATIONS[activation](), nn.Dropout(dropout))
         )
-    return initialised(nn.Sequential(rows, blocks, nn.Linear(widths[-1], dataset.num_outputs)), init, activation)
+    model = nn.Sequential(rows, blocks, nn.Linear(widths[-1], dataset.num_outputs))
+    return answering(initialised(model, init, activation), dataset)

@@ -1,0 +1,75 @@
+"""The task on the wire: what a worker does for a trial, by the training core or by the user's own code."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from service.contract.base import Request, by_name
+
+PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_][\w.-]*)\}")
+"""A parameter's name in an argument of a command: `{lr}`; `${HOME}` is the shell's."""
+
+PARAMETERS_FILE = "parameters"
+"""The placeholder that stands for the path of a JSON file with all parameters."""
+
+
+def _by_argv(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError(f"is a list of words, as in [python, train.py]; got {value!r}")
+    return {"argv": value} if isinstance(value, list) else value
+
+
+def _is_importable(name: str) -> str:
+    module, colon, function = name.partition(":")
+    if not colon or not all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
+        raise ValueError(f"names a module and a function in it, as in my_project.train:train; got {name!r}")
+    return name
+
+
+def _finds_one(pattern: str) -> str:
+    try:
+        num_groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}; got '{pattern}'") from None
+    if num_groups != 1:
+        raise ValueError(rf"needs one group, around the number, as in 'loss: (\S+)'; got {num_groups} in '{pattern}'")
+    return pattern
+
+
+Regex = Annotated[str, AfterValidator(_finds_one)]
+"""A regular expression with one group."""
+
+
+class Function(Request):
+    """A Python function of the user's own, called with the trial; a worker with --allow-functions imports it."""
+
+    name: Annotated[str, AfterValidator(_is_importable)] = Field(description="package.module:function")
+    style: Literal["assayer", "optuna"] = Field(default="assayer", description="which methods the trial has")
+
+
+class Command(Request):
+    """A program of the user's own; a worker with --allow-commands starts it, with the parameters as arguments."""
+
+    argv: list[Annotated[str, Field(coerce_numbers_to_str=True)]] = Field(min_length=1)
+    directory: str | None = Field(default=None, description="where it is started; default: the worker's")
+    environment: dict[str, Annotated[str, Field(coerce_numbers_to_str=True)]] = {}
+    metrics: dict[Annotated[str, Field(min_length=1, max_length=128)], Regex] = {}
+    step: Regex | None = None
+
+
+class Task(Request):
+    """What a worker does for a trial: at most one of the kinds; none means that a caller drives the trials."""
+
+    train: dict[str, Any] | None = None
+    function: Annotated[Function, BeforeValidator(by_name)] | None = None
+    command: Annotated[Command, BeforeValidator(_by_argv)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = [kind for kind in ("train", "function", "command") if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"name exactly one of train, function, command; got {', '.join(given) or 'none'}")
+        return self

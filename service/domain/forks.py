@@ -1,0 +1,76 @@
+"""Forks: what a trial that goes on from another one's checkpoint may be set to; the weights have to fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from service.contract.base import Value
+from service.contract.catalogue import Catalogue
+from service.contract.problem import FieldError
+from service.contract.space import ConstantParameter, Space
+from service.domain.configuration import check_reach, check_task, resolve
+from service.domain.space import check_parameters
+
+_FIXED = ("data", "model", "folds", "repeats")
+_FREE = frozenset({"model.dropout"})
+"""What of the fixed sections no weight depends on."""
+
+
+def forked(
+    train: Mapping[str, Any],
+    overrides: Mapping[str, Value],
+    before: Mapping[str, Value],
+    changes: Mapping[str, Value],
+    catalogue: Catalogue,
+) -> tuple[dict[str, Value], list[FieldError]]:
+    """The parameters of a fork of a training task, and what is wrong with the changes.
+
+    `before` are its parent's, `overrides` what its stage sets. Where a change names another entry (an optimizer), the
+    parent's options that this one does not know are dropped.
+    """
+    parameters = {**_kept(before, changes, catalogue), **changes}
+    fixed: Space = {
+        key: ConstantParameter(type="constant", value=value) for key, value in {**overrides, **parameters}.items()
+    }
+    errors = [
+        FieldError(
+            path=f"set.{key}", message=f"a fork keeps the {section} it was trained with; begin a study of its own"
+        )
+        for key in changes
+        if (section := key.partition(".")[0]) in _FIXED and key not in _FREE
+    ]
+    errors += [
+        FieldError(path=f"set.{key}", message=error.message)
+        for error in check_reach(train, fixed, catalogue)
+        if (key := error.path.removeprefix("space.").removesuffix(".value")) in changes
+    ]
+    if not errors:
+        config, _ = resolve(train, {**overrides, **parameters}, catalogue)
+        errors = [
+            FieldError(path=error.path.replace("task.train", "set", 1), message=error.message)
+            for error in check_task(config, {}, catalogue)
+        ]
+    return parameters, errors
+
+
+def forked_by_hand(
+    space: Space, before: Mapping[str, Value], changes: Mapping[str, Value]
+) -> tuple[dict[str, Value], list[FieldError]]:
+    """The same where only the caller knows the task: what the space allows."""
+    parameters = {**before, **changes}
+    errors = check_parameters(space, parameters)
+    return parameters, [
+        FieldError(path=error.path.replace("parameters", "set", 1), message=error.message) for error in errors
+    ]
+
+
+def _kept(before: Mapping[str, Value], changes: Mapping[str, Value], catalogue: Catalogue) -> dict[str, Value]:
+    kept = dict(before)
+    for section, entries in catalogue.registries.items():
+        entry = entries.get(str(changes.get(f"{section}.name")))
+        for key in before if entry is not None else ():
+            named, _, option = key.partition(".")
+            if named == section and option != "name" and option not in entry.parameters:  # type: ignore[union-attr]
+                del kept[key]
+    return kept

@@ -1,0 +1,121 @@
+"""Fork: a new trial from another one's checkpoint with changed parameters, beside the search."""
+
+from __future__ import annotations
+
+from service.contract.lease import BLOB
+from service.contract.problem import ErrorCode, FieldError
+from service.contract.study import StudySpec, StudyState
+from service.contract.trial import ForkRequest, TrialKind, TrialList, TrialView
+from service.domain.errors import DomainError
+from service.domain.forks import forked, forked_by_hand
+from service.domain.rungs import rungs_of
+from service.domain.states import StudyEvent
+from service.search import decide
+from service.storage.queries import checkpoints, studies, trials, views
+from service.storage.tables import Connection, Row
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.blobs import is_there
+from service.usecases.context import Context
+from service.usecases.grants import begin_trial
+from service.usecases.studies import find
+from service.usecases.trials import find_trial
+
+
+async def fork_trial(context: Context, name: str, key: str, request: ForkRequest) -> TrialView:
+    """Let a new trial wait that goes on from a checkpoint of trial `key`; a completed study is active until it ended.
+
+    Raises:
+        DomainError: there is no such trial or checkpoint, a change cannot be, or the study was stopped.
+    """
+    study_id = (await context.database.read(lambda connection: find(connection, name))).id
+
+    def work(unit_of_work: UnitOfWork) -> TrialView:
+        study, connection = unit_of_work.study, unit_of_work.connection
+        if study.state == StudyState.STOPPED or study.stop_requested_at is not None:
+            message = f"the study was stopped; extend it first (study extend {study.name} --trials N)"
+            raise DomainError(ErrorCode.STUDY_STATE, message)
+        parent = find_trial(connection, study, key)
+        spec = studies.spec(connection, study.id, parent.spec_version)
+        parameters = _parameters(context, spec, parent, request)
+        run_until = _run_until(spec, parent, request)
+        saved = _checkpoint(context, connection, parent, request.at)
+        if run_until is not None and saved.step >= run_until:
+            hint = "fork from an earlier step, or set more epochs"
+            raise _refused("at", f"step {saved.step} is the end of the training, {run_until}; {hint}")
+        changed = ", ".join(f"{name}={value}" for name, value in request.set.items())
+        fork = begin_trial(
+            unit_of_work,
+            kind=TrialKind.FORK,
+            number=None,
+            spec_version=parent.spec_version,
+            history_revision=study.revision,
+            parameters=parameters,
+            reason=f"forked from {trials.title(parent)} at step {saved.step} with {changed}",
+            notes={"checkpoint": saved.sha256},
+            stage=parent.stage,
+            seed=parent.seed,
+            run_until=run_until,
+            parent_id=parent.id,
+            parent_step=saved.step,
+            priority=request.priority,
+        )
+        if study.state == StudyState.COMPLETED:
+            reason = f"a fork of {trials.title(parent)} is to be trained"
+            unit_of_work.advance_study(StudyEvent.EXTENDED, reason=reason, finished_at=None)
+        return views.trial_view(fork)
+
+    return await context.transact(study_id, work)
+
+
+async def list_forks(context: Context, name: str) -> TrialList:
+    """The forks of a study's trials, the first one first."""
+
+    def read(connection: Connection) -> TrialList:
+        study = find(connection, name)
+        rows = trials.forks(connection, study.id)
+        return TrialList(revision=study.revision, trials=[views.trial_view(row) for row in rows])
+
+    return await context.database.read(read)
+
+
+def _parameters(context: Context, spec: StudySpec, parent: Row, request: ForkRequest) -> dict[str, object]:
+    if spec.task is not None and spec.task.train is not None:
+        overrides = decide.overrides_of(spec, parent.stage)
+        found, errors = forked(spec.task.train, overrides, parent.parameters, request.set, context.catalogue)
+    else:
+        found, errors = forked_by_hand(spec.space, parent.parameters, request.set)
+    if errors:
+        raise DomainError(ErrorCode.INVALID_PARAMETERS, f"{errors[0].path}: {errors[0].message}", errors)
+    return dict(found)
+
+
+def _run_until(spec: StudySpec, parent: Row, request: ForkRequest) -> int | None:
+    """The step to train to: as its parent would in the end, unless more or fewer epochs are asked for."""
+    if parent.run_until is None:
+        return None
+    epochs = request.set.get("epochs") if spec.task is not None and spec.task.train is not None else None
+    if isinstance(epochs, int):
+        return epochs
+    rungs = rungs_of(spec)
+    return parent.run_until if rungs is None else rungs.last
+
+
+def _checkpoint(context: Context, connection: Connection, parent: Row, at: int | None) -> Row:
+    """The parent's checkpoint of step `at`, or its newest; touched, so that it stays until the fork is there."""
+    kept = [saved for saved in checkpoints.canonical(connection, parent.id) if is_there(context, saved)]
+    if not kept:
+        message = (
+            f"{trials.title(parent)} has no checkpoint that is still kept; fork a trial that runs, or the best one"
+        )
+        raise DomainError(ErrorCode.STUDY_STATE, message)
+    found = kept[0] if at is None else next((saved for saved in kept if saved.step == at), None)
+    if found is None:
+        steps = ", ".join(str(saved.step) for saved in reversed(kept))
+        raise _refused("at", f"{trials.title(parent)} has no checkpoint of step {at}; it has those of: {steps}")
+    if found.uri.startswith(BLOB) and context.blobs is not None:
+        context.blobs.touch(found.sha256)
+    return found
+
+
+def _refused(path: str, message: str) -> DomainError:
+    return DomainError(ErrorCode.INVALID_PARAMETERS, f"{path}: {message}", [FieldError(path=path, message=message)])

@@ -1,0 +1,215 @@
+"""Functions of the user's own in real training processes: what they are given, and what becomes of how they end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from service.contract.base import TaskKind
+from service.contract.lease import FailureClass, Monitor, Outcome
+from service.contract.report import Action
+from tests.worker.grants import grant
+from tests.worker.own import trial_and_agent
+from worker.agent.child import Said, Zygote
+from worker.agent.devices import cpu
+from worker.protocol import Checkpointed, Ended, Exited, Provenance, Report, Start
+from worker.training.errors import ConfigError
+from worker.trial.function_task import settle
+
+CODE = """
+import os, pathlib
+from worker.trial import Stopped
+
+def counts(trial):
+    saved = trial.load_checkpoint()
+    assert (saved is None) == (trial.step is None)
+    total = float(saved.read_text()) if saved else 0.0
+    for step in range((trial.step or 0) + 1, int(trial.parameters['steps']) + 1):
+        total += trial.parameters['lr']
+        trial.report(step, {'loss': total}, wait=trial.parameters.get('wait', False))
+        trial.save_checkpoint(str(total).encode())
+        if trial.should_stop:
+            return
+
+def ends(trial):
+    trial.report(1, {'loss': 0.5})
+    raise Stopped('no use')
+
+def raises(trial):
+    raise ValueError('my own mistake')
+
+def returns(trial):
+    return {'loss': 0.5, 'seconds': 3}
+
+def sees(trial):
+    pathlib.Path(trial.parameters['file']).write_text(repr(dict(os.environ)) + os.getcwd())
+    return 0
+"""
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the user's modules."""
+    folder = tmp_path_factory.mktemp("code")
+    (folder / "mine.py").write_text(CODE)
+    (folder / "broken.py").write_text("import nowhere\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def zygote(code: Path) -> Iterator[Zygote]:
+    environment = {**os.environ, "ASSAYER_TOKEN": "a-secret", "PYTHONPATH": str(code)}
+    with Zygote(cpu(), 1, code / "zygote.log", environment) as process:
+        process.wait_ready()
+        yield process
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., Start]:
+    def of(name: str, parameters: Mapping[str, Any], *, resume: Path | None = None, **changes: Any) -> Start:
+        granted = grant(
+            nonce="",
+            task_kind=TaskKind.FUNCTION,
+            task={"name": name},
+            parameters=dict(parameters),
+            monitor=Monitor(metric="loss", direction="minimize", keep="last"),
+            **changes,
+        )
+        return Start(
+            grant=granted.model_dump(mode="json"),
+            device="cpu",
+            threads=1,
+            stdout=str(tmp_path / "out"),
+            stderr=str(tmp_path / "err"),
+            checkpoints=str(tmp_path / "checkpoints"),
+            checkpoint_seconds=60.0,
+            resume=None if resume is None else str(resume),
+        )
+
+    return of
+
+
+def outcome_of(messages: list[Said | Exited]) -> Outcome:
+    [ended] = [message for message in messages if isinstance(message, Ended)]
+    return Outcome.model_validate(ended.outcome)
+
+
+def test_a_function_reports_saves_and_returns(zygote: Zygote, start: Callable[..., Start]) -> None:
+    messages = list(zygote.fork(start("mine:counts", {"lr": 0.5, "steps": 2})).messages())
+    assert isinstance(messages[0], Provenance)
+    assert [message for message in messages if isinstance(message, Report)] == [
+        Report(1, {"loss": 0.5}),
+        Report(2, {"loss": 1.0}),
+    ]
+    assert [message.step for message in messages if isinstance(message, Checkpointed)] == [1, 2]
+    assert outcome_of(messages) == Outcome(result="succeeded")
+    assert messages[-1] == Exited(0)
+
+
+def test_it_goes_on_from_its_checkpoint(zygote: Zygote, start: Callable[..., Start], tmp_path: Path) -> None:
+    (tmp_path / "resume.pt").write_text("1.5")
+    resume = {"step": 3, "sha256": "0" * 64, "size": 3, "uri": f"blob:{'0' * 64}"}
+    begun = start("mine:counts", {"lr": 0.5, "steps": 4}, resume=tmp_path / "resume.pt")
+    begun.grant["resume"] = resume  # type: ignore[index]
+    messages = list(zygote.fork(begun).messages())
+    assert [message for message in messages if isinstance(message, Report)] == [Report(4, {"loss": 2.0})]
+
+
+@pytest.mark.parametrize(("action", "result"), [(Action.STOP, "pruned"), (Action.PAUSE, "paused")])
+def test_it_is_told_to_stop_at_its_next_report(
+    zygote: Zygote, start: Callable[..., Start], action: Action, result: str
+) -> None:
+    child = zygote.fork(start("mine:counts", {"lr": 0.5, "steps": 10, "wait": True}))
+    messages = []
+    for message in child.messages():
+        if isinstance(message, Report):
+            child.order(action, "because")
+            child.answered(message.step)
+        messages.append(message)
+    assert sum(isinstance(message, Report) for message in messages) == 1
+    assert outcome_of(messages) == Outcome(result=result, message="because")  # type: ignore[arg-type]
+
+
+def test_at_its_rung_it_pauses(zygote: Zygote, start: Callable[..., Start]) -> None:
+    begun = start("mine:counts", {"lr": 0.5, "steps": 9}, run_until=3, pauses=True)
+    messages = list(zygote.fork(begun).messages())
+    assert [message.step for message in messages if isinstance(message, Checkpointed)] == [1, 2, 3]
+    assert outcome_of(messages) == Outcome(result="paused", message="trained to step 3, its rung")
+
+
+def test_it_may_give_up_by_itself(zygote: Zygote, start: Callable[..., Start]) -> None:
+    assert outcome_of(list(zygote.fork(start("mine:ends", {})).messages())) == Outcome(
+        result="pruned", message="no use"
+    )
+
+
+def test_what_it_returns_is_reported(zygote: Zygote, start: Callable[..., Start]) -> None:
+    messages = list(zygote.fork(start("mine:returns", {})).messages())
+    assert [message for message in messages if isinstance(message, Report)] == [Report(1, {"loss": 0.5, "seconds": 3})]
+
+
+@pytest.mark.parametrize(
+    ("name", "failure", "said"),
+    [
+        ("mine:raises", FailureClass.USER_EXCEPTION, "ValueError: my own mistake"),
+        ("mine:retruns", FailureClass.INVALID, "task.function: mine has no 'retruns'; did you mean 'returns'?"),
+        ("nowhere:train", FailureClass.HOST_FAULT, "No module named 'nowhere'"),
+        ("broken:train", FailureClass.HOST_FAULT, "No module named 'nowhere'"),
+        ("mine:__name__", FailureClass.INVALID, "task.function: mine:__name__ is no function but 'mine'"),
+    ],
+)
+def test_what_cannot_be_called_says_why(
+    zygote: Zygote, start: Callable[..., Start], name: str, failure: FailureClass, said: str
+) -> None:
+    outcome = outcome_of(list(zygote.fork(start(name, {})).messages()))
+    assert outcome.failure is failure
+    assert said in outcome.message
+
+
+def test_each_attempt_imports_the_code_as_it_is_now(zygote: Zygote, start: Callable[..., Start], code: Path) -> None:
+    for value in (1.0, 22.0):
+        (code / "edited.py").write_text(f"def train(trial):\n    return {value}\n")
+        messages = list(zygote.fork(start("edited:train", {})).messages())
+        assert [message.metrics for message in messages if isinstance(message, Report)] == [{"loss": value}]
+
+
+def test_it_sees_no_token(zygote: Zygote, start: Callable[..., Start], tmp_path: Path) -> None:
+    list(zygote.fork(start("mine:sees", {"file": str(tmp_path / "seen")})).messages())
+    seen = (tmp_path / "seen").read_text()
+    assert "PATH" in seen
+    assert "a-secret" not in seen
+
+
+@pytest.mark.parametrize(
+    ("reported", "returned", "told", "final"),
+    [
+        ([], None, [], {}),
+        ([], 0.5, [Report(1, {"loss": 0.5})], {}),
+        ([], torch.tensor(0.5), [Report(1, {"loss": 0.5})], {}),
+        ([], {"loss": 1, "acc": 2}, [Report(1, {"loss": 1.0, "acc": 2.0})], {}),
+        ([], {"acc": 2}, [], {"acc": 2.0}),
+        ([(4, 0.7)], 0.5, [Report(5, {"loss": 0.5})], {}),
+        ([(4, 0.5)], 0.5, [], {}),
+        ([(4, 0.5)], {"loss": 0.5, "test/acc": 2}, [], {"test/acc": 2.0}),
+    ],
+)
+def test_a_new_value_of_the_objective_is_one_step_more_and_the_rest_are_final_metrics(
+    tmp_path: Path, reported: list[tuple[int, float]], returned: Any, told: list[Report], final: dict[str, float]
+) -> None:
+    with trial_and_agent(tmp_path) as (trial, agent):
+        for step, value in reported:
+            trial.report(step, {"loss": value})
+        agent.heard()
+        assert settle(trial, returned) == final
+        assert agent.heard() == told
+
+
+@pytest.mark.parametrize("returned", ["good", (0.1, 0.2), {"loss": "small"}, torch.zeros(2), {"loss": None}])
+def test_what_is_no_metric_is_no_result(tmp_path: Path, returned: Any) -> None:
+    with trial_and_agent(tmp_path) as (trial, _), pytest.raises(ConfigError, match="must return a number, a mapping"):
+        settle(trial, returned)

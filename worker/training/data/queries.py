@@ -1,0 +1,52 @@
+"""Rows that belong to queries, as a ranking needs them: one list of rows per query, padded to one length."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from worker.training.data.dataset import Dataset, Split, SplitName
+from worker.training.errors import ConfigError
+
+NO_ROW = -1.0
+"""The target where a query has no row."""
+
+
+def with_queries(
+    features: dict[SplitName, Tensor],
+    relevance: dict[SplitName, NDArray[np.float64]],
+    queries: dict[SplitName, NDArray[np.int64]],
+    ids: dict[SplitName, NDArray[np.int64]],
+) -> Dataset:
+    """The dataset of features [n, num_features], relevance, query and id [n] of the rows of each split.
+
+    ConfigError for a relevance below 0, or where no query has rows of different relevance.
+    """
+    for name, each in relevance.items():
+        if each.min() < 0:
+            raise ConfigError("data.target", f"the {name} examples hold the relevance {each.min():g}; 0 is the lowest")
+    splits = {
+        name: _padded(features[name], relevance[name], queries[name], ids.get(name, np.arange(len(queries[name]))))
+        for name in features
+    }
+    targets = splits["train"].targets
+    if not ((targets != NO_ROW) & (targets != targets.amax(1, keepdim=True))).any():
+        raise ConfigError("data.target", "within each query all rows have one relevance; there is nothing to learn")
+    return Dataset("ranking", splits)
+
+
+def _padded(
+    features: Tensor, relevance: NDArray[np.float64], queries: NDArray[np.int64], ids: NDArray[np.int64]
+) -> Split:
+    """Features [queries, rows, num_features], targets and ids [queries, rows]; 0, NO_ROW and -1 where no row is."""
+    _, query, sizes = np.unique(queries, return_inverse=True, return_counts=True)
+    order = np.argsort(query, kind="stable")
+    place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    shape = (len(sizes), int(sizes.max()))
+    lists, targets = torch.zeros(*shape, features.shape[1]), torch.full(shape, NO_ROW)
+    numbers = torch.full(shape, -1, dtype=torch.int64)
+    where = torch.from_numpy(query[order]), torch.from_numpy(place)
+    lists[where] = features[torch.from_numpy(order)]
+    targets[where] = torch.from_numpy(relevance[order].astype(np.float32))
+    numbers[where] = torch.from_numpy(ids[order])
+    return Split(lists, targets, numbers)

@@ -1,0 +1,96 @@
+"""Texts of a CSV file with a class each, as tokens for a model of sequences."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Annotated, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from worker.training.data.csv_file import read_csv
+from worker.training.data.dataset import Dataset
+from worker.training.data.fingerprint import of_files
+from worker.training.data.splits import (
+    Bootstrap,
+    Fold,
+    Limit,
+    Seed,
+    Splitting,
+    Stratify,
+    TestFraction,
+    ValFraction,
+    split_indices,
+)  # fmt: skip
+from worker.training.data.tables import Target, checked, require_columns
+from worker.training.data.targets import with_targets
+from worker.training.errors import ConfigError
+from worker.training.parameters import Setting
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+# What fills short texts up, and a word that training never saw; the tokens that stand for something follow.
+_NOTHING, _UNKNOWN, _FIRST = 0, 1, 2
+
+
+def texts(
+    turn: Fold | None = None,
+    *,
+    path: Annotated[str, Setting("CSV file with a header line")],
+    text: Annotated[str, Setting("column of the texts")],
+    target: Target,
+    tokens: Annotated[
+        Literal["bytes", "words"], Setting("the 256 bytes of UTF-8, or words in small letters and punctuation")
+    ] = "bytes",
+    length: Annotated[int, Setting("tokens in an example; a longer text loses its end", low=1)] = 128,
+    words: Annotated[int, Setting("how many words are known, the most frequent ones in training", low=1)] = 10000,
+    val_fraction: ValFraction = 0.2,
+    test_fraction: TestFraction = 0.2,
+    seed: Seed = 0,
+    stratify: Stratify = True,
+    limit: Limit = None,
+    bootstrap: Bootstrap = None,
+) -> Dataset:
+    """A CSV file of texts to classify: each a row of tokens, filled up at its beginning."""
+    table = checked("path", path, partial(read_csv, "utf-8", ","), None)
+    require_columns("data.text", [text], table)
+    require_columns("data.target", [target], table)
+    for setting, name in (("text", text), ("target", target)):
+        if count := table.column(name).null_count:
+            raise ConfigError(f"data.{setting}", f"column {name!r} lacks a value in {count} rows; remove them")
+    if not pa.types.is_string(table.schema.field(text).type):
+        raise ConfigError("data.text", f"column {text!r} holds {table.schema.field(text).type}, no texts")
+    labels = np.array([str(label) for label in table.column(target).to_pylist()])
+    splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn)
+    parts = split_indices(labels, len(labels), splitting)
+    pieces = [_pieces(each, tokens) for each in table.column(text).to_pylist()]
+    known = _known([pieces[index] for index in parts["train"]], tokens, words)
+    rows = torch.stack([_row(each, known, length) for each in pieces])
+    dataset = with_targets(
+        {name: rows[torch.from_numpy(chosen)] for name, chosen in parts.items()},
+        {name: labels[chosen] for name, chosen in parts.items()},
+        "classification",
+    ).numbered(parts)
+    return replace(dataset, vocabulary=_FIRST + len(known), fingerprint=of_files({"path": path}))
+
+
+def _pieces(text: str, tokens: str) -> Sequence[str | int]:
+    return text.encode() if tokens == "bytes" else _WORD.findall(text.lower())
+
+
+def _known(training: list[Sequence[str | int]], tokens: str, words: int) -> dict[str | int, int]:
+    """The token of each byte, or of the most frequent words of the training texts."""
+    if tokens == "bytes":
+        return {byte: _FIRST + byte for byte in range(256)}
+    counts = Counter(word for text in training for word in text)
+    # Of equally frequent words the first in the alphabet: the order of the rows decides nothing.
+    chosen = sorted(counts, key=lambda word: (-counts[word], str(word)))[:words]
+    return {word: _FIRST + place for place, word in enumerate(chosen)}
+
+
+def _row(pieces: Sequence[str | int], known: dict[str | int, int], length: int) -> torch.Tensor:
+    """The text's tokens at the end of the row, where models that read on look for the whole, [length]."""
+    found = [known.get(piece, _UNKNOWN) for piece in pieces[:length]]
+    return torch.tensor([_NOTHING] * (length - len(found)) + found)

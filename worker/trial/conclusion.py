@@ -1,0 +1,27 @@
+"""How a task of the user's own code ended well: to its end, or because it was told to stop or to pause."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from service.contract.lease import Outcome
+from service.contract.report import to_wire
+from worker.trial.trial import Trial
+
+
+def conclude(trial: Trial, metrics: Mapping[str, float]) -> Outcome:
+    """The outcome of a task that returned, by the last word it was given; `metrics` are final ones."""
+    wire = {name: to_wire(value) for name, value in metrics.items()}
+    match trial.heard.action:
+        case "stop":
+            return Outcome(result="pruned", message=trial.heard.reason, metrics=wire)
+        case "pause":
+            return Outcome(result="paused", message=trial.heard.reason, metrics=wire)
+        case _:
+            return Outcome(result="succeeded", metrics=wire)
+
+
+def give_up(trial: Trial, reason: str) -> Outcome:
+    """The outcome of a task that ended itself in the middle: as it was told, else pruned by its own decision."""
+    told = conclude(trial, {})
+    return told if told.result != "succeeded" else Outcome(result="pruned", message=reason or "the code gave it up")

@@ -1,0 +1,84 @@
+"""The task kind `function`: calls a function of the user's own with the trial; its end becomes an outcome."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from service.contract.lease import Grant, Outcome
+from service.contract.task import Function
+from worker.protocol import Provenance, Start
+from worker.training.errors import ConfigError, did_you_mean
+from worker.trial.channel import Channel
+from worker.trial.conclusion import conclude, give_up
+from worker.trial.optuna_trial import OptunaTrial, is_pruned
+from worker.trial.provenance import environment
+from worker.trial.trial import Stopped, Told, Trial
+
+
+def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
+    """Import the function, which no attempt before has loaded, and call it; raises what it raises."""
+    given = Function.model_validate(grant.task)
+    function = load(given.name)
+    channel.provenance(Provenance(None, environment(start.threads)))
+    trial = Trial(Told.of(grant, start), channel)
+    try:
+        returned = function(OptunaTrial(trial) if given.style == "optuna" else trial)
+    except Stopped as stopped:
+        return give_up(trial, str(stopped))
+    except Exception as error:
+        if not is_pruned(error):
+            raise
+        return give_up(trial, str(error))
+    return conclude(trial, settle(trial, returned))
+
+
+def load(name: str) -> Callable[[Any], Any]:
+    """The function that `package.module:function` names.
+
+    Raises:
+        ImportError: the module, or one that it imports, is not installed here.
+        ConfigError: the module has no such function.
+    """
+    module_name, _, path = name.partition(":")
+    found: Any = importlib.import_module(module_name)
+    for part in path.split("."):
+        if not hasattr(found, part):
+            known = [each for each in vars(found) if callable(getattr(found, each)) and not each.startswith("_")]
+            raise ConfigError("task.function", f"{module_name} has no {part!r}; {did_you_mean(part, known)}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise ConfigError("task.function", f"{name} is no function but {found!r:.100}")
+    function: Callable[[Any], Any] = found
+    return function
+
+
+def settle(trial: Trial, returned: Any) -> Mapping[str, float]:
+    """Report what a function returned, if it tells a new value of the objective; else it is final metrics.
+
+    A number is the objective's. Its step is the one after the last, unless it is what was reported there.
+
+    Raises:
+        ConfigError: it is neither nothing, a number, nor a mapping of names to numbers.
+    """
+    metrics = _metrics(returned, trial.metric)
+    value = metrics.get(trial.metric)
+    if value is None or trial.heard.action != "continue":
+        return metrics
+    if value == trial.value:
+        return {name: other for name, other in metrics.items() if name != trial.metric}
+    trial.report((trial.step or 0) + 1, metrics)
+    return {}
+
+
+def _metrics(returned: Any, objective: str) -> dict[str, float]:
+    if returned is None:
+        return {}
+    try:
+        if isinstance(returned, Mapping):
+            return {str(name): float(value) for name, value in returned.items()}
+        return {objective: float(returned)}
+    except (TypeError, ValueError, RuntimeError):  # a tensor of several elements raises the last
+        message = f"must return a number, a mapping of metrics to numbers, or nothing; it returned {returned!r:.100}"
+        raise ConfigError("task.function", message) from None

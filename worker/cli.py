@@ -48,6 +48,7 @@ examples:
   worker --cpu --study digits-mlp --until-done     until that study is done
   worker --cpu --allow-functions                   also studies that call functions from this directory
   worker --gpu 0 --for 11h30m --label room=cellar  for so long; for studies that require this label
+  worker try digits-mlp --trial 7 --steps 20       one trial in the foreground, recorded nowhere
   worker doctor                                    is all well on this machine, and the service in reach
 
 environment:

@@ -11,7 +11,9 @@ from service.api.dependencies import Uses
 from service.contract.importance import Importance
 from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.problem import FieldError
+from service.contract.stage import ReviewRequest, StageList
 from service.contract.study import (
+    EditRequest,
     EnqueueReply,
     EnqueueRequest,
     Event,
@@ -21,7 +23,8 @@ from service.contract.study import (
     StudySpec,
     StudyView,
 )
-from service.usecases import control, studies
+from service.usecases import control, stages, studies
+from service.usecases.edit import edit_study
 from service.usecases.enqueue import enqueue
 from service.usecases.importance import study_importance
 from service.usecases.preview import plan_study, replay_study
@@ -50,14 +53,14 @@ async def create(context: Uses, spec: StudySpec) -> StudyView:
 @router.post("/check")
 async def check(context: Uses, spec: StudySpec) -> Checked:
     """Check a spec without beginning anything."""
-    studies.check(context, spec)
+    await studies.check_study(context, spec)
     return Checked()
 
 
 @router.post("/plan")
-async def plan(context: Uses, spec: StudySpec) -> Plan:
-    """What a study would cost; nothing is begun."""
-    return await plan_study(context, spec)
+async def plan(context: Uses, spec: StudySpec, like: str | None = None) -> Plan:
+    """What a study would cost, in time by how long a step took in the study that it is `like`; nothing is begun."""
+    return await plan_study(context, spec, like)
 
 
 @router.get("")
@@ -96,10 +99,28 @@ async def extend(context: Uses, study: str, request: ExtendRequest) -> StudyView
     return await control.extend_study(context, study, request)
 
 
+@router.put("/{study}/spec")
+async def edit(context: Uses, study: str, request: EditRequest) -> StudyView:
+    """Go on with another spec; the trials made stay as evidence."""
+    return await edit_study(context, study, request)
+
+
 @router.post("/{study}/enqueue", status_code=201)
 async def enqueue_(context: Uses, study: str, request: EnqueueRequest) -> EnqueueReply:
     """Try a configuration before the sampler's own."""
     return await enqueue(context, study, request)
+
+
+@router.get("/{study}/stages")
+async def stages_(context: Uses, study: str) -> StageList:
+    """The trail of a coarse-to-fine study: the box of each stage after the first, and why."""
+    return await stages.list_stages(context, study)
+
+
+@router.post("/{study}/stages/{number}")
+async def review(context: Uses, study: str, number: int, request: ReviewRequest | None = None) -> StudyView:
+    """Accept the box that a stage proposes, or another in its place; the study goes on."""
+    return await stages.review_stage(context, study, number, request or ReviewRequest())
 
 
 @router.post("/{study}/replay")
@@ -120,6 +141,7 @@ async def events(
     study: str,
     after: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
+    kind: str | None = None,
 ) -> Events:
-    """The study's journal past a revision."""
-    return Events(events=await studies.list_events(context, study, after, limit))
+    """The study's journal past a revision; of one kind of event, or of all."""
+    return Events(events=await studies.list_events(context, study, after, limit, kind))

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from service.api.dependencies import Uses
+from service.contract.lease import Grant
 from service.contract.log import LogView, Stream
 from service.contract.study import Front
 from service.contract.trial import ForkRequest, TrialDetail, TrialList, TrialView
@@ -32,6 +33,12 @@ async def list_(
 async def get(context: Uses, study: str, trial: str) -> TrialDetail:
     """One trial, by number or id, with its attempts, series, verdicts and configuration."""
     return await trials.get_trial(context, study, trial)
+
+
+@router.get("/trials/{trial}/grant")
+async def grant(context: Uses, study: str, trial: str) -> Grant:
+    """What a worker that executes the trial afresh would be told, to try it by hand; nothing is leased."""
+    return await trials.get_grant(context, study, trial)
 
 
 @router.get("/trials/{trial}/logs")

@@ -13,6 +13,7 @@ examples:
   study init houses.csv --target price          write a first study file, to be read and edited
   study create examples/digits.yaml --watch     create a study and follow it
   study plan examples/digits.yaml               what it will cost, before it begins
+  study plan examples/digits.yaml --like digits-mlp    in hours too, by what a step took there
   study list                                    all studies, newest first
   study show digits-mlp                         where a study stands, and its trials
   study show digits-mlp --trial 12              one trial: parameters, metrics, attempts
@@ -22,6 +23,8 @@ examples:
   study extend digits-mlp --trials 100          100 trials in all, those already made included
   study extend digits-mlp --hours 24            and so for any budget that the study has
   study replay digits-mlp --pruner asha         what ASHA would have saved
+  study edit digits-mlp --set space.optimizer.lr.high=1
+  study accept digits-mlp --box 'optimizer.lr=[1e-3, 1e-2]'
   study importance digits-mlp                   which parameters mattered
   study workers                                 the workers, and which are in quarantine
   study fork digits-mlp 12 --at 8 --set optimizer.lr=3e-4
@@ -75,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--watch", action="store_true", help="follow it until it is finished")
     plan = verb("plan", "say what a study file will cost, and begin nothing")
     plan.add_argument("file", metavar="FILE")
+    plan.add_argument("--like", metavar="STUDY", help="tell hours too, by how long a step took in that study")
     plan.add_argument("--step-seconds", type=float, metavar="S", help="how long a step takes, to tell hours too")
     replay = verb("replay", "say what another pruner would have saved and lost, by the curves that were recorded")
     replay.add_argument("--pruner", required=True, metavar="PRUNER", help="its name, or {name: asha, eta: 4}")
@@ -82,12 +86,18 @@ def _parser() -> argparse.ArgumentParser:
     importance = verb("importance", "say which parameters tell the best trials from the others")
     verb("list", "list all studies, newest first")
     show = verb("show", "show where a study stands, and its trials")
+    show.add_argument("--spec", action="store_true", help="print its spec as a study file, to be edited")
     show.add_argument("--trial", metavar="N", help="show this trial in full (a fork by its id)")
     best = verb("best", "show the best completed trial, or of several objectives the front")
     logs = verb("logs", "print what a trial's training process printed")
     watch = verb("watch", "follow a study until it is finished; Ctrl-C leaves it going")
     pause = verb("pause", "hand out no more trials until it is resumed; running ones go on")
     resume = verb("resume", "go on with a paused study")
+    edit = verb("edit", "go on with another space, sampler, pruner or budget; the trials made stay as evidence")
+    accept = verb("accept", "accept the box that a coarse-to-fine study proposes; it goes on")
+    accept.add_argument(
+        "--box", action="append", default=[], metavar="NAME=[LOW, HIGH]", help="search this range instead; repeatable"
+    )
     stop = verb("stop", "end a study: running trials stop, waiting ones are cancelled")
     extend = verb("extend", "raise budgets; a finished study goes on")
     enqueue = verb("enqueue", "try a configuration before the sampler's own")
@@ -95,7 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     verb("workers", "list the workers: devices, trials held, quarantine")
     readmit = verb("readmit", "lift the quarantine of a worker's host")
     readmit.add_argument("worker", metavar="WORKER", help="name of the worker")
-    for named in (show, best, importance, replay, logs, watch, pause, resume, stop, extend, enqueue, fork):
+    of_a_study = (show, best, importance, replay, logs, watch, pause, resume, edit, accept, stop, extend, enqueue, fork)
+    for named in of_a_study:
         named.add_argument("name", metavar="NAME", help="name or id of the study")
     for addressed in (fork, logs):
         addressed.add_argument("trial", metavar="TRIAL", help="number of the trial, or id of a fork")
@@ -104,6 +115,10 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("--follow", action="store_true", help="go on as more comes, until the attempt has ended")
     for steered in (pause, resume, stop):
         steered.add_argument("--reason", default="", help="why, for the study's journal")
+    edit.add_argument("file", metavar="FILE", nargs="?", help="the study as it is to be")
+    edit.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", help="change one setting of it; repeatable"
+    )
     extend.add_argument("--trials", type=int, metavar="N", help="trials in all, those made included")
     extend.add_argument("--hours", type=float, metavar="H", help="hours since the first trial, while it is active")
     extend.add_argument("--device-hours", type=float, metavar="H", help="hours of all attempts together")

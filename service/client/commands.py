@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import RenderableType
 
-from service.client import first_look, first_study, show, spec, study_file, watch
+from service.client import editing, first_look, first_study, show, spec, study_file, watch
 from service.client.client import Client
 from service.client.errors import Invalid, InvalidStudy
 from service.contract.base import Value
@@ -61,7 +61,7 @@ def _create(client: Client, arguments: argparse.Namespace) -> None:
 def _plan(client: Client, arguments: argparse.Namespace) -> None:
     study = study_file.load(arguments.file)
     try:
-        plan = client.post_plan(study)
+        plan = client.post_plan(study, arguments.like)
     except Invalid as refused:
         raise InvalidStudy(arguments.file, refused.errors) from None
     _say(arguments, plan, show.plan_page(plan, arguments.step_seconds))
@@ -93,12 +93,17 @@ def _show(client: Client, arguments: argparse.Namespace) -> None:
         _say(arguments, trial, show.trial_page(trial))
         return
     study = client.study(arguments.name)
+    if arguments.spec:
+        sys.stdout.write(editing.spec_page(study))
+        return
     if arguments.json:
         _say(arguments, study, "")
         return
     trials = _trials(client, arguments.name)
+    trail = client.stages(arguments.name)
+    edits = client.events(arguments.name, kind="study_edited")
     forks = client.forks(arguments.name).trials
-    _say(arguments, study, show.study_page(study, trials[-MAX_TRIALS_SHOWN:], forks))
+    _say(arguments, study, show.study_page(study, trials[-MAX_TRIALS_SHOWN:], trail, edits, forks))
     if len(trials) > MAX_TRIALS_SHOWN:
         _say(arguments, study, f"({len(trials) - MAX_TRIALS_SHOWN} earlier trials not shown)")
 
@@ -140,6 +145,19 @@ def _pause(client: Client, arguments: argparse.Namespace) -> None:
 
 def _resume(client: Client, arguments: argparse.Namespace) -> None:
     _say_state(arguments, client.resume(arguments.name, arguments.reason))
+
+
+def _edit(client: Client, arguments: argparse.Namespace) -> None:
+    if arguments.file is None and not arguments.set:
+        raise _wrong("study edit", "name a study file, or write --set PATH=VALUE, such as --set budget.trials=100")
+    before = client.study(arguments.name).spec_version
+    study = editing.edit(client, arguments.name, arguments.file, arguments.set)
+    changed = "nothing changed" if study.spec_version == before else f"goes by version {study.spec_version} of its spec"
+    _say(arguments, study, f"{study.name}: {changed}")
+
+
+def _accept(client: Client, arguments: argparse.Namespace) -> None:
+    _say_state(arguments, editing.accept(client, arguments.name, arguments.box))
 
 
 def _stop(client: Client, arguments: argparse.Namespace) -> None:
@@ -228,6 +246,8 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "watch": _watch,
     "pause": _pause,
     "resume": _resume,
+    "edit": _edit,
+    "accept": _accept,
     "stop": _stop,
     "extend": _extend,
     "enqueue": _enqueue,

@@ -30,7 +30,9 @@ from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.problem import FieldError
 from service.contract.provenance import ProvenanceRequest, WarningRequest, WarningsReply
 from service.contract.report import ReportRequest, Verdict
+from service.contract.stage import ReviewRequest, StageList
 from service.contract.study import (
+    EditRequest,
     EnqueueReply,
     EnqueueRequest,
     Event,
@@ -68,6 +70,7 @@ _PLAN = TypeAdapter(Plan)
 _REPLAY = TypeAdapter(Replay)
 _IMPORTANCE = TypeAdapter(Importance)
 _STUDIES = TypeAdapter(StudyList)
+_STAGES = TypeAdapter(StageList)
 _TRIALS = TypeAdapter(TrialList)
 _TRIAL = TypeAdapter(TrialDetail)
 _FRONT = TypeAdapter(Front)
@@ -76,6 +79,7 @@ _EVENTS = TypeAdapter(_Events)
 _ENQUEUE = TypeAdapter(EnqueueReply)
 _WORKERS = TypeAdapter(WorkerList)
 _WORKER = TypeAdapter(WorkerView)
+_GRANT = TypeAdapter(Grant)
 _CLAIM: TypeAdapter[Grant | Nothing] = TypeAdapter(ClaimReply)
 _HEARTBEAT = TypeAdapter(HeartbeatReply)
 _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
@@ -110,9 +114,9 @@ class Endpoints:
         """Have the service check a spec against everything it knows, and create nothing; raises Invalid."""
         self._transport.call("POST", "/studies/check", _CHECK, spec)
 
-    def post_plan(self, spec: StudySpec) -> Plan:
-        """Ask what a checked spec will cost; raises Invalid."""
-        return self._transport.call("POST", "/studies/plan", _PLAN, spec)
+    def post_plan(self, spec: StudySpec, like: str | None = None) -> Plan:
+        """Ask what a checked spec will cost, in time too where a study is named that it is `like`; raises Invalid."""
+        return self._transport.call("POST", "/studies/plan", _PLAN, spec, params={"like": like} if like else {})
 
     def replay(self, study: str, request: ReplayRequest) -> Replay:
         """What another pruner would have made of the study's recorded curves."""
@@ -150,10 +154,24 @@ class Endpoints:
         given = budgets if trials is None else {"trials": trials, **budgets}
         return self._transport.call("POST", _path(study, "extend"), _STUDY, ExtendRequest.model_validate(given))
 
+    def put_spec(self, study: str, spec: StudySpec, version: int) -> StudyView:
+        """Go on with another spec, made from this version of the study's; raises Conflict where that is outdated."""
+        request = EditRequest(spec=spec, version=version)
+        return self._transport.call("PUT", _path(study, "spec"), _STUDY, request)
+
     def enqueue(self, study: str, parameters: Mapping[str, Value], priority: int = 0) -> EnqueueReply:
         """Try a configuration before the sampler's own suggestions."""
         request = EnqueueRequest(parameters=dict(parameters), priority=priority)
         return self._transport.call("POST", _path(study, "enqueue"), _ENQUEUE, request)
+
+    def stages(self, study: str) -> StageList:
+        """The trail of a coarse-to-fine study: the box of each stage after the first, and why."""
+        return self._transport.call("GET", _path(study, "stages"), _STAGES)
+
+    def review(self, study: str, stage: int, box: Mapping[str, list[Value]] | None = None) -> StudyView:
+        """Accept the box that a stage (counted from 0) proposes, with these ranges in the place of its own."""
+        request = ReviewRequest(box=dict(box or {}))
+        return self._transport.call("POST", _path(study, f"stages/{stage}"), _STUDY, request)
 
     def trials(self, study: str, since: int = 0, limit: int = 5000) -> TrialList:
         """The search trials that changed after revision `since`; pass the answer's revision next time."""
@@ -173,6 +191,10 @@ class Endpoints:
     def forks(self, study: str) -> TrialList:
         """The forks of the study's trials, the first one first."""
         return self._transport.call("GET", _path(study, "forks"), _TRIALS)
+
+    def grant(self, study: str, trial: int | str) -> Grant:
+        """What a worker that executes a trial, by number or id, would be told; nothing is leased."""
+        return self._transport.call("GET", _trial(study, trial, "/grant"), _GRANT)
 
     def best(self, study: str) -> TrialDetail:
         """The best completed trial; raises NotFound while there is none, and where objectives are several."""
@@ -195,9 +217,9 @@ class Endpoints:
         params = {"stream": stream, "after": after} | ({} if attempt is None else {"attempt": attempt})
         return self._transport.call("GET", _trial(study, trial, "/logs"), _LOG, params=params)
 
-    def events(self, study: str, after: int = 0, limit: int = 1000) -> list[Event]:
-        """The journal after a revision, oldest first."""
-        params = {"after": after, "limit": limit}
+    def events(self, study: str, after: int = 0, limit: int = 1000, kind: str | None = None) -> list[Event]:
+        """The journal after a revision, oldest first; of one kind of event, or of all."""
+        params = {"after": after, "limit": limit} | ({} if kind is None else {"kind": kind})
         return self._transport.call("GET", _path(study, "events"), _EVENTS, params=params).events
 
     def stream(self, study: str, after: int = 0) -> Iterator[Changed]:

@@ -84,6 +84,7 @@ _BY_CODE: dict[ErrorCode, type[ApiError]] = {
     ErrorCode.NOT_FOUND: NotFound,
     ErrorCode.STUDY_EXISTS: Conflict,
     ErrorCode.STUDY_STATE: Conflict,
+    ErrorCode.STUDY_CHANGED: Conflict,
     ErrorCode.REPORT_CONFLICT: Conflict,
     ErrorCode.REPORT_ORDER: Conflict,
     ErrorCode.CLAIM_CONFLICT: Conflict,

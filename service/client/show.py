@@ -15,7 +15,8 @@ from service.contract.importance import Importance
 from service.contract.lease import Device
 from service.contract.plan import Plan, Replay
 from service.contract.report import Number, from_wire
-from service.contract.study import Front, StudyState, StudyView
+from service.contract.stage import StageList
+from service.contract.study import Event, Front, StudyState, StudyView
 from service.contract.trial import TrialDetail, TrialState, TrialView
 from service.contract.worker import WorkerView
 
@@ -108,6 +109,7 @@ def plan_page(plan: Plan, step_seconds: float | None) -> RenderableType:
     if plan.num_steps is not None and plan.whole_trainings is not None:
         most = "at most " if plan.at_most else ""
         said.append(f"{most}{plan.num_steps} {plan.resource}s, as many as {plan.whole_trainings:.4g} whole trainings")
+        step_seconds = plan.step_seconds if step_seconds is None else step_seconds
         if step_seconds is not None:
             said.append(f"{most}{plan.num_steps * step_seconds / 3600:.3g} device-hours")
     return Group(table, *(Text(each) for each in said), *(Text(note, style="yellow") for note in plan.notes))
@@ -160,8 +162,14 @@ def _device(device: Device) -> str:
     return device.name or device.kind
 
 
-def study_page(study: StudyView, trials: Iterable[TrialView], forks: Sequence[TrialView]) -> RenderableType:
-    """One study: where it stands, its trials, and what was forked from them."""
+def study_page(
+    study: StudyView,
+    trials: Iterable[TrialView],
+    trail: StageList,
+    edits: Iterable[Event],
+    forks: Sequence[TrialView],
+) -> RenderableType:
+    """One study: where it stands, how its boxes came about, what was edited, its trials and their forks."""
     spec = study.spec
     facts = Table.grid(padding=(0, 2))
     facts.add_row("study", Text(study.name, style="bold"))
@@ -169,6 +177,11 @@ def study_page(study: StudyView, trials: Iterable[TrialView], forks: Sequence[Tr
     facts.add_row("objective", objectives(study))
     facts.add_row("search", f"{spec.sampler.name} over {', '.join(spec.space)}; pruner {spec.pruner.name}")
     facts.add_row("trials", f"{progress(study)} finished; {counts(study)}")
+    for stage in trail.stages:
+        review = f" ({stage.review})" if stage.review else ""
+        facts.add_row(f"stage {stage.number + 1} of {trail.num_stages}", stage.reason + review)
+    for each in edits:
+        facts.add_row(f"version {each.data['version']}", "\n".join(each.data["changes"]))
     facts.add_row("best", standing(study))
     if told := budget(study):
         facts.add_row("budget", told)

@@ -1,4 +1,4 @@
-"""The study file: YAML in, a checked StudySpec out.
+"""The study file: YAML in, a checked StudySpec out, and back.
 
 Read as YAML 1.2 reads it: `1e-4` is a number, `yes` and `on` are words, a date is text, and a key written twice is an
 error. A relative path of the training data that exists here, seen from the current directory or else from the study
@@ -20,6 +20,10 @@ from service.contract.study import StudySpec
 
 PATHS = ("path", "train", "val", "test", "test_val")
 """The settings of `task.train.data` that name files."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what the loader below would read as something else than text."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -58,6 +62,15 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _int)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+def dump(study: StudySpec) -> str:
+    """Write a study as a file that reads as it; what is as by default is left out."""
+    document = study.model_dump(mode="json", exclude_defaults=True)
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def load(path: str | Path) -> StudySpec:

@@ -34,7 +34,9 @@ class Plan(Response):
     whole_trainings: float | None
     """The same in trainings to the end."""
     at_most: bool
-    """The pruner may save some of it."""
+    """The pruner may save some of it, or a budget end it sooner."""
+    step_seconds: float | None = None
+    """How long a step took in the study that was named for that."""
     notes: list[str]
 
 

@@ -19,6 +19,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_WORKER = "unknown_worker"
     STUDY_EXISTS = "study_exists"
     STUDY_STATE = "study_state"
+    STUDY_CHANGED = "study_changed"
     LEASE_SUPERSEDED = "lease_superseded"
     ATTEMPT_ENDED = "attempt_ended"
     REPORT_CONFLICT = "report_conflict"

@@ -54,6 +54,7 @@ class CoarseToFineSampler(Request):
     name: Literal["coarse_to_fine"]
     seed: int = 0
     stages: list[Stage] | None = Field(default=None, min_length=2)
+    review: bool = Field(default=False, description="a person looks at each box before its stage begins")
 
 
 class TpeSampler(Request):

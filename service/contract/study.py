@@ -120,6 +120,7 @@ class StudySpec(Request):
     pruner: PrunerSpec = NoPruner(name="none")
     resource: Resource | None = None
     budget: Budget = Budget()
+    warm_start: list[Identifier] = Field(default=[], description="studies whose trials are learned from at first")
     retry_failed: int | None = Field(default=None, ge=0, description="retries of a failed trial; grid 1, others 0")
     priority: int = 0
     owner: Identifier | None = None
@@ -228,6 +229,13 @@ class ExtendRequest(Request):
         if not self.model_fields_set:
             raise ValueError(f"name a budget to extend: {', '.join(type(self).model_fields)}")
         return self
+
+
+class EditRequest(Request):
+    """Another spec for a study, made from a version of its spec: refused where that is not in force any more."""
+
+    spec: StudySpec
+    version: int = Field(ge=1, description="the study's `spec_version` that the spec was made from")
 
 
 class EnqueueRequest(Request):

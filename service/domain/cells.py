@@ -10,7 +10,7 @@ from itertools import pairwise
 from service.contract.base import Value
 from service.contract.space import Condition, Interval, Space
 from service.domain.parameter import axis, same
-from service.domain.space import holds, ordered
+from service.domain.space import holds, is_active, ordered
 
 
 def cells(space: Space) -> Cells | None:
@@ -53,6 +53,20 @@ class Cells:
     def size(self) -> int:
         """How many configurations there are."""
         return self._count(0, {})
+
+    def __contains__(self, values: object) -> bool:
+        """Whether a configuration is one of them."""
+        if not isinstance(values, Mapping) or not values.keys() <= self._axes.keys():
+            return False
+        decided: dict[str, Value] = {}
+        for name in self._order:
+            if is_active(self._space[name], decided) != (name in values):
+                return False
+            if name in values:
+                if not any(same(value, values[name]) for value in self._axes[name]):
+                    return False
+                decided[name] = values[name]
+        return True
 
     def __getitem__(self, index: int) -> dict[str, Value]:
         """Look up configuration `index` of 0 ... size - 1."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -71,6 +71,18 @@ class TrialRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class StageBox:
+    """What a stage of a search after the first is to search."""
+
+    number: int
+    """The stage, from 0."""
+    box: Mapping[str, Sequence[Value]]
+    """Parameter -> its two ends, or the choices that are left."""
+    reason: str
+    """How the box came about."""
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """All search trials of a study in the order of their numbers, as of `revision`.
 
@@ -81,6 +93,10 @@ class History:
     trials: tuple[TrialRecord, ...] = ()
     epoch: int = 0
     """Revisions are of one epoch of the database: a restore begins another, in which they are counted anew."""
+    earlier: tuple[TrialRecord, ...] = ()
+    """Completed trials of other studies to learn from at first, the worst first; numbered below 0, none of its own."""
+    stages: Mapping[int, StageBox] = field(default_factory=dict)
+    """The stages that have begun, or whose box a person has accepted; what was decided of them stands."""
 
     def __iter__(self) -> Iterator[TrialRecord]:
         return iter(self.trials)
@@ -92,6 +108,10 @@ class History:
     def next_number(self) -> int:
         """The number that the next new trial gets."""
         return len(self.trials)
+
+    def with_stage(self, stage: StageBox) -> History:
+        """Return this history with one more stage decided."""
+        return replace(self, stages={**self.stages, stage.number: stage})
 
     def with_point(self, number: int, step: int, value: float) -> History:
         """Return this history with one more value of trial `number`, as a pruner must see it before it is stored."""
@@ -135,3 +155,5 @@ class Suggestion:
     stage: int | None = None
     run_until: int | None = None
     """Absolute step to train to; none: the study's maximum."""
+    begins: StageBox | None = None
+    """The stage that begins with this trial."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import assert_never
 
 from service.contract.base import Value
@@ -20,6 +21,7 @@ from service.contract.space import (
 from service.domain.history import TrialRecord
 from service.domain.parameter import axis, fits, same
 from service.domain.space import ordered
+from service.search.bounds import bounds, extent
 from service.search.scale import from_unit, to_unit
 
 Scaled = NumericParameter | CategoricalParameter
@@ -45,10 +47,10 @@ class Evidence:
     ranked: Sequence[TrialRecord]
     num_top: int
 
-    def having(self, name: str) -> Evidence:
-        """The same of the trials in which a (conditional) parameter exists."""
-        top = sum(name in trial.parameters for trial in self.ranked[: self.num_top])
-        return Evidence([trial for trial in self.ranked if name in trial.parameters], top)
+    def having(self, name: str, declared: Parameter) -> Evidence:
+        """The same of the trials in which a parameter exists, with a value that is still declared."""
+        known = [name in trial.parameters and fits(declared, trial.parameters[name]) for trial in self.ranked]
+        return Evidence(list(compress(self.ranked, known)), sum(known[: self.num_top]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +73,11 @@ def narrow(declared: Space, box: Space, evidence: Evidence) -> Box:
     changes: list[str] = []
     for name in ordered(declared):
         before = box[name]
-        after, why = _narrowed(name, declared[name], before, evidence.having(name))
+        after, why = _narrowed(name, declared[name], before, evidence.having(name, declared[name]))
         narrowed[name] = after
         if after != before:
             changes.append(f"{name} {extent(before)} -> {extent(after)} {why}")
     return Box(narrowed, tuple(changes))
-
-
-def bounds(parameter: Parameter) -> list[Value]:
-    """What a parameter ranges over, in values: its choices, or its two ends."""
-    if not isinstance(parameter, NumericParameter):
-        return list(axis(parameter) or ())
-    return [0.0 if isinstance(parameter, FloatParameter) and parameter.zero else parameter.low, parameter.high]
-
-
-def extent(parameter: Parameter) -> str:
-    """What a parameter ranges over, in words."""
-    if not isinstance(parameter, NumericParameter):
-        return "{" + ", ".join(str(choice) for choice in axis(parameter) or ()) + "}"
-    zero = "0 or " if isinstance(parameter, FloatParameter) and parameter.zero else ""
-    return f"{zero}[{parameter.low:.4g}, {parameter.high:.4g}]"
 
 
 def _narrowed(name: str, declared: Parameter, before: Parameter, known: Evidence) -> tuple[Parameter, str]:

@@ -48,10 +48,10 @@ class Columns:
         """The coordinates of some parameters, in the order asked for."""
         return self.coordinates[:, [self.names.index(name) for name in names]]
 
-    def hold(self, space: Space, configuration: Mapping[str, Value]) -> bool:
-        """Whether some trial has exactly this configuration."""
+    def hold(self, space: Space, configuration: Mapping[str, Value], *, since: int = 0) -> bool:
+        """Whether some trial, from the one at index `since` on, has exactly this configuration."""
         row = [_number(space[name], name, configuration) for name in self.names]
-        return bool((self.coordinates == row).all(axis=1).any())
+        return bool((self.coordinates[since:] == row).all(axis=1).any())
 
 
 _known: OrderedDict[str, tuple[Sequence[TrialRecord], Columns]] = OrderedDict()

@@ -29,17 +29,18 @@ from service.contract.sampler import (
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
 from service.domain.budget import NOTHING, Used, used_up
-from service.domain.history import History, Suggestion, TrialRecord
+from service.domain.history import History, StageBox, Suggestion, TrialRecord
 from service.domain.objective import final_value
 from service.search.extras import check_extra
 from service.search.halving import Halving, Promote, check_rungs, halving_of, told
 from service.search.pruners import pruner_for
 from service.search.rung_lessons import lessons
-from service.search.samplers import sampler_for
+from service.search.samplers import Sampler, sampler_for
 from service.search.samplers.cmaes import check_cmaes
 from service.search.samplers.coarse_to_fine import check_coarse_to_fine, stages_of
 from service.search.samplers.grid import check_grid
 from service.search.several import check_several
+from service.search.warm_start import check_warm_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,21 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Propose:
+    """Nothing to hand out until a person has looked at the box of the next stage."""
+
+    stage: StageBox
+    num_stages: int
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """Nothing to hand out ever again, and no trial is open: the study is complete."""
 
     reason: str
 
 
-Decision = Suggest | Promote | Wait | Done
+Decision = Suggest | Promote | Wait | Propose | Done
 
 
 def next(  # noqa: A001
@@ -85,8 +94,8 @@ def next(  # noqa: A001
     if enqueued is not None:
         return Suggest(number, _begun(Suggestion(dict(enqueued), "enqueued by a person"), halving, number))
     sampler = sampler_for(spec)
-    if blocked := sampler.waits_for(history):
-        return Wait(blocked)
+    if (held := _held(sampler, history, spec)) is not None:
+        return held
     if halving is None:
         return Suggest(number, sampler.suggest(history, number, spec.sampler.seed))
     learned, compared = lessons(history, spec, halving.rungs)
@@ -94,6 +103,14 @@ def next(  # noqa: A001
     if isinstance(spec.sampler, TpeSampler | CmaesSampler | GpSampler | NsgaiiSampler):
         made = replace(made, reason=f"{made.reason}; trials are compared {compared}")
     return Suggest(number, _begun(made, halving, number))
+
+
+def _held(sampler: Sampler, history: History, spec: StudySpec) -> Wait | Propose | None:
+    """What the sampler or a person has to be waited for before the next suggestion."""
+    if blocked := sampler.waits_for(history):
+        return Wait(blocked)
+    proposed = sampler.proposes(history)
+    return None if proposed is None else Propose(proposed, len(stages_of(spec)))
 
 
 def _end(history: History, spec: StudySpec, reason: str) -> Wait | Done:
@@ -185,7 +202,7 @@ def overrides_of(spec: StudySpec, stage: int | None) -> Mapping[str, Value]:
 
 def check_strategy(spec: StudySpec) -> list[FieldError]:
     """What keeps sampler, space and budget of a spec, whose space is checked, from working together."""
-    return [*check_several(spec), *check_rungs(spec), *_check_sampler(spec)]
+    return [*check_several(spec), *check_rungs(spec), *check_warm_start(spec), *_check_sampler(spec)]
 
 
 def _check_sampler(spec: StudySpec) -> list[FieldError]:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from service.contract.plan import Plan, PlannedPart
 from service.contract.pruner import NoPruner
 from service.contract.sampler import CoarseToFineSampler
-from service.contract.study import StudySpec
+from service.contract.study import Budget, StudySpec
+from service.domain.budget import SECONDS_PER_HOUR, ends_early
 from service.domain.rungs import Rungs, rungs_of
 from service.search.decide import num_planned
 from service.search.samplers.coarse_to_fine import stages_of
 
 
-def plan(spec: StudySpec) -> Plan:
-    """Plan a checked spec. Where a scheduler promotes the counts are exact, if every trial reaches its first rung."""
+def plan(spec: StudySpec, step_seconds: float | None = None) -> Plan:
+    """Plan a checked spec, whose steps take so long if that is known.
+
+    Where a scheduler promotes the counts are exact, if every trial reaches its first rung.
+    """
     trials, last = num_planned(spec), spec.resource.max if spec.resource else None
     rungs, notes = rungs_of(spec), []
     parts: list[PlannedPart] = []
     if trials is None:
-        notes.append("no budget: the study goes on until it is stopped; write budget: {trials: 60} to plan it")
+        end = "another budget ends it" if ends_early(spec.budget) else "it is stopped"
+        notes.append(f"no budget of trials: the study goes on until {end}; write budget: {{trials: 60}} to plan it")
     elif last is None:
         notes.append("no resource: how far trials train is not known; write resource: {name: epoch, max: 20}")
     elif rungs is not None:
@@ -33,15 +39,41 @@ def plan(spec: StudySpec) -> Plan:
     if spec.retry_failed:
         notes.append(f"failed trials are tried up to {spec.retry_failed} times more, which is not in it")
     num_steps = sum(part.num_steps for part in parts) if parts else None
+    notes += _bounds(spec.budget, num_steps, step_seconds)
     return Plan(
         trials=trials,
         resource=spec.resource.name if spec.resource else "step",
         parts=parts,
         num_steps=num_steps,
         whole_trainings=None if num_steps is None or last is None else num_steps / last,
-        at_most=rungs is None and not isinstance(spec.pruner, NoPruner),
+        at_most=(rungs is None and not isinstance(spec.pruner, NoPruner)) or ends_early(spec.budget),
+        step_seconds=step_seconds,
         notes=notes,
     )
+
+
+def _bounds(budget: Budget, num_steps: int | None, step_seconds: float | None) -> Iterator[str]:
+    """What may end the search before its trials do."""
+    ends = [
+        f"{limit:g} {words}"
+        for limit, words in (
+            (budget.hours, "hours have passed"),
+            (budget.device_hours, "device-hours are used up"),
+            (budget.failures, "trials have failed"),
+            (budget.no_improvement, "trials brought no improvement"),
+        )
+        if limit is not None
+    ]
+    if budget.target is not None:
+        ends.append(f"a trial has reached {budget.target:g}")
+    if ends:
+        yield f"it ends sooner once {', or '.join(ends)}"
+    if budget.device_hours is None or step_seconds is None:
+        return
+    affordable = int(budget.device_hours * SECONDS_PER_HOUR / step_seconds)
+    if num_steps is None or affordable < num_steps:
+        of = f" of these {num_steps}" if num_steps is not None else ""
+        yield f"{budget.device_hours:g} device-hours are enough for {affordable}{of} steps"
 
 
 def _climb(rungs: Rungs, trials: int) -> list[PlannedPart]:

@@ -26,4 +26,7 @@ def check_several(spec: StudySpec) -> list[FieldError]:
             "write pruner: none, or a single objective"
         )
         errors.append(FieldError(path="pruner", message=message))
+    if spec.warm_start:
+        message = f"takes over values of one objective, and this study has {num}; leave it out"
+        errors.append(FieldError(path="warm_start", message=message))
     return errors

@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from service.contract.base import Value
 from service.contract.report import Action, Verdict
 from service.contract.study import Budget, StudySpec
+from service.contract.trial import TrialState
 from service.domain.budget import Used
 from service.domain.history import History, Series, TrialRecord
 from service.domain.objective import finals, is_better
 from service.domain.states import TRIAL, TrialEvent
 from service.search import decide
 from service.search.halving import Promote, halving_of
+from service.search.warm_start import spread
 
 Objective = Callable[[Mapping[str, Value], int], Mapping[str, float]]
 """(parameters, step) -> the metrics of that step; steps count from 1."""
@@ -71,11 +73,13 @@ def run(
     seed: int | None = None,
     duration: Duration | None = None,
     max_steps: int | None = None,
+    earlier: Sequence[TrialRecord] = (),
 ) -> Simulation:
     """Play a checked spec to its end: every worker claims, trains step by step, reports and obeys.
 
     `seed` replaces the sampler's; a step takes a second unless `duration` says otherwise; `max_steps` ends the
-    study after so many steps of all trials together. A trial trains to the spec's resource, or for one step.
+    study after so many steps of all trials together. A trial trains to the spec's resource, or for one step. A warm
+    start is from the completed trials among `earlier`, of the same space.
     """
     if seed is not None:
         spec = spec.model_copy(update={"sampler": spec.sampler.model_copy(update={"seed": seed})})
@@ -84,7 +88,8 @@ def run(
         metrics = objective(trial.parameters, step)
         return {each.metric: float(metrics[each.metric]) for each in spec.objectives}
 
-    return _Play(spec, measure, duration or _one_second, max_steps).play(workers)
+    taught = spread([trial for trial in earlier if trial.state is TrialState.COMPLETED], spec.watched.direction)
+    return _Play(spec, measure, duration or _one_second, max_steps, earlier=taught).play(workers)
 
 
 def replay(spec: StudySpec, recorded: History, *, workers: int = 1) -> Simulation:
@@ -120,7 +125,9 @@ class _Play:
         measure: Measure,
         duration: Duration,
         max_steps: int | None,
+        *,
         enqueued: Sequence[Mapping[str, Value]] = (),
+        earlier: tuple[TrialRecord, ...] = (),
     ) -> None:
         self._spec = spec
         self._halving = halving_of(spec)
@@ -129,7 +136,7 @@ class _Play:
         self._max_steps = max_steps
         self._enqueued = enqueued
         self._last = spec.resource.max if spec.resource else 1
-        self._history = History()
+        self._history = History(earlier=earlier)
         self._curves: dict[int, dict[str, Series]] = {}
         """What each trial has reported so far, by its number and the metric."""
         self._steps: list[Step] = []
@@ -170,10 +177,15 @@ class _Play:
                     run_until=made.run_until or self._last,
                 )
                 self._history = replace(self._history, trials=(*self._history.trials, trial))
+                if made.begins is not None:
+                    self._history = self._history.with_stage(made.begins)
             case Promote() as promotion:
                 number = promotion.number
                 self._history = self._history.with_trial(promotion.of(self._history.trials[number]))
                 self._move(number, TrialEvent.PROMOTED)
+            case decide.Propose(stage=proposed):
+                self._history = self._history.with_stage(proposed)  # nobody is here to say otherwise
+                return self._claim()
             case _:
                 return False
         self._move(number, TrialEvent.CLAIMED)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import sqlalchemy as sa
 
 from service.contract.study import StudySpec, StudyState
 from service.contract.trial import AttemptState, TrialKind, TrialState
-from service.domain.history import Arrival
 from service.domain.machine import Machine
 from service.domain.objective import finals
-from service.domain.rungs import Rungs, rungs_of
 from service.domain.states import ATTEMPT, FINISHED_STUDIES, OPEN_TRIALS, STUDY, TRIAL
+from service.storage.findings import Finding, found_by, has_spec, of_attempts, of_studies, of_trials
 from service.storage.queries import series, studies
+from service.storage.rung_invariants import too_many_promoted, wrong_arrivals
 from service.storage.tables import (
     attempt,
     checkpoint,
@@ -31,9 +30,6 @@ from service.storage.tables import (
     trial,
     verdict,
 )
-
-Finding: TypeAlias = dict[str, Any]
-"""A row that breaks an invariant: what it is about, by name."""
 
 
 @dataclass(frozen=True)
@@ -57,30 +53,6 @@ class Checked:
 def check(connection: sa.Connection) -> list[Checked]:
     """Ask all of it on one connection, whose transaction sees one state of the database."""
     return [Checked(each.name, each.sentence, each.broken(connection)) for each in INVARIANTS]
-
-
-def _rows(*queries: sa.Select[Any]) -> Callable[[sa.Connection], list[Finding]]:
-    def broken(connection: sa.Connection) -> list[Finding]:
-        return [dict(row) for query in queries for row in connection.execute(query).mappings()]
-
-    return broken
-
-
-def _study(*columns: Any) -> sa.Select[Any]:
-    return sa.select(study.c.name.label("study"), *columns)
-
-
-def _trial(*columns: Any) -> sa.Select[Any]:
-    """Trials that a condition added later picks, by study and number."""
-    columns = (trial.c.number.label("trial"), *columns)
-    return _study(*columns).select_from(trial.join(study, study.c.id == trial.c.study_id))
-
-
-def _attempt(*columns: Any) -> sa.Select[Any]:
-    """Attempts that a condition added later picks, by study, trial and number."""
-    named = _study(trial.c.number.label("trial"), attempt.c.number.label("attempt"), *columns)
-    joined = attempt.join(trial, trial.c.id == attempt.c.trial_id).join(study, study.c.id == trial.c.study_id)
-    return named.select_from(joined)
 
 
 def _count(table: sa.FromClause, *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
@@ -110,7 +82,7 @@ def _numbers() -> sa.Select[Any]:
     num = sa.func.coalesce(counted.c.num, 0)
     holds = sa.and_(study.c.next_number == num, sa.or_(num == 0, sa.and_(counted.c.lowest == 0, _is_last(counted))))
     columns = study.c.next_number, num.label("num_trials"), counted.c.highest
-    return _study(*columns).select_from(study.outerjoin(counted, counted.c.study_id == study.c.id)).where(~holds)
+    return of_studies(*columns).select_from(study.outerjoin(counted, counted.c.study_id == study.c.id)).where(~holds)
 
 
 def _is_last(counted: sa.Subquery) -> sa.ColumnElement[bool]:
@@ -121,7 +93,7 @@ def _attempt_numbers() -> sa.Select[Any]:
     num = _count(attempt, _of_trial)
     outside = _count(attempt, _of_trial, sa.or_(attempt.c.number < 1, attempt.c.number > trial.c.num_attempts))
     columns = trial.c.num_attempts, num.label("attempts")
-    return _trial(*columns).where(sa.or_(trial.c.num_attempts != num, outside > 0))
+    return of_trials(*columns).where(sa.or_(trial.c.num_attempts != num, outside > 0))
 
 
 _batches = sa.union(
@@ -144,7 +116,7 @@ def _sequences() -> sa.Select[Any]:
     )
     is_missing = sa.and_(num != attempt.c.num_reports, ~_has_checkpoint)
     columns = attempt.c.num_reports, num.label("reports")
-    return _attempt(*columns).where(sa.or_(outside > 0, is_missing))
+    return of_attempts(*columns).where(sa.or_(outside > 0, is_missing))
 
 
 def _unjudged() -> sa.Select[Any]:
@@ -154,12 +126,12 @@ def _unjudged() -> sa.Select[Any]:
         verdict.c.sequence == report.c.sequence,
     )
     own = sa.and_(report.c.trial_id == attempt.c.trial_id, report.c.attempt == attempt.c.number)
-    return _attempt().where(sa.exists().where(own, ~judged), ~_has_checkpoint)
+    return of_attempts().where(sa.exists().where(own, ~judged), ~_has_checkpoint)
 
 
 def _unreported() -> sa.Select[Any]:
     own = sa.and_(verdict.c.trial_id == attempt.c.trial_id, verdict.c.attempt == attempt.c.number)
-    return _attempt().where(sa.exists().where(own, verdict.c.sequence > attempt.c.num_reports))
+    return of_attempts().where(sa.exists().where(own, verdict.c.sequence > attempt.c.num_reports))
 
 
 def _falling_steps() -> sa.Select[Any]:
@@ -184,7 +156,7 @@ def _falling_steps() -> sa.Select[Any]:
         .scalar_subquery()
     )
     is_last = sa.func.coalesce(attempt.c.last_step, -1) == sa.func.coalesce(highest, -1)
-    return _attempt(attempt.c.last_step, highest.label("highest")).where(sa.or_(fallen, ~is_last))
+    return of_attempts(attempt.c.last_step, highest.label("highest")).where(sa.or_(fallen, ~is_last))
 
 
 def _canonical_twice() -> sa.Select[Any]:
@@ -197,7 +169,7 @@ def _canonical_twice() -> sa.Select[Any]:
     )
     counting = trial.join(study, study.c.id == trial.c.study_id).join(report, report.c.trial_id == trial.c.id)
     return (
-        _study(trial.c.number.label("trial"), report.c.metric, report.c.step, sa.func.count().label("values"))
+        of_studies(trial.c.number.label("trial"), report.c.metric, report.c.step, sa.func.count().label("values"))
         .select_from(counting)
         .where(~overtaken)
         .group_by(study.c.name, trial.c.id, trial.c.number, report.c.metric, report.c.step)
@@ -220,7 +192,7 @@ def _revisions() -> list[sa.Select[Any]]:
 def _ahead(table: sa.Table, joined: sa.FromClause) -> sa.Select[Any]:
     columns = sa.literal(table.name).label("table"), sa.func.max(table.c.revision).label("revision")
     above = table.c.revision > study.c.revision
-    named = _study(*columns, study.c.revision.label("study_revision"))
+    named = of_studies(*columns, study.c.revision.label("study_revision"))
     return named.select_from(joined).where(above).group_by(study.c.id, study.c.name, study.c.revision)
 
 
@@ -228,7 +200,7 @@ def _ordinals() -> sa.Select[Any]:
     ordinal = journal.c.ordinal
     contiguous = sa.and_(sa.func.min(ordinal) == 0, sa.func.max(ordinal) == sa.func.count() - 1)
     return (
-        _study(journal.c.revision)
+        of_studies(journal.c.revision)
         .select_from(journal.join(study, study.c.id == journal.c.study_id))
         .group_by(study.c.name, journal.c.study_id, journal.c.revision)
         .having(~contiguous)
@@ -244,7 +216,7 @@ def _first_events() -> sa.Select[Any]:
         .correlate(study)
         .scalar_subquery()
     )
-    return _study(first.label("first")).where(sa.func.coalesce(first, "") != "study_created")
+    return of_studies(first.label("first")).where(sa.func.coalesce(first, "") != "study_created")
 
 
 def _last_events(machine: Machine[Any, Any], own: sa.ColumnElement[bool]) -> sa.ScalarSelect[str]:
@@ -270,9 +242,9 @@ def _journalled_states() -> list[sa.Select[Any]]:
     )
     found = []
     for machine, own, table, named in (
-        (STUDY, own_study, study, _study),
-        (TRIAL, own_trial, trial, _trial),
-        (ATTEMPT, own_attempt, attempt, _attempt),
+        (STUDY, own_study, study, of_studies),
+        (TRIAL, own_trial, trial, of_trials),
+        (ATTEMPT, own_attempt, attempt, of_attempts),
     ):
         told = sa.func.coalesce(_last_events(machine, own), machine.initial)
         found.append(named(table.c.state, told.label("journal")).where(table.c.state != told))
@@ -284,8 +256,8 @@ def _specs() -> list[sa.Select[Any]]:
         return sa.exists().where(study_spec.c.study_id == owner, study_spec.c.version == version)
 
     return [
-        _study(study.c.spec_version).where(~known(study.c.id, study.c.spec_version)),
-        _trial(trial.c.spec_version).where(~known(trial.c.study_id, trial.c.spec_version)),
+        of_studies(study.c.spec_version).where(~known(study.c.id, study.c.spec_version)),
+        of_trials(trial.c.spec_version).where(~known(trial.c.study_id, trial.c.spec_version)),
     ]
 
 
@@ -295,7 +267,7 @@ def _owners() -> list[sa.Select[Any]]:
         lease.c.attempt == attempt.c.number,
         lease.c.study_id != trial.c.study_id,
     )
-    return [_attempt().where(sa.or_(attempt.c.study_id != trial.c.study_id, leased))]
+    return [of_attempts().where(sa.or_(attempt.c.study_id != trial.c.study_id, leased))]
 
 
 def _forks() -> list[sa.Select[Any]]:
@@ -305,11 +277,11 @@ def _forks() -> list[sa.Select[Any]]:
     told = sa.exists().where(report.c.trial_id == trial.c.id, report.c.step <= trial.c.parent_step)
     began = sa.func.coalesce(attempt.c.resume_step, -1) < trial.c.parent_step
     return [
-        _trial(trial.c.id, trial.c.parent_id).where(
+        of_trials(trial.c.id, trial.c.parent_id).where(
             sa.or_(is_fork != own, is_fork != trial.c.parent_step.is_not(None))
         ),
-        _trial(trial.c.id, trial.c.parent_step).where(told),
-        _attempt(trial.c.id, attempt.c.resume_step).where(began),
+        of_trials(trial.c.id, trial.c.parent_step).where(told),
+        of_attempts(trial.c.id, attempt.c.resume_step).where(began),
     ]
 
 
@@ -319,7 +291,7 @@ def _overlapping_logs() -> sa.Select[Any]:
     before = sa.func.lag(end).over(partition_by=stream, order_by=log_chunk.c.start_offset).label("before")
     told = sa.select(*stream, log_chunk.c.start_offset, before).subquery()
     own = sa.and_(told.c.trial_id == attempt.c.trial_id, told.c.attempt == attempt.c.number)
-    return _attempt().where(sa.exists().where(own, told.c.start_offset < told.c.before))
+    return of_attempts().where(sa.exists().where(own, told.c.start_offset < told.c.before))
 
 
 _WITH_VALUE = (TrialState.COMPLETED, TrialState.PRUNED)
@@ -331,10 +303,10 @@ def _values(connection: sa.Connection) -> list[Finding]:
     found: list[Finding] = []
     values = trial.c["values"].label("stored")
     columns = trial.c.id, trial.c.study_id, trial.c.spec_version, trial.c.state, trial.c.value, values, trial.c.metrics
-    for row in connection.execute(_trial(*columns).order_by(trial.c.study_id, trial.c.number)):
+    for row in connection.execute(of_trials(*columns).order_by(trial.c.study_id, trial.c.number)):
         key = row.study_id, row.spec_version
         if key not in specs:
-            specs[key] = studies.spec(connection, *key) if _has_spec(connection, *key) else None
+            specs[key] = studies.spec(connection, *key) if has_spec(connection, *key) else None
         spec = specs[key]
         if row.value is None and row.stored is None and row.state != TrialState.COMPLETED:
             continue
@@ -346,52 +318,6 @@ def _values(connection: sa.Connection) -> list[Finding]:
             finding = {"study": row.study, "trial": row.trial, "state": row.state}
             found.append(finding | {"value": row.value, "values": row.stored, "series": expected})
     return found
-
-
-def _climbers(connection: sa.Connection) -> Iterator[tuple[sa.Row[Any], Rungs | None, list[Arrival]]]:
-    """Trials that have reached rungs, with the rungs by their study's spec as it is now, and their arrivals."""
-    columns = trial.c.study_id, trial.c.run_until, trial.c.arrivals, study.c.spec_version
-    rows = [row for row in connection.execute(_trial(*columns).where(trial.c.number.is_not(None))) if row.arrivals]
-    keys = {(row.study_id, row.spec_version) for row in rows}
-    rungs = {key: rungs_of(studies.spec(connection, *key)) for key in keys if _has_spec(connection, *key)}
-    for row in rows:
-        yield row, rungs.get((row.study_id, row.spec_version)), [Arrival(**arrival) for arrival in row.arrivals]
-
-
-def _arrivals(connection: sa.Connection) -> list[Finding]:
-    """Arrivals at what is no rung of the trial, twice at one, or ranked beyond all that had come."""
-    found = []
-    for row, rungs, arrivals in _climbers(connection):
-        steps = [arrival.step for arrival in arrivals]
-        known = rungs is not None and set(steps) <= set(rungs.of(row.trial)[:-1])
-        if not known or steps != sorted(set(steps)) or any(not 1 <= each.rank <= each.num for each in arrivals):
-            found.append({"study": row.study, "trial": row.trial, "arrivals": row.arrivals})
-    return found
-
-
-def _places(connection: sa.Connection) -> list[Finding]:
-    """Rungs from which more went on than there are places; where arrivals decide for good, there is no such number."""
-    arrived: Counter[tuple[str, int, int]] = Counter()
-    promoted: Counter[tuple[str, int, int]] = Counter()
-    eta = {}
-    for row, rungs, arrivals in _climbers(connection):
-        if rungs is None or not rungs.promotes or row.run_until is None:
-            continue
-        eta[row.study] = rungs.eta
-        for arrival in arrivals:
-            rung = row.study, rungs.bracket(row.trial), arrival.step
-            arrived[rung] += 1
-            promoted[rung] += row.run_until > arrival.step
-    return [
-        {"study": rung[0], "bracket": rung[1], "rung": rung[2], "arrived": arrived[rung], "promoted": promoted[rung]}
-        for rung in arrived
-        if promoted[rung] > arrived[rung] // eta[rung[0]]
-    ]
-
-
-def _has_spec(connection: sa.Connection, study_id: str, version: int) -> bool:
-    known = sa.select(study_spec.c.version).where(study_spec.c.study_id == study_id, study_spec.c.version == version)
-    return connection.execute(known).first() is not None
 
 
 def _pragma(name: str, columns: Iterable[str], fine: tuple[Any, ...] = ()) -> Callable[[sa.Connection], list[Finding]]:
@@ -410,80 +336,80 @@ INVARIANTS = (
     Invariant(
         "numbers",
         "search trials are numbered 0 … n-1 without hole or double, and next_number is n",
-        _rows(_numbers()),
+        found_by(_numbers()),
     ),
     Invariant(
         "attempt_numbers",
         "attempts are numbered 1 … n, and num_attempts is n",
-        _rows(_attempt_numbers()),
+        found_by(_attempt_numbers()),
     ),
     Invariant(
         "running_trials",
         "a trial is running exactly while its newest attempt is, and no older one is",
-        _rows(
-            _trial().where(trial.c.state == TrialState.RUNNING, ~sa.exists().where(_newest, _is_running)),
-            _attempt().where(_is_running, sa.or_(trial.c.state != TrialState.RUNNING, ~_newest)),
+        found_by(
+            of_trials().where(trial.c.state == TrialState.RUNNING, ~sa.exists().where(_newest, _is_running)),
+            of_attempts().where(_is_running, sa.or_(trial.c.state != TrialState.RUNNING, ~_newest)),
         ),
     ),
     Invariant(
         "leases",
         "there is a lease exactly for each running attempt",
-        _rows(_attempt(attempt.c.state).where(_is_running != _has_lease)),
+        found_by(of_attempts(attempt.c.state).where(_is_running != _has_lease)),
     ),
     Invariant(
         "ended_attempts",
         "an attempt has ended_at exactly when it has ended",
-        _rows(_attempt(attempt.c.state, attempt.c.ended_at).where(_is_running != attempt.c.ended_at.is_(None))),
+        found_by(of_attempts(attempt.c.state, attempt.c.ended_at).where(_is_running != attempt.c.ended_at.is_(None))),
     ),
     Invariant(
         "finished_trials",
         "a trial has finished_at exactly when nothing moves it any more, and no lease then",
-        _rows(
-            _trial(trial.c.state, trial.c.finished_at).where(_is_open != trial.c.finished_at.is_(None)),
-            _trial(trial.c.state).where(~_is_open, sa.exists().where(lease.c.trial_id == trial.c.id)),
+        found_by(
+            of_trials(trial.c.state, trial.c.finished_at).where(_is_open != trial.c.finished_at.is_(None)),
+            of_trials(trial.c.state).where(~_is_open, sa.exists().where(lease.c.trial_id == trial.c.id)),
         ),
     ),
     Invariant(
         "finished_studies",
         "a study has finished_at exactly when it is over, and no open trial then",
-        _rows(
-            _study(study.c.state, study.c.finished_at).where(
+        found_by(
+            of_studies(study.c.state, study.c.finished_at).where(
                 study.c.state.in_(sorted(FINISHED_STUDIES)) == study.c.finished_at.is_(None)
             ),
-            _trial(trial.c.state).where(study.c.state.in_(sorted(FINISHED_STUDIES)), _is_open),
+            of_trials(trial.c.state).where(study.c.state.in_(sorted(FINISHED_STUDIES)), _is_open),
         ),
     ),
     Invariant(
         "own_time",
         "a study's own time passes exactly while it is active, from its first trial on",
-        _rows(_study(study.c.state).where(_is_begun == study.c.active_since.is_(None))),
+        found_by(of_studies(study.c.state).where(_is_begun == study.c.active_since.is_(None))),
     ),
     Invariant(
         "reports",
         "an attempt's reports are numbered 1 … n without hole, and num_reports is n",
-        _rows(_sequences()),
+        found_by(_sequences()),
     ),
-    Invariant("steps", "steps never fall within an attempt, and last_step is the highest", _rows(_falling_steps())),
+    Invariant("steps", "steps never fall within an attempt, and last_step is the highest", found_by(_falling_steps())),
     Invariant(
         "canonical",
         "after a resume each metric has one value per step that counts",
-        _rows(_canonical_twice()),
+        found_by(_canonical_twice()),
     ),
     Invariant(
         "verdicts",
         "each report has its verdict, unless it came with a checkpoint, and each verdict its report",
-        _rows(_unjudged(), _unreported()),
+        found_by(_unjudged(), _unreported()),
     ),
-    Invariant("revisions", "no row is of a later revision than its study", _rows(*_revisions())),
-    Invariant("journal_order", "the events of a revision are numbered 0 … n-1", _rows(_ordinals())),
-    Invariant("journal_begin", "a study's journal begins with its creation", _rows(_first_events())),
+    Invariant("revisions", "no row is of a later revision than its study", found_by(*_revisions())),
+    Invariant("journal_order", "the events of a revision are numbered 0 … n-1", found_by(_ordinals())),
+    Invariant("journal_begin", "a study's journal begins with its creation", found_by(_first_events())),
     Invariant(
         "journal_states",
         "study, trial and attempt are in the state that the journal's last event led to",
-        _rows(*_journalled_states()),
+        found_by(*_journalled_states()),
     ),
-    Invariant("specs", "the spec that a study or trial names is stored", _rows(*_specs())),
-    Invariant("owners", "trial, attempt and lease belong to one study", _rows(*_owners())),
+    Invariant("specs", "the spec that a study or trial names is stored", found_by(*_specs())),
+    Invariant("owners", "trial, attempt and lease belong to one study", found_by(*_owners())),
     Invariant(
         "values",
         "completed trials, and pruned ones that got so far, have the objectives of their series as values; others none",
@@ -492,8 +418,8 @@ INVARIANTS = (
     Invariant(
         "paused_trials",
         "a paused trial has trained as far as it was to, and saved a checkpoint to go on from",
-        _rows(
-            _trial(trial.c.run_until, trial.c.last_step).where(
+        found_by(
+            of_trials(trial.c.run_until, trial.c.last_step).where(
                 trial.c.state == TrialState.PAUSED,
                 sa.or_(
                     sa.func.coalesce(trial.c.last_step, -1) < trial.c.run_until,
@@ -502,14 +428,16 @@ INVARIANTS = (
             )
         ),
     ),
-    Invariant("arrivals", "a trial arrives at its own rungs, once at each, ranked among those who came", _arrivals),
-    Invariant("places", "of the arrivals at a rung no more than one in eta were promoted", _places),
+    Invariant(
+        "arrivals", "a trial arrives at its own rungs, once at each, ranked among those who came", wrong_arrivals
+    ),
+    Invariant("places", "of the arrivals at a rung no more than one in eta were promoted", too_many_promoted),
     Invariant(
         "forks",
         "a fork has a parent in its study, and each of its attempts and values is of after the step it was forked at",
-        _rows(*_forks()),
+        found_by(*_forks()),
     ),
-    Invariant("logs", "no byte of an attempt's logs is stored twice", _rows(_overlapping_logs())),
+    Invariant("logs", "no byte of an attempt's logs is stored twice", found_by(_overlapping_logs())),
     Invariant(
         "foreign_keys",
         "no row refers to one that is not there",

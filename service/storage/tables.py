@@ -327,6 +327,18 @@ stage = sa.Table(
     sa.PrimaryKeyConstraint("study_id", "number"),
 )
 
+lesson = sa.Table(
+    "lesson",
+    metadata,
+    _study_id(),
+    sa.Column("ordinal", sa.Integer, nullable=False),
+    # Of another study, whose fate is none of this one's.
+    sa.Column("trial_id", Id, nullable=False),
+    sa.Column("parameters", Json, nullable=False),
+    sa.Column("value", sa.Double, nullable=False),
+    sa.PrimaryKeyConstraint("study_id", "ordinal"),
+)
+
 compute_lease = sa.Table(
     "compute_lease",
     metadata,

@@ -26,6 +26,7 @@ from service.usecases.context import Context
 from service.usecases.grants import give, insert_trial, read_grant
 from service.usecases.rungs import promote
 from service.usecases.settle import complete
+from service.usecases.stages import begin_stage, propose
 from service.usecases.studies import find
 from service.usecases.waiting import next_waiting
 from service.usecases.workers import is_known, see_worker
@@ -209,7 +210,7 @@ def _take(
     context: Context,
     request: ClaimRequest,
     situation: Situation,
-    decision: Waiting | decide.Suggest | Promote,
+    decision: Waiting | decide.Suggest | Promote | decide.Propose,
 ) -> Grant | None:
     """Write what was decided, if it still stands; None: the study has moved on, decide anew."""
     study, connection = unit_of_work.study, unit_of_work.connection
@@ -243,7 +244,7 @@ def _trial_for(
     unit_of_work: UnitOfWork,
     context: Context,
     situation: Situation,
-    decision: Waiting | decide.Suggest | Promote,
+    decision: Waiting | decide.Suggest | Promote | decide.Propose,
     request: ClaimRequest,
 ) -> Row | None:
     study, known = unit_of_work.study, situation.history
@@ -256,6 +257,8 @@ def _trial_for(
             if not is_fresh:
                 return None
             trial = insert_trial(unit_of_work, situation.spec, known, decision.suggestion)
+            if decision.suggestion.begins is not None:
+                begin_stage(unit_of_work, decision.suggestion.begins)
             if situation.enqueued is not None:
                 taken = tables.enqueued.update().where(tables.enqueued.c.id == situation.enqueued.id)
                 unit_of_work.connection.execute(taken.values(trial_id=trial.id))
@@ -266,5 +269,8 @@ def _trial_for(
             promote(unit_of_work, situation.spec, known, decision)
             # Promoted it waits; whether this worker may go on with it is asked as of any trial that waits.
             return next_waiting(unit_of_work.connection, context, study.id, request)[0]
+        case decide.Propose():
+            propose(unit_of_work, known, decision)
+            return None
         case _:
             assert_never(decision)

@@ -13,6 +13,7 @@ from service.storage.queries import history, spending, studies
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.settle import cancel_unclaimed, conclude, settle_stop
+from service.usecases.stages import waits_for_review
 from service.usecases.studies import check, find, get_study, store_spec, view_of
 
 
@@ -27,10 +28,17 @@ def _pause(unit_of_work: UnitOfWork, reason: str) -> None:
 
 
 async def resume_study(context: Context, name: str) -> StudyView:
-    """Hand out trials again."""
+    """Hand out trials again.
+
+    Raises:
+        DomainError: the study is not paused, or a person has to look at a box first.
+    """
 
     def work(unit_of_work: UnitOfWork) -> None:
         _require(unit_of_work, StudyEvent.RESUMED)
+        if waits_for_review(unit_of_work.study):
+            message = f"the study waits for a review of a box; accept it: study accept {unit_of_work.study.name}"
+            raise DomainError(ErrorCode.STUDY_STATE, message)
         unit_of_work.advance_study(StudyEvent.RESUMED, pause_cause=None)
 
     study = await _change(context, name, work)

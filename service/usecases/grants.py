@@ -133,18 +133,29 @@ def read_grant(connection: Connection, context: Context, trial_id: str, number: 
     attempt = trials.attempt_of(connection, trial_id, number)
     assert trial is not None
     assert attempt is not None
-    study = studies.by_id(connection, trial.study_id)
-    spec = studies.spec(connection, study.id, trial.spec_version)
     lease = leases.of_attempt(connection, trial_id, number)
     remaining = (lease.expires_at - context.database.dialect.now(connection)) / MICROSECONDS if lease else 0.0
+    own = {
+        "attempt": number,
+        "nonce": attempt.nonce,
+        "resume": _resume_point(connection, context, trial, attempt),
+        "lease_seconds": max(0.0, remaining),
+    }
+    return grant_of(connection, context, trial).model_copy(update=own)
+
+
+def grant_of(connection: Connection, context: Context, trial: Row) -> Grant:
+    """What every attempt of a trial is told; that of no attempt, which leases nothing and begins afresh."""
+    study = studies.by_id(connection, trial.study_id)
+    spec = studies.spec(connection, study.id, trial.spec_version)
     task, dropped = task_of(context, spec, trial)
     return Grant(
         study=study.id,
         study_name=study.name,
         trial=trial.id,
         number=trial.number,
-        attempt=number,
-        nonce=attempt.nonce,
+        attempt=0,
+        nonce="",
         task_kind=spec.task_kind,
         task=task,
         parameters=trial.parameters,
@@ -159,9 +170,8 @@ def read_grant(connection: Connection, context: Context, trial_id: str, number: 
         resource=spec.resource.name if spec.resource else "step",
         run_until=trial.run_until,
         pauses=_pauses(spec, trial),
-        resume=_resume_point(connection, context, trial, attempt),
         fork_at=trial.parent_step,
-        lease_seconds=max(0.0, remaining),
+        lease_seconds=0.0,
         heartbeat_seconds=context.limits.heartbeat_seconds,
     )
 

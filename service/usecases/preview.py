@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from statistics import median
 
 from service.contract.plan import Plan, Replay, ReplayRequest, Spent
 from service.contract.problem import ErrorCode
@@ -14,19 +16,54 @@ from service.domain.objective import final_value, is_better
 from service.search import decide
 from service.search.plan import plan
 from service.search.simulate import replay
-from service.storage.queries import studies
+from service.storage.queries import attempts, studies
 from service.storage.tables import Connection
 from service.usecases.context import Context
-from service.usecases.studies import check, find
+from service.usecases.studies import check_study, find
+
+_NEWEST = 500
+"""Attempts that tell how long a step takes: what was timed last is most like what comes."""
 
 
-async def plan_study(context: Context, spec: StudySpec) -> Plan:
-    """Check a spec and say what it will cost.
+async def plan_study(context: Context, given: StudySpec, like: str | None = None) -> Plan:
+    """Check a spec and say what it will cost: in time, too, by how long a step took in a study that it is `like`.
 
     Raises:
-        DomainError: the spec cannot work.
+        DomainError: the spec cannot work; that other study does not exist, or no trial of it has been timed.
     """
-    return plan(check(context, spec))
+    spec, lessons = await check_study(context, given)
+    timed = await context.database.read(lambda connection: _timed(connection, spec, like)) if like else None
+    planned = plan(spec, timed.step_seconds if timed else None)
+    notes = [*(timed.notes if timed else []), *([lessons.told] if lessons else [])]
+    return planned.model_copy(update={"notes": [*planned.notes, *notes]})
+
+
+@dataclass(frozen=True)
+class Timed:
+    """How long a step takes, and what is to be known of that."""
+
+    step_seconds: float
+    notes: list[str]
+
+
+def _timed(connection: Connection, spec: StudySpec, like: str) -> Timed:
+    """The median of what a step took in the attempts of another study, their beginning and end included."""
+    study = find(connection, like)
+    seconds = attempts.step_seconds(connection, study.id, limit=_NEWEST)
+    if not seconds:
+        message = f"no trial of {study.name!r} has been timed yet; name a study with ended trials, or give the seconds"
+        raise DomainError(ErrorCode.STUDY_STATE, message)
+    theirs = studies.spec(connection, study.id, study.spec_version)
+    typical = median(seconds)
+    notes = [f"a step took {typical:.3g} s in {study.name}, the median of {len(seconds)} attempts"]
+    if unlike := [part for part in ("data", "model", "batch_size") if _setting(spec, part) != _setting(theirs, part)]:
+        notes.append(f"{study.name} has another {', '.join(unlike)}: a step may take longer or shorter here")
+    return Timed(typical, notes)
+
+
+def _setting(spec: StudySpec, part: str) -> object:
+    train = spec.task.train if spec.task else None
+    return train.get(part) if train else None
 
 
 async def replay_study(context: Context, name: str, request: ReplayRequest) -> Replay:

@@ -22,6 +22,7 @@ from service.storage.queries import journal, studies, views
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
+from service.usecases.warm_start import Lessons, find_lessons, store_lessons
 
 
 def find(connection: Connection, name_or_id: str) -> Row:
@@ -87,13 +88,23 @@ def _with_resource(context: Context, spec: StudySpec, epochs: object) -> tuple[S
     return spec, [FieldError(path="resource.max", message=message)]
 
 
+async def check_study(context: Context, given: StudySpec) -> tuple[StudySpec, Lessons | None]:
+    """Check the spec of a new study, against what it names of others too.
+
+    Raises:
+        DomainError: it cannot work.
+    """
+    spec = check(context, given)
+    return spec, await context.database.read(lambda connection: find_lessons(connection, spec))
+
+
 async def create_study(context: Context, given: StudySpec) -> StudyView:
     """Check the spec and begin the study.
 
     Raises:
         DomainError: the spec cannot work, or the project has a study of that name.
     """
-    spec = check(context, given)
+    spec, lessons = await check_study(context, given)
     study_id = context.new_id()
 
     def work(unit_of_work: UnitOfWork) -> StudyView:
@@ -114,6 +125,8 @@ async def create_study(context: Context, given: StudySpec) -> StudyView:
         )
         store_spec(unit_of_work, study_id, 1, spec)
         unit_of_work.record("study_created", data={"name": spec.name})
+        if lessons is not None:
+            store_lessons(unit_of_work, lessons)
         return view_of(unit_of_work.connection, find(unit_of_work.connection, study_id), unit_of_work.now())
 
     return await context.transact(None, work)
@@ -161,12 +174,12 @@ async def get_study(context: Context, name: str) -> StudyView:
     )
 
 
-async def list_events(context: Context, name: str, after: int, limit: int) -> list[Event]:
-    """The study's journal past a revision."""
+async def list_events(context: Context, name: str, after: int, limit: int, kind: str | None = None) -> list[Event]:
+    """The study's journal past a revision; of one kind of event, or of all."""
 
     def read(connection: Connection) -> list[Event]:
         study = find(connection, name)
-        return [views.event(row) for row in journal.after(connection, study.id, after, limit)]
+        return [views.event(row) for row in journal.after(connection, study.id, after, limit, kind)]
 
     return await context.database.read(read)
 

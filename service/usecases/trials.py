@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 
+from service.contract.lease import Grant
 from service.contract.problem import ErrorCode
 from service.contract.study import Front, StudySpec
 from service.contract.trial import TrialDetail, TrialList, TrialView
@@ -14,7 +15,7 @@ from service.domain.front import Losses, losses, worst
 from service.storage.queries import fronts, studies, trials, views
 from service.storage.tables import Connection, Row
 from service.usecases.context import Context
-from service.usecases.grants import task_of
+from service.usecases.grants import grant_of, task_of
 from service.usecases.studies import find
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -59,6 +60,19 @@ async def get_trial(context: Context, name: str, key: str) -> TrialDetail:
     def read(connection: Connection) -> TrialDetail:
         study = find(connection, name)
         return _detail(connection, context, study, find_trial(connection, study, key))
+
+    return await context.database.read(read)
+
+
+async def get_grant(context: Context, name: str, key: str) -> Grant:
+    """What a worker that executes a trial afresh would be told, to try it by hand; nothing is leased.
+
+    Raises:
+        DomainError: the study has no such trial.
+    """
+
+    def read(connection: Connection) -> Grant:
+        return grant_of(connection, context, find_trial(connection, find(connection, name), key))
 
     return await context.database.read(read)
 

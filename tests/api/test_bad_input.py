@@ -1,4 +1,4 @@
-"""Bad input of workers: each kind is a typed error with a remedy, and not a row of any table is another afterwards."""
+"""Bad input of workers and people: each kind is a typed error with a remedy, and no row of any table another then."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from service.storage import tables
 from service.storage.blobs import BlobStore
 from service.storage.database import Database
 from tests.api.test_problems import problem
-from tests.usecases.replica import Replica
+from tests.usecases.replica import Replica, spec_of
 
 pytestmark = pytest.mark.anyio
 
@@ -191,6 +191,51 @@ WRONG_HASH: dict[str, tuple[ErrorCode, str, Bad]] = {
 }
 
 
+def edit(s: Situation, *, version: int = 1, **changes: Any) -> Call:
+    spec = spec_of(name=s.study, budget={"trials": 4}).model_dump(exclude_none=True) | changes
+    return "PUT", f"/studies/{s.study}/spec", {"json": {"spec": spec, "version": version}}
+
+
+EDIT: dict[str, tuple[ErrorCode, str, Bad]] = {
+    "of a version that is not in force": (
+        ErrorCode.STUDY_CHANGED,
+        "see what changed (study show",
+        lambda s: edit(s, version=2, priority=1),
+    ),
+    "of no version": (ErrorCode.INVALID_REQUEST, "version", lambda s: edit(s, version=0)),
+    "of the objective": (
+        ErrorCode.INVALID_SPEC,
+        "create another study",
+        lambda s: edit(s, objective={"metric": "accuracy", "direction": "maximize"}),
+    ),
+    "to a sampler that does not suit": (
+        ErrorCode.INVALID_SPEC,
+        "write points: 5",
+        lambda s: edit(s, sampler={"name": "grid"}),
+    ),
+    "to what is no spec": (
+        ErrorCode.INVALID_REQUEST,
+        "spec.budget.trials: must be greater than or equal to 1",
+        lambda s: edit(s, budget={"trials": 0}),
+    ),
+    "of a box that nobody proposed": (
+        ErrorCode.STUDY_STATE,
+        "none does",
+        lambda s: ("POST", f"/studies/{s.study}/stages/1", {}),
+    ),
+    "of a box that is none": (
+        ErrorCode.INVALID_REQUEST,
+        "box.lr",
+        lambda s: ("POST", f"/studies/{s.study}/stages/1", {"json": {"box": {"lr": 3}}}),
+    ),
+    "of a stage that has no number": (
+        ErrorCode.INVALID_REQUEST,
+        "number",
+        lambda s: ("POST", f"/studies/{s.study}/stages/first", {}),
+    ),
+}
+
+
 class Everything:
     """All rows of all tables and all blobs, to compare before and after."""
 
@@ -248,6 +293,12 @@ async def test_a_checkpoint_whose_hash_is_wrong(
     http: httpx.AsyncClient, everything: Everything, situation: Situation, name: str
 ) -> None:
     code, remedy, bad = WRONG_HASH[name]
+    await refused(http, everything, bad(situation), code, remedy)
+
+
+@pytest.mark.parametrize("name", EDIT)
+async def test_an_edit(http: httpx.AsyncClient, everything: Everything, situation: Situation, name: str) -> None:
+    code, remedy, bad = EDIT[name]
     await refused(http, everything, bad(situation), code, remedy)
 
 

@@ -15,6 +15,7 @@ from service.contract.lease import FinishReply, Grant, HeartbeatReply, Nothing
 from service.contract.log import LogView
 from service.contract.plan import Plan, Replay
 from service.contract.report import Verdict
+from service.contract.stage import Review, StageList
 from service.contract.study import EnqueueReply, Front, StudyList, StudyView
 from service.contract.trial import TrialDetail, TrialList, TrialView
 from service.contract.worker import WorkerList
@@ -107,8 +108,20 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert (await call("POST", "/workers/w/readmit"))["quarantined_at"] is None
     kinds = [event["kind"] for event in (await call("GET", "/studies/digits/events?after=1"))["events"]]
     assert kinds[:4] == ["study_paused", "study_resumed", "study_extended", "enqueued"]
+
+    reviewed = {"name": "coarse_to_fine", "stages": [{"trials": 1}, {"trials": 1}], "review": True}
+    wanted = {"spec": SPEC | {"sampler": reviewed, "budget": {"trials": 3}}, "version": 2}
+    assert (await call("PUT", "/studies/digits/spec", json=wanted))["spec_version"] == 3
+    coarse = Grant.model_validate(await call("POST", "/claims", json=claim("request-1")))
+    ended = {"nonce": coarse.nonce, "outcome": {"result": "succeeded"}}
+    await call("POST", f"/trials/{coarse.trial}/attempts/1/finish", json=ended)
+    assert Nothing.model_validate(await call("POST", "/claims", json=claim("request-2"))).reason
+    (stage,) = StageList.model_validate(await call("GET", "/studies/digits/stages")).stages
+    assert (stage.number, stage.review) == (1, Review.PROPOSED)
+    assert (await call("POST", "/studies/digits/stages/1", json={"box": {"lr": [0.001, 0.01]}}))["state"] == "active"
+
     assert (await call("POST", "/studies/digits/stop"))["state"] == "stopped"
-    nothing = Nothing.model_validate(await call("POST", "/claims", json=claim("request-1")))
+    nothing = Nothing.model_validate(await call("POST", "/claims", json=claim("request-3")))
     assert nothing.done
 
     templates = [

@@ -16,8 +16,10 @@ import pytest
 
 from service.client import Client, commands
 from service.client.cli import main
-from service.contract.lease import Capabilities, CheckpointRequest, ClaimRequest, Device
+from service.contract.base import TaskKind
+from service.contract.lease import Capabilities, CheckpointRequest, ClaimRequest, Device, FinishRequest, Grant, Outcome
 from service.contract.provenance import ProvenanceRequest, WarningRequest
+from service.contract.report import Point, ReportRequest
 from tests.client.studies import hand_driven
 from tests.support.service import ROOT, Service, free_port
 from tests.worker.waiting import eventually
@@ -225,6 +227,16 @@ def test_a_study_is_steered(study: Study) -> None:
     assert study("resume", name, status=1)
 
 
+def test_plan_tells_hours_by_another_study(study: Study, tmp_path: Path) -> None:
+    name = study.create()
+    path = study_file(tmp_path, resource={"name": "epoch", "max": 2})
+    assert "has been timed yet" in study("plan", path, "--like", name, status=1)
+    study.finish(name)
+    told = study("plan", path, "--like", name)
+    assert "device-hours" in told
+    assert f"in {name}, the median of 3 attempts" in told
+
+
 def test_budgets_are_told_and_extended(study: Study) -> None:
     name = study.create(budget={"trials": 5, "hours": 2, "target": 0.9})
     assert "0 of 2 hours, target 0.9" in study("show", name)
@@ -333,3 +345,79 @@ def test_workers_are_listed_and_one_that_nobody_knows_cannot_be_readmitted(study
         assert "alive" in told
     assert f"{worker['name']} on" in study("readmit", worker["name"])
     assert "there is no worker 'nobody'" in study("readmit", "nobody", status=1)
+
+
+def test_edit_changes_one_setting_or_all_of_a_file_and_show_tells_what_changed(study: Study, tmp_path: Path) -> None:
+    name = study.create()
+    assert study("edit", name, "--set", "space.lr.high=1", "--set", "budget.trials=5") == (
+        f"{name}: goes by version 2 of its spec\n"
+    )
+    path = tmp_path / "edited.yaml"
+    path.write_text(study("show", name, "--spec").replace("high: 1.0", "high: 2.0"))
+    assert path.read_text().startswith(f"# version 2 of {name}; edit it, then: study edit {name} FILE\n")
+    assert study("edit", name, str(path)) == f"{name}: goes by version 3 of its spec\n"
+    assert study("edit", name, "--set", "space.lr.high=2") == f"{name}: nothing changed\n"
+    page = study("show", name)
+    assert "space.lr.high: 0.1 -> 1.0" in page
+    assert "budget.trials: 3 -> 5" in page
+    assert "space.lr.high: 1.0 -> 2.0" in page
+
+
+def test_edit_refuses_a_file_that_was_written_before_another_edit(study: Study, tmp_path: Path) -> None:
+    name = study.create()
+    path = tmp_path / "edited.yaml"
+    path.write_text(study("show", name, "--spec") + "priority: 3\n")
+    study("edit", name, "--set", "priority=1")
+    assert "the study is at version 2 of its spec, and this edit was made from version 1" in study(
+        "edit", name, str(path), status=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "study edit: name a study file, or write --set PATH=VALUE, such as --set budget.trials=100"),
+        (["--set", "budjet.trials=9"], "--set: budjet: no such setting; did you mean 'budget'?"),
+        (["--set", "space.lr.high=1e-9"], "--set: space.lr: low must be below high, got low 0.0001 and high 1e-09"),
+        (["--set", "space.lr.high.more=1"], "there is nothing called 'more' there; edit a file instead"),
+        (["--set", "objective.metric=loss"], 'objective.metric: cannot change ("val/accuracy" -> "loss")'),
+    ],
+)
+def test_an_edit_that_is_none_says_what_to_write(study: Study, words: list[str], message: str) -> None:
+    assert message in study("edit", study.create(), *words, status=1)
+
+
+def test_a_proposed_box_is_shown_accepted_or_another_in_its_place(study: Study) -> None:
+    stages = [{"trials": 2}, {"trials": 1}, {"trials": 1}]
+    name = study.create(trials=4, sampler={"name": "coarse_to_fine", "stages": stages, "review": True})
+
+    def work() -> None:
+        """Take part until the study asks a person."""
+        claim = ClaimRequest(
+            request_id=uuid.uuid4().hex,
+            worker="w",
+            capabilities=Capabilities(tasks=[TaskKind.EXTERNAL]),
+            studies=[name],
+        )
+        while isinstance(grant := study.client.claim(claim), Grant):
+            point = Point(step=1, metrics={"val/accuracy": 0.5 + (grant.number or 0) / 100})
+            study.client.report(
+                grant.trial, grant.attempt, ReportRequest(nonce=grant.nonce, sequence=1, points=[point])
+            )
+            done = FinishRequest(nonce=grant.nonce, outcome=Outcome(result="succeeded"))
+            study.client.finish(grant.trial, grant.attempt, done)
+            claim = claim.model_copy(update={"request_id": uuid.uuid4().hex})
+
+    assert "no box of stage 1 (counted from 0)" in study("accept", name, status=1)
+    work()
+    assert "stage 2 of 3 waits for a review of its box: lr [0.0001, 0.1] -> " in study("show", name)
+    assert "(proposed)" in study("show", name)
+    assert "accept it: study accept" in study("resume", name, status=1)
+    assert "box.lr: 9.0 is outside the declared space" in study("accept", name, "--box", "lr=[1e-3, 9.0]", status=1)
+    assert "write NAME=[LOW, HIGH]" in study("accept", name, "--box", "lr=3", status=1)
+    assert study("accept", name, "--box", "lr=[1e-3, 2e-3]") == f"{name} is active (2/4 finished)\n"
+    work()
+    assert study("accept", name).startswith(f"{name} is active")
+    page = study("show", name)
+    assert "-> [0.001, 0.002] as a person chose (edited)" in page
+    assert "stage 3 of 3  lr [0.001, 0.002] -> " in page

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from service.client import InvalidStudy, study_file
 from service.client.spec import parse
+from service.client.study_file import dump, load, read
 from service.contract.base import TaskKind
 from service.contract.sampler import TpeSampler
 from tests.support.service import ROOT
@@ -223,3 +224,21 @@ def test_data_is_found_from_here_then_beside_the_study_file_else_left_to_the_wor
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
 def test_the_examples_are_studies(path: Path) -> None:
     assert study_file.load(path).budget.trials
+
+
+def test_a_study_that_was_written_reads_as_it() -> None:
+    for path in sorted((ROOT / "examples").glob("*.yaml")):
+        study = load(path)
+        assert parse(read(dump(study), "dumped")) == study
+
+
+def test_text_that_looks_like_something_else_is_quoted() -> None:
+    study = parse(
+        {
+            "name": "1e5",
+            "description": "1e-3",
+            "objective": {"metric": "true", "direction": "maximize"},
+            "space": {"a": {"type": "categorical", "choices": ["on", "null", "1", 1, True, "0x1", "~", "é: #"]}},
+        }
+    )
+    assert parse(read(dump(study), "dumped")) == study

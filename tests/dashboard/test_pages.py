@@ -55,6 +55,16 @@ def test_the_list_tells_state_progress_and_best_value_and_leads_to_the_study(
         expect(page.get_by_role("heading", name="Studies")).to_be_visible()
 
 
+def test_a_study_tells_what_is_used_of_its_budgets(open_page: OpenPage, client: Client) -> None:
+    create(client, "bounded", budget={"trials": 9, "hours": 12, "no_improvement": 5, "target": 0.999})
+    drive(client, "bounded", 1)
+    with open_page(f"{client.server}/studies/bounded") as page:
+        facts = page.locator(".facts")
+        expect(facts).to_contain_text(re.compile(r"of 12 hours"))
+        expect(facts).to_contain_text("0 of 5 trials without improvement")
+        expect(facts).to_contain_text("target 0.999")
+
+
 def test_the_list_follows_the_studies_without_a_reload(open_page: OpenPage, fresh: Client) -> None:
     with open_page(fresh.server) as page:
         expect(page.get_by_role("heading", name="No studies yet")).to_be_visible()

@@ -62,8 +62,7 @@ def test_an_example_is_carried_out(client: Client, project: Path, name: str) -> 
     assert study.num_trials.get(TrialState.COMPLETED, 0) > 0
     assert study.num_trials.get(TrialState.FAILED, 0) == 0
     assert not [trial for trial in client.trials(study.name).trials if trial.infeasible]
-    if study.spec.resource is not None:
-        assert study.notice is None, "it pauses and is promoted from its checkpoints"
+    assert study.notice is None, "what pauses is promoted from its checkpoints"
 
 
 def test_every_member_of_the_trial_is_told() -> None:

@@ -58,7 +58,8 @@ def begun(history: History, decision: decide.Suggest) -> History:
     """The history with the decided trial running."""
     made = decision.suggestion
     trial = TrialRecord(decision.number, TrialState.RUNNING, made.parameters, stage=made.stage, notes=made.notes)
-    return History(history.revision + 1, (*history.trials, trial))
+    history = replace(history, revision=history.revision + 1, trials=(*history.trials, trial))
+    return history if made.begins is None else history.with_stage(made.begins)
 
 
 def ended(history: History, number: int, value: float | tuple[float, ...] | None, **more: Any) -> History:
@@ -66,7 +67,7 @@ def ended(history: History, number: int, value: float | tuple[float, ...] | None
     value, *further = value if isinstance(value, tuple) else (value,)
     values = {"value": value, "further": tuple(further)}
     trial = replace(history.trials[number], **{"state": TrialState.COMPLETED, **values, **more})
-    return History(history.revision + 1, (*history.trials[:number], trial, *history.trials[number + 1 :]))
+    return replace(history.with_trial(trial), revision=history.revision + 1)
 
 
 def played(
@@ -80,6 +81,8 @@ def played(
         if isinstance(decision, decide.Suggest):
             history = begun(history, decision)
             running.append(decision.number)
+        elif isinstance(decision, decide.Propose):
+            history = history.with_stage(decision.stage)
         elif isinstance(decision, decide.Done):
             return history
         if len(running) == at_once or isinstance(decision, decide.Wait):

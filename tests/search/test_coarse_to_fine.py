@@ -19,8 +19,10 @@ from service.domain.history import History, TrialRecord
 from service.domain.parameter import fits
 from service.domain.space import check_parameters
 from service.search import decide
-from service.search.boxes import Evidence, extent, narrow
+from service.search.bounds import extent
+from service.search.boxes import Evidence, narrow
 from service.search.samplers.coarse_to_fine import CoarseToFine, stages_of
+from service.search.simulate import run
 from tests.search.studies import DIGITS, begun, ended, played, record, smooth, study
 
 STAGES = [{"trials": 20, "resource": 2}, {"trials": 10, "resource": 4}, {"trials": 5}]
@@ -192,7 +194,7 @@ class TestStages:
             box = sampler.box(history, trial.stage)
             assert check_parameters(box.space, trial.parameters) == []
             assert set(trial.notes["box"]) == set(DIGITS)
-        assert any("optimizer.lr [1e-05, 0.1] -> " in change for change in sampler.box(history, 1).changes)
+        assert "optimizer.lr [1e-05, 0.1] -> " in history.stages[1].reason
 
     def test_the_fine_box_closes_in_on_the_optimum(self) -> None:
         history = played(self.spec, smooth)
@@ -274,6 +276,88 @@ class TestStages:
         coarse, fine = stages_of(study(sampler="coarse_to_fine", budget={"trials": 60}, resource={"max": 20}))
         assert (coarse.trials, coarse.resource, coarse.sampler) == (40, 5, "sobol")
         assert (fine.trials, fine.resource, fine.sampler) == (20, None, "tpe")
+
+
+class TestDecidedBoxes:
+    """What was decided of a stage stands, and a person may decide."""
+
+    spec = study(sampler={"name": "coarse_to_fine", "stages": STAGES}, budget={"trials": 35}, resource={"max": 8})
+    reviewed = study(
+        sampler={"name": "coarse_to_fine", "stages": STAGES, "review": True}, budget={"trials": 35}, resource={"max": 8}
+    )
+
+    def coarse(self) -> History:
+        """The first stage, ended."""
+        return replace(played(self.spec, smooth), trials=played(self.spec, smooth).trials[:20], stages={})
+
+    def proposal(self, history: History) -> decide.Propose:
+        decision = decide.next(history, self.reviewed)
+        assert isinstance(decision, decide.Propose)
+        return decision
+
+    def test_the_first_trial_of_a_stage_tells_its_box_and_no_other_does(self) -> None:
+        history = played(self.spec, smooth)
+        known = History()
+        begun_at = {}
+        for trial in history:
+            made = decide.next(known, self.spec)
+            assert isinstance(made, decide.Suggest)
+            if made.suggestion.begins is not None:
+                begun_at[made.number] = made.suggestion.begins.number
+                assert made.suggestion.begins.box == made.suggestion.notes["box"]
+                assert made.suggestion.begins.reason in made.suggestion.reason
+            known = replace(begun(known, made).with_trial(trial), revision=known.revision + 1)
+        assert begun_at == {20: 1, 30: 2}
+
+    def test_a_box_stands_once_its_stage_has_begun(self) -> None:
+        history = played(self.spec, smooth)
+        late = replace(history.trials[0], parameters={**history.trials[0].parameters, "optimizer.lr": 1e-5}, value=-9.0)
+        sampler, after = CoarseToFine.of(self.spec), history.with_trial(late)
+        assert sampler.box(replace(after, stages={}), 1).space != sampler.box(history, 1).space
+        assert sampler.box(after, 1) == sampler.box(history, 1)
+
+    def test_a_study_that_is_reviewed_proposes_what_it_would_have_searched(self) -> None:
+        made = decide.next(self.coarse(), self.spec)
+        assert isinstance(made, decide.Suggest)
+        assert self.proposal(self.coarse()) == decide.Propose(made.suggestion.begins, 3)  # type: ignore[arg-type]
+
+    def test_nothing_is_proposed_while_the_stage_before_is_open_or_once_the_budget_is_spent(self) -> None:
+        history = self.coarse()
+        still_open = history.with_trial(replace(history.trials[3], state=TrialState.RUNNING))
+        assert isinstance(decide.next(still_open, self.reviewed), decide.Wait)
+        spent = self.reviewed.model_copy(update={"budget": self.reviewed.budget.model_copy(update={"trials": 20})})
+        assert isinstance(decide.next(history, spent), decide.Done)
+
+    def test_an_accepted_box_is_searched_and_later_ones_are_drawn_from_it(self) -> None:
+        proposed = self.proposal(self.coarse()).stage
+        theirs = replace(proposed, box={**proposed.box, "optimizer.lr": [1e-5, 2e-5]}, reason="a person said so")
+        history = self.coarse().with_stage(theirs)
+        while isinstance(decision := decide.next(history, self.reviewed), decide.Suggest):
+            assert decision.suggestion.reason.startswith("stage 2 of 3: a person said so; ")
+            assert decision.suggestion.begins is None
+            assert 1e-5 <= decision.suggestion.parameters["optimizer.lr"] <= 2e-5  # type: ignore[operator]
+            history = ended(begun(history, decision), decision.number, smooth(decision.suggestion.parameters))
+        assert len(history) == 30
+        assert isinstance(decision, decide.Propose)
+        assert "optimizer.lr [1e-05, 2e-05] -> " in decision.stage.reason
+
+    def test_a_stage_that_a_person_accepted_has_begun_though_a_larger_budget_would_stretch_the_one_before(self) -> None:
+        spec = study(sampler={"name": "coarse_to_fine", "review": True}, budget={"trials": 30}, resource={"max": 8})
+        history = replace(self.coarse(), trials=tuple(replace(trial, stage=0) for trial in self.coarse()))
+        accepted = history.with_stage(self.proposal(history).stage)
+        larger = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": 90})})
+        for known, stage in ((history, 0), (accepted, 1)):
+            decision = decide.next(known, larger)
+            assert isinstance(decision, decide.Suggest)
+            assert decision.suggestion.stage == stage
+
+    def test_a_simulation_accepts_what_is_proposed(self) -> None:
+        plays = [
+            run(spec, lambda parameters, _: {"val/loss": smooth(parameters)}, workers=2).history
+            for spec in (self.spec, self.reviewed)
+        ]
+        assert plays[0].trials == plays[1].trials
+        assert plays[0].stages == plays[1].stages
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from service.domain.history import History
 from service.search import decide
 from service.search.draws import identities
 from service.search.samplers.grid import Grid, grid_axis
-from tests.search.studies import begun, played, record, study
+from tests.search.studies import begun, ended, played, record, study
 
 SPACE: dict[str, Any] = {
     "lr": {"type": "float", "low": 1e-5, "high": 1e-1, "log": True, "points": 5},
@@ -62,6 +62,37 @@ def test_enqueued_configurations_cost_no_cell() -> None:
         history = begun(history, decision)
     assert len(identities(cells)) == len(cells) == 20
     assert len(history) == 21
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    nums=st.lists(st.integers(0, 6), min_size=2, max_size=4),
+    shuffles=st.lists(st.booleans(), min_size=4, max_size=4),
+    own=st.lists(st.integers(1, 6), max_size=3),
+    seed=st.integers(0, 9),
+)
+def test_after_any_edits_every_cell_of_the_last_grid_was_tried_exactly_once(
+    nums: list[int], shuffles: list[bool], own: list[int], seed: int
+) -> None:
+    """Grids over other choices follow one another, and a person tries some cells, at first and at last."""
+    by_hand = tuple(record(number, {"a": choice, "b": 1}, 0.0) for number, choice in enumerate(dict.fromkeys(own)))
+    history = History(trials=by_hand)
+    for at, num in enumerate(nums):
+        space = {
+            "a": {"type": "int", "low": 1 + at % 2, "high": 4 + at},
+            "b": {"type": "categorical", "choices": [1, 2]},
+        }
+        spec = study(space, sampler={"name": "grid", "shuffle": shuffles[at], "seed": seed * at}, budget={})
+        left = num if at < len(nums) - 1 else 100
+        while left and isinstance(decision := decide.next(history, spec), decide.Suggest):
+            history = ended(begun(history, decision), decision.number, 0.0)
+            left -= 1
+    tried = [dict(trial.parameters) for trial in history.trials[len(by_hand) :]]
+    assert len(identities(tried)) == len(tried)
+    assert not identities(tried) & identities(trial.parameters for trial in by_hand)
+    cells = [{"a": a, "b": b} for a in range(spec.space["a"].low, spec.space["a"].high + 1) for b in (1, 2)]  # type: ignore[union-attr]
+    assert identities(cells) <= identities(trial.parameters for trial in history)
+    assert isinstance(decide.next(history, spec), decide.Done)
 
 
 @pytest.mark.parametrize(

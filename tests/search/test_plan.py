@@ -69,8 +69,26 @@ def test_what_is_planned_is_what_is_spent(changes: dict[str, Any], workers: int)
 def test_it_says_what_it_cannot_know() -> None:
     endless = plan(study(LINE, sampler="random", budget={}))
     assert (endless.trials, endless.num_steps, endless.parts) == (None, None, [])
-    assert endless.notes == ["no budget: the study goes on until it is stopped; write budget: {trials: 60} to plan it"]
+    assert endless.notes == [
+        "no budget of trials: the study goes on until it is stopped; write budget: {trials: 60} to plan it"
+    ]
     unlimited = plan(study(LINE, sampler="random"))
     assert (unlimited.trials, unlimited.num_steps) == (30, None)
     median = plan(study(LINE, sampler="random", pruner="median", resource={"max": 9}))
     assert (median.at_most, median.whole_trainings) == (True, 30.0)
+
+
+def test_it_says_which_budgets_may_end_it_sooner() -> None:
+    budget = {"trials": 10, "hours": 2, "device_hours": 0.5, "failures": 3, "no_improvement": 20, "target": 0.1}
+    bounded = plan(study(LINE, sampler="random", resource={"max": 9}, budget=budget), step_seconds=60.0)
+    assert (bounded.num_steps, bounded.step_seconds, bounded.at_most) == (90, 60.0, True)
+    assert bounded.notes == [
+        (
+            "it ends sooner once 2 hours have passed, or 0.5 device-hours are used up, or 3 trials have failed, "
+            "or 20 trials brought no improvement, or a trial has reached 0.1"
+        ),
+        "0.5 device-hours are enough for 30 of these 90 steps",
+    ]
+    endless = plan(study(LINE, sampler="random", resource={"max": 9}, budget={"device_hours": 1}), step_seconds=60.0)
+    assert endless.notes[0].startswith("no budget of trials: the study goes on until another budget ends it")
+    assert endless.notes[-1] == "1 device-hours are enough for 60 steps"

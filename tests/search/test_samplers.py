@@ -54,6 +54,32 @@ SAMPLERS |= {name: SAMPLERS[one] for name, one in SEVERAL.items()}
 TWO = [{"metric": "val/loss", "direction": "minimize"}, {"metric": "speed", "direction": "maximize"}]
 NO_DUPLICATES = ["auto", "grid", "shuffled grid", "random", "sobol", "halton", "nsga2", "tpe", "tpe at once", *SEVERAL]
 
+EDITS: dict[str, dict[str, Any]] = {
+    "narrower": {
+        "optimizer.lr": {**EVERY_KIND["optimizer.lr"], "low": 1e-3, "high": 1e-2},
+        "model.depth": {"type": "int", "low": 4, "high": 5},
+        "model.dropout": {"type": "float", "low": 0.4, "high": 0.6, "step": 0.2},
+        "batch_size": {"type": "categorical", "choices": [64, 128], "ordered": True},
+    },
+    "wider": {
+        "optimizer.lr": {**EVERY_KIND["optimizer.lr"], "high": 1.0},
+        "optimizer.name": {"type": "categorical", "choices": ["rmsprop", "sgd", "adamw"]},
+        "model.dropout": {"type": "float", "low": 0.0, "high": 0.8, "step": 0.1},
+    },
+    "other parameters": {
+        "optimizer.name": {"type": "categorical", "choices": ["adamw", "lion"]},
+        "optimizer.nesterov": None,
+        "optimizer.momentum": None,
+        "model.dropout": None,
+        "model.norm": {"type": "categorical", "choices": ["batch", "layer"]},
+    },
+    "other types": {
+        "optimizer.lr": {"type": "categorical", "choices": [1e-3, 1e-2]},
+        "batch_size": {"type": "int", "low": 16, "high": 64, "log": True, "points": 3},
+        "optimizer.weight_decay": {"type": "constant", "value": 0.0},
+    },
+}
+
 every = pytest.mark.parametrize("name", SAMPLERS)
 never_twice = pytest.mark.parametrize("name", NO_DUPLICATES)
 
@@ -198,6 +224,24 @@ def test_an_exhausted_space_is_searched_on(name: str) -> None:
 
 
 @every
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_a_history_made_under_another_version_of_the_space_is_searched_on(name: str, edit: dict[str, Any]) -> None:
+    before = turbulent(spec_of(name, space=EVERY_KIND))
+    spec = spec_of(name, space={key: kind for key, kind in {**EVERY_KIND, **edit}.items() if kind is not None})
+    spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": 60})})
+    values = {"value": 0.2, "further": (0.2,) * (len(spec.objectives) - 1)}
+    ended_too = [replace(each, state=TrialState.COMPLETED, **values) if each.is_open else each for each in before]
+    history = replace(before, trials=tuple(ended_too))
+    for _ in range(2):
+        decision = decide.next(history, spec)
+        assert isinstance(decision, decide.Suggest)
+        assert check_parameters(spec.space, decision.suggestion.parameters) == []
+        again = sampler_for(spec).suggest(copy.deepcopy(history), decision.number, 7)
+        assert again == decision.suggestion
+        history = ended(begun(history, decision), decision.number, rough(spec)(decision.suggestion.parameters))
+
+
+@every
 def test_a_configuration_of_a_persons_own_does_not_disturb(name: str) -> None:
     spec = spec_of(name)
     further = (0.1,) * (len(spec.objectives) - 1)
@@ -205,3 +249,18 @@ def test_a_configuration_of_a_persons_own_does_not_disturb(name: str) -> None:
     history = History(trials=tuple(TrialRecord(number, **own) for number in range(5)))  # type: ignore[arg-type]
     suggestion = sampler_for(spec).suggest(history, 5, 7)
     assert check_parameters(spec.space, suggestion.parameters) == []
+
+
+TAUGHT = ["auto", "gp", "tpe", "tpe at once"]
+
+
+# With several objectives a warm start is refused.
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in SEVERAL])
+def test_a_warm_start_teaches_models_and_leaves_the_others_as_they_were(name: str) -> None:
+    spec = spec_of(name)
+    theirs = [trial for trial in turbulent(spec).trials if trial.value is not None and trial.value in {0.1, 0.3}]
+    earlier = tuple(replace(trial, number=at - len(theirs)) for at, trial in enumerate(theirs))
+    warm = [sampler_for(spec).suggest(History(earlier=earlier), 0, 7) for _ in range(2)]
+    assert warm[0] == warm[1]
+    assert check_parameters(spec.space, warm[0].parameters) == []
+    assert (warm[0] != sampler_for(spec).suggest(History(), 0, 7)) is (len(earlier) >= 4 and name in TAUGHT)

@@ -45,6 +45,11 @@ def test_every_pruner_is_refused_and_says_what_to_write(pruner: Any) -> None:
     assert error.message.endswith("write pruner: none, or a single objective")
 
 
+def test_a_warm_start_is_refused_too() -> None:
+    (error,) = decide.check_strategy(spec_of("tpe", warm_start=["other"]))
+    assert (error.path, "leave it out" in error.message) == ("warm_start", True)
+
+
 def test_one_objective_may_be_written_with_any_of_them() -> None:
     one = spec_of("coarse_to_fine", objective=TWO[0], pruner="median")
     assert decide.check_strategy(one) == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.domain.states import TRIAL
 from service.search import decide
-from tests.simulation import charges, views, writes
+from tests.simulation import budgets, charges, views, writes
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -49,7 +49,8 @@ def _numbers(world: World) -> Iterator[str]:
         budget = spec.budget.trials or 0
         cells = 7 if spec.sampler.name == "grid" else None
         wanted = min(number for number in (budget, cells) if number is not None)
-        if len(numbers) > budget or (state == "completed" and len(numbers) < wanted):
+        is_short = state == "completed" and len(numbers) < wanted and not budgets.used_up(study_id, spec, world.now())
+        if len(numbers) > budget or is_short:
             yield f"the budget of {name} is {budget} trials, {len(numbers)} were made"
 
 

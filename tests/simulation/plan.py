@@ -130,10 +130,17 @@ def _spec(chance: Random, name: str, seed: int) -> StudySpec:
             "sampler": sampler,
             "pruner": chance.choice([{"name": "none"}, {"name": "median", "startup_trials": 2, "warmup_steps": 1}]),
             "resource": {"name": "step", "max": chance.randint(3, 8)},
-            "budget": {"trials": num_trials},
+            "budget": {"trials": num_trials} | _other_budget(name, seed),
             "retry_failed": chance.choice([None, 0, 1]),
             "priority": chance.choice([0, 0, 0, 1]),
             "owner": chance.choice([None, "ann", "bob"]),
             "requires": chance.choice([None, None, None, None, {"labels": {"site": "a"}}]),
         }
     )
+
+
+def _other_budget(name: str, seed: int) -> dict[str, Any]:
+    """Now and then one more budget; by a chance of its own, so that the rest of the world is what it was without."""
+    chance = Random(f"budget/{seed}/{name}")
+    others: list[dict[str, Any]] = [{"hours": 0.03}, {"failures": 1}, {"target": 1.5}, {"no_improvement": 2}]
+    return chance.choice(others) if chance.random() < 0.2 else {}

@@ -9,7 +9,7 @@ from typing import Any
 from service.contract.lease import Outcome
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
-from service.domain.history import Arrival, History, Series, TrialRecord
+from service.domain.history import Arrival, History, Series, StageBox, TrialRecord
 from tests.simulation.memory import memory
 
 _TRIALS = (
@@ -55,22 +55,33 @@ def canonical(trial_id: str) -> Series:
 
 
 def history(study_id: str, known: History, revision: int) -> History:
-    """The study's history at `revision`, given the one before it: only the trials stamped with it have moved."""
+    """The study's history at `revision`, given the one before it: only what is stamped with it has moved."""
     records = list(known.trials)
     for row in rows(f"{_TRIALS} AND revision = ? ORDER BY number", study_id, revision):
         record = _record(row)
         records[record.number : record.number + 1] = [record]
-    return History(revision, tuple(records), epoch())
+    stages = {**known.stages, **_stages(study_id, revision)}
+    return History(revision, tuple(records), epoch(), stages)
 
 
 def whole_history(study_id: str, revision: int) -> History:
-    """The study's history as of now, from all of its trials."""
-    return History(revision, tuple(_record(row) for row in rows(f"{_TRIALS} ORDER BY number", study_id)), epoch())
+    """The study's history as of now, from all of its trials and stages."""
+    records = tuple(_record(row) for row in rows(f"{_TRIALS} ORDER BY number", study_id))
+    return History(revision, records, epoch(), _stages(study_id, 0))
 
 
 def epoch() -> int:
     """The database's epoch; 0: none has begun."""
     return max((number for (number,) in rows("SELECT epoch FROM deployment")), default=0)
+
+
+def _stages(study_id: str, since: int) -> dict[int, StageBox]:
+    query = (
+        "SELECT number, box, reason FROM stage"
+        " WHERE study_id = ? AND revision >= ? AND coalesce(review, '') != 'proposed' ORDER BY number"
+    )
+    found = rows(query, study_id, since)
+    return {number: StageBox(number, json.loads(box), reason) for number, box, reason in found}
 
 
 def _record(row: tuple[Any, ...]) -> TrialRecord:

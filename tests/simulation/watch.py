@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from service.domain.history import History
 from service.search import decide
 from service.search.samplers import sampler_for
-from tests.simulation import turns, views
+from tests.simulation import budgets, turns, views
 from tests.simulation.failings import Failings
 from tests.simulation.memory import memory
 from tests.simulation.record import Key, Token
@@ -174,6 +174,8 @@ class Watch:
         budget = views.spec_of(study_id, version).budget.trials
         if "trial_created" in kinds and budget is not None and len(history) > budget:
             self._world.blame(f"trial {len(history) - 1} of {seen.name} is beyond the budget of {budget}")
+        if "trial_created" in kinds and budgets.used_up(study_id, views.spec_of(study_id, version), self._world.now()):
+            self._world.blame(f"trial {len(history) - 1} of {seen.name} began when another budget was used up")
         for violation in seen.failings.read(
             self._world, study_id, events, is_active=state == "active" and stop is None, pause_cause=cause
         ):
@@ -219,7 +221,10 @@ class Watch:
             self._world.blame(f"checkpoints outrun their metrics: {outrun}")
 
     def _note_availability(self, study_id: str, seen: Seen, history: History, *, is_active: bool, version: int) -> None:
-        is_available = is_active and (turns.has_waiting(study_id) or _suggests(study_id, history, version))
+        may_suggest = is_active and not budgets.used_up(study_id, views.spec_of(study_id, version), self._world.now())
+        is_available = is_active and (
+            turns.has_waiting(study_id) or (may_suggest and _suggests(study_id, history, version))
+        )
         if is_available and not seen.is_available:
             seen.available_since = self._world.now()
         seen.is_available = is_available
@@ -228,6 +233,6 @@ class Watch:
 def _suggests(study_id: str, history: History, version: int) -> bool:
     spec: Any = views.spec_of(study_id, version)
     has_enqueued = bool(views.rows("SELECT 1 FROM enqueued WHERE study_id = ? AND trial_id IS NULL LIMIT 1", study_id))
-    if decide.exhausted(history, spec, has_enqueued=has_enqueued):
-        return False
+    if decide.exhausted(history, spec, has_enqueued=has_enqueued) or spec.budget.hours is not None:
+        return False  # hours end without an event: such a study is never held against another
     return has_enqueued or sampler_for(spec).waits_for(history) is None

@@ -15,6 +15,7 @@ from worker.training.data import DATA, Dataset, Split
 from worker.training.evaluate import evaluate
 from worker.training.losses import LOSSES
 from worker.training.metrics import METRIC_NAMES, Metrics
+from worker.training.ranked import ranking_values
 
 DRAW = np.random.default_rng(0)
 LISTS = [(DRAW.normal(size=size).round(1), DRAW.integers(0, 4, size)) for size in (1, 2, 7, 15, 30) for _ in range(20)]
@@ -30,7 +31,7 @@ SCORES, RELEVANCE = padded([scores for scores, _ in LISTS], 0.0), padded([releva
 def test_metrics_are_scikit_learns_mean_over_the_queries():
     dataset = Dataset("ranking", {"val": Split(SCORES.unsqueeze(2), RELEVANCE)})
     loss = LOSSES.create("listnet", {}, dataset)
-    # Without ties: where scores are equal, libraries may order rows as they like.
+    # Without ties: scikit-learn takes the mean over the orders of rows with equal scores.
     lists = [(scores + 1e-3 * np.arange(len(scores)), relevance) for scores, relevance in LISTS]
     scores = padded([each for each, _ in lists], 0.0)
     dataset = Dataset("ranking", {"val": Split(scores.unsqueeze(2), RELEVANCE)})
@@ -56,6 +57,15 @@ def test_metrics_are_scikit_learns_mean_over_the_queries():
         rel=1e-4,
     )
     assert set(values) <= set(METRIC_NAMES["ranking"])
+
+
+def test_rows_of_equal_scores_count_as_the_worst_order():
+    values, counts = ranking_values(torch.zeros(3, 4), torch.tensor([[1.0, 0, 0, 2], [0, 3, -1, -1], [0, 0, 0, -1]]))
+    assert counts.tolist() == [1, 1, 0], "the last has no relevant row"
+    assert values["mrr"].tolist() == pytest.approx([1 / 3, 1 / 2, 0])
+    assert values["map"].tolist() == pytest.approx([(1 / 3 + 2 / 4) / 2, 1 / 2, 0])
+    worst, best = 1 / np.log2(4) + 2 / np.log2(5), 2 / np.log2(2) + 1 / np.log2(3)
+    assert values["ndcg"].tolist() == pytest.approx([worst / best, 1 / np.log2(3), 0])
 
 
 def softmax(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -170,10 +180,11 @@ def test_a_fault_names_its_setting(table: Path, given: dict[str, Any], message: 
         load(table, **given)
 
 
-def test_queries_that_tell_nothing_are_refused(tmp_path: Path):
+@pytest.mark.parametrize(("relevance", "message"), [(1, "within each query all rows have one"), (0, "no row of the")])
+def test_queries_that_tell_nothing_are_refused(tmp_path: Path, relevance: int, message: str):
     path = tmp_path / "t.csv"
-    path.write_text("q,x,y\n" + "".join(f"{row // 3},{row},1\n" for row in range(60)))
-    with pytest.raises(ConfigError, match=r"data\.target: within each query all rows have one relevance"):
+    path.write_text("q,x,y\n" + "".join(f"{row // 3},{row},{relevance}\n" for row in range(60)))
+    with pytest.raises(ConfigError, match=rf"data\.target: {message}"):
         DATA.create("csv", DATA.check("csv", {"path": str(path), "target": "y", "query": "q"}))
 
 

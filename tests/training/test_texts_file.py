@@ -54,6 +54,11 @@ def test_words_are_those_of_training_the_most_frequent_first(moods: Path):
     )
 
 
+def test_words_that_training_never_saw_are_unknown(moods: Path):
+    # Its 24 texts have six words and signs in common, and a number each.
+    assert load(moods, tokens="words").vocabulary == 2 + 6 + 24
+
+
 def test_other_alphabets_are_words_too(tmp_path: Path):
     path = tmp_path / "t.csv"
     path.write_text("says,mood\n" + "하늘이 파랗다,good\n땅이 검다,bad\n" * 20)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from service.storage.blobs import BlobStore
 from service.storage.database import Database, open_database
 from tests.usecases.replica import Replica
 
@@ -13,6 +16,15 @@ from tests.usecases.replica import Replica
 @pytest.fixture
 def replica(database: Database) -> Replica:
     return Replica(database)
+
+
+@pytest.fixture
+def blobs(replica: Replica, tmp_path: Path) -> BlobStore:
+    """The blob store of the replica."""
+    store = BlobStore(tmp_path / "blobs")
+    store.claim("store", is_new=True)
+    replica.context = replace(replica.context, blobs=store)
+    return store
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from service.usecases import control
 from service.usecases.blobs import collect_blobs
 from service.usecases.forks import list_forks
 from tests.usecases.replica import Replica
-from tests.usecases.test_resume import blobs, save  # noqa: F401 - a fixture
+from tests.usecases.test_resume import save
 from tests.worker.grants import digits
 
 pytestmark = pytest.mark.anyio
@@ -181,7 +181,7 @@ async def test_a_lost_fork_begins_with_its_parents_checkpoint_until_it_has_its_o
     assert_sound(replica)
 
 
-async def test_its_parents_checkpoint_is_kept_while_it_may_need_it(replica: Replica, blobs: BlobStore) -> None:  # noqa: F811
+async def test_its_parents_checkpoint_is_kept_while_it_may_need_it(replica: Replica, blobs: BlobStore) -> None:
     name = await replica.create(**NINE | {"budget": {"trials": 2}})
     parent, better = await replica.claim(name), await replica.claim(name)
     await save(replica, blobs, parent, 1, b"forked")
@@ -201,7 +201,7 @@ async def test_its_parents_checkpoint_is_kept_while_it_may_need_it(replica: Repl
     assert blobs.size(grant.resume.sha256) is None
 
 
-async def test_where_that_is_gone_the_worker_is_told_so(replica: Replica, blobs: BlobStore, tmp_path: Path) -> None:  # noqa: F811
+async def test_where_that_is_gone_the_worker_is_told_so(replica: Replica, blobs: BlobStore, tmp_path: Path) -> None:
     name = await replica.create(**NINE)
     await save(replica, blobs, await replica.claim(name), 1, b"forked")
     fork = await replica.fork(name, 0, lr=0.05)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from service.contract.lease import FailureClass
 from service.contract.plan import ReplayRequest
 from service.contract.pruner import AshaPruner
 from service.domain.errors import DomainError
+from service.storage import tables
 from service.usecases import studies
 from service.usecases.preview import plan_study, replay_study
 from tests.usecases.replica import Replica, spec_of
@@ -26,6 +28,39 @@ async def test_a_plan_begins_nothing(replica: Replica) -> None:
 async def test_a_plan_of_what_cannot_work_is_refused(replica: Replica) -> None:
     with pytest.raises(DomainError, match="asha has to know where a trial ends"):
         await plan_study(replica.context, spec_of(pruner="asha"))
+
+
+async def test_a_plan_tells_hours_by_what_a_step_took_in_another_study(replica: Replica) -> None:
+    name = await replica.create(**NINE)
+    with pytest.raises(DomainError, match="has been timed yet; name a study with ended trials"):
+        await plan_study(replica.context, spec_of(**NINE), like=name)
+    for _ in range(3):
+        await replica.train(name, 0.5, 0.4)
+    await replica.fail(await replica.claim(name), FailureClass.USER_EXCEPTION)
+    with replica.database.writer.begin() as connection:
+        attempt = tables.attempt
+        ran = attempt.update().where(attempt.c.state == "succeeded")
+        connection.execute(ran.values(ended_at=attempt.c.started_at + 20_000_000))
+    plan = await plan_study(replica.context, spec_of(**NINE), like=name)
+    assert (plan.num_steps, plan.step_seconds) == (81, 10.0)
+    assert plan.notes == [f"a step took 10 s in {name}, the median of 3 attempts"]
+    with pytest.raises(DomainError, match="there is no study 'nobody'"):
+        await plan_study(replica.context, spec_of(**NINE), like="nobody")
+
+
+async def test_a_plan_says_where_the_timed_study_is_another(replica: Replica) -> None:
+    train = {
+        "data": {"name": "digits"},
+        "model": {"name": "mlp"},
+        "loss": {"name": "cross_entropy"},
+        "optimizer": {"name": "sgd"},
+        "epochs": 9,
+    }
+    space = {"optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}}
+    name = await replica.create(**NINE)
+    await replica.train(name, 0.5)
+    plan = await plan_study(replica.context, spec_of(**NINE, space=space, task={"train": train}), like=name)
+    assert plan.notes[-1] == f"{name} has another data, model: a step may take longer or shorter here"
 
 
 async def test_a_replay_says_what_a_scheduler_would_have_saved_and_lost(replica: Replica) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,6 @@ from service.usecases.checkpoint import register_checkpoint
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def blobs(replica: Replica, tmp_path: Path) -> BlobStore:
-    store = BlobStore(tmp_path / "blobs")
-    store.claim("store", is_new=True)
-    replica.context = replace(replica.context, blobs=store)
-    return store
 
 
 def put(store: BlobStore, content: bytes) -> str:

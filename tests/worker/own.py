@@ -42,6 +42,7 @@ def told(directory: Path, **changes: Any) -> Told:
         "seed": 7,
         "device": "cpu",
         "metric": "loss",
+        "resource": "epoch",
         "run_until": None,
         "pauses": False,
         "checkpoints": str(directory / "checkpoints"),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassAUROC,
@@ -18,10 +18,10 @@ from torchmetrics.classification import (
 )
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
-from torchmetrics.retrieval import RetrievalMAP, RetrievalMRR, RetrievalNormalizedDCG
 from torchmetrics.text import Perplexity
 
 from worker.training.data import Dataset, Kind
+from worker.training.ranked import ranking_values
 
 _BY_KIND: Mapping[Kind, tuple[str, ...]] = {
     "classification": ("accuracy", "precision_macro", "recall_macro", "f1_macro"),
@@ -53,7 +53,6 @@ class Metrics:
         self._mean, self._std = dataset.target_mean, dataset.target_std
         self._class_names = [_short(index, name) for index, name in enumerate(dataset.class_names)]
         self._collection = MetricCollection(_metrics_of(dataset, extra)).to(device)
-        self._num_queries = 0
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch.
@@ -70,7 +69,9 @@ class Metrics:
                 self._collection["accuracy"].update(outputs.flatten(0, 1), targets.flatten())
                 self._collection["perplexity"].update(outputs, targets)
             case "ranking":
-                self._add_queries(outputs, targets)
+                values, counts = ranking_values(outputs, targets)
+                for name, value in values.items():
+                    self._collection[name].update(value, weight=counts)
 
     def compute(self) -> dict[str, float]:
         """The values over all batches since the last reset."""
@@ -84,20 +85,6 @@ class Metrics:
 
     def reset(self) -> None:
         self._collection.reset()
-        self._num_queries = 0
-
-    def _add_queries(self, scores: Tensor, relevance: Tensor) -> None:
-        """MRR and MAP ask whether a row is relevant at all, NDCG how much; queries without such a row say nothing."""
-        is_row = relevance >= 0
-        queries = torch.arange(len(scores), device=scores.device).unsqueeze(1).expand_as(scores) + self._num_queries
-        relevance, queries = relevance[is_row], queries[is_row]
-        # Their places in order: to torchmetrics a row whose score is not above 0 was not found at all.
-        scores = (torch.unique(scores[is_row], return_inverse=True)[1] + 1).float()
-        for name in ("mrr", "map"):
-            self._collection[name].update(scores, relevance > 0, indexes=queries)
-        for name in ("ndcg", "ndcg_10"):
-            self._collection[name].update(scores, relevance, indexes=queries)
-        self._num_queries += len(is_row)
 
 
 def confusion_matrix(outputs: Tensor, targets: Tensor) -> list[list[int]]:
@@ -127,10 +114,7 @@ def _metrics_of(dataset: Dataset, extra: Collection[str]) -> dict[str, Metric | 
         }  # fmt: skip
 
     if dataset.kind == "ranking":
-        return {
-            "mrr": RetrievalMRR("skip"), "map": RetrievalMAP("skip"), "ndcg": RetrievalNormalizedDCG("skip"),
-            "ndcg_10": RetrievalNormalizedDCG("skip", top_k=10),
-        }  # fmt: skip
+        return {name: MeanMetric() for name in _BY_KIND["ranking"]}
 
     def counting(metric: Callable[..., Metric], average: str | None) -> Metric:
         return metric(dataset.num_classes, average=average, validate_args=False)

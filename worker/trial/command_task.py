@@ -62,6 +62,11 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     return conclude(trial, {})
 
 
+def command_line(grant: Grant) -> list[str]:
+    """The words to start the program by hand with a trial's parameters, which must not want them as a file."""
+    return arguments(Command.model_validate(grant.task).argv, grant.parameters, Path("parameters.json"))
+
+
 def arguments(argv: Sequence[str], parameters: Mapping[str, Any], file: Path) -> list[str]:
     """The program and its arguments, with the parameters.
 

@@ -8,7 +8,7 @@ import traceback
 import torch
 
 from service.contract.base import TaskKind
-from service.contract.lease import Grant, Outcome
+from service.contract.lease import FailureClass, Grant, Outcome
 from worker.protocol import Ended, Start
 from worker.trial import command_task, function_task, train_task
 from worker.trial.channel import AgentGone, Channel
@@ -24,7 +24,7 @@ def carry_out(start: Start, channel: Channel) -> None:
 
 def _outcome(start: Start, channel: Channel) -> Outcome:
     try:
-        return _dispatch(Grant.model_validate(start.grant), start, channel)
+        return dispatch(Grant.model_validate(start.grant), start, channel)
     except AgentGone:
         raise
     except BaseException as error:  # whatever the user's code raises, SystemExit too, is its outcome
@@ -32,7 +32,11 @@ def _outcome(start: Start, channel: Channel) -> Outcome:
         return failed(error)
 
 
-def _dispatch(grant: Grant, start: Start, channel: Channel) -> Outcome:
+def dispatch(grant: Grant, start: Start, channel: Channel) -> Outcome:
+    """Carry out a task of any kind; raises what it raises."""
+    if grant.fork_at is not None and grant.resume is None:
+        message = f"the checkpoint of step {grant.fork_at} to fork from is gone"
+        return Outcome(result="failed", failure=FailureClass.INVALID, message=message)
     match grant.task_kind:
         case TaskKind.TRAIN:
             return train_task.run(grant, start, channel)

@@ -37,6 +37,7 @@ class Told:
     seed: int
     device: str
     metric: str
+    resource: str
     run_until: int | None
     pauses: bool
     checkpoints: str
@@ -53,6 +54,7 @@ class Told:
             seed=grant.seed,
             device=start.device,
             metric=grant.monitor.metric,
+            resource=grant.resource,
             run_until=grant.run_until,
             pauses=grant.pauses,
             checkpoints=start.checkpoints,
@@ -104,6 +106,11 @@ class Trial:
     def metric(self) -> str:
         """The name of the objective's metric."""
         return self._told.metric
+
+    @property
+    def resource(self) -> str:
+        """What a step is: `epoch` or `step`, as the study's resource says."""
+        return self._told.resource
 
     @property
     def run_until(self) -> int | None:

@@ -15,6 +15,7 @@ from service.search.samplers.grid import Grid
 from service.search.samplers.nsga2 import Nsgaii
 from service.search.samplers.sobol import Sobol
 from service.search.samplers.tpe import propose
+from service.search.warm_start import still_taught_by
 
 _STARTUP_TRIALS = 10
 """Lessons before a model is worth asking; a budget of no more is too small for one."""
@@ -63,18 +64,20 @@ class Auto(Sampler):
         if self._grid and self._grid_goes_on(trials):
             why = f"the budget of {self._budget} covers all {self._grid.size} configurations"
             return self._grid.suggest(history, number, seed), why
-        if self._budget is not None and self._budget <= _STARTUP_TRIALS:
+        earlier = still_taught_by(history, number)
+        if self._budget is not None and self._budget <= _STARTUP_TRIALS and not history.earlier:
             return Sobol(self._space).suggest(history, number, seed), f"{self._budget} trials are too few for a model"
         if len(self._directions) > 1 and self._budget is not None and self._budget >= _ENOUGH_FOR_GENERATIONS:
             why = f"nsga2, as {len(self._directions)} objectives and {self._budget} trials leave time for generations"
             return Nsgaii(self._space, self._directions, _POPULATION).suggest(history, number, seed), why
-        num_lessons = sum(map(is_lesson, trials))
+        num_lessons = len(earlier) + sum(map(is_lesson, trials))
         if num_lessons < _STARTUP_TRIALS:
             why = f"{num_lessons} of {_STARTUP_TRIALS} trials to learn from"
             return Sobol(self._space).suggest(history, number, seed), why
         if obstacle := self._obstacle_to_gp(num_lessons):
             why = f"tpe, as {obstacle}"
-            return propose(self._space, self._directions, trials, number, seed, startup_trials=0), why
+            made = propose(self._space, self._directions, trials, number, seed, startup_trials=0, earlier=earlier)
+            return made, why
         why = f"gp, as the space is mostly numbers and {num_lessons} trials are few"
         return Gp(self._space, self._directions[0], _STARTUP_TRIALS).suggest(history, number, seed), why
 

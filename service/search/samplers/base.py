@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from service.domain.history import History, Suggestion, TrialRecord
+from service.domain.history import History, StageBox, Suggestion, TrialRecord
 
 
 class Sampler(ABC):
@@ -25,6 +25,11 @@ class Sampler(ABC):
 
     def waits_for(self, history: History) -> str | None:
         """What must happen before the next suggestion, in words; None: nothing."""
+        del history
+        return None
+
+    def proposes(self, history: History) -> StageBox | None:
+        """The stage that a person is to look at before the next suggestion; None: nobody is asked."""
         del history
         return None
 

@@ -88,8 +88,8 @@ class Cmaes(Sampler):
         return {number: float(place) for place, number in enumerate(sorted(found, key=lambda each: found[each]))}
 
     def _tell(self, strategy: CMA, parents: Sequence[TrialRecord], ranks: Mapping[int, float]) -> None:
-        if len(parents) < strategy.population_size:
-            return  # The space was edited since, and some of them lie outside.
+        if len(parents) != strategy.population_size:
+            return  # The space was edited since: some of them lie outside, or it has other dimensions.
         import numpy as np  # noqa: PLC0415
 
         def place(trial: TrialRecord) -> list[float]:

@@ -1,6 +1,6 @@
 """Coarse to fine: a short, wide stage first, then ever longer stages in ever smaller boxes around the best trials.
 
-Everything is derived from the history, so a restart, another replica or a replay finds the same boxes.
+A box is derived from the history when its stage begins, or is proposed to a person; from then on it stands there.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from service.contract.base import Direction, Value
@@ -16,9 +17,10 @@ from service.contract.sampler import CoarseToFineSampler, Stage
 from service.contract.space import Space
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
-from service.domain.history import History, Suggestion, TrialRecord
+from service.domain.history import History, StageBox, Suggestion, TrialRecord
 from service.domain.parameter import fits
-from service.search.boxes import Box, Evidence, bounds, narrow
+from service.search.bounds import in_numbers, in_space
+from service.search.boxes import Box, Evidence, narrow
 from service.search.draws import new_draw, sobol_draw
 from service.search.samplers import tpe
 from service.search.samplers.base import Sampler, before
@@ -38,69 +40,87 @@ class CoarseToFine(Sampler):
         *,
         resource_max: int | None,
         last_is_open: bool,
+        is_reviewed: bool,
     ) -> None:
         self._space = space
         self._direction = direction
         self._stages = stages
         self._resource_max = resource_max
         self._last_is_open = last_is_open
+        self._is_reviewed = is_reviewed
 
     @classmethod
     def of(cls, spec: StudySpec) -> CoarseToFine:
         """Build it for a checked spec; where there is a budget, the last stage goes on until that is spent."""
+        assert isinstance(spec.sampler, CoarseToFineSampler)
         return cls(
             spec.space,
             spec.watched.direction,
             stages_of(spec),
             resource_max=spec.resource.max if spec.resource else None,
             last_is_open=spec.budget.trials is not None,
+            is_reviewed=spec.sampler.review,
         )
 
     def suggest(self, history: History, number: int, seed: int) -> Suggestion:
-        trials = before(history, number)
-        at = self._stage_after(trials)
+        known = replace(history, trials=tuple(before(history, number)))
+        at = self._next_stage(known)
         stage = self._stages[at]
-        box = self._box(trials, at)
-        inner = self._inner(box.space, trials, at, number, seed)
+        box = self.box(known, at)
+        reason = self._reason(known, at, box)
+        inner = self._inner(box.space, known.trials, at, number, seed)
+        numbers = in_numbers(box.space)
         return Suggestion(
             inner.parameters,
-            f"stage {at + 1} of {len(self._stages)}: {'; '.join(box.changes) or self._unchanged(at)}; {inner.reason}",
-            notes={"box": {name: bounds(parameter) for name, parameter in box.space.items()}},
+            f"stage {at + 1} of {len(self._stages)}: {reason}; {inner.reason}",
+            notes={"box": numbers},
             stage=at,
             run_until=stage.resource,
+            begins=StageBox(at, numbers, reason) if at and at not in known.stages else None,
         )
 
     def remaining(self, history: History) -> int | None:
-        at = self._stage_after(history.trials)
+        at = self._next_stage(history)
         if self._last_is_open:
             return None
         num_made = Counter(trial.stage for trial in history)
         return sum(max(0, stage.trials - num_made[later]) for later, stage in enumerate(self._stages) if later >= at)
 
     def waits_for(self, history: History) -> str | None:
-        at = self._stage_after(history.trials)
+        at = self._next_stage(history)
         num_open = sum(trial.is_open for trial in history if trial.stage is not None and trial.stage < at)
         if not num_open:
             return None
         return f"stage {at + 1} of {len(self._stages)} begins when the {num_open} open trials before it have ended"
 
-    def box(self, history: History, stage: int) -> Box:
-        """The sub-space that a stage (from 0) searches, with the reasons of its last change."""
-        return self._box(history.trials, stage)
+    def proposes(self, history: History) -> StageBox | None:
+        at = self._next_stage(history)
+        if not self._is_reviewed or at == 0 or at in history.stages:
+            return None
+        box = self.box(history, at)
+        return StageBox(at, in_numbers(box.space), self._reason(history, at, box))
 
-    def _stage_after(self, trials: Sequence[TrialRecord]) -> int:
+    def box(self, history: History, stage: int) -> Box:
+        """The sub-space that a stage (from 0) searches: as it was decided, or else by what is known now.
+
+        With what it changes against the last box that was decided.
+        """
+        decided = max((at for at in history.stages if at <= stage), default=0)
+        box = Box(in_space(self._space, history.stages[decided].box) if decided else self._space)
+        for at in range(decided, stage):
+            box = narrow(self._space, box.space, self._evidence(history.trials, at))
+        return box
+
+    def _next_stage(self, history: History) -> int:
         """The stage of the next suggestion: never back, should a larger budget have stretched an earlier one."""
-        num_made = Counter(trial.stage for trial in trials)
-        reached = max((stage for stage in num_made if stage is not None), default=0)
+        num_made = Counter(trial.stage for trial in history)
         last = len(self._stages) - 1
+        reached = min(max([0, *history.stages, *(at for at in num_made if at is not None)]), last)
         return next((at for at in range(reached, last) if num_made[at] < self._stages[at].trials), last)
 
-    def _box(self, trials: Sequence[TrialRecord], stage: int) -> Box:
-        box = Box(self._space)
-        for at in range(stage):
-            evidence = self._evidence(trials, at)
-            box = narrow(self._space, box.space, evidence)
-        return box
+    def _reason(self, history: History, at: int, box: Box) -> str:
+        """How a stage's box came about."""
+        return history.stages[at].reason if at in history.stages else "; ".join(box.changes) or self._unchanged(at)
 
     def _evidence(self, trials: Sequence[TrialRecord], stage: int) -> Evidence:
         """What is known at the end of `stage`: its own trials, and all others before it that trained as long."""

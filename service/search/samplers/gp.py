@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from service.contract.base import Direction
 from service.contract.space import ConstantParameter, Space
@@ -14,6 +15,7 @@ from service.search.samplers import tpe
 from service.search.samplers.base import Sampler, before
 from service.search.scale import scaled_names
 from service.search.seeds import derive
+from service.search.warm_start import still_taught_by
 
 MOST_LESSONS = 200
 """Trials that the model is asked with; its cost grows with their cube, and TPE's lead over random search with them."""
@@ -31,16 +33,19 @@ class Gp(Sampler):
         ]
 
     def suggest(self, history: History, number: int, seed: int) -> Suggestion:
-        trials = before(history, number)
-        known = {number: loss for number, (loss,) in losses(trials, (self._direction,)).items()}
+        trials, earlier = before(history, number), still_taught_by(history, number)
+        known = {each: loss for each, (loss,) in losses((*earlier, *trials), (self._direction,)).items()}
         if len(known) < self._startup_trials:
             parameters, _ = new_draw(self._space, trials, number, seed, first=sobol_draw(self._space, number, seed))
             so_far = f"{len(known)} of {self._startup_trials} trials to learn from"
             return Suggestion(parameters, f"gp startup: point {number} of Sobol's sequence, {so_far}")
         if obstacle := obstacle_to_gp(self._space, len(known)):
-            instead = tpe.propose(self._space, (self._direction,), trials, number, seed, startup_trials=0)
+            instead = tpe.propose(
+                self._space, (self._direction,), trials, number, seed, startup_trials=0, earlier=earlier
+            )
             return Suggestion(instead.parameters, f"gp left to tpe, as {obstacle}; {instead.reason}")
-        return self._model(trials, known, number, seed)
+        made = self._model((*earlier, *trials), known, number, seed)
+        return replace(made, reason=f"{made.reason}; {len(earlier)} of them of other studies") if earlier else made
 
     def _model(self, trials: Sequence[TrialRecord], known: dict[int, float], number: int, seed: int) -> Suggestion:
         from service.search.optuna_bridge.gp import suggest_gp  # noqa: PLC0415 - loads torch and scipy

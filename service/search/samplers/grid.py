@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from service.contract.base import Value
 from service.contract.problem import FieldError
 from service.contract.space import FloatParameter, NumericParameter, Parameter, Space
 from service.domain.cells import Cells
-from service.domain.history import History, Suggestion
+from service.domain.history import History, Suggestion, TrialRecord
 from service.domain.parameter import axis
+from service.search.draws import identities, identity
 from service.search.permutation import permuted
 from service.search.samplers.base import Sampler, before
 
-_CELL = "cell"
-"""The note that tells a cell of the grid from a configuration that a person enqueued."""
+_CELL, _GRID = "cell", "grid"
+"""Notes of a trial: its cell, and the grid that this is a cell of."""
+
+_ORDER, _PLACE = "order", "place"
+"""Notes of a trial: the order that it was drawn by, and its place there."""
 
 
 class Grid(Sampler):
-    """Every cell once, whatever the parallelism: the next cell is the one after all that were handed out."""
+    """Every cell once, whatever the parallelism: the next cell is the one after all that were handed out.
+
+    Cells that other trials have tried (those of the grid before an edit, or a person's own) are left out.
+    """
 
     def __init__(self, space: Space, *, shuffle: bool) -> None:
         self._cells = Cells(space, {name: grid_axis(parameter) for name, parameter in space.items()})
         self._shuffle = shuffle
+        self._name = _named(space)
 
     @property
     def size(self) -> int:
@@ -30,13 +39,33 @@ class Grid(Sampler):
         return self._cells.size
 
     def suggest(self, history: History, number: int, seed: int) -> Suggestion:
-        place = sum(_CELL in trial.notes for trial in before(history, number))
-        cell = permuted(place, self.size, seed) if self._shuffle else place
-        order = f", number {place + 1} in shuffled order" if self._shuffle else ""
-        return Suggestion(self._cells[cell], f"grid: cell {cell + 1} of {self.size}{order}", notes={_CELL: cell})
+        own, others = self._divided(before(history, number))
+        tried, elsewhere = {trial.notes[_CELL] for trial in own}, identities(trial.parameters for trial in others)
+        order = seed if self._shuffle else None
+        place = max((trial.notes[_PLACE] + 1 for trial in own if trial.notes[_ORDER] == order), default=0)
+        while (cell := self._cell(place, seed)) in tried or identity(self._cells[cell]) in elsewhere:
+            place += 1
+        said = f", number {place + 1} in shuffled order" if self._shuffle else ""
+        notes = {_CELL: cell, _GRID: self._name, _ORDER: order, _PLACE: place}
+        return Suggestion(self._cells[cell], f"grid: cell {cell + 1} of {self.size}{said}", notes=notes)
 
     def remaining(self, history: History) -> int:
-        return self.size - sum(_CELL in trial.notes for trial in history)
+        own, others = self._divided(history.trials)
+        elsewhere = identities(trial.parameters for trial in others if trial.parameters in self._cells)
+        if elsewhere:
+            elsewhere -= identities(trial.parameters for trial in own)
+        return self.size - len(own) - len(elsewhere)
+
+    def _cell(self, place: int, seed: int) -> int:
+        return permuted(place, self.size, seed) if self._shuffle else place
+
+    def _divided(self, trials: Sequence[TrialRecord]) -> tuple[list[TrialRecord], list[TrialRecord]]:
+        """The trials of this grid, and all others."""
+        own: list[TrialRecord] = []
+        others: list[TrialRecord] = []
+        for trial in trials:
+            (own if trial.notes.get(_GRID) == self._name else others).append(trial)
+        return own, others
 
 
 def check_grid(space: Space) -> list[FieldError]:
@@ -56,6 +85,12 @@ def check_grid(space: Space) -> list[FieldError]:
             message = f"{parameter.points} points, but the range has only {len(values)} values; drop points for all"
             errors.append(FieldError(path=f"space.{name}.points", message=message))
     return errors
+
+
+def _named(space: Space) -> str:
+    """A short name that differs for another grid."""
+    kinds = "\n".join(f"{name} {space[name].model_dump_json()}" for name in sorted(space))
+    return hashlib.sha256(kinds.encode()).hexdigest()[:12]
 
 
 def grid_axis(parameter: Parameter) -> Sequence[Value]:

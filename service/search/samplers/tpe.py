@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 from service.contract.base import Directions, Value
 from service.contract.space import Space
@@ -13,6 +13,7 @@ from service.search.draws import new_draw
 from service.search.lessons import is_lesson
 from service.search.samplers.base import Sampler, before
 from service.search.seeds import derive
+from service.search.warm_start import still_taught_by
 
 _REDRAWS = 5
 
@@ -26,8 +27,15 @@ class Tpe(Sampler):
         self._startup_trials = startup_trials
 
     def suggest(self, history: History, number: int, seed: int) -> Suggestion:
-        trials = before(history, number)
-        return propose(self._space, self._directions, trials, number, seed, startup_trials=self._startup_trials)
+        return propose(
+            self._space,
+            self._directions,
+            before(history, number),
+            number,
+            seed,
+            startup_trials=self._startup_trials,
+            earlier=still_taught_by(history, number),
+        )
 
 
 def propose(
@@ -38,9 +46,13 @@ def propose(
     seed: int,
     *,
     startup_trials: int,
+    earlier: Sequence[TrialRecord] = (),
 ) -> Suggestion:
-    """Suggest trial `number` of `space` from `trials`; in a finite space, a configuration that none of them has."""
-    num_lessons = sum(1 for _ in islice(filter(is_lesson, trials), startup_trials))
+    """Suggest trial `number` of `space` from `trials`; in a finite space, a configuration that none of them has.
+
+    `earlier` trials of other studies are learned from, too.
+    """
+    num_lessons = sum(1 for _ in islice(filter(is_lesson, chain(earlier, trials)), startup_trials))
     if num_lessons < startup_trials:
         parameters, _ = new_draw(space, trials, number, seed)
         return Suggestion(parameters, f"tpe startup: random, {num_lessons} of {startup_trials} trials to learn from")
@@ -49,13 +61,14 @@ def propose(
     from service.search.columns import columns_of  # noqa: PLC0415
     from service.search.optuna_bridge.tpe import suggest_tpe  # noqa: PLC0415
 
-    columns = columns_of(space, trials, len(directions))
+    columns = columns_of(space, (*earlier, *trials), len(directions))
     is_finite = size(space) is not None
     for redraw in range(_REDRAWS):
         answer = suggest_tpe(space, directions, columns, derive(seed, "tpe", number, redraw))
-        if not is_finite or not columns.hold(space, answer.parameters):
+        if not is_finite or not columns.hold(space, answer.parameters, since=len(earlier)):
             open_too = f" and {answer.num_open} open ones to keep away from" if answer.num_open else ""
-            reason = f"tpe: a model of {answer.num_learned} trials, {answer.num_good} of them good{open_too}"
+            others = f", {len(earlier)} of other studies" if earlier else ""
+            reason = f"tpe: a model of {answer.num_learned} trials{others}, {answer.num_good} of them good{open_too}"
             return Suggestion(answer.parameters, reason)
     parameters, _ = new_draw(space, trials, number, seed)
     return Suggestion(parameters, "tpe: random, because the model's best configurations were all tried")

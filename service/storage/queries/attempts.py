@@ -10,6 +10,7 @@ from service.contract.lease import Device, FailureClass, Shortage
 from service.contract.trial import AttemptState
 from service.domain.failing import Ended
 from service.domain.failures import LOSSES, Execution
+from service.storage.instants import MICROSECONDS
 from service.storage.tables import attempt, journal, worker
 
 _BEGINNINGS = ("study_resumed", "study_extended")
@@ -132,3 +133,21 @@ def largest_gpu_gib(connection: sa.Connection, since: int) -> float:
         for device in capabilities.get("devices", [])
     ]
     return max((device.memory_gib or 0.0 for device in devices if device.kind == "cuda"), default=0.0)
+
+
+def step_seconds(connection: sa.Connection, study_id: str, *, limit: int) -> list[float]:
+    """How long a step took in each attempt of the study that ended as it should, the newest first."""
+    first = sa.func.coalesce(attempt.c.resume_step, 0)
+    query = (
+        sa.select(
+            (attempt.c.ended_at - attempt.c.started_at).label("spent"), (attempt.c.last_step - first).label("num")
+        )
+        .where(
+            attempt.c.study_id == study_id,
+            attempt.c.state.in_([AttemptState.SUCCEEDED, AttemptState.PRUNED, AttemptState.PAUSED]),
+            attempt.c.last_step > first,
+        )
+        .order_by(attempt.c.ended_at.desc())
+        .limit(limit)
+    )
+    return [row.spent / MICROSECONDS / row.num for row in connection.execute(query)]

@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.contract.trial import TrialState
-from service.domain.history import Arrival, History, Series, TrialRecord
-from service.storage.queries import series, trials
+from service.domain.history import Arrival, History, Series, StageBox, TrialRecord
+from service.storage.queries import lessons, series, stages, trials
 from service.storage.tables import deployment, study
 
 _POSITION = sa.select(study.c.revision, sa.func.coalesce(sa.select(deployment.c.epoch).scalar_subquery(), 0)).where(
@@ -17,7 +17,7 @@ _POSITION = sa.select(study.c.revision, sa.func.coalesce(sa.select(deployment.c.
 
 
 def refresh(connection: sa.Connection, study_id: str, metric: str, known: History) -> History:
-    """Return the history as of now with the series of `metric`, reading only the trials that moved after `known`.
+    """Return the history as of now, with series of `metric`, reading only trials and stages that moved after `known`.
 
     Every report stamps its trial with the study's revision, so a moved trial's series is read anew as a whole:
     that also drops the rows that a resume has overtaken.
@@ -32,6 +32,8 @@ def refresh(connection: sa.Connection, study_id: str, metric: str, known: Histor
     points: dict[str, list[tuple[int, float]]] = {}
     for point in series.canonical(connection, [row.id for row in moved], metric):
         points.setdefault(point.trial_id, []).append((point.step, series.value_of(point)))
+    # Lessons were stored with the study, and never change.
+    earlier = known.earlier if known.revision else lessons.of_study(connection, study_id)
     records = list(known.trials)
     for row in sorted(moved, key=lambda row: row.number):
         record = _record(row, tuple(points.get(row.id, ())))
@@ -39,7 +41,11 @@ def refresh(connection: sa.Connection, study_id: str, metric: str, known: Histor
             records[row.number] = record
         else:
             records.append(record)
-    return History(revision, tuple(records), epoch)
+    decided = {
+        row.number: StageBox(row.number, row.box, row.reason)
+        for row in stages.decided(connection, study_id, known.revision)
+    }
+    return History(revision, tuple(records), epoch, earlier, {**known.stages, **decided})
 
 
 def _record(row: sa.Row[Any], points: Series) -> TrialRecord:

@@ -10,13 +10,17 @@ import sqlalchemy as sa
 from service.storage.tables import journal
 
 
-def after(connection: sa.Connection, study_id: str, revision: int, limit: int) -> Sequence[sa.Row[Any]]:
-    """Journal rows past `revision`, at most about `limit`, and never part of a revision only."""
+def after(
+    connection: sa.Connection, study_id: str, revision: int, limit: int, kind: str | None = None
+) -> Sequence[sa.Row[Any]]:
+    """Journal rows (of one kind) past `revision`, at most about `limit`, and never part of a revision only."""
     query = (
         sa.select(journal)
         .where(journal.c.study_id == study_id, journal.c.revision > revision)
         .order_by(journal.c.revision, journal.c.ordinal)
     )
+    if kind is not None:
+        query = query.where(journal.c.kind == kind)
     rows = connection.execute(query.limit(limit)).all()
     if len(rows) < limit:
         return rows

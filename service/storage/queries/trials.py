@@ -113,6 +113,16 @@ def in_states(connection: sa.Connection, study_id: str, states: Iterable[TrialSt
     return connection.execute(_IN_STATES, {"study": study_id, "states": sorted(states)}).all()
 
 
+def stages_made(connection: sa.Connection, study_id: str) -> Sequence[tuple[int, int]]:
+    """Each stage that trials of a study are of, with each version of the spec that these were made by."""
+    query = sa.select(trial.c.stage, trial.c.spec_version).where(
+        trial.c.study_id == study_id, trial.c.stage.is_not(None)
+    )
+    return [
+        (row.stage, row.spec_version) for row in connection.execute(query.distinct().order_by(*query.selected_columns))
+    ]
+
+
 def waiting_after_shortage(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
     """Waiting trials of any study of which an attempt ran out of memory."""
     ran_out = sa.exists().where(attempt.c.trial_id == trial.c.id, attempt.c.failure == FailureClass.OUT_OF_MEMORY)

@@ -45,7 +45,7 @@ MUTANTS = (
             Edit(
                 "service/usecases/claim.py",
                 "    is_fresh = study.spec_version == situation.study.spec_version"
-                " and study.next_number == history.next_number\n",
+                " and study.next_number == known.next_number\n",
                 "    is_fresh = True\n",
             ),
         ),
@@ -67,6 +67,16 @@ MUTANTS = (
                 "service/search/decide.py",
                 "    if spec.budget.trials is not None and number >= spec.budget.trials:\n",
                 "    if spec.budget.trials is not None and number > spec.budget.trials:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "one failure more than the budget allows",
+        (
+            Edit(
+                "service/domain/budget.py",
+                "num_failures(history) >= budget.failures:\n",
+                "num_failures(history) > budget.failures:\n",
             ),
         ),
     ),

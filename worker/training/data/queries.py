@@ -20,11 +20,13 @@ def with_queries(
 ) -> Dataset:
     """The dataset of features [n, num_features], relevance, query and id [n] of the rows of each split.
 
-    ConfigError for a relevance below 0, or where no query has rows of different relevance.
+    ConfigError for a relevance below 0, a split without any above it, or where no query has rows that differ in it.
     """
     for name, each in relevance.items():
         if each.min() < 0:
             raise ConfigError("data.target", f"the {name} examples hold the relevance {each.min():g}; 0 is the lowest")
+        if not each.any():
+            raise ConfigError("data.target", f"no row of the {name} examples is relevant; there is nothing to measure")
     splits = {
         name: _padded(features[name], relevance[name], queries[name], ids.get(name, np.arange(len(queries[name]))))
         for name in features

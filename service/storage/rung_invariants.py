@@ -1,0 +1,56 @@
+"""What holds of rungs, by the rules of the study's pruner themselves, so not in SQL."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.domain.history import Arrival
+from service.domain.rungs import Rungs, rungs_of
+from service.storage.findings import Finding, has_spec, of_trials
+from service.storage.queries import studies
+from service.storage.tables import study, trial
+
+
+def _climbers(connection: sa.Connection) -> Iterator[tuple[sa.Row[Any], Rungs | None, list[Arrival]]]:
+    """Trials that have reached rungs, with the rungs by their study's spec as it is now, and their arrivals."""
+    columns = trial.c.study_id, trial.c.run_until, trial.c.arrivals, study.c.spec_version
+    rows = [row for row in connection.execute(of_trials(*columns).where(trial.c.number.is_not(None))) if row.arrivals]
+    keys = {(row.study_id, row.spec_version) for row in rows}
+    rungs = {key: rungs_of(studies.spec(connection, *key)) for key in keys if has_spec(connection, *key)}
+    for row in rows:
+        yield row, rungs.get((row.study_id, row.spec_version)), [Arrival(**arrival) for arrival in row.arrivals]
+
+
+def wrong_arrivals(connection: sa.Connection) -> list[Finding]:
+    """Arrivals at what is no rung of the trial, twice at one, or ranked beyond all that had come."""
+    found = []
+    for row, rungs, arrivals in _climbers(connection):
+        steps = [arrival.step for arrival in arrivals]
+        known = rungs is not None and set(steps) <= set(rungs.of(row.trial)[:-1])
+        if not known or steps != sorted(set(steps)) or any(not 1 <= each.rank <= each.num for each in arrivals):
+            found.append({"study": row.study, "trial": row.trial, "arrivals": row.arrivals})
+    return found
+
+
+def too_many_promoted(connection: sa.Connection) -> list[Finding]:
+    """Rungs from which more went on than there are places; where arrivals decide for good, there is no such number."""
+    arrived: Counter[tuple[str, int, int]] = Counter()
+    promoted: Counter[tuple[str, int, int]] = Counter()
+    eta = {}
+    for row, rungs, arrivals in _climbers(connection):
+        if rungs is None or not rungs.promotes or row.run_until is None:
+            continue
+        eta[row.study] = rungs.eta
+        for arrival in arrivals:
+            rung = row.study, rungs.bracket(row.trial), arrival.step
+            arrived[rung] += 1
+            promoted[rung] += row.run_until > arrival.step
+    return [
+        {"study": rung[0], "bracket": rung[1], "rung": rung[2], "arrived": arrived[rung], "promoted": promoted[rung]}
+        for rung in arrived
+        if promoted[rung] > arrived[rung] // eta[rung[0]]
+    ]

@@ -1,0 +1,85 @@
+"""Edit: a study goes on with another spec; the trials made stay as they are, as evidence."""
+
+from __future__ import annotations
+
+from service.contract.problem import ErrorCode
+from service.contract.study import EditRequest, StudyState, StudyView
+from service.domain.errors import DomainError
+from service.domain.states import StudyEvent
+from service.search import decide
+from service.search.edit import check_edit, differences
+from service.storage.queries import spending, studies, trials
+from service.storage.tables import Connection
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.context import Context
+from service.usecases.settle import conclude
+from service.usecases.stages import waits_for_review, withdraw
+from service.usecases.studies import check, find, get_study, store_spec
+
+
+async def edit_study(context: Context, name: str, request: EditRequest) -> StudyView:
+    """Put another spec in the place of the version that it was made from.
+
+    A completed study that has more to do by it goes on; a box that waits for a review is proposed anew.
+
+    Raises:
+        DomainError: the spec cannot work, or not with the trials made; another version is in force; the study was
+            stopped.
+    """
+    spec = check(context, request.spec)
+
+    def look(connection: Connection) -> tuple[str, bool]:
+        study = find(connection, name)
+        metric = studies.spec(connection, study.id, study.spec_version).watched.metric
+        history = context.histories.latest(connection, study.id, metric)
+        used = spending.used(connection, study, spec, context.database.dialect.now(connection))
+        return study.id, decide.over(history, spec, used) is None
+
+    study_id, has_more = await context.database.read(look)
+
+    def work(unit_of_work: UnitOfWork) -> None:
+        study, connection = unit_of_work.study, unit_of_work.connection
+        old = studies.spec(connection, study_id, study.spec_version)
+        changes = [f"{path}: {said}" for path, said in differences(old, spec)]
+        if changes:
+            _require_editable(unit_of_work, request.version)
+            made = [
+                (stage, studies.spec(connection, study_id, version))
+                for stage, version in trials.stages_made(connection, study_id)
+            ]
+            errors = check_edit(old, spec, num_trials=study.next_number, stages_made=made)
+            if errors:
+                raise DomainError(ErrorCode.INVALID_SPEC, f"{errors[0].path}: {errors[0].message}", errors)
+            version = study.spec_version + 1
+            store_spec(unit_of_work, study_id, version, spec)
+            unit_of_work.set_study(spec_version=version, owner=spec.owner, priority=spec.priority)
+            unit_of_work.record("study_edited", data={"version": version, "changes": changes})
+            _go_on(unit_of_work, has_more=has_more)
+
+    await context.transact(study_id, work)
+    # A smaller budget may have been spent already.
+    await conclude(context, study_id)
+    return await get_study(context, study_id)
+
+
+def _require_editable(unit_of_work: UnitOfWork, version: int) -> None:
+    study = unit_of_work.study
+    if study.spec_version != version:
+        message = (
+            f"the study is at version {study.spec_version} of its spec, and this edit was made from version {version}; "
+            f"see what changed (study show {study.name} --spec), and edit that"
+        )
+        raise DomainError(ErrorCode.STUDY_CHANGED, message)
+    if study.state == StudyState.STOPPED or study.stop_requested_at is not None:
+        message = f"the study was stopped; extend it first (study extend {study.name} --trials N)"
+        raise DomainError(ErrorCode.STUDY_STATE, message)
+
+
+def _go_on(unit_of_work: UnitOfWork, *, has_more: bool) -> None:
+    """Wake a study that is complete and has more to do now, or that waits for a person to look at an old box."""
+    study = unit_of_work.study
+    if study.state == StudyState.COMPLETED and has_more:
+        unit_of_work.advance_study(StudyEvent.EXTENDED, pause_cause=None, finished_at=None)
+    if waits_for_review(study):
+        withdraw(unit_of_work)
+        unit_of_work.advance_study(StudyEvent.RESUMED, pause_cause=None)

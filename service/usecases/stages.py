@@ -1,0 +1,133 @@
+"""Stages of a coarse-to-fine study: their trail, boxes proposed to a person, and what the person says to them."""
+
+from __future__ import annotations
+
+from service.contract.problem import ErrorCode
+from service.contract.sampler import CoarseToFineSampler
+from service.contract.stage import Box, Review, ReviewRequest, StageList, StageView
+from service.contract.study import StudySpec, StudyState, StudyView
+from service.domain.errors import DomainError
+from service.domain.history import History, StageBox
+from service.domain.states import StudyEvent
+from service.search.bounds import check_box, extent, in_space
+from service.search.decide import Propose
+from service.search.samplers.coarse_to_fine import stages_of
+from service.storage import tables
+from service.storage.instants import to_datetime
+from service.storage.queries import stages, studies
+from service.storage.tables import Connection, Row
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.context import Context
+from service.usecases.studies import find, view_of
+
+_CAUSE = "review"
+
+
+def begin_stage(unit_of_work: UnitOfWork, stage: StageBox) -> None:
+    """Keep the box of a stage that begins with a trial of this transaction."""
+    _store(unit_of_work, stage, None)
+    unit_of_work.record("stage_begun", data={"stage": stage.number, "box": dict(stage.box), "reason": stage.reason})
+
+
+def propose(unit_of_work: UnitOfWork, history: History, proposal: Propose) -> None:
+    """Pause an active study for a person to look at the next box, unless it has moved since `history`."""
+    study, stage = unit_of_work.study, proposal.stage
+    if study.revision != history.revision:
+        return
+    _store(unit_of_work, stage, Review.PROPOSED)
+    reason = (
+        f"stage {stage.number + 1} of {proposal.num_stages} waits for a review of its box: {stage.reason}. "
+        f"Accept it: study accept {study.name}; or with another range: --box 'NAME=[LOW, HIGH]'"
+    )
+    unit_of_work.advance_study(StudyEvent.PAUSED, reason=reason, pause_cause=_CAUSE)
+
+
+async def review_stage(context: Context, name: str, number: int, request: ReviewRequest) -> StudyView:
+    """Accept the proposed box of a stage, or another in its place; the study goes on with it.
+
+    Raises:
+        DomainError: no box of that stage waits for a review, or the other one does not lie in the declared space.
+    """
+    study_id = (await context.database.read(lambda connection: find(connection, name))).id
+
+    def work(unit_of_work: UnitOfWork) -> StudyView:
+        study, connection = unit_of_work.study, unit_of_work.connection
+        proposed = stages.proposed(connection, study_id) if waits_for_review(study) else None
+        if proposed is None or proposed.number != number:
+            instead = "none does" if proposed is None else f"stage {proposed.number} does"
+            message = f"no box of stage {number} (counted from 0) of {study.name!r} waits for a review; {instead}"
+            raise DomainError(ErrorCode.STUDY_STATE, message)
+        spec = studies.spec(connection, study_id, study.spec_version)
+        if errors := check_box(spec.space, request.box):
+            detail = f"{errors[0].path}: {errors[0].message}"
+            raise DomainError(ErrorCode.INVALID_PARAMETERS, detail, errors)
+        box, changes = _edited(spec, proposed.box, request.box)
+        review = Review.EDITED if changes else Review.ACCEPTED
+        _store(unit_of_work, StageBox(number, box, "; ".join([proposed.reason, *changes])), review)
+        unit_of_work.record("stage_reviewed", data={"stage": number, "review": review, "changes": changes})
+        unit_of_work.advance_study(StudyEvent.RESUMED, pause_cause=None)
+        return view_of(connection, find(connection, study_id), unit_of_work.now())
+
+    return await context.transact(study_id, work)
+
+
+async def list_stages(context: Context, name: str) -> StageList:
+    """The trail of a study."""
+
+    def read(connection: Connection) -> StageList:
+        study = find(connection, name)
+        spec = studies.spec(connection, study.id, study.spec_version)
+        return StageList(
+            num_stages=len(stages_of(spec)) if isinstance(spec.sampler, CoarseToFineSampler) else 0,
+            stages=[
+                StageView(
+                    number=row.number,
+                    box=row.box,
+                    reason=row.reason,
+                    review=row.review,
+                    decided_at=to_datetime(row.decided_at),
+                )
+                for row in stages.of_study(connection, study.id)
+            ],
+        )
+
+    return await context.database.read(read)
+
+
+def waits_for_review(study: Row) -> bool:
+    """Whether the study is paused until a person has looked at a box."""
+    is_asked = study.state == StudyState.PAUSED and study.pause_cause == _CAUSE
+    return is_asked and study.stop_requested_at is None
+
+
+def withdraw(unit_of_work: UnitOfWork) -> None:
+    """Take back the box that waits for a review; what is to be searched has changed."""
+    table = tables.stage
+    waiting = table.c.study_id == unit_of_work.study.id, table.c.review == Review.PROPOSED
+    unit_of_work.connection.execute(table.delete().where(*waiting))
+
+
+def _edited(spec: StudySpec, proposed: Box, wanted: Box) -> tuple[Box, list[str]]:
+    """The proposed box with what a person wants otherwise, and in words what that is."""
+    before, after = in_space(spec.space, proposed), in_space(spec.space, {**proposed, **wanted})
+    changes = [
+        f"{name} {extent(before[name])} -> {extent(after[name])} as a person chose"
+        for name in wanted
+        if after[name] != before[name]
+    ]
+    return {**proposed, **wanted}, changes
+
+
+def _store(unit_of_work: UnitOfWork, stage: StageBox, review: Review | None) -> None:
+    """Keep what is known of a stage now, in the place of an earlier proposal if there is one."""
+    withdraw(unit_of_work)
+    unit_of_work.insert(
+        tables.stage,
+        study_id=unit_of_work.study.id,
+        number=stage.number,
+        box=dict(stage.box),
+        reason=stage.reason,
+        review=review,
+        decided_at=unit_of_work.now(),
+        revision=unit_of_work.revision,
+    )

@@ -1,0 +1,103 @@
+"""Warm start: finds what earlier studies can teach a new one, and stores it with that, so that it never changes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from service.contract.mistakes import did_you_mean
+from service.contract.problem import ErrorCode, FieldError
+from service.contract.study import StudySpec
+from service.contract.trial import TrialState
+from service.domain.errors import DomainError
+from service.domain.history import TrialRecord
+from service.domain.space import check_parameters
+from service.search.warm_start import spread
+from service.storage import tables
+from service.storage.queries import lessons, studies
+from service.storage.tables import Connection, Row
+from service.storage.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """The trials that a new study learns from at first, the worst first, and how they were chosen, in words."""
+
+    trials: tuple[TrialRecord, ...]
+    told: str
+
+
+def find_lessons(connection: Connection, spec: StudySpec) -> Lessons | None:
+    """Choose the lessons of a checked spec; none where it asks for no warm start.
+
+    Raises:
+        DomainError: a study does not exist or has another objective, or none of their trials can be learned from.
+    """
+    fit: list[TrialRecord] = []
+    unfit: Counter[str] = Counter()
+    for at, name in enumerate(spec.warm_start):
+        source = _source(connection, spec, name, path=f"warm_start.{at}")
+        theirs = studies.spec(connection, source.id, source.spec_version)
+        for row in lessons.ended(connection, source.id):
+            obstacle = _obstacle(row, spec, theirs)
+            if obstacle is None:
+                fit.append(lessons.record(row.number, row.id, row.parameters, row.value))
+            else:
+                unfit[obstacle] += 1
+    if not spec.warm_start:
+        return None
+    num, why = len(fit) + unfit.total(), ", ".join(f"{num} {obstacle}" for obstacle, num in unfit.items())
+    told = f"of the {num} trials of {', '.join(spec.warm_start)} that have ended"
+    if not fit:
+        hint = f" ({why})" if why else ""
+        raise _refused("warm_start", f"{told}, none can be learned from{hint}; leave it out, or widen the space")
+    taken = spread(fit, spec.watched.direction)
+    if len(taken) < len(fit):
+        why = ", ".join(filter(None, [why, f"{len(fit) - len(taken)} like those taken"]))
+    return Lessons(
+        taken, f"warm start: {told}, {len(taken)} are learned from at first" + (f"; left out: {why}" if why else "")
+    )
+
+
+def store_lessons(unit_of_work: UnitOfWork, found: Lessons) -> None:
+    """Store them with the study that this transaction begins, and say so."""
+    for ordinal, trial in enumerate(found.trials):
+        unit_of_work.insert(
+            tables.lesson,
+            study_id=unit_of_work.study.id,
+            ordinal=ordinal,
+            trial_id=trial.notes["trial"],
+            parameters=dict(trial.parameters),
+            value=trial.value,
+        )
+    unit_of_work.set_study(notice=found.told)
+    unit_of_work.record("warm_started", data={"num_trials": len(found.trials), "reason": found.told})
+
+
+def _source(connection: Connection, spec: StudySpec, name: str, *, path: str) -> Row:
+    """The named study, which optimises the same as the new one."""
+    row = studies.find(connection, f"{spec.project}/{name}")
+    if row is None:
+        hint = did_you_mean(name, studies.names(connection))
+        raise _refused(path, f"there is no study {name!r} in project {spec.project!r}; {hint}")
+    theirs, ours = studies.spec(connection, row.id, row.spec_version).watched, spec.watched
+    if (theirs.metric, theirs.direction) != (ours.metric, ours.direction):
+        message = (
+            f"{name} is to {theirs.direction} {theirs.metric}, and this study to {ours.direction} {ours.metric}; "
+            "name studies of the same objective"
+        )
+        raise _refused(path, message)
+    return row
+
+
+def _obstacle(row: Row, spec: StudySpec, theirs: StudySpec) -> str | None:
+    """Why an ended trial is no lesson, or None."""
+    if row.state != TrialState.COMPLETED or row.value is None:
+        return "did not complete"
+    if theirs.resource is not None and row.run_until is not None and row.run_until < theirs.resource.max:
+        return "trained in an early stage"
+    return "lie outside this space" if check_parameters(spec.space, row.parameters) else None
+
+
+def _refused(path: str, message: str) -> DomainError:
+    return DomainError(ErrorCode.INVALID_SPEC, f"{path}: {message}", [FieldError(path=path, message=message)])

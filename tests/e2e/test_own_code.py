@@ -1,0 +1,151 @@
+"""Training code of the user's own on a real service, by real workers: deaths, stops, and workers that refuse it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.client import Client
+from service.contract.study import StudyState
+from service.contract.trial import AttemptState, TrialState
+from tests.support.processes import children
+from tests.support.service import ROOT, Service
+from tests.worker.waiting import eventually
+
+pytestmark = pytest.mark.slow
+
+SECONDS = 60.0
+
+CODE = """
+import pathlib, time
+from worker.trial import Trial, current_trial
+
+def train(trial: Trial) -> None:
+    saved = trial.load_checkpoint()
+    value, resumed_at = float(saved.read_text()) if saved else 0.0, trial.step or 0
+    for step in range(resumed_at + 1, 100_000):
+        value += 1.0
+        trial.report(step, {'loss': value, 'resumed at': resumed_at})
+        trial.save_checkpoint(str(value).encode())
+        if trial.should_stop:
+            return
+        time.sleep(0.05)
+
+if __name__ == '__main__':
+    trial = current_trial()
+    assert trial is not None
+    train(trial)
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "endless.py").write_text(CODE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(shared_service: Service) -> Iterator[Client]:
+    with Client(shared_service.url) as opened:
+        yield opened
+
+
+class Workers:
+    """Starts workers in the project's folder, and ends what still works."""
+
+    def __init__(self, server: str, project: Path, state: Path) -> None:
+        self._command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--server", server]
+        self._command += ["--state-dir", str(state)]
+        self._project = project
+        self._started: list[subprocess.Popen[str]] = []
+
+    def start(self, study: str, *flags: str) -> subprocess.Popen[str]:
+        command = [*self._command, "--study", study, "--until-done", *flags]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(command, cwd=self._project, env=environment, stderr=subprocess.PIPE, text=True)
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        for process in self._started:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def workers(shared_service: Service, project: Path, tmp_path: Path) -> Iterator[Workers]:
+    started = Workers(shared_service.url, project, tmp_path)
+    yield started
+    started.end()
+
+
+TASKS: dict[str, dict[str, Any]] = {
+    "functions": {"function": "endless:train"},
+    "commands": {"command": ["python", "endless.py", "{parameters}"]},
+}
+
+
+def study(client: Client, name: str, task: dict[str, Any]) -> None:
+    client.create_study(
+        {
+            "name": name,
+            "objective": {"metric": "loss", "direction": "minimize"},
+            "task": task,
+            "space": {"x": {"type": "float", "low": 0, "high": 1}},
+            "sampler": "random",
+            "budget": {"trials": 1},
+        }
+    )
+
+
+def values(client: Client, name: str, metric: str = "loss") -> list[Any]:
+    if not client.trials(name).trials:
+        return []
+    return [value for series in client.trial(name, 0).series if series.metric == metric for value in series.values]
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_it_goes_on_after_a_death_and_ends_at_its_next_report_after_a_stop(
+    client: Client, workers: Workers, kind: str
+) -> None:
+    name = f"endless-{kind}"
+    study(client, name, TASKS[kind])
+    worker = workers.start(name, f"--allow-{kind}")
+    assert eventually(lambda: len(values(client, name)) > 5, SECONDS)
+
+    [zygote] = children(worker.pid)
+    [child] = children(zygote)
+    os.kill(child, signal.SIGKILL)
+    assert eventually(lambda: values(client, name, "resumed at")[-1] > 0, SECONDS)
+    told = values(client, name)
+    assert told == [float(step) for step in range(1, len(told) + 1)], "as if nothing had been"
+
+    client.stop(name)
+    assert worker.wait(SECONDS) == 0
+    assert client.study(name).state is StudyState.STOPPED
+    trial = client.trial(name, 0)
+    assert trial.state is TrialState.CANCELLED
+    assert trial.attempts[1].state in {AttemptState.PRUNED, AttemptState.CANCELLED}
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_a_worker_that_does_not_allow_it_gets_no_such_trial_and_says_which_flag_does(
+    client: Client, workers: Workers, kind: str
+) -> None:
+    name = f"refused-{kind}"
+    study(client, name, TASKS[kind])
+    worker = workers.start(name)
+    assert worker.stderr is not None
+    lines = iter(worker.stderr.readline, "")
+    assert any(f"its task is a {kind[:-1]}; start a worker with --allow-{kind}" in line for line in lines)
+    assert client.study(name).num_trials == {}
+    client.stop(name)
+    assert worker.wait(SECONDS) == 0

@@ -1,0 +1,114 @@
+"""`worker try`: one trial of a study on this machine, in the foreground, and nothing of it is recorded."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pdb
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from service.client import Client, ClientError
+from service.contract.base import TaskKind
+from service.contract.lease import Grant, Outcome
+from worker.agent import DeviceError, cpu, gpus, num_cores
+from worker.settings import default_server
+
+_EPILOG = """\
+examples:
+  worker try digits-mlp --trial 7                  train trial 7 again, to its end
+  worker try digits-mlp --trial 7 --steps 20       20 steps of the optimizer, or 20 reports of your own function
+  worker try mine --trial 0 --pdb                  and look around where it raises
+
+The service is asked for the trial and told nothing: its study does not change."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Try it; the exit status is 0 where the trial went well, 1 where it failed, 2 where it cannot be tried."""
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    try:
+        given = _parse(arguments)
+        device = gpus([given.gpu])[0] if given.gpu is not None else cpu()
+        with Client(given.server) as client:
+            grant = client.grant(given.study, given.trial)
+        _check(grant)
+    except (ClientError, DeviceError, _CannotTry) as error:
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"worker try: {error}")
+        return 2
+    os.environ["CUDA_VISIBLE_DEVICES"] = device.visible  # before torch is loaded
+    # As when a worker is started here: modules of functions are found in this folder.
+    sys.path.insert(0, str(Path.cwd()))
+    console.print(f"trial {grant.number} of {grant.study_name}, seed {grant.seed}, on {device.device.name}")
+    for name, value in grant.parameters.items():
+        console.print(f"  {name} = {value}")
+    began = time.perf_counter()
+    try:
+        outcome = _carry_out(console, grant, given, device.device.kind)
+    except KeyboardInterrupt:
+        return 130
+    console.print(f"{outcome.result}: {outcome.message or 'to its end'}, after {time.perf_counter() - began:.1f} s")
+    return int(outcome.has_failed)
+
+
+class _CannotTry(Exception):
+    """This trial cannot be tried in the foreground; says what to do instead."""
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="worker try", description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("study", metavar="STUDY", help="name or id of the study")
+    parser.add_argument("--trial", required=True, metavar="N", help="number of the trial")
+    parser.add_argument("--steps", type=int, metavar="N", help="end after so many steps (default: train to the end)")
+    parser.add_argument("--pdb", action="store_true", help="where it raises, begin Python's debugger")
+    parser.add_argument("--gpu", type=int, metavar="N", help="on this GPU (default: on the processor)")
+    parser.add_argument("--threads", type=int, default=num_cores(), metavar="N", help="CPU threads (%(default)s)")
+    parser.add_argument("--server", default=default_server(), metavar="URL", help="the service (default: %(default)s)")
+    given = parser.parse_args(arguments)
+    for name in ("steps", "threads"):
+        if (value := getattr(given, name)) is not None and value < 1:
+            raise _CannotTry(f"--{name} {value} is not a whole number above 0")
+    return given
+
+
+def _check(grant: Grant) -> None:
+    if grant.fork_at is not None:
+        raise _CannotTry("a fork begins from a checkpoint of its parent, which is not here; try the parent")
+    match grant.task_kind:
+        case TaskKind.EXTERNAL:
+            raise _CannotTry("a study without a task is driven by a caller of the service; there is nothing to try")
+        case TaskKind.COMMAND:
+            from worker.trial.command_task import command_line  # noqa: PLC0415 - loads torch
+
+            raise _CannotTry(f"a command is tried by starting it: {shlex.join(command_line(grant))}")
+        case TaskKind.TRAIN | TaskKind.FUNCTION:
+            pass
+
+
+def _carry_out(console: Console, grant: Grant, given: argparse.Namespace, device: str) -> Outcome:
+    import torch  # noqa: PLC0415 - slow to load, and the device is settled only now
+
+    from worker.trial.classify import failed  # noqa: PLC0415
+    from worker.trial.foreground import carry_out  # noqa: PLC0415
+
+    def say(step: int, metrics: Mapping[str, float]) -> None:
+        told = "  ".join(f"{name} {value:.5g}" for name, value in metrics.items())
+        console.print(f"{grant.resource} {step}: {told}")
+
+    torch.set_num_threads(given.threads)
+    try:
+        return carry_out(grant, device=device, threads=given.threads, num_steps=given.steps, say=say)
+    except Exception as error:
+        outcome = failed(error)
+        if outcome.traceback is not None or given.pdb:
+            traceback.print_exc()
+        if given.pdb:
+            pdb.post_mortem(error.__traceback__)
+        return outcome

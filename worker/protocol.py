@@ -66,10 +66,14 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Training process -> agent, first: the fingerprint of its data (None: unknown), and where it runs."""
+    """Training process -> agent, first: the fingerprints of its data and of code of the user's own, and where it runs.
+
+    None: unknown, or for code that there is none but the worker's.
+    """
 
     data: str | None
     environment: Mapping[str, str]
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

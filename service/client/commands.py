@@ -100,10 +100,14 @@ def _show(client: Client, arguments: argparse.Namespace) -> None:
         _say(arguments, study, "")
         return
     trials = _trials(client, arguments.name)
-    trail = client.stages(arguments.name)
-    edits = client.events(arguments.name, kind="study_edited")
-    forks = client.forks(arguments.name).trials
-    _say(arguments, study, show.study_page(study, trials[-MAX_TRIALS_SHOWN:], trail, edits, forks))
+    page = show.study_page(
+        study,
+        trials[-MAX_TRIALS_SHOWN:],
+        forks=client.forks(arguments.name).trials,
+        trail=client.stages(arguments.name),
+        edits=client.events(arguments.name, kind="study_edited"),
+    )
+    _say(arguments, study, page)
     if len(trials) > MAX_TRIALS_SHOWN:
         _say(arguments, study, f"({len(trials) - MAX_TRIALS_SHOWN} earlier trials not shown)")
 

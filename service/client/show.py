@@ -165,9 +165,10 @@ def _device(device: Device) -> str:
 def study_page(
     study: StudyView,
     trials: Iterable[TrialView],
+    *,
+    forks: Sequence[TrialView],
     trail: StageList,
     edits: Iterable[Event],
-    forks: Sequence[TrialView],
 ) -> RenderableType:
     """One study: where it stands, how its boxes came about, what was edited, its trials and their forks."""
     spec = study.spec

@@ -13,9 +13,12 @@ Fingerprint = Annotated[str, StringConstraints(min_length=8, max_length=64)]
 
 
 class ProvenanceRequest(Request):
-    """Say once per attempt which data it trains on, and where; repeating it changes nothing."""
+    """Say once per attempt what it trains with and on, and where; repeating it changes nothing."""
 
     nonce: str
+    code: Fingerprint | None = Field(
+        default=None, description="of the user's own code, for a function or a command; none: the claim has told it"
+    )
     data: Fingerprint | None = Field(default=None, description="of the examples before they are split; none: unknown")
     environment: dict[str, str] = {}
     """Versions, platform, device: whatever may explain a difference."""

@@ -1,4 +1,4 @@
-"""The budgets that end a search before its numbers do: what of them is used, and which one is used up."""
+"""Budgets: which one ends a search before its numbers do, and how they are extended."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def _used_up(spec: StudySpec, history: History, used: Used) -> Iterator[str]:
     """What is used up, each in a sentence."""
     budget = spec.budget
     if budget.hours is not None and used.seconds >= budget.hours * SECONDS_PER_HOUR:
-        yield f"the {budget.hours:g} hours of the budget are over"
+        yield f"the budget of {budget.hours:g} h is used up"
     if budget.device_hours is not None and used.device_seconds >= budget.device_hours * SECONDS_PER_HOUR:
-        yield f"the {budget.device_hours:g} device-hours of the budget are used up"
+        yield f"the budget of {budget.device_hours:g} device-hours is used up"
     if budget.failures is not None and num_failures(history) >= budget.failures:
-        yield f"{num_failures(history)} trials have failed, and the budget allows for {budget.failures}"
+        yield f"the budget of failures is used up: {num_failures(history)} of {history.next_number} trials have failed"
     if budget.target is None and budget.no_improvement is None:
         return
     best = _last_improvement(history, spec.directions)

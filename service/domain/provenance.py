@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.contract.base import TaskKind
 from service.contract.study import StudySpec
 
 _SHOWN = 12
@@ -13,9 +14,14 @@ def short(fingerprint: str) -> str:
     return fingerprint[:_SHOWN]
 
 
+def is_own_code(spec: StudySpec) -> bool:
+    """Whether the code is the user's own: an attempt tells it, as no worker knows it before it has loaded it."""
+    return spec.task_kind in {TaskKind.FUNCTION, TaskKind.COMMAND}
+
+
 def refused_code(spec: StudySpec, expected: str | None, offered: str | None) -> str | None:
     """Why a worker gets no trial of a study that allows one code only, or None; who tells no fingerprint is let in."""
-    if spec.code != "same" or not _differ(expected, offered):
+    if spec.code != "same" or is_own_code(spec) or not _differ(expected, offered):
         return None
     return (
         f"the study began with code {short(expected or '')}, this worker has {short(offered or '')}; install here what "

@@ -20,6 +20,7 @@ _FIXED = {
     "objective": "the values of its trials are of this objective",
     "task": "its trials trained this task",
     "resource": "its trials trained to this step",
+    "warm_start": "what it learns from was copied when it began",
 }
 
 

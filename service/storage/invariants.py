@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service.contract.stage import Review
 from service.contract.study import StudySpec, StudyState
 from service.contract.trial import AttemptState, TrialKind, TrialState
 from service.domain.machine import Machine
@@ -332,6 +333,12 @@ def _pragma(name: str, columns: Iterable[str], fine: tuple[Any, ...] = ()) -> Ca
     return broken
 
 
+_num_proposed = (
+    sa.select(sa.func.count())
+    .where(stage.c.study_id == study.c.id, stage.c.review == Review.PROPOSED)
+    .scalar_subquery()
+)
+
 INVARIANTS = (
     Invariant(
         "numbers",
@@ -409,6 +416,13 @@ INVARIANTS = (
         found_by(*_journalled_states()),
     ),
     Invariant("specs", "the spec that a study or trial names is stored", found_by(*_specs())),
+    Invariant(
+        "reviews",
+        "a study that is paused for a review has one box that waits for it",
+        found_by(
+            of_studies().where(study.c.state == StudyState.PAUSED, study.c.pause_cause == "review", _num_proposed != 1)
+        ),
+    ),
     Invariant("owners", "trial, attempt and lease belong to one study", found_by(*_owners())),
     Invariant(
         "values",

@@ -10,7 +10,7 @@ from service.contract.base import PROTOCOL_VERSION
 from service.contract.lease import ClaimRequest, Grant, Nothing
 from service.contract.problem import ErrorCode
 from service.contract.study import StudySpec, StudyState
-from service.domain.budget import Used, ends_early, used_up
+from service.domain.budget import NOTHING, Used, ends_early, used_up
 from service.domain.errors import DomainError
 from service.domain.history import History
 from service.domain.placement import unallowed, unmet
@@ -187,11 +187,18 @@ def _look(connection: Connection, context: Context, study_id: str, request: Clai
         study=study,
         spec=spec,
         history=context.histories.latest(connection, study_id, spec.watched.metric),
-        used=spending.used(connection, study, spec, context.database.dialect.now(connection)),
+        used=_used(connection, context, study, spec),
         is_waiting=waiting is not None,
         needs=needs,
         enqueued=studies.next_enqueued(connection, study_id),
     )
+
+
+def _used(connection: Connection, context: Context, study: Row, spec: StudySpec) -> Used:
+    """What of its budget the study has used; not asked where it has none but that of trials."""
+    if not ends_early(spec.budget):
+        return NOTHING
+    return spending.used(connection, study, spec, context.database.dialect.now(connection))
 
 
 class Waiting:
@@ -226,7 +233,7 @@ def _take(
     trial = _trial_for(unit_of_work, context, situation, decision, request)
     if trial is None:
         return None
-    number = give(unit_of_work, context, request, trial)
+    number = give(unit_of_work, context, request, situation.spec, trial)
     return read_grant(connection, context, trial.id, number)
 
 

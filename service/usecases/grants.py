@@ -10,6 +10,7 @@ from service.contract.trial import TrialKind
 from service.domain.configuration import resolve
 from service.domain.history import History, Suggestion
 from service.domain.placement import is_reachable
+from service.domain.provenance import is_own_code
 from service.domain.rungs import rungs_of
 from service.domain.states import ATTEMPT, TRIAL, TrialEvent
 from service.search import decide
@@ -69,7 +70,7 @@ def insert_trial(unit_of_work: UnitOfWork, spec: StudySpec, history: History, su
     )
 
 
-def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, trial: Row) -> int:
+def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, spec: StudySpec, trial: Row) -> int:
     """Give a waiting trial to the worker: attempt, lease, and the memory of this request.
 
     The attempt begins with the trial's newest checkpoint that can be read.
@@ -96,7 +97,8 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, tria
         started_at=now,
         revision=unit_of_work.revision,
     )
-    note_code(unit_of_work, trial, number, request.capabilities.code)
+    if not is_own_code(spec):
+        note_code(unit_of_work, trial, number, request.capabilities.code)
     grant_lease(unit_of_work, trial, number, request.worker, context.limits.lease_seconds)
     unit_of_work.insert(
         tables.claim,

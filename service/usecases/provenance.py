@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from service.contract.problem import ErrorCode
 from service.contract.provenance import ProvenanceRequest, WarningRequest, WarningsReply
+from service.contract.study import StudySpec
 from service.domain.errors import DomainError
-from service.domain.provenance import other_code, other_data
+from service.domain.provenance import is_own_code, other_code, other_data
 from service.storage.queries import studies, trials
 from service.storage.tables import Row
 from service.storage.unit_of_work import UnitOfWork
@@ -13,55 +14,74 @@ from service.usecases.context import Context
 from service.usecases.fence import Held, find, hold, trial_of
 
 
-def note_code(unit_of_work: UnitOfWork, trial: Row, number: int, code: str | None) -> None:
-    """Compare a new attempt's code with the study's, which the first that tells one decides."""
+def note_code(unit_of_work: UnitOfWork, trial: Row, number: int, code: str | None) -> list[str]:
+    """Compare an attempt's code with the study's, which the first that tells one decides; what people are told."""
     if code is None:
-        return
+        return []
     unit_of_work.set_attempt(trial.id, number, code_fingerprint=code)
     if unit_of_work.study.code_fingerprint is None:
         unit_of_work.set_study(code_fingerprint=code)
     elif difference := other_code(unit_of_work.study.code_fingerprint, code):
         unit_of_work.set_attempt(trial.id, number, warnings=[difference])
         unit_of_work.record("code_differs", trial=trial, attempt=number, data={"reason": difference})
+        return [difference]
+    return []
 
 
 async def tell_provenance(context: Context, trial_id: str, number: int, request: ProvenanceRequest) -> WarningsReply:
-    """Store an attempt's data and environment; the first in a study decides which data that is.
+    """Store what an attempt was made from; the first in a study decides which data, and which code of its own, that is.
 
     Raises:
-        DomainError: the lease is superseded; the data is other than the study's, which allows one only; or it was told
-            before, and differently.
+        DomainError: the lease is superseded; data or code are other than the study's, which allows one only; or they
+            were told before, and differently.
     """
     study_id = await context.database.read(lambda connection: trial_of(connection, trial_id).study_id)
 
     def work(unit_of_work: UnitOfWork) -> WarningsReply:
         held = find(unit_of_work, trial_id, number, request.nonce)
         if held.attempt.environment is not None:
-            if (held.attempt.data_fingerprint, held.attempt.environment) != (request.data, request.environment):
+            if not _is_stored(held, request):
                 message = f"attempt {number} of {trials.title(held.trial)} has told another provenance before"
                 raise DomainError(ErrorCode.REPORT_CONFLICT, message)
             return WarningsReply(warnings=held.attempt.warnings or [])
         held = hold(unit_of_work, held, lease_seconds=context.limits.lease_seconds)
         unit_of_work.set_attempt(trial_id, number, data_fingerprint=request.data, environment=dict(request.environment))
-        return WarningsReply(warnings=_compare_data(unit_of_work, held, request.data))
+        spec = studies.spec(unit_of_work.connection, study_id, held.trial.spec_version)
+        if is_own_code(spec):
+            return WarningsReply(warnings=_compare_code(unit_of_work, spec, held, request.code))
+        return WarningsReply(warnings=_compare_data(unit_of_work, spec, held, request.data))
 
     return await context.transact(study_id, work)
 
 
-def _compare_data(unit_of_work: UnitOfWork, held: Held, data: str | None) -> list[str]:
+def _is_stored(held: Held, request: ProvenanceRequest) -> bool:
+    attempt = held.attempt
+    stored = (attempt.data_fingerprint, attempt.environment) == (request.data, request.environment)
+    return stored and request.code in (None, attempt.code_fingerprint)
+
+
+def _compare_code(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, code: str | None) -> list[str]:
+    if spec.code == "same" and (difference := other_code(unit_of_work.study.code_fingerprint, code)):
+        raise _refusal(held, difference)
+    return note_code(unit_of_work, held.trial, held.attempt.number, code)
+
+
+def _compare_data(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, data: str | None) -> list[str]:
     study = unit_of_work.study
     if data is not None and study.data_fingerprint is None:
         unit_of_work.set_study(data_fingerprint=data)
-    spec = studies.spec(unit_of_work.connection, study.id, held.trial.spec_version)
     difference = other_data(spec, study.data_fingerprint, data)
     if difference is None:
         return held.attempt.warnings or []
     if spec.code == "same":
-        host = f"worker {held.attempt.worker}"
-        remedy = f"copy the same files to {host}, or begin another study"
-        raise DomainError(ErrorCode.DATA_DIFFERS, f"{difference}; {remedy}")
+        raise _refusal(held, difference)
     unit_of_work.record("data_differs", trial=held.trial, attempt=held.attempt.number, data={"reason": difference})
     return _add(unit_of_work, held, difference)
+
+
+def _refusal(held: Held, difference: str) -> DomainError:
+    remedy = f"copy the same files to worker {held.attempt.worker}, or begin another study"
+    return DomainError(ErrorCode.DATA_DIFFERS, f"{difference}; {remedy}")
 
 
 async def warn(context: Context, trial_id: str, number: int, request: WarningRequest) -> WarningsReply:

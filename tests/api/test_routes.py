@@ -96,10 +96,6 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert (seen.text, seen.next, seen.ended) == ("one\n", 4, True)
     assert TrialDetail.model_validate(await call("GET", "/studies/digits/best")).number == 0
     assert [trial.number for trial in Front.model_validate(await call("GET", "/studies/digits/front")).trials] == [0]
-    asked = {"at": 1, "set": {"lr": 0.02}}
-    fork = TrialView.model_validate(await call("POST", "/studies/digits/trials/0/fork", status=201, json=asked))
-    assert TrialList.model_validate(await call("GET", "/studies/digits/forks")).trials == [fork]
-    assert TrialDetail.model_validate(await call("GET", f"/studies/digits/trials/{fork.id}")).parent_step == 1
     other = {"pruner": "none"}
     assert Replay.model_validate(await call("POST", "/studies/digits/replay", json=other)).replayed.num_steps == 1
     mattered = Importance.model_validate(await call("GET", "/studies/digits/importance"))
@@ -119,6 +115,11 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     (stage,) = StageList.model_validate(await call("GET", "/studies/digits/stages")).stages
     assert (stage.number, stage.review) == (1, Review.PROPOSED)
     assert (await call("POST", "/studies/digits/stages/1", json={"box": {"lr": [0.001, 0.01]}}))["state"] == "active"
+
+    asked = {"at": 1, "set": {"lr": 0.02}}
+    fork = TrialView.model_validate(await call("POST", "/studies/digits/trials/0/fork", status=201, json=asked))
+    assert TrialList.model_validate(await call("GET", "/studies/digits/forks")).trials == [fork]
+    assert TrialDetail.model_validate(await call("GET", f"/studies/digits/trials/{fork.id}")).parent_step == 1
 
     assert (await call("POST", "/studies/digits/stop"))["state"] == "stopped"
     nothing = Nothing.model_validate(await call("POST", "/claims", json=claim("request-3")))

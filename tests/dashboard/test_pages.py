@@ -103,6 +103,23 @@ def test_a_study_shows_its_history_and_trials_in_every_state(open_page: OpenPage
     running.release()
 
 
+def test_what_mattered_is_told_once_enough_trials_have_ended(open_page: OpenPage, client: Client) -> None:
+    create(client, "mattered", trials=40)
+    drive(client, "mattered", 19)
+    with open_page(client.server + "/studies/mattered") as page:
+        expect(page.get_by_role("heading", name="Trials")).to_be_visible()
+        expect(page.get_by_role("heading", name="What mattered")).to_have_count(0)
+        drive(client, "mattered", 11)
+        told = client.importance("mattered")
+        for each in told.parameters:
+            bar = page.get_by_label(f"share of {each.name}", exact=True)
+            expect(bar).to_be_visible()
+            expect(bar.locator("..")).to_contain_text(f"{each.share * 100:.0f} %")
+        assert told.parameters[0].name == "optimizer.lr"
+        expect(page.locator(".shares dt").first).to_have_text("optimizer.lr")
+        expect(page.get_by_text(f"the best {told.num_best} of {told.num_trials} trials")).to_be_visible()
+
+
 def test_a_study_is_live_without_a_reload_and_reads_only_what_changed(open_page: OpenPage, client: Client) -> None:
     create(client, "moving", trials=30)
     with open_page(client.server + "/studies/moving") as page:

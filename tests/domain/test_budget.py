@@ -43,19 +43,19 @@ def history_of(*ends: float | TrialState, order: list[int] | None = None) -> His
 def test_time_is_over_when_it_is_used_to_the_last_second() -> None:
     spec = spec_of(hours=2)
     assert used_up(spec, History(), Used(seconds=7199.9, device_seconds=1e9)) is None
-    assert used_up(spec, History(), Used(seconds=7200)) == "the 2 hours of the budget are over"
+    assert used_up(spec, History(), Used(seconds=7200)) == "the budget of 2 h is used up"
 
 
 def test_device_hours_are_of_all_attempts_together() -> None:
     spec = spec_of(device_hours=0.5)
     assert used_up(spec, History(), Used(seconds=1e9, device_seconds=1799)) is None
-    assert used_up(spec, History(), Used(device_seconds=1800)) == "the 0.5 device-hours of the budget are used up"
+    assert used_up(spec, History(), Used(device_seconds=1800)) == "the budget of 0.5 device-hours is used up"
 
 
 def test_failures_are_trials_that_ended_failed() -> None:
     spec = spec_of(failures=2)
     assert used_up(spec, history_of(FAILED, 0.5, PRUNED, TrialState.CANCELLED)) is None
-    reason = "2 trials have failed, and the budget allows for 2"
+    reason = "the budget of failures is used up: 2 of 3 trials have failed"
     assert used_up(spec, history_of(FAILED, 0.5, FAILED)) == reason
 
 

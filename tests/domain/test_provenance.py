@@ -28,6 +28,10 @@ def test_only_a_study_of_one_code_refuses_another() -> None:
     assert "began with code aaaaaaaaaaaa, this worker has bbbbbbbbbbbb; install here" in reason
 
 
+def test_code_of_the_user_s_own_is_not_the_worker_s() -> None:
+    assert refused_code(spec_of(code="same", task={"function": "mine:train"}), OURS, THEIRS) is None
+
+
 def test_where_the_space_chooses_the_data_it_may_differ() -> None:
     chooses = spec_of(space={"data.path": {"type": "categorical", "choices": ["a.csv", "b.csv"]}})
     assert other_data(chooses, OURS, THEIRS) is None

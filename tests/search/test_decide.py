@@ -88,9 +88,9 @@ def test_what_is_planned_is_the_smaller_of_budget_and_grid() -> None:
 
 
 EARLY_ENDS: dict[str, tuple[dict[str, Any], Used, str]] = {
-    "time": ({"hours": 1}, Used(seconds=3600), "the 1 hours of the budget are over"),
-    "devices": ({"device_hours": 1}, Used(device_seconds=3600), "the 1 device-hours of the budget are used up"),
-    "failures": ({"failures": 1}, Used(), "1 trials have failed, and the budget allows for 1"),
+    "time": ({"hours": 1}, Used(seconds=3600), "the budget of 1 h is used up"),
+    "devices": ({"device_hours": 1}, Used(device_seconds=3600), "the budget of 1 device-hours is used up"),
+    "failures": ({"failures": 1}, Used(), "the budget of failures is used up: 1 of 4 trials have failed"),
     "target": ({"target": 0.5}, Used(), "trial 0 reached 0.5, and the target is 0.5"),
     "progress": ({"no_improvement": 1}, Used(), "the last 1 trials brought none better than trial 0"),
 }

@@ -76,6 +76,7 @@ def test_what_leaves_old_trials_comparable_may_change(change: dict[str, Any]) ->
         ),
         ({"task": {"function": "mine:train"}}, "task", "its trials trained this task"),
         ({"resource": {"max": 10}}, "resource.max", "its trials trained to this step"),
+        ({"warm_start": ["older"]}, "warm_start", "what it learns from was copied when it began"),
     ],
 )
 def test_what_a_study_is_about_stays(change: dict[str, Any], path: str, why: str) -> None:

@@ -66,31 +66,29 @@ def test_enqueued_configurations_cost_no_cell() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(
-    nums=st.lists(st.integers(0, 6), min_size=2, max_size=4),
-    shuffles=st.lists(st.booleans(), min_size=4, max_size=4),
+    edits=st.lists(st.tuples(st.integers(0, 6), st.integers(3, 4), st.booleans(), st.integers(0, 2)), min_size=2),
     own=st.lists(st.integers(1, 6), max_size=3),
-    seed=st.integers(0, 9),
 )
 def test_after_any_edits_every_cell_of_the_last_grid_was_tried_exactly_once(
-    nums: list[int], shuffles: list[bool], own: list[int], seed: int
+    edits: list[tuple[int, int, bool, int]], own: list[int]
 ) -> None:
-    """Grids over other choices follow one another, and a person tries some cells, at first and at last."""
+    """Grids of other values and in other orders follow one another, and a person tried some cells before."""
     by_hand = tuple(record(number, {"a": choice, "b": 1}, 0.0) for number, choice in enumerate(dict.fromkeys(own)))
     history = History(trials=by_hand)
-    for at, num in enumerate(nums):
+    for at, (num, high, shuffle, seed) in enumerate(edits):
         space = {
-            "a": {"type": "int", "low": 1 + at % 2, "high": 4 + at},
+            "a": {"type": "int", "low": 1, "high": high},
             "b": {"type": "categorical", "choices": [1, 2]},
         }
-        spec = study(space, sampler={"name": "grid", "shuffle": shuffles[at], "seed": seed * at}, budget={})
-        left = num if at < len(nums) - 1 else 100
+        spec = study(space, sampler={"name": "grid", "shuffle": shuffle, "seed": seed}, budget={})
+        left = num if at < len(edits) - 1 else 100
         while left and isinstance(decision := decide.next(history, spec), decide.Suggest):
             history = ended(begun(history, decision), decision.number, 0.0)
             left -= 1
     tried = [dict(trial.parameters) for trial in history.trials[len(by_hand) :]]
     assert len(identities(tried)) == len(tried)
     assert not identities(tried) & identities(trial.parameters for trial in by_hand)
-    cells = [{"a": a, "b": b} for a in range(spec.space["a"].low, spec.space["a"].high + 1) for b in (1, 2)]  # type: ignore[union-attr]
+    cells = [{"a": a, "b": b} for a in range(1, high + 1) for b in (1, 2)]
     assert identities(cells) <= identities(trial.parameters for trial in history)
     assert isinstance(decide.next(history, spec), decide.Done)
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from service.contract.lease import CheckpointRequest, FinishRequest, HeartbeatRequest, HeldLease, Outcome
 from service.contract.problem import ErrorCode
 from service.contract.report import Point, ReportRequest
+from service.contract.stage import ReviewRequest
 from service.contract.study import EnqueueRequest, ExtendRequest, StudySpec
 from service.domain.errors import DomainError
 from service.usecases import control, studies
@@ -18,6 +19,7 @@ from service.usecases.context import Context
 from service.usecases.deployment import ensure_deployment
 from service.usecases.enqueue import enqueue
 from service.usecases.hosts import readmit
+from service.usecases.stages import review_stage
 from tests.simulation import views
 from tests.simulation.record import Call
 
@@ -72,7 +74,7 @@ async def _person(world: World, deed: str, name: str) -> None:
 
 
 async def look_after(world: World) -> None:
-    """Resume what was paused for its failures, its code repaired; readmit workers; for as long as the world lasts."""
+    """Repair code that failed and resume, accept boxes, readmit workers; for as long as the world lasts."""
     while True:
         await asyncio.sleep(world.chance.uniform(0.5, 1.5) * REPAIR_SECONDS)
         for (name,) in views.rows("SELECT name FROM worker WHERE quarantined_at IS NOT NULL ORDER BY name"):
@@ -80,6 +82,8 @@ async def look_after(world: World) -> None:
         for (name,) in views.rows("SELECT name FROM study WHERE pause_cause = 'failures' ORDER BY name"):
             world.broken.discard(name)
             await _do(world, "resume", name)
+        for (name,) in views.rows("SELECT name FROM study WHERE pause_cause = 'review' ORDER BY name"):
+            await _do(world, "accept", name)
 
 
 async def resume_all(world: World) -> None:
@@ -109,6 +113,8 @@ async def _carry_out(world: World, context: Context, deed: str, name: str) -> No
             await control.pause_study(context, name, "")
         case "resume":
             await control.resume_study(context, name)
+        case "accept":
+            await review_stage(context, name, 1, ReviewRequest())
         case "stop":
             await control.stop_study(context, name, "")
         case "readmit":

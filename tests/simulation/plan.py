@@ -113,7 +113,7 @@ def _spec(chance: Random, name: str, seed: int) -> StudySpec:
         [
             {"name": "random", "seed": seed},
             {"name": "grid", "seed": seed, "shuffle": True},
-            {"name": "coarse_to_fine", "seed": seed},
+            {"name": "coarse_to_fine", "seed": seed, "review": seed % 2 == 0},
             {"name": "coarse_to_fine", "seed": seed, "stages": [{"trials": 2}, {"trials": num_trials - 2}]},
             # The one whose every suggestion depends on all of the history.
             {"name": "tpe", "seed": seed, "startup_trials": 2},

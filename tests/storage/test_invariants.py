@@ -55,6 +55,10 @@ async def _play(replica: Replica) -> None:
         await replica.checkpoint(grant, 1)
         await replica.finish(grant, "paused")
     await replica.finish(await replica.claim(name), "released")
+    reviewed = {"name": "coarse_to_fine", "stages": [{"trials": 1}, {"trials": 1}], "review": True}
+    name = await replica.create(name="reviewed", sampler=reviewed)
+    await replica.train(name, 0.5)
+    await replica.ask(name)
     name = await replica.create(name="forked", budget={"trials": 1})
     parent = await replica.claim(name)
     await replica.report(parent, 1, 0.5, 0.25)
@@ -162,6 +166,7 @@ BREAKS = {
         f"UPDATE study SET spec_version = 2 WHERE id = {GOING}",
         f"UPDATE trial SET spec_version = 2 WHERE study_id = {ENDED}",
     ],
+    "reviews": ["DELETE FROM stage WHERE review = 'proposed'"],
     "owners": [
         f"UPDATE attempt SET study_id = {ENDED} WHERE trial_id = {RUNNING}",
         f"UPDATE lease SET study_id = {ENDED}",

@@ -170,6 +170,8 @@ def test_categories_are_embedded_in_lists_too(table: Path):
     [
         ({"query": "wards"}, r"data\.query: there is no column 'wards'; did you mean 'ward'\?"),
         ({"kind": "regression"}, r"data\.kind: rows of a query are ranked, whatever the target; leave out kind, or"),
+        ({"limit": 50}, r"data\.limit: draws single rows, which would tear queries apart; leave it out"),
+        ({"bootstrap": 1}, r"data\.bootstrap: draws single rows"),
         ({"group": "noise"}, r"data\.query: only one of group and query can decide the split"),
         ({"target": "noise"}, r"data\.target: the \w+ examples hold the relevance -\d.*; 0 is the lowest"),
         ({"target": "ward", "query": "x"}, r"data\.target: column 'ward' holds no numbers, so ranking can't learn it"),

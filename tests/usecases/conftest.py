@@ -10,6 +10,7 @@ import pytest
 
 from service.storage.blobs import BlobStore
 from service.storage.database import Database, open_database
+from tests.usecases.interleaving import At, Order
 from tests.usecases.replica import Replica
 
 
@@ -35,6 +36,16 @@ def replicas(postgres_url: str) -> Iterator[tuple[Replica, Replica]]:
     yield first, second
     for database in databases:
         database.close()
+
+
+@pytest.fixture(
+    params=[Order(stops, at) for at in At for stops in (0, 1)],
+    ids=lambda order: f"the {'second' if order.stops else 'first'} stops {order.at}",
+)
+def order(request: pytest.FixtureRequest) -> Order:
+    """Which of two transactions comes first, and where it stops."""
+    chosen: Order = request.param
+    return chosen
 
 
 @pytest.fixture

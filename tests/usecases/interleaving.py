@@ -51,6 +51,31 @@ class Played:
     """The statement at which the other one waited for the stopped transaction to end."""
 
 
+@dataclass(frozen=True)
+class Order:
+    """Which of two calls stops where."""
+
+    stops: int
+    at: At
+
+    @property
+    def first(self) -> int:
+        """The call that comes first in effect: 0 or 1."""
+        return self.stops if self.at is At.COMMIT else 1 - self.stops
+
+    async def of(self, replicas: tuple[Replica, Replica], *begin: Callable[[], Awaitable[Any]]) -> tuple[Any, Any]:
+        """The answers to the two calls, the first one on the first replica."""
+        calls = [Call(replica, call) for replica, call in zip(replicas, begin, strict=True)]
+        played = await play(calls[self.stops], self.at, calls[1 - self.stops])
+        if self.at is At.COMMIT:
+            assert played.waited_at is not None, "it should have waited for the one that holds the study"
+            assert LOCK_STUDY in played.waited_at
+        else:
+            assert played.waited_at is None
+        answers = (played.stopped, played.other)
+        return answers if self.stops == 0 else answers[::-1]
+
+
 async def play(stopping: Call, at: At, other: Call) -> Played:
     """Stop a transaction of one call, begin the other, and let the first go on once the other waits or has ended."""
     with _stop(stopping, at) as stop:

@@ -130,8 +130,10 @@ class Replica:
         assert isinstance(answer, Grant), answer
         return answer
 
-    async def provenance(self, grant: Grant, data: str | None, **environment: str) -> list[str]:
-        request = ProvenanceRequest(nonce=grant.nonce, data=data, environment=environment)
+    async def provenance(
+        self, grant: Grant, data: str | None, own_code: str | None = None, **environment: str
+    ) -> list[str]:
+        request = ProvenanceRequest(nonce=grant.nonce, code=own_code, data=data, environment=environment)
         return (await tell_provenance(self.context, grant.trial, grant.attempt, request)).warnings
 
     async def report(

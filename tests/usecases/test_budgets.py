@@ -20,12 +20,10 @@ from service.storage.invariants import check
 from service.storage.queries import spending, studies, trials
 from service.usecases import control
 from service.usecases.overtime import conclude_overtime
+from tests.usecases.interleaving import Order
 from tests.usecases.replica import Replica
-from tests.usecases.test_interleavings import Order, clean, order
 
 pytestmark = pytest.mark.anyio
-
-__all__ = ["order"]
 
 HOUR = 3600 * MICROSECONDS
 
@@ -41,6 +39,10 @@ async def pass_time(replica: Replica, name: str, hours: float) -> None:
         connection.execute(begun.values(started_at=attempt.c.started_at - earlier))
 
 
+async def clean(replica: Replica) -> bool:
+    return not any(each.broken for each in await replica.database.read(check))
+
+
 async def refused(replica: Replica, name: str) -> str:
     answer = await replica.ask(name)
     assert isinstance(answer, Nothing)
@@ -53,13 +55,13 @@ async def test_when_the_hours_are_over_nothing_begins_and_what_runs_ends(replica
     await pass_time(replica, name, 1.9)
     also_running = await replica.claim(name)
     await pass_time(replica, name, 0.2)
-    assert "the 2 hours of the budget are over; 2 are still open" in await refused(replica, name)
+    assert "the budget of 2 h is used up; 2 are still open" in await refused(replica, name)
     for grant in (running, also_running):
         verdict = await replica.report(grant, 1, 0.5)
         assert verdict.action == "continue"
         await replica.finish(grant)
     view = await replica.study(name)
-    assert (view.state, view.state_reason) == (StudyState.COMPLETED, "the 2 hours of the budget are over")
+    assert (view.state, view.state_reason) == (StudyState.COMPLETED, "the budget of 2 h is used up")
     assert [trial.state for trial in await replica.trials(name)] == [TrialState.COMPLETED] * 2
     assert await clean(replica)
 
@@ -84,7 +86,7 @@ async def test_while_a_study_is_paused_its_hours_do_not_pass(replica: Replica) -
     await replica.train(name, 0.5)
     await pass_time(replica, name, 1)
     assert await refused(replica, name) == "the named studies are over"
-    assert (await replica.study(name)).state_reason == "the 2 hours of the budget are over"
+    assert (await replica.study(name)).state_reason == "the budget of 2 h is used up"
 
 
 async def test_a_study_whose_hours_end_is_completed_though_nobody_asks(replica: Replica) -> None:
@@ -109,7 +111,7 @@ async def test_device_hours_are_those_of_all_attempts(replica: Replica) -> None:
     await pass_time(replica, name, 0.4)
     assert isinstance(await replica.ask(name, worker="d"), Grant)
     await pass_time(replica, name, 0.1)
-    reason = "the 3 device-hours of the budget are used up"
+    reason = "the budget of 3 device-hours is used up"
     assert f"{reason}; 3 are still open" in await refused(replica, name)
 
 
@@ -125,7 +127,7 @@ async def test_a_trial_that_was_lost_is_brought_to_its_end_all_the_same(replica:
     await replica.report(again, 1, 0.5)
     await replica.finish(again)
     view = await replica.study(name)
-    assert view.state_reason == "1 trials have failed, and the budget allows for 1"
+    assert view.state_reason == "the budget of failures is used up: 1 of 2 trials have failed"
 
 
 async def test_a_target_that_is_reached_completes_the_study(replica: Replica) -> None:
@@ -175,7 +177,7 @@ async def test_promotions_end_with_the_budget_and_what_is_paused_is_pruned(repli
         await replica.finish(grant, "paused")
     await pass_time(replica, name, 1)
     assert await refused(replica, name) == "the named studies are over"
-    assert (await replica.study(name)).state_reason == "the 1 hours of the budget are over"
+    assert (await replica.study(name)).state_reason == "the budget of 1 h is used up"
     assert {trial.state for trial in await replica.trials(name)} == {TrialState.PRUNED}
 
 
@@ -231,7 +233,7 @@ async def test_under_many_claimers_no_more_than_what_was_running_is_made(replica
     assert reached.finished_at is not None
     assert all(trial.created_at <= reached.finished_at for trial in made)
     assert (await replicas[0].study(name)).state is StudyState.COMPLETED
-    assert not any(each.broken for each in await replicas[0].database.read(check))
+    assert await clean(replicas[0])
 
 
 async def test_a_study_that_reached_its_target_goes_on_to_a_better_one(replica: Replica) -> None:

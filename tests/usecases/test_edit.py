@@ -22,7 +22,8 @@ from tests.usecases.replica import Replica
 pytestmark = pytest.mark.anyio
 
 OTHER = {"lr": {"type": "float", "low": 1.0, "high": 10.0}}
-STAGES = [{"trials": 2}, {"trials": 2}]
+NARROW = {"lr": {"type": "float", "low": 1e-3, "high": 1e-2, "log": True}}
+REVIEWED = {"name": "coarse_to_fine", "stages": [{"trials": 2}, {"trials": 2}], "review": True}
 
 
 async def edited(replica: Replica, name: str, **changes: Any) -> EditRequest:
@@ -34,6 +35,14 @@ async def edited(replica: Replica, name: str, **changes: Any) -> EditRequest:
 
 async def edit(replica: Replica, name: str, **changes: Any) -> StudyView:
     return await edit_study(replica.context, name, await edited(replica, name, **changes))
+
+
+async def coarse(replica: Replica) -> str:
+    """A study whose first stage has ended, and that a person is to be asked of the second."""
+    name = await replica.create(sampler=REVIEWED, budget={"trials": 4})
+    for loss in (0.5, 0.4):
+        await replica.train(name, loss)
+    return name
 
 
 async def test_from_an_edit_on_trials_are_of_the_new_space_and_old_ones_stay(replica: Replica) -> None:
@@ -56,6 +65,14 @@ async def test_the_journal_says_what_was_edited(replica: Replica) -> None:
     (event,) = await studies.list_events(replica.context, name, 0, 100, "study_edited")
     changes = ["budget.trials: 3 -> 9", "priority: 0 -> 2", 'owner: "ann" added']
     assert event.data == {"version": 2, "changes": changes}
+
+
+async def test_a_study_takes_its_turn_by_its_new_priority(replica: Replica) -> None:
+    older, newer = await replica.create(), await replica.create()
+    await edit(replica, newer, priority=1)
+    assert (await replica.claim(None)).study_name == newer
+    await edit(replica, older, priority=2)
+    assert (await replica.claim(None)).study_name == older
 
 
 async def test_an_edit_that_changes_nothing_writes_nothing(replica: Replica) -> None:
@@ -125,6 +142,19 @@ async def test_a_claim_under_way_is_made_again_by_the_new_spec(replicas: tuple[R
     assert 1.0 <= played.stopped.parameters["lr"] <= 10.0  # type: ignore[operator]
 
 
+async def test_a_box_that_was_to_be_proposed_is_drawn_again_by_the_new_spec(replicas: tuple[Replica, Replica]) -> None:
+    first, second = replicas
+    name = await coarse(first)
+    wanted = await edited(second, name, space=NARROW)
+    await play(
+        Call(first, lambda: first.ask(name)),
+        At.STATEMENT,
+        Call(second, lambda: edit_study(second.context, name, wanted)),
+    )
+    (stage,) = (await list_stages(first.context, name)).stages
+    assert 1e-3 <= stage.box["lr"][0] < stage.box["lr"][1] <= 1e-2  # type: ignore[operator]
+
+
 async def test_a_budget_below_what_was_made_ends_the_search_when_its_trials_have_ended(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 9})
     await replica.train(name, 0.5)
@@ -165,20 +195,17 @@ async def test_a_paused_study_stays_paused_and_a_stopped_one_has_to_be_extended_
 
 
 async def test_a_box_that_waits_for_a_review_is_drawn_anew_by_the_new_spec(replica: Replica) -> None:
-    sampler = {"name": "coarse_to_fine", "stages": STAGES, "review": True}
-    name = await replica.create(sampler=sampler, budget={"trials": 4})
-    for loss in (0.5, 0.4):
-        await replica.train(name, loss)
+    name = await coarse(replica)
     await replica.ask(name)
     (before,) = (await list_stages(replica.context, name)).stages
-    view = await edit(replica, name, space={"lr": {"type": "float", "low": 1e-3, "high": 1e-2, "log": True}})
+    view = await edit(replica, name, space=NARROW)
     assert view.state is StudyState.ACTIVE
     assert (await list_stages(replica.context, name)).stages == []
     await replica.ask(name)
     (after,) = (await list_stages(replica.context, name)).stages
     assert 1e-3 <= after.box["lr"][0] < after.box["lr"][1] <= 1e-2  # type: ignore[operator]
     assert after.box != before.box
-    unasked = await edit(replica, name, sampler={**sampler, "review": False})
+    unasked = await edit(replica, name, sampler={**REVIEWED, "review": False})
     assert unasked.state is StudyState.ACTIVE
     assert (await replica.claim(name)).number == 2
 

@@ -218,14 +218,29 @@ async def test_where_that_is_gone_the_worker_is_told_so(replica: Replica, blobs:
 
 async def test_a_checkpoint_that_one_worker_cannot_read_is_for_another(replica: Replica) -> None:
     name, _ = await trained(replica)
-    fork = await replica.fork(name, 0, lr=0.05)
     shares, shares_not = {"directories": ["file:///"]}, {"directories": ["file:///elsewhere"]}
-    assert isinstance(await replica.ask(name, worker="a", **shares), Grant)
-    await replica.lose()
+    await replica.ask(name, worker="a", **shares)
+    fork = await replica.fork(name, 0, lr=0.05)
     answer = await replica.ask(name, worker="b", **shares_not)
     assert isinstance(answer, Nothing)
     assert f"trial {fork.id} waits for a worker that shares the directory of its checkpoint" in answer.reason
     assert (await replica.claim(name, worker="a", **shares)).trial == fork.id
+
+
+async def test_where_its_parent_saved_a_step_twice_it_keeps_to_the_one_it_was_forked_from(replica: Replica) -> None:
+    name, first = await trained(replica, 4)
+    await replica.fail(first, FailureClass.PROCESS_KILLED)
+    second = await replica.claim(name)
+    await replica.fail(second, FailureClass.HOST_FAULT, unreadable="file:///4")
+    third = await replica.claim(name)
+    assert third.resume is not None
+    assert third.resume.step == 2
+    await replica.report(third, 1, 0.3, 0.25, step=3)
+    await replica.checkpoint(third, 4, sha256="a" * 64)
+    await replica.fork(name, 0, lr=0.05)
+    grant = await replica.claim(name)
+    assert grant.resume is not None
+    assert (grant.resume.step, grant.resume.sha256) == (4, "a" * 64)
 
 
 async def test_no_pruner_judges_it_but_what_is_not_finite_stops_it(replica: Replica) -> None:

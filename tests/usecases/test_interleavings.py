@@ -6,7 +6,6 @@ to be old, or right before it commits, when the other one has to wait for it; th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,46 +20,10 @@ from service.domain.errors import DomainError
 from service.storage import tables
 from service.storage.invariants import check
 from service.usecases.control import stop_study
-from tests.usecases.interleaving import LOCK_LEASE, LOCK_STUDY, RENEW_LEASE, At, Call, play
+from tests.usecases.interleaving import LOCK_LEASE, LOCK_STUDY, RENEW_LEASE, At, Call, Order, play
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio
-
-Begin = Callable[[], Awaitable[Any]]
-
-
-@dataclass(frozen=True)
-class Order:
-    """Which of two calls stops where."""
-
-    stops: int
-    at: At
-
-    @property
-    def first(self) -> int:
-        """The call that comes first in effect: 0 or 1."""
-        return self.stops if self.at is At.COMMIT else 1 - self.stops
-
-    async def of(self, replicas: tuple[Replica, Replica], *begin: Begin) -> tuple[Any, Any]:
-        """The answers to the two calls, the first one on the first replica."""
-        calls = [Call(replica, call) for replica, call in zip(replicas, begin, strict=True)]
-        played = await play(calls[self.stops], self.at, calls[1 - self.stops])
-        if self.at is At.COMMIT:
-            assert played.waited_at is not None, "it should have waited for the one that holds the study"
-            assert LOCK_STUDY in played.waited_at
-        else:
-            assert played.waited_at is None
-        answers = (played.stopped, played.other)
-        return answers if self.stops == 0 else answers[::-1]
-
-
-@pytest.fixture(
-    params=[Order(stops, at) for at in At for stops in (0, 1)],
-    ids=lambda order: f"the {'second' if order.stops else 'first'} stops {order.at}",
-)
-def order(request: pytest.FixtureRequest) -> Order:
-    chosen: Order = request.param
-    return chosen
 
 
 async def expire(replicas: tuple[Replica, Replica]) -> None:

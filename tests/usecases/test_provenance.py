@@ -82,6 +82,35 @@ async def test_a_study_of_one_code_refuses_other_data_which_one_host_alone_has(r
     assert "trained on data bbbbbbbbbbbb; the study began with aaaaaaaaaaaa" in answer.reason, "quarantined, and why"
 
 
+FUNCTION = {"function": "mine:train"}
+
+
+async def test_of_a_function_the_user_s_own_code_is_compared_and_not_the_worker_s(replica: Replica) -> None:
+    name = await replica.create(task=FUNCTION)
+    first = await replica.claim(name, code=OURS)
+    assert await replica.provenance(first, None, own_code=OURS) == []
+    second = await replica.claim(name, code=THEIRS)
+    assert await replica.provenance(second, None, own_code=OURS) == []
+    third = await replica.claim(name, code=OURS)
+    warnings = ["trained with code bbbbbbbbbbbb; the study began with aaaaaaaaaaaa"]
+    assert await replica.provenance(third, None, own_code=THEIRS) == warnings
+    assert await replica.provenance(third, None, own_code=THEIRS) == warnings, "again changes nothing"
+    with pytest.raises(DomainError, match="has told another provenance before"):
+        await replica.provenance(third, None, own_code=OURS)
+    attempts = [(await replica.trial(name, number)).attempts[0] for number in range(3)]
+    assert [attempt.code for attempt in attempts] == [OURS, OURS, THEIRS]
+    assert attempts[2].warnings == warnings
+
+
+async def test_a_study_of_one_code_refuses_other_code_of_the_user_s_own(replica: Replica) -> None:
+    name = await replica.create(task=FUNCTION, code="same")
+    await replica.provenance(await replica.claim(name), None, own_code=OURS)
+    other = await replica.claim(name, worker="odd", host="odd")
+    with pytest.raises(DomainError, match="copy the same files to worker odd") as caught:
+        await replica.provenance(other, None, own_code=THEIRS)
+    assert caught.value.code is ErrorCode.DATA_DIFFERS
+
+
 async def test_a_superseded_attempt_says_nothing_any_more(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 1})
     late = await replica.claim(name)

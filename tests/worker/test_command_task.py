@@ -20,7 +20,7 @@ from tests.worker.grants import grant
 from tests.worker.waiting import eventually
 from worker.agent.child import Said, Zygote
 from worker.agent.devices import cpu
-from worker.protocol import Checkpointed, Ended, Exited, Report, Start
+from worker.protocol import Checkpointed, Ended, Exited, Provenance, Report, Start
 from worker.trial.command_task import arguments, variables
 
 PARAMETERS = {"lr": 0.1, "optimizer.name": "sgd", "hidden": [64, 32], "nesterov": True}
@@ -263,6 +263,17 @@ def test_terminating_the_attempt_ends_the_program(
 
 def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_its_code_is_told_by_the_files_that_it_names(
+    zygote: Zygote, start: Callable[..., Start], python: Python
+) -> None:
+    def fingerprint(script: str) -> str | None:
+        told = next(iter(list(zygote.fork(start(*python(script), "x" * 5000)).messages())))
+        assert isinstance(told, Provenance)
+        return told.code
+
+    assert fingerprint("") == fingerprint("") != fingerprint("# another")
 
 
 def test_a_program_has_its_own_variables_and_no_token(

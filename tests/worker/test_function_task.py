@@ -178,6 +178,22 @@ def test_each_attempt_imports_the_code_as_it_is_now(zygote: Zygote, start: Calla
         assert [message.metrics for message in messages if isinstance(message, Report)] == [{"loss": value}]
 
 
+def test_its_code_is_told_by_what_it_loads(zygote: Zygote, start: Callable[..., Start], code: Path) -> None:
+    (code / "imported.py").write_text("value = 1.0\n")
+    (code / "importing.py").write_text("import json, imported\ndef train(trial):\n    return imported.value\n")
+
+    def fingerprint() -> str | None:
+        told = next(iter(list(zygote.fork(start("importing:train", {})).messages())))
+        assert isinstance(told, Provenance)
+        return told.code
+
+    before = fingerprint()
+    assert before is not None
+    assert fingerprint() == before
+    (code / "imported.py").write_text("value = 22.0\n")
+    assert fingerprint() != before
+
+
 def test_it_sees_no_token(zygote: Zygote, start: Callable[..., Start], tmp_path: Path) -> None:
     list(zygote.fork(start("mine:sees", {"file": str(tmp_path / "seen")})).messages())
     seen = (tmp_path / "seen").read_text()

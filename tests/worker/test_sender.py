@@ -173,7 +173,7 @@ def test_what_an_attempt_was_made_from_goes_before_its_reports(
     sender.report(attempt.key, point(1))
     assert sender.wait_until_sent(attempt.key, 5)
     assert [call for call, _ in script.asked] == ["provenance", "report"]
-    assert script.asked[0][1] == {"nonce": "n-1", "data": "d" * 64, "environment": {"torch": "2.9"}}
+    assert script.asked[0][1] == {"nonce": "n-1", "code": None, "data": "d" * 64, "environment": {"torch": "2.9"}}
 
 
 def test_other_data_than_the_studys_ends_the_attempt_as_a_fault_of_this_host(

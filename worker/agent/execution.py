@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 from service.contract.base import TaskKind
 from service.contract.lease import FailureClass, Grant, Outcome
@@ -71,9 +72,9 @@ class Execution:
         with Watchdog(child.terminate, self._shared.patience_seconds, waits_for_first=is_own) as watchdog:
             for message in child.messages():
                 match message:
-                    case Provenance(data, environment):
-                        place = {"device": self._plan.device.device.name, **environment}
-                        self._shared.sender.provenance(attempt.key, Provenance(data, place))
+                    case Provenance() as made_from:
+                        place = {"device": self._plan.device.device.name, **made_from.environment}
+                        self._shared.sender.provenance(attempt.key, replace(made_from, environment=place))
                     case Report() as report:
                         watchdog.step()
                         self._report(attempt, report)

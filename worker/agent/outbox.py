@@ -127,7 +127,9 @@ class Outbox:
             ).fetchone()
             if row is None:
                 return False
-            request = ProvenanceRequest(nonce=row[0], data=told.data, environment=dict(told.environment))
+            request = ProvenanceRequest(
+                nonce=row[0], code=told.code, data=told.data, environment=dict(told.environment)
+            )
             self._add(key, "provenance", request.model_dump_json())
             return True
 

@@ -23,7 +23,7 @@ from worker.trial.channel import CONTINUE, Channel
 from worker.trial.classify import exited
 from worker.trial.conclusion import conclude
 from worker.trial.printed import Printed, Tail
-from worker.trial.provenance import environment
+from worker.trial.provenance import environment, fingerprint_of
 from worker.trial.relay import Relay
 from worker.trial.script import CHANNEL, PARAMETER, TRIAL
 from worker.trial.trial import Told, Trial
@@ -43,7 +43,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         ConfigError: a pattern found something else than a number.
     """
     command = Command.model_validate(grant.task)
-    channel.provenance(Provenance(None, environment(start.threads)))
+    channel.provenance(Provenance(None, environment(start.threads), fingerprint_of(_files(command))))
     told = Told.of(grant, start)
     trial = Trial(told, channel)
     printed = [Tail(Path(path)) for path in (start.stdout, start.stderr)]
@@ -94,6 +94,17 @@ def variables(parameters: Mapping[str, Any]) -> dict[str, str]:
     """The parameters as environment variables: `optimizer.lr` is …_OPTIMIZER_LR."""
     plain = {name: re.sub(r"\W", "_", name).upper() for name in parameters}
     return {f"{PARAMETER}{plain[name]}": value_text(value) for name, value in parameters.items()}
+
+
+def _files(command: Command) -> dict[str, Path]:
+    """The files that the words of a command name: the program's own code, as far as that is to be seen."""
+    found = {}
+    for word in command.argv:
+        path = Path(command.directory or ".") / word
+        with suppress(OSError, ValueError):  # a program in one long word is no path
+            if path.is_file():
+                found[word] = path
+    return found
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,15 +14,17 @@ from worker.training.errors import ConfigError, did_you_mean
 from worker.trial.channel import Channel
 from worker.trial.conclusion import conclude, give_up
 from worker.trial.optuna_trial import OptunaTrial, is_pruned
-from worker.trial.provenance import environment
+from worker.trial.provenance import environment, fingerprint_of, loaded_sources
 from worker.trial.trial import Stopped, Told, Trial
 
 
 def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     """Import the function, which no attempt before has loaded, and call it; raises what it raises."""
     given = Function.model_validate(grant.task)
+    known = set(sys.modules)
     function = load(given.name)
-    channel.provenance(Provenance(None, environment(start.threads)))
+    sources = loaded_sources(given.name.partition(":")[0], known)
+    channel.provenance(Provenance(None, environment(start.threads), fingerprint_of(sources)))
     trial = Trial(Told.of(grant, start), channel)
     try:
         returned = function(OptunaTrial(trial) if given.style == "optuna" else trial)

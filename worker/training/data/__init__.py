@@ -1,4 +1,7 @@
-"""Data by name: factories from settings to a Dataset of tensors per split."""
+"""Data by name: factories from settings to a Dataset of tensors per split.
+
+Those with `folds` take, as their only positional argument, the fold whose turn it is to validate, or None.
+"""
 
 from worker.training.data.builtin import breast_cancer, diabetes, digits, wine
 from worker.training.data.csv_file import csv

@@ -100,6 +100,9 @@ def load_tables(read: ReadTable, how: TableSettings) -> Dataset:
     if how.query is not None:
         if how.kind is not None:
             raise ConfigError("data.kind", "rows of a query are ranked, whatever the target; leave out kind, or query")
+        for setting in ("limit", "bootstrap"):
+            if getattr(how.splitting, setting) is not None:
+                raise ConfigError(f"data.{setting}", "draws single rows, which would tear queries apart; leave it out")
         kind = "ranking"
     others: dict[SplitName, str | None] = {"val": how.val, "test": how.test, "test_val": how.test_val}
     given: dict[SplitName, Columns] = {}

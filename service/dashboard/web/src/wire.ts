@@ -108,6 +108,19 @@ export interface TrialList {
   trials: TrialView[];
 }
 
+export interface ParameterImportance {
+  name: string;
+  share: number;
+  num_trials: number;
+}
+
+export interface Importance {
+  num_trials: number;
+  num_best: number;
+  parameters: ParameterImportance[];
+  notes: string[];
+}
+
 export interface Problem {
   title: string;
   status: number;

@@ -7,6 +7,7 @@ import { useLive, type Live } from "../live";
 import { Controls } from "../parts/controls";
 import { FrontChart } from "../parts/front_chart";
 import { HistoryChart } from "../parts/history_chart";
+import { ImportanceCard } from "../parts/importance";
 import { Best, LiveMark, Progress, State } from "../parts/status";
 import { TrialsTable } from "../parts/trials_table";
 import type { StudyView, TrialList, TrialView } from "../wire";
@@ -74,6 +75,7 @@ export function StudyPage({ study: key }: { study: string }) {
               </>
             )}
           </section>
+          <ImportanceCard study={study} path={path} />
           <section class="card" aria-labelledby="trials">
             <h2 id="trials">Trials</h2>
             <TrialsTable study={study} trials={trials} />

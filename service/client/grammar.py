@@ -1,0 +1,146 @@
+"""The words of the `study` command: what each command is called, takes and says of itself."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+EXAMPLES = """
+examples:
+  study init houses.csv --target price          write a first study file, to be read and edited
+  study plan examples/digits.yaml               what it will cost, before it begins
+  study create examples/digits.yaml --watch     create a study and follow it
+  study list                                    all studies, newest first
+  study show digits-mlp                         where a study stands, and its trials
+  study show digits-mlp --trial 12              one trial: parameters, metrics, attempts
+  study logs digits-mlp 12 --follow             what the trial prints, while it does
+  study best digits-mlp --json | jq .parameters
+  study pause digits-mlp --reason "need the GPU"
+  study extend digits-mlp --trials 100          100 trials in all, those already made included
+  study extend digits-mlp --hours 24            and so for any budget that the study has
+  study replay digits-mlp --pruner asha         what ASHA would have saved
+  study edit digits-mlp --set space.optimizer.lr.high=1
+  study accept digits-mlp --box 'optimizer.lr=[1e-3, 1e-2]'
+  study importance digits-mlp                   which parameters mattered
+  study workers                                 the workers, and which are in quarantine
+  study fork digits-mlp 12 --at 8 --set optimizer.lr=3e-4
+  study enqueue digits-mlp optimizer.lr=3e-3 optimizer.name=adamw
+
+The service is found at --server, else ASSAYER_SERVER, else http://127.0.0.1:8420; ASSAYER_TOKEN is sent if set.
+Exit status: 0 done, 1 refused or failed, 2 not understood.
+"""
+
+Verb = Callable[[str, str], argparse.ArgumentParser]
+"""Adds a command: its name, and what it does."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; `command` names the command, `server` and `json` are of each."""
+    whole = argparse.ArgumentParser(
+        prog="study",
+        description="Create, follow and steer hyperparameter studies.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    whole.set_defaults(server=None, json=False)
+    for options in (whole, common):  # valid before and after the command
+        options.add_argument("--server", metavar="URL", default=argparse.SUPPRESS, help="address of the service")
+        options.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="print JSON on standard output"
+        )
+    verbs = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[common])
+
+    def of_study(name: str, text: str) -> argparse.ArgumentParser:
+        named = verb(name, text)
+        named.add_argument("name", metavar="NAME", help="name or id of the study")
+        return named
+
+    _begin(verb)
+    _look(verb, of_study)
+    _ask(of_study)
+    _steer(verb, of_study)
+    _add(of_study)
+    return whole
+
+
+def _begin(verb: Verb) -> None:
+    init = verb("init", "write a first study file for your data, with ranges that are known to be good")
+    init.add_argument(
+        "data", metavar="DATA", help="a CSV, Parquet, NPZ or text file, a folder of images, or a built-in set"
+    )
+    init.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    init.add_argument("--task", choices=("classification", "regression"), help="default: as the target's values say")
+    init.add_argument("--name", help="name of the study (default: that of the data)")
+    init.add_argument("--out", metavar="FILE", help="where to write it (default: NAME.yaml)")
+    plan = verb("plan", "say what a study file will cost, and begin nothing")
+    plan.add_argument("file", metavar="FILE")
+    plan.add_argument("--like", metavar="STUDY", help="tell hours too, by how long a step took in that study")
+    plan.add_argument("--step-seconds", type=float, metavar="S", help="how long a step takes, to tell hours too")
+    create = verb("create", "create a study from a study file (YAML)")
+    create.add_argument("file", metavar="FILE")
+    create.add_argument("--name", help="name it so instead of as the file says")
+    create.add_argument("--watch", action="store_true", help="follow it until it is finished")
+
+
+def _look(verb: Verb, of_study: Verb) -> None:
+    verb("list", "list all studies, newest first")
+    show = of_study("show", "show where a study stands, and its trials")
+    show.add_argument("--spec", action="store_true", help="print its spec as a study file, to be edited")
+    show.add_argument("--trial", metavar="N", help="show this trial in full (a fork by its id)")
+    of_study("best", "show the best completed trial, or of several objectives the front")
+    of_study("watch", "follow a study until it is finished; Ctrl-C leaves it going")
+    logs = of_study("logs", "print what a trial's training process printed")
+    logs.add_argument("trial", metavar="TRIAL", help="number of the trial, or id of a fork")
+    logs.add_argument("--attempt", type=int, metavar="N", help="this attempt (default: the newest)")
+    logs.add_argument("--stderr", action="store_true", help="its standard error instead of its standard output")
+    logs.add_argument("--follow", action="store_true", help="go on as more comes, until the attempt has ended")
+    verb("workers", "list the workers: devices, trials held, quarantine")
+
+
+def _ask(of_study: Verb) -> None:
+    of_study("importance", "say which parameters tell the best trials from the others")
+    replay = of_study("replay", "say what another pruner would have saved and lost, by the curves that were recorded")
+    replay.add_argument("--pruner", required=True, metavar="PRUNER", help="its name, or {name: asha, eta: 4}")
+    replay.add_argument("--workers", type=int, default=1, metavar="N", help="played by so many workers (default: 1)")
+
+
+def _steer(verb: Verb, of_study: Verb) -> None:
+    for name, text in (
+        ("pause", "hand out no more trials until it is resumed; running ones go on"),
+        ("resume", "go on with a paused study"),
+        ("stop", "end a study: running trials stop, waiting ones are cancelled"),
+    ):
+        of_study(name, text).add_argument("--reason", default="", help="why, for the study's journal")
+    extend = of_study("extend", "raise budgets; a finished study goes on")
+    extend.add_argument("--trials", type=int, metavar="N", help="trials in all, those made included")
+    extend.add_argument("--hours", type=float, metavar="H", help="hours since the first trial, while it is active")
+    extend.add_argument("--device-hours", type=float, metavar="H", help="hours of all attempts together")
+    extend.add_argument("--failures", type=int, metavar="N", help="trials that may fail")
+    extend.add_argument("--target", type=float, metavar="VALUE", help="value of the objective at which it is over")
+    extend.add_argument("--no-improvement", type=int, metavar="N", help="trials in a row that improve nothing")
+    edit = of_study("edit", "go on with another space, sampler, pruner or budget; the trials made stay as evidence")
+    edit.add_argument("file", metavar="FILE", nargs="?", help="the study as it is to be")
+    edit.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", help="change one setting of it; repeatable"
+    )
+    accept = of_study("accept", "accept the box that a coarse-to-fine study proposes; it goes on")
+    accept.add_argument(
+        "--box", action="append", default=[], metavar="NAME=[LOW, HIGH]", help="search this range instead; repeatable"
+    )
+    readmit = verb("readmit", "lift the quarantine of a worker's host")
+    readmit.add_argument("worker", metavar="WORKER", help="name of the worker")
+
+
+def _add(of_study: Verb) -> None:
+    enqueue = of_study("enqueue", "try a configuration before the sampler's own")
+    enqueue.add_argument("parameters", nargs="+", metavar="KEY=VALUE", help="a parameter, such as optimizer.lr=3e-3")
+    fork = of_study("fork", "go on from a trial's checkpoint with changed settings, beside the search")
+    fork.add_argument("trial", metavar="TRIAL", help="number of the trial, or id of a fork")
+    fork.add_argument("--at", type=int, metavar="STEP", help="step of the checkpoint (default: the newest)")
+    fork.add_argument(
+        "--set", action="extend", nargs="+", required=True, metavar="KEY=VALUE", help="a setting; repeatable"
+    )

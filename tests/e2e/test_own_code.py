@@ -7,17 +7,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.client import Client
+from service.contract.base import TaskKind
+from service.contract.lease import ClaimRequest, Grant, Nothing
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialState
 from tests.support.processes import children
 from tests.support.service import ROOT, Service
 from tests.worker.waiting import eventually
+from worker.agent import Agent, SlotPlan, cpu
 
 pytestmark = pytest.mark.slow
 
@@ -134,6 +138,41 @@ def test_it_goes_on_after_a_death_and_ends_at_its_next_report_after_a_stop(
     trial = client.trial(name, 0)
     assert trial.state is TrialState.CANCELLED
     assert trial.attempts[1].state in {AttemptState.PRUNED, AttemptState.CANCELLED}
+
+
+class Generous(Client):
+    """A client through which a worker is granted what it did not offer to execute."""
+
+    def claim(self, request: ClaimRequest) -> Grant | Nothing:
+        offered = request.capabilities.model_copy(update={"tasks": list(TaskKind)})
+        return super().claim(request.model_copy(update={"capabilities": offered}))
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_a_worker_executes_nothing_that_it_does_not_allow_even_if_it_is_granted(
+    client: Client, tmp_path: Path, kind: str
+) -> None:
+    name = f"granted-{kind}"
+    study(client, name, TASKS[kind])
+    with Generous(client.server) as generous, ThreadPoolExecutor(1) as pool:
+        agent = Agent(
+            generous,
+            name=name,
+            slots=[SlotPlan("cpu", cpu(), 1)],
+            studies=[name],
+            until_done=True,
+            directory=tmp_path,
+            checkpoint_seconds=60.0,
+            disk_bytes=0,
+        )
+        done = pool.submit(agent.work)
+        try:
+            assert eventually(lambda: client.trials(name).trials and client.trial(name, 0).attempts[0].message, SECONDS)
+        finally:
+            agent.stop()
+        done.result(SECONDS)
+    assert client.trial(name, 0).attempts[0].message == f"this worker executes no {kind}; start one with --allow-{kind}"
+    assert values(client, name) == []
 
 
 @pytest.mark.parametrize("kind", TASKS)

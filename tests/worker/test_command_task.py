@@ -149,15 +149,17 @@ def test_orders_reach_the_script(
 
 
 def test_a_verdict_that_says_to_go_on_ends_the_script_s_wait(
-    zygote: Zygote, start: Callable[..., Start], python: Python
+    zygote: Zygote, start: Callable[..., Start], python: Python, tmp_path: Path
 ) -> None:
-    child = zygote.fork(start(*python(SCRIPT), wait=True))
+    impatient = "import worker.trial.trial\nworker.trial.trial.WAIT_SECONDS = 5"
+    child = zygote.fork(start(*python(f"{impatient}{SCRIPT}print(trial._channel.answered)"), wait=True))
     messages = []
     for message in child.messages():
         if isinstance(message, Report):
             child.answered(message.step)
         messages.append(message)
     assert len(reports(messages)) == 5
+    assert (tmp_path / "out").read_text() == "5\n"
 
 
 def test_at_its_rung_the_script_is_told_to_pause_and_goes_on_from_its_checkpoint(
@@ -191,15 +193,33 @@ def test_what_an_unchanged_program_prints_is_reported(
     assert (tmp_path / "out").read_text().endswith("args --lr=0.5 --wait=false\n")
 
 
-def test_a_program_that_hears_no_orders_is_ended(zygote: Zygote, start: Callable[..., Start], python: Python) -> None:
-    endless = "import itertools, time\nfor n in itertools.count(): print(f'loss={n}'); time.sleep(0.05)"
-    child = zygote.fork(start(*python(endless), task={"metrics": PATTERNS["metrics"]}))
+ENDLESS = """
+import itertools, signal, sys, time
+from worker.trial import current_trial
+
+def end(*_):
+    print("asked to end")
+    sys.exit(3)
+
+signal.signal(signal.SIGTERM, end)
+assert current_trial().parameters == {"lr": 0.5, "wait": False}
+for n in itertools.count():
+    print(f"loss={n}")
+    time.sleep(0.05)
+"""
+
+
+def test_a_program_that_hears_no_orders_is_asked_to_end_and_may_do_so_as_it_likes(
+    zygote: Zygote, start: Callable[..., Start], python: Python, tmp_path: Path
+) -> None:
+    child = zygote.fork(start(*python(ENDLESS), task={"metrics": PATTERNS["metrics"]}))
     messages = []
     for message in child.messages():
         if isinstance(message, Report):
             child.order(Action.STOP, "because")
         messages.append(message)
     assert reports(messages)[0] == (1, {"loss": 0})
+    assert (tmp_path / "out").read_text().endswith("asked to end\n")
     assert outcome_of(messages) == Outcome(result="pruned", message="because")
 
 

@@ -27,7 +27,7 @@ class Relay:
         self._awaited: dict[socket.socket, int] = {}
         self._order = CONTINUE
         self.was_used = False
-        """Some script has connected: orders reach it."""
+        """Some script has said something by its trial: it hears orders, too."""
 
     def __enter__(self) -> Self:
         self._selector = selectors.DefaultSelector()
@@ -64,7 +64,6 @@ class Relay:
         connection, _ = self._listener.accept()
         self._selector.register(connection, selectors.EVENT_READ)
         self._scripts[connection] = Inbox()
-        self.was_used = True
         if self._order != CONTINUE:
             _send(connection, self._order)
 
@@ -74,6 +73,7 @@ class Relay:
         except ConnectionError:
             data = b""
         for message in self._scripts[connection].feed(data):
+            self.was_used = True
             match message:
                 case Report(step, metrics, is_awaited):
                     self._trial.tell(step, metrics, is_awaited=is_awaited)

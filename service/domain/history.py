@@ -84,9 +84,9 @@ class History:
     trials: tuple[TrialRecord, ...] = ()
     epoch: int = 0
     """Revisions are of one epoch of the database: a restore begins another, in which they are counted anew."""
-    earlier: tuple[TrialRecord, ...] = ()
+    earlier: tuple[TrialRecord, ...] = field(default=(), kw_only=True)
     """Completed trials of other studies to learn from at first, the worst first; numbered below 0, none of its own."""
-    stages: Mapping[int, StageBox] = field(default_factory=dict)
+    stages: Mapping[int, StageBox] = field(default_factory=dict, kw_only=True)
     """The stages that have begun, or whose box a person has accepted; what was decided of them stands."""
 
     def __iter__(self) -> Iterator[TrialRecord]:

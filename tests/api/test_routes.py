@@ -119,6 +119,7 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     fork = TrialView.model_validate(await call("POST", "/studies/digits/trials/0/fork", status=201, json=asked))
     assert TrialList.model_validate(await call("GET", "/studies/digits/forks")).trials == [fork]
     assert TrialDetail.model_validate(await call("GET", f"/studies/digits/trials/{fork.id}")).parent_step == 1
+    assert Grant.model_validate(await call("GET", "/studies/digits/trials/0/grant")).number == 0
 
     assert (await call("POST", "/studies/digits/stop"))["state"] == "stopped"
     nothing = Nothing.model_validate(await call("POST", "/claims", json=claim("request-3")))

@@ -245,7 +245,7 @@ def test_a_fork_is_made_shown_and_named_by_its_id(study: Study) -> None:
         "fork", name, "0", "--at", "7", "--set", "lr=2e-2", status=1
     )
     assert "has no trial 9" in study("fork", name, "9", "--set", "lr=2e-2", status=1)
-    said = study("fork", name, "0", "--at", "1", "--set", "lr=2e-2")
+    said = study("fork", name, "0", "--at", "1", "--set", "lr=3e-2", "--set", "lr=2e-2")
     (fork,) = study.client.forks(name).trials
     assert said.startswith(f"forked from trial 0 at step 1 with lr=0.02; it waits as {fork.id}")
     page = study("show", name)

@@ -101,6 +101,9 @@ def test_in_a_finite_space_what_others_tried_may_be_tried_here() -> None:
     space = {"a": {"type": "int", "low": 1, "high": 6}}
     spec = study(space, sampler={"name": "tpe", "startup_trials": 2}, budget={"trials": 6})
     earlier = [record(at, {"a": at + 1}, value=float(at)) for at in range(6)]
+    decision = decide.next(History(earlier=spread(earlier, "minimize")), spec)
+    assert isinstance(decision, decide.Suggest)
+    assert decision.suggestion.reason.startswith("tpe: a model of 6 trials")
     run = simulate.run(spec, lambda given, _: {"val/loss": float(str(given["a"]))}, workers=1, earlier=earlier)
     assert sorted(str(trial.parameters["a"]) for trial in run.history) == list("123456")
 

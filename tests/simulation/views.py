@@ -61,13 +61,13 @@ def history(study_id: str, known: History, revision: int) -> History:
         record = _record(row)
         records[record.number : record.number + 1] = [record]
     stages = {**known.stages, **_stages(study_id, revision)}
-    return History(revision, tuple(records), epoch(), stages)
+    return History(revision, tuple(records), epoch(), stages=stages)
 
 
 def whole_history(study_id: str, revision: int) -> History:
     """The study's history as of now, from all of its trials and stages."""
     records = tuple(_record(row) for row in rows(f"{_TRIALS} ORDER BY number", study_id))
-    return History(revision, records, epoch(), _stages(study_id, 0))
+    return History(revision, records, epoch(), stages=_stages(study_id, 0))
 
 
 def epoch() -> int:

@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from service.storage import migrate, tables
 from service.storage.database import open_database
 from service.storage.migrate import UnknownSchemaError
-from tests.storage.rows import put_attempt
+from tests.storage.rows import STUDY, TRIAL, put, put_attempt
 
 REBUILD = '''
 """Changes a column of the study table: SQLite must rebuild it for that."""
@@ -115,6 +115,18 @@ def test_a_migration_that_fails_changes_nothing(
         migrate.upgrade(engine)
     assert migrate.current(engine) == HEAD
     assert "color" not in {column["name"] for column in sa.inspect(engine).get_columns("study")}
+
+
+def test_studies_of_before_there_were_budgets_of_time_began_with_their_first_trial(engine: sa.Engine) -> None:
+    migrate.upgrade(engine, "0004")
+    with engine.begin() as connection:
+        put_attempt(connection)
+        put(connection, tables.study, STUDY, id="s2", name="untouched")
+    migrate.downgrade(engine, "0003")
+    migrate.upgrade(engine)
+    with engine.connect() as connection:
+        begun = sa.select(tables.study.c.active_since, tables.study.c.active_microseconds).order_by(tables.study.c.id)
+        assert connection.execute(begun).all() == [(TRIAL["created_at"], 0), (None, 0)]
 
 
 def further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, more: str = "") -> None:

@@ -88,6 +88,7 @@ COLUMN = Order(folds=np.array(["a", "b", "c"] * 6), val_folds=["val"])
             r"folds: 5 folds need as many examples of each class, and there are 3; write fewer folds",
         ),
         (5, None, Order(groups=np.arange(18) // 6), r"folds: 5 folds need as many groups, and there are 2"),
+        (3, None, Order(groups=np.repeat([0, 1, 2, 3], [8, 8, 1, 1])), r"folds: a fold of groups holds a single"),
         (9, None, None, r"folds: 9 folds need as many pairs of examples, and there are 7"),
         (
             2,
@@ -95,7 +96,7 @@ COLUMN = Order(folds=np.array(["a", "b", "c"] * 6), val_folds=["val"])
             Order(times=np.arange(18)),
             r"folds: in time, later examples would tell .*; leave out folds",
         ),
-        (2, None, COLUMN, r"folds: the fold column has 3 folds beside those that test; write that number"),
+        (2, None, COLUMN, r"folds: the fold column has 3 folds beside those that test; write folds: 3"),
         (2, None, Order(folds=COLUMN.folds, val_folds=["a"]), r"data\.val_folds: with folds each value validates"),
     ],
 )

@@ -55,6 +55,7 @@ def test_a_fold_says_where_an_example_goes():
         ({"folds": ["0", "1"] * 9, "val_folds": ["2"]}, r"data\.val_folds: no row has the fold '2'; there are: 0, 1"),
         ({"folds": ["0", "1"] * 9, "val_folds": ["1"], "test_folds": ["1"]}, r"data\.val_folds: a fold can't validate"),
         ({"folds": ["0", "1"] * 9, "val_folds": ["0", "1"]}, r"data\.val_folds: no row is left to train on"),
+        ({"folds": ["0"] * 17 + ["1"], "val_folds": ["1"]}, r"data\.val_folds: a single row is too few to measure"),
         ({"groups": ["a"] * 18}, r"data\.test_fraction: no split by group is possible"),
     ],
 )

@@ -45,7 +45,7 @@ def refresh(connection: sa.Connection, study_id: str, metric: str, known: Histor
         row.number: StageBox(row.number, row.box, row.reason)
         for row in stages.decided(connection, study_id, known.revision)
     }
-    return History(revision, tuple(records), epoch, earlier, {**known.stages, **decided})
+    return History(revision, tuple(records), epoch, earlier=earlier, stages={**known.stages, **decided})
 
 
 def _record(row: sa.Row[Any], points: Series) -> TrialRecord:

@@ -133,6 +133,8 @@ def _without_fold(
     if there < fold.count:
         raise ConfigError("folds", f"{fold.count} folds need as many {what}, and there are {there}; write fewer folds")
     kept, held_out = list(folds)[fold.index]
+    if len(held_out) < 2:
+        raise ConfigError("folds", "a fold of groups holds a single example, too few to measure; write fewer folds")
     return rest[kept], rest[held_out]
 
 
@@ -148,7 +150,9 @@ def _in_turn(folds: NDArray[Any], order: Order, fold: Fold) -> Order:
         raise ConfigError("data.val_folds", "with folds each value validates in turn; leave it out")
     names = sorted(set(folds.tolist()) - set(order.test_folds))
     if len(names) != fold.count:
-        raise ConfigError("folds", f"the fold column has {len(names)} folds beside those that test; write that number")
+        raise ConfigError(
+            "folds", f"the fold column has {len(names)} folds beside those that test; write folds: {len(names)}"
+        )
     return replace(order, val_folds=[names[fold.index]])
 
 
@@ -163,6 +167,8 @@ def _by_fold(folds: NDArray[Any], order: Order) -> dict[SplitName, Indices]:
             raise ConfigError(f"data.{name}_folds", f"no row has the fold {missing[0]!r}; there are: {known}")
         if (chosen & taken).any():
             raise ConfigError(f"data.{name}_folds", "a fold can't validate and test; name it once")
+        if chosen.sum() == 1:
+            raise ConfigError(f"data.{name}_folds", "a single row is too few to measure; at least 2 are needed")
         taken |= chosen
         if wanted:
             parts[name] = np.flatnonzero(chosen)

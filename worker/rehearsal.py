@@ -52,7 +52,8 @@ def main(arguments: Sequence[str]) -> int:
         outcome = _carry_out(console, grant, given, device.device.kind)
     except KeyboardInterrupt:
         return 130
-    console.print(f"{outcome.result}: {outcome.message or 'to its end'}, after {time.perf_counter() - began:.1f} s")
+    how = "failed" if outcome.has_failed else "ended"
+    console.print(f"{how}: {outcome.message or 'trained to its end'}, after {time.perf_counter() - began:.1f} s")
     return int(outcome.has_failed)
 
 

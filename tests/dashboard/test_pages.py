@@ -10,6 +10,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from service.client import Client
+from service.contract.base import TaskKind
+from service.contract.lease import Capabilities, ClaimRequest, Nothing
 from service.contract.study import StudyState
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.searches import create, drive
@@ -118,6 +120,25 @@ def test_what_mattered_is_told_once_enough_trials_have_ended(open_page: OpenPage
         assert told.parameters[0].name == "optimizer.lr"
         expect(page.locator(".shares dt").first).to_have_text("optimizer.lr")
         expect(page.get_by_text(f"the best {told.num_best} of {told.num_trials} trials")).to_be_visible()
+
+
+def test_the_boxes_of_a_staged_search_are_told_and_accepted(open_page: OpenPage, client: Client) -> None:
+    sampler = {"name": "coarse_to_fine", "review": True}
+    create(client, "staged", trials=9, sampler=sampler, pruner="none")
+    drive(client, "staged", 6, steps=2)
+    offered = Capabilities(tasks=[TaskKind.EXTERNAL])
+    seventh = ClaimRequest(request_id="the-seventh", worker="next", studies=["staged"], capabilities=offered)
+    assert isinstance(client.claim(seventh), Nothing)
+    with open_page(client.server + "/studies/staged") as page:
+        card = page.get_by_role("region", name="Stages")
+        [proposed] = client.stages("staged").stages
+        expect(card.get_by_role("heading", name="Stage 2 of 2, proposed")).to_be_visible()
+        for change in proposed.reason.split("; "):
+            expect(card.get_by_text(change, exact=True)).to_be_visible()
+        card.get_by_role("button", name="Accept this box").click()
+        expect(card.get_by_role("heading", name="Stage 2 of 2, accepted")).to_be_visible()
+        expect(card.get_by_role("button")).to_have_count(0)
+    assert client.study("staged").state is StudyState.ACTIVE
 
 
 def test_a_study_is_live_without_a_reload_and_reads_only_what_changed(open_page: OpenPage, client: Client) -> None:

@@ -121,6 +121,17 @@ export interface Importance {
   notes: string[];
 }
 
+export interface StageView {
+  number: number;
+  reason: string;
+  review: "proposed" | "accepted" | "edited" | null;
+}
+
+export interface StageList {
+  num_stages: number;
+  stages: StageView[];
+}
+
 export interface Problem {
   title: string;
   status: number;

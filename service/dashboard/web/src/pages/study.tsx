@@ -8,6 +8,7 @@ import { Controls } from "../parts/controls";
 import { FrontChart } from "../parts/front_chart";
 import { HistoryChart } from "../parts/history_chart";
 import { ImportanceCard } from "../parts/importance";
+import { StagesCard } from "../parts/stages";
 import { Best, LiveMark, Progress, State } from "../parts/status";
 import { TrialsTable } from "../parts/trials_table";
 import type { StudyView, TrialList, TrialView } from "../wire";
@@ -75,6 +76,7 @@ export function StudyPage({ study: key }: { study: string }) {
               </>
             )}
           </section>
+          <StagesCard study={study} path={path} onChange={(changed) => setShown({ study: changed, trials })} />
           <ImportanceCard study={study} path={path} />
           <section class="card" aria-labelledby="trials">
             <h2 id="trials">Trials</h2>

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from service.api.dependencies import Uses
 from service.contract.lease import Grant
 from service.contract.log import LogView, Stream
+from service.contract.study import Front
 from service.contract.trial import ForkRequest, TrialDetail, TrialList, TrialView
 from service.usecases import trials
 from service.usecases.forks import fork_trial, list_forks
@@ -68,5 +69,11 @@ async def forks(context: Uses, study: str) -> TrialList:
 
 @router.get("/best")
 async def best(context: Uses, study: str) -> TrialDetail:
-    """The completed trial with the best value."""
+    """The completed trial with the best value; a study with several objectives has none."""
     return await trials.get_best(context, study)
+
+
+@router.get("/front")
+async def front(context: Uses, study: str) -> Front:
+    """The completed trials that no other one dominates, and the hypervolume under them."""
+    return await trials.get_front(context, study)

@@ -113,6 +113,10 @@ def _show(client: Client, arguments: argparse.Namespace) -> None:
 
 
 def _best(client: Client, arguments: argparse.Namespace) -> None:
+    if len(client.study(arguments.name).spec.objectives) > 1:
+        front = client.front(arguments.name)
+        _say(arguments, front, show.front_page(front))
+        return
     trial = client.best(arguments.name)
     _say(arguments, trial, show.trial_page(trial))
 

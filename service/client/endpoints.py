@@ -37,6 +37,7 @@ from service.contract.study import (
     EnqueueRequest,
     Event,
     ExtendRequest,
+    Front,
     StopRequest,
     StudyList,
     StudySpec,
@@ -72,6 +73,7 @@ _STUDIES = TypeAdapter(StudyList)
 _STAGES = TypeAdapter(StageList)
 _TRIALS = TypeAdapter(TrialList)
 _TRIAL = TypeAdapter(TrialDetail)
+_FRONT = TypeAdapter(Front)
 _FORK = TypeAdapter(TrialView)
 _EVENTS = TypeAdapter(_Events)
 _ENQUEUE = TypeAdapter(EnqueueReply)
@@ -195,8 +197,12 @@ class Endpoints:
         return self._transport.call("GET", _trial(study, trial, "/grant"), _GRANT)
 
     def best(self, study: str) -> TrialDetail:
-        """The best completed trial; raises NotFound while there is none."""
+        """The best completed trial; raises NotFound while there is none, and where objectives are several."""
         return self._transport.call("GET", _path(study, "best"), _TRIAL)
+
+    def front(self, study: str) -> Front:
+        """The completed trials that no other one dominates; none while no trial is completed."""
+        return self._transport.call("GET", _path(study, "front"), _FRONT)
 
     def log(
         self,

@@ -91,7 +91,7 @@ def _look(verb: Verb, of_study: Verb) -> None:
     show = of_study("show", "show where a study stands, and its trials")
     show.add_argument("--spec", action="store_true", help="print its spec as a study file, to be edited")
     show.add_argument("--trial", metavar="N", help="show this trial in full (a fork by its id)")
-    of_study("best", "show the best completed trial")
+    of_study("best", "show the best completed trial, or of several objectives the front")
     of_study("watch", "follow a study until it is finished; Ctrl-C leaves it going")
     logs = of_study("logs", "print what a trial's training process printed")
     logs.add_argument("trial", metavar="TRIAL", help="number of the trial, or id of a fork")

@@ -16,7 +16,7 @@ from service.contract.lease import Device
 from service.contract.plan import Plan, Replay
 from service.contract.report import Number, from_wire
 from service.contract.stage import StageList
-from service.contract.study import Event, StudyState, StudyView
+from service.contract.study import Event, Front, StudyState, StudyView
 from service.contract.trial import TrialDetail, TrialState, TrialView
 from service.contract.worker import WorkerView
 
@@ -49,10 +49,17 @@ def progress(study: StudyView) -> str:
 
 
 def best(study: StudyView) -> str:
-    """The best value so far: 'val/accuracy 0.975 (trial 12)'."""
+    """The best value so far: 'val/accuracy 0.975 (trial 12)'; of several objectives, the size of the front."""
+    if study.front:
+        return f"a front of {len(study.front)} {'trials' if len(study.front) > 1 else 'trial'}"
     if study.best is None or not study.best.values:
         return "no trial completed yet"
-    return f"{study.spec.objective.metric} {number(study.best.values[0])} (trial {study.best.number})"
+    return f"{study.spec.watched.metric} {number(study.best.values[0])} (trial {study.best.number})"
+
+
+def objectives(study: StudyView) -> str:
+    """What is optimised: 'maximize val/accuracy, minimize num_parameters'."""
+    return ", ".join(f"{each.direction} {each.metric}" for each in study.spec.objectives)
 
 
 def standing(study: StudyView) -> str:
@@ -78,6 +85,19 @@ def studies_table(studies: Iterable[StudyView]) -> RenderableType:
     for study in studies:
         table.add_row(study.name, _state(study), progress(study), best(study), f"{study.created_at:%Y-%m-%d %H:%M}")
     return table if table.row_count else Text("no studies yet; create one with: study create FILE")
+
+
+def front_page(front: Front) -> RenderableType:
+    """The trials on a Pareto front with their values, the best in the first objective first; and its hypervolume."""
+    if not front.trials or front.reference_point is None:
+        return Text("no trial completed yet")
+    metrics = [objective.metric for objective in front.objectives]
+    table = Table("trial", *metrics, "parameters", box=None, pad_edge=False)
+    ordered = sorted(front.trials, key=lambda trial: trial.values or [])
+    for trial in reversed(ordered) if front.objectives[0].direction == "maximize" else ordered:
+        table.add_row(str(trial.number), *map(number, trial.values or []), parameters(trial.parameters))
+    corner = ", ".join(map(number, front.reference_point))
+    return Group(table, Text(), Text(f"hypervolume {number(front.hypervolume)}, up to the reference point {corner}"))
 
 
 def plan_page(plan: Plan, step_seconds: float | None) -> RenderableType:
@@ -155,7 +175,7 @@ def study_page(
     facts = Table.grid(padding=(0, 2))
     facts.add_row("study", Text(study.name, style="bold"))
     facts.add_row("state", _state_and_reason(study))
-    facts.add_row("objective", f"{spec.objective.direction} {spec.objective.metric}")
+    facts.add_row("objective", objectives(study))
     facts.add_row("search", f"{spec.sampler.name} over {', '.join(spec.space)}; pruner {spec.pruner.name}")
     facts.add_row("trials", f"{progress(study)} finished; {counts(study)}")
     for stage in trail.stages:
@@ -220,9 +240,9 @@ def forks_table(forks: Iterable[TrialView]) -> RenderableType:
 
 
 def _reached(trial: TrialView) -> str:
-    """Its value, or what a trial that pauses had at its rung."""
+    """Its values, or what a trial that pauses had at its rung."""
     if trial.values:
-        return number(trial.values[0])
+        return ", ".join(map(number, trial.values))
     return number(trial.arrivals[-1].value) if trial.state is TrialState.PAUSED and trial.arrivals else ""
 
 
@@ -235,7 +255,7 @@ def trial_page(trial: TrialDetail) -> RenderableType:
     for name, value in trial.parameters.items():
         facts.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
     if trial.values:
-        facts.add_row("value", number(trial.values[0]))
+        facts.add_row("value", ", ".join(map(number, trial.values)))
     for arrival in trial.arrivals:
         facts.add_row(f"at step {arrival.step}", f"{number(arrival.value)} (place {arrival.rank} of {arrival.num})")
     for name, metric in trial.metrics.items():
@@ -276,7 +296,7 @@ def live_page(study: StudyView, running: Iterable[TrialDetail], notice: str = ""
 
 
 def _last(trial: TrialDetail, study: StudyView) -> str:
-    series = next((series for series in trial.series if series.metric == study.spec.objective.metric), None)
+    series = next((series for series in trial.series if series.metric == study.spec.watched.metric), None)
     if series is None or not series.steps:
         return "started"
     of = f"/{study.spec.resource.max}" if study.spec.resource else ""

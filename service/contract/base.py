@@ -18,6 +18,9 @@ Value = Scalar | list[Scalar]
 
 Direction = Literal["maximize", "minimize"]
 
+Directions = tuple[Direction, ...]
+"""One for each objective."""
+
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that people type: letters, digits, '.', '_' and '-', starting with a letter or digit."""
 

@@ -80,6 +80,14 @@ class GpSampler(Request):
     startup_trials: int = Field(default=10, ge=1, description="Sobol's points before the model is used")
 
 
+class NsgaiiSampler(Request):
+    """Optuna's NSGA-II (Deb et al. 2002): generations of children of the best trials so far."""
+
+    name: Literal["optuna:nsga2"]
+    seed: int = 0
+    population: int = Field(default=50, ge=2, description="trials of a generation, and parents of the next")
+
+
 class QmcSampler(Request):
     """Optuna's quasi-random sequences, scrambled. Needs the extra `qmc`."""
 
@@ -97,6 +105,7 @@ _Samplers = (
     | TpeSampler
     | CmaesSampler
     | GpSampler
+    | NsgaiiSampler
     | QmcSampler
 )
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from service.contract.base import Direction, Identifier, Request, Response, TaskKind, Value
+from service.contract.base import Direction, Directions, Identifier, Request, Response, TaskKind, Value
 from service.contract.pruner import NoPruner, PrunerSpec
 from service.contract.sampler import AutoSampler, SamplerSpec
 from service.contract.space import Space
 from service.contract.task import Task
 from service.contract.trial import TrialState, TrialView
+
+MOST_OBJECTIVES = 4
+"""Of more, nearly every trial is better than any other in some objective, and a front says nothing."""
 
 
 class StudyState(StrEnum):
@@ -37,6 +40,23 @@ class Objective(Request):
     metric: str = Field(min_length=1)
     direction: Direction
     value: Literal["last", "best"] | MeanOfLast = "last"
+
+
+def _check_several(objectives: list[Objective]) -> list[Objective]:
+    if not 2 <= len(objectives) <= MOST_OBJECTIVES:
+        raise ValueError(
+            f"a list holds 2 to {MOST_OBJECTIVES} objectives, got {len(objectives)}; "
+            "write a single one as a mapping: objective: {metric: val/accuracy, direction: maximize}"
+        )
+    metrics = [objective.metric for objective in objectives]
+    for metric in metrics:
+        if metrics.count(metric) > 1:
+            raise ValueError(f"{metric} is listed twice; objectives are of different metrics")
+    return objectives
+
+
+Objectives = Annotated[list[Objective], AfterValidator(_check_several)]
+"""Several of them, none of which counts more than another."""
 
 
 class Resource(Request):
@@ -93,7 +113,7 @@ class StudySpec(Request):
     format: Literal[1] = 1
     project: Identifier = "default"
     description: str = ""
-    objective: Objective
+    objective: Objective | Objectives
     task: Task | None = None
     space: Space = Field(min_length=1)
     sampler: SamplerSpec = AutoSampler(name="auto")
@@ -107,7 +127,25 @@ class StudySpec(Request):
     requires: Requires | None = None
     code: Literal["same", "warn"] = Field(default="warn", description="whether attempts may differ in code and data")
     reference: Reference | None = None
+    reference_point: list[float] | None = Field(
+        default=None, description="of several objectives: a value of each, beyond which the hypervolume counts nothing"
+    )
     constraints: Constraints | None = None
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What is optimised: the one objective, or all of several."""
+        return (self.objective,) if isinstance(self.objective, Objective) else tuple(self.objective)
+
+    @property
+    def directions(self) -> Directions:
+        """Where each objective is to go."""
+        return tuple(objective.direction for objective in self.objectives)
+
+    @property
+    def watched(self) -> Objective:
+        """The objective that says how a training goes while it does: the one, or the first of several."""
+        return self.objectives[0]
 
     @property
     def task_kind(self) -> TaskKind:
@@ -143,10 +181,25 @@ class StudyView(Response):
     num_trials: dict[TrialState, int]
     budget_trials: int | None = Field(default=None, description="search trials in all; none: without end")
     budget_used: BudgetUsed
-    best: TrialView | None
+    best: TrialView | None = Field(description="completed trial with the best value; none where objectives are several")
+    front: list[int] | None = Field(
+        default=None, description="of several objectives: numbers of the completed trials that no other one dominates"
+    )
     standing: str | None = Field(default=None, description="how the best compares with the reference, in words")
     created_at: datetime
     finished_at: datetime | None
+
+
+class Front(Response):
+    """The completed trials that no other one dominates: each is better than any other in some objective."""
+
+    objectives: list[Objective]
+    trials: list[TrialView]
+    """In the order of their numbers."""
+    reference_point: list[float] | None
+    """The study's; where it gives none, the worst value of each objective among the completed trials, if any."""
+    hypervolume: float | None
+    """What the front dominates of the space up to the reference point: the product of the objectives' units."""
 
 
 class StudyList(Response):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from service.contract.base import Directions
 from service.contract.problem import ErrorCode
 from service.contract.study import Budget, ExtendRequest, StudySpec
 from service.contract.trial import TrialState
@@ -59,10 +60,12 @@ def _used_up(spec: StudySpec, history: History, used: Used) -> Iterator[str]:
         yield f"the budget of {budget.device_hours:g} device-hours is used up"
     if budget.failures is not None and num_failures(history) >= budget.failures:
         yield f"the budget of failures is used up: {num_failures(history)} of {history.next_number} trials have failed"
-    best = history.best(spec.objective.direction)
+    if budget.target is None and budget.no_improvement is None:
+        return
+    best = _last_improvement(history, spec.directions)
     if best is None or best.value is None:
         return
-    if budget.target is not None and not is_better(spec.objective, budget.target, best.value):
+    if budget.target is not None and not is_better(spec.watched, budget.target, best.value):
         yield f"trial {best.number} reached {best.value:.6g}, and the target is {budget.target:g}"
     if budget.no_improvement is not None and since_improvement(history, best) >= budget.no_improvement:
         yield f"the last {since_improvement(history, best)} trials brought none better than trial {best.number}"
@@ -82,7 +85,7 @@ def extended(spec: StudySpec, wanted: ExtendRequest) -> Budget:
             )
             raise DomainError(ErrorCode.STUDY_STATE, message)
         if name == "target":
-            if not is_better(spec.objective, value, known):
+            if not is_better(spec.watched, value, known):
                 raise DomainError(ErrorCode.STUDY_STATE, f"the target is {known:g}; name a better one to extend it")
         elif value <= known:
             message = f"the budget is {known:g} {_WORDS[name]}; name more than that to extend it"
@@ -93,6 +96,13 @@ def extended(spec: StudySpec, wanted: ExtendRequest) -> Budget:
 def num_failures(history: History) -> int:
     """Trials that ended failed."""
     return sum(trial.state is TrialState.FAILED for trial in history)
+
+
+def _last_improvement(history: History, directions: Directions) -> TrialRecord | None:
+    """The best trial; of several objectives, the one on the front that ended last."""
+    if len(directions) == 1:
+        return history.best(directions[0])
+    return max(history.front(directions), key=_end, default=None)
 
 
 def since_improvement(history: History, best: TrialRecord) -> int:

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from service.contract.base import Direction, Value
+from service.contract.base import Direction, Directions, Value
 from service.contract.trial import TrialState
+from service.domain.front import Losses, front, losses
 from service.domain.states import OPEN_TRIALS
 
 Series = tuple[tuple[int, float], ...]
-"""(step, value) of the objective's metric, steps ascending; NaN and infinities are themselves."""
+"""(step, value) of a metric, steps ascending; NaN and infinities are themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,11 @@ class TrialRecord:
     state: TrialState
     parameters: Mapping[str, Value]
     series: Series = ()
+    """Of the metric of the objective, of several the first."""
     value: float | None = None
-    """Final value of the objective; none while the trial is open, and where it never got one."""
+    """Final value of the objective, of several the first; none while the trial is open, and where it never got one."""
+    further: tuple[float, ...] = ()
+    """Of several objectives the final values of the others, where `value` is one."""
     infeasible: bool = False
     stage: int | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -54,6 +58,11 @@ class TrialRecord:
     def is_open(self) -> bool:
         """Whether the trial may still move."""
         return self.state in OPEN_TRIALS
+
+    @property
+    def values(self) -> tuple[float, ...] | None:
+        """Final values of all objectives."""
+        return None if self.value is None else (self.value, *self.further)
 
     @property
     def last_step(self) -> int | None:
@@ -118,7 +127,7 @@ class History:
         return [
             trial
             for trial in self.trials
-            if not trial.is_open and not trial.infeasible and trial.value is not None and math.isfinite(trial.value)
+            if not trial.is_open and not trial.infeasible and trial.values and all(map(math.isfinite, trial.values))
         ]
 
     def best(self, direction: Direction) -> TrialRecord | None:
@@ -128,6 +137,12 @@ class History:
             return None
         sign = -1.0 if direction == "maximize" else 1.0
         return min(completed, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+
+    def front(self, directions: Directions) -> list[TrialRecord]:
+        """The completed trials that no other one dominates, in the order of their numbers."""
+        completed = [trial for trial in self.finished() if trial.state is TrialState.COMPLETED]
+        points: list[Losses] = [losses(trial.values or (), directions) for trial in completed]
+        return [completed[at] for at in front(points)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,56 @@
-"""How a trial's final value is taken from its series."""
+"""How a trial's final values are taken from what it reported, and measured at its end."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from service.contract.study import MeanOfLast, Objective
+from service.contract.problem import FieldError
+from service.contract.study import MeanOfLast, Objective, StudySpec
 from service.domain.history import Series
+
+_TEST = "test/"
+"""What the metrics of the training core begin with that are measured once, on data that must decide nothing."""
+
+_AT_THE_END = frozenset({"seconds", "num_parameters"})
+"""What the training core tells with its outcome alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """What became of one objective of a trial."""
+
+    metric: str
+    last: float | None
+    """The newest value told; none: there was none."""
+    value: float | None
+    """The final value, by the objective's rule; none where that is not finite."""
+    is_finite: bool
+    """Whether every value told was."""
+
+
+def finals(objectives: Iterable[Objective], curves: Mapping[str, Series], measured: Mapping[str, float]) -> list[Final]:
+    """What became of each objective: of its metric's series, or where it has none, as `measured` at the end.
+
+    `curves` are the canonical series by their metric, `measured` the metrics of the outcome.
+    """
+    return [_final(objective, curves.get(objective.metric, ()), measured) for objective in objectives]
+
+
+def _final(objective: Objective, series: Series, measured: Mapping[str, float]) -> Final:
+    told = [value for _, value in series]
+    if series:
+        value = final_value(objective, series)
+    else:
+        value = measured.get(objective.metric)
+        told = [] if value is None else [value]
+    return Final(
+        metric=objective.metric,
+        last=told[-1] if told else None,
+        value=value if value is not None and math.isfinite(value) else None,
+        is_finite=all(map(math.isfinite, told)),
+    )
 
 
 def final_value(objective: Objective, series: Series) -> float | None:
@@ -30,3 +75,44 @@ def final_value(objective: Objective, series: Series) -> float | None:
 def is_better(objective: Objective, value: float, other: float) -> bool:
     """Whether `value` beats `other` in the objective's direction."""
     return value > other if objective.direction == "maximize" else value < other
+
+
+def check_objectives(spec: StudySpec) -> list[FieldError]:
+    """What in a spec does not go with its objectives, whoever samples."""
+    errors = []
+    if spec.task is not None and spec.task.train is not None:
+        errors += _errors_of_metrics(spec)
+    if len(spec.objectives) == 1:
+        if spec.reference_point is not None:
+            message = "is where the hypervolume of several objectives ends, and this study has one; leave it out"
+            errors.append(FieldError(path="reference_point", message=message))
+        return errors
+    if spec.budget.target is not None:
+        message = "is a value of one objective, and this study has several; leave it out"
+        errors.append(FieldError(path="budget.target", message=message))
+    if spec.reference is not None:
+        message = "has known values of one objective, and this study has several; leave it out"
+        errors.append(FieldError(path="reference", message=message))
+    if spec.reference_point is not None and len(spec.reference_point) != len(spec.objectives):
+        metrics = ", ".join(objective.metric for objective in spec.objectives)
+        message = f"has {len(spec.reference_point)} values; write one of each objective, in their order: {metrics}"
+        errors.append(FieldError(path="reference_point", message=message))
+    return errors
+
+
+def _errors_of_metrics(spec: StudySpec) -> list[FieldError]:
+    """Metrics that a training must not be searched by, or cannot be watched by."""
+    errors = []
+    for at, objective in enumerate(spec.objectives):
+        path = f"objective.{at}.metric" if len(spec.objectives) > 1 else "objective.metric"
+        if objective.metric.startswith(_TEST):
+            better = f"val/{objective.metric.removeprefix(_TEST)}"
+            message = f"{objective.metric} is measured once, on data that no search may look at; write {better}"
+            errors.append(FieldError(path=path, message=message))
+        if at == 0 and objective.metric in _AT_THE_END:
+            message = (
+                f"{objective.metric} is known at the end of a training only, and this objective is watched while it "
+                "lasts; write one that every epoch reports before it, such as {metric: val/loss, direction: minimize}"
+            )
+            errors.append(FieldError(path=path, message=message))
+    return errors

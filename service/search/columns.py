@@ -38,7 +38,9 @@ class Columns:
     NaN where the value is none of this space."""
     roles: NDArray[np.int8]
     values: Floats
-    """Final value of a completed trial, the last one that a pruned trial reported, else 0."""
+    """Per trial and objective, the final value of a completed trial, the last one that a pruned trial reported, else 0.
+
+    What a trial reports on the way is known of the first objective alone."""
     steps: NDArray[np.int64]
     """Last step of a pruned trial, -1 if it reported none; else 0."""
 
@@ -56,17 +58,17 @@ _known: OrderedDict[str, tuple[Sequence[TrialRecord], Columns]] = OrderedDict()
 _lock = threading.Lock()
 
 
-def columns_of(space: Space, trials: Sequence[TrialRecord]) -> Columns:
+def columns_of(space: Space, trials: Sequence[TrialRecord], num_objectives: int = 1) -> Columns:
     """Return `trials` as arrays over the parameters of `space`.
 
     What was computed for the trials before is taken over for records that are still the same objects: records never
     change, so the answer is that of a fresh computation, and a question costs what moved since the last one.
     """
     names = sorted(space)
-    key = "\n".join(f"{name} {space[name].model_dump_json()}" for name in names)
+    key = "\n".join([str(num_objectives), *(f"{name} {space[name].model_dump_json()}" for name in names)])
     with _lock:
-        before, old = _known.get(key, ((), _blank(names, 0)))
-    fresh = _blank(names, len(trials))
+        before, old = _known.get(key, ((), _blank(names, 0, num_objectives)))
+    fresh = _blank(names, len(trials), num_objectives)
     num_shared = min(len(before), len(trials))
     for array in ("coordinates", "roles", "values", "steps"):
         getattr(fresh, array)[:num_shared] = getattr(old, array)[:num_shared]
@@ -81,12 +83,12 @@ def columns_of(space: Space, trials: Sequence[TrialRecord]) -> Columns:
     return fresh
 
 
-def _blank(names: Sequence[str], num_trials: int) -> Columns:
+def _blank(names: Sequence[str], num_trials: int, num_objectives: int) -> Columns:
     return Columns(
         names=tuple(names),
         coordinates=np.empty((num_trials, len(names))),
         roles=np.empty(num_trials, np.int8),
-        values=np.zeros(num_trials),
+        values=np.zeros((num_trials, num_objectives)),
         steps=np.zeros(num_trials, np.int64),
     )
 
@@ -97,9 +99,9 @@ def _fill(columns: Columns, space: Space, at: int, trial: TrialRecord) -> None:
     columns.roles[at] = role
     columns.values[at], columns.steps[at] = 0.0, 0
     if role is Role.COMPLETED:
-        columns.values[at] = trial.value
+        columns.values[at] = trial.values
     elif role is Role.PRUNED:
-        columns.steps[at], columns.values[at] = trial.series[-1] if trial.series else (-1, 0.0)
+        columns.steps[at], columns.values[at, 0] = trial.series[-1] if trial.series else (-1, 0.0)
 
 
 def _number(parameter: Parameter, name: str, values: Mapping[str, Value]) -> float:

@@ -20,6 +20,7 @@ from service.contract.sampler import (
     CoarseToFineSampler,
     GpSampler,
     GridSampler,
+    NsgaiiSampler,
     QmcSampler,
     RandomSampler,
     SobolSampler,
@@ -38,6 +39,7 @@ from service.search.samplers import Sampler, sampler_for
 from service.search.samplers.cmaes import check_cmaes
 from service.search.samplers.coarse_to_fine import check_coarse_to_fine, stages_of
 from service.search.samplers.grid import check_grid
+from service.search.several import check_several
 from service.search.warm_start import check_warm_start
 
 
@@ -98,7 +100,7 @@ def next(  # noqa: A001
         return Suggest(number, sampler.suggest(history, number, spec.sampler.seed))
     learned, compared = lessons(history, spec, halving.rungs)
     made = sampler.suggest(learned, number, spec.sampler.seed)
-    if isinstance(spec.sampler, TpeSampler | CmaesSampler | GpSampler):
+    if isinstance(spec.sampler, TpeSampler | CmaesSampler | GpSampler | NsgaiiSampler):
         made = replace(made, reason=f"{made.reason}; trials are compared {compared}")
     return Suggest(number, _begun(made, halving, number))
 
@@ -136,7 +138,7 @@ def over(history: History, spec: StudySpec, used: Used = NOTHING, *, has_enqueue
 def left_behind(history: History, spec: StudySpec) -> list[tuple[int, float | None, str]]:
     """The trials that are paused when a search is over: number, the value each reached, and why it goes on no more."""
     paused = [trial for trial in history if trial.state is TrialState.PAUSED and trial.arrivals]
-    values = [final_value(spec.objective, trial.series) for trial in paused]
+    values = [final_value(spec.watched, trial.series) for trial in paused]
     return [
         (
             trial.number,
@@ -183,7 +185,7 @@ def judge(history: History, spec: StudySpec, number: int) -> Verdict:
     step, _ = trial.series[-1]
     for at, value in trial.series:
         if not math.isfinite(value):
-            reason = f"diverged: {spec.objective.metric} is {value} at step {at}"
+            reason = f"diverged: {spec.watched.metric} is {value} at step {at}"
             return Verdict(action=Action.STOP, reason=reason, step=step)
     last = _last_step(spec, trial.stage)
     if last is not None and step >= last:
@@ -200,7 +202,7 @@ def overrides_of(spec: StudySpec, stage: int | None) -> Mapping[str, Value]:
 
 def check_strategy(spec: StudySpec) -> list[FieldError]:
     """What keeps sampler, space and budget of a spec, whose space is checked, from working together."""
-    return [*check_rungs(spec), *check_warm_start(spec), *_check_sampler(spec)]
+    return [*check_several(spec), *check_rungs(spec), *check_warm_start(spec), *_check_sampler(spec)]
 
 
 def _check_sampler(spec: StudySpec) -> list[FieldError]:
@@ -209,7 +211,7 @@ def _check_sampler(spec: StudySpec) -> list[FieldError]:
             return check_grid(spec.space)
         case CoarseToFineSampler():
             return check_coarse_to_fine(spec)
-        case AutoSampler() | RandomSampler() | SobolSampler() | TpeSampler():
+        case AutoSampler() | RandomSampler() | SobolSampler() | TpeSampler() | NsgaiiSampler():
             return []
         case CmaesSampler():
             return check_cmaes(spec.space)

@@ -17,19 +17,25 @@ from service.search.sobol import scrambled
 _REDRAWS = 20
 
 
-def configuration(space: Space, units: Mapping[str, float]) -> dict[str, Value]:
-    """The configuration at a point of the unit cube; coordinates of parameters that do not exist there are left out."""
+def configuration(
+    space: Space, units: Mapping[str, float], fixed: Mapping[str, Value] | None = None
+) -> dict[str, Value]:
+    """The configuration at a point of the unit cube; coordinates of parameters that do not exist there are left out.
+
+    `fixed` are values of parameters that always exist, in the place of their coordinates.
+    """
+    given = fixed or {}
     values: dict[str, Value] = {}
     for name in ordered(space):
         if is_active(space[name], values):
-            values[name] = from_unit(space[name], units[name])
+            values[name] = given[name] if name in given else from_unit(space[name], units[name])
     return values
 
 
-def draw(space: Space, seed: int, *path: int | str) -> dict[str, Value]:
+def draw(space: Space, seed: int, *path: int | str, fixed: Mapping[str, Value] | None = None) -> dict[str, Value]:
     """One configuration by chance; a parameter's draw does not depend on which of the others exist."""
     chance = generator(seed, *path)
-    return configuration(space, {name: chance.random() for name in sorted(space)})
+    return configuration(space, {name: chance.random() for name in sorted(space)}, fixed)
 
 
 def sobol_draw(space: Space, index: int, seed: int) -> dict[str, Value]:

@@ -141,7 +141,7 @@ class Halving:
 def halving_of(spec: StudySpec) -> Halving | None:
     """The scheduler of a checked spec; None where its pruner is none."""
     rungs = rungs_of(spec)
-    return Halving(rungs, spec.objective) if rungs is not None else None
+    return Halving(rungs, spec.watched) if rungs is not None else None
 
 
 def told(arrival: Arrival) -> str:

@@ -22,8 +22,9 @@ _FEW = 50
 def importance(history: History, spec: StudySpec) -> Importance:
     """Compare the best trials with all by PED-ANOVA (Watanabe, Bansal and Hutter 2023), parameter by parameter.
 
-    Trials are ordered as TPE orders them: completed ones by value, then pruned ones by the step they reached and their
-    value there, then infeasible ones. Under a scheduler they are compared at one rung, as its sampler does.
+    Trials are ordered as TPE orders them: completed ones by value or, of several objectives, front by front; then
+    pruned ones by the step they reached and their value there, then infeasible ones. Under a scheduler they are
+    compared at one rung, as its sampler does.
     """
     revision, notes = history.revision, []
     halving = halving_of(spec)
@@ -35,16 +36,16 @@ def importance(history: History, spec: StudySpec) -> Importance:
     import numpy as np  # noqa: PLC0415
 
     from service.search.columns import columns_of  # noqa: PLC0415
+    from service.search.optuna_bridge.fronts import badness  # noqa: PLC0415
     from service.search.optuna_bridge.ped_anova import divergences  # noqa: PLC0415
 
-    columns = columns_of(spec.space, history.trials)
+    columns = columns_of(spec.space, history.trials, len(spec.objectives))
     lessons = columns.roles <= Role.INFEASIBLE
     num_trials = int(lessons.sum())
     if num_trials < MIN_TRIALS:
         notes.append(f"{num_trials} trials have ended so far; importance needs {MIN_TRIALS}")
         return Importance(revision=revision, num_trials=num_trials, num_best=0, parameters=[], notes=notes)
-    losses = columns.values if spec.objective.direction == "minimize" else -columns.values
-    losses = np.where(np.isnan(losses), np.inf, losses)
+    losses = badness(columns, spec.directions)
     keys = np.column_stack([columns.roles, -columns.steps, losses])[lessons]
     # Equals share a place, so that none of them is among the best by chance.
     places = np.unique(keys, axis=0, return_inverse=True)[1]

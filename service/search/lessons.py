@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterable
 from enum import IntEnum
 
-from service.contract.base import Direction
+from service.contract.base import Directions
 from service.contract.trial import TrialState
+from service.domain.front import Losses, worst
+from service.domain.front import losses as turned
 from service.domain.history import TrialRecord
 
 
@@ -25,8 +27,8 @@ def role_of(trial: TrialRecord) -> Role:
     """File a trial; one that failed, or that somebody cancelled, says nothing of its configuration."""
     if trial.is_open:
         return Role.OPEN
-    is_measured = trial.state is TrialState.COMPLETED and trial.value is not None
-    if trial.infeasible or (is_measured and not math.isfinite(trial.value or 0.0)):
+    is_measured = trial.state is TrialState.COMPLETED and trial.values is not None
+    if trial.infeasible or (is_measured and not all(map(math.isfinite, trial.values or ()))):
         return Role.INFEASIBLE
     if trial.state is TrialState.PRUNED:
         return Role.PRUNED
@@ -38,21 +40,25 @@ def is_lesson(trial: TrialRecord) -> bool:
     return role_of(trial) <= Role.INFEASIBLE
 
 
-def losses(trials: Iterable[TrialRecord], direction: Direction) -> dict[int, float]:
-    """Number -> final value of each lesson, smaller is better, for models that want one of every trial.
+def losses(trials: Iterable[TrialRecord], directions: Directions) -> dict[int, Losses]:
+    """Number -> final values of each lesson, smaller is better, for models that want some of every trial.
 
-    A pruned trial has the last value that it reported; an infeasible one, or a pruned one without, the worst of all.
+    A pruned trial has the last value that it reported, where that is all there is to know; an infeasible one, or a
+    pruned one without, the worst of all.
     """
-    sign = -1.0 if direction == "maximize" else 1.0
-    found: dict[int, float | None] = {}
+    found: dict[int, tuple[float, ...] | None] = {}
     for trial in trials:
         match role_of(trial):
             case Role.COMPLETED:
-                found[trial.number] = trial.value
+                found[trial.number] = trial.values
             case Role.PRUNED:
-                found[trial.number] = trial.series[-1][1] if trial.series else None
+                found[trial.number] = (trial.series[-1][1],) if trial.series and len(directions) == 1 else trial.values
             case Role.INFEASIBLE:
                 found[trial.number] = None
-    known = {number: sign * value for number, value in found.items() if value is not None and math.isfinite(value)}
-    worst = max(known.values(), default=0.0)
-    return {number: known.get(number, worst) for number in found}
+    known = {
+        number: turned(values, directions)
+        for number, values in found.items()
+        if values is not None and all(map(math.isfinite, values))
+    }
+    beyond = worst(list(known.values())) or (0.0,) * len(directions)
+    return {number: known.get(number, beyond) for number in found}

@@ -52,7 +52,7 @@ def _at_rung(trials: Sequence[TrialRecord], spec: StudySpec, rung: int) -> Lesso
         before, (old, _) = _known.get(key, ((), ((), 0)))
     num_shared = min(len(before), len(trials))
     made = tuple(
-        old[at] if at < num_shared and before[at] is trial else _lesson(trial, _value_at(trial, spec.objective, rung))
+        old[at] if at < num_shared and before[at] is trial else _lesson(trial, _value_at(trial, spec.watched, rung))
         for at, trial in enumerate(trials)
     )
     found = made, sum(_has_value(lesson, trial) for lesson, trial in zip(made, trials, strict=True))

@@ -12,8 +12,8 @@ from service.contract.report import Action, Verdict
 from service.contract.study import Budget, StudySpec
 from service.contract.trial import TrialState
 from service.domain.budget import Used
-from service.domain.history import History, TrialRecord
-from service.domain.objective import final_value, is_better
+from service.domain.history import History, Series, TrialRecord
+from service.domain.objective import finals, is_better
 from service.domain.states import TRIAL, TrialEvent
 from service.search import decide
 from service.search.halving import Promote, halving_of
@@ -25,8 +25,9 @@ Objective = Callable[[Mapping[str, Value], int], Mapping[str, float]]
 Duration = Callable[[Mapping[str, Value], int], float]
 """(parameters, step) -> how long that step takes; seconds."""
 
-Measure = Callable[[TrialRecord, int], float | None]
-"""(trial, step) -> the objective's value; none where nothing is known of that step, and the trial ends before it."""
+Measure = Callable[[TrialRecord, int], Mapping[str, float] | None]
+"""(trial, step) -> the objectives' values by their metrics; none where nothing is known of that step, and the trial
+ends before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Step:
     number: int
     step: int
     value: float
+    """Of the objective, of several the first."""
     verdict: Verdict
 
 
@@ -55,10 +57,10 @@ class Simulation:
     """What all workers together spent training."""
 
     def best_by_time(self) -> Iterator[tuple[float, float]]:
-        """(seconds, value): each time a better value than all before was measured, and when."""
+        """(seconds, value): each time a better value than all before was measured, and when; of the first objective."""
         best: float | None = None
         for step in self.steps:
-            if math.isfinite(step.value) and (best is None or is_better(self.spec.objective, step.value, best)):
+            if math.isfinite(step.value) and (best is None or is_better(self.spec.watched, step.value, best)):
                 best = step.value
                 yield step.at, step.value
 
@@ -82,10 +84,11 @@ def run(
     if seed is not None:
         spec = spec.model_copy(update={"sampler": spec.sampler.model_copy(update={"seed": seed})})
 
-    def measure(trial: TrialRecord, step: int) -> float:
-        return float(objective(trial.parameters, step)[spec.objective.metric])
+    def measure(trial: TrialRecord, step: int) -> Mapping[str, float]:
+        metrics = objective(trial.parameters, step)
+        return {each.metric: float(metrics[each.metric]) for each in spec.objectives}
 
-    taught = spread([trial for trial in earlier if trial.state is TrialState.COMPLETED], spec.objective.direction)
+    taught = spread([trial for trial in earlier if trial.state is TrialState.COMPLETED], spec.watched.direction)
     return _Play(spec, measure, duration or _one_second, max_steps, earlier=taught).play(workers)
 
 
@@ -96,12 +99,13 @@ def replay(spec: StudySpec, recorded: History, *, workers: int = 1) -> Simulatio
     """
     spec = spec.model_copy(update={"budget": Budget(trials=len(recorded))})
 
-    def measure(trial: TrialRecord, step: int) -> float | None:
+    def measure(trial: TrialRecord, step: int) -> Mapping[str, float] | None:
         """The newest value at a step; where reports were sparse, it stands until the next one."""
         series = recorded.trials[trial.number].series
         if not series or step > series[-1][0]:
             return None
-        return max((point for point in series if point[0] <= step), default=series[0])[1]
+        newest = max((point for point in series if point[0] <= step), default=series[0])
+        return {spec.watched.metric: newest[1]}
 
     enqueued = [trial.parameters for trial in recorded]
     return _Play(spec, measure, _one_second, None, enqueued=enqueued).play(workers)
@@ -133,6 +137,8 @@ class _Play:
         self._enqueued = enqueued
         self._last = spec.resource.max if spec.resource else 1
         self._history = History(earlier=earlier)
+        self._curves: dict[int, dict[str, Series]] = {}
+        """What each trial has reported so far, by its number and the metric."""
         self._steps: list[Step] = []
         self._busy: list[tuple[float, int, int]] = []
         """(when the step ends, how many steps had begun by then, number) of the trials that train."""
@@ -202,8 +208,12 @@ class _Play:
         """Tell the value of the step that was done, and obey the verdict; whether the worker goes on with the trial."""
         trial = self._history.trials[number]
         step = (trial.last_step or 0) + 1
-        value = self._measure(trial, step)
-        assert value is not None
+        values = self._measure(trial, step)
+        assert values is not None
+        curves = self._curves.setdefault(number, {})
+        for metric, each in values.items():
+            curves[metric] = (*curves.get(metric, ()), (step, each))
+        value = values[self._spec.watched.metric]
         self._history = self._history.with_point(number, step, value)
         if self._halving is not None and math.isfinite(value):
             trial = self._history.trials[number]
@@ -224,12 +234,14 @@ class _Play:
         return False
 
     def _end(self, number: int, event: TrialEvent) -> None:
-        value = final_value(self._spec.objective, self._history.trials[number].series)
-        is_finite = value is not None and math.isfinite(value)
+        ended = finals(self._spec.objectives, self._curves.get(number, {}), {})
+        values = [each.value for each in ended if each.value is not None]
+        is_finite = len(values) == len(ended)
         self._move(
             number,
-            event,
-            value=value if is_finite else None,
+            event if is_finite else TrialEvent.PRUNED,
+            value=values[0] if is_finite else None,
+            further=tuple(values[1:]) if is_finite else (),
             infeasible=not is_finite,
             finished_at=int(self._now * 1_000_000),
         )

@@ -9,10 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.contract.stage import Review
-from service.contract.study import StudyState
+from service.contract.study import StudySpec, StudyState
 from service.contract.trial import AttemptState, TrialKind, TrialState
 from service.domain.machine import Machine
-from service.domain.objective import final_value
+from service.domain.objective import finals
 from service.domain.states import ATTEMPT, FINISHED_STUDIES, OPEN_TRIALS, STUDY, TRIAL
 from service.storage.findings import Finding, found_by, has_spec, of_attempts, of_studies, of_trials
 from service.storage.queries import series, studies
@@ -299,23 +299,23 @@ _WITH_VALUE = (TrialState.COMPLETED, TrialState.PRUNED)
 
 
 def _values(connection: sa.Connection) -> list[Finding]:
-    """Values that differ from the objective of the canonical series: by the rule itself, so not in SQL."""
-    specs: dict[tuple[str, int], Any] = {}
+    """Values that differ from what the objectives make of the canonical series: by the rule itself, so not in SQL."""
+    specs: dict[tuple[str, int], StudySpec | None] = {}
     found: list[Finding] = []
     values = trial.c["values"].label("stored")
-    columns = trial.c.id, trial.c.study_id, trial.c.spec_version, trial.c.state, trial.c.value, values
+    columns = trial.c.id, trial.c.study_id, trial.c.spec_version, trial.c.state, trial.c.value, values, trial.c.metrics
     for row in connection.execute(of_trials(*columns).order_by(trial.c.study_id, trial.c.number)):
         key = row.study_id, row.spec_version
         if key not in specs:
-            specs[key] = studies.spec(connection, *key).objective if has_spec(connection, *key) else None
-        objective = specs[key]
+            specs[key] = studies.spec(connection, *key) if has_spec(connection, *key) else None
+        spec = specs[key]
         if row.value is None and row.stored is None and row.state != TrialState.COMPLETED:
             continue
         expected = None
-        if row.state in _WITH_VALUE and objective is not None:
-            points = series.canonical(connection, [row.id], objective.metric)
-            expected = final_value(objective, tuple((point.step, series.value_of(point)) for point in points))
-        if row.value is None or row.value != expected or row.stored != [row.value]:
+        if row.state in _WITH_VALUE and spec is not None:
+            curves = series.curves(connection, row.id, [objective.metric for objective in spec.objectives])
+            expected = [final.value for final in finals(spec.objectives, curves, series.measured(row.metrics))]
+        if row.value is None or row.stored != expected or row.value != (row.stored or [None])[0]:
             finding = {"study": row.study, "trial": row.trial, "state": row.state}
             found.append(finding | {"value": row.value, "values": row.stored, "series": expected})
     return found
@@ -426,7 +426,7 @@ INVARIANTS = (
     Invariant("owners", "trial, attempt and lease belong to one study", found_by(*_owners())),
     Invariant(
         "values",
-        "completed trials, and pruned ones that got so far, have the objective of their series as value; others none",
+        "completed trials, and pruned ones that got so far, have the objectives of their series as values; others none",
         _values,
     ),
     Invariant(

@@ -186,7 +186,7 @@ def _look(connection: Connection, context: Context, study_id: str, request: Clai
     return Situation(
         study=study,
         spec=spec,
-        history=context.histories.latest(connection, study_id, spec.objective.metric),
+        history=context.histories.latest(connection, study_id, spec.watched.metric),
         used=_used(connection, context, study, spec),
         is_waiting=waiting is not None,
         needs=needs,
@@ -242,7 +242,7 @@ def _is_used_up(unit_of_work: UnitOfWork, situation: Situation) -> bool:
     spec, connection = situation.spec, unit_of_work.connection
     if not ends_early(spec.budget):
         return False
-    now = history.refresh(connection, unit_of_work.study.id, spec.objective.metric, situation.history)
+    now = history.refresh(connection, unit_of_work.study.id, spec.watched.metric, situation.history)
     used = spending.used(connection, unit_of_work.study, spec, unit_of_work.now())
     return used_up(spec, now, used) is not None
 

@@ -94,7 +94,7 @@ def _refuse_if_used_up(unit_of_work: UnitOfWork, context: Context, spec: StudySp
     study, connection = unit_of_work.study, unit_of_work.connection
     if not budget.ends_early(spec.budget):
         return
-    known = history.refresh(connection, study.id, spec.objective.metric, context.histories.known(study.id))
+    known = history.refresh(connection, study.id, spec.watched.metric, context.histories.known(study.id))
     reason = budget.used_up(spec, known, spending.used(connection, study, spec, unit_of_work.now()))
     if reason is not None:
         message = f"{reason}, so the study would be over at once; extend that budget (further), too"

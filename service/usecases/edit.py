@@ -30,7 +30,7 @@ async def edit_study(context: Context, name: str, request: EditRequest) -> Study
 
     def look(connection: Connection) -> tuple[str, bool]:
         study = find(connection, name)
-        metric = studies.spec(connection, study.id, study.spec_version).objective.metric
+        metric = studies.spec(connection, study.id, study.spec_version).watched.metric
         history = context.histories.latest(connection, study.id, metric)
         used = spending.used(connection, study, spec, context.database.dialect.now(connection))
         return study.id, decide.over(history, spec, used) is None

@@ -102,7 +102,14 @@ def _run_until(spec: StudySpec, parent: Row, request: ForkRequest) -> int | None
 
 def _checkpoint(context: Context, connection: Connection, parent: Row, at: int | None) -> Row:
     """The parent's checkpoint of step `at`, or its newest; touched, so that it stays until the fork is there."""
-    kept = [saved for saved in checkpoints.canonical(connection, parent.id) if is_there(context, saved)]
+    saved = checkpoints.canonical(connection, parent.id)
+    if not saved:
+        message = (
+            f"{trials.title(parent)} has saved no checkpoint, since none was due so soon; "
+            "fork one that trains longer, or let workers save more often (ASSAYER_CHECKPOINT_SECONDS)"
+        )
+        raise DomainError(ErrorCode.STUDY_STATE, message)
+    kept = [each for each in saved if is_there(context, each)]
     if not kept:
         message = (
             f"{trials.title(parent)} has no checkpoint that is still kept; fork a trial that runs, or the best one"

@@ -164,9 +164,9 @@ def grant_of(connection: Connection, context: Context, trial: Row) -> Grant:
         dropped=dropped,
         seed=trial.seed,
         monitor=Monitor(
-            metric=spec.objective.metric,
-            direction=spec.objective.direction,
-            keep="best" if spec.objective.value == "best" else "last",
+            metric=spec.watched.metric,
+            direction=spec.watched.direction,
+            keep="best" if spec.watched.value == "best" else "last",
         ),
         constraints=spec.constraints.model_dump(exclude_none=True) if spec.constraints else {},
         resource=spec.resource.name if spec.resource else "step",

@@ -23,7 +23,7 @@ async def study_importance(context: Context, name: str) -> Importance:
     def read(connection: Connection) -> tuple[StudySpec, History]:
         study = find(connection, name)
         spec = studies.spec(connection, study.id, study.spec_version)
-        return spec, context.histories.latest(connection, study.id, spec.objective.metric)
+        return spec, context.histories.latest(connection, study.id, spec.watched.metric)
 
     spec, history = await context.database.read(read)
     return await asyncio.to_thread(importance, history, spec)

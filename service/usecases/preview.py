@@ -76,7 +76,7 @@ async def replay_study(context: Context, name: str, request: ReplayRequest) -> R
     def read(connection: Connection) -> tuple[StudySpec, History]:
         study = find(connection, name)
         spec = studies.spec(connection, study.id, study.spec_version)
-        return spec, context.histories.latest(connection, study.id, spec.objective.metric)
+        return spec, context.histories.latest(connection, study.id, spec.watched.metric)
 
     spec, recorded = await context.database.read(read)
     asked = spec.model_copy(update={"pruner": request.pruner})
@@ -84,7 +84,7 @@ async def replay_study(context: Context, name: str, request: ReplayRequest) -> R
     if errors:
         raise DomainError(ErrorCode.INVALID_SPEC, f"{errors[0].path}: {errors[0].message}", errors)
     if not any(trial.series for trial in recorded):
-        message = f"no trial of {spec.name!r} has reported {spec.objective.metric} yet; replay it when some have ended"
+        message = f"no trial of {spec.name!r} has reported {spec.watched.metric} yet; replay it when some have ended"
         raise DomainError(ErrorCode.STUDY_STATE, message)
     played = await asyncio.to_thread(replay, asked, recorded, workers=request.workers)
     before, after = _spent(spec, recorded), _spent(spec, played.history)
@@ -105,8 +105,8 @@ def _spent(spec: StudySpec, history: History) -> Spent:
     """Steps of all trials, and the best value that any reached, trained to the end or not."""
     best: tuple[float, int] | None = None
     for trial in history:
-        value = final_value(spec.objective, trial.series)
-        if value is not None and not trial.infeasible and (best is None or is_better(spec.objective, value, best[0])):
+        value = final_value(spec.watched, trial.series)
+        if value is not None and not trial.infeasible and (best is None or is_better(spec.watched, value, best[0])):
             best = value, trial.number
     num_steps = sum(trial.last_step or 0 for trial in history)
     return Spent(num_steps=num_steps, best=best and best[0], trial=best and best[1])

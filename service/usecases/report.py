@@ -63,15 +63,15 @@ def _judge(connection: Connection, context: Context, trial_id: str, request: Rep
     trial = trial_of(connection, trial_id)
     study = studies.by_id(connection, trial.study_id)
     spec = studies.spec(connection, study.id, study.spec_version)
-    history = context.histories.latest(connection, study.id, spec.objective.metric)
+    history = context.histories.latest(connection, study.id, spec.watched.metric)
     return Judged(study.id, spec, history, _verdict(spec, history, trial, request.points))
 
 
 def _verdict(spec: StudySpec, history: History, trial: Row, points: list[Point]) -> Verdict:
     step = points[-1].step
-    known = {point.step: from_wire(point.metrics[spec.objective.metric]) for point in points if _tells(spec, point)}
+    known = {point.step: from_wire(point.metrics[spec.watched.metric]) for point in points if _tells(spec, point)}
     if not known:
-        return Verdict(action=Action.CONTINUE, reason=f"no new value of {spec.objective.metric}", step=step)
+        return Verdict(action=Action.CONTINUE, reason=f"no new value of {spec.watched.metric}", step=step)
     if trial.kind != TrialKind.SEARCH:
         return _verdict_beside_the_search(spec, known, step)
     last_known = history.trials[trial.number].last_step
@@ -84,13 +84,13 @@ def _verdict(spec: StudySpec, history: History, trial: Row, points: list[Point])
 def _verdict_beside_the_search(spec: StudySpec, known: dict[int, float], step: int) -> Verdict:
     for at, value in known.items():
         if not math.isfinite(value):
-            reason = f"diverged: {spec.objective.metric} is {value} at step {at}"
+            reason = f"diverged: {spec.watched.metric} is {value} at step {at}"
             return Verdict(action=Action.STOP, reason=reason, step=step)
     return Verdict(action=Action.CONTINUE, reason="beside the search: no pruner judges it", step=step)
 
 
 def _tells(spec: StudySpec, point: Point) -> bool:
-    return spec.objective.metric in point.metrics
+    return spec.watched.metric in point.metrics
 
 
 def _replayed(unit_of_work: UnitOfWork, held: Held, request: ReportRequest) -> Verdict:

@@ -31,7 +31,7 @@ def arrive(unit_of_work: UnitOfWork, spec: StudySpec, known: History, trial_id: 
     assert trial is not None
     if halving is None or trial.number is None or not _may_arrive(halving.rungs, trial):
         return None
-    now = history.refresh(unit_of_work.connection, trial.study_id, spec.objective.metric, known)
+    now = history.refresh(unit_of_work.connection, trial.study_id, spec.watched.metric, known)
     arrived = halving.arrivals(now, trial.number)
     if not arrived:
         return None
@@ -48,7 +48,7 @@ def promote(unit_of_work: UnitOfWork, spec: StudySpec, known: History, promotion
     halving = halving_of(spec)
     assert halving is not None
     study = unit_of_work.study
-    now = history.refresh(unit_of_work.connection, study.id, spec.objective.metric, known)
+    now = history.refresh(unit_of_work.connection, study.id, spec.watched.metric, known)
     promotion_now = halving.promotion(now)
     if promotion_now is None or promotion_now.number != promotion.number:
         return

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 from service.contract.lease import FailureClass, Outcome
+from service.contract.report import from_wire
 from service.contract.sampler import GridSampler
 from service.contract.study import StudySpec, StudyState
 from service.contract.trial import TrialState
 from service.domain.failing import LAST_ATTEMPTS, reason_to_pause
 from service.domain.failures import Circumstances, Resolution, resolve
 from service.domain.fingerprint import fingerprint
-from service.domain.history import History, Series
-from service.domain.objective import final_value
+from service.domain.history import History
+from service.domain.objective import Final, finals
 from service.domain.states import FINISHED_STUDIES, StudyEvent, TrialEvent
 from service.search import decide
 from service.storage import tables
@@ -96,16 +95,15 @@ def _move_trial(
 ) -> None:
     trial = held.trial
     event, reason, infeasible = resolution.trial, resolution.reason, resolution.infeasible
-    points = _objective_series(unit_of_work, spec, trial.id)
-    value = final_value(spec.objective, points)
-    if event is TrialEvent.COMPLETED and not points:
-        event, reason = TrialEvent.FAILED, f"{spec.objective.metric} was never reported"
-    if event is TrialEvent.COMPLETED and (value is None or not math.isfinite(value)):
-        event, reason = TrialEvent.PRUNED, f"diverged: {spec.objective.metric} ended {points[-1][1]}"
+    ended = _finals(unit_of_work, spec, trial.id, outcome)
+    if event is TrialEvent.COMPLETED and (lacking := [each.metric for each in ended if each.last is None]):
+        event, reason = TrialEvent.FAILED, f"{' and '.join(lacking)} was never reported"
+    if event is TrialEvent.COMPLETED and (wild := [each for each in ended if each.value is None]):
+        event, reason = TrialEvent.PRUNED, f"diverged: {wild[0].metric} ended {wild[0].last}"
     columns: dict[str, object] = {}
     if event in {TrialEvent.COMPLETED, TrialEvent.PAUSED}:
         event, reason, columns = rest(unit_of_work, spec, trial, event, reason)
-    if event is TrialEvent.PRUNED and not all(math.isfinite(reached) for _, reached in points):
+    if event is TrialEvent.PRUNED and not all(each.is_finite for each in ended):
         infeasible = True
     if unit_of_work.study.stop_requested_at is not None and event in _UNTOLD:
         event, reason = TrialEvent.CANCELLED, "the study was stopped"
@@ -115,10 +113,10 @@ def _move_trial(
     }
     if event not in {TrialEvent.REQUEUED, TrialEvent.PAUSED}:
         # What a failed or cancelled trial had reached so far is no result of it.
-        counts = event in {TrialEvent.COMPLETED, TrialEvent.PRUNED} and value is not None and math.isfinite(value)
+        counts = event in {TrialEvent.COMPLETED, TrialEvent.PRUNED} and all(each.value is not None for each in ended)
         columns |= {
-            "value": value if counts else None,
-            "values": [value] if counts else None,
+            "value": ended[0].value if counts else None,
+            "values": [each.value for each in ended] if counts else None,
             "infeasible": infeasible,
             "metrics": outcome.model_dump(mode="json")["metrics"],
             "finished_at": unit_of_work.now(),
@@ -126,9 +124,10 @@ def _move_trial(
     unit_of_work.advance_trial(trial, event, attempt=held.attempt.number, reason=reason, **columns)
 
 
-def _objective_series(unit_of_work: UnitOfWork, spec: StudySpec, trial_id: str) -> Series:
-    rows = series.canonical(unit_of_work.connection, [trial_id], spec.objective.metric)
-    return tuple((row.step, series.value_of(row)) for row in rows)
+def _finals(unit_of_work: UnitOfWork, spec: StudySpec, trial_id: str, outcome: Outcome) -> list[Final]:
+    metrics = [objective.metric for objective in spec.objectives]
+    curves = series.curves(unit_of_work.connection, trial_id, metrics)
+    return finals(spec.objectives, curves, {name: from_wire(value) for name, value in outcome.metrics.items()})
 
 
 def _drop_lease(unit_of_work: UnitOfWork, trial_id: str, attempt: int) -> None:
@@ -166,7 +165,7 @@ async def conclude(context: Context, study_id: str) -> None:
         if study.state != StudyState.ACTIVE or studies.num_awaited(connection, study_id):
             return None
         spec = studies.spec(connection, study_id, study.spec_version)
-        history = context.histories.latest(connection, study_id, spec.objective.metric)
+        history = context.histories.latest(connection, study_id, spec.watched.metric)
         used = spending.used(connection, study, spec, context.database.dialect.now(connection))
         has_enqueued = studies.next_enqueued(connection, study_id) is not None
         reason = decide.over(history, spec, used, has_enqueued=has_enqueued)

@@ -13,6 +13,7 @@ from service.contract.study import Event, Resource, StudyList, StudySpec, StudyV
 from service.domain.command import check_command
 from service.domain.configuration import check_overrides, check_reach, check_task
 from service.domain.errors import DomainError
+from service.domain.objective import check_objectives
 from service.domain.space import check_space
 from service.domain.states import STUDY
 from service.search import decide
@@ -44,7 +45,7 @@ def check(context: Context, spec: StudySpec) -> StudySpec:
     Raises:
         DomainError: something in it cannot work; all that is wrong is listed.
     """
-    errors = check_space(spec.space)
+    errors = [*check_space(spec.space), *check_objectives(spec)]
     if spec.task is not None and spec.task.train is not None:
         errors += check_task(spec.task.train, spec.space, context.catalogue)
         errors += check_reach(spec.task.train, spec.space, context.catalogue)
@@ -152,7 +153,7 @@ def _complete(view: StudyView) -> StudyView:
     """Add what follows from the stored facts by rules: trials in all, and how the best one stands."""
     spec, said = view.spec, None
     if view.best is not None and view.best.values and spec.reference is not None:
-        said = standing(view.best.values[0], spec.reference, spec.objective.direction)
+        said = standing(view.best.values[0], spec.reference, spec.watched.direction)
     return view.model_copy(update={"budget_trials": decide.num_planned(spec), "standing": said})
 
 

@@ -1,14 +1,18 @@
-"""Trials, for those who look: what changed, one in detail, the best."""
+"""Trials, for those who look: what changed, one in detail, the best or the front."""
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Sequence
 
 from service.contract.lease import Grant
 from service.contract.problem import ErrorCode
-from service.contract.trial import TrialDetail, TrialList
+from service.contract.study import Front, StudySpec
+from service.contract.trial import TrialDetail, TrialList, TrialView
 from service.domain.errors import DomainError
-from service.storage.queries import studies, trials, views
+from service.domain.front import Losses, losses, worst
+from service.storage.queries import fronts, studies, trials, views
 from service.storage.tables import Connection, Row
 from service.usecases.context import Context
 from service.usecases.grants import grant_of, task_of
@@ -77,18 +81,51 @@ async def get_best(context: Context, name: str) -> TrialDetail:
     """The completed trial with the best value.
 
     Raises:
-        DomainError: no trial is completed yet.
+        DomainError: no trial is completed yet; or the study has several objectives.
     """
 
     def read(connection: Connection) -> TrialDetail:
         study = find(connection, name)
         spec = studies.spec(connection, study.id, study.spec_version)
-        row = trials.best(connection, study.id, spec.objective.direction)
+        if len(spec.objectives) > 1:
+            message = f"study {study.name!r} has {len(spec.objectives)} objectives and no best trial; ask for its front"
+            raise DomainError(ErrorCode.UNKNOWN_TRIAL, message)
+        row = trials.best(connection, study.id, spec.watched.direction)
         if row is None:
             raise DomainError(ErrorCode.UNKNOWN_TRIAL, f"study {study.name!r} has no completed trial yet")
         return _detail(connection, context, study, row)
 
     return await context.database.read(read)
+
+
+async def get_front(context: Context, name: str) -> Front:
+    """The completed trials that no other one dominates, with the hypervolume under them."""
+
+    def read(connection: Connection) -> tuple[StudySpec, list[TrialView], list[Losses]]:
+        study = find(connection, name)
+        spec = studies.spec(connection, study.id, study.spec_version)
+        on_front, points = fronts.of_study(connection, study.id, spec.directions)
+        found = trials.of_ids(connection, [row.id for row in on_front])
+        return spec, [views.trial_view(row) for row in found], points
+
+    spec, found, points = await context.database.read(read)
+    corner = losses(spec.reference_point, spec.directions) if spec.reference_point else worst(points)
+    if corner is None:
+        return Front(objectives=list(spec.objectives), trials=[], reference_point=None, hypervolume=None)
+    return Front(
+        objectives=list(spec.objectives),
+        trials=found,
+        # Turned twice, losses are values again.
+        reference_point=list(losses(corner, spec.directions)),
+        hypervolume=await asyncio.to_thread(_hypervolume, points, corner),
+    )
+
+
+def _hypervolume(points: Sequence[Losses], corner: Losses) -> float:
+    # Optuna takes a fifth of a second to import: who never asks never pays.
+    from service.search.optuna_bridge.fronts import hypervolume  # noqa: PLC0415
+
+    return hypervolume(points, corner)
 
 
 def _detail(connection: Connection, context: Context, study: Row, row: Row) -> TrialDetail:

@@ -51,7 +51,7 @@ def find_lessons(connection: Connection, spec: StudySpec) -> Lessons | None:
     if not fit:
         hint = f" ({why})" if why else ""
         raise _refused("warm_start", f"{told}, none can be learned from{hint}; leave it out, or widen the space")
-    taken = spread(fit, spec.objective.direction)
+    taken = spread(fit, spec.watched.direction)
     if len(taken) < len(fit):
         why = ", ".join(filter(None, [why, f"{len(fit) - len(taken)} like those taken"]))
     return Lessons(
@@ -80,7 +80,7 @@ def _source(connection: Connection, spec: StudySpec, name: str, *, path: str) ->
     if row is None:
         hint = did_you_mean(name, studies.names(connection))
         raise _refused(path, f"there is no study {name!r} in project {spec.project!r}; {hint}")
-    theirs, ours = studies.spec(connection, row.id, row.spec_version).objective, spec.objective
+    theirs, ours = studies.spec(connection, row.id, row.spec_version).watched, spec.watched
     if (theirs.metric, theirs.direction) != (ours.metric, ours.direction):
         message = (
             f"{name} is to {theirs.direction} {theirs.metric}, and this study to {ours.direction} {ours.metric}; "

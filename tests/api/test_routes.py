@@ -16,7 +16,7 @@ from service.contract.log import LogView
 from service.contract.plan import Plan, Replay
 from service.contract.report import Verdict
 from service.contract.stage import Review, StageList
-from service.contract.study import EnqueueReply, StudyList, StudyView
+from service.contract.study import EnqueueReply, Front, StudyList, StudyView
 from service.contract.trial import TrialDetail, TrialList, TrialView
 from service.contract.worker import WorkerList
 from service.main import build_app
@@ -95,6 +95,7 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     seen = LogView.model_validate(await call("GET", "/studies/digits/trials/0/logs?stream=stdout&attempt=1"))
     assert (seen.text, seen.next, seen.ended) == ("one\n", 4, True)
     assert TrialDetail.model_validate(await call("GET", "/studies/digits/best")).number == 0
+    assert [trial.number for trial in Front.model_validate(await call("GET", "/studies/digits/front")).trials] == [0]
     other = {"pruner": "none"}
     assert Replay.model_validate(await call("POST", "/studies/digits/replay", json=other)).replayed.num_steps == 1
     mattered = Importance.model_validate(await call("GET", "/studies/digits/importance"))

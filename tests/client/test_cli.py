@@ -178,6 +178,36 @@ def test_workers_with_several_gpus_are_shown_slot_by_slot(study: Study) -> None:
     assert "gpu0: L4, gpu1: H200" in study("workers")
 
 
+def test_of_several_objectives_best_is_the_front_as_a_table(study: Study) -> None:
+    objectives = [
+        {"metric": "val/accuracy", "direction": "maximize"},
+        {"metric": "size", "direction": "minimize"},
+    ]
+    name = study.create(objective=objectives, reference=None, trials=4, reference_point=[0.5, 100])
+    assert "no trial completed yet" in study("best", name)
+    for trial, (accuracy, size) in zip(
+        study.client.open_trials(name), [(0.7, 20.0), (0.9, 50.0), (0.8, 60.0), (0.6, 10.0)], strict=True
+    ):
+        trial.report(1, {"val/accuracy": accuracy})
+        trial.finish({"size": size})
+    lines = study("best", name).splitlines()
+    assert [line.split()[:3] for line in lines[:4]] == [
+        ["trial", "val/accuracy", "size"],
+        ["1", "0.9", "50"],
+        ["0", "0.7", "20"],
+        ["3", "0.6", "10"],
+    ]
+    assert lines[-1] == "hypervolume 27, up to the reference point 0.5, 100"
+    assert [trial["number"] for trial in study.json("best", name)["trials"]] == [0, 1, 3]
+    page = study("show", name)
+    assert "maximize val/accuracy, minimize size" in page
+    assert "a front of 3 trials" in page
+    assert "0.8, 60" in page
+    assert "0.8, 60" in study("show", name, "--trial", "2")
+    assert "a front of 3 trials" in study("list")
+    assert f"{name}: 4/4 finished, best a front of 3 trials" in study("watch", name)
+
+
 def test_best_tells_parameters_and_value(study: Study) -> None:
     name = study.create()
     assert study("best", name, status=1)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from service.contract.base import TaskKind
+from service.contract.mistakes import mistakes_in
 from service.contract.space import Parameter
 from service.contract.study import StudySpec
 
@@ -32,11 +33,12 @@ def test_the_smallest_study_has_defaults_for_the_rest() -> None:
         "auto",
         "none",
     )
-    assert smallest.objective.value == "last"
+    assert smallest.watched.value == "last"
     assert (smallest.budget.trials, smallest.resource, smallest.retry_failed) == (None, None, None)
 
 
-SAMPLERS = ["auto", "grid", "random", "sobol", "coarse_to_fine", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"]
+BRIDGED = ["optuna:cmaes", "optuna:gp", "optuna:nsga2", "optuna:qmc"]
+SAMPLERS = ["auto", "grid", "random", "sobol", "coarse_to_fine", "tpe", *BRIDGED]
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -104,6 +106,43 @@ def test_a_task_s_short_form_is_the_whole_of_it() -> None:
 def test_an_impossible_task_says_what_to_write(task: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         spec(task=task)
+
+
+LOSS, SIZE = {"metric": "loss", "direction": "minimize"}, {"metric": "size", "direction": "minimize"}
+
+
+def test_an_objective_is_one_or_a_list_of_several() -> None:
+    one, two = spec(objective=LOSS), spec(objective=[LOSS, {**SIZE, "direction": "maximize"}])
+    assert [each.metric for each in one.objectives] == ["loss"]
+    assert [each.metric for each in two.objectives] == ["loss", "size"]
+    assert (two.watched.metric, two.directions) == ("loss", ("minimize", "maximize"))
+    assert StudySpec.model_validate_json(two.model_dump_json()) == two
+
+
+@pytest.mark.parametrize(
+    ("objective", "path", "message"),
+    [
+        (
+            [LOSS],
+            "objective",
+            "a list holds 2 to 4 objectives, got 1; write a single one as a mapping: objective: {metric",
+        ),
+        ([], "objective", "a list holds 2 to 4 objectives, got 0"),
+        ([{**LOSS, "metric": str(at)} for at in range(5)], "objective", "a list holds 2 to 4 objectives, got 5"),
+        ([LOSS, SIZE, LOSS], "objective", "loss is listed twice; objectives are of different metrics"),
+        ([LOSS, {"metric": "size"}], "objective.1.direction", "is missing; write `direction: maximize`"),
+        ([LOSS, {**SIZE, "goal": 1}], "objective.1.goal", "no such setting; known: direction, metric, value"),
+        ({**LOSS, "direction": "down"}, "objective.direction", "must be 'maximize' or 'minimize', got 'down'"),
+        ("loss", "objective", "must be a mapping of settings, got 'loss'"),
+    ],
+)
+def test_a_wrong_objective_is_told_where_it_stands(objective: Any, path: str, message: str) -> None:
+    written = {**SMALLEST, "objective": objective}
+    with pytest.raises(ValidationError) as caught:
+        StudySpec.model_validate(written)
+    (mistake,) = mistakes_in(caught.value.errors(), written, StudySpec)
+    assert mistake.path == path
+    assert mistake.message.startswith(message)
 
 
 @pytest.mark.parametrize("name", ["", "-x", "a b", "ü", "a/b", "x" * 65])

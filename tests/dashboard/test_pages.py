@@ -195,3 +195,34 @@ def test_a_long_study_shows_the_newest_trials_first_and_more_on_demand(open_page
         expect(page.locator("tbody tr").first).to_contain_text("104")
         page.get_by_role("button", name="Show 5 more").click()
         expect(page.locator("tbody tr")).to_have_count(105)
+
+
+def test_a_study_with_several_objectives_shows_its_front(open_page: OpenPage, client: Client) -> None:
+    objectives = [
+        {"metric": "val/accuracy", "direction": "maximize"},
+        {"metric": "size", "direction": "minimize"},
+        {"metric": "seconds", "direction": "minimize"},
+    ]
+    create(client, "traded", trials=6, objective=objectives, pruner="none", reference=None)
+    told = [(0.9, 50.0, 3.0), (0.8, 60.0, 4.0), (0.7, 20.0, 2.0), (0.95, 90.0, 9.0)]
+    for trial, (accuracy, size, seconds) in zip(client.open_trials("traded"), told, strict=False):
+        trial.report(1, {"val/accuracy": accuracy})
+        trial.finish({"size": size, "seconds": seconds})
+        if trial.number == len(told) - 1:
+            break
+    with open_page(client.server + "/studies/traded") as page:
+        expect(page.get_by_role("heading", name="Front of val/accuracy and size and seconds")).to_be_visible()
+        shown = "val/accuracy and size of 4 completed trials; trials 0, 2, 3 are on the front"
+        expect(page.get_by_role("img", name=shown)).to_be_visible()
+        expect(page.locator(".chart canvas")).to_be_visible()
+        expect(page.locator("tr.best")).to_have_count(3)
+        expect(page.get_by_role("row", name="Trial 1: details")).to_contain_text("60")
+        page.get_by_label("up").select_option("seconds")
+        expect(page.get_by_role("img", name="val/accuracy and seconds of 4")).to_be_visible()
+        page.get_by_label("across").select_option("seconds")
+        expect(page.get_by_role("img", name="seconds and val/accuracy of 4")).to_be_visible()
+        page.get_by_role("button", name="val/accuracy").click()
+        expect(page.locator("tbody tr").first).to_contain_text("0.95")
+    with open_page(client.server) as page:
+        expect(page.get_by_role("row", name="traded")).to_contain_text("3 on the front")
+        expect(page.get_by_role("row", name="traded")).to_contain_text("maximize val/accuracy, minimize size")

@@ -126,6 +126,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "sobol": sampler.SobolSampler,
     "optuna:cmaes": sampler.CmaesSampler,
     "optuna:gp": sampler.GpSampler,
+    "optuna:nsga2": sampler.NsgaiiSampler,
     "optuna:qmc": sampler.QmcSampler,
     "coarse_to_fine": sampler.CoarseToFineSampler,
     "stage": sampler.Stage,
@@ -169,7 +170,8 @@ def test_every_sampler_and_pruner_has_a_section() -> None:
         for title, model in schema.items()
         if title.endswith(("Sampler", "Pruner")) and "name" in model["properties"]
     }
-    samplers = {"auto", "grid", "random", "sobol", "coarse_to_fine", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"}
+    bridged = {"optuna:cmaes", "optuna:gp", "optuna:nsga2", "optuna:qmc"}
+    samplers = {"auto", "grid", "random", "sobol", "coarse_to_fine", "tpe", *bridged}
     assert names == samplers | {"none", "median", "percentile", "threshold", "patience", "asha", "hyperband"}
     assert names <= set(MODELS)
 

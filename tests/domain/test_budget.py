@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from service.contract.study import Budget, StudySpec
+from service.contract.study import Budget, Objective, StudySpec
 from service.contract.trial import TrialState
 from service.domain.budget import Used, ends_early, used_up
 from service.domain.history import History, TrialRecord
@@ -72,6 +73,17 @@ def test_no_improvement_counts_the_ends_since_the_best() -> None:
     assert used_up(spec, history_of(0.5, 0.6, PRUNED, 0.4, 0.7, 0.4)) is None
     reason = "the last 3 trials brought none better than trial 3"
     assert used_up(spec, history_of(0.5, 0.6, PRUNED, 0.4, 0.7, 0.4, PRUNED)) == reason
+
+
+def test_of_several_objectives_the_last_improvement_is_the_last_on_the_front() -> None:
+    two = [{"metric": "loss", "direction": "minimize"}, {"metric": "speed", "direction": "maximize"}]
+    spec = spec_of(no_improvement=2).model_copy(update={"objective": [Objective.model_validate(each) for each in two]})
+    lived = history_of(0.5, 0.6, 0.9, 0.9, 0.9)
+    speeds = (5.0, 6.0, 1.0, 2.0, 7.0)
+    trials = [replace(trial, further=(speed,)) for trial, speed in zip(lived, speeds, strict=True)]
+    assert used_up(spec, History(trials=tuple(trials[:3]))) is None
+    assert used_up(spec, History(trials=tuple(trials[:4]))) == "the last 2 trials brought none better than trial 1"
+    assert used_up(spec, History(trials=tuple(trials))) is None
 
 
 def test_trials_that_failed_or_were_cancelled_say_nothing_of_improvement() -> None:

@@ -1,4 +1,4 @@
-"""The final value of a series: last, best, or the mean of the last few; non-finite values by rule."""
+"""The final values of a trial: of each series by its rule, or measured at the end; and which objectives can be had."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.contract.study import Objective
-from service.domain.objective import final_value, is_better
+from service.contract.study import Objective, StudySpec
+from service.domain.objective import check_objectives, final_value, finals, is_better
 
 INF = math.inf
 
@@ -51,6 +51,66 @@ def test_a_nan_that_counts_is_the_answer(value: Any) -> None:
     answer = final_value(objective(value), ((1, 0.5), (2, math.nan)))
     assert answer is not None
     assert math.isnan(answer)
+
+
+LOSS = objective(direction="minimize").model_copy(update={"metric": "val/loss"})
+SIZE = LOSS.model_copy(update={"metric": "num_parameters"})
+
+
+def test_an_objective_without_a_series_is_what_was_measured_at_the_end() -> None:
+    loss, size = finals([LOSS, SIZE], {"val/loss": ((1, 0.5), (2, 0.4))}, {"num_parameters": 100.0, "val/loss": 9.0})
+    assert (loss.value, size.value, size.last) == (0.4, 100.0, 100.0)
+
+
+def test_what_was_never_told_differs_from_what_is_not_finite() -> None:
+    loss, size = finals([LOSS, SIZE], {"val/loss": ((1, 0.5), (2, math.nan))}, {})
+    assert (loss.value, str(loss.last), loss.is_finite) == (None, "nan", False)
+    assert (size.value, size.last, size.is_finite) == (None, None, True)
+    (wild,) = finals([SIZE], {}, {"num_parameters": INF})
+    assert (wild.value, wild.last, wild.is_finite) == (None, INF, False)
+
+
+TRAIN = {"train": {"data": {"name": "digits"}}}
+ACCURACY = {"metric": "val/accuracy", "direction": "maximize"}
+SECONDS = {"metric": "seconds", "direction": "minimize"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "message"),
+    [
+        (
+            {"objective": {**ACCURACY, "metric": "test/accuracy"}, "task": TRAIN},
+            "objective.metric",
+            "write val/accuracy",
+        ),
+        (
+            {"objective": [ACCURACY, {**ACCURACY, "metric": "test/loss"}], "task": TRAIN},
+            "objective.1.metric",
+            "test/loss is measured once, on data that no search may look at; write val/loss",
+        ),
+        ({"objective": SECONDS, "task": TRAIN}, "objective.metric", "seconds is known at the end of a training only"),
+        ({"objective": [SECONDS, ACCURACY], "task": TRAIN}, "objective.0.metric", "write one that every epoch reports"),
+        ({"objective": ACCURACY, "reference_point": [0.0]}, "reference_point", "this study has one; leave it out"),
+        ({"objective": [ACCURACY, SECONDS], "reference_point": [0.0]}, "reference_point", "val/accuracy, seconds"),
+        ({"objective": [ACCURACY, SECONDS], "budget": {"target": 1}}, "budget.target", "has several; leave it out"),
+        (
+            {"objective": [ACCURACY, SECONDS], "reference": {"human": 1}},
+            "reference",
+            "this study has several; leave it",
+        ),
+    ],
+)
+def test_objectives_that_cannot_be_had_say_what_to_write(changes: Any, path: str, message: str) -> None:
+    spec = StudySpec.model_validate({"name": "s", "space": {"x": {"type": "int", "low": 0, "high": 9}}, **changes})
+    (error,) = check_objectives(spec)
+    assert error.path == path
+    assert message in error.message
+
+
+def test_what_is_known_at_the_end_may_be_a_further_objective_and_anything_where_a_caller_drives() -> None:
+    space = {"x": {"type": "int", "low": 0, "high": 9}}
+    for changes in ({"objective": [ACCURACY, SECONDS], "task": TRAIN}, {"objective": SECONDS}):
+        assert check_objectives(StudySpec.model_validate({"name": "s", "space": space, **changes})) == []
 
 
 finite = st.floats(-1e6, 1e6)

@@ -54,11 +54,21 @@ def finish(client: Client, spec: StudySpec) -> StudyView:
     study = client.study(study.name)
     assert study.state is StudyState.COMPLETED
     assert study.num_trials.get(TrialState.FAILED, 0) == 0
-    assert study.best is not None
+    assert study.best is not None or study.front
     return study
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_example_with_two_objectives_finds_a_front(client: Client) -> None:
+    study = finish(client, small(study_file.load(ROOT / "examples" / "digits_small.yaml")))
+    front = client.front(study.name)
+    assert [trial.number for trial in front.trials] == study.front
+    assert (front.hypervolume or 0) > 0.3 * 10_000
+    for trial in front.trials:
+        assert trial.values is not None
+        assert trial.values[1] == trial.metrics["num_parameters"]
+
+
+@pytest.mark.parametrize("path", [path for path in EXAMPLES if path.stem != "digits_small"], ids=lambda path: path.stem)
 def test_an_example_finds_something(client: Client, path: Path, tmp_path: Path) -> None:
     spec = small(study_file.load(path))
     if path.stem == "images":

@@ -62,13 +62,17 @@ def begun(history: History, decision: decide.Suggest) -> History:
     return history if made.begins is None else history.with_stage(made.begins)
 
 
-def ended(history: History, number: int, value: float | None, **more: Any) -> History:
-    """The history with a trial ended: completed with its value, unless told otherwise."""
-    trial = replace(history.trials[number], **{"state": TrialState.COMPLETED, "value": value, **more})
+def ended(history: History, number: int, value: float | tuple[float, ...] | None, **more: Any) -> History:
+    """The history with a trial ended: completed with its value, or several, unless told otherwise."""
+    value, *further = value if isinstance(value, tuple) else (value,)
+    values = {"value": value, "further": tuple(further)}
+    trial = replace(history.trials[number], **{"state": TrialState.COMPLETED, **values, **more})
     return replace(history.with_trial(trial), revision=history.revision + 1)
 
 
-def played(spec: StudySpec, objective: Callable[[Mapping[str, Value]], float], *, at_once: int = 1) -> History:
+def played(
+    spec: StudySpec, objective: Callable[[Mapping[str, Value]], float | tuple[float, ...]], *, at_once: int = 1
+) -> History:
     """The whole study, with `at_once` trials open at a time, the oldest ending first."""
     history = History()
     running: list[int] = []

@@ -73,5 +73,5 @@ def test_each_trial_has_the_role_of_its_fate() -> None:
     ]
     found = afresh(tuple(trial for trial, _ in fates))
     assert [Role(role) for role in found.roles] == [role for _, role in fates]
-    assert found.values[:4].tolist() == [1.0, 0.0, 2.0, 0.0]
+    assert found.values[:4, 0].tolist() == [1.0, 0.0, 2.0, 0.0]
     assert found.steps[:4].tolist() == [0, 0, 2, -1]

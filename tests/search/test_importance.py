@@ -67,6 +67,22 @@ def test_the_direction_says_which_trials_are_the_best(direction: str) -> None:
     assert shares(trials, spec)["lr"] > 0.85
 
 
+def test_of_several_objectives_the_best_are_on_the_outer_fronts() -> None:
+    """What the objectives quarrel about tells no best trials from others; what spoils both does."""
+    two = [{"metric": "one", "direction": "minimize"}, {"metric": "other", "direction": "maximize"}]
+    spec = study({"lr": RATE, "dummy": DUMMY}, objective=two)
+    trials = [
+        replace(
+            trial,
+            value=float(str(trial.parameters["dummy"])) + loss,
+            further=(float(str(trial.parameters["dummy"])) - loss,),
+        )
+        for trial in tried(spec, 200)
+        if (loss := trial.value) is not None
+    ]
+    assert shares(trials, spec)["lr"] > 0.75
+
+
 @pytest.mark.parametrize("num", [30, 300])
 def test_it_is_optunas_own(num: int) -> None:
     spec = study(EVERY_KIND)

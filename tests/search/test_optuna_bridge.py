@@ -1,8 +1,9 @@
-"""Our TPE is Optuna's own: the same answers from the same trials, at a cost that long histories do not raise."""
+"""Our TPE and NSGA-II are Optuna's own: the same answers from the same trials, at a bounded cost."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -13,7 +14,7 @@ from service.domain.history import TrialRecord
 from service.search.columns import columns_of
 from service.search.coordinates import coordinate, value_at
 from service.search.draws import draw
-from service.search.optuna_bridge import tpe
+from service.search.optuna_bridge import nsga2, tpe
 from service.search.optuna_bridge.distributions import distribution
 from tests.search.studies import curve, record, study
 
@@ -60,7 +61,7 @@ def told(trial: TrialRecord) -> optuna.trial.FrozenTrial:
     }
     return optuna.trial.create_trial(
         state=states[trial.state],
-        value=trial.value,
+        values=trial.values,
         params={
             name: distribution(SPEC.space[name]).to_external_repr(coordinate(SPEC.space[name], value))
             for name, value in trial.parameters.items()
@@ -85,9 +86,69 @@ def test_the_answer_is_optunas_own_to_the_last_bit(num_trials: int, direction: A
         # Asking adds a trial of its own to the study, and the sampler shares in it what it drew.
         asking = study._storage.get_trial(study._storage.create_new_trial(study._study_id))
         theirs = sampler.sample_relative(study, asking, distributions)
-        ours = tpe.suggest_tpe(SPEC.space, direction, columns, seed).parameters
+        ours = tpe.suggest_tpe(SPEC.space, (direction,), columns, seed).parameters
         numbers = {name: distributions[name].to_internal_repr(value) for name, value in theirs.items()}
         assert ours == {name: value_at(SPEC.space[name], number) for name, number in numbers.items()}
+
+
+def with_several(trials: list[TrialRecord], num: int) -> list[TrialRecord]:
+    """The same trials with so many objectives, of which each wants something else; nothing of several is pruned."""
+
+    def further(trial: TrialRecord) -> tuple[float, ...]:
+        chance = random.Random(trial.number)
+        return tuple(round(chance.random() / (1 + (trial.value or 0)), 2) for _ in range(num - 1))
+
+    return [
+        replace(trial, further=further(trial))
+        if trial.state is not TrialState.PRUNED or trial.infeasible
+        else replace(trial, state=TrialState.COMPLETED, value=1.0, further=further(trial), series=())
+        for trial in trials
+    ]
+
+
+@pytest.mark.parametrize("num_trials", [0, 12, 200])
+@pytest.mark.parametrize("directions", [("minimize", "maximize"), ("maximize", "minimize", "minimize")])
+def test_of_several_objectives_it_is_too(num_trials: int, directions: Any) -> None:
+    trials = with_several(lived(num_trials), len(directions))
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    distributions = {name: distribution(parameter) for name, parameter in SPEC.space.items()}
+    columns = columns_of(SPEC.space, trials, len(directions))
+    for seed in range(3):
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=True)
+        study = optuna.create_study(directions=directions)
+        study.add_trials([told(trial) for trial in trials])
+        asking = study._storage.get_trial(study._storage.create_new_trial(study._study_id))
+        theirs = sampler.sample_relative(study, asking, distributions)
+        ours = tpe.suggest_tpe(SPEC.space, directions, columns, seed).parameters
+        numbers = {name: distributions[name].to_internal_repr(value) for name, value in theirs.items()}
+        assert ours == {name: value_at(SPEC.space[name], number) for name, number in numbers.items()}
+
+
+@pytest.mark.parametrize("directions", [("minimize",), ("minimize", "minimize"), ("minimize",) * 4])
+def test_parents_and_children_are_those_of_optunas_nsga2(directions: Any) -> None:
+    chance = random.Random(len(directions))
+    cube = {name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in "abc"}
+    places = {number: {name: chance.random() for name in cube} for number in range(20)}
+    losses = {number: tuple(chance.random() for _ in directions) for number in places}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for seed in range(5):
+        sampler = optuna.samplers.NSGAIISampler(population_size=8, seed=seed)
+        study = optuna.create_study(directions=directions)
+        for number, place in places.items():
+            of_first = {sampler._get_generation_key(): 0}
+            study.add_trial(
+                optuna.trial.create_trial(
+                    values=losses[number], params=place, distributions=cube, system_attrs=of_first
+                )
+            )
+        asking = study._storage.get_trial(study._storage.create_new_trial(study._study_id))
+        # Asked for once more, they come in the order of their numbers.
+        chosen = [trial.number for trial in sampler.get_parent_population(study, 1)]
+        theirs = sampler.sample_relative(study, asking, cube)
+        parents = nsga2.survivors(losses, 8)
+        assert parents == sorted(chosen)
+        child = nsga2.child_of({number: places[number] for number in parents}, losses, seed)
+        assert child == theirs
 
 
 @pytest.mark.parametrize("num_trials", [3000, 10_000])
@@ -95,6 +156,6 @@ def test_of_a_long_history_the_kernels_nearby_decide_as_all_of_them_would(
     num_trials: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     columns = columns_of(SPEC.space, lived(num_trials))
-    bounded = [tpe.suggest_tpe(SPEC.space, "minimize", columns, seed) for seed in range(10)]
+    bounded = [tpe.suggest_tpe(SPEC.space, ("minimize",), columns, seed) for seed in range(10)]
     monkeypatch.setattr(tpe, "MOST_KERNELS", num_trials)
-    assert bounded == [tpe.suggest_tpe(SPEC.space, "minimize", columns, seed) for seed in range(10)]
+    assert bounded == [tpe.suggest_tpe(SPEC.space, ("minimize",), columns, seed) for seed in range(10)]

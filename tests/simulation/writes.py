@@ -143,6 +143,6 @@ def _values(world: World) -> Iterator[str]:
             resume = resumes[trial, attempt] or 0
             series = {step: known for step, known in series.items() if step <= resume}
             series |= world.record.produced.get(world.watch.token_of((trial, attempt)), {})
-        wanted = final_value(world.plan.specs[study].objective, tuple(sorted(series.items())))
+        wanted = final_value(world.plan.specs[study].watched, tuple(sorted(series.items())))
         if wanted != value:
             yield f"{trial} has value {value}, its series says {wanted}"

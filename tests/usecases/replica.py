@@ -99,6 +99,12 @@ class Replica:
     async def study(self, name: str) -> StudyView:
         return await studies.get_study(self.context, name)
 
+    async def stored(self, name: str) -> StudyView:
+        """The study without what moves by itself: its hours and those of its devices."""
+        study = await self.study(name)
+        used = study.budget_used.model_copy(update={"hours": 0.0, "device_hours": 0.0})
+        return study.model_copy(update={"budget_used": used})
+
     async def trial(self, name: str, key: int | str) -> TrialDetail:
         return await trials.get_trial(self.context, name, str(key))
 

@@ -77,7 +77,7 @@ async def test_a_study_takes_its_turn_by_its_new_priority(replica: Replica) -> N
 
 async def test_an_edit_that_changes_nothing_writes_nothing(replica: Replica) -> None:
     name = await replica.create()
-    before = await replica.study(name)
+    before = await replica.stored(name)
     assert (await edit(replica, name)).revision == before.revision
     once = await edited(replica, name, priority=2)
     after = await edit_study(replica.context, name, once)
@@ -121,7 +121,7 @@ async def test_what_cannot_work_is_refused_and_nothing_is_written(
 ) -> None:
     name = await replica.create()
     await replica.train(name, 0.5)
-    before = await replica.study(name)
+    before = await replica.stored(name)
     with pytest.raises(DomainError) as caught:
         await edit(replica, name, **changes)
     assert (caught.value.code, caught.value.errors[0].path) == (ErrorCode.INVALID_SPEC, path)

@@ -273,7 +273,7 @@ async def test_a_fork_can_be_forked(replica: Replica) -> None:
     fork = await replica.fork(name, 0, lr=0.05)
     grant = await replica.claim(name)
     await replica.report(grant, 1, 0.3, step=5)
-    with pytest.raises(DomainError, match=f"trial {fork.id} has no checkpoint that is still kept"):
+    with pytest.raises(DomainError, match=f"trial {fork.id} has saved no checkpoint, since none was due so soon"):
         await replica.fork(name, fork.id, lr=0.01)
     await replica.checkpoint(grant, 5, sha256="5" * 64)
     second = await replica.fork(name, fork.id, lr=0.01)
@@ -299,11 +299,11 @@ async def test_what_cannot_be_is_refused_and_nothing_written(
     replica: Replica, at: int | None, changes: dict[str, Any], message: str
 ) -> None:
     name, _ = await trained(replica)
-    before = await replica.study(name)
+    before = await replica.stored(name)
     with pytest.raises(DomainError, match=message) as caught:
         await replica.fork(name, 0, at, **changes)
     assert caught.value.code is ErrorCode.INVALID_PARAMETERS
-    assert await replica.study(name) == before
+    assert await replica.stored(name) == before
 
 
 async def test_a_trial_that_is_not_there_cannot_be_forked(replica: Replica) -> None:

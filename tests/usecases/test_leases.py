@@ -32,7 +32,7 @@ async def refused(code: ErrorCode, call: object) -> str:
 async def test_only_the_granted_nonce_writes(replica: Replica) -> None:
     name = await replica.create()
     grant = await replica.claim(name)
-    before = await replica.study(name)
+    before = await replica.stored(name)
     for call in (
         replica.report(grant, 1, 0.5, nonce="stolen"),
         replica.finish(grant, nonce="stolen"),
@@ -41,7 +41,7 @@ async def test_only_the_granted_nonce_writes(replica: Replica) -> None:
         assert "drop the trial and claim another" in await refused(ErrorCode.LEASE_SUPERSEDED, call)
     status = await replica.heartbeat(grant, nonce="stolen")
     assert (status.held, status.order, status.lease_seconds) == (False, Action.STOP, None)
-    assert await replica.study(name) == before
+    assert await replica.stored(name) == before
 
 
 async def test_an_attempt_that_never_was_is_unknown(replica: Replica) -> None:
@@ -138,9 +138,9 @@ async def test_a_heartbeat_keeps_the_lease(replica: Replica) -> None:
 async def test_a_heartbeat_moves_no_revision(replica: Replica) -> None:
     name = await replica.create()
     grant = await replica.claim(name)
-    before = await replica.study(name)
+    before = await replica.stored(name)
     await replica.heartbeat(grant)
-    assert await replica.study(name) == before
+    assert await replica.stored(name) == before
 
 
 async def test_a_loss_is_one_transaction(replica: Replica) -> None:
@@ -277,9 +277,9 @@ async def test_a_finish_is_told_again_alike_and_never_otherwise(replica: Replica
     grant = await replica.claim(name)
     await replica.report(grant, 1, 0.5)
     first = await replica.finish(grant, metrics={"test/loss": 0.25})
-    before = await replica.study(name)
+    before = await replica.stored(name)
     assert await replica.finish(grant, metrics={"test/loss": 0.25}) == first
-    assert await replica.study(name) == before
+    assert await replica.stored(name) == before
     for call in (replica.finish(grant), replica.finish(grant, "pruned"), replica.report(grant, 2, 0.4)):
         assert "ended" in await refused(ErrorCode.ATTEMPT_ENDED, call)
     assert await replica.report(grant, 1, 0.5)

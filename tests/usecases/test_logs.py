@@ -40,7 +40,7 @@ async def read(
 
 async def test_bytes_are_kept_once_and_streams_apart(replica: Replica) -> None:
     grant = await replica.claim(await replica.create())
-    before = await replica.study(grant.study)
+    before = await replica.stored(grant.study)
     assert (await read(replica, grant)).text == ""
     assert await tell(replica, grant, 0, b"one\n") == 4
     assert await tell(replica, grant, 0, b"one\n") == 4
@@ -53,7 +53,7 @@ async def test_bytes_are_kept_once_and_streams_apart(replica: Replica) -> None:
     assert (await read(replica, grant, after=8)).text == ""
     assert (await read(replica, grant, stream=Stream.STDERR)).text == "bad\n"
     # Nothing that strategies or pages see has moved.
-    assert await replica.study(grant.study) == before
+    assert await replica.stored(grant.study) == before
 
 
 async def test_the_newest_are_kept_and_what_is_not_is_told(replica: Replica) -> None:

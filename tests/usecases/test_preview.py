@@ -69,14 +69,14 @@ async def test_a_replay_says_what_a_scheduler_would_have_saved_and_lost(replica:
         # The last one is behind until the end, where it is the best.
         final = 0.05 if number == 8 else 0.1 + number / 100
         await replica.train(name, *(0.5 + number / 100 for _ in range(8)), final)
-    before = await replica.study(name)
+    before = await replica.stored(name)
     replayed = await replay_study(replica.context, name, ASHA)
     assert (replayed.recorded.num_steps, replayed.recorded.best, replayed.recorded.trial) == (81, 0.05, 8)
     assert (replayed.replayed.num_steps, replayed.replayed.trial) == (9 + 3 * 2 + 6, 0)
     assert replayed.saved == pytest.approx(1 - 21 / 81)
     assert replayed.lost == pytest.approx(0.05)
     assert replayed.notes == []
-    assert await replica.study(name) == before
+    assert await replica.stored(name) == before
 
 
 async def test_what_was_not_trained_to_the_end_is_said(replica: Replica) -> None:

@@ -30,12 +30,12 @@ async def test_saying_it_again_changes_nothing_and_otherwise_is_a_conflict(repli
     name = await replica.create()
     grant = await replica.claim(name)
     await replica.provenance(grant, OURS, torch="2.9")
-    before = await replica.study(name)
+    before = await replica.stored(name)
     await replica.provenance(grant, OURS, torch="2.9")
     with pytest.raises(DomainError, match="has told another provenance before") as caught:
         await replica.provenance(grant, THEIRS, torch="2.9")
     assert caught.value.code is ErrorCode.REPORT_CONFLICT
-    assert await replica.study(name) == before
+    assert await replica.stored(name) == before
 
 
 async def test_other_code_and_data_are_warned_of_and_journalled(replica: Replica) -> None:
@@ -71,11 +71,11 @@ async def test_a_study_of_one_code_refuses_other_data_which_one_host_alone_has(r
     await replica.report(first, 1, 0.5)
     for _ in range(2):
         grant = await replica.claim(name, worker="odd", host="odd")
-        before = await replica.study(name)
+        before = await replica.stored(name)
         with pytest.raises(DomainError, match="copy the same files to worker odd") as caught:
             await replica.provenance(grant, THEIRS)
         assert caught.value.code is ErrorCode.DATA_DIFFERS
-        assert await replica.study(name) == before
+        assert await replica.stored(name) == before
         await replica.fail(grant, FailureClass.HOST_FAULT, message=caught.value.detail)
     answer = await replica.ask(name, worker="odd", host="odd")
     assert isinstance(answer, Nothing)

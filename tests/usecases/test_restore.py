@@ -66,13 +66,13 @@ async def test_a_nonce_of_before_writes_nothing(replica: Replica) -> None:
     await replica.lose()
     await replica.heartbeat(running)  # attached again; the other one could be, too
     await begin_epoch(replica.context)
-    before = await replica.study(name)
+    before = await replica.stored(name)
     for old in (running, lost):
         await superseded(replica.report(old, 1, 0.5))
         await superseded(replica.checkpoint(old, 0))
         await superseded(replica.finish(old))
         assert not (await replica.heartbeat(old)).held
-    assert await replica.study(name) == before
+    assert await replica.stored(name) == before
 
 
 async def test_one_sign_of_life_tells_two_nonces_of_one_attempt_apart(replica: Replica) -> None:

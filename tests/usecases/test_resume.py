@@ -87,11 +87,11 @@ async def test_a_step_at_or_before_the_resume_point_is_refused_and_changes_nothi
     await save(replica, blobs, first := await replica.claim(name), 1, b"one")
     await replica.finish(first, "released")
     second = await replica.claim(name)
-    before = await replica.study(name)
+    before = await replica.stored(name)
     with pytest.raises(DomainError, match="step 1 is known from an earlier attempt") as caught:
         await replica.report(second, 1, 0.5, step=1)
     assert caught.value.code is ErrorCode.REPORT_ORDER
-    assert await replica.study(name) == before
+    assert await replica.stored(name) == before
 
 
 async def test_without_its_blob_a_checkpoint_gives_way_to_the_one_before(replica: Replica, blobs: BlobStore) -> None:
@@ -142,11 +142,11 @@ async def test_a_checkpoint_that_was_not_uploaded_is_refused_and_changes_nothing
     name = await replica.create()
     grant = await replica.claim(name)
     await replica.report(grant, 1, 0.5)
-    before = await replica.study(name)
+    before = await replica.stored(name)
     with pytest.raises(DomainError, match="upload it, then register it again") as caught:
         await register(replica, grant, 1, b"one")
     assert caught.value.code is ErrorCode.BLOB_MISSING
-    assert await replica.study(name) == before
+    assert await replica.stored(name) == before
     put(blobs, b"one")
     assert (await register(replica, grant, 1, b"one")).step == 1
 

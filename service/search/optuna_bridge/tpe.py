@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +20,15 @@ from optuna.samplers._tpe.probability_distributions import (
     _BatchedDistributions,
     _MixtureOfProductDistribution,
 )
-from optuna.samplers._tpe.sampler import default_gamma, default_weights
+from optuna.samplers._tpe.sampler import (
+    _split_complete_trials_multi_objective,
+    default_gamma,
+    default_gamma_multiobjective,
+    default_weights,
+)
+from optuna.study import StudyDirection
 
-from service.contract.base import Direction, Value
+from service.contract.base import Directions, Value
 from service.contract.space import Space
 from service.domain.space import is_active, ordered
 from service.search.columns import Columns, Floats
@@ -59,16 +67,17 @@ class TpeAnswer:
 
 
 def suggest_tpe(
-    space: Space, direction: Direction, columns: Columns, seed: int, fixed: Mapping[str, Value] | None = None
+    space: Space, directions: Directions, columns: Columns, seed: int, fixed: Mapping[str, Value] | None = None
 ) -> TpeAnswer:
     """Ask TPE (Bergstra et al. 2011; multivariate as in Falkner et al. 2018) for one configuration of `space`.
 
     Open trials count as bad ones nearby (constant liar), infeasible ones as worst, pruned ones behind the completed.
+    Of several objectives, good trials are those on the outer fronts (Ozaki et al. 2022).
     Parameters that exist under the same condition are modelled jointly, from the trials that had them all; `fixed` ones
     were decided elsewhere.
     """
     chance = np.random.RandomState(seed)
-    good, bad = _divided(columns, direction)
+    good, bad = _divided(columns, directions)
     values: dict[str, Value] = dict(fixed or {})
     for group in _groups(space):
         asked = {name: distribution(space[name]) for name in group if name not in values}
@@ -81,15 +90,39 @@ def suggest_tpe(
     return TpeAnswer(values, num_learned, num_good, num_open)
 
 
-def _divided(columns: Columns, direction: Direction) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _divided(columns: Columns, directions: Directions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Which trials are good and which bad, each in the order of their numbers.
 
-    The best come first: completed ones by value, pruned ones by the step they reached and their value there,
-    infeasible ones by number.
+    The best come first: completed ones by value or, of several objectives, front by front; pruned ones by the step they
+    reached and their value there, infeasible ones by number.
     """
     lessons = columns.roles <= Role.INFEASIBLE
-    num_good = default_gamma(int(lessons.sum()))
-    losses = np.where(np.isnan(columns.values), np.inf, columns.values if direction == "minimize" else -columns.values)
+    gamma = default_gamma if len(directions) == 1 else default_gamma_multiobjective
+    num_good = gamma(int(lessons.sum()))
+    points = columns.values * [-1.0 if direction == "maximize" else 1.0 for direction in directions]
+    completed = np.flatnonzero(columns.roles == Role.COMPLETED)
+    if len(directions) > 1 and num_good < len(completed):
+        good = completed[_outer(points[completed], num_good)]
+    else:
+        good = _best(columns, points[:, 0], num_good)
+    bad = lessons | (columns.roles == Role.OPEN)
+    bad[good] = False
+    return good, np.flatnonzero(bad)
+
+
+def _outer(points: Floats, num: int) -> NDArray[np.int64]:
+    """The places of the points on the outer fronts, as Optuna takes them: of the last, those of most hypervolume."""
+    # Of trials it reads the values, and of the study the directions.
+    minimized: Any = SimpleNamespace(directions=[StudyDirection.MINIMIZE] * points.shape[1])
+    told: list[Any] = [SimpleNamespace(at=at, values=values) for at, values in enumerate(points.tolist())]
+    outer: list[Any] = _split_complete_trials_multi_objective(told, minimized, num)[0]
+    return np.array([point.at for point in outer], np.int64)
+
+
+def _best(columns: Columns, losses: Floats, num_good: int) -> NDArray[np.int64]:
+    """The best of the lessons, in the order of their numbers."""
+    losses = np.where(np.isnan(losses), np.inf, losses)
+    lessons = columns.roles <= Role.INFEASIBLE
     eligible = np.flatnonzero(lessons)
     completed = np.flatnonzero(columns.roles == Role.COMPLETED)
     if 0 < num_good <= len(completed):
@@ -97,10 +130,7 @@ def _divided(columns: Columns, direction: Direction) -> tuple[NDArray[np.int64],
         worst_good = np.partition(losses[completed], num_good - 1)[num_good - 1]
         eligible = completed[losses[completed] <= worst_good]
     best_first = eligible[np.lexsort((losses[eligible], -columns.steps[eligible], columns.roles[eligible]))]
-    good = np.sort(best_first[:num_good])
-    bad = lessons | (columns.roles == Role.OPEN)
-    bad[good] = False
-    return good, np.flatnonzero(bad)
+    return np.sort(best_first[:num_good])
 
 
 def _draw(
@@ -114,7 +144,10 @@ def _draw(
     if not asked:
         return {}
     coordinates = columns.of(list(asked))
-    dense = _estimator(_with_all(coordinates[good]), asked)
+    near_good = _with_all(coordinates[good])
+    # Of several objectives a good trial is as good as any other, however old.
+    weights = np.ones(len(near_good)) if columns.values.shape[1] > 1 else None
+    dense = _estimator(near_good, asked, weights)
     rare = _estimator(_with_all(coordinates[bad]), asked)
     candidates = dense.sample(chance, NUM_CANDIDATES)
     drawn = np.column_stack([candidates[name] for name in asked])
@@ -123,8 +156,8 @@ def _draw(
     return dict(zip(asked, drawn[best].tolist(), strict=True))
 
 
-def _estimator(coordinates: Floats, asked: Distributions) -> _ParzenEstimator:
-    return _ParzenEstimator(dict(zip(asked, coordinates.T, strict=True)), asked, _PARZEN)
+def _estimator(coordinates: Floats, asked: Distributions, weights: Floats | None = None) -> _ParzenEstimator:
+    return _ParzenEstimator(dict(zip(asked, coordinates.T, strict=True)), asked, _PARZEN, weights)
 
 
 def _with_all(coordinates: Floats) -> Floats:

@@ -26,7 +26,7 @@ __all__ = ["Pruner", "pruner_for"]
 
 def pruner_for(spec: StudySpec) -> Pruner:
     """Build the pruner of a checked spec."""
-    direction = spec.objective.direction
+    direction = spec.watched.direction
     match spec.pruner:
         case NoPruner():
             return Never()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.contract.base import Direction
+from service.contract.base import Directions
 from service.contract.space import ConstantParameter, NumericParameter, Space
 from service.domain.cells import size
 from service.domain.history import History, Suggestion, TrialRecord
@@ -12,12 +12,19 @@ from service.search.lessons import is_lesson
 from service.search.samplers.base import Sampler, before
 from service.search.samplers.gp import Gp, obstacle_to_gp
 from service.search.samplers.grid import Grid
+from service.search.samplers.nsga2 import Nsgaii
 from service.search.samplers.sobol import Sobol
 from service.search.samplers.tpe import propose
 from service.search.warm_start import still_taught_by
 
 _STARTUP_TRIALS = 10
 """Lessons before a model is worth asking; a budget of no more is too small for one."""
+
+_ENOUGH_FOR_GENERATIONS = 1000
+"""Trials in all from which a genetic algorithm has its generations, and TPE's sorting of fronts begins to cost."""
+
+_POPULATION = 50
+"""Of such a genetic algorithm, as in a study that asks for it."""
 
 _BY = "auto"
 """The note that tells cells of a grid from what came of a sequence or a model."""
@@ -31,12 +38,13 @@ class Auto(Sampler):
 
     The model is the Gaussian process where this installation has it, the space is mostly numbers, and few trials have
     ended: on public tables of 100 trials it halves the regret of TPE for 24 times the computation, which is little
-    beside trials of minutes. Everywhere else it is TPE.
+    beside trials of minutes. Of several objectives it is NSGA-II where the budget leaves time for many generations.
+    Everywhere else it is TPE.
     """
 
-    def __init__(self, space: Space, direction: Direction, budget: int | None) -> None:
+    def __init__(self, space: Space, directions: Directions, budget: int | None) -> None:
         self._space = space
-        self._direction = direction
+        self._directions = directions
         self._budget = budget
         num_cells = size(space)
         is_covered = num_cells is not None and budget is not None and num_cells <= budget
@@ -59,22 +67,27 @@ class Auto(Sampler):
         earlier = still_taught_by(history, number)
         if self._budget is not None and self._budget <= _STARTUP_TRIALS and not history.earlier:
             return Sobol(self._space).suggest(history, number, seed), f"{self._budget} trials are too few for a model"
+        if len(self._directions) > 1 and self._budget is not None and self._budget >= _ENOUGH_FOR_GENERATIONS:
+            why = f"nsga2, as {len(self._directions)} objectives and {self._budget} trials leave time for generations"
+            return Nsgaii(self._space, self._directions, _POPULATION).suggest(history, number, seed), why
         num_lessons = len(earlier) + sum(map(is_lesson, trials))
         if num_lessons < _STARTUP_TRIALS:
             why = f"{num_lessons} of {_STARTUP_TRIALS} trials to learn from"
             return Sobol(self._space).suggest(history, number, seed), why
         if obstacle := self._obstacle_to_gp(num_lessons):
             why = f"tpe, as {obstacle}"
-            made = propose(self._space, self._direction, trials, number, seed, startup_trials=0, earlier=earlier)
+            made = propose(self._space, self._directions, trials, number, seed, startup_trials=0, earlier=earlier)
             return made, why
         why = f"gp, as the space is mostly numbers and {num_lessons} trials are few"
-        return Gp(self._space, self._direction, _STARTUP_TRIALS).suggest(history, number, seed), why
+        return Gp(self._space, self._directions[0], _STARTUP_TRIALS).suggest(history, number, seed), why
 
     def _grid_goes_on(self, trials: Sequence[TrialRecord]) -> bool:
         """Whether a grid suits and no model has begun: a budget that was raised later finds cells already tried."""
         return self._grid is not None and all(trial.notes.get(_BY) != "model" for trial in trials)
 
     def _obstacle_to_gp(self, num_lessons: int) -> str | None:
+        if len(self._directions) > 1:
+            return f"there are {len(self._directions)} objectives"
         num_searched = sum(not isinstance(each, ConstantParameter) for each in self._space.values())
         if num_searched > _MOST_DIMENSIONS:
             return f"{num_searched} parameters are many for a Gaussian process"

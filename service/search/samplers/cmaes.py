@@ -69,7 +69,9 @@ class Cmaes(Sampler):
         also = f"; {others} others by tpe" if others else ""
         reason = f"cmaes: generation {strategy.generation} of {strategy.population_size} trials each{also}"
         return Suggestion(
-            completed(self._space, self._direction, trials, number=number, seed=seed, fixed=fixed), reason, notes=notes
+            completed(self._space, (self._direction,), trials, number=number, seed=seed, fixed=fixed),
+            reason,
+            notes=notes,
         )
 
     def _begun(self, seed: int) -> CMA:
@@ -82,7 +84,7 @@ class Cmaes(Sampler):
 
     def _ranks(self, trials: Sequence[TrialRecord]) -> dict[int, float]:
         """Number -> place among all lessons: only the order of values matters, so that a wild one does no harm."""
-        found = losses(trials, self._direction)
+        found = losses(trials, (self._direction,))
         return {number: float(place) for place, number in enumerate(sorted(found, key=lambda each: found[each]))}
 
     def _tell(self, strategy: CMA, parents: Sequence[TrialRecord], ranks: Mapping[int, float]) -> None:

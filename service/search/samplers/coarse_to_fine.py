@@ -55,7 +55,7 @@ class CoarseToFine(Sampler):
         assert isinstance(spec.sampler, CoarseToFineSampler)
         return cls(
             spec.space,
-            spec.objective.direction,
+            spec.watched.direction,
             stages_of(spec),
             resource_max=spec.resource.max if spec.resource else None,
             last_is_open=spec.budget.trials is not None,
@@ -166,7 +166,7 @@ class CoarseToFine(Sampler):
             case "tpe":
                 inside = [trial for trial in self._comparable(trials, at) if _is_inside(box, trial)]
                 startup_trials = min(_STARTUP_TRIALS, math.ceil(stage.trials / 2))
-                return tpe.propose(box, self._direction, inside, number, seed, startup_trials=startup_trials)
+                return tpe.propose(box, (self._direction,), inside, number, seed, startup_trials=startup_trials)
             case _:
                 assert_never(stage.sampler)
 

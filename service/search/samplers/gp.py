@@ -34,13 +34,15 @@ class Gp(Sampler):
 
     def suggest(self, history: History, number: int, seed: int) -> Suggestion:
         trials, earlier = before(history, number), still_taught_by(history, number)
-        known = losses((*earlier, *trials), self._direction)
+        known = {each: loss for each, (loss,) in losses((*earlier, *trials), (self._direction,)).items()}
         if len(known) < self._startup_trials:
             parameters, _ = new_draw(self._space, trials, number, seed, first=sobol_draw(self._space, number, seed))
             so_far = f"{len(known)} of {self._startup_trials} trials to learn from"
             return Suggestion(parameters, f"gp startup: point {number} of Sobol's sequence, {so_far}")
         if obstacle := obstacle_to_gp(self._space, len(known)):
-            instead = tpe.propose(self._space, self._direction, trials, number, seed, startup_trials=0, earlier=earlier)
+            instead = tpe.propose(
+                self._space, (self._direction,), trials, number, seed, startup_trials=0, earlier=earlier
+            )
             return Suggestion(instead.parameters, f"gp left to tpe, as {obstacle}; {instead.reason}")
         made = self._model((*earlier, *trials), known, number, seed)
         return replace(made, reason=f"{made.reason}; {len(earlier)} of them of other studies") if earlier else made
@@ -53,7 +55,7 @@ class Gp(Sampler):
         also = f"; {others} others by tpe" if others else ""
         reason = f"gp: expected improvement by a Gaussian process of {len(known)} trials{also}"
         return Suggestion(
-            tpe.completed(self._space, self._direction, trials, number=number, seed=seed, fixed=fixed), reason
+            tpe.completed(self._space, (self._direction,), trials, number=number, seed=seed, fixed=fixed), reason
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import chain, islice
 
-from service.contract.base import Direction, Value
+from service.contract.base import Directions, Value
 from service.contract.space import Space
 from service.domain.cells import size
 from service.domain.history import History, Suggestion, TrialRecord
@@ -21,15 +21,15 @@ _REDRAWS = 5
 class Tpe(Sampler):
     """Tree-structured Parzen estimator (Bergstra et al. 2011)."""
 
-    def __init__(self, space: Space, direction: Direction, startup_trials: int) -> None:
+    def __init__(self, space: Space, directions: Directions, startup_trials: int) -> None:
         self._space = space
-        self._direction = direction
+        self._directions = directions
         self._startup_trials = startup_trials
 
     def suggest(self, history: History, number: int, seed: int) -> Suggestion:
         return propose(
             self._space,
-            self._direction,
+            self._directions,
             before(history, number),
             number,
             seed,
@@ -40,7 +40,7 @@ class Tpe(Sampler):
 
 def propose(
     space: Space,
-    direction: Direction,
+    directions: Directions,
     trials: Sequence[TrialRecord],
     number: int,
     seed: int,
@@ -61,10 +61,10 @@ def propose(
     from service.search.columns import columns_of  # noqa: PLC0415
     from service.search.optuna_bridge.tpe import suggest_tpe  # noqa: PLC0415
 
-    columns = columns_of(space, (*earlier, *trials))
+    columns = columns_of(space, (*earlier, *trials), len(directions))
     is_finite = size(space) is not None
     for redraw in range(_REDRAWS):
-        answer = suggest_tpe(space, direction, columns, derive(seed, "tpe", number, redraw))
+        answer = suggest_tpe(space, directions, columns, derive(seed, "tpe", number, redraw))
         if not is_finite or not columns.hold(space, answer.parameters, since=len(earlier)):
             open_too = f" and {answer.num_open} open ones to keep away from" if answer.num_open else ""
             others = f", {len(earlier)} of other studies" if earlier else ""
@@ -76,7 +76,7 @@ def propose(
 
 def completed(
     space: Space,
-    direction: Direction,
+    directions: Directions,
     trials: Sequence[TrialRecord],
     *,
     number: int,
@@ -90,5 +90,5 @@ def completed(
     from service.search.columns import columns_of  # noqa: PLC0415
     from service.search.optuna_bridge.tpe import suggest_tpe  # noqa: PLC0415
 
-    answer = suggest_tpe(space, direction, columns_of(space, trials), derive(seed, "tpe", number), fixed)
-    return answer.parameters
+    columns = columns_of(space, trials, len(directions))
+    return suggest_tpe(space, directions, columns, derive(seed, "tpe", number), fixed).parameters

@@ -7,9 +7,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service.contract.study import StudySpec
 from service.contract.trial import TrialState
 from service.domain.states import OPEN_TRIALS
-from service.storage.queries import studies, trials
+from service.storage.queries import fronts, studies, trials
 from service.storage.tables import artifact, attempt, checkpoint, study, trial
 
 _KEPT = 2
@@ -84,7 +85,7 @@ def wanted(connection: sa.Connection) -> set[str]:
     """The SHA-256 of every blob to keep.
 
     Those are the newest checkpoints of open trials, what open forks began with, the last one of each study's best
-    trial, and whatever is no checkpoint.
+    trial, or of each on its front, and whatever is no checkpoint.
     """
     hashes = set(connection.execute(sa.select(artifact.c.sha256).where(artifact.c.kind != "checkpoint")).scalars())
     saved = sa.exists().where(checkpoint.c.trial_id == trial.c.id)
@@ -97,7 +98,14 @@ def wanted(connection: sa.Connection) -> set[str]:
         sa.exists().where(trial.c.study_id == study.c.id, trial.c.state == TrialState.COMPLETED, saved)
     )
     for row in connection.execute(completed).all():
-        direction = studies.spec(connection, row.id, row.spec_version).objective.direction
-        if (best := trials.best(connection, row.id, direction)) is not None:
-            hashes |= {each.sha256 for each in canonical(connection, best.id)[:1]}
+        for trial_id in _best(connection, row.id, studies.spec(connection, row.id, row.spec_version)):
+            hashes |= {each.sha256 for each in canonical(connection, trial_id)[:1]}
     return hashes
+
+
+def _best(connection: sa.Connection, study_id: str, spec: StudySpec) -> list[str]:
+    """The id of the best trial, where there is one; of several objectives, of all on the front."""
+    if len(spec.objectives) > 1:
+        return [row.id for row in fronts.of_study(connection, study_id, spec.directions)[0]]
+    best = trials.best(connection, study_id, spec.watched.direction)
+    return [best.id] if best is not None else []

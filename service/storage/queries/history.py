@@ -17,7 +17,7 @@ _POSITION = sa.select(study.c.revision, sa.func.coalesce(sa.select(deployment.c.
 
 
 def refresh(connection: sa.Connection, study_id: str, metric: str, known: History) -> History:
-    """Return the history as of now, reading only the trials and stages that moved after `known`.
+    """Return the history as of now, with series of `metric`, reading only trials and stages that moved after `known`.
 
     Every report stamps its trial with the study's revision, so a moved trial's series is read anew as a whole:
     that also drops the rows that a resume has overtaken.
@@ -55,6 +55,7 @@ def _record(row: sa.Row[Any], points: Series) -> TrialRecord:
         parameters=row.parameters,
         series=points,
         value=row.value,
+        further=tuple(row._mapping["values"] or ())[1:],  # noqa: SLF001 - as in views
         infeasible=row.infeasible,
         stage=row.stage,
         notes=row.notes,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from service.domain.history import Series
 from service.storage.tables import artifact, attempt, checkpoint, report, verdict
 
 _later = sa.alias(attempt)
@@ -56,9 +57,22 @@ def canonical(
     return connection.execute(_CANONICAL_OF_METRIC, {"trials": list(trial_ids), "metric": metric}).all()
 
 
+def curves(connection: sa.Connection, trial_id: str, metrics: Iterable[str]) -> dict[str, Series]:
+    """The canonical series of some metrics of a trial; empty where it reported none."""
+    return {
+        metric: tuple((row.step, value_of(row)) for row in canonical(connection, [trial_id], metric))
+        for metric in metrics
+    }
+
+
 def value_of(row: sa.Row[Any, Any, Any, Any, Any]) -> float:
     """A stored value as a float: NaN and the infinities are kept as their status."""
     return float(row.status) if row.value is None else float(row.value)
+
+
+def measured(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The final metrics of a trial as they are stored, as floats."""
+    return {name: float(told["status"] if isinstance(told, dict) else told) for name, told in metrics.items()}
 
 
 def reported(

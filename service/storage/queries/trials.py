@@ -29,6 +29,16 @@ _IN_STATES = (
     .where(trial.c.study_id == sa.bindparam("study"), trial.c.state.in_(sa.bindparam("states", expanding=True)))
     .order_by(trial.c.priority.desc(), trial.c.created_at, trial.c.number)
 )
+_COMPLETED: sa.Select[Any] = (
+    sa.select(trial.c.id, trial.c.number, trial.c["values"], trial.c.finished_at)
+    .where(
+        trial.c.study_id == sa.bindparam("study"),
+        trial.c.state == TrialState.COMPLETED,
+        trial.c.kind == TrialKind.SEARCH,
+        trial.c.value.is_not(None),
+    )
+    .order_by(trial.c.number)
+)
 _ATTEMPT = sa.select(attempt).where(
     attempt.c.trial_id == sa.bindparam("trial"), attempt.c.number == sa.bindparam("number")
 )
@@ -85,6 +95,17 @@ def best(connection: sa.Connection, study_id: str, direction: Direction) -> sa.R
         .limit(1)
     )
     return connection.execute(query).first()
+
+
+def completed(connection: sa.Connection, study_id: str) -> Sequence[sa.Row[Any]]:
+    """Rows (id, number, values, finished_at) of the completed search trials, in the order of their numbers."""
+    return connection.execute(_COMPLETED, {"study": study_id}).all()
+
+
+def of_ids(connection: sa.Connection, ids: Iterable[str]) -> Sequence[sa.Row[Any]]:
+    """The search trials of those ids, in the order of their numbers."""
+    query = sa.select(trial).where(trial.c.id.in_(list(ids)), trial.c.number.is_not(None))
+    return connection.execute(query.order_by(trial.c.number)).all()
 
 
 def in_states(connection: sa.Connection, study_id: str, states: Iterable[TrialState]) -> Sequence[sa.Row[Any]]:

@@ -11,7 +11,7 @@ from service.contract.trial import AttemptState, AttemptView, Series, TrialDetai
 from service.contract.worker import WorkerView
 from service.domain.budget import SECONDS_PER_HOUR
 from service.storage.instants import MICROSECONDS, to_datetime
-from service.storage.queries import leases, series, spending, studies, trials
+from service.storage.queries import fronts, leases, series, spending, studies, trials
 from service.storage.tables import Connection, Row
 
 ALIVE_SECONDS = 60
@@ -19,14 +19,19 @@ ALIVE_SECONDS = 60
 
 
 def study_views(connection: Connection, rows: Iterable[Row], now: int) -> list[StudyView]:
-    """Studies with their counts, best trials, and what of their budgets is used by `now`."""
+    """Studies with their counts, best trials or fronts, and what of their budgets is used by `now`."""
     rows = list(rows)
     counts = studies.num_trials(connection, [row.id for row in rows])
     devices = spending.device_seconds(connection, [row.id for row in rows], now)
     views = []
     for row in rows:
         spec = studies.spec(connection, row.id, row.spec_version)
-        best = trials.best(connection, row.id, spec.objective.direction)
+        best, front = None, None
+        if len(spec.objectives) == 1:
+            improvement = best = trials.best(connection, row.id, spec.watched.direction)
+        else:
+            front, _ = fronts.of_study(connection, row.id, spec.directions)
+            improvement = max(front, key=lambda each: (each.finished_at, each.number), default=None)
         views.append(
             StudyView(
                 id=row.id,
@@ -45,9 +50,10 @@ def study_views(connection: Connection, rows: Iterable[Row], now: int) -> list[S
                     hours=spending.active_seconds(row, now) / SECONDS_PER_HOUR,
                     device_hours=devices.get(row.id, 0.0) / SECONDS_PER_HOUR,
                     failures=counts.get(row.id, {}).get(TrialState.FAILED, 0),
-                    since_improvement=spending.since_improvement(connection, row.id, best),
+                    since_improvement=spending.since_improvement(connection, row.id, improvement),
                 ),
                 best=trial_view(best) if best else None,
+                front=None if front is None else [each.number for each in front],
                 created_at=to_datetime(row.created_at),
                 finished_at=to_datetime(row.finished_at),
             )

@@ -1,6 +1,6 @@
 /** Numbers, instants and counts as people read them. */
 
-import type { NonFinite, StudyView, TrialState, TrialView, Value } from "./wire";
+import type { NonFinite, Objective, StudySpec, StudyView, TrialState, TrialView, Value } from "./wire";
 
 export function number(value: number): string {
   if (Number.isInteger(value) && Math.abs(value) < 1e6) return String(value);
@@ -57,7 +57,17 @@ export function budgets({ spec: { budget }, budget_used: used }: StudyView): str
   return budget.target === null ? lines : [...lines, `target ${number(budget.target)}`];
 }
 
-/** A trial's objective value, if it has one. */
+/** What a study optimises: one objective or several. */
+export function objectives({ objective }: StudySpec): [Objective, ...Objective[]] {
+  return Array.isArray(objective) ? (objective as [Objective, ...Objective[]]) : [objective];
+}
+
+/** The same in words. */
+export function goals(spec: StudySpec): string {
+  return objectives(spec).map(({ metric, direction }) => `${direction} ${metric}`).join(", ");
+}
+
+/** A trial's value of the objective, of several the first, if it has one. */
 export function objective(trial: TrialView): number | null {
   return trial.values?.[0] ?? null;
 }

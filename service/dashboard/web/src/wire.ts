@@ -44,7 +44,7 @@ export interface BudgetUsed {
 
 export interface StudySpec {
   description: string;
-  objective: Objective;
+  objective: Objective | Objective[];
   task: object | null;
   space: Record<string, object>;
   sampler: { name: string };
@@ -68,6 +68,7 @@ export interface StudyView {
   budget_trials: number | null;
   budget_used: BudgetUsed;
   best: TrialView | null;
+  front: number[] | null;
   standing: string | null;
   created_at: string;
   finished_at: string | null;

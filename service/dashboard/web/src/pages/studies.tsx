@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { get } from "../api";
-import { instant } from "../format";
+import { goals, instant } from "../format";
 import { useLive } from "../live";
 import { Best, LiveMark, Progress, State } from "../parts/status";
 import { studyPath } from "../router";
@@ -52,7 +52,7 @@ function Table({ studies }: { studies: StudyView[] }) {
                 <Best study={study} />
                 {study.standing && <div class="quiet standing">{study.standing}</div>}
               </td>
-              <td>{study.spec.objective.direction} {study.spec.objective.metric}</td>
+              <td>{goals(study.spec)}</td>
               <td class="quiet">{instant(study.created_at)}</td>
             </tr>
           ))}

@@ -2,9 +2,10 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "../api";
-import { budgets, instant, parameter } from "../format";
+import { budgets, goals, instant, objectives, parameter } from "../format";
 import { useLive, type Live } from "../live";
 import { Controls } from "../parts/controls";
+import { FrontChart } from "../parts/front_chart";
 import { HistoryChart } from "../parts/history_chart";
 import { ImportanceCard } from "../parts/importance";
 import { Best, LiveMark, Progress, State } from "../parts/status";
@@ -44,6 +45,7 @@ export function StudyPage({ study: key }: { study: string }) {
 
   if (!shown) return <Unloaded name={key} live={live} />;
   const { study, trials } = shown;
+  const several = objectives(study.spec).length > 1;
   return (
     <>
       <div class="heading">
@@ -61,8 +63,17 @@ export function StudyPage({ study: key }: { study: string }) {
       ) : (
         <>
           <section class="card" aria-labelledby="history">
-            <h2 id="history">Optimisation history of {study.spec.objective.metric}</h2>
-            <HistoryChart study={study} trials={trials} />
+            {several ? (
+              <>
+                <h2 id="history">Front of {objectives(study.spec).map(({ metric }) => metric).join(" and ")}</h2>
+                <FrontChart study={study} trials={trials} />
+              </>
+            ) : (
+              <>
+                <h2 id="history">Optimisation history of {objectives(study.spec)[0].metric}</h2>
+                <HistoryChart study={study} trials={trials} />
+              </>
+            )}
           </section>
           <ImportanceCard study={study} path={path} />
           <section class="card" aria-labelledby="trials">
@@ -95,7 +106,7 @@ function Facts({ study }: { study: StudyView }) {
   return (
     <dl class="card facts">
       <div>
-        <dt>Best {spec.objective.metric}</dt>
+        <dt>{study.front ? "Front" : `Best ${objectives(spec)[0].metric}`}</dt>
         <dd class="large"><Best study={study} /></dd>
         {study.standing && <dd>{study.standing}</dd>}
         {best && (
@@ -112,7 +123,7 @@ function Facts({ study }: { study: StudyView }) {
       </div>
       <div>
         <dt>Search</dt>
-        <dd>{spec.objective.direction} {spec.objective.metric}</dd>
+        <dd>{goals(spec)}</dd>
         <dd class="quiet">
           {spec.sampler.name}, pruner {spec.pruner.name}
           {spec.resource && `, up to ${spec.resource.max} ${spec.resource.name}s`}

@@ -1,24 +1,16 @@
-/** What ECharts draws for the optimisation history, and only the parts of ECharts that it takes. */
+/** What ECharts draws for the optimisation history. */
 
-import { LineChart, ScatterChart } from "echarts/charts";
-import { GridComponent, LegendComponent, MarkLineComponent, TooltipComponent } from "echarts/components";
-import { init as initChart, use, type ECharts, type EChartsCoreOption } from "echarts/core";
-import { CanvasRenderer } from "echarts/renderers";
-import { number, objective, parameter } from "../format";
+import type { EChartsCoreOption } from "echarts/core";
+import { number, objective, objectives } from "../format";
 import { historyOf, valueRange } from "../history";
 import type { StudyView, TrialView } from "../wire";
-
-use([LineChart, ScatterChart, GridComponent, LegendComponent, MarkLineComponent, TooltipComponent, CanvasRenderer]);
+import { look } from "./echarts";
 
 const FAILED = "failed or infeasible";
 const CROSS = "path://M0 0 L10 10 M10 0 L0 10";
 
-export function init(place: HTMLElement): ECharts {
-  return initChart(place);
-}
-
 export function historyOptions(study: StudyView, trials: TrialView[]): EChartsCoreOption {
-  const { metric, direction } = study.spec.objective;
+  const { direction } = objectives(study.spec)[0];
   const history = historyOf(trials, direction);
   const references = Object.entries(study.spec.reference ?? {}).filter((entry): entry is [string, number] => entry[1] !== null);
   const range = valueRange(history, references.map(([, value]) => value));
@@ -27,17 +19,14 @@ export function historyOptions(study: StudyView, trials: TrialView[]): EChartsCo
     .sort(([, a], [, b]) => b - a);
   const size = trials.length > 1000 ? 4 : 8;
   const labels = lineLabels(shown, range ? range[1] - range[0] : 0);
-  const style = getComputedStyle(document.documentElement);
-  const color = (name: string) => style.getPropertyValue(`--${name}`).trim();
-  const quiet = { color: color("quiet"), fontSize: 12 };
-  const axis = { axisLabel: quiet, nameTextStyle: quiet, axisLine: { lineStyle: { color: color("line") } } };
+  const { color, quiet, axis, legend, tooltip, textStyle } = look(study);
   const points = (list: TrialView[]) => list.map((trial) => ({ value: [trial.number, objective(trial)], trial }));
   return {
     animation: false,
-    textStyle: { fontFamily: style.fontFamily },
+    textStyle,
     grid: { left: 12, right: 112, top: 48, bottom: 30, containLabel: true },
     legend: {
-      top: 0, left: 0, itemHeight: 9, itemWidth: 9, itemGap: 16, selectedMode: false, textStyle: { color: color("text") },
+      ...legend,
       data: [
         { name: "completed", icon: "circle" },
         { name: "pruned", icon: "circle" },
@@ -45,15 +34,7 @@ export function historyOptions(study: StudyView, trials: TrialView[]): EChartsCo
         { name: "best so far", icon: "path://M0 4 H10 V6 H0 Z" },
       ],
     },
-    // Drawn on the canvas: the default tooltip is HTML and would read a parameter's text as markup.
-    tooltip: {
-      renderMode: "richText",
-      confine: true,
-      backgroundColor: color("card"),
-      borderColor: color("line"),
-      textStyle: { color: color("text"), fontSize: 12 },
-      formatter: (hit: { data: { trial?: TrialView } }) => (hit.data.trial ? describe(hit.data.trial, metric) : ""),
-    },
+    tooltip,
     xAxis: { type: "value", name: "trial", nameLocation: "middle", nameGap: 26, minInterval: 1, splitLine: { show: false }, ...axis },
     yAxis: [
       {
@@ -103,13 +84,4 @@ function lineLabels(lines: [string, number][], span: number): string[] {
     }
   });
   return labels;
-}
-
-function describe(trial: TrialView, metric: string): string {
-  const value = objective(trial);
-  const lines = [`trial ${trial.number} · ${trial.state}`];
-  if (value !== null) lines.push(`${metric}  ${number(value)}`);
-  for (const [name, chosen] of Object.entries(trial.parameters)) lines.push(`${name}  ${parameter(chosen)}`);
-  if (trial.state_reason) lines.push(trial.state_reason);
-  return lines.join("\n");
 }

@@ -2,7 +2,7 @@
 
 import { Fragment } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import { duration, metric, number, objective, parameter } from "../format";
+import { duration, metric, number, objective, objectives, parameter } from "../format";
 import type { StudyView, TrialView } from "../wire";
 import { State } from "./status";
 
@@ -15,7 +15,8 @@ export function TrialsTable({ study, trials }: { study: StudyView; trials: Trial
   const [order, setOrder] = useState<Order>("newest");
   const [num, setNum] = useState(ROWS);
   const [open, setOpen] = useState<string | null>(null);
-  const { objective: goal, space, resource } = study.spec;
+  const { space, resource } = study.spec;
+  const [goal, ...further] = objectives(study.spec);
   const names = Object.keys(space);
   const sorted = useMemo(() => sort(trials, order, goal.direction === "maximize" ? -1 : 1), [trials, order, goal.direction]);
   const header = (label: string, by: Order) => (
@@ -31,6 +32,7 @@ export function TrialsTable({ study, trials }: { study: StudyView; trials: Trial
             {header("Trial", "newest")}
             <th scope="col">State</th>
             {header(goal.metric, "best")}
+            {further.map(({ metric }) => <th scope="col" key={metric} class="number">{metric}</th>)}
             <th scope="col" class="number">{resource?.name ?? "step"}</th>
             <th scope="col" class="number">Time</th>
             {names.map((name) => <th scope="col" key={name} class="number">{name}</th>)}
@@ -39,7 +41,7 @@ export function TrialsTable({ study, trials }: { study: StudyView; trials: Trial
         <tbody>
           {sorted.slice(0, num).map((trial) => (
             <Fragment key={trial.id}>
-              <tr class={trial.id === study.best?.id ? "best" : undefined}>
+              <tr class={isBest(study, trial) ? "best" : undefined}>
                 <th scope="row" class="number">
                   <button
                     class="plain"
@@ -53,12 +55,13 @@ export function TrialsTable({ study, trials }: { study: StudyView; trials: Trial
                 </th>
                 <td title={trial.state_reason ?? undefined}><State state={trial.state} /></td>
                 <td class="number">{value(trial)}</td>
+                {further.map(({ metric }, at) => <td key={metric} class="number">{parameter(trial.values?.[at + 1])}</td>)}
                 <td class="number">{trial.step ?? "–"}{resource && trial.step !== null && <span class="quiet"> / {resource.max}</span>}</td>
                 <td class="number">{duration(trial)}</td>
                 {names.map((name) => <td key={name} class="number">{parameter(trial.parameters[name])}</td>)}
               </tr>
               {open === trial.id && (
-                <tr class="detail"><td colSpan={5 + names.length}><Detail trial={trial} /></td></tr>
+                <tr class="detail"><td colSpan={5 + further.length + names.length}><Detail trial={trial} /></td></tr>
               )}
             </Fragment>
           ))}
@@ -88,6 +91,10 @@ function Detail({ trial }: { trial: TrialView }) {
       {metrics.length > 0 && <><dt>Measured</dt><dd>{metrics.map(([name, measured]) => `${name} ${metric(measured)}`).join(" · ")}</dd></>}
     </dl>
   );
+}
+
+function isBest({ best, front }: StudyView, trial: TrialView): boolean {
+  return trial.id === best?.id || (trial.number !== null && (front?.includes(trial.number) ?? false));
 }
 
 function value(trial: TrialView): string {

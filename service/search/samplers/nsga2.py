@@ -1,0 +1,95 @@
+"""NSGA-II by replay: which trials were parents stands in the notes of the trials after them, and nowhere else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service.contract.base import Directions, Value
+from service.contract.space import ConstantParameter, Space
+from service.domain.front import Losses
+from service.domain.history import History, Suggestion, TrialRecord
+from service.domain.parameter import fits
+from service.search.draws import draw, new_draw
+from service.search.lessons import Role, losses, role_of
+from service.search.samplers.base import Sampler, before
+from service.search.scale import from_unit, to_unit
+from service.search.seeds import derive
+
+_GENERATION = "generation"
+"""The note that says which generation a trial was drawn for; a trial without one belongs to the first."""
+
+_PARENTS = "parents"
+"""The note of a generation's first trial: the numbers of the trials that the generation descends from."""
+
+
+class Nsgaii(Sampler):
+    """A genetic algorithm that keeps the outer fronts, and of those what is alone there (Deb et al. 2002).
+
+    A generation is drawn until as many of its trials have ended as its population counts. Children inherit the
+    parameters that always exist; others, and whatever mutates, are drawn by chance.
+    """
+
+    def __init__(self, space: Space, directions: Directions, population: int) -> None:
+        self._space = space
+        self._directions = directions
+        self._population = population
+        self._names = [
+            name for name in sorted(space) if not space[name].when and not isinstance(space[name], ConstantParameter)
+        ]
+
+    def suggest(self, history: History, number: int, seed: int) -> Suggestion:
+        trials = before(history, number)
+        beaten = (math.inf,) * len(self._directions)
+        points = {
+            each: beaten if role_of(trials[each]) is Role.INFEASIBLE else point
+            for each, point in losses(trials, self._directions).items()
+        }
+        generation = max((trial.notes.get(_GENERATION, 0) for trial in trials), default=0)
+        parents: list[int] = next((trial.notes[_PARENTS] for trial in reversed(trials) if _PARENTS in trial.notes), [])
+        ended = [
+            trial.number for trial in trials if trial.number in points and trial.notes.get(_GENERATION, 0) == generation
+        ]
+        notes: dict[str, Any] = {}
+        if len(ended) >= self._population:
+            parents = self._survivors({each: points[each] for each in (*parents, *ended) if each in points})
+            generation += 1
+            notes[_PARENTS] = parents
+        notes[_GENERATION] = generation
+        born, reason = self._born(trials, points, parents, number, seed)
+        parameters, redraws = new_draw(self._space, trials, number, seed, first=born)
+        instead = ", replaced by a random draw because an earlier trial had it before" if redraws else ""
+        return Suggestion(parameters, f"nsga2: generation {generation}, {reason}{instead}", notes=notes)
+
+    def _survivors(self, points: Mapping[int, Losses]) -> list[int]:
+        from service.search.optuna_bridge.nsga2 import survivors  # noqa: PLC0415 - loads Optuna
+
+        return survivors(points, self._population)
+
+    def _born(
+        self,
+        trials: Sequence[TrialRecord],
+        points: Mapping[int, Losses],
+        parents: Sequence[int],
+        number: int,
+        seed: int,
+    ) -> tuple[dict[str, Value], str]:
+        """A child of the parents, or where there are none a draw; and which of both."""
+        places = {
+            each: self._place(trials[each]) for each in parents if each in points and self._is_inside(trials[each])
+        }
+        if len(places) < 2 or not self._names:
+            return draw(self._space, seed, number), "a uniform draw, for want of parents"
+        from service.search.optuna_bridge.nsga2 import child_of  # noqa: PLC0415 - loads Optuna
+
+        child = child_of(places, points, derive(seed, "nsga2", number))
+        inherited = {name: from_unit(self._space[name], unit) for name, unit in child.items()}
+        return draw(self._space, seed, number, fixed=inherited), f"a child of {len(places)} parents"
+
+    def _place(self, trial: TrialRecord) -> dict[str, float]:
+        return {name: to_unit(self._space[name], trial.parameters[name]) for name in self._names}
+
+    def _is_inside(self, trial: TrialRecord) -> bool:
+        """Whether the trial has a value of this space for all that is inherited: the space may have been edited."""
+        return all(name in trial.parameters and fits(self._space[name], trial.parameters[name]) for name in self._names)

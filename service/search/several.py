@@ -1,0 +1,32 @@
+"""What does not go with several objectives: strategies that need to know which of two trials is better."""
+
+from __future__ import annotations
+
+from service.contract.problem import FieldError
+from service.contract.pruner import NoPruner
+from service.contract.sampler import CmaesSampler, CoarseToFineSampler, GpSampler
+from service.contract.study import StudySpec
+
+
+def check_several(spec: StudySpec) -> list[FieldError]:
+    """What keeps a spec with several objectives from working; nothing, where there is one."""
+    num = len(spec.objectives)
+    if num == 1:
+        return []
+    errors = []
+    if isinstance(spec.sampler, CmaesSampler | GpSampler | CoarseToFineSampler):
+        message = (
+            f"{spec.sampler.name} follows one objective, and this study has {num}; "
+            "write sampler: tpe, or optuna:nsga2, random, sobol, grid, optuna:qmc or auto"
+        )
+        errors.append(FieldError(path="sampler.name", message=message))
+    if not isinstance(spec.pruner, NoPruner):
+        message = (
+            f"{spec.pruner.name} stops trials by one objective, and of {num} a trial may be good in another; "
+            "write pruner: none, or a single objective"
+        )
+        errors.append(FieldError(path="pruner", message=message))
+    if spec.warm_start:
+        message = f"takes over values of one objective, and this study has {num}; leave it out"
+        errors.append(FieldError(path="warm_start", message=message))
+    return errors

@@ -1,0 +1,20 @@
+"""Pareto fronts of studies with several objectives, by the rule itself, so not in SQL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.contract.base import Directions
+from service.domain.front import Losses, front, losses
+from service.storage.queries import trials
+
+
+def of_study(
+    connection: sa.Connection, study_id: str, directions: Directions
+) -> tuple[list[sa.Row[Any]], list[Losses]]:
+    """Rows (id, number, values, finished_at) of the trials on the front, and the points of all completed ones."""
+    rows = trials.completed(connection, study_id)
+    points = [losses(row._mapping["values"], directions) for row in rows]  # noqa: SLF001 - as in views
+    return [rows[at] for at in front(points)], points

@@ -1,0 +1,59 @@
+"""The hypervolume: a hand computation in the plane, a count of cubes in space, and what holds for any points."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.domain.front import Losses, dominates, front
+from service.search.optuna_bridge.fronts import hypervolume
+from tests.domain.test_front import points_of
+
+CORNER = 10
+
+
+def swept(points: list[Losses]) -> float:
+    """The area under a front in the plane, by rectangles from left to right."""
+    stairs = sorted({points[at] for at in front(points)})
+    edges = [x for x, _ in stairs] + [float(CORNER)]
+    return sum((right - left) * (CORNER - y) for (left, right), (_, y) in zip(pairwise(edges), stairs, strict=True))
+
+
+def volume(points: list[Losses]) -> float:
+    num_objectives = len(points[0]) if points else 2
+    return hypervolume(points, (float(CORNER),) * num_objectives)
+
+
+@given(points_of(2))
+def test_in_the_plane_it_is_the_area_under_the_stairs(points: list[Losses]) -> None:
+    assert volume(points) == pytest.approx(swept(points))
+
+
+@settings(deadline=None)
+@given(st.integers(2, 4).flatmap(lambda num: points_of(num, most=6)))
+def test_it_is_what_counting_cubes_gives(points: list[Losses]) -> None:
+    """Coordinates are whole numbers here, so the space is made of unit cubes."""
+    num_objectives = len(points[0]) if points else 2
+    cubes = {()}
+    for _ in range(num_objectives):
+        cubes = {(*cube, at) for cube in cubes for at in range(CORNER)}
+    below = sum(any(all(x <= at for x, at in zip(point, cube, strict=True)) for point in points) for cube in cubes)
+    assert volume(points) == pytest.approx(below)
+
+
+@given(st.integers(2, 4).flatmap(lambda num: st.tuples(points_of(num), points_of(num, most=3))))
+def test_another_point_adds_to_it_or_is_dominated(given_points: tuple[list[Losses], list[Losses]]) -> None:
+    points, more = given_points
+    before, after = volume(points), volume([*points, *more])
+    assert after >= before - 1e-9
+    if all(any(one == other or dominates(one, other) for one in points) for other in more):
+        assert after == pytest.approx(before)
+
+
+def test_points_beyond_the_corner_add_nothing() -> None:
+    assert volume([(11.0, 0.0), (10.0, 0.0)]) == 0.0
+    assert volume([(11.0, 0.0), (9.0, 8.0)]) == 2.0
+    assert volume([]) == 0.0

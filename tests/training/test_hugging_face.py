@@ -45,12 +45,15 @@ def test_a_saved_directory_gives_its_weights_or_its_architecture(source: str, re
 @pytest.mark.parametrize("source", ["gpt2", "bert"])
 def test_answers_have_the_shape_of_the_data_and_see_no_padding(source: str, request):
     model = create(TEXTS, source=request.getfixturevalue(source))
-    padded = torch.cat([TOKENS[:, :6], torch.zeros(4, 6, dtype=torch.long)], 1)
-    before = model(padded)
-    assert before.shape == (4, 3)
-    with torch.no_grad():
-        model.network.get_input_embeddings().weight[0] += 1.0
-    torch.testing.assert_close(model(padded), before)
+    text, nothing = TOKENS[:, :6], torch.zeros(4, 6, dtype=torch.long)
+    behind, before_it = torch.cat([text, nothing], 1), torch.cat([nothing, text], 1)
+    # An encoder answers from where the first token stands, which in texts filled up at their beginning is nothing.
+    for padded in [behind] if source == "bert" else [behind, before_it]:
+        before = model(padded)
+        assert before.shape == (4, 3)
+        with torch.no_grad():
+            model.network.get_input_embeddings().weight[0] += torch.arange(32.0)
+        torch.testing.assert_close(model(padded), before)
     assert model(torch.zeros(2, 12, dtype=torch.long)).isfinite().all()
 
 

@@ -6,9 +6,17 @@ from typing import Any
 import pytest
 import torch
 
-from worker.training import TrainingConfig
+from tests.training import pretrained
+from worker.training import MissingLibrary, TrainingConfig
+from worker.training.extras import library
 
 Configure = Callable[..., TrainingConfig]
+
+collect_ignore: list[str] = []
+try:
+    library("timm", "model.name")
+except MissingLibrary:  # it imports torchvision, which PyPI builds for CUDA alone
+    collect_ignore.append("test_timm.py")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,3 +45,15 @@ def mapping() -> dict[str, Any]:
 def configure(mapping: dict[str, Any]) -> Configure:
     """The small configuration with some of its sections and settings replaced."""
     return lambda **changes: TrainingConfig.from_mapping(mapping | changes)
+
+
+@pytest.fixture(scope="session")
+def gpt2(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The directory of a tiny pretrained decoder of 12 tokens."""
+    return pretrained.gpt2(tmp_path_factory.mktemp("gpt2"))
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The directory of a tiny pretrained encoder of 12 tokens, with a head of two classes."""
+    return pretrained.bert(tmp_path_factory.mktemp("bert"))

@@ -8,6 +8,7 @@ from torch import nn, optim
 
 from worker.training import ConfigError, train
 from worker.training.optimizers import OPTIMIZERS, Weights, shape_gradients, weight_groups
+from worker.training.tuning import Learning
 
 NAMES = [entry.name for entry in OPTIMIZERS]
 
@@ -24,6 +25,10 @@ def create(name: str, weights: Weights, **settings: Any) -> optim.Optimizer:
     return OPTIMIZERS.create(name, OPTIMIZERS.check(name, settings), weights)
 
 
+def groups(model: nn.Module) -> Weights:
+    return weight_groups([Learning(list(model.parameters()))])
+
+
 def with_gradients(model: nn.Module, *values: float) -> nn.Module:
     for weight, value in zip(model.parameters(), values * 6, strict=False):
         weight.grad = torch.full_like(weight, value)
@@ -33,7 +38,7 @@ def with_gradients(model: nn.Module, *values: float) -> nn.Module:
 @pytest.mark.parametrize("name", NAMES)
 def test_matrices_decay_and_biases_and_norms_never(name: str):
     model = with_gradients(net(), 0.0)
-    create(name, weight_groups(model), lr=0.1, weight_decay=0.1).step()
+    create(name, groups(model), lr=0.1, weight_decay=0.1).step()
     for key, weight in model.named_parameters():
         if key in ("0.weight", "2.weight"):
             assert (weight < 0.5).all(), key
@@ -58,8 +63,8 @@ REFERENCES: dict[str, tuple[type[optim.Optimizer], dict[str, Any], dict[str, Any
 def test_the_fast_form_steps_as_pytorchs_plain_one(name: str):
     kind, settings, reference_settings = REFERENCES[name]
     model, reference = net(), net()
-    fast = create(name, weight_groups(model), lr=0.01, weight_decay=0.02, **settings)
-    decaying, others = (group["params"] for group in weight_groups(reference))
+    fast = create(name, groups(model), lr=0.01, weight_decay=0.02, **settings)
+    decaying, others = (group["params"] for group in groups(reference))
     plain = kind(
         [{"params": decaying}, {"params": others, "weight_decay": 0.0}],
         lr=0.01, weight_decay=0.02, foreach=False, **reference_settings,
@@ -73,7 +78,7 @@ def test_the_fast_form_steps_as_pytorchs_plain_one(name: str):
 
 
 def shaped(model: nn.Module, **asked: float) -> dict[str, torch.Tensor]:
-    shape_gradients(weight_groups(model), **({"l1": 0.0, "clip_norm": None, "clip_value": None} | asked))
+    shape_gradients(groups(model), **({"l1": 0.0, "clip_norm": None, "clip_value": None} | asked))
     return {name: weight.grad for name, weight in model.named_parameters()}
 
 

@@ -14,7 +14,9 @@ from worker.training.compatibility import check_constraints
 from worker.training.config import TrainingConfig
 from worker.training.data import DATA, Dataset
 from worker.training.data.splits import Fold
+from worker.training.distillation import Distillation
 from worker.training.errors import ConfigError
+from worker.training.finetune import FINETUNING
 from worker.training.losses import LOSSES
 from worker.training.metrics import Metrics
 from worker.training.models import MODELS
@@ -23,6 +25,7 @@ from worker.training.optimizers import OPTIMIZERS, weight_groups
 from worker.training.precision import autocast, grad_scaler
 from worker.training.schedules import SCHEDULES, Plateau, Schedule
 from worker.training.state import TrainState
+from worker.training.tuning import Tuning
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Parts:
     seed: int
     dataset: Dataset
     augment: Augment
+    tuning: Tuning
     forward: Callable[[Tensor], Tensor]
     loss: nn.Module
     metrics: Metrics
@@ -59,36 +63,37 @@ def assemble(
     for a broken constraint.
     """
     device = dataset.device
-    model = MODELS.create(config.model.name, config.model.settings, dataset).to(device)
-    check_constraints(constraints, num_parameters(model))
+    model = MODELS.create(config.model.name, config.model.settings, dataset)
+    tuning = FINETUNING.create(config.finetune.name, config.finetune.settings, model)
+    model.to(device)
+    check_constraints(constraints, tuning.num_parameters)
     if config.recompute:
         _recompute(model, config.model.name)
     schedule = SCHEDULES.create(config.schedule.name, config.schedule.settings)
     state = TrainState(
         device=device,
         model=model,
-        optimizer=OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, weight_groups(model)),
+        optimizer=OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, weight_groups(tuning.groups)),
         scaler=grad_scaler(config.precision, device),
         plateau=schedule if isinstance(schedule, Plateau) else None,
         average=_average(model, config.ema_decay),
     )
+    loss = LOSSES.create(config.loss.name, config.loss.settings, dataset).to(device)
+    if isinstance(loss, Distillation):
+        loss.require_data_of(config.to_mapping())
     parts = Parts(
         config=config,
         seed=seed,
         dataset=dataset,
         augment=AUGMENTATIONS.create(config.augment.name, config.augment.settings, dataset),
+        tuning=tuning,
         forward=torch.compile(model) if config.compile else model,
-        loss=LOSSES.create(config.loss.name, config.loss.settings, dataset).to(device),
+        loss=loss,
         metrics=Metrics(dataset, device, config.metrics),
         schedule=schedule,
         autocast=autocast(config.precision, device),
     )
     return parts, state
-
-
-def num_parameters(model: nn.Module) -> int:
-    """How many numbers a model learns."""
-    return sum(weights.numel() for weights in model.parameters())
 
 
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:

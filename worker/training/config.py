@@ -7,6 +7,7 @@ from typing import Any
 from worker.training.augment import AUGMENTATIONS
 from worker.training.data import DATA
 from worker.training.errors import ConfigError, did_you_mean
+from worker.training.finetune import FINETUNING
 from worker.training.losses import LOSSES
 from worker.training.metrics import EXTRA_METRICS
 from worker.training.models import MODELS
@@ -20,6 +21,7 @@ REGISTRIES: Mapping[str, Registry[Any]] = {
     "data": DATA,
     "augment": AUGMENTATIONS,
     "model": MODELS,
+    "finetune": FINETUNING,
     "loss": LOSSES,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
@@ -117,7 +119,11 @@ SETTINGS: Mapping[str, Parameter] = {
         Parameter("l1", "float", default=0.0, low=0.0, description="L1 penalty of the weights that decay"),
     )
 }
-DEFAULT_SECTIONS: Mapping[str, Mapping[str, Any]] = {"augment": {"name": "none"}, "schedule": {"name": "constant"}}
+DEFAULT_SECTIONS: Mapping[str, Mapping[str, Any]] = {
+    "augment": {"name": "none"},
+    "finetune": {"name": "full"},
+    "schedule": {"name": "constant"},
+}
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,7 @@ class TrainingConfig:
     data: Section
     augment: Section
     model: Section
+    finetune: Section
     loss: Section
     optimizer: Section
     schedule: Section

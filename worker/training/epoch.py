@@ -8,6 +8,7 @@ from torch import Tensor
 
 from worker.training.assembly import Parts
 from worker.training.augment import Targets
+from worker.training.distillation import Distillation
 from worker.training.errors import Diverged
 from worker.training.events import Verdict
 from worker.training.optimizers import shape_gradients
@@ -26,7 +27,7 @@ def train_epoch(parts: Parts, state: TrainState, poll: Callable[[], Verdict], sa
     batches = epoch_batches(parts, state.epoch)
     horizon = len(batches) * parts.config.epochs
     last_finite = state.metrics.get("train/loss")
-    state.model.train()
+    parts.tuning.begin_epoch(state.epoch / parts.config.epochs)
     while state.batch < len(batches):
         if (verdict := poll()) is not Verdict.CONTINUE:
             return verdict
@@ -67,6 +68,10 @@ def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
         with parts.autocast:
             outputs = parts.forward(piece)
         loss = _loss(parts, outputs.float(), targets)
+        if isinstance(parts.loss, Distillation):
+            with parts.autocast:
+                answers = parts.loss.answers(piece)
+            loss = parts.loss.blend(loss, outputs.float(), answers)
         share = len(piece) / len(batch)
         torch.autograd.backward(state.scaler.scale(loss if share == 1 else loss * share))
         state.count_loss(loss.detach(), len(piece))

@@ -17,6 +17,10 @@ class ConfigError(TrainingError):
         self.message = message
 
 
+class MissingLibrary(ConfigError):
+    """A setting that needs a library which this machine lacks and another may have."""
+
+
 class Infeasible(TrainingError):
     """A valid configuration that breaks a constraint, such as too many parameters."""
 

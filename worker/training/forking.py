@@ -32,7 +32,8 @@ def _take_over(state: TrainState, saved: dict[str, Any], before: dict[str, Any],
         state.model.load_state_dict(saved["model"])
     except RuntimeError as error:
         raise ConfigError("model", f"a fork goes on with the weights it is forked from; {error}") from error
-    if before["optimizer"]["name"] == now["optimizer"]["name"]:
+    # With other weights to learn, or at other rates, the moments would be those of others.
+    if before["optimizer"]["name"] == now["optimizer"]["name"] and before["finetune"] == now["finetune"]:
         # Moments are kept; rates, decay and momentum are those of the new settings.
         groups = state.optimizer.state_dict()["param_groups"]
         state.optimizer.load_state_dict({"state": saved["optimizer"]["state"], "param_groups": groups})

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worker.training.data import Dataset
+from worker.training.distillation import distill
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 from worker.training.registry import Registry
@@ -170,7 +171,7 @@ def ranknet(_: Dataset) -> nn.Module:
     return RankNet()
 
 
-for _any_classes in (cross_entropy, focal):
+for _any_classes in (cross_entropy, focal, distill):
     LOSSES.add(_any_classes, kinds=["classification", "language"])
 LOSSES.add(bce, kinds=["classification"])
 for _regression in (mse, mae, huber):

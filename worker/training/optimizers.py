@@ -8,6 +8,7 @@ from torch import nn, optim
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 from worker.training.registry import Registry
+from worker.training.tuning import Learning
 
 OPTIMIZERS: Registry[optim.Optimizer] = Registry("optimizer")
 
@@ -22,23 +23,25 @@ WeightDecay = Annotated[
 ]
 
 
-def weight_groups(model: nn.Module) -> Weights:
-    """A model's weights as an optimizer takes them: those that decay, and those that never do.
+def weight_groups(learning: Sequence[Learning]) -> Weights:
+    """The weights that learn as an optimizer takes them: at each rate those that decay, and those that never do.
 
     Matrices, kernels and embeddings decay. Biases and the scales of norms, all of one dimension, don't: decay makes no
-    function of theirs simpler (He et al. 2019, "Bag of tricks").
+    function of theirs simpler (He et al. 2019, "Bag of tricks"). `rate` is a group's share of the learning rate.
     """
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    return [
-        {"params": [weight for weight in weights if weight.ndim > 1]},
-        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
-    ]
+    groups: list[dict[str, Any]] = []
+    for rate in dict.fromkeys(each.rate for each in learning):
+        weights = [weight for each in learning if each.rate == rate for weight in each.weights]
+        decaying, others = [each for each in weights if each.ndim > 1], [each for each in weights if each.ndim <= 1]
+        groups.append({"params": decaying, "rate": rate, "decays": True})
+        groups.append({"params": others, "rate": rate, "decays": False, "weight_decay": 0.0})
+    return [group for group in groups if group["params"]]
 
 
 def shape_gradients(weights: Weights, *, l1: float, clip_norm: float | None, clip_value: float | None) -> None:
     """Add the L1 penalty's gradient to that of the decaying weights, then clip all: by value first, then by norm."""
     if l1:
-        for weight in weights[0]["params"]:
+        for weight in (each for group in weights if group["decays"] for each in group["params"]):
             if weight.grad is not None:
                 weight.grad.add_(weight.detach().sign(), alpha=l1)
     everything = [weight for group in weights for weight in group["params"]]

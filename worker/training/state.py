@@ -50,9 +50,10 @@ class TrainState:
     num_counted: int = 0
 
     def __post_init__(self) -> None:
-        # The schedule scales each group's own rate; the name is the one PyTorch's schedulers use, kept by its state.
+        # The schedule scales each group's own rate, its share of the base; the name is the one PyTorch's schedulers
+        # use, kept by its state.
         for group in self.optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
+            group["initial_lr"] = group["lr"] * group["rate"]
         # A tensor on the device: reading it is what costs.
         self.loss_sum = torch.zeros((), device=self.device)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from worker.training.assembly import load, num_parameters
+from worker.training.assembly import load
 from worker.training.checkpoint import Cadence, Checkpointer, Manifest, load_checkpoint
 from worker.training.compatibility import check_fit, find_device
 from worker.training.config import TrainingConfig
@@ -125,7 +125,7 @@ def _result(verdict: Verdict, members: Members) -> TrainingResult:
         members.restore_best()
         final = mean_and_spread(members.evaluate("test"))
         predictions = members.predict("val", "test_val", "test")
-    size = float(max(num_parameters(model) for model in members.models))
+    size = float(max(member.parts.tuning.num_parameters for member in members.each))
     return TrainingResult(
         ending=ending,
         step=members.epoch,

@@ -9,7 +9,7 @@ import traceback
 import torch
 
 from service.contract.lease import FailureClass, Outcome, Shortage
-from worker.training import ConfigError, Diverged, Infeasible
+from worker.training import ConfigError, Diverged, Infeasible, MissingLibrary
 
 _MAX_MESSAGE = 500
 _MAX_TRACEBACK = 20_000
@@ -48,7 +48,7 @@ def failure_class(error: BaseException) -> FailureClass:
     match error:
         case Infeasible():
             return FailureClass.INFEASIBLE
-        case ConfigError() | UnknownTask():
+        case ConfigError() | UnknownTask() if not isinstance(error, MissingLibrary):
             return FailureClass.INVALID
         case Diverged():
             return FailureClass.DIVERGED
@@ -70,7 +70,9 @@ def _is_host_fault(error: BaseException) -> bool:
     """Whether another host might do better: an import, a file, a driver that this one lacks."""
     if isinstance(error, OSError):
         return error.errno in _HOST_ERRNOS
-    return isinstance(error, ImportError) or (isinstance(error, RuntimeError) and bool(_DRIVER.search(str(error))))
+    return isinstance(error, ImportError | MissingLibrary) or (
+        isinstance(error, RuntimeError) and bool(_DRIVER.search(str(error)))
+    )
 
 
 def failed(error: BaseException) -> Outcome:

@@ -47,7 +47,8 @@ class Dataset:
     Regression targets are standardised by the training part: value = target · target_std + target_mean, in the
     column's own unit. Images of uint8 are standardised batch by batch with `pixel_mean` and `pixel_std`, both
     [channels, 1, 1]. The last `len(categories)` features of rows are indices of categories, each below the number given
-    there. `vocabulary` counts the different tokens; 0 where features are numbers.
+    there. `vocabulary` counts the different tokens; 0 where features are numbers. `padding` is the token that fills
+    short texts up, if there is one; `tokenizer` is where the tokens are from, None: they are the core's own.
     """
 
     kind: Kind
@@ -61,6 +62,8 @@ class Dataset:
     pixel_std: Tensor | None = None
     categories: tuple[int, ...] = ()
     vocabulary: int = 0
+    padding: int | None = None
+    tokenizer: str | None = None
     device: torch.device = field(default=torch.device("cpu"))
 
     @property

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from worker.training.data.dataset import Dataset, Split, SplitName
 from worker.training.data.fingerprint import of_files
 from worker.training.data.splits import Limit, TestFraction, ValFraction
+from worker.training.data.tokenizer import Source, Tokenizer
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 
@@ -23,6 +24,7 @@ def text(
         Literal["bytes", "characters"], Setting("256 bytes of any file, or the characters of a UTF-8 file's beginning")
     ] = "bytes",
     length: Annotated[int, Setting("tokens in an example", low=1)] = 128,
+    tokenizer: Source = None,
     val_fraction: ValFraction = 0.1,
     test_fraction: TestFraction = 0.1,
     limit: Limit = None,
@@ -34,7 +36,10 @@ def text(
         raise ConfigError("data.val_fraction", "val_fraction and test_fraction together must be below 1")
     content = Path(path).read_bytes()
     stream: NDArray[Any]
-    if tokens == "bytes":
+    if tokenizer is not None:
+        own = Tokenizer(tokenizer)
+        stream, names = own.stream(_decoded("data.tokenizer", path, content)), own.names
+    elif tokens == "bytes":
         stream, names = np.frombuffer(content, dtype=np.uint8), tuple(str(byte) for byte in range(_NUM_BYTES))
     else:
         stream, names = _characters(path, content, 1 - val_fraction - test_fraction)
@@ -47,20 +52,26 @@ def text(
     if test_fraction:
         splits["test"] = _windows("test", stream[test_from:], length)
     fingerprint = of_files({"path": path})
-    return Dataset("language", splits, class_names=names, vocabulary=len(names), fingerprint=fingerprint)
+    return Dataset(
+        "language", splits, class_names=names, vocabulary=len(names), tokenizer=tokenizer, fingerprint=fingerprint
+    )
 
 
 def _characters(path: str, content: bytes, share: float) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Each character's place among those of the first `share`; one that is not among them counts as the last, �."""
-    try:
-        points = np.frombuffer(content.decode().encode("utf-32-le"), dtype=np.uint32)
-    except UnicodeDecodeError as error:
-        raise ConfigError("data.tokens", f"{path!r} is not written in utf-8; use tokens: bytes") from error
+    points = np.frombuffer(_decoded("data.tokens", path, content).encode("utf-32-le"), dtype=np.uint32)
     known = np.unique(points[: round(len(points) * share)])
     places = np.searchsorted(known, points)
     found = known[np.minimum(places, len(known) - 1)] == points if len(known) else np.zeros(len(points), dtype=bool)
     names = (*(chr(point) for point in known), "\N{REPLACEMENT CHARACTER}")
     return np.where(found, places, len(known)).astype(np.uint32), names
+
+
+def _decoded(setting: str, path: str, content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(setting, f"{path!r} is not written in utf-8; use tokens: bytes") from error
 
 
 def _windows(name: str, stream: NDArray[Any], length: int, limit: int | None = None) -> Split:

@@ -27,6 +27,7 @@ from worker.training.data.splits import (
 )  # fmt: skip
 from worker.training.data.tables import Target, checked, require_columns
 from worker.training.data.targets import with_targets
+from worker.training.data.tokenizer import Source, Tokenizer
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 
@@ -46,6 +47,7 @@ def texts(
     ] = "bytes",
     length: Annotated[int, Setting("tokens in an example; a longer text loses its end", low=1)] = 128,
     words: Annotated[int, Setting("how many words are known, the most frequent ones in training", low=1)] = 10000,
+    tokenizer: Source = None,
     val_fraction: ValFraction = 0.2,
     test_fraction: TestFraction = 0.2,
     seed: Seed = 0,
@@ -65,15 +67,23 @@ def texts(
     labels = np.array([str(label) for label in table.column(target).to_pylist()])
     splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn)
     parts = split_indices(labels, len(labels), splitting)
-    pieces = [_pieces(each, tokens) for each in table.column(text).to_pylist()]
-    known = _known([pieces[index] for index in parts["train"]], tokens, words)
-    rows = torch.stack([_row(each, known, length) for each in pieces])
+    written = table.column(text).to_pylist()
+    if tokenizer is not None:
+        own = Tokenizer(tokenizer)
+        rows, vocabulary, padding = own.rows(written, length), len(own.names), own.padding
+    else:
+        pieces = [_pieces(each, tokens) for each in written]
+        known = _known([pieces[index] for index in parts["train"]], tokens, words)
+        rows = torch.stack([_row(each, known, length) for each in pieces])
+        vocabulary, padding = _FIRST + len(known), _NOTHING
     dataset = with_targets(
         {name: rows[torch.from_numpy(chosen)] for name, chosen in parts.items()},
         {name: labels[chosen] for name, chosen in parts.items()},
         "classification",
     ).numbered(parts)
-    return replace(dataset, vocabulary=_FIRST + len(known), fingerprint=of_files({"path": path}))
+    return replace(
+        dataset, vocabulary=vocabulary, padding=padding, tokenizer=tokenizer, fingerprint=of_files({"path": path})
+    )
 
 
 def _pieces(text: str, tokens: str) -> Sequence[str | int]:

@@ -1,0 +1,54 @@
+"""Tokenizers of the transformers library, for models that were trained on their tokens."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from worker.training.errors import ConfigError
+from worker.training.extras import library
+from worker.training.parameters import Setting
+
+Source: TypeAlias = Annotated[
+    str | None,
+    Setting("tokenizer of a pretrained model, in place of `tokens`: its directory, or name on the Hugging Face hub"),
+]
+
+
+class Tokenizer:
+    """The tokenizer at `source`; ConfigError where there is none."""
+
+    def __init__(self, source: str) -> None:
+        transformers = library("transformers", "data.tokenizer")
+        try:
+            self._own: Any = transformers.AutoTokenizer.from_pretrained(source)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                "data.tokenizer", f"there is no tokenizer {source!r}; name a directory of save_pretrained"
+            ) from error
+        if self._own.pad_token is None:
+            self._own.pad_token = self._own.eos_token
+        # Models with a token to classify by, as BERT's [CLS], look for it at the beginning, all others at the end.
+        self._own.padding_side = "left" if self._own.cls_token is None else "right"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Each token as it is written."""
+        return tuple(self._own.convert_ids_to_tokens(range(len(self._own))))
+
+    @property
+    def padding(self) -> int:
+        """The token that fills short texts up."""
+        return int(self._own.pad_token_id)
+
+    def rows(self, texts: Sequence[str], length: int) -> Tensor:
+        """Each text as so many tokens, with those that the model expects around it, [n, length]."""
+        encoded = self._own(list(texts), padding="max_length", truncation=True, max_length=length)
+        return torch.tensor(encoded["input_ids"])
+
+    def stream(self, text: str) -> NDArray[np.int64]:
+        """A long text as tokens, [n]."""
+        return np.array(self._own(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int64)

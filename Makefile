@@ -9,7 +9,7 @@ demo: $(INSTALLED)                    ## run the demo study (ARGS=--exit ends by
 	$(BIN)/python examples/demo.py $(ARGS)
 
 test: check                           ## everything CI runs: lint, types, import contracts, all tests
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: $(INSTALLED)                   ## lint, format, types, import contracts
 	$(BIN)/ruff check .
@@ -18,7 +18,7 @@ check: $(INSTALLED)                   ## lint, format, types, import contracts
 	$(BIN)/lint-imports
 
 unit: $(INSTALLED)                    ## the fast tests only
-	$(BIN)/python -m pytest -n 2 -m "not slow and not browser" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser" $(ARGS)
 
 simulate: $(INSTALLED)                ## play worlds full of faults against the use cases, on all cores (SEEDS=300, FIRST=1)
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),300) --first $(or $(FIRST),1)

@@ -142,5 +142,7 @@ def _spec(chance: Random, name: str, seed: int) -> StudySpec:
 def _other_budget(name: str, seed: int) -> dict[str, Any]:
     """Now and then one more budget; by a chance of its own, so that the rest of the world is what it was without."""
     chance = Random(f"budget/{seed}/{name}")
-    others: list[dict[str, Any]] = [{"hours": 0.03}, {"failures": 1}, {"target": 1.5}, {"no_improvement": 2}]
-    return chance.choice(others) if chance.random() < 0.2 else {}
+    others: list[dict[str, Any]] = [{"hours": 0.03}, {"target": 1.5}, {"no_improvement": 2}]
+    # Few trials fail for good, so a budget of failures has to be drawn often to be met.
+    others += [{"failures": 1}] * 3
+    return chance.choice(others) if chance.random() < 0.3 else {}

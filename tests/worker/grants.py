@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from service.contract.base import TaskKind
 from service.contract.lease import Grant, Monitor
+from worker.protocol import Start
 
 
 def digits(**changes: Any) -> dict[str, Any]:
@@ -42,3 +44,17 @@ def grant(**changes: Any) -> Grant:
         "heartbeat_seconds": 10.0,
     }
     return Grant(**{**fields, **changes})
+
+
+def start_of(granted: Grant, folder: Path, resume: Path | None = None) -> Start:
+    """What a training process is told to carry out a grant, with all its files in `folder`."""
+    return Start(
+        grant=granted.model_dump(mode="json"),
+        device="cpu",
+        threads=1,
+        stdout=str(folder / "out"),
+        stderr=str(folder / "err"),
+        checkpoints=str(folder / "checkpoints"),
+        checkpoint_seconds=60.0,
+        resume=None if resume is None else str(resume),
+    )

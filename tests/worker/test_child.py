@@ -16,7 +16,7 @@ import torch
 from service.contract.base import TaskKind
 from service.contract.lease import FailureClass, Outcome
 from service.contract.report import Action
-from tests.worker.grants import digits, grant
+from tests.worker.grants import digits, grant, start_of
 from tests.worker.waiting import eventually
 from worker.agent.child import Child, Said, Zygote, ZygoteFailed
 from worker.agent.devices import LocalDevice, cpu
@@ -37,15 +37,7 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
 @pytest.fixture
 def start(tmp_path: Path) -> Any:
     def of(**changes: Any) -> Start:
-        return Start(
-            grant=grant(nonce="", **changes).model_dump(mode="json"),
-            device="cpu",
-            threads=1,
-            stdout=str(tmp_path / "out"),
-            stderr=str(tmp_path / "err"),
-            checkpoints=str(tmp_path / "checkpoints"),
-            checkpoint_seconds=60.0,
-        )
+        return start_of(grant(nonce="", **changes), tmp_path)
 
     return of
 

@@ -16,7 +16,7 @@ from service.contract.base import TaskKind
 from service.contract.lease import FailureClass, Monitor, Outcome
 from service.contract.report import Action
 from tests.support.service import ROOT
-from tests.worker.grants import grant
+from tests.worker.grants import grant, start_of
 from tests.worker.waiting import eventually
 from worker.agent.child import Said, Zygote
 from worker.agent.devices import cpu
@@ -92,15 +92,7 @@ def start(tmp_path: Path) -> Callable[..., Start]:
             monitor=Monitor(metric="loss", direction="minimize", keep="last"),
             **changes,
         )
-        return Start(
-            grant=granted.model_dump(mode="json"),
-            device="cpu",
-            threads=1,
-            stdout=str(tmp_path / "out"),
-            stderr=str(tmp_path / "err"),
-            checkpoints=str(tmp_path / "checkpoints"),
-            checkpoint_seconds=60.0,
-        )
+        return start_of(granted, tmp_path)
 
     return of
 

@@ -13,7 +13,7 @@ import torch
 from service.contract.base import TaskKind
 from service.contract.lease import FailureClass, Monitor, Outcome
 from service.contract.report import Action
-from tests.worker.grants import grant
+from tests.worker.grants import grant, start_of
 from tests.worker.own import trial_and_agent
 from worker.agent.child import Said, Zygote
 from worker.agent.devices import cpu
@@ -80,16 +80,7 @@ def start(tmp_path: Path) -> Callable[..., Start]:
             monitor=Monitor(metric="loss", direction="minimize", keep="last"),
             **changes,
         )
-        return Start(
-            grant=granted.model_dump(mode="json"),
-            device="cpu",
-            threads=1,
-            stdout=str(tmp_path / "out"),
-            stderr=str(tmp_path / "err"),
-            checkpoints=str(tmp_path / "checkpoints"),
-            checkpoint_seconds=60.0,
-            resume=None if resume is None else str(resume),
-        )
+        return start_of(granted, tmp_path, resume)
 
     return of
 

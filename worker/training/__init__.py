@@ -3,6 +3,7 @@
 from worker.training.config import TrainingConfig
 from worker.training.errors import ConfigError, Diverged, Infeasible, MissingLibrary, TrainingError
 from worker.training.events import Ending, Monitor, Report, TrainingResult, Verdict
+from worker.training.trained import load_models
 from worker.training.trainer import train
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "TrainingError",
     "TrainingResult",
     "Verdict",
+    "load_models",
     "train",
 ]

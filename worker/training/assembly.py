@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -55,10 +56,15 @@ def load(config: TrainingConfig, device: torch.device) -> list[Dataset]:
 
 
 def assemble(
-    config: TrainingConfig, seed: int, dataset: Dataset, constraints: Mapping[str, Any]
+    config: TrainingConfig,
+    seed: int,
+    dataset: Dataset,
+    constraints: Mapping[str, Any],
+    teacher: Path | None = None,
 ) -> tuple[Parts, TrainState]:
     """The parts and the state of a training that has not begun, on the dataset's device.
 
+    `teacher` is the file of the checkpoint that `loss.teacher` names, where that is no path.
     Draws the first weights from torch's default stream. ConfigError where settings don't go together, Infeasible
     for a broken constraint.
     """
@@ -78,7 +84,8 @@ def assemble(
         plateau=schedule if isinstance(schedule, Plateau) else None,
         average=_average(model, config.ema_decay),
     )
-    loss = LOSSES.create(config.loss.name, config.loss.settings, dataset).to(device)
+    settings = config.loss.settings if teacher is None else {**config.loss.settings, "teacher": str(teacher)}
+    loss = LOSSES.create(config.loss.name, settings, dataset).to(device)
     if isinstance(loss, Distillation):
         loss.require_data_of(config.to_mapping())
     parts = Parts(

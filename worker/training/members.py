@@ -7,6 +7,7 @@ that pruners can judge, and an epoch's end is a checkpoint of all.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,6 +46,7 @@ class Members:
         datasets: Sequence[Dataset],
         constraints: Mapping[str, Any],
         fork_at: int | None = None,
+        teacher: Path | None = None,
     ) -> None:
         """A member for each dataset (of a fold) and repeat; raises what `assemble` raises.
 
@@ -63,7 +65,7 @@ class Members:
         for index, dataset in enumerate([*datasets] * config.repeats):
             own_seed = derive(seed, f"member/{index}") if index else seed
             set_stream_states(first_states(own_seed, self._device), self._device)
-            parts, state = assemble(config, own_seed, dataset, constraints)
+            parts, state = assemble(config, own_seed, dataset, constraints, teacher)
             self._all.append(Member(parts, state))
             self._turn = index
             self._put_streams_aside()

@@ -40,6 +40,7 @@ def train(
     constraints: Mapping[str, Any] | None = None,
     on_data: Callable[[Dataset], None] | None = None,
     fork_at: int | None = None,
+    teacher: Path | None = None,
 ) -> TrainingResult:
     """Train `config` up to `until_epoch` (absolute; by default the whole horizon, `config.epochs`).
 
@@ -49,7 +50,8 @@ def train(
     weights are restored before the final test. Checkpoints are saved after each epoch, or as rarely as `cadence` says
     and at a pause; `on_checkpoint` hears of each. `constraints` is `{"parameters": {"max": n}}`.
     `on_data` gets the dataset once it is loaded, before anything is trained on it. With `fork_at` the checkpoint may be
-    of another configuration, at the end of that epoch: its weights are trained on as `config` says.
+    of another configuration, at the end of that epoch: its weights are trained on as `config` says. `teacher` is the
+    file of the checkpoint that `loss.teacher` names, where that is no path.
 
     Raises ConfigError for what can't be trained, Infeasible for a broken constraint, both before the first step;
     Diverged as soon as a loss is seen not to be finite.
@@ -66,7 +68,7 @@ def train(
     for dataset in datasets:
         check_fit(config, dataset, monitor)
     with own_stream(seed, place):
-        members = Members(config, seed, datasets, constraints or {}, fork_at)
+        members = Members(config, seed, datasets, constraints or {}, fork_at, teacher)
         if checkpoint_dir is not None and (saved := load_checkpoint(checkpoint_dir)) is not None:
             members.restore(saved)
         elif fork_at is not None:

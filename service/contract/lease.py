@@ -71,16 +71,23 @@ class Monitor(Response):
     metric: str
     direction: Direction
     keep: Literal["best", "last"]
+    best: float | None = None
+    """The study's best value as of the grant; a training that ends no better need not save its last checkpoint."""
 
 
-class ResumePoint(Response):
-    """The checkpoint an attempt starts from."""
+class Artifact(Response):
+    """A file that was stored."""
 
-    step: int
     sha256: str
     size: int
     uri: str
     """`blob:` and the sha256 where the service has it; otherwise where whoever registered it put it."""
+
+
+class ResumePoint(Artifact):
+    """The checkpoint an attempt starts from."""
+
+    step: int
 
 
 class Grant(Response):

@@ -163,11 +163,7 @@ def grant_of(connection: Connection, context: Context, trial: Row) -> Grant:
         parameters=trial.parameters,
         dropped=dropped,
         seed=trial.seed,
-        monitor=Monitor(
-            metric=spec.watched.metric,
-            direction=spec.watched.direction,
-            keep="best" if spec.watched.value == "best" else "last",
-        ),
+        monitor=_monitor(connection, spec, trial),
         constraints=spec.constraints.model_dump(exclude_none=True) if spec.constraints else {},
         resource=spec.resource.name if spec.resource else "step",
         run_until=trial.run_until,
@@ -175,6 +171,19 @@ def grant_of(connection: Connection, context: Context, trial: Row) -> Grant:
         fork_at=trial.parent_step,
         lease_seconds=0.0,
         heartbeat_seconds=context.limits.heartbeat_seconds,
+    )
+
+
+def _monitor(connection: Connection, spec: StudySpec, trial: Row) -> Monitor:
+    """What the trial is told of the objective; the best so far where a value of its series decides which is best."""
+    objective, best = spec.watched, None
+    if trial.number is not None and len(spec.objectives) == 1 and isinstance(objective.value, str):
+        best = trials.best(connection, trial.study_id, objective.direction)
+    return Monitor(
+        metric=objective.metric,
+        direction=objective.direction,
+        keep="best" if objective.value == "best" else "last",
+        best=None if best is None else best.value,
     )
 
 

@@ -160,11 +160,7 @@ class Outbox:
             request = CheckpointRequest(nonce=row[0], step=saved.step, sha256=saved.sha256, size=saved.size, uri=uri)
             body = json.dumps({"path": saved.path, "request": request.model_dump(mode="json")})
             self._add(key, "checkpoint", body)
-            database.execute(
-                "DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE trial = ? AND attempt = ? "
-                "AND kind = 'checkpoint' ORDER BY id DESC LIMIT -1 OFFSET ?)",
-                (*key, _KEPT),
-            )
+            database.execute(_DROP_CHECKPOINTS, (*key, _KEPT))
             return True
 
     def add_finish(self, key: AttemptKey, outcome: Outcome) -> bool:
@@ -178,8 +174,10 @@ class Outbox:
                 return False
             nonce, refusal = row
             outcome = outcome if refusal is None else Outcome.model_validate_json(refusal)
-            if outcome.result in _FINAL:  # nobody will resume it
-                database.execute("DELETE FROM entry WHERE trial = ? AND attempt = ? AND kind = 'checkpoint'", key)
+            if outcome.result in _FINAL:  # nobody will resume it; the last of what succeeded may be the study's best
+                database.execute(
+                    _DROP_CHECKPOINTS, (*key, 1 if outcome.result == "succeeded" else 0)
+                )
             self._add(key, "finish", FinishRequest(nonce=nonce, outcome=outcome).model_dump_json())
             return True
 
@@ -341,6 +339,11 @@ class Outbox:
 
 _KEPT = 2
 """Unsent checkpoints of an attempt, as many as its training process keeps files of."""
+_DROP_CHECKPOINTS = (
+    "DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE trial = ? AND attempt = ? AND kind = 'checkpoint' "
+    "ORDER BY id DESC LIMIT -1 OFFSET ?)"
+)
+"""All but the newest so many of an attempt."""
 _FINAL = frozenset({"succeeded", "pruned"})
 """Results after which a trial is not executed again."""
 _MODELS: dict[str, type[ProvenanceRequest] | type[ReportRequest] | type[FinishRequest]] = {

@@ -47,8 +47,8 @@ def train(
     After each epoch `on_report` gets the metrics and answers with a verdict; so does `poll` before each optimizer step:
     a stop takes effect at once, a pause after a checkpoint. A valid checkpoint in `checkpoint_dir` is continued, on the
     CPU bit for bit as if never interrupted (at an equal number of threads). Where the monitor keeps the best, its
-    weights are restored before the final test. Checkpoints are saved after each epoch, or as rarely as `cadence` says
-    and at a pause; `on_checkpoint` hears of each. `constraints` is `{"parameters": {"max": n}}`.
+    weights are restored before the final test. Checkpoints are saved after each epoch, or as rarely as `cadence` says,
+    at a pause and at the end of what may be the monitor's best; `on_checkpoint` hears of each. `constraints` is `{"parameters": {"max": n}}`.
     `on_data` gets the dataset once it is loaded, before anything is trained on it. With `fork_at` the checkpoint may be
     of another configuration, at the end of that epoch: its weights are trained on as `config` says. `teacher` is the
     file of the checkpoint that `loss.teacher` names, where that is no path.
@@ -109,8 +109,10 @@ def _train_until(
         members.seconds += time.perf_counter() - began
         verdict = on_report(Report(members.epoch, members.metrics))
         # After the report, so that no checkpoint is ever ahead of what was reported.
-        pauses = members.epoch < config.epochs and (verdict is Verdict.PAUSE or members.epoch == end)
-        checkpointer.offer(members.epoch, members.content, must=pauses)
+        is_over = members.epoch == config.epochs or _is_out_of_patience(members)
+        pauses = not is_over and (verdict is Verdict.PAUSE or members.epoch == end)
+        must = pauses or (is_over and verdict is not Verdict.STOP and _may_be_best(members, monitor))
+        checkpointer.offer(members.epoch, members.content, must=must)
     return verdict
 
 
@@ -137,6 +139,14 @@ def _result(verdict: Verdict, members: Members) -> TrainingResult:
         predictions=predictions,
         snapshots=members.snapshots,
     )
+
+
+def _may_be_best(members: Members, monitor: Monitor | None) -> bool:
+    """Whether no other training is known to have reached as much."""
+    if monitor is None or monitor.best is None:
+        return True
+    metrics = members.best.metrics if monitor.keep == "best" and members.best is not None else members.metrics
+    return monitor.is_better(metrics[monitor.metric], monitor.best)
 
 
 def _is_out_of_patience(members: Members) -> bool:

@@ -46,7 +46,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         _configuration(grant),
         seed=grant.seed,
         device=start.device,
-        monitor=Monitor(grant.monitor.metric, grant.monitor.direction, grant.monitor.keep),
+        monitor=Monitor(**grant.monitor.model_dump()),
         on_report=on_report,
         poll=poll,
         checkpoint_dir=directory,

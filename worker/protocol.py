@@ -32,7 +32,7 @@ class Start:
 
     `grant` is the service's grant as JSON, without its nonce; `stdout` and `stderr` are paths of files to append to;
     `checkpoints` is the attempt's own directory, where one is saved not more often than every `checkpoint_seconds`;
-    `resume` is the file of the checkpoint that the grant names.
+    `resume` and `teacher` are the files of the checkpoints that the grant names.
     """
 
     grant: Mapping[str, Any]
@@ -43,6 +43,7 @@ class Start:
     checkpoints: str
     checkpoint_seconds: float
     resume: str | None = None
+    teacher: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,8 @@ class Grant(Response):
     resume: ResumePoint | None = None
     fork_at: int | None = None
     """Of a fork, the step of its parent's checkpoint; without `resume` that is gone: finish as invalid."""
+    teacher: Artifact | None = None
+    """The checkpoint of the trial that the task's `loss.teacher` names; without it that is gone: finish as invalid."""
     lease_seconds: float
     heartbeat_seconds: float
 

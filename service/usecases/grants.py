@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from service.contract.lease import ClaimRequest, Grant, Monitor, ResumePoint
+from service.contract.base import TaskKind
+from service.contract.lease import Artifact, ClaimRequest, Grant, Monitor, ResumePoint
 from service.contract.study import StudySpec
 from service.contract.trial import TrialKind
 from service.domain.configuration import resolve
@@ -13,6 +15,7 @@ from service.domain.placement import is_reachable
 from service.domain.provenance import is_own_code
 from service.domain.rungs import rungs_of
 from service.domain.states import ATTEMPT, TRIAL, TrialEvent
+from service.domain.teachers import teacher_of
 from service.search import decide
 from service.search.seeds import trial_seed
 from service.storage import tables
@@ -169,6 +172,7 @@ def grant_of(connection: Connection, context: Context, trial: Row) -> Grant:
         run_until=trial.run_until,
         pauses=_pauses(spec, trial),
         fork_at=trial.parent_step,
+        teacher=_teacher(connection, context, spec, task),
         lease_seconds=0.0,
         heartbeat_seconds=context.limits.heartbeat_seconds,
     )
@@ -202,6 +206,17 @@ def _resume_point(connection: Connection, context: Context, trial: Row, attempt:
         parents = checkpoints.of_parent(connection, trial)
         saved = next((each for each in parents if is_there(context, each) and each.uri not in unreadable), None)
     return None if saved is None else ResumePoint(step=saved.step, sha256=saved.sha256, size=saved.size, uri=saved.uri)
+
+
+def _teacher(
+    connection: Connection, context: Context, spec: StudySpec, task: Mapping[str, Any] | None
+) -> Artifact | None:
+    """The checkpoint that a training task learns from, if it names a trial and that one's is there."""
+    name = teacher_of(task) if task is not None and spec.task_kind is TaskKind.TRAIN else None
+    saved = None if name is None else checkpoints.of_teacher(connection, spec.project, name)
+    if saved is None or not is_there(context, saved):
+        return None
+    return Artifact(sha256=saved.sha256, size=saved.size, uri=saved.uri)
 
 
 def task_of(context: Context, spec: StudySpec, trial: Row) -> tuple[dict[str, Any] | None, list[str]]:

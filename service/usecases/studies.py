@@ -22,6 +22,7 @@ from service.storage.queries import journal, studies, views
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
+from service.usecases.teachers import freeze
 from service.usecases.warm_start import Lessons, find_lessons, store_lessons
 
 
@@ -89,13 +90,17 @@ def _with_resource(context: Context, spec: StudySpec, epochs: object) -> tuple[S
 
 
 async def check_study(context: Context, given: StudySpec) -> tuple[StudySpec, Lessons | None]:
-    """Check the spec of a new study, against what it names of others too.
+    """Check the spec of a new study, against what it names of others too: its teachers, and what it learns from.
 
     Raises:
         DomainError: it cannot work.
     """
     spec = check(context, given)
-    return spec, await context.database.read(lambda connection: find_lessons(connection, spec))
+
+    def read(connection: Connection) -> tuple[StudySpec, Lessons | None]:
+        return freeze(context, connection, spec), find_lessons(connection, spec)
+
+    return await context.database.read(read)
 
 
 async def create_study(context: Context, given: StudySpec) -> StudyView:

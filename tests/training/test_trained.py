@@ -37,5 +37,5 @@ def test_a_single_file_may_be_named(configure: Any, tmp_path: Path):
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match="checkpoint: there is no '.*gone'"):
+    with pytest.raises(ConfigError, match=r"checkpoint: there is no '.*gone'"):
         load_models(tmp_path / "gone")

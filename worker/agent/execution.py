@@ -99,12 +99,17 @@ class Execution:
         self._shared.sender.report(attempt.key, Point(step=report.step, metrics=wire))
 
     def _start(self, attempt: HeldAttempt) -> Start | None:
-        """What the training process is told; None if the attempt's fate was decided before its checkpoint was here."""
-        grant, resume = attempt.grant, None
+        """What the training process is told; None if the attempt's fate was decided before its checkpoints came."""
+        grant, resume, teacher = attempt.grant, None, None
         if grant.resume is not None:
             resume = self._shared.checkpoints.fetch(grant, grant.resume, lambda: attempt.fate is not None)
             if resume is None:
                 return None
+        if grant.teacher is not None:
+            teacher = self._shared.checkpoints.fetch_teacher(grant, grant.teacher, lambda: attempt.fate is not None)
+            if teacher is None:
+                return None
+            self._shared.fit_disk()
         stdout, stderr = self._shared.disk.printed_by(attempt.key)
         return Start(
             grant=grant.model_copy(update={"nonce": ""}).model_dump(mode="json"),
@@ -115,6 +120,7 @@ class Execution:
             checkpoints=str(self._shared.disk.folder_of(attempt.key)),
             checkpoint_seconds=self._shared.checkpoint_seconds,
             resume=None if resume is None else str(resume),
+            teacher=None if teacher is None else str(teacher),
         )
 
     def _conclude(self, attempt: HeldAttempt, outcome: Outcome | None) -> Outcome | None:

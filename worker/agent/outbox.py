@@ -175,9 +175,7 @@ class Outbox:
             nonce, refusal = row
             outcome = outcome if refusal is None else Outcome.model_validate_json(refusal)
             if outcome.result in _FINAL:  # nobody will resume it; the last of what succeeded may be the study's best
-                database.execute(
-                    _DROP_CHECKPOINTS, (*key, 1 if outcome.result == "succeeded" else 0)
-                )
+                database.execute(_DROP_CHECKPOINTS, (*key, 1 if outcome.result == "succeeded" else 0))
             self._add(key, "finish", FinishRequest(nonce=nonce, outcome=outcome).model_dump_json())
             return True
 

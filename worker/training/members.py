@@ -46,6 +46,7 @@ class Members:
         datasets: Sequence[Dataset],
         constraints: Mapping[str, Any],
         fork_at: int | None = None,
+        *,
         teacher: Path | None = None,
     ) -> None:
         """A member for each dataset (of a fold) and repeat; raises what `assemble` raises.

@@ -48,10 +48,10 @@ def train(
     a stop takes effect at once, a pause after a checkpoint. A valid checkpoint in `checkpoint_dir` is continued, on the
     CPU bit for bit as if never interrupted (at an equal number of threads). Where the monitor keeps the best, its
     weights are restored before the final test. Checkpoints are saved after each epoch, or as rarely as `cadence` says,
-    at a pause and at the end of what may be the monitor's best; `on_checkpoint` hears of each. `constraints` is `{"parameters": {"max": n}}`.
-    `on_data` gets the dataset once it is loaded, before anything is trained on it. With `fork_at` the checkpoint may be
-    of another configuration, at the end of that epoch: its weights are trained on as `config` says. `teacher` is the
-    file of the checkpoint that `loss.teacher` names, where that is no path.
+    at a pause and at the end of what may be the monitor's best; `on_checkpoint` hears of each. `constraints` is
+    `{"parameters": {"max": n}}`. `on_data` gets the dataset once it is loaded, before anything is trained on it. With
+    `fork_at` the checkpoint may be of another configuration, at the end of that epoch: its weights are trained on as
+    `config` says. `teacher` is the file of the checkpoint that `loss.teacher` names, where that is no path.
 
     Raises ConfigError for what can't be trained, Infeasible for a broken constraint, both before the first step;
     Diverged as soon as a loss is seen not to be finite.
@@ -68,7 +68,7 @@ def train(
     for dataset in datasets:
         check_fit(config, dataset, monitor)
     with own_stream(seed, place):
-        members = Members(config, seed, datasets, constraints or {}, fork_at, teacher)
+        members = Members(config, seed, datasets, constraints or {}, fork_at, teacher=teacher)
         if checkpoint_dir is not None and (saved := load_checkpoint(checkpoint_dir)) is not None:
             members.restore(saved)
         elif fork_at is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from service.contract.lease import Grant, Outcome
 from service.contract.report import to_wire
+from service.contract.teacher import TEACHER, is_path
 from worker.protocol import Checkpointed, Provenance, Start
 from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, Verdict, train
 from worker.training.checkpoint import Cadence, Manifest, adopt_checkpoint
@@ -17,7 +18,8 @@ from worker.trial.provenance import environment
 
 def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     """Train from the grant's checkpoint to its step, or to the configuration's end; raises what the core raises."""
-    directory = Path(start.checkpoints)
+    config, directory = _configuration(grant), Path(start.checkpoints)
+    teacher = _teacher(config, start)
     if grant.resume is not None and start.resume is not None:
         adopt_checkpoint(directory, grant.resume.step, Path(start.resume))
     order = CONTINUE
@@ -43,7 +45,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         channel.provenance(Provenance(dataset.fingerprint, environment(start.threads)))
 
     result = train(
-        _configuration(grant),
+        config,
         seed=grant.seed,
         device=start.device,
         monitor=Monitor(**grant.monitor.model_dump()),
@@ -56,6 +58,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         constraints=grant.constraints,
         on_data=on_data,
         fork_at=grant.fork_at,
+        teacher=teacher,
     )
     metrics = {name: to_wire(float(value)) for name, value in result.metrics.items()}
     if result.ending is Ending.STOPPED:
@@ -74,3 +77,14 @@ def _configuration(grant: Grant) -> TrainingConfig:
     if grant.run_until is None or grant.pauses:
         return config
     return replace(config, epochs=min(config.epochs, grant.run_until))
+
+
+def _teacher(config: TrainingConfig, start: Start) -> Path | None:
+    """The checkpoint of the trial that the loss learns from, where it names one."""
+    name = config.loss.settings.get("teacher")
+    if not isinstance(name, str) or is_path(name):
+        return None
+    if start.teacher is None:
+        message = f"the checkpoint of {name} is gone; begin another study, whose teacher is kept while it goes on"
+        raise ConfigError(TEACHER, message)
+    return Path(start.teacher)

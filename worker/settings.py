@@ -19,7 +19,8 @@ class Settings:
     """One worker's settings.
 
     `gpus` empty means the CPU; `threads` None divides the cores among the slots; `name` None derives one from the host;
-    `work_seconds` None works without end; `shared_directory` None uploads checkpoints to the service.
+    `work_seconds` None works without end; `shared_directory` None uploads checkpoints to the service;
+    `functions` None calls those of any module, where `tasks` has them.
     """
 
     gpus: tuple[int, ...]
@@ -38,6 +39,7 @@ class Settings:
     disk_gib: float
     shared_directory: Path | None
     tasks: tuple[TaskKind, ...]
+    functions: tuple[str, ...] | None
 
 
 def default_server(environment: Mapping[str, str] = os.environ) -> str:

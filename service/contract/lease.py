@@ -45,6 +45,9 @@ class Capabilities(Request):
 
     devices: list[Device] = Field(default=[], description="of the slot that asks")
     tasks: list[TaskKind] = [TaskKind.TRAIN]
+    functions: list[str] | None = Field(
+        default=None, description="modules and packages whose functions it calls; none: of any, if of tasks"
+    )
     labels: dict[str, str] = {}
     slots: dict[Identifier, Device] = Field(default={}, description="every slot of the worker, with its device")
     code: Fingerprint | None = Field(default=None, description="of the training code; none: nothing is compared")

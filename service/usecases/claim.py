@@ -102,7 +102,7 @@ def _open(connection: Connection, context: Context, request: ClaimRequest) -> Op
     candidates, lacking = [], []
     for row in shares.in_turn(connection, studies.claimable(connection, named), context.database.dialect.now):
         spec = studies.spec(connection, row.id, row.spec_version)
-        lack = unallowed(spec.task_kind, request.capabilities)
+        lack = unallowed(spec.task_kind, request.capabilities, spec.task.function if spec.task else None)
         if lack is None and spec.task_kind not in request.capabilities.tasks:
             continue
         lack = lack or unmet(spec.requires, request.capabilities)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from service.analysis.standing import standing
@@ -53,6 +53,8 @@ def check(context: Context, spec: StudySpec) -> StudySpec:
         errors += _override_errors(context, spec, spec.task.train)
         spec, resource_errors = _with_resource(context, spec, spec.task.train.get("epochs"))
         errors += resource_errors
+    else:
+        errors += _meaningless(spec)
     if spec.task is not None and spec.task.command is not None:
         errors += check_command(spec.task.command, spec.space)
     if not errors:
@@ -62,6 +64,18 @@ def check(context: Context, spec: StudySpec) -> StudySpec:
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         raise DomainError(ErrorCode.INVALID_SPEC, f"{first.path}: {first.message}{more}", errors)
     return spec
+
+
+def _meaningless(spec: StudySpec) -> Iterator[FieldError]:
+    """What only the training core can be told, of a study with another task."""
+    if spec.constraints is not None:
+        message = "count the parameters of the training core's models, and this task is another; leave them out"
+        yield FieldError(path="constraints", message=message)
+    stages = spec.sampler.stages if isinstance(spec.sampler, CoarseToFineSampler) else None
+    for at, stage in enumerate(stages or []):
+        if stage.overrides:
+            message = "set the training core, and this task gets the space's parameters alone; leave them out"
+            yield FieldError(path=f"sampler.stages.{at}.overrides", message=message)
 
 
 def _override_errors(context: Context, spec: StudySpec, train: Mapping[str, Any]) -> list[FieldError]:

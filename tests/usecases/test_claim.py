@@ -172,6 +172,16 @@ async def test_code_of_the_user_s_own_goes_only_to_a_worker_that_allows_it(
     assert grant.task in ({"name": "mine:train", "style": "assayer"}, {"argv": ["true"], **NOTHING_MORE})
 
 
+async def test_a_function_goes_only_to_a_worker_that_allows_its_module(replica: Replica) -> None:
+    name = await replica.create(task={"function": "mine.training:train"})
+    answer = await replica.ask(name, functions=["other"])
+    assert isinstance(answer, Nothing)
+    assert answer.reason == (
+        f"{name}: its function is of mine.training; start a worker with --allow-functions mine.training"
+    )
+    assert (await replica.claim(name, functions=["other", "mine"])).number == 0
+
+
 NOTHING_MORE = {"directory": None, "environment": {}, "metrics": {}, "step": None}
 
 

@@ -57,6 +57,7 @@ class Agent:
         labels: Mapping[str, str] = MappingProxyType({}),
         work_seconds: float | None = None,
         tasks: Sequence[TaskKind] = (TaskKind.TRAIN,),
+        functions: Sequence[str] | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._work_time = WorkTime(work_seconds)
@@ -76,6 +77,7 @@ class Agent:
             host=socket.gethostname(),
             studies=studies,
             tasks=tasks,
+            functions=functions,
             slots={plan.name: plan.device.device for plan in slots},
             until_done=until_done,
             directory=directory,

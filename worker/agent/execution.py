@@ -9,6 +9,7 @@ from dataclasses import replace
 from service.contract.base import TaskKind
 from service.contract.lease import FailureClass, Grant, Outcome
 from service.contract.report import Point, to_wire
+from service.contract.task import Function
 from worker.agent.checkpoints import CheckpointUnavailable
 from worker.agent.child import Zygote
 from worker.agent.devices import num_killed_for_memory
@@ -54,6 +55,10 @@ class Execution:
         kind = attempt.grant.task_kind
         if kind not in self._shared.tasks:
             return not_allowed_outcome(kind)
+        if kind is TaskKind.FUNCTION:
+            function = Function.model_validate(attempt.grant.task)
+            if not function.is_in(self._shared.functions):
+                return not_allowed_outcome(kind, function.name.partition(":")[0])
         try:
             start = self._start(attempt)
         except CheckpointUnavailable as unavailable:

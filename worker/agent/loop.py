@@ -77,6 +77,7 @@ class Slot:
             capabilities=Capabilities(
                 devices=[self._plan.device.device],
                 tasks=list(shared.tasks),
+                functions=None if shared.functions is None else list(shared.functions),
                 labels=dict(shared.labels),
                 slots=dict(shared.slots),
                 code=code,

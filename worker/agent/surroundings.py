@@ -41,6 +41,8 @@ class Surroundings:
     studies: Sequence[str]
     tasks: Sequence[TaskKind]
     """What this worker was allowed to execute."""
+    functions: Sequence[str] | None
+    """Modules and packages whose functions it may call; None: any."""
     slots: Mapping[str, Device]
     """The device of every slot, by its name."""
     until_done: bool

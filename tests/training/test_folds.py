@@ -201,6 +201,15 @@ def test_predictions_are_the_mean_over_the_models_that_held_the_example_out(conf
     torch.testing.assert_close(result.predictions["val"].outputs, mean[order])
 
 
+def test_predictions_are_the_probabilities_that_the_loss_means(configure):
+    config = configure(loss={"name": "bce"})
+    result = train(config)
+    split = DATA.create("wine", config.data.settings).splits["val"]
+    with torch.no_grad():
+        outputs = result.model(split.features)[split.ids.argsort()]
+    torch.testing.assert_close(result.predictions["val"].outputs, outputs.sigmoid())
+
+
 def test_the_best_epoch_is_that_of_the_mean(configure):
     config = configure(folds=3, optimizer={"name": "sgd", "lr": 0.6}, schedule={"name": "constant"}, epochs=12)
     reports = reports_of(config, monitor=ACCURACY)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from sklearn import metrics as reference
 from torch import nn
 
 from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, TrainingResult, Verdict, train
@@ -236,6 +237,30 @@ def test_snapshots_are_taken_at_the_ends_of_equal_parts(configure, snapshots: in
     for weights, epoch in zip(result.snapshots, at, strict=True):
         expected = train(configure(snapshots=snapshots, epochs=epochs), until_epoch=epoch).model.state_dict()
         assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
+
+
+def test_the_ensemble_of_the_snapshots_answers_with_the_mean_of_their_probabilities(configure):
+    result = train(configure(snapshots=3, epochs=6, metrics=["auroc"]))
+    dataset = DATA.create("wine", configure().data.settings)
+    for name in ("val", "test"):
+        each = []
+        for weights in result.snapshots:
+            result.model.load_state_dict(weights)
+            with torch.no_grad():
+                each.append(result.model(dataset.splits[name].features).softmax(1))
+        targets = dataset.splits[name].targets
+        p = torch.stack(each).double().mean(0)
+        p /= p.sum(1, keepdim=True)
+        measured = {key: result.metrics[f"snapshots/{name}/{key}"] for key in ("accuracy", "loss", "auroc")}
+        assert measured == pytest.approx(
+            {
+                "accuracy": reference.accuracy_score(targets, p.argmax(1)),
+                "loss": reference.log_loss(targets, p),
+                "auroc": reference.roc_auc_score(targets, p, multi_class="ovr"),
+            },
+            rel=1e-4,
+        )
+    assert not any(key.startswith("snapshots/") for key in train(configure()).metrics)
 
 
 def test_recomputing_needs_blocks_and_changes_nothing(configure):

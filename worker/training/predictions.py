@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from worker.training.data import Dataset, SplitName
 from worker.training.evaluate import answers
+from worker.training.link import Link
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,9 @@ class Predictions:
     """What is said of a split's examples, by id, all on the CPU.
 
     `ids` [n] are the places of the examples in the data before it was split: a table's rows, from 0. `outputs` are the
-    probabilities of the softmax [n, num_classes] with class indices [n] as `targets`; of a regression values [n] in the
-    target's own unit, as the targets are; of a ranking the scores [n] and relevances [n] of all queries' rows.
+    probabilities [n, num_classes] with class indices [n] as `targets`: of the softmax, or under a loss of each class
+    against the rest the sigmoids, which have no sum of 1. Of a regression they are values [n] in the target's own
+    unit, as the targets are; of a ranking the scores [n] and relevances [n] of all queries' rows.
     """
 
     ids: Tensor
@@ -26,15 +28,15 @@ class Predictions:
 
 
 def predict(
-    model: nn.Module, dataset: Dataset, name: SplitName, autocast: AbstractContextManager[object]
+    model: nn.Module, dataset: Dataset, name: SplitName, link: Link, autocast: AbstractContextManager[object]
 ) -> Predictions:
-    """The model's answers on the split `name`, in its order; the model computes within `autocast`."""
+    """What the model's outputs on the split `name` stand for, in its order; it computes within `autocast`."""
     with torch.inference_mode(), autocast:
         outputs, targets = (torch.cat(parts) for parts in zip(*answers(model, dataset, name), strict=True))
     ids = dataset.splits[name].ids
     ids = torch.arange(len(targets)) if ids is None else ids
     if dataset.kind == "classification":
-        outputs = outputs.softmax(-1)
+        outputs = link.means(outputs)
     elif dataset.kind == "ranking":
         outputs, targets, ids = outputs[targets >= 0], targets[targets >= 0], ids[ids >= 0]
     else:

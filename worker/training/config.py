@@ -172,15 +172,14 @@ class TrainingConfig:
         for name in mapping:
             if name not in known:
                 raise ConfigError(str(name), f"there is no such setting; {did_you_mean(name, known)}")
-        sections: dict[str, Section] = {}
+        sections: dict[str, Any] = {}
         for name, registry in REGISTRIES.items():
             usual = DEFAULT_SECTIONS.get(name)
             if name == "schedule" and (taught := OPTIMIZERS.entry(sections["optimizer"].name).facts.get("schedule")):
                 usual = {"name": taught}
             sections[name] = _section(registry, usual if mapping.get(name) is None else mapping[name])
         plain = {name: value for name, value in mapping.items() if name in SETTINGS}
-        settings: dict[str, Any] = check_all("", "training", SETTINGS, plain)
-        return cls(**sections, **settings)
+        return cls(**sections, **check_all("", "training", SETTINGS, plain))
 
     def to_mapping(self) -> dict[str, Any]:
         """The complete mapping, defaults written out; `from_mapping` reads it back as the same configuration."""

@@ -209,7 +209,7 @@ def _ensemble(member: Member) -> nn.Module:
 
 def mean_and_spread(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each metric over the members, and with several `…/std`, their sample standard deviation."""
-    if len(each) == 1:
+    if len(each) == 1 or not each[0]:
         return dict(each[0])
     values = torch.tensor([list(metrics.values()) for metrics in each], dtype=torch.float64)
     means = dict(zip(each[0], values.mean(0).tolist(), strict=True))

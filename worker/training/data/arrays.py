@@ -10,17 +10,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.training.data.dataset import Dataset, Kind, SplitName
-from worker.training.data.splits import Splitting, split_indices
+from worker.training.data.splits import Order, Splitting, split_indices
 from worker.training.data.targets import with_targets
 from worker.training.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Features [n, num_features] or [n, channels, height, width], of numbers or uint8 pixels, and targets [n]."""
+    """Features [n, num_features] or [n, channels, height, width], of numbers or uint8 pixels, and targets [n].
+
+    `names` [n] are the user's own ids of the examples, `order` what splits them where chance doesn't.
+    """
 
     features: NDArray[Any]
     targets: NDArray[Any]
+    names: NDArray[Any] | None = None
+    order: Order | None = None
 
 
 def assemble_arrays(
@@ -38,7 +43,7 @@ def assemble_arrays(
     if splitting.turn is not None and "val" in given:
         raise ConfigError("folds", "the data brings its own validation examples; leave those out, or folds")
     labels = main.targets if kind == "classification" else None
-    indices = split_indices(labels, len(main.targets), splitting)
+    indices = split_indices(labels, len(main.targets), splitting, main.order)
     parts: dict[SplitName, Examples] = {
         name: Examples(main.features[chosen], main.targets[chosen]) for name, chosen in indices.items()
     }
@@ -64,6 +69,7 @@ def assemble_arrays(
         kind,
         class_names,
     ).numbered(indices)
+    dataset = dataset.named({None: main.names, **{name: part.names for name, part in given.items()}})
     if not is_pixels:
         return dataset
     pixel_mean, pixel_std = (torch.from_numpy(each.astype(np.float32)).view(-1, 1, 1) for each in (mean, std))

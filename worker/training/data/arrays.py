@@ -34,8 +34,10 @@ def assemble_arrays(
     kind: Kind,
     splitting: Splitting,
     class_names: tuple[str, ...] = (),
+    *,
+    where: str = "data.target",
 ) -> Dataset:
-    """The dataset of `main`, split as asked, and of the parts that are `given` apart.
+    """The dataset of `main`, split as asked, and of the parts that are `given` apart; the targets are from `where`.
 
     Rows are standardised column by column, images channel by channel; pixels of uint8 stay that small until a batch
     is made. ConfigError for numbers that aren't finite.
@@ -68,6 +70,7 @@ def assemble_arrays(
         {name: part.targets for name, part in parts.items()},
         kind,
         class_names,
+        where=where,
     ).numbered(indices)
     dataset = dataset.named({None: main.names, **{name: part.names for name, part in given.items()}})
     if not is_pixels:

@@ -80,7 +80,7 @@ def images(
         bootstrap,
         turn,
     )
-    dataset = assemble_arrays(examples, given, "classification", splitting)
+    dataset = assemble_arrays(examples, given, "classification", splitting, where="data.path")
     # Which folder an image is in is its class: part of the data.
     files = {
         str(file.relative_to(root)): str(file)

@@ -75,6 +75,8 @@ def npz(
         bootstrap,
         turn,
     )
+    if kind == "regression" and any(part.targets.dtype.kind not in "uifb" for part in (examples, *given.values())):
+        raise ConfigError("data.kind", f"{target + main!r} holds no numbers, so regression can't learn it")
     dataset = assemble_arrays(examples, given, kind or _kind_of(examples.targets), splitting)
     return replace(dataset, fingerprint=of_files({"path": path}))
 
@@ -107,6 +109,8 @@ def _examples(arrays: dict[str, NDArray[Any]], features: str, target: str) -> Ex
         raise ConfigError(
             "data.features", f"{features!r} is {x.dtype} {list(x.shape)}; rows or images of numbers are needed"
         )
+    if not len(x):
+        raise ConfigError("data.features", f"{features!r} holds no examples")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.shape != (len(x),):

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from worker.training import TrainingConfig, train
+from worker.training.augment import AUGMENTATIONS
 from worker.training.data import DATA, Dataset, Inputs, Kind, Split
 from worker.training.losses import LOSSES
 from worker.training.models import MODELS
@@ -161,8 +162,17 @@ def test_every_optimizer_learns(name: str, configure):
 
 @pytest.mark.parametrize("name", [entry.name for entry in OPTIMIZERS])
 def test_every_optimizer_resumes_bit_for_bit(name: str, configure, tmp_path: Path):
+    """With all that draws or remembers beside it; the model has dropout, too."""
     settings: dict[str, Any] = {"momentum": 0.8} if "momentum" in OPTIMIZERS.entry(name).parameters else {}
-    assert_resumes(configure(optimizer={"name": name, **settings}), tmp_path)
+    everything = {"augment": {"name": "mixup"}, "ema_decay": 0.9, "precision": "bf16", "clip_norm": 1.0, "l1": 1e-3}
+    assert_resumes(configure(optimizer={"name": name, **settings}, **everything), tmp_path)
+
+
+@pytest.mark.parametrize("augment", [entry.name for entry in AUGMENTATIONS])
+def test_every_augmentation_resumes_bit_for_bit(augment: str, configure, tmp_path: Path):
+    data: dict[str, Any] = {"name": "digits", "limit": 64}
+    drawing = {"images": {"flip": 0.5, "crop": 1, "rotate": 10, "cutmix": 0.5}}
+    assert_resumes(configure(data=data, augment={"name": augment, **drawing.get(augment, {})}), tmp_path)
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in SCHEDULES])

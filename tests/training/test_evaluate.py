@@ -8,6 +8,7 @@ import torch
 from sklearn import metrics as reference
 from torch import nn
 
+from worker.training import ConfigError
 from worker.training.data import Dataset, Split
 from worker.training.ensemble import MeanOf
 from worker.training.evaluate import evaluate
@@ -66,6 +67,17 @@ def test_auroc_compares_the_probabilities_that_the_loss_means(loss_name: str, sp
     p = logits.double().sigmoid() if loss_name == "bce" else logits.double().softmax(1)
     each = [reference.roc_auc_score(labels == index, p[:, index]) for index in range(3)]
     assert measured == pytest.approx(np.mean(each), rel=1e-4)
+
+
+def test_a_loss_of_ones_own_says_what_its_outputs_stand_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(LOSSES, "_entries", dict(LOSSES._entries))
+
+    def mine(_: Dataset) -> nn.Module:
+        return nn.MultiLabelSoftMarginLoss()
+
+    LOSSES.add(mine, kinds=["classification"], link="sigmod")
+    with pytest.raises(ConfigError, match=r"loss\.name: mine was added with the link 'sigmod'; did you mean 'sigmoid'"):
+        link_of("mine", "classification")
 
 
 @pytest.mark.parametrize("name", LINKS)

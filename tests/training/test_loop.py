@@ -18,6 +18,7 @@ from worker.training.epoch import epoch_batches
 from worker.training.models import MODELS
 from worker.training.precision import autocast
 
+ROOT = Path(__file__).parents[2]
 LOSS = Monitor("val/loss", "minimize")
 # Digits with everything that draws or remembers: augmentation, dropout, EMA, mixed precision, parts of batches.
 EVERYTHING: dict[str, Any] = {
@@ -261,6 +262,31 @@ def test_the_ensemble_of_the_snapshots_answers_with_the_mean_of_their_probabilit
             rel=1e-4,
         )
     assert not any(key.startswith("snapshots/") for key in train(configure()).metrics)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": {"name": "bce"}, "ema_decay": 0.9},
+        {"data": {"name": "diabetes"}, "loss": {"name": "mse"}, "folds": 2},
+        {"data": {"name": "text", "path": str(ROOT / "LICENSE"), "length": 64}, "model": {"name": "gru", "width": 8}},
+        {
+            "data": {
+                "name": "csv",
+                "path": str(ROOT / "examples" / "data" / "wards.csv"),
+                "target": "urgency",
+                "query": "ward",
+            },
+            "loss": {"name": "listnet"},
+        },
+    ],
+)
+def test_a_single_snapshot_answers_as_the_model_does(configure, changes: dict[str, Any]):
+    result = train(configure(**changes, snapshots=1, epochs=1))
+    names = [name for name in result.metrics if name.startswith(("val/", "test/"))]
+    alone, snapshot = ([result.metrics[f"{prefix}{name}"] for name in names] for prefix in ("", "snapshots/"))
+    assert snapshot == pytest.approx(alone, rel=1e-4)
+    assert any(name.startswith("test/") for name in names)
 
 
 def test_recomputing_needs_blocks_and_changes_nothing(configure):

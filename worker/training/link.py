@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from worker.training.data import Kind
+from worker.training.errors import ConfigError, did_you_mean
 from worker.training.losses import LOSSES
 
 
@@ -27,6 +28,12 @@ LINKS: Mapping[str, Link] = {
 
 
 def link_of(loss_name: str, kind: Kind) -> Link:
-    """That of a loss: the fact `link` of its entry; without one the softmax over classes, or values as they are."""
+    """That of a loss: the fact `link` of its entry; without one the softmax over classes, or values as they are.
+
+    ConfigError where there is no link of that name.
+    """
     usual = "softmax" if kind in ("classification", "language") else "identity"
-    return LINKS[LOSSES.entry(loss_name).facts.get("link", usual)]
+    name = str(LOSSES.entry(loss_name).facts.get("link", usual))
+    if name not in LINKS:
+        raise ConfigError("loss.name", f"{loss_name} was added with the link {name!r}; {did_you_mean(name, LINKS)}")
+    return LINKS[name]

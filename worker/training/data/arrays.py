@@ -42,10 +42,8 @@ def assemble_arrays(
     Rows are standardised column by column, images channel by channel; pixels of uint8 stay that small until a batch
     is made. ConfigError for numbers that aren't finite.
     """
-    if splitting.turn is not None and "val" in given:
-        raise ConfigError("folds", "the data brings its own validation examples; leave those out, or folds")
     labels = main.targets if kind == "classification" else None
-    indices = split_indices(labels, len(main.targets), splitting, main.order)
+    indices = split_indices(labels, len(main.targets), splitting.beside(given), main.order)
     parts: dict[SplitName, Examples] = {
         name: Examples(main.features[chosen], main.targets[chosen]) for name, chosen in indices.items()
     }

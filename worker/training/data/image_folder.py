@@ -71,15 +71,7 @@ def images(
     with_roles = roles.Roles(group=group, time=time, fold=fold, val_folds=val_folds, test_folds=test_folds)
     if table is not None or with_roles.columns:
         examples = replace(examples, order=_order(table, with_roles, examples))
-    splitting = Splitting(
-        0.0 if "val" in given else val_fraction,
-        0.0 if "test" in given else test_fraction,
-        seed,
-        stratify,
-        limit,
-        bootstrap,
-        turn,
-    )
+    splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn)
     dataset = assemble_arrays(examples, given, "classification", splitting, where="data.path")
     # Which folder an image is in is its class: part of the data.
     files = {

@@ -66,15 +66,7 @@ def npz(
         if part.features.shape[1:] != examples.features.shape[1:]:
             shapes = f"{list(part.features.shape[1:])}, but those of training {list(examples.features.shape[1:])}"
             raise ConfigError("data.features", f"examples of {name} have the shape {shapes}")
-    splitting = Splitting(
-        0.0 if "val" in given else val_fraction,
-        0.0 if "test" in given else test_fraction,
-        seed,
-        stratify,
-        limit,
-        bootstrap,
-        turn,
-    )
+    splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn)
     if kind == "regression" and any(part.targets.dtype.kind not in "uifb" for part in (examples, *given.values())):
         raise ConfigError("data.kind", f"{target + main!r} holds no numbers, so regression can't learn it")
     dataset = assemble_arrays(examples, given, kind or _kind_of(examples.targets), splitting)

@@ -98,13 +98,8 @@ def load_tables(read: ReadTable, how: TableSettings) -> Dataset:
             require_columns(f"data.{name}", [target, *chosen, *([how.roles.query] if how.roles.query else [])], table)
             given[name] = _columns(table, types, target, kind, how.roles.query)
             names[name] = how.roles.names(name, table)
-    splitting = replace(
-        how.splitting,
-        val_fraction=0.0 if how.val is not None else how.splitting.val_fraction,
-        test_fraction=0.0 if how.test is not None else how.splitting.test_fraction,
-    )
     columns = replace(_columns(main, types, target, kind, how.roles.query), order=how.roles.order(main))
-    dataset = assemble(columns, given, kind, splitting, encoding=how.categories, missing=how.missing)
+    dataset = assemble(columns, given, kind, how.splitting, encoding=how.categories, missing=how.missing)
     files: dict[str, str] = {main_setting: how.path or how.train or ""}
     files |= {name: file for name, file in others.items() if file is not None}
     return replace(dataset.named(names), fingerprint=of_files(files))

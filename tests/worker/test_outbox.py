@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.contract.lease import FailureClass, FinishRequest, Grant, Outcome
@@ -84,7 +84,8 @@ def test_reports_are_numbered_and_leave_in_order_with_the_outcome_last(outbox: O
     assert outbox.is_empty()
 
 
-@given(st.lists(st.sampled_from(["add", "await", "pass", "save", "send", "die"]), max_size=40))
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from(["add", "await", "pass", "save", "send", "die"]), max_size=25))
 def test_whatever_dies_when_each_step_is_sent_once_in_order_and_none_is_lost_below_a_checkpoint(
     tmp_path_factory: pytest.TempPathFactory, happenings: list[str]
 ) -> None:
@@ -96,6 +97,21 @@ def test_whatever_dies_when_each_step_is_sent_once_in_order_and_none_is_lost_bel
     kept: set[int] = set()
     sent: list[ReportRequest] = []
 
+    def add(*, at_once: bool = False) -> None:
+        nonlocal step
+        step += 1
+        waiting.add(step)
+        box.add_values(key, point(step), at_once=at_once)
+
+    def train_for_long() -> None:
+        """From now on values wait for a second."""
+        nonlocal now
+        add()
+        now += 30.0
+        add()
+        kept.update(waiting)
+        waiting.clear()
+
     def send() -> None:
         box.write_due_reports()
         while heads := box.heads():
@@ -105,22 +121,22 @@ def test_whatever_dies_when_each_step_is_sent_once_in_order_and_none_is_lost_bel
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("worker.agent.gathered.time", SimpleNamespace(monotonic=lambda: now))
+        train_for_long()
         for happening in happenings:
             match happening:
                 case "add" | "await":
-                    step += 1
-                    waiting.add(step)
-                    box.add_values(key, point(step), at_once=happening == "await")
+                    add(at_once=happening == "await")
                 case "save":
                     box.add_checkpoint(key, saved(step), URI)
                 case "pass":
-                    now += 30.0
+                    now += 0.7
                 case "send":
                     send()
                 case "die":
                     waiting.clear()
                     box.close()
                     box = Outbox(path)
+                    train_for_long()
             if happening in {"await", "save"}:
                 kept |= waiting
                 waiting.clear()

@@ -12,7 +12,6 @@ import pytest
 from tests.support.event_files import curves, parameters, read
 from tests.worker.waiting import eventually
 from worker.training import Report, TrainingConfig, Verdict, train
-from worker.training.callbacks import event_files
 from worker.training.callbacks.event_files import EventFiles
 
 
@@ -96,13 +95,11 @@ def test_trainings_that_differ_have_folders_of_their_own(configure, tmp_path: Pa
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_what_is_written_is_on_disk_before_anything_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(event_files, "_FLUSH_SECONDS", 0.05)
-    files = EventFiles(tmp_path, 1, "callbacks")
-    for step in (1, 2, 3):  # the first write is flushed in any case
-        files.scalars(step, {"loss": step / 2})
-        assert eventually(lambda: len(curves(tmp_path).get("loss", [])) == step)  # noqa: B023 - called at once
-    files.close()
+def test_what_is_written_is_on_disk_before_anything_is_closed(tmp_path: Path):
+    with closing(EventFiles(tmp_path, 1, "callbacks")) as files:
+        for step in (1, 2, 3):
+            files.scalars(step, {"loss": step / 2})
+        assert eventually(lambda: curves(tmp_path).get("loss", [])[2:] == [(3, 1.5)])
 
 
 def test_a_value_that_is_no_number_is_shown_as_none(tmp_path: Path):

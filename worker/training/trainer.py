@@ -141,6 +141,8 @@ def _result(verdict: Verdict, members: Members) -> TrainingResult:
     if ending is Ending.FINISHED:
         members.restore_best()
         final = mean_and_spread(members.evaluate("test"))
+        if members.snapshots:
+            final |= mean_and_spread(members.evaluate_snapshots("val", "test_val", "test"))
         predictions = members.predict("val", "test_val", "test")
     size = float(max(member.parts.tuning.num_parameters for member in members.each))
     return TrainingResult(
@@ -151,7 +153,7 @@ def _result(verdict: Verdict, members: Members) -> TrainingResult:
         models=members.models,
         predictions=predictions,
         snapshots=members.snapshots,
-        reason=_reason_to_end(members) if ending is Ending.FINISHED else "",
+        reason=_reason_to_end(members) if members.epoch < members.config.epochs else "",
     )
 
 

@@ -24,9 +24,8 @@ def shown(
     """
     if start.tensorboard is None:
         return carry_out(grant, start, channel)
-    # What was reported after the checkpoint is reported again.
-    last_step = first_step = 0 if grant.resume is None else grant.resume.step + 1
-    files = _Lenient(folder_of(Path(start.tensorboard), grant), first_step)
+    last_step = 0
+    files = _Lenient(folder_of(Path(start.tensorboard), grant))
 
     def report(step: int, metrics: Mapping[str, float]) -> None:
         nonlocal last_step
@@ -53,10 +52,11 @@ def folder_of(directory: Path, grant: Grant) -> Path:
 class _Lenient:
     """Event files that end at the first error of their disk, with a warning."""
 
-    def __init__(self, folder: Path, first_step: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self._files: EventFiles | None = None
         with self._noting():
-            self._files = EventFiles(folder, first_step, "--tensorboard")
+            # Only an earlier study of this name can have written there: nothing of that counts.
+            self._files = EventFiles(folder, 0, "--tensorboard")
 
     def write(self, write: Callable[[EventFiles], None]) -> None:
         if self._files is not None:

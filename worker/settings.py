@@ -20,7 +20,7 @@ class Settings:
 
     `gpus` empty means the CPU; `threads` None divides the cores among the slots; `name` None derives one from the host;
     `work_seconds` None works without end; `shared_directory` None uploads checkpoints to the service;
-    `functions` None calls those of any module, where `tasks` has them.
+    `functions` None calls those of any module, where `tasks` has them; `tensorboard` None shows nothing there.
     """
 
     gpus: tuple[int, ...]
@@ -38,6 +38,7 @@ class Settings:
     share: bool
     disk_gib: float
     shared_directory: Path | None
+    tensorboard: Path | None
     tasks: tuple[TaskKind, ...]
     functions: tuple[str, ...] | None
 

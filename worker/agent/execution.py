@@ -127,6 +127,7 @@ class Execution:
             checkpoint_seconds=self._shared.checkpoint_seconds,
             resume=None if resume is None else str(resume),
             teacher=None if teacher is None else str(teacher),
+            tensorboard=None if self._shared.tensorboard is None else str(self._shared.tensorboard),
         )
 
     def _conclude(self, attempt: HeldAttempt, outcome: Outcome | None) -> Outcome | None:

@@ -1,7 +1,7 @@
 """The PyTorch training core, usable alone: `train(TrainingConfig.from_mapping({…}))`; knows no service."""
 
 from worker.training.config import TrainingConfig
-from worker.training.errors import ConfigError, Diverged, Infeasible, MissingLibrary, TrainingError
+from worker.training.errors import ConfigError, Diverged, GroupBroken, Infeasible, MissingLibrary, TrainingError
 from worker.training.events import Ending, Monitor, Report, TrainingResult, Verdict
 from worker.training.trainer import train
 
@@ -9,6 +9,7 @@ __all__ = [
     "ConfigError",
     "Diverged",
     "Ending",
+    "GroupBroken",
     "Infeasible",
     "MissingLibrary",
     "Monitor",

@@ -22,8 +22,10 @@ from worker.training.metrics import Metrics
 from worker.training.models import MODELS
 from worker.training.models.blocks import Blocks
 from worker.training.optimizers import OPTIMIZERS, weight_groups
+from worker.training.parallel import ALONE, Group
 from worker.training.precision import autocast, grad_scaler
 from worker.training.schedules import SCHEDULES, Plateau, Schedule
+from worker.training.shared_norm import has_shared_norms, share_norms
 from worker.training.state import TrainState
 from worker.training.tuning import Tuning
 
@@ -42,6 +44,9 @@ class Parts:
     metrics: Metrics
     schedule: Schedule
     autocast: AbstractContextManager[object]
+    group: Group = ALONE
+    calls_together: bool = False
+    """Whether all ranks of the group must call the model in training, those too that have no example."""
 
 
 def load(config: TrainingConfig, device: torch.device) -> list[Dataset]:
@@ -55,7 +60,7 @@ def load(config: TrainingConfig, device: torch.device) -> list[Dataset]:
 
 
 def assemble(
-    config: TrainingConfig, seed: int, dataset: Dataset, constraints: Mapping[str, Any]
+    config: TrainingConfig, seed: int, dataset: Dataset, constraints: Mapping[str, Any], group: Group = ALONE
 ) -> tuple[Parts, TrainState]:
     """The parts and the state of a training that has not begun, on the dataset's device.
 
@@ -65,6 +70,8 @@ def assemble(
     device = dataset.device
     model = MODELS.create(config.model.name, config.model.settings, dataset)
     tuning = FINETUNING.create(config.finetune.name, config.finetune.settings, model)
+    if group.size > 1:
+        share_norms(model)
     model.to(device)
     check_constraints(constraints, tuning.num_parameters)
     if config.recompute:
@@ -92,6 +99,8 @@ def assemble(
         metrics=Metrics(dataset, device, config.metrics),
         schedule=schedule,
         autocast=autocast(config.precision, device),
+        group=group,
+        calls_together=has_shared_norms(model),
     )
     return parts, state
 

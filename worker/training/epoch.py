@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -60,11 +61,22 @@ def epoch_batches(parts: Parts, epoch: int) -> Sequence[Tensor]:
 
 
 def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
-    """One optimizer step on one batch, whose gradient is summed over as many parts as the memory asks for."""
-    config, optimizer = parts.config, state.optimizer
-    features, wanted = parts.augment(*parts.dataset.batch(parts.dataset.train, batch))
+    """One optimizer step on one batch, whose gradient is summed over as many parts as the memory asks for.
+
+    In a group each rank has its share of the batch, and the gradient is summed over all ranks.
+    """
+    config, optimizer, group = parts.config, state.optimizer, parts.group
+    examples = parts.dataset.batch(parts.dataset.train, group.share(batch))
+    features, wanted = parts.augment(*examples) if len(examples[0]) else (examples[0], [(1.0, examples[1])])
+    num_pieces = min(config.accumulate, ceil(len(batch) / group.size))
+    losses: list[Tensor] = []
     optimizer.zero_grad()
-    for piece, targets in _pieces(features, wanted, config.accumulate):
+    for piece, targets in _pieces(features, wanted, num_pieces):
+        if not len(piece):
+            if parts.calls_together:
+                with parts.autocast:
+                    torch.autograd.backward(parts.forward(piece).sum() * 0)
+            continue
         with parts.autocast:
             outputs = parts.forward(piece)
         loss = _loss(parts, outputs.float(), targets)
@@ -74,7 +86,11 @@ def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
             loss = parts.loss.blend(loss, outputs.float(), answers)
         share = len(piece) / len(batch)
         torch.autograd.backward(state.scaler.scale(loss if share == 1 else loss * share))
-        state.count_loss(loss.detach(), len(piece))
+        losses.append(loss.detach() * len(piece))
+    if group.size > 1:
+        everything = [weight for each in optimizer.param_groups for weight in each["params"]]
+        losses = [group.sum_gradients([weight for weight in everything if weight.requires_grad], losses)]
+    state.count_losses(losses, len(batch))
     if config.l1 or config.clip_norm is not None or config.clip_value is not None:
         state.scaler.unscale_(optimizer)
         shape_gradients(optimizer.param_groups, l1=config.l1, clip_norm=config.clip_norm, clip_value=config.clip_value)
@@ -85,11 +101,11 @@ def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
 
 
 def _pieces(features: Tensor, wanted: Targets, num: int) -> Sequence[tuple[Tensor, Targets]]:
-    """A batch and what it should give, cut into at most `num` parts."""
+    """A batch and what it should give, cut into `num` parts, of too few examples some of them empty."""
     if num == 1:
         return [(features, wanted)]
-    targets = [[(share, each) for each in whole.chunk(num)] for share, whole in wanted]
-    return [(piece, list(theirs)) for piece, *theirs in zip(features.chunk(num), *targets, strict=True)]
+    targets = [[(share, each) for each in whole.tensor_split(num)] for share, whole in wanted]
+    return [(piece, list(theirs)) for piece, *theirs in zip(features.tensor_split(num), *targets, strict=True)]
 
 
 def _loss(parts: Parts, outputs: Tensor, wanted: Targets) -> Tensor:

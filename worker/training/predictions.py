@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from worker.training.data import Dataset, SplitName
 from worker.training.evaluate import answers
+from worker.training.parallel import ALONE, Group
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,15 @@ class Predictions:
 
 
 def predict(
-    model: nn.Module, dataset: Dataset, name: SplitName, autocast: AbstractContextManager[object]
+    model: nn.Module,
+    dataset: Dataset,
+    name: SplitName,
+    autocast: AbstractContextManager[object],
+    group: Group = ALONE,
 ) -> Predictions:
     """The model's answers on the split `name`, in its order; the model computes within `autocast`."""
     with torch.inference_mode(), autocast:
-        outputs, targets = (torch.cat(parts) for parts in zip(*answers(model, dataset, name), strict=True))
+        outputs, targets = (torch.cat(parts) for parts in zip(*answers(model, dataset, name, group), strict=True))
     ids = dataset.splits[name].ids
     ids = torch.arange(len(targets)) if ids is None else ids
     if dataset.kind == "classification":

@@ -17,6 +17,7 @@ from worker.training.data import Dataset, SplitName
 from worker.training.errors import ConfigError, Diverged
 from worker.training.events import Ending, Monitor, OnReport, Report, TrainingResult, Verdict
 from worker.training.members import Members, mean_and_spread
+from worker.training.parallel import joined
 from worker.training.predictions import Predictions
 from worker.training.seeding import own_stream
 
@@ -51,29 +52,39 @@ def train(
     `on_data` gets the dataset once it is loaded, before anything is trained on it. With `fork_at` the checkpoint may be
     of another configuration, at the end of that epoch: its weights are trained on as `config` says.
 
+    Called in each process of a `torch.distributed` group, as torchrun starts them, all train one model: each computes
+    its share of every batch, on its own GPU where `device` is cuda, and all return the same. The functions are called
+    in the first process alone, which also writes the checkpoints. One of another number of processes is continued, too.
+
     Raises ConfigError for what can't be trained, Infeasible for a broken constraint, both before the first step;
-    Diverged as soon as a loss is seen not to be finite.
+    Diverged as soon as a loss is seen not to be finite; GroupBroken where another process of the group is gone.
     """
     end = config.epochs if until_epoch is None else min(until_epoch, config.epochs)
     if end < 1:
         raise ConfigError("until_epoch", f"must be >= 1, got {end}")
-    place = find_device(device)
     if monitor is None and config.patience is not None:
         monitor = Monitor("val/loss", "minimize", keep="last")
-    datasets = load(config, place)
-    if on_data is not None:
-        on_data(datasets[0])
-    for dataset in datasets:
-        check_fit(config, dataset, monitor)
-    with own_stream(seed, place):
-        members = Members(config, seed, datasets, constraints or {}, fork_at)
-        if checkpoint_dir is not None and (saved := load_checkpoint(checkpoint_dir)) is not None:
-            members.restore(saved)
-        elif fork_at is not None:
-            raise ConfigError("fork_at", f"the checkpoint of epoch {fork_at} to fork from is gone")
-        checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint)
-        verdict = _train_until(end, members, checkpointer, monitor=monitor, on_report=on_report, poll=poll)
-        return _result(verdict, members)
+    with joined() as group:
+        place = find_device(group.place(device))
+        datasets = load(config, place)
+        if on_data is not None and group.is_first:
+            on_data(datasets[0])
+        for dataset in datasets:
+            check_fit(config, dataset, monitor, group)
+        with own_stream(seed, place):
+            members = Members(config, seed, datasets, constraints or {}, fork_at, group=group)
+            if (saved := group.told(_newest(checkpoint_dir) if group.is_first else None)) is not None:
+                members.restore(saved)
+            elif fork_at is not None:
+                raise ConfigError("fork_at", f"the checkpoint of epoch {fork_at} to fork from is gone")
+            checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint, group)
+            on_report, poll = group.by_first(on_report, list(Verdict)), group.by_first(poll, list(Verdict))
+            verdict = _train_until(end, members, checkpointer, monitor=monitor, on_report=on_report, poll=poll)
+            return _result(verdict, members)
+
+
+def _newest(checkpoint_dir: Path | None) -> dict[str, Any] | None:
+    return None if checkpoint_dir is None else load_checkpoint(checkpoint_dir)
 
 
 def _train_until(

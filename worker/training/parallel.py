@@ -146,7 +146,7 @@ def meeting(file: Path, rank: int, size: int) -> Iterator[None]:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # whatever the host's name resolves to
     if torch.cuda.is_available():
         torch.cuda.set_device(rank)
-    _together(dist.init_process_group, store=dist.FileStore(str(file), size), rank=rank, world_size=size)
+    _together(dist.init_process_group, init_method=f"file://{file}", rank=rank, world_size=size)
     yield
     dist.destroy_process_group()
 

@@ -51,6 +51,7 @@ def lead(num: int, folder: Path, work: Callable[[], T], say: Callable[[Outcome],
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(max(1, torch.get_num_threads() // num))
     place = folder / "meeting"
+    place.unlink(missing_ok=True)
 
     def take_part(rank: int) -> T:
         with meeting(place, rank, num):

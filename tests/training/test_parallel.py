@@ -46,9 +46,9 @@ def together(num: int, folder: Path, call: Callable[[int], Any]) -> list[Any]:
 @pytest.mark.parametrize(
     ("num", "changes"),
     [
-        # 106 examples in batches of 21: the last one is of one example, beside which two ranks have none.
-        (3, {"batch_size": 21, "accumulate": 4, "clip_norm": 0.5, "l1": 1e-4, "metrics": ["auroc"]}),
-        (2, {"batch_size": 35, "model": {"name": "mlp", "hidden": [16], "norm": "batch"}, "ema_decay": 0.5}),
+        # 106 examples in batches of 26: the last one is of two examples, and the third rank has none of them.
+        (3, {"batch_size": 26, "accumulate": 4, "clip_norm": 0.5, "l1": 1e-4, "metrics": ["auroc"]}),
+        (3, {"batch_size": 26, "model": {"name": "mlp", "hidden": [16], "norm": "batch"}, "ema_decay": 0.5}),
         (2, {"batch_size": 15, "folds": 2, "repeats": 2, "precision": "bf16", "schedule": {"name": "plateau"}}),
     ],
 )  # fmt: skip

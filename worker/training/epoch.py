@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from math import ceil
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from worker.training.augment import Targets
 from worker.training.distillation import Distillation
 from worker.training.errors import Diverged
 from worker.training.events import Verdict
-from worker.training.optimizers import shape_gradients
+from worker.training.optimizers import clear_gradients, shape_gradients
 from worker.training.seeding import generator
 from worker.training.state import TrainState
 
@@ -65,12 +64,12 @@ def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
 
     In a group each rank has its share of the batch, and the gradient is summed over all ranks.
     """
-    config, optimizer, group = parts.config, state.optimizer, parts.group
-    examples = parts.dataset.batch(parts.dataset.train, group.share(batch))
-    features, wanted = parts.augment(*examples) if len(examples[0]) else (examples[0], [(1.0, examples[1])])
-    num_pieces = min(config.accumulate, ceil(len(batch) / group.size))
-    losses: list[Tensor] = []
-    optimizer.zero_grad()
+    config, optimizer = parts.config, state.optimizer
+    features, wanted = _examples(parts, parts.group.share(batch))
+    # The same number on every rank: some models need all ranks to call them together.
+    num_pieces = min(config.accumulate, math.ceil(len(batch) / parts.group.size))
+    losses: list[tuple[Tensor, int]] = []
+    clear_gradients(optimizer.param_groups)
     for piece, targets in _pieces(features, wanted, num_pieces):
         if not len(piece):
             if parts.calls_together:
@@ -86,11 +85,14 @@ def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
             loss = parts.loss.blend(loss, outputs.float(), answers)
         share = len(piece) / len(batch)
         torch.autograd.backward(state.scaler.scale(loss if share == 1 else loss * share))
-        losses.append(loss.detach() * len(piece))
-    if group.size > 1:
+        losses.append((loss.detach(), len(piece)))
+    if parts.group.size > 1:
         everything = [weight for each in optimizer.param_groups for weight in each["params"]]
-        losses = [group.sum_gradients([weight for weight in everything if weight.requires_grad], losses)]
-    state.count_losses(losses, len(batch))
+        learning = [weight for weight in everything if weight.requires_grad]
+        mean = parts.group.sum_gradients(learning, [loss * (number / len(batch)) for loss, number in losses])
+        losses = [(mean, len(batch))]
+    for loss, number in losses:
+        state.count_loss(loss, number)
     if config.l1 or config.clip_norm is not None or config.clip_value is not None:
         state.scaler.unscale_(optimizer)
         shape_gradients(optimizer.param_groups, l1=config.l1, clip_norm=config.clip_norm, clip_value=config.clip_value)
@@ -98,6 +100,12 @@ def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
     state.scaler.update()
     if state.average is not None:
         state.average.update_parameters(state.model)
+
+
+def _examples(parts: Parts, chosen: Tensor) -> tuple[Tensor, Targets]:
+    """The features to train on and what they should give; none where a rank has no share of a batch."""
+    features, targets = parts.dataset.batch(parts.dataset.train, chosen)
+    return parts.augment(features, targets) if len(chosen) else (features, [(1.0, targets)])
 
 
 def _pieces(features: Tensor, wanted: Targets, num: int) -> Sequence[tuple[Tensor, Targets]]:

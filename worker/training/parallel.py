@@ -80,7 +80,7 @@ class Group:
         return batch if self.size == 1 else batch.tensor_split(self.size)[self.rank]
 
     def sum_gradients(self, weights: Sequence[nn.Parameter], losses: Sequence[Tensor]) -> Tensor:
-        """Give each weight the sum of all ranks' gradients, and return that of all their `losses`.
+        """Give each weight the sum of all ranks' gradients, and return the sum of all their `losses`.
 
         All in one message of a fixed layout, so that every sum is made in the same order each time. A weight that has
         no gradient here, though examples were trained on, is used by no rank, and keeps none.

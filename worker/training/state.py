@@ -1,6 +1,5 @@
 """All of a model's training that must survive a restart, as tensors and plain Python; knows no files."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,10 +67,9 @@ class TrainState:
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
 
-    def count_losses(self, losses: Sequence[Tensor], num_examples: int) -> None:
-        """Add the summed losses of parts of a batch, of so many examples in all, to the epoch's."""
-        for loss in losses:
-            self.loss_sum += loss
+    def count_loss(self, loss: Tensor, num_examples: int) -> None:
+        """Add the mean loss of so many examples to the epoch's."""
+        self.loss_sum.add_(loss, alpha=num_examples)
         self.num_counted += num_examples
 
     def mean_loss(self) -> float:

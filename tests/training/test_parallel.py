@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tests.support.forked import in_processes
 from worker.training import Ending, Monitor, Report, TrainingConfig, Verdict, train
+from worker.training.callbacks import Callback, Training
 from worker.training.checkpoint import load_checkpoint
 from worker.training.parallel import meeting
 
@@ -116,6 +117,29 @@ def test_the_first_one_s_verdict_ends_all(configure, tmp_path: Path, at: str):
         return result.ending, result.step
 
     assert together(2, tmp_path, stopped) == [(Ending.STOPPED, int(at == "report"))] * 2
+
+
+class Counting(Callback):
+    """Measures, and ends training after two epochs; to be called in the first process alone."""
+
+    def on_begin(self, training: Training) -> None:
+        assert torch.distributed.get_rank() == 0
+        self.num_measured = 0.0
+
+    def measure(self) -> dict[str, float]:
+        self.num_measured += 1
+        return {"measured": self.num_measured}
+
+    def on_report(self, report: Report) -> str | None:
+        return "enough" if report.step == 2 else None
+
+
+def test_what_a_callback_measures_and_ends_all_are_told(configure, tmp_path: Path):
+    def watched(rank: int) -> tuple[int, str, float]:
+        result = train(configure(), callbacks=[Counting()])
+        return result.step, result.reason, result.metrics["measured"]
+
+    assert together(2, tmp_path, watched) == [(2, "enough", 2.0)] * 2
 
 
 def test_all_see_that_a_training_diverged_or_cannot_be(configure, tmp_path: Path):

@@ -14,6 +14,7 @@ from worker.trial import command_task, function_task, train_task
 from worker.trial.channel import AgentGone, Channel
 from worker.trial.classify import UnknownTask, failed
 from worker.trial.ranks import RankFailed
+from worker.trial.tensorboard import shown
 
 
 def carry_out(start: Start, channel: Channel) -> None:
@@ -25,7 +26,7 @@ def carry_out(start: Start, channel: Channel) -> None:
 
 def _outcome(start: Start, channel: Channel) -> Outcome:
     try:
-        return dispatch(Grant.model_validate(start.grant), start, channel)
+        return shown(Grant.model_validate(start.grant), start, channel, dispatch)
     except AgentGone:
         raise
     except RankFailed as error:

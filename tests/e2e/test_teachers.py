@@ -32,7 +32,7 @@ def searched(client: Client, directory: Path, name: str, train: dict[str, Any]) 
     """The two trials of a study that a worker has carried out, which saves no checkpoint that is not asked for."""
     given = {"name": name, "objective": {"metric": "val/loss", "direction": "minimize"}, "task": {"train": train}}
     client.create_study(given | {"space": RATES, "sampler": "grid"})
-    slots = [SlotPlan("cpu", cpu(), 1)]
+    slots = [SlotPlan("cpu", [cpu()], 1)]
     options: dict[str, Any] = {"studies": [name], "until_done": True, "directory": directory}
     Agent(client, name=name, slots=slots, checkpoint_seconds=600.0, disk_bytes=0, **options).work()
     trials = [client.trial(name, number) for number in (0, 1)]

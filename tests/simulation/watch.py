@@ -214,7 +214,7 @@ class Watch:
         outrun = views.rows(
             "SELECT checkpoint.trial_id, attempt, step FROM checkpoint JOIN attempt"
             " ON attempt.trial_id = checkpoint.trial_id AND attempt.number = attempt"
-            " WHERE study_id = ? AND step > coalesce(attempt.last_step, -1)",
+            " WHERE study_id = ? AND step > coalesce(attempt.last_step, CASE batch WHEN 0 THEN -1 ELSE resume_step END, 0)",
             study_id,
         )
         if outrun:

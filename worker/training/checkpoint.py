@@ -17,6 +17,7 @@ _KEPT = 2
 _MIDDLE = "-batch-"
 _SHARE = 0.01
 _LONGEST_SECONDS = 600.0
+_LONG_EPOCH_SECONDS = 1.0
 _logger = logging.getLogger(__name__)
 
 
@@ -48,7 +49,9 @@ class Cadence:
     def is_due(self, since_seconds: float, cost_seconds: float, *, is_middle: bool = False) -> bool:
         """Whether to save, so long after the last time, which took `cost_seconds`."""
         seconds = max(self.every_seconds, cost_seconds / _SHARE)
-        return since_seconds >= min(_LONGEST_SECONDS, 2 * seconds if is_middle else seconds)
+        # As long as nothing was saved its cost is not known: an epoch that is soon over is saved at its end.
+        wanted = max(2 * seconds, _LONG_EPOCH_SECONDS) if is_middle else seconds
+        return since_seconds >= min(_LONGEST_SECONDS, wanted)
 
 
 class Checkpointer:

@@ -108,4 +108,24 @@ MUTANTS = (
             ),
         ),
     ),
+    Mutant(
+        "the newest checkpoint is told by its step alone",
+        (
+            Edit(
+                "service/storage/queries/checkpoints.py",
+                "    checkpoint.c.step.desc(), checkpoint.c.batch.desc(), checkpoint.c.attempt.desc()\n",
+                "    checkpoint.c.step.desc(), checkpoint.c.attempt.desc()\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "the middle of a step that was fallen back behind counts on",
+        (
+            Edit(
+                "service/storage/queries/checkpoints.py",
+                "_later.c.resume_batch < checkpoint.c.batch",
+                "False",
+            ),
+        ),
+    ),
 )

@@ -1,4 +1,4 @@
-"""Checkpoints in the middle of a step: resumed from as those of its end, never before its metrics, kept while of use."""
+"""Checkpoints in the middle of a step: resumed from as those of its end, never ahead of metrics, kept while of use."""
 
 from __future__ import annotations
 

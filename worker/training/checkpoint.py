@@ -40,7 +40,7 @@ class Manifest:
 class Cadence:
     """How often to save: every so many seconds, but for about 1 % of the time at most, yet every ten minutes.
 
-    In the middle of an epoch half as often, counted from the last checkpoint of any kind: so where epochs are short only
+    In the middle of an epoch half as often, counted from the last checkpoint of any kind: where epochs are short only
     their ends are saved, from which alone others can begin, and where they are long both together take their 1 %.
     """
 

@@ -118,14 +118,4 @@ MUTANTS = (
             ),
         ),
     ),
-    Mutant(
-        "the middle of a step that was fallen back behind counts on",
-        (
-            Edit(
-                "service/storage/queries/checkpoints.py",
-                "_later.c.resume_batch < checkpoint.c.batch",
-                "False",
-            ),
-        ),
-    ),
 )

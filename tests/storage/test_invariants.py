@@ -47,7 +47,9 @@ async def _play(replica: Replica) -> None:
     for offset in (0, 3):
         request = LogRequest.of(running.nonce, offset, b"abc")
         await append_log(replica.context, running.trial, running.attempt, Stream.STDOUT, request)
-    await replica.finish(await replica.claim(name), "released")
+    released = await replica.claim(name)
+    await replica.checkpoint(released, 0, batch=3)
+    await replica.finish(released, "released")
     asha = {"pruner": {"name": "asha", "min": 1}, "resource": {"name": "epoch", "max": 9}, "budget": {"trials": 9}}
     name = await replica.create(name="climbing", **asha)
     for number in range(3):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from worker.protocol import Advanced, Answered, Checkpointed, Ended, Inbox, Order, Provenance, Report, encode
 
-_ADVANCED_SECONDS = 10.0
+_ADVANCED_SECONDS = 1.0
 """How often at most it is said that training goes on."""
 
 CONTINUE = Order(action="continue", reason="")

@@ -20,7 +20,7 @@ _host = sa.case((worker.c.host != "", worker.c.host), else_=attempt.c.worker)
 _with_worker = attempt.outerjoin(worker, worker.c.name == attempt.c.worker)
 
 # Statements of the paths that every claim and finish takes are built once: building costs more than executing.
-_EXECUTIONS = (
+_EXECUTIONS: sa.Select[Any] = (
     sa.select(
         attempt.c.trial_id,
         attempt.c.number,

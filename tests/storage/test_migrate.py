@@ -137,7 +137,7 @@ def test_checkpoints_of_before_there_were_middles_are_of_whole_steps(engine: sa.
         for step, batch in ((1, 0), (1, 20), (2, 0)):
             put(connection, tables.artifact, ARTIFACT, id=f"a{step}-{batch}")
             put(connection, tables.checkpoint, CHECKPOINT, step=step, batch=batch, artifact_id=f"a{step}-{batch}")
-    migrate.downgrade(engine, "0005")
+    migrate.downgrade(engine, "0006")
     migrate.upgrade(engine)
     with engine.connect() as connection:
         saved = sa.select(tables.checkpoint.c.step, tables.checkpoint.c.batch, tables.checkpoint.c.artifact_id)

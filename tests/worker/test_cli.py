@@ -11,7 +11,8 @@ import pytest
 
 from service.contract.lease import Device
 from worker import cli
-from worker.agent import LocalDevice, directory, num_cores
+from worker.agent import LocalDevice, cpu, directory, num_cores
+from worker.agent.devices import visible
 
 
 def worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -36,6 +37,7 @@ def worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         (["--cpu", "--slots", "0"], "whole number above 0"),
         (["--cpu", "--disk-gib", "much"], "is not a number of GiB such as 20"),
         (["--cpu", "--checkpoints", "/nowhere"], "cannot write to --checkpoints /nowhere; mount it here"),
+        (["--cpu", "--tensorboard", "/proc/nowhere"], "cannot make this directory: "),
         (["--cpu", "--for", "soon"], "is not a time such as 11h30m, 45m or 90s"),
         (["--cpu", "--for", "0m"], "is not a time"),
         (["--cpu", "--label", "cellar"], "is not a label such as room=cellar"),
@@ -53,6 +55,19 @@ def test_a_command_line_that_cannot_work_is_one_sentence_and_status_2(arguments:
     assert result.stdout == ""
 
 
+def test_tensorboard_that_is_not_installed_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli._parse(["--cpu", "--tensorboard", str(tmp_path / "new")]).tensorboard == tmp_path / "new"
+    assert (tmp_path / "new").is_dir()
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    assert cli.main(["--cpu", "--tensorboard", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        "worker: argument --tensorboard: tensorboard is not installed here; pip install 'assayer[tensorboard]' "
+        "(worker --help explains)\n"
+    )
+
+
 def test_a_gpu_that_is_not_there_is_told_together_with_what_is() -> None:
     result = worker("--gpu", "93")
     assert result.returncode == 2
@@ -65,6 +80,28 @@ def test_help_teaches() -> None:
     assert result.returncode == 0
     for word in ("--gpu", "--cpu", "--until-done", "ASSAYER_TOKEN", "examples:", "Ctrl-C"):
         assert word in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "slots"),
+    [
+        (["--gpu", "0,1,2,3", "--devices-per-trial", "2"], {"gpu0.1": "GPU-0,GPU-1", "gpu2.3": "GPU-2,GPU-3"}),
+        (["--gpu", "0,2", "--devices-per-trial", "2", "--slots", "1"], {"gpu0.2": "GPU-0,GPU-2"}),
+        (["--cpu", "--devices-per-trial", "2"], {"cpu": ""}),
+    ],
+)  # fmt: skip
+def test_devices_are_put_together_for_a_trial(arguments: list[str], slots: dict[str, str]) -> None:
+    settings = cli._parse(arguments)
+    gpus = [LocalDevice(Device(kind="cuda", index=index), visible=f"GPU-{index}") for index in settings.gpus]
+    plans = cli._plan(gpus or [cpu()], settings)
+    assert {plan.name: visible(plan.devices) for plan in plans} == slots
+    assert {len(plan.devices) for plan in plans} == {2}
+
+
+def test_devices_that_cannot_be_put_together_are_named() -> None:
+    gpus = [LocalDevice(Device(kind="cuda", index=index), visible=f"GPU-{index}") for index in (0, 1, 3)]
+    with pytest.raises(cli._UsageError, match="2 does not divide the 3 GPUs there are to train on: gpu0, gpu1, gpu3"):
+        cli._plan(gpus, cli._parse(["--gpu", "0,1,3", "--devices-per-trial", "2"]))
 
 
 def test_two_workers_on_one_host_get_two_names_and_an_explicit_name_must_be_free(tmp_path: Path) -> None:
@@ -91,7 +128,7 @@ def test_each_device_has_its_slots_and_its_share_of_the_cores(threads: int | Non
     devices = [LocalDevice(Device(kind="cuda", index=index), visible=f"GPU-{index}") for index in (0, 1)]
     arguments = ["--gpu", "0,1", "--slots", "2", *([] if threads is None else ["--threads", str(threads)])]
     plans = cli._plan(devices, cli._parse(arguments))
-    assert [(plan.name, plan.device.visible, plan.threads) for plan in plans] == [
+    assert [(plan.name, visible(plan.devices), plan.threads) for plan in plans] == [
         ("gpu0", "GPU-0", each),
         ("gpu0-2", "GPU-0", each),
         ("gpu1", "GPU-1", each),

@@ -12,6 +12,8 @@ from typing import Any, BinaryIO
 
 import torch
 
+from worker.training.parallel import ALONE, Group
+
 _FORMAT = 1
 _KEPT = 2
 _MIDDLE = "-batch-"
@@ -66,7 +68,10 @@ class Checkpointer:
         cadence: Cadence | None,
         on_saved: Callable[[Manifest], None] | None,
         begun_at: tuple[int, int] = (0, 0),
+        group: Group = ALONE,
     ) -> None:
+        """Of a group, the first rank decides and saves."""
+        self._group = group
         self._directory = directory
         self._cadence = cadence
         self._on_saved = on_saved
@@ -79,12 +84,16 @@ class Checkpointer:
 
         The same place is never saved twice.
         """
-        if self._directory is None or (step, batch) == self._newest or not (must or self._is_due(is_middle=batch > 0)):
+        is_new = self._directory is not None and (step, batch) != self._newest
+        if not self._group.told(is_new and (must or self._is_due(is_middle=batch > 0))):
             return
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.synchronize()  # the steps that the device is still at are no cost of saving
         began = time.perf_counter()
-        manifest = save_checkpoint(self._directory, step, content(), batch)
+        state = content()
+        if self._directory is None or not self._group.is_first:
+            return
+        manifest = save_checkpoint(self._directory, step, state, batch)
         self._newest = step, batch
         self._saved_at = time.perf_counter()
         self._cost_seconds = self._saved_at - began

@@ -6,10 +6,13 @@ It talks to its surroundings through the functions it is given and writes nothin
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from worker.training.assembly import load
+from worker.training.assembly import callbacks_of, load
+from worker.training.callbacks import Callback
+from worker.training.callbacks.several import Callbacks
 from worker.training.checkpoint import Cadence, Checkpointer, Manifest, load_checkpoint
 from worker.training.compatibility import check_fit, find_device
 from worker.training.config import TrainingConfig
@@ -17,6 +20,7 @@ from worker.training.data import Dataset, SplitName
 from worker.training.errors import ConfigError, Diverged
 from worker.training.events import Ending, Monitor, OnReport, Report, TrainingResult, Verdict
 from worker.training.members import Members, mean_and_spread
+from worker.training.parallel import joined
 from worker.training.predictions import Predictions
 from worker.training.seeding import own_stream
 
@@ -40,6 +44,7 @@ def train(
     constraints: Mapping[str, Any] | None = None,
     on_data: Callable[[Dataset], None] | None = None,
     fork_at: int | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainingResult:
     """Train `config` up to `until_epoch` (absolute; by default the whole horizon, `config.epochs`).
 
@@ -49,66 +54,87 @@ def train(
     weights are restored before the final test. Checkpoints are saved after each epoch, or as `cadence` says, in the
     middle of epochs too, and at a pause; `on_checkpoint` hears of each. `constraints` is `{"parameters": {"max": n}}`.
     `on_data` gets the dataset once it is loaded, before anything is trained on it. With `fork_at` the checkpoint may be
-    of another configuration, at the end of that epoch: its weights are trained on as `config` says.
+    of another configuration, at the end of that epoch: its weights are trained on as `config` says. `callbacks` look on
+    beside those that the configuration names; what they raise is raised here, and one of them may end training.
+
+    Called in each process of a `torch.distributed` group, as torchrun starts them, all train one model: each computes
+    its share of every batch, on its own GPU where `device` is cuda, and all return the same. Functions and callbacks
+    are called in the first process alone, which also writes the checkpoints; its callbacks may look, but change
+    nothing. A checkpoint of another number of processes is continued, too.
 
     Raises ConfigError for what can't be trained, Infeasible for a broken constraint, both before the first step;
-    Diverged as soon as a loss is seen not to be finite.
+    Diverged as soon as a loss is seen not to be finite; GroupBroken where another process of the group is gone.
     """
     end = config.epochs if until_epoch is None else min(until_epoch, config.epochs)
     if end < 1:
         raise ConfigError("until_epoch", f"must be >= 1, got {end}")
-    place = find_device(device)
     if monitor is None and config.patience is not None:
         monitor = Monitor("val/loss", "minimize", keep="last")
-    datasets = load(config, place)
-    if on_data is not None:
-        on_data(datasets[0])
-    for dataset in datasets:
-        check_fit(config, dataset, monitor)
-    with own_stream(seed, place):
-        members = Members(config, seed, datasets, constraints or {}, fork_at)
-        if checkpoint_dir is not None and (saved := load_checkpoint(checkpoint_dir)) is not None:
-            members.restore(saved)
-        elif fork_at is not None:
-            raise ConfigError("fork_at", f"the checkpoint of epoch {fork_at} to fork from is gone")
-        checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint, (members.epoch, members.batch))
-        verdict = _train_until(end, members, checkpointer, monitor=monitor, on_report=on_report, poll=poll)
-        return _result(verdict, members)
+    with joined() as group, closing(callbacks_of(config, callbacks, group)) as called:
+        place = find_device(group.place(device))
+        datasets = load(config, place)
+        if on_data is not None and group.is_first:
+            on_data(datasets[0])
+        for dataset in datasets:
+            check_fit(config, dataset, monitor, group)
+        with own_stream(seed, place):
+            members = Members(config, seed, datasets, constraints or {}, fork_at, group=group)
+            states: Mapping[str, Any] = {}
+            saved = load_checkpoint(checkpoint_dir) if checkpoint_dir is not None and group.is_first else None
+            if (saved := group.told(saved)) is not None:
+                if members.restore(saved):
+                    states = saved["callbacks"]
+            elif fork_at is not None:
+                raise ConfigError("fork_at", f"the checkpoint of epoch {fork_at} to fork from is gone")
+            begun_at = members.epoch, members.batch
+            checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint, begun_at, group)
+            called.begin(members.seen, states)
+            on_report, poll = group.by_first(on_report, list(Verdict)), group.by_first(poll, list(Verdict))
+            verdict = _train_until(end, members, called, checkpointer, monitor=monitor, on_report=on_report, poll=poll)
+            result = _result(verdict, members)
+            called.end(result)
+            return result
 
 
 def _train_until(
     end: int,
     members: Members,
+    callbacks: Callbacks,
     checkpointer: Checkpointer,
     *,
     monitor: Monitor | None,
     on_report: OnReport,
     poll: Callable[[], Verdict],
 ) -> Verdict:
-    """The loop: epoch by epoch up to the epoch `end`, or until a verdict or early stopping ends it."""
+    """The loop: epoch by epoch up to the epoch `end`, or until a verdict, a callback or early stopping ends it."""
     config, verdict = members.config, Verdict.CONTINUE
 
-    def save() -> None:
-        checkpointer.offer_within(members.epoch, members.content, members.batch)
+    def content() -> dict[str, Any]:
+        return {**members.content(), "callbacks": callbacks.content()}
 
-    while members.epoch < end and verdict is Verdict.CONTINUE and not _is_out_of_patience(members):
+    def save() -> None:
+        checkpointer.offer_within(members.epoch, content, members.batch)
+
+    while members.epoch < end and verdict is Verdict.CONTINUE and not _reason_to_end(members):
         began = time.perf_counter()
         verdict = members.train_epoch(poll, save)
         if verdict is not Verdict.CONTINUE:  # in the middle of the epoch
             members.seconds += time.perf_counter() - began
             if verdict is Verdict.PAUSE:
-                checkpointer.offer(members.epoch, members.content, must=True, batch=members.batch)
+                checkpointer.offer(members.epoch, content, must=True, batch=members.batch)
             break
         values = members.measure()
         _require_finite_losses(members, values)
-        members.complete_epoch(values, monitor)
+        members.complete_epoch(values, callbacks.measure(values[0]), monitor)
         if _ends_a_cycle(members.epoch, config):
             members.take_snapshot()
         members.seconds += time.perf_counter() - began
-        verdict = on_report(Report(members.epoch, members.metrics))
+        report = Report(members.epoch, members.metrics)
+        verdict = on_report(report)
+        members.ended = callbacks.report(report)
         # After the report, so that no checkpoint is ever ahead of what was reported.
         pauses = members.epoch < config.epochs and (verdict is Verdict.PAUSE or members.epoch == end)
-        checkpointer.offer(members.epoch, members.content, must=pauses)
+        checkpointer.offer(members.epoch, content, must=pauses)
     return verdict
 
 
@@ -117,7 +143,7 @@ def _result(verdict: Verdict, members: Members) -> TrainingResult:
     ending = Ending.PAUSED
     if verdict is Verdict.STOP:
         ending = Ending.STOPPED
-    elif members.epoch == members.config.epochs or _is_out_of_patience(members):
+    elif members.epoch == members.config.epochs or _reason_to_end(members):
         ending = Ending.FINISHED
     final: dict[str, float] = {}
     predictions: dict[SplitName, Predictions] = {}
@@ -136,15 +162,17 @@ def _result(verdict: Verdict, members: Members) -> TrainingResult:
         models=members.models,
         predictions=predictions,
         snapshots=members.snapshots,
+        reason=_reason_to_end(members) if members.epoch < members.config.epochs else "",
     )
 
 
-def _is_out_of_patience(members: Members) -> bool:
-    """Whether the monitored metric has not become better for so many epochs (early stopping, Prechelt 1998)."""
-    if members.config.patience is None:
-        return False
+def _reason_to_end(members: Members) -> str:
+    """Why to train no further: a callback said so, or early stopping (Prechelt 1998); nothing where there is none."""
+    patience = members.config.patience
+    if members.ended or patience is None:
+        return members.ended
     best = members.best.step if members.best is not None else members.first_epoch
-    return members.epoch - best >= members.config.patience
+    return f"no better for {patience} epochs" if members.epoch - best >= patience else ""
 
 
 def _ends_a_cycle(epoch: int, config: TrainingConfig) -> bool:

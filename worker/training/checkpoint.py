@@ -72,6 +72,7 @@ class Checkpointer:
     ) -> None:
         """Of a group, the first rank decides and saves."""
         self._group = group
+        self._wants = group.by_first(self._is_wanted, (False, True))
         self._directory = directory
         self._cadence = cadence
         self._on_saved = on_saved
@@ -84,8 +85,7 @@ class Checkpointer:
 
         The same place is never saved twice.
         """
-        is_new = self._directory is not None and (step, batch) != self._newest
-        if not self._group.told(is_new and (must or self._is_due(is_middle=batch > 0))):
+        if not self._wants(step, batch, must=must):
             return
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.synchronize()  # the steps that the device is still at are no cost of saving
@@ -107,9 +107,12 @@ class Checkpointer:
         if self._cadence is not None:
             self.offer(step, content, must=False, batch=batch)
 
-    def _is_due(self, *, is_middle: bool) -> bool:
-        since = time.perf_counter() - (self._saved_at if is_middle else self._end_saved_at)
-        return self._cadence is None or self._cadence.is_due(since, self._cost_seconds, is_middle=is_middle)
+    def _is_wanted(self, step: int, batch: int, *, must: bool) -> bool:
+        if self._directory is None or (step, batch) == self._newest:
+            return False
+        since = time.perf_counter() - (self._saved_at if batch else self._end_saved_at)
+        is_due = self._cadence is None or self._cadence.is_due(since, self._cost_seconds, is_middle=batch > 0)
+        return must or is_due
 
 
 def adopt_checkpoint(directory: Path, step: int, file: Path, batch: int = 0) -> Manifest:

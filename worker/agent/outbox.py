@@ -176,7 +176,7 @@ class Outbox:
     def add_checkpoint(self, key: AttemptKey, saved: Checkpointed, uri: str) -> bool:
         """Keep a checkpoint that the attempt saved and that is to be had at `uri` once it was brought there.
 
-        Of those that were not registered yet, the newest two stay.
+        Of those that were not registered yet, the newest two stay, and the newest of a whole step.
         """
         with self._transaction() as database:
             self._write_report(key)
@@ -185,13 +185,17 @@ class Outbox:
             ).fetchone()
             if row is None:
                 return False
-            request = CheckpointRequest(nonce=row[0], step=saved.step, sha256=saved.sha256, size=saved.size, uri=uri)
+            request = CheckpointRequest(
+                nonce=row[0], step=saved.step, batch=saved.batch, sha256=saved.sha256, size=saved.size, uri=uri
+            )
             body = json.dumps({"path": saved.path, "request": request.model_dump(mode="json")})
             self._add(key, "checkpoint", body)
             database.execute(
                 "DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE trial = ? AND attempt = ? "
-                "AND kind = 'checkpoint' ORDER BY id DESC LIMIT -1 OFFSET ?)",
-                (*key, _KEPT),
+                "AND kind = 'checkpoint' ORDER BY id DESC LIMIT -1 OFFSET ?) AND id IS NOT (SELECT max(id) FROM entry "
+                "WHERE trial = ? AND attempt = ? AND kind = 'checkpoint' "
+                "AND coalesce(json_extract(body, '$.request.batch'), 0) = 0)",
+                (*key, _KEPT, *key),
             )
             return True
 
@@ -374,7 +378,7 @@ class Outbox:
 
 
 _KEPT = 2
-"""Unsent checkpoints of an attempt, as many as its training process keeps files of."""
+"""Newest unsent checkpoints of an attempt, as many as its training process keeps files of."""
 _FINAL = frozenset({"succeeded", "pruned"})
 """Results after which a trial is not executed again."""
 _MODELS: dict[str, type[ProvenanceRequest] | type[ReportRequest] | type[FinishRequest]] = {

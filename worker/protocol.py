@@ -2,8 +2,8 @@
 
 Two kinds of socket carry them. Each slot has one *control* socket to its zygote (`Start`, `Terminate` down; `Ready`,
 `Forked`, `Exited` up), and each attempt one *channel* to its own training process (`Order`, `Answered` down;
-`Provenance`, `Report`, `Checkpointed`, `Ended` up), so that a line which a dying process leaves half written spoils
-nobody else's.
+`Provenance`, `Report`, `Advanced`, `Checkpointed`, `Ended` up), so that a line which a dying process leaves half
+written spoils nobody else's.
 Both ends are Python: floats that JSON has no literal for travel as Python's own `NaN` and `Infinity`.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 
 class ProtocolError(Exception):
@@ -91,12 +91,21 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Checkpointed:
-    """Training process -> agent: the checkpoint of `step` is in the file at `path`; its report came before."""
+    """Training process -> agent: the checkpoint of `step` is in the file at `path`; its report came before.
+
+    `batch` counts the batches of the next step that are done; 0: it is of the end of `step`.
+    """
 
     step: int
     path: str
     sha256: str
     size: int
+    batch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """Training process -> agent, now and then in the middle of a step: training goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +117,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Agent -> training process: what to do from the next report on (continue, pause, stop), and why."""
+    """Agent -> training process: what to do from the next step on (continue, pause, stop), and why."""
 
     action: str
     reason: str
@@ -122,13 +131,21 @@ class Answered:
 
 
 Message: TypeAlias = (
-    Ready | Start | Terminate | Forked | Exited | Provenance | Report | Checkpointed | Ended | Order | Answered
+    Ready
+    | Start
+    | Terminate
+    | Forked
+    | Exited
+    | Provenance
+    | Report
+    | Advanced
+    | Checkpointed
+    | Ended
+    | Order
+    | Answered
 )
 
-_KINDS: dict[str, type[Message]] = {
-    kind.__name__.lower(): kind
-    for kind in (Ready, Start, Terminate, Forked, Exited, Provenance, Report, Checkpointed, Ended, Order, Answered)
-}
+_KINDS: dict[str, type[Message]] = {kind.__name__.lower(): kind for kind in get_args(Message)}
 
 
 def encode(message: Message) -> bytes:

@@ -88,9 +88,10 @@ class Artifact(Response):
 
 
 class ResumePoint(Artifact):
-    """The checkpoint an attempt starts from."""
+    """The checkpoint an attempt starts from: of the end of `step`, or so many batches of the next one later."""
 
     step: int
+    batch: int = 0
 
 
 class Grant(Response):
@@ -175,7 +176,8 @@ class CheckpointRequest(Request):
     """Register a checkpoint together with every metric up to its step, in one transaction."""
 
     nonce: str
-    step: int = Field(ge=0)
+    step: int = Field(ge=0, description="its last whole step")
+    batch: int = Field(default=0, ge=0, description="batches of the next step that are done; 0: it is of a step's end")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
     uri: str
@@ -190,9 +192,10 @@ class CheckpointRequest(Request):
 
 
 class CheckpointReply(Response):
-    """The step a later attempt would resume from."""
+    """Where a later attempt would resume."""
 
     step: int
+    batch: int = 0
 
 
 class Shortage(Request):

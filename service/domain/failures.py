@@ -31,7 +31,8 @@ class Execution:
 
     failure: FailureClass | None
     host: str
-    last_step: int | None = None
+    reached: tuple[int, int] = (0, 0)
+    """Its last step, and the batches of the next one that a checkpoint holds."""
     shortage: Shortage | None = None
 
 
@@ -44,8 +45,8 @@ class Circumstances:
     retry_failed: int = 0
     """Failures after which the trial is tried again."""
     host: str = ""
-    last_step: int | None = None
-    """The newest step that the attempt reported."""
+    reached: tuple[int, int] = (0, 0)
+    """How far the attempt got, as `Execution` has it."""
     earlier: Sequence[Execution] = ()
     """The trial's earlier attempts, the first one first."""
     largest_gib: float = 0.0
@@ -156,11 +157,11 @@ def before_loss(num_losses: int, num_failures: int) -> tuple[int, int]:
 
 def _poison(failure: FailureClass, reason: str, given: Circumstances) -> str | None:
     """Why the trial counts as poison, if with this loss it does."""
-    executions = [*given.earlier, Execution(failure, given.host, given.last_step)]
-    reached = list(accumulate((each.last_step or 0 for each in executions), max, initial=0))
+    executions = [*given.earlier, Execution(failure, given.host, given.reached)]
+    reached = list(accumulate((each.reached for each in executions), max, initial=(0, 0)))
     hosts: list[str] = []
     for execution, before in reversed(list(zip(executions, reached, strict=False))):
-        if execution.failure not in LOSSES or (execution.last_step or 0) > before:
+        if execution.failure not in LOSSES or execution.reached > before:
             break
         hosts.append(execution.host)
     if len(hosts) < POISON_LOSSES or len(set(hosts)) < POISON_HOSTS:

@@ -178,6 +178,18 @@ def _canonical_twice() -> sa.Select[Any]:
     )
 
 
+def _outrun() -> sa.Select[Any]:
+    """The metrics that a checkpoint needs are of its own attempt, but where one in a step follows what was resumed."""
+    is_resumed = sa.and_(checkpoint.c.batch > 0, checkpoint.c.step == sa.func.coalesce(attempt.c.resume_step, 0))
+    outruns = sa.exists().where(
+        checkpoint.c.trial_id == attempt.c.trial_id,
+        checkpoint.c.attempt == attempt.c.number,
+        checkpoint.c.step > sa.func.coalesce(attempt.c.last_step, -1),
+        ~is_resumed,
+    )
+    return of_attempts(attempt.c.last_step).where(outruns)
+
+
 def _revisions() -> list[sa.Select[Any]]:
     of_study = [
         _ahead(table, table.join(study, study.c.id == table.c.study_id))
@@ -407,6 +419,7 @@ INVARIANTS = (
         "each report has its verdict, unless it came with a checkpoint, and each verdict its report",
         found_by(_unjudged(), _unreported()),
     ),
+    Invariant("checkpoints", "no checkpoint is of a step whose metrics are unknown", found_by(_outrun())),
     Invariant("revisions", "no row is of a later revision than its study", found_by(*_revisions())),
     Invariant("journal_order", "the events of a revision are numbered 0 … n-1", found_by(_ordinals())),
     Invariant("journal_begin", "a study's journal begins with its creation", found_by(_first_events())),

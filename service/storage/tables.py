@@ -146,6 +146,7 @@ attempt = sa.Table(
     sa.Column("slot", sa.String(64), nullable=False),
     sa.Column("num_devices", sa.Integer, server_default="1", nullable=False),
     sa.Column("resume_step", sa.BigInteger),
+    sa.Column("resume_batch", sa.BigInteger, server_default="0", nullable=False),
     sa.Column("num_reports", sa.Integer, nullable=False),
     sa.Column("last_step", sa.BigInteger),
     sa.Column("failure", sa.String(32)),
@@ -254,10 +255,11 @@ checkpoint = sa.Table(
     sa.Column("trial_id", Id, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("step", sa.BigInteger, nullable=False),
+    sa.Column("batch", sa.BigInteger, server_default="0", nullable=False),
     sa.Column("artifact_id", Id, sa.ForeignKey("artifact.id", ondelete="CASCADE"), nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
-    sa.PrimaryKeyConstraint("trial_id", "attempt", "step"),
+    sa.PrimaryKeyConstraint("trial_id", "attempt", "step", "batch"),
     _of_attempt(),
 )
 

@@ -6,7 +6,7 @@ from service.contract.lease import BLOB, CheckpointReply, CheckpointRequest
 from service.contract.problem import ErrorCode
 from service.domain.errors import DomainError
 from service.storage import tables
-from service.storage.queries import series, studies
+from service.storage.queries import checkpoints, studies
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.blobs import store_of
 from service.usecases.context import Context
@@ -40,17 +40,25 @@ async def register_checkpoint(
                 ErrorCode.BLOB_MISSING,
                 f"there is no blob {request.sha256} of {request.size} bytes; upload it, then register it again",
             )
-        if held.attempt.last_step is None or held.attempt.last_step < request.step:
-            raise DomainError(
-                ErrorCode.REPORT_ORDER,
-                f"the checkpoint is of step {request.step}, but metrics are known up to {held.attempt.last_step}; "
-                "send the reports before it along",
-            )
+        _require_metrics(held, request)
         if not _is_stored(unit_of_work, held, request):
             _store(unit_of_work, held, request)
-        return CheckpointReply(step=request.step)
+        return CheckpointReply(step=request.step, batch=request.batch)
 
     return await context.transact(study_id, work)
+
+
+def _require_metrics(held: Held, request: CheckpointRequest) -> None:
+    """A checkpoint may not outrun the metrics; one in the middle of a step may follow right on what was resumed."""
+    known: int | None = held.attempt.last_step
+    if known is None and request.batch:
+        known = held.attempt.resume_step or 0
+    if known is None or known < request.step:
+        raise DomainError(
+            ErrorCode.REPORT_ORDER,
+            f"the checkpoint is of step {request.step}, but metrics are known up to {known}; "
+            "send the reports before it along",
+        )
 
 
 def _is_uploaded(context: Context, request: CheckpointRequest) -> bool:
@@ -60,13 +68,14 @@ def _is_uploaded(context: Context, request: CheckpointRequest) -> bool:
 
 
 def _is_stored(unit_of_work: UnitOfWork, held: Held, request: CheckpointRequest) -> bool:
-    """Whether this very checkpoint was registered before; an attempt has one per step."""
-    stored = series.checkpoint_of(unit_of_work.connection, held.trial.id, held.attempt.number, request.step)
+    """Whether this very checkpoint was registered before; an attempt has one of each place."""
+    place = request.step, request.batch
+    stored = checkpoints.at(unit_of_work.connection, held.trial.id, held.attempt.number, place)
     if stored is not None and stored.sha256 != request.sha256:
         raise DomainError(
             ErrorCode.REPORT_CONFLICT,
-            f"the checkpoint of step {request.step} is already {stored.sha256}, now {request.sha256} was sent; "
-            "an attempt has one checkpoint per step",
+            f"the checkpoint of {checkpoints.named(place)} is already {stored.sha256}, now {request.sha256} was sent; "
+            "an attempt has one checkpoint of each step and batch",
         )
     return stored is not None
 
@@ -80,7 +89,7 @@ def _store(unit_of_work: UnitOfWork, held: Held, request: CheckpointRequest) -> 
         trial_id=held.trial.id,
         attempt=held.attempt.number,
         kind="checkpoint",
-        name=f"step-{request.step}",
+        name=f"step-{request.step}" + (f"-batch-{request.batch}" if request.batch else ""),
         sha256=request.sha256,
         size=request.size,
         uri=request.uri,
@@ -91,8 +100,10 @@ def _store(unit_of_work: UnitOfWork, held: Held, request: CheckpointRequest) -> 
         trial_id=held.trial.id,
         attempt=held.attempt.number,
         step=request.step,
+        batch=request.batch,
         artifact_id=artifact_id,
         created_at=now,
         revision=unit_of_work.revision,
     )
-    unit_of_work.record("checkpoint_stored", trial=held.trial, attempt=held.attempt.number, data={"step": request.step})
+    place = {"step": request.step, "batch": request.batch}
+    unit_of_work.record("checkpoint_stored", trial=held.trial, attempt=held.attempt.number, data=place)

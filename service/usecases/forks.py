@@ -111,11 +111,11 @@ def _run_until(spec: StudySpec, parent: Row, request: ForkRequest) -> int | None
 
 
 def _checkpoint(context: Context, connection: Connection, parent: Row, at: int | None) -> Row:
-    """The parent's checkpoint of step `at`, or its newest; touched, so that it stays until the fork is there."""
-    saved = checkpoints.canonical(connection, parent.id)
+    """The parent's checkpoint of the end of step `at`, or its newest of one; touched, so that it stays until then."""
+    saved = checkpoints.whole(checkpoints.canonical(connection, parent.id))
     if not saved:
         message = (
-            f"{trials.title(parent)} has saved no checkpoint, since none was due so soon; "
+            f"{trials.title(parent)} has saved no checkpoint of a whole step, since none was due so soon; "
             "fork one that trains longer, or let workers save more often (ASSAYER_CHECKPOINT_SECONDS)"
         )
         raise DomainError(ErrorCode.STUDY_STATE, message)

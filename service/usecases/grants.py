@@ -82,7 +82,7 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, spec
     """
     number: int = trial.num_attempts + 1
     now = unit_of_work.now()
-    resume_step = _resume_step(unit_of_work.connection, context, trial, request)
+    resume_step, resume_batch = _resume_place(unit_of_work.connection, context, trial, request)
     unit_of_work.advance_trial(
         trial, TrialEvent.CLAIMED, attempt=number, num_attempts=number, started_at=trial.started_at or now
     )
@@ -97,6 +97,7 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, spec
         slot=request.slot,
         num_devices=max(1, len(request.capabilities.devices)),
         resume_step=resume_step,
+        resume_batch=resume_batch,
         num_reports=0,
         started_at=now,
         revision=unit_of_work.revision,
@@ -116,21 +117,21 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, spec
     return number
 
 
-def _resume_step(connection: Connection, context: Context, trial: Row, request: ClaimRequest) -> int | None:
-    """The step of the newest checkpoint that this worker can read, and that no attempt before it could not.
+def _resume_place(
+    connection: Connection, context: Context, trial: Row, request: ClaimRequest
+) -> tuple[int | None, int]:
+    """Step and batch of the newest checkpoint that this worker can read, and that no attempt before it could not.
 
     A fork's steps begin after its parent's checkpoint, whatever became of that.
     """
-    step: int | None = trial.parent_step
     if trial.num_attempts == 0:
-        return step
+        return trial.parent_step, 0
     unreadable = checkpoints.unreadable(connection, trial.id)
     for saved in checkpoints.canonical(connection, trial.id):
         is_readable = is_there(context, saved) and is_reachable(saved.uri, request.capabilities.directories)
         if is_readable and saved.uri not in unreadable:
-            step = saved.step
-            break
-    return step
+            return saved.step, saved.batch
+    return trial.parent_step, 0
 
 
 def read_grant(connection: Connection, context: Context, trial_id: str, number: int) -> Grant:
@@ -201,12 +202,15 @@ def _pauses(spec: StudySpec, trial: Row) -> bool:
 def _resume_point(connection: Connection, context: Context, trial: Row, attempt: Row) -> ResumePoint | None:
     if attempt.resume_step is None:
         return None
-    saved = checkpoints.resumed(connection, trial.id, attempt.number, attempt.resume_step)
+    place = attempt.resume_step, attempt.resume_batch
+    saved = checkpoints.resumed(connection, trial.id, attempt.number, place)
     if saved is None:
         unreadable = checkpoints.unreadable(connection, trial.id)
         parents = checkpoints.of_parent(connection, trial)
         saved = next((each for each in parents if is_there(context, each) and each.uri not in unreadable), None)
-    return None if saved is None else ResumePoint(step=saved.step, sha256=saved.sha256, size=saved.size, uri=saved.uri)
+    if saved is None:
+        return None
+    return ResumePoint(step=saved.step, batch=saved.batch, sha256=saved.sha256, size=saved.size, uri=saved.uri)
 
 
 def _teacher(

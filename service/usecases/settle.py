@@ -63,7 +63,7 @@ def _circumstances(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcom
         num_failures=trial.num_failures,
         retry_failed=_retries(spec),
         host=host,
-        last_step=attempt.last_step,
+        reached=attempts.reached(connection, attempt),
         earlier=attempts.executions(connection, trial.id, before=attempt.number),
         largest_gib=attempts.largest_gpu_gib(connection, unit_of_work.now() - ALIVE_SECONDS * MICROSECONDS),
         is_everywhere=outcome.failure is FailureClass.HOST_FAULT and judge_host(unit_of_work, host, outcome.message),

@@ -66,7 +66,7 @@ def find_teacher(context: Context, connection: Connection, project: str, given: 
     trial = _trial(connection, project, name, key)
     if trial.state in OPEN_TRIALS:
         raise NoTeacher(f"{trials.title(trial)} of {name!r} has not ended yet; wait for it, or name another")
-    saved = checkpoints.canonical(connection, trial.id)
+    saved = checkpoints.whole(checkpoints.canonical(connection, trial.id))
     if not saved or not saved[0].uri.startswith(BLOB) or not is_there(context, saved[0]):
         raise NoTeacher(f"{trials.title(trial)} of {name!r} {_lacks(saved)}; name the best one ({name}/{_BEST})")
     if context.blobs is not None:

@@ -91,7 +91,7 @@ async def get_checkpoint(context: Context, name: str, key: str) -> ResumePoint:
             lacks = "has no checkpoint any more" if saved else "has saved no checkpoint"
             message = f"{trials.title(row)} of {study.name} {lacks}; they are kept of open trials and of the best one"
             raise DomainError(ErrorCode.UNKNOWN_BLOB, message)
-        return ResumePoint(step=kept.step, sha256=kept.sha256, size=kept.size, uri=kept.uri)
+        return ResumePoint(step=kept.step, batch=kept.batch, sha256=kept.sha256, size=kept.size, uri=kept.uri)
 
     return await context.database.read(read)
 

@@ -148,7 +148,9 @@ def test_a_fault_that_every_host_has_is_an_exception_of_the_user() -> None:
 
 def lost_on(*hosts: str, steps: tuple[int | None, ...] | None = None) -> list[Execution]:
     reached = steps or (None,) * len(hosts)
-    return [Execution(FailureClass.WORKER_LOST, host, step) for host, step in zip(hosts, reached, strict=True)]
+    return [
+        Execution(FailureClass.WORKER_LOST, host, (step or 0, 0)) for host, step in zip(hosts, reached, strict=True)
+    ]
 
 
 def test_three_losses_without_progress_on_two_hosts_are_poison() -> None:
@@ -159,26 +161,27 @@ def test_three_losses_without_progress_on_two_hosts_are_poison() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "last_step", "earlier"),
+    ("host", "reached", "earlier"),
     [
-        ("a", None, lost_on("a", "a")),
-        ("b", None, lost_on("a")),
-        ("b", 6, lost_on("a", "a", steps=(5, 5))),
-        ("b", 5, lost_on("a", "a", steps=(5, 5))),
-        ("b", None, [*lost_on("a"), Execution(FailureClass.OUT_OF_MEMORY, "a"), *lost_on("a")]),
+        ("a", (0, 0), lost_on("a", "a")),
+        ("b", (0, 0), lost_on("a")),
+        ("b", (6, 0), lost_on("a", "a", steps=(5, 5))),
+        ("b", (5, 1), lost_on("a", "a", steps=(5, 5))),
+        ("b", (5, 0), lost_on("a", "a", steps=(5, 5))),
+        ("b", (0, 0), [*lost_on("a"), Execution(FailureClass.OUT_OF_MEMORY, "a"), *lost_on("a")]),
     ],
-    ids=["one host", "two losses", "progress now", "the first got somewhere", "not all losses"],
+    ids=["one host", "two losses", "progress", "progress within a step", "the first got somewhere", "not all losses"],
 )
 def test_fewer_losses_or_hosts_or_some_progress_are_no_poison(
-    host: str, last_step: int | None, earlier: list[Execution]
+    host: str, reached: tuple[int, int], earlier: list[Execution]
 ) -> None:
-    resolution = failed("hung", host=host, last_step=last_step, earlier=earlier)
+    resolution = failed("hung", host=host, reached=reached, earlier=earlier)
     assert (resolution.trial, resolution.is_loss) == (TrialEvent.REQUEUED, True)
 
 
 def test_dying_at_the_same_step_again_and_again_is_poison() -> None:
     earlier = lost_on("a", "b", "a", steps=(5, 5, 5))
-    assert failed("hung", host="b", last_step=5, earlier=earlier).failure is FailureClass.POISON
+    assert failed("hung", host="b", reached=(5, 0), earlier=earlier).failure is FailureClass.POISON
 
 
 FULL = Shortage(place="device", total_gib=24.0)

@@ -109,7 +109,7 @@ def worker(live: Service, weights: Path, tmp_path_factory: pytest.TempPathFactor
         yield start
 
 
-def study_of(name: str) -> dict[str, Any]:
+def study_of(name: str, **changes: Any) -> dict[str, Any]:
     """One trial of a few seconds; the seed makes it the same in every study."""
     task = digits(
         data={"name": "digits", "val_fraction": 0.2, "test_fraction": 0.2, "seed": 0},
@@ -118,12 +118,14 @@ def study_of(name: str) -> dict[str, Any]:
         batch_size=32,
         epochs=NUM_EPOCHS,
     )
+    task |= changes
     objective = {"metric": "val/accuracy", "direction": "maximize", "value": "last"}
     return spec(name, trials=1, task=task, objective=objective)
 
 
-def num_saved(client: Client, study: str) -> int:
-    return sum(event.kind == "checkpoint_stored" for event in client.events(study))
+def num_saved(client: Client, study: str, *, in_middle: bool = False) -> int:
+    saved = [event.data for event in client.events(study) if event.kind == "checkpoint_stored"]
+    return sum(each["batch"] > 0 or not in_middle for each in saved)
 
 
 Result = Callable[[str], tuple[object, ...]]
@@ -150,20 +152,25 @@ def undisturbed(client: Client, worker: Start, result_of: Result) -> tuple[objec
     return result_of("undisturbed")
 
 
-def wait_for_more(client: Client, study: str, num_before: int) -> None:
+def wait_for_more(client: Client, study: str, num_before: int, *, in_middle: bool = False) -> None:
     """Until another checkpoint is stored, and then for a moment that nobody chose."""
-    assert eventually(lambda: num_saved(client, study) > num_before, START_SECONDS)
+    assert eventually(lambda: num_saved(client, study, in_middle=in_middle) > num_before, START_SECONDS)
     time.sleep(random.Random().uniform(0, 0.3))
 
 
 def resume_steps(live: Service, study: str) -> list[int]:
-    """Where each attempt of the study's trial began."""
+    """The step after which each attempt of the study's trial began."""
+    return [step for step, _ in resume_places(live, study)]
+
+
+def resume_places(live: Service, study: str) -> list[tuple[int, int]]:
+    """The step and the batch of the next one after which each attempt of the study's trial began."""
     with contextlib.closing(sqlite3.connect(f"file:{live.database}?mode=ro", uri=True)) as database:
         query = (
-            "SELECT coalesce(attempt.resume_step, 0) FROM attempt JOIN study ON study.id = attempt.study_id "
-            "WHERE study.name = ? ORDER BY attempt.number"
+            "SELECT coalesce(attempt.resume_step, 0), resume_batch FROM attempt "
+            "JOIN study ON study.id = attempt.study_id WHERE study.name = ? ORDER BY attempt.number"
         )
-        return [row[0] for row in database.execute(query, (study,))]
+        return database.execute(query, (study,)).fetchall()
 
 
 def test_killed_training_processes_and_agents_change_nothing_about_the_result(
@@ -219,20 +226,31 @@ def has_reached(client: Client, study: str, attempt: int, step: int) -> bool:
     return (trials[0].step or 0) >= step
 
 
-def test_a_stopped_worker_hands_its_last_epoch_on(
-    live: Service, client: Client, worker: Start, result_of: Result, undisturbed: tuple[object, ...]
+LONG_EPOCH = {"batch_size": 1, "epochs": 1, "model": {"name": "mlp", "hidden": [1024, 1024], "dropout": 0.2}}
+"""An epoch of several seconds: more than a worker that is stopped would wait for."""
+
+
+def test_of_a_long_epoch_that_is_killed_and_handed_on_in_its_middle_nothing_is_lost(
+    live: Service, client: Client, worker: Start, result_of: Result
 ) -> None:
-    client.create_study(study_of("handed-on"))
-    first = worker("handed-on", "three")
-    wait_for_more(client, "handed-on", 0)
+    """SIGKILL to the training process, then SIGTERM to the worker, each within the epoch; then another worker."""
+    for name in ("long", "long-disturbed"):
+        client.create_study(study_of(name, **LONG_EPOCH))
+    assert worker("long", "calm").wait(DONE_SECONDS) == 0
+    first = worker("long-disturbed", "five")
+    wait_for_more(client, "long-disturbed", 0, in_middle=True)
+    os.kill(child_of(first), signal.SIGKILL)
+    assert eventually(lambda: len(client.trial("long-disturbed", 0).attempts) == 2, 10)
+    wait_for_more(client, "long-disturbed", num_saved(client, "long-disturbed", in_middle=True), in_middle=True)
     first.send_signal(signal.SIGTERM)
     assert first.wait(15) == 0
-    trial = client.trial("handed-on", 0)
-    assert [attempt.state for attempt in trial.attempts] == [AttemptState.RELEASED]
-    reached = max(len(series.steps) for series in trial.series)
-    assert worker("handed-on", "four").wait(DONE_SECONDS) == 0
-    assert resume_steps(live, "handed-on") == [0, reached]
-    assert result_of("handed-on") == undisturbed
+    trial = client.trial("long-disturbed", 0)
+    assert [attempt.state for attempt in trial.attempts] == [AttemptState.FAILED, AttemptState.RELEASED]
+    assert worker("long-disturbed", "six").wait(DONE_SECONDS) == 0
+    places = resume_places(live, "long-disturbed")
+    assert [step for step, _ in places] == [0, 0, 0]
+    assert 0 == places[0][1] < places[1][1] < places[2][1]
+    assert result_of("long-disturbed") == result_of("long")
 
 
 def forkable(name: str) -> dict[str, Any]:

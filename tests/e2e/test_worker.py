@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -362,7 +363,9 @@ def test_a_study_of_trials_on_two_devices(client: Client, worker: Any) -> None:
 
 
 def test_a_training_process_that_hangs_is_ended_and_the_trial_waits_again(client: Client, tmp_path: Path) -> None:
-    client.create_study(endless("hung"))
+    """One that goes on is not, though its first epoch takes many times the patience with it."""
+    task = digits(data={"name": "digits"}, model={"name": "mlp", "hidden": [1536, 1536]}, batch_size=1)
+    client.create_study(spec("hung", trials=1, task=task))
     plan = SlotPlan("cpu", [cpu()], 1)
     agent = Agent(
         client,
@@ -373,14 +376,18 @@ def test_a_training_process_that_hangs_is_ended_and_the_trial_waits_again(client
         directory=tmp_path,
         checkpoint_seconds=60.0,
         disk_bytes=0,
-        patience_seconds=2.0,
+        patience_seconds=3.0,
     )
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(agent.work)
         try:
-            assert eventually(lambda: training(client, "hung"), START_SECONDS)
+            assert eventually(lambda: len(attempts(client, "hung")) == 1, START_SECONDS)
             [zygote] = [pid for pid in children(os.getpid()) if ZYGOTE in Path(f"/proc/{pid}/cmdline").read_text()]
+            assert eventually(lambda: children(zygote), START_SECONDS)
             [child] = children(zygote)
+            time.sleep(4)
+            [attempt] = attempts(client, "hung")
+            assert (attempt.state, steps(client, "hung")) == (AttemptState.RUNNING, 0)
             os.kill(child, signal.SIGSTOP)
             assert eventually(lambda: len(attempts(client, "hung")) == 2, START_SECONDS)
         finally:

@@ -12,6 +12,9 @@ from tests.simulation import views
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+Place = tuple[int, int]
+"""A step, and batches of the next one."""
+
 LOSSES = {FailureClass.WORKER_LOST, FailureClass.PROCESS_KILLED, FailureClass.HUNG}
 MAX_LOSSES = 5
 
@@ -26,20 +29,20 @@ class Account:
     num_failures: int = 0
     is_used_up: bool = False
     """Its last charge was one too many."""
-    reached: int = 0
+    reached: Place = (0, 0)
     hosts: list[str] = field(default_factory=list)
     """Where it was lost, without a step further since the first of them."""
     was_short: bool = False
     """It ran out of a host's memory before; others may have held that, once."""
 
-    def interrupt(self, last_step: int) -> None:
+    def interrupt(self, reached: Place) -> None:
         """Take in an attempt that ended for reasons which are none of the trial's."""
         self.hosts.clear()
-        self.reached = max(self.reached, last_step)
+        self.reached = max(self.reached, reached)
 
-    def charge(self, told: Outcome, filed: FailureClass | None, host: str, last_step: int) -> str | None:
+    def charge(self, told: Outcome, filed: FailureClass | None, host: str, reached: Place) -> str | None:
         """Charge an attempt by how it ended; what is wrong with how it was filed, if anything."""
-        is_further, self.reached = last_step > self.reached, max(self.reached, last_step)
+        is_further, self.reached = reached > self.reached, max(self.reached, reached)
         failure = told.failure
         if failure not in LOSSES:
             self.hosts.clear()
@@ -70,9 +73,13 @@ class Account:
 def check(world: World) -> Iterator[str]:
     """Reckon every trial's charges by its attempts, and compare what became of it."""
     attempts: dict[str, list[tuple[Any, ...]]] = {}
-    query = "SELECT trial_id, worker, state, failure, outcome, last_step FROM attempt ORDER BY trial_id, number"
-    for trial, *facts in views.rows(query):
-        attempts.setdefault(trial, []).append(tuple(facts))
+    query = "SELECT trial_id, number, worker, state, failure, outcome, last_step FROM attempt ORDER BY trial_id, number"
+    saved: dict[tuple[Any, ...], Place] = {}
+    for *key, step, batch in views.rows("SELECT trial_id, attempt, step, batch FROM checkpoint ORDER BY step, batch"):
+        saved[tuple(key)] = step, batch
+    for trial, number, *facts, last_step in views.rows(query):
+        reached = max((last_step or 0, 0), saved.get((trial, number), (0, 0)))
+        attempts.setdefault(trial, []).append((*facts, reached))
     for trial, study_id, version, state, reason, num_losses, num_failures, num_attempts in views.rows(
         "SELECT id, study_id, spec_version, state, state_reason, num_losses, num_failures, num_attempts FROM trial"
     ):
@@ -96,15 +103,15 @@ def check(world: World) -> Iterator[str]:
 
 def _reckon(world: World, trial: str, attempts: list[tuple[Any, ...]], account: Account) -> Iterator[str]:
     """Charge the attempts to the account, the first one first."""
-    for worker, state, failure, text, last_step in attempts:
+    for worker, state, failure, text, reached in attempts:
         if account.is_used_up:
             yield f"{trial} was tried again, though its budgets were used up: {account}"
         outcome = views.outcome_of(text)
         if outcome is None:  # ended by a restore, which says nothing about the trial
-            account.interrupt(last_step or 0)
+            account.interrupt(reached)
             if failure != FailureClass.PREEMPTED:
                 yield f"an attempt of {trial}, ended by a restore, is filed as {failure}"
             continue
         filed = FailureClass(failure) if failure else None
-        if wrong := account.charge(outcome, filed, world.worker_plans[worker].host, last_step or 0):
+        if wrong := account.charge(outcome, filed, world.worker_plans[worker].host, reached):
             yield f"an attempt of {trial} ({state}) {wrong}"

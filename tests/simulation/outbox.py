@@ -12,11 +12,11 @@ from tests.simulation.record import Call, Token
 
 @dataclass
 class Entry:
-    """One message that waits in the outbox: a batch of points, a checkpoint of a step, or how the attempt ended."""
+    """One message that waits in the outbox: some points, a checkpoint of a step and batch, or how the attempt ended."""
 
     sequence: int = 0
     points: list[Point] = field(default_factory=list)
-    checkpoint: int | None = None
+    checkpoint: tuple[int, int] | None = None
     outcome: Outcome | None = None
     was_sent: bool = False
 
@@ -47,11 +47,11 @@ class HeldAttempt:
         """The next call to make, and how many entries its success settles."""
         saved = next((index for index, entry in enumerate(self.entries) if entry.checkpoint is not None), None)
         if saved is not None:
-            before, step = self.entries[:saved], self.entries[saved].checkpoint
+            before, place = self.entries[:saved], self.entries[saved].checkpoint
             if chance.random() < 0.1:
-                return self._checkpoint(step, [], is_hasty=bool(before)), 1
+                return self._checkpoint(place, [], is_hasty=bool(before)), 1
             if not before or chance.random() < 0.5:
-                return self._checkpoint(step, [self._batch(entry) for entry in before]), saved + 1
+                return self._checkpoint(place, [self._batch(entry) for entry in before]), saved + 1
         head, *later = self.entries
         if later and later[0].points and chance.random() < 0.1:
             return Call(self._batch(later[0]), self.token, is_hasty=True), 0
@@ -63,10 +63,19 @@ class HeldAttempt:
         entry.was_sent = True
         return ReportRequest(nonce=self.grant.nonce, sequence=entry.sequence, points=list(entry.points))
 
-    def _checkpoint(self, step: int | None, reports: list[ReportRequest], *, is_hasty: bool = False) -> Call:
-        assert step is not None
+    def _checkpoint(
+        self, place: tuple[int, int] | None, reports: list[ReportRequest], *, is_hasty: bool = False
+    ) -> Call:
+        assert place is not None
+        step, batch = place
         request = CheckpointRequest(
-            nonce=self.grant.nonce, step=step, sha256=f"{step:064x}", size=1, uri=f"memory:{step}", reports=reports
+            nonce=self.grant.nonce,
+            step=step,
+            batch=batch,
+            sha256=f"{step:032x}{batch:032x}",
+            size=1,
+            uri=f"memory:{step}-{batch}",
+            reports=reports,
         )
         return Call(request, self.token, is_hasty=is_hasty)
 

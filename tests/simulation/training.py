@@ -72,6 +72,14 @@ def _raised(name: str) -> Outcome:
     return _failed(FailureClass.USER_EXCEPTION, message=f"{name}: said", traceback=_TRACEBACK.format(name=name))
 
 
+def middles_before(seed: int, token: Token, grant: Grant, step: int) -> list[int]:
+    """The batches of a step after which a checkpoint is saved before the step ends: in most steps none."""
+    own = Random(f"{seed}/{token}/{step}/middles")
+    resume = grant.resume
+    first = resume.batch + 1 if resume is not None and resume.step == step - 1 else 1
+    return sorted(own.sample(range(first, first + 9), own.choice([0, 0, 0, 1, 2])))
+
+
 def value_at(seed: int, token: Token, rate: Any, step: int) -> float:
     """What an attempt's training measures at a step: a curve of its own, now and then one that diverges."""
     own = Random(f"{seed}/{token}")

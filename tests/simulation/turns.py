@@ -77,13 +77,14 @@ def _memory(worker: WorkerPlan, key: Key) -> Iterator[str]:
 def _resume(key: Key) -> Iterator[str]:
     """An attempt begins with the trial's newest checkpoint that no attempt since has fallen back behind."""
     trial, number = key
-    resumes = [
-        step or 0 for (step,) in views.rows("SELECT resume_step FROM attempt WHERE trial_id = ? ORDER BY number", trial)
+    query = "SELECT resume_step, resume_batch FROM attempt WHERE trial_id = ? ORDER BY number"
+    resumes = [(step or 0, batch) for step, batch in views.rows(query, trial)]
+    saved = views.rows("SELECT attempt, step, batch FROM checkpoint WHERE trial_id = ?", trial)
+    counting = [
+        tuple(place) for attempt, *place in saved if all(tuple(place) <= each for each in resumes[attempt : number - 1])
     ]
-    saved = views.rows("SELECT attempt, step FROM checkpoint WHERE trial_id = ?", trial)
-    counting = [step for attempt, step in saved if all(step <= resume for resume in resumes[attempt : number - 1])]
-    if resumes[number - 1] != max(counting, default=0):
-        yield f"{key} begins after step {resumes[number - 1]}, checkpoints are there of {sorted(counting)}"
+    if resumes[number - 1] != max(counting, default=(0, 0)):
+        yield f"{key} begins after step and batch {resumes[number - 1]}, checkpoints are there of {sorted(counting)}"
 
 
 def _queue(study_id: str, key: Key, arrived_at: int, *, is_new: bool) -> Iterator[str]:

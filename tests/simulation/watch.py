@@ -211,10 +211,11 @@ class Watch:
             self._world.blame(f"{key} was given up as lost after {served:.1f} s in which its worker could renew")
 
     def _look_at_checkpoints(self, study_id: str) -> None:
+        begun_at = "CASE batch WHEN 0 THEN -1 ELSE coalesce(resume_step, 0) END"
         outrun = views.rows(
             "SELECT checkpoint.trial_id, attempt, step FROM checkpoint JOIN attempt"
             " ON attempt.trial_id = checkpoint.trial_id AND attempt.number = attempt"
-            " WHERE study_id = ? AND step > coalesce(attempt.last_step, -1)",
+            f" WHERE study_id = ? AND step > coalesce(attempt.last_step, {begun_at})",
             study_id,
         )
         if outrun:

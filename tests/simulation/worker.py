@@ -25,7 +25,7 @@ from tests.simulation.outbox import Disk, Entry, HeldAttempt
 from tests.simulation.plan import WorkerPlan
 from tests.simulation.record import Call, Token
 from tests.simulation.replica import LIMITS, Failed
-from tests.simulation.training import ending_before, value_at
+from tests.simulation.training import ending_before, middles_before, value_at
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -135,6 +135,9 @@ class Worker:
             if self._orders.get(token) is Action.STOP:
                 self._end(attempt, Outcome(result="pruned"))
                 return
+            for batch in middles_before(world.seed, token, grant, step):
+                attempt.entries.append(Entry(checkpoint=(step - 1, batch)))
+                self._filled.set()
             if (end := ending_before(world, self.plan, grant, step)) is not None:
                 self._end(attempt, end)
                 return
@@ -147,7 +150,7 @@ class Worker:
         point = Point(step=step, metrics={"loss": to_wire(value)})
         attempt.report(point, is_new_batch=self._world.chance.random() < 0.5)
         if step % CHECKPOINT_STEPS == 0:
-            attempt.entries.append(Entry(checkpoint=step))
+            attempt.entries.append(Entry(checkpoint=(step, 0)))
         self._filled.set()
 
     def _end(self, attempt: HeldAttempt, outcome: Outcome) -> None:

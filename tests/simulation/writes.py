@@ -81,7 +81,7 @@ def _checkpoints(world: World, stored: dict[Key, dict[int, float]]) -> Iterator[
 def _answered(world: World, stored: dict[Key, dict[int, float]]) -> Iterator[str]:
     """Every write that was acknowledged, whether or not the answer arrived, is there."""
     attempts = {row[:2]: row[2:] for row in views.rows("SELECT trial_id, number, num_reports, outcome FROM attempt")}
-    checkpoints = set(views.rows("SELECT trial_id, attempt, step FROM checkpoint"))
+    checkpoints = set(views.rows("SELECT trial_id, attempt, step, batch FROM checkpoint"))
     granted = set(views.rows("SELECT request_id, trial_id, attempt FROM claim"))
     for index, answer in enumerate(world.record.answers):
         request, reply = answer.call.request, answer.reply
@@ -99,8 +99,8 @@ def _answered(world: World, stored: dict[Key, dict[int, float]]) -> Iterator[str
             yield from _holds(stored.get(key, {}), batch, key)
             if num_reports < batch.sequence:
                 yield f"{key} counts {num_reports} reports, report {batch.sequence} was acknowledged"
-        if isinstance(request, CheckpointRequest) and (*key, request.step) not in checkpoints:
-            yield f"the checkpoint of step {request.step} of {key} was acknowledged and is gone"
+        if isinstance(request, CheckpointRequest) and (*key, request.step, request.batch) not in checkpoints:
+            yield f"the checkpoint of step {request.step}, batch {request.batch} of {key} was acknowledged and is gone"
         if isinstance(request, FinishRequest) and views.outcome_of(outcome) != request.outcome:
             yield f"{key} was acknowledged as {request.outcome.result}, stored is {outcome}"
 

@@ -73,6 +73,18 @@ VERDICT: dict[str, Any] = {
     "decided_at": 0,
     "revision": 1,
 }
+ARTIFACT: dict[str, Any] = {
+    "study_id": "s1",
+    "trial_id": "t0",
+    "attempt": 1,
+    "kind": "checkpoint",
+    "name": "step-1",
+    "sha256": "0" * 64,
+    "size": 1,
+    "uri": "file:///1",
+    "created_at": 0,
+}
+CHECKPOINT: dict[str, Any] = {"trial_id": "t0", "attempt": 1, "created_at": 0, "revision": 1}
 
 
 def put(connection: sa.Connection, table: sa.Table, row: dict[str, Any], **changes: Any) -> None:

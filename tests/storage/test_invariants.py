@@ -43,10 +43,13 @@ async def _play(replica: Replica) -> None:
     running = await replica.claim(name)
     await replica.report(running, 1, 0.5, 0.25)
     await replica.checkpoint(running, 2)
+    await replica.checkpoint(running, 2, batch=5)
     for offset in (0, 3):
         request = LogRequest.of(running.nonce, offset, b"abc")
         await append_log(replica.context, running.trial, running.attempt, Stream.STDOUT, request)
-    await replica.finish(await replica.claim(name), "released")
+    released = await replica.claim(name)
+    await replica.checkpoint(released, 0, batch=3)
+    await replica.finish(released, "released")
     asha = {"pruner": {"name": "asha", "min": 1}, "resource": {"name": "epoch", "max": 9}, "budget": {"trials": 9}}
     name = await replica.create(name="climbing", **asha)
     for number in range(3):
@@ -148,6 +151,10 @@ BREAKS = {
     "verdicts": [
         f"DELETE FROM verdict WHERE trial_id IN (SELECT id FROM trial WHERE study_id = {ENDED})",
         f"UPDATE verdict SET sequence = 9 WHERE trial_id = {RUNNING}",
+    ],
+    "checkpoints": [
+        f"UPDATE checkpoint SET step = 3 WHERE trial_id = {RUNNING} AND batch = 0",
+        f"UPDATE checkpoint SET step = 3 WHERE trial_id = {RUNNING} AND batch > 0",
     ],
     "revisions": [
         *(f"UPDATE {table} SET revision = 999 WHERE study_id = {GOING}" for table in ("attempt", "study_spec")),

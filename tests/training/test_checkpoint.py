@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import time
 from collections import OrderedDict
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from worker.training.checkpoint import (
     Cadence,
     Checkpointer,
+    Manifest,
     adopt_checkpoint,
     load_checkpoint,
     newest_checkpoint,
@@ -42,7 +44,7 @@ def test_the_newest_two_are_kept(tmp_path: Path):
     ]  # fmt: skip
 
 
-def test_one_from_the_middle_of_an_epoch_lasts_until_the_next(tmp_path: Path):
+def test_beside_two_from_the_middle_of_an_epoch_the_last_of_an_end_stays(tmp_path: Path):
     def kept(step: int, batch: int = 0) -> list[str]:
         manifest = save_checkpoint(tmp_path, step, {"at": [step, batch]}, batch)
         assert newest_checkpoint(tmp_path) == manifest
@@ -50,10 +52,11 @@ def test_one_from_the_middle_of_an_epoch_lasts_until_the_next(tmp_path: Path):
         return sorted(path.stem.removeprefix("step-0000000") for path in tmp_path.glob("*.pt"))
 
     assert kept(0, 50) == ["0-batch-00000050"]
-    assert kept(1) == ["1"]
+    assert kept(1) == ["0-batch-00000050", "1"]
     assert kept(1, 50) == ["1", "1-batch-00000050"]
-    assert kept(1, 100) == ["1", "1-batch-00000100"]
-    assert kept(2) == ["1", "2"]
+    assert kept(1, 100) == ["1", "1-batch-00000050", "1-batch-00000100"]
+    assert kept(1, 150) == ["1", "1-batch-00000100", "1-batch-00000150"]
+    assert kept(2) == ["1-batch-00000150", "2"]
     assert kept(3) == ["2", "3"]
 
 
@@ -117,11 +120,12 @@ def test_the_manifest_says_what_the_file_is(tmp_path: Path):
     }  # fmt: skip
 
 
-def test_a_file_from_elsewhere_becomes_the_checkpoint(tmp_path: Path):
-    saved = save_checkpoint(tmp_path / "there", 3, {"step": 3})
+@pytest.mark.parametrize("batch", [0, 50])
+def test_a_file_from_elsewhere_becomes_the_checkpoint(tmp_path: Path, batch: int):
+    saved = save_checkpoint(tmp_path / "there", 3, {"step": 3}, batch)
     arrived = tmp_path / "resume.pt"
     (tmp_path / "there" / saved.file).rename(arrived)
-    assert adopt_checkpoint(tmp_path / "here", 3, arrived) == saved
+    assert adopt_checkpoint(tmp_path / "here", 3, arrived, batch) == saved
     assert load_checkpoint(tmp_path / "here") == {"step": 3}
     assert not arrived.exists()
 
@@ -153,11 +157,71 @@ def test_what_is_not_due_is_saved_only_if_it_must(tmp_path: Path):
     assert load_checkpoint(tmp_path) == {"step": 2}
 
 
-def test_the_middle_of_an_epoch_is_saved_only_where_the_cadence_looks_there(tmp_path: Path):
+def test_the_middle_of_an_epoch_is_saved_only_by_a_cadence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     saved = []
-    for cadence in (None, Cadence(0), Cadence(0, within_epochs=True)):
-        Checkpointer(tmp_path, cadence, saved.append).offer_within(3, lambda: {"step": 3}, 50)
-    assert [(manifest.step, manifest.batch) for manifest in saved] == [(3, 50)]
+    for cadence in (None, Cadence(0)):
+        checkpointer = Checkpointer(tmp_path, cadence, saved.append)
+        checkpointer.offer_within(3, lambda: pytest.fail("the epoch may be over in a moment"), 50)
+        later = time.perf_counter() + 1
+        monkeypatch.setattr("worker.training.checkpoint.time.perf_counter", lambda: later)  # noqa: B023
+        checkpointer.offer_within(3, lambda: {"step": 3}, 60)
+        monkeypatch.undo()
+    assert [(manifest.step, manifest.batch) for manifest in saved] == [(3, 60)]
+
+
+@pytest.mark.parametrize(
+    ("epoch_seconds", "save_seconds", "num_ends", "num_middles"),
+    [
+        (1, 0.1, 3600 / 60, 0),  # only ends, as often as if nothing else were saved
+        (100, 0.1, 3600 / 100, 0),
+        (130, 0.1, 3600 / 130, 3600 / 130),
+        (3600, 0.1, 1, 29),
+        (1000, 3.0, 3, 5),
+        (3600, 3.0, 1, 5),
+        (3600, 60.0, 1, 5),  # more than 1 %, but no more than ten minutes are at stake
+    ],
+)
+def test_ends_come_first_and_with_the_middles_take_a_hundredth_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    epoch_seconds: int,
+    save_seconds: float,
+    num_ends: float,
+    num_middles: float,
+):
+    """An hour of training, with a batch a second, on a clock of its own."""
+    now, saved = 0.0, []
+
+    def save(directory: Path, step: int, content: object, batch: int) -> Manifest:
+        nonlocal now
+        now += save_seconds
+        return Manifest(step, "", "", 0, batch)
+
+    monkeypatch.setattr("worker.training.checkpoint.time.perf_counter", lambda: now)
+    monkeypatch.setattr("worker.training.checkpoint.save_checkpoint", save)
+    checkpointer = Checkpointer(tmp_path, Cadence(60), lambda manifest: saved.append((now, manifest.batch)))
+    longest, before = 0.0, 0.0
+    for second in range(1, 3601):
+        now += 1
+        epoch, batch = divmod(second, epoch_seconds)
+        if batch:
+            checkpointer.offer_within(epoch, dict, batch)
+        else:
+            checkpointer.offer(epoch, dict, must=False)
+        longest, before = max(longest, now - before), saved[-1][0] if saved else 0.0
+    assert sum(not batch for _, batch in saved) == pytest.approx(num_ends, abs=1)
+    assert sum(batch > 0 for _, batch in saved) == pytest.approx(num_middles, abs=1)
+    assert longest <= 600 + 1 + save_seconds
+    assert save_seconds > 6 or len(saved) * save_seconds <= 0.01 * now + save_seconds
+
+
+def test_the_same_place_is_not_saved_twice(tmp_path: Path):
+    saved = []
+    checkpointer = Checkpointer(tmp_path, None, saved.append, begun_at=(3, 50))
+    checkpointer.offer(3, lambda: pytest.fail("that is what it began with"), must=True, batch=50)
+    for _ in range(2):
+        checkpointer.offer(4, lambda: {"step": 4}, must=True)
+    assert [(manifest.step, manifest.batch) for manifest in saved] == [(4, 0)]
 
 
 def test_without_a_directory_nothing_is_saved():

@@ -174,10 +174,11 @@ class Replica:
         return status
 
     async def checkpoint(
-        self, grant: Grant, step: int, *batches: ReportRequest, sha256: str = "0" * 64
+        self, grant: Grant, step: int, *batches: ReportRequest, batch: int = 0, sha256: str = "0" * 64
     ) -> CheckpointReply:
+        uri = f"file:///{step}" + (f"-{batch}" if batch else "")
         request = CheckpointRequest(
-            nonce=grant.nonce, step=step, sha256=sha256, size=1, uri=f"file:///{step}", reports=list(batches)
+            nonce=grant.nonce, step=step, batch=batch, sha256=sha256, size=1, uri=uri, reports=list(batches)
         )
         return await register_checkpoint(self.context, grant.trial, grant.attempt, request)
 

@@ -273,7 +273,9 @@ async def test_a_fork_can_be_forked(replica: Replica) -> None:
     fork = await replica.fork(name, 0, lr=0.05)
     grant = await replica.claim(name)
     await replica.report(grant, 1, 0.3, step=5)
-    with pytest.raises(DomainError, match=f"trial {fork.id} has saved no checkpoint, since none was due so soon"):
+    with pytest.raises(
+        DomainError, match=f"trial {fork.id} has saved no checkpoint of a whole step, since none was due so soon"
+    ):
         await replica.fork(name, fork.id, lr=0.01)
     await replica.checkpoint(grant, 5, sha256="5" * 64)
     second = await replica.fork(name, fork.id, lr=0.01)

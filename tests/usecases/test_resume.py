@@ -37,9 +37,11 @@ def path_of(store: BlobStore, content: bytes) -> Path:
     return store._path(hashlib.sha256(content).hexdigest())
 
 
-async def register(replica: Replica, grant: Grant, step: int, content: bytes) -> CheckpointReply:
+async def register(replica: Replica, grant: Grant, step: int, content: bytes, batch: int = 0) -> CheckpointReply:
     name = hashlib.sha256(content).hexdigest()
-    request = CheckpointRequest(nonce=grant.nonce, step=step, sha256=name, size=len(content), uri=f"blob:{name}")
+    request = CheckpointRequest(
+        nonce=grant.nonce, step=step, batch=batch, sha256=name, size=len(content), uri=f"blob:{name}"
+    )
     return await register_checkpoint(replica.context, grant.trial, grant.attempt, request)
 
 

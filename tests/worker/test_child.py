@@ -74,7 +74,7 @@ def test_at_a_rung_it_saves_a_checkpoint_and_says_that_it_pauses(zygote: Zygote,
 
 
 @pytest.mark.parametrize(("action", "result"), [(Action.STOP, "pruned"), (Action.PAUSE, "paused")])
-def test_it_obeys_an_order_at_its_next_report(zygote: Zygote, start: Any, action: Action, result: str) -> None:
+def test_it_obeys_an_order_at_its_next_step(zygote: Zygote, start: Any, action: Action, result: str) -> None:
     child = zygote.fork(start(task=digits(epochs=ENDLESS)))
     messages = []
     for message in child.messages():
@@ -107,12 +107,34 @@ def test_a_task_that_cannot_be_says_why(
     assert said in outcome.message
 
 
+def test_it_pauses_in_the_middle_of_an_epoch_once_it_has_saved_where_it_stands(zygote: Zygote, start: Any) -> None:
+    task = digits(batch_size=1, model={"name": "mlp", "hidden": [1500, 1500]})  # epochs of some seconds
+    child = zygote.fork(replace(start(task=task), checkpoint_seconds=0.0))
+    messages = []
+    for message in child.messages():
+        if isinstance(message, Checkpointed) and not messages:
+            child.order(Action.PAUSE, "because")
+        if not isinstance(message, Provenance):
+            messages.append(message)
+    first, *_, last, ended, _ = messages
+    assert isinstance(first, Checkpointed)
+    assert isinstance(last, Checkpointed)
+    assert (first.step, last.step) == (0, 0)
+    assert 0 < first.batch < last.batch
+    assert isinstance(ended, Ended)
+    assert (ended.outcome["result"], ended.outcome["message"]) == ("paused", "because")
+
+
+@pytest.mark.parametrize("is_middle", [False, True], ids=["of an epoch's end", "in the middle of an epoch"])
 def test_a_process_killed_after_a_checkpoint_is_resumed_to_the_same_weights(
-    zygote: Zygote, start: Any, tmp_path: Path
+    zygote: Zygote, start: Any, tmp_path: Path, is_middle: bool
 ) -> None:
     """The last checkpoint of a training holds its weights and the best ones: both must be equal bit for bit."""
     task = digits(epochs=40, model={"name": "mlp", "hidden": [64], "dropout": 0.3})
-    changed = {"task": task, "run_until": 39, "pauses": True}
+    if is_middle:  # epochs of more than a second, of which a checkpoint is saved
+        task |= {"epochs": 4, "batch_size": 1, "model": {"name": "mlp", "hidden": [1024, 1024], "dropout": 0.3}}
+    end = task["epochs"] - 1
+    changed = {"task": task, "run_until": end, "pauses": True}
 
     def place(name: str, **more: Any) -> Start:
         more = {"checkpoints": str(tmp_path / name), "checkpoint_seconds": 0.0, **more}
@@ -123,12 +145,13 @@ def test_a_process_killed_after_a_checkpoint_is_resumed_to_the_same_weights(
     told = []
     for message in child.messages():
         told.append(message)
-        if isinstance(message, Checkpointed) and child.pid is not None:
+        is_it = isinstance(message, Checkpointed) and (message.batch > 0) == is_middle
+        if is_it and child.pid is not None:
             os.kill(child.pid, signal.SIGKILL)
     [saved, *_] = [message for message in told if isinstance(message, Checkpointed)][::-1]
-    assert 0 < saved.step < 39
-    resume = {"step": saved.step, "sha256": saved.sha256, "size": saved.size, "uri": f"blob:{saved.sha256}"}
-    changed["resume"] = resume
+    assert saved.step < end
+    resume = {name: getattr(saved, name) for name in ("step", "batch", "sha256", "size")}
+    changed["resume"] = {**resume, "uri": f"blob:{saved.sha256}"}
     again = list(zygote.fork(place("again", resume=saved.path)).messages())
     reports = [message for message in expected if isinstance(message, Report)]
     assert [message for message in again if isinstance(message, Report)] == reports[saved.step :]

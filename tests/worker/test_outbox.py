@@ -45,8 +45,8 @@ def refused(message: str) -> Outcome:
     return Outcome(result="failed", failure=FailureClass.INVALID, message=message)
 
 
-def saved(step: int) -> Checkpointed:
-    return Checkpointed(step=step, path=f"/checkpoints/{step}", sha256=f"{step:064x}", size=step)
+def saved(step: int, batch: int = 0) -> Checkpointed:
+    return Checkpointed(step=step, path=f"/checkpoints/{step}", sha256=f"{step:064x}", size=step, batch=batch)
 
 
 def hold(outbox: Outbox, granted: Grant | None = None) -> AttemptKey:
@@ -293,17 +293,28 @@ def test_a_checkpoint_is_next_once_the_reports_before_it_were_answered(outbox: O
     assert outbox.uploads() == outbox.set_aside() == []
 
 
-def test_of_the_checkpoints_not_sent_the_newest_two_stay(outbox: Outbox) -> None:
+@pytest.mark.parametrize(
+    ("places", "kept"),
+    [
+        ([(1, 0), (2, 0), (3, 0), (4, 0)], [(3, 0), (4, 0)]),
+        ([(0, 10), (0, 20), (0, 30)], [(0, 20), (0, 30)]),
+        ([(1, 0), (2, 0), (2, 10), (2, 20), (2, 30)], [(2, 0), (2, 20), (2, 30)]),
+    ],
+    ids=["whole steps", "middles", "both"],
+)
+def test_of_the_checkpoints_not_sent_the_newest_two_stay_and_the_newest_of_a_whole_step(
+    outbox: Outbox, places: list[tuple[int, int]], kept: list[tuple[int, int]]
+) -> None:
     key, other = hold(outbox), hold(outbox, grant(trial="t2"))
     outbox.add_checkpoint(other, saved(9), URI)
-    for step in (1, 2, 3, 4):
-        outbox.add_checkpoint(key, saved(step), URI)
+    for step, batch in places:
+        outbox.add_checkpoint(key, saved(step, batch), URI)
     left = []
     while uploads := outbox.uploads():
-        left += [upload.request.step for upload in uploads]
+        left += [(upload.request.step, upload.request.batch) for upload in uploads]
         for upload in uploads:
             outbox.settle_checkpoint(upload, None)
-    assert left == [9, 3, 4]
+    assert left == [(9, 0), *kept]
 
 
 def test_an_outcome_waits_for_the_checkpoints_before_it(path: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.protocol import (
+    Advanced,
     Checkpointed,
     Ended,
     Exited,
@@ -36,7 +37,8 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Forked, pid=st.integers(1)),
     st.builds(Exited, status=st.integers(-64, 255)),
     st.builds(Report, step=st.integers(0), metrics=metrics),
-    st.builds(Checkpointed, step=st.integers(0), path=text, sha256=text, size=st.integers(0)),
+    st.just(Advanced()),
+    st.builds(Checkpointed, step=st.integers(0), path=text, sha256=text, size=st.integers(0), batch=st.integers(0)),
     st.builds(Ended, outcome=st.dictionaries(text, json_values, max_size=3)),
     st.builds(Order, action=text, reason=text),
     st.builds(

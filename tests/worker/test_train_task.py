@@ -1,4 +1,4 @@
-"""The task kind `train`: what a grant must bring before anything is trained."""
+"""The training core behind its channel: what it says in the middle of an epoch, and saves there; its teacher."""
 
 from __future__ import annotations
 
@@ -10,10 +10,39 @@ from pathlib import Path
 import pytest
 
 from tests.worker.grants import digits, grant, start_of
+from worker.protocol import Advanced, Checkpointed, Inbox, Message, Order, Report, encode
 from worker.training import ConfigError
+from worker.trial import train_task
 from worker.trial.channel import Channel
 from worker.trial.classify import failed
-from worker.trial.train_task import run
+
+TASK = digits(batch_size=16, epochs=2)
+"""Fifteen or more steps in an epoch."""
+
+
+def heard(agent: socket.socket) -> list[Message]:
+    """All that was said so far."""
+    return Inbox().feed(agent.recv(1 << 20))
+
+
+def test_in_the_middle_of_an_epoch_it_says_that_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.trial.channel._ADVANCED_SECONDS", 0.0)
+    granted = grant(task=TASK)
+    agent, process = socket.socketpair()
+    with agent, process:
+        train_task.run(granted, start_of(granted, tmp_path), Channel(process))
+        said = heard(agent)
+    first = next(index for index, message in enumerate(said) if isinstance(message, Report))
+    assert sum(isinstance(message, Advanced) for message in said[:first]) > 10
+
+
+def test_a_pause_before_the_first_step_finds_nothing_to_save(tmp_path: Path) -> None:
+    granted = grant(task=TASK)
+    agent, process = socket.socketpair()
+    with agent, process:
+        agent.sendall(encode(Order("pause", "because")))
+        assert train_task.run(granted, start_of(granted, tmp_path), Channel(process)).result == "paused"
+        assert not [message for message in heard(agent) if isinstance(message, Checkpointed)]
 
 
 @pytest.fixture
@@ -26,7 +55,7 @@ def channel() -> Iterator[Channel]:
 def test_a_teacher_whose_checkpoint_is_gone_makes_the_trial_invalid(channel: Channel, tmp_path: Path) -> None:
     granted = grant(task=digits(loss={"name": "distill", "teacher": "teaching/7"}))
     with pytest.raises(ConfigError, match=r"loss\.teacher: .* teaching/7 is gone") as found:
-        run(granted, start_of(granted, tmp_path), channel)
+        train_task.run(granted, start_of(granted, tmp_path), channel)
     assert failed(found.value).failure == "invalid"
 
 
@@ -34,4 +63,4 @@ def test_a_teacher_that_is_a_path_is_read_there(channel: Channel, tmp_path: Path
     granted = grant(task=digits(loss={"name": "distill", "teacher": str(tmp_path / "large.pt")}))
     start = replace(start_of(granted, tmp_path), teacher=str(tmp_path))
     with pytest.raises(ConfigError, match=r"loss\.teacher: there is no '.*large\.pt'"):
-        run(granted, start, channel)
+        train_task.run(granted, start, channel)

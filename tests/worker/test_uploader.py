@@ -67,17 +67,18 @@ class Slot:
         self.outbox.settle_claim("cpu", grant)
         return grant
 
-    def save(self, step: int, num_bytes: int = 1000) -> Path:
-        """Report a step, and save its checkpoint."""
-        self.sender.report(self.key, Point(step=step, metrics={"val/accuracy": 0.5}))
-        path = self.directory / f"{step}.pt"
-        path.write_bytes(f"{self.key} {step} ".encode().ljust(num_bytes, b"."))
+    def save(self, step: int, num_bytes: int = 1000, batch: int = 0) -> Path:
+        """Report a step, and save its checkpoint; or, where a batch is named, one of a place after it."""
+        if not batch:
+            self.sender.report(self.key, Point(step=step, metrics={"val/accuracy": 0.5}))
+        path = self.directory / f"{step}-{batch}.pt"
+        path.write_bytes(f"{self.key} {step} {batch} ".encode().ljust(num_bytes, b"."))
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        self.uploader.checkpoint(self.key, Checkpointed(step, str(path), sha256, num_bytes))
+        self.uploader.checkpoint(self.key, Checkpointed(step, str(path), sha256, num_bytes, batch))
         return path
 
-    def save_and_wait(self, step: int, num_bytes: int = 1000) -> Path:
-        path = self.save(step, num_bytes)
+    def save_and_wait(self, step: int, num_bytes: int = 1000, batch: int = 0) -> Path:
+        path = self.save(step, num_bytes, batch)
         assert eventually(self.outbox.is_empty)
         return path
 
@@ -167,6 +168,20 @@ def test_in_a_shared_directory_the_newest_two_of_a_trial_stay_and_nothing_is_upl
     assert [file.name.split("-")[1] for file in files] == ["000000000002", "000000000003"]
     assert files[-1].as_uri() == resume.uri
     assert files[-1].read_bytes() == path.read_bytes()
+
+
+def test_beside_the_newest_two_there_stays_the_newest_of_a_whole_step(
+    client: Client, shared: Path, tmp_path: Path
+) -> None:
+    slot = Slot(client, tmp_path, SharedDirectory(shared))
+    with slot.sender, slot.uploader:
+        for step, batch in ((1, 0), (1, 5), (2, 0), (2, 9), (2, 10), (2, 200)):
+            path = slot.save_and_wait(step, batch=batch)
+        resume = slot.resume().resume
+    assert resume is not None
+    assert (resume.step, resume.batch, resume.sha256) == (2, 200, hashlib.sha256(path.read_bytes()).hexdigest())
+    places = [file.name.split("-")[1:3] for file in sorted((shared / slot.grant.trial).iterdir())]
+    assert [(int(step), int(batch)) for step, batch in places] == [(2, 0), (2, 10), (2, 200)]
 
 
 def test_a_shared_directory_that_is_gone_is_told_at_the_trial(client: Client, shared: Path, tmp_path: Path) -> None:

@@ -27,6 +27,16 @@ def test_steps_keep_it_alive() -> None:
     assert watchdog.waited_seconds is None
 
 
+def test_who_goes_on_in_the_middle_of_a_step_is_alive_until_it_does_not() -> None:
+    ended = threading.Event()
+    with Watchdog(ended.set, 0.5) as watchdog:
+        for _ in range(8):
+            time.sleep(0.1)
+            watchdog.advance()
+        assert not ended.is_set()
+        assert ended.wait(10)
+
+
 def test_slow_steps_give_as_much_patience_as_ten_of_them_take() -> None:
     ended = threading.Event()
     with Watchdog(ended.set, 0.3) as watchdog:

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 _OPEN = frozenset({TrialState.WAITING, TrialState.RUNNING, TrialState.PAUSED})
 _DRAIN_SECONDS = 3.0
-"""How long a stopping worker waits for the end of an epoch, so that its trial resumes from there."""
+"""How long a stopping worker waits until its trainings have saved where they stand, so that they resume from there."""
 _FLUSH_SECONDS = 5.0
 """How long a stopping worker tries to send what is left; the rest waits in the outbox for the next worker."""
 

@@ -22,6 +22,7 @@ from typing import Self, TypeAlias
 from service.contract.report import Action
 from worker.agent.devices import LocalDevice, visible
 from worker.protocol import (
+    Advanced,
     Answered,
     Checkpointed,
     Ended,
@@ -41,7 +42,7 @@ from worker.protocol import (
 ZYGOTE = "worker.trial"
 """The module that a zygote process executes."""
 
-Said: TypeAlias = Provenance | Report | Checkpointed | Ended
+Said: TypeAlias = Provenance | Report | Advanced | Checkpointed | Ended
 """What a training process says itself."""
 
 _CLOSE_SECONDS = 5.0
@@ -154,7 +155,7 @@ class Child:
         self._hear(told)
 
     def order(self, action: Action, reason: str) -> None:
-        """Tell the process what to do from its next report on."""
+        """Tell the process what to do from its next step on."""
         with self._lock, suppress(OSError):  # it may have exited this instant
             if self._exited is None:
                 self._channel.sendall(encode(Order(action=action, reason=reason)))

@@ -33,7 +33,7 @@ def surplus(
     """What has to go for the rest to fit into the budget.
 
     The oldest first, and before them nothing of which the service has not heard everything (`unsent`). What is `held`
-    stays, even where that alone is more than the budget: each training keeps its newest two.
+    stays, even where that alone is more than the budget: each training keeps its newest ones.
     """
     left = list(kept)
     total = sum(each.num_bytes for each in left)

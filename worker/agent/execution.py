@@ -17,7 +17,7 @@ from worker.agent.endings import exit_outcome, hung_outcome, not_allowed_outcome
 from worker.agent.held import Fate, HeldAttempt
 from worker.agent.surroundings import SlotPlan, Surroundings
 from worker.agent.watchdog import Watchdog
-from worker.protocol import Checkpointed, Ended, Exited, Provenance, Report, Start
+from worker.protocol import Advanced, Checkpointed, Ended, Exited, Provenance, Report, Start
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,8 @@ class Execution:
                     case Report() as report:
                         watchdog.step()
                         self._report(attempt, report)
+                    case Advanced():
+                        watchdog.advance()
                     case Checkpointed() as saved:
                         self._shared.uploader.checkpoint(attempt.key, saved)
                         self._shared.fit_disk()

@@ -64,7 +64,7 @@ class HeldAttempt:
                 process.terminate()
 
     def order(self, action: Action, reason: str) -> None:
-        """Pass the service's order down, if it is news; a training process obeys at its next report."""
+        """Pass the service's order down, if it is news; a training process obeys at its next step."""
         with self._lock:
             if action is not self._action and self._process is not None:
                 self._action = action
@@ -83,7 +83,7 @@ class HeldAttempt:
                 self._process.answered(step)
 
     def release(self, reason: str, within_seconds: float) -> None:
-        """Give the attempt back: its process checkpoints and ends at its next report, or is ended after a while."""
+        """Give the attempt back: its process checkpoints and ends at its next step, or is ended after a while."""
         with self._lock:
             if self.fate is not None:
                 return

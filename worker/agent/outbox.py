@@ -176,7 +176,7 @@ class Outbox:
     def add_checkpoint(self, key: AttemptKey, saved: Checkpointed, uri: str) -> bool:
         """Keep a checkpoint that the attempt saved and that is to be had at `uri` once it was brought there.
 
-        Of those that were not registered yet, the newest two stay.
+        Of those that were not registered yet, the newest two stay, and the newest of a whole step.
         """
         with self._transaction() as database:
             self._write_report(key)
@@ -185,10 +185,18 @@ class Outbox:
             ).fetchone()
             if row is None:
                 return False
-            request = CheckpointRequest(nonce=row[0], step=saved.step, sha256=saved.sha256, size=saved.size, uri=uri)
+            request = CheckpointRequest(
+                nonce=row[0], step=saved.step, batch=saved.batch, sha256=saved.sha256, size=saved.size, uri=uri
+            )
             body = json.dumps({"path": saved.path, "request": request.model_dump(mode="json")})
             self._add(key, "checkpoint", body)
-            database.execute(_DROP_CHECKPOINTS, (*key, _KEPT))
+            database.execute(
+                "DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE trial = ? AND attempt = ? "
+                "AND kind = 'checkpoint' ORDER BY id DESC LIMIT -1 OFFSET ?) AND id IS NOT (SELECT max(id) FROM entry "
+                "WHERE trial = ? AND attempt = ? AND kind = 'checkpoint' "
+                "AND coalesce(json_extract(body, '$.request.batch'), 0) = 0)",
+                (*key, _KEPT, *key),
+            )
             return True
 
     def add_finish(self, key: AttemptKey, outcome: Outcome) -> bool:
@@ -205,7 +213,11 @@ class Outbox:
             nonce, refusal = row
             outcome = outcome if refusal is None else Outcome.model_validate_json(refusal)
             if outcome.result in _FINAL:  # nobody will resume it; the last of what succeeded may be the study's best
-                database.execute(_DROP_CHECKPOINTS, (*key, 1 if outcome.result == "succeeded" else 0))
+                database.execute(
+                    "DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE trial = ? AND attempt = ? "
+                    "AND kind = 'checkpoint' ORDER BY id DESC LIMIT -1 OFFSET ?)",
+                    (*key, 1 if outcome.result == "succeeded" else 0),
+                )
             self._add(key, "finish", FinishRequest(nonce=nonce, outcome=outcome).model_dump_json())
             return True
 
@@ -370,12 +382,7 @@ class Outbox:
 
 
 _KEPT = 2
-"""Unsent checkpoints of an attempt, as many as its training process keeps files of."""
-_DROP_CHECKPOINTS = (
-    "DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE trial = ? AND attempt = ? AND kind = 'checkpoint' "
-    "ORDER BY id DESC LIMIT -1 OFFSET ?)"
-)
-"""All but the newest so many of an attempt."""
+"""Newest unsent checkpoints of an attempt, as many as its training process keeps files of."""
 _FINAL = frozenset({"succeeded", "pruned"})
 """Results after which a trial is not executed again."""
 _MODELS: dict[str, type[ProvenanceRequest] | type[ReportRequest] | type[FinishRequest]] = {

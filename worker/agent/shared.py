@@ -1,4 +1,4 @@
-"""A directory that workers share: checkpoints are copied there whole and verified; a trial has its newest two there."""
+"""A directory that workers share: checkpoints are copied there whole and verified; it holds each trial's newest."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from worker.agent.held import AttemptKey
 from worker.protocol import Checkpointed
 
 _KEPT = 2
+_END = f"{0:012d}"
 _CHUNK = 1 << 20
 
 
@@ -21,7 +22,7 @@ class Replaced(Exception):
 
 
 class SharedDirectory:
-    """`DIRECTORY/TRIAL/`, a file per checkpoint, in the order in which attempts and steps came."""
+    """`DIRECTORY/TRIAL/`, a file per checkpoint, in the order in which attempts, steps and batches came."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -33,7 +34,7 @@ class SharedDirectory:
 
     def uri_of(self, key: AttemptKey, saved: Checkpointed) -> str:
         """Where a checkpoint will be."""
-        name = f"{key.attempt:06d}-{saved.step:012d}-{saved.sha256[:16]}.pt"
+        name = f"{key.attempt:06d}-{saved.step:012d}-{saved.batch:012d}-{saved.sha256[:16]}.pt"
         return (self._directory / key.trial / name).as_uri()
 
     def remove_trial(self, trial: str) -> None:
@@ -84,6 +85,9 @@ def share(file: Path, target: Path, sha256: str) -> None:
 
 
 def keep_newest(target: Path) -> None:
-    """After `target` was registered: delete what its trial has there beyond the newest two."""
-    for stale in sorted(target.parent.glob("*.pt"), reverse=True)[_KEPT:]:
-        stale.unlink(missing_ok=True)
+    """After `target` was registered: keep the newest two of its trial there, and the newest of a whole step."""
+    newest_first = sorted(target.parent.glob("*.pt"), reverse=True)
+    ends = [path for path in newest_first if path.stem.split("-")[-2] == _END]
+    for path in newest_first[_KEPT:]:
+        if path not in ends[:1]:
+            path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Notices a training process that makes no step for too long; ends it through a callback, once."""
+"""Notices a training process that does not go on for too long; ends it through a callback, once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REMEMBERED = 100
 
 
 class Watchdog(Background):
-    """Watches one process for the length of a block; `step` says that it made one."""
+    """Watches one process for the length of a block; `step` says that it made one, `advance` that it is at one."""
 
     def __init__(
         self, end: Callable[[], None], patience_seconds: float = PATIENCE_SECONDS, *, waits_for_first: bool = False
@@ -31,16 +31,21 @@ class Watchdog(Background):
         self._patience_seconds = patience_seconds
         self._waits_for_first = waits_for_first
         self._durations: deque[float] = deque(maxlen=_REMEMBERED)
-        self._stepped_at = time.monotonic()
+        self._stepped_at = self._advanced_at = time.monotonic()
         self.waited_seconds: float | None = None
-        """How long the process had made no step when it was ended; none: it was not."""
+        """For how long the process had not gone on when it was ended; none: it was not."""
 
     def step(self) -> None:
         """The process has made a step."""
         with self._changed:
             now = time.monotonic()
             self._durations.append(now - self._stepped_at)
-            self._stepped_at = now
+            self._stepped_at = self._advanced_at = now
+
+    def advance(self) -> None:
+        """The process is in the middle of a step and goes on."""
+        with self._changed:
+            self._advanced_at = time.monotonic()
 
     def _limit_seconds(self) -> float:
         median = statistics.median(self._durations) if self._durations else 0.0
@@ -49,7 +54,7 @@ class Watchdog(Background):
     def _work(self) -> None:
         with self._changed:
             while not self._closed:
-                waited = time.monotonic() - self._stepped_at
+                waited = time.monotonic() - self._advanced_at
                 is_watched = self._durations or not self._waits_for_first
                 if is_watched and waited >= self._limit_seconds():
                     self.waited_seconds = waited

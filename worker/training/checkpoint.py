@@ -1,4 +1,4 @@
-"""Checkpoints in a directory: written atomically, verified by hash, loaded without running code; newest two kept."""
+"""Checkpoints in a directory: written atomically, verified by hash, loaded without running code; the newest kept."""
 
 import hashlib
 import json
@@ -19,6 +19,7 @@ _KEPT = 2
 _MIDDLE = "-batch-"
 _SHARE = 0.01
 _LONGEST_SECONDS = 600.0
+_LONG_EPOCH_SECONDS = 1.0
 _logger = logging.getLogger(__name__)
 
 
@@ -41,61 +42,83 @@ class Manifest:
 class Cadence:
     """How often to save: every so many seconds, but for about 1 % of the time at most, yet every ten minutes.
 
-    `within_epochs`, too, or only at their ends.
+    In the middle of an epoch half as often, counted from the last checkpoint of any kind: where epochs are short only
+    their ends are saved, from which alone others can begin, and where they are long both together take their 1 %.
     """
 
     every_seconds: float
-    within_epochs: bool = False
 
-    def is_due(self, since_seconds: float, cost_seconds: float) -> bool:
+    def is_due(self, since_seconds: float, cost_seconds: float, *, is_middle: bool = False) -> bool:
         """Whether to save, so long after the last time, which took `cost_seconds`."""
-        return since_seconds >= min(_LONGEST_SECONDS, max(self.every_seconds, cost_seconds / _SHARE))
+        seconds = max(self.every_seconds, cost_seconds / _SHARE)
+        # As long as nothing was saved its cost is not known: an epoch that is soon over is saved at its end.
+        wanted = max(2 * seconds, _LONG_EPOCH_SECONDS) if is_middle else seconds
+        return since_seconds >= min(_LONGEST_SECONDS, wanted)
 
 
 class Checkpointer:
-    """Saves a training's state in its directory: after every epoch, or where it has a cadence as that says."""
+    """Saves a training's state in its directory: after every epoch, or where it has a cadence as that says.
+
+    `begun_at` is the epoch and batch at which the training begins, which nothing need be saved of.
+    """
 
     def __init__(
         self,
         directory: Path | None,
         cadence: Cadence | None,
         on_saved: Callable[[Manifest], None] | None,
+        begun_at: tuple[int, int] = (0, 0),
         group: Group = ALONE,
     ) -> None:
         """Of a group, the first rank decides and saves."""
         self._group = group
+        self._wants = group.by_first(self._is_wanted, (False, True))
         self._directory = directory
         self._cadence = cadence
         self._on_saved = on_saved
-        self._saved_at = time.perf_counter()
+        self._newest = begun_at
+        self._saved_at = self._end_saved_at = time.perf_counter()
         self._cost_seconds = 0.0
 
     def offer(self, step: int, content: Callable[[], Mapping[str, Any]], *, must: bool, batch: int = 0) -> None:
-        """Save what `content` gives, of a batch after `step`, if due or a `must`; without a directory, never."""
-        began = time.perf_counter()
-        since = began - self._saved_at
-        is_due = self._cadence is None or self._cadence.is_due(since, self._cost_seconds)
-        if not self._group.told(self._directory is not None and (must or is_due)):
+        """Save what `content` gives, of a batch after `step`, if due or a `must`; without a directory, never.
+
+        The same place is never saved twice.
+        """
+        if not self._wants(step, batch, must=must):
             return
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()  # the steps that the device is still at are no cost of saving
+        began = time.perf_counter()
         state = content()
         if self._directory is None or not self._group.is_first:
             return
         manifest = save_checkpoint(self._directory, step, state, batch)
+        self._newest = step, batch
         self._saved_at = time.perf_counter()
         self._cost_seconds = self._saved_at - began
+        if not batch:
+            self._end_saved_at = self._saved_at
         if self._on_saved is not None:
             self._on_saved(manifest)
 
     def offer_within(self, step: int, content: Callable[[], Mapping[str, Any]], batch: int) -> None:
-        """The same in the middle of an epoch, where the cadence looks there."""
-        if self._cadence is not None and self._cadence.within_epochs:
+        """The same in the middle of an epoch, which without a cadence is not saved."""
+        if self._cadence is not None:
             self.offer(step, content, must=False, batch=batch)
 
+    def _is_wanted(self, step: int, batch: int, *, must: bool) -> bool:
+        if self._directory is None or (step, batch) == self._newest:
+            return False
+        since = time.perf_counter() - (self._saved_at if batch else self._end_saved_at)
+        is_due = self._cadence is None or self._cadence.is_due(since, self._cost_seconds, is_middle=batch > 0)
+        return must or is_due
 
-def adopt_checkpoint(directory: Path, step: int, file: Path) -> Manifest:
-    """Make a file that came from elsewhere, and was verified on the way, the checkpoint of `step` in `directory`."""
+
+def adopt_checkpoint(directory: Path, step: int, file: Path, batch: int = 0) -> Manifest:
+    """Make a file that came from elsewhere, verified on the way, the checkpoint of `step`, or of a batch after it."""
     directory.mkdir(parents=True, exist_ok=True)
-    return _commit(file.replace(directory / _file_name(step)), step)
+    return _commit(file.replace(directory / _file_name(step, batch)), step, batch)
 
 
 def save_checkpoint(directory: Path, step: int, content: Mapping[str, Any], batch: int = 0) -> Manifest:
@@ -114,9 +137,9 @@ def save_checkpoint(directory: Path, step: int, content: Mapping[str, Any], batc
 
 
 def _stale(newest_first: list[Path]) -> list[Path]:
-    """What goes: of the epochs' ends all but the newest two, of the middles all but one that is the newest of all."""
+    """What goes: all but the newest two, and the newest of a whole epoch, from which alone others begin."""
     ends = [path for path in newest_first if _MIDDLE not in path.stem]
-    return [*ends[_KEPT:], *(path for path in newest_first[1:] if _MIDDLE in path.stem)]
+    return [path for path in newest_first[_KEPT:] if path not in ends[:1]]
 
 
 def _file_name(step: int, batch: int = 0) -> str:

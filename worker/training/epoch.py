@@ -22,7 +22,7 @@ _STEPS_BETWEEN_CHECKS = 50
 def train_epoch(parts: Parts, state: TrainState, poll: Callable[[], Verdict], save: Callable[[], None]) -> Verdict:
     """Train from where the state stands to the epoch's end, or until `poll` answers anything but CONTINUE.
 
-    Every now and then the loss is looked at, Diverged where it isn't finite, and `save` may save the state.
+    After each step `save` may save the state; every now and then the loss is looked at, Diverged where it isn't finite.
     """
     batches = epoch_batches(parts, state.epoch)
     horizon = len(batches) * parts.config.epochs
@@ -41,8 +41,8 @@ def train_epoch(parts: Parts, state: TrainState, poll: Callable[[], Verdict], sa
             if not math.isfinite(mean):
                 raise Diverged(state.epoch + 1, "train/loss", last_finite)
             last_finite = mean
-            if state.batch < len(batches):
-                save()
+        if state.batch < len(batches):
+            save()
     return Verdict.CONTINUE
 
 

@@ -52,12 +52,13 @@ def train(
     After each epoch `on_report` gets the metrics and answers with a verdict; so does `poll` before each optimizer step:
     a stop takes effect at once, a pause after a checkpoint. A valid checkpoint in `checkpoint_dir` is continued, on the
     CPU bit for bit as if never interrupted (at an equal number of threads). Where the monitor keeps the best, its
-    weights are restored before the final test. Checkpoints are saved after each epoch, or as rarely as `cadence` says,
-    at a pause and at the end of what may be the monitor's best; `on_checkpoint` hears of each. `constraints` is
-    `{"parameters": {"max": n}}`. `on_data` gets the dataset once it is loaded, before anything is trained on it. With
-    `fork_at` the checkpoint may be of another configuration, at the end of that epoch: its weights are trained on as
-    `config` says. `teacher` is the file of the checkpoint that `loss.teacher` names, where that is no path. `callbacks`
-    look on beside those that the configuration names; what they raise is raised here, and one of them may end training.
+    weights are restored before the final test. Checkpoints are saved after each epoch, or as `cadence` says, in the
+    middle of epochs too, at a pause and at the end of what may be the monitor's best; `on_checkpoint` hears of each.
+    `constraints` is `{"parameters": {"max": n}}`. `on_data` gets the dataset once it is loaded, before anything is
+    trained on it. With `fork_at` the checkpoint may be of another configuration, at the end of that epoch: its weights
+    are trained on as `config` says. `teacher` is the file of the checkpoint that `loss.teacher` names, where that is no
+    path. `callbacks` look on beside those that the configuration names; what they raise is raised here, and one of them
+    may end training.
 
     Called in each process of a `torch.distributed` group, as torchrun starts them, all train one model: each computes
     its share of every batch, on its own GPU where `device` is cuda, and all return the same. Functions and callbacks
@@ -88,7 +89,8 @@ def train(
                     states = saved["callbacks"]
             elif fork_at is not None:
                 raise ConfigError("fork_at", f"the checkpoint of epoch {fork_at} to fork from is gone")
-            checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint, group)
+            begun_at = members.epoch, members.batch
+            checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint, begun_at, group)
             called.begin(members.seen, states)
             on_report, poll = group.by_first(on_report, list(Verdict)), group.by_first(poll, list(Verdict))
             verdict = _train_until(end, members, called, checkpointer, monitor=monitor, on_report=on_report, poll=poll)

@@ -7,7 +7,10 @@ import socket
 import time
 from collections.abc import Mapping
 
-from worker.protocol import Answered, Checkpointed, Ended, Inbox, Order, Provenance, Report, encode
+from worker.protocol import Advanced, Answered, Checkpointed, Ended, Inbox, Order, Provenance, Report, encode
+
+_ADVANCED_SECONDS = 1.0
+"""How often at most it is said that training goes on."""
 
 CONTINUE = Order(action="continue", reason="")
 
@@ -27,6 +30,7 @@ class Channel:
         self._connection = connection
         self._inbox = Inbox()
         self._order = CONTINUE
+        self._advanced_at = time.monotonic()
         self.answered = -1
         """The step of the last awaited report that the service has judged."""
         self.on_report = _nobody
@@ -56,6 +60,13 @@ class Channel:
                 break
             arrival.poll(left * 1000)
         return order
+
+    def advanced(self) -> None:
+        """Say now and then that training goes on in the middle of a step; to be called as often as one likes."""
+        now = time.monotonic()
+        if now - self._advanced_at >= _ADVANCED_SECONDS:
+            self._advanced_at = now
+            self._send(encode(Advanced()))
 
     def checkpointed(self, saved: Checkpointed) -> None:
         """Say that a checkpoint was saved, after the report of its step."""

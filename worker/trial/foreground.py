@@ -33,6 +33,9 @@ class Foreground(Channel):
     def provenance(self, told: Provenance) -> None:
         """Nobody compares it."""
 
+    def advanced(self) -> None:
+        """Nobody watches over it but the person."""
+
     def checkpointed(self, saved: Checkpointed) -> None:
         """It goes with its folder."""
 

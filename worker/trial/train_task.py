@@ -23,7 +23,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     config, directory = _configuration(grant), Path(start.checkpoints)
     teacher = _teacher(config, start)
     if grant.resume is not None and start.resume is not None:
-        adopt_checkpoint(directory, grant.resume.step, Path(start.resume))
+        adopt_checkpoint(directory, grant.resume.step, Path(start.resume), grant.resume.batch)
     order = CONTINUE
 
     def on_report(report: Report) -> Verdict:
@@ -32,16 +32,14 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         return Verdict(order.action)
 
     def poll() -> Verdict:
-        # A pause waits for the end of the epoch: the service keeps checkpoints of whole steps alone.
         nonlocal order
-        if (newest := channel.newest_order()).action == Verdict.STOP:
-            order = newest
-            return Verdict.STOP
-        return Verdict.CONTINUE
+        channel.advanced()
+        order = channel.newest_order()
+        return Verdict(order.action)
 
     def on_checkpoint(manifest: Manifest) -> None:
         path = str(directory / manifest.file)
-        channel.checkpointed(Checkpointed(manifest.step, path, manifest.sha256, manifest.size))
+        channel.checkpointed(Checkpointed(manifest.step, path, manifest.sha256, manifest.size, manifest.batch))
 
     def on_data(dataset: Dataset) -> None:
         channel.provenance(Provenance(dataset.fingerprint, environment(start.threads)))

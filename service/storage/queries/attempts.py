@@ -11,7 +11,7 @@ from service.contract.trial import AttemptState
 from service.domain.failing import Ended
 from service.domain.failures import LOSSES, Execution
 from service.storage.instants import MICROSECONDS
-from service.storage.tables import attempt, journal, worker
+from service.storage.tables import Row, attempt, checkpoint, journal, worker
 
 _BEGINNINGS = ("study_resumed", "study_extended")
 _NO_END_OF_ITS_OWN = sorted({*LOSSES, FailureClass.HOST_FAULT, FailureClass.PREEMPTED})
@@ -20,11 +20,24 @@ _host = sa.case((worker.c.host != "", worker.c.host), else_=attempt.c.worker)
 _with_worker = attempt.outerjoin(worker, worker.c.name == attempt.c.worker)
 
 # Statements of the paths that every claim and finish takes are built once: building costs more than executing.
-_EXECUTIONS = (
-    sa.select(attempt.c.failure, attempt.c.last_step, attempt.c.outcome, _host.label("host"))
+_EXECUTIONS: sa.Select[Any] = (
+    sa.select(
+        attempt.c.trial_id,
+        attempt.c.number,
+        attempt.c.failure,
+        attempt.c.last_step,
+        attempt.c.outcome,
+        _host.label("host"),
+    )
     .select_from(_with_worker)
     .where(attempt.c.trial_id == sa.bindparam("trial"), attempt.c.ended_at.is_not(None))
     .order_by(attempt.c.number)
+)
+_FURTHEST = (
+    sa.select(checkpoint.c.step, checkpoint.c.batch)
+    .where(checkpoint.c.trial_id == sa.bindparam("trial"), checkpoint.c.attempt == sa.bindparam("attempt"))
+    .order_by(checkpoint.c.step.desc(), checkpoint.c.batch.desc())
+    .limit(1)
 )
 _EARLIER = _EXECUTIONS.where(attempt.c.number < sa.bindparam("before"))
 _QUARANTINE = (
@@ -56,11 +69,18 @@ def executions(connection: sa.Connection, trial_id: str, *, before: int | None =
         Execution(
             failure=FailureClass(row.failure) if row.failure else None,
             host=row.host,
-            last_step=row.last_step,
+            reached=reached(connection, row),
             shortage=_shortage(row.outcome),
         )
         for row in rows
     ]
+
+
+def reached(connection: sa.Connection, row: Row) -> tuple[int, int]:
+    """How far an attempt got for sure: its last step, and the batches after it that a checkpoint holds."""
+    found = connection.execute(_FURTHEST, {"trial": row.trial_id, "attempt": row.number}).one_or_none()
+    saved = (0, 0) if found is None else (found.step, found.batch)
+    return max((row.last_step or 0, 0), saved)
 
 
 def _shortage(outcome: Any) -> Shortage | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +15,9 @@ from service.domain.teachers import teachers_of
 from service.storage.queries import fronts, studies, trials
 from service.storage.tables import artifact, attempt, checkpoint, study, study_spec, trial
 
+Place = tuple[int, int]
+"""Where training stood: its last whole step, and the batches of the next one that were done."""
+
 _KEPT = 2
 """Newest checkpoints of an open trial whose blobs are kept: the older one serves where the newer is damaged."""
 
@@ -22,33 +25,45 @@ _later = sa.alias(attempt)
 _overtaken = (
     sa.exists()
     .where(_later.c.trial_id == checkpoint.c.trial_id, _later.c.number > checkpoint.c.attempt)
-    .where(sa.func.coalesce(_later.c.resume_step, -1) < checkpoint.c.step)
-)
-_ARTIFACTS = sa.select(artifact, checkpoint.c.step).join(checkpoint, checkpoint.c.artifact_id == artifact.c.id)
-_CANONICAL = _ARTIFACTS.where(checkpoint.c.trial_id == sa.bindparam("trial"), ~_overtaken).order_by(
-    checkpoint.c.step.desc(), checkpoint.c.attempt.desc()
-)
-_RESUMED = (
-    _ARTIFACTS.where(
-        checkpoint.c.trial_id == sa.bindparam("trial"),
-        checkpoint.c.attempt < sa.bindparam("attempt"),
-        checkpoint.c.step == sa.bindparam("step"),
+    .where(
+        sa.or_(
+            sa.func.coalesce(_later.c.resume_step, -1) < checkpoint.c.step,
+            sa.and_(_later.c.resume_step == checkpoint.c.step, _later.c.resume_batch < checkpoint.c.batch),
+        )
     )
-    .order_by(checkpoint.c.attempt.desc())
-    .limit(1)
+)
+_ARTIFACTS = sa.select(artifact, checkpoint.c.step, checkpoint.c.batch).join(
+    checkpoint, checkpoint.c.artifact_id == artifact.c.id
+)
+_CANONICAL = _ARTIFACTS.where(checkpoint.c.trial_id == sa.bindparam("trial"), ~_overtaken).order_by(
+    checkpoint.c.step.desc(), checkpoint.c.batch.desc(), checkpoint.c.attempt.desc()
+)
+_AT_PLACE = _ARTIFACTS.where(
+    checkpoint.c.trial_id == sa.bindparam("trial"),
+    checkpoint.c.step == sa.bindparam("step"),
+    checkpoint.c.batch == sa.bindparam("batch"),
+)
+_OF_ATTEMPT = _AT_PLACE.where(checkpoint.c.attempt == sa.bindparam("attempt"))
+_RESUMED = (
+    _AT_PLACE.where(checkpoint.c.attempt < sa.bindparam("attempt")).order_by(checkpoint.c.attempt.desc()).limit(1)
 )
 
 
 def canonical(connection: sa.Connection, trial_id: str) -> Sequence[sa.Row[Any]]:
-    """A trial's checkpoints as artifacts with their `step`, the newest first.
+    """A trial's checkpoints as artifacts with their `step` and `batch`, the newest first.
 
-    As in its series, those of older attempts above the step that a later attempt began at do not count.
+    As in its series, those of older attempts beyond where a later attempt began do not count.
     """
     return connection.execute(_CANONICAL, {"trial": trial_id}).all()
 
 
+def whole(saved: Iterable[sa.Row[Any]]) -> list[sa.Row[Any]]:
+    """Of these checkpoints those of a step's end, from which alone a fork begins."""
+    return [each for each in saved if each.batch == 0]
+
+
 def of_parent(connection: sa.Connection, row: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
-    """The checkpoint of its parent that a fork begins with, as an artifact with its `step`; none for other trials."""
+    """The checkpoint of its parent that a fork begins with, as an artifact with its place; none for other trials."""
     if row.parent_id is None:
         return []
     query = _ARTIFACTS.where(
@@ -65,11 +80,11 @@ def beginnings(connection: sa.Connection, row: sa.Row[Any]) -> Sequence[sa.Row[A
 
 
 def of_teacher(connection: sa.Connection, project: str, name: str) -> sa.Row[Any] | None:
-    """The last checkpoint of the trial that a study of `project` calls its teacher, as an artifact with its `step`."""
+    """The last checkpoint of a whole step of the trial that a study of `project` calls its teacher, as an artifact."""
     named, _, key = name.rpartition("/")
     source = studies.find_named(connection, project, named)
     taught = None if source is None else trials.find(connection, source.id, key)
-    return None if taught is None else next(iter(canonical(connection, taught.id)), None)
+    return None if taught is None else next(iter(whole(canonical(connection, taught.id))), None)
 
 
 def unreadable(connection: sa.Connection, trial_id: str) -> set[str]:
@@ -81,9 +96,23 @@ def unreadable(connection: sa.Connection, trial_id: str) -> set[str]:
     return {uri for uri in found if uri}
 
 
-def resumed(connection: sa.Connection, trial_id: str, number: int, step: int) -> sa.Row[Any] | None:
-    """The checkpoint of `step` that attempt `number` began with; none: it was its parent's."""
-    return connection.execute(_RESUMED, {"trial": trial_id, "attempt": number, "step": step}).one_or_none()
+def resumed(connection: sa.Connection, trial_id: str, number: int, place: Place) -> sa.Row[Any] | None:
+    """The checkpoint of `place` that attempt `number` began with; none: it was its parent's."""
+    return connection.execute(_RESUMED, _given(trial_id, number, place)).one_or_none()
+
+
+def at(connection: sa.Connection, trial_id: str, number: int, place: Place) -> sa.Row[Any] | None:
+    """The artifact that is the checkpoint of attempt `number` at `place`."""
+    return connection.execute(_OF_ATTEMPT, _given(trial_id, number, place)).one_or_none()
+
+
+def _given(trial_id: str, number: int, place: Place) -> dict[str, Any]:
+    return {"trial": trial_id, "attempt": number, "step": place[0], "batch": place[1]}
+
+
+def named(place: Place) -> str:
+    """A place in words."""
+    return f"step {place[0]}" + (f", batch {place[1]}" if place[1] else "")
 
 
 def registered(connection: sa.Connection) -> set[str]:
@@ -94,14 +123,16 @@ def registered(connection: sa.Connection) -> set[str]:
 def wanted(connection: sa.Connection) -> set[str]:
     """The SHA-256 of every blob to keep.
 
-    Those are the newest checkpoints of open trials, what open forks began with, the last one of each study's best
-    trial, or of each on its front, those of the teachers of studies that are not over, and whatever is no checkpoint.
+    Those are the newest checkpoints of open trials and the newest of a whole step, what open forks began with, the last
+    one of a whole step of each study's best trial, or of each on its front, those of the teachers of studies that are
+    not over, and whatever is no checkpoint.
     """
     hashes = set(connection.execute(sa.select(artifact.c.sha256).where(artifact.c.kind != "checkpoint")).scalars())
     saved = sa.exists().where(checkpoint.c.trial_id == trial.c.id)
     is_open = trial.c.state.in_(sorted(OPEN_TRIALS))
     for trial_id in connection.execute(sa.select(trial.c.id).where(is_open, saved)).scalars():
-        hashes |= {row.sha256 for row in canonical(connection, trial_id)[:_KEPT]}
+        saved_last = canonical(connection, trial_id)
+        hashes |= {row.sha256 for row in (*saved_last[:_KEPT], *whole(saved_last)[:1])}
     for fork in connection.execute(sa.select(trial).where(is_open, trial.c.parent_id.is_not(None))):
         hashes |= {row.sha256 for row in of_parent(connection, fork)}
     hashes |= {saved.sha256 for saved in _teachers(connection)}
@@ -110,7 +141,7 @@ def wanted(connection: sa.Connection) -> set[str]:
     )
     for row in connection.execute(completed).all():
         for trial_id in _best(connection, row.id, studies.spec(connection, row.id, row.spec_version)):
-            hashes |= {each.sha256 for each in canonical(connection, trial_id)[:1]}
+            hashes |= {each.sha256 for each in whole(canonical(connection, trial_id))[:1]}
     return hashes
 
 

@@ -1,4 +1,4 @@
-"""Reported values: the canonical series, the verdicts on them, and the checkpoints up to them."""
+"""Reported values: the canonical series, and the verdicts on them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.domain.history import Series
-from service.storage.tables import artifact, attempt, checkpoint, report, verdict
+from service.storage.tables import attempt, report, verdict
 
 _later = sa.alias(attempt)
 _overtaken = (
@@ -33,15 +33,6 @@ _OF_ATTEMPT = sa.select(verdict).where(
 )
 _VERDICT = _OF_ATTEMPT.where(verdict.c.sequence == sa.bindparam("sequence"))
 _LAST_VERDICT = _OF_ATTEMPT.order_by(verdict.c.sequence.desc()).limit(1)
-_CHECKPOINT = (
-    sa.select(artifact)
-    .join(checkpoint, checkpoint.c.artifact_id == artifact.c.id)
-    .where(
-        checkpoint.c.trial_id == sa.bindparam("trial"),
-        checkpoint.c.attempt == sa.bindparam("attempt"),
-        checkpoint.c.step == sa.bindparam("step"),
-    )
-)
 
 
 def canonical(
@@ -98,9 +89,3 @@ def verdicts(connection: sa.Connection, trial_id: str) -> Sequence[sa.Row[Any]]:
     """All verdicts on a trial, in the order in which they fell."""
     query = sa.select(verdict).where(verdict.c.trial_id == trial_id)
     return connection.execute(query.order_by(verdict.c.attempt, verdict.c.sequence)).all()
-
-
-def checkpoint_of(connection: sa.Connection, trial_id: str, attempt_number: int, step: int) -> sa.Row[Any] | None:
-    """The artifact that is an attempt's checkpoint of `step`."""
-    given = {"trial": trial_id, "attempt": attempt_number, "step": step}
-    return connection.execute(_CHECKPOINT, given).one_or_none()

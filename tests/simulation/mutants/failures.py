@@ -56,6 +56,16 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "batches of a step are no progress",
+        (
+            Edit(
+                "service/storage/queries/attempts.py",
+                "    return max((row.last_step or 0, 0), saved)\n",
+                "    return (row.last_step or 0, 0)\n",
+            ),
+        ),
+    ),
+    Mutant(
         "a broken study goes on",
         (
             Edit(

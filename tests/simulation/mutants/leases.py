@@ -108,4 +108,14 @@ MUTANTS = (
             ),
         ),
     ),
+    Mutant(
+        "the newest checkpoint is told by its step alone",
+        (
+            Edit(
+                "service/storage/queries/checkpoints.py",
+                "    checkpoint.c.step.desc(), checkpoint.c.batch.desc(), checkpoint.c.attempt.desc()\n",
+                "    checkpoint.c.step.desc(), checkpoint.c.attempt.desc()\n",
+            ),
+        ),
+    ),
 )

@@ -55,8 +55,8 @@ MUTANTS = (
         (
             Edit(
                 "service/usecases/checkpoint.py",
-                "        if held.attempt.last_step is None or held.attempt.last_step < request.step:\n",
-                "        if False:\n",
+                "    if known is None or known < request.step:\n",
+                "    if False:\n",
             ),
         ),
     ),

@@ -22,6 +22,7 @@ from worker.agent import (
     Agent,
     DeviceError,
     LocalDevice,
+    RegistrationRefused,
     SlotPlan,
     WorkerRefused,
     ZygoteFailed,
@@ -31,7 +32,14 @@ from worker.agent import (
     num_cores,
 )
 from worker.agent.directory import DirectoryError, take
-from worker.settings import Settings, checkpoint_seconds, default_server, default_state_dir, host_name
+from worker.settings import (
+    Settings,
+    checkpoint_seconds,
+    default_server,
+    default_state_dir,
+    host_name,
+    module_name,
+)
 
 log = logging.getLogger("worker")
 
@@ -47,6 +55,7 @@ examples:
   worker --gpu 0,1 --slots 2                       two trials at a time on each of two GPUs
   worker --cpu --study digits-mlp --until-done     until that study is done
   worker --cpu --allow-functions                   also studies that call functions from this directory
+  worker --cpu --register my_models                also studies whose models, losses, … my_models.py adds
   worker --gpu 0 --for 11h30m --label room=cellar  for so long; for studies that require this label
   worker try digits-mlp --trial 7 --steps 20       one trial in the foreground, recorded nowhere
   worker doctor                                    is all well on this machine, and the service in reach
@@ -84,11 +93,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         disk_bytes=int(settings.disk_gib * 2**30),
         shared_directory=settings.shared_directory,
         tasks=settings.tasks,
+        modules=settings.modules,
     )
     _stop_on_signals(agent)
     log.info("worker %s for %s: %s; logs in %s", name, client.server, _places(slots), directory)
     try:
         agent.work()
+    except RegistrationRefused as error:
+        log.error("%s", error)
+        return 2
     except (WorkerRefused, ZygoteFailed) as error:
         log.error("%s", error)
         return 1
@@ -148,6 +161,14 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         help="keep checkpoints in this directory, which all workers see at this path, and upload none",
     )
     parser.add_argument(
+        "--register",
+        action="append",
+        default=[],
+        type=module_name,
+        metavar="MODULE",
+        help="import this module, as from this directory: it adds models, losses, … of your own; may be repeated",
+    )
+    parser.add_argument(
         "--allow-functions",
         action="store_true",
         help="execute studies whose task is a Python function; it is imported as from this directory",
@@ -191,6 +212,7 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
             *([TaskKind.FUNCTION] if given.allow_functions else []),
             *([TaskKind.COMMAND] if given.allow_commands else []),
         ),
+        modules=tuple(given.register),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -28,7 +29,7 @@ class Entry(Response):
     """One entry of a registry (a model, an optimizer, …) and its options."""
 
     description: str = ""
-    parameters: dict[str, Setting] = {}
+    parameters: Mapping[str, Setting] = {}
     facts: dict[str, Any] = {}
 
 

@@ -57,6 +57,7 @@ class Agent:
         labels: Mapping[str, str] = MappingProxyType({}),
         work_seconds: float | None = None,
         tasks: Sequence[TaskKind] = (TaskKind.TRAIN,),
+        modules: Sequence[str] = (),
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._work_time = WorkTime(work_seconds)
@@ -76,6 +77,7 @@ class Agent:
             host=socket.gethostname(),
             studies=studies,
             tasks=tasks,
+            modules=modules,
             slots={plan.name: plan.device.device for plan in slots},
             until_done=until_done,
             directory=directory,
@@ -102,7 +104,7 @@ class Agent:
 
         Raises:
             WorkerRefused: the service does not take this worker.
-            ZygoteFailed: training processes cannot start on this host.
+            ZygoteFailed: training processes cannot start on this host, or not with these modules.
         """
         if num_abandoned := self._outbox.finish_abandoned():
             log.warning("%d trials of a worker that died here go back to the service", num_abandoned)

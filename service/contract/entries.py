@@ -1,0 +1,85 @@
+"""Entries of the user's own on the wire: what a worker's modules add to the training core, and what there is in all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from service.contract.base import Identifier, Request, Response
+from service.contract.catalogue import Catalogue, Entry, Setting
+from service.contract.provenance import Fingerprint
+
+MAX_ENTRIES = 200
+"""So many entries may a worker add to one section."""
+MAX_BYTES = 32 * 1024
+"""So long may the description of one entry be, as JSON."""
+
+EntryName = Annotated[str, Field(max_length=64, pattern=r"^[^\W\d]\w*$")]
+"""The name of a Python function."""
+
+Section = Annotated[str, Field(min_length=1, max_length=64)]
+"""What of a task an entry is for: model, loss, …"""
+
+Offered = Annotated[
+    dict[Section, Annotated[dict[EntryName, Fingerprint], Field(max_length=MAX_ENTRIES)]], Field(max_length=64)
+]
+"""Section -> name -> fingerprint of the entry's options."""
+
+
+class OwnSetting(Setting):
+    """One option of an entry of the user's own."""
+
+    model_config = Request.model_config
+
+    type: Literal["float", "int", "bool", "str", "list[int]", "list[float]", "list[str]", "any"]
+
+
+class OwnEntry(Entry):
+    """What a worker tells of an entry of its user's own."""
+
+    model_config = Request.model_config
+
+    parameters: Mapping[EntryName, OwnSetting] = {}
+
+    @model_validator(mode="after")
+    def _is_small_json(self) -> Self:
+        try:
+            size = len(json.dumps(self.model_dump(), allow_nan=False))
+        except ValueError:
+            raise ValueError("holds a number that is not finite; leave it out") from None
+        if size > MAX_BYTES:
+            raise ValueError(f"takes {size} bytes as JSON, and {MAX_BYTES} are allowed; describe it more briefly")
+        return self
+
+
+class EntriesRequest(Request):
+    """Tell the entries that a worker's modules add; telling them again changes nothing."""
+
+    worker: Identifier
+    registries: Annotated[
+        dict[Section, Annotated[dict[EntryName, OwnEntry], Field(max_length=MAX_ENTRIES)]], Field(max_length=64)
+    ]
+
+
+class EntriesReply(Response):
+    """What the worker is to offer when it claims, and what its user should know."""
+
+    entries: dict[str, dict[str, str]] = Field(description="section -> name -> fingerprint of the entry's options")
+    notes: list[str] = []
+
+
+class Told(Response):
+    """Who told an entry last, and when."""
+
+    worker: str
+    at: datetime
+
+
+class WholeCatalogue(Catalogue):
+    """Everything that a task can be set to, the entries among it that workers have told."""
+
+    own: dict[str, dict[str, Told]] = Field(description="section -> name -> who told it; of the core's entries none")

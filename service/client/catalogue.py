@@ -37,12 +37,10 @@ def narrowed(catalogue: WholeCatalogue, section: str | None, name: str | None) -
         raise Unlisted(f"there is no {section} {name!r}; {did_you_mean(name, known)}")
     found = {each: known[each] for each in known if name in (None, each)}
     own = {each: told for each, told in catalogue.own.get(section, {}).items() if each in found}
-    kept = (
-        {"settings": found, "registries": {}}
-        if section == SETTINGS
-        else {"settings": {}, "registries": {section: found}}
-    )
-    return catalogue.model_copy(update={**kept, "own": {section: own} if own else {}, "defaults": {}, "metrics": {}})
+    kept: dict[str, object] = {"settings": {}, "registries": {}, "defaults": {}, "metrics": {}, "own": {}}
+    if section == SETTINGS:
+        return catalogue.model_copy(update={**kept, "settings": found})
+    return catalogue.model_copy(update={**kept, "registries": {section: found}, "own": {section: own} if own else {}})
 
 
 def page(catalogue: WholeCatalogue, section: str | None, name: str | None) -> RenderableType:

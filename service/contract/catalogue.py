@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -29,7 +28,7 @@ class Entry(Response):
     """One entry of a registry (a model, an optimizer, …) and its options."""
 
     description: str = ""
-    parameters: Mapping[str, Setting] = {}
+    parameters: dict[str, Setting] = {}
     facts: dict[str, Any] = {}
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from service.contract.base import Identifier, Request, Response
-from service.contract.catalogue import Catalogue, Entry, Setting
+from service.contract.catalogue import Catalogue
 from service.contract.provenance import Fingerprint
 
 MAX_ENTRIES = 200
@@ -30,29 +29,36 @@ Offered = Annotated[
 """Section -> name -> fingerprint of the entry's options."""
 
 
-class OwnSetting(Setting):
-    """One option of an entry of the user's own."""
-
-    model_config = Request.model_config
+class OwnSetting(Request):
+    """One option of an entry of the user's own, as the catalogue describes the core's."""
 
     type: Literal["float", "int", "bool", "str", "list[int]", "list[float]", "list[str]", "any"]
+    required: bool = False
+    default: Any = None
+    description: str = ""
+    low: float | None = None
+    high: float | None = None
+    exclusive_low: bool = False
+    choices: list[str] = []
 
 
-class OwnEntry(Entry):
+class OwnEntry(Request):
     """What a worker tells of an entry of its user's own."""
 
-    model_config = Request.model_config
-
-    parameters: Mapping[EntryName, OwnSetting] = {}
+    description: str = ""
+    parameters: dict[EntryName, OwnSetting] = {}
+    facts: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _is_small_json(self) -> Self:
         try:
-            size = len(json.dumps(self.model_dump(), allow_nan=False))
+            text = json.dumps(self.model_dump(), allow_nan=False)
         except ValueError:
             raise ValueError("holds a number that is not finite; leave it out") from None
-        if size > MAX_BYTES:
-            raise ValueError(f"takes {size} bytes as JSON, and {MAX_BYTES} are allowed; describe it more briefly")
+        if "\\u0000" in text:
+            raise ValueError("holds a NUL, which no database keeps in a text; leave it out")
+        if len(text) > MAX_BYTES:
+            raise ValueError(f"takes {len(text)} bytes as JSON, and {MAX_BYTES} are allowed; describe it more briefly")
         return self
 
 

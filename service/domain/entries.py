@@ -20,7 +20,7 @@ Key: TypeAlias = tuple[str, str]
 def with_own(catalogue: Catalogue, own: Mapping[Key, Entry]) -> Catalogue:
     """The catalogue with entries of the user's own; of one name, the core's counts."""
     registries = {
-        section: {**{name: entry for (place, name), entry in own.items() if place == section}, **entries}
+        section: {**entries, **{name: each for (place, name), each in own.items() if place == section}, **entries}
         for section, entries in catalogue.registries.items()
     }
     return catalogue.model_copy(update={"registries": registries})

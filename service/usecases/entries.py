@@ -27,7 +27,11 @@ async def tell_entries(context: Context, request: EntriesRequest) -> EntriesRepl
     Raises:
         DomainError: the core has no such section, or an entry of that name itself.
     """
-    told = {(section, name): entry for section, named in request.registries.items() for name, entry in named.items()}
+    told = {
+        (section, name): Entry.model_validate(own.model_dump())
+        for section, named in request.registries.items()
+        for name, own in named.items()
+    }
     _check(context.catalogue, told)
 
     def work(unit_of_work: UnitOfWork) -> list[str]:

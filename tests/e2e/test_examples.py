@@ -33,7 +33,7 @@ def client(shared_service: Service, tmp_path_factory: pytest.TempPathFactory) ->
     directory = tmp_path_factory.mktemp("worker")
     with (directory / "worker.log").open("wb") as log:
         command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--allow-functions", "--allow-commands"]
-        command += ["--server", shared_service.url, "--state-dir", str(directory)]
+        command += ["--register", "examples.own_model", "--server", shared_service.url, "--state-dir", str(directory)]
         worker = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     try:
         with Client(shared_service.url) as opened:

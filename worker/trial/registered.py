@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from sys import modules as loaded_modules
 from typing import Any
 
 import torch
@@ -37,14 +37,13 @@ def register(modules: Sequence[str]) -> Registered:
     Raises:
         RegistrationFailed: one cannot be imported, takes a name that is taken, or uses the GPU; or none adds an entry.
     """
-    known = set(loaded_modules)
+    known = set(sys.modules)
     before = {section: {entry.name for entry in registry} for section, registry in REGISTRIES.items()}
     sources: dict[str, Path] = {}
     for module in modules:
         try:
             importlib.import_module(module)
         except BaseException as error:  # whatever code of the user's own raises, SystemExit too, ends this worker
-            traceback.print_exc()
             raise RegistrationFailed(f"cannot register {module}: {_said(error, module)}") from error
         sources |= loaded_sources(module, known)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
@@ -72,6 +71,7 @@ def _said(error: BaseException, module: str) -> str:
         return f"it needs the module {error.name!r}, which is not installed here"
     if isinstance(error, ValueError) and str(error):  # a registry's own words, among others
         return " ".join(str(error).split())
+    traceback.print_exception(error)
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 

@@ -148,19 +148,47 @@ async def test_a_study_gives_trials_only_to_workers_that_have_its_entries_as_tol
     assert (await replica.study(name)).num_trials == {}
 
 
-async def test_an_edit_may_choose_one_and_the_trials_made_before_are_for_anybody(replica: Replica) -> None:
-    train = TASK["train"] | {"model": {"name": "linear"}}
+async def editable(replica: Replica) -> str:
+    """A study of the core's losses alone, to which `choose_my_loss` adds one."""
     losses = {"loss.name": {"type": "categorical", "choices": ["cross_entropy", "focal"]}}
-    name = await replica.create(task={"train": train}, space=losses, budget={"trials": 9})
-    old = await replica.claim(name, worker="plain")
-    offers = {"entries": (await tell(replica, loss={"my_loss": {}})).entries}
+    train = TASK["train"] | {"model": {"name": "linear"}}
+    return await replica.create(task={"train": train}, space=losses, budget={"trials": 9})
+
+
+async def choose_my_loss(replica: Replica, name: str) -> dict[str, Any]:
+    """What a worker offers that has it."""
+    reply = await tell(replica, loss={"my_loss": {}})
     spec = (await replica.study(name)).spec
-    losses["loss.name"]["choices"].append("my_loss")
+    losses = {"loss.name": {"type": "categorical", "choices": ["cross_entropy", "focal", "my_loss"]}}
     wanted = spec.model_validate(spec.model_dump() | {"space": losses})
     await edit_study(replica.context, name, EditRequest(spec=wanted, version=1))
+    return {"entries": reply.entries}
+
+
+async def test_an_edit_may_choose_one_and_what_runs_goes_on(replica: Replica) -> None:
+    name = await editable(replica)
+    running = await replica.claim(name, worker="plain")
+    offers = await choose_my_loss(replica, name)
     assert isinstance(await replica.ask(name, worker="plain"), Nothing)
-    await replica.report(old, 1, 0.5)
+    await replica.report(running, 1, 0.5)
     assert (await replica.claim(name, **offers)).number == 1
+
+
+async def test_a_claim_that_waits_for_its_turn_goes_by_the_spec_that_it_then_finds(replica: Replica) -> None:
+    name = await editable(replica)
+    async with replica.context.turn((await replica.study(name)).id):
+        asked = asyncio.create_task(replica.ask(name, worker="plain"))
+        await eventually_queued(replica, (await replica.study(name)).id)
+        await choose_my_loss(replica, name)
+    answer = await asked
+    assert isinstance(answer, Nothing)
+    assert "the loss 'my_loss' is not built in" in answer.reason
+
+
+async def eventually_queued(replica: Replica, study_id: str) -> None:
+    """Wait until a claim has looked at the studies and waits for the turn of this one."""
+    while not replica.context.turn(study_id)._waiters:  # noqa: ASYNC110 - a lock tells nobody who waits
+        await asyncio.sleep(0.001)
 
 
 async def test_a_fork_that_chooses_one_waits_for_a_worker_that_has_it(replica: Replica) -> None:

@@ -152,7 +152,7 @@ from worker.training.models import MODELS
 
 @MODELS.add
 def my_net(dataset, *, width: int = 8):
-    return nn.Sequential(nn.Linear(dataset.num_features, width), nn.Linear(width, dataset.num_outputs))
+    return nn.Sequential(nn.Flatten(), nn.Linear(dataset.num_features, width), nn.Linear(width, dataset.num_outputs))
 """
     (tmp_path / "nets.py").write_text(net)
     told = client.tell_entries("quiet", {"model": {"my_net": {"parameters": {"width": {"type": "int", "default": 8}}}}})

@@ -29,18 +29,19 @@ def narrowed(catalogue: WholeCatalogue, section: str | None, name: str | None) -
     """
     if section is None:
         return catalogue
-    if section not in (SETTINGS, *catalogue.registries):
-        raise Unlisted(f"there is no section {section!r}; {did_you_mean(section, [SETTINGS, *catalogue.registries])}")
+    if section not in (SETTINGS, *catalogue.sections):
+        raise Unlisted(f"there is no section {section!r}; {did_you_mean(section, [SETTINGS, *catalogue.sections])}")
     known: Mapping[str, Entry | Setting]
-    known = catalogue.settings if section == SETTINGS else catalogue.registries[section]
+    known = catalogue.settings if section == SETTINGS else catalogue.sections[section]
     if name is not None and name not in known:
         raise Unlisted(f"there is no {section} {name!r}; {did_you_mean(name, known)}")
     found = {each: known[each] for each in known if name in (None, each)}
     own = {each: told for each, told in catalogue.own.get(section, {}).items() if each in found}
-    kept: dict[str, object] = {"settings": {}, "registries": {}, "defaults": {}, "metrics": {}, "own": {}}
+    kept: dict[str, object] = {"settings": {}, "registries": {}, "lists": {}, "defaults": {}, "metrics": {}, "own": {}}
     if section == SETTINGS:
         return catalogue.model_copy(update={**kept, "settings": found})
-    return catalogue.model_copy(update={**kept, "registries": {section: found}, "own": {section: own} if own else {}})
+    kind = "lists" if section in catalogue.lists else "registries"
+    return catalogue.model_copy(update={**kept, kind: {section: found}, "own": {section: own} if own else {}})
 
 
 def page(catalogue: WholeCatalogue, section: str | None, name: str | None) -> RenderableType:
@@ -49,11 +50,11 @@ def page(catalogue: WholeCatalogue, section: str | None, name: str | None) -> Re
         return _options(catalogue.settings)
     if section is None:
         table = Table("section", "entries", box=None, pad_edge=False)
-        for each, entries in catalogue.registries.items():
+        for each, entries in catalogue.sections.items():
             table.add_row(each, ", ".join(entries))
         table.add_row(SETTINGS, ", ".join(catalogue.settings))
         return Group(table, Text(), Text("options: study catalogue SECTION NAME"))
-    entries, own = catalogue.registries[section], catalogue.own.get(section, {})
+    entries, own = catalogue.sections[section], catalogue.own.get(section, {})
     if name is None:
         table = Table(section, "told by", "what it is", "options", box=None, pad_edge=False)
         for each, entry in entries.items():

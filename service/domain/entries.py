@@ -19,11 +19,14 @@ Key: TypeAlias = tuple[str, str]
 
 def with_own(catalogue: Catalogue, own: Mapping[Key, Entry]) -> Catalogue:
     """The catalogue with entries of the user's own; of one name, the core's counts."""
-    registries = {
-        section: {**entries, **{name: each for (place, name), each in own.items() if place == section}, **entries}
-        for section, entries in catalogue.registries.items()
-    }
-    return catalogue.model_copy(update={"registries": registries})
+
+    def whole(registries: Mapping[str, Mapping[str, Entry]]) -> dict[str, dict[str, Entry]]:
+        return {
+            section: {**entries, **{name: each for (place, name), each in own.items() if place == section}, **entries}
+            for section, entries in registries.items()
+        }
+
+    return catalogue.model_copy(update={"registries": whole(catalogue.registries), "lists": whole(catalogue.lists)})
 
 
 def fingerprint(entry: Entry) -> str:
@@ -83,5 +86,5 @@ def _not_in(catalogue: Catalogue, chosen: set[Key]) -> set[Key]:
     return {
         (section, name)
         for section, name in chosen
-        if section in catalogue.registries and name not in catalogue.registries[section]
+        if section in catalogue.sections and name not in catalogue.sections[section]
     }

@@ -57,10 +57,10 @@ async def tell_entries(context: Context, request: EntriesRequest) -> EntriesRepl
 def _check(catalogue: Catalogue, told: Collection[Key]) -> None:
     for section, name in told:
         path = f"registries.{section}"
-        if section not in catalogue.registries:
-            message = f"the training core has no section {section!r}; {did_you_mean(section, catalogue.registries)}"
+        if section not in catalogue.sections:
+            message = f"the training core has no section {section!r}; {did_you_mean(section, catalogue.sections)}"
             raise DomainError(ErrorCode.INVALID_REQUEST, f"{path}: {message}", [FieldError(path=path, message=message)])
-        if name in catalogue.registries[section]:
+        if name in catalogue.sections[section]:
             path = f"{path}.{name}"
             message = f"the training core has a {section} {name!r} itself; give yours another name"
             raise DomainError(ErrorCode.ENTRY_TAKEN, f"{path}: {message}", [FieldError(path=path, message=message)])
@@ -88,7 +88,7 @@ async def list_catalogue(context: Context) -> WholeCatalogue:
         rows = entries.all_of(connection)
         own: dict[str, dict[str, Told]] = {}
         for row in rows:
-            if row.name not in context.catalogue.registries.get(row.section, {}):
+            if row.name not in context.catalogue.sections.get(row.section, {}):
                 told = Told(worker=row.worker, at=to_datetime(row.told_at))
                 own.setdefault(row.section, {})[row.name] = told
         whole = with_own(context.catalogue, _by_key(rows))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.contract.catalogue import Catalogue, Entry, load_catalogue
+from service.contract.catalogue import Entry, load_catalogue
 from service.contract.study import StudySpec
 from service.domain.entries import fingerprint, own_of_study, own_of_trial, unoffered, with_own
 from tests.usecases.replica import spec_of
@@ -81,10 +81,10 @@ def test_a_study_says_which_it_may_choose(spec: StudySpec, chosen: set[tuple[str
     assert own_of_study(spec, CATALOGUE) == chosen
 
 
-def test_an_entry_of_a_section_that_holds_several_is_found_in_its_list() -> None:
-    several = Catalogue(format=1, settings={}, registries={"model": {"mlp": entry()}}, defaults={}, metrics={})
-    spec = study(train={"model": [{"name": "mlp"}, {"name": "mine"}, {"width": 3}]})
-    assert own_of_study(spec, several) == {("model", "mine")}
+def test_callbacks_are_several_and_found_in_their_list() -> None:
+    spec = study(train={"callbacks": [{"name": "norms"}, {"name": "mine"}, {"name": "mine", "often": 3}]})
+    assert own_of_study(spec, CATALOGUE) == {("callbacks", "mine")}
+    assert "mine" in with_own(CATALOGUE, {("callbacks", "mine"): entry()}).lists["callbacks"]
 
 
 def test_a_trial_says_which_its_parameters_choose() -> None:

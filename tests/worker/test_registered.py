@@ -13,7 +13,7 @@ import torch
 
 from service.contract.entries import EntriesRequest
 from tests.support.service import ROOT
-from worker.training.config import REGISTRIES
+from worker.training.config import LISTS, REGISTRIES
 from worker.trial.provenance import code_fingerprint, loaded_sources
 from worker.trial.registered import RegistrationFailed, register
 
@@ -46,7 +46,7 @@ def my_net(dataset: Dataset, *, width: Annotated[int, Setting("of each layer", l
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     """Writes modules that can be imported, and that nothing remembers after the test."""
     known = set(sys.modules)
-    for registry in REGISTRIES.values():
+    for registry in (*REGISTRIES.values(), *LISTS.values()):
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -81,7 +81,7 @@ def test_what_modules_add_is_described_as_in_the_catalogue(write: Write) -> None
 
 
 def test_the_cores_own_entries_are_what_the_service_would_take_too() -> None:
-    for section, registry in REGISTRIES.items():
+    for section, registry in (*REGISTRIES.items(), *LISTS.items()):
         described = {entry.name: json.loads(json.dumps(entry.describe())) for entry in registry}
         EntriesRequest.model_validate({"worker": "w", "registries": {section: described}})
 

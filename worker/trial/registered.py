@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 
-from worker.training.config import REGISTRIES
+from worker.training.config import LISTS, REGISTRIES
 from worker.trial.provenance import loaded_sources
+
+_SECTIONS = {**REGISTRIES, **LISTS}
 
 
 class RegistrationFailed(Exception):
@@ -38,7 +40,7 @@ def register(modules: Sequence[str]) -> Registered:
         RegistrationFailed: one cannot be imported, takes a name that is taken, or uses the GPU; or none adds an entry.
     """
     known = set(sys.modules)
-    before = {section: {entry.name for entry in registry} for section, registry in REGISTRIES.items()}
+    before = {section: {entry.name for entry in registry} for section, registry in _SECTIONS.items()}
     sources: dict[str, Path] = {}
     for module in modules:
         try:
@@ -52,7 +54,7 @@ def register(modules: Sequence[str]) -> Registered:
             "cannot; make tensors inside the functions, and put them on no device"
         )
     entries: dict[str, dict[str, Any]] = {}
-    for section, registry in REGISTRIES.items():
+    for section, registry in _SECTIONS.items():
         for entry in registry:
             if entry.name not in before[section]:
                 entries.setdefault(section, {})[entry.name] = _as_json(section, entry.name, entry.describe())

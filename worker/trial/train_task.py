@@ -63,7 +63,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     if result.ending is Ending.PAUSED:
         message = order.reason or f"trained to step {result.step}, its rung"
         return Outcome(result="paused", message=message, metrics=metrics)
-    return Outcome(result="succeeded", metrics=metrics)
+    return Outcome(result="succeeded", message=result.reason, metrics=metrics)
 
 
 def _configuration(grant: Grant) -> TrainingConfig:

@@ -118,7 +118,7 @@ SGD = {"name": "sgd"}
         (
             {"callbacks": [{"name": "norms"}, {"name": "tensorbord"}]},
             "callbacks[1].name",
-            "there is no callback 'tensorbord'; did you mean 'tensorboard'?",
+            f"there is no callback 'tensorbord'; did you mean 'tensorboard'?{OWN}",
         ),
         ({"callbacks": [{"name": "tensorboard"}]}, "callbacks[0].directory", "missing: where"),
         (

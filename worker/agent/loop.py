@@ -46,7 +46,7 @@ class Slot:
         """
         while not self._shared.stopping.is_set():
             log_path = self._shared.directory / f"zygote-{self._plan.name}.log"
-            with Zygote(self._plan.device, self._plan.threads, log_path, modules=self._shared.modules) as zygote:
+            with Zygote(self._plan.devices, self._plan.threads, log_path, modules=self._shared.modules) as zygote:
                 ready = zygote.wait_ready()
                 entries = self._tell(ready.entries)
                 if entries is None or not self._work_with(zygote, ready, entries):
@@ -110,10 +110,10 @@ class Slot:
             host=shared.host,
             protocol=PROTOCOL_VERSION,
             capabilities=Capabilities(
-                devices=[self._plan.device.device],
+                devices=[each.device for each in self._plan.devices],
                 tasks=list(shared.tasks),
                 labels=dict(shared.labels),
-                slots=dict(shared.slots),
+                slots={name: list(devices) for name, devices in shared.slots.items()},
                 code=ready.code,
                 own_code=ready.own_code,
                 entries=entries,

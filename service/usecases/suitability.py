@@ -37,12 +37,14 @@ def unserved(connection: Connection, context: Context, spec: StudySpec, now: int
     """Why none of the workers that are alive gets trials of a study; None: one does, or none is there to ask."""
     if spec.task_kind is TaskKind.EXTERNAL:
         return None
-    reasons = None
+    reason = None
     for row in leases.workers(connection):
         if row.last_seen_at < now - ALIVE_SECONDS * MICROSECONDS:
             continue
-        reason = lack(connection, context, spec, Capabilities.model_validate(row.capabilities))
-        if reason is None:
-            return None
-        reasons = reasons or reason
-    return reasons
+        worker = Capabilities.model_validate(row.capabilities)
+        for devices in worker.slots.values() or [worker.devices]:
+            lacked = lack(connection, context, spec, worker.model_copy(update={"devices": devices}))
+            if lacked is None:
+                return None
+            reason = reason or lacked
+    return reason

@@ -227,6 +227,12 @@ async def test_a_study_that_no_living_worker_can_train_says_why(replica: Replica
     assert (await replica.study(name)).unserved is not None, "the one that has it is gone"
     required = await replica.create(requires={"labels": {"room": "cellar"}}, task={"command": ["true"]})
     assert (await replica.study(required)).unserved == "requires a worker with --label room=cellar"
+    small, large = ([{"kind": "cuda", "index": index, "memory_gib": gib}] for index, gib in ((0, 8), (1, 80)))
+    demanding = await replica.create(requires={"gpu_memory_gib": 40}, task={"command": ["true"]})
+    await replica.ask(demanding, worker="two", devices=small, slots={"0": small})
+    assert (await replica.study(demanding)).unserved is not None
+    await replica.ask(demanding, worker="two", devices=small, slots={"0": small, "1": large})
+    assert (await replica.study(demanding)).unserved is None, "its other slot would do"
     assert (await replica.study(await replica.create())).unserved is None, "no worker drives a study without a task"
 
 

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias, get_args
+
+UNREGISTERED = 2
+"""Exit status of a zygote that cannot register modules of the user's own; its last line says why."""
 
 
 class ProtocolError(Exception):
@@ -21,9 +24,15 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Zygote -> agent: everything is imported, attempts can be started; `code` is the fingerprint of what trains."""
+    """Zygote -> agent: everything is imported, attempts can be started; `code` is the fingerprint of what trains.
+
+    Where modules of the user's own are registered, `entries` are what they added to the core (section -> name ->
+    description, as in its catalogue), and `own_code` is the fingerprint with their sources.
+    """
 
     code: str
+    own_code: str | None = None
+    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.BLOB_MISMATCH: 422,
     ErrorCode.BLOB_MISSING: 409,
     ErrorCode.STORAGE_FULL: 507,
+    ErrorCode.ENTRY_TAKEN: 409,
     ErrorCode.DATA_DIFFERS: 409,
     ErrorCode.PROTOCOL_VERSION: 409,
     ErrorCode.UNAUTHORIZED: 401,

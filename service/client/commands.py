@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import RenderableType
 
-from service.client import editing, first_look, first_study, show, spec, study_file, watch
+from service.client import catalogue, editing, first_look, first_study, show, spec, study_file, watch
 from service.client.client import Client
 from service.client.errors import Invalid, InvalidStudy
 from service.contract.base import Value
@@ -193,6 +193,14 @@ def _workers(client: Client, arguments: argparse.Namespace) -> None:
     _say(arguments, answer, show.workers_table(answer.workers))
 
 
+def _catalogue(client: Client, arguments: argparse.Namespace) -> None:
+    try:
+        found = catalogue.narrowed(client.catalogue(), arguments.section, arguments.entry)
+    except catalogue.Unlisted as error:
+        raise _wrong("study catalogue", str(error)) from None
+    _say(arguments, found, catalogue.page(found, arguments.section, arguments.entry))
+
+
 def _readmit(client: Client, arguments: argparse.Namespace) -> None:
     worker = client.readmit(arguments.worker)
     _say(arguments, worker, f"{worker.name} on {worker.host or 'an unnamed host'} gets trials again")
@@ -257,5 +265,6 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "enqueue": _enqueue,
     "fork": _fork,
     "workers": _workers,
+    "catalogue": _catalogue,
     "readmit": _readmit,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from pydantic import TypeAdapter
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from service.client.transport import Transport
 from service.contract.base import Response, Value
 from service.contract.blob import BlobReply
+from service.contract.entries import EntriesReply, EntriesRequest, WholeCatalogue
 from service.contract.health import Health
 from service.contract.importance import Importance
 from service.contract.lease import (
@@ -77,6 +78,8 @@ _FRONT = TypeAdapter(Front)
 _FORK = TypeAdapter(TrialView)
 _EVENTS = TypeAdapter(_Events)
 _ENQUEUE = TypeAdapter(EnqueueReply)
+_CATALOGUE = TypeAdapter(WholeCatalogue)
+_ENTRIES = TypeAdapter(EntriesReply)
 _WORKERS = TypeAdapter(WorkerList)
 _WORKER = TypeAdapter(WorkerView)
 _GRANT = TypeAdapter(Grant)
@@ -226,6 +229,18 @@ class Endpoints:
         """Yield a message whenever the study's revision moves, until the study is finished or the stream breaks."""
         for data in self._transport.server_sent_events(_path(study, "stream"), {"after": after}):
             yield Changed.model_validate_json(data)
+
+    def catalogue(self) -> WholeCatalogue:
+        """Everything that a task can be set to, entries of their own that workers have told included."""
+        return self._transport.call("GET", "/catalogue", _CATALOGUE)
+
+    def tell_entries(self, worker: str, registries: Mapping[str, Mapping[str, Any]]) -> EntriesReply:
+        """Say which entries a worker's modules add to the core: section -> name -> description, as in the catalogue.
+
+        Raises ValidationError (pydantic's) where a description is none.
+        """
+        request = EntriesRequest.model_validate({"worker": worker, "registries": registries})
+        return self._transport.call("PUT", "/entries", _ENTRIES, request)
 
     def workers(self) -> WorkerList:
         """Workers, most recently seen first."""

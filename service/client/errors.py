@@ -88,6 +88,7 @@ _BY_CODE: dict[ErrorCode, type[ApiError]] = {
     ErrorCode.REPORT_CONFLICT: Conflict,
     ErrorCode.REPORT_ORDER: Conflict,
     ErrorCode.CLAIM_CONFLICT: Conflict,
+    ErrorCode.ENTRY_TAKEN: Conflict,
     ErrorCode.UNKNOWN_BLOB: NotFound,
     ErrorCode.BLOB_MISMATCH: Invalid,
     ErrorCode.BLOB_MISSING: Conflict,

@@ -23,6 +23,7 @@ examples:
   study accept digits-mlp --box 'optimizer.lr=[1e-3, 1e-2]'
   study importance digits-mlp                   which parameters mattered
   study workers                                 the workers, and which are in quarantine
+  study catalogue model mlp                     the options of a model; without words, all there is
   study fork digits-mlp 12 --at 8 --set optimizer.lr=3e-4
   study enqueue digits-mlp optimizer.lr=3e-3 optimizer.name=adamw
 
@@ -99,6 +100,9 @@ def _look(verb: Verb, of_study: Verb) -> None:
     logs.add_argument("--stderr", action="store_true", help="its standard error instead of its standard output")
     logs.add_argument("--follow", action="store_true", help="go on as more comes, until the attempt has ended")
     verb("workers", "list the workers: devices, trials held, quarantine")
+    catalogue = verb("catalogue", "list what the built-in training can be set to, entries of your own included")
+    catalogue.add_argument("section", metavar="SECTION", nargs="?", help="a section of it: model, loss, … or settings")
+    catalogue.add_argument("entry", metavar="NAME", nargs="?", help="an entry of the section, with its options")
 
 
 def _ask(of_study: Verb) -> None:

@@ -29,6 +29,7 @@ class ErrorCode(StrEnum):
     BLOB_MISMATCH = "blob_mismatch"
     BLOB_MISSING = "blob_missing"
     STORAGE_FULL = "storage_full"
+    ENTRY_TAKEN = "entry_taken"
     DATA_DIFFERS = "data_differs"
     PROTOCOL_VERSION = "protocol_version"
     UNAUTHORIZED = "unauthorized"

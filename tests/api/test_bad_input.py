@@ -13,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from service.contract.entries import EntriesRequest
 from service.contract.lease import CheckpointRequest, ClaimRequest, FinishRequest, Grant, HeartbeatRequest
 from service.contract.log import LogRequest
 from service.contract.problem import ErrorCode
@@ -236,6 +237,43 @@ EDIT: dict[str, tuple[ErrorCode, str, Bad]] = {
 }
 
 
+def told(worker: str = "w", **registries: Any) -> Call:
+    return "PUT", "/entries", {"json": {"worker": worker, "registries": registries}}
+
+
+def option(**setting: Any) -> dict[str, Any]:
+    return {"mine": {"parameters": {"width": {"type": "int", "default": 8} | setting}}}
+
+
+ENTRIES: dict[str, tuple[ErrorCode, str, Call]] = {
+    "of a name that the core has": (ErrorCode.ENTRY_TAKEN, "give yours another name", told(model={"mlp": {}})),
+    "of no section": (ErrorCode.INVALID_REQUEST, "did you mean 'model'?", told(modle=option())),
+    "of a worker without a name": (ErrorCode.INVALID_REQUEST, "worker: ", told(worker="", model=option())),
+    "whose name is none": (ErrorCode.INVALID_REQUEST, "registries.model", told(model={"<lambda>": {}})),
+    "whose name is too long": (ErrorCode.INVALID_REQUEST, "at most 64 characters", told(model={"n" * 65: {}})),
+    "that is no mapping": (ErrorCode.INVALID_REQUEST, "must be a mapping", told(model={"mine": 3})),
+    "with a field that nobody knows": (
+        ErrorCode.INVALID_REQUEST,
+        "did you mean 'description'?",
+        told(model={"mine": {"descripion": "a net"}}),
+    ),
+    "with an option of no type": (
+        ErrorCode.INVALID_REQUEST,
+        "must be 'float', 'int'",
+        told(model=option(type="number")),
+    ),
+    "with a bound that is none": (ErrorCode.INVALID_REQUEST, "width.low: ", told(model=option(low="one"))),
+    "that is too large": (
+        ErrorCode.INVALID_REQUEST,
+        "describe it more briefly",
+        told(model=option(description="x" * 40_000)),
+    ),
+    "too many": (ErrorCode.INVALID_REQUEST, "may hold 200 at most", told(model={f"net{n}": {} for n in range(10_000)})),
+    "with what no text may hold": (ErrorCode.INVALID_REQUEST, "NUL", told(model=option(description="a\0b"))),
+}
+NOT_FINITE = '{"worker": "w", "registries": {"model": {"mine": {"facts": {"scale": NaN}}}}}'
+
+
 class Everything:
     """All rows of all tables and all blobs, to compare before and after."""
 
@@ -302,6 +340,17 @@ async def test_an_edit(http: httpx.AsyncClient, everything: Everything, situatio
     await refused(http, everything, bad(situation), code, remedy)
 
 
+@pytest.mark.parametrize("name", ENTRIES)
+async def test_an_entry(http: httpx.AsyncClient, everything: Everything, name: str) -> None:
+    code, remedy, call = ENTRIES[name]
+    await refused(http, everything, call, code, remedy)
+
+
+async def test_an_entry_with_a_number_that_json_has_not(http: httpx.AsyncClient, everything: Everything) -> None:
+    call = "PUT", "/entries", {"content": NOT_FINITE, "headers": {"content-type": "application/json"}}
+    await refused(http, everything, call, ErrorCode.INVALID_REQUEST, "not finite")
+
+
 async def test_a_heartbeat_of_a_stale_token_is_told_and_renews_nothing(
     http: httpx.AsyncClient, everything: Everything, situation: Situation
 ) -> None:
@@ -317,7 +366,15 @@ async def test_a_heartbeat_of_a_stale_token_is_told_and_renews_nothing(
     assert everything.read() == before
 
 
-SPOKEN_BY_WORKERS = [ClaimRequest, HeartbeatRequest, ReportRequest, CheckpointRequest, FinishRequest, LogRequest]
+SPOKEN_BY_WORKERS = [
+    ClaimRequest,
+    EntriesRequest,
+    HeartbeatRequest,
+    ReportRequest,
+    CheckpointRequest,
+    FinishRequest,
+    LogRequest,
+]
 
 
 @pytest.mark.parametrize("message", SPOKEN_BY_WORKERS)

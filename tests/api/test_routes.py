@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from service.contract.entries import EntriesReply, WholeCatalogue
 from service.contract.health import Health
 from service.contract.importance import Importance
 from service.contract.lease import FinishReply, Grant, HeartbeatReply, Nothing
@@ -100,6 +101,9 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert Replay.model_validate(await call("POST", "/studies/digits/replay", json=other)).replayed.num_steps == 1
     mattered = Importance.model_validate(await call("GET", "/studies/digits/importance"))
     assert (mattered.num_trials, mattered.parameters) == (1, [])
+    told = {"worker": "w", "registries": {"model": {"mine": {"parameters": {"width": {"type": "int", "default": 8}}}}}}
+    assert list(EntriesReply.model_validate(await call("PUT", "/entries", json=told)).entries["model"]) == ["mine"]
+    assert WholeCatalogue.model_validate(await call("GET", "/catalogue")).own["model"]["mine"].worker == "w"
     assert WorkerList.model_validate(await call("GET", "/workers")).workers[0].name == "w"
     assert (await call("POST", "/workers/w/readmit"))["quarantined_at"] is None
     kinds = [event["kind"] for event in (await call("GET", "/studies/digits/events?after=1"))["events"]]

@@ -421,3 +421,36 @@ def test_a_proposed_box_is_shown_accepted_or_another_in_its_place(study: Study) 
     page = study("show", name)
     assert "-> [0.001, 0.002] as a person chose (edited)" in page
     assert "stage 3 of 3  lr [0.001, 0.002] -> " in page
+
+
+def test_the_catalogue_is_shown_whole_by_section_and_by_entry_with_those_that_workers_have_told(study: Study) -> None:
+    width = {"type": "int", "default": 16, "low": 1, "description": "of each layer"}
+    sort = {"type": "str", "required": True, "choices": ["wide", "deep"]}
+    net = {"description": "A net of mine.", "parameters": {"width": width, "sort": sort}}
+    study.client.tell_entries("tower", {"model": {"my_net": net, "my_line": {}}})
+
+    whole = " ".join(study("catalogue").split())
+    assert "optimizer sgd, adam, adamw" in whole
+    assert "transformers, my_line, my_net" in whole
+    assert "settings batch_size, epochs" in whole
+
+    rows = {line.split()[0]: line for line in study("catalogue", "model").splitlines()}
+    assert rows["my_net"].split() == ["my_net", "tower", *["A", "net", "of", "mine.", "width,", "sort"]]
+    assert rows["linear"].split()[:2] == ["linear", "One"], "the core's are told by nobody"
+
+    title, told, _, _, *options = study("catalogue", "model", "my_net").splitlines()
+    assert title == "A net of mine."
+    assert told.startswith("told by worker tower at 20")
+    assert [option.split() for option in options] == [
+        ["width", "int", "16", "from", "1", "of", "each", "layer"],
+        ["sort", "str", "required", "wide,", "deep"],
+    ]
+    assert "it has no options" in study("catalogue", "model", "my_line")
+    assert "above 0" in study("catalogue", "settings", "clip_norm")
+    found = study.json("catalogue", "model", "my_net")
+    assert list(found["registries"]) == ["model"]
+    assert list(found["registries"]["model"]) == ["my_net"]
+    assert list(study.json("catalogue", "settings", "epochs")["settings"]) == ["epochs"]
+
+    assert "there is no section 'modle'; did you mean 'model'?" in study("catalogue", "modle", status=1)
+    assert "there is no model 'my_nett'; did you mean 'my_net'?" in study("catalogue", "model", "my_nett", status=1)

@@ -58,6 +58,7 @@ class Agent:
         labels: Mapping[str, str] = MappingProxyType({}),
         work_seconds: float | None = None,
         tasks: Sequence[TaskKind] = (TaskKind.TRAIN,),
+        modules: Sequence[str] = (),
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._work_time = WorkTime(work_seconds)
@@ -77,6 +78,7 @@ class Agent:
             host=socket.gethostname(),
             studies=studies,
             tasks=tasks,
+            modules=modules,
             slots={plan.name: [each.device for each in plan.devices] for plan in slots},
             until_done=until_done,
             directory=directory,
@@ -104,7 +106,7 @@ class Agent:
 
         Raises:
             WorkerRefused: the service does not take this worker.
-            ZygoteFailed: training processes cannot start on this host.
+            ZygoteFailed: training processes cannot start on this host, or not with these modules.
         """
         if num_abandoned := self._outbox.finish_abandoned():
             log.warning("%d trials of a worker that died here go back to the service", num_abandoned)

@@ -56,6 +56,8 @@ class Surroundings:
     studies: Sequence[str]
     tasks: Sequence[TaskKind]
     """What this worker was allowed to execute."""
+    modules: Sequence[str]
+    """Modules of the user's own that add entries to the training core."""
     slots: Mapping[str, Sequence[Device]]
     """The devices of every slot, by its name."""
     until_done: bool

@@ -2,8 +2,8 @@
 
 Two kinds of socket carry them. Each slot has one *control* socket to its zygote (`Start`, `Terminate` down; `Ready`,
 `Forked`, `Exited` up), and each attempt one *channel* to its own training process (`Order`, `Answered` down;
-`Provenance`, `Report`, `Checkpointed`, `Ended` up), so that a line which a dying process leaves half written spoils
-nobody else's.
+`Provenance`, `Report`, `Checkpointed`, `Predicted`, `Ended` up), so that a line which a dying process leaves half
+written spoils nobody else's.
 Both ends are Python: floats that JSON has no literal for travel as Python's own `NaN` and `Infinity`.
 """
 
@@ -96,6 +96,15 @@ class Checkpointed:
 
 
 @dataclass(frozen=True, slots=True)
+class Predicted:
+    """Training process -> agent, right before its last word: its predictions are in the file at `path`."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """Training process -> agent, its last word: the outcome as the service's contract writes it."""
 
@@ -118,12 +127,36 @@ class Answered:
 
 
 Message: TypeAlias = (
-    Ready | Start | Terminate | Forked | Exited | Provenance | Report | Checkpointed | Ended | Order | Answered
+    Ready
+    | Start
+    | Terminate
+    | Forked
+    | Exited
+    | Provenance
+    | Report
+    | Checkpointed
+    | Predicted
+    | Ended
+    | Order
+    | Answered
 )
 
 _KINDS: dict[str, type[Message]] = {
     kind.__name__.lower(): kind
-    for kind in (Ready, Start, Terminate, Forked, Exited, Provenance, Report, Checkpointed, Ended, Order, Answered)
+    for kind in (
+        Ready,
+        Start,
+        Terminate,
+        Forked,
+        Exited,
+        Provenance,
+        Report,
+        Checkpointed,
+        Predicted,
+        Ended,
+        Order,
+        Answered,
+    )
 }
 
 

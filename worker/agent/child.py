@@ -30,6 +30,7 @@ from worker.protocol import (
     Inbox,
     Message,
     Order,
+    Predicted,
     Provenance,
     Ready,
     Report,
@@ -41,7 +42,7 @@ from worker.protocol import (
 ZYGOTE = "worker.trial"
 """The module that a zygote process executes."""
 
-Said: TypeAlias = Provenance | Report | Checkpointed | Ended
+Said: TypeAlias = Provenance | Report | Checkpointed | Predicted | Ended
 """What a training process says itself."""
 
 _CLOSE_SECONDS = 5.0

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Mapping
 
-from worker.protocol import Answered, Checkpointed, Ended, Inbox, Order, Provenance, Report, encode
+from worker.protocol import Answered, Checkpointed, Ended, Inbox, Order, Predicted, Provenance, Report, encode
 
 CONTINUE = Order(action="continue", reason="")
 
@@ -52,6 +52,10 @@ class Channel:
 
     def checkpointed(self, saved: Checkpointed) -> None:
         """Say that a checkpoint was saved, after the report of its step."""
+        self._send(encode(saved))
+
+    def predicted(self, saved: Predicted) -> None:
+        """Say that the predictions of a finished training were saved."""
         self._send(encode(saved))
 
     def newest_order(self) -> Order:

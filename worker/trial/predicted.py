@@ -27,9 +27,10 @@ def save(directory: Path, result: TrainingResult, class_names: tuple[str, ...]) 
         return None
     if (mib := num_bytes(result.predictions) / 2**20) > _MAX_MIB:
         num = sum(len(each.ids) for each in result.predictions.values())
-        raise NotKept(f"the predictions of {num} examples take {mib:.0f} MiB, more than {_MAX_MIB}, and are not kept")
+        raise NotKept(f"the predictions of {num} examples take {mib:.1f} MiB, more than {_MAX_MIB}, and are not kept")
     path = directory / "predictions.parquet"
     try:
+        directory.mkdir(parents=True, exist_ok=True)
         write(path, result.predictions, class_names)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()

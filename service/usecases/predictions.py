@@ -141,8 +141,8 @@ async def find_predictions(context: Context, name: str, key: str) -> Row:
         why = f"they were kept as long as it was {_kept(spec)}"
     else:
         why = (
-            f"kept are those of trials {_kept(spec)}, where the training core makes some; "
-            "of a trial that has just ended they may be on their way"
+            f"a trial's are kept while it is {_kept(spec)}, if its task makes some; "
+            "those of one that has just ended may be on their way"
         )
     message = (
         f"there are no predictions of {trials.title(trial)}: {why}; `study predictions {name}` lists what there is"

@@ -18,7 +18,7 @@ from service.client.spec import parse
 from service.contract.problem import FieldError
 from service.contract.study import StudySpec
 
-PATHS = ("path", "train", "val", "test", "test_val")
+PATHS = ("path", "train", "val", "test", "test_val", "table")
 """The settings of `task.train.data` that name files."""
 
 

@@ -68,6 +68,7 @@ def _judge(connection: Connection, context: Context, trial_id: str, request: Rep
 
 
 def _verdict(spec: StudySpec, history: History, trial: Row, points: list[Point]) -> Verdict:
+    """What is said of a batch is what would be said of its steps one by one, however a worker batches them."""
     step = points[-1].step
     known = {point.step: from_wire(point.metrics[spec.watched.metric]) for point in points if _tells(spec, point)}
     if not known:
@@ -75,10 +76,14 @@ def _verdict(spec: StudySpec, history: History, trial: Row, points: list[Point])
     if trial.kind != TrialKind.SEARCH:
         return _verdict_beside_the_search(spec, known, step)
     last_known = history.trials[trial.number].last_step
+    verdict = None
     for at, value in known.items():
         if last_known is None or at > last_known:
             history = history.with_point(trial.number, at, value)
-    return decide.judge(history, spec, trial.number)
+            verdict = decide.judge(history, spec, trial.number)
+            if verdict.action is not Action.CONTINUE:
+                break
+    return verdict or decide.judge(history, spec, trial.number)
 
 
 def _verdict_beside_the_search(spec: StudySpec, known: dict[int, float], step: int) -> Verdict:

@@ -43,6 +43,18 @@ def test_a_fault_names_its_path_and_remedy(mapping: dict[str, Any], changes: dic
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize("given", [{}, {"schedule": None}])
+def test_a_schedule_left_out_is_the_one_taught_with_the_optimizer(mapping: dict[str, Any], given: dict[str, Any]):
+    del mapping["schedule"]
+    names = [entry.name for entry in REGISTRIES["optimizer"]]
+    usual = {each: TrainingConfig.from_mapping(mapping | {"optimizer": {"name": each}} | given) for each in names}
+    assert {name: config.schedule.name for name, config in usual.items()} == dict.fromkeys(names, "constant") | {
+        "sgd": "cosine"
+    }
+    chosen = {"optimizer": {"name": "sgd"}, "schedule": {"name": "step"}}
+    assert TrainingConfig.from_mapping(mapping | chosen).schedule.name == "step"
+
+
 def test_something_else_than_a_mapping_is_refused():
     with pytest.raises(ConfigError, match=r"task\.train: must be a mapping"):
         TrainingConfig.from_mapping([])  # type: ignore[arg-type]

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from worker.training import TrainingConfig, train
+from worker.training.augment import AUGMENTATIONS
 from worker.training.data import DATA, Dataset, Inputs, Kind, Split
 from worker.training.losses import LOSSES
 from worker.training.models import MODELS
@@ -92,6 +95,65 @@ def test_every_model_overfits_one_batch_with_every_fitting_loss(
     pytest.fail(f"after 300 steps the loss is still {batch_loss:.3f}")
 
 
+INITIALISED = [entry.name for entry in MODELS if "init" in entry.parameters]
+
+
+def test_every_model_of_the_core_has_an_initialisation():
+    assert {entry.name for entry in MODELS} - {*INITIALISED} == {"timm", "transformers"}, "which bring their own"
+
+
+def drawn(model: nn.Module, activation: str) -> list[tuple[torch.Tensor, int, float]]:
+    """Every matrix or kernel of a model as [outputs, fan-in], its fan-out, and the gain of what follows it."""
+    of_activation = {"none": 1.0, "tanh": 5 / 3}.get(activation, 2**0.5)
+    found = []
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            weight = layer.weight.detach()
+            found.append((weight.flatten(1), len(weight) * weight[0, 0].numel(), of_activation))
+        elif isinstance(layer, nn.RNNBase):
+            weights = [weight.detach() for name, weight in layer.named_parameters() if name.startswith("weight")]
+            found += [(gate, len(gate), 1.0) for weight in weights for gate in weight.split(layer.hidden_size)]
+    return found
+
+
+@pytest.mark.parametrize("init", ["kaiming", "xavier", "orthogonal"])
+@pytest.mark.parametrize("name", INITIALISED)
+def test_every_model_begins_as_its_initialisation_says(name: str, init: str):
+    """By the formulas of He et al. 2015 (eq. 14), Glorot & Bengio 2010 (eq. 16) and Saxe et al. 2014."""
+    inputs = MODELS.entry(name).facts["inputs"]
+    settings = {"init": init} | ({"width": 64} if "width" in MODELS.entry(name).parameters else {})
+    model, activation = first(name, images if "images" in inputs else tokens, settings)
+    scaled = []
+    for weight, fan_out, gain in drawn(model, activation):
+        num_outputs, fan_in = weight.shape
+        if init == "orthogonal":
+            product = weight @ weight.T if num_outputs <= fan_in else weight.T @ weight
+            torch.testing.assert_close(product, gain**2 * torch.eye(len(product)), atol=1e-4, rtol=0)
+        else:
+            variance = gain**2 / fan_in if init == "kaiming" else 2 / (fan_in + fan_out)
+            scaled.append(weight.flatten() / variance**0.5)
+    if scaled:
+        assert torch.cat(scaled).std().item() == pytest.approx(1, rel=0.05)
+        assert (torch.cat(scaled).abs().max() < 3**0.5 + 1e-4) == (init == "xavier"), "which alone is uniform"
+    assert not any(weight.any() for key, weight in model.named_parameters() if "bias" in key)
+
+
+def first(name: str, made: Callable[[Kind], Dataset], settings: dict[str, Any]) -> tuple[nn.Module, str]:
+    """A model as it begins, and its activation."""
+    checked = MODELS.check(name, settings)
+    with own_stream(0, torch.device("cpu")):
+        return MODELS.create(name, checked, made("classification")).eval(), checked.get("activation", "none")
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in MODELS if "activation" in entry.parameters])
+def test_every_activation_is_used(name: str):
+    made = MADE[MODELS.entry(name).facts["inputs"][0]]
+    features = made("classification").train.features
+    choices = MODELS.entry(name).parameters["activation"].choices
+    said = [first(name, made, {"activation": each})[0](features) for each in choices]
+    assert all(not torch.allclose(one, other) for one, other in combinations(said, 2))
+
+
 @pytest.mark.parametrize("name", [entry.name for entry in OPTIMIZERS])
 def test_every_optimizer_learns(name: str, configure):
     result = train(configure(optimizer={"name": name}, schedule={"name": "constant"}, epochs=50))
@@ -100,8 +162,17 @@ def test_every_optimizer_learns(name: str, configure):
 
 @pytest.mark.parametrize("name", [entry.name for entry in OPTIMIZERS])
 def test_every_optimizer_resumes_bit_for_bit(name: str, configure, tmp_path: Path):
+    """With all that draws or remembers beside it; the model has dropout, too."""
     settings: dict[str, Any] = {"momentum": 0.8} if "momentum" in OPTIMIZERS.entry(name).parameters else {}
-    assert_resumes(configure(optimizer={"name": name, **settings}), tmp_path)
+    everything = {"augment": {"name": "mixup"}, "ema_decay": 0.9, "precision": "bf16", "clip_norm": 1.0, "l1": 1e-3}
+    assert_resumes(configure(optimizer={"name": name, **settings}, **everything), tmp_path)
+
+
+@pytest.mark.parametrize("augment", [entry.name for entry in AUGMENTATIONS])
+def test_every_augmentation_resumes_bit_for_bit(augment: str, configure, tmp_path: Path):
+    data: dict[str, Any] = {"name": "digits", "limit": 64}
+    drawing = {"images": {"flip": 0.5, "crop": 1, "rotate": 10, "cutmix": 0.5}}
+    assert_resumes(configure(data=data, augment={"name": augment, **drawing.get(augment, {})}), tmp_path)
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in SCHEDULES])

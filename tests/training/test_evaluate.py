@@ -8,8 +8,11 @@ import torch
 from sklearn import metrics as reference
 from torch import nn
 
+from worker.training import ConfigError
 from worker.training.data import Dataset, Split
+from worker.training.ensemble import MeanOf
 from worker.training.evaluate import evaluate
+from worker.training.link import LINKS, link_of
 from worker.training.losses import LOSSES
 from worker.training.metrics import METRIC_NAMES, Metrics, confusion_matrix, reported_names
 
@@ -48,6 +51,43 @@ def test_classification():
         },
         rel=1e-4,
     )
+
+
+@pytest.mark.parametrize(("loss_name", "spread"), [("bce", 3.0), ("cross_entropy", 3.0), ("cross_entropy", 0.05)])
+def test_auroc_compares_the_probabilities_that_the_loss_means(loss_name: str, spread: float):
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 3, (500,), generator=draw)
+    # Of some examples all classes have large outputs; small spreads stay between 0 and 1, as probabilities do.
+    logits = torch.rand(500, 1, generator=draw) + spread * torch.rand(500, 3, generator=draw)
+    logits = (logits + spread * torch.eye(3)[labels] / 2) / (1 + 1.5 * spread)
+    dataset = Dataset("classification", {"val": Split(logits, labels)}, class_names=("a", "b", "c"))
+    loss = LOSSES.create(loss_name, LOSSES.check(loss_name, {}), dataset)
+    metrics = Metrics(dataset, CPU, ["auroc"], link_of(loss_name, "classification"))
+    measured = evaluate(nn.Identity(), loss, metrics, dataset, ("val",))["val/auroc"]
+    p = logits.double().sigmoid() if loss_name == "bce" else logits.double().softmax(1)
+    each = [reference.roc_auc_score(labels == index, p[:, index]) for index in range(3)]
+    assert measured == pytest.approx(np.mean(each), rel=1e-4)
+
+
+def test_a_loss_of_ones_own_says_what_its_outputs_stand_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(LOSSES, "_entries", dict(LOSSES._entries))
+
+    def mine(_: Dataset) -> nn.Module:
+        return nn.MultiLabelSoftMarginLoss()
+
+    LOSSES.add(mine, kinds=["classification"], link="sigmod")
+    with pytest.raises(ConfigError, match=r"loss\.name: mine was added with the link 'sigmod'; did you mean 'sigmoid'"):
+        link_of("mine", "classification")
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_what_models_say_together_stands_for_the_mean_of_what_they_say(name: str):
+    first, second = (nn.Linear(4, 3) for _ in range(2))
+    features, link = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)), LINKS[name]
+    with torch.no_grad():
+        together = MeanOf([first, second], link)(features)
+        mean = (link.means(first(features)) + link.means(second(features))) / 2
+    torch.testing.assert_close(link.means(together), mean, atol=1e-5, rtol=0)
 
 
 def test_regression_is_told_in_the_unit_of_the_target():

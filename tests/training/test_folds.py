@@ -177,7 +177,7 @@ def test_out_of_fold_predictions_keep_the_examples_ids(configure, data: dict[str
     result = train(configure(data=data, loss=loss, folds=4, repeats=2))
     val, test = result.predictions["val"], result.predictions["test"]
     whole = DATA.create(data["name"], DATA.check(data["name"], {"val_fraction": 0, "test_fraction": 0}))
-    assert torch.equal(torch.cat([val.ids, test.ids]).sort()[0], torch.arange(len(whole.train)))
+    assert sorted([*val.ids.tolist(), *test.ids.tolist()]) == list(range(len(whole.train)))
     for part in (val, test):
         targets = whole.train.targets[whole.train.ids.argsort()][part.ids].squeeze(-1)
         torch.testing.assert_close(
@@ -199,6 +199,15 @@ def test_predictions_are_the_mean_over_the_models_that_held_the_example_out(conf
         mean = torch.stack([model(features).softmax(1) for model in result.models]).mean(0)
     order = dataset.splits["val"].ids.argsort()
     torch.testing.assert_close(result.predictions["val"].outputs, mean[order])
+
+
+def test_predictions_are_the_probabilities_that_the_loss_means(configure):
+    config = configure(loss={"name": "bce"})
+    result = train(config)
+    split = DATA.create("wine", config.data.settings).splits["val"]
+    with torch.no_grad():
+        outputs = result.model(split.features)[split.ids.argsort()]
+    torch.testing.assert_close(result.predictions["val"].outputs, outputs.sigmoid())
 
 
 def test_the_best_epoch_is_that_of_the_mean(configure):

@@ -28,6 +28,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "images": {
         "data": IMAGES, "model": {"name": "resnet", "width": 8}, "loss": {"name": "focal", "balance": 0.5},
         "augment": {"name": "images", "crop": 1, "mixup": 0.2}, "optimizer": {"name": "sgd", "lr": 0.05},
+        "schedule": {"name": "constant"},
     },
     "texts": {
         "data": NUMBERS, "model": {"name": "gpt", "depth": 1, "width": 16}, "loss": {"name": "cross_entropy"},

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from sklearn import metrics as reference
 from torch import nn
 
 from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, TrainingResult, Verdict, train
@@ -17,6 +18,7 @@ from worker.training.epoch import epoch_batches
 from worker.training.models import MODELS
 from worker.training.precision import autocast
 
+ROOT = Path(__file__).parents[2]
 LOSS = Monitor("val/loss", "minimize")
 # Digits with everything that draws or remembers: augmentation, dropout, EMA, mixed precision, parts of batches.
 EVERYTHING: dict[str, Any] = {
@@ -236,6 +238,55 @@ def test_snapshots_are_taken_at_the_ends_of_equal_parts(configure, snapshots: in
     for weights, epoch in zip(result.snapshots, at, strict=True):
         expected = train(configure(snapshots=snapshots, epochs=epochs), until_epoch=epoch).model.state_dict()
         assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
+
+
+def test_the_ensemble_of_the_snapshots_answers_with_the_mean_of_their_probabilities(configure):
+    result = train(configure(snapshots=3, epochs=6, metrics=["auroc"]))
+    dataset = DATA.create("wine", configure().data.settings)
+    for name in ("val", "test"):
+        each = []
+        for weights in result.snapshots:
+            result.model.load_state_dict(weights)
+            with torch.no_grad():
+                each.append(result.model(dataset.splits[name].features).softmax(1))
+        targets = dataset.splits[name].targets
+        p = torch.stack(each).double().mean(0)
+        p /= p.sum(1, keepdim=True)
+        measured = {key: result.metrics[f"snapshots/{name}/{key}"] for key in ("accuracy", "loss", "auroc")}
+        assert measured == pytest.approx(
+            {
+                "accuracy": reference.accuracy_score(targets, p.argmax(1)),
+                "loss": reference.log_loss(targets, p),
+                "auroc": reference.roc_auc_score(targets, p, multi_class="ovr"),
+            },
+            rel=1e-4,
+        )
+    assert not any(key.startswith("snapshots/") for key in train(configure()).metrics)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": {"name": "bce"}, "ema_decay": 0.9},
+        {"data": {"name": "diabetes"}, "loss": {"name": "mse"}, "folds": 2},
+        {"data": {"name": "text", "path": str(ROOT / "LICENSE"), "length": 64}, "model": {"name": "gru", "width": 8}},
+        {
+            "data": {
+                "name": "csv",
+                "path": str(ROOT / "examples" / "data" / "wards.csv"),
+                "target": "urgency",
+                "query": "ward",
+            },
+            "loss": {"name": "listnet"},
+        },
+    ],
+)
+def test_a_single_snapshot_answers_as_the_model_does(configure, changes: dict[str, Any]):
+    result = train(configure(**changes, snapshots=1, epochs=1))
+    names = [name for name in result.metrics if name.startswith(("val/", "test/"))]
+    alone, snapshot = ([result.metrics[f"{prefix}{name}"] for name in names] for prefix in ("", "snapshots/"))
+    assert snapshot == pytest.approx(alone, rel=1e-4)
+    assert any(name.startswith("test/") for name in names)
 
 
 def test_recomputing_needs_blocks_and_changes_nothing(configure):

@@ -43,40 +43,45 @@ def binary(wanted: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return -(wanted * np.log(p) + (1 - wanted) * np.log(1 - p)).mean(1)
 
 
-WEIGHED = {"class_weights": [1.0, 2.0, 0.5]}
+WEIGHED: dict[str, Any] = {"class_weights": [1.0, 2.0, 0.5]}
 WEIGHTS = np.array([1.0, 2.0, 0.5])[LABELS]
 
 
-@pytest.mark.parametrize(
-    ("name", "settings", "expected"),
-    [
-        ("cross_entropy", {}, reference.log_loss(LABELS, P)),
-        ("cross_entropy", WEIGHED, (WEIGHTS * -np.log(TRUE_P)).mean()),
-        ("cross_entropy", {"balance": 1}, reference.log_loss(LABELS, P, sample_weight=balanced()[LABELS])),
-        ("cross_entropy", {"label_smoothing": 0.1}, -(smoothed(0.1) * LOG_P).sum(1).mean()),
-        ("focal", {"gamma": 0}, reference.log_loss(LABELS, P)),
-        ("focal", {}, ((1 - TRUE_P) ** 2 * -np.log(TRUE_P)).mean()),
-        ("focal", WEIGHED | {"gamma": 0.5}, (WEIGHTS * (1 - TRUE_P) ** 0.5 * -np.log(TRUE_P)).mean()),
-        ("bce", {}, np.mean([reference.log_loss(ONE_HOT[:, k], LOGITS[:, k].double().sigmoid()) for k in range(3)])),
-        ("bce", {"label_smoothing": 0.3}, binary(smoothed(0.3)).mean()),
-        ("bce", WEIGHED, (WEIGHTS * binary(ONE_HOT)).mean()),
-    ],
-)
+OF_CLASSES: list[tuple[str, dict[str, Any], float]] = [
+    ("cross_entropy", {}, reference.log_loss(LABELS, P)),
+    ("cross_entropy", WEIGHED, (WEIGHTS * -np.log(TRUE_P)).mean()),
+    ("cross_entropy", {"balance": 1}, reference.log_loss(LABELS, P, sample_weight=balanced()[LABELS])),
+    ("cross_entropy", {"label_smoothing": 0.1}, -(smoothed(0.1) * LOG_P).sum(1).mean()),
+    ("focal", {"gamma": 0}, reference.log_loss(LABELS, P)),
+    ("focal", {}, ((1 - TRUE_P) ** 2 * -np.log(TRUE_P)).mean()),
+    ("focal", WEIGHED | {"gamma": 0.5}, (WEIGHTS * (1 - TRUE_P) ** 0.5 * -np.log(TRUE_P)).mean()),
+    ("bce", {}, np.mean([reference.log_loss(ONE_HOT[:, k], LOGITS[:, k].double().sigmoid()) for k in range(3)])),
+    ("bce", {"label_smoothing": 0.3}, binary(smoothed(0.3)).mean()),
+    ("bce", WEIGHED, (WEIGHTS * binary(ONE_HOT)).mean()),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "expected"), OF_CLASSES)
 def test_losses_of_classification(name: str, settings: dict[str, Any], expected: float):
     assert create(name, **settings)(LOGITS, LABELS).item() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("name", "settings", "expected"),
-    [
-        ("mse", {}, reference.mean_squared_error(VALUES, OUTPUTS)),
-        ("mae", {}, reference.mean_absolute_error(VALUES, OUTPUTS)),
-        ("huber", {"delta": 1e6}, 0.5 * reference.mean_squared_error(VALUES, OUTPUTS)),
-        ("huber", {"delta": 1e-3}, 1e-3 * reference.mean_absolute_error(VALUES, OUTPUTS)),
-    ],
-)
+OF_VALUES: list[tuple[str, dict[str, Any], float]] = [
+    ("mse", {}, reference.mean_squared_error(VALUES, OUTPUTS)),
+    ("mae", {}, reference.mean_absolute_error(VALUES, OUTPUTS)),
+    ("huber", {"delta": 1e6}, 0.5 * reference.mean_squared_error(VALUES, OUTPUTS)),
+    ("huber", {"delta": 1e-3}, 1e-3 * reference.mean_absolute_error(VALUES, OUTPUTS)),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "expected"), OF_VALUES)
 def test_losses_of_regression(name: str, settings: dict[str, Any], expected: float):
     assert create(name, PRICES, **settings)(OUTPUTS, VALUES).item() == pytest.approx(expected, rel=2e-3)
+
+
+def test_every_loss_is_compared():
+    elsewhere = {"distill"} | {entry.name for entry in LOSSES if entry.facts["kinds"] == ["ranking"]}
+    assert {name for name, _, _ in [*OF_CLASSES, *OF_VALUES]} == {entry.name for entry in LOSSES} - elsewhere
 
 
 # `distill` is cross_entropy but for a teacher, which is a checkpoint: test_distillation.

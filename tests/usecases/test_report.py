@@ -125,12 +125,20 @@ async def test_a_verdict_once_said_stays_said(replica: Replica) -> None:
     assert await replica.report(early, 2, 0.9) == said
 
 
-async def test_a_batch_is_judged_at_its_newest_step(replica: Replica) -> None:
-    name = await replica.create(budget={"trials": 4}, pruner=MEDIAN)
-    for value in (0.1, 0.2):
-        await replica.train(name, value, value, value)
-    verdict = await replica.report(await replica.claim(name), 1, 0.9, 0.8, 0.7)
-    assert (verdict.action, verdict.step) == (Action.STOP, 3)
+@pytest.mark.parametrize("pruner", [MEDIAN, {"name": "threshold", "upper": 0.5}, {"name": "patience", "patience": 1}])
+async def test_however_a_worker_batches_its_steps_the_verdict_is_that_of_one_by_one(
+    replica: Replica, pruner: dict[str, object]
+) -> None:
+    name = await replica.create(budget={"trials": 4}, pruner=pruner)
+    for value in (0.3, 0.2):
+        await replica.train(name, value, value / 2, value / 4)
+    values = (0.4, 0.6, 0.1, 0.05)
+    alone = await replica.claim(name)
+    sequence = 1
+    while (one_by_one := await replica.report(alone, sequence, values[sequence - 1])).action is Action.CONTINUE:
+        sequence += 1
+    together = await replica.report(await replica.claim(name), 1, *values)
+    assert (together.action, together.step) == (Action.STOP, one_by_one.step) == (Action.STOP, 2)
 
 
 async def test_a_checkpoint_never_outruns_the_metrics(replica: Replica) -> None:

@@ -6,9 +6,10 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.contract.lease import FailureClass, FinishRequest, Grant, Outcome
@@ -70,7 +71,7 @@ def test_a_claim_keeps_its_id_until_it_is_answered(path: Path) -> None:
 def test_reports_are_numbered_and_leave_in_order_with_the_outcome_last(outbox: Outbox) -> None:
     key = hold(outbox)
     for step in (1, 2, 5):
-        assert outbox.add_report(key, point(step))
+        assert outbox.add_values(key, point(step))
     assert outbox.add_finish(key, SUCCEEDED)
     sent = []
     while heads := outbox.heads():
@@ -83,40 +84,101 @@ def test_reports_are_numbered_and_leave_in_order_with_the_outcome_last(outbox: O
     assert outbox.is_empty()
 
 
-@given(st.lists(st.sampled_from(["add", "send", "die"]), max_size=25))
-def test_whatever_dies_when_each_report_is_sent_once_and_in_order(
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from(["add", "await", "pass", "save", "send", "die"]), max_size=25))
+def test_whatever_dies_when_each_step_is_sent_once_in_order_and_none_is_lost_below_a_checkpoint(
     tmp_path_factory: pytest.TempPathFactory, happenings: list[str]
 ) -> None:
     path = tmp_path_factory.mktemp("outbox") / "outbox.sqlite"
     box = Outbox(path)
     key = hold(box)
-    num_added, sent = 0, []
+    now, step = 0.0, 0
+    waiting: set[int] = set()
+    kept: set[int] = set()
+    sent: list[ReportRequest] = []
+
+    def add(*, at_once: bool = False) -> None:
+        nonlocal step
+        step += 1
+        waiting.add(step)
+        box.add_values(key, point(step), at_once=at_once)
+
+    def train_for_long() -> None:
+        """From now on values wait for a second."""
+        nonlocal now
+        add()
+        now += 30.0
+        add()
+        kept.update(waiting)
+        waiting.clear()
 
     def send() -> None:
-        for head in box.heads():
-            assert isinstance(head.request, ReportRequest)
-            sent.append(head.request.sequence)
-            box.answered(head)
+        box.write_due_reports()
+        while heads := box.heads():
+            sent.extend(head.request for head in heads if isinstance(head.request, ReportRequest))
+            for head in heads:
+                box.answered(head)
 
-    for happening in happenings:
-        if happening == "add":
-            num_added += 1
-            box.add_report(key, point(num_added))
-        elif happening == "send":
-            send()
-        else:
-            box.close()
-            box = Outbox(path)
-    while not box.is_empty():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("worker.agent.gathered.time", SimpleNamespace(monotonic=lambda: now))
+        train_for_long()
+        for happening in happenings:
+            match happening:
+                case "add" | "await":
+                    add(at_once=happening == "await")
+                case "save":
+                    box.add_checkpoint(key, saved(step), URI)
+                case "pass":
+                    now += 0.7
+                case "send":
+                    send()
+                case "die":
+                    waiting.clear()
+                    box.close()
+                    box = Outbox(path)
+                    train_for_long()
+            if happening in {"await", "save"}:
+                kept |= waiting
+                waiting.clear()
+        for upload in box.uploads() + box.uploads():
+            box.settle_checkpoint(upload, None)
+        box.add_finish(key, SUCCEEDED)
         send()
+    assert box.is_empty()
     box.close()
-    assert sent == list(range(1, num_added + 1))
+    steps = [each.step for request in sent for each in request.points]
+    assert steps == sorted(set(steps))
+    assert kept | waiting <= set(steps)
+    assert [request.sequence for request in sent] == list(range(1, len(sent) + 1))
+
+
+def test_values_that_nobody_adds_to_are_due_and_counted_as_not_sent(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("worker.agent.gathered.time", SimpleNamespace(monotonic=lambda: now))
+    key = hold(outbox)
+    outbox.add_values(key, point(1))
+    now = 5.0
+    outbox.add_values(key, point(2))
+    for _ in range(2):
+        outbox.answered(*outbox.heads())
+    assert [outbox.add_values(key, point(step)) for step in (3, 4)] == [True, False], "the first sets the time"
+    assert outbox.holds(key)
+    assert not outbox.is_empty()
+    assert outbox.heads() == []
+    assert outbox.write_due_reports() == 0.5
+    now = 5.5
+    assert outbox.write_due_reports() is None
+    [head] = outbox.heads()
+    assert isinstance(head.request, ReportRequest)
+    assert [each.step for each in head.request.points] == [3, 4]
 
 
 def test_what_was_sent_but_not_answered_before_a_death_is_sent_again_unchanged(path: Path) -> None:
     box = Outbox(path)
     key = hold(box)
-    box.add_report(key, Point(step=1, metrics={"val/loss": NonFinite(status="nan")}))
+    box.add_values(key, Point(step=1, metrics={"val/loss": NonFinite(status="nan")}))
     [before] = box.heads()
     box.close()
     box = Outbox(path)
@@ -126,17 +188,17 @@ def test_what_was_sent_but_not_answered_before_a_death_is_sent_again_unchanged(p
 
 def test_attempts_do_not_wait_for_each_other(outbox: Outbox) -> None:
     first, second = hold(outbox, grant(trial="t1")), hold(outbox, grant(trial="t2"))
-    outbox.add_report(first, point(1))
-    outbox.add_report(first, point(2))
-    outbox.add_report(second, point(1))
+    outbox.add_values(first, point(1))
+    outbox.add_values(first, point(2))
+    outbox.add_values(second, point(1))
     assert [head.key for head in outbox.heads()] == [first, second]
 
 
 def test_after_a_refused_report_the_reports_are_set_aside_and_the_outcome_is_invalid(outbox: Outbox) -> None:
     key = hold(outbox)
-    outbox.add_report(key, point(1))
+    outbox.add_values(key, point(1))
     outbox.refuse(key, refused("step 1 was reported with another value"))
-    assert not outbox.add_report(key, point(2))
+    assert not outbox.add_values(key, point(2))
     outbox.add_finish(key, SUCCEEDED)
     [head] = outbox.heads()
     assert isinstance(head.request, FinishRequest)
@@ -147,7 +209,7 @@ def test_after_a_refused_report_the_reports_are_set_aside_and_the_outcome_is_inv
 
 def test_a_refusal_that_comes_after_the_outcome_was_written_makes_it_invalid_too(outbox: Outbox) -> None:
     key = hold(outbox)
-    outbox.add_report(key, point(1))
+    outbox.add_values(key, point(1))
     outbox.add_finish(key, SUCCEEDED)
     outbox.refuse(key, refused("no"))
     [head] = outbox.heads()
@@ -157,13 +219,13 @@ def test_a_refusal_that_comes_after_the_outcome_was_written_makes_it_invalid_too
 
 def test_a_dropped_attempt_sends_nothing_more_and_later_attempts_proceed(outbox: Outbox) -> None:
     key = hold(outbox)
-    outbox.add_report(key, point(1))
+    outbox.add_values(key, point(1))
     outbox.drop(key, "superseded by attempt 2")
-    assert not outbox.add_report(key, point(2))
+    assert not outbox.add_values(key, point(2))
     assert not outbox.add_finish(key, SUCCEEDED)
     assert outbox.is_empty()
     later = hold(outbox, grant(trial="t2"))
-    outbox.add_report(later, point(1))
+    outbox.add_values(later, point(1))
     assert [head.key for head in outbox.heads()] == [later]
 
 
@@ -171,13 +233,13 @@ def test_an_outcome_is_written_once(outbox: Outbox) -> None:
     key = hold(outbox)
     assert outbox.add_finish(key, SUCCEEDED)
     assert not outbox.add_finish(key, Outcome(result="released"))
-    assert not outbox.add_report(key, point(9))
+    assert not outbox.add_values(key, point(9))
 
 
 def test_the_next_agent_ends_what_a_dead_one_left_running_and_only_that(path: Path) -> None:
     box = Outbox(path)
     running, ended = hold(box, grant(trial="t1")), hold(box, grant(trial="t2"))
-    box.add_report(running, point(1))
+    box.add_values(running, point(1))
     box.add_finish(ended, SUCCEEDED)
     box.close()
     box = Outbox(path)
@@ -196,9 +258,9 @@ def test_the_next_agent_ends_what_a_dead_one_left_running_and_only_that(path: Pa
 
 def test_a_checkpoint_is_next_once_the_reports_before_it_were_answered(outbox: Outbox) -> None:
     key = hold(outbox)
-    outbox.add_report(key, point(1))
+    outbox.add_values(key, point(1))
     outbox.add_checkpoint(key, saved(1), URI)
-    outbox.add_report(key, point(2))
+    outbox.add_values(key, point(2))
     [upload] = outbox.uploads()
     assert (upload.path, upload.request.uri, upload.is_next) == ("/checkpoints/1", URI, False)
     outbox.answered(outbox.heads()[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +16,7 @@ from worker.trial.predicted import NotKept, confusion, save
 
 
 def result_of(outputs: torch.Tensor, targets: torch.Tensor) -> TrainingResult:
-    told = Predictions(torch.arange(len(targets)), outputs, targets)
+    told = Predictions(np.arange(len(targets)), outputs, targets)
     return TrainingResult(Ending.FINISHED, 1, {}, None, [], {"val": told})
 
 

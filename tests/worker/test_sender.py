@@ -68,7 +68,7 @@ def test_a_process_that_awaits_a_verdict_is_told_after_it_and_nobody_else_is(
     assert sender.wait_until_sent(attempt.key, 5)
     attempt.awaits(3)
     for step in (2, 3, 4):
-        sender.report(attempt.key, point(step))
+        sender.report(attempt.key, point(step), is_awaited=step == 3)
     assert sender.wait_until_sent(attempt.key, 5)
     assert process.answers == [3]
 
@@ -143,7 +143,7 @@ def test_what_an_earlier_agent_left_is_sent_first_thing(
 ) -> None:
     outbox.settle_claim("cpu", grant())
     key = AttemptKey("t1", 1)
-    outbox.add_report(key, point(1))
+    outbox.add_values(key, point(1))
     outbox.finish_abandoned()
     with Sender(client, outbox, held, contact) as sender:
         assert sender.wait_until_sent(None, 5)

@@ -98,7 +98,8 @@ class Execution:
         if report.is_awaited:
             attempt.awaits(report.step)
         wire = {name: to_wire(value) for name, value in report.metrics.items()}
-        self._shared.sender.report(attempt.key, Point(step=report.step, metrics=wire))
+        point = Point(step=report.step, metrics=wire)
+        self._shared.sender.report(attempt.key, point, is_awaited=report.is_awaited)
 
     def _start(self, attempt: HeldAttempt) -> Start | None:
         """What the training process is told; None if the attempt's fate was decided before its checkpoint was here."""

@@ -1,7 +1,9 @@
 """The durable outbox: a SQLite file holding every claim id, report and outcome until the service has answered for it.
 
 Rows are written before anything is sent and deleted only after the answer, so the agent may die at any instant: the
-next agent on the same file goes on where this one stopped. Knows no network.
+next agent on the same file goes on where this one stopped. Only an attempt's newest values may wait in memory for the
+next ones; a training process dies with its agent, and whoever resumes its checkpoint measures them again. So they are
+written before the checkpoint is. Knows no network.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from service.contract.lease import CheckpointRequest, FailureClass, FinishReques
 from service.contract.predictions import PredictionsRequest
 from service.contract.provenance import ProvenanceRequest
 from service.contract.report import Point, ReportRequest
+from worker.agent.gathered import Gathered
 from worker.agent.held import AttemptKey
 from worker.protocol import Checkpointed, Provenance
 
@@ -95,6 +98,7 @@ class Outbox:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
+        self._gathered = Gathered()
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         # NORMAL in WAL survives the death of any process. A host that loses power loses its training processes too,
         # and the attempts with them; waiting for the disk at every step would buy nothing.
@@ -147,17 +151,40 @@ class Outbox:
             self._add(key, "provenance", request.model_dump_json())
             return True
 
-    def add_report(self, key: AttemptKey, point: Point) -> bool:
-        """Keep one step's metrics as the attempt's next report; False where nothing of it is wanted any more."""
+    def add_values(self, key: AttemptKey, point: Point, *, at_once: bool = False) -> bool:
+        """Keep one step's metrics for the attempt's next report, which is written if it is due or to be sent at once.
+
+        Whether there is something new to send, now or once it is due.
+        """
+        with self._lock:
+            self._gathered.add(key, point)
+            if at_once or not self._gathered.seconds_left(key):
+                return self._write_report(key)
+            return self._gathered.num(key) == 1
+
+    def write_due_reports(self) -> float | None:
+        """Write the reports that are due; in how many seconds the next one will be, None: nothing waits for it."""
+        with self._lock:
+            left = {key: self._gathered.seconds_left(key) for key in self._gathered.waiting()}
+            for key in (key for key, seconds in left.items() if not seconds):
+                self._write_report(key)
+            return min(filter(None, left.values()), default=None)
+
+    def _write_report(self, key: AttemptKey) -> bool:
+        """Write the values that wait as the attempt's next report; False where none do, or none are wanted any more."""
         with self._transaction() as database:
+            points = self._gathered.take(key)
+            if not points:
+                return False
             row = database.execute(
                 "UPDATE attempt SET num_reports = num_reports + 1 "
                 "WHERE trial = ? AND attempt = ? AND refusal IS NULL AND NOT ended RETURNING nonce, num_reports",
                 key,
             ).fetchone()
             if row is None:
+                self._gathered.forget(key)
                 return False
-            self._add(key, "report", ReportRequest(nonce=row[0], sequence=row[1], points=[point]).model_dump_json())
+            self._add(key, "report", ReportRequest(nonce=row[0], sequence=row[1], points=points).model_dump_json())
             return True
 
     def add_checkpoint(self, key: AttemptKey, saved: Checkpointed, uri: str) -> bool:
@@ -166,6 +193,7 @@ class Outbox:
         Of those that were not registered yet, the newest two stay.
         """
         with self._transaction() as database:
+            self._write_report(key)
             row = database.execute(
                 "SELECT nonce FROM attempt WHERE trial = ? AND attempt = ? AND refusal IS NULL AND NOT ended", key
             ).fetchone()
@@ -184,6 +212,8 @@ class Outbox:
     def add_finish(self, key: AttemptKey, outcome: Outcome) -> bool:
         """Keep how the attempt ended; if it was refused, as that says, whatever `outcome` does."""
         with self._transaction() as database:
+            self._write_report(key)
+            self._gathered.forget(key)
             row = database.execute(
                 "UPDATE attempt SET ended = 1 WHERE trial = ? AND attempt = ? AND NOT ended RETURNING nonce, refusal",
                 key,
@@ -259,6 +289,7 @@ class Outbox:
     def refuse(self, key: AttemptKey, outcome: Outcome) -> None:
         """The service will take no more of the attempt: set its entries aside, and end it with this outcome."""
         with self._transaction() as database:
+            self._write_report(key)
             refusal = outcome.model_dump_json()
             database.execute("UPDATE attempt SET refusal = ? WHERE trial = ? AND attempt = ?", (refusal, *key))
             self._set_aside(key, outcome.message)
@@ -271,6 +302,8 @@ class Outbox:
     def drop(self, key: AttemptKey, reason: str) -> None:
         """The service wants nothing more of the attempt: set its entries aside and forget it."""
         with self._transaction() as database:
+            self._write_report(key)
+            self._gathered.forget(key)
             self._set_aside(key, reason)
             database.execute("DELETE FROM attempt WHERE trial = ? AND attempt = ?", key)
 
@@ -336,14 +369,15 @@ class Outbox:
         return [(AttemptKey(trial, attempt), nonce) for trial, attempt, nonce in rows]
 
     def holds(self, key: AttemptKey) -> bool:
-        """Whether anything of the attempt still waits for an answer."""
+        """Whether anything of the attempt still waits for an answer, or to be sent."""
+        written = "SELECT 1 FROM entry WHERE trial = ? AND attempt = ?"
         with self._lock:
-            return bool(self._database.execute("SELECT 1 FROM entry WHERE trial = ? AND attempt = ?", key).fetchone())
+            return self._gathered.num(key) > 0 or bool(self._database.execute(written, key).fetchone())
 
     def is_empty(self) -> bool:
         """Whether every entry has been answered or set aside."""
         with self._lock:
-            return not self._database.execute("SELECT 1 FROM entry").fetchone()
+            return not self._gathered.waiting() and not self._database.execute("SELECT 1 FROM entry").fetchone()
 
     def trials(self) -> set[str]:
         """The trials of which the service has not heard everything."""

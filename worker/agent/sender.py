@@ -45,9 +45,9 @@ class Sender(Courier):
         if self._outbox.add_provenance(key, told):
             self.wake()
 
-    def report(self, key: AttemptKey, point: Point) -> None:
-        """Keep one step's metrics and send them as soon as may be."""
-        if self._outbox.add_report(key, point):
+    def report(self, key: AttemptKey, point: Point, *, is_awaited: bool = False) -> None:
+        """Keep one step's metrics and send them soon, perhaps with the next ones; at once if somebody awaits it."""
+        if self._outbox.add_values(key, point, at_once=is_awaited):
             self.wake()
 
     def finish(self, key: AttemptKey, outcome: Outcome) -> None:
@@ -63,11 +63,12 @@ class Sender(Courier):
             )
 
     def _tell(self) -> float | None:
-        return 0.0 if self._send_due() else self._seconds_to_next_try()
-
-    def _seconds_to_next_try(self) -> float | None:
-        times = [at for at, _ in self._backoff.values()]
-        return max(0.0, min(times) - time.monotonic()) if times else None
+        seconds_to_report = self._outbox.write_due_reports()
+        if self._send_due():
+            return 0.0
+        now = time.monotonic()
+        waits = [max(0.0, at - now) for at, _ in self._backoff.values()]
+        return min(waits if seconds_to_report is None else [*waits, seconds_to_report], default=None)
 
     def _send_due(self) -> bool:
         """Send the oldest entry of each attempt that need not wait; whether there was one."""

@@ -17,6 +17,7 @@ from worker.training.data.splits import Fold
 from worker.training.distillation import Distillation
 from worker.training.errors import ConfigError
 from worker.training.finetune import FINETUNING
+from worker.training.link import Link, link_of
 from worker.training.losses import LOSSES
 from worker.training.metrics import Metrics
 from worker.training.models import MODELS
@@ -39,6 +40,7 @@ class Parts:
     tuning: Tuning
     forward: Callable[[Tensor], Tensor]
     loss: nn.Module
+    link: Link
     metrics: Metrics
     schedule: Schedule
     autocast: AbstractContextManager[object]
@@ -81,6 +83,7 @@ def assemble(
     loss = LOSSES.create(config.loss.name, config.loss.settings, dataset).to(device)
     if isinstance(loss, Distillation):
         loss.require_data_of(config.to_mapping())
+    link = link_of(config.loss.name, dataset.kind)
     parts = Parts(
         config=config,
         seed=seed,
@@ -89,7 +92,8 @@ def assemble(
         tuning=tuning,
         forward=torch.compile(model) if config.compile else model,
         loss=loss,
-        metrics=Metrics(dataset, device, config.metrics),
+        link=link,
+        metrics=Metrics(dataset, device, config.metrics, link),
         schedule=schedule,
         autocast=autocast(config.precision, device),
     )

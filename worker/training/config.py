@@ -98,7 +98,8 @@ SETTINGS: Mapping[str, Parameter] = {
             "int",
             default=0,
             low=0,
-            description="equal parts of the training at whose ends the weights are kept, for an ensemble",
+            description="equal parts of the training at whose ends the weights are kept; what they answer together is "
+            "measured at the end, as snapshots/val/accuracy and so on",
         ),
         Parameter(
             "folds",
@@ -119,6 +120,7 @@ SETTINGS: Mapping[str, Parameter] = {
         Parameter("l1", "float", default=0.0, low=0.0, description="L1 penalty of the weights that decay"),
     )
 }
+# The schedule that is left out is the one that the optimizer's entry names; these are the others'.
 DEFAULT_SECTIONS: Mapping[str, Mapping[str, Any]] = {
     "augment": {"name": "none"},
     "finetune": {"name": "full"},
@@ -170,9 +172,12 @@ class TrainingConfig:
         for name in mapping:
             if name not in known:
                 raise ConfigError(str(name), f"there is no such setting; {did_you_mean(name, known)}")
-        sections: dict[str, Any] = {
-            name: _section(registry, mapping.get(name)) for name, registry in REGISTRIES.items()
-        }
+        sections: dict[str, Any] = {}
+        for name, registry in REGISTRIES.items():
+            usual = DEFAULT_SECTIONS.get(name)
+            if name == "schedule" and (taught := OPTIMIZERS.entry(sections["optimizer"].name).facts.get("schedule")):
+                usual = {"name": taught}
+            sections[name] = _section(registry, usual if mapping.get(name) is None else mapping[name])
         plain = {name: value for name, value in mapping.items() if name in SETTINGS}
         return cls(**sections, **check_all("", "training", SETTINGS, plain))
 
@@ -184,7 +189,6 @@ class TrainingConfig:
 
 
 def _section(registry: Registry[Any], given: Any) -> Section:
-    given = DEFAULT_SECTIONS.get(registry.section) if given is None else given
     if given is None:
         raise ConfigError(registry.section, f"missing; write {registry.section}: {{name: …}}")
     if not isinstance(given, Mapping) or "name" not in given:

@@ -11,7 +11,7 @@ from worker.training.augment import Targets
 from worker.training.distillation import Distillation
 from worker.training.errors import Diverged
 from worker.training.events import Verdict
-from worker.training.optimizers import shape_gradients
+from worker.training.optimizers import clear_gradients, shape_gradients
 from worker.training.seeding import generator
 from worker.training.state import TrainState
 
@@ -63,7 +63,7 @@ def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
     """One optimizer step on one batch, whose gradient is summed over as many parts as the memory asks for."""
     config, optimizer = parts.config, state.optimizer
     features, wanted = parts.augment(*parts.dataset.batch(parts.dataset.train, batch))
-    optimizer.zero_grad()
+    clear_gradients(optimizer.param_groups)
     for piece, targets in _pieces(features, wanted, config.accumulate):
         with parts.autocast:
             outputs = parts.forward(piece)

@@ -56,10 +56,11 @@ class TrainingResult:
     """How training ended, at which epoch, and what it made.
 
     `metrics` are those of the epoch whose weights `models` hold, with `seconds` (spent training, over all
-    resumptions) and `num_parameters`, and once finished with `test/…` where there is a test split. There is one model
-    for each fold and repeat. `predictions` are those of a finished training, by split: for each example the mean over
-    the models that didn't train on it. `snapshots` are the weights at the end of each part of the horizon, where the
-    configuration asks for them, one model's after another's.
+    resumptions) and `num_parameters`, and once finished with `test/…` where there is a test split and, of the mean of
+    the snapshots' answers, `snapshots/…` of every held-out split. There is one model for each fold and repeat.
+    `predictions` are those of a finished training, by split: for each example the mean over the models that didn't
+    train on it. `snapshots` are the weights at the end of each part of the horizon, where the configuration asks for
+    them, one model's after another's.
     """
 
     ending: Ending

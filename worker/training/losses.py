@@ -173,7 +173,7 @@ def ranknet(_: Dataset) -> nn.Module:
 
 for _any_classes in (cross_entropy, focal, distill):
     LOSSES.add(_any_classes, kinds=["classification", "language"])
-LOSSES.add(bce, kinds=["classification"])
+LOSSES.add(bce, kinds=["classification"], link="sigmoid")
 for _regression in (mse, mae, huber):
     LOSSES.add(_regression, kinds=["regression"])
 for _ranking in (listnet, ranknet):

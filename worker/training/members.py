@@ -4,6 +4,7 @@ In every epoch each member trains its own, one after the other. So the mean over
 that pruners can judge, and an epoch's end is a checkpoint of all.
 """
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from torch import nn
 from worker.training.assembly import Parts, assemble
 from worker.training.config import TrainingConfig
 from worker.training.data import Dataset, SplitName
+from worker.training.ensemble import MeanOf
 from worker.training.epoch import train_epoch
 from worker.training.evaluate import evaluate
 from worker.training.events import Monitor, Verdict
@@ -105,13 +107,15 @@ class Members:
 
     def evaluate(self, *names: SplitName) -> list[dict[str, float]]:
         """Loss and metrics of each member on the splits of `names` that its data has."""
-        return [
-            evaluate(
-                member.state.answering, member.parts.loss, member.parts.metrics, member.parts.dataset, names,
-                autocast=member.parts.autocast,
-            )
-            for member in self._all
-        ]  # fmt: skip
+        return [_evaluated(member, member.state.answering, names) for member in self._all]
+
+    def evaluate_snapshots(self, *names: SplitName) -> list[dict[str, float]]:
+        """The same as `snapshots/…` of each member's snapshots as one model, with the mean of what they answer.
+
+        That is a snapshot ensemble (Huang et al. 2017).
+        """
+        measured = (_evaluated(member, _ensemble(member), names) for member in self._all)
+        return [{f"snapshots/{name}": value for name, value in values.items()} for values in measured]
 
     def predict(self, *names: SplitName) -> dict[SplitName, Predictions]:
         """Of each of the splits named, for each example the mean over the members that hold it out.
@@ -122,7 +126,10 @@ class Members:
         data = self._all[0].parts.dataset
         return {
             name: mean_by_id(
-                [predict(each.state.answering, each.parts.dataset, name, each.parts.autocast) for each in self._all]
+                [
+                    predict(each.state.answering, each.parts.dataset, name, each.parts.link, each.parts.autocast)
+                    for each in self._all
+                ]
             )
             for name in names
             if name in data.splits and data.kind != "language"
@@ -188,9 +195,21 @@ class Members:
         self._all[self._turn].state.streams = stream_states(self._device)
 
 
+def _evaluated(member: Member, model: nn.Module, names: tuple[SplitName, ...]) -> dict[str, float]:
+    parts = member.parts
+    return evaluate(model, parts.loss, parts.metrics, parts.dataset, names, autocast=parts.autocast)
+
+
+def _ensemble(member: Member) -> nn.Module:
+    models = [copy.deepcopy(member.state.answering) for _ in member.state.snapshots]
+    for model, weights in zip(models, member.state.snapshots, strict=True):
+        model.load_state_dict(weights)
+    return MeanOf(models, member.parts.link)
+
+
 def mean_and_spread(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each metric over the members, and with several `…/std`, their sample standard deviation."""
-    if len(each) == 1:
+    if len(each) == 1 or not each[0]:
         return dict(each[0])
     values = torch.tensor([list(metrics.values()) for metrics in each], dtype=torch.float64)
     means = dict(zip(each[0], values.mean(0).tolist(), strict=True))

@@ -21,6 +21,7 @@ from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 from torchmetrics.text import Perplexity
 
 from worker.training.data import Dataset, Kind
+from worker.training.link import LINKS, Link
 from worker.training.ranked import ranking_values
 
 _BY_KIND: Mapping[Kind, tuple[str, ...]] = {
@@ -45,14 +46,21 @@ class Metrics:
     """The metrics of one dataset: update with batches, then read all at once; reset before the next pass.
 
     `extra` asks of a classification, too, for `auroc` (one class against the rest, mean over the classes) or for
-    `per_class` (precision, recall and F1 of each class).
+    `per_class` (precision, recall and F1 of each class). `link` says what the outputs stand for.
     """
 
-    def __init__(self, dataset: Dataset, device: torch.device, extra: Collection[str] = ()) -> None:
+    def __init__(
+        self, dataset: Dataset, device: torch.device, extra: Collection[str] = (), link: Link = LINKS["softmax"]
+    ) -> None:
         self._kind = dataset.kind
         self._mean, self._std = dataset.target_mean, dataset.target_std
         self._class_names = [_short(index, name) for index, name in enumerate(dataset.class_names)]
         self._collection = MetricCollection(_metrics_of(dataset, extra)).to(device)
+        # Apart: it compares examples by a class's probability, while the others only ask for the largest output.
+        self._link = link
+        self._auroc = None
+        if "auroc" in extra:
+            self._auroc = MulticlassAUROC(dataset.num_classes, average="macro", validate_args=False).to(device)
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch.
@@ -63,6 +71,8 @@ class Metrics:
         match self._kind:
             case "classification":
                 self._collection.update(outputs, targets)
+                if self._auroc is not None:
+                    self._auroc.update(self._link.means(outputs), targets)
             case "regression":
                 self._collection.update(*(values.squeeze(1) * self._std + self._mean for values in (outputs, targets)))
             case "language":
@@ -81,10 +91,14 @@ class Metrics:
                 values |= {f"{name}/{each}": one for each, one in zip(self._class_names, value.tolist(), strict=True)}
             else:
                 values[name] = float(value)
+        if self._auroc is not None:
+            values["auroc"] = float(self._auroc.compute())
         return values
 
     def reset(self) -> None:
         self._collection.reset()
+        if self._auroc is not None:
+            self._auroc.reset()
 
 
 def confusion_matrix(outputs: Tensor, targets: Tensor) -> list[list[int]]:
@@ -125,8 +139,6 @@ def _metrics_of(dataset: Dataset, extra: Collection[str]) -> dict[str, Metric | 
     by_name = {"precision": MulticlassPrecision, "recall": MulticlassRecall, "f1": MulticlassF1Score}
     metrics: dict[str, Metric | MetricCollection] = {"accuracy": accuracy}
     metrics |= {f"{name}_macro": counting(kind, "macro") for name, kind in by_name.items()}
-    if "auroc" in extra:
-        metrics["auroc"] = counting(MulticlassAUROC, "macro")
     if "per_class" in extra:
         metrics |= {name: counting(kind, None) for name, kind in by_name.items()}
     return metrics

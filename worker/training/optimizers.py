@@ -38,6 +38,16 @@ def weight_groups(learning: Sequence[Learning]) -> Weights:
     return [group for group in groups if group["params"]]
 
 
+def clear_gradients(weights: Weights) -> None:
+    """Forget the gradients of the step before.
+
+    What `Optimizer.zero_grad` does besides, for profilers and compilers, takes small models as long as their data does.
+    """
+    for group in weights:
+        for weight in group["params"]:
+            weight.grad = None
+
+
 def shape_gradients(weights: Weights, *, l1: float, clip_norm: float | None, clip_value: float | None) -> None:
     """Add the L1 penalty's gradient to that of the decaying weights, then clip all: by value first, then by norm."""
     if l1:
@@ -51,7 +61,6 @@ def shape_gradients(weights: Weights, *, l1: float, clip_norm: float | None, cli
         nn.utils.clip_grad_norm_(everything, clip_norm)
 
 
-@OPTIMIZERS.add
 def sgd(
     weights: Weights,
     *,
@@ -60,10 +69,14 @@ def sgd(
     nesterov: Annotated[bool, Setting("look ahead along the momentum (Sutskever et al. 2013)")] = False,
     weight_decay: L2Decay = 0.0,
 ) -> optim.Optimizer:
-    """Stochastic gradient descent with momentum."""
+    """Stochastic gradient descent with momentum; its rate falls by a cosine where no schedule is named."""
     if nesterov and momentum == 0:
         raise ConfigError("optimizer.nesterov", "needs a momentum above 0; set optimizer.momentum too")
     return optim.SGD(weights, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True)
+
+
+# As taught (Johnson, EECS 498, lecture 11): SGD wants a rate that decays, Adam does well with a constant one.
+OPTIMIZERS.add(sgd, schedule="cosine")
 
 
 @OPTIMIZERS.add

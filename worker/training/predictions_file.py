@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 from pyarrow import parquet
@@ -28,6 +29,8 @@ def num_bytes(predictions: Mapping[SplitName, Predictions]) -> int:
 def write(path: Path, predictions: Mapping[SplitName, Predictions], class_names: tuple[str, ...] = ()) -> None:
     """Write the predictions of at least one split, whose outputs are all of one kind; raises OSError."""
     tables = [_table(name, each, class_names) for name, each in predictions.items()]
+    if len({table.schema.field("id").type for table in tables}) > 1:  # a split that came apart has ids of its own kind
+        tables = [table.set_column(1, "id", table.column("id").cast(pa.string())) for table in tables]
     whole = pa.concat_tables(tables).unify_dictionaries()
     whole = whole.replace_schema_metadata({"classes": json.dumps(class_names)})
     parquet.write_table(whole, path, compression="zstd")
@@ -64,7 +67,7 @@ def _predictions(part: pa.Table, class_names: tuple[str, ...]) -> Predictions:
     def tensor(name: str) -> torch.Tensor:
         return torch.from_numpy(part.column(name).to_numpy().copy())
 
-    ids = tensor("id")
+    ids = np.array(part.column("id").to_pylist())
     if not class_names:
         return Predictions(ids, tensor("prediction"), tensor("target"))
     index = {name: at for at, name in enumerate(class_names)}

@@ -69,7 +69,7 @@ class TrainState:
 
     def count_loss(self, loss: Tensor, num_examples: int) -> None:
         """Add the mean loss of so many examples to the epoch's."""
-        self.loss_sum += loss * num_examples
+        self.loss_sum.add_(loss, alpha=num_examples)
         self.num_counted += num_examples
 
     def mean_loss(self) -> float:

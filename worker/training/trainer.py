@@ -124,6 +124,8 @@ def _result(verdict: Verdict, members: Members) -> TrainingResult:
     if ending is Ending.FINISHED:
         members.restore_best()
         final = mean_and_spread(members.evaluate("test"))
+        if members.snapshots:
+            final |= mean_and_spread(members.evaluate_snapshots("val", "test_val", "test"))
         predictions = members.predict("val", "test_val", "test")
     size = float(max(member.parts.tuning.num_parameters for member in members.each))
     return TrainingResult(

@@ -10,17 +10,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.training.data.dataset import Dataset, Kind, SplitName
-from worker.training.data.splits import Splitting, split_indices
+from worker.training.data.splits import Order, Splitting, split_indices
 from worker.training.data.targets import with_targets
 from worker.training.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Features [n, num_features] or [n, channels, height, width], of numbers or uint8 pixels, and targets [n]."""
+    """Features [n, num_features] or [n, channels, height, width], of numbers or uint8 pixels, and targets [n].
+
+    `names` [n] are the user's own ids of the examples, `order` what splits them where chance doesn't.
+    """
 
     features: NDArray[Any]
     targets: NDArray[Any]
+    names: NDArray[Any] | None = None
+    order: Order | None = None
 
 
 def assemble_arrays(
@@ -29,16 +34,16 @@ def assemble_arrays(
     kind: Kind,
     splitting: Splitting,
     class_names: tuple[str, ...] = (),
+    *,
+    where: str = "data.target",
 ) -> Dataset:
-    """The dataset of `main`, split as asked, and of the parts that are `given` apart.
+    """The dataset of `main`, split as asked, and of the parts that are `given` apart; the targets are from `where`.
 
     Rows are standardised column by column, images channel by channel; pixels of uint8 stay that small until a batch
     is made. ConfigError for numbers that aren't finite.
     """
-    if splitting.turn is not None and "val" in given:
-        raise ConfigError("folds", "the data brings its own validation examples; leave those out, or folds")
     labels = main.targets if kind == "classification" else None
-    indices = split_indices(labels, len(main.targets), splitting)
+    indices = split_indices(labels, len(main.targets), splitting.beside(given), main.order)
     parts: dict[SplitName, Examples] = {
         name: Examples(main.features[chosen], main.targets[chosen]) for name, chosen in indices.items()
     }
@@ -63,7 +68,9 @@ def assemble_arrays(
         {name: part.targets for name, part in parts.items()},
         kind,
         class_names,
+        where=where,
     ).numbered(indices)
+    dataset = dataset.named({None: main.names, **{name: part.names for name, part in given.items()}})
     if not is_pixels:
         return dataset
     pixel_mean, pixel_std = (torch.from_numpy(each.astype(np.float32)).view(-1, 1, 1) for each in (mean, std))

@@ -75,5 +75,5 @@ def _dataset(name: str, kind: Kind, splitting: Splitting) -> Dataset:
     bunch: Any = getattr(datasets, f"load_{name}")()
     features = bunch.images[:, np.newaxis] if "images" in bunch else bunch.data
     class_names = tuple(str(each) for each in bunch.target_names) if kind == "classification" else ()
-    dataset = assemble_arrays(Examples(features, bunch.target), {}, kind, splitting, class_names)
+    dataset = assemble_arrays(Examples(features, bunch.target), {}, kind, splitting, class_names, where="data.limit")
     return replace(dataset, fingerprint=of_builtin(name, "scikit-learn"))

@@ -66,10 +66,8 @@ def assemble(
     category that training never saw all zeros; or they become indices for a model to embed, with one more for such a
     category. ConfigError for infinite numbers, and for missing ones where those are refused.
     """
-    if splitting.turn is not None and "val" in given:
-        raise ConfigError("folds", "the data brings its own validation examples; leave those out, or folds")
     labels = main.targets if kind == "classification" else None
-    indices = split_indices(labels, len(main), splitting, main.order)
+    indices = split_indices(labels, len(main), splitting.beside(given), main.order)
     parts: dict[SplitName, Columns] = {name: main.take(chosen) for name, chosen in indices.items()}
     parts |= given
     for name, part in parts.items():

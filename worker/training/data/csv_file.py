@@ -6,7 +6,7 @@ from typing import Annotated
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from worker.training.data import tables
+from worker.training.data import roles, tables
 from worker.training.data.dataset import Dataset
 from worker.training.data.splits import Bootstrap, Fold, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
 from worker.training.errors import ConfigError
@@ -28,12 +28,13 @@ def csv(
     missing: tables.MissingNumbers = "median",
     encoding: Annotated[str, Setting("text encoding of the files: utf-8, cp949, latin-1, …")] = "utf-8",
     delimiter: Annotated[str, Setting("character between the values")] = ",",
-    group: tables.GroupColumn = None,
-    time: tables.TimeColumn = None,
-    fold: tables.FoldColumn = None,
-    val_folds: tables.ValFolds = ("val",),
-    test_folds: tables.TestFolds = ("test",),
-    query: tables.QueryColumn = None,
+    group: roles.Group = None,
+    time: roles.Time = None,
+    fold: roles.FoldName = None,
+    val_folds: roles.ValFolds = ("val",),
+    test_folds: roles.TestFolds = ("test",),
+    query: roles.Query = None,
+    id: roles.Id = None,  # noqa: A002  # as the column is called everywhere
     val_fraction: ValFraction = 0.2,
     test_fraction: TestFraction = 0.2,
     seed: Seed = 0,
@@ -60,12 +61,9 @@ def csv(
             kind=kind,
             categories=categories,
             missing=missing,
-            group=group,
-            time=time,
-            fold=fold,
-            val_folds=val_folds,
-            test_folds=test_folds,
-            query=query,
+            roles=roles.Roles(
+                group=group, time=time, fold=fold, val_folds=val_folds, test_folds=test_folds, query=query, id=id
+            ),
             splitting=Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn),
         ),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -25,12 +25,14 @@ class Split:
     [n, length] int64, or queries [n, rows, num_features] float32. Targets are class indices [n] int64, standardised
     values [n, 1] float32, for each token the next one [n, length] int64, or for each row of a query its relevance
     [n, rows] float32, -1 where the query has no row. `ids` [n] int64 (of queries [n, rows]) are the examples' places in
-    the data before it was split; None: those in this split, which came apart.
+    the data before it was split; None: those in this split, which came apart. `names` are the user's own ids, whole
+    numbers or texts, by place.
     """
 
     features: Tensor
     targets: Tensor
     ids: Tensor | None = None
+    names: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -116,6 +118,11 @@ class Dataset:
         """The same data with the ids [n] of the splits named there."""
         numbers = {name: torch.from_numpy(each) for name, each in ids.items()}
         splits = {name: replace(split, ids=numbers.get(name)) for name, split in self.splits.items()}
+        return replace(self, splits=splits)
+
+    def named(self, names: Mapping[SplitName | None, NDArray[Any] | None]) -> "Dataset":
+        """The same data with the user's ids, by place: of the splits that came apart, and (None) of the main data."""
+        splits = {name: replace(split, names=names.get(name, names[None])) for name, split in self.splits.items()}
         return replace(self, splits=splits)
 
     def to(self, device: torch.device) -> "Dataset":

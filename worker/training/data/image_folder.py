@@ -10,10 +10,23 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.training.data import roles
 from worker.training.data.arrays import Examples, assemble_arrays
+from worker.training.data.csv_file import read_csv
 from worker.training.data.dataset import Dataset, SplitName
 from worker.training.data.fingerprint import of_files
-from worker.training.data.splits import Bootstrap, Fold, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
+from worker.training.data.splits import (
+    Bootstrap,
+    Fold,
+    Limit,
+    Order,
+    Seed,
+    Splitting,
+    Stratify,
+    TestFraction,
+    ValFraction,
+)  # fmt: skip
+from worker.training.data.table_file import checked, require_columns
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 
@@ -26,6 +39,14 @@ def images(
     path: Annotated[str, Setting("folder with a folder of images per class, or with train, val, test of such folders")],
     size: Annotated[int, Setting("height and width in pixels to which each image is cropped and scaled", low=1)] = 32,
     grayscale: Annotated[bool, Setting("one channel of brightness instead of red, green and blue")] = False,
+    table: Annotated[
+        str | None, Setting("CSV file with what decides the split: a row for each image, its `file` as below path")
+    ] = None,
+    group: roles.Group = None,
+    time: roles.Time = None,
+    fold: roles.FoldName = None,
+    val_folds: roles.ValFolds = ("val",),
+    test_folds: roles.TestFolds = ("test",),
     val_fraction: ValFraction = 0.2,
     test_fraction: TestFraction = 0.2,
     seed: Seed = 0,
@@ -33,7 +54,10 @@ def images(
     limit: Limit = None,
     bootstrap: Bootstrap = None,
 ) -> Dataset:
-    """A folder of images by class: PNG, JPEG and what else Pillow reads, standardised channel by channel."""
+    """A folder of images by class: PNG, JPEG and what else Pillow reads, standardised channel by channel.
+
+    An image's id is its file's path below the folder.
+    """
     root = Path(path)
     if not root.is_dir():
         raise ConfigError("data.path", f"there is no folder {path!r} (looked for {root.absolute()})")
@@ -42,23 +66,20 @@ def images(
     given: dict[SplitName, Examples] = {}
     parts: tuple[SplitName, ...] = ("val", "test", "test_val")
     if main != root:
-        given = {name: _examples(root / name, load) for name in parts if (root / name).is_dir()}
-    splitting = Splitting(
-        0.0 if "val" in given else val_fraction,
-        0.0 if "test" in given else test_fraction,
-        seed,
-        stratify,
-        limit,
-        bootstrap,
-        turn,
-    )
-    dataset = assemble_arrays(_examples(main, load), given, "classification", splitting)
+        given = {name: _examples(root, root / name, load) for name in parts if (root / name).is_dir()}
+    examples = _examples(root, main, load)
+    with_roles = roles.Roles(group=group, time=time, fold=fold, val_folds=val_folds, test_folds=test_folds)
+    if table is not None or with_roles.columns:
+        examples = replace(examples, order=_order(table, with_roles, examples))
+    splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn)
+    dataset = assemble_arrays(examples, given, "classification", splitting, where="data.path")
     # Which folder an image is in is its class: part of the data.
     files = {
         str(file.relative_to(root)): str(file)
         for part in (main, *(root / name for name in given))
         for file in _files(part)
     }
+    files |= {} if table is None else {"table": table}
     return replace(dataset, fingerprint=of_files(files))
 
 
@@ -67,13 +88,37 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in found if not file.name.startswith("."))
 
 
-def _examples(folder: Path, load: Callable[[Path], NDArray[np.uint8]]) -> Examples:
+def _examples(root: Path, folder: Path, load: Callable[[Path], NDArray[np.uint8]]) -> Examples:
     files = _files(folder)
     if not files:
         raise ConfigError("data.path", f"{str(folder)!r} holds no images in folders of classes, like cat/1.png")
     with ThreadPoolExecutor() as threads:  # decoding leaves Python's lock
         pixels = np.stack(list(threads.map(load, files)))
-    return Examples(pixels, np.array([file.parent.name for file in files]))
+    names = np.array([file.relative_to(root).as_posix() for file in files])
+    return Examples(pixels, np.array([file.parent.name for file in files]), names)
+
+
+def _order(path: str | None, with_roles: roles.Roles, examples: Examples) -> Order:
+    """What decides the split of the images, by the CSV file at `path`."""
+    if path is None:
+        setting = next(iter(with_roles.columns))
+        raise ConfigError(f"data.{setting}", "a folder has no columns; name a CSV file that has, as data.table")
+    if not with_roles.columns:
+        raise ConfigError(
+            "data.table", "decides nothing; name one of its columns as data.group, data.time or data.fold"
+        )
+    rows = checked("table", path, partial(read_csv, "utf-8", ","), None)
+    require_columns("data.table", ["file"], rows)
+    place: dict[str, int] = {}
+    for index, file in enumerate(rows.column("file").to_pylist()):
+        if place.setdefault(str(file), index) != index:
+            raise ConfigError("data.table", f"{path!r} has two rows for {file!r}; keep one")
+    names: list[str] = [] if examples.names is None else examples.names.tolist()
+    if missing := [name for name in names if name not in place]:
+        raise ConfigError("data.table", f"{path!r} has no row whose file is {missing[0]!r}")
+    rows = rows.take([place[name] for name in names])
+    with_roles.require(rows)
+    return with_roles.order(rows)
 
 
 def _load(file: Path, *, size: int, grayscale: bool) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 import pyarrow as pa
 from pyarrow import parquet as arrow_parquet
 
-from worker.training.data import tables
+from worker.training.data import roles, tables
 from worker.training.data.dataset import Dataset
 from worker.training.data.splits import Bootstrap, Fold, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
 from worker.training.errors import ConfigError
@@ -22,12 +22,13 @@ def parquet(
     kind: tables.TableKind = None,
     categories: tables.Categories = "onehot",
     missing: tables.MissingNumbers = "median",
-    group: tables.GroupColumn = None,
-    time: tables.TimeColumn = None,
-    fold: tables.FoldColumn = None,
-    val_folds: tables.ValFolds = ("val",),
-    test_folds: tables.TestFolds = ("test",),
-    query: tables.QueryColumn = None,
+    group: roles.Group = None,
+    time: roles.Time = None,
+    fold: roles.FoldName = None,
+    val_folds: roles.ValFolds = ("val",),
+    test_folds: roles.TestFolds = ("test",),
+    query: roles.Query = None,
+    id: roles.Id = None,  # noqa: A002  # as the column is called everywhere
     val_fraction: ValFraction = 0.2,
     test_fraction: TestFraction = 0.2,
     seed: Seed = 0,
@@ -52,12 +53,9 @@ def parquet(
             kind=kind,
             categories=categories,
             missing=missing,
-            group=group,
-            time=time,
-            fold=fold,
-            val_folds=val_folds,
-            test_folds=test_folds,
-            query=query,
+            roles=roles.Roles(
+                group=group, time=time, fold=fold, val_folds=val_folds, test_folds=test_folds, query=query, id=id
+            ),
             splitting=Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn),
         ),
     )

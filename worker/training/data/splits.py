@@ -3,7 +3,7 @@
 In a cross-validation each fold of what does not test validates once, while the others train.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -50,6 +50,16 @@ class Splitting:
     limit: int | None = None
     bootstrap: int | None = None
     turn: Fold | None = None
+
+    def beside(self, given: Collection[SplitName]) -> "Splitting":
+        """The same for data of which these parts come apart: they aren't split off the rest."""
+        if self.turn is not None and "val" in given:
+            raise ConfigError("folds", "the data brings its own validation examples; leave those out, or folds")
+        return replace(
+            self,
+            val_fraction=0.0 if "val" in given else self.val_fraction,
+            test_fraction=0.0 if "test" in given else self.test_fraction,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,20 @@
 """Tables of the user's own, whatever file they come from: columns chosen, typed and split; errors name the setting."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from worker.training.data.columns import Columns, Encoding, Missing, assemble
 from worker.training.data.dataset import Dataset, Kind, SplitName
 from worker.training.data.fingerprint import of_files
-from worker.training.data.splits import Order, Splitting
-from worker.training.errors import ConfigError, did_you_mean
+from worker.training.data.roles import Roles, codes
+from worker.training.data.splits import Splitting
+from worker.training.data.table_file import ReadTable, checked, require_columns
+from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 
 # Whole numbers with more distinct values than this are measured, with fewer they are class labels.
@@ -31,7 +31,7 @@ ValFile = Annotated[_OptionalText, Setting("file of validation examples; null: v
 TestFile = Annotated[_OptionalText, Setting("file of test examples; null: test_fraction of the main file")]
 TestValFile = Annotated[_OptionalText, Setting("file of a second validation set, drawn like the test set")]
 Features = Annotated[
-    Sequence[str] | None, Setting("columns to learn from; null: all but the target and those that split")
+    Sequence[str] | None, Setting("columns to learn from; null: all but the target and those with another role")
 ]
 TableKind = Annotated[
     Literal["classification", "regression"] | None,
@@ -43,18 +43,6 @@ Categories = Annotated[
 MissingNumbers = Annotated[
     Missing, Setting("the training median; the same, with a feature that says it was missing; or an error")
 ]
-GroupColumn = Annotated[_OptionalText, Setting("column whose equal values stay in one part (a patient, a site)")]
-TimeColumn = Annotated[_OptionalText, Setting("column to split by: the oldest rows train, the newest test")]
-QueryColumn = Annotated[
-    _OptionalText,
-    Setting("column whose equal values are one query: a model ranks its rows by the target"),
-]
-FoldColumn = Annotated[_OptionalText, Setting("column that says which part a row is in")]
-ValFolds = Annotated[Sequence[str], Setting("values of the fold column that validate; with folds, each in turn")]
-TestFolds = Annotated[Sequence[str], Setting("values of the fold column that test; all others train")]
-
-ReadTable: TypeAlias = Callable[[str, str, dict[str, pa.DataType] | None], pa.Table]
-"""(setting, file, column types) -> the table; ConfigError at `data.SETTING` where it can't be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +59,7 @@ class TableSettings:
     kind: Kind | None
     categories: Encoding
     missing: Missing
-    group: str | None
-    time: str | None
-    fold: str | None
-    val_folds: Sequence[str]
-    test_folds: Sequence[str]
-    query: str | None
+    roles: Roles
     splitting: Splitting
 
 
@@ -88,16 +71,17 @@ def load_tables(read: ReadTable, how: TableSettings) -> Dataset:
     main = checked(main_setting, how.path or how.train or "", read, None)
     target = how.target
     require_columns("data.target", [target], main)
-    splitters = _splitters(how, main)
+    how.roles.require(main)
+    taken = {target, *how.roles.columns.values()}
     chosen = how.features
     if chosen is None:
-        chosen = [name for name in main.column_names if name != target and name not in splitters.values()]
+        chosen = [name for name in main.column_names if name not in taken]
     require_columns("data.features", chosen, main)
     if not chosen or target in chosen:
         raise ConfigError("data.features", f"needs at least one column, and not the target {target!r} itself")
     types = {name: _column_type(name, main.schema.field(name).type) for name in chosen}
     kind = how.kind or _kind_of(main.column(target))
-    if how.query is not None:
+    if how.roles.query is not None:
         if how.kind is not None:
             raise ConfigError("data.kind", "rows of a query are ranked, whatever the target; leave out kind, or query")
         for setting in ("limit", "bootstrap"):
@@ -106,69 +90,19 @@ def load_tables(read: ReadTable, how: TableSettings) -> Dataset:
         kind = "ranking"
     others: dict[SplitName, str | None] = {"val": how.val, "test": how.test, "test_val": how.test_val}
     given: dict[SplitName, Columns] = {}
+    names: dict[SplitName | None, NDArray[Any] | None] = {None: how.roles.names(main_setting, main)}
     target_type = main.schema.field(target).type
     for name, file in others.items():
         if file is not None:
             table = checked(name, file, read, types | {target: target_type})
-            require_columns(f"data.{name}", [target, *chosen, *([how.query] if how.query else [])], table)
-            given[name] = _columns(table, types, target, kind, how.query)
-    splitting = replace(
-        how.splitting,
-        val_fraction=0.0 if how.val is not None else how.splitting.val_fraction,
-        test_fraction=0.0 if how.test is not None else how.splitting.test_fraction,
-    )
-    columns = replace(_columns(main, types, target, kind, how.query), order=_order(main, splitters, how))
-    dataset = assemble(columns, given, kind, splitting, encoding=how.categories, missing=how.missing)
+            require_columns(f"data.{name}", [target, *chosen, *([how.roles.query] if how.roles.query else [])], table)
+            given[name] = _columns(table, types, target, kind, how.roles.query)
+            names[name] = how.roles.names(name, table)
+    columns = replace(_columns(main, types, target, kind, how.roles.query), order=how.roles.order(main))
+    dataset = assemble(columns, given, kind, how.splitting, encoding=how.categories, missing=how.missing)
     files: dict[str, str] = {main_setting: how.path or how.train or ""}
     files |= {name: file for name, file in others.items() if file is not None}
-    return replace(dataset, fingerprint=of_files(files))
-
-
-def checked(setting: str, file: str, read: ReadTable, types: dict[str, pa.DataType] | None) -> pa.Table:
-    """The table in `file`, which is there and holds rows under different names."""
-    where = f"data.{setting}"
-    if not Path(file).is_file():
-        raise ConfigError(where, f"there is no file {file!r} (looked for {Path(file).absolute()})")
-    table = read(setting, file, types)
-    if len(set(table.column_names)) < len(table.column_names):
-        raise ConfigError(where, f"{file!r} has two columns of the same name; rename one")
-    if table.num_rows == 0:
-        raise ConfigError(where, f"{file!r} has columns but no rows")
-    return table
-
-
-def _splitters(how: TableSettings, main: pa.Table) -> dict[str, str]:
-    """The setting -> the column that decides the split; none or one."""
-    asked = {"group": how.group, "time": how.time, "fold": how.fold, "query": how.query}
-    named = {setting: column for setting, column in asked.items() if column is not None}
-    if len(named) > 1:
-        raise ConfigError(f"data.{list(named)[1]}", f"only one of {' and '.join(named)} can decide the split")
-    for setting, column in named.items():
-        require_columns(f"data.{setting}", [column], main)
-        if count := main.column(column).null_count:
-            raise ConfigError(f"data.{setting}", f"column {column!r} lacks a value in {count} rows; remove them")
-    return named
-
-
-def _order(table: pa.Table, splitters: dict[str, str], how: TableSettings) -> Order:
-    order = Order(val_folds=how.val_folds, test_folds=how.test_folds)
-    for setting, name in splitters.items():
-        column = table.column(name).combine_chunks()
-        match setting:
-            case "group" | "query":
-                return replace(order, groups=_codes(table, name))
-            case "time":
-                return replace(order, times=pc.rank(column, tiebreaker="min").to_numpy(zero_copy_only=False))
-            case "fold":
-                return replace(order, folds=np.array([str(value) for value in column.to_pylist()]))
-    return order
-
-
-def require_columns(where: str, wanted: Sequence[str], table: pa.Table) -> None:
-    """ConfigError at `where`, with the nearest name, for a column that isn't there."""
-    for name in wanted:
-        if name not in table.column_names:
-            raise ConfigError(where, f"there is no column {name!r}; {did_you_mean(name, table.column_names)}")
+    return replace(dataset.named(names), fingerprint=of_files(files))
 
 
 def _column_type(name: str, kind: pa.DataType) -> pa.DataType:
@@ -188,13 +122,6 @@ def _kind_of(target: pa.ChunkedArray) -> Kind:
     return "classification"
 
 
-def _codes(table: pa.Table, name: str) -> NDArray[np.int64]:
-    """A number for each different value of a column, [n]."""
-    column = table.column(name).combine_chunks().dictionary_encode()
-    codes: NDArray[np.int64] = column.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    return codes
-
-
 def _columns(table: pa.Table, types: dict[str, pa.DataType], target: str, kind: Kind, query: str | None) -> Columns:
     texts = [name for name, column_type in types.items() if pa.types.is_string(column_type)]
     for name in texts:
@@ -207,7 +134,7 @@ def _columns(table: pa.Table, types: dict[str, pa.DataType], target: str, kind: 
         numeric=np.column_stack(numbers) if numbers else np.empty((table.num_rows, 0)),
         categorical=np.column_stack(categories) if categories else np.empty((table.num_rows, 0), dtype=object),
         targets=_targets(table.column(target), target, kind),
-        queries=None if query is None else _codes(table, query),
+        queries=None if query is None else codes(table, query),
     )
 
 

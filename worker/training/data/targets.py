@@ -18,21 +18,25 @@ def with_targets(
     targets: Mapping[SplitName, NDArray[Any]],
     kind: Kind,
     class_names: tuple[str, ...] = (),
+    *,
+    where: str = "data.target",
 ) -> Dataset:
     """The dataset of features and raw targets per split; classes and scale are those of the training part.
 
-    ConfigError for a single class, a class that training never saw, or a target that never varies.
+    ConfigError at `where` for a single class, a class that training never saw, or a target that never varies.
     """
     train = targets["train"]
     if kind == "classification":
         classes = np.unique(train)
         if len(classes) < 2:
-            raise ConfigError("data.target", f"the training examples hold one class only: {classes[0]}")
-        splits = {name: Split(each, _class_indices(name, targets[name], classes)) for name, each in features.items()}
+            raise ConfigError(where, f"the training examples hold one class only: {classes[0]}")
+        splits = {
+            name: Split(each, _class_indices(name, targets[name], classes, where)) for name, each in features.items()
+        }
         return Dataset(kind, splits, class_names or tuple(str(label) for label in classes))
     mean, std = float(train.mean()), float(train.std())
     if std == 0:
-        raise ConfigError("data.target", f"every training example has the value {mean:g}; there is nothing to learn")
+        raise ConfigError(where, f"every training example has the value {mean:g}; there is nothing to learn")
     splits = {
         name: Split(each, torch.from_numpy(((targets[name] - mean) / std).astype(np.float32)).unsqueeze(1))
         for name, each in features.items()
@@ -40,8 +44,8 @@ def with_targets(
     return replace(Dataset(kind, splits), target_mean=mean, target_std=std)
 
 
-def _class_indices(name: str, targets: NDArray[Any], classes: NDArray[Any]) -> Tensor:
+def _class_indices(name: str, targets: NDArray[Any], classes: NDArray[Any], where: str) -> Tensor:
     unseen = set(targets.tolist()) - set(classes.tolist())
     if unseen:
-        raise ConfigError("data.target", f"the {name} examples hold class {min(unseen)!r}, which training never saw")
+        raise ConfigError(where, f"the {name} examples hold class {min(unseen)!r}, which training never saw")
     return torch.from_numpy(np.searchsorted(classes, targets).astype(np.int64))

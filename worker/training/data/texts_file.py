@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from worker.training.data import roles
 from worker.training.data.csv_file import read_csv
 from worker.training.data.dataset import Dataset
 from worker.training.data.fingerprint import of_files
@@ -25,7 +26,8 @@ from worker.training.data.splits import (
     ValFraction,
     split_indices,
 )  # fmt: skip
-from worker.training.data.tables import Target, checked, require_columns
+from worker.training.data.table_file import checked, require_columns, require_values
+from worker.training.data.tables import Target
 from worker.training.data.targets import with_targets
 from worker.training.data.tokenizer import Source, Tokenizer
 from worker.training.errors import ConfigError
@@ -48,6 +50,12 @@ def texts(
     length: Annotated[int, Setting("tokens in an example; a longer text loses its end", low=1)] = 128,
     words: Annotated[int, Setting("how many words are known, the most frequent ones in training", low=1)] = 10000,
     tokenizer: Source = None,
+    group: roles.Group = None,
+    time: roles.Time = None,
+    fold: roles.FoldName = None,
+    val_folds: roles.ValFolds = ("val",),
+    test_folds: roles.TestFolds = ("test",),
+    id: roles.Id = None,  # noqa: A002  # as the column is called everywhere
     val_fraction: ValFraction = 0.2,
     test_fraction: TestFraction = 0.2,
     seed: Seed = 0,
@@ -60,13 +68,14 @@ def texts(
     require_columns("data.text", [text], table)
     require_columns("data.target", [target], table)
     for setting, name in (("text", text), ("target", target)):
-        if count := table.column(name).null_count:
-            raise ConfigError(f"data.{setting}", f"column {name!r} lacks a value in {count} rows; remove them")
+        require_values(f"data.{setting}", name, table)
     if not pa.types.is_string(table.schema.field(text).type):
         raise ConfigError("data.text", f"column {text!r} holds {table.schema.field(text).type}, no texts")
+    given = roles.Roles(group=group, time=time, fold=fold, val_folds=val_folds, test_folds=test_folds, id=id)
+    given.require(table)
     labels = np.array([str(label) for label in table.column(target).to_pylist()])
     splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn)
-    parts = split_indices(labels, len(labels), splitting)
+    parts = split_indices(labels, len(labels), splitting, given.order(table))
     written = table.column(text).to_pylist()
     if tokenizer is not None:
         own = Tokenizer(tokenizer)
@@ -81,6 +90,7 @@ def texts(
         {name: labels[chosen] for name, chosen in parts.items()},
         "classification",
     ).numbered(parts)
+    dataset = dataset.named({None: given.names("path", table)})
     return replace(
         dataset, vocabulary=vocabulary, padding=padding, tokenizer=tokenizer, fingerprint=of_files({"path": path})
     )

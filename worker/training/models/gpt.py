@@ -4,19 +4,29 @@ import torch
 from torch import Tensor, nn
 
 from worker.training.data import Dataset
-from worker.training.models.blocks import Dropout
+from worker.training.models.blocks import Activation, Dropout, Init, initialised
 from worker.training.models.transformer import INITIAL_STD, Depth, Heads, Width, transformer
 
 
 def gpt(
-    dataset: Dataset, *, depth: Depth = 4, width: Width = 128, heads: Heads = 4, dropout: Dropout = 0.0
+    dataset: Dataset,
+    *,
+    depth: Depth = 4,
+    width: Width = 128,
+    heads: Heads = 4,
+    activation: Activation = "gelu",
+    dropout: Dropout = 0.0,
+    init: Init = "default",
 ) -> nn.Module:
     """A decoder-only transformer with learned positions (Radford et al. 2019); it classifies by its last token."""
-    return _Gpt(dataset, depth, width, heads, dropout)
+    model = _Gpt(dataset, depth=depth, width=width, heads=heads, dropout=dropout, activation=activation)
+    return initialised(model, init, activation)
 
 
 class _Gpt(nn.Module):
-    def __init__(self, dataset: Dataset, depth: int, width: int, heads: int, dropout: float) -> None:
+    def __init__(
+        self, dataset: Dataset, *, depth: int, width: int, heads: int, dropout: float, activation: str
+    ) -> None:
         super().__init__()
         (length,) = dataset.shape
         self.every_token = dataset.kind == "language"
@@ -25,7 +35,7 @@ class _Gpt(nn.Module):
         nn.init.normal_(self.tokens.weight, std=INITIAL_STD)
         nn.init.normal_(self.positions, std=INITIAL_STD)
         self.drop = nn.Dropout(dropout)
-        self.blocks = transformer(depth, width, heads, dropout, causal=True)
+        self.blocks = transformer(depth, width, heads, dropout, activation, causal=True)
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, dataset.num_outputs)
 

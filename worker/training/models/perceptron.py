@@ -16,10 +16,11 @@ _DEPTH, _WIDTH = 1, 128
 _NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
 
-def linear(dataset: Dataset) -> nn.Module:
+def linear(dataset: Dataset, *, init: Init = "default") -> nn.Module:
     """One linear layer: the baseline that any larger model has to beat."""
     rows = Rows(dataset)
-    return answering(nn.Sequential(rows, nn.Linear(rows.width, dataset.num_outputs)), dataset)
+    model = nn.Sequential(rows, nn.Linear(rows.width, dataset.num_outputs))
+    return answering(initialised(model, init, "linear"), dataset)
 
 
 def mlp(

@@ -5,21 +5,25 @@ from typing import Annotated, TypeAlias
 from torch import Tensor, nn
 
 from worker.training.data import Dataset
-from worker.training.models.blocks import Dropout
+from worker.training.models.blocks import Dropout, Init, initialised
 from worker.training.parameters import Setting
 
 Depth: TypeAlias = Annotated[int, Setting("layers on top of one another", low=1)]
 Width: TypeAlias = Annotated[int, Setting("width of the state, and of a token's vector", low=1)]
 
 
-def lstm(dataset: Dataset, *, depth: Depth = 1, width: Width = 128, dropout: Dropout = 0.0) -> nn.Module:
+def lstm(
+    dataset: Dataset, *, depth: Depth = 1, width: Width = 128, dropout: Dropout = 0.0, init: Init = "default"
+) -> nn.Module:
     """Long short-term memory (Hochreiter & Schmidhuber 1997); dropout between its layers and before the answer."""
-    return _Recurrent(dataset, nn.LSTM, depth, width, dropout)
+    return initialised(_Recurrent(dataset, nn.LSTM, depth, width, dropout), init, "linear")
 
 
-def gru(dataset: Dataset, *, depth: Depth = 1, width: Width = 128, dropout: Dropout = 0.0) -> nn.Module:
+def gru(
+    dataset: Dataset, *, depth: Depth = 1, width: Width = 128, dropout: Dropout = 0.0, init: Init = "default"
+) -> nn.Module:
     """Gated recurrent units (Cho et al. 2014); dropout between its layers and before the answer."""
-    return _Recurrent(dataset, nn.GRU, depth, width, dropout)
+    return initialised(_Recurrent(dataset, nn.GRU, depth, width, dropout), init, "linear")
 
 
 class _Recurrent(nn.Module):

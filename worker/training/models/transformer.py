@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worker.training.errors import ConfigError
-from worker.training.models.blocks import Blocks
+from worker.training.models.blocks import ACTIVATIONS, Blocks
 from worker.training.parameters import Setting
 
 Depth: TypeAlias = Annotated[int, Setting("number of transformer blocks", low=1)]
@@ -21,13 +21,15 @@ INITIAL_STD = 0.02
 class Block(nn.Module):
     """Attention and a two-layer perceptron, each normed before and added to what comes in (Xiong et al. 2020)."""
 
-    def __init__(self, width: int, heads: int, dropout: float, *, causal: bool) -> None:
+    def __init__(self, width: int, heads: int, dropout: float, activation: str, *, causal: bool) -> None:
         super().__init__()
         self.heads, self.dropout, self.causal = heads, dropout, causal
         self.attention_norm, self.perceptron_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attend = nn.Linear(width, 3 * width)
         self.merge = nn.Linear(width, width)
-        self.perceptron = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.perceptron = nn.Sequential(
+            nn.Linear(width, 4 * width), ACTIVATIONS[activation](), nn.Linear(4 * width, width)
+        )
         self.drop = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -45,11 +47,11 @@ class Block(nn.Module):
         return merged
 
 
-def transformer(depth: int, width: int, heads: int, dropout: float, *, causal: bool) -> Blocks:
+def transformer(depth: int, width: int, heads: int, dropout: float, activation: str, *, causal: bool) -> Blocks:
     """A stack of blocks, initialised as GPT-2: the deeper, the less each adds; ConfigError for uneven heads."""
     if width % heads:
         raise ConfigError("model.heads", f"{heads} heads can't share a width of {width}; it must be a multiple")
-    blocks = Blocks(*(Block(width, heads, dropout, causal=causal) for _ in range(depth)))
+    blocks = Blocks(*(Block(width, heads, dropout, activation, causal=causal) for _ in range(depth)))
     for name, layer in blocks.named_modules():
         if isinstance(layer, nn.Linear):
             adds = name.endswith(("merge", "perceptron.2"))

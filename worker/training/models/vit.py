@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from worker.training.data import Dataset
 from worker.training.errors import ConfigError
-from worker.training.models.blocks import Dropout
+from worker.training.models.blocks import Activation, Dropout, Init, initialised
 from worker.training.models.transformer import INITIAL_STD, Depth, Heads, Width, transformer
 from worker.training.parameters import Setting
 
@@ -19,24 +19,31 @@ def vit(
     depth: Depth = 4,
     width: Width = 64,
     heads: Heads = 4,
+    activation: Activation = "gelu",
     dropout: Dropout = 0.0,
+    init: Init = "default",
 ) -> nn.Module:
     """A vision transformer over patches, with learned positions and mean pooling (Dosovitskiy et al. 2021)."""
     _, height, image_width = dataset.shape
     if height % patch or image_width % patch:
         raise ConfigError("model.patch", f"images of {height} by {image_width} pixels have no whole patches of {patch}")
-    return _VisionTransformer(dataset, patch=patch, depth=depth, width=width, heads=heads, dropout=dropout)
+    model = _VisionTransformer(
+        dataset, patch=patch, depth=depth, width=width, heads=heads, dropout=dropout, activation=activation
+    )
+    return initialised(model, init, activation)
 
 
 class _VisionTransformer(nn.Module):
-    def __init__(self, dataset: Dataset, *, patch: int, depth: int, width: int, heads: int, dropout: float) -> None:
+    def __init__(
+        self, dataset: Dataset, *, patch: int, depth: int, width: int, heads: int, dropout: float, activation: str
+    ) -> None:
         super().__init__()
         channels, height, image_width = dataset.shape
         self.patches = nn.Conv2d(channels, width, patch, stride=patch)
         self.positions = nn.Parameter(torch.empty((height // patch) * (image_width // patch), width))
         nn.init.normal_(self.positions, std=INITIAL_STD)
         self.drop = nn.Dropout(dropout)
-        self.blocks = transformer(depth, width, heads, dropout, causal=False)
+        self.blocks = transformer(depth, width, heads, dropout, activation, causal=False)
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, dataset.num_outputs)
 

@@ -102,9 +102,10 @@ async def list_predictions(context: Context, name: str) -> PredictionsList:
 
     def read(connection: Connection) -> list[Row]:
         study = find_study(connection, name)
-        return list(predictions.of_study(connection, study.id, studies.spec(connection, study.id, study.spec_version)))
+        rows = predictions.of_study(connection, study.id, studies.spec(connection, study.id, study.spec_version))
+        return [row for row in rows if is_there(context, row)]
 
-    rows = [row for row in await context.database.read(read) if is_there(context, row)]
+    rows = await context.database.read(read)
     return PredictionsList(
         trials=[
             PredictionsView(
@@ -126,25 +127,25 @@ async def find_predictions(context: Context, name: str, key: str) -> Row:
         DomainError: there is no such study or trial, or its predictions are not kept.
     """
 
-    def read(connection: Connection) -> tuple[StudySpec, Row, Row | None]:
+    def read(connection: Connection) -> Row:
         study = find_study(connection, name)
         trial = find_trial(connection, study, key)
-        spec = studies.spec(connection, study.id, study.spec_version)
-        return spec, trial, predictions.of_trial(connection, trial.id)
+        found = predictions.of_trial(connection, trial.id)
+        if found is not None and is_there(context, found):
+            return found
+        why = _why_none(studies.spec(connection, study.id, study.spec_version), trial, were_kept=found is not None)
+        message = f"there are no predictions of {trials.title(trial)}: {why}; `study predictions {name}` lists all"
+        raise DomainError(ErrorCode.UNKNOWN_PREDICTIONS, message)
 
-    spec, trial, found = await context.database.read(read)
-    if found is not None and is_there(context, found):
-        return found
+    return await context.database.read(read)
+
+
+def _why_none(spec: StudySpec, trial: Row, *, were_kept: bool) -> str:
     if trial.state != TrialState.COMPLETED:
-        why = f"it is {trial.state}, and predictions are those of a completed trial"
-    elif found is not None:
-        why = f"they were kept as long as it was {_kept(spec)}"
-    else:
-        why = (
-            f"a trial's are kept while it is {_kept(spec)}, if its task makes some; "
-            "those of one that has just ended may be on their way"
-        )
-    message = (
-        f"there are no predictions of {trials.title(trial)}: {why}; `study predictions {name}` lists what there is"
+        return f"it is {trial.state}, and predictions are those of a completed trial"
+    if were_kept:
+        return f"they were kept as long as it was {_kept(spec)}, or until their file was damaged"
+    return (
+        f"a trial's are kept while it is {_kept(spec)}, if its task makes some; "
+        "those of one that has just ended may be on their way"
     )
-    raise DomainError(ErrorCode.UNKNOWN_PREDICTIONS, message)

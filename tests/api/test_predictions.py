@@ -57,7 +57,7 @@ async def test_what_is_not_kept_is_told_with_who_has_some(http: httpx.AsyncClien
     assert (told.status, told.code) == (404, "unknown_predictions")
     assert told.detail == (
         "there are no predictions of trial 0: it is running, and predictions are those of a completed trial; "
-        f"`study predictions {name}` lists what there is"
+        f"`study predictions {name}` lists all"
     )
     assert problem(await http.get(f"/studies/{name}/trials/7/predictions")).code == "unknown_trial"
     assert problem(await http.get("/studies/nowhere/predictions")).code == "unknown_study"

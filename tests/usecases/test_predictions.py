@@ -131,7 +131,7 @@ async def test_the_best_are_kept_and_the_others_leave_with_the_keeper(replica: R
     assert await collect_blobs(replica.context) == 1
     assert await listed(replica, name) == [*range(1, NUM_KEPT), NUM_KEPT + 1]
     assert f"as long as it was among the best {NUM_KEPT} trials" in await refused(replica, name)
-    assert f"`study predictions {name}` lists what there is" in await refused(replica, name, str(NUM_KEPT))
+    assert f"`study predictions {name}` lists all" in await refused(replica, name, str(NUM_KEPT))
     assert not (await replica.predictions(grants[0], b"of 0", uploaded=False)).kept
 
 

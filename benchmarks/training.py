@@ -1,8 +1,9 @@
 """What the training core costs beside a loop written by hand: processor time and peak memory, as ratios in one run.
 
 `python -m benchmarks.training --out benchmarks/results/training.md`. The loop by hand does what somebody would write
-for this one model: the same data, weights, batches, optimizer and schedule, and the same metrics after each epoch. Both
-must end with the same loss. Where a GPU is, bf16 and compile are measured against plain fp32.
+for this one model: the same data, weights, batches, optimizer and schedule, and the same metrics after each epoch and
+once of the test examples. Both must end with the same loss. Where a GPU is, data that is resident there, bf16 and
+compile are measured against plain fp32.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import psutil
 import torch
@@ -32,9 +36,10 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, M
 from benchmarks.machine import machine
 from benchmarks.service import ROOT, Service
 from service.client import Client
-from worker.training import TrainingConfig, Verdict, train
+from worker.training import Report, TrainingConfig, Verdict, train
 from worker.training.assembly import assemble
-from worker.training.data import DATA
+from worker.training.data import DATA, Split
+from worker.training.data.dataset import RESIDENT_SHARE
 from worker.training.epoch import epoch_batches
 from worker.training.seeding import own_stream
 from worker.trial.channel import Channel
@@ -77,7 +82,7 @@ def by_hand(config: TrainingConfig, device: torch.device = CPU) -> float:
     dataset = DATA.create(config.data.name, config.data.settings).to(device)
     with own_stream(0, device):
         parts, state = assemble(config, 0, dataset, {})
-        model, optimizer, train_split, val = state.model, state.optimizer, dataset.train, dataset.splits["val"]
+        model, optimizer, train_split = state.model, state.optimizer, dataset.train
         loss_of, step = nn.CrossEntropyLoss(), 0
         base = optimizer.param_groups[0]["lr"]
         mean = math.nan
@@ -89,6 +94,16 @@ def by_hand(config: TrainingConfig, device: torch.device = CPU) -> float:
                 "f1": MulticlassF1Score(dataset.num_classes, validate_args=False),
             }
         )
+
+        def evaluate(split: Split) -> float:
+            model.eval()
+            metrics.reset()
+            with torch.inference_mode():
+                outputs = model(split.features)
+                metrics.update(outputs, split.targets)
+                {name: value.item() for name, value in metrics.compute().items()}
+                return loss_of(outputs, split.targets).item()
+
         for epoch in range(config.epochs):
             model.train()
             batches = epoch_batches(parts, epoch)
@@ -103,14 +118,9 @@ def by_hand(config: TrainingConfig, device: torch.device = CPU) -> float:
                 optimizer.step()
                 total += loss.detach() * len(chosen)
                 step += 1
-            model.eval()
-            metrics.reset()
-            with torch.inference_mode():
-                outputs = model(val.features)
-                mean = loss_of(outputs, val.targets).item()
-                metrics.update(outputs, val.targets)
-                {name: value.item() for name, value in metrics.compute().items()}
+            mean = evaluate(dataset.splits["val"])
             total.item()
+        evaluate(dataset.splits["test"])
     return mean
 
 
@@ -213,21 +223,45 @@ def _drain(connection: socket.socket) -> None:
         pass
 
 
-def on_gpu(rounds: int = 3) -> list[str]:
-    """A row for each way to train faster on a GPU, against plain fp32; nothing where there is none."""
+WAYS: Mapping[str, Mapping[str, Any]] = {
+    "fp32, data on the host": {},
+    "fp32, data on the GPU": {},
+    "bf16, data on the GPU": {"precision": "bf16"},
+    "compiled, data on the GPU": {"compile": True},
+}
+"""Settings of the ways to train faster on a GPU; the first is plain."""
+
+
+def on_gpu() -> Iterator[str]:
+    """A row for each way to train faster on a GPU, against plain fp32."""
     if not torch.cuda.is_available():
-        return ["No GPU was at hand: bf16 and compile are not measured here."]
-    case, big = "ResNet, digits", {"epochs": 20, "batch_size": 256}
-    lines = list(_row("ResNet, batches of 256", "seconds by those of plain fp32", header=True))
+        yield "No GPU was at hand: data that is resident there, bf16 and compile are not measured here."
+        return
+    device = torch.device("cuda")
+    yield from (f"On {torch.cuda.get_device_name()}, ResNet, batches of 256, an epoch with its evaluation:", "")
+    yield from _row("", "ms", "by plain", "first epoch, s", header=True)
+    config = configuration("ResNet, digits", epochs=20, batch_size=256)
+    plain = None
+    for way in WAYS:
+        first, *others = epoch_seconds(way, config, device)
+        middle = statistics.median(others)
+        plain = plain or middle
+        yield from _row(way, f"{1e3 * middle:.1f}", f"{middle / plain:.2f}", f"{first:.1f}")
 
-    def seconds(**changes: Any) -> float:
-        config = configuration(case, **big, **changes)
-        return statistics.median(train(config, device="cuda").metrics["seconds"] for _ in range(rounds))
 
-    plain = seconds()
-    for name, changes in (("bf16", {"precision": "bf16"}), ("compile", {"compile": True})):
-        lines += _row(name, f"{seconds(**changes) / plain:.2f}")
-    return lines
+def epoch_seconds(way: str, config: TrainingConfig, device: torch.device) -> list[float]:
+    """What each epoch takes, its evaluation included, when trained in one of the ways."""
+    ends: list[float] = []
+
+    def on_report(_: Report) -> Verdict:  # its metrics have been read, so the device is done
+        ends.append(time.perf_counter())
+        return Verdict.CONTINUE
+
+    share = RESIDENT_SHARE if "on the GPU" in way else 0.0
+    with mock.patch("worker.training.data.dataset.RESIDENT_SHARE", share):
+        began = time.perf_counter()
+        train(replace(config, **WAYS[way]), device=device.type, on_report=on_report)
+    return [end - start for start, end in pairwise([began, *ends])]
 
 
 def page(arguments: argparse.Namespace) -> Iterator[str]:

@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
@@ -83,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         work_seconds=settings.work_seconds,
         disk_bytes=int(settings.disk_gib * 2**30),
         shared_directory=settings.shared_directory,
+        tensorboard=settings.tensorboard,
         tasks=settings.tasks,
     )
     _stop_on_signals(agent)
@@ -148,6 +150,12 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         help="keep checkpoints in this directory, which all workers see at this path, and upload none",
     )
     parser.add_argument(
+        "--tensorboard",
+        type=_event_directory,
+        metavar="DIR",
+        help="write event files for TensorBoard there: DIR/STUDY/trial-0007/attempt-1",
+    )
+    parser.add_argument(
         "--allow-functions",
         action="store_true",
         help="execute studies whose task is a Python function; it is imported as from this directory",
@@ -186,6 +194,7 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         share=given.share,
         disk_gib=given.disk_gib,
         shared_directory=given.checkpoints.absolute() if given.checkpoints is not None else None,
+        tensorboard=given.tensorboard,
         tasks=(
             TaskKind.TRAIN,
             *([TaskKind.FUNCTION] if given.allow_functions else []),
@@ -236,6 +245,17 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _event_directory(text: str) -> Path:
+    if find_spec("tensorboard") is None:
+        raise argparse.ArgumentTypeError("tensorboard is not installed here; pip install 'assayer[tensorboard]'")
+    directory = Path(text).absolute()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot make this directory: {error}") from None
+    return directory
 
 
 def _gib(text: str) -> float:

@@ -32,7 +32,8 @@ class Start:
 
     `grant` is the service's grant as JSON, without its nonce; `stdout` and `stderr` are paths of files to append to;
     `checkpoints` is the attempt's own directory, where one is saved not more often than every `checkpoint_seconds`;
-    `resume` is the file of the checkpoint that the grant names.
+    `resume` is the file of the checkpoint that the grant names; `tensorboard` is the directory in which attempts are
+    shown.
     """
 
     grant: Mapping[str, Any]
@@ -43,6 +44,7 @@ class Start:
     checkpoints: str
     checkpoint_seconds: float
     resume: str | None = None
+    tensorboard: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ class Settings:
     """One worker's settings.
 
     `gpus` empty means the CPU; `threads` None divides the cores among the slots; `name` None derives one from the host;
-    `work_seconds` None works without end; `shared_directory` None uploads checkpoints to the service.
+    `work_seconds` None works without end; `shared_directory` None uploads checkpoints to the service;
+    `tensorboard` None shows nothing there.
     """
 
     gpus: tuple[int, ...]
@@ -37,6 +38,7 @@ class Settings:
     share: bool
     disk_gib: float
     shared_directory: Path | None
+    tensorboard: Path | None
     tasks: tuple[TaskKind, ...]
 
 

@@ -38,6 +38,7 @@ class Catalogue(Response):
     format: int
     settings: dict[str, Setting]
     registries: dict[str, dict[str, Entry]]
+    lists: dict[str, dict[str, Entry]] = Field(default={}, description="registries of which any number is named")
     defaults: dict[str, dict[str, Any]] = Field(description="sections that may be left out -> what they are then")
     metrics: dict[str, list[str]] = Field(description="kind of task -> metrics it reports")
 

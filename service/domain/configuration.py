@@ -36,11 +36,13 @@ def check_task(train: Mapping[str, Any], space: Space, catalogue: Catalogue) -> 
     for key, given in train.items():
         path = f"task.train.{key}"
         if key in catalogue.registries:
-            errors += _check_section(path, key, given, space, catalogue)
+            errors += _check_section(path, key, catalogue.registries[key], given, space)
+        elif key in catalogue.lists:
+            errors += _check_list(path, key, catalogue.lists[key], given)
         elif key in catalogue.settings:
             errors += _check_value(path, given, catalogue.settings[key])
         else:
-            hint = did_you_mean(key, [*catalogue.registries, *catalogue.settings])
+            hint = did_you_mean(key, [*catalogue.registries, *catalogue.lists, *catalogue.settings])
             errors.append(FieldError(path=path, message=f"the training core has no {key!r}; {hint}"))
     for section, entries in catalogue.registries.items():
         if section not in train and section not in catalogue.defaults:
@@ -105,11 +107,21 @@ def resolve(
     return config, dropped
 
 
-def _check_section(path: str, section: str, given: object, space: Space, catalogue: Catalogue) -> Iterator[FieldError]:
-    entries = catalogue.registries[section]
+def _check_list(path: str, section: str, entries: Mapping[str, Entry], given: object) -> Iterator[FieldError]:
+    if not isinstance(given, list):
+        example = next(iter(entries))
+        yield FieldError(path=path, message=f"must be a list, as in {section}: [{{name: {example}}}]")
+        return
+    for index, each in enumerate(given):
+        yield from _check_section(f"{path}[{index}]", section.removesuffix("s"), entries, each, {})
+
+
+def _check_section(
+    path: str, section: str, entries: Mapping[str, Entry], given: object, space: Space
+) -> Iterator[FieldError]:
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         example = next(iter(entries))
-        yield FieldError(path=path, message=f"needs a name, as in {section}: {{name: {example}}}")
+        yield FieldError(path=path, message=f"needs a name, as in {path.rpartition('.')[2]}: {{name: {example}}}")
         return
     entry = entries.get(given["name"])
     if entry is None:
@@ -200,6 +212,8 @@ class _Reach:
             yield from self._check_option(path, section, option, parameter)
         elif key in self.catalogue.settings:
             yield from _check_domain(path, parameter, self.catalogue.settings[key])
+        elif (listed := section.partition("[")[0]) in self.catalogue.lists:
+            yield FieldError(path=path, message=f"reaches nothing: no parameter sets what is in {listed}")
         else:
             yield self._unreached(path, key)
 

@@ -14,7 +14,8 @@ _TEST = "test/"
 """What the metrics of the training core begin with that are measured once, on data that must decide nothing."""
 
 _AT_THE_END = frozenset({"seconds", "num_parameters"})
-"""What the training core tells with its outcome alone."""
+_SNAPSHOTS = "snapshots/"
+"""What the training core tells with its outcome alone: by name, and whatever begins so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +106,12 @@ def _errors_of_metrics(spec: StudySpec) -> list[FieldError]:
     errors = []
     for at, objective in enumerate(spec.objectives):
         path = f"objective.{at}.metric" if len(spec.objectives) > 1 else "objective.metric"
-        if objective.metric.startswith(_TEST):
-            better = f"val/{objective.metric.removeprefix(_TEST)}"
+        snapshots, rest = objective.metric.startswith(_SNAPSHOTS), objective.metric.removeprefix(_SNAPSHOTS)
+        if rest.startswith(_TEST):
+            better = f"{_SNAPSHOTS if snapshots else ''}val/{rest.removeprefix(_TEST)}"
             message = f"{objective.metric} is measured once, on data that no search may look at; write {better}"
             errors.append(FieldError(path=path, message=message))
-        if at == 0 and objective.metric in _AT_THE_END:
+        if at == 0 and (snapshots or objective.metric in _AT_THE_END):
             message = (
                 f"{objective.metric} is known at the end of a training only, and this objective is watched while it "
                 "lasts; write one that every epoch reports before it, such as {metric: val/loss, direction: minimize}"

@@ -198,11 +198,11 @@ def test_a_file_becomes_a_spec(tmp_path: Path) -> None:
     assert spec.pruner.name == "median"
 
 
-def data_path(path: Path) -> str:
+def data_path(path: Path, setting: str = "path") -> str:
     task = study_file.load(path).task
     assert task is not None
     assert task.train is not None
-    return str(task.train["data"]["path"])
+    return str(task.train["data"][setting])
 
 
 def test_data_is_found_from_here_then_beside_the_study_file_else_left_to_the_worker(
@@ -219,6 +219,8 @@ def test_data_is_found_from_here_then_beside_the_study_file_else_left_to_the_wor
     assert data_path(path) == str(beside / "rows.csv")
     (here / "rows.csv").write_text("x,y\n")
     assert data_path(path) == str(here / "rows.csv")
+    path.write_text(STUDY.replace("target: y", "target: y, table: rows.csv"))
+    assert data_path(path, "table") == str(here / "rows.csv")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from service.contract.catalogue import Setting, load_catalogue
+from service.contract.catalogue import Entry, Setting, load_catalogue
 from service.domain.states import ATTEMPT, STUDY, TRIAL
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -23,7 +23,10 @@ def blocks() -> dict[str, str]:
     diagrams = {
         f"{machine.name} states": f"```mermaid\n{machine.diagram()}\n```\n" for machine in (STUDY, TRIAL, ATTEMPT)
     }
-    registries = {f"{section} entries": _registry(section) for section in catalogue.registries}
+    registries = {
+        f"{section} entries": "".join(_entry(name, entry) for name, entry in entries.items())
+        for section, entries in {**catalogue.registries, **catalogue.lists}.items()
+    }
     settings = "".join(f"- `{name}`: {_described(setting)}\n" for name, setting in catalogue.settings.items())
     metrics = "".join(
         f"- {kind}: {', '.join(f'`{name}`' for name in names)}\n" for kind, names in catalogue.metrics.items()
@@ -42,12 +45,7 @@ def renewed(document: str) -> str:
     return _BLOCK.sub(lambda block: block[1] + block[2] + fresh[block[1]], document)
 
 
-def _registry(section: str) -> str:
-    return "".join(_entry(section, name) for name in load_catalogue().registries[section])
-
-
-def _entry(section: str, name: str) -> str:
-    entry = load_catalogue().registries[section][name]
+def _entry(name: str, entry: Entry) -> str:
     fits = [*entry.facts.get("kinds", []), *entry.facts.get("inputs", [])]
     kinds = f" For {' or '.join(fits)}." if fits else ""
     lines = [f"- `{name}`: {entry.description}{kinds}"]

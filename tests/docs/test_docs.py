@@ -23,6 +23,7 @@ from service.settings import Settings
 from tests.docs.generated import DOCS, blocks, renewed, written
 from tests.support.service import ROOT, Service
 from worker.settings import default_server
+from worker.training.callbacks import CALLBACKS
 
 DOCUMENTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
 
@@ -177,11 +178,19 @@ def test_every_sampler_and_pruner_has_a_section() -> None:
 
 
 def test_every_registry_entry_and_option_is_told() -> None:
-    for name, entries in load_catalogue().registries.items():
+    catalogue = load_catalogue()
+    for name, entries in {**catalogue.registries, **catalogue.lists}.items():
         text = section("study-file.md", name)
         for entry, facts in entries.items():
             assert f"- `{entry}`: " in text
             assert all(f"  - `{option}`: " in text for option in facts.parameters)
+
+
+def test_the_callback_of_ones_own_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CALLBACKS, "_entries", dict(CALLBACKS._entries))
+    found = re.search(r"^```python\n(.*?)^```$", section("study-file.md", "callbacks"), re.MULTILINE | re.DOTALL)
+    assert found
+    exec(found[1], {"__name__": "theirs"})
 
 
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", DOCUMENTS["study-file.md"], re.MULTILINE | re.DOTALL)

@@ -51,6 +51,12 @@ CATALOGUE = Catalogue.model_validate(
             },
             "schedule": {"constant": {}},
         },
+        "lists": {
+            "callbacks": {
+                "tensorboard": {"parameters": {"directory": {"type": "str", "required": True, "description": "where"}}},
+                "norms": {},
+            }
+        },
         "defaults": {"schedule": {"name": "constant"}},
         "metrics": {},
     }
@@ -72,6 +78,7 @@ def test_a_good_task_has_no_errors() -> None:
     assert told_of_task() == []
     assert told_of_task(data={"name": "csv", "target": "price", "limit": None}) == []
     assert told_of_task(batch_size=64.0) == []
+    assert told_of_task(callbacks=[{"name": "norms"}, {"name": "tensorboard", "directory": "runs"}]) == []
 
 
 MLP = {"name": "mlp"}
@@ -103,6 +110,20 @@ SGD = {"name": "sgd"}
         ({"batch_size": 0}, "batch_size", "must be at least 1, got 0"),
         ({"batch_size": 32.5}, "batch_size", "must be a whole number, got 32.5"),
         ({"batch_size": True}, "batch_size", "must be a whole number, got True"),
+        ({"callback": []}, "callback", "the training core has no 'callback'; did you mean 'callbacks'?"),
+        ({"callbacks": {"name": "norms"}}, "callbacks", "must be a list, as in callbacks: [{name: tensorboard}]"),
+        ({"callbacks": ["norms"]}, "callbacks[0]", "needs a name, as in callbacks[0]: {name: tensorboard}"),
+        (
+            {"callbacks": [{"name": "norms"}, {"name": "tensorbord"}]},
+            "callbacks[1].name",
+            "there is no callback 'tensorbord'; did you mean 'tensorboard'?",
+        ),
+        ({"callbacks": [{"name": "tensorboard"}]}, "callbacks[0].directory", "missing: where"),
+        (
+            {"callbacks": [{"name": "tensorboard", "directory": 3}]},
+            "callbacks[0].directory",
+            "must be a text, got 3",
+        ),
     ],
 )
 def test_a_wrong_task_names_the_setting_and_the_remedy(change: dict[str, Any], path: str, message: str) -> None:
@@ -170,6 +191,12 @@ def test_keys_that_reach_an_option_in_every_case_are_good(space: dict[str, Any])
             "reaches nothing in the task; did you mean 'optimizer.lr'?",
         ),
         ({"batchsize": between(1, 2)}, "batchsize", "reaches nothing in the task; did you mean 'batch_size'?"),
+        ({"callbacks": among("norms")}, "callbacks", "reaches nothing: no parameter sets what is in callbacks"),
+        (
+            {"callbacks[0].directory": among("runs")},
+            "callbacks[0].directory",
+            "reaches nothing: no parameter sets what is in callbacks",
+        ),
         ({"model": among("mlp")}, "model", "reaches nothing in the task; did you mean 'model.name'?"),
         # The option exists, but of an optimizer that the study never uses.
         (
@@ -255,6 +282,15 @@ def test_the_base_is_left_as_it_was() -> None:
     config, _ = resolve(before, {"model.dropout": 0.1}, CATALOGUE)
     config["model"]["hidden"].append(1)
     assert before == {"model": {"name": "mlp", "hidden": [128, 64]}}
+
+
+def test_every_callback_of_the_real_catalogue_may_be_named() -> None:
+    catalogue = load_catalogue()
+    for section, entries in catalogue.lists.items():
+        for name, entry in entries.items():
+            given = {option: "x" for option, setting in entry.parameters.items() if setting.required}
+            errors = check_task({section: [{"name": name, **given}]}, {}, catalogue)
+            assert [error for error in errors if error.path.startswith(f"task.train.{section}")] == []
 
 
 @pytest.mark.parametrize("section", sorted(load_catalogue().registries))

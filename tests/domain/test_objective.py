@@ -89,6 +89,16 @@ SECONDS = {"metric": "seconds", "direction": "minimize"}
             "test/loss is measured once, on data that no search may look at; write val/loss",
         ),
         ({"objective": SECONDS, "task": TRAIN}, "objective.metric", "seconds is known at the end of a training only"),
+        (
+            {"objective": {**ACCURACY, "metric": "snapshots/val/accuracy"}, "task": TRAIN},
+            "objective.metric",
+            "snapshots/val/accuracy is known at the end of a training only",
+        ),
+        (
+            {"objective": [ACCURACY, {**ACCURACY, "metric": "snapshots/test/loss"}], "task": TRAIN},
+            "objective.1.metric",
+            "write snapshots/val/loss",
+        ),
         ({"objective": [SECONDS, ACCURACY], "task": TRAIN}, "objective.0.metric", "write one that every epoch reports"),
         ({"objective": ACCURACY, "reference_point": [0.0]}, "reference_point", "this study has one; leave it out"),
         ({"objective": [ACCURACY, SECONDS], "reference_point": [0.0]}, "reference_point", "val/accuracy, seconds"),

@@ -18,6 +18,7 @@ from service.contract.base import TaskKind
 from service.contract.lease import ClaimRequest, Grant, Nothing
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialState
+from tests.support.event_files import curves
 from tests.support.processes import children
 from tests.support.service import ROOT, Service
 from tests.worker.waiting import eventually
@@ -118,11 +119,11 @@ def values(client: Client, name: str, metric: str = "loss") -> list[Any]:
 
 @pytest.mark.parametrize("kind", TASKS)
 def test_it_goes_on_after_a_death_and_ends_at_its_next_report_after_a_stop(
-    client: Client, workers: Workers, kind: str
+    client: Client, workers: Workers, kind: str, tmp_path: Path
 ) -> None:
     name = f"endless-{kind}"
     study(client, name, TASKS[kind])
-    worker = workers.start(name, f"--allow-{kind}")
+    worker = workers.start(name, f"--allow-{kind}", f"--tensorboard={tmp_path / 'shown'}")
     assert eventually(lambda: len(values(client, name)) > 5, SECONDS)
 
     [zygote] = children(worker.pid)
@@ -138,6 +139,13 @@ def test_it_goes_on_after_a_death_and_ends_at_its_next_report_after_a_stop(
     trial = client.trial(name, 0)
     assert trial.state is TrialState.CANCELLED
     assert trial.attempts[1].state in {AttemptState.PRUNED, AttemptState.CANCELLED}
+
+    first, second = (
+        curves(tmp_path / "shown" / name / "trial-0000" / f"attempt-{number}")["loss"] for number in (1, 2)
+    )
+    resumed_at = values(client, name, "resumed at")[-1]
+    assert first == [(step, float(step)) for step in range(1, len(first) + 1)]
+    assert second == [(step, float(step)) for step in range(int(resumed_at) + 1, len(values(client, name)) + 1)]
 
 
 class Generous(Client):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from service.contract.lease import Outcome
-from tests.worker.grants import grant
+from tests.worker.grants import grant, start_of
 from worker.agent.child import Zygote
 from worker.agent.devices import DeviceError, LocalDevice, gpus
-from worker.protocol import Ended, Start
+from worker.protocol import Ended
 
 pytestmark = pytest.mark.gpu
 
@@ -42,8 +43,7 @@ def test_the_numbers_count_what_the_environment_leaves(gpu: LocalDevice) -> None
 
 
 def test_a_trial_trains_on_it(gpu: LocalDevice, tmp_path: Path) -> None:
-    granted = grant(nonce="").model_dump(mode="json")
-    start = Start(granted, device="cuda", threads=1, stdout=str(tmp_path / "out"), stderr=str(tmp_path / "err"))
+    start = replace(start_of(grant(nonce=""), tmp_path), device="cuda")
     with Zygote(gpu, 1, tmp_path / "zygote.log") as zygote:
         zygote.wait_ready()
         [ended] = [message for message in zygote.fork(start).messages() if isinstance(message, Ended)]

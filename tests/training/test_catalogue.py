@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from worker.training.catalogue import as_json, catalogue
-from worker.training.config import REGISTRIES
+from worker.training.config import LISTS, REGISTRIES
 
 SHIPPED = Path(__file__).parents[2] / "service" / "contract" / "catalogue.json"
 TYPES = {"float", "int", "bool", "str", "list[int]", "list[float]", "list[str]", "any"}
@@ -18,7 +18,8 @@ def test_the_shipped_catalogue_is_fresh():
 def test_every_entry_and_parameter_says_what_it_is():
     exported = catalogue()
     assert list(exported["registries"]) == list(REGISTRIES)
-    for entries in exported["registries"].values():
+    assert list(exported["lists"]) == list(LISTS)
+    for entries in (exported["registries"] | exported["lists"]).values():
         for entry in entries.values():
             assert entry["description"].endswith(".")
             for parameter in entry["parameters"].values():

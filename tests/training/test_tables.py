@@ -11,7 +11,7 @@ import torch
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet as arrow_parquet
 
-from worker.training import ConfigError
+from worker.training import ConfigError, TrainingConfig, train
 from worker.training.data import DATA, Dataset
 
 ROWS = 60
@@ -75,6 +75,26 @@ def test_a_missing_number_can_be_told_to_the_model(read: Any):
     told = read(missing="indicator")
     assert told.num_features == 2 + 3
     assert len(told.train.features[:, 1].unique()) == 2
+
+
+@pytest.mark.parametrize("categories", ["onehot", "embedded"])
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_what_a_category_and_a_gap_tell_is_learned(categories: str, kind: str, tmp_path: Path):
+    draw = np.random.default_rng(0)
+    colours, gaps = draw.integers(0, 5, 400), draw.random(400) < 0.3
+    signal = np.array([2, -1, 0, 1, -2])[colours] + 1.5 * gaps
+    rows = [
+        f"{'' if gap else round(draw.normal(), 2)},{'abcde'[colour]},{value > 0 if kind == 'classification' else value}"
+        for gap, colour, value in zip(gaps, colours, signal, strict=True)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["x,colour,y", *rows]))
+    data = {"name": "csv", "path": str(tmp_path / "t.csv"), "target": "y", "kind": kind}
+    loss, metric = ("cross_entropy", "accuracy") if kind == "classification" else ("mse", "r2")
+    config = {
+        "data": data | {"categories": categories, "missing": "indicator"}, "model": {"name": "linear"},
+        "loss": {"name": loss}, "optimizer": {"name": "adamw", "lr": 0.05}, "batch_size": 32, "epochs": 15,
+    }  # fmt: skip
+    assert train(TrainingConfig.from_mapping(config)).metrics[f"test/{metric}"] > 0.95
 
 
 def test_missing_numbers_can_be_refused(read: Any):

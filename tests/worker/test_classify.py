@@ -47,6 +47,12 @@ def test_a_setting_at_fault_is_said_without_a_traceback() -> None:
     assert outcome.traceback is None
 
 
+def test_a_note_of_whose_code_it_was_stands_in_the_message() -> None:
+    error = KeyError("x")
+    error.add_note("raised by callback 'mine', after epoch 3")
+    assert failed(error).message == "KeyError: 'x'; raised by callback 'mine', after epoch 3"
+
+
 def test_code_at_fault_is_said_with_its_traceback_and_both_stay_short() -> None:
     try:
         raise ValueError("long " * 10_000 + "\nsecond line")

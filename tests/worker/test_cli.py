@@ -36,6 +36,7 @@ def worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         (["--cpu", "--slots", "0"], "whole number above 0"),
         (["--cpu", "--disk-gib", "much"], "is not a number of GiB such as 20"),
         (["--cpu", "--checkpoints", "/nowhere"], "cannot write to --checkpoints /nowhere; mount it here"),
+        (["--cpu", "--tensorboard", "/proc/nowhere"], "cannot make this directory: "),
         (["--cpu", "--for", "soon"], "is not a time such as 11h30m, 45m or 90s"),
         (["--cpu", "--for", "0m"], "is not a time"),
         (["--cpu", "--label", "cellar"], "is not a label such as room=cellar"),
@@ -51,6 +52,19 @@ def test_a_command_line_that_cannot_work_is_one_sentence_and_status_2(arguments:
     assert result.stderr.startswith("worker: ")
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+
+
+def test_tensorboard_that_is_not_installed_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli._parse(["--cpu", "--tensorboard", str(tmp_path / "new")]).tensorboard == tmp_path / "new"
+    assert (tmp_path / "new").is_dir()
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    assert cli.main(["--cpu", "--tensorboard", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        "worker: argument --tensorboard: tensorboard is not installed here; pip install 'assayer[tensorboard]' "
+        "(worker --help explains)\n"
+    )
 
 
 def test_a_gpu_that_is_not_there_is_told_together_with_what_is() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contract.report import Point
+from tests.worker.waiting import StoppedClock
 from worker.agent.gathered import Gathered
 from worker.agent.held import AttemptKey
 
@@ -21,14 +20,14 @@ class Told:
     def __init__(self, gaps: list[float]) -> None:
         self.came_at: dict[int, float] = {}
         self.reports: list[tuple[float, list[int]]] = []
-        self._now = 1000.0
+        self._clock = StoppedClock()
         self._gathered = Gathered()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("worker.agent.gathered.time", SimpleNamespace(monotonic=lambda: self._now))
+            patch.setattr("worker.agent.gathered.time", self._clock)
             for step, gap in enumerate(gaps, start=1):
                 self._pass(gap)
                 self._gathered.add(KEY, Point(step=step, metrics={"loss": 0.5}))
-                self.came_at[step] = self._now
+                self.came_at[step] = self._clock.now
                 if not self._gathered.seconds_left(KEY):
                     self._take()
             self._pass(60.0)
@@ -36,14 +35,14 @@ class Told:
 
     def _pass(self, seconds: float) -> None:
         """Let time pass, and write what is due meanwhile."""
-        until = self._now + seconds
-        if self._gathered.waiting() and self._now + self._gathered.seconds_left(KEY) <= until:
-            self._now += self._gathered.seconds_left(KEY)
+        until = self._clock.now + seconds
+        if self._gathered.waiting() and self._clock.now + self._gathered.seconds_left(KEY) <= until:
+            self._clock.now += self._gathered.seconds_left(KEY)
             self._take()
-        self._now = until
+        self._clock.now = until
 
     def _take(self) -> None:
-        self.reports.append((self._now, [point.step for point in self._gathered.take(KEY)]))
+        self.reports.append((self._clock.now, [point.step for point in self._gathered.take(KEY)]))
 
 
 @given(st.lists(st.sampled_from([0.0, 0.001, 0.05, 0.3, 1.5, 40.0]), min_size=1, max_size=60))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from service.contract.lease import FailureClass, FinishRequest, Grant, Outcome
 from service.contract.report import NonFinite, Point, ReportRequest
 from tests.worker.grants import grant
+from tests.worker.waiting import StoppedClock
 from worker.agent.held import AttemptKey
 from worker.agent.outbox import Outbox
 from worker.protocol import Checkpointed, Provenance
@@ -84,82 +84,104 @@ def test_reports_are_numbered_and_leave_in_order_with_the_outcome_last(outbox: O
     assert outbox.is_empty()
 
 
-@settings(max_examples=50)
-@given(st.lists(st.sampled_from(["add", "await", "pass", "save", "send", "die"]), max_size=25))
-def test_whatever_dies_when_each_step_is_sent_once_in_order_and_none_is_lost_below_a_checkpoint(
-    tmp_path_factory: pytest.TempPathFactory, happenings: list[str]
-) -> None:
-    path = tmp_path_factory.mktemp("outbox") / "outbox.sqlite"
-    box = Outbox(path)
-    key = hold(box)
-    now, step = 0.0, 0
-    waiting: set[int] = set()
-    kept: set[int] = set()
-    sent: list[ReportRequest] = []
+class Life:
+    """One attempt that reports into an outbox, and what became of each step's values."""
 
-    def add(*, at_once: bool = False) -> None:
-        nonlocal step
-        step += 1
-        waiting.add(step)
-        box.add_values(key, point(step), at_once=at_once)
+    def __init__(self, path: Path, clock: StoppedClock) -> None:
+        self._path = path
+        self._clock = clock
+        self._box = Outbox(path)
+        self._key = hold(self._box)
+        self._step = 0
+        self._waiting: set[int] = set()
+        self._kept: set[int] = set()
+        self._sent: list[ReportRequest] = []
+        self._train_for_long()
 
-    def train_for_long() -> None:
+    def _train_for_long(self) -> None:
         """From now on values wait for a second."""
-        nonlocal now
-        add()
-        now += 30.0
-        add()
-        kept.update(waiting)
-        waiting.clear()
+        self.add()
+        self._clock.now += 30.0
+        self.add()
+        self._keep()
 
-    def send() -> None:
-        box.write_due_reports()
-        while heads := box.heads():
-            sent.extend(head.request for head in heads if isinstance(head.request, ReportRequest))
+    def _keep(self) -> None:
+        self._kept |= self._waiting
+        self._waiting.clear()
+
+    def add(self, *, at_once: bool = False) -> None:
+        self._step += 1
+        self._waiting.add(self._step)
+        self._box.add_values(self._key, point(self._step), at_once=at_once)
+
+    def add_at_once(self) -> None:
+        self.add(at_once=True)
+        self._keep()
+
+    def save(self) -> None:
+        self._box.add_checkpoint(self._key, saved(self._step), URI)
+        self._keep()
+
+    def linger(self) -> None:
+        self._clock.now += 0.7
+
+    def send(self) -> None:
+        self._box.write_due_reports()
+        while heads := self._box.heads():
+            self._sent += [head.request for head in heads if isinstance(head.request, ReportRequest)]
             for head in heads:
-                box.answered(head)
+                self._box.answered(head)
 
+    def die(self) -> None:
+        """Values that waited in memory alone may be lost: the training process dies, too."""
+        self._waiting.clear()
+        self._box.close()
+        self._box = Outbox(self._path)
+        self._train_for_long()
+
+    def end(self) -> None:
+        while uploads := self._box.uploads():
+            self._box.settle_checkpoint(uploads[0], None)
+        self._box.add_finish(self._key, SUCCEEDED)
+        self._keep()
+        self.send()
+        assert self._box.is_empty()
+        self._box.close()
+        steps = [each.step for request in self._sent for each in request.points]
+        assert steps == sorted(set(steps))
+        assert self._kept <= set(steps)
+        assert [request.sequence for request in self._sent] == list(range(1, len(self._sent) + 1))
+
+
+HAPPENINGS: tuple[Callable[[Life], None], ...] = (
+    Life.add, Life.add_at_once, Life.save, Life.linger, Life.send, Life.die,
+)  # fmt: skip
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.sampled_from([Life.add, Life.add_at_once, Life.save, Life.linger, Life.send, Life.die]), max_size=25)
+)
+def test_whatever_dies_when_each_step_is_sent_once_in_order_and_none_is_lost_below_a_checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, happenings: list[Callable[[Life], None]]
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("worker.agent.gathered.time", SimpleNamespace(monotonic=lambda: now))
-        train_for_long()
+        clock = StoppedClock()
+        patch.setattr("worker.agent.gathered.time", clock)
+        life = Life(tmp_path_factory.mktemp("outbox") / "outbox.sqlite", clock)
         for happening in happenings:
-            match happening:
-                case "add" | "await":
-                    add(at_once=happening == "await")
-                case "save":
-                    box.add_checkpoint(key, saved(step), URI)
-                case "pass":
-                    now += 0.7
-                case "send":
-                    send()
-                case "die":
-                    waiting.clear()
-                    box.close()
-                    box = Outbox(path)
-                    train_for_long()
-            if happening in {"await", "save"}:
-                kept |= waiting
-                waiting.clear()
-        for upload in box.uploads() + box.uploads():
-            box.settle_checkpoint(upload, None)
-        box.add_finish(key, SUCCEEDED)
-        send()
-    assert box.is_empty()
-    box.close()
-    steps = [each.step for request in sent for each in request.points]
-    assert steps == sorted(set(steps))
-    assert kept | waiting <= set(steps)
-    assert [request.sequence for request in sent] == list(range(1, len(sent) + 1))
+            happening(life)
+        life.end()
 
 
 def test_values_that_nobody_adds_to_are_due_and_counted_as_not_sent(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = 0.0
-    monkeypatch.setattr("worker.agent.gathered.time", SimpleNamespace(monotonic=lambda: now))
+    clock = StoppedClock()
+    monkeypatch.setattr("worker.agent.gathered.time", clock)
     key = hold(outbox)
     outbox.add_values(key, point(1))
-    now = 5.0
+    clock.now = 5.0
     outbox.add_values(key, point(2))
     for _ in range(2):
         outbox.answered(*outbox.heads())
@@ -168,7 +190,7 @@ def test_values_that_nobody_adds_to_are_due_and_counted_as_not_sent(
     assert not outbox.is_empty()
     assert outbox.heads() == []
     assert outbox.write_due_reports() == 0.5
-    now = 5.5
+    clock.now = 5.5
     assert outbox.write_due_reports() is None
     [head] = outbox.heads()
     assert isinstance(head.request, ReportRequest)

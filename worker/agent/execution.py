@@ -118,6 +118,7 @@ class Execution:
             checkpoints=str(self._shared.disk.folder_of(attempt.key)),
             checkpoint_seconds=self._shared.checkpoint_seconds,
             resume=None if resume is None else str(resume),
+            tensorboard=None if self._shared.tensorboard is None else str(self._shared.tensorboard),
         )
 
     def _conclude(self, attempt: HeldAttempt, outcome: Outcome | None) -> Outcome | None:

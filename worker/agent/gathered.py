@@ -1,8 +1,8 @@
 """Values that wait a moment for those of the next steps, to be one report with them; knows no file and no network.
 
-A report costs the agent much the same whether it tells one step or a hundred. So what short steps give is told together:
-values wait, and a verdict on them is late, by a tenth of the time that their attempt has been reporting, and by a second
-at most. An attempt whose steps take longer than that never waits.
+A report costs the agent much the same whether it tells one step or a hundred. So what short steps give is told
+together: values wait, and a verdict on them is late, by a tenth of the time that their attempt has been reporting, and
+by a second at most. An attempt whose steps take longer than that never waits.
 """
 
 from __future__ import annotations

@@ -56,6 +56,8 @@ class Surroundings:
     directories: Sequence[str]
     """Uris of the directories that this worker shares with others."""
     checkpoint_seconds: float
+    tensorboard: Path | None
+    """Where attempts are shown in TensorBoard; none: nowhere."""
     leasekeeper: Leasekeeper
     logs: LogSender
     predictions: PredictionsSender

@@ -1,11 +1,13 @@
 """The PyTorch training core, usable alone: `train(TrainingConfig.from_mapping({…}))`; knows no service."""
 
+from worker.training.callbacks import Callback, Training
 from worker.training.config import TrainingConfig
 from worker.training.errors import ConfigError, Diverged, Infeasible, MissingLibrary, TrainingError
 from worker.training.events import Ending, Monitor, Report, TrainingResult, Verdict
 from worker.training.trainer import train
 
 __all__ = [
+    "Callback",
     "ConfigError",
     "Diverged",
     "Ending",
@@ -13,6 +15,7 @@ __all__ = [
     "MissingLibrary",
     "Monitor",
     "Report",
+    "Training",
     "TrainingConfig",
     "TrainingError",
     "TrainingResult",

@@ -1,6 +1,6 @@
 """Everything that takes part in a training, built from its configuration; nothing is trained here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from worker.training.augment import AUGMENTATIONS, Augment
+from worker.training.callbacks import CALLBACKS, Callback
+from worker.training.callbacks.several import Callbacks
 from worker.training.compatibility import check_constraints
 from worker.training.config import TrainingConfig
 from worker.training.data import DATA, Dataset
@@ -54,6 +56,12 @@ def load(config: TrainingConfig, device: torch.device) -> list[Dataset]:
     if not DATA.entry(name).facts.get("folds"):
         raise ConfigError("folds", f"data {name!r} can't be divided into folds; leave it out")
     return [DATA.create(name, settings, Fold(index, config.folds)).to(device) for index in range(config.folds)]
+
+
+def callbacks_of(config: TrainingConfig, given: Sequence[Callback]) -> Callbacks:
+    """Those that the configuration names, and after them those that are given."""
+    named = [(each.name, CALLBACKS.create(each.name, each.settings)) for each in config.callbacks]
+    return Callbacks([*named, *((type(each).__name__, each) for each in given)])
 
 
 def assemble(

@@ -4,8 +4,9 @@ import json
 import sys
 from typing import Any
 
-from worker.training.config import DEFAULT_SECTIONS, REGISTRIES, SETTINGS
+from worker.training.config import DEFAULT_SECTIONS, LISTS, REGISTRIES, SETTINGS
 from worker.training.metrics import METRIC_NAMES
+from worker.training.registry import Registry
 
 
 def catalogue() -> dict[str, Any]:
@@ -13,12 +14,15 @@ def catalogue() -> dict[str, Any]:
     return {
         "format": 1,
         "settings": {name: parameter.describe() for name, parameter in SETTINGS.items()},
-        "registries": {
-            section: {entry.name: entry.describe() for entry in registry} for section, registry in REGISTRIES.items()
-        },
+        "registries": {section: _described(registry) for section, registry in REGISTRIES.items()},
+        "lists": {section: _described(registry) for section, registry in LISTS.items()},
         "defaults": {section: dict(chosen) for section, chosen in DEFAULT_SECTIONS.items()},
         "metrics": {kind: list(names) for kind, names in METRIC_NAMES.items()},
     }
+
+
+def _described(registry: Registry[Any]) -> dict[str, Any]:
+    return {entry.name: entry.describe() for entry in registry}
 
 
 def as_json() -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.training.augment import AUGMENTATIONS
+from worker.training.callbacks import CALLBACKS
 from worker.training.data import DATA
 from worker.training.errors import ConfigError, did_you_mean
 from worker.training.finetune import FINETUNING
@@ -26,6 +27,8 @@ REGISTRIES: Mapping[str, Registry[Any]] = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
 }
+LISTS: Mapping[str, Registry[Any]] = {"callbacks": CALLBACKS}
+"""Of these a configuration names any number of entries, in their order."""
 SETTINGS: Mapping[str, Parameter] = {
     parameter.name: parameter
     for parameter in (
@@ -135,6 +138,10 @@ class Section:
     name: str
     settings: Mapping[str, Any]
 
+    def to_mapping(self) -> dict[str, Any]:
+        """The section as a configuration writes it."""
+        return {"name": self.name, **self.settings}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -147,6 +154,7 @@ class TrainingConfig:
     loss: Section
     optimizer: Section
     schedule: Section
+    callbacks: Sequence[Section]
     batch_size: int
     epochs: int
     clip_norm: float | None
@@ -168,7 +176,7 @@ class TrainingConfig:
         """Read `{"data": {"name": …}, "model": {…}, …, "batch_size": 64, "epochs": 20}`; ConfigError names the path."""
         if not isinstance(mapping, Mapping):
             raise ConfigError("task.train", f"must be a mapping of settings, got {mapping!r}")
-        known = [*REGISTRIES, *SETTINGS]
+        known = [*REGISTRIES, *LISTS, *SETTINGS]
         for name in mapping:
             if name not in known:
                 raise ConfigError(str(name), f"there is no such setting; {did_you_mean(name, known)}")
@@ -178,20 +186,33 @@ class TrainingConfig:
             if name == "schedule" and (taught := OPTIMIZERS.entry(sections["optimizer"].name).facts.get("schedule")):
                 usual = {"name": taught}
             sections[name] = _section(registry, usual if mapping.get(name) is None else mapping[name])
+        lists: dict[str, Any] = {name: _sections(name, registry, mapping.get(name)) for name, registry in LISTS.items()}
         plain = {name: value for name, value in mapping.items() if name in SETTINGS}
-        return cls(**sections, **check_all("", "training", SETTINGS, plain))
+        return cls(**sections, **lists, **check_all("", "training", SETTINGS, plain))
 
     def to_mapping(self) -> dict[str, Any]:
         """The complete mapping, defaults written out; `from_mapping` reads it back as the same configuration."""
-        sections: dict[str, Section] = {name: getattr(self, name) for name in REGISTRIES}
-        chosen = {name: {"name": section.name, **section.settings} for name, section in sections.items()}
-        return chosen | {name: getattr(self, name) for name in SETTINGS}
+        chosen = {name: getattr(self, name).to_mapping() for name in REGISTRIES}
+        lists = {name: [section.to_mapping() for section in getattr(self, name)] for name in LISTS}
+        return chosen | lists | {name: getattr(self, name) for name in SETTINGS}
 
 
 def _section(registry: Registry[Any], given: Any) -> Section:
     if given is None:
         raise ConfigError(registry.section, f"missing; write {registry.section}: {{name: …}}")
+    return _chosen(registry, given, registry.section)
+
+
+def _sections(name: str, registry: Registry[Any], given: Any) -> list[Section]:
+    if given is None:
+        return []
+    if not isinstance(given, list | tuple):
+        raise ConfigError(name, f"must be a list, like [{{name: …}}], got {given!r}")
+    return [_chosen(registry, each, f"{name}[{index}]") for index, each in enumerate(given)]
+
+
+def _chosen(registry: Registry[Any], given: Any, path: str) -> Section:
     if not isinstance(given, Mapping) or "name" not in given:
-        raise ConfigError(registry.section, f"must be a mapping with a name, like {{name: …}}, got {given!r}")
+        raise ConfigError(path, f"must be a mapping with a name, like {{name: …}}, got {given!r}")
     settings = {name: value for name, value in given.items() if name != "name"}
-    return Section(given["name"], registry.check(given["name"], settings))
+    return Section(given["name"], registry.check(given["name"], settings, path))

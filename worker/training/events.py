@@ -60,7 +60,7 @@ class TrainingResult:
     the snapshots' answers, `snapshots/…` of every held-out split. There is one model for each fold and repeat.
     `predictions` are those of a finished training, by split: for each example the mean over the models that didn't
     train on it. `snapshots` are the weights at the end of each part of the horizon, where the configuration asks for
-    them, one model's after another's.
+    them, one model's after another's. `reason` says why it finished before its last epoch.
     """
 
     ending: Ending
@@ -70,6 +70,7 @@ class TrainingResult:
     models: Sequence[nn.Module] = field(repr=False)
     predictions: Mapping[SplitName, Predictions] = field(default_factory=dict, repr=False)
     snapshots: Sequence[Mapping[str, Tensor]] = field(default=(), repr=False)
+    reason: str = ""
 
     @property
     def model(self) -> nn.Module:

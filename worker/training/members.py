@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from worker.training.assembly import Parts, assemble
-from worker.training.config import TrainingConfig
+from worker.training.callbacks import Training
+from worker.training.config import LISTS, TrainingConfig
 from worker.training.data import Dataset, SplitName
 from worker.training.ensemble import MeanOf
 from worker.training.epoch import train_epoch
@@ -37,7 +38,8 @@ class Member:
 class Members:
     """All members, as one training: they have done the same epochs, and keep the best of them by their mean.
 
-    `seconds` were spent training, over all resumptions; `metrics` are the means of the last epoch.
+    `seconds` were spent training, over all resumptions; `metrics` are the means of the last epoch. `ended` is a
+    callback's reason to train no further, if there is one.
     """
 
     def __init__(
@@ -57,9 +59,13 @@ class Members:
         self.first_epoch = fork_at or 0
         self.seconds = 0.0
         self.metrics: dict[str, float] = {}
+        self.ended = ""
         self.best: Best | None = None
         self._fork_at = fork_at
-        self._origin = {"seed": seed, **config.to_mapping()} | ({} if fork_at is None else {"fork_at": fork_at})
+        self._seed = seed
+        # Who looks on may change.
+        trained = {name: value for name, value in config.to_mapping().items() if name not in LISTS}
+        self._origin = {"seed": seed, **trained} | ({} if fork_at is None else {"fork_at": fork_at})
         self._device = datasets[0].device
         self._all: list[Member] = []
         for index, dataset in enumerate([*datasets] * config.repeats):
@@ -87,6 +93,18 @@ class Members:
     @property
     def models(self) -> list[nn.Module]:
         return [member.state.answering.eval() for member in self._all]
+
+    @property
+    def seen(self) -> Training:
+        """The training as callbacks see it."""
+        return Training(
+            config=self.config.to_mapping(),
+            seed=self._seed,
+            epoch=self.epoch,
+            datasets=[member.parts.dataset for member in self._all],
+            models=[member.state.answering for member in self._all],
+            optimizers=[member.state.optimizer for member in self._all],
+        )
 
     @property
     def snapshots(self) -> list[Weights]:
@@ -135,11 +153,13 @@ class Members:
             if name in data.splits and data.kind != "language"
         }
 
-    def complete_epoch(self, each: Sequence[dict[str, float]], monitor: Monitor | None) -> None:
+    def complete_epoch(
+        self, each: Sequence[dict[str, float]], of_callbacks: Mapping[str, float], monitor: Monitor | None
+    ) -> None:
         """Count an epoch with each member's metrics, and remember it if the monitor finds its means the best so far."""
         for member, metrics in zip(self._all, each, strict=True):
             member.state.complete_epoch(metrics)
-        self.metrics = mean_and_spread(each)
+        self.metrics = {**mean_and_spread(each), **of_callbacks}
         if monitor is None or not math.isfinite(value := self.metrics[monitor.metric]):
             return
         if self.best is None or monitor.is_better(value, self.best.metrics[monitor.metric]):
@@ -165,25 +185,28 @@ class Members:
             "origin": self._origin,
             "seconds": self.seconds,
             "metrics": self.metrics,
+            "ended": self.ended,
             "best": None if self.best is None else vars(self.best),
             "members": [member.state.content() for member in self._all],
         }
 
-    def restore(self, content: dict[str, Any]) -> None:
+    def restore(self, content: dict[str, Any]) -> bool:
         """Continue where `content` was taken; ConfigError where it is of another configuration or seed.
 
-        A fork goes on with its own, or begins with that of its parent.
+        A fork goes on with its own, or begins with that of its parent; the answer is whether the checkpoint is its own.
         """
-        if self._fork_at is not None and content["origin"] != self._origin:
+        is_own = self._fork_at is None or content["origin"] == self._origin
+        if not is_own:
             fork([(member.parts, member.state) for member in self._all], content, self._origin)
             self.metrics = content["metrics"]
         else:
             require_same("checkpoint_dir", content["origin"], self._origin)
             for member, saved in zip(self._all, content["members"], strict=True):
                 member.state.restore(saved)
-            self.seconds, self.metrics = content["seconds"], content["metrics"]
+            self.seconds, self.metrics, self.ended = content["seconds"], content["metrics"], content["ended"]
             self.best = None if content["best"] is None else Best(**content["best"])
         set_stream_states(self._all[self._turn].state.streams, self._device)
+        return is_own
 
     def _give_turn(self, index: int) -> None:
         """Let the default streams be those of this member."""

@@ -41,7 +41,7 @@ def weight_groups(learning: Sequence[Learning]) -> Weights:
 def clear_gradients(weights: Weights) -> None:
     """Forget the gradients of the step before.
 
-    What `Optimizer.zero_grad` does besides, for profilers and compilers, takes small models as long as their data does.
+    What `Optimizer.zero_grad` does besides, for profilers and compilers, is 5 % of the step of a small model.
     """
     for group in weights:
         for weight in group["params"]:

@@ -90,7 +90,8 @@ class Parameter:
 
 def parameters_of(factory: Callable[..., object]) -> dict[str, Parameter]:
     """The keyword-only parameters of `factory`, read from its signature and annotations, in order of declaration."""
-    hints = get_type_hints(factory, include_extras=True)
+    made_by = factory.__init__ if isinstance(factory, type) else factory  # type: ignore[misc]
+    hints = get_type_hints(made_by, include_extras=True)
     return {
         name: _parameter(name, hints.get(name, Any), declared.default)
         for name, declared in inspect.signature(factory).parameters.items()

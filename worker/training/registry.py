@@ -53,18 +53,19 @@ class Registry(Generic[T]):
     def __iter__(self) -> Iterator[Entry[T]]:
         return iter(self._entries.values())
 
-    def entry(self, name: object) -> Entry[T]:
-        """The entry called `name`; ConfigError with the nearest name where there is none."""
+    def entry(self, name: object, path: str | None = None) -> Entry[T]:
+        """The entry called `name`; ConfigError at `path` (the section) with the nearest name where there is none."""
         if not isinstance(name, str) or name not in self._entries:
             raise ConfigError(
-                f"{self.section}.name", f"unknown {self.section} {name!r}; {did_you_mean(name, self._entries)}"
+                f"{path or self.section}.name", f"unknown {self.section} {name!r}; {did_you_mean(name, self._entries)}"
             )
         return self._entries[name]
 
-    def check(self, name: object, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The entry's settings, complete and in their declared types; ConfigError otherwise."""
-        entry = self.entry(name)
-        return check_all(self.section, f"{self.section} {entry.name!r}", entry.parameters, settings)
+    def check(self, name: object, settings: Mapping[str, Any], path: str | None = None) -> dict[str, Any]:
+        """The entry's settings, complete and in their declared types; ConfigError at `path` (the section) otherwise."""
+        path = path or self.section
+        entry = self.entry(name, path)
+        return check_all(path, f"{self.section} {entry.name!r}", entry.parameters, settings)
 
     def create(self, name: str, settings: Mapping[str, Any], *context: object) -> T:
         """What the entry's factory makes of its context (sizes, weights) and its settings."""

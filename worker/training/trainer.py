@@ -6,10 +6,13 @@ It talks to its surroundings through the functions it is given and writes nothin
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from worker.training.assembly import load
+from worker.training.assembly import callbacks_of, load
+from worker.training.callbacks import Callback
+from worker.training.callbacks.several import Callbacks
 from worker.training.checkpoint import Cadence, Checkpointer, Manifest, load_checkpoint
 from worker.training.compatibility import check_fit, find_device
 from worker.training.config import TrainingConfig
@@ -40,6 +43,7 @@ def train(
     constraints: Mapping[str, Any] | None = None,
     on_data: Callable[[Dataset], None] | None = None,
     fork_at: int | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainingResult:
     """Train `config` up to `until_epoch` (absolute; by default the whole horizon, `config.epochs`).
 
@@ -49,7 +53,8 @@ def train(
     weights are restored before the final test. Checkpoints are saved after each epoch, or as rarely as `cadence` says
     and at a pause; `on_checkpoint` hears of each. `constraints` is `{"parameters": {"max": n}}`.
     `on_data` gets the dataset once it is loaded, before anything is trained on it. With `fork_at` the checkpoint may be
-    of another configuration, at the end of that epoch: its weights are trained on as `config` says.
+    of another configuration, at the end of that epoch: its weights are trained on as `config` says. `callbacks` look on
+    beside those that the configuration names; what they raise is raised here, and one of them may end training.
 
     Raises ConfigError for what can't be trained, Infeasible for a broken constraint, both before the first step;
     Diverged as soon as a loss is seen not to be finite.
@@ -60,55 +65,67 @@ def train(
     place = find_device(device)
     if monitor is None and config.patience is not None:
         monitor = Monitor("val/loss", "minimize", keep="last")
+    called = callbacks_of(config, callbacks)
     datasets = load(config, place)
     if on_data is not None:
         on_data(datasets[0])
     for dataset in datasets:
         check_fit(config, dataset, monitor)
-    with own_stream(seed, place):
+    with own_stream(seed, place), closing(called):
         members = Members(config, seed, datasets, constraints or {}, fork_at)
+        states: Mapping[str, Any] = {}
         if checkpoint_dir is not None and (saved := load_checkpoint(checkpoint_dir)) is not None:
-            members.restore(saved)
+            if members.restore(saved):
+                states = saved["callbacks"]
         elif fork_at is not None:
             raise ConfigError("fork_at", f"the checkpoint of epoch {fork_at} to fork from is gone")
         checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint)
-        verdict = _train_until(end, members, checkpointer, monitor=monitor, on_report=on_report, poll=poll)
-        return _result(verdict, members)
+        called.begin(members.seen, states)
+        verdict = _train_until(end, members, called, checkpointer, monitor=monitor, on_report=on_report, poll=poll)
+        result = _result(verdict, members)
+        called.end(result)
+        return result
 
 
 def _train_until(
     end: int,
     members: Members,
+    callbacks: Callbacks,
     checkpointer: Checkpointer,
     *,
     monitor: Monitor | None,
     on_report: OnReport,
     poll: Callable[[], Verdict],
 ) -> Verdict:
-    """The loop: epoch by epoch up to the epoch `end`, or until a verdict or early stopping ends it."""
+    """The loop: epoch by epoch up to the epoch `end`, or until a verdict, a callback or early stopping ends it."""
     config, verdict = members.config, Verdict.CONTINUE
 
-    def save() -> None:
-        checkpointer.offer_within(members.epoch, members.content, members.batch)
+    def content() -> dict[str, Any]:
+        return {**members.content(), "callbacks": callbacks.content()}
 
-    while members.epoch < end and verdict is Verdict.CONTINUE and not _is_out_of_patience(members):
+    def save() -> None:
+        checkpointer.offer_within(members.epoch, content, members.batch)
+
+    while members.epoch < end and verdict is Verdict.CONTINUE and not _reason_to_end(members):
         began = time.perf_counter()
         verdict = members.train_epoch(poll, save)
         if verdict is not Verdict.CONTINUE:  # in the middle of the epoch
             members.seconds += time.perf_counter() - began
             if verdict is Verdict.PAUSE:
-                checkpointer.offer(members.epoch, members.content, must=True, batch=members.batch)
+                checkpointer.offer(members.epoch, content, must=True, batch=members.batch)
             break
         values = members.measure()
         _require_finite_losses(members, values)
-        members.complete_epoch(values, monitor)
+        members.complete_epoch(values, callbacks.measure(values[0]), monitor)
         if _ends_a_cycle(members.epoch, config):
             members.take_snapshot()
         members.seconds += time.perf_counter() - began
-        verdict = on_report(Report(members.epoch, members.metrics))
+        report = Report(members.epoch, members.metrics)
+        verdict = on_report(report)
+        members.ended = callbacks.report(report)
         # After the report, so that no checkpoint is ever ahead of what was reported.
         pauses = members.epoch < config.epochs and (verdict is Verdict.PAUSE or members.epoch == end)
-        checkpointer.offer(members.epoch, members.content, must=pauses)
+        checkpointer.offer(members.epoch, content, must=pauses)
     return verdict
 
 
@@ -117,7 +134,7 @@ def _result(verdict: Verdict, members: Members) -> TrainingResult:
     ending = Ending.PAUSED
     if verdict is Verdict.STOP:
         ending = Ending.STOPPED
-    elif members.epoch == members.config.epochs or _is_out_of_patience(members):
+    elif members.epoch == members.config.epochs or _reason_to_end(members):
         ending = Ending.FINISHED
     final: dict[str, float] = {}
     predictions: dict[SplitName, Predictions] = {}
@@ -136,15 +153,17 @@ def _result(verdict: Verdict, members: Members) -> TrainingResult:
         models=members.models,
         predictions=predictions,
         snapshots=members.snapshots,
+        reason=_reason_to_end(members) if members.epoch < members.config.epochs else "",
     )
 
 
-def _is_out_of_patience(members: Members) -> bool:
-    """Whether the monitored metric has not become better for so many epochs (early stopping, Prechelt 1998)."""
-    if members.config.patience is None:
-        return False
+def _reason_to_end(members: Members) -> str:
+    """Why to train no further: a callback said so, or early stopping (Prechelt 1998); nothing where there is none."""
+    patience = members.config.patience
+    if members.ended or patience is None:
+        return members.ended
     best = members.best.step if members.best is not None else members.first_epoch
-    return members.epoch - best >= members.config.patience
+    return f"no better for {patience} epochs" if members.epoch - best >= patience else ""
 
 
 def _ends_a_cycle(epoch: int, config: TrainingConfig) -> bool:

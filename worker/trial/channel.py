@@ -12,6 +12,10 @@ from worker.protocol import Answered, Checkpointed, Ended, Inbox, Order, Predict
 CONTINUE = Order(action="continue", reason="")
 
 
+def _nobody(step: int, metrics: Mapping[str, float]) -> None:
+    """Hears of reports where nobody else does."""
+
+
 class AgentGone(Exception):
     """The agent closed the channel or died: nobody waits for this attempt any more."""
 
@@ -25,6 +29,8 @@ class Channel:
         self._order = CONTINUE
         self.answered = -1
         """The step of the last awaited report that the service has judged."""
+        self.on_report = _nobody
+        """Hears of each report, after the agent."""
 
     def provenance(self, told: Provenance) -> None:
         """Say what the attempt trains on, before the first report."""
@@ -36,6 +42,7 @@ class Channel:
         The verdict on a report that `is_awaited` is to be had from `wait`.
         """
         self._send(encode(Report(step=step, metrics=dict(metrics), is_awaited=is_awaited)))
+        self.on_report(step, metrics)
         return self.newest_order()
 
     def wait(self, step: int, seconds: float) -> Order:

@@ -80,7 +80,8 @@ def failed(error: BaseException) -> Outcome:
     failure = failure_class(error)
     if failure in (FailureClass.INFEASIBLE, FailureClass.INVALID, FailureClass.DIVERGED):
         return Outcome(result="failed", failure=failure, message=str(error)[:_MAX_MESSAGE])
-    first_line = (str(error).splitlines() or [""])[0]
+    # Whose callback raised stands in a note.
+    first_line = "; ".join([*str(error).splitlines()[:1], *getattr(error, "__notes__", [])])
     name = type(error).__name__
     return Outcome(
         result="failed",

@@ -13,6 +13,7 @@ from worker.protocol import Ended, Start
 from worker.trial import command_task, function_task, train_task
 from worker.trial.channel import AgentGone, Channel
 from worker.trial.classify import UnknownTask, failed
+from worker.trial.tensorboard import shown
 
 
 def carry_out(start: Start, channel: Channel) -> None:
@@ -24,7 +25,7 @@ def carry_out(start: Start, channel: Channel) -> None:
 
 def _outcome(start: Start, channel: Channel) -> Outcome:
     try:
-        return dispatch(Grant.model_validate(start.grant), start, channel)
+        return shown(Grant.model_validate(start.grant), start, channel, dispatch)
     except AgentGone:
         raise
     except BaseException as error:  # whatever the user's code raises, SystemExit too, is its outcome

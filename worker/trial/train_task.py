@@ -67,9 +67,12 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     if result.ending is Ending.PAUSED:
         message = order.reason or f"trained to step {result.step}, its rung"
         return Outcome(result="paused", message=message, metrics=metrics)
-    message = _tell_predictions(channel, directory, result, class_names)
+    notes = result.reason, _tell_predictions(channel, directory, result, class_names)
     return Outcome(
-        result="succeeded", message=message, metrics=metrics, confusion=predicted.confusion(result, class_names)
+        result="succeeded",
+        message="; ".join(note for note in notes if note),
+        metrics=metrics,
+        confusion=predicted.confusion(result, class_names),
     )
 
 

@@ -13,8 +13,8 @@ Kind: TypeAlias = Literal["classification", "regression", "language", "ranking"]
 Inputs: TypeAlias = Literal["rows", "images", "tokens", "queries"]
 SplitName: TypeAlias = Literal["train", "val", "test", "test_val"]
 
-# Of a GPU's free memory: the rest is for the model, its gradients and activations.
-_RESIDENT_SHARE = 0.5
+RESIDENT_SHARE = 0.5
+"""Of a GPU's free memory, for data; the rest is for the model, its gradients and activations."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Dataset:
         resident = device
         if device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
-            if sum(split.num_bytes for split in self.splits.values()) > free * _RESIDENT_SHARE:
+            if sum(split.num_bytes for split in self.splits.values()) > free * RESIDENT_SHARE:
                 resident = torch.device("cpu")
         mean, std = (each if each is None else each.to(device) for each in (self.pixel_mean, self.pixel_std))
         splits = {

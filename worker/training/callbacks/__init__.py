@@ -1,0 +1,12 @@
+"""Callbacks by name: factories from settings to what looks on while a model trains, measures, and may end it."""
+
+from worker.training.callbacks.callback import Callback, Training
+from worker.training.callbacks.norms import norms
+from worker.training.callbacks.tensorboard import tensorboard
+from worker.training.registry import Registry
+
+CALLBACKS: Registry[Callback] = Registry("callback")
+CALLBACKS.add(tensorboard)
+CALLBACKS.add(norms)
+
+__all__ = ["CALLBACKS", "Callback", "Training"]

@@ -1,0 +1,98 @@
+"""All callbacks of one training, called as one: names who raised, refuses what no checkpoint can hold."""
+
+import io
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch.serialization import get_unsafe_globals_in_checkpoint
+
+from worker.training.callbacks.callback import Callback, Training
+from worker.training.events import Report, TrainingResult
+
+
+class Callbacks:
+    """Calls each at every moment, in their order; a second one of a name is `NAME-2`."""
+
+    def __init__(self, named: Sequence[tuple[str, Callback]]) -> None:
+        self._each: dict[str, Callback] = {}
+        for name, callback in named:
+            num_before = sum(each.partition("-")[0] == name for each in self._each)
+            self._each[f"{name}-{num_before + 1}" if num_before else name] = callback
+
+    def begin(self, training: Training, states: Mapping[str, Any]) -> None:
+        """Give back the states of a checkpoint to those that have one there, and let all begin."""
+        for name, callback in self._each.items():
+            with _noting(f"callback {name!r}, before the first step"):
+                if name in states:
+                    callback.load_state_dict(states[name])
+                callback.on_begin(training)
+
+    def measure(self, taken: Collection[str]) -> dict[str, float]:
+        """The metrics of all; ValueError for a name that is `taken` already."""
+        metrics: dict[str, float] = {}
+        for name, callback in self._each.items():
+            with _noting(f"callback {name!r}, measuring"):
+                for metric, value in callback.measure().items():
+                    if metric in taken or metric in metrics:
+                        raise ValueError(f"metric {metric!r} is reported already; give it another name")
+                    metrics[metric] = float(value)
+        return metrics
+
+    def report(self, report: Report) -> str:
+        """Let all hear of an epoch; the first reason to end training, or nothing."""
+        reason = ""
+        for name, callback in self._each.items():
+            with _noting(f"callback {name!r}, after epoch {report.step}"):
+                said = callback.on_report(report)
+                if said is not None and not (isinstance(said, str) and said):
+                    raise TypeError(f"on_report must return a reason to end training, or None; it returned {said!r}")
+            reason = reason or said or ""
+        return reason
+
+    def end(self, result: TrainingResult) -> None:
+        for name, callback in self._each.items():
+            with _noting(f"callback {name!r}, after the last epoch"):
+                callback.on_end(result)
+
+    def close(self) -> None:
+        """Close all, even where one of them raises."""
+        with ExitStack() as stack:
+            for name, callback in self._each.items():
+                stack.callback(_close, name, callback)
+
+    def content(self) -> dict[str, Any]:
+        """The states that there are, for a checkpoint; TypeError for what `torch.load(weights_only=True)` refuses."""
+        states = {}
+        for name, callback in self._each.items():
+            with _noting(f"callback {name!r}, saving"):
+                if state := callback.state_dict():
+                    _require_plain(state)
+                    states[name] = state
+        return states
+
+
+def _require_plain(state: Mapping[str, Any]) -> None:
+    # A checkpoint that can't be read is worse than none: found out while it is written.
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    if others := get_unsafe_globals_in_checkpoint(file):
+        raise TypeError(
+            f"state_dict must hold tensors, numbers, texts, lists and mappings alone; there is a {', '.join(others)}"
+        )
+
+
+def _close(name: str, callback: Callback) -> None:
+    with _noting(f"callback {name!r}, closing"):
+        callback.close()
+
+
+@contextmanager
+def _noting(where: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"raised by {where}")
+        raise

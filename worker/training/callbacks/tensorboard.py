@@ -1,0 +1,81 @@
+"""Shows a training in TensorBoard: its reports and learning rates, its configuration, which classes it confuses."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from worker.training.callbacks.callback import Callback, Training
+from worker.training.callbacks.event_files import EventFiles
+from worker.training.events import Report, TrainingResult
+from worker.training.extras import library
+from worker.training.parameters import Setting
+
+_PATH = "callbacks"
+_MOST_CLASSES = 50
+"""A table of more is not read."""
+
+
+class TensorBoard(Callback):
+    """Writes into a folder of `directory` that is named by the model and by a digest of configuration and seed.
+
+    So trainings may share the directory, and one that resumes goes on in its folder. MissingLibrary without the extra.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        library("tensorboard", _PATH)
+        self._directory = directory
+        self._files: EventFiles | None = None
+
+    def on_begin(self, training: Training) -> None:
+        config = {name: value for name, value in training.config.items() if name != _PATH}
+        told = json.dumps([config, training.seed], sort_keys=True)
+        digest = hashlib.sha256(told.encode()).hexdigest()[:8]
+        self._groups = training.optimizers[0].param_groups
+        self._class_names = training.datasets[0].class_names
+        self._files = EventFiles(self._directory / f"{config['model']['name']}-{digest}", training.epoch + 1, _PATH)
+        self._files.parameters({**dict(_flat(config)), "seed": training.seed})
+
+    def on_report(self, report: Report) -> None:
+        assert self._files is not None, "training has begun"
+        # The uppermost layer's, where layers differ.
+        rate = max(float(group["lr"]) for group in self._groups)
+        self._files.scalars(report.step, {**report.metrics, "learning_rate": rate})
+
+    def on_end(self, result: TrainingResult) -> None:
+        assert self._files is not None, "training has begun"
+        self._files.final(result.step, result.metrics)
+        for split, matrix in result.confusion.items():
+            if len(matrix) <= _MOST_CLASSES:
+                self._files.text(result.step, f"{split}/confusion", _table(matrix, self._class_names))
+
+    def close(self) -> None:
+        if self._files is not None:
+            self._files.close()
+
+
+def tensorboard(
+    *,
+    directory: Annotated[str, Setting("where each training writes into a folder of its own")],
+) -> Callback:
+    """Event files for TensorBoard: metrics and learning rates by epoch, the configuration, confusion matrices."""
+    return TensorBoard(Path(directory))
+
+
+def _flat(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The settings by their dotted paths, as a space names them."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{inner}", each) for inner, each in value.items())
+        else:
+            yield name, value
+
+
+def _table(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+    """The matrix as a table in Markdown."""
+    names = names or [str(index) for index in range(len(matrix))]
+    escaped = [name.replace("|", "\\|") for name in names]
+    lines = [["true ↓ said →", *escaped], ["---"] * (len(matrix) + 1)]
+    lines += [[f"**{name}**", *map(str, row)] for name, row in zip(escaped, matrix, strict=True)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

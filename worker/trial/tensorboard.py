@@ -1,0 +1,72 @@
+"""Shows an attempt in TensorBoard, whatever its kind of task: what it reports, with its parameters and its end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from service.contract.lease import Grant, Outcome
+from worker.protocol import Start
+from worker.training.callbacks.event_files import EventFiles
+from worker.trial.channel import Channel
+
+_logger = logging.getLogger(__name__)
+
+
+def shown(
+    grant: Grant, start: Start, channel: Channel, carry_out: Callable[[Grant, Start, Channel], Outcome]
+) -> Outcome:
+    """Carry the grant out, and where the worker shows its attempts, write down what goes through the channel.
+
+    No attempt fails because it cannot be shown.
+    """
+    if start.tensorboard is None:
+        return carry_out(grant, start, channel)
+    last_step = 0
+    files = _Lenient(folder_of(Path(start.tensorboard), grant))
+
+    def report(step: int, metrics: Mapping[str, float]) -> None:
+        nonlocal last_step
+        last_step = step
+        files.write(lambda opened: opened.scalars(step, metrics))
+
+    try:
+        files.write(lambda opened: opened.parameters(grant.parameters))
+        channel.on_report = report
+        outcome = carry_out(grant, start, channel)
+        final = {name: value for name, value in outcome.metrics.items() if isinstance(value, float)}
+        files.write(lambda opened: opened.final(last_step, final))
+        return outcome
+    finally:
+        files.write(lambda opened: opened.close())
+
+
+def folder_of(directory: Path, grant: Grant) -> Path:
+    """Where an attempt is shown: TensorBoard names it by this path."""
+    trial = f"{grant.number:04}" if grant.number is not None else grant.trial
+    return directory / grant.study_name / f"trial-{trial}" / f"attempt-{grant.attempt}"
+
+
+class _Lenient:
+    """Event files that end at the first error of their disk, with a warning."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files: EventFiles | None = None
+        with self._noting():
+            # Only an earlier study of this name can have written there: nothing of that counts.
+            self._files = EventFiles(folder, 0, "--tensorboard")
+
+    def write(self, write: Callable[[EventFiles], None]) -> None:
+        if self._files is not None:
+            with self._noting():
+                write(self._files)
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._files = None
+            _logger.warning("TensorBoard is told no more of this attempt: %s", error)

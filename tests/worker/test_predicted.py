@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 import torch
 
 from service.contract.predictions import MAX_CLASSES
+from tests.worker.grants import digits, grant, start_of
 from worker.training import Ending, TrainingResult
 from worker.training.predictions import Predictions
-from worker.trial import predicted
+from worker.trial import predicted, train_task
+from worker.trial.channel import Channel
 from worker.trial.predicted import NotKept, confusion, save
 
 
@@ -49,3 +52,14 @@ def test_classes_are_counted_up_to_a_hundred() -> None:
     assert told.splits["val"] == torch.eye(MAX_CLASSES, dtype=torch.int64).tolist()
     assert confusion(*classified(MAX_CLASSES + 1)) is None
     assert confusion(result_of(torch.zeros(3), torch.zeros(3)), ()) is None
+
+
+def test_a_training_whose_predictions_are_not_kept_succeeds_and_says_so(tmp_path: Path) -> None:
+    start = start_of(grant(task=digits(epochs=1)), tmp_path)
+    Path(start.checkpoints).touch()  # where a folder should be
+    agent, connection = socket.socketpair()
+    with agent, connection:
+        outcome = train_task.run(grant(task=digits(epochs=1)), start, Channel(connection))
+    assert outcome.result == "succeeded"
+    assert outcome.message.startswith("the predictions are not kept: ")
+    assert outcome.confusion is not None

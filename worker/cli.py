@@ -46,6 +46,7 @@ examples:
   worker --cpu                                     on the processor, for a service on this machine
   worker --gpu 0 --server http://tower:8420        on the first GPU, for a service elsewhere
   worker --gpu 0,1 --slots 2                       two trials at a time on each of two GPUs
+  worker --gpu 0,1,2,3 --devices-per-trial 2       two trials at a time, each on two GPUs together
   worker --cpu --study digits-mlp --until-done     until that study is done
   worker --cpu --allow-functions                   also studies that call functions from this directory
   worker --gpu 0 --for 11h30m --label room=cellar  for so long; for studies that require this label
@@ -65,13 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _configure_logging()
     try:
         settings = _parse(arguments)
-        devices = _free(gpus(settings.gpus), share=settings.share) if settings.gpus else [cpu()]
+        slots = _plan(_free(gpus(settings.gpus), share=settings.share) if settings.gpus else [cpu()], settings)
         client = Client(settings.server, settings.token)
         name, directory = take(settings.state_dir, settings.name or host_name(), exactly=settings.name is not None)
     except (_UsageError, DeviceError, ServiceUnreachable, DirectoryError) as error:
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"worker: {error}")
         return 2
-    slots = _plan(devices, settings)
     agent = Agent(
         client,
         name=name,
@@ -120,6 +120,13 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
     place.add_argument("--cpu", action="store_true", help="train on the processor")
     parser.add_argument("--server", default=default_server(), metavar="URL", help="the service (default: %(default)s)")
     parser.add_argument("--slots", type=_positive, default=1, metavar="N", help="trials at a time on each device (1)")
+    parser.add_argument(
+        "--devices-per-trial",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="train each trial on so many of the GPUs together; with --cpu, in so many processes (1)",
+    )
     parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads per slot (default: cores / slots)")
     parser.add_argument("--study", action="append", default=[], metavar="NAME", help="only this study; may be repeated")
     parser.add_argument("--until-done", action="store_true", help="end when the studies named by --study are done")
@@ -183,6 +190,7 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         server=given.server,
         token=os.environ.get("ASSAYER_TOKEN") or None,
         slots=given.slots,
+        devices_per_trial=given.devices_per_trial,
         threads=given.threads,
         studies=tuple(given.study),
         name=given.name,
@@ -277,17 +285,29 @@ def _name(text: str) -> str:
 
 
 def _plan(devices: Sequence[LocalDevice], settings: Settings) -> list[SlotPlan]:
-    threads = settings.threads or max(1, num_cores() // (settings.slots * len(devices)))
+    num = settings.devices_per_trial
+    # The processor stands there once for each process that shares it.
+    each = list(devices) if settings.gpus else [*devices] * num
+    groups = [each[first : first + num] for first in range(0, len(each), num)]
+    if len(groups[-1]) < num:
+        names = ", ".join(device.label for device in each)
+        raise _UsageError(
+            f"--devices-per-trial {num} does not divide the {len(each)} GPUs there are to train on: {names}"
+        )
+    threads = settings.threads or max(1, num_cores() // (settings.slots * len(groups)))
+    labels = [
+        ".".join([group[0].label, *(str(gpu.device.index) for gpu in group[1:] if settings.gpus)]) for group in groups
+    ]
     return [
-        SlotPlan(device.label if number == 0 else f"{device.label}-{number + 1}", device, threads)
-        for device in devices
+        SlotPlan(label if number == 0 else f"{label}-{number + 1}", group, threads)
+        for label, group in zip(labels, groups, strict=True)
         for number in range(settings.slots)
     ]
 
 
 def _places(slots: Sequence[SlotPlan]) -> str:
     threads = slots[0].threads
-    names = ", ".join(f"{slot.name} ({slot.device.device.name})" for slot in slots)
+    names = ", ".join(f"{slot.name} ({slot.title})" for slot in slots)
     return f"{names}, {threads} thread{'s' if threads > 1 else ''} each"
 
 

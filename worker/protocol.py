@@ -33,7 +33,7 @@ class Start:
     `grant` is the service's grant as JSON, without its nonce; `stdout` and `stderr` are paths of files to append to;
     `checkpoints` is the attempt's own directory, where one is saved not more often than every `checkpoint_seconds`;
     `resume` is the file of the checkpoint that the grant names; `tensorboard` is the directory in which attempts are
-    shown.
+    shown. It has `num_devices` of the kind `device`.
     """
 
     grant: Mapping[str, Any]
@@ -45,6 +45,7 @@ class Start:
     checkpoint_seconds: float
     resume: str | None = None
     tensorboard: str | None = None
+    num_devices: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ class Settings:
     server: str
     token: str | None
     slots: int
+    devices_per_trial: int
     threads: int | None
     studies: tuple[str, ...]
     name: str | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.bar import Bar
@@ -153,13 +154,15 @@ def workers_table(workers: Iterable[WorkerView]) -> RenderableType:
 
 def _devices(worker: WorkerView) -> str:
     """What a worker trains on; slot by slot where they have different devices."""
-    if len(worker.capabilities.devices) == 1 or not worker.capabilities.slots:
-        return ", ".join(_device(device) for device in worker.capabilities.devices)
-    return ", ".join(f"{slot}: {_device(device)}" for slot, device in worker.capabilities.slots.items())
+    slots = worker.capabilities.slots
+    if not slots or all(each == worker.capabilities.devices for each in slots.values()):
+        return _names(worker.capabilities.devices)
+    return ", ".join(f"{slot}: {_names(devices)}" for slot, devices in slots.items())
 
 
-def _device(device: Device) -> str:
-    return device.name or device.kind
+def _names(devices: Iterable[Device]) -> str:
+    names = Counter(device.name or device.kind for device in devices)
+    return ", ".join(name if number == 1 else f"{number} x {name}" for name, number in names.items())
 
 
 def study_page(

@@ -44,10 +44,10 @@ class Device(Request):
 class Capabilities(Request):
     """What a worker can execute."""
 
-    devices: list[Device] = Field(default=[], description="of the slot that asks")
+    devices: list[Device] = Field(default=[], description="of the slot that asks: a trial has all of them")
     tasks: list[TaskKind] = [TaskKind.TRAIN]
     labels: dict[str, str] = {}
-    slots: dict[Identifier, Device] = Field(default={}, description="every slot of the worker, with its device")
+    slots: dict[Identifier, list[Device]] = Field(default={}, description="every slot of the worker, with its devices")
     code: Fingerprint | None = Field(default=None, description="of the training code; none: nothing is compared")
     directories: list[str] | None = Field(
         default=None, description="file uris of the directories it shares with other workers; none: not said"

@@ -71,7 +71,7 @@ class Budget(Request):
 
     trials: int | None = Field(default=None, ge=1, description="search trials in all; a grid may leave it out")
     hours: float | None = Field(default=None, gt=0, description="since the first trial, while the study is active")
-    device_hours: float | None = Field(default=None, gt=0, description="of all attempts together, on GPU or CPU")
+    device_hours: float | None = Field(default=None, gt=0, description="of all attempts' devices together, GPU or CPU")
     failures: int | None = Field(default=None, ge=1, description="trials that failed")
     target: float | None = Field(default=None, description="value of the objective at which the search is over")
     no_improvement: int | None = Field(
@@ -103,6 +103,7 @@ class Requires(Request):
     """What a worker must offer to get trials of the study."""
 
     gpu_memory_gib: float | None = Field(default=None, gt=0)
+    devices: int | None = Field(default=None, ge=1, description="GPUs, or shares of a processor, of each trial")
     labels: dict[str, str] = {}
 
 

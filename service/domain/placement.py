@@ -11,9 +11,9 @@ from service.contract.study import Requires
 from service.domain.failures import LARGER
 
 
-def largest_gpu_gib(capabilities: Capabilities) -> float:
-    """Memory of the worker's largest GPU; 0 where it has none."""
-    return max((each.memory_gib or 0.0 for each in capabilities.devices if each.kind == "cuda"), default=0.0)
+def gpu_gib(capabilities: Capabilities) -> float:
+    """Memory of a slot's GPU, of several that of the smallest: each holds the whole model; 0 where it has none."""
+    return min((each.memory_gib or 0.0 for each in capabilities.devices if each.kind == "cuda"), default=0.0)
 
 
 def unallowed(kind: TaskKind, capabilities: Capabilities) -> str | None:
@@ -27,10 +27,14 @@ def unmet(requires: Requires | None, capabilities: Capabilities) -> str | None:
     """What a worker lacks for a study, or None."""
     if requires is None:
         return None
-    memory = largest_gpu_gib(capabilities)
+    memory = gpu_gib(capabilities)
     if requires.gpu_memory_gib is not None and memory < requires.gpu_memory_gib:
         has = f"has {memory:g} GiB" if memory else "has none"
         return f"requires a GPU with {requires.gpu_memory_gib:g} GiB; this worker {has}"
+    num_devices = len(capabilities.devices)
+    if requires.devices is not None and num_devices < requires.devices:
+        has = f"has {num_devices}" if num_devices else "names none"
+        return f"requires {requires.devices} devices for a trial (worker --devices-per-trial); this slot {has}"
     for label, value in requires.labels.items():
         if capabilities.labels.get(label) != value:
             return f"requires a worker with --label {label}={value}"
@@ -39,12 +43,12 @@ def unmet(requires: Requires | None, capabilities: Capabilities) -> str | None:
 
 def suffices(memory_floor: float, capabilities: Capabilities) -> bool:
     """Whether a trial that ran out of `memory_floor` GiB of GPU memory may try this worker; 0: it may try any."""
-    return not memory_floor or has_larger(memory_floor, largest_gpu_gib(capabilities))
+    return not memory_floor or has_larger(memory_floor, gpu_gib(capabilities))
 
 
-def has_larger(memory_floor: float, gpu_gib: float) -> bool:
+def has_larger(memory_floor: float, gib: float) -> bool:
     """Whether a GPU of this size is worth a try where `memory_floor` GiB did not suffice."""
-    return gpu_gib > memory_floor * LARGER
+    return gib > memory_floor * LARGER
 
 
 KEPT_SECONDS = 5.0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from service.contract.plan import Plan, PlannedPart
 from service.contract.pruner import NoPruner
 from service.contract.sampler import CoarseToFineSampler
-from service.contract.study import Budget, StudySpec
+from service.contract.study import StudySpec
 from service.domain.budget import SECONDS_PER_HOUR, ends_early
 from service.domain.rungs import Rungs, rungs_of
 from service.search.decide import num_planned
@@ -39,7 +39,7 @@ def plan(spec: StudySpec, step_seconds: float | None = None) -> Plan:
     if spec.retry_failed:
         notes.append(f"failed trials are tried up to {spec.retry_failed} times more, which is not in it")
     num_steps = sum(part.num_steps for part in parts) if parts else None
-    notes += _bounds(spec.budget, num_steps, step_seconds)
+    notes += _bounds(spec, num_steps, step_seconds)
     return Plan(
         trials=trials,
         resource=spec.resource.name if spec.resource else "step",
@@ -52,8 +52,9 @@ def plan(spec: StudySpec, step_seconds: float | None = None) -> Plan:
     )
 
 
-def _bounds(budget: Budget, num_steps: int | None, step_seconds: float | None) -> Iterator[str]:
+def _bounds(spec: StudySpec, num_steps: int | None, step_seconds: float | None) -> Iterator[str]:
     """What may end the search before its trials do."""
+    budget = spec.budget
     ends = [
         f"{limit:g} {words}"
         for limit, words in (
@@ -70,7 +71,8 @@ def _bounds(budget: Budget, num_steps: int | None, step_seconds: float | None) -
         yield f"it ends sooner once {', or '.join(ends)}"
     if budget.device_hours is None or step_seconds is None:
         return
-    affordable = int(budget.device_hours * SECONDS_PER_HOUR / step_seconds)
+    num_devices = (spec.requires and spec.requires.devices) or 1
+    affordable = int(budget.device_hours * SECONDS_PER_HOUR / (step_seconds * num_devices))
     if num_steps is None or affordable < num_steps:
         of = f" of these {num_steps}" if num_steps is not None else ""
         yield f"{budget.device_hours:g} device-hours are enough for {affordable}{of} steps"

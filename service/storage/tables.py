@@ -144,6 +144,7 @@ attempt = sa.Table(
     sa.Column("nonce", Id, nullable=False),
     sa.Column("worker", sa.String(64), nullable=False),
     sa.Column("slot", sa.String(64), nullable=False),
+    sa.Column("num_devices", sa.Integer, server_default="1", nullable=False),
     sa.Column("resume_step", sa.BigInteger),
     sa.Column("num_reports", sa.Integer, nullable=False),
     sa.Column("last_step", sa.BigInteger),

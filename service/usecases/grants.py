@@ -92,6 +92,7 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, spec
         nonce=unit_of_work.new_id(),
         worker=request.worker,
         slot=request.slot,
+        num_devices=max(1, len(request.capabilities.devices)),
         resume_step=resume_step,
         num_reports=0,
         started_at=now,

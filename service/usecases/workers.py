@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from service.contract.lease import ClaimRequest
@@ -35,8 +36,8 @@ def see_worker(unit_of_work: UnitOfWork, request: ClaimRequest) -> None:
 
 def _facts(request: ClaimRequest) -> dict[str, Any]:
     capabilities = request.capabilities
-    # What the worker can do is what any of its slots can: each asks for itself, with its own device.
-    devices = dict.fromkeys(capabilities.slots.values() or capabilities.devices)
+    # What the worker can do is what any of its slots can: each asks for itself, with its own devices.
+    devices = dict.fromkeys(chain.from_iterable(capabilities.slots.values() or [capabilities.devices]))
     whole = capabilities.model_copy(update={"devices": list(devices)})
     return {
         "host": request.host,

@@ -134,15 +134,15 @@ def test_show_tells_what_an_attempt_was_made_from_and_warns(study: Study) -> Non
 
 
 def test_workers_with_several_gpus_are_shown_slot_by_slot(study: Study) -> None:
-    devices = {f"gpu{index}": Device(kind="cuda", index=index, name=name) for index, name in enumerate(("L4", "H200"))}
+    l4, one, two = (Device(kind="cuda", index=index, name=name) for index, name in enumerate(("L4", "H200", "H200")))
     request = ClaimRequest(
         request_id=uuid.uuid4().hex,
         worker=f"two-{uuid.uuid4().hex[:6]}",
         slot="gpu0",
-        capabilities=Capabilities(devices=[devices["gpu0"]], slots=devices),
+        capabilities=Capabilities(devices=[l4], slots={"gpu0": [l4], "gpu1.2": [one, two]}),
     )
     study.client.claim(request)
-    assert "gpu0: L4, gpu1: H200" in study("workers")
+    assert "gpu0: L4, gpu1.2: 2 x H200" in study("workers")
 
 
 def test_of_several_objectives_best_is_the_front_as_a_table(study: Study) -> None:

@@ -11,6 +11,7 @@ from service.domain.placement import KEPT_SECONDS, Holder, is_kept_for, is_reach
 
 CPU = Capabilities(devices=[Device(kind="cpu", memory_gib=512)])
 SMALL = Capabilities(devices=[Device(kind="cuda", memory_gib=16)], labels={"room": "cellar"})
+UNEVEN = Capabilities(devices=[Device(kind="cuda", memory_gib=80), Device(kind="cuda", index=1, memory_gib=16)])
 LARGE = Capabilities(devices=[Device(kind="cuda", memory_gib=80)])
 
 
@@ -23,6 +24,9 @@ LARGE = Capabilities(devices=[Device(kind="cuda", memory_gib=80)])
         (Requires(gpu_memory_gib=20), SMALL, "requires a GPU with 20 GiB; this worker has 16 GiB"),
         (Requires(gpu_memory_gib=16), SMALL, None),
         (Requires(labels={"room": "cellar"}), SMALL, None),
+        (Requires(devices=2), SMALL, "requires 2 devices for a trial (worker --devices-per-trial); this slot has 1"),
+        (Requires(devices=2, gpu_memory_gib=20), UNEVEN, "requires a GPU with 20 GiB; this worker has 16 GiB"),
+        (Requires(devices=2, gpu_memory_gib=16), UNEVEN, None),
         (Requires(labels={"room": "attic"}), SMALL, "requires a worker with --label room=attic"),
         (Requires(labels={"room": "cellar"}), LARGE, "requires a worker with --label room=cellar"),
     ],

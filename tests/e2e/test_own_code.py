@@ -166,7 +166,7 @@ def test_a_worker_executes_nothing_that_it_does_not_allow_even_if_it_is_granted(
         agent = Agent(
             generous,
             name=name,
-            slots=[SlotPlan("cpu", cpu(), 1)],
+            slots=[SlotPlan("cpu", [cpu()], 1)],
             studies=[name],
             until_done=True,
             directory=tmp_path,

@@ -160,7 +160,7 @@ def test_every_slot_of_every_device_trains_pinned_to_its_own(client: Client, tmp
     devices = [
         LocalDevice(Device(kind="cpu", index=index, name=f"device {index}"), visible=f"GPU-{index}") for index in (0, 1)
     ]
-    plans = [SlotPlan(f"gpu{device.device.index}{end}", device, 1) for device in devices for end in ("", "-2")]
+    plans = [SlotPlan(f"gpu{device.device.index}{end}", [device], 1) for device in devices for end in ("", "-2")]
     client.create_study(endless("four") | {"budget": {"trials": 4}})
     agent = Agent(
         client,
@@ -364,9 +364,22 @@ def test_a_worker_for_so_long_drains_in_time_and_offers_its_labels(client: Clien
     client.stop("for")
 
 
+def test_a_study_of_trials_on_two_devices(client: Client, worker: Any) -> None:
+    """With batch norm, which only knows its batch where the processes tell each other of it."""
+    task = digits(model={"name": "mlp", "hidden": [16], "norm": "batch"})
+    client.create_study(spec("pairs", trials=2, task=task, requires={"devices": 2}))
+    process = worker("pairs", "--devices-per-trial", "2")
+    _, said = process.communicate(timeout=2 * START_SECONDS)
+    assert process.returncode == 0, said
+    assert client.study("pairs").num_trials == {TrialState.COMPLETED: 2}
+    assert f"cpu (2 x {cpu().device.name}), 1 thread each" in said
+    made_from = [each for number in range(2) for each in client.trial("pairs", number).attempts]
+    assert [each.environment["device"] for each in made_from] == [f"2 x {cpu().device.name}"] * 2
+
+
 def test_a_training_process_that_hangs_is_ended_and_the_trial_waits_again(client: Client, tmp_path: Path) -> None:
     client.create_study(endless("hung"))
-    plan = SlotPlan("cpu", cpu(), 1)
+    plan = SlotPlan("cpu", [cpu()], 1)
     agent = Agent(
         client,
         name="w",

@@ -44,7 +44,7 @@ def test_the_numbers_count_what_the_environment_leaves(gpu: LocalDevice) -> None
 
 def test_a_trial_trains_on_it(gpu: LocalDevice, tmp_path: Path) -> None:
     start = replace(start_of(grant(nonce=""), tmp_path), device="cuda")
-    with Zygote(gpu, 1, tmp_path / "zygote.log") as zygote:
+    with Zygote([gpu], 1, tmp_path / "zygote.log") as zygote:
         zygote.wait_ready()
         [ended] = [message for message in zygote.fork(start).messages() if isinstance(message, Ended)]
     assert Outcome.model_validate(ended.outcome).result == "succeeded"

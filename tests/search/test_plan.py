@@ -92,3 +92,5 @@ def test_it_says_which_budgets_may_end_it_sooner() -> None:
     endless = plan(study(LINE, sampler="random", resource={"max": 9}, budget={"device_hours": 1}), step_seconds=60.0)
     assert endless.notes[0].startswith("no budget of trials: the study goes on until another budget ends it")
     assert endless.notes[-1] == "1 device-hours are enough for 60 steps"
+    pairs = study(LINE, sampler="random", resource={"max": 9}, budget={"device_hours": 1}, requires={"devices": 2})
+    assert plan(pairs, step_seconds=60.0).notes[-1] == "1 device-hours are enough for 30 steps"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from service.contract.lease import FailureClass, Grant, Nothing
+from service.contract.lease import Device, FailureClass, Grant, Nothing
 from service.contract.study import ExtendRequest, StudyState
 from service.contract.trial import TrialState
 from service.domain.budget import since_improvement
@@ -113,6 +113,16 @@ async def test_device_hours_are_those_of_all_attempts(replica: Replica) -> None:
     await pass_time(replica, name, 0.1)
     reason = "the budget of 3 device-hours is used up"
     assert f"{reason}; 3 are still open" in await refused(replica, name)
+
+
+async def test_the_hours_of_all_devices_of_a_trial_count(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 9, "device_hours": 2})
+    await replica.claim(name, devices=[Device(kind="cuda", index=index) for index in (0, 1)])
+    await pass_time(replica, name, 0.9)
+    assert (await replica.study(name)).budget_used.device_hours == pytest.approx(1.8, abs=0.01)
+    await replica.claim(name, worker="b")
+    await pass_time(replica, name, 0.1)
+    assert "the budget of 2 device-hours is used up" in await refused(replica, name)
 
 
 async def test_a_trial_that_was_lost_is_brought_to_its_end_all_the_same(replica: Replica) -> None:

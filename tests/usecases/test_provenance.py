@@ -134,10 +134,10 @@ async def test_a_warning_stands_with_its_attempt_once(replica: Replica) -> None:
 
 async def test_a_worker_is_shown_with_the_devices_of_all_its_slots(replica: Replica) -> None:
     small, large = ({"kind": "cuda", "index": index, "memory_gib": gib} for index, gib in enumerate((24.0, 80.0)))
-    slots = {"gpu0": small, "gpu1": large}
+    slots = {"gpu0": [small], "gpu1": [large]}
     name = await replica.create()
     for device in (small, large):
         await replica.claim(name, devices=[device], slots=slots)
         (worker,) = (await replica.workers()).workers
         assert [each.memory_gib for each in worker.capabilities.devices] == [24.0, 80.0]
-    assert worker.capabilities.slots["gpu1"].memory_gib == 80.0
+    assert [each.memory_gib for each in worker.capabilities.slots["gpu1"]] == [80.0]

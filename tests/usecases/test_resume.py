@@ -228,7 +228,7 @@ async def test_no_trial_waits_for_a_host_that_is_busy_or_leaves(replica: Replica
 
 
 async def test_a_worker_with_a_free_slot_is_waited_for(replica: Replica, blobs: BlobStore) -> None:
-    slots = {"cpu": {"kind": "cpu"}, "cpu-2": {"kind": "cpu"}}
+    slots = {"cpu": [{"kind": "cpu"}], "cpu-2": [{"kind": "cpu"}]}
     name = await replica.create(budget={"trials": 1})
     await saved_on(replica, blobs, name, "near", slots=slots)
     await replica.claim(await replica.create(), worker="near", host="near", slots=slots)

@@ -32,7 +32,7 @@ ENDLESS = 1_000_000
 @pytest.fixture(scope="module")
 def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
     environment = {**os.environ, "ASSAYER_TOKEN": "a-secret"}
-    with Zygote(cpu(), 1, tmp_path_factory.mktemp("zygote") / "zygote.log", environment) as process:
+    with Zygote([cpu()], 1, tmp_path_factory.mktemp("zygote") / "zygote.log", environment) as process:
         process.wait_ready()
         yield process
 
@@ -191,7 +191,7 @@ def test_terminating_ends_whatever_the_training_process_has_begun(start: Any, tm
         f"    pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(process.pid))\n"
         "os.register_at_fork(after_in_child=lambda: threading.Timer(0.2, begin).start())\n"
     )
-    with Zygote(cpu(), 1, tmp_path / "zygote.log", os.environ | {"PYTHONPATH": str(tmp_path)}) as zygote:
+    with Zygote([cpu()], 1, tmp_path / "zygote.log", os.environ | {"PYTHONPATH": str(tmp_path)}) as zygote:
         zygote.wait_ready()
         child = zygote.fork(start(task=digits(epochs=ENDLESS)))
         messages = until_first_report(child)
@@ -220,7 +220,7 @@ def silent() -> dict[str, Any]:
 
 
 def test_when_the_zygote_dies_its_child_dies_too(start: Any, tmp_path: Path) -> None:
-    with Zygote(cpu(), 1, tmp_path / "zygote.log") as zygote:
+    with Zygote([cpu()], 1, tmp_path / "zygote.log") as zygote:
         zygote.wait_ready()
         child = zygote.fork(start(task=silent()))
         os.kill(zygote.pid, signal.SIGKILL)
@@ -233,7 +233,7 @@ def test_when_the_zygote_dies_its_child_dies_too(start: Any, tmp_path: Path) -> 
 
 
 def test_a_zygote_leaves_nothing_running_behind(start: Any, tmp_path: Path) -> None:
-    with Zygote(cpu(), 1, tmp_path / "zygote.log") as zygote:
+    with Zygote([cpu()], 1, tmp_path / "zygote.log") as zygote:
         zygote.wait_ready()
         child = zygote.fork(start(task=silent()))
         assert child.pid is not None
@@ -244,7 +244,10 @@ def test_a_zygote_leaves_nothing_running_behind(start: Any, tmp_path: Path) -> N
 @pytest.mark.skipif(torch.version.cuda is not None, reason="this torch can use a GPU")
 def test_a_zygote_that_cannot_start_says_why(tmp_path: Path) -> None:
     device = LocalDevice(cpu().device.model_copy(update={"kind": "cuda"}), visible="")
-    with Zygote(device, 1, tmp_path / "zygote.log") as zygote, pytest.raises(ZygoteFailed, match="built without CUDA"):
+    with (
+        Zygote([device], 1, tmp_path / "zygote.log") as zygote,
+        pytest.raises(ZygoteFailed, match="built without CUDA"),
+    ):
         zygote.wait_ready()
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from service.contract.lease import Device
 from worker import cli
-from worker.agent import LocalDevice, directory, num_cores
+from worker.agent import LocalDevice, cpu, directory, num_cores
+from worker.agent.devices import visible
 
 
 def worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -81,6 +82,28 @@ def test_help_teaches() -> None:
         assert word in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "slots"),
+    [
+        (["--gpu", "0,1,2,3", "--devices-per-trial", "2"], {"gpu0.1": "GPU-0,GPU-1", "gpu2.3": "GPU-2,GPU-3"}),
+        (["--gpu", "0,2", "--devices-per-trial", "2", "--slots", "1"], {"gpu0.2": "GPU-0,GPU-2"}),
+        (["--cpu", "--devices-per-trial", "2"], {"cpu": ""}),
+    ],
+)  # fmt: skip
+def test_devices_are_put_together_for_a_trial(arguments: list[str], slots: dict[str, str]) -> None:
+    settings = cli._parse(arguments)
+    gpus = [LocalDevice(Device(kind="cuda", index=index), visible=f"GPU-{index}") for index in settings.gpus]
+    plans = cli._plan(gpus or [cpu()], settings)
+    assert {plan.name: visible(plan.devices) for plan in plans} == slots
+    assert {len(plan.devices) for plan in plans} == {2}
+
+
+def test_devices_that_cannot_be_put_together_are_named() -> None:
+    gpus = [LocalDevice(Device(kind="cuda", index=index), visible=f"GPU-{index}") for index in (0, 1, 3)]
+    with pytest.raises(cli._UsageError, match="2 does not divide the 3 GPUs there are to train on: gpu0, gpu1, gpu3"):
+        cli._plan(gpus, cli._parse(["--gpu", "0,1,3", "--devices-per-trial", "2"]))
+
+
 def test_two_workers_on_one_host_get_two_names_and_an_explicit_name_must_be_free(tmp_path: Path) -> None:
     assert directory.take(tmp_path, "host", exactly=False) == ("host", tmp_path / "host")
     assert directory.take(tmp_path, "host", exactly=False) == ("host-2", tmp_path / "host-2")
@@ -105,7 +128,7 @@ def test_each_device_has_its_slots_and_its_share_of_the_cores(threads: int | Non
     devices = [LocalDevice(Device(kind="cuda", index=index), visible=f"GPU-{index}") for index in (0, 1)]
     arguments = ["--gpu", "0,1", "--slots", "2", *([] if threads is None else ["--threads", str(threads)])]
     plans = cli._plan(devices, cli._parse(arguments))
-    assert [(plan.name, plan.device.visible, plan.threads) for plan in plans] == [
+    assert [(plan.name, visible(plan.devices), plan.threads) for plan in plans] == [
         ("gpu0", "GPU-0", each),
         ("gpu0-2", "GPU-0", each),
         ("gpu1", "GPU-1", each),

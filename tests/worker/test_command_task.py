@@ -74,7 +74,7 @@ for step in range((trial.step or 0) + 1, 6):
 def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
     folder = tmp_path_factory.mktemp("zygote")
     environment = {**os.environ, "ASSAYER_TOKEN": "a-secret", "PYTHONPATH": str(ROOT)}
-    with Zygote(cpu(), 1, folder / "zygote.log", environment) as process:
+    with Zygote([cpu()], 1, folder / "zygote.log", environment) as process:
         process.wait_ready()
         yield process
 

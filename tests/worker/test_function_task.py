@@ -64,7 +64,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def zygote(code: Path) -> Iterator[Zygote]:
     environment = {**os.environ, "ASSAYER_TOKEN": "a-secret", "PYTHONPATH": str(code)}
-    with Zygote(cpu(), 1, code / "zygote.log", environment) as process:
+    with Zygote([cpu()], 1, code / "zygote.log", environment) as process:
         process.wait_ready()
         yield process
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,8 @@ from tests.worker.waiting import eventually
 from worker.agent.child import Zygote
 from worker.agent.devices import cpu
 from worker.protocol import Ended, Report, Start
+from worker.trial import tensorboard
+from worker.trial.channel import Channel
 from worker.trial.tensorboard import folder_of
 
 LOSSES = {"metric": "loss", "direction": "minimize", "keep": "last"}
@@ -138,6 +143,23 @@ def test_a_directory_that_cannot_be_written_fails_no_attempt(zygote: Zygote, tmp
     reports, outcome = carried_out(zygote, shown(function(), tmp_path))
     assert (len(reports), outcome.result) == (3, "succeeded")
     assert "TensorBoard is told no more of this attempt: " in (tmp_path / "err").read_text()
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("mine")])
+def test_the_files_are_closed_however_the_task_ends(error: Exception | None, tmp_path: Path) -> None:
+    def ends(granted: Grant, start: Start, channel: Channel) -> Outcome:
+        assert threading.active_count() == before + 1, "events are written by a thread"
+        channel.on_report(1, {"loss": 0.5})
+        if error is not None:
+            raise error
+        return Outcome(result="succeeded")
+
+    before = threading.active_count()
+    ours, theirs = socket.socketpair()
+    with ours, theirs, nullcontext() if error is None else pytest.raises(RuntimeError, match="mine"):
+        tensorboard.shown(function(), shown(function(), tmp_path), Channel(ours), ends)
+    assert threading.active_count() == before
+    assert curves(folder_of(tmp_path / "shown", function()))["loss"] == [(1, 0.5)]
 
 
 def test_without_a_directory_nothing_is_written(zygote: Zygote, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class Agent:
             host=socket.gethostname(),
             studies=studies,
             tasks=tasks,
-            slots={plan.name: plan.device.device for plan in slots},
+            slots={plan.name: [each.device for each in plan.devices] for plan in slots},
             until_done=until_done,
             directory=directory,
             outbox=self._outbox,

@@ -13,14 +13,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
 from service.contract.report import Action
-from worker.agent.devices import LocalDevice
+from worker.agent.devices import LocalDevice, visible
 from worker.protocol import (
     Answered,
     Checkpointed,
@@ -70,11 +70,16 @@ class _Control:
 
 
 class Zygote:
-    """One slot's zygote process, pinned to a device by `CUDA_VISIBLE_DEVICES`; carries out one attempt at a time."""
+    """One slot's zygote process, pinned to its devices by `CUDA_VISIBLE_DEVICES`; carries out one attempt at a time."""
 
     def __init__(
-        self, device: LocalDevice, threads: int, log_path: Path, environment: Mapping[str, str] = os.environ
+        self,
+        devices: Sequence[LocalDevice],
+        threads: int,
+        log_path: Path,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
+        """The devices are of one kind: GPUs, or the processor once for each process that shares it."""
         self._log_path = log_path
         self.code: str | None = None
         """Fingerprint of the code that trains; known once the zygote is ready."""
@@ -82,12 +87,12 @@ class Zygote:
         self._control = _Control(ours)
         with theirs, log_path.open("ab") as log_file:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
-                [sys.executable, "-m", ZYGOTE, str(theirs.fileno()), device.device.kind],
+                [sys.executable, "-m", ZYGOTE, str(theirs.fileno()), devices[0].device.kind],
                 stdin=subprocess.DEVNULL,
                 stdout=log_file,
                 stderr=log_file,
                 pass_fds=[theirs.fileno()],
-                env=_training_environment(environment, device.visible, threads),
+                env=_training_environment(environment, visible(devices), threads),
                 start_new_session=True,  # a Ctrl-C in the agent's terminal is the agent's to answer
             )
 
@@ -219,8 +224,8 @@ def _receive(connection: socket.socket) -> bytes:
         return b""
 
 
-def _training_environment(environment: Mapping[str, str], visible: str, threads: int) -> dict[str, str]:
-    """The agent's environment without its secrets, with the slot's device and threads."""
+def _training_environment(environment: Mapping[str, str], visible_gpus: str, threads: int) -> dict[str, str]:
+    """The agent's environment without its secrets, with the slot's devices and threads."""
     kept = {name: value for name, value in environment.items() if name != "ASSAYER_TOKEN"}
     number = str(threads)
-    return kept | {"CUDA_VISIBLE_DEVICES": visible, "OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number}
+    return kept | {"CUDA_VISIBLE_DEVICES": visible_gpus, "OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number}

@@ -53,6 +53,11 @@ def gpus(indices: Sequence[int], environment: Mapping[str, str] = os.environ) ->
     return [by_index[index] for index in indices]
 
 
+def visible(devices: Sequence[LocalDevice]) -> str:
+    """What `CUDA_VISIBLE_DEVICES` says to a process that has these devices and no others."""
+    return ",".join(each.visible for each in devices if each.visible)
+
+
 def in_use(device: LocalDevice) -> str | None:
     """What other processes do on a GPU, in words; None where nobody computes on it. Ask before training begins."""
     if device.device.kind == "cpu":

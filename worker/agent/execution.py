@@ -73,7 +73,7 @@ class Execution:
             for message in child.messages():
                 match message:
                     case Provenance() as made_from:
-                        place = {"device": self._plan.device.device.name, **made_from.environment}
+                        place = {"device": self._plan.title, **made_from.environment}
                         self._shared.sender.provenance(attempt.key, replace(made_from, environment=place))
                     case Report() as report:
                         watchdog.step()
@@ -111,7 +111,7 @@ class Execution:
         stdout, stderr = self._shared.disk.printed_by(attempt.key)
         return Start(
             grant=grant.model_copy(update={"nonce": ""}).model_dump(mode="json"),
-            device=self._plan.device.device.kind,
+            device=self._plan.kind,
             threads=self._plan.threads,
             stdout=str(stdout),
             stderr=str(stderr),
@@ -119,6 +119,7 @@ class Execution:
             checkpoint_seconds=self._shared.checkpoint_seconds,
             resume=None if resume is None else str(resume),
             tensorboard=None if self._shared.tensorboard is None else str(self._shared.tensorboard),
+            num_devices=len(self._plan.devices),
         )
 
     def _conclude(self, attempt: HeldAttempt, outcome: Outcome | None) -> Outcome | None:

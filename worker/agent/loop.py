@@ -39,7 +39,7 @@ class Slot:
         """
         while not self._shared.stopping.is_set():
             log_path = self._shared.directory / f"zygote-{self._plan.name}.log"
-            with Zygote(self._plan.device, self._plan.threads, log_path) as zygote:
+            with Zygote(self._plan.devices, self._plan.threads, log_path) as zygote:
                 zygote.wait_ready()
                 if not self._work_with(zygote):
                     return
@@ -75,10 +75,10 @@ class Slot:
             host=shared.host,
             protocol=PROTOCOL_VERSION,
             capabilities=Capabilities(
-                devices=[self._plan.device.device],
+                devices=[each.device for each in self._plan.devices],
                 tasks=list(shared.tasks),
                 labels=dict(shared.labels),
-                slots=dict(shared.slots),
+                slots={name: list(devices) for name, devices in shared.slots.items()},
                 code=code,
                 directories=list(shared.directories),
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +26,25 @@ from worker.agent.worktime import WorkTime
 
 @dataclass(frozen=True)
 class SlotPlan:
-    """One place to carry out trials: its name within the worker, its device and its number of CPU threads."""
+    """One place to carry out trials: its name within the worker, its devices and its number of CPU threads.
+
+    All of its devices, of one kind, are a trial's; the processor stands there once for each process that shares it.
+    """
 
     name: str
-    device: LocalDevice
+    devices: Sequence[LocalDevice]
     threads: int
+
+    @property
+    def kind(self) -> str:
+        """`cpu` or `cuda`."""
+        return self.devices[0].device.kind
+
+    @property
+    def title(self) -> str:
+        """Its devices by name, as people read it: `H200`, `2 x H200`."""
+        names = Counter(each.device.name for each in self.devices)
+        return ", ".join(name if number == 1 else f"{number} x {name}" for name, number in names.items())
 
 
 @dataclass(frozen=True)
@@ -42,8 +57,8 @@ class Surroundings:
     studies: Sequence[str]
     tasks: Sequence[TaskKind]
     """What this worker was allowed to execute."""
-    slots: Mapping[str, Device]
-    """The device of every slot, by its name."""
+    slots: Mapping[str, Sequence[Device]]
+    """The devices of every slot, by its name."""
     until_done: bool
     directory: Path
     outbox: Outbox

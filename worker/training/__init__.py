@@ -2,7 +2,7 @@
 
 from worker.training.callbacks import Callback, Training
 from worker.training.config import TrainingConfig
-from worker.training.errors import ConfigError, Diverged, Infeasible, MissingLibrary, TrainingError
+from worker.training.errors import ConfigError, Diverged, GroupBroken, Infeasible, MissingLibrary, TrainingError
 from worker.training.events import Ending, Monitor, Report, TrainingResult, Verdict
 from worker.training.trainer import train
 
@@ -11,6 +11,7 @@ __all__ = [
     "ConfigError",
     "Diverged",
     "Ending",
+    "GroupBroken",
     "Infeasible",
     "MissingLibrary",
     "Monitor",

@@ -25,8 +25,10 @@ from worker.training.metrics import Metrics
 from worker.training.models import MODELS
 from worker.training.models.blocks import Blocks
 from worker.training.optimizers import OPTIMIZERS, weight_groups
+from worker.training.parallel import ALONE, Group
 from worker.training.precision import autocast, grad_scaler
 from worker.training.schedules import SCHEDULES, Plateau, Schedule
+from worker.training.shared_norm import has_shared_norms, share_norms
 from worker.training.state import TrainState
 from worker.training.tuning import Tuning
 
@@ -46,6 +48,9 @@ class Parts:
     metrics: Metrics
     schedule: Schedule
     autocast: AbstractContextManager[object]
+    group: Group = ALONE
+    calls_together: bool = False
+    """Whether all ranks of the group must call the model in training, those too that have no example."""
 
 
 def load(config: TrainingConfig, device: torch.device) -> list[Dataset]:
@@ -58,14 +63,16 @@ def load(config: TrainingConfig, device: torch.device) -> list[Dataset]:
     return [DATA.create(name, settings, Fold(index, config.folds)).to(device) for index in range(config.folds)]
 
 
-def callbacks_of(config: TrainingConfig, given: Sequence[Callback]) -> Callbacks:
-    """Those that the configuration names, and after them those that are given."""
+def callbacks_of(config: TrainingConfig, given: Sequence[Callback], group: Group = ALONE) -> Callbacks:
+    """Those that the configuration names, and after them those that are given; of a group, the first rank's."""
+    if not group.is_first:
+        return Callbacks([], group)
     named = [(each.name, CALLBACKS.create(each.name, each.settings)) for each in config.callbacks]
-    return Callbacks([*named, *((type(each).__name__, each) for each in given)])
+    return Callbacks([*named, *((type(each).__name__, each) for each in given)], group)
 
 
 def assemble(
-    config: TrainingConfig, seed: int, dataset: Dataset, constraints: Mapping[str, Any]
+    config: TrainingConfig, seed: int, dataset: Dataset, constraints: Mapping[str, Any], group: Group = ALONE
 ) -> tuple[Parts, TrainState]:
     """The parts and the state of a training that has not begun, on the dataset's device.
 
@@ -75,6 +82,8 @@ def assemble(
     device = dataset.device
     model = MODELS.create(config.model.name, config.model.settings, dataset)
     tuning = FINETUNING.create(config.finetune.name, config.finetune.settings, model)
+    if group.size > 1:
+        share_norms(model)
     model.to(device)
     check_constraints(constraints, tuning.num_parameters)
     if config.recompute:
@@ -104,6 +113,8 @@ def assemble(
         metrics=Metrics(dataset, device, config.metrics, link),
         schedule=schedule,
         autocast=autocast(config.precision, device),
+        group=group,
+        calls_together=has_shared_norms(model),
     )
     return parts, state
 

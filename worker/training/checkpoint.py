@@ -12,6 +12,8 @@ from typing import Any, BinaryIO
 
 import torch
 
+from worker.training.parallel import ALONE, Group
+
 _FORMAT = 1
 _KEPT = 2
 _MIDDLE = "-batch-"
@@ -54,8 +56,14 @@ class Checkpointer:
     """Saves a training's state in its directory: after every epoch, or where it has a cadence as that says."""
 
     def __init__(
-        self, directory: Path | None, cadence: Cadence | None, on_saved: Callable[[Manifest], None] | None
+        self,
+        directory: Path | None,
+        cadence: Cadence | None,
+        on_saved: Callable[[Manifest], None] | None,
+        group: Group = ALONE,
     ) -> None:
+        """Of a group, the first rank decides and saves."""
+        self._group = group
         self._directory = directory
         self._cadence = cadence
         self._on_saved = on_saved
@@ -67,9 +75,12 @@ class Checkpointer:
         began = time.perf_counter()
         since = began - self._saved_at
         is_due = self._cadence is None or self._cadence.is_due(since, self._cost_seconds)
-        if self._directory is None or not (must or is_due):
+        if not self._group.told(self._directory is not None and (must or is_due)):
             return
-        manifest = save_checkpoint(self._directory, step, content(), batch)
+        state = content()
+        if self._directory is None or not self._group.is_first:
+            return
+        manifest = save_checkpoint(self._directory, step, state, batch)
         self._saved_at = time.perf_counter()
         self._cost_seconds = self._saved_at - began
         if self._on_saved is not None:

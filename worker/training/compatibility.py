@@ -13,6 +13,7 @@ from worker.training.events import Monitor
 from worker.training.losses import LOSSES
 from worker.training.metrics import reported_names
 from worker.training.models import MODELS
+from worker.training.parallel import ALONE, Group
 from worker.training.parameters import Parameter, check_all
 from worker.training.registry import Entry, Registry
 
@@ -30,8 +31,8 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def check_fit(config: TrainingConfig, dataset: Dataset, monitor: Monitor | None) -> None:
-    """ConfigError where the loss, the model, the batch size or the monitored metric doesn't fit the data."""
+def check_fit(config: TrainingConfig, dataset: Dataset, monitor: Monitor | None, group: Group = ALONE) -> None:
+    """ConfigError where the loss, the model, the batch size or the monitored metric doesn't fit data or group."""
     _require_fit("loss.name", LOSSES, config.loss.name, "kinds", dataset.kind)
     _require_fit("model.name", MODELS, config.model.name, "inputs", dataset.inputs)
     _require_fit("augment.name", AUGMENTATIONS, config.augment.name, "inputs", dataset.inputs)
@@ -39,6 +40,10 @@ def check_fit(config: TrainingConfig, dataset: Dataset, monitor: Monitor | None)
         raise ConfigError("augment.name", "indices of categories can't be mixed; use data.categories: onehot, or none")
     if config.batch_size > len(dataset.train):
         raise ConfigError("batch_size", f"{config.batch_size} is more than the {len(dataset.train)} training examples")
+    if config.batch_size < group.size:
+        raise ConfigError(
+            "batch_size", f"{config.batch_size} examples are too few for {group.size} devices; each needs one at least"
+        )
     if config.metrics and dataset.kind != "classification":
         raise ConfigError("metrics", f"{' and '.join(config.metrics)} are for classification, not for {dataset.kind}")
     reported = reported_names(dataset, config.metrics)

@@ -60,11 +60,22 @@ def epoch_batches(parts: Parts, epoch: int) -> Sequence[Tensor]:
 
 
 def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
-    """One optimizer step on one batch, whose gradient is summed over as many parts as the memory asks for."""
+    """One optimizer step on one batch, whose gradient is summed over as many parts as the memory asks for.
+
+    In a group each rank has its share of the batch, and the gradient is summed over all ranks.
+    """
     config, optimizer = parts.config, state.optimizer
-    features, wanted = parts.augment(*parts.dataset.batch(parts.dataset.train, batch))
+    features, wanted = _examples(parts, parts.group.share(batch))
+    # The same number on every rank: some models need all ranks to call them together.
+    num_pieces = min(config.accumulate, math.ceil(len(batch) / parts.group.size))
+    losses: list[tuple[Tensor, int]] = []
     clear_gradients(optimizer.param_groups)
-    for piece, targets in _pieces(features, wanted, config.accumulate):
+    for piece, targets in _pieces(features, wanted, num_pieces):
+        if not len(piece):
+            if parts.calls_together:
+                with parts.autocast:
+                    torch.autograd.backward(parts.forward(piece).sum() * 0)
+            continue
         with parts.autocast:
             outputs = parts.forward(piece)
         loss = _loss(parts, outputs.float(), targets)
@@ -74,7 +85,14 @@ def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
             loss = parts.loss.blend(loss, outputs.float(), answers)
         share = len(piece) / len(batch)
         torch.autograd.backward(state.scaler.scale(loss if share == 1 else loss * share))
-        state.count_loss(loss.detach(), len(piece))
+        losses.append((loss.detach(), len(piece)))
+    if parts.group.size > 1:
+        everything = [weight for each in optimizer.param_groups for weight in each["params"]]
+        learning = [weight for weight in everything if weight.requires_grad]
+        mean = parts.group.sum_gradients(learning, [loss * (number / len(batch)) for loss, number in losses])
+        losses = [(mean, len(batch))]
+    for loss, number in losses:
+        state.count_loss(loss, number)
     if config.l1 or config.clip_norm is not None or config.clip_value is not None:
         state.scaler.unscale_(optimizer)
         shape_gradients(optimizer.param_groups, l1=config.l1, clip_norm=config.clip_norm, clip_value=config.clip_value)
@@ -84,12 +102,18 @@ def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
         state.average.update_parameters(state.model)
 
 
+def _examples(parts: Parts, chosen: Tensor) -> tuple[Tensor, Targets]:
+    """The features to train on and what they should give; none where a rank has no share of a batch."""
+    features, targets = parts.dataset.batch(parts.dataset.train, chosen)
+    return parts.augment(features, targets) if len(chosen) else (features, [(1.0, targets)])
+
+
 def _pieces(features: Tensor, wanted: Targets, num: int) -> Sequence[tuple[Tensor, Targets]]:
-    """A batch and what it should give, cut into at most `num` parts."""
+    """A batch and what it should give, cut into `num` parts, of too few examples some of them empty."""
     if num == 1:
         return [(features, wanted)]
-    targets = [[(share, each) for each in whole.chunk(num)] for share, whole in wanted]
-    return [(piece, list(theirs)) for piece, *theirs in zip(features.chunk(num), *targets, strict=True)]
+    targets = [[(share, each) for each in whole.tensor_split(num)] for share, whole in wanted]
+    return [(piece, list(theirs)) for piece, *theirs in zip(features.tensor_split(num), *targets, strict=True)]
 
 
 def _loss(parts: Parts, outputs: Tensor, wanted: Targets) -> Tensor:

@@ -36,6 +36,10 @@ class Diverged(TrainingError):
         self.last_finite = last_finite
 
 
+class GroupBroken(RuntimeError):
+    """Another of the processes that train together is gone or out of reach; what became of it, it may say itself."""
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """The nearest of `known` as a question, or the whole list when nothing is near."""
     names = sorted(known)

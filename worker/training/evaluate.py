@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from worker.training.data import Dataset, SplitName
 from worker.training.metrics import Metrics
+from worker.training.parallel import ALONE, Group
 
 # Large enough to keep a device busy, small enough for the activations of any model here.
 _BATCH = 4096
@@ -23,10 +24,12 @@ def evaluate(
     names: tuple[SplitName, ...],
     *,
     autocast: AbstractContextManager[object] | None = None,
+    group: Group = ALONE,
 ) -> dict[str, float]:
     """For each split of `names` that the dataset has: `split/loss`, the mean over its examples, and each metric.
 
-    The model computes within `autocast`. Values may be non-finite: what that means is the caller's affair.
+    The model computes within `autocast`, each rank of the group a share. Values may be non-finite: what that means is
+    the caller's affair.
     """
     values: dict[str, float] = {}
     for name in names:
@@ -35,7 +38,7 @@ def evaluate(
         metrics.reset()
         total = torch.zeros((), device=dataset.device)
         with torch.inference_mode(), autocast or nullcontext():
-            for outputs, targets in answers(model, dataset, name):
+            for outputs, targets in answers(model, dataset, name, group):
                 total += loss(outputs, targets) * len(targets)
                 metrics.update(outputs, targets)
             measured = {"loss": float(total) / len(dataset.splits[name]), **metrics.compute()}
@@ -43,12 +46,14 @@ def evaluate(
     return values
 
 
-def answers(model: nn.Module, dataset: Dataset, name: SplitName) -> Iterator[tuple[Tensor, Tensor]]:
+def answers(
+    model: nn.Module, dataset: Dataset, name: SplitName, group: Group = ALONE
+) -> Iterator[tuple[Tensor, Tensor]]:
     """The model's outputs on a split, float32, with the targets, batch by batch, in its order."""
     model.eval()
     split = dataset.splits[name]
     numbers = prod(dataset.shape) * (dataset.num_outputs if dataset.kind == "language" else 1)
     size = max(1, min(_BATCH, _BATCH_NUMBERS // numbers))
-    for start in range(0, len(split), size):
-        features, targets = dataset.batch(split, slice(start, start + size))
-        yield model(features).float(), targets
+    for start in range(0, len(split), size * group.size):
+        features, targets = dataset.batch(split, slice(start, start + size * group.size))
+        yield group.outputs(model, features).float(), targets

@@ -22,6 +22,7 @@ from worker.training.epoch import train_epoch
 from worker.training.evaluate import evaluate
 from worker.training.events import Monitor, Verdict
 from worker.training.forking import fork
+from worker.training.parallel import ALONE, Group
 from worker.training.predictions import Predictions, mean_by_id, predict
 from worker.training.seeding import derive, first_states, set_stream_states, stream_states
 from worker.training.state import Best, TrainState, Weights, require_same
@@ -49,11 +50,14 @@ class Members:
         datasets: Sequence[Dataset],
         constraints: Mapping[str, Any],
         fork_at: int | None = None,
+        *,
+        group: Group = ALONE,
     ) -> None:
         """A member for each dataset (of a fold) and repeat; raises what `assemble` raises.
 
         Uses torch's default streams, the first member as if it were alone. With `fork_at` it is a fork, to begin with
-        another training's checkpoint of that epoch.
+        another training's checkpoint of that epoch. All ranks of the group begin with the same weights; what they
+        draw from then on is each one's own.
         """
         self.config = config
         self.first_epoch = fork_at or 0
@@ -67,12 +71,16 @@ class Members:
         trained = {name: value for name, value in config.to_mapping().items() if name not in LISTS}
         self._origin = {"seed": seed, **trained} | ({} if fork_at is None else {"fork_at": fork_at})
         self._device = datasets[0].device
+        self._group = group
         self._all: list[Member] = []
         for index, dataset in enumerate([*datasets] * config.repeats):
             own_seed = derive(seed, f"member/{index}") if index else seed
             set_stream_states(first_states(own_seed, self._device), self._device)
-            parts, state = assemble(config, own_seed, dataset, constraints)
+            parts, state = assemble(config, own_seed, dataset, constraints, group)
             self._all.append(Member(parts, state))
+            if not group.is_first:
+                own_streams = first_states(derive(own_seed, f"rank/{group.rank}"), self._device)
+                set_stream_states(own_streams, self._device)
             self._turn = index
             self._put_streams_aside()
 
@@ -121,7 +129,7 @@ class Members:
     def measure(self) -> list[dict[str, float]]:
         """What is reported after an epoch, of each member: its loss while training, then the held-out splits."""
         measured = zip(self._all, self.evaluate("val", "test_val"), strict=True)
-        return [{"train/loss": member.state.mean_loss(), **rest} for member, rest in measured]
+        return self._group.told([{"train/loss": member.state.mean_loss(), **rest} for member, rest in measured])
 
     def evaluate(self, *names: SplitName) -> list[dict[str, float]]:
         """Loss and metrics of each member on the splits of `names` that its data has."""
@@ -145,7 +153,14 @@ class Members:
         return {
             name: mean_by_id(
                 [
-                    predict(each.state.answering, each.parts.dataset, name, each.parts.link, each.parts.autocast)
+                    predict(
+                        each.state.answering,
+                        each.parts.dataset,
+                        name,
+                        each.parts.link,
+                        each.parts.autocast,
+                        group=self._group,
+                    )
                     for each in self._all
                 ]
             )
@@ -181,6 +196,7 @@ class Members:
     def content(self) -> dict[str, Any]:
         """All that must survive, as a mapping that `torch.load(weights_only=True)` reads back."""
         self._put_streams_aside()
+        _, *others = self._group.gathered([member.state.streams for member in self._all])
         return {
             "origin": self._origin,
             "seconds": self.seconds,
@@ -188,13 +204,16 @@ class Members:
             "ended": self.ended,
             "best": None if self.best is None else vars(self.best),
             "members": [member.state.content() for member in self._all],
+            "streams_of_others": others,
         }
 
     def restore(self, content: dict[str, Any]) -> bool:
         """Continue where `content` was taken; ConfigError where it is of another configuration or seed.
 
         A fork goes on with its own, or begins with that of its parent; the answer is whether the checkpoint is its own.
+        Ranks that it doesn't know go on with random streams as at their beginning.
         """
+        streams = [dict(member.state.streams) for member in self._all]
         is_own = self._fork_at is None or content["origin"] == self._origin
         if not is_own:
             fork([(member.parts, member.state) for member in self._all], content, self._origin)
@@ -205,6 +224,11 @@ class Members:
                 member.state.restore(saved)
             self.seconds, self.metrics, self.ended = content["seconds"], content["metrics"], content["ended"]
             self.best = None if content["best"] is None else Best(**content["best"])
+        if not self._group.is_first:
+            others = content.get("streams_of_others", [])
+            saved_streams = others[self._group.rank - 1] if self._group.rank <= len(others) else streams
+            for member, fresh, each in zip(self._all, streams, saved_streams, strict=True):
+                member.state.streams = fresh | each
         set_stream_states(self._all[self._turn].state.streams, self._device)
         return is_own
 
@@ -220,7 +244,7 @@ class Members:
 
 def _evaluated(member: Member, model: nn.Module, names: tuple[SplitName, ...]) -> dict[str, float]:
     parts = member.parts
-    return evaluate(model, parts.loss, parts.metrics, parts.dataset, names, autocast=parts.autocast)
+    return evaluate(model, parts.loss, parts.metrics, parts.dataset, names, autocast=parts.autocast, group=parts.group)
 
 
 def _ensemble(member: Member) -> nn.Module:

@@ -61,6 +61,9 @@ class Metrics:
         self._auroc = None
         if "auroc" in extra:
             self._auroc = MulticlassAUROC(dataset.num_classes, average="macro", validate_args=False).to(device)
+        for metric in [*self._collection.modules(), self._auroc]:
+            if isinstance(metric, Metric):
+                metric.distributed_available_fn = _has_all
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch.
@@ -118,6 +121,11 @@ def reported_names(dataset: Dataset, extra: Collection[str]) -> list[str]:
     # The test split is looked at once, when training has finished.
     splits = [split for split in _EVALUATED if split != "test" and split in dataset.splits]
     return ["train/loss", *(f"{split}/{metric}" for split in splits for metric in metrics)]
+
+
+def _has_all() -> bool:
+    """Told to torchmetrics, which else would count for every rank of a group what each has all of already."""
+    return False
 
 
 def _metrics_of(dataset: Dataset, extra: Collection[str]) -> dict[str, Metric | MetricCollection]:

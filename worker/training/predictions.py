@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from worker.training.data import Dataset, SplitName
 from worker.training.evaluate import answers
 from worker.training.link import Link
+from worker.training.parallel import ALONE, Group
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,17 @@ class Predictions:
 
 
 def predict(
-    model: nn.Module, dataset: Dataset, name: SplitName, link: Link, autocast: AbstractContextManager[object]
+    model: nn.Module,
+    dataset: Dataset,
+    name: SplitName,
+    link: Link,
+    autocast: AbstractContextManager[object],
+    *,
+    group: Group = ALONE,
 ) -> Predictions:
     """What the model's outputs on the split `name` stand for, in its order; it computes within `autocast`."""
     with torch.inference_mode(), autocast:
-        outputs, targets = (torch.cat(parts) for parts in zip(*answers(model, dataset, name), strict=True))
+        outputs, targets = (torch.cat(parts) for parts in zip(*answers(model, dataset, name, group), strict=True))
     split = dataset.splits[name]
     places = torch.arange(len(targets)) if split.ids is None else split.ids
     if dataset.kind == "classification":

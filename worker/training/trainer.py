@@ -20,6 +20,7 @@ from worker.training.data import Dataset, SplitName
 from worker.training.errors import ConfigError, Diverged
 from worker.training.events import Ending, Monitor, OnReport, Report, TrainingResult, Verdict
 from worker.training.members import Members, mean_and_spread
+from worker.training.parallel import joined
 from worker.training.predictions import Predictions
 from worker.training.seeding import own_stream
 
@@ -56,35 +57,42 @@ def train(
     of another configuration, at the end of that epoch: its weights are trained on as `config` says. `callbacks` look on
     beside those that the configuration names; what they raise is raised here, and one of them may end training.
 
+    Called in each process of a `torch.distributed` group, as torchrun starts them, all train one model: each computes
+    its share of every batch, on its own GPU where `device` is cuda, and all return the same. Functions and callbacks
+    are called in the first process alone, which also writes the checkpoints; its callbacks may look, but change
+    nothing. A checkpoint of another number of processes is continued, too.
+
     Raises ConfigError for what can't be trained, Infeasible for a broken constraint, both before the first step;
-    Diverged as soon as a loss is seen not to be finite.
+    Diverged as soon as a loss is seen not to be finite; GroupBroken where another process of the group is gone.
     """
     end = config.epochs if until_epoch is None else min(until_epoch, config.epochs)
     if end < 1:
         raise ConfigError("until_epoch", f"must be >= 1, got {end}")
-    place = find_device(device)
     if monitor is None and config.patience is not None:
         monitor = Monitor("val/loss", "minimize", keep="last")
-    called = callbacks_of(config, callbacks)
-    datasets = load(config, place)
-    if on_data is not None:
-        on_data(datasets[0])
-    for dataset in datasets:
-        check_fit(config, dataset, monitor)
-    with own_stream(seed, place), closing(called):
-        members = Members(config, seed, datasets, constraints or {}, fork_at)
-        states: Mapping[str, Any] = {}
-        if checkpoint_dir is not None and (saved := load_checkpoint(checkpoint_dir)) is not None:
-            if members.restore(saved):
-                states = saved["callbacks"]
-        elif fork_at is not None:
-            raise ConfigError("fork_at", f"the checkpoint of epoch {fork_at} to fork from is gone")
-        checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint)
-        called.begin(members.seen, states)
-        verdict = _train_until(end, members, called, checkpointer, monitor=monitor, on_report=on_report, poll=poll)
-        result = _result(verdict, members)
-        called.end(result)
-        return result
+    with joined() as group, closing(callbacks_of(config, callbacks, group)) as called:
+        place = find_device(group.place(device))
+        datasets = load(config, place)
+        if on_data is not None and group.is_first:
+            on_data(datasets[0])
+        for dataset in datasets:
+            check_fit(config, dataset, monitor, group)
+        with own_stream(seed, place):
+            members = Members(config, seed, datasets, constraints or {}, fork_at, group=group)
+            states: Mapping[str, Any] = {}
+            saved = load_checkpoint(checkpoint_dir) if checkpoint_dir is not None and group.is_first else None
+            if (saved := group.told(saved)) is not None:
+                if members.restore(saved):
+                    states = saved["callbacks"]
+            elif fork_at is not None:
+                raise ConfigError("fork_at", f"the checkpoint of epoch {fork_at} to fork from is gone")
+            checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint, group)
+            called.begin(members.seen, states)
+            on_report, poll = group.by_first(on_report, list(Verdict)), group.by_first(poll, list(Verdict))
+            verdict = _train_until(end, members, called, checkpointer, monitor=monitor, on_report=on_report, poll=poll)
+            result = _result(verdict, members)
+            called.end(result)
+            return result
 
 
 def _train_until(

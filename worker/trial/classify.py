@@ -9,7 +9,7 @@ import traceback
 import torch
 
 from service.contract.lease import FailureClass, Outcome, Shortage
-from worker.training import ConfigError, Diverged, Infeasible, MissingLibrary
+from worker.training import ConfigError, Diverged, GroupBroken, Infeasible, MissingLibrary
 
 _MAX_MESSAGE = 500
 _MAX_TRACEBACK = 20_000
@@ -67,10 +67,10 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _is_host_fault(error: BaseException) -> bool:
-    """Whether another host might do better: an import, a file, a driver that this one lacks."""
+    """Whether another host might do better: an import, a file, a driver, a link between devices that this one lacks."""
     if isinstance(error, OSError):
         return error.errno in _HOST_ERRNOS
-    return isinstance(error, ImportError | MissingLibrary) or (
+    return isinstance(error, ImportError | MissingLibrary | GroupBroken) or (
         isinstance(error, RuntimeError) and bool(_DRIVER.search(str(error)))
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from worker.protocol import Provenance, Start
 from worker.trial.channel import CONTINUE, Channel
 from worker.trial.classify import exited
 from worker.trial.conclusion import conclude
+from worker.trial.ending import end_by
 from worker.trial.printed import Printed, Tail
 from worker.trial.provenance import environment, fingerprint_of
 from worker.trial.relay import Relay
@@ -56,7 +56,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
             metrics = Printed(command.metrics, command.step, trial.metric, trial.step)
             was_asked = _see_through(process, trial, relay, printed, metrics)
     if process.returncode < 0 and not was_asked:
-        _end_by(-process.returncode)
+        end_by(-process.returncode)
     if process.returncode and not was_asked:
         return exited(process.returncode, Path(start.stderr).read_text(encoding="utf-8", errors="replace"))
     return conclude(trial, {})
@@ -151,9 +151,3 @@ def _see_through(
         elif time.monotonic() > asked_at + _GRACE_SECONDS:
             process.kill()
     return asked_at is not None
-
-
-def _end_by(number: int) -> None:
-    with suppress(OSError):  # SIGKILL has no handler to reset
-        signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)

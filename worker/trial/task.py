@@ -13,6 +13,7 @@ from worker.protocol import Ended, Start
 from worker.trial import command_task, function_task, train_task
 from worker.trial.channel import AgentGone, Channel
 from worker.trial.classify import UnknownTask, failed
+from worker.trial.ranks import RankFailed
 from worker.trial.tensorboard import shown
 
 
@@ -28,6 +29,8 @@ def _outcome(start: Start, channel: Channel) -> Outcome:
         return shown(Grant.model_validate(start.grant), start, channel, dispatch)
     except AgentGone:
         raise
+    except RankFailed as error:
+        return error.outcome
     except BaseException as error:  # whatever the user's code raises, SystemExit too, is its outcome
         traceback.print_exc()
         return failed(error)

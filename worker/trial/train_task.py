@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from service.contract.lease import Grant, Outcome
 from service.contract.report import to_wire
-from worker.protocol import Checkpointed, Provenance, Start
+from worker.protocol import Checkpointed, Ended, Provenance, Start
 from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, TrainingResult, Verdict, train
 from worker.training.checkpoint import Cadence, Manifest, adopt_checkpoint
 from worker.training.data import Dataset
 from worker.trial import predicted
 from worker.trial.channel import CONTINUE, Channel
 from worker.trial.provenance import environment
+from worker.trial.ranks import lead
 
 
 def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
@@ -46,7 +48,8 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         class_names = dataset.class_names
         channel.provenance(Provenance(dataset.fingerprint, environment(start.threads)))
 
-    result = train(
+    train_it = partial(
+        train,
         _configuration(grant),
         seed=grant.seed,
         device=start.device,
@@ -61,6 +64,15 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         on_data=on_data,
         fork_at=grant.fork_at,
     )
+    if start.num_devices == 1:
+        result = train_it()
+    else:
+        result = lead(
+            start.num_devices,
+            directory,
+            train_it,
+            lambda outcome: channel.end(Ended(outcome.model_dump(mode="json"))),
+        )
     metrics = {name: to_wire(float(value)) for name, value in result.metrics.items()}
     if result.ending is Ending.STOPPED:
         return Outcome(result="pruned", message=order.reason, metrics=metrics)

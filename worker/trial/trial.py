@@ -99,7 +99,7 @@ class Trial:
 
     @property
     def device(self) -> str:
-        """`cpu` or `cuda`, which is the worker's own GPU: no other is visible."""
+        """`cpu` or `cuda`, the trial's own GPU, of several the first: no others are visible."""
         return self._told.device
 
     @property

@@ -25,7 +25,7 @@ _begun = sa.case((attempt.c.started_at > _since, attempt.c.started_at), else_=_s
 _running = _now - sa.case((_begun < _least, _begun), else_=_least)
 _spent = sa.case((attempt.c.ended_at.is_(None), _running), else_=attempt.c.ended_at - _begun)
 _USED = (
-    sa.select(_owner.label("owner"), sa.func.sum(_spent).label("spent"))
+    sa.select(_owner.label("owner"), sa.func.sum(_spent * attempt.c.num_devices).label("spent"))
     .join(attempt, attempt.c.study_id == study.c.id)
     .where(
         _owner.in_(sa.bindparam("owners", expanding=True)),
@@ -48,7 +48,7 @@ def in_turn(connection: sa.Connection, claimable: Sequence[sa.Row[Any]], now: Cl
 
 
 def _used(connection: sa.Connection, owners: set[str], now: int) -> dict[str, int]:
-    """Owner -> microseconds of attempts within the window."""
+    """Owner -> microseconds of the attempts' devices within the window."""
     given = {
         "now": now,
         "since": now - WINDOW_SECONDS * MICROSECONDS,

@@ -15,8 +15,9 @@ from service.storage.tables import attempt, trial
 
 # Built once: building costs more than executing, and every claim on a study with a budget of device-hours asks.
 _now = sa.bindparam("now", type_=sa.BigInteger)
+_lasted = sa.func.coalesce(attempt.c.ended_at, _now) - attempt.c.started_at
 _SPENT = (
-    sa.select(attempt.c.study_id, sa.func.sum(sa.func.coalesce(attempt.c.ended_at, _now) - attempt.c.started_at))
+    sa.select(attempt.c.study_id, sa.func.sum(_lasted * attempt.c.num_devices))
     .join(trial, trial.c.id == attempt.c.trial_id)
     .where(attempt.c.study_id.in_(sa.bindparam("studies", expanding=True)), trial.c.kind == TrialKind.SEARCH)
     .group_by(attempt.c.study_id)
@@ -37,7 +38,7 @@ def active_seconds(study: sa.Row[Any], now: int) -> float:
 
 
 def device_seconds(connection: sa.Connection, study_ids: Iterable[str], now: int) -> dict[str, float]:
-    """Study id -> time of all attempts of its search trials together, running ones until `now`."""
+    """Study id -> time of all devices of its search trials' attempts together, running ones until `now`."""
     rows = connection.execute(_SPENT, {"studies": list(study_ids), "now": now})
     return {study_id: max(0.0, float(spent) / MICROSECONDS) for study_id, spent in rows}
 

@@ -8,7 +8,7 @@ from typing import Any
 from worker.training.extras import library
 
 _FLUSH_SECONDS = 1
-"""What a process that is killed may lose where TensorFlow is installed; otherwise every event is written as it comes."""
+"""What a process that is killed may lose where TensorFlow is installed; otherwise each event is written as it comes."""
 
 
 class EventFiles:

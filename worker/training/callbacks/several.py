@@ -10,12 +10,14 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from worker.training.callbacks.callback import Callback, Training
 from worker.training.events import Report, TrainingResult
+from worker.training.parallel import ALONE, Group
 
 
 class Callbacks:
-    """Calls each at every moment, in their order; a second one of a name is `NAME-2`."""
+    """Calls each at every moment, in their order; a second one of a name is `NAME-2`. All ranks of a group have one."""
 
-    def __init__(self, named: Sequence[tuple[str, Callback]]) -> None:
+    def __init__(self, named: Sequence[tuple[str, Callback]], group: Group = ALONE) -> None:
+        self._group = group
         self._each: dict[str, Callback] = {}
         for name, callback in named:
             num_before = sum(each.partition("-")[0] == name for each in self._each)
@@ -38,7 +40,7 @@ class Callbacks:
                     if metric in taken or metric in metrics:
                         raise ValueError(f"metric {metric!r} is reported already; give it another name")
                     metrics[metric] = float(value)
-        return metrics
+        return self._group.told(metrics)
 
     def report(self, report: Report) -> str:
         """Let all hear of an epoch; the first reason to end training, or nothing."""
@@ -49,7 +51,7 @@ class Callbacks:
                 if said is not None and not (isinstance(said, str) and said):
                     raise TypeError(f"on_report must return a reason to end training, or None; it returned {said!r}")
             reason = reason or said or ""
-        return reason
+        return self._group.told(reason)
 
     def end(self, result: TrainingResult) -> None:
         for name, callback in self._each.items():

@@ -1,0 +1,61 @@
+"""Batch norm of a model that several processes train: over the examples of all, as if one had the whole batch."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from worker.training.parallel import summed
+
+
+class SharedBatchNorm(_BatchNorm):
+    """Any batch norm, with the mean and the variance of all ranks' examples while it trains (Ioffe & Szegedy 2015).
+
+    PyTorch's own SyncBatchNorm is for GPUs alone, and takes the variance as a difference of squares.
+    """
+
+    def _check_input_dim(self, values: Tensor) -> None:
+        """Of any number of dimensions: those of rows, of sequences and of images."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(values)
+        exact = values.float()
+        others = [0, *range(2, values.ndim)]
+        shape = [1, -1, *(1 for _ in others[1:])]
+        num_here = exact.new_tensor([values.numel() // values.shape[1]])
+        totals = summed(torch.cat([exact.sum(others), num_here]))
+        num = totals[-1]
+        mean = totals[:-1] / num
+        centred = exact - mean.view(shape)
+        variance = summed(centred.square().sum(others)) / num
+        self._remember(mean.detach(), (variance * num / (num - 1).clamp_min(1)).detach())
+        normed: Tensor = centred * (variance + self.eps).rsqrt().view(shape)
+        if self.affine:
+            normed = normed * self.weight.view(shape) + self.bias.view(shape)
+        return normed.to(values.dtype)
+
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        factor = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, factor)
+        self.running_var.lerp_(variance, factor)
+
+
+def share_norms(model: nn.Module) -> None:
+    """Put a shared one, of the same weights and statistics, in the place of every batch norm in the model."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, _BatchNorm):
+                shared = SharedBatchNorm(
+                    child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats
+                )
+                for part in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+                    setattr(shared, part, getattr(child, part))
+                setattr(module, name, shared)
+
+
+def has_shared_norms(model: nn.Module) -> bool:
+    """Whether the model speaks to the other ranks whenever it is called in training: then all must call it."""
+    return any(isinstance(each, SharedBatchNorm) for each in model.modules())

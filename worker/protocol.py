@@ -2,8 +2,8 @@
 
 Two kinds of socket carry them. Each slot has one *control* socket to its zygote (`Start`, `Terminate` down; `Ready`,
 `Forked`, `Exited` up), and each attempt one *channel* to its own training process (`Order`, `Answered` down;
-`Provenance`, `Report`, `Advanced`, `Checkpointed`, `Ended` up), so that a line which a dying process leaves half
-written spoils nobody else's.
+`Provenance`, `Report`, `Advanced`, `Checkpointed`, `Predicted`, `Ended` up), so that a line which a dying process
+leaves half written spoils nobody else's.
 Both ends are Python: floats that JSON has no literal for travel as Python's own `NaN` and `Infinity`.
 """
 
@@ -117,6 +117,15 @@ class Advanced:
 
 
 @dataclass(frozen=True, slots=True)
+class Predicted:
+    """Training process -> agent, right before its last word: its predictions are in the file at `path`."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """Training process -> agent, its last word: the outcome as the service's contract writes it."""
 
@@ -148,6 +157,7 @@ Message: TypeAlias = (
     | Report
     | Advanced
     | Checkpointed
+    | Predicted
     | Ended
     | Order
     | Answered

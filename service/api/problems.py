@@ -26,6 +26,7 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.UNKNOWN_TRIAL: 404,
     ErrorCode.UNKNOWN_ATTEMPT: 404,
     ErrorCode.UNKNOWN_WORKER: 404,
+    ErrorCode.UNKNOWN_PREDICTIONS: 404,
     ErrorCode.STUDY_EXISTS: 409,
     ErrorCode.STUDY_STATE: 409,
     ErrorCode.STUDY_CHANGED: 409,

@@ -28,6 +28,7 @@ from service.contract.lease import (
 )
 from service.contract.log import LogReply, LogRequest, LogView, Stream
 from service.contract.plan import Plan, Replay, ReplayRequest
+from service.contract.predictions import PredictionsList, PredictionsReply, PredictionsRequest
 from service.contract.problem import FieldError
 from service.contract.provenance import ProvenanceRequest, WarningRequest, WarningsReply
 from service.contract.report import ReportRequest, Verdict
@@ -90,6 +91,8 @@ _CHECKPOINT = TypeAdapter(CheckpointReply)
 _WARNINGS = TypeAdapter(WarningsReply)
 _BLOB = TypeAdapter(BlobReply)
 _FINISH = TypeAdapter(FinishReply)
+_KEPT = TypeAdapter(PredictionsReply)
+_PREDICTIONS = TypeAdapter(PredictionsList)
 _LOG_REPLY = TypeAdapter(LogReply)
 _LOG = TypeAdapter(LogView)
 
@@ -220,6 +223,17 @@ class Endpoints:
         params = {"stream": stream, "after": after} | ({} if attempt is None else {"attempt": attempt})
         return self._transport.call("GET", _trial(study, trial, "/logs"), _LOG, params=params)
 
+    def predictions(self, study: str, trial: int | str) -> bytes:
+        """A Parquet file of what the trial's model says of held-out examples; raises NotFound where it is not kept.
+
+        `pandas.read_parquet(io.BytesIO(client.predictions("digits-mlp", 7)))`, or the same with `polars`.
+        """
+        return b"".join(self._transport.download(_trial(study, trial, "/predictions")))
+
+    def list_predictions(self, study: str) -> PredictionsList:
+        """The trials of the study whose predictions can be had."""
+        return self._transport.call("GET", _path(study, "predictions"), _PREDICTIONS)
+
     def events(self, study: str, after: int = 0, limit: int = 1000, kind: str | None = None) -> list[Event]:
         """The journal after a revision, oldest first; of one kind of event, or of all."""
         params = {"after": after, "limit": limit} | ({} if kind is None else {"kind": kind})
@@ -293,6 +307,10 @@ class Endpoints:
     def finish(self, trial: str, attempt: int, request: FinishRequest) -> FinishReply:
         """Give the lease back with an outcome; repeating it is answered alike."""
         return self._transport.call("POST", _attempt(trial, attempt, "finish"), _FINISH, request)
+
+    def register_predictions(self, trial: str, attempt: int, request: PredictionsRequest) -> PredictionsReply:
+        """Register the predictions of a finished attempt; raises Conflict while their blob is not there."""
+        return self._transport.call("POST", _attempt(trial, attempt, "predictions"), _KEPT, request)
 
 
 def _path(study: str, rest: str = "") -> str:

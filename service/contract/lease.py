@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from service.contract.base import PROTOCOL_VERSION, Direction, Identifier, Request, Response, TaskKind, Value
 from service.contract.entries import Offered
+from service.contract.predictions import Confusion
 from service.contract.provenance import Fingerprint
 from service.contract.report import Action, Number, ReportRequest
 
@@ -212,6 +213,8 @@ class Outcome(Request):
     """The uri of the checkpoint that it was to resume from and could not read: the next attempt gets another."""
     metrics: dict[str, Number] = {}
     """Final metrics outside the series: test metrics of the kept weights, seconds, number of parameters."""
+    confusion: Confusion | None = None
+    """Of a classification that was trained to its end: what it takes for what."""
 
     @property
     def has_failed(self) -> bool:

@@ -17,6 +17,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_TRIAL = "unknown_trial"
     UNKNOWN_ATTEMPT = "unknown_attempt"
     UNKNOWN_WORKER = "unknown_worker"
+    UNKNOWN_PREDICTIONS = "unknown_predictions"
     STUDY_EXISTS = "study_exists"
     STUDY_STATE = "study_state"
     STUDY_CHANGED = "study_changed"

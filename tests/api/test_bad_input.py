@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from service.contract.entries import EntriesRequest
 from service.contract.lease import CheckpointRequest, ClaimRequest, FinishRequest, Grant, HeartbeatRequest
 from service.contract.log import LogRequest
+from service.contract.predictions import PredictionsRequest
 from service.contract.problem import ErrorCode
 from service.contract.report import ReportRequest
 from service.main import build_app, build_context
@@ -91,6 +92,10 @@ def checkpoint(grant: Grant, **changes: Any) -> dict[str, Any]:
     sha256 = changes.get("sha256", SHA256)
     whole = {"nonce": grant.nonce, "step": 2, "sha256": sha256, "size": len(CONTENT), "uri": f"blob:{sha256}"}
     return whole | changes
+
+
+def predictions(grant: Grant, **changes: Any) -> dict[str, Any]:
+    return {"nonce": grant.nonce, "sha256": SHA256, "size": len(CONTENT)} | changes
 
 
 def finish(grant: Grant, result: str = "succeeded", **changes: Any) -> dict[str, Any]:
@@ -190,6 +195,49 @@ WRONG_HASH: dict[str, tuple[ErrorCode, str, Bad]] = {
         lambda s: post(s.running, "checkpoints", checkpoint(s.running, sha256="ABC", uri="file:///elsewhere")),
     ),
 }
+PREDICTIONS: dict[str, tuple[ErrorCode, str, Bad]] = {
+    "of a superseded attempt": (
+        ErrorCode.LEASE_SUPERSEDED, DROP, lambda s: post(s.superseded, "predictions", predictions(s.superseded)),
+    ),
+    "by a guessed nonce": (
+        ErrorCode.LEASE_SUPERSEDED, DROP, lambda s: post(s.completed, "predictions", predictions(s.running)),
+    ),
+    "of no trial": (
+        ErrorCode.UNKNOWN_TRIAL,
+        NAMED,
+        lambda s: post(s.running.model_copy(update={"trial": "nowhere"}), "predictions", predictions(s.running)),
+    ),
+    "before the outcome": (
+        ErrorCode.REPORT_ORDER, "finish it", lambda s: post(s.running, "predictions", predictions(s.running)),
+    ),
+    "that were never uploaded": (
+        ErrorCode.BLOB_MISSING,
+        "upload it, then register it again",
+        lambda s: post(s.completed, "predictions", predictions(s.completed, sha256=OTHER)),
+    ),
+    "of another size": (
+        ErrorCode.BLOB_MISSING,
+        "upload it, then register it again",
+        lambda s: post(s.completed, "predictions", predictions(s.completed, size=1)),
+    ),
+    "whose hash is none": (
+        ErrorCode.INVALID_REQUEST,
+        "sha256: ",
+        lambda s: post(s.completed, "predictions", predictions(s.completed, sha256="ABC")),
+    ),
+    "and counts that are not square": (
+        ErrorCode.INVALID_REQUEST,
+        "splits.val must have 1 rows of 1 counts",
+        lambda s: post(
+            s.running,
+            "finish",
+            finish(
+                s.running,
+                outcome={"result": "succeeded", "confusion": {"classes": ["a"], "splits": {"val": [[1, 2]]}}},
+            ),
+        ),
+    ),
+}  # fmt: skip
 
 
 def edit(s: Situation, *, version: int = 1, **changes: Any) -> Call:
@@ -334,6 +382,12 @@ async def test_a_checkpoint_whose_hash_is_wrong(
     await refused(http, everything, bad(situation), code, remedy)
 
 
+@pytest.mark.parametrize("name", PREDICTIONS)
+async def test_predictions(http: httpx.AsyncClient, everything: Everything, situation: Situation, name: str) -> None:
+    code, remedy, bad = PREDICTIONS[name]
+    await refused(http, everything, bad(situation), code, remedy)
+
+
 @pytest.mark.parametrize("name", EDIT)
 async def test_an_edit(http: httpx.AsyncClient, everything: Everything, situation: Situation, name: str) -> None:
     code, remedy, bad = EDIT[name]
@@ -374,6 +428,7 @@ SPOKEN_BY_WORKERS = [
     CheckpointRequest,
     FinishRequest,
     LogRequest,
+    PredictionsRequest,
 ]
 
 

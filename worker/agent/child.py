@@ -32,6 +32,7 @@ from worker.protocol import (
     Inbox,
     Message,
     Order,
+    Predicted,
     Provenance,
     Ready,
     Report,
@@ -43,7 +44,7 @@ from worker.protocol import (
 ZYGOTE = "worker.trial"
 """The module that a zygote process executes."""
 
-Said: TypeAlias = Provenance | Report | Advanced | Checkpointed | Ended
+Said: TypeAlias = Provenance | Report | Advanced | Checkpointed | Predicted | Ended
 """What a training process says itself."""
 
 _CLOSE_SECONDS = 5.0

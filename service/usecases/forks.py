@@ -17,6 +17,7 @@ from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.blobs import is_there
 from service.usecases.context import Context
+from service.usecases.entries import whole_catalogue
 from service.usecases.grants import begin_trial
 from service.usecases.studies import find
 from service.usecases.teachers import NoTeacher, find_teacher
@@ -85,7 +86,8 @@ def _parameters(
 ) -> dict[str, object]:
     if spec.task is not None and spec.task.train is not None:
         overrides, changes = decide.overrides_of(spec, parent.stage), dict(request.set)
-        found, errors = forked(spec.task.train, overrides, parent.parameters, changes, context.catalogue)
+        catalogue = whole_catalogue(connection, context)
+        found, errors = forked(spec.task.train, overrides, parent.parameters, changes, catalogue)
         teacher = changes.get(TEACHER)
         if not errors and isinstance(teacher, str) and not is_path(teacher):
             try:

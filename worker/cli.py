@@ -95,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shared_directory=settings.shared_directory,
         tensorboard=settings.tensorboard,
         tasks=settings.tasks,
+        functions=settings.functions,
         modules=settings.modules,
     )
     _stop_on_signals(agent)
@@ -185,8 +186,12 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
     )
     parser.add_argument(
         "--allow-functions",
-        action="store_true",
-        help="execute studies whose task is a Python function; it is imported as from this directory",
+        nargs="?",
+        const=(),
+        type=_modules,
+        metavar="MODULE[,…]",
+        help="execute studies whose task is a Python function (of these modules and packages only, if any are named); "
+        "it is imported as from this directory",
     )
     parser.add_argument(
         "--allow-commands",
@@ -226,9 +231,10 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         tensorboard=given.tensorboard,
         tasks=(
             TaskKind.TRAIN,
-            *([TaskKind.FUNCTION] if given.allow_functions else []),
+            *([TaskKind.FUNCTION] if given.allow_functions is not None else []),
             *([TaskKind.COMMAND] if given.allow_commands else []),
         ),
+        functions=given.allow_functions or None,
         modules=tuple(given.register),
     )
 
@@ -241,6 +247,14 @@ def _gpu_numbers(text: str) -> tuple[int, ...]:
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of GPU numbers such as 0 or 0,1")
     return numbers
+
+
+def _modules(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise argparse.ArgumentTypeError(f"{name!r} is not a module such as my_project or my_project.training")
+    return names
 
 
 def _free(devices: Sequence[LocalDevice], *, share: bool) -> list[LocalDevice]:

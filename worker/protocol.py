@@ -41,8 +41,8 @@ class Start:
 
     `grant` is the service's grant as JSON, without its nonce; `stdout` and `stderr` are paths of files to append to;
     `checkpoints` is the attempt's own directory, where one is saved not more often than every `checkpoint_seconds`;
-    `resume` is the file of the checkpoint that the grant names; `tensorboard` is the directory in which attempts are
-    shown. It has `num_devices` of the kind `device`.
+    `resume` and `teacher` are the files of the checkpoints that the grant names; `tensorboard` is the directory in
+    which attempts are shown. It has `num_devices` of the kind `device`.
     """
 
     grant: Mapping[str, Any]
@@ -53,6 +53,7 @@ class Start:
     checkpoints: str
     checkpoint_seconds: float
     resume: str | None = None
+    teacher: str | None = None
     tensorboard: str | None = None
     num_devices: int = 1
 

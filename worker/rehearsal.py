@@ -7,6 +7,7 @@ import os
 import pdb
 import shlex
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -31,13 +32,20 @@ The service is asked for the trial and told nothing: its study does not change."
 
 def main(arguments: Sequence[str]) -> int:
     """Try it; the exit status is 0 where the trial went well, 1 where it failed, 2 where it cannot be tried."""
+    with tempfile.TemporaryDirectory(prefix="assayer-") as folder:
+        return _try(arguments, Path(folder))
+
+
+def _try(arguments: Sequence[str], folder: Path) -> int:
+    """The same, with a folder for what is brought here."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
     try:
         given = _parse(arguments)
         device = gpus([given.gpu])[0] if given.gpu is not None else cpu()
         with Client(given.server) as client:
             grant = client.grant(given.study, given.trial)
-        _check(grant)
+            _check(grant)
+            teacher = _teacher(client, grant, folder / "teacher.pt")
     except (ClientError, DeviceError, _CannotTry) as error:
         return _refused(error)
     os.environ["CUDA_VISIBLE_DEVICES"] = device.visible  # before torch is loaded
@@ -48,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         console.print(f"  {name} = {value}")
     began = time.perf_counter()
     try:
-        outcome = _carry_out(console, grant, given, device.device.kind)
+        outcome = _carry_out(console, grant, given, device.device.kind, teacher)
     except _CannotTry as error:
         return _refused(error)
     except KeyboardInterrupt:
@@ -102,7 +110,16 @@ def _check(grant: Grant) -> None:
             pass
 
 
-def _carry_out(console: Console, grant: Grant, given: argparse.Namespace, device: str) -> Outcome:
+def _teacher(client: Client, grant: Grant, path: Path) -> Path | None:
+    """The checkpoint that the trial's loss learns from, brought here where it names a trial."""
+    if grant.teacher is None:
+        return None
+    if not client.save_blob(grant.teacher.sha256, path):
+        raise _CannotTry("its teacher's checkpoint came damaged; try again")
+    return path
+
+
+def _carry_out(console: Console, grant: Grant, given: argparse.Namespace, device: str, teacher: Path | None) -> Outcome:
     import torch  # noqa: PLC0415 - slow to load, and the device is settled only now
 
     from worker.trial.classify import failed  # noqa: PLC0415
@@ -120,7 +137,7 @@ def _carry_out(console: Console, grant: Grant, given: argparse.Namespace, device
 
     torch.set_num_threads(given.threads)
     try:
-        return carry_out(grant, device=device, threads=given.threads, num_steps=given.steps, say=say)
+        return carry_out(grant, device=device, threads=given.threads, num_steps=given.steps, say=say, teacher=teacher)
     except Exception as error:
         outcome = failed(error)
         if outcome.traceback is not None or given.pdb:

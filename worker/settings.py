@@ -21,7 +21,7 @@ class Settings:
 
     `gpus` empty means the CPU; `threads` None divides the cores among the slots; `name` None derives one from the host;
     `work_seconds` None works without end; `shared_directory` None uploads checkpoints to the service;
-    `tensorboard` None shows nothing there.
+    `functions` None calls those of any module, where `tasks` has them; `tensorboard` None shows nothing there.
     """
 
     gpus: tuple[int, ...]
@@ -42,6 +42,7 @@ class Settings:
     shared_directory: Path | None
     tensorboard: Path | None
     tasks: tuple[TaskKind, ...]
+    functions: tuple[str, ...] | None
     modules: tuple[str, ...]
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
 from service.api.dependencies import Uses
-from service.contract.lease import Grant
+from service.contract.lease import Grant, ResumePoint
 from service.contract.log import LogView, Stream
 from service.contract.predictions import PARQUET, PredictionsList
 from service.contract.study import Front
@@ -44,6 +44,12 @@ async def get(context: Uses, study: str, trial: str) -> TrialDetail:
 async def grant(context: Uses, study: str, trial: str) -> Grant:
     """What a worker that executes the trial afresh would be told, to try it by hand; nothing is leased."""
     return await trials.get_grant(context, study, trial)
+
+
+@router.get("/trials/{trial}/checkpoint")
+async def checkpoint(context: Uses, study: str, trial: str) -> ResumePoint:
+    """The trial's newest checkpoint that is kept: read it from `/blobs/{sha256}`."""
+    return await trials.get_checkpoint(context, study, trial)
 
 
 @router.get("/trials/{trial}/logs")

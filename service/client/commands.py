@@ -16,6 +16,7 @@ from service.client import catalogue, editing, first_look, first_study, predicti
 from service.client.client import Client
 from service.client.errors import Invalid, InvalidStudy
 from service.contract.base import Value
+from service.contract.lease import BLOB
 from service.contract.log import Stream
 from service.contract.mistakes import mistakes_in
 from service.contract.plan import ReplayRequest
@@ -121,6 +122,23 @@ def _best(client: Client, arguments: argparse.Namespace) -> None:
         return
     trial = client.best(arguments.name)
     _say(arguments, trial, show.trial_page(trial))
+
+
+def _checkpoint(client: Client, arguments: argparse.Namespace) -> None:
+    named = arguments.trial
+    trial = client.best(arguments.name).id if named == "best" else named
+    saved = client.newest_checkpoint(arguments.name, trial)
+    path = Path(arguments.out or f"{arguments.name}-{named}.pt")
+    if path.exists():
+        raise _wrong(str(path), "is there already; name another by --out, or remove it")
+    if not saved.uri.startswith(BLOB):
+        raise _wrong("study checkpoint", f"it lies in a directory that workers share; copy it from {saved.uri}")
+    try:
+        if not client.save_blob(saved.sha256, path):
+            raise _wrong("study checkpoint", "it came damaged; try again")
+    except OSError as error:
+        raise _wrong(str(path), f"cannot be written: {error.strerror}") from None
+    _say(arguments, saved, f"wrote {path}: trial {named} of {arguments.name} after step {saved.step}")
 
 
 def _logs(client: Client, arguments: argparse.Namespace) -> None:
@@ -283,6 +301,7 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "list": _list,
     "show": _show,
     "best": _best,
+    "checkpoint": _checkpoint,
     "logs": _logs,
     "predictions": _predictions,
     "confusion": _confusion,

@@ -25,6 +25,7 @@ from service.contract.lease import (
     HeartbeatReply,
     HeartbeatRequest,
     Nothing,
+    ResumePoint,
 )
 from service.contract.log import LogReply, LogRequest, LogView, Stream
 from service.contract.plan import Plan, Replay, ReplayRequest
@@ -88,6 +89,7 @@ _CLAIM: TypeAdapter[Grant | Nothing] = TypeAdapter(ClaimReply)
 _HEARTBEAT = TypeAdapter(HeartbeatReply)
 _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 _CHECKPOINT = TypeAdapter(CheckpointReply)
+_SAVED = TypeAdapter(ResumePoint)
 _WARNINGS = TypeAdapter(WarningsReply)
 _BLOB = TypeAdapter(BlobReply)
 _FINISH = TypeAdapter(FinishReply)
@@ -201,6 +203,10 @@ class Endpoints:
     def grant(self, study: str, trial: int | str) -> Grant:
         """What a worker that executes a trial, by number or id, would be told; nothing is leased."""
         return self._transport.call("GET", _trial(study, trial, "/grant"), _GRANT)
+
+    def newest_checkpoint(self, study: str, trial: int | str) -> ResumePoint:
+        """The newest checkpoint that is kept of a trial, by number or id; raises NotFound where there is none."""
+        return self._transport.call("GET", _trial(study, trial, "/checkpoint"), _SAVED)
 
     def best(self, study: str) -> TrialDetail:
         """The best completed trial; raises NotFound while there is none, and where objectives are several."""

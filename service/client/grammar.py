@@ -17,6 +17,7 @@ examples:
   study confusion digits-mlp 12                 what the trial's model takes for what
   study predictions digits-mlp 12 --out 12.parquet
   study best digits-mlp --json | jq .parameters
+  study checkpoint digits-mlp best --out best.pt     the model of its best trial
   study pause digits-mlp --reason "need the GPU"
   study extend digits-mlp --trials 100          100 trials in all, those already made included
   study extend digits-mlp --hours 24            and so for any budget that the study has
@@ -104,6 +105,9 @@ def _look(verb: Verb, of_study: Verb) -> None:
     logs.add_argument("--attempt", type=int, metavar="N", help="this attempt (default: the newest)")
     logs.add_argument("--stderr", action="store_true", help="its standard error instead of its standard output")
     logs.add_argument("--follow", action="store_true", help="go on as more comes, until the attempt has ended")
+    checkpoint = of_study("checkpoint", "download a trial's newest checkpoint: what it has learned")
+    checkpoint.add_argument("trial", metavar="TRIAL", help="number of the trial, id of a fork, or best")
+    checkpoint.add_argument("--out", metavar="FILE", help="where to write it (default: NAME-TRIAL.pt)")
     verb("workers", "list the workers: devices, trials held, quarantine")
     catalogue = verb("catalogue", "list what the built-in training can be set to, entries of your own included")
     catalogue.add_argument("section", metavar="SECTION", nargs="?", help="a section of it: model, loss, … or settings")

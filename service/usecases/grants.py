@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from service.contract.lease import ClaimRequest, Grant, Monitor, ResumePoint
+from service.contract.base import TaskKind
+from service.contract.lease import Artifact, ClaimRequest, Grant, Monitor, ResumePoint
 from service.contract.study import StudySpec
 from service.contract.trial import TrialKind
 from service.domain.configuration import resolve
@@ -14,6 +16,7 @@ from service.domain.placement import is_reachable
 from service.domain.provenance import code_for
 from service.domain.rungs import rungs_of
 from service.domain.states import ATTEMPT, TRIAL, TrialEvent
+from service.domain.teachers import teacher_of
 from service.search import decide
 from service.search.seeds import trial_seed
 from service.storage import tables
@@ -166,18 +169,28 @@ def grant_of(connection: Connection, context: Context, trial: Row) -> Grant:
         parameters=trial.parameters,
         dropped=dropped,
         seed=trial.seed,
-        monitor=Monitor(
-            metric=spec.watched.metric,
-            direction=spec.watched.direction,
-            keep="best" if spec.watched.value == "best" else "last",
-        ),
+        monitor=_monitor(connection, spec, trial),
         constraints=spec.constraints.model_dump(exclude_none=True) if spec.constraints else {},
         resource=spec.resource.name if spec.resource else "step",
         run_until=trial.run_until,
         pauses=_pauses(spec, trial),
         fork_at=trial.parent_step,
+        teacher=_teacher(connection, context, spec, task),
         lease_seconds=0.0,
         heartbeat_seconds=context.limits.heartbeat_seconds,
+    )
+
+
+def _monitor(connection: Connection, spec: StudySpec, trial: Row) -> Monitor:
+    """What the trial is told of the objective; the best so far where a value of its series decides which is best."""
+    objective, best = spec.watched, None
+    if trial.number is not None and len(spec.objectives) == 1 and isinstance(objective.value, str):
+        best = trials.best(connection, trial.study_id, objective.direction)
+    return Monitor(
+        metric=objective.metric,
+        direction=objective.direction,
+        keep="best" if objective.value == "best" else "last",
+        best=None if best is None else best.value,
     )
 
 
@@ -199,6 +212,17 @@ def _resume_point(connection: Connection, context: Context, trial: Row, attempt:
     if saved is None:
         return None
     return ResumePoint(step=saved.step, batch=saved.batch, sha256=saved.sha256, size=saved.size, uri=saved.uri)
+
+
+def _teacher(
+    connection: Connection, context: Context, spec: StudySpec, task: Mapping[str, Any] | None
+) -> Artifact | None:
+    """The checkpoint that a training task learns from, if it names a trial and that one's is there."""
+    name = teacher_of(task) if task is not None and spec.task_kind is TaskKind.TRAIN else None
+    saved = None if name is None else checkpoints.of_teacher(connection, spec.project, name)
+    if saved is None or not is_there(context, saved):
+        return None
+    return Artifact(sha256=saved.sha256, size=saved.size, uri=saved.uri)
 
 
 def task_of(

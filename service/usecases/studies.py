@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from service.analysis.standing import standing
@@ -25,6 +25,7 @@ from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.entries import known_catalogue
 from service.usecases.suitability import unserved
+from service.usecases.teachers import freeze
 from service.usecases.warm_start import Lessons, find_lessons, store_lessons
 
 
@@ -55,6 +56,8 @@ def check(catalogue: Catalogue, spec: StudySpec) -> StudySpec:
         errors += _override_errors(catalogue, spec, spec.task.train)
         spec, resource_errors = _with_resource(catalogue, spec, spec.task.train.get("epochs"))
         errors += resource_errors
+    else:
+        errors += _meaningless(spec)
     if spec.task is not None and spec.task.command is not None:
         errors += check_command(spec.task.command, spec.space)
     if not errors:
@@ -64,6 +67,18 @@ def check(catalogue: Catalogue, spec: StudySpec) -> StudySpec:
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         raise DomainError(ErrorCode.INVALID_SPEC, f"{first.path}: {first.message}{more}", errors)
     return spec
+
+
+def _meaningless(spec: StudySpec) -> Iterator[FieldError]:
+    """What only the training core can be told, of a study with another task."""
+    if spec.constraints is not None:
+        message = "count the parameters of the training core's models, and this task is another; leave them out"
+        yield FieldError(path="constraints", message=message)
+    stages = spec.sampler.stages if isinstance(spec.sampler, CoarseToFineSampler) else None
+    for at, stage in enumerate(stages or []):
+        if stage.overrides:
+            message = "set the training core, and this task gets the space's parameters alone; leave them out"
+            yield FieldError(path=f"sampler.stages.{at}.overrides", message=message)
 
 
 def _override_errors(catalogue: Catalogue, spec: StudySpec, train: Mapping[str, Any]) -> list[FieldError]:
@@ -92,13 +107,17 @@ def _with_resource(catalogue: Catalogue, spec: StudySpec, epochs: object) -> tup
 
 
 async def check_study(context: Context, given: StudySpec) -> tuple[StudySpec, Lessons | None]:
-    """Check the spec of a new study, against what it names of others too.
+    """Check the spec of a new study, against what it names of others too: its teachers, and what it learns from.
 
     Raises:
         DomainError: it cannot work.
     """
     spec = check(await known_catalogue(context), given)
-    return spec, await context.database.read(lambda connection: find_lessons(connection, spec))
+
+    def read(connection: Connection) -> tuple[StudySpec, Lessons | None]:
+        return freeze(context, connection, spec), find_lessons(connection, spec)
+
+    return await context.database.read(read)
 
 
 async def create_study(context: Context, given: StudySpec) -> StudyView:

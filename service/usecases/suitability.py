@@ -19,7 +19,7 @@ from service.usecases.context import Context
 def lack(connection: Connection, context: Context, spec: StudySpec, capabilities: Capabilities) -> str | None:
     """What a worker lacks for the trials of a study, or None."""
     return (
-        unallowed(spec.task_kind, capabilities)
+        unallowed(spec.task_kind, capabilities, spec.task.function if spec.task else None)
         or unmet(spec.requires, capabilities)
         or unregistered(connection, own_of_study(spec, context.catalogue), capabilities)
     )

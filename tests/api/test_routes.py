@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from service.contract.entries import EntriesReply, WholeCatalogue
 from service.contract.health import Health
 from service.contract.importance import Importance
-from service.contract.lease import FinishReply, Grant, HeartbeatReply, Nothing
+from service.contract.lease import FinishReply, Grant, HeartbeatReply, Nothing, ResumePoint
 from service.contract.log import LogView
 from service.contract.plan import Plan, Replay
 from service.contract.report import Verdict
@@ -129,6 +129,7 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert TrialList.model_validate(await call("GET", "/studies/digits/forks")).trials == [fork]
     assert TrialDetail.model_validate(await call("GET", f"/studies/digits/trials/{fork.id}")).parent_step == 1
     assert Grant.model_validate(await call("GET", "/studies/digits/trials/0/grant")).number == 0
+    assert ResumePoint.model_validate(await call("GET", "/studies/digits/trials/0/checkpoint")).uri == "file:///1"
 
     assert (await call("POST", "/studies/digits/stop"))["state"] == "stopped"
     nothing = Nothing.model_validate(await call("POST", "/claims", json=claim("request-3")))

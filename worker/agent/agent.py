@@ -15,7 +15,7 @@ from service.client import Client
 from service.contract.base import TaskKind
 from service.contract.lease import FailureClass, FinishReply, Outcome
 from service.contract.trial import TrialState
-from worker.agent.checkpoints import Checkpoints
+from worker.agent.checkpoints import Checkpoints, teacher_key
 from worker.agent.contact import Contact
 from worker.agent.disk import Disk
 from worker.agent.held import AttemptKey, HeldAttempts
@@ -59,6 +59,7 @@ class Agent:
         labels: Mapping[str, str] = MappingProxyType({}),
         work_seconds: float | None = None,
         tasks: Sequence[TaskKind] = (TaskKind.TRAIN,),
+        functions: Sequence[str] | None = None,
         modules: Sequence[str] = (),
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
@@ -80,6 +81,7 @@ class Agent:
             host=socket.gethostname(),
             studies=studies,
             tasks=tasks,
+            functions=functions,
             modules=modules,
             slots={plan.name: [each.device for each in plan.devices] for plan in slots},
             until_done=until_done,
@@ -162,4 +164,5 @@ class Agent:
 
     def _fit_disk(self) -> None:
         held = {attempt.key for attempt in self._held.all()}
+        held |= {teacher_key(each.grant.teacher) for each in self._held.all() if each.grant.teacher is not None}
         self._disk.fit(held, self._outbox.unsent_checkpoints())

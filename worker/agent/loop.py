@@ -112,6 +112,7 @@ class Slot:
             capabilities=Capabilities(
                 devices=[each.device for each in self._plan.devices],
                 tasks=list(shared.tasks),
+                functions=None if shared.functions is None else list(shared.functions),
                 labels=dict(shared.labels),
                 slots={name: list(devices) for name, devices in shared.slots.items()},
                 code=ready.code,

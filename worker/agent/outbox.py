@@ -226,8 +226,12 @@ class Outbox:
                 return False
             nonce, refusal = row
             outcome = outcome if refusal is None else Outcome.model_validate_json(refusal)
-            if outcome.result in _FINAL:  # nobody will resume it
-                database.execute("DELETE FROM entry WHERE trial = ? AND attempt = ? AND kind = 'checkpoint'", key)
+            if outcome.result in _FINAL:  # nobody will resume it; the last of what succeeded may be the study's best
+                database.execute(
+                    "DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE trial = ? AND attempt = ? "
+                    "AND kind = 'checkpoint' ORDER BY id DESC LIMIT -1 OFFSET ?)",
+                    (*key, 1 if outcome.result == "succeeded" else 0),
+                )
             self._add(key, "finish", FinishRequest(nonce=nonce, outcome=outcome).model_dump_json())
             return True
 

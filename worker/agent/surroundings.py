@@ -57,6 +57,8 @@ class Surroundings:
     studies: Sequence[str]
     tasks: Sequence[TaskKind]
     """What this worker was allowed to execute."""
+    functions: Sequence[str] | None
+    """Modules and packages whose functions it may call; None: any."""
     modules: Sequence[str]
     """Modules of the user's own that add entries to the training core."""
     slots: Mapping[str, Sequence[Device]]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from service.contract.lease import Grant, Outcome
 from service.contract.report import to_wire
+from service.contract.teacher import TEACHER, is_path
 from worker.protocol import Checkpointed, Ended, Provenance, Start
 from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, TrainingResult, Verdict, train
 from worker.training.checkpoint import Cadence, Manifest, adopt_checkpoint
@@ -20,7 +21,8 @@ from worker.trial.ranks import lead
 
 def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     """Train from the grant's checkpoint to its step, or to the configuration's end; raises what the core raises."""
-    directory = Path(start.checkpoints)
+    config, directory = _configuration(grant), Path(start.checkpoints)
+    teacher = _teacher(config, start)
     if grant.resume is not None and start.resume is not None:
         adopt_checkpoint(directory, grant.resume.step, Path(start.resume), grant.resume.batch)
     order = CONTINUE
@@ -48,10 +50,10 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
 
     train_it = partial(
         train,
-        _configuration(grant),
+        config,
         seed=grant.seed,
         device=start.device,
-        monitor=Monitor(grant.monitor.metric, grant.monitor.direction, grant.monitor.keep),
+        monitor=Monitor(**grant.monitor.model_dump()),
         on_report=on_report,
         poll=poll,
         checkpoint_dir=directory,
@@ -61,6 +63,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         constraints=grant.constraints,
         on_data=on_data,
         fork_at=grant.fork_at,
+        teacher=teacher,
     )
     if start.num_devices == 1:
         result = train_it()
@@ -105,3 +108,14 @@ def _configuration(grant: Grant) -> TrainingConfig:
     if grant.run_until is None or grant.pauses:
         return config
     return replace(config, epochs=min(config.epochs, grant.run_until))
+
+
+def _teacher(config: TrainingConfig, start: Start) -> Path | None:
+    """The checkpoint of the trial that the loss learns from, where it names one."""
+    name = config.loss.settings.get("teacher")
+    if not isinstance(name, str) or is_path(name):
+        return None
+    if start.teacher is None:
+        message = f"the checkpoint of {name} is gone; begin another study, whose teacher is kept while it goes on"
+        raise ConfigError(TEACHER, message)
+    return Path(start.teacher)

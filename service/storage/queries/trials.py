@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from service.contract.base import Direction
 from service.contract.lease import FailureClass
 from service.contract.trial import TrialKind, TrialState
 from service.storage.tables import attempt, trial
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 # Statements of the paths that every claim and report takes are built once: building costs more than executing.
 _BY_ID = sa.select(trial).where(trial.c.id == sa.bindparam("id"))
@@ -52,6 +55,12 @@ def by_id(connection: sa.Connection, trial_id: str) -> sa.Row[Any] | None:
 def by_number(connection: sa.Connection, study_id: str, number: int) -> sa.Row[Any] | None:
     """The search trial of that number."""
     return connection.execute(_BY_NUMBER, {"study": study_id, "number": number}).one_or_none()
+
+
+def find(connection: sa.Connection, study_id: str, key: str) -> sa.Row[Any] | None:
+    """The study's trial of that number, or of that id: forks have no number."""
+    row = by_number(connection, study_id, int(key)) if _NUMBER.fullmatch(key) else by_id(connection, key)
+    return row if row is not None and row.study_id == study_id else None
 
 
 def forks(connection: sa.Connection, study_id: str) -> Sequence[sa.Row[Any]]:

@@ -23,6 +23,7 @@ from worker.agent import (
     Agent,
     DeviceError,
     LocalDevice,
+    RegistrationRefused,
     SlotPlan,
     WorkerRefused,
     ZygoteFailed,
@@ -32,7 +33,14 @@ from worker.agent import (
     num_cores,
 )
 from worker.agent.directory import DirectoryError, take
-from worker.settings import Settings, checkpoint_seconds, default_server, default_state_dir, host_name
+from worker.settings import (
+    Settings,
+    checkpoint_seconds,
+    default_server,
+    default_state_dir,
+    host_name,
+    module_name,
+)
 
 log = logging.getLogger("worker")
 
@@ -49,6 +57,7 @@ examples:
   worker --gpu 0,1,2,3 --devices-per-trial 2       two trials at a time, each on two GPUs together
   worker --cpu --study digits-mlp --until-done     until that study is done
   worker --cpu --allow-functions                   also studies that call functions from this directory
+  worker --cpu --register my_models                also studies whose models, losses, … my_models.py adds
   worker --gpu 0 --for 11h30m --label room=cellar  for so long; for studies that require this label
   worker try digits-mlp --trial 7 --steps 20       one trial in the foreground, recorded nowhere
   worker doctor                                    is all well on this machine, and the service in reach
@@ -86,11 +95,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shared_directory=settings.shared_directory,
         tensorboard=settings.tensorboard,
         tasks=settings.tasks,
+        modules=settings.modules,
     )
     _stop_on_signals(agent)
     log.info("worker %s for %s: %s; logs in %s", name, client.server, _places(slots), directory)
     try:
         agent.work()
+    except RegistrationRefused as error:
+        log.error("%s", error)
+        return 2
     except (WorkerRefused, ZygoteFailed) as error:
         log.error("%s", error)
         return 1
@@ -157,6 +170,14 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         help="keep checkpoints in this directory, which all workers see at this path, and upload none",
     )
     parser.add_argument(
+        "--register",
+        action="append",
+        default=[],
+        type=module_name,
+        metavar="MODULE",
+        help="import this module, as from this directory: it adds models, losses, … of your own; may be repeated",
+    )
+    parser.add_argument(
         "--tensorboard",
         type=_event_directory,
         metavar="DIR",
@@ -208,6 +229,7 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
             *([TaskKind.FUNCTION] if given.allow_functions else []),
             *([TaskKind.COMMAND] if given.allow_commands else []),
         ),
+        modules=tuple(given.register),
     )
 
 

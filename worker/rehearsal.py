@@ -18,7 +18,7 @@ from service.client import Client, ClientError
 from service.contract.base import TaskKind
 from service.contract.lease import Grant, Outcome
 from worker.agent import DeviceError, cpu, gpus, num_cores
-from worker.settings import default_server
+from worker.settings import default_server, module_name
 
 _EPILOG = """\
 examples:
@@ -39,8 +39,7 @@ def main(arguments: Sequence[str]) -> int:
             grant = client.grant(given.study, given.trial)
         _check(grant)
     except (ClientError, DeviceError, _CannotTry) as error:
-        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"worker try: {error}")
-        return 2
+        return _refused(error)
     os.environ["CUDA_VISIBLE_DEVICES"] = device.visible  # before torch is loaded
     # As when a worker is started here: modules of functions are found in this folder.
     sys.path.insert(0, str(Path.cwd()))
@@ -50,6 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     began = time.perf_counter()
     try:
         outcome = _carry_out(console, grant, given, device.device.kind)
+    except _CannotTry as error:
+        return _refused(error)
     except KeyboardInterrupt:
         return 130
     how = "failed" if outcome.has_failed else "ended"
@@ -59,6 +60,11 @@ def main(arguments: Sequence[str]) -> int:
 
 class _CannotTry(Exception):
     """This trial cannot be tried in the foreground; says what to do instead."""
+
+
+def _refused(error: Exception) -> int:
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"worker try: {error}")
+    return 2
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -72,6 +78,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--gpu", type=int, metavar="N", help="on this GPU (default: on the processor)")
     parser.add_argument("--threads", type=int, default=num_cores(), metavar="N", help="CPU threads (%(default)s)")
     parser.add_argument("--server", default=default_server(), metavar="URL", help="the service (default: %(default)s)")
+    parser.add_argument(
+        "--register", action="append", default=[], type=module_name, metavar="MODULE", help="as of the worker"
+    )
     given = parser.parse_args(arguments)
     for name in ("steps", "threads"):
         if (value := getattr(given, name)) is not None and value < 1:
@@ -98,6 +107,12 @@ def _carry_out(console: Console, grant: Grant, given: argparse.Namespace, device
 
     from worker.trial.classify import failed  # noqa: PLC0415
     from worker.trial.foreground import carry_out  # noqa: PLC0415
+    from worker.trial.registered import RegistrationFailed, register  # noqa: PLC0415
+
+    try:
+        register(given.register)
+    except RegistrationFailed as error:
+        raise _CannotTry(str(error)) from None
 
     def say(step: int, metrics: Mapping[str, float]) -> None:
         told = "  ".join(f"{name} {value:.5g}" for name, value in metrics.items())

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from service.contract.base import PROTOCOL_VERSION, Direction, Identifier, Request, Response, TaskKind, Value
+from service.contract.entries import Offered
+from service.contract.predictions import Confusion
 from service.contract.provenance import Fingerprint
 from service.contract.report import Action, Number, ReportRequest
 
@@ -48,6 +50,10 @@ class Capabilities(Request):
     labels: dict[str, str] = {}
     slots: dict[Identifier, list[Device]] = Field(default={}, description="every slot of the worker, with its devices")
     code: Fingerprint | None = Field(default=None, description="of the training code; none: nothing is compared")
+    own_code: Fingerprint | None = Field(
+        default=None, description="the same with the modules of its user's own: of studies that use their entries"
+    )
+    entries: Offered = Field(default={}, description="those of its user's own that this slot can train with, as told")
     directories: list[str] | None = Field(
         default=None, description="file uris of the directories it shares with other workers; none: not said"
     )
@@ -207,6 +213,8 @@ class Outcome(Request):
     """The uri of the checkpoint that it was to resume from and could not read: the next attempt gets another."""
     metrics: dict[str, Number] = {}
     """Final metrics outside the series: test metrics of the kept weights, seconds, number of parameters."""
+    confusion: Confusion | None = None
+    """Of a classification that was trained to its end: what it takes for what."""
 
     @property
     def has_failed(self) -> bool:

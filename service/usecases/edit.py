@@ -12,6 +12,7 @@ from service.storage.queries import spending, studies, trials
 from service.storage.tables import Connection
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
+from service.usecases.entries import known_catalogue
 from service.usecases.settle import conclude
 from service.usecases.stages import waits_for_review, withdraw
 from service.usecases.studies import check, find, get_study, store_spec
@@ -26,7 +27,7 @@ async def edit_study(context: Context, name: str, request: EditRequest) -> Study
         DomainError: the spec cannot work, or not with the trials made; another version is in force; the study was
             stopped.
     """
-    spec = check(context, request.spec)
+    spec = check(await known_catalogue(context), request.spec)
 
     def look(connection: Connection) -> tuple[str, bool]:
         study = find(connection, name)

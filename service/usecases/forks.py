@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.contract.catalogue import Catalogue
 from service.contract.lease import BLOB
 from service.contract.problem import ErrorCode, FieldError
 from service.contract.study import StudySpec, StudyState
@@ -16,6 +17,7 @@ from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.blobs import is_there
 from service.usecases.context import Context
+from service.usecases.entries import whole_catalogue
 from service.usecases.grants import begin_trial
 from service.usecases.studies import find
 from service.usecases.trials import find_trial
@@ -36,7 +38,7 @@ async def fork_trial(context: Context, name: str, key: str, request: ForkRequest
             raise DomainError(ErrorCode.STUDY_STATE, message)
         parent = find_trial(connection, study, key)
         spec = studies.spec(connection, study.id, parent.spec_version)
-        parameters = _parameters(context, spec, parent, request)
+        parameters = _parameters(whole_catalogue(connection, context), spec, parent, request)
         run_until = _run_until(spec, parent, request)
         saved = _checkpoint(context, connection, parent, request.at)
         if run_until is not None and saved.step >= run_until:
@@ -78,10 +80,10 @@ async def list_forks(context: Context, name: str) -> TrialList:
     return await context.database.read(read)
 
 
-def _parameters(context: Context, spec: StudySpec, parent: Row, request: ForkRequest) -> dict[str, object]:
+def _parameters(catalogue: Catalogue, spec: StudySpec, parent: Row, request: ForkRequest) -> dict[str, object]:
     if spec.task is not None and spec.task.train is not None:
         overrides = decide.overrides_of(spec, parent.stage)
-        found, errors = forked(spec.task.train, overrides, parent.parameters, request.set, context.catalogue)
+        found, errors = forked(spec.task.train, overrides, parent.parameters, request.set, catalogue)
     else:
         found, errors = forked_by_hand(spec.space, parent.parameters, request.set)
     if errors:

@@ -8,9 +8,10 @@ from service.contract.lease import ClaimRequest, Grant, Monitor, ResumePoint
 from service.contract.study import StudySpec
 from service.contract.trial import TrialKind
 from service.domain.configuration import resolve
+from service.domain.entries import own_of_trial
 from service.domain.history import History, Suggestion
 from service.domain.placement import is_reachable
-from service.domain.provenance import is_own_code
+from service.domain.provenance import code_for
 from service.domain.rungs import rungs_of
 from service.domain.states import ATTEMPT, TRIAL, TrialEvent
 from service.search import decide
@@ -22,6 +23,7 @@ from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.blobs import is_there
 from service.usecases.context import Context
+from service.usecases.entries import catalogue_with
 from service.usecases.fence import grant_lease
 from service.usecases.provenance import note_code
 
@@ -99,8 +101,7 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, spec
         started_at=now,
         revision=unit_of_work.revision,
     )
-    if not is_own_code(spec):
-        note_code(unit_of_work, trial, number, request.capabilities.code)
+    note_code(unit_of_work, trial, number, code_for(spec, request.capabilities, context.catalogue))
     grant_lease(unit_of_work, trial, number, request.worker, context.limits.lease_seconds)
     unit_of_work.insert(
         tables.claim,
@@ -152,7 +153,7 @@ def grant_of(connection: Connection, context: Context, trial: Row) -> Grant:
     """What every attempt of a trial is told; that of no attempt, which leases nothing and begins afresh."""
     study = studies.by_id(connection, trial.study_id)
     spec = studies.spec(connection, study.id, trial.spec_version)
-    task, dropped = task_of(context, spec, trial)
+    task, dropped = task_of(connection, context, spec, trial)
     return Grant(
         study=study.id,
         study_name=study.name,
@@ -200,13 +201,16 @@ def _resume_point(connection: Connection, context: Context, trial: Row, attempt:
     return ResumePoint(step=saved.step, batch=saved.batch, sha256=saved.sha256, size=saved.size, uri=saved.uri)
 
 
-def task_of(context: Context, spec: StudySpec, trial: Row) -> tuple[dict[str, Any] | None, list[str]]:
+def task_of(
+    connection: Connection, context: Context, spec: StudySpec, trial: Row
+) -> tuple[dict[str, Any] | None, list[str]]:
     """The trial's task with its parameters set, and the options that a chosen name made meaningless."""
     if spec.task is None:
         return None, []
     if spec.task.train is not None:
         settings = {**decide.overrides_of(spec, trial.stage), **trial.parameters}
-        return resolve(spec.task.train, settings, context.catalogue)
+        catalogue = catalogue_with(connection, context, own_of_trial(settings, context.catalogue))
+        return resolve(spec.task.train, settings, catalogue)
     own = spec.task.function or spec.task.command
     assert own is not None, "a task is exactly one of its kinds"
     return own.model_dump(mode="json"), []

@@ -130,5 +130,5 @@ def _hypervolume(points: Sequence[Losses], corner: Losses) -> float:
 
 def _detail(connection: Connection, context: Context, study: Row, row: Row) -> TrialDetail:
     spec = studies.spec(connection, study.id, row.spec_version)
-    config, _ = task_of(context, spec, row)
+    config, _ = task_of(connection, context, spec, row)
     return views.trial_detail(connection, row).model_copy(update={"config": config})

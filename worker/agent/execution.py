@@ -16,7 +16,7 @@ from worker.agent.endings import exit_outcome, hung_outcome, not_allowed_outcome
 from worker.agent.held import Fate, HeldAttempt
 from worker.agent.surroundings import SlotPlan, Surroundings
 from worker.agent.watchdog import Watchdog
-from worker.protocol import Advanced, Checkpointed, Ended, Exited, Provenance, Report, Start
+from worker.protocol import Advanced, Checkpointed, Ended, Exited, Predicted, Provenance, Report, Start
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,8 @@ class Execution:
                     case Checkpointed() as saved:
                         self._shared.uploader.checkpoint(attempt.key, saved)
                         self._shared.fit_disk()
+                    case Predicted() as saved_predictions:
+                        self._shared.predictions.keep(attempt.key, saved_predictions)
                     case Ended(told):
                         outcome = Outcome.model_validate(told)
                     case Exited(status) if outcome is None and watchdog.waited_seconds is not None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from service.contract.base import TaskKind
 from service.contract.lease import Grant, Outcome
-from worker.protocol import Checkpointed, Order, Provenance, Start
+from worker.protocol import Checkpointed, Order, Predicted, Provenance, Start
 from worker.trial.channel import CONTINUE, Channel
 from worker.trial.task import dispatch
 
@@ -36,6 +36,9 @@ class Foreground(Channel):
 
     def checkpointed(self, saved: Checkpointed) -> None:
         """It goes with its folder."""
+
+    def predicted(self, saved: Predicted) -> None:
+        """They go with it."""
 
     def report(self, step: int, metrics: Mapping[str, float], *, is_awaited: bool = False) -> Order:
         """Say the metrics of a step; nobody judges them."""

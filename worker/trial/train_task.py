@@ -9,9 +9,10 @@ from pathlib import Path
 from service.contract.lease import Grant, Outcome
 from service.contract.report import to_wire
 from worker.protocol import Checkpointed, Ended, Provenance, Start
-from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, Verdict, train
+from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, TrainingResult, Verdict, train
 from worker.training.checkpoint import Cadence, Manifest, adopt_checkpoint
 from worker.training.data import Dataset
+from worker.trial import predicted
 from worker.trial.channel import CONTINUE, Channel
 from worker.trial.provenance import environment
 from worker.trial.ranks import lead
@@ -23,6 +24,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     if grant.resume is not None and start.resume is not None:
         adopt_checkpoint(directory, grant.resume.step, Path(start.resume), grant.resume.batch)
     order = CONTINUE
+    class_names: tuple[str, ...] = ()
 
     def on_report(report: Report) -> Verdict:
         nonlocal order
@@ -40,6 +42,8 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         channel.checkpointed(Checkpointed(manifest.step, path, manifest.sha256, manifest.size, manifest.batch))
 
     def on_data(dataset: Dataset) -> None:
+        nonlocal class_names
+        class_names = dataset.class_names
         channel.provenance(Provenance(dataset.fingerprint, environment(start.threads)))
 
     train_it = partial(
@@ -73,7 +77,24 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     if result.ending is Ending.PAUSED:
         message = order.reason or f"trained to step {result.step}, its rung"
         return Outcome(result="paused", message=message, metrics=metrics)
-    return Outcome(result="succeeded", message=result.reason, metrics=metrics)
+    notes = result.reason, _tell_predictions(channel, directory, result, class_names)
+    return Outcome(
+        result="succeeded",
+        message="; ".join(note for note in notes if note),
+        metrics=metrics,
+        confusion=predicted.confusion(result, class_names),
+    )
+
+
+def _tell_predictions(channel: Channel, directory: Path, result: TrainingResult, class_names: tuple[str, ...]) -> str:
+    """Save the predictions and tell the agent of them; else why they are not kept."""
+    try:
+        saved = predicted.save(directory, result, class_names)
+    except predicted.NotKept as reason:
+        return str(reason)
+    if saved is not None:
+        channel.predicted(saved)
+    return ""
 
 
 def _configuration(grant: Grant) -> TrainingConfig:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
 from service.domain.states import OPEN_TRIALS
-from service.storage.queries import fronts, studies, trials
+from service.storage.queries import fronts, predictions, studies, trials
 from service.storage.tables import artifact, attempt, checkpoint, study, trial
 
 Place = tuple[int, int]
@@ -106,17 +106,17 @@ def named(place: Place) -> str:
 
 
 def registered(connection: sa.Connection) -> set[str]:
-    """The SHA-256 of every checkpoint that was ever registered."""
-    return set(connection.execute(sa.select(artifact.c.sha256).where(artifact.c.kind == "checkpoint")).scalars())
+    """The SHA-256 of every blob that was ever registered."""
+    return set(connection.execute(sa.select(artifact.c.sha256)).scalars())
 
 
 def wanted(connection: sa.Connection) -> set[str]:
     """The SHA-256 of every blob to keep.
 
     Those are the newest checkpoints of open trials and the newest of a whole step, what open forks began with, the last
-    one of a whole step of each study's best trial, or of each on its front, and whatever is no checkpoint.
+    one of a whole step of each study's best trial, or of each on its front, and the predictions of the best.
     """
-    hashes = set(connection.execute(sa.select(artifact.c.sha256).where(artifact.c.kind != "checkpoint")).scalars())
+    hashes = predictions.wanted(connection)
     saved = sa.exists().where(checkpoint.c.trial_id == trial.c.id)
     is_open = trial.c.state.in_(sorted(OPEN_TRIALS))
     for trial_id in connection.execute(sa.select(trial.c.id).where(is_open, saved)).scalars():

@@ -82,6 +82,11 @@ def changed(connection: sa.Connection, study_id: str, since: int, limit: int | N
 
 def best(connection: sa.Connection, study_id: str, direction: Direction) -> sa.Row[Any] | None:
     """The completed search trial with the best value; the earliest of equals."""
+    return next(iter(best_of(connection, study_id, direction, 1)), None)
+
+
+def best_of(connection: sa.Connection, study_id: str, direction: Direction, num: int) -> Sequence[sa.Row[Any]]:
+    """The `num` completed search trials with the best values, the best first; the earlier of equals."""
     order = trial.c.value.desc() if direction == "maximize" else trial.c.value.asc()
     query = (
         sa.select(trial)
@@ -92,9 +97,9 @@ def best(connection: sa.Connection, study_id: str, direction: Direction) -> sa.R
             trial.c.value.is_not(None),
         )
         .order_by(order, trial.c.number)
-        .limit(1)
+        .limit(num)
     )
-    return connection.execute(query).first()
+    return connection.execute(query).all()
 
 
 def completed(connection: sa.Connection, study_id: str) -> Sequence[sa.Row[Any]]:

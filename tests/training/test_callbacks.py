@@ -23,7 +23,6 @@ from worker.training import (
     train,
 )
 from worker.training.callbacks import CALLBACKS
-from worker.training.checkpoint import Cadence
 from worker.training.parameters import Setting
 
 
@@ -239,7 +238,7 @@ def test_every_callback_of_the_registry_resumes_bit_for_bit_and_changes_no_train
         assert with_callback.metrics.items() >= without.metrics.items()
     polls = iter([Verdict.CONTINUE] * 9 + [Verdict.PAUSE])
     saved = tmp_path / "saved"
-    begun = curve(config, checkpoint_dir=saved, poll=lambda: next(polls), cadence=Cadence(0, within_epochs=True))
+    begun = curve(config, checkpoint_dir=saved, poll=lambda: next(polls))
     assert begun + curve(config, checkpoint_dir=saved) == straight
 
 

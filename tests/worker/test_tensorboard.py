@@ -57,7 +57,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def zygote(code: Path) -> Iterator[Zygote]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(code), str(ROOT), *sys.path])}
-    with Zygote(cpu(), 1, code / "zygote.log", environment) as process:
+    with Zygote([cpu()], 1, code / "zygote.log", environment) as process:
         process.wait_ready()
         yield process
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from service.contract.base import PROTOCOL_VERSION, Direction, Identifier, Request, Response, TaskKind, Value
 from service.contract.entries import Offered
@@ -60,6 +60,14 @@ class Capabilities(Request):
     directories: list[str] | None = Field(
         default=None, description="file uris of the directories it shares with other workers; none: not said"
     )
+
+    @field_validator("slots", mode="before")
+    @classmethod
+    def _lists(cls, given: object) -> object:
+        """Workers of before slots could have several devices told one of each, and are stored that way."""
+        if not isinstance(given, dict):
+            return given
+        return {slot: [devices] if isinstance(devices, dict) else devices for slot, devices in given.items()}
 
 
 class ClaimRequest(Request):

@@ -17,7 +17,16 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 import service.contract
 from service.contract.base import Request, Response
 from service.contract.entries import EntriesRequest
-from service.contract.lease import ClaimReply, ClaimRequest, FinishRequest, Grant, HeartbeatRequest, Nothing, Outcome
+from service.contract.lease import (
+    Capabilities,
+    ClaimReply,
+    ClaimRequest,
+    FinishRequest,
+    Grant,
+    HeartbeatRequest,
+    Nothing,
+    Outcome,
+)
 from service.contract.problem import ErrorCode, Problem
 from service.contract.report import NonFinite, Number, Point, ReportRequest, Verdict, from_wire, to_wire
 from service.contract.study import StudySpec
@@ -133,3 +142,12 @@ def test_a_failure_class_is_a_word_of_the_wire() -> None:
     assert Outcome.model_validate({"result": "failed", "failure": "hung"}).failure == "hung"
     with pytest.raises(ValidationError):
         Outcome.model_validate({"result": "failed", "failure": "bored"})
+
+
+def test_a_worker_of_before_slots_could_have_several_devices_is_understood() -> None:
+    told = {"slots": {"gpu0": {"kind": "cuda", "index": 0}, "gpu1.2": [{"kind": "cuda", "index": 1}]}}
+    slots = Capabilities.model_validate(told).slots
+    assert {slot: [device.index for device in devices] for slot, devices in slots.items()} == {
+        "gpu0": [0],
+        "gpu1.2": [1],
+    }

@@ -23,6 +23,7 @@ from worker.agent import (
     Agent,
     DeviceError,
     LocalDevice,
+    RegistrationRefused,
     SlotPlan,
     WorkerRefused,
     ZygoteFailed,
@@ -32,7 +33,14 @@ from worker.agent import (
     num_cores,
 )
 from worker.agent.directory import DirectoryError, take
-from worker.settings import Settings, checkpoint_seconds, default_server, default_state_dir, host_name
+from worker.settings import (
+    Settings,
+    checkpoint_seconds,
+    default_server,
+    default_state_dir,
+    host_name,
+    module_name,
+)
 
 log = logging.getLogger("worker")
 
@@ -49,6 +57,7 @@ examples:
   worker --gpu 0,1,2,3 --devices-per-trial 2       two trials at a time, each on two GPUs together
   worker --cpu --study digits-mlp --until-done     until that study is done
   worker --cpu --allow-functions                   also studies that call functions from this directory
+  worker --cpu --register my_models                also studies whose models, losses, … my_models.py adds
   worker --gpu 0 --for 11h30m --label room=cellar  for so long; for studies that require this label
   worker try digits-mlp --trial 7 --steps 20       one trial in the foreground, recorded nowhere
   worker doctor                                    is all well on this machine, and the service in reach
@@ -86,11 +95,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shared_directory=settings.shared_directory,
         tensorboard=settings.tensorboard,
         tasks=settings.tasks,
+        functions=settings.functions,
+        modules=settings.modules,
     )
     _stop_on_signals(agent)
     log.info("worker %s for %s: %s; logs in %s", name, client.server, _places(slots), directory)
     try:
         agent.work()
+    except RegistrationRefused as error:
+        log.error("%s", error)
+        return 2
     except (WorkerRefused, ZygoteFailed) as error:
         log.error("%s", error)
         return 1
@@ -157,6 +171,14 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         help="keep checkpoints in this directory, which all workers see at this path, and upload none",
     )
     parser.add_argument(
+        "--register",
+        action="append",
+        default=[],
+        type=module_name,
+        metavar="MODULE",
+        help="import this module, as from this directory: it adds models, losses, … of your own; may be repeated",
+    )
+    parser.add_argument(
         "--tensorboard",
         type=_event_directory,
         metavar="DIR",
@@ -164,8 +186,12 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
     )
     parser.add_argument(
         "--allow-functions",
-        action="store_true",
-        help="execute studies whose task is a Python function; it is imported as from this directory",
+        nargs="?",
+        const=(),
+        type=_modules,
+        metavar="MODULE[,…]",
+        help="execute studies whose task is a Python function (of these modules and packages only, if any are named); "
+        "it is imported as from this directory",
     )
     parser.add_argument(
         "--allow-commands",
@@ -205,9 +231,11 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         tensorboard=given.tensorboard,
         tasks=(
             TaskKind.TRAIN,
-            *([TaskKind.FUNCTION] if given.allow_functions else []),
+            *([TaskKind.FUNCTION] if given.allow_functions is not None else []),
             *([TaskKind.COMMAND] if given.allow_commands else []),
         ),
+        functions=given.allow_functions or None,
+        modules=tuple(given.register),
     )
 
 
@@ -219,6 +247,14 @@ def _gpu_numbers(text: str) -> tuple[int, ...]:
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of GPU numbers such as 0 or 0,1")
     return numbers
+
+
+def _modules(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise argparse.ArgumentTypeError(f"{name!r} is not a module such as my_project or my_project.training")
+    return names
 
 
 def _free(devices: Sequence[LocalDevice], *, share: bool) -> list[LocalDevice]:

@@ -2,8 +2,8 @@
 
 Two kinds of socket carry them. Each slot has one *control* socket to its zygote (`Start`, `Terminate` down; `Ready`,
 `Forked`, `Exited` up), and each attempt one *channel* to its own training process (`Order`, `Answered` down;
-`Provenance`, `Report`, `Advanced`, `Checkpointed`, `Ended` up), so that a line which a dying process leaves half
-written spoils nobody else's.
+`Provenance`, `Report`, `Advanced`, `Checkpointed`, `Predicted`, `Ended` up), so that a line which a dying process
+leaves half written spoils nobody else's.
 Both ends are Python: floats that JSON has no literal for travel as Python's own `NaN` and `Infinity`.
 """
 
@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias, get_args
+
+UNREGISTERED = 2
+"""Exit status of a zygote that cannot register modules of the user's own; its last line says why."""
 
 
 class ProtocolError(Exception):
@@ -21,9 +24,15 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Zygote -> agent: everything is imported, attempts can be started; `code` is the fingerprint of what trains."""
+    """Zygote -> agent: everything is imported, attempts can be started; `code` is the fingerprint of what trains.
+
+    Where modules of the user's own are registered, `entries` are what they added to the core (section -> name ->
+    description, as in its catalogue), and `own_code` is the fingerprint with their sources.
+    """
 
     code: str
+    own_code: str | None = None
+    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +41,8 @@ class Start:
 
     `grant` is the service's grant as JSON, without its nonce; `stdout` and `stderr` are paths of files to append to;
     `checkpoints` is the attempt's own directory, where one is saved not more often than every `checkpoint_seconds`;
-    `resume` is the file of the checkpoint that the grant names; `tensorboard` is the directory in which attempts are
-    shown. It has `num_devices` of the kind `device`.
+    `resume` and `teacher` are the files of the checkpoints that the grant names; `tensorboard` is the directory in
+    which attempts are shown. It has `num_devices` of the kind `device`.
     """
 
     grant: Mapping[str, Any]
@@ -44,6 +53,7 @@ class Start:
     checkpoints: str
     checkpoint_seconds: float
     resume: str | None = None
+    teacher: str | None = None
     tensorboard: str | None = None
     num_devices: int = 1
 
@@ -108,6 +118,15 @@ class Advanced:
 
 
 @dataclass(frozen=True, slots=True)
+class Predicted:
+    """Training process -> agent, right before its last word: its predictions are in the file at `path`."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """Training process -> agent, its last word: the outcome as the service's contract writes it."""
 
@@ -139,6 +158,7 @@ Message: TypeAlias = (
     | Report
     | Advanced
     | Checkpointed
+    | Predicted
     | Ended
     | Order
     | Answered

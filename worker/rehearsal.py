@@ -7,6 +7,7 @@ import os
 import pdb
 import shlex
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from service.client import Client, ClientError
 from service.contract.base import TaskKind
 from service.contract.lease import Grant, Outcome
 from worker.agent import DeviceError, cpu, gpus, num_cores
-from worker.settings import default_server
+from worker.settings import default_server, module_name
 
 _EPILOG = """\
 examples:
@@ -31,16 +32,22 @@ The service is asked for the trial and told nothing: its study does not change."
 
 def main(arguments: Sequence[str]) -> int:
     """Try it; the exit status is 0 where the trial went well, 1 where it failed, 2 where it cannot be tried."""
+    with tempfile.TemporaryDirectory(prefix="assayer-") as folder:
+        return _try(arguments, Path(folder))
+
+
+def _try(arguments: Sequence[str], folder: Path) -> int:
+    """The same, with a folder for what is brought here."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
     try:
         given = _parse(arguments)
         device = gpus([given.gpu])[0] if given.gpu is not None else cpu()
         with Client(given.server) as client:
             grant = client.grant(given.study, given.trial)
-        _check(grant)
+            _check(grant)
+            teacher = _teacher(client, grant, folder / "teacher.pt")
     except (ClientError, DeviceError, _CannotTry) as error:
-        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"worker try: {error}")
-        return 2
+        return _refused(error)
     os.environ["CUDA_VISIBLE_DEVICES"] = device.visible  # before torch is loaded
     # As when a worker is started here: modules of functions are found in this folder.
     sys.path.insert(0, str(Path.cwd()))
@@ -49,7 +56,9 @@ def main(arguments: Sequence[str]) -> int:
         console.print(f"  {name} = {value}")
     began = time.perf_counter()
     try:
-        outcome = _carry_out(console, grant, given, device.device.kind)
+        outcome = _carry_out(console, grant, given, device.device.kind, teacher)
+    except _CannotTry as error:
+        return _refused(error)
     except KeyboardInterrupt:
         return 130
     how = "failed" if outcome.has_failed else "ended"
@@ -59,6 +68,11 @@ def main(arguments: Sequence[str]) -> int:
 
 class _CannotTry(Exception):
     """This trial cannot be tried in the foreground; says what to do instead."""
+
+
+def _refused(error: Exception) -> int:
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"worker try: {error}")
+    return 2
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -72,6 +86,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--gpu", type=int, metavar="N", help="on this GPU (default: on the processor)")
     parser.add_argument("--threads", type=int, default=num_cores(), metavar="N", help="CPU threads (%(default)s)")
     parser.add_argument("--server", default=default_server(), metavar="URL", help="the service (default: %(default)s)")
+    parser.add_argument(
+        "--register", action="append", default=[], type=module_name, metavar="MODULE", help="as of the worker"
+    )
     given = parser.parse_args(arguments)
     for name in ("steps", "threads"):
         if (value := getattr(given, name)) is not None and value < 1:
@@ -93,11 +110,26 @@ def _check(grant: Grant) -> None:
             pass
 
 
-def _carry_out(console: Console, grant: Grant, given: argparse.Namespace, device: str) -> Outcome:
+def _teacher(client: Client, grant: Grant, path: Path) -> Path | None:
+    """The checkpoint that the trial's loss learns from, brought here where it names a trial."""
+    if grant.teacher is None:
+        return None
+    if not client.save_blob(grant.teacher.sha256, path):
+        raise _CannotTry("its teacher's checkpoint came damaged; try again")
+    return path
+
+
+def _carry_out(console: Console, grant: Grant, given: argparse.Namespace, device: str, teacher: Path | None) -> Outcome:
     import torch  # noqa: PLC0415 - slow to load, and the device is settled only now
 
     from worker.trial.classify import failed  # noqa: PLC0415
     from worker.trial.foreground import carry_out  # noqa: PLC0415
+    from worker.trial.registered import RegistrationFailed, register  # noqa: PLC0415
+
+    try:
+        register(given.register)
+    except RegistrationFailed as error:
+        raise _CannotTry(str(error)) from None
 
     def say(step: int, metrics: Mapping[str, float]) -> None:
         told = "  ".join(f"{name} {value:.5g}" for name, value in metrics.items())
@@ -105,7 +137,7 @@ def _carry_out(console: Console, grant: Grant, given: argparse.Namespace, device
 
     torch.set_num_threads(given.threads)
     try:
-        return carry_out(grant, device=device, threads=given.threads, num_steps=given.steps, say=say)
+        return carry_out(grant, device=device, threads=given.threads, num_steps=given.steps, say=say, teacher=teacher)
     except Exception as error:
         outcome = failed(error)
         if outcome.traceback is not None or given.pdb:

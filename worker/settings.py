@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import socket
@@ -20,7 +21,7 @@ class Settings:
 
     `gpus` empty means the CPU; `threads` None divides the cores among the slots; `name` None derives one from the host;
     `work_seconds` None works without end; `shared_directory` None uploads checkpoints to the service;
-    `tensorboard` None shows nothing there.
+    `functions` None calls those of any module, where `tasks` has them; `tensorboard` None shows nothing there.
     """
 
     gpus: tuple[int, ...]
@@ -41,6 +42,8 @@ class Settings:
     shared_directory: Path | None
     tensorboard: Path | None
     tasks: tuple[TaskKind, ...]
+    functions: tuple[str, ...] | None
+    modules: tuple[str, ...]
 
 
 def default_server(environment: Mapping[str, str] = os.environ) -> str:
@@ -70,3 +73,10 @@ def default_state_dir(environment: Mapping[str, str] = os.environ) -> Path:
 def host_name() -> str:
     """This host's name as an identifier: what a worker is called unless told otherwise."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname()).strip("._-")[:60] or "worker"
+
+
+def module_name(text: str) -> str:
+    """A module as `import` names it; raises ArgumentTypeError for anything else."""
+    if not all(part.isidentifier() for part in text.split(".")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no module; write it as import does: my_models, or my.losses")
+    return text

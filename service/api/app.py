@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from service.api import attempts, blobs, health, problems, stream, studies, trials, workers
+from service.api import attempts, blobs, catalogue, health, problems, stream, studies, trials, workers
 from service.api.auth import authorize
 from service.usecases.context import Context
 
@@ -22,7 +22,7 @@ def mount(app: FastAPI, context: Context | None, token: str | None) -> None:
         app.state.watch = stream.Watch(context)
     problems.install(app)
     guarded = APIRouter(dependencies=[Depends(authorize)], responses=problems.RESPONSES)
-    for router in (studies.router, trials.router, attempts.router, blobs.router, workers.router, stream.router):
-        guarded.include_router(router)
+    for room in (studies, trials, attempts, blobs, catalogue, workers, stream):
+        guarded.include_router(room.router)
     app.include_router(health.router, prefix=PREFIX)
     app.include_router(guarded, prefix=PREFIX)

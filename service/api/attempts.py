@@ -1,4 +1,4 @@
-"""Routes of workers: claim, heartbeat, provenance, report, checkpoint, warnings, logs, finish."""
+"""Routes of workers: claim, heartbeat, provenance, report, checkpoint, warnings, logs, finish, predictions."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from service.contract.lease import (
     Nothing,
 )
 from service.contract.log import LogReply, LogRequest, Stream
+from service.contract.predictions import PredictionsReply, PredictionsRequest
 from service.contract.provenance import ProvenanceRequest, WarningRequest, WarningsReply
 from service.contract.report import ReportRequest, Verdict
 from service.usecases.checkpoint import register_checkpoint
@@ -26,6 +27,7 @@ from service.usecases.claim import claim
 from service.usecases.finish import finish
 from service.usecases.heartbeat import heartbeat
 from service.usecases.logs import append_log
+from service.usecases.predictions import register_predictions
 from service.usecases.provenance import tell_provenance, warn
 from service.usecases.report import report
 
@@ -79,3 +81,9 @@ async def log_(context: Uses, trial: str, attempt: int, stream: Stream, request:
 async def finish_(context: Uses, trial: str, attempt: int, request: FinishRequest) -> FinishReply:
     """Give an attempt back with its outcome."""
     return await finish(context, trial, attempt, request)
+
+
+@router.post(f"{_ATTEMPT}/predictions")
+async def predictions_(context: Uses, trial: str, attempt: int, request: PredictionsRequest) -> PredictionsReply:
+    """Register the predictions of an attempt that was finished; the answer says whether they are wanted."""
+    return await register_predictions(context, trial, attempt, request)

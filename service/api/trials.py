@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import StreamingResponse
 
 from service.api.dependencies import Uses
-from service.contract.lease import Grant
+from service.contract.lease import Grant, ResumePoint
 from service.contract.log import LogView, Stream
+from service.contract.predictions import PARQUET, PredictionsList
 from service.contract.study import Front
 from service.contract.trial import ForkRequest, TrialDetail, TrialList, TrialView
 from service.usecases import trials
+from service.usecases.blobs import read_blob
 from service.usecases.forks import fork_trial, list_forks
 from service.usecases.logs import read_log
+from service.usecases.predictions import find_predictions, list_predictions
 
 router = APIRouter(prefix="/studies/{study}", tags=["trials"])
+_FILE = {"content": {PARQUET: {"schema": {"type": "string", "format": "binary"}}}}
 
 
 @router.get("/trials")
@@ -41,6 +46,12 @@ async def grant(context: Uses, study: str, trial: str) -> Grant:
     return await trials.get_grant(context, study, trial)
 
 
+@router.get("/trials/{trial}/checkpoint")
+async def checkpoint(context: Uses, study: str, trial: str) -> ResumePoint:
+    """The trial's newest checkpoint that is kept: read it from `/blobs/{sha256}`."""
+    return await trials.get_checkpoint(context, study, trial)
+
+
 @router.get("/trials/{trial}/logs")
 async def logs(
     context: Uses,
@@ -53,6 +64,25 @@ async def logs(
 ) -> LogView:
     """What an attempt of a trial printed, by default the newest; ask again with the answer's `next`."""
     return await read_log(context, study, trial, attempt=attempt, stream=stream, after=after)
+
+
+@router.get("/trials/{trial}/predictions", response_class=StreamingResponse, responses={200: _FILE})
+async def predictions(
+    context: Uses, study: str, trial: str, if_none_match: Annotated[str | None, Header()] = None
+) -> Response:
+    """What the trained model says of the held-out examples, as a Parquet file; of a study's best trials."""
+    found = await find_predictions(context, study, trial)
+    tag = f'"{found.sha256}"'
+    if if_none_match == tag:
+        return Response(status_code=304, headers={"ETag": tag})
+    headers = {"Content-Length": str(found.size), "ETag": tag}
+    return StreamingResponse(read_blob(context, found.sha256), headers=headers, media_type=PARQUET)
+
+
+@router.get("/predictions")
+async def list_of_predictions(context: Uses, study: str) -> PredictionsList:
+    """The trials whose predictions can be had."""
+    return await list_predictions(context, study)
 
 
 @router.post("/trials/{trial}/fork", status_code=201)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from service.client import spec, trials
 from service.client.endpoints import Endpoints
+from service.client.files import write_verified
 from service.client.transport import Transport
 from service.contract.study import StudySpec, StudyView
 
@@ -66,6 +68,10 @@ class Client(Endpoints):
         while (trial := self.open_trial(study)) is not None:
             with trial:
                 yield trial
+
+    def save_blob(self, sha256: str, path: Path) -> bool:
+        """Download content to a file; False where it came damaged: then what was at `path` stays, and ask again."""
+        return write_verified(path, sha256, self.get_blob(sha256))
 
     def close(self) -> None:
         """Close the connections."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,13 +12,15 @@ from pathlib import Path
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import RenderableType
 
-from service.client import editing, first_look, first_study, show, spec, study_file, watch
+from service.client import catalogue, editing, first_look, first_study, predictions, show, spec, study_file, watch
 from service.client.client import Client
 from service.client.errors import Invalid, InvalidStudy
 from service.contract.base import Value
+from service.contract.lease import BLOB
 from service.contract.log import Stream
 from service.contract.mistakes import mistakes_in
 from service.contract.plan import ReplayRequest
+from service.contract.predictions import MAX_CLASSES
 from service.contract.problem import FieldError
 from service.contract.study import ExtendRequest, StudyView
 from service.contract.trial import TrialView
@@ -121,6 +124,23 @@ def _best(client: Client, arguments: argparse.Namespace) -> None:
     _say(arguments, trial, show.trial_page(trial))
 
 
+def _checkpoint(client: Client, arguments: argparse.Namespace) -> None:
+    named = arguments.trial
+    trial = client.best(arguments.name).id if named == "best" else named
+    saved = client.newest_checkpoint(arguments.name, trial)
+    path = Path(arguments.out or f"{arguments.name}-{named}.pt")
+    if path.exists():
+        raise _wrong(str(path), "is there already; name another by --out, or remove it")
+    if not saved.uri.startswith(BLOB):
+        raise _wrong("study checkpoint", f"it lies in a directory that workers share; copy it from {saved.uri}")
+    try:
+        if not client.save_blob(saved.sha256, path):
+            raise _wrong("study checkpoint", "it came damaged; try again")
+    except OSError as error:
+        raise _wrong(str(path), f"cannot be written: {error.strerror}") from None
+    _say(arguments, saved, f"wrote {path}: trial {named} of {arguments.name} after step {saved.step}")
+
+
 def _logs(client: Client, arguments: argparse.Namespace) -> None:
     stream = Stream.STDERR if arguments.stderr else Stream.STDOUT
     following = watch.follow_log if arguments.follow else watch.read_log
@@ -128,6 +148,33 @@ def _logs(client: Client, arguments: argparse.Namespace) -> None:
         for page in following(client, arguments.name, arguments.trial, arguments.attempt, stream):
             sys.stdout.write(page.model_dump_json() + "\n" if arguments.json else page.text)
             sys.stdout.flush()
+
+
+def _predictions(client: Client, arguments: argparse.Namespace) -> None:
+    if arguments.trial is None:
+        answer = client.list_predictions(arguments.name)
+        _say(arguments, answer, predictions.list_page(answer))
+        return
+    content = client.predictions(arguments.name, arguments.trial)
+    if arguments.out is not None:
+        try:
+            Path(arguments.out).write_bytes(content)
+        except OSError as error:
+            raise _wrong(arguments.out, f"cannot be written: {error.strerror}") from None
+        return
+    rows = predictions.Rows(content, arguments.split, f"trial {arguments.trial}")
+    sys.stdout.write(json.dumps(rows.mappings()) + "\n" if arguments.json else rows.csv())
+
+
+def _confusion(client: Client, arguments: argparse.Namespace) -> None:
+    trial, source = client.trial(arguments.name, arguments.trial), f"trial {arguments.trial}"
+    if trial.confusion is None:
+        message = (
+            f"has no confusion matrix (it is {trial.state}); classifications of up to {MAX_CLASSES} classes have one "
+            "once they are trained to their end"
+        )
+        raise _wrong(source, message)
+    _say(arguments, trial.confusion, predictions.confusion_page(trial.confusion, arguments.split, source))
 
 
 def _watch(client: Client, arguments: argparse.Namespace) -> None:
@@ -193,6 +240,14 @@ def _workers(client: Client, arguments: argparse.Namespace) -> None:
     _say(arguments, answer, show.workers_table(answer.workers))
 
 
+def _catalogue(client: Client, arguments: argparse.Namespace) -> None:
+    try:
+        found = catalogue.narrowed(client.catalogue(), arguments.section, arguments.entry)
+    except catalogue.Unlisted as error:
+        raise _wrong("study catalogue", str(error)) from None
+    _say(arguments, found, catalogue.page(found, arguments.section, arguments.entry))
+
+
 def _readmit(client: Client, arguments: argparse.Namespace) -> None:
     worker = client.readmit(arguments.worker)
     _say(arguments, worker, f"{worker.name} on {worker.host or 'an unnamed host'} gets trials again")
@@ -246,7 +301,10 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "list": _list,
     "show": _show,
     "best": _best,
+    "checkpoint": _checkpoint,
     "logs": _logs,
+    "predictions": _predictions,
+    "confusion": _confusion,
     "watch": _watch,
     "pause": _pause,
     "resume": _resume,
@@ -257,5 +315,6 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "enqueue": _enqueue,
     "fork": _fork,
     "workers": _workers,
+    "catalogue": _catalogue,
     "readmit": _readmit,
 }

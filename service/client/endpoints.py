@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from pydantic import TypeAdapter
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from service.client.transport import Transport
 from service.contract.base import Response, Value
 from service.contract.blob import BlobReply
+from service.contract.entries import EntriesReply, EntriesRequest, WholeCatalogue
 from service.contract.health import Health
 from service.contract.importance import Importance
 from service.contract.lease import (
@@ -24,9 +25,11 @@ from service.contract.lease import (
     HeartbeatReply,
     HeartbeatRequest,
     Nothing,
+    ResumePoint,
 )
 from service.contract.log import LogReply, LogRequest, LogView, Stream
 from service.contract.plan import Plan, Replay, ReplayRequest
+from service.contract.predictions import PredictionsList, PredictionsReply, PredictionsRequest
 from service.contract.problem import FieldError
 from service.contract.provenance import ProvenanceRequest, WarningRequest, WarningsReply
 from service.contract.report import ReportRequest, Verdict
@@ -77,6 +80,8 @@ _FRONT = TypeAdapter(Front)
 _FORK = TypeAdapter(TrialView)
 _EVENTS = TypeAdapter(_Events)
 _ENQUEUE = TypeAdapter(EnqueueReply)
+_CATALOGUE = TypeAdapter(WholeCatalogue)
+_ENTRIES = TypeAdapter(EntriesReply)
 _WORKERS = TypeAdapter(WorkerList)
 _WORKER = TypeAdapter(WorkerView)
 _GRANT = TypeAdapter(Grant)
@@ -84,9 +89,12 @@ _CLAIM: TypeAdapter[Grant | Nothing] = TypeAdapter(ClaimReply)
 _HEARTBEAT = TypeAdapter(HeartbeatReply)
 _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 _CHECKPOINT = TypeAdapter(CheckpointReply)
+_SAVED = TypeAdapter(ResumePoint)
 _WARNINGS = TypeAdapter(WarningsReply)
 _BLOB = TypeAdapter(BlobReply)
 _FINISH = TypeAdapter(FinishReply)
+_KEPT = TypeAdapter(PredictionsReply)
+_PREDICTIONS = TypeAdapter(PredictionsList)
 _LOG_REPLY = TypeAdapter(LogReply)
 _LOG = TypeAdapter(LogView)
 
@@ -196,6 +204,10 @@ class Endpoints:
         """What a worker that executes a trial, by number or id, would be told; nothing is leased."""
         return self._transport.call("GET", _trial(study, trial, "/grant"), _GRANT)
 
+    def newest_checkpoint(self, study: str, trial: int | str) -> ResumePoint:
+        """The newest checkpoint that is kept of a trial, by number or id; raises NotFound where there is none."""
+        return self._transport.call("GET", _trial(study, trial, "/checkpoint"), _SAVED)
+
     def best(self, study: str) -> TrialDetail:
         """The best completed trial; raises NotFound while there is none, and where objectives are several."""
         return self._transport.call("GET", _path(study, "best"), _TRIAL)
@@ -217,6 +229,17 @@ class Endpoints:
         params = {"stream": stream, "after": after} | ({} if attempt is None else {"attempt": attempt})
         return self._transport.call("GET", _trial(study, trial, "/logs"), _LOG, params=params)
 
+    def predictions(self, study: str, trial: int | str) -> bytes:
+        """A Parquet file of what the trial's model says of held-out examples; raises NotFound where it is not kept.
+
+        `pandas.read_parquet(io.BytesIO(client.predictions("digits-mlp", 7)))`, or the same with `polars`.
+        """
+        return b"".join(self._transport.download(_trial(study, trial, "/predictions")))
+
+    def list_predictions(self, study: str) -> PredictionsList:
+        """The trials of the study whose predictions can be had."""
+        return self._transport.call("GET", _path(study, "predictions"), _PREDICTIONS)
+
     def events(self, study: str, after: int = 0, limit: int = 1000, kind: str | None = None) -> list[Event]:
         """The journal after a revision, oldest first; of one kind of event, or of all."""
         params = {"after": after, "limit": limit} | ({} if kind is None else {"kind": kind})
@@ -226,6 +249,18 @@ class Endpoints:
         """Yield a message whenever the study's revision moves, until the study is finished or the stream breaks."""
         for data in self._transport.server_sent_events(_path(study, "stream"), {"after": after}):
             yield Changed.model_validate_json(data)
+
+    def catalogue(self) -> WholeCatalogue:
+        """Everything that a task can be set to, entries of their own that workers have told included."""
+        return self._transport.call("GET", "/catalogue", _CATALOGUE)
+
+    def tell_entries(self, worker: str, registries: Mapping[str, Mapping[str, Any]]) -> EntriesReply:
+        """Say which entries a worker's modules add to the core: section -> name -> description, as in the catalogue.
+
+        Raises ValidationError (pydantic's) where a description is none.
+        """
+        request = EntriesRequest.model_validate({"worker": worker, "registries": registries})
+        return self._transport.call("PUT", "/entries", _ENTRIES, request)
 
     def workers(self) -> WorkerList:
         """Workers, most recently seen first."""
@@ -278,6 +313,10 @@ class Endpoints:
     def finish(self, trial: str, attempt: int, request: FinishRequest) -> FinishReply:
         """Give the lease back with an outcome; repeating it is answered alike."""
         return self._transport.call("POST", _attempt(trial, attempt, "finish"), _FINISH, request)
+
+    def register_predictions(self, trial: str, attempt: int, request: PredictionsRequest) -> PredictionsReply:
+        """Register the predictions of a finished attempt; raises Conflict while their blob is not there."""
+        return self._transport.call("POST", _attempt(trial, attempt, "predictions"), _KEPT, request)
 
 
 def _path(study: str, rest: str = "") -> str:

@@ -4,7 +4,7 @@ ClientError
 ├── InvalidStudy           the study was found wrong before it was sent
 ├── ServiceUnreachable     nobody answers, or not as this service; trying again may help
 └── ApiError               the service refused; `.code` says why
-    ├── NotFound           no such study, trial, attempt or worker
+    ├── NotFound           no such study, trial, attempt or worker, no predictions kept
     ├── Invalid            the request, spec or parameters are wrong; `.errors` says where
     ├── Unauthorized       the token is missing or wrong
     ├── Conflict           what stands in the database forbids it
@@ -81,6 +81,7 @@ _BY_CODE: dict[ErrorCode, type[ApiError]] = {
     ErrorCode.UNKNOWN_TRIAL: NotFound,
     ErrorCode.UNKNOWN_ATTEMPT: NotFound,
     ErrorCode.UNKNOWN_WORKER: NotFound,
+    ErrorCode.UNKNOWN_PREDICTIONS: NotFound,
     ErrorCode.NOT_FOUND: NotFound,
     ErrorCode.STUDY_EXISTS: Conflict,
     ErrorCode.STUDY_STATE: Conflict,
@@ -88,6 +89,7 @@ _BY_CODE: dict[ErrorCode, type[ApiError]] = {
     ErrorCode.REPORT_CONFLICT: Conflict,
     ErrorCode.REPORT_ORDER: Conflict,
     ErrorCode.CLAIM_CONFLICT: Conflict,
+    ErrorCode.ENTRY_TAKEN: Conflict,
     ErrorCode.UNKNOWN_BLOB: NotFound,
     ErrorCode.BLOB_MISMATCH: Invalid,
     ErrorCode.BLOB_MISSING: Conflict,

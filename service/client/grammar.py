@@ -14,7 +14,10 @@ examples:
   study show digits-mlp                         where a study stands, and its trials
   study show digits-mlp --trial 12              one trial: parameters, metrics, attempts
   study logs digits-mlp 12 --follow             what the trial prints, while it does
+  study confusion digits-mlp 12                 what the trial's model takes for what
+  study predictions digits-mlp 12 --out 12.parquet
   study best digits-mlp --json | jq .parameters
+  study checkpoint digits-mlp best --out best.pt     the model of its best trial
   study pause digits-mlp --reason "need the GPU"
   study extend digits-mlp --trials 100          100 trials in all, those already made included
   study extend digits-mlp --hours 24            and so for any budget that the study has
@@ -23,12 +26,16 @@ examples:
   study accept digits-mlp --box 'optimizer.lr=[1e-3, 1e-2]'
   study importance digits-mlp                   which parameters mattered
   study workers                                 the workers, and which are in quarantine
+  study catalogue model mlp                     the options of a model; without words, all there is
   study fork digits-mlp 12 --at 8 --set optimizer.lr=3e-4
   study enqueue digits-mlp optimizer.lr=3e-3 optimizer.name=adamw
 
 The service is found at --server, else ASSAYER_SERVER, else http://127.0.0.1:8420; ASSAYER_TOKEN is sent if set.
 Exit status: 0 done, 1 refused or failed, 2 not understood.
 """
+
+SPLITS = ("val", "test", "test_val")
+"""What is held out while a trial is trained."""
 
 Verb = Callable[[str, str], argparse.ArgumentParser]
 """Adds a command: its name, and what it does."""
@@ -98,11 +105,27 @@ def _look(verb: Verb, of_study: Verb) -> None:
     logs.add_argument("--attempt", type=int, metavar="N", help="this attempt (default: the newest)")
     logs.add_argument("--stderr", action="store_true", help="its standard error instead of its standard output")
     logs.add_argument("--follow", action="store_true", help="go on as more comes, until the attempt has ended")
+    checkpoint = of_study("checkpoint", "download a trial's newest checkpoint: what it has learned")
+    checkpoint.add_argument("trial", metavar="TRIAL", help="number of the trial, id of a fork, or best")
+    checkpoint.add_argument("--out", metavar="FILE", help="where to write it (default: NAME-TRIAL.pt)")
     verb("workers", "list the workers: devices, trials held, quarantine")
+    catalogue = verb("catalogue", "list what the built-in training can be set to, entries of your own included")
+    catalogue.add_argument("section", metavar="SECTION", nargs="?", help="a section of it: model, loss, … or settings")
+    catalogue.add_argument("entry", metavar="NAME", nargs="?", help="an entry of the section, with its options")
 
 
 def _ask(of_study: Verb) -> None:
     of_study("importance", "say which parameters tell the best trials from the others")
+    predicted = of_study("predictions", "print what a trial's model says of held-out examples, as CSV")
+    predicted.add_argument(
+        "trial", metavar="TRIAL", nargs="?", help="number of the trial, or id of a fork (default: list those with any)"
+    )
+    which = predicted.add_mutually_exclusive_group()
+    which.add_argument("--split", choices=SPLITS, help="of this split only")
+    which.add_argument("--out", metavar="FILE", help="write them all to a Parquet file instead")
+    confusion = of_study("confusion", "show which classes a trial's model takes for which")
+    confusion.add_argument("trial", metavar="TRIAL", help="number of the trial, or id of a fork")
+    confusion.add_argument("--split", choices=SPLITS, default="val", help="of this split (default: val)")
     replay = of_study("replay", "say what another pruner would have saved and lost, by the curves that were recorded")
     replay.add_argument("--pruner", required=True, metavar="PRUNER", help="its name, or {name: asha, eta: 4}")
     replay.add_argument("--workers", type=int, default=1, metavar="N", help="played by so many workers (default: 1)")

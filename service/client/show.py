@@ -189,6 +189,8 @@ def study_page(
     facts.add_row("best", standing(study))
     if told := budget(study):
         facts.add_row("budget", told)
+    if study.unserved:
+        facts.add_row("waits", Text(f"no worker here gets trials of it: {study.unserved}", style="yellow"))
     if study.notice:
         facts.add_row("notice", Text(study.notice, style="yellow"))
     beside = [Text(), Text("forks", style="bold"), forks_table(forks)] if forks else []

@@ -42,6 +42,11 @@ class Catalogue(Response):
     defaults: dict[str, dict[str, Any]] = Field(description="sections that may be left out -> what they are then")
     metrics: dict[str, list[str]] = Field(description="kind of task -> metrics it reports")
 
+    @property
+    def sections(self) -> dict[str, dict[str, Entry]]:
+        """All registries: those of which one entry is named, and those of which any number is."""
+        return {**self.registries, **self.lists}
+
 
 @cache
 def load_catalogue() -> Catalogue:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from service.contract.base import PROTOCOL_VERSION, Direction, Identifier, Request, Response, TaskKind, Value
+from service.contract.entries import Offered
+from service.contract.predictions import Confusion
 from service.contract.provenance import Fingerprint
 from service.contract.report import Action, Number, ReportRequest
 
@@ -45,9 +47,16 @@ class Capabilities(Request):
 
     devices: list[Device] = Field(default=[], description="of the slot that asks: a trial has all of them")
     tasks: list[TaskKind] = [TaskKind.TRAIN]
+    functions: list[str] | None = Field(
+        default=None, description="modules and packages whose functions it calls; none: of any, if of tasks"
+    )
     labels: dict[str, str] = {}
     slots: dict[Identifier, list[Device]] = Field(default={}, description="every slot of the worker, with its devices")
     code: Fingerprint | None = Field(default=None, description="of the training code; none: nothing is compared")
+    own_code: Fingerprint | None = Field(
+        default=None, description="the same with the modules of its user's own: of studies that use their entries"
+    )
+    entries: Offered = Field(default={}, description="those of its user's own that this slot can train with, as told")
     directories: list[str] | None = Field(
         default=None, description="file uris of the directories it shares with other workers; none: not said"
     )
@@ -71,17 +80,24 @@ class Monitor(Response):
     metric: str
     direction: Direction
     keep: Literal["best", "last"]
+    best: float | None = None
+    """The study's best value as of the grant; a training that ends no better need not save its last checkpoint."""
 
 
-class ResumePoint(Response):
-    """The checkpoint an attempt starts from: of the end of `step`, or so many batches of the next one later."""
+class Artifact(Response):
+    """A file that was stored."""
 
-    step: int
-    batch: int = 0
     sha256: str
     size: int
     uri: str
     """`blob:` and the sha256 where the service has it; otherwise where whoever registered it put it."""
+
+
+class ResumePoint(Artifact):
+    """The checkpoint an attempt starts from: of the end of `step`, or so many batches of the next one later."""
+
+    step: int
+    batch: int = 0
 
 
 class Grant(Response):
@@ -111,6 +127,8 @@ class Grant(Response):
     resume: ResumePoint | None = None
     fork_at: int | None = None
     """Of a fork, the step of its parent's checkpoint; without `resume` that is gone: finish as invalid."""
+    teacher: Artifact | None = None
+    """The checkpoint of the trial that the task's `loss.teacher` names; without it that is gone: finish as invalid."""
     lease_seconds: float
     heartbeat_seconds: float
 
@@ -207,6 +225,8 @@ class Outcome(Request):
     """The uri of the checkpoint that it was to resume from and could not read: the next attempt gets another."""
     metrics: dict[str, Number] = {}
     """Final metrics outside the series: test metrics of the kept weights, seconds, number of parameters."""
+    confusion: Confusion | None = None
+    """Of a classification that was trained to its end: what it takes for what."""
 
     @property
     def has_failed(self) -> bool:

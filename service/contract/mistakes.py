@@ -75,8 +75,8 @@ def _sentence(detail: ErrorDetails, root: type[BaseModel]) -> str:
         case "missing":
             example = _EXAMPLES.get(str(detail["loc"][-1]))
             message = f"{_MISSING}; write `{example}`" if example else _MISSING
-        case "too_short":
-            message = "must not be empty"
+        case "too_short" | "too_long" as kind:
+            message = "must not be empty" if kind == "too_short" else f"may hold {context['max_length']} at most"
         case "extra_forbidden":
             message = f"no such setting; {did_you_mean(str(detail['loc'][-1]), _fields_beside(detail['loc'], root))}"
         case "union_tag_invalid":

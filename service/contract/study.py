@@ -186,6 +186,9 @@ class StudyView(Response):
     front: list[int] | None = Field(
         default=None, description="of several objectives: numbers of the completed trials that no other one dominates"
     )
+    unserved: str | None = Field(
+        default=None, description="of an active study that is asked for alone: why no worker that is alive gets trials"
+    )
     standing: str | None = Field(default=None, description="how the best compares with the reference, in words")
     created_at: datetime
     finished_at: datetime | None

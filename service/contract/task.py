@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -48,6 +49,11 @@ class Function(Request):
 
     name: Annotated[str, AfterValidator(_is_importable)] = Field(description="package.module:function")
     style: Literal["assayer", "optuna"] = Field(default="assayer", description="which methods the trial has")
+
+    def is_in(self, modules: Collection[str] | None) -> bool:
+        """Whether its module is one of these, or in one of these packages; None: any."""
+        module = self.name.partition(":")[0]
+        return modules is None or any(f"{module}.".startswith(f"{each}.") for each in modules)
 
 
 class Command(Request):

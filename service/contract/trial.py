@@ -10,6 +10,7 @@ from pydantic import Field
 
 from service.contract.base import Request, Response, Value
 from service.contract.lease import FailureClass
+from service.contract.predictions import Confusion
 from service.contract.report import Number, Verdict
 
 
@@ -137,5 +138,7 @@ class TrialDetail(TrialView):
     attempts: list[AttemptView]
     series: list[Series]
     verdicts: list[Verdict]
+    confusion: Confusion | None = None
+    """Of a classification that was trained to its end: what it takes for what, by split."""
     config: dict[str, Any] | None
     """The task's configuration with the parameters set, as the worker gets it; none for external tasks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,8 +125,7 @@ def _check_section(
         return
     entry = entries.get(given["name"])
     if entry is None:
-        message = f"there is no {section} {given['name']!r}; {did_you_mean(given['name'], entries)}"
-        yield FieldError(path=f"{path}.name", message=message)
+        yield FieldError(path=f"{path}.name", message=_unknown(section, given["name"], entries))
         return
     for option, value in given.items():
         if option == "name":
@@ -139,6 +138,12 @@ def _check_section(
     for option, setting in entry.parameters.items():
         if setting.required and option not in given and f"{section}.{option}" not in space:
             yield FieldError(path=f"{path}.{option}", message=f"missing: {setting.description}")
+
+
+def _unknown(section: str, name: object, entries: Iterable[str]) -> str:
+    hint = did_you_mean(str(name), entries)
+    known = hint if hint.endswith("?") else f"{hint}."
+    return f"there is no {section} {name!r}; {known} For one of your own, start a worker with --register MODULE first"
 
 
 def _check_value(path: str, value: object, setting: Setting) -> Iterator[FieldError]:
@@ -224,8 +229,7 @@ class _Reach:
             return
         for part, choice in _fixed(parameter):
             if choice not in entries:
-                message = f"there is no {section} {choice!r}; {did_you_mean(str(choice), entries)}"
-                yield FieldError(path=f"{path}.{part}", message=message)
+                yield FieldError(path=f"{path}.{part}", message=_unknown(section, choice, entries))
 
     def _check_option(self, path: str, section: str, option: str, parameter: Parameter) -> Iterator[FieldError]:
         if not self._possible(section) and section in self.train:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from service.contract.base import TaskKind
 from service.contract.lease import Capabilities
 from service.contract.study import Requires
+from service.contract.task import Function
 from service.domain.failures import LARGER
 
 
@@ -16,11 +17,16 @@ def gpu_gib(capabilities: Capabilities) -> float:
     return min((each.memory_gib or 0.0 for each in capabilities.devices if each.kind == "cuda"), default=0.0)
 
 
-def unallowed(kind: TaskKind, capabilities: Capabilities) -> str | None:
+def unallowed(kind: TaskKind, capabilities: Capabilities, function: Function | None = None) -> str | None:
     """Why a worker does not execute tasks of the user's own code that it could, or None."""
-    if kind in capabilities.tasks or kind not in {TaskKind.FUNCTION, TaskKind.COMMAND}:
+    if kind not in {TaskKind.FUNCTION, TaskKind.COMMAND}:
         return None
-    return f"its task is a {kind}; start a worker with --allow-{kind}s"
+    if kind not in capabilities.tasks:
+        return f"its task is a {kind}; start a worker with --allow-{kind}s"
+    if function is None or function.is_in(capabilities.functions):
+        return None
+    module = function.name.partition(":")[0]
+    return f"its function is of {module}; start a worker with --allow-functions {module}"
 
 
 def unmet(requires: Requires | None, capabilities: Capabilities) -> str | None:

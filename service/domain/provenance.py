@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from service.contract.base import TaskKind
+from service.contract.catalogue import Catalogue
+from service.contract.lease import Capabilities
 from service.contract.study import StudySpec
+from service.domain.entries import own_of_study
 
 _SHOWN = 12
 """Characters of a fingerprint that people see."""
@@ -19,9 +22,19 @@ def is_own_code(spec: StudySpec) -> bool:
     return spec.task_kind in {TaskKind.FUNCTION, TaskKind.COMMAND}
 
 
+def code_for(spec: StudySpec, offered: Capabilities, catalogue: Catalogue) -> str | None:
+    """The fingerprint of what a worker would train a study with: of the core, with modules of its own if it needs any.
+
+    Where the code is wholly the user's own, there is none before an attempt has loaded it.
+    """
+    if is_own_code(spec):
+        return None
+    return offered.own_code if own_of_study(spec, catalogue) else offered.code
+
+
 def refused_code(spec: StudySpec, expected: str | None, offered: str | None) -> str | None:
     """Why a worker gets no trial of a study that allows one code only, or None; who tells no fingerprint is let in."""
-    if spec.code != "same" or is_own_code(spec) or not _differ(expected, offered):
+    if spec.code != "same" or not _differ(expected, offered):
         return None
     return (
         f"the study began with code {short(expected or '')}, this worker has {short(offered or '')}; install here what "

@@ -15,9 +15,10 @@ from service.domain.machine import Machine
 from service.domain.objective import finals
 from service.domain.states import ATTEMPT, FINISHED_STUDIES, OPEN_TRIALS, STUDY, TRIAL
 from service.storage.findings import Finding, found_by, has_spec, of_attempts, of_studies, of_trials
-from service.storage.queries import series, studies
+from service.storage.queries import predictions, series, studies
 from service.storage.rung_invariants import too_many_promoted, wrong_arrivals
 from service.storage.tables import (
+    artifact,
     attempt,
     checkpoint,
     enqueued,
@@ -307,6 +308,21 @@ def _overlapping_logs() -> sa.Select[Any]:
     return of_attempts().where(sa.exists().where(own, told.c.start_offset < told.c.before))
 
 
+def _predictions() -> list[sa.Select[Any]]:
+    is_one = artifact.c.kind == predictions.KIND
+    of_attempt = sa.exists().where(is_one, _is_of(attempt.c.trial_id), artifact.c.attempt == attempt.c.number)
+    is_completed = sa.and_(trial.c.state == TrialState.COMPLETED, attempt.c.state == AttemptState.SUCCEEDED)
+    num = _count(artifact, is_one, _is_of(trial.c.id))
+    return [
+        of_attempts(attempt.c.state).where(of_attempt, ~is_completed),
+        of_trials(num.label("files")).where(num > 1),
+    ]
+
+
+def _is_of(trial_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    return artifact.c.trial_id == trial_id
+
+
 _WITH_VALUE = (TrialState.COMPLETED, TrialState.PRUNED)
 
 
@@ -427,6 +443,11 @@ INVARIANTS = (
         "journal_states",
         "study, trial and attempt are in the state that the journal's last event led to",
         found_by(*_journalled_states()),
+    ),
+    Invariant(
+        "predictions",
+        "predictions are of the attempt that completed its trial, one file of a trial",
+        found_by(*_predictions()),
     ),
     Invariant("specs", "the spec that a study or trial names is stored", found_by(*_specs())),
     Invariant(

@@ -304,6 +304,18 @@ worker = sa.Table(
     sa.Column("quarantine_reason", sa.Text),
 )
 
+entry = sa.Table(
+    "entry",
+    metadata,
+    sa.Column("section", sa.String(64), nullable=False),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("description", Json, nullable=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("worker", sa.String(64), nullable=False),
+    sa.Column("told_at", Instant, nullable=False),
+    sa.PrimaryKeyConstraint("section", "name"),
+)
+
 enqueued = sa.Table(
     "enqueued",
     metadata,

@@ -112,6 +112,12 @@ async def read_blob(context: Context, sha256: str) -> AsyncIterator[bytes]:
         log.error("blob %s was damaged (its content is %s now) and was taken out of the store", sha256, error.found)
 
 
+def is_uploaded(context: Context, sha256: str, size: int) -> bool:
+    """Whether a blob is in the store; touched, so that it stays there until what names it has committed."""
+    store = store_of(context)
+    return store.size(sha256) == size and store.touch(sha256)
+
+
 def is_there(context: Context, artifact: Row) -> bool:
     """Whether an artifact can be read: its blob is in the store, or it lies elsewhere, which is not ours to know."""
     if not artifact.uri.startswith(BLOB):
@@ -133,7 +139,7 @@ async def collect_blobs(context: Context) -> int:
 
 
 def _make_room(context: Context, store: BlobStore) -> int:
-    """Delete at once every checkpoint that was registered and is not needed any more; how many."""
+    """Delete at once whatever was registered and is not needed any more; how many."""
 
     def look(connection: Connection) -> tuple[set[str], set[str]]:
         return checkpoints.wanted(connection), checkpoints.registered(connection)

@@ -8,7 +8,7 @@ from service.domain.errors import DomainError
 from service.storage import tables
 from service.storage.queries import checkpoints, studies
 from service.storage.unit_of_work import UnitOfWork
-from service.usecases.blobs import store_of
+from service.usecases.blobs import is_uploaded
 from service.usecases.context import Context
 from service.usecases.fence import Held, find, hold, trial_of
 from service.usecases.report import store_points
@@ -35,7 +35,7 @@ async def register_checkpoint(
         if request.reports:
             spec = studies.spec(unit_of_work.connection, study_id, unit_of_work.study.spec_version)
             arrive(unit_of_work, spec, context.histories.known(study_id), trial_id, number)
-        if request.uri.startswith(BLOB) and not _is_uploaded(context, request):
+        if request.uri.startswith(BLOB) and not is_uploaded(context, request.sha256, request.size):
             raise DomainError(
                 ErrorCode.BLOB_MISSING,
                 f"there is no blob {request.sha256} of {request.size} bytes; upload it, then register it again",
@@ -59,12 +59,6 @@ def _require_metrics(held: Held, request: CheckpointRequest) -> None:
             f"the checkpoint is of step {request.step}, but metrics are known up to {known}; "
             "send the reports before it along",
         )
-
-
-def _is_uploaded(context: Context, request: CheckpointRequest) -> bool:
-    """Whether the blob is in the store; touched, so that it stays there until this transaction has committed."""
-    store = store_of(context)
-    return store.size(request.sha256) == request.size and store.touch(request.sha256)
 
 
 def _is_stored(unit_of_work: UnitOfWork, held: Held, request: CheckpointRequest) -> bool:

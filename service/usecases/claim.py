@@ -13,8 +13,7 @@ from service.contract.study import StudySpec, StudyState
 from service.domain.budget import NOTHING, Used, ends_early, used_up
 from service.domain.errors import DomainError
 from service.domain.history import History
-from service.domain.placement import unallowed, unmet
-from service.domain.provenance import refused_code
+from service.domain.provenance import code_for, refused_code
 from service.domain.states import FINISHED_STUDIES
 from service.search import decide
 from service.search.halving import Promote
@@ -28,6 +27,7 @@ from service.usecases.rungs import promote
 from service.usecases.settle import complete
 from service.usecases.stages import begin_stage, propose
 from service.usecases.studies import find
+from service.usecases.suitability import lack
 from service.usecases.waiting import next_waiting
 from service.usecases.workers import is_known, see_worker
 
@@ -59,6 +59,10 @@ class Situation:
     spec: StudySpec
     history: History
     used: Used
+    lacked: str | None
+    """What this worker lacks for it, by the spec in force now."""
+    code: str | None
+    """The fingerprint of the code that this worker would train it with."""
     is_waiting: bool
     """Some trial that this worker may execute waits to be executed (again)."""
     needs: str | None
@@ -102,14 +106,11 @@ def _open(connection: Connection, context: Context, request: ClaimRequest) -> Op
     candidates, lacking = [], []
     for row in shares.in_turn(connection, studies.claimable(connection, named), context.database.dialect.now):
         spec = studies.spec(connection, row.id, row.spec_version)
-        lack = unallowed(spec.task_kind, request.capabilities)
-        if lack is None and spec.task_kind not in request.capabilities.tasks:
-            continue
-        lack = lack or unmet(spec.requires, request.capabilities)
-        if lack is None:
+        lacked = lack(connection, context, spec, request.capabilities)
+        if lacked is not None:
+            lacking.append(f"{row.name}: {lacked}")
+        elif spec.task_kind in request.capabilities.tasks:
             candidates.append(row)
-        else:
-            lacking.append(f"{row.name}: {lack}")
     return Opening(
         granted=_granted(connection, context, request),
         is_known=is_known(connection, context, request),
@@ -161,9 +162,9 @@ async def _try_once(context: Context, study_id: str, request: ClaimRequest) -> G
         return "the study is being stopped"
     if situation.study.state != StudyState.ACTIVE:
         return f"the study is {situation.study.state}"
-    refused = refused_code(situation.spec, situation.study.code_fingerprint, request.capabilities.code)
-    if refused is not None:
-        return refused
+    refused = refused_code(situation.spec, situation.study.code_fingerprint, situation.code)
+    if refused is not None or situation.lacked is not None:
+        return refused or situation.lacked
     decision = await _decide(situation)
     if isinstance(decision, decide.Wait):
         return situation.needs or decision.reason
@@ -188,6 +189,8 @@ def _look(connection: Connection, context: Context, study_id: str, request: Clai
         spec=spec,
         history=context.histories.latest(connection, study_id, spec.watched.metric),
         used=_used(connection, context, study, spec),
+        lacked=lack(connection, context, spec, request.capabilities),
+        code=code_for(spec, request.capabilities, context.catalogue),
         is_waiting=waiting is not None,
         needs=needs,
         enqueued=studies.next_enqueued(connection, study_id),
@@ -226,7 +229,7 @@ def _take(
         return granted
     if study.state != StudyState.ACTIVE or study.stop_requested_at is not None:
         return None
-    if refused_code(situation.spec, study.code_fingerprint, request.capabilities.code) is not None:
+    if refused_code(situation.spec, study.code_fingerprint, situation.code) is not None:
         return None
     if not isinstance(decision, Waiting) and _is_used_up(unit_of_work, situation):
         return None

@@ -12,6 +12,7 @@ from service.domain.states import FINISHED_STUDIES, STUDY, StudyEvent
 from service.storage.queries import history, spending, studies
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
+from service.usecases.entries import whole_catalogue
 from service.usecases.settle import cancel_unclaimed, conclude, settle_stop
 from service.usecases.stages import waits_for_review
 from service.usecases.studies import check, find, get_study, store_spec, view_of
@@ -74,7 +75,8 @@ async def extend_study(context: Context, name: str, request: ExtendRequest) -> S
     def work(unit_of_work: UnitOfWork) -> None:
         study = unit_of_work.study
         spec = studies.spec(unit_of_work.connection, study.id, study.spec_version)
-        extended = check(context, spec.model_copy(update={"budget": budget.extended(spec, request)}))
+        catalogue = whole_catalogue(unit_of_work.connection, context)
+        extended = check(catalogue, spec.model_copy(update={"budget": budget.extended(spec, request)}))
         _refuse_if_used_up(unit_of_work, context, extended)
         store_spec(unit_of_work, study.id, study.spec_version + 1, extended)
         unit_of_work.advance_study(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from service.contract.problem import ErrorCode
-from service.contract.study import EditRequest, StudyState, StudyView
+from service.contract.study import EditRequest, StudySpec, StudyState, StudyView
 from service.domain.errors import DomainError
 from service.domain.states import StudyEvent
+from service.domain.teachers import teachers_of
 from service.search import decide
 from service.search.edit import check_edit, differences
 from service.storage.queries import spending, studies, trials
 from service.storage.tables import Connection
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
+from service.usecases.entries import known_catalogue
 from service.usecases.settle import conclude
 from service.usecases.stages import waits_for_review, withdraw
 from service.usecases.studies import check, find, get_study, store_spec
+from service.usecases.teachers import freeze
 
 
 async def edit_study(context: Context, name: str, request: EditRequest) -> StudyView:
@@ -26,16 +29,17 @@ async def edit_study(context: Context, name: str, request: EditRequest) -> Study
         DomainError: the spec cannot work, or not with the trials made; another version is in force; the study was
             stopped.
     """
-    spec = check(context, request.spec)
+    checked = check(await known_catalogue(context), request.spec)
 
-    def look(connection: Connection) -> tuple[str, bool]:
+    def look(connection: Connection) -> tuple[str, StudySpec, bool]:
         study = find(connection, name)
-        metric = studies.spec(connection, study.id, study.spec_version).watched.metric
-        history = context.histories.latest(connection, study.id, metric)
+        old = studies.spec(connection, study.id, study.spec_version)
+        spec = freeze(context, connection, checked, known={teacher for _, teacher in teachers_of(old)})
+        history = context.histories.latest(connection, study.id, old.watched.metric)
         used = spending.used(connection, study, spec, context.database.dialect.now(connection))
-        return study.id, decide.over(history, spec, used) is None
+        return study.id, spec, decide.over(history, spec, used) is None
 
-    study_id, has_more = await context.database.read(look)
+    study_id, spec, has_more = await context.database.read(look)
 
     def work(unit_of_work: UnitOfWork) -> None:
         study, connection = unit_of_work.study, unit_of_work.connection

@@ -5,6 +5,7 @@ from __future__ import annotations
 from service.contract.lease import BLOB
 from service.contract.problem import ErrorCode, FieldError
 from service.contract.study import StudySpec, StudyState
+from service.contract.teacher import TEACHER, is_path
 from service.contract.trial import ForkRequest, TrialKind, TrialList, TrialView
 from service.domain.errors import DomainError
 from service.domain.forks import forked, forked_by_hand
@@ -16,8 +17,10 @@ from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.blobs import is_there
 from service.usecases.context import Context
+from service.usecases.entries import whole_catalogue
 from service.usecases.grants import begin_trial
 from service.usecases.studies import find
+from service.usecases.teachers import NoTeacher, find_teacher
 from service.usecases.trials import find_trial
 
 
@@ -36,7 +39,7 @@ async def fork_trial(context: Context, name: str, key: str, request: ForkRequest
             raise DomainError(ErrorCode.STUDY_STATE, message)
         parent = find_trial(connection, study, key)
         spec = studies.spec(connection, study.id, parent.spec_version)
-        parameters = _parameters(context, spec, parent, request)
+        parameters = _parameters(context, connection, spec, parent, request)
         run_until = _run_until(spec, parent, request)
         saved = _checkpoint(context, connection, parent, request.at)
         if run_until is not None and saved.step >= run_until:
@@ -78,10 +81,19 @@ async def list_forks(context: Context, name: str) -> TrialList:
     return await context.database.read(read)
 
 
-def _parameters(context: Context, spec: StudySpec, parent: Row, request: ForkRequest) -> dict[str, object]:
+def _parameters(
+    context: Context, connection: Connection, spec: StudySpec, parent: Row, request: ForkRequest
+) -> dict[str, object]:
     if spec.task is not None and spec.task.train is not None:
-        overrides = decide.overrides_of(spec, parent.stage)
-        found, errors = forked(spec.task.train, overrides, parent.parameters, request.set, context.catalogue)
+        overrides, changes = decide.overrides_of(spec, parent.stage), dict(request.set)
+        catalogue = whole_catalogue(connection, context)
+        found, errors = forked(spec.task.train, overrides, parent.parameters, changes, catalogue)
+        teacher = changes.get(TEACHER)
+        if not errors and isinstance(teacher, str) and not is_path(teacher):
+            try:
+                found[TEACHER] = find_teacher(context, connection, spec.project, teacher)
+            except NoTeacher as error:
+                raise _refused(f"set.{TEACHER}", str(error)) from None
     else:
         found, errors = forked_by_hand(spec.space, parent.parameters, request.set)
     if errors:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from service.contract.lease import ClaimRequest, Grant, Monitor, ResumePoint
+from service.contract.base import TaskKind
+from service.contract.lease import Artifact, ClaimRequest, Grant, Monitor, ResumePoint
 from service.contract.study import StudySpec
 from service.contract.trial import TrialKind
 from service.domain.configuration import resolve
+from service.domain.entries import own_of_trial
 from service.domain.history import History, Suggestion
 from service.domain.placement import is_reachable
-from service.domain.provenance import is_own_code
+from service.domain.provenance import code_for
 from service.domain.rungs import rungs_of
 from service.domain.states import ATTEMPT, TRIAL, TrialEvent
+from service.domain.teachers import teacher_of
 from service.search import decide
 from service.search.seeds import trial_seed
 from service.storage import tables
@@ -22,6 +26,7 @@ from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.blobs import is_there
 from service.usecases.context import Context
+from service.usecases.entries import catalogue_with
 from service.usecases.fence import grant_lease
 from service.usecases.provenance import note_code
 
@@ -99,8 +104,7 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, spec
         started_at=now,
         revision=unit_of_work.revision,
     )
-    if not is_own_code(spec):
-        note_code(unit_of_work, trial, number, request.capabilities.code)
+    note_code(unit_of_work, trial, number, code_for(spec, request.capabilities, context.catalogue))
     grant_lease(unit_of_work, trial, number, request.worker, context.limits.lease_seconds)
     unit_of_work.insert(
         tables.claim,
@@ -152,7 +156,7 @@ def grant_of(connection: Connection, context: Context, trial: Row) -> Grant:
     """What every attempt of a trial is told; that of no attempt, which leases nothing and begins afresh."""
     study = studies.by_id(connection, trial.study_id)
     spec = studies.spec(connection, study.id, trial.spec_version)
-    task, dropped = task_of(context, spec, trial)
+    task, dropped = task_of(connection, context, spec, trial)
     return Grant(
         study=study.id,
         study_name=study.name,
@@ -165,18 +169,28 @@ def grant_of(connection: Connection, context: Context, trial: Row) -> Grant:
         parameters=trial.parameters,
         dropped=dropped,
         seed=trial.seed,
-        monitor=Monitor(
-            metric=spec.watched.metric,
-            direction=spec.watched.direction,
-            keep="best" if spec.watched.value == "best" else "last",
-        ),
+        monitor=_monitor(connection, spec, trial),
         constraints=spec.constraints.model_dump(exclude_none=True) if spec.constraints else {},
         resource=spec.resource.name if spec.resource else "step",
         run_until=trial.run_until,
         pauses=_pauses(spec, trial),
         fork_at=trial.parent_step,
+        teacher=_teacher(connection, context, spec, task),
         lease_seconds=0.0,
         heartbeat_seconds=context.limits.heartbeat_seconds,
+    )
+
+
+def _monitor(connection: Connection, spec: StudySpec, trial: Row) -> Monitor:
+    """What the trial is told of the objective; the best so far where a value of its series decides which is best."""
+    objective, best = spec.watched, None
+    if trial.number is not None and len(spec.objectives) == 1 and isinstance(objective.value, str):
+        best = trials.best(connection, trial.study_id, objective.direction)
+    return Monitor(
+        metric=objective.metric,
+        direction=objective.direction,
+        keep="best" if objective.value == "best" else "last",
+        best=None if best is None else best.value,
     )
 
 
@@ -200,13 +214,27 @@ def _resume_point(connection: Connection, context: Context, trial: Row, attempt:
     return ResumePoint(step=saved.step, batch=saved.batch, sha256=saved.sha256, size=saved.size, uri=saved.uri)
 
 
-def task_of(context: Context, spec: StudySpec, trial: Row) -> tuple[dict[str, Any] | None, list[str]]:
+def _teacher(
+    connection: Connection, context: Context, spec: StudySpec, task: Mapping[str, Any] | None
+) -> Artifact | None:
+    """The checkpoint that a training task learns from, if it names a trial and that one's is there."""
+    name = teacher_of(task) if task is not None and spec.task_kind is TaskKind.TRAIN else None
+    saved = None if name is None else checkpoints.of_teacher(connection, spec.project, name)
+    if saved is None or not is_there(context, saved):
+        return None
+    return Artifact(sha256=saved.sha256, size=saved.size, uri=saved.uri)
+
+
+def task_of(
+    connection: Connection, context: Context, spec: StudySpec, trial: Row
+) -> tuple[dict[str, Any] | None, list[str]]:
     """The trial's task with its parameters set, and the options that a chosen name made meaningless."""
     if spec.task is None:
         return None, []
     if spec.task.train is not None:
         settings = {**decide.overrides_of(spec, trial.stage), **trial.parameters}
-        return resolve(spec.task.train, settings, context.catalogue)
+        catalogue = catalogue_with(connection, context, own_of_trial(settings, context.catalogue))
+        return resolve(spec.task.train, settings, catalogue)
     own = spec.task.function or spec.task.command
     assert own is not None, "a task is exactly one of its kinds"
     return own.model_dump(mode="json"), []

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from service.analysis.standing import standing
+from service.contract.catalogue import Catalogue
 from service.contract.mistakes import did_you_mean
 from service.contract.problem import ErrorCode, FieldError
 from service.contract.sampler import CoarseToFineSampler
-from service.contract.study import Event, Resource, StudyList, StudySpec, StudyView
+from service.contract.study import Event, Resource, StudyList, StudySpec, StudyState, StudyView
 from service.domain.command import check_command
 from service.domain.configuration import check_overrides, check_reach, check_task
 from service.domain.errors import DomainError
@@ -22,6 +23,9 @@ from service.storage.queries import journal, studies, views
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
+from service.usecases.entries import known_catalogue
+from service.usecases.suitability import unserved
+from service.usecases.teachers import freeze
 from service.usecases.warm_start import Lessons, find_lessons, store_lessons
 
 
@@ -39,19 +43,21 @@ def find(connection: Connection, name_or_id: str) -> Row:
     return row
 
 
-def check(context: Context, spec: StudySpec) -> StudySpec:
-    """Check a spec as a whole, and fill in what follows from the task.
+def check(catalogue: Catalogue, spec: StudySpec) -> StudySpec:
+    """Check a spec as a whole, against what a task can be set to, and fill in what follows from the task.
 
     Raises:
         DomainError: something in it cannot work; all that is wrong is listed.
     """
     errors = [*check_space(spec.space), *check_objectives(spec)]
     if spec.task is not None and spec.task.train is not None:
-        errors += check_task(spec.task.train, spec.space, context.catalogue)
-        errors += check_reach(spec.task.train, spec.space, context.catalogue)
-        errors += _override_errors(context, spec, spec.task.train)
-        spec, resource_errors = _with_resource(context, spec, spec.task.train.get("epochs"))
+        errors += check_task(spec.task.train, spec.space, catalogue)
+        errors += check_reach(spec.task.train, spec.space, catalogue)
+        errors += _override_errors(catalogue, spec, spec.task.train)
+        spec, resource_errors = _with_resource(catalogue, spec, spec.task.train.get("epochs"))
         errors += resource_errors
+    else:
+        errors += _meaningless(spec)
     if spec.task is not None and spec.task.command is not None:
         errors += check_command(spec.task.command, spec.space)
     if not errors:
@@ -63,20 +69,32 @@ def check(context: Context, spec: StudySpec) -> StudySpec:
     return spec
 
 
-def _override_errors(context: Context, spec: StudySpec, train: Mapping[str, Any]) -> list[FieldError]:
+def _meaningless(spec: StudySpec) -> Iterator[FieldError]:
+    """What only the training core can be told, of a study with another task."""
+    if spec.constraints is not None:
+        message = "count the parameters of the training core's models, and this task is another; leave them out"
+        yield FieldError(path="constraints", message=message)
+    stages = spec.sampler.stages if isinstance(spec.sampler, CoarseToFineSampler) else None
+    for at, stage in enumerate(stages or []):
+        if stage.overrides:
+            message = "set the training core, and this task gets the space's parameters alone; leave them out"
+            yield FieldError(path=f"sampler.stages.{at}.overrides", message=message)
+
+
+def _override_errors(catalogue: Catalogue, spec: StudySpec, train: Mapping[str, Any]) -> list[FieldError]:
     stages = spec.sampler.stages if isinstance(spec.sampler, CoarseToFineSampler) else None
     return [
         FieldError(path=f"sampler.stages.{at}.{error.path}", message=error.message)
         for at, stage in enumerate(stages or [])
-        for error in check_overrides(train, spec.space, stage.overrides, context.catalogue)
+        for error in check_overrides(train, spec.space, stage.overrides, catalogue)
     ]
 
 
-def _with_resource(context: Context, spec: StudySpec, epochs: object) -> tuple[StudySpec, list[FieldError]]:
+def _with_resource(catalogue: Catalogue, spec: StudySpec, epochs: object) -> tuple[StudySpec, list[FieldError]]:
     """A train task's resource is its epochs: taken from there, or equal to them."""
     if "epochs" in spec.space:
         return spec, []
-    horizon = epochs if isinstance(epochs, int) else context.catalogue.settings["epochs"].default
+    horizon = epochs if isinstance(epochs, int) else catalogue.settings["epochs"].default
     if spec.resource is None:
         return spec.model_copy(update={"resource": Resource(name="epoch", max=horizon)}), []
     if spec.resource.name == "epoch" and spec.resource.max == horizon:
@@ -89,13 +107,17 @@ def _with_resource(context: Context, spec: StudySpec, epochs: object) -> tuple[S
 
 
 async def check_study(context: Context, given: StudySpec) -> tuple[StudySpec, Lessons | None]:
-    """Check the spec of a new study, against what it names of others too.
+    """Check the spec of a new study, against what it names of others too: its teachers, and what it learns from.
 
     Raises:
         DomainError: it cannot work.
     """
-    spec = check(context, given)
-    return spec, await context.database.read(lambda connection: find_lessons(connection, spec))
+    spec = check(await known_catalogue(context), given)
+
+    def read(connection: Connection) -> tuple[StudySpec, Lessons | None]:
+        return freeze(context, connection, spec), find_lessons(connection, spec)
+
+    return await context.database.read(read)
 
 
 async def create_study(context: Context, given: StudySpec) -> StudyView:
@@ -168,10 +190,16 @@ async def list_studies(context: Context) -> StudyList:
 
 
 async def get_study(context: Context, name: str) -> StudyView:
-    """One study."""
-    return await context.database.read(
-        lambda connection: view_of(connection, find(connection, name), context.database.dialect.now(connection))
-    )
+    """One study, and why no worker gets trials of it, if that is so."""
+
+    def read(connection: Connection) -> StudyView:
+        row, now = find(connection, name), context.database.dialect.now(connection)
+        view = view_of(connection, row, now)
+        if row.state != StudyState.ACTIVE:
+            return view
+        return view.model_copy(update={"unserved": unserved(connection, context, view.spec, now)})
+
+    return await context.database.read(read)
 
 
 async def list_events(context: Context, name: str, after: int, limit: int, kind: str | None = None) -> list[Event]:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 
-from service.contract.lease import Grant
+from service.contract.lease import Grant, ResumePoint
 from service.contract.problem import ErrorCode
 from service.contract.study import Front, StudySpec
 from service.contract.trial import TrialDetail, TrialList, TrialView
 from service.domain.errors import DomainError
 from service.domain.front import Losses, losses, worst
-from service.storage.queries import fronts, studies, trials, views
+from service.storage.queries import checkpoints, fronts, studies, trials, views
 from service.storage.tables import Connection, Row
+from service.usecases.blobs import is_there
 from service.usecases.context import Context
 from service.usecases.grants import grant_of, task_of
 from service.usecases.studies import find
-
-_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 async def list_trials(context: Context, name: str, since: int, limit: int) -> TrialList:
@@ -41,8 +39,8 @@ def find_trial(connection: Connection, study: Row, key: str) -> Row:
     Raises:
         DomainError: the study has no such trial.
     """
-    row = trials.by_number(connection, study.id, int(key)) if _NUMBER.fullmatch(key) else trials.by_id(connection, key)
-    if row is None or row.study_id != study.id:
+    row = trials.find(connection, study.id, key)
+    if row is None:
         message = (
             f"study {study.name!r} has no trial {key}; it has {study.next_number}, numbered from 0, and forks by id"
         )
@@ -73,6 +71,27 @@ async def get_grant(context: Context, name: str, key: str) -> Grant:
 
     def read(connection: Connection) -> Grant:
         return grant_of(connection, context, find_trial(connection, find(connection, name), key))
+
+    return await context.database.read(read)
+
+
+async def get_checkpoint(context: Context, name: str, key: str) -> ResumePoint:
+    """The newest checkpoint of a trial that is there, for whoever wants its model.
+
+    Raises:
+        DomainError: the study has no such trial, or none of its checkpoints is kept.
+    """
+
+    def read(connection: Connection) -> ResumePoint:
+        study = find(connection, name)
+        row = find_trial(connection, study, key)
+        saved = checkpoints.canonical(connection, row.id)
+        kept = next((each for each in saved if is_there(context, each)), None)
+        if kept is None:
+            lacks = "has no checkpoint any more" if saved else "has saved no checkpoint"
+            message = f"{trials.title(row)} of {study.name} {lacks}; they are kept of open trials and of the best one"
+            raise DomainError(ErrorCode.UNKNOWN_BLOB, message)
+        return ResumePoint(step=kept.step, batch=kept.batch, sha256=kept.sha256, size=kept.size, uri=kept.uri)
 
     return await context.database.read(read)
 
@@ -130,5 +149,5 @@ def _hypervolume(points: Sequence[Losses], corner: Losses) -> float:
 
 def _detail(connection: Connection, context: Context, study: Row, row: Row) -> TrialDetail:
     spec = studies.spec(connection, study.id, row.spec_version)
-    config, _ = task_of(context, spec, row)
+    config, _ = task_of(connection, context, spec, row)
     return views.trial_detail(connection, row).model_copy(update={"config": config})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from service.contract.lease import BLOB, ClaimRequest
 from service.contract.trial import AttemptState, TrialState
+from service.domain.entries import own_of_trial
 from service.domain.failures import memory_floor
 from service.domain.placement import Holder, is_kept_for, is_reachable, suffices
 from service.storage.instants import MICROSECONDS
@@ -12,6 +13,7 @@ from service.storage.queries.views import ALIVE_SECONDS
 from service.storage.tables import Connection, Row
 from service.usecases.blobs import is_there
 from service.usecases.context import Context
+from service.usecases.suitability import unregistered
 
 
 def next_waiting(
@@ -21,11 +23,20 @@ def next_waiting(
     needs = None
     for trial in trials.in_states(connection, study_id, [TrialState.WAITING]):
         is_fresh = trial.num_attempts == 0 and trial.parent_id is None
-        need = None if is_fresh else _unmet_need(connection, context, trial, request)
+        need = _unregistered(connection, context, trial, request)
+        if need is None and not is_fresh:
+            need = _unmet_need(connection, context, trial, request)
         if need is None:
             return trial, None
         needs = f"{trials.title(trial)} waits for {need}"
     return None, needs
+
+
+def _unregistered(connection: Connection, context: Context, trial: Row, request: ClaimRequest) -> str | None:
+    """Entries that a fork or an older version of the spec chose are not asked for by the study as it is now."""
+    own = own_of_trial(trial.parameters, context.catalogue)
+    lacked = unregistered(connection, own, request.capabilities)
+    return None if lacked is None else f"a worker that can train it: {lacked}"
 
 
 def _unmet_need(connection: Connection, context: Context, trial: Row, request: ClaimRequest) -> str | None:

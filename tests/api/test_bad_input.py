@@ -13,8 +13,10 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from service.contract.entries import EntriesRequest
 from service.contract.lease import CheckpointRequest, ClaimRequest, FinishRequest, Grant, HeartbeatRequest
 from service.contract.log import LogRequest
+from service.contract.predictions import PredictionsRequest
 from service.contract.problem import ErrorCode
 from service.contract.report import ReportRequest
 from service.main import build_app, build_context
@@ -90,6 +92,10 @@ def checkpoint(grant: Grant, **changes: Any) -> dict[str, Any]:
     sha256 = changes.get("sha256", SHA256)
     whole = {"nonce": grant.nonce, "step": 2, "sha256": sha256, "size": len(CONTENT), "uri": f"blob:{sha256}"}
     return whole | changes
+
+
+def predictions(grant: Grant, **changes: Any) -> dict[str, Any]:
+    return {"nonce": grant.nonce, "sha256": SHA256, "size": len(CONTENT)} | changes
 
 
 def finish(grant: Grant, result: str = "succeeded", **changes: Any) -> dict[str, Any]:
@@ -189,6 +195,49 @@ WRONG_HASH: dict[str, tuple[ErrorCode, str, Bad]] = {
         lambda s: post(s.running, "checkpoints", checkpoint(s.running, sha256="ABC", uri="file:///elsewhere")),
     ),
 }
+PREDICTIONS: dict[str, tuple[ErrorCode, str, Bad]] = {
+    "of a superseded attempt": (
+        ErrorCode.LEASE_SUPERSEDED, DROP, lambda s: post(s.superseded, "predictions", predictions(s.superseded)),
+    ),
+    "by a guessed nonce": (
+        ErrorCode.LEASE_SUPERSEDED, DROP, lambda s: post(s.completed, "predictions", predictions(s.running)),
+    ),
+    "of no trial": (
+        ErrorCode.UNKNOWN_TRIAL,
+        NAMED,
+        lambda s: post(s.running.model_copy(update={"trial": "nowhere"}), "predictions", predictions(s.running)),
+    ),
+    "before the outcome": (
+        ErrorCode.REPORT_ORDER, "finish it", lambda s: post(s.running, "predictions", predictions(s.running)),
+    ),
+    "that were never uploaded": (
+        ErrorCode.BLOB_MISSING,
+        "upload it, then register it again",
+        lambda s: post(s.completed, "predictions", predictions(s.completed, sha256=OTHER)),
+    ),
+    "of another size": (
+        ErrorCode.BLOB_MISSING,
+        "upload it, then register it again",
+        lambda s: post(s.completed, "predictions", predictions(s.completed, size=1)),
+    ),
+    "whose hash is none": (
+        ErrorCode.INVALID_REQUEST,
+        "sha256: ",
+        lambda s: post(s.completed, "predictions", predictions(s.completed, sha256="ABC")),
+    ),
+    "and counts that are not square": (
+        ErrorCode.INVALID_REQUEST,
+        "splits.val must have 1 rows of 1 counts",
+        lambda s: post(
+            s.running,
+            "finish",
+            finish(
+                s.running,
+                outcome={"result": "succeeded", "confusion": {"classes": ["a"], "splits": {"val": [[1, 2]]}}},
+            ),
+        ),
+    ),
+}  # fmt: skip
 
 
 def edit(s: Situation, *, version: int = 1, **changes: Any) -> Call:
@@ -234,6 +283,43 @@ EDIT: dict[str, tuple[ErrorCode, str, Bad]] = {
         lambda s: ("POST", f"/studies/{s.study}/stages/first", {}),
     ),
 }
+
+
+def told(worker: str = "w", **registries: Any) -> Call:
+    return "PUT", "/entries", {"json": {"worker": worker, "registries": registries}}
+
+
+def option(**setting: Any) -> dict[str, Any]:
+    return {"mine": {"parameters": {"width": {"type": "int", "default": 8} | setting}}}
+
+
+ENTRIES: dict[str, tuple[ErrorCode, str, Call]] = {
+    "of a name that the core has": (ErrorCode.ENTRY_TAKEN, "give yours another name", told(model={"mlp": {}})),
+    "of no section": (ErrorCode.INVALID_REQUEST, "did you mean 'model'?", told(modle=option())),
+    "of a worker without a name": (ErrorCode.INVALID_REQUEST, "worker: ", told(worker="", model=option())),
+    "whose name is none": (ErrorCode.INVALID_REQUEST, "registries.model", told(model={"<lambda>": {}})),
+    "whose name is too long": (ErrorCode.INVALID_REQUEST, "at most 64 characters", told(model={"n" * 65: {}})),
+    "that is no mapping": (ErrorCode.INVALID_REQUEST, "must be a mapping", told(model={"mine": 3})),
+    "with a field that nobody knows": (
+        ErrorCode.INVALID_REQUEST,
+        "did you mean 'description'?",
+        told(model={"mine": {"descripion": "a net"}}),
+    ),
+    "with an option of no type": (
+        ErrorCode.INVALID_REQUEST,
+        "must be 'float', 'int'",
+        told(model=option(type="number")),
+    ),
+    "with a bound that is none": (ErrorCode.INVALID_REQUEST, "width.low: ", told(model=option(low="one"))),
+    "that is too large": (
+        ErrorCode.INVALID_REQUEST,
+        "describe it more briefly",
+        told(model=option(description="x" * 40_000)),
+    ),
+    "too many": (ErrorCode.INVALID_REQUEST, "may hold 200 at most", told(model={f"net{n}": {} for n in range(10_000)})),
+    "with what no text may hold": (ErrorCode.INVALID_REQUEST, "NUL", told(model=option(description="a\0b"))),
+}
+NOT_FINITE = '{"worker": "w", "registries": {"model": {"mine": {"facts": {"scale": NaN}}}}}'
 
 
 class Everything:
@@ -296,10 +382,27 @@ async def test_a_checkpoint_whose_hash_is_wrong(
     await refused(http, everything, bad(situation), code, remedy)
 
 
+@pytest.mark.parametrize("name", PREDICTIONS)
+async def test_predictions(http: httpx.AsyncClient, everything: Everything, situation: Situation, name: str) -> None:
+    code, remedy, bad = PREDICTIONS[name]
+    await refused(http, everything, bad(situation), code, remedy)
+
+
 @pytest.mark.parametrize("name", EDIT)
 async def test_an_edit(http: httpx.AsyncClient, everything: Everything, situation: Situation, name: str) -> None:
     code, remedy, bad = EDIT[name]
     await refused(http, everything, bad(situation), code, remedy)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+async def test_an_entry(http: httpx.AsyncClient, everything: Everything, name: str) -> None:
+    code, remedy, call = ENTRIES[name]
+    await refused(http, everything, call, code, remedy)
+
+
+async def test_an_entry_with_a_number_that_json_has_not(http: httpx.AsyncClient, everything: Everything) -> None:
+    call = "PUT", "/entries", {"content": NOT_FINITE, "headers": {"content-type": "application/json"}}
+    await refused(http, everything, call, ErrorCode.INVALID_REQUEST, "not finite")
 
 
 async def test_a_heartbeat_of_a_stale_token_is_told_and_renews_nothing(
@@ -317,7 +420,16 @@ async def test_a_heartbeat_of_a_stale_token_is_told_and_renews_nothing(
     assert everything.read() == before
 
 
-SPOKEN_BY_WORKERS = [ClaimRequest, HeartbeatRequest, ReportRequest, CheckpointRequest, FinishRequest, LogRequest]
+SPOKEN_BY_WORKERS = [
+    ClaimRequest,
+    EntriesRequest,
+    HeartbeatRequest,
+    ReportRequest,
+    CheckpointRequest,
+    FinishRequest,
+    LogRequest,
+    PredictionsRequest,
+]
 
 
 @pytest.mark.parametrize("message", SPOKEN_BY_WORKERS)

@@ -9,9 +9,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from service.contract.entries import EntriesReply, WholeCatalogue
 from service.contract.health import Health
 from service.contract.importance import Importance
-from service.contract.lease import FinishReply, Grant, HeartbeatReply, Nothing
+from service.contract.lease import FinishReply, Grant, HeartbeatReply, Nothing, ResumePoint
 from service.contract.log import LogView
 from service.contract.plan import Plan, Replay
 from service.contract.report import Verdict
@@ -30,8 +31,11 @@ SPEC: dict[str, Any] = {
     "sampler": {"name": "random", "seed": 1},
     "budget": {"trials": 2},
 }
-ELSEWHERE = {"/api/v1/stream", "/api/v1/studies/{study}/stream", "/api/v1/blobs/{sha256}"}
-"""What does not speak JSON: test_stream reads the streams, which have no end, and test_blobs the blobs."""
+ELSEWHERE = {
+    "/api/v1/stream", "/api/v1/studies/{study}/stream", "/api/v1/blobs/{sha256}",
+    "/api/v1/studies/{study}/trials/{trial}/predictions", "/api/v1/trials/{trial}/attempts/{attempt}/predictions",
+}  # fmt: skip
+"""What does not speak JSON, or is about such: test_stream reads streams, test_blobs and test_predictions files."""
 
 
 class Recorder:
@@ -96,10 +100,14 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert (seen.text, seen.next, seen.ended) == ("one\n", 4, True)
     assert TrialDetail.model_validate(await call("GET", "/studies/digits/best")).number == 0
     assert [trial.number for trial in Front.model_validate(await call("GET", "/studies/digits/front")).trials] == [0]
+    assert await call("GET", "/studies/digits/predictions") == {"trials": []}
     other = {"pruner": "none"}
     assert Replay.model_validate(await call("POST", "/studies/digits/replay", json=other)).replayed.num_steps == 1
     mattered = Importance.model_validate(await call("GET", "/studies/digits/importance"))
     assert (mattered.num_trials, mattered.parameters) == (1, [])
+    told = {"worker": "w", "registries": {"model": {"mine": {"parameters": {"width": {"type": "int", "default": 8}}}}}}
+    assert list(EntriesReply.model_validate(await call("PUT", "/entries", json=told)).entries["model"]) == ["mine"]
+    assert WholeCatalogue.model_validate(await call("GET", "/catalogue")).own["model"]["mine"].worker == "w"
     assert WorkerList.model_validate(await call("GET", "/workers")).workers[0].name == "w"
     assert (await call("POST", "/workers/w/readmit"))["quarantined_at"] is None
     kinds = [event["kind"] for event in (await call("GET", "/studies/digits/events?after=1"))["events"]]
@@ -121,6 +129,7 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert TrialList.model_validate(await call("GET", "/studies/digits/forks")).trials == [fork]
     assert TrialDetail.model_validate(await call("GET", f"/studies/digits/trials/{fork.id}")).parent_step == 1
     assert Grant.model_validate(await call("GET", "/studies/digits/trials/0/grant")).number == 0
+    assert ResumePoint.model_validate(await call("GET", "/studies/digits/trials/0/checkpoint")).uri == "file:///1"
 
     assert (await call("POST", "/studies/digits/stop"))["state"] == "stopped"
     nothing = Nothing.model_validate(await call("POST", "/claims", json=claim("request-3")))

@@ -4,59 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from service.client import Client, commands
+from service.client import commands
 from service.client.cli import main
 from service.contract.base import TaskKind
 from service.contract.lease import Capabilities, CheckpointRequest, ClaimRequest, Device, FinishRequest, Grant, Outcome
 from service.contract.provenance import ProvenanceRequest, WarningRequest
 from service.contract.report import Point, ReportRequest
+from tests.client.conftest import Study
 from tests.client.studies import hand_driven
-from tests.support.service import ROOT, Service, free_port
+from tests.support.service import ROOT, free_port
 from tests.worker.waiting import eventually
-
-
-class Study:
-    """Calls `study` in this process against one service and keeps what it wrote."""
-
-    def __init__(self, client: Client, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-        self.client = client
-
-    def __call__(self, *words: str, status: int = 0) -> str:
-        assert main(["--server", self.client.server, *words]) == status
-        out, err = self._capsys.readouterr()
-        assert "Traceback" not in out + err
-        return out if status == 0 else err
-
-    def json(self, *words: str) -> Any:
-        return json.loads(self(*words, "--json"))
-
-    def create(self, **changes: Any) -> str:
-        return self.client.create_study(hand_driven(**changes)).name
-
-    def finish(self, name: str) -> None:
-        for trial in self.client.open_trials(name):
-            trial.report(1, {"val/accuracy": 0.7 + (trial.number or 0) / 100})
-            trial.report(2, {"val/accuracy": 0.6})
-
-
-@pytest.fixture
-def study(
-    shared_service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Study]:
-    monkeypatch.setenv("COLUMNS", "200")
-    with Client(shared_service.url) as client:
-        yield Study(client, capsys)
 
 
 def study_file(directory: Path, **changes: Any) -> str:
@@ -311,7 +278,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert caught.value.code == 0
     told = capsys.readouterr().out
-    assert all(f"\n    {name} " in told for name in commands.COMMANDS)
+    assert set(commands.COMMANDS) <= {line.split()[0] for line in told.splitlines() if re.match(r" {4}\w", line)}
 
 
 def test_words_that_are_no_command_are_status_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -421,3 +388,36 @@ def test_a_proposed_box_is_shown_accepted_or_another_in_its_place(study: Study) 
     page = study("show", name)
     assert "-> [0.001, 0.002] as a person chose (edited)" in page
     assert "stage 3 of 3  lr [0.001, 0.002] -> " in page
+
+
+def test_the_catalogue_is_shown_whole_by_section_and_by_entry_with_those_that_workers_have_told(study: Study) -> None:
+    width = {"type": "int", "default": 16, "low": 1, "description": "of each layer"}
+    sort = {"type": "str", "required": True, "choices": ["wide", "deep"]}
+    net = {"description": "A net of mine.", "parameters": {"width": width, "sort": sort}}
+    study.client.tell_entries("tower", {"model": {"my_net": net, "my_line": {}}})
+
+    whole = " ".join(study("catalogue").split())
+    assert "optimizer sgd, adam, adamw" in whole
+    assert "transformers, my_line, my_net" in whole
+    assert "settings batch_size, epochs" in whole
+
+    rows = {line.split()[0]: line for line in study("catalogue", "model").splitlines()}
+    assert rows["my_net"].split() == ["my_net", "tower", *["A", "net", "of", "mine.", "width,", "sort"]]
+    assert rows["linear"].split()[:2] == ["linear", "One"], "the core's are told by nobody"
+
+    title, told, _, _, *options = study("catalogue", "model", "my_net").splitlines()
+    assert title == "A net of mine."
+    assert told.startswith("told by worker tower at 20")
+    assert [option.split() for option in options] == [
+        ["width", "int", "16", "from", "1", "of", "each", "layer"],
+        ["sort", "str", "required", "wide,", "deep"],
+    ]
+    assert "it has no options" in study("catalogue", "model", "my_line")
+    assert "above 0" in study("catalogue", "settings", "clip_norm")
+    found = study.json("catalogue", "model", "my_net")
+    assert list(found["registries"]) == ["model"]
+    assert list(found["registries"]["model"]) == ["my_net"]
+    assert list(study.json("catalogue", "settings", "epochs")["settings"]) == ["epochs"]
+
+    assert "there is no section 'modle'; did you mean 'model'?" in study("catalogue", "modle", status=1)
+    assert "there is no model 'my_nett'; did you mean 'my_net'?" in study("catalogue", "model", "my_nett", status=1)

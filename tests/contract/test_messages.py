@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 import service.contract
 from service.contract.base import Request, Response
+from service.contract.entries import EntriesRequest
 from service.contract.lease import ClaimReply, ClaimRequest, FinishRequest, Grant, HeartbeatRequest, Nothing, Outcome
 from service.contract.problem import ErrorCode, Problem
 from service.contract.report import NonFinite, Number, Point, ReportRequest, Verdict, from_wire, to_wire
@@ -50,6 +51,7 @@ REQUESTS: dict[type[Request], dict[str, Any]] = {
     ClaimRequest: {"request_id": "0123456789", "worker": "tower", "capabilities": {"devices": [{"kind": "cpu"}]}},
     ReportRequest: {"nonce": "n", "sequence": 1, "points": [{"step": 1, "metrics": {"val/loss": 0.5}}]},
     FinishRequest: {"nonce": "n", "outcome": {"result": "failed", "failure": "hung", "message": "no step for 600 s"}},
+    EntriesRequest: {"worker": "tower", "registries": {"model": {"mine": {"parameters": {"width": {"type": "int"}}}}}},
     HeartbeatRequest: {"worker": "tower", "leases": [{"trial": "t", "attempt": 1, "nonce": "n"}]},
 }
 requests = pytest.mark.parametrize(("model", "good"), REQUESTS.items(), ids=[model.__name__ for model in REQUESTS])

@@ -12,9 +12,10 @@ from playwright.sync_api import Page, expect
 from service.client import Client
 from service.contract.base import TaskKind
 from service.contract.lease import Capabilities, ClaimRequest, Nothing
+from service.contract.predictions import Confusion
 from service.contract.study import StudyState
 from tests.dashboard.conftest import OpenPage
-from tests.dashboard.searches import create, drive
+from tests.dashboard.searches import classify, create, drive
 from tests.support.service import Service, running_service
 
 pytestmark = pytest.mark.browser
@@ -247,3 +248,23 @@ def test_a_study_with_several_objectives_shows_its_front(open_page: OpenPage, cl
     with open_page(client.server) as page:
         expect(page.get_by_role("row", name="traded")).to_contain_text("3 on the front")
         expect(page.get_by_role("row", name="traded")).to_contain_text("maximize val/accuracy, minimize size")
+
+
+def test_a_trials_row_shows_what_its_model_takes_for_what(open_page: OpenPage, client: Client) -> None:
+    name = "confused"
+    create(client, name, trials=2)
+    counts = {"val": [[5, 1, 0], [3, 6, 0], [0, 0, 2]], "test": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]}
+    classify(client, name, Confusion(classes=["cat", "dog", "<b>horse</b>"], splits=counts))
+    drive(client, name, 1)
+    with open_page(f"{client.server}/studies/{name}") as page:
+        page.get_by_role("button", name="Trial 1: details").click()
+        expect(page.locator("tr.detail")).to_contain_text("Why these parameters")
+        expect(page.get_by_text("Confusion")).to_have_count(0)
+        page.get_by_role("button", name="Trial 0: details").click()
+        told = "Confusion of trial 0 on val: 13 of 17 right; mostly dog is taken for cat (3 times)"
+        expect(page.get_by_role("img", name=told)).to_be_visible()
+        matrix = page.locator(".matrix canvas").first
+        expect(matrix).to_be_visible()
+        page.locator(".matrix").hover()
+        page.get_by_label("split").select_option("test")
+        expect(page.get_by_role("img", name="Confusion of trial 0 on test: 3 of 3 right")).to_be_visible()

@@ -16,6 +16,7 @@ from service.contract.study import StudyState
 from service.contract.trial import TrialState
 from tests.docs.generated import DOCS
 from tests.support.service import ROOT, Service
+from tests.worker.waiting import eventually
 from worker.trial import Trial
 
 pytestmark = pytest.mark.slow
@@ -40,12 +41,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(shared_service: Service, project: Path) -> Iterator[Client]:
     """A client of a service for which one worker works in that folder."""
     command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--allow-functions", "--allow-commands"]
-    command += ["--server", shared_service.url, "--state-dir", str(project / "state")]
+    command += ["--register", "my_models", "--server", shared_service.url, "--state-dir", str(project / "state")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (project / "worker.log").open("wb") as log:
         worker = subprocess.Popen(command, cwd=project, env=environment, stdout=log, stderr=log)
     try:
         with Client(shared_service.url) as opened:
+            assert eventually(lambda: opened.catalogue().own, 60.0), (project / "worker.log").read_text()
             yield opened
     finally:
         worker.terminate()

@@ -11,6 +11,8 @@ from service.contract.catalogue import Catalogue, load_catalogue
 from service.contract.space import Space
 from service.domain.configuration import check_overrides, check_reach, check_task, resolve
 
+OWN = " For one of your own, start a worker with --register MODULE first"
+
 CATALOGUE = Catalogue.model_validate(
     {
         "format": 1,
@@ -91,7 +93,7 @@ SGD = {"name": "sgd"}
         ({"modle": MLP}, "modle", "the training core has no 'modle'; did you mean 'model'?"),
         ({"model": "mlp"}, "model", "needs a name, as in model: {name: linear}"),
         ({"model": {"hidden": [3]}}, "model", "needs a name, as in model: {name: linear}"),
-        ({"model": {"name": "mpl"}}, "model.name", "there is no model 'mpl'; did you mean 'mlp'?"),
+        ({"model": {"name": "mpl"}}, "model.name", f"there is no model 'mpl'; did you mean 'mlp'?{OWN}"),
         ({"model": {**MLP, "droput": 0.1}}, "model.droput", "mlp has no option 'droput'; did you mean 'dropout'?"),
         ({"model": {"name": "linear", "hidden": [3]}}, "model.hidden", "linear has no option 'hidden'; none is known"),
         ({"model": {**MLP, "dropout": 1.5}}, "model.dropout", "must be at most 1, got 1.5"),
@@ -116,7 +118,7 @@ SGD = {"name": "sgd"}
         (
             {"callbacks": [{"name": "norms"}, {"name": "tensorbord"}]},
             "callbacks[1].name",
-            "there is no callback 'tensorbord'; did you mean 'tensorboard'?",
+            f"there is no callback 'tensorbord'; did you mean 'tensorboard'?{OWN}",
         ),
         ({"callbacks": [{"name": "tensorboard"}]}, "callbacks[0].directory", "missing: where"),
         (
@@ -212,7 +214,7 @@ def test_keys_that_reach_an_option_in_every_case_are_good(space: dict[str, Any])
         (
             {"optimizer.name": among("sgd", "adem")},
             "optimizer.name.choices[1]",
-            "there is no optimizer 'adem'; did you mean 'adamw'?",
+            f"there is no optimizer 'adem'; did you mean 'adamw'?{OWN}",
         ),
         ({"model.name": between(0, 1)}, "model.name", "must be categorical, with choices among linear, mlp"),
         ({"optimizer.lr": between(0, 1)}, "optimizer.lr.low", "must be above 0, got 0"),
@@ -224,7 +226,7 @@ def test_keys_that_reach_an_option_in_every_case_are_good(space: dict[str, Any])
         (
             {"optimizer.name": {"type": "constant", "value": "adem"}},
             "optimizer.name.value",
-            "there is no optimizer 'adem'; did you mean 'adamw'?",
+            f"there is no optimizer 'adem'; did you mean 'adamw'?{OWN}",
         ),
         ({"model.hidden": among([64], 64)}, "model.hidden.choices[1]", "must be a list, got 64"),
         (
@@ -323,7 +325,7 @@ def test_settings_of_a_stage_may_be_any_that_the_space_leaves_alone() -> None:
         ),
         ({"data.limt": 3}, "overrides.data.limt", "reaches nothing in the task; did you mean 'data.limit'?"),
         ({"data.limit": 0}, "overrides.data.limit", "must be at least 1, got 0"),
-        ({"schedule.name": "cosin"}, "overrides.schedule.name", "there is no schedule 'cosin'; known: constant"),
+        ({"schedule.name": "cosin"}, "overrides.schedule.name", f"there is no schedule 'cosin'; known: constant.{OWN}"),
     ],
 )
 def test_settings_of_a_stage_that_cannot_be_say_what_to_write(

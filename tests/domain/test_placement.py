@@ -7,6 +7,7 @@ import pytest
 from service.contract.base import TaskKind
 from service.contract.lease import Capabilities, Device
 from service.contract.study import Requires
+from service.contract.task import Function
 from service.domain.placement import KEPT_SECONDS, Holder, is_kept_for, is_reachable, suffices, unallowed, unmet
 
 CPU = Capabilities(devices=[Device(kind="cpu", memory_gib=512)])
@@ -48,6 +49,24 @@ def test_code_of_the_user_s_own_needs_a_worker_that_was_told_so(
     kind: TaskKind, tasks: list[TaskKind], lack: str | None
 ) -> None:
     assert unallowed(kind, Capabilities(tasks=tasks)) == lack
+
+
+@pytest.mark.parametrize(
+    ("functions", "is_allowed"),
+    [
+        (None, True),
+        (["mine"], True),
+        (["other", "mine.training"], True),
+        (["mine.training.late"], False),
+        (["min"], False),
+        ([], False),
+    ],
+)
+def test_functions_may_be_allowed_of_some_modules_alone(functions: list[str] | None, is_allowed: bool) -> None:
+    capabilities = Capabilities(tasks=[TaskKind.FUNCTION], functions=functions)
+    lack = "its function is of mine.training; start a worker with --allow-functions mine.training"
+    told = unallowed(TaskKind.FUNCTION, capabilities, Function(name="mine.training:train"))
+    assert told == (None if is_allowed else lack)
 
 
 def test_a_trial_that_ran_out_of_memory_is_for_larger_gpus() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from service.domain.provenance import other_code, other_data, refused_code
+from service.contract.catalogue import load_catalogue
+from service.contract.lease import Capabilities
+from service.domain.provenance import code_for, other_code, other_data, refused_code
 from tests.usecases.replica import spec_of
 
 OURS, THEIRS = "a" * 64, "b" * 64
@@ -28,8 +30,17 @@ def test_only_a_study_of_one_code_refuses_another() -> None:
     assert "began with code aaaaaaaaaaaa, this worker has bbbbbbbbbbbb; install here" in reason
 
 
+def test_modules_of_a_worker_are_part_of_its_code_where_a_study_chooses_what_they_add() -> None:
+    train = {"data": {"name": "digits"}, "loss": {"name": "mse"}, "optimizer": {"name": "sgd"}}
+    offered = Capabilities(code=OURS, own_code=THEIRS)
+    for model, code in (("mlp", OURS), ("mine", THEIRS)):
+        spec = spec_of(task={"train": train | {"model": {"name": model}}})
+        assert code_for(spec, offered, load_catalogue()) == code
+
+
 def test_code_of_the_user_s_own_is_not_the_worker_s() -> None:
-    assert refused_code(spec_of(code="same", task={"function": "mine:train"}), OURS, THEIRS) is None
+    own = spec_of(code="same", task={"function": "mine:train"})
+    assert code_for(own, Capabilities(code=OURS, own_code=THEIRS), load_catalogue()) is None
 
 
 def test_where_the_space_chooses_the_data_it_may_differ() -> None:

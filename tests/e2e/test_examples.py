@@ -20,6 +20,7 @@ from service.contract.base import TaskKind
 from service.contract.study import StudySpec, StudyState, StudyView
 from service.contract.trial import TrialState
 from tests.support.service import ROOT, Service
+from tests.worker.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -33,10 +34,11 @@ def client(shared_service: Service, tmp_path_factory: pytest.TempPathFactory) ->
     directory = tmp_path_factory.mktemp("worker")
     with (directory / "worker.log").open("wb") as log:
         command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--allow-functions", "--allow-commands"]
-        command += ["--server", shared_service.url, "--state-dir", str(directory)]
+        command += ["--register", "examples.own_model", "--server", shared_service.url, "--state-dir", str(directory)]
         worker = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     try:
         with Client(shared_service.url) as opened:
+            assert eventually(lambda: opened.catalogue().own, 60.0), (directory / "worker.log").read_text()
             yield opened
     finally:
         worker.terminate()

@@ -152,13 +152,23 @@ class Generous(Client):
     """A client through which a worker is granted what it did not offer to execute."""
 
     def claim(self, request: ClaimRequest) -> Grant | Nothing:
-        offered = request.capabilities.model_copy(update={"tasks": list(TaskKind)})
+        offered = request.capabilities.model_copy(update={"tasks": list(TaskKind), "functions": None})
         return super().claim(request.model_copy(update={"capabilities": offered}))
 
 
-@pytest.mark.parametrize("kind", TASKS)
+@pytest.mark.parametrize(
+    ("kind", "allows", "message"),
+    [
+        (
+            "functions",
+            {"tasks": [TaskKind.FUNCTION], "functions": ["other"]},
+            "this worker executes no functions of endless; start one with --allow-functions endless",
+        ),
+        ("commands", {}, "this worker executes no commands; start one with --allow-commands"),
+    ],
+)
 def test_a_worker_executes_nothing_that_it_does_not_allow_even_if_it_is_granted(
-    client: Client, tmp_path: Path, kind: str
+    client: Client, tmp_path: Path, kind: str, allows: dict[str, Any], message: str
 ) -> None:
     name = f"granted-{kind}"
     study(client, name, TASKS[kind])
@@ -172,6 +182,7 @@ def test_a_worker_executes_nothing_that_it_does_not_allow_even_if_it_is_granted(
             directory=tmp_path,
             checkpoint_seconds=60.0,
             disk_bytes=0,
+            **allows,
         )
         done = pool.submit(agent.work)
         try:
@@ -179,7 +190,7 @@ def test_a_worker_executes_nothing_that_it_does_not_allow_even_if_it_is_granted(
         finally:
             agent.stop()
         done.result(SECONDS)
-    assert client.trial(name, 0).attempts[0].message == f"this worker executes no {kind}; start one with --allow-{kind}"
+    assert client.trial(name, 0).attempts[0].message == message
     assert values(client, name) == []
 
 

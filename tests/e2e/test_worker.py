@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
 from service.client import Client
@@ -131,6 +133,20 @@ def test_two_slots_carry_a_study_through_and_end_when_it_is_done(client: Client,
     assert not any(each.warnings for each in made_from)
     assert said.count("started on cpu") == said.count("succeeded after") == 6
     assert "Traceback" not in said
+
+    assert [each.number for each in client.list_predictions("whole").trials] == list(range(6))
+    predicted = pyarrow.parquet.read_table(io.BytesIO(client.predictions("whole", best.number or 0))).to_pylist()
+    assert best.confusion is not None
+    data = DATA.create("digits", DATA.check("digits", {"limit": 300}))
+    for name, counts in best.confusion.splits.items():
+        rows = [row for row in predicted if row["split"] == name]
+        split = data.splits[name]  # type: ignore[index]
+        assert split.ids is not None
+        targets = dict(zip(split.ids.tolist(), split.targets.tolist(), strict=True))
+        assert {row["id"]: int(row["target"]) for row in rows} == targets
+        num_right = sum(row["target"] == row["prediction"] for row in rows)
+        assert num_right == sum(row[at] for at, row in enumerate(counts))
+        assert num_right / len(rows) == pytest.approx(best.metrics[f"{name}/accuracy"])
 
 
 def test_of_a_study_that_is_over_nothing_is_left_on_the_disk(client: Client, worker: Any, tmp_path: Path) -> None:

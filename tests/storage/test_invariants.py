@@ -28,7 +28,8 @@ from tests.usecases.replica import Replica, spec_of
 async def _play(replica: Replica) -> None:
     """One study that ended with each kind of trial, one that is under way, one that was stopped."""
     name = await replica.create(name="ended", budget={"trials": 5})
-    await replica.train(name, 0.5, 0.25)
+    trained = await replica.train(name, 0.5, 0.25)
+    await replica.predictions(trained, b"predicted")
     await replica.train(name, float("nan"))
     await replica.fail(await replica.claim(name), FailureClass.USER_EXCEPTION)
     pruned = await replica.claim(name)
@@ -77,8 +78,10 @@ async def _play(replica: Replica) -> None:
 
 
 @pytest.fixture(scope="module")
-def played(opened_database: Database) -> Database:
-    asyncio.run(_play(Replica(opened_database)))
+def played(opened_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Database:
+    replica = Replica(opened_database)
+    replica.open_blobs(tmp_path_factory.mktemp("blobs"))
+    asyncio.run(_play(replica))
     return opened_database
 
 
@@ -105,6 +108,8 @@ CLIMBING = "(SELECT id FROM study WHERE name = 'climbing')"
 RUNNING = "(SELECT trial_id FROM attempt WHERE state = 'running')"
 
 FORK = "(SELECT id FROM trial WHERE kind = 'fork')"
+
+PREDICTIONS = " WHERE kind = 'predictions'"
 
 BREAKS = {
     "numbers": [
@@ -168,6 +173,11 @@ BREAKS = {
         f"UPDATE trial SET state = 'failed' WHERE state = 'completed' AND study_id = {ENDED}",
         f"UPDATE attempt SET state = 'released' WHERE state = 'failed' AND study_id = {ENDED}",
         f"UPDATE study SET state = 'paused' WHERE id = {GOING}",
+    ],
+    "predictions": [
+        f"UPDATE artifact SET trial_id = {RUNNING}" + PREDICTIONS,
+        "INSERT INTO artifact SELECT 'twice', study_id, trial_id, attempt, kind, '', '', 1, '', 1 FROM artifact"
+        + PREDICTIONS,
     ],
     "specs": [
         f"UPDATE study SET spec_version = 2 WHERE id = {GOING}",

@@ -123,9 +123,9 @@ def opened_database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def database(opened_database: Database) -> Database:
-    """An open database of each dialect that holds no study; emptied rather than made anew, which takes longer."""
+    """An open database of each dialect that holds nothing that was told; emptied, as making one takes longer."""
     with opened_database.writer.begin() as connection:
-        for table in (tables.study, tables.worker, tables.deployment):
+        for table in (tables.study, tables.worker, tables.deployment, tables.entry):
             connection.execute(table.delete())
     return opened_database
 

@@ -114,3 +114,15 @@ def test_what_is_no_checkpoint_is_refused(configure, tmp_path: Path):
     ):
         with pytest.raises(ConfigError, match=message):
             train(configure(loss=taught(str(tmp_path / name))))
+
+
+def test_a_teacher_may_be_named_by_another_word_and_lie_where_it_is_brought(teacher: str, configure, tmp_path: Path):
+    # So a training that moves to another host, where its teacher lies elsewhere, is the same training.
+    config = configure(model=STUDENT, loss=taught("digits-mlp/7"), epochs=2)
+    [file] = sorted(Path(teacher).glob("*.pt"))[-1:]
+    moved = file.rename(tmp_path / "elsewhere.pt")
+    train(config, checkpoint_dir=tmp_path / "student", until_epoch=1, teacher=moved)
+    there = moved.rename(tmp_path / "there.pt")
+    resumed = train(config, checkpoint_dir=tmp_path / "student", teacher=there)
+    whole = train(config, teacher=there)
+    assert resumed.metrics["val/loss"] == whole.metrics["val/loss"]

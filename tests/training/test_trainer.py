@@ -177,11 +177,19 @@ def test_a_checkpoint_of_another_configuration_is_refused(configure, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("journal", "until", "steps"),
-    [(Journal(), None, []), (Journal(after_2=Verdict.PAUSE), None, [2]), (Journal(), 3, [3])],
+    ("journal", "until", "monitor", "steps"),
+    [
+        (Journal(), None, None, [6]),
+        (Journal(), None, Monitor("val/accuracy", "maximize", best=0.1), [6]),
+        (Journal(), None, Monitor("val/accuracy", "maximize", best=1.0), []),
+        (Journal(), None, Monitor("val/accuracy", "maximize", keep="last", best=1.0), []),
+        (Journal(after_6=Verdict.STOP), None, None, []),
+        (Journal(after_2=Verdict.PAUSE), None, None, [2]),
+        (Journal(), 3, None, [3]),
+    ],
 )
-def test_with_a_cadence_that_is_not_due_only_a_pause_is_saved(
-    configure, tmp_path: Path, journal: Journal, until: int | None, steps: list[int]
+def test_with_a_cadence_that_is_not_due_a_pause_is_saved_and_the_end_of_what_may_be_the_best(
+    configure, tmp_path: Path, journal: Journal, until: int | None, monitor: Monitor | None, steps: list[int]
 ):
     saved = []
 
@@ -191,6 +199,7 @@ def test_with_a_cadence_that_is_not_due_only_a_pause_is_saved(
 
     train(
         configure(),
+        monitor=monitor,
         on_report=journal,
         checkpoint_dir=tmp_path,
         cadence=Cadence(1000),
@@ -198,6 +207,13 @@ def test_with_a_cadence_that_is_not_due_only_a_pause_is_saved(
         until_epoch=until,
     )
     assert saved == steps
+
+
+def test_early_stopping_is_an_end_too(configure, tmp_path: Path):
+    config = configure(epochs=30, patience=1, optimizer={"name": "adamw", "lr": 0.5})
+    result = train(config, checkpoint_dir=tmp_path, cadence=Cadence(1000))
+    assert result.step < 30
+    assert [path.name for path in tmp_path.glob("*.pt")] == [f"step-{result.step:08d}.pt"]
 
 
 def test_a_verdict_to_stop_ends_training_at_once(configure):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,10 +21,7 @@ def replica(database: Database) -> Replica:
 @pytest.fixture
 def blobs(replica: Replica, tmp_path: Path) -> BlobStore:
     """The blob store of the replica."""
-    store = BlobStore(tmp_path / "blobs")
-    store.claim("store", is_new=True)
-    replica.context = replace(replica.context, blobs=store)
-    return store
+    return replica.open_blobs(tmp_path / "blobs")
 
 
 @pytest.fixture

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,11 +28,13 @@ from service.contract.lease import (
     Nothing,
     Outcome,
 )
+from service.contract.predictions import PredictionsReply, PredictionsRequest
 from service.contract.provenance import ProvenanceRequest
 from service.contract.report import Number, Point, ReportRequest, Verdict, to_wire
 from service.contract.study import StudySpec, StudyView
 from service.contract.trial import ForkRequest, TrialDetail, TrialView
 from service.contract.worker import WorkerList
+from service.storage.blobs import BlobStore
 from service.storage.database import Database
 from service.storage.unit_of_work import Transactor
 from service.usecases import studies, trials
@@ -40,6 +44,7 @@ from service.usecases.context import Context, Limits
 from service.usecases.finish import finish
 from service.usecases.forks import fork_trial
 from service.usecases.heartbeat import heartbeat
+from service.usecases.predictions import register_predictions
 from service.usecases.provenance import tell_provenance
 from service.usecases.reap import reap
 from service.usecases.report import report
@@ -182,6 +187,23 @@ class Replica:
         )
         return await register_checkpoint(self.context, grant.trial, grant.attempt, request)
 
+    def open_blobs(self, directory: Path) -> BlobStore:
+        """Give the replica a blob store."""
+        store = BlobStore(directory)
+        store.claim("store", is_new=True)
+        self.context = replace(self.context, blobs=store)
+        return store
+
+    async def predictions(
+        self, grant: Grant, content: bytes, *, uploaded: bool = True, nonce: str | None = None
+    ) -> PredictionsReply:
+        """Register the predictions of an attempt, which are `content`."""
+        if uploaded:
+            assert self.context.blobs is not None
+            put(self.context.blobs, content)
+        request = PredictionsRequest(nonce=nonce or grant.nonce, sha256=sha256_of(content), size=len(content))
+        return await register_predictions(self.context, grant.trial, grant.attempt, request)
+
     async def workers(self) -> WorkerList:
         return await list_workers(self.context)
 
@@ -197,6 +219,20 @@ class Replica:
             if num_lost:
                 return num_lost
         return 0
+
+
+def sha256_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def put(store: BlobStore, content: bytes) -> str:
+    """Store a blob, as an upload does; its SHA-256."""
+    name = sha256_of(content)
+    incoming = store.incoming(name)
+    incoming.write(content)
+    incoming.keep()
+    incoming.close()
+    return name
 
 
 def points(*values: float, step: int = 1) -> list[Point]:

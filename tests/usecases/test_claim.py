@@ -172,6 +172,16 @@ async def test_code_of_the_user_s_own_goes_only_to_a_worker_that_allows_it(
     assert grant.task in ({"name": "mine:train", "style": "assayer"}, {"argv": ["true"], **NOTHING_MORE})
 
 
+async def test_a_function_goes_only_to_a_worker_that_allows_its_module(replica: Replica) -> None:
+    name = await replica.create(task={"function": "mine.training:train"})
+    answer = await replica.ask(name, functions=["other"])
+    assert isinstance(answer, Nothing)
+    assert answer.reason == (
+        f"{name}: its function is of mine.training; start a worker with --allow-functions mine.training"
+    )
+    assert (await replica.claim(name, functions=["other", "mine"])).number == 0
+
+
 NOTHING_MORE = {"directory": None, "environment": {}, "metrics": {}, "step": None}
 
 
@@ -301,3 +311,21 @@ async def test_grant_trial_attempt_and_lease_are_written_together(replica: Repli
     assert held is not None
     assert 0 < grant.lease_seconds <= replica.context.limits.lease_seconds
     assert await replica.kinds(name) == ["study_created", "trial_created", "trial_claimed"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "told"),
+    [
+        ({"metric": "loss", "direction": "minimize"}, 0.2),
+        ({"metric": "loss", "direction": "maximize", "value": "best"}, 0.5),
+        ({"metric": "loss", "direction": "minimize", "value": {"mean_of_last": 2}}, None),
+    ],
+    ids=["last", "best", "a mean that no step shows"],
+)
+async def test_a_trial_is_told_the_best_value_so_far(
+    replica: Replica, objective: dict[str, Any], told: float | None
+) -> None:
+    name = await replica.create(objective=objective)
+    assert (await replica.train(name, 0.5, 0.3)).monitor.best is None, "there is none yet"
+    await replica.train(name, 0.2, 0.2)
+    assert (await replica.claim(name)).monitor.best == told

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -19,26 +18,17 @@ from service.storage.queries import trials
 from service.storage.unit_of_work import Transactor
 from service.usecases.blobs import attach_blobs, collect_blobs
 from service.usecases.checkpoint import register_checkpoint
-from tests.usecases.replica import Replica
+from tests.usecases.replica import Replica, put, sha256_of
 
 pytestmark = pytest.mark.anyio
 
 
-def put(store: BlobStore, content: bytes) -> str:
-    name = hashlib.sha256(content).hexdigest()
-    incoming = store.incoming(name)
-    incoming.write(content)
-    incoming.keep()
-    incoming.close()
-    return name
-
-
 def path_of(store: BlobStore, content: bytes) -> Path:
-    return store._path(hashlib.sha256(content).hexdigest())
+    return store._path(sha256_of(content))
 
 
 async def register(replica: Replica, grant: Grant, step: int, content: bytes, batch: int = 0) -> CheckpointReply:
-    name = hashlib.sha256(content).hexdigest()
+    name = sha256_of(content)
     request = CheckpointRequest(
         nonce=grant.nonce, step=step, batch=batch, sha256=name, size=len(content), uri=f"blob:{name}"
     )
@@ -68,7 +58,7 @@ async def test_the_next_attempt_begins_with_the_newest_checkpoint(replica: Repli
     await replica.fail(first, FailureClass.PROCESS_KILLED)
     assert await steps(replica, name) == [1, 2, 3]
     second = await replica.claim(name, request_id="the-second")
-    digest = hashlib.sha256(b"two!").hexdigest()
+    digest = sha256_of(b"two!")
     assert second.resume == ResumePoint(step=2, sha256=digest, size=4, uri=f"blob:{digest}")
     assert (await replica.claim(name, request_id="the-second")).resume == second.resume
     row = await replica.database.read(lambda connection: trials.attempt_of(connection, second.trial, 2))

@@ -88,6 +88,17 @@ async def test_a_stage_s_overrides_reach_the_task_of_its_trials_and_of_no_others
     assert "limit" not in fine.task["data"]
 
 
+@pytest.mark.parametrize("task", [None, {"function": "mine:train"}, {"command": ["true"]}], ids=str)
+async def test_what_only_the_training_core_understands_is_refused_of_other_tasks(
+    replica: Replica, task: dict[str, Any] | None
+) -> None:
+    stages = [{"trials": 1}, {"trials": 1, "overrides": {"lr": 0.1}}]
+    sampler = {"name": "coarse_to_fine", "stages": stages}
+    with pytest.raises(DomainError) as caught:
+        await replica.create(task=task, sampler=sampler, constraints={"parameters": {"max": 5}}, budget={})
+    assert [error.path for error in caught.value.errors] == ["constraints", "sampler.stages.1.overrides"]
+
+
 async def test_a_stage_s_overrides_that_cannot_be_are_refused_at_creation(replica: Replica) -> None:
     stages = [{"trials": 1, "overrides": {"data.limt": 50}}, {"trials": 1}]
     with pytest.raises(DomainError) as caught:

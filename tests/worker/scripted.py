@@ -44,6 +44,9 @@ class Scripted:
     warning: Answer = lambda _: (200, {"warnings": []})
     claim: Answer = lambda _: (200, {"kind": "nothing", "reason": "none", "retry_seconds": 0.05})
     log: Answer = lambda body: (200, {"offset": body["offset"] + len(b64decode(body["content"]))})
+    predictions: Answer = lambda _: (200, {"kept": True})
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    """What was uploaded, by the name that it was given."""
     asked: list[tuple[str, Body]] = field(default_factory=list)
 
     def asked_of(self, call: str) -> list[Body]:
@@ -57,6 +60,7 @@ _CALLS = {
     "claims": "claim",
     "provenance": "provenance",
     "warnings": "warning",
+    "predictions": "predictions",
     "stdout": "log",
     "stderr": "log",
 }
@@ -74,8 +78,15 @@ def scripted_service() -> Iterator[tuple[Scripted, Client]]:
             call = _CALLS[re.split(r"/", self.path)[-1]]
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             script.asked.append((call, body))
-            status, answer = getattr(script, call)(body)
-            content = json.dumps(answer).encode()
+            self.answer(*getattr(script, call)(body))
+
+        def do_PUT(self) -> None:
+            name, content = self.path.split("/")[-1], self.rfile.read(int(self.headers["Content-Length"]))
+            script.blobs[name] = content
+            self.answer(200, {"sha256": name, "size": len(content), "is_new": True})
+
+        def answer(self, status: int, body: Body) -> None:
+            content = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from service.client import Client
-from service.contract.lease import FailureClass, Grant, ResumePoint
+from service.contract.lease import Artifact, FailureClass, Grant, ResumePoint
 from tests.support.service import Service
 from tests.worker.grants import grant
-from worker.agent.checkpoints import Checkpoints, CheckpointUnavailable
+from worker.agent.checkpoints import Checkpoints, CheckpointUnavailable, teacher_key
 from worker.agent.contact import Contact
 from worker.agent.disk import Disk
 from worker.agent.held import AttemptKey
@@ -109,3 +109,44 @@ def test_nobody_waits_for_a_service_that_is_away_once_the_attempt_is_over(tmp_pa
     with Client("http://127.0.0.1:1") as nobody:
         asked = iter([False, True])
         assert Checkpoints(Disk(tmp_path, 0), nobody, Contact("x")).fetch(*resumed(), lambda: next(asked, True)) is None
+
+
+TEACHER = Artifact(sha256=SHA256, size=len(CONTENT), uri=f"blob:{SHA256}")
+
+
+def test_a_teacher_is_downloaded_once_for_all_trials_and_again_where_it_is_damaged(
+    checkpoints: Checkpoints, live: Client, tmp_path: Path
+) -> None:
+    upload(live, tmp_path)
+    path = checkpoints.fetch_teacher(grant(trial="t1"), TEACHER, never)
+    assert path is not None
+    assert path.read_bytes() == CONTENT
+    inode = path.stat().st_ino
+    assert checkpoints.fetch_teacher(grant(trial="t2"), TEACHER, never) == path
+    assert path.stat().st_ino == inode, "it was not written again"
+    path.write_bytes(CONTENT[::-1])
+    assert checkpoints.fetch_teacher(grant(trial="t3"), TEACHER, never) == path
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_teacher_is_on_the_disk_s_budget_unless_a_trial_learns_from_it(
+    checkpoints: Checkpoints, disk: Disk, live: Client, tmp_path: Path
+) -> None:
+    upload(live, tmp_path)
+    path = checkpoints.fetch_teacher(grant(), TEACHER, never)
+    assert path is not None
+    disk.fit({teacher_key(TEACHER)}, set())
+    assert path.exists()
+    disk.fit(set(), set())
+    assert not path.exists()
+
+
+def test_a_teacher_that_the_service_has_not_gives_the_attempt_back_for_free(checkpoints: Checkpoints) -> None:
+    gone = Artifact(sha256=hashlib.sha256(b"gone").hexdigest(), size=4, uri="")
+    with pytest.raises(CheckpointUnavailable, match="its checkpoint is gone"):
+        checkpoints.fetch_teacher(grant(), gone, never)
+
+
+def test_who_waits_for_another_download_of_a_teacher_ends_when_its_attempt_does(checkpoints: Checkpoints) -> None:
+    with checkpoints._teachers:
+        assert checkpoints.fetch_teacher(grant(), TEACHER, lambda: True) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
@@ -20,8 +21,10 @@ from tests.worker.grants import digits, grant, start_of
 from tests.worker.waiting import eventually
 from worker.agent.child import Child, Said, Zygote, ZygoteFailed
 from worker.agent.devices import LocalDevice, cpu
-from worker.protocol import Advanced, Checkpointed, Ended, Exited, Provenance, Report, Start
+from worker.protocol import Advanced, Checkpointed, Ended, Exited, Predicted, Provenance, Report, Start
 from worker.training.checkpoint import load_checkpoint
+from worker.training.metrics import confusion_matrix
+from worker.training.predictions_file import read
 
 ENDLESS = 1_000_000
 
@@ -64,6 +67,19 @@ def test_it_ends_for_good_at_the_step_the_grant_names(zygote: Zygote, start: Any
     assert [message.step for message in messages if isinstance(message, Report)] == [1, 2, 3]
     assert outcome_of(messages).result == "succeeded"
     assert "test/accuracy" in outcome_of(messages).metrics
+
+
+def test_a_finished_training_leaves_its_predictions_and_what_it_takes_for_what(zygote: Zygote, start: Any) -> None:
+    *_, saved, _, _ = messages = list(zygote.fork(start(task=digits(epochs=1))).messages())
+    assert isinstance(saved, Predicted)
+    content = Path(saved.path).read_bytes()
+    assert (saved.sha256, saved.size) == (hashlib.sha256(content).hexdigest(), len(content))
+    found, class_names = read(Path(saved.path))
+    confusion = outcome_of(messages).confusion
+    assert confusion is not None
+    assert tuple(confusion.classes) == class_names == tuple("0123456789")
+    assert confusion.splits == {name: confusion_matrix(each.outputs, each.targets) for name, each in found.items()}
+    assert found.keys() == {"val", "test"}
 
 
 def test_at_a_rung_it_saves_a_checkpoint_and_says_that_it_pauses(zygote: Zygote, start: Any) -> None:

@@ -123,6 +123,14 @@ def test_the_user_s_own_code_is_executed_only_where_that_is_allowed(flags: list[
     assert list(cli._parse(["--cpu", *flags]).tasks) == tasks
 
 
+def test_functions_may_be_allowed_of_some_modules_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli._parse(["--cpu", "--allow-functions"]).functions is None
+    settings = cli._parse(["--allow-functions", "mine,other.training", "--cpu"])
+    assert (settings.functions, list(settings.tasks)) == (("mine", "other.training"), ["train", "function"])
+    assert cli.main(["--cpu", "--allow-functions", "mine:train"]) == 2
+    assert "'mine:train' is not a module such as my_project" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize(("threads", "each"), [(None, max(1, num_cores() // 4)), (3, 3)])
 def test_each_device_has_its_slots_and_its_share_of_the_cores(threads: int | None, each: int) -> None:
     devices = [LocalDevice(Device(kind="cuda", index=index), visible=f"GPU-{index}") for index in (0, 1)]

@@ -334,14 +334,25 @@ def test_an_outcome_waits_for_the_checkpoints_before_it(path: Path) -> None:
     box.close()
 
 
-@pytest.mark.parametrize("result", ["succeeded", "pruned"])
-def test_a_trial_that_is_over_needs_no_checkpoint_any_more(outbox: Outbox, result: str) -> None:
+def test_a_trial_that_was_stopped_needs_no_checkpoint_any_more(outbox: Outbox) -> None:
     key = hold(outbox)
     outbox.add_checkpoint(key, saved(1), URI)
-    outbox.add_finish(key, Outcome(result=result))
+    outbox.add_finish(key, Outcome(result="pruned"))
     assert outbox.uploads() == []
     assert len(outbox.heads()) == 1
     assert not outbox.add_checkpoint(key, saved(2), URI)
+
+
+def test_the_last_checkpoint_of_a_trial_that_succeeded_goes_before_its_outcome(outbox: Outbox) -> None:
+    key = hold(outbox)
+    for step in (1, 2):
+        outbox.add_checkpoint(key, saved(step), URI)
+    outbox.add_finish(key, Outcome(result="succeeded"))
+    [upload] = outbox.uploads()
+    assert upload.request.step == 2
+    assert outbox.heads() == []
+    outbox.settle_checkpoint(upload, None)
+    assert len(outbox.heads()) == 1
 
 
 OLDER = """

@@ -17,6 +17,7 @@ from worker.protocol import (
     Inbox,
     Message,
     Order,
+    Predicted,
     ProtocolError,
     Provenance,
     Ready,
@@ -39,6 +40,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Report, step=st.integers(0), metrics=metrics),
     st.just(Advanced()),
     st.builds(Checkpointed, step=st.integers(0), path=text, sha256=text, size=st.integers(0), batch=st.integers(0)),
+    st.builds(Predicted, path=text, sha256=text, size=st.integers(0)),
     st.builds(Ended, outcome=st.dictionaries(text, json_values, max_size=3)),
     st.builds(Order, action=text, reason=text),
     st.builds(

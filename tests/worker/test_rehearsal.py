@@ -41,7 +41,7 @@ def client(live: Service) -> Iterator[Client]:
         yield connected
 
 
-def begin(client: Client, name: str, task: dict[str, Any], space: dict[str, Any] | None = None) -> None:
+def begin(client: Client, name: str, task: dict[str, Any], space: dict[str, Any] | None = None, **offers: Any) -> None:
     """A study of which trial 0 was made, by a worker that has gone quiet."""
     metric = "val/loss" if "train" in task else "loss"
     client.create_study(
@@ -54,7 +54,7 @@ def begin(client: Client, name: str, task: dict[str, Any], space: dict[str, Any]
         }
     )
     [kind] = task
-    offered = {"tasks": [kind], "devices": [{"kind": "cpu", "name": "a processor", "memory_gib": 8}]}
+    offered = {"tasks": [kind], "devices": [{"kind": "cpu", "name": "a processor", "memory_gib": 8}], **offers}
     request = {"request_id": f"request-{name}", "worker": "quiet", "studies": [name], "capabilities": offered}
     assert isinstance(client.claim(ClaimRequest.model_validate(request)), Grant)
 
@@ -141,3 +141,27 @@ def test_what_cannot_be_tried_is_one_sentence_and_status_2(
     assert result.returncode == 2
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_entries_of_the_users_own_are_tried_where_their_module_is_registered(
+    live: Service, client: Client, tmp_path: Path
+) -> None:
+    net = """
+from torch import nn
+from worker.training.models import MODELS
+
+@MODELS.add
+def my_net(dataset, *, width: int = 8):
+    return nn.Sequential(nn.Flatten(), nn.Linear(dataset.num_features, width), nn.Linear(width, dataset.num_outputs))
+"""
+    (tmp_path / "nets.py").write_text(net)
+    told = client.tell_entries("quiet", {"model": {"my_net": {"parameters": {"width": {"type": "int", "default": 8}}}}})
+    space = {"model.width": {"type": "int", "low": 2, "high": 9}}
+    begin(client, "registered", {"train": digits(epochs=1, model={"name": "my_net"})}, space, entries=told.entries)
+    result = attempt(live, tmp_path, "registered", "--trial", "0", "--threads", "1", "--register", "nets")
+    assert result.returncode == 0, result.stderr
+    assert "epoch 1: train/loss" in result.stdout
+    result = attempt(live, tmp_path, "registered", "--trial", "0", "--register", "nowhere")
+    assert result.returncode == 2
+    missing = f"there is no module 'nowhere' in {tmp_path} or on PYTHONPATH"
+    assert result.stderr == f"worker try: cannot register nowhere: {missing}\n"

@@ -1,16 +1,20 @@
-"""The training core behind its channel: what it says in the middle of an epoch, and what it saves there."""
+"""The training core behind its channel: what it says in the middle of an epoch, and saves there; its teacher."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.worker.grants import digits, grant, start_of
 from worker.protocol import Advanced, Checkpointed, Inbox, Message, Order, Report, encode
+from worker.training import ConfigError
 from worker.trial import train_task
 from worker.trial.channel import Channel
+from worker.trial.classify import failed
 
 TASK = digits(batch_size=16, epochs=2)
 """Fifteen or more steps in an epoch."""
@@ -39,3 +43,24 @@ def test_a_pause_before_the_first_step_finds_nothing_to_save(tmp_path: Path) -> 
         agent.sendall(encode(Order("pause", "because")))
         assert train_task.run(granted, start_of(granted, tmp_path), Channel(process)).result == "paused"
         assert not [message for message in heard(agent) if isinstance(message, Checkpointed)]
+
+
+@pytest.fixture
+def channel() -> Iterator[Channel]:
+    here, there = socket.socketpair()
+    with here, there:
+        yield Channel(here)
+
+
+def test_a_teacher_whose_checkpoint_is_gone_makes_the_trial_invalid(channel: Channel, tmp_path: Path) -> None:
+    granted = grant(task=digits(loss={"name": "distill", "teacher": "teaching/7"}))
+    with pytest.raises(ConfigError, match=r"loss\.teacher: .* teaching/7 is gone") as found:
+        train_task.run(granted, start_of(granted, tmp_path), channel)
+    assert failed(found.value).failure == "invalid"
+
+
+def test_a_teacher_that_is_a_path_is_read_there(channel: Channel, tmp_path: Path) -> None:
+    granted = grant(task=digits(loss={"name": "distill", "teacher": str(tmp_path / "large.pt")}))
+    start = replace(start_of(granted, tmp_path), teacher=str(tmp_path))
+    with pytest.raises(ConfigError, match=r"loss\.teacher: there is no '.*large\.pt'"):
+        train_task.run(granted, start, channel)

@@ -1,7 +1,7 @@
 """The agent process: claims trials, keeps their leases, relays what training says; never loads torch."""
 
 from worker.agent.agent import Agent
-from worker.agent.child import ZygoteFailed
+from worker.agent.child import RegistrationRefused, ZygoteFailed
 from worker.agent.devices import DeviceError, LocalDevice, cpu, gpus, in_use, num_cores
 from worker.agent.loop import WorkerRefused
 from worker.agent.surroundings import SlotPlan
@@ -10,6 +10,7 @@ __all__ = [
     "Agent",
     "DeviceError",
     "LocalDevice",
+    "RegistrationRefused",
     "SlotPlan",
     "WorkerRefused",
     "ZygoteFailed",

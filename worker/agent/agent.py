@@ -15,7 +15,7 @@ from service.client import Client
 from service.contract.base import TaskKind
 from service.contract.lease import FailureClass, FinishReply, Outcome
 from service.contract.trial import TrialState
-from worker.agent.checkpoints import Checkpoints
+from worker.agent.checkpoints import Checkpoints, teacher_key
 from worker.agent.contact import Contact
 from worker.agent.disk import Disk
 from worker.agent.held import AttemptKey, HeldAttempts
@@ -23,6 +23,7 @@ from worker.agent.leasekeeper import Leasekeeper
 from worker.agent.logs import LogSender
 from worker.agent.loop import Slot
 from worker.agent.outbox import Outbox
+from worker.agent.predictions import PredictionsSender
 from worker.agent.sender import Sender
 from worker.agent.shared import SharedDirectory
 from worker.agent.surroundings import SlotPlan, Surroundings
@@ -58,6 +59,8 @@ class Agent:
         labels: Mapping[str, str] = MappingProxyType({}),
         work_seconds: float | None = None,
         tasks: Sequence[TaskKind] = (TaskKind.TRAIN,),
+        functions: Sequence[str] | None = None,
+        modules: Sequence[str] = (),
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._work_time = WorkTime(work_seconds)
@@ -71,12 +74,15 @@ class Agent:
         self._uploader = Uploader(client, self._outbox, contact, self._sender.wake, self._shared)
         self._leasekeeper = Leasekeeper(client, name, self._held, contact)
         self._logs = LogSender(client, self._outbox, self._disk, contact)
+        self._predictions = PredictionsSender(client, self._outbox, self._disk, contact)
         shared = Surroundings(
             client=client,
             worker=name,
             host=socket.gethostname(),
             studies=studies,
             tasks=tasks,
+            functions=functions,
+            modules=modules,
             slots={plan.name: [each.device for each in plan.devices] for plan in slots},
             until_done=until_done,
             directory=directory,
@@ -91,6 +97,7 @@ class Agent:
             tensorboard=tensorboard,
             leasekeeper=self._leasekeeper,
             logs=self._logs,
+            predictions=self._predictions,
             contact=contact,
             stopping=self._stopping,
             labels=labels,
@@ -104,13 +111,13 @@ class Agent:
 
         Raises:
             WorkerRefused: the service does not take this worker.
-            ZygoteFailed: training processes cannot start on this host.
+            ZygoteFailed: training processes cannot start on this host, or not with these modules.
         """
         if num_abandoned := self._outbox.finish_abandoned():
             log.warning("%d trials of a worker that died here go back to the service", num_abandoned)
         self._disk.clear(self._outbox.trials())
         self._fit_disk()
-        with self._sender, self._uploader, self._leasekeeper, self._logs:
+        with self._sender, self._uploader, self._leasekeeper, self._logs, self._predictions:
             with ThreadPoolExecutor(len(self._slots), thread_name_prefix="slot") as pool:
                 slots = [pool.submit(slot.work) for slot in self._slots]
                 self._wait(slots)
@@ -120,6 +127,10 @@ class Agent:
                 log.warning("the service could not be told everything; the next worker here will tell the rest")
             elif not self._logs.wait_until_sent(_FLUSH_SECONDS):
                 log.warning("the service could not be told all that was printed; it stays on this host")
+            elif not self._predictions.wait_until_sent(_FLUSH_SECONDS):
+                log.warning(
+                    "the service could not be brought all predictions; the next worker here will bring the rest"
+                )
         for slot in slots:
             slot.result()
 
@@ -153,4 +164,5 @@ class Agent:
 
     def _fit_disk(self) -> None:
         held = {attempt.key for attempt in self._held.all()}
+        held |= {teacher_key(each.grant.teacher) for each in self._held.all() if each.grant.teacher is not None}
         self._disk.fit(held, self._outbox.unsent_checkpoints())

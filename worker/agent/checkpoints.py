@@ -1,17 +1,19 @@
-"""The checkpoint to resume from: this host's own copy where it is the same, else a shared file, or the service's."""
+"""The checkpoints an attempt needs: this host's copies where they are the same, else shared ones or the service's."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from service.client import Client
 from service.client.errors import NotFound
-from service.contract.lease import BLOB, FailureClass, Grant, Outcome, ResumePoint
+from service.client.files import write_verified
+from service.contract.lease import BLOB, Artifact, FailureClass, Grant, Outcome, ResumePoint
 from worker.agent.background import AWAY
 from worker.agent.contact import Contact, delays
 from worker.agent.disk import Disk
@@ -24,7 +26,7 @@ _POLL_SECONDS = 0.1
 
 
 class CheckpointUnavailable(Exception):
-    """The checkpoint to resume from cannot be had here; `outcome` is what becomes of the attempt."""
+    """A checkpoint that the attempt needs cannot be had here; `outcome` is what becomes of the attempt."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.message)
@@ -32,12 +34,13 @@ class CheckpointUnavailable(Exception):
 
 
 class Checkpoints:
-    """Brings an attempt the checkpoint that its grant names: this host's own copy, a shared file, or the service's."""
+    """Brings an attempt the checkpoints that its grant names: this host's own copy, a shared file, or the service's."""
 
     def __init__(self, disk: Disk, client: Client, contact: Contact) -> None:
         self._disk = disk
         self._client = client
         self._contact = contact
+        self._teachers = threading.Lock()
 
     def fetch(self, grant: Grant, resume: ResumePoint, is_over: Callable[[], bool]) -> Path | None:
         """Bring the checkpoint to resume from here, waiting for the service where it is away; None when it `is_over`.
@@ -51,12 +54,34 @@ class Checkpoints:
             return path
         if not resume.uri.startswith(BLOB):
             return _read_shared(path, resume)
+        return self._download(grant, resume, path, is_over)
+
+    def fetch_teacher(self, grant: Grant, teacher: Artifact, is_over: Callable[[], bool]) -> Path | None:
+        """The same of the checkpoint that its loss learns from: downloaded once for all attempts on this host.
+
+        Raises:
+            CheckpointUnavailable: the service has it no more.
+        """
+        while not self._teachers.acquire(timeout=_POLL_SECONDS):  # another slot is downloading, perhaps this very file
+            if is_over():
+                return None
+        try:
+            path = self._disk.folder_of(teacher_key(teacher)) / "teacher.pt"
+            if not _is(path, teacher):
+                return self._download(grant, teacher, path, is_over)
+            for used in (path, path.parent):
+                os.utime(used)  # what was not used for long is cleared first
+            return path
+        finally:
+            self._teachers.release()
+
+    def _download(self, grant: Grant, wanted: Artifact, path: Path, is_over: Callable[[], bool]) -> Path | None:
         waits = delays()
         while not is_over():
             try:
-                if _write(path, resume, self._client.get_blob(resume.sha256)):
+                if self._client.save_blob(wanted.sha256, path):
                     return path
-                log.warning("the checkpoint of trial %s came damaged; asking again", grant.trial)
+                log.warning("a checkpoint for trial %s came damaged; asking again", grant.trial)
             except AWAY:
                 self._contact.lost()
             except NotFound as error:
@@ -69,14 +94,27 @@ class Checkpoints:
         return None
 
 
+def teacher_key(teacher: Artifact) -> AttemptKey:
+    """Under what a teacher's checkpoint lies on this host's disk, within the budget as what attempts have saved."""
+    return AttemptKey(teacher.sha256, 0)
+
+
+def _is(path: Path, wanted: Artifact) -> bool:
+    """Whether a file is there and is this one."""
+    try:
+        if path.stat().st_size != wanted.size:
+            return False
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == wanted.sha256
+    except OSError:  # it is not, or was cleared this instant
+        return False
+
+
 def _copy(known: Path, path: Path, resume: ResumePoint) -> bool:
     """Take a file of this host for the checkpoint, if it is the same."""
+    if not _is(known, resume):
+        return False
     try:
-        if known.stat().st_size != resume.size:
-            return False
-        with known.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != resume.sha256:
-                return False
         path.unlink(missing_ok=True)
         os.link(known, path)
     except OSError:  # it was cleared this instant
@@ -90,7 +128,7 @@ def _read_shared(path: Path, resume: ResumePoint) -> Path:
     try:
         if source is not None:
             with source.open("rb") as file:
-                if _write(path, resume, iter(lambda: file.read(1 << 20), b"")):
+                if write_verified(path, resume.sha256, iter(lambda: file.read(1 << 20), b"")):
                     return path
         why = "is not the one that was registered"
     except OSError as error:
@@ -98,19 +136,6 @@ def _read_shared(path: Path, resume: ResumePoint) -> Path:
     message = f"the checkpoint at {resume.uri} {why}"
     outcome = Outcome(result="failed", failure=FailureClass.HOST_FAULT, message=message, unreadable=resume.uri)
     raise CheckpointUnavailable(outcome)
-
-
-def _write(path: Path, resume: ResumePoint, pieces: Iterable[bytes]) -> bool:
-    """Write a file; False, and no file, if it is not the checkpoint."""
-    digest = hashlib.sha256()
-    with path.open("wb") as file:
-        for piece in pieces:
-            digest.update(piece)
-            file.write(piece)
-    if digest.hexdigest() == resume.sha256:
-        return True
-    path.unlink()
-    return False
 
 
 def _wait(seconds: float, is_over: Callable[[], bool]) -> None:

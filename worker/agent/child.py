@@ -22,6 +22,7 @@ from typing import Self, TypeAlias
 from service.contract.report import Action
 from worker.agent.devices import LocalDevice, visible
 from worker.protocol import (
+    UNREGISTERED,
     Advanced,
     Answered,
     Checkpointed,
@@ -31,6 +32,7 @@ from worker.protocol import (
     Inbox,
     Message,
     Order,
+    Predicted,
     Provenance,
     Ready,
     Report,
@@ -42,7 +44,7 @@ from worker.protocol import (
 ZYGOTE = "worker.trial"
 """The module that a zygote process executes."""
 
-Said: TypeAlias = Provenance | Report | Advanced | Checkpointed | Ended
+Said: TypeAlias = Provenance | Report | Advanced | Checkpointed | Predicted | Ended
 """What a training process says itself."""
 
 _CLOSE_SECONDS = 5.0
@@ -50,6 +52,10 @@ _CLOSE_SECONDS = 5.0
 
 class ZygoteFailed(Exception):
     """The zygote did not come up; says why in the words of its own last line."""
+
+
+class RegistrationRefused(ZygoteFailed):
+    """The modules that this worker was told to register add nothing that works; says why in one sentence."""
 
 
 class _Control:
@@ -78,16 +84,18 @@ class Zygote:
         threads: int,
         log_path: Path,
         environment: Mapping[str, str] = os.environ,
+        modules: Sequence[str] = (),
     ) -> None:
-        """The devices are of one kind: GPUs, or the processor once for each process that shares it."""
+        """The devices are of one kind: GPUs, or the processor once for each process that shares it.
+
+        `modules` of the user's own add to what can be trained.
+        """
         self._log_path = log_path
-        self.code: str | None = None
-        """Fingerprint of the code that trains; known once the zygote is ready."""
         ours, theirs = socket.socketpair()
         self._control = _Control(ours)
         with theirs, log_path.open("ab") as log_file:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
-                [sys.executable, "-m", ZYGOTE, str(theirs.fileno()), devices[0].device.kind],
+                [sys.executable, "-m", ZYGOTE, str(theirs.fileno()), devices[0].device.kind, *modules],
                 stdin=subprocess.DEVNULL,
                 stdout=log_file,
                 stderr=log_file,
@@ -120,15 +128,21 @@ class Zygote:
         """Whether another attempt can be started."""
         return not self._control.broken and self._process.poll() is None
 
-    def wait_ready(self) -> None:
-        """Wait until everything is imported; raises ZygoteFailed if that fails."""
+    def wait_ready(self) -> Ready:
+        """Wait until everything is imported.
+
+        Raises:
+            RegistrationRefused: the modules of the user's own cannot be registered.
+            ZygoteFailed: anything else is in the way.
+        """
         match self._control.receive():
-            case [Ready(code)]:
-                self.code = code
-                return
-        self._process.wait()
+            case [Ready() as ready]:
+                return ready
+        status = self._process.wait()
         lines = self._log_path.read_text(errors="replace").strip().splitlines()
-        why = lines[-1] if lines else f"exit status {self._process.returncode}"
+        why = lines[-1] if lines else f"exit status {status}"
+        if status == UNREGISTERED:
+            raise RegistrationRefused(f"{why} (all of it: {self._log_path})")
         raise ZygoteFailed(f"training processes cannot start here: {why} (all of it: {self._log_path})")
 
     def fork(self, start: Start) -> Child:

@@ -48,7 +48,7 @@ def surplus(
 
 
 class Disk:
-    """The directory with a folder per trial: what its attempts print, and in a folder per attempt their checkpoints."""
+    """The directory with a folder per trial: what its attempts print and predict, and folders of their checkpoints."""
 
     def __init__(self, directory: Path, budget_bytes: int) -> None:
         self.directory = directory
@@ -67,6 +67,10 @@ class Disk:
         folder = self.directory / key.trial
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{key.attempt}.out", folder / f"{key.attempt}.err"
+
+    def predictions_of(self, key: AttemptKey) -> Path:
+        """The file of the attempt's predictions."""
+        return self.directory / key.trial / f"{key.attempt}.parquet"
 
     def fit(self, held: Collection[AttemptKey], unsent: Collection[AttemptKey]) -> None:
         """Delete checkpoints of ended attempts until the rest is within the budget."""
@@ -91,6 +95,11 @@ class Disk:
         """Delete what an attempt printed: the service has it."""
         for path in self.printed_by(key):
             path.unlink(missing_ok=True)
+        self._remove_if_empty(key.trial)
+
+    def remove_predictions(self, key: AttemptKey) -> None:
+        """Delete the attempt's predictions: the service has them, or does not want them."""
+        self.predictions_of(key).unlink(missing_ok=True)
         self._remove_if_empty(key.trial)
 
     def clear(self, in_use: Collection[str]) -> None:

@@ -9,9 +9,10 @@ from service.contract.lease import FailureClass, Outcome, Shortage
 from worker.agent.devices import cpu
 
 
-def not_allowed_outcome(kind: TaskKind) -> Outcome:
+def not_allowed_outcome(kind: TaskKind, module: str = "") -> Outcome:
     """The outcome of a trial that this worker was not told to carry out, whoever granted it."""
-    message = f"this worker executes no {kind}s; start one with --allow-{kind}s"
+    what = f"functions of {module}" if module else f"{kind}s"
+    message = f"this worker executes no {what}; start one with --allow-{kind}s{module and f' {module}'}"
     return Outcome(result="failed", failure=FailureClass.HOST_FAULT, message=message)
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from service.contract.base import TaskKind
 from service.contract.lease import FailureClass, Grant, Outcome
 from service.contract.report import Point, to_wire
+from service.contract.task import Function
 from worker.agent.checkpoints import CheckpointUnavailable
 from worker.agent.child import Zygote
 from worker.agent.devices import num_killed_for_memory
@@ -16,7 +17,7 @@ from worker.agent.endings import exit_outcome, hung_outcome, not_allowed_outcome
 from worker.agent.held import Fate, HeldAttempt
 from worker.agent.surroundings import SlotPlan, Surroundings
 from worker.agent.watchdog import Watchdog
-from worker.protocol import Advanced, Checkpointed, Ended, Exited, Provenance, Report, Start
+from worker.protocol import Advanced, Checkpointed, Ended, Exited, Predicted, Provenance, Report, Start
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,10 @@ class Execution:
         kind = attempt.grant.task_kind
         if kind not in self._shared.tasks:
             return not_allowed_outcome(kind)
+        if kind is TaskKind.FUNCTION:
+            function = Function.model_validate(attempt.grant.task)
+            if not function.is_in(self._shared.functions):
+                return not_allowed_outcome(kind, function.name.partition(":")[0])
         try:
             start = self._start(attempt)
         except CheckpointUnavailable as unavailable:
@@ -83,6 +88,8 @@ class Execution:
                     case Checkpointed() as saved:
                         self._shared.uploader.checkpoint(attempt.key, saved)
                         self._shared.fit_disk()
+                    case Predicted() as saved_predictions:
+                        self._shared.predictions.keep(attempt.key, saved_predictions)
                     case Ended(told):
                         outcome = Outcome.model_validate(told)
                     case Exited(status) if outcome is None and watchdog.waited_seconds is not None:
@@ -102,12 +109,17 @@ class Execution:
         self._shared.sender.report(attempt.key, point, is_awaited=report.is_awaited)
 
     def _start(self, attempt: HeldAttempt) -> Start | None:
-        """What the training process is told; None if the attempt's fate was decided before its checkpoint was here."""
-        grant, resume = attempt.grant, None
+        """What the training process is told; None if the attempt's fate was decided before its checkpoints came."""
+        grant, resume, teacher = attempt.grant, None, None
         if grant.resume is not None:
             resume = self._shared.checkpoints.fetch(grant, grant.resume, lambda: attempt.fate is not None)
             if resume is None:
                 return None
+        if grant.teacher is not None:
+            teacher = self._shared.checkpoints.fetch_teacher(grant, grant.teacher, lambda: attempt.fate is not None)
+            if teacher is None:
+                return None
+            self._shared.fit_disk()
         stdout, stderr = self._shared.disk.printed_by(attempt.key)
         return Start(
             grant=grant.model_copy(update={"nonce": ""}).model_dump(mode="json"),
@@ -118,6 +130,7 @@ class Execution:
             checkpoints=str(self._shared.disk.folder_of(attempt.key)),
             checkpoint_seconds=self._shared.checkpoint_seconds,
             resume=None if resume is None else str(resume),
+            teacher=None if teacher is None else str(teacher),
             tensorboard=None if self._shared.tensorboard is None else str(self._shared.tensorboard),
             num_devices=len(self._plan.devices),
         )

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
+from typing import Any
 
-from service.client.errors import ApiError, Conflict, NotFound, ServiceFailure, ServiceUnreachable
+from pydantic import ValidationError
+
+from service.client.errors import ApiError, Conflict, Invalid, NotFound, ServiceFailure, ServiceUnreachable
 from service.contract.base import PROTOCOL_VERSION
+from service.contract.entries import EntriesRequest, Offered
 from service.contract.lease import Capabilities, ClaimRequest, Grant, Nothing
-from worker.agent.child import Zygote
+from service.contract.mistakes import mistakes_in
+from worker.agent.child import RegistrationRefused, Zygote
 from worker.agent.contact import delays
 from worker.agent.execution import Execution
 from worker.agent.surroundings import SlotPlan, Surroundings
+from worker.protocol import Ready
 
 log = logging.getLogger(__name__)
 
@@ -35,22 +42,50 @@ class Slot:
 
         Raises:
             WorkerRefused: the service does not take this worker.
-            ZygoteFailed: training processes cannot start on this host.
+            ZygoteFailed: training processes cannot start on this host, or not with these modules.
         """
         while not self._shared.stopping.is_set():
             log_path = self._shared.directory / f"zygote-{self._plan.name}.log"
-            with Zygote(self._plan.devices, self._plan.threads, log_path) as zygote:
-                zygote.wait_ready()
-                if not self._work_with(zygote):
+            with Zygote(self._plan.devices, self._plan.threads, log_path, modules=self._shared.modules) as zygote:
+                ready = zygote.wait_ready()
+                entries = self._tell(ready.entries)
+                if entries is None or not self._work_with(zygote, ready, entries):
                     return
             log.warning("the zygote of slot %s died; starting another", self._plan.name)
 
-    def _work_with(self, zygote: Zygote) -> bool:
+    def _tell(self, entries: Mapping[str, Mapping[str, Any]]) -> Offered | None:
+        """Tell the service the entries of the user's own, until it answers what to offer; None: told to stop first."""
+        shared = self._shared
+        if not entries:
+            return {}
+        waits = delays()
+        while not shared.stopping.is_set():
+            try:
+                reply = shared.client.tell_entries(shared.worker, entries)
+            except (ServiceUnreachable, ServiceFailure):
+                shared.contact.lost()
+                shared.stopping.wait(next(waits))
+            except ValidationError as error:
+                [first, *_] = mistakes_in(error.errors(), {"registries": entries}, EntriesRequest)
+                path = first.path.removeprefix("registries.")
+                raise RegistrationRefused(f"cannot register {path}: {first.message}") from None
+            except (Invalid, Conflict) as error:
+                raise RegistrationRefused(f"cannot register: {error}") from error
+            except ApiError as error:
+                raise WorkerRefused(str(error)) from error
+            else:
+                shared.contact.made()
+                for note in reply.notes:
+                    log.warning("%s", note)
+                return reply.entries
+        return None
+
+    def _work_with(self, zygote: Zygote, ready: Ready, entries: Offered) -> bool:
         """Carry out trials as long as the zygote lives; False when there is nothing more to do."""
         execution = Execution(self._plan, self._shared, zygote)
         while zygote.alive:
             requested_at = time.monotonic()
-            match self._claim(zygote.code):
+            match self._claim(ready, entries):
                 case Grant() as grant:
                     self._idle_reason = ""
                     execution.carry_out(grant, requested_at)
@@ -62,7 +97,7 @@ class Slot:
                     return False
         return True
 
-    def _claim(self, code: str | None) -> Grant | Nothing | None:
+    def _claim(self, ready: Ready, entries: Offered) -> Grant | Nothing | None:
         """Ask until the service answers; None when the worker stops first, or has no time for another trial."""
         shared = self._shared
         if not shared.work_time.allows_another():
@@ -77,9 +112,12 @@ class Slot:
             capabilities=Capabilities(
                 devices=[each.device for each in self._plan.devices],
                 tasks=list(shared.tasks),
+                functions=None if shared.functions is None else list(shared.functions),
                 labels=dict(shared.labels),
                 slots={name: list(devices) for name, devices in shared.slots.items()},
-                code=code,
+                code=ready.code,
+                own_code=ready.own_code,
+                entries=entries,
                 directories=list(shared.directories),
             ),
             studies=list(shared.studies) or None,

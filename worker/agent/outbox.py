@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.contract.lease import CheckpointRequest, FailureClass, FinishRequest, Grant, Outcome
+from service.contract.predictions import PredictionsRequest
 from service.contract.provenance import ProvenanceRequest
 from service.contract.report import Point, ReportRequest
 from worker.agent.gathered import Gathered
@@ -38,6 +39,10 @@ CREATE TABLE IF NOT EXISTS entry (
 CREATE INDEX IF NOT EXISTS entry_of_attempt ON entry (trial, attempt, id);
 CREATE TABLE IF NOT EXISTS printed (
     trial TEXT NOT NULL, attempt INTEGER NOT NULL, nonce TEXT NOT NULL, PRIMARY KEY (trial, attempt)
+);
+CREATE TABLE IF NOT EXISTS predicted (
+    trial TEXT NOT NULL, attempt INTEGER NOT NULL, nonce TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+    PRIMARY KEY (trial, attempt)
 );
 CREATE TABLE IF NOT EXISTS set_aside (
     id INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, attempt INTEGER NOT NULL,
@@ -77,6 +82,15 @@ class Upload:
     path: str
     request: CheckpointRequest
     is_next: bool
+
+
+@dataclass(frozen=True)
+class PredictionsEntry:
+    """A file of predictions that waits to be registered; `is_finished` once nothing of its attempt is left to send."""
+
+    key: AttemptKey
+    request: PredictionsRequest
+    is_finished: bool
 
 
 class Outbox:
@@ -212,8 +226,12 @@ class Outbox:
                 return False
             nonce, refusal = row
             outcome = outcome if refusal is None else Outcome.model_validate_json(refusal)
-            if outcome.result in _FINAL:  # nobody will resume it
-                database.execute("DELETE FROM entry WHERE trial = ? AND attempt = ? AND kind = 'checkpoint'", key)
+            if outcome.result in _FINAL:  # nobody will resume it; the last of what succeeded may be the study's best
+                database.execute(
+                    "DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE trial = ? AND attempt = ? "
+                    "AND kind = 'checkpoint' ORDER BY id DESC LIMIT -1 OFFSET ?)",
+                    (*key, 1 if outcome.result == "succeeded" else 0),
+                )
             self._add(key, "finish", FinishRequest(nonce=nonce, outcome=outcome).model_dump_json())
             return True
 
@@ -309,6 +327,37 @@ class Outbox:
             rows = self._database.execute("SELECT DISTINCT trial, attempt FROM entry WHERE kind = 'checkpoint'")
             return {AttemptKey(*row) for row in rows.fetchall()}
 
+    # Predictions are in files; here stands which of them the service has not heard of.
+
+    def add_predictions(self, key: AttemptKey, sha256: str, size: int) -> bool:
+        """Keep in mind that the attempt has left predictions; False where nothing of it is wanted any more."""
+        with self._transaction() as database:
+            found = database.execute(
+                "INSERT INTO predicted SELECT trial, attempt, nonce, ?, ? FROM attempt "
+                "WHERE trial = ? AND attempt = ? AND refusal IS NULL AND NOT ended ON CONFLICT DO NOTHING RETURNING 1",
+                (sha256, size, *key),
+            ).fetchone()
+            return found is not None
+
+    def predictions(self) -> list[PredictionsEntry]:
+        """The predictions that the service has not heard of, oldest first."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT trial, attempt, nonce, sha256, size, NOT EXISTS (SELECT 1 FROM attempt WHERE "
+                "attempt.trial = predicted.trial AND attempt.attempt = predicted.attempt) FROM predicted ORDER BY rowid"
+            ).fetchall()
+        return [
+            PredictionsEntry(
+                AttemptKey(trial, attempt), PredictionsRequest(nonce=nonce, sha256=sha256, size=size), bool(is_finished)
+            )
+            for trial, attempt, nonce, sha256, size, is_finished in rows
+        ]
+
+    def settle_predictions(self, key: AttemptKey) -> None:
+        """The service has the predictions, or does not want them."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM predicted WHERE trial = ? AND attempt = ?", key)
+
     # What attempts print is in files; here stands of which the service has not heard everything.
 
     def add_printed(self, key: AttemptKey, nonce: str) -> None:
@@ -340,7 +389,7 @@ class Outbox:
 
     def trials(self) -> set[str]:
         """The trials of which the service has not heard everything."""
-        query = "SELECT trial FROM attempt UNION SELECT trial FROM printed"
+        query = "SELECT trial FROM attempt UNION SELECT trial FROM printed UNION SELECT trial FROM predicted"
         with self._lock:
             return {row[0] for row in self._database.execute(query).fetchall()}
 

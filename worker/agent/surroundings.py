@@ -18,6 +18,7 @@ from worker.agent.disk import Disk
 from worker.agent.leasekeeper import Leasekeeper
 from worker.agent.logs import LogSender
 from worker.agent.outbox import Outbox
+from worker.agent.predictions import PredictionsSender
 from worker.agent.sender import Sender
 from worker.agent.uploader import Uploader
 from worker.agent.worktime import WorkTime
@@ -56,6 +57,10 @@ class Surroundings:
     studies: Sequence[str]
     tasks: Sequence[TaskKind]
     """What this worker was allowed to execute."""
+    functions: Sequence[str] | None
+    """Modules and packages whose functions it may call; None: any."""
+    modules: Sequence[str]
+    """Modules of the user's own that add entries to the training core."""
     slots: Mapping[str, Sequence[Device]]
     """The devices of every slot, by its name."""
     until_done: bool
@@ -74,6 +79,7 @@ class Surroundings:
     """Where attempts are shown in TensorBoard; none: nowhere."""
     leasekeeper: Leasekeeper
     logs: LogSender
+    predictions: PredictionsSender
     contact: Contact
     stopping: threading.Event
     labels: Mapping[str, str]

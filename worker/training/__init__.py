@@ -4,6 +4,7 @@ from worker.training.callbacks import Callback, Training
 from worker.training.config import TrainingConfig
 from worker.training.errors import ConfigError, Diverged, GroupBroken, Infeasible, MissingLibrary, TrainingError
 from worker.training.events import Ending, Monitor, Report, TrainingResult, Verdict
+from worker.training.trained import load_models
 from worker.training.trainer import train
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "TrainingError",
     "TrainingResult",
     "Verdict",
+    "load_models",
     "train",
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -72,10 +73,17 @@ def callbacks_of(config: TrainingConfig, given: Sequence[Callback], group: Group
 
 
 def assemble(
-    config: TrainingConfig, seed: int, dataset: Dataset, constraints: Mapping[str, Any], group: Group = ALONE
+    config: TrainingConfig,
+    seed: int,
+    dataset: Dataset,
+    constraints: Mapping[str, Any],
+    group: Group = ALONE,
+    *,
+    teacher: Path | None = None,
 ) -> tuple[Parts, TrainState]:
     """The parts and the state of a training that has not begun, on the dataset's device.
 
+    `teacher` is the file of the checkpoint that `loss.teacher` names, where that is no path.
     Draws the first weights from torch's default stream. ConfigError where settings don't go together, Infeasible
     for a broken constraint.
     """
@@ -97,7 +105,8 @@ def assemble(
         plateau=schedule if isinstance(schedule, Plateau) else None,
         average=_average(model, config.ema_decay),
     )
-    loss = LOSSES.create(config.loss.name, config.loss.settings, dataset).to(device)
+    settings = config.loss.settings if teacher is None else {**config.loss.settings, "teacher": str(teacher)}
+    loss = LOSSES.create(config.loss.name, settings, dataset).to(device)
     if isinstance(loss, Distillation):
         loss.require_data_of(config.to_mapping())
     link = link_of(config.loss.name, dataset.kind)

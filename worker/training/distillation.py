@@ -2,20 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from worker.training.checkpoint import load_checkpoint
 from worker.training.data import Dataset
-from worker.training.errors import ConfigError
-from worker.training.finetune import FINETUNING
-from worker.training.models import MODELS
 from worker.training.parameters import Setting
 from worker.training.state import require_same
+from worker.training.trained import models_of, read_content
 
 
 class Distillation(nn.Module):
@@ -64,7 +60,7 @@ class Distillation(nn.Module):
 def distill(
     dataset: Dataset,
     *,
-    teacher: Annotated[str, Setting("checkpoint directory, or one checkpoint file, of a training on the same data")],
+    teacher: Annotated[str, Setting("STUDY/TRIAL of a training on the same data, or the path of its checkpoint")],
     temperature: Annotated[
         float, Setting("what both models' outputs are divided by before their softmax", low=0.0, exclusive_low=True)
     ] = 4.0,
@@ -74,56 +70,12 @@ def distill(
     ] = 0.0,
 ) -> nn.Module:
     """Cross entropy blended with what a trained teacher answers, softened (Hinton, Vinyals & Dean 2015)."""
-    content = _content(Path(teacher))
-    return Distillation(_teachers(content, dataset), content["origin"], temperature, weight, label_smoothing)
-
-
-def _teachers(content: dict[str, Any], dataset: Dataset) -> list[nn.Module]:
-    """The models that a checkpoint holds, with their best weights where those were kept; of repeats, all."""
-    best, teachers = content["best"], []
-    for index, member in enumerate(content["members"]):
-        weights = member["model"]
-        if best is not None and best["weights"] is not None:
-            weights = best["weights"][index]
-        elif member["average"] is not None:
-            # Beside the average stands how many weights are in it.
-            average = {name: each for name, each in member["average"].items() if name != "n_averaged"}
-            weights = {name.removeprefix("module."): each for name, each in average.items()}
-        teacher = _untrained(content["origin"], dataset)
-        try:
-            teacher.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ConfigError("loss.teacher", "its weights are for other data; use one of the same inputs") from error
-        teachers.append(teacher)
-    return teachers
+    content = read_content("loss.teacher", Path(teacher))
+    teachers = models_of("loss.teacher", content, dataset)
+    return Distillation(teachers, content["origin"], temperature, weight, label_smoothing)
 
 
 def _split(mapping: dict[str, Any]) -> dict[str, Any]:
     """What decides which examples are held out; how many of the others train is free."""
     data = {name: value for name, value in mapping["data"].items() if name not in ("limit", "bootstrap")}
     return {"data": data, "folds": mapping["folds"]}
-
-
-def _untrained(origin: dict[str, Any], dataset: Dataset) -> nn.Module:
-    """The model of a configuration, for this data."""
-
-    def created(section: str, registry: Any, *context: object) -> Any:
-        settings = {name: value for name, value in origin[section].items() if name != "name"}
-        return registry.create(origin[section]["name"], settings, *context)
-
-    model: nn.Module = created("model", MODELS, dataset)
-    created("finetune", FINETUNING, model)  # which may add to it
-    return model
-
-
-def _content(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, as `Members.content` wrote it."""
-    if not path.exists():
-        raise ConfigError("loss.teacher", f"there is no {str(path)!r} (looked for {path.absolute()})")
-    try:
-        content = load_checkpoint(path) if path.is_dir() else torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError) as error:
-        raise ConfigError("loss.teacher", f"{str(path)!r} can't be read as a checkpoint ({error})") from error
-    if not isinstance(content, dict) or "origin" not in content:
-        raise ConfigError("loss.teacher", f"{str(path)!r} holds no checkpoint of a training")
-    return content

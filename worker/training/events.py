@@ -41,11 +41,15 @@ OnReport: TypeAlias = Callable[[Report], Verdict]
 
 @dataclass(frozen=True)
 class Monitor:
-    """Which metric tells a better model, and whether the weights of the best or of the last epoch are kept."""
+    """Which metric tells a better model, and whether the weights of the best or of the last epoch are kept.
+
+    `best` is what the best of other trainings has reached (None: unknown): only who may be better is saved at its end.
+    """
 
     metric: str
     direction: Literal["maximize", "minimize"]
     keep: Literal["best", "last"] = "best"
+    best: float | None = None
 
     def is_better(self, value: float, than: float) -> bool:
         return value > than if self.direction == "maximize" else value < than

@@ -42,14 +42,15 @@ class CrossEntropy(nn.Module):
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         # PyTorch's own mean divides by the weights' sum in the batch: the same example would count differently in each.
+        weights = self.weights
         losses = functional.cross_entropy(
             outputs.flatten(0, -2),
             targets.flatten(),
-            weight=self.weights,
-            reduction="mean" if self.weights is None else "none",
+            weight=weights,
+            reduction="mean" if weights is None else "none",
             label_smoothing=self.label_smoothing,
         )
-        return losses if self.weights is None else losses.mean()
+        return losses if weights is None else losses.mean()
 
 
 class Focal(nn.Module):

@@ -8,6 +8,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -51,6 +52,7 @@ class Members:
         constraints: Mapping[str, Any],
         fork_at: int | None = None,
         *,
+        teacher: Path | None = None,
         group: Group = ALONE,
     ) -> None:
         """A member for each dataset (of a fold) and repeat; raises what `assemble` raises.
@@ -76,7 +78,7 @@ class Members:
         for index, dataset in enumerate([*datasets] * config.repeats):
             own_seed = derive(seed, f"member/{index}") if index else seed
             set_stream_states(first_states(own_seed, self._device), self._device)
-            parts, state = assemble(config, own_seed, dataset, constraints, group)
+            parts, state = assemble(config, own_seed, dataset, constraints, group, teacher=teacher)
             self._all.append(Member(parts, state))
             if not group.is_first:
                 own_streams = first_states(derive(own_seed, f"rank/{group.rank}"), self._device)

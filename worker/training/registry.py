@@ -41,9 +41,11 @@ class Registry(Generic[T]):
         """Register `factory` under its own name, described by its docstring's first line; usable as a decorator.
 
         Its keyword-only parameters become the settings; `Annotated[…, Setting(…)]` adds descriptions and bounds.
-        ValueError where the name is taken.
+        ValueError where the name is taken, or is none, as that of a lambda.
         """
         name = factory.__name__
+        if not name.isidentifier():
+            raise ValueError(f"{self.section} {name!r} has no name; define it as a function")
         if name in self._entries:
             raise ValueError(f"{self.section} {name!r} is registered already; give the factory another name")
         description = (factory.__doc__ or "").strip().partition("\n")[0]

@@ -44,6 +44,7 @@ def train(
     constraints: Mapping[str, Any] | None = None,
     on_data: Callable[[Dataset], None] | None = None,
     fork_at: int | None = None,
+    teacher: Path | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> TrainingResult:
     """Train `config` up to `until_epoch` (absolute; by default the whole horizon, `config.epochs`).
@@ -52,10 +53,12 @@ def train(
     a stop takes effect at once, a pause after a checkpoint. A valid checkpoint in `checkpoint_dir` is continued, on the
     CPU bit for bit as if never interrupted (at an equal number of threads). Where the monitor keeps the best, its
     weights are restored before the final test. Checkpoints are saved after each epoch, or as `cadence` says, in the
-    middle of epochs too, and at a pause; `on_checkpoint` hears of each. `constraints` is `{"parameters": {"max": n}}`.
-    `on_data` gets the dataset once it is loaded, before anything is trained on it. With `fork_at` the checkpoint may be
-    of another configuration, at the end of that epoch: its weights are trained on as `config` says. `callbacks` look on
-    beside those that the configuration names; what they raise is raised here, and one of them may end training.
+    middle of epochs too, at a pause and at the end of what may be the monitor's best; `on_checkpoint` hears of each.
+    `constraints` is `{"parameters": {"max": n}}`. `on_data` gets the dataset once it is loaded, before anything is
+    trained on it. With `fork_at` the checkpoint may be of another configuration, at the end of that epoch: its weights
+    are trained on as `config` says. `teacher` is the file of the checkpoint that `loss.teacher` names, where that is no
+    path. `callbacks` look on beside those that the configuration names; what they raise is raised here, and one of them
+    may end training.
 
     Called in each process of a `torch.distributed` group, as torchrun starts them, all train one model: each computes
     its share of every batch, on its own GPU where `device` is cuda, and all return the same. Functions and callbacks
@@ -78,7 +81,7 @@ def train(
         for dataset in datasets:
             check_fit(config, dataset, monitor, group)
         with own_stream(seed, place):
-            members = Members(config, seed, datasets, constraints or {}, fork_at, group=group)
+            members = Members(config, seed, datasets, constraints or {}, fork_at, teacher=teacher, group=group)
             states: Mapping[str, Any] = {}
             saved = load_checkpoint(checkpoint_dir) if checkpoint_dir is not None and group.is_first else None
             if (saved := group.told(saved)) is not None:
@@ -133,8 +136,10 @@ def _train_until(
         verdict = on_report(report)
         members.ended = callbacks.report(report)
         # After the report, so that no checkpoint is ever ahead of what was reported.
-        pauses = members.epoch < config.epochs and (verdict is Verdict.PAUSE or members.epoch == end)
-        checkpointer.offer(members.epoch, content, must=pauses)
+        is_over = members.epoch == config.epochs or bool(_reason_to_end(members))
+        pauses = not is_over and (verdict is Verdict.PAUSE or members.epoch == end)
+        must = pauses or (is_over and verdict is not Verdict.STOP and _may_be_best(members, monitor))
+        checkpointer.offer(members.epoch, content, must=must)
     return verdict
 
 
@@ -164,6 +169,14 @@ def _result(verdict: Verdict, members: Members) -> TrainingResult:
         snapshots=members.snapshots,
         reason=_reason_to_end(members) if members.epoch < members.config.epochs else "",
     )
+
+
+def _may_be_best(members: Members, monitor: Monitor | None) -> bool:
+    """Whether no other training is known to have reached as much."""
+    if monitor is None or monitor.best is None:
+        return True
+    metrics = members.best.metrics if monitor.keep == "best" and members.best is not None else members.metrics
+    return monitor.is_better(metrics[monitor.metric], monitor.best)
 
 
 def _reason_to_end(members: Members) -> str:

@@ -1,4 +1,7 @@
-"""Starts a slot's zygote, as the agent does it: `python -m worker.trial FD DEVICE`, FD being its control socket."""
+"""Starts a slot's zygote, as the agent does it: `python -m worker.trial FD DEVICE [MODULE…]`.
+
+FD is its control socket; the modules add entries of the user's own to the training core.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ import sys
 
 import torch
 
+from worker.protocol import UNREGISTERED, Ready
 from worker.trial.provenance import code_fingerprint
+from worker.trial.registered import RegistrationFailed, register
 from worker.trial.task import carry_out
 from worker.trial.zygote import serve
 
@@ -18,7 +23,17 @@ def main() -> None:
         sys.exit("this torch is built without CUDA; install torch's CUDA build, or train with --cpu")
     # torch's optimizers import it on first use: a second in every training process, once here.
     importlib.import_module("torch._dynamo")
-    serve(int(sys.argv[1]), carry_out, code_fingerprint())
+    serve(int(sys.argv[1]), carry_out, _ready(sys.argv[3:]))
+
+
+def _ready(modules: list[str]) -> Ready:
+    """What is known once the modules are imported; ends this process where they cannot be."""
+    try:
+        own = register(modules)
+    except RegistrationFailed as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(UNREGISTERED)
+    return Ready(code_fingerprint(), code_fingerprint(own=own.sources) if modules else None, own.entries)
 
 
 if __name__ == "__main__":

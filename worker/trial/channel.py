@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Mapping
 
-from worker.protocol import Advanced, Answered, Checkpointed, Ended, Inbox, Order, Provenance, Report, encode
+from worker.protocol import Advanced, Answered, Checkpointed, Ended, Inbox, Order, Predicted, Provenance, Report, encode
 
 _ADVANCED_SECONDS = 1.0
 """How often at most it is said that training goes on."""
@@ -70,6 +70,10 @@ class Channel:
 
     def checkpointed(self, saved: Checkpointed) -> None:
         """Say that a checkpoint was saved, after the report of its step."""
+        self._send(encode(saved))
+
+    def predicted(self, saved: Predicted) -> None:
+        """Say that the predictions of a finished training were saved."""
         self._send(encode(saved))
 
     def newest_order(self) -> Order:

@@ -7,10 +7,11 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from service.contract.base import TaskKind
 from service.contract.lease import Grant, Outcome
-from worker.protocol import Checkpointed, Order, Provenance, Start
+from worker.protocol import Checkpointed, Order, Predicted, Provenance, Start
 from worker.trial.channel import CONTINUE, Channel
 from worker.trial.task import dispatch
 
@@ -23,7 +24,8 @@ class Foreground(Channel):
 
     def __init__(self, say: Callable[[int, Mapping[str, float]], None], num_steps: int | None, *, asks_each: bool):
         # Nothing is ever sent: what a channel sends and hears is told here instead.
-        super().__init__(socket.socketpair()[0])
+        with socket.socket() as unconnected:
+            super().__init__(unconnected)
         self._say = say
         self._left = num_steps
         self._asks_each = asks_each
@@ -36,6 +38,9 @@ class Foreground(Channel):
 
     def checkpointed(self, saved: Checkpointed) -> None:
         """It goes with its folder."""
+
+    def predicted(self, saved: Predicted) -> None:
+        """They go with it."""
 
     def report(self, step: int, metrics: Mapping[str, float], *, is_awaited: bool = False) -> Order:
         """Say the metrics of a step; nobody judges them."""
@@ -66,7 +71,13 @@ class Foreground(Channel):
 
 
 def carry_out(
-    grant: Grant, *, device: str, threads: int, num_steps: int | None, say: Callable[[int, Mapping[str, float]], None]
+    grant: Grant,
+    *,
+    device: str,
+    threads: int,
+    num_steps: int | None,
+    say: Callable[[int, Mapping[str, float]], None],
+    teacher: Path | None = None,
 ) -> Outcome:
     """Execute a grant here; raises what the task raises, so that a debugger finds it where it happened."""
     channel = Foreground(say, num_steps, asks_each=grant.task_kind is TaskKind.TRAIN)
@@ -79,5 +90,6 @@ def carry_out(
             stderr=os.devnull,
             checkpoints=folder,
             checkpoint_seconds=math.inf,
+            teacher=None if teacher is None else str(teacher),
         )
         return dispatch(grant, start, channel)

@@ -9,6 +9,7 @@ import sysconfig
 from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -26,10 +27,13 @@ _INSTALLED = {
 """Where code lies that is nobody's own here."""
 
 
-def code_fingerprint(package: Path = _PACKAGE) -> str:
-    """SHA-256 over the sources of training, the versions of what it calls, and Python's minor version."""
+def code_fingerprint(package: Path = _PACKAGE, own: Mapping[str, Path] = MappingProxyType({})) -> str:
+    """SHA-256 over the sources of training, the user's `own` among them by module, and over versions.
+
+    These are the versions of what training calls, and Python's minor version.
+    """
     paths = [path for folder in _SOURCES for path in (package / folder).rglob("*.py")]
-    return fingerprint_of({path.relative_to(package).as_posix(): path for path in paths})
+    return fingerprint_of({**{path.relative_to(package).as_posix(): path for path in paths}, **own})
 
 
 def fingerprint_of(sources: Mapping[str, Path]) -> str:

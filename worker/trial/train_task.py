@@ -8,10 +8,12 @@ from pathlib import Path
 
 from service.contract.lease import Grant, Outcome
 from service.contract.report import to_wire
+from service.contract.teacher import TEACHER, is_path
 from worker.protocol import Checkpointed, Ended, Provenance, Start
-from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, Verdict, train
+from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, TrainingResult, Verdict, train
 from worker.training.checkpoint import Cadence, Manifest, adopt_checkpoint
 from worker.training.data import Dataset
+from worker.trial import predicted
 from worker.trial.channel import CONTINUE, Channel
 from worker.trial.provenance import environment
 from worker.trial.ranks import lead
@@ -19,10 +21,12 @@ from worker.trial.ranks import lead
 
 def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     """Train from the grant's checkpoint to its step, or to the configuration's end; raises what the core raises."""
-    directory = Path(start.checkpoints)
+    config, directory = _configuration(grant), Path(start.checkpoints)
+    teacher = _teacher(config, start)
     if grant.resume is not None and start.resume is not None:
         adopt_checkpoint(directory, grant.resume.step, Path(start.resume), grant.resume.batch)
     order = CONTINUE
+    class_names: tuple[str, ...] = ()
 
     def on_report(report: Report) -> Verdict:
         nonlocal order
@@ -40,14 +44,16 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         channel.checkpointed(Checkpointed(manifest.step, path, manifest.sha256, manifest.size, manifest.batch))
 
     def on_data(dataset: Dataset) -> None:
+        nonlocal class_names
+        class_names = dataset.class_names
         channel.provenance(Provenance(dataset.fingerprint, environment(start.threads)))
 
     train_it = partial(
         train,
-        _configuration(grant),
+        config,
         seed=grant.seed,
         device=start.device,
-        monitor=Monitor(grant.monitor.metric, grant.monitor.direction, grant.monitor.keep),
+        monitor=Monitor(**grant.monitor.model_dump()),
         on_report=on_report,
         poll=poll,
         checkpoint_dir=directory,
@@ -57,6 +63,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         constraints=grant.constraints,
         on_data=on_data,
         fork_at=grant.fork_at,
+        teacher=teacher,
     )
     if start.num_devices == 1:
         result = train_it()
@@ -73,7 +80,24 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     if result.ending is Ending.PAUSED:
         message = order.reason or f"trained to step {result.step}, its rung"
         return Outcome(result="paused", message=message, metrics=metrics)
-    return Outcome(result="succeeded", message=result.reason, metrics=metrics)
+    notes = result.reason, _tell_predictions(channel, directory, result, class_names)
+    return Outcome(
+        result="succeeded",
+        message="; ".join(note for note in notes if note),
+        metrics=metrics,
+        confusion=predicted.confusion(result, class_names),
+    )
+
+
+def _tell_predictions(channel: Channel, directory: Path, result: TrainingResult, class_names: tuple[str, ...]) -> str:
+    """Save the predictions and tell the agent of them; else why they are not kept."""
+    try:
+        saved = predicted.save(directory, result, class_names)
+    except predicted.NotKept as reason:
+        return str(reason)
+    if saved is not None:
+        channel.predicted(saved)
+    return ""
 
 
 def _configuration(grant: Grant) -> TrainingConfig:
@@ -84,3 +108,14 @@ def _configuration(grant: Grant) -> TrainingConfig:
     if grant.run_until is None or grant.pauses:
         return config
     return replace(config, epochs=min(config.epochs, grant.run_until))
+
+
+def _teacher(config: TrainingConfig, start: Start) -> Path | None:
+    """The checkpoint of the trial that the loss learns from, where it names one."""
+    name = config.loss.settings.get("teacher")
+    if not isinstance(name, str) or is_path(name):
+        return None
+    if start.teacher is None:
+        message = f"the checkpoint of {name} is gone; begin another study, whose teacher is kept while it goes on"
+        raise ConfigError(TEACHER, message)
+    return Path(start.teacher)

@@ -24,13 +24,13 @@ from worker.protocol import Exited, Forked, Inbox, Message, Ready, Start, Termin
 from worker.trial.channel import Channel
 
 
-def serve(descriptor: int, carry_out: Callable[[Start, Channel], None], code: str) -> None:
+def serve(descriptor: int, carry_out: Callable[[Start, Channel], None], ready: Ready) -> None:
     """Serve the control socket with this descriptor until the agent is gone; each child carries out one attempt.
 
-    `code` is the fingerprint of what `carry_out` does, which the agent tells the service.
+    `ready` is the first word: what the agent tells the service of what `carry_out` does.
     """
     with socket.socket(fileno=descriptor) as control, suppress(ConnectionError):
-        Zygote(control, carry_out).serve(code)
+        Zygote(control, carry_out).serve(ready)
 
 
 class Zygote:
@@ -42,7 +42,7 @@ class Zygote:
         self._inbox = Inbox()
         self._pid: int | None = None
 
-    def serve(self, code: str) -> None:
+    def serve(self, ready: Ready) -> None:
         """Fork and watch until the agent is gone."""
         # The agent decides when this process ends; a Ctrl-C or a SIGTERM to the whole group is the agent's to answer.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -53,17 +53,17 @@ class Zygote:
         signal.signal(signal.SIGCHLD, _only_wake)
         signal.set_wakeup_fd(wake)
         gc.freeze()  # what is loaded now is shared with every child, and never collected there
-        self._control.sendall(encode(Ready(code)))
+        self._control.sendall(encode(ready))
         with selectors.DefaultSelector() as selector:
             selector.register(self._control, selectors.EVENT_READ)
             selector.register(woken, selectors.EVENT_READ)
             try:
                 while True:
-                    ready = {key.fileobj for key, _ in selector.select()}
-                    if woken in ready:
+                    readable = {key.fileobj for key, _ in selector.select()}
+                    if woken in readable:
                         os.read(woken, 4096)
                         self._reap()
-                    if self._control in ready and not self._obey():
+                    if self._control in readable and not self._obey():
                         return
             finally:
                 self._terminate()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from service.contract.study import StudySpec
+from service.contract.teacher import TEACHER
 from service.contract.trial import TrialState
-from service.domain.states import OPEN_TRIALS
-from service.storage.queries import fronts, studies, trials
-from service.storage.tables import artifact, attempt, checkpoint, study, trial
+from service.domain.states import FINISHED_STUDIES, OPEN_TRIALS
+from service.domain.teachers import teachers_of
+from service.storage.queries import fronts, predictions, studies, trials
+from service.storage.tables import artifact, attempt, checkpoint, study, study_spec, trial
 
 Place = tuple[int, int]
 """Where training stood: its last whole step, and the batches of the next one that were done."""
@@ -77,6 +79,14 @@ def beginnings(connection: sa.Connection, row: sa.Row[Any]) -> Sequence[sa.Row[A
     return [*canonical(connection, row.id), *of_parent(connection, row)]
 
 
+def of_teacher(connection: sa.Connection, project: str, name: str) -> sa.Row[Any] | None:
+    """The last checkpoint of a whole step of the trial that a study of `project` calls its teacher, as an artifact."""
+    named, _, key = name.rpartition("/")
+    source = studies.find_named(connection, project, named)
+    taught = None if source is None else trials.find(connection, source.id, key)
+    return None if taught is None else next(iter(whole(canonical(connection, taught.id))), None)
+
+
 def unreadable(connection: sa.Connection, trial_id: str) -> set[str]:
     """The uris of checkpoints that an attempt of the trial was to begin with and could not read."""
     query = sa.select(attempt.c.outcome).where(
@@ -106,17 +116,18 @@ def named(place: Place) -> str:
 
 
 def registered(connection: sa.Connection) -> set[str]:
-    """The SHA-256 of every checkpoint that was ever registered."""
-    return set(connection.execute(sa.select(artifact.c.sha256).where(artifact.c.kind == "checkpoint")).scalars())
+    """The SHA-256 of every blob that was ever registered."""
+    return set(connection.execute(sa.select(artifact.c.sha256)).scalars())
 
 
 def wanted(connection: sa.Connection) -> set[str]:
     """The SHA-256 of every blob to keep.
 
     Those are the newest checkpoints of open trials and the newest of a whole step, what open forks began with, the last
-    one of a whole step of each study's best trial, or of each on its front, and whatever is no checkpoint.
+    one of a whole step of each study's best trial, or of each on its front, those of the teachers of studies that are
+    not over, and the predictions of the best.
     """
-    hashes = set(connection.execute(sa.select(artifact.c.sha256).where(artifact.c.kind != "checkpoint")).scalars())
+    hashes = predictions.wanted(connection)
     saved = sa.exists().where(checkpoint.c.trial_id == trial.c.id)
     is_open = trial.c.state.in_(sorted(OPEN_TRIALS))
     for trial_id in connection.execute(sa.select(trial.c.id).where(is_open, saved)).scalars():
@@ -124,6 +135,7 @@ def wanted(connection: sa.Connection) -> set[str]:
         hashes |= {row.sha256 for row in (*saved_last[:_KEPT], *whole(saved_last)[:1])}
     for fork in connection.execute(sa.select(trial).where(is_open, trial.c.parent_id.is_not(None))):
         hashes |= {row.sha256 for row in of_parent(connection, fork)}
+    hashes |= {saved.sha256 for saved in _teachers(connection)}
     completed = sa.select(study.c.id, study.c.spec_version).where(
         sa.exists().where(trial.c.study_id == study.c.id, trial.c.state == TrialState.COMPLETED, saved)
     )
@@ -131,6 +143,24 @@ def wanted(connection: sa.Connection) -> set[str]:
         for trial_id in _best(connection, row.id, studies.spec(connection, row.id, row.spec_version)):
             hashes |= {each.sha256 for each in whole(canonical(connection, trial_id))[:1]}
     return hashes
+
+
+def _teachers(connection: sa.Connection) -> Iterator[sa.Row[Any]]:
+    """The checkpoints that trials of studies which are not over may learn from."""
+    going_on = study.c.state.not_in(sorted(FINISHED_STUDIES))
+    specs = sa.select(study.c.project, study_spec.c.spec).where(going_on, study_spec.c.study_id == study.c.id)
+    named = {
+        (row.project, name)
+        for row in connection.execute(specs)
+        for _, name in teachers_of(StudySpec.model_validate(row.spec))
+    }
+    forks = sa.select(study.c.project, trial.c.parameters).where(
+        trial.c.study_id == study.c.id, trial.c.state.in_(sorted(OPEN_TRIALS)), trial.c.parent_id.is_not(None)
+    )
+    named |= {(row.project, row.parameters[TEACHER]) for row in connection.execute(forks) if TEACHER in row.parameters}
+    for project, name in named:
+        if (saved := of_teacher(connection, project, name)) is not None:
+            yield saved
 
 
 def _best(connection: sa.Connection, study_id: str, spec: StudySpec) -> list[str]:

@@ -45,8 +45,13 @@ def find(connection: sa.Connection, name_or_id: str) -> sa.Row[Any] | None:
     found = connection.execute(_BY_ID, {"id": name_or_id}).one_or_none()
     if found is not None:
         return found
-    project, _, name = name_or_id.rpartition("/")
-    return connection.execute(_BY_NAME, {"project": project or "default", "name": name}).one_or_none()
+    return find_named(connection, "default", name_or_id)
+
+
+def find_named(connection: sa.Connection, project: str, name: str) -> sa.Row[Any] | None:
+    """The study of that name in a project (or of "project/name" in that one)."""
+    named, _, name = name.rpartition("/")
+    return connection.execute(_BY_NAME, {"project": named or project, "name": name}).one_or_none()
 
 
 def ids(connection: sa.Connection) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from service.contract.base import Direction
 from service.contract.lease import FailureClass
 from service.contract.trial import TrialKind, TrialState
 from service.storage.tables import attempt, trial
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 # Statements of the paths that every claim and report takes are built once: building costs more than executing.
 _BY_ID = sa.select(trial).where(trial.c.id == sa.bindparam("id"))
@@ -54,6 +57,12 @@ def by_number(connection: sa.Connection, study_id: str, number: int) -> sa.Row[A
     return connection.execute(_BY_NUMBER, {"study": study_id, "number": number}).one_or_none()
 
 
+def find(connection: sa.Connection, study_id: str, key: str) -> sa.Row[Any] | None:
+    """The study's trial of that number, or of that id: forks have no number."""
+    row = by_number(connection, study_id, int(key)) if _NUMBER.fullmatch(key) else by_id(connection, key)
+    return row if row is not None and row.study_id == study_id else None
+
+
 def forks(connection: sa.Connection, study_id: str) -> Sequence[sa.Row[Any]]:
     """The forks of the study's trials, the first one first."""
     query = sa.select(trial).where(trial.c.study_id == study_id, trial.c.kind == TrialKind.FORK)
@@ -82,6 +91,11 @@ def changed(connection: sa.Connection, study_id: str, since: int, limit: int | N
 
 def best(connection: sa.Connection, study_id: str, direction: Direction) -> sa.Row[Any] | None:
     """The completed search trial with the best value; the earliest of equals."""
+    return next(iter(best_of(connection, study_id, direction, 1)), None)
+
+
+def best_of(connection: sa.Connection, study_id: str, direction: Direction, num: int) -> Sequence[sa.Row[Any]]:
+    """The `num` completed search trials with the best values, the best first; the earlier of equals."""
     order = trial.c.value.desc() if direction == "maximize" else trial.c.value.asc()
     query = (
         sa.select(trial)
@@ -92,9 +106,9 @@ def best(connection: sa.Connection, study_id: str, direction: Direction) -> sa.R
             trial.c.value.is_not(None),
         )
         .order_by(order, trial.c.number)
-        .limit(1)
+        .limit(num)
     )
-    return connection.execute(query).first()
+    return connection.execute(query).all()
 
 
 def completed(connection: sa.Connection, study_id: str) -> Sequence[sa.Row[Any]]:

@@ -95,14 +95,16 @@ def trial_detail(connection: Connection, row: Row) -> TrialDetail:
         steps, values = points.setdefault(point.metric, ([], []))
         steps.append(point.step)
         values.append(to_wire(series.value_of(point)))
+    attempts = trials.attempts(connection, row.id)
     return TrialDetail(
         **trial_view(row).model_dump(),
-        attempts=[_attempt(attempt) for attempt in trials.attempts(connection, row.id)],
+        attempts=[_attempt(attempt) for attempt in attempts],
         series=[Series(metric=metric, steps=steps, values=values) for metric, (steps, values) in points.items()],
         verdicts=[
             Verdict(action=Action(verdict.action), reason=verdict.reason, step=verdict.step)
             for verdict in series.verdicts(connection, row.id)
         ],
+        confusion=(attempts[-1].outcome or {}).get("confusion") if attempts else None,
         config=None,
     )
 

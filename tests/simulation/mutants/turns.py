@@ -64,9 +64,9 @@ MUTANTS = (
         "requirements ignored",
         (
             Edit(
-                "service/usecases/claim.py",
-                "        if lack is None:\n",
-                "        if True:\n",
+                "service/usecases/suitability.py",
+                "        or unmet(spec.requires, capabilities)\n",
+                "",
             ),
         ),
     ),

@@ -107,9 +107,9 @@ class Dataset:
 
     def batch(self, split: Split, chosen: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Features and targets of the chosen examples, on the device, as a model takes them."""
-        features, targets = (
-            each[chosen].to(self.device, non_blocking=True) for each in (split.features, split.targets)
-        )
+        features, targets = split.features[chosen], split.targets[chosen]
+        if features.device != self.device:
+            features, targets = (each.to(self.device, non_blocking=True) for each in (features, targets))
         if self.pixel_mean is not None and self.pixel_std is not None:
             features = (features - self.pixel_mean) / self.pixel_std
         return features, targets

@@ -103,6 +103,15 @@ export interface TrialView {
   revision: number;
 }
 
+export interface Confusion {
+  classes: string[];
+  splits: Record<string, number[][]>;
+}
+
+export interface TrialDetail {
+  confusion: Confusion | null;
+}
+
 export interface TrialList {
   revision: number;
   trials: TrialView[];

@@ -1,13 +1,16 @@
 /** The parts of ECharts that the charts take, and what they have in common; loaded only when a chart is shown. */
 
-import { LineChart, ScatterChart } from "echarts/charts";
-import { GridComponent, LegendComponent, MarkLineComponent, TooltipComponent } from "echarts/components";
+import { HeatmapChart, LineChart, ScatterChart } from "echarts/charts";
+import { GridComponent, LegendComponent, MarkLineComponent, TooltipComponent, VisualMapComponent } from "echarts/components";
 import { init as initChart, use, type ECharts } from "echarts/core";
 import { CanvasRenderer } from "echarts/renderers";
 import { number, objectives, parameter } from "../format";
 import type { StudyView, TrialView } from "../wire";
 
-use([LineChart, ScatterChart, GridComponent, LegendComponent, MarkLineComponent, TooltipComponent, CanvasRenderer]);
+use([
+  HeatmapChart, LineChart, ScatterChart, GridComponent, LegendComponent, MarkLineComponent, TooltipComponent, VisualMapComponent,
+  CanvasRenderer,
+]);
 
 export function init(place: HTMLElement): ECharts {
   return initChart(place);

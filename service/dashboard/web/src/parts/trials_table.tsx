@@ -1,9 +1,10 @@
-/** The trials of a study as a table; a row opens to tell why its parameters were chosen and how it ended. */
+/** The trials of a study as a table; a row opens to tell why its parameters were chosen, how it ended and what it mistakes. */
 
 import { Fragment } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { duration, metric, number, objective, objectives, parameter } from "../format";
 import type { StudyView, TrialView } from "../wire";
+import { ConfusionMatrix } from "./confusion";
 import { State } from "./status";
 
 /** Rows shown at once: a page with 10,000 rows would not stay fluid. */
@@ -61,7 +62,7 @@ export function TrialsTable({ study, trials }: { study: StudyView; trials: Trial
                 {names.map((name) => <td key={name} class="number">{parameter(trial.parameters[name])}</td>)}
               </tr>
               {open === trial.id && (
-                <tr class="detail"><td colSpan={5 + further.length + names.length}><Detail trial={trial} /></td></tr>
+                <tr class="detail"><td colSpan={5 + further.length + names.length}><Detail study={study} trial={trial} /></td></tr>
               )}
             </Fragment>
           ))}
@@ -77,7 +78,7 @@ export function TrialsTable({ study, trials }: { study: StudyView; trials: Trial
   );
 }
 
-function Detail({ trial }: { trial: TrialView }) {
+function Detail({ study, trial }: { study: StudyView; trial: TrialView }) {
   const metrics = Object.entries(trial.metrics);
   return (
     <dl>
@@ -89,6 +90,7 @@ function Detail({ trial }: { trial: TrialView }) {
       ))}
       {trial.num_attempts > 1 && <><dt>Attempts</dt><dd>{trial.num_attempts}</dd></>}
       {metrics.length > 0 && <><dt>Measured</dt><dd>{metrics.map(([name, measured]) => `${name} ${metric(measured)}`).join(" · ")}</dd></>}
+      {trial.state === "completed" && <ConfusionMatrix study={study} trial={trial} />}
     </dl>
   );
 }

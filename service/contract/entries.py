@@ -1,0 +1,91 @@
+"""Entries of the user's own on the wire: what a worker's modules add to the training core, and what there is in all."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from service.contract.base import Identifier, Request, Response
+from service.contract.catalogue import Catalogue
+from service.contract.provenance import Fingerprint
+
+MAX_ENTRIES = 200
+"""So many entries may a worker add to one section."""
+MAX_BYTES = 32 * 1024
+"""So long may the description of one entry be, as JSON."""
+
+EntryName = Annotated[str, Field(max_length=64, pattern=r"^[^\W\d]\w*$")]
+"""The name of a Python function."""
+
+Section = Annotated[str, Field(min_length=1, max_length=64)]
+"""What of a task an entry is for: model, loss, …"""
+
+Offered = Annotated[
+    dict[Section, Annotated[dict[EntryName, Fingerprint], Field(max_length=MAX_ENTRIES)]], Field(max_length=64)
+]
+"""Section -> name -> fingerprint of the entry's options."""
+
+
+class OwnSetting(Request):
+    """One option of an entry of the user's own, as the catalogue describes the core's."""
+
+    type: Literal["float", "int", "bool", "str", "list[int]", "list[float]", "list[str]", "any"]
+    required: bool = False
+    default: Any = None
+    description: str = ""
+    low: float | None = None
+    high: float | None = None
+    exclusive_low: bool = False
+    choices: list[str] = []
+
+
+class OwnEntry(Request):
+    """What a worker tells of an entry of its user's own."""
+
+    description: str = ""
+    parameters: dict[EntryName, OwnSetting] = {}
+    facts: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _is_small_json(self) -> Self:
+        try:
+            text = json.dumps(self.model_dump(), allow_nan=False)
+        except ValueError:
+            raise ValueError("holds a number that is not finite; leave it out") from None
+        if "\\u0000" in text:
+            raise ValueError("holds a NUL, which no database keeps in a text; leave it out")
+        if len(text) > MAX_BYTES:
+            raise ValueError(f"takes {len(text)} bytes as JSON, and {MAX_BYTES} are allowed; describe it more briefly")
+        return self
+
+
+class EntriesRequest(Request):
+    """Tell the entries that a worker's modules add; telling them again changes nothing."""
+
+    worker: Identifier
+    registries: Annotated[
+        dict[Section, Annotated[dict[EntryName, OwnEntry], Field(max_length=MAX_ENTRIES)]], Field(max_length=64)
+    ]
+
+
+class EntriesReply(Response):
+    """What the worker is to offer when it claims, and what its user should know."""
+
+    entries: dict[str, dict[str, str]] = Field(description="section -> name -> fingerprint of the entry's options")
+    notes: list[str] = []
+
+
+class Told(Response):
+    """Who told an entry last, and when."""
+
+    worker: str
+    at: datetime
+
+
+class WholeCatalogue(Catalogue):
+    """Everything that a task can be set to, the entries among it that workers have told."""
+
+    own: dict[str, dict[str, Told]] = Field(description="section -> name -> who told it; of the core's entries none")

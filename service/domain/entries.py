@@ -1,0 +1,90 @@
+"""Entries of the user's own: the catalogue with them, which of them a study chooses, and who may train with these."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+from service.contract.catalogue import Catalogue, Entry
+from service.contract.sampler import CoarseToFineSampler
+from service.contract.space import CategoricalParameter, ConstantParameter
+from service.contract.study import StudySpec
+from service.domain.parameter import axis
+
+Key: TypeAlias = tuple[str, str]
+"""Section and name of an entry."""
+
+
+def with_own(catalogue: Catalogue, own: Mapping[Key, Entry]) -> Catalogue:
+    """The catalogue with entries of the user's own; of one name, the core's counts."""
+
+    def whole(registries: Mapping[str, Mapping[str, Entry]]) -> dict[str, dict[str, Entry]]:
+        return {
+            section: {**entries, **{name: each for (place, name), each in own.items() if place == section}, **entries}
+            for section, entries in registries.items()
+        }
+
+    return catalogue.model_copy(update={"registries": whole(catalogue.registries), "lists": whole(catalogue.lists)})
+
+
+def fingerprint(entry: Entry) -> str:
+    """SHA-256 over an entry's options: two workers that tell the same may train the same trials."""
+    options = {name: setting.model_dump(exclude={"description"}) for name, setting in entry.parameters.items()}
+    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+
+
+def own_of_study(spec: StudySpec, catalogue: Catalogue) -> set[Key]:
+    """The entries that trials of a study may be made of and the core does not have."""
+    if spec.task is None or spec.task.train is None:
+        return set()
+    chosen = {(section, name) for section, given in spec.task.train.items() for name in _names(given)}
+    for key, parameter in spec.space.items():
+        if isinstance(parameter, CategoricalParameter | ConstantParameter):
+            for value in axis(parameter) or ():
+                chosen |= _chosen({key: value})
+    stages = spec.sampler.stages if isinstance(spec.sampler, CoarseToFineSampler) else None
+    for stage in stages or []:
+        chosen |= _chosen(stage.overrides)
+    return _not_in(catalogue, chosen)
+
+
+def own_of_trial(parameters: Mapping[str, Any], catalogue: Catalogue) -> set[Key]:
+    """The entries that a trial's own parameters choose and the core does not have."""
+    return _not_in(catalogue, _chosen(parameters))
+
+
+def unoffered(needed: Mapping[Key, str | None], offered: Mapping[str, Mapping[str, str]]) -> str | None:
+    """Why a worker that offers these entries gets no trial that needs those, by their fingerprints; or None."""
+    for (section, name), known in sorted(needed.items(), key=lambda item: item[0]):
+        found = offered.get(section, {}).get(name)
+        if found is None:
+            return f"the {section} {name!r} is not built in; start a worker with --register and the module that adds it"
+        if found != known:
+            return f"the {section} {name!r} has other options by now; start this worker again with the newest module"
+    return None
+
+
+def _names(given: object) -> Iterator[str]:
+    """What a section of a task names: one entry, or several in a list."""
+    for each in given if isinstance(given, list) else [given]:
+        if isinstance(each, Mapping) and isinstance(each.get("name"), str):
+            yield each["name"]
+
+
+def _chosen(values: Mapping[str, Any]) -> set[Key]:
+    """What values of dotted paths name: `model.name: my_net` is the model my_net."""
+    return {
+        (key.removesuffix(".name"), value)
+        for key, value in values.items()
+        if key.endswith(".name") and isinstance(value, str)
+    }
+
+
+def _not_in(catalogue: Catalogue, chosen: set[Key]) -> set[Key]:
+    return {
+        (section, name)
+        for section, name in chosen
+        if section in catalogue.sections and name not in catalogue.sections[section]
+    }

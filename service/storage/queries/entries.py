@@ -1,0 +1,25 @@
+"""Entries of the user's own, as workers told them last."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.storage.tables import entry
+
+_ALL = sa.select(entry).order_by(entry.c.section, entry.c.name)
+
+
+def all_of(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
+    """Every entry that a worker has told, by section and name."""
+    return connection.execute(_ALL).all()
+
+
+def named(connection: sa.Connection, keys: Collection[tuple[str, str]]) -> Sequence[sa.Row[Any]]:
+    """Those of these sections and names that a worker has told."""
+    if not keys:
+        return []
+    chosen = sa.or_(*(sa.and_(entry.c.section == section, entry.c.name == name) for section, name in sorted(keys)))
+    return connection.execute(_ALL.where(chosen)).all()

@@ -1,0 +1,63 @@
+"""Predictions: of which trials they are kept, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.contract.predictions import NUM_KEPT
+from service.contract.study import StudySpec
+from service.contract.trial import TrialKind, TrialState
+from service.storage.queries import fronts, studies, trials
+from service.storage.tables import artifact, study, trial
+
+KIND = "predictions"
+_is_told = sa.and_(artifact.c.trial_id == trial.c.id, artifact.c.kind == KIND)
+
+
+def kept_for(connection: sa.Connection, study_id: str, spec: StudySpec) -> set[str]:
+    """The ids of the trials whose predictions are wanted.
+
+    Those are the best, or of several objectives the front, and whatever was completed beside the search. A trial that
+    is not among them never will be: values of completed trials do not change.
+    """
+    if len(spec.objectives) > 1:
+        best: Iterable[sa.Row[Any]] = fronts.of_study(connection, study_id, spec.directions)[0]
+    else:
+        best = trials.best_of(connection, study_id, spec.watched.direction, NUM_KEPT)
+    beside = sa.select(trial.c.id).where(
+        trial.c.study_id == study_id, trial.c.state == TrialState.COMPLETED, trial.c.kind != TrialKind.SEARCH
+    )
+    return {row.id for row in best} | set(connection.execute(beside).scalars())
+
+
+def of_trial(connection: sa.Connection, trial_id: str) -> sa.Row[Any] | None:
+    """The artifact that a trial's predictions are; a trial has one at most, of the attempt that completed it."""
+    query = sa.select(artifact).where(artifact.c.trial_id == trial_id, artifact.c.kind == KIND)
+    return connection.execute(query).one_or_none()
+
+
+def of_study(connection: sa.Connection, study_id: str, spec: StudySpec) -> Sequence[sa.Row[Any]]:
+    """The artifacts of the trials whose predictions are kept, with their `number` and `values`; forks last."""
+    query = (
+        sa.select(artifact, trial.c.number, trial.c["values"])
+        .join(trial, _is_told)
+        .where(artifact.c.study_id == study_id)
+        .order_by(trial.c.number.is_(None), trial.c.number, trial.c.created_at)
+    )
+    kept = kept_for(connection, study_id, spec)
+    return [row for row in connection.execute(query) if row.trial_id in kept]
+
+
+def wanted(connection: sa.Connection) -> set[str]:
+    """The SHA-256 of the predictions to keep, of all studies."""
+    query = sa.select(study.c.id, study.c.spec_version).where(
+        sa.exists().where(artifact.c.study_id == study.c.id, artifact.c.kind == KIND)
+    )
+    return {
+        row.sha256
+        for found in connection.execute(query).all()
+        for row in of_study(connection, found.id, studies.spec(connection, found.id, found.spec_version))
+    }

@@ -1,0 +1,116 @@
+"""Entries of the user's own: told by workers, kept, and looked up wherever a task is checked or made."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+from service.contract.catalogue import Catalogue, Entry
+from service.contract.entries import EntriesReply, EntriesRequest, Told, WholeCatalogue
+from service.contract.mistakes import did_you_mean
+from service.contract.problem import ErrorCode, FieldError
+from service.domain.entries import Key, fingerprint, with_own
+from service.domain.errors import DomainError
+from service.storage import tables
+from service.storage.instants import to_datetime
+from service.storage.queries import entries
+from service.storage.tables import Connection, Row
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.context import Context
+
+log = logging.getLogger(__name__)
+
+
+async def tell_entries(context: Context, request: EntriesRequest) -> EntriesReply:
+    """Keep what a worker can train with beyond the core; of one name, what was told last counts.
+
+    Raises:
+        DomainError: the core has no such section, or an entry of that name itself.
+    """
+    told = {
+        (section, name): Entry.model_validate(own.model_dump())
+        for section, named in request.registries.items()
+        for name, own in named.items()
+    }
+    _check(context.catalogue, told)
+
+    def work(unit_of_work: UnitOfWork) -> list[str]:
+        before = {(row.section, row.name): row for row in entries.named(unit_of_work.connection, told)}
+        for key, entry in told.items():
+            _store(unit_of_work, key, entry, request.worker, is_new=key not in before)
+        return [
+            f"{section} {name!r} had other options, told by worker {before[section, name].worker}; those of worker "
+            f"{request.worker} count from now on, and who registers others gets no trials that choose it"
+            for (section, name), entry in told.items()
+            if (section, name) in before and before[section, name].fingerprint != fingerprint(entry)
+        ]
+
+    notes = await context.transact(None, work)
+    for note in notes:
+        log.warning("%s", note)
+    offered: dict[str, dict[str, str]] = {}
+    for (section, name), entry in told.items():
+        offered.setdefault(section, {})[name] = fingerprint(entry)
+    return EntriesReply(entries=offered, notes=notes)
+
+
+def _check(catalogue: Catalogue, told: Collection[Key]) -> None:
+    for section, name in told:
+        path = f"registries.{section}"
+        if section not in catalogue.sections:
+            message = f"the training core has no section {section!r}; {did_you_mean(section, catalogue.sections)}"
+            raise DomainError(ErrorCode.INVALID_REQUEST, f"{path}: {message}", [FieldError(path=path, message=message)])
+        if name in catalogue.sections[section]:
+            path = f"{path}.{name}"
+            message = f"the training core has a {section} {name!r} itself; give yours another name"
+            raise DomainError(ErrorCode.ENTRY_TAKEN, f"{path}: {message}", [FieldError(path=path, message=message)])
+
+
+def _store(unit_of_work: UnitOfWork, key: Key, entry: Entry, worker: str, *, is_new: bool) -> None:
+    table, (section, name) = tables.entry, key
+    facts = {
+        "description": entry.model_dump(mode="json"),
+        "fingerprint": fingerprint(entry),
+        "worker": worker,
+        "told_at": unit_of_work.now(),
+    }
+    if is_new:
+        unit_of_work.insert(table, section=section, name=name, **facts)
+    else:
+        same = (table.c.section == section) & (table.c.name == name)
+        unit_of_work.connection.execute(table.update().where(same).values(**facts))
+
+
+async def list_catalogue(context: Context) -> WholeCatalogue:
+    """Everything that a task can be set to, and who told what of it is none of the core's."""
+
+    def read(connection: Connection) -> WholeCatalogue:
+        rows = entries.all_of(connection)
+        own: dict[str, dict[str, Told]] = {}
+        for row in rows:
+            if row.name not in context.catalogue.sections.get(row.section, {}):
+                told = Told(worker=row.worker, at=to_datetime(row.told_at))
+                own.setdefault(row.section, {})[row.name] = told
+        whole = with_own(context.catalogue, _by_key(rows))
+        return WholeCatalogue(**dict(whole), own=own)
+
+    return await context.database.read(read)
+
+
+def whole_catalogue(connection: Connection, context: Context) -> Catalogue:
+    """The core's catalogue with all entries that workers have told."""
+    return with_own(context.catalogue, _by_key(entries.all_of(connection)))
+
+
+async def known_catalogue(context: Context) -> Catalogue:
+    """The same, read on a snapshot of its own."""
+    return await context.database.read(lambda connection: whole_catalogue(connection, context))
+
+
+def catalogue_with(connection: Connection, context: Context, own: Collection[Key]) -> Catalogue:
+    """The core's catalogue with these entries, where workers have told them."""
+    return with_own(context.catalogue, _by_key(entries.named(connection, own))) if own else context.catalogue
+
+
+def _by_key(rows: Collection[Row]) -> dict[Key, Entry]:
+    return {(row.section, row.name): Entry.model_validate(row.description) for row in rows}

@@ -1,0 +1,50 @@
+"""Which workers a study is for: what one lacks that asks for its trials, and whether none of those here would do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from service.contract.base import TaskKind
+from service.contract.lease import Capabilities
+from service.contract.study import StudySpec
+from service.domain.entries import Key, own_of_study, unoffered
+from service.domain.placement import unallowed, unmet
+from service.storage.instants import MICROSECONDS
+from service.storage.queries import entries, leases
+from service.storage.queries.views import ALIVE_SECONDS
+from service.storage.tables import Connection
+from service.usecases.context import Context
+
+
+def lack(connection: Connection, context: Context, spec: StudySpec, capabilities: Capabilities) -> str | None:
+    """What a worker lacks for the trials of a study, or None."""
+    return (
+        unallowed(spec.task_kind, capabilities, spec.task.function if spec.task else None)
+        or unmet(spec.requires, capabilities)
+        or unregistered(connection, own_of_study(spec, context.catalogue), capabilities)
+    )
+
+
+def unregistered(connection: Connection, own: Collection[Key], capabilities: Capabilities) -> str | None:
+    """Which of these entries a worker lacks, or has with other options than were told last; or None."""
+    if not own:
+        return None
+    known = {(row.section, row.name): row.fingerprint for row in entries.named(connection, own)}
+    return unoffered({key: known.get(key) for key in own}, capabilities.entries)
+
+
+def unserved(connection: Connection, context: Context, spec: StudySpec, now: int) -> str | None:
+    """Why none of the workers that are alive gets trials of a study; None: one does, or none is there to ask."""
+    if spec.task_kind is TaskKind.EXTERNAL:
+        return None
+    reason = None
+    for row in leases.workers(connection):
+        if row.last_seen_at < now - ALIVE_SECONDS * MICROSECONDS:
+            continue
+        worker = Capabilities.model_validate(row.capabilities)
+        for devices in worker.slots.values() or [worker.devices]:
+            lacked = lack(connection, context, spec, worker.model_copy(update={"devices": devices}))
+            if lacked is None:
+                return None
+            reason = reason or lacked
+    return reason

@@ -1,0 +1,113 @@
+"""Teachers: the trials that a new study learns from are found when it begins, and named so that they stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from service.contract.base import TaskKind
+from service.contract.lease import BLOB
+from service.contract.mistakes import did_you_mean
+from service.contract.problem import ErrorCode, FieldError
+from service.contract.study import StudySpec
+from service.domain.errors import DomainError
+from service.domain.states import OPEN_TRIALS
+from service.domain.teachers import teachers_of, with_teachers
+from service.storage.queries import checkpoints, studies, trials
+from service.storage.tables import Connection, Row
+from service.usecases.blobs import is_there
+from service.usecases.context import Context
+
+_BEST = "best"
+
+
+class NoTeacher(Exception):
+    """What a name means is nothing to learn from; the message says why, and what to do."""
+
+
+def freeze(context: Context, connection: Connection, spec: StudySpec, known: Collection[str] = ()) -> StudySpec:
+    """The spec with its teachers named by trial, so that STUDY/best stays the trial that it is now.
+
+    `known` are those that the study has already: they are not looked for again, and their studies' best are they.
+
+    Raises:
+        DomainError: a teacher does not exist, or what it has learned is not kept; all that is wrong is listed.
+    """
+    of_known = {name.rpartition("/")[0]: name for name in known}
+    names: dict[str, str] = {}
+    errors = []
+    for path, given in teachers_of(spec):
+        study, _, trial = given.rpartition("/")
+        try:
+            if given not in known:
+                kept = of_known.get(study) if trial == _BEST else None
+                names[given] = kept or find_teacher(context, connection, spec.project, given)
+        except NoTeacher as error:
+            errors.append(FieldError(path=path, message=str(error)))
+    errors += _repeated(spec, names)
+    if errors:
+        raise DomainError(ErrorCode.INVALID_SPEC, f"{errors[0].path}: {errors[0].message}", errors)
+    return with_teachers(spec, names) if names else spec
+
+
+def find_teacher(context: Context, connection: Connection, project: str, given: str) -> str:
+    """What to call the trial that `given` names for a study of `project`: STUDY/TRIAL, `best` being the number it has.
+
+    Its checkpoint is touched, so that it stays until the study that needs it is there.
+
+    Raises:
+        NoTeacher: it does not exist, has not ended, trained no model of the core, or its checkpoint is not kept.
+    """
+    name, slash, key = given.rpartition("/")
+    if not slash:
+        raise NoTeacher(
+            f"{given!r} is neither a trial, as STUDY/TRIAL (digits-mlp/best), nor a path, which begins with / or ., "
+            "or ends with .pt"
+        )
+    trial = _trial(connection, project, name, key)
+    if trial.state in OPEN_TRIALS:
+        raise NoTeacher(f"{trials.title(trial)} of {name!r} has not ended yet; wait for it, or name another")
+    saved = checkpoints.whole(checkpoints.canonical(connection, trial.id))
+    if not saved or not saved[0].uri.startswith(BLOB) or not is_there(context, saved[0]):
+        raise NoTeacher(f"{trials.title(trial)} of {name!r} {_lacks(saved)}; name the best one ({name}/{_BEST})")
+    if context.blobs is not None:
+        context.blobs.touch(saved[0].sha256)
+    return f"{name}/{trial.id if trial.number is None else trial.number}"
+
+
+def _trial(connection: Connection, project: str, name: str, key: str) -> Row:
+    """The trial `key`, or the best one, of a study that trains models of the core."""
+    study = studies.find_named(connection, project, name)
+    if study is None:
+        raise NoTeacher(f"there is no study {name!r}; {did_you_mean(name, studies.names(connection))}")
+    spec = studies.spec(connection, study.id, study.spec_version)
+    if spec.task_kind is not TaskKind.TRAIN:
+        raise NoTeacher(f"trials of {name!r} train no model of the training core; name a study with task.train")
+    if key != _BEST:
+        trial, otherwise = trials.find(connection, study.id, key), f"has no trial {key}; it has {study.next_number}"
+    elif len(spec.objectives) > 1:
+        trial, otherwise = None, f"has {len(spec.objectives)} objectives and no best trial; name one by its number"
+    else:
+        trial = trials.best(connection, study.id, spec.watched.direction)
+        otherwise = "has no completed trial yet; wait for one"
+    if trial is None:
+        raise NoTeacher(f"{name!r} {otherwise}")
+    return trial
+
+
+def _lacks(saved: Sequence[Row]) -> str:
+    if not saved:
+        return "has saved no checkpoint"
+    if not saved[0].uri.startswith(BLOB):
+        return "saved its checkpoints in a directory that workers share, where none stay of trials that have ended"
+    return "has no checkpoint any more, since those of ended trials go, but for each study's best"
+
+
+def _repeated(spec: StudySpec, names: Mapping[str, str]) -> Iterator[FieldError]:
+    """Choices of the space that turn out to be one trial."""
+    seen: dict[str, str] = {}
+    for path, given in teachers_of(spec):
+        if not path.startswith("space."):
+            continue
+        first = seen.setdefault(names.get(given, given), given)
+        if first != given:
+            yield FieldError(path=path, message=f"{given} and {first} are one trial; drop one of them")

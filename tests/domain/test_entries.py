@@ -1,0 +1,105 @@
+"""Entries of the user's own: the catalogue with them, what a study chooses of them, and whom it is for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.contract.catalogue import Entry, load_catalogue
+from service.contract.study import StudySpec
+from service.domain.entries import fingerprint, own_of_study, own_of_trial, unoffered, with_own
+from tests.usecases.replica import spec_of
+
+CATALOGUE = load_catalogue()
+
+
+def entry(**parameters: Any) -> Entry:
+    return Entry.model_validate({"description": "mine", "parameters": parameters})
+
+
+def study(space: dict[str, Any] | None = None, **changes: Any) -> StudySpec:
+    train = {
+        "data": {"name": "digits"},
+        "model": {"name": "mlp"},
+        "loss": {"name": "cross_entropy"},
+        "optimizer": {"name": "sgd"},
+        **changes.pop("train", {}),
+    }
+    space = space or {"optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-1}}
+    return spec_of(task={"train": train}, space=space, **changes)
+
+
+def test_the_catalogue_takes_them_in_behind_its_own_and_keeps_its_own() -> None:
+    own = {("model", "mine"): entry(), ("model", "mlp"): entry(), ("nowhere", "mine"): entry()}
+    whole = with_own(CATALOGUE, own)
+    assert [*whole.registries["model"]] == [*CATALOGUE.registries["model"], "mine"]
+    assert whole.registries["model"]["mlp"] == CATALOGUE.registries["model"]["mlp"]
+    assert whole.registries.keys() == CATALOGUE.registries.keys()
+    assert with_own(CATALOGUE, {}) == CATALOGUE
+
+
+def test_a_fingerprint_is_of_the_options_and_not_of_the_prose() -> None:
+    width = {"type": "int", "default": 8, "low": 1, "description": "of each layer"}
+    ours = fingerprint(entry(width=width, depth={"type": "int", "default": 2}))
+    assert ours == fingerprint(
+        Entry.model_validate(
+            {
+                "description": "said otherwise",
+                "parameters": {"depth": {"type": "int", "default": 2}, "width": width | {"description": "of layers"}},
+                "facts": {"inputs": ["rows"]},
+            }
+        )
+    )
+    for other in ({"default": 9}, {"low": 2}, {"type": "float"}, {"high": 64}):
+        assert fingerprint(entry(width=width | other, depth={"type": "int", "default": 2})) != ours
+    assert fingerprint(entry(width=width)) != ours
+
+
+CHOICES = {"type": "categorical", "choices": ["mlp", "mine"]}
+STAGES = {
+    "name": "coarse_to_fine",
+    "stages": [{"trials": 2}, {"trials": 2, "overrides": {"loss.name": "mine"}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "chosen"),
+    [
+        (study(), set()),
+        (study(train={"model": {"name": "mine"}}), {("model", "mine")}),
+        (study({"model.name": CHOICES}), {("model", "mine")}),
+        (study({"loss.name": {"type": "constant", "value": "mine"}}), {("loss", "mine")}),
+        (study(sampler=STAGES), {("loss", "mine")}),
+        (study({"model.width": CHOICES}), set()),
+        (spec_of(), set()),
+        (spec_of(task={"command": ["mine"]}, space={"model.name": CHOICES}), set()),
+    ],
+    ids=["none", "the task", "a choice", "a constant", "a stage", "an option's value", "no task", "a command"],
+)
+def test_a_study_says_which_it_may_choose(spec: StudySpec, chosen: set[tuple[str, str]]) -> None:
+    assert own_of_study(spec, CATALOGUE) == chosen
+
+
+def test_callbacks_are_several_and_found_in_their_list() -> None:
+    spec = study(train={"callbacks": [{"name": "norms"}, {"name": "mine"}, {"name": "mine", "often": 3}]})
+    assert own_of_study(spec, CATALOGUE) == {("callbacks", "mine")}
+    assert "mine" in with_own(CATALOGUE, {("callbacks", "mine"): entry()}).lists["callbacks"]
+
+
+def test_a_trial_says_which_its_parameters_choose() -> None:
+    parameters = {"model.name": "mine", "optimizer.name": "sgd", "loss.name": 3, "else.name": "mine", "name": "mine"}
+    assert own_of_trial(parameters, CATALOGUE) == {("model", "mine")}
+
+
+def test_a_worker_offers_each_with_the_options_told_last_or_is_told_what_it_lacks() -> None:
+    needed = {("model", "mine"): "new", ("loss", "mine"): "new"}
+    assert unoffered({}, {}) is None
+    assert unoffered(needed, {"model": {"mine": "new"}, "loss": {"mine": "new", "other": "x"}}) is None
+    assert unoffered(needed, {"model": {"mine": "new"}}) == (
+        "the loss 'mine' is not built in; start a worker with --register and the module that adds it"
+    )
+    assert unoffered(needed, {"model": {"mine": "old"}, "loss": {"mine": "new"}}) == (
+        "the model 'mine' has other options by now; start this worker again with the newest module"
+    )
+    assert unoffered({("model", "mine"): None}, {"model": {"mine": "old"}}) is not None, "nobody has told it here"

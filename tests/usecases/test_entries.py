@@ -1,0 +1,259 @@
+"""Entries of the user's own: told by workers, chosen by studies, and trained by whoever has them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from service.contract.entries import EntriesReply, EntriesRequest
+from service.contract.lease import Grant, Nothing
+from service.contract.problem import ErrorCode
+from service.contract.report import ReportRequest
+from service.contract.study import EditRequest
+from service.domain.errors import DomainError
+from service.storage import tables
+from service.usecases.edit import edit_study
+from service.usecases.entries import list_catalogue, tell_entries
+from service.usecases.preview import plan_study
+from tests.usecases.replica import Replica, points, spec_of
+
+pytestmark = pytest.mark.anyio
+
+WIDTH = {"type": "int", "default": 8, "low": 1, "high": 64, "description": "of the layer"}
+NET = {"description": "A net of mine.", "parameters": {"width": WIDTH}, "facts": {"inputs": ["rows"]}}
+TASK = {
+    "train": {
+        "data": {"name": "digits"},
+        "model": {"name": "my_net"},
+        "loss": {"name": "cross_entropy"},
+        "optimizer": {"name": "sgd", "momentum": 0.9},
+        "epochs": 5,
+    }
+}
+SPACE = {"model.width": {"type": "int", "low": 2, "high": 32}}
+
+
+async def tell(replica: Replica, worker: str = "w", **registries: Any) -> EntriesReply:
+    told = registries or {"model": {"my_net": NET}}
+    request = EntriesRequest.model_validate({"worker": worker, "registries": told})
+    return await tell_entries(replica.context, request)
+
+
+async def with_net(replica: Replica, **changes: Any) -> tuple[str, dict[str, Any]]:
+    """A study of an own model, and what a worker offers that has it."""
+    reply = await tell(replica)
+    return await replica.create(task=TASK, space=SPACE, **changes), {"entries": reply.entries}
+
+
+async def test_an_entry_that_no_worker_has_told_is_refused_with_what_to_do(replica: Replica) -> None:
+    with pytest.raises(DomainError) as caught:
+        await replica.create(task=TASK, space=SPACE)
+    assert caught.value.code is ErrorCode.INVALID_SPEC
+    (error,) = caught.value.errors
+    assert error.path == "task.train.model.name"
+    assert error.message.startswith("there is no model 'my_net'; known: gpt, gru, ")
+    assert error.message.endswith("For one of your own, start a worker with --register MODULE first")
+
+
+async def test_once_told_it_can_be_chosen_its_options_are_searched_and_checked(replica: Replica) -> None:
+    name, offers = await with_net(replica)
+    grant = await replica.claim(name, **offers)
+    assert grant.task is not None
+    assert grant.task["model"] == {"name": "my_net", "width": grant.parameters["model.width"]}
+    assert (await replica.trial(name, 0)).config == grant.task
+    for wrong, said in (
+        ({"model.width": {"type": "int", "low": 0, "high": 8}}, "must be at least 1, got 0"),
+        ({"model.widht": {"type": "int", "low": 1, "high": 8}}, "did you mean 'model.width'?"),
+    ):
+        with pytest.raises(DomainError, match=said):
+            await plan_study(replica.context, spec_of(task=TASK, space=wrong))
+
+
+async def test_a_chosen_name_drops_options_of_the_base_that_it_does_not_know(replica: Replica) -> None:
+    reply = await tell(replica, optimizer={"mine": {"parameters": {"lr": {"type": "float", "default": 1}}}})
+    train = TASK["train"] | {"model": {"name": "linear"}}
+    space = {"optimizer.name": {"type": "categorical", "choices": ["mine"]}}
+    name = await replica.create(task={"train": train}, space=space, sampler="grid", budget={})
+    grant = await replica.claim(name, entries=reply.entries)
+    assert (grant.task or {})["optimizer"] == {"name": "mine"}
+    assert grant.dropped == ["optimizer.momentum"]
+
+
+async def test_telling_it_again_changes_nothing_and_with_other_options_says_so(replica: Replica) -> None:
+    first = await tell(replica)
+    assert first.notes == []
+    assert await tell(replica) == first
+    reworded = NET | {"description": "Said otherwise."}
+    assert await tell(replica, model={"my_net": reworded}) == first
+    other = await tell(replica, "cellar", model={"my_net": {"parameters": {"depth": {"type": "int", "default": 1}}}})
+    assert other.entries != first.entries
+    (note,) = other.notes
+    assert note == (
+        "model 'my_net' had other options, told by worker w; those of worker cellar count from now on, and who "
+        "registers others gets no trials that choose it"
+    )
+    whole = await list_catalogue(replica.context)
+    assert list(whole.registries["model"]["my_net"].parameters) == ["depth"]
+    assert whole.own["model"]["my_net"].worker == "cellar"
+
+
+async def test_the_catalogue_lists_the_cores_entries_and_those_told(replica: Replica) -> None:
+    await tell(replica, model={"my_net": NET}, loss={"my_loss": {}})
+    whole = await list_catalogue(replica.context)
+    core = replica.context.catalogue
+    assert {section: set(entries) - set(core.registries[section]) for section, entries in whole.registries.items()} == {
+        section: {"model": {"my_net"}, "loss": {"my_loss"}}.get(section, set()) for section in core.registries
+    }
+    assert whole.registries["model"]["my_net"].description == "A net of mine."
+    assert {section: set(told) for section, told in whole.own.items()} == {"model": {"my_net"}, "loss": {"my_loss"}}
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "said"),
+    [
+        (
+            {"model": {"mlp": NET}},
+            ErrorCode.ENTRY_TAKEN,
+            "registries.model.mlp: .* has a model 'mlp' itself",
+        ),
+        ({"modle": {"x": NET}}, ErrorCode.INVALID_REQUEST, "registries.modle: .* did you mean 'model'?"),
+    ],
+)
+async def test_what_shadows_the_core_or_is_for_no_section_is_refused_whole(
+    replica: Replica, told: dict[str, Any], code: ErrorCode, said: str
+) -> None:
+    with pytest.raises(DomainError, match=said) as caught:
+        await tell(replica, loss={"fine": {}}, **told)
+    assert caught.value.code is code
+    assert (await list_catalogue(replica.context)).own == {}
+
+
+async def test_a_study_gives_trials_only_to_workers_that_have_its_entries_as_told_last(replica: Replica) -> None:
+    name, offers = await with_net(replica)
+    lacks = f"{name}: the model 'my_net' is not built in; start a worker with --register and the module that adds it"
+    for wanted in (name, None):
+        answer = await replica.ask(wanted, worker="plain")
+        assert isinstance(answer, Nothing)
+        assert answer.reason == lacks
+    await tell(
+        replica, "newer", model={"my_net": {"parameters": {"width": WIDTH, "depth": {"type": "int", "default": 1}}}}
+    )
+    answer = await replica.ask(name, **offers)
+    assert isinstance(answer, Nothing)
+    assert answer.reason == (
+        f"{name}: the model 'my_net' has other options by now; start this worker again with the newest module"
+    )
+    assert (await replica.study(name)).num_trials == {}
+
+
+async def editable(replica: Replica) -> str:
+    """A study of the core's losses alone, to which `choose_my_loss` adds one."""
+    losses = {"loss.name": {"type": "categorical", "choices": ["cross_entropy", "focal"]}}
+    train = TASK["train"] | {"model": {"name": "linear"}}
+    return await replica.create(task={"train": train}, space=losses, budget={"trials": 9})
+
+
+async def choose_my_loss(replica: Replica, name: str) -> dict[str, Any]:
+    """What a worker offers that has it."""
+    reply = await tell(replica, loss={"my_loss": {}})
+    spec = (await replica.study(name)).spec
+    losses = {"loss.name": {"type": "categorical", "choices": ["cross_entropy", "focal", "my_loss"]}}
+    wanted = spec.model_validate(spec.model_dump() | {"space": losses})
+    await edit_study(replica.context, name, EditRequest(spec=wanted, version=1))
+    return {"entries": reply.entries}
+
+
+async def test_an_edit_may_choose_one_and_what_runs_goes_on(replica: Replica) -> None:
+    name = await editable(replica)
+    running = await replica.claim(name, worker="plain")
+    offers = await choose_my_loss(replica, name)
+    assert isinstance(await replica.ask(name, worker="plain"), Nothing)
+    await replica.report(running, 1, 0.5)
+    assert (await replica.claim(name, **offers)).number == 1
+
+
+async def test_a_claim_that_waits_for_its_turn_goes_by_the_spec_that_it_then_finds(replica: Replica) -> None:
+    name = await editable(replica)
+    async with replica.context.turn((await replica.study(name)).id):
+        asked = asyncio.create_task(replica.ask(name, worker="plain"))
+        await eventually_queued(replica, (await replica.study(name)).id)
+        await choose_my_loss(replica, name)
+    answer = await asked
+    assert isinstance(answer, Nothing)
+    assert "the loss 'my_loss' is not built in" in answer.reason
+
+
+async def eventually_queued(replica: Replica, study_id: str) -> None:
+    """Wait until a claim has looked at the studies and waits for the turn of this one."""
+    while not replica.context.turn(study_id)._waiters:  # noqa: ASYNC110 - a lock tells nobody who waits
+        await asyncio.sleep(0.001)
+
+
+async def test_a_fork_that_chooses_one_waits_for_a_worker_that_has_it(replica: Replica) -> None:
+    train = TASK["train"] | {"model": {"name": "linear"}}
+    name = await replica.create(task={"train": train}, space={"batch_size": {"type": "int", "low": 8, "high": 64}})
+    reply = await tell(replica, loss={"my_loss": {"parameters": {"sharp": {"type": "float", "default": 1.0}}}})
+    parent = await replica.claim(name)
+    await replica.checkpoint(parent, 1, points_of(parent))
+    fork = await replica.fork(name, 0, **{"loss.name": "my_loss", "loss.sharp": 2.0})
+    other = await replica.claim(name, worker="plain")
+    assert other.number == 1, "the fork waits, and the search goes on"
+    await replica.claim(name, worker="plain")
+    answer = await replica.ask(name, worker="plain")
+    assert isinstance(answer, Nothing)
+    assert answer.reason.endswith("start a worker with --register and the module that adds it")
+    grant = await replica.claim(name, entries=reply.entries)
+    assert grant.trial == fork.id
+    assert (grant.task or {})["loss"] == {"name": "my_loss", "sharp": 2.0}
+
+
+def points_of(grant: Grant) -> ReportRequest:
+    return ReportRequest(nonce=grant.nonce, sequence=1, points=points(0.5, step=1))
+
+
+async def test_a_study_that_no_living_worker_can_train_says_why(replica: Replica) -> None:
+    name, offers = await with_net(replica)
+    assert (await replica.study(name)).unserved is None, "nobody is there to ask"
+    await replica.ask(name, worker="plain")
+    assert (await replica.study(name)).unserved == (
+        "the model 'my_net' is not built in; start a worker with --register and the module that adds it"
+    )
+    await replica.claim(name, **offers)
+    assert (await replica.study(name)).unserved is None
+    with replica.database.writer.begin() as connection:
+        connection.execute(tables.worker.update().where(tables.worker.c.name == "w").values(last_seen_at=0))
+    assert (await replica.study(name)).unserved is not None, "the one that has it is gone"
+    required = await replica.create(requires={"labels": {"room": "cellar"}}, task={"command": ["true"]})
+    assert (await replica.study(required)).unserved == "requires a worker with --label room=cellar"
+    small, large = ([{"kind": "cuda", "index": index, "memory_gib": gib}] for index, gib in ((0, 8), (1, 80)))
+    demanding = await replica.create(requires={"gpu_memory_gib": 40}, task={"command": ["true"]})
+    await replica.ask(demanding, worker="two", devices=small, slots={"0": small})
+    assert (await replica.study(demanding)).unserved is not None
+    await replica.ask(demanding, worker="two", devices=small, slots={"0": small, "1": large})
+    assert (await replica.study(demanding)).unserved is None, "its other slot would do"
+    assert (await replica.study(await replica.create())).unserved is None, "no worker drives a study without a task"
+
+
+async def test_code_is_compared_with_the_modules_only_where_their_entries_are_chosen(replica: Replica) -> None:
+    core, ours, theirs = "a" * 64, "b" * 64, "c" * 64
+    name, offers = await with_net(replica, code="same")
+    await replica.claim(name, code=core, own_code=ours, **offers)
+    assert (await replica.trial(name, 0)).attempts[0].code == ours
+    answer = await replica.ask(name, worker="v", code=core, own_code=theirs, **offers)
+    assert isinstance(answer, Nothing)
+    assert "this worker has cccccccccccc" in answer.reason
+    train = TASK["train"] | {"model": {"name": "linear"}}
+    plain = await replica.create(task={"train": train}, space={"batch_size": {"type": "int", "low": 8, "high": 64}})
+    for worker, own_code in (("v", ours), ("w", theirs), ("x", None)):
+        await replica.claim(plain, worker=worker, code=core, own_code=own_code)
+    assert {attempt.code for number in range(3) for attempt in (await replica.trial(plain, number)).attempts} == {core}
+
+
+async def test_two_workers_may_tell_the_same_for_the_first_time_at_once(replicas: tuple[Replica, Replica]) -> None:
+    first, second = replicas
+    told = await asyncio.gather(*(tell(each, worker) for worker in ("v", "w") for each in (first, second)))
+    assert len({str(reply.entries) for reply in told}) == 1
+    assert all(reply.notes == [] for reply in told)
+    assert [*(await list_catalogue(first.context)).own["model"]] == ["my_net"]

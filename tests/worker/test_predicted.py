@@ -1,0 +1,65 @@
+"""What cannot be kept of a training costs it nothing but a word; of regressions and many classes nothing is counted."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from service.contract.predictions import MAX_CLASSES
+from tests.worker.grants import digits, grant, start_of
+from worker.training import Ending, TrainingResult
+from worker.training.predictions import Predictions
+from worker.trial import predicted, train_task
+from worker.trial.channel import Channel
+from worker.trial.predicted import NotKept, confusion, save
+
+
+def result_of(outputs: torch.Tensor, targets: torch.Tensor) -> TrainingResult:
+    told = Predictions(np.arange(len(targets)), outputs, targets)
+    return TrainingResult(Ending.FINISHED, 1, {}, None, [], {"val": told})
+
+
+def classified(num_classes: int) -> tuple[TrainingResult, tuple[str, ...]]:
+    result = result_of(torch.eye(num_classes), torch.arange(num_classes))
+    return result, tuple(f"class {index}" for index in range(num_classes))
+
+
+def test_too_many_are_not_kept_and_it_is_said_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predicted, "_MAX_MIB", 1)
+    result = result_of(torch.zeros(700, 400), torch.zeros(700, dtype=torch.int64))
+    with pytest.raises(NotKept, match=r"the predictions of 700 examples take 1.1 MiB, more than 1, and are not kept"):
+        save(tmp_path, result, tuple(map(str, range(400))))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_is_not_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotKept, match=r"the predictions are not kept: .*File exists"):
+        save(tmp_path / "file", *classified(3))
+
+
+def test_of_a_training_without_predictions_there_is_no_file(tmp_path: Path) -> None:
+    assert save(tmp_path, TrainingResult(Ending.FINISHED, 1, {}, None, []), ()) is None
+
+
+def test_classes_are_counted_up_to_a_hundred() -> None:
+    told = confusion(*classified(MAX_CLASSES))
+    assert told is not None
+    assert told.splits["val"] == torch.eye(MAX_CLASSES, dtype=torch.int64).tolist()
+    assert confusion(*classified(MAX_CLASSES + 1)) is None
+    assert confusion(result_of(torch.zeros(3), torch.zeros(3)), ()) is None
+
+
+def test_a_training_whose_predictions_are_not_kept_succeeds_and_says_so(tmp_path: Path) -> None:
+    start = start_of(grant(task=digits(epochs=1)), tmp_path)
+    Path(start.checkpoints).touch()  # where a folder should be
+    agent, connection = socket.socketpair()
+    with agent, connection:
+        outcome = train_task.run(grant(task=digits(epochs=1)), start, Channel(connection))
+    assert outcome.result == "succeeded"
+    assert outcome.message.startswith("the predictions are not kept: ")
+    assert outcome.confusion is not None

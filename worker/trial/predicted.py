@@ -1,0 +1,46 @@
+"""What a finished training leaves beside its metrics: its predictions as a file, and what it takes for what."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from service.contract.predictions import MAX_CLASSES, Confusion
+from worker.protocol import Predicted
+from worker.training import TrainingResult
+from worker.training.predictions_file import num_bytes, write
+
+_MAX_MIB = 64
+
+
+class NotKept(Exception):
+    """The predictions are not kept, for the reason that it says; training is none the worse for it."""
+
+
+def save(directory: Path, result: TrainingResult, class_names: tuple[str, ...]) -> Predicted | None:
+    """Write the predictions to a file in `directory`; none where there are none.
+
+    Raises:
+        NotKept: they are too many, or cannot be written.
+    """
+    if not result.predictions:
+        return None
+    if (mib := num_bytes(result.predictions) / 2**20) > _MAX_MIB:
+        num = sum(len(each.ids) for each in result.predictions.values())
+        raise NotKept(f"the predictions of {num} examples take {mib:.1f} MiB, more than {_MAX_MIB}, and are not kept")
+    path = directory / "predictions.parquet"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        write(path, result.predictions, class_names)
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return Predicted(str(path), sha256, path.stat().st_size)
+    except OSError as error:
+        raise NotKept(f"the predictions are not kept: {path}: {error.strerror}") from error
+
+
+def confusion(result: TrainingResult, class_names: tuple[str, ...]) -> Confusion | None:
+    """The counts of all splits; none where there are none, or too many classes."""
+    if not class_names or len(class_names) > MAX_CLASSES or not (counts := result.confusion):
+        return None
+    return Confusion(classes=list(class_names), splits={str(split): rows for split, rows in counts.items()})

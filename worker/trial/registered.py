@@ -1,0 +1,86 @@
+"""Entries of the user's own: imports the modules that add to the core's registries, and tells what they added."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from worker.training.config import LISTS, REGISTRIES
+from worker.trial.provenance import loaded_sources
+
+_SECTIONS = {**REGISTRIES, **LISTS}
+
+
+class RegistrationFailed(Exception):
+    """Modules that cannot be registered here; says which and why in one sentence."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What modules of the user's own added."""
+
+    entries: Mapping[str, Mapping[str, Any]]
+    """Section -> name -> description, as the catalogue shows it; of the core's own entries none."""
+    sources: Mapping[str, Path]
+    """The files that were loaded for them, by module."""
+
+
+def register(modules: Sequence[str]) -> Registered:
+    """Import the modules, found as from the working folder, into this process.
+
+    Raises:
+        RegistrationFailed: one cannot be imported, takes a name that is taken, or uses the GPU; or none adds an entry.
+    """
+    known = set(sys.modules)
+    before = {section: {entry.name for entry in registry} for section, registry in _SECTIONS.items()}
+    sources: dict[str, Path] = {}
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except BaseException as error:  # whatever code of the user's own raises, SystemExit too, ends this worker
+            raise RegistrationFailed(f"cannot register {module}: {_said(error, module)}") from error
+        sources |= loaded_sources(module, known)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        raise RegistrationFailed(
+            f"cannot register {', '.join(modules)}: importing it uses the GPU, which processes forked after that "
+            "cannot; make tensors inside the functions, and put them on no device"
+        )
+    entries: dict[str, dict[str, Any]] = {}
+    for section, registry in _SECTIONS.items():
+        for entry in registry:
+            if entry.name not in before[section]:
+                entries.setdefault(section, {})[entry.name] = _as_json(section, entry.name, entry.describe())
+    if modules and not entries:
+        raise RegistrationFailed(
+            f"{', '.join(modules)} adds nothing to the training core's registries; "
+            "a model, for one: from worker.training.models import MODELS, then MODELS.add(my_net)"
+        )
+    return Registered(entries, sources)
+
+
+def _said(error: BaseException, module: str) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        if error.name == module or module.startswith(f"{error.name}."):
+            return f"there is no module {error.name!r} in {Path.cwd()} or on PYTHONPATH"
+        return f"it needs the module {error.name!r}, which is not installed here"
+    if isinstance(error, ValueError) and str(error):  # a registry's own words, among others
+        return " ".join(str(error).split())
+    traceback.print_exception(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _as_json(section: str, name: str, description: dict[str, Any]) -> Any:
+    """The description as it is after a way over the wire."""
+    try:
+        return json.loads(json.dumps(description, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        message = f"cannot register {section} {name!r}: JSON cannot hold a default or a fact of it: {error}"
+        raise RegistrationFailed(message) from None

@@ -60,38 +60,10 @@ def epoch_batches(parts: Parts, epoch: int) -> Sequence[Tensor]:
 
 
 def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
-    """One optimizer step on one batch, whose gradient is summed over as many parts as the memory asks for.
-
-    In a group each rank has its share of the batch, and the gradient is summed over all ranks.
-    """
+    """One optimizer step on one batch."""
     config, optimizer = parts.config, state.optimizer
-    features, wanted = _examples(parts, parts.group.share(batch))
-    # The same number on every rank: some models need all ranks to call them together.
-    num_pieces = min(config.accumulate, math.ceil(len(batch) / parts.group.size))
-    losses: list[tuple[Tensor, int]] = []
     clear_gradients(optimizer.param_groups)
-    for piece, targets in _pieces(features, wanted, num_pieces):
-        if not len(piece):
-            if parts.calls_together:
-                with parts.autocast:
-                    torch.autograd.backward(parts.forward(piece).sum() * 0)
-            continue
-        with parts.autocast:
-            outputs = parts.forward(piece)
-        loss = _loss(parts, outputs.float(), targets)
-        if isinstance(parts.loss, Distillation):
-            with parts.autocast:
-                answers = parts.loss.answers(piece)
-            loss = parts.loss.blend(loss, outputs.float(), answers)
-        share = len(piece) / len(batch)
-        torch.autograd.backward(state.scaler.scale(loss if share == 1 else loss * share))
-        losses.append((loss.detach(), len(piece)))
-    if parts.group.size > 1:
-        everything = [weight for each in optimizer.param_groups for weight in each["params"]]
-        learning = [weight for weight in everything if weight.requires_grad]
-        mean = parts.group.sum_gradients(learning, [loss * (number / len(batch)) for loss, number in losses])
-        losses = [(mean, len(batch))]
-    for loss, number in losses:
+    for loss, number in _add_gradients(parts, state, batch):
         state.count_loss(loss, number)
     if config.l1 or config.clip_norm is not None or config.clip_value is not None:
         state.scaler.unscale_(optimizer)
@@ -100,6 +72,33 @@ def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
     state.scaler.update()
     if state.average is not None:
         state.average.update_parameters(state.model)
+
+
+def _add_gradients(parts: Parts, state: TrainState, batch: Tensor) -> list[tuple[Tensor, int]]:
+    """Sum the batch's gradient over as many pieces as the memory asks for, and in a group over the ranks' shares.
+
+    Returns mean losses with the number of examples that each is the mean of.
+    """
+    features, wanted = _examples(parts, parts.group.share(batch))
+    # The same number on every rank: some models need all ranks to call them together.
+    num_pieces = min(parts.config.accumulate, math.ceil(len(batch) / parts.group.size))
+    losses: list[tuple[Tensor, int]] = []
+    for piece, targets in _pieces(features, wanted, num_pieces):
+        if not len(piece):
+            if parts.calls_together:
+                with parts.autocast:
+                    torch.autograd.backward(parts.forward(piece).sum() * 0)
+            continue
+        loss = _loss(parts, piece, targets)
+        share = len(piece) / len(batch)
+        torch.autograd.backward(state.scaler.scale(loss if share == 1 else loss * share))
+        losses.append((loss.detach(), len(piece)))
+    if parts.group.size == 1:
+        return losses
+    everything = [weight for each in state.optimizer.param_groups for weight in each["params"]]
+    learning = [weight for weight in everything if weight.requires_grad]
+    mean = parts.group.sum_gradients(learning, [loss * (number / len(batch)) for loss, number in losses])
+    return [(mean, len(batch))]
 
 
 def _examples(parts: Parts, chosen: Tensor) -> tuple[Tensor, Targets]:
@@ -116,8 +115,17 @@ def _pieces(features: Tensor, wanted: Targets, num: int) -> Sequence[tuple[Tenso
     return [(piece, list(theirs)) for piece, *theirs in zip(features.tensor_split(num), *targets, strict=True)]
 
 
-def _loss(parts: Parts, outputs: Tensor, wanted: Targets) -> Tensor:
+def _loss(parts: Parts, features: Tensor, wanted: Targets) -> Tensor:
+    """The mean loss of examples; what mixing made of several targets counts by their shares."""
+    with parts.autocast:
+        outputs = parts.forward(features)
+    outputs = outputs.float()
     losses: list[Tensor] = [parts.loss(outputs, targets) for _, targets in wanted]
-    if len(losses) == 1:
-        return losses[0]
-    return torch.stack([share * loss for (share, _), loss in zip(wanted, losses, strict=True)]).sum()
+    loss = losses[0]
+    if len(losses) > 1:
+        loss = torch.stack([share * each for (share, _), each in zip(wanted, losses, strict=True)]).sum()
+    if isinstance(parts.loss, Distillation):
+        with parts.autocast:
+            answers = parts.loss.answers(features)
+        loss = parts.loss.blend(loss, outputs, answers)
+    return loss

@@ -1,0 +1,84 @@
+"""The SQLite file behind the outbox: its tables, how an older one is brought up to date, and its transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS claim (slot TEXT PRIMARY KEY, request_id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS attempt (
+    trial TEXT NOT NULL, attempt INTEGER NOT NULL, nonce TEXT NOT NULL,
+    num_reports INTEGER NOT NULL DEFAULT 0, ended INTEGER NOT NULL DEFAULT 0, refusal TEXT,
+    PRIMARY KEY (trial, attempt)
+);
+CREATE TABLE IF NOT EXISTS entry (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, attempt INTEGER NOT NULL,
+    kind TEXT NOT NULL, body TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS entry_of_attempt ON entry (trial, attempt, id);
+CREATE TABLE IF NOT EXISTS printed (
+    trial TEXT NOT NULL, attempt INTEGER NOT NULL, nonce TEXT NOT NULL, PRIMARY KEY (trial, attempt)
+);
+CREATE TABLE IF NOT EXISTS predicted (
+    trial TEXT NOT NULL, attempt INTEGER NOT NULL, nonce TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+    PRIMARY KEY (trial, attempt)
+);
+CREATE TABLE IF NOT EXISTS set_aside (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, attempt INTEGER NOT NULL,
+    kind TEXT NOT NULL, body TEXT NOT NULL, reason TEXT NOT NULL
+);
+"""
+_VERSION = 1
+_UPGRADE = """
+ALTER TABLE entry RENAME TO older_entry;
+CREATE TABLE entry (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, attempt INTEGER NOT NULL,
+    kind TEXT NOT NULL, body TEXT NOT NULL
+);
+INSERT INTO entry SELECT id, trial, attempt, kind, body FROM older_entry;
+DROP TABLE older_entry;
+UPDATE attempt SET refusal = json_object('result', 'failed', 'failure', 'invalid', 'message', refusal)
+WHERE refusal IS NOT NULL;
+"""
+"""For a file of an agent that knew no provenance."""
+
+
+class OutboxFile:
+    """One connection that any thread may use, one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        # NORMAL in WAL survives the death of any process. A host that loses power loses its training processes too,
+        # and the attempts with them; waiting for the disk at every step would buy nothing.
+        self._database.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {self._older()} {_SCHEMA}")
+
+    def _older(self) -> str:
+        """What brings an older file to this version."""
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        is_new = self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'entry'").fetchone() is None
+        upgrade = "" if is_new or version >= _VERSION else _UPGRADE
+        return f"BEGIN; {upgrade} PRAGMA user_version={_VERSION}; COMMIT;"
+
+    def close(self) -> None:
+        with self._lock:
+            self._database.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """One thread at a time, all or nothing; an inner transaction is part of the outer one."""
+        with self._lock:
+            if self._database.in_transaction:
+                yield self._database
+                return
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")

@@ -126,8 +126,10 @@ def _best(client: Client, arguments: argparse.Namespace) -> None:
 
 def _checkpoint(client: Client, arguments: argparse.Namespace) -> None:
     named = arguments.trial
-    trial = client.best(arguments.name).id if named == "best" else named
-    saved = client.newest_checkpoint(arguments.name, trial)
+    if named == "best":
+        best = client.best(arguments.name)
+        named = best.id if best.number is None else str(best.number)
+    saved = client.newest_checkpoint(arguments.name, named)
     path = Path(arguments.out or f"{arguments.name}-{named}.pt")
     if path.exists():
         raise _wrong(str(path), "is there already; name another by --out, or remove it")

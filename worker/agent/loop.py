@@ -77,6 +77,8 @@ class Slot:
                 shared.contact.made()
                 for note in reply.notes:
                     log.warning("%s", note)
+                known = ", ".join(f"{section} {name}" for section, told in entries.items() for name in told)
+                log.info("slot %s told the service: %s", self._plan.name, known)
                 return reply.entries
         return None
 

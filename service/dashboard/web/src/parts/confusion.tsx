@@ -53,6 +53,6 @@ function summary(classes: string[], counts: number[][]): string {
   const right = counts.reduce((sum, row, at) => sum + row[at]!, 0);
   const wrong = counts.flatMap((row, at) => row.map((count, to) => ({ count: at === to ? 0 : count, at, to })));
   const worst = wrong.reduce((most, each) => (each.count > most.count ? each : most), { count: 0, at: 0, to: 0 });
-  const told = worst.count ? `; mostly ${classes[worst.at]} is taken for ${classes[worst.to]} (${worst.count} times)` : "";
+  const told = worst.count > 1 ? `; mostly ${classes[worst.at]} is taken for ${classes[worst.to]} (${worst.count} times)` : "";
   return `${right} of ${total} right${told}`;
 }

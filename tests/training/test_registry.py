@@ -1,11 +1,15 @@
 """A registry keeps each name once and helps with the ones it doesn't know."""
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import pytest
 from torch import nn
 
 from worker.training import ConfigError, train
 from worker.training.data import Dataset
 from worker.training.models import MODELS
+from worker.training.parameters import Setting
 from worker.training.registry import Registry
 
 
@@ -30,6 +34,28 @@ def test_a_name_is_registered_once():
     models.add(net)
     with pytest.raises(ValueError, match="model 'net' is registered already"):
         models.add(net)
+
+
+@dataclass(frozen=True)
+class Shape:
+    width: Annotated[int, Setting("of a layer", low=1)]
+    depth: Annotated[int, Setting("number of layers", low=0)] = 2
+    given: str = "by whoever calls"
+
+
+def test_what_several_entries_have_in_common_is_a_dataclass_whose_fields_are_their_settings():
+    models: Registry[tuple[Shape, bool]] = Registry("model")
+
+    @models.add
+    def shaped(*, bias: bool = True, shape: Shape) -> tuple[Shape, bool]:
+        return shape, bias
+
+    assert {name: each.required for name, each in models.entry("shaped").parameters.items()} == {
+        "bias": False, "width": True, "depth": False,
+    }  # fmt: skip
+    assert models.create("shaped", models.check("shaped", {"width": 4.0, "bias": False})) == (Shape(4, 2), False)
+    with pytest.raises(ConfigError, match=r"model\.width: must be >= 1, got 0"):
+        models.check("shaped", {"width": 0})
 
 
 def test_a_miss_names_the_nearest():

@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from worker.training.errors import ConfigError, did_you_mean
@@ -89,14 +89,23 @@ class Parameter:
 
 
 def parameters_of(factory: Callable[..., object]) -> dict[str, Parameter]:
-    """The keyword-only parameters of `factory`, read from its signature and annotations, in order of declaration."""
-    made_by = factory.__init__ if isinstance(factory, type) else factory  # type: ignore[misc]
-    hints = get_type_hints(made_by, include_extras=True)
-    return {
-        name: _parameter(name, hints.get(name, Any), declared.default)
-        for name, declared in inspect.signature(factory).parameters.items()
-        if declared.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    """The keyword-only parameters of `factory`, read from its signature and annotations, in order of declaration.
+
+    One whose type is a dataclass stands for that one's fields with a `Setting`: what several factories have in common.
+    """
+    found: dict[str, Parameter] = {}
+    for name, (hint, default) in _keywords(factory).items():
+        found |= _fields_of(hint) if is_dataclass(hint) else {name: _parameter(name, hint, default)}
+    return found
+
+
+def arguments_of(factory: Callable[..., object], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of its declared parameters as `factory` takes them: fields of a dataclass gathered in one."""
+    arguments = dict(values)
+    for name, (hint, _) in _keywords(factory).items():
+        if is_dataclass(hint) and isinstance(hint, type):
+            arguments[name] = hint(**{field: arguments.pop(field) for field in _fields_of(hint) if field in arguments})
+    return arguments
 
 
 def check_all(path: str, owner: str, declared: Mapping[str, Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,6 +122,26 @@ def check_all(path: str, owner: str, declared: Mapping[str, Parameter], given: M
         else:
             values[name] = parameter.default
     return values
+
+
+def _keywords(factory: Callable[..., object]) -> dict[str, tuple[Any, Any]]:
+    """Annotation and default of each keyword-only parameter."""
+    made_by = factory.__init__ if isinstance(factory, type) else factory  # type: ignore[misc]
+    hints = get_type_hints(made_by, include_extras=True)
+    return {
+        name: (hints.get(name, Any), declared.default)
+        for name, declared in inspect.signature(factory).parameters.items()
+        if declared.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def _fields_of(group: Any) -> dict[str, Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return {
+        field.name: _parameter(field.name, hints[field.name], REQUIRED if field.default is MISSING else field.default)
+        for field in fields(group)
+        if get_origin(hints[field.name]) is Annotated
+    }
 
 
 def _join(path: str, name: object) -> str:

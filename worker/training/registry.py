@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 from worker.training.errors import ConfigError, did_you_mean
-from worker.training.parameters import Parameter, check_all, parameters_of
+from worker.training.parameters import Parameter, arguments_of, check_all, parameters_of
 
 T = TypeVar("T")
 Factory = TypeVar("Factory", bound=Callable[..., object])
@@ -71,4 +71,5 @@ class Registry(Generic[T]):
 
     def create(self, name: str, settings: Mapping[str, Any], *context: object) -> T:
         """What the entry's factory makes of its context (sizes, weights) and its settings."""
-        return self.entry(name).factory(*context, **settings)
+        factory = self.entry(name).factory
+        return factory(*context, **arguments_of(factory, settings))

@@ -6,9 +6,10 @@ from typing import Annotated
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from worker.training.data import roles, tables
 from worker.training.data.dataset import Dataset
-from worker.training.data.splits import Bootstrap, Fold, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
+from worker.training.data.roles import RankingRoles
+from worker.training.data.splits import Fold, Stratified
+from worker.training.data.tables import TableSettings, load_tables
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 
@@ -16,31 +17,11 @@ from worker.training.parameters import Setting
 def csv(
     turn: Fold | None = None,
     *,
-    target: tables.Target,
-    path: tables.MainFile = None,
-    train: tables.TrainFile = None,
-    val: tables.ValFile = None,
-    test: tables.TestFile = None,
-    test_val: tables.TestValFile = None,
-    features: tables.Features = None,
-    kind: tables.TableKind = None,
-    categories: tables.Categories = "onehot",
-    missing: tables.MissingNumbers = "median",
+    table: TableSettings,
     encoding: Annotated[str, Setting("text encoding of the files: utf-8, cp949, latin-1, …")] = "utf-8",
     delimiter: Annotated[str, Setting("character between the values")] = ",",
-    group: roles.Group = None,
-    time: roles.Time = None,
-    fold: roles.FoldName = None,
-    val_folds: roles.ValFolds = ("val",),
-    test_folds: roles.TestFolds = ("test",),
-    query: roles.Query = None,
-    id: roles.Id = None,  # noqa: A002  # as the column is called everywhere
-    val_fraction: ValFraction = 0.2,
-    test_fraction: TestFraction = 0.2,
-    seed: Seed = 0,
-    stratify: Stratify = True,
-    limit: Limit = None,
-    bootstrap: Bootstrap = None,
+    roles: RankingRoles,
+    splitting: Stratified,
 ) -> Dataset:
     """A CSV file with a header line: numbers are standardised, texts one-hot encoded or embedded.
 
@@ -48,25 +29,7 @@ def csv(
     """
     if len(delimiter) != 1:
         raise ConfigError("data.delimiter", f"must be one character, got {delimiter!r}")
-    return tables.load_tables(
-        partial(read_csv, encoding, delimiter),
-        tables.TableSettings(
-            target=target,
-            path=path,
-            train=train,
-            val=val,
-            test=test,
-            test_val=test_val,
-            features=features,
-            kind=kind,
-            categories=categories,
-            missing=missing,
-            roles=roles.Roles(
-                group=group, time=time, fold=fold, val_folds=val_folds, test_folds=test_folds, query=query, id=id
-            ),
-            splitting=Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn),
-        ),
-    )
+    return load_tables(partial(read_csv, encoding, delimiter), table, roles, splitting.at(turn))
 
 
 def read_csv(encoding: str, delimiter: str, setting: str, file: str, types: dict[str, pa.DataType] | None) -> pa.Table:

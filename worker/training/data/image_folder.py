@@ -10,22 +10,12 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.training.data import roles
 from worker.training.data.arrays import Examples, assemble_arrays
 from worker.training.data.csv_file import read_csv
 from worker.training.data.dataset import Dataset, SplitName
 from worker.training.data.fingerprint import of_files
-from worker.training.data.splits import (
-    Bootstrap,
-    Fold,
-    Limit,
-    Order,
-    Seed,
-    Splitting,
-    Stratify,
-    TestFraction,
-    ValFraction,
-)  # fmt: skip
+from worker.training.data.roles import Roles
+from worker.training.data.splits import Fold, Order, Stratified
 from worker.training.data.table_file import checked, require_columns
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
@@ -42,17 +32,8 @@ def images(
     table: Annotated[
         str | None, Setting("CSV file with what decides the split: a row for each image, its `file` as below path")
     ] = None,
-    group: roles.Group = None,
-    time: roles.Time = None,
-    fold: roles.FoldName = None,
-    val_folds: roles.ValFolds = ("val",),
-    test_folds: roles.TestFolds = ("test",),
-    val_fraction: ValFraction = 0.2,
-    test_fraction: TestFraction = 0.2,
-    seed: Seed = 0,
-    stratify: Stratify = True,
-    limit: Limit = None,
-    bootstrap: Bootstrap = None,
+    roles: Roles,
+    splitting: Stratified,
 ) -> Dataset:
     """A folder of images by class: PNG, JPEG and what else Pillow reads, standardised channel by channel.
 
@@ -68,11 +49,9 @@ def images(
     if main != root:
         given = {name: _examples(root, root / name, load) for name in parts if (root / name).is_dir()}
     examples = _examples(root, main, load)
-    with_roles = roles.Roles(group=group, time=time, fold=fold, val_folds=val_folds, test_folds=test_folds)
-    if table is not None or with_roles.columns:
-        examples = replace(examples, order=_order(table, with_roles, examples))
-    splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn)
-    dataset = assemble_arrays(examples, given, "classification", splitting, where="data.path")
+    if table is not None or roles.columns:
+        examples = replace(examples, order=_order(table, roles, examples))
+    dataset = assemble_arrays(examples, given, "classification", splitting.at(turn), where="data.path")
     # Which folder an image is in is its class: part of the data.
     files = {
         str(file.relative_to(root)): str(file)
@@ -98,12 +77,12 @@ def _examples(root: Path, folder: Path, load: Callable[[Path], NDArray[np.uint8]
     return Examples(pixels, np.array([file.parent.name for file in files]), names)
 
 
-def _order(path: str | None, with_roles: roles.Roles, examples: Examples) -> Order:
+def _order(path: str | None, roles: Roles, examples: Examples) -> Order:
     """What decides the split of the images, by the CSV file at `path`."""
     if path is None:
-        setting = next(iter(with_roles.columns))
+        setting = next(iter(roles.columns))
         raise ConfigError(f"data.{setting}", "a folder has no columns; name a CSV file that has, as data.table")
-    if not with_roles.columns:
+    if not roles.columns:
         raise ConfigError(
             "data.table", "decides nothing; name one of its columns as data.group, data.time or data.fold"
         )
@@ -117,8 +96,8 @@ def _order(path: str | None, with_roles: roles.Roles, examples: Examples) -> Ord
     if missing := [name for name in names if name not in place]:
         raise ConfigError("data.table", f"{path!r} has no row whose file is {missing[0]!r}")
     rows = rows.take([place[name] for name in names])
-    with_roles.require(rows)
-    return with_roles.order(rows)
+    roles.require(rows)
+    return roles.order(rows)
 
 
 def _load(file: Path, *, size: int, grayscale: bool) -> NDArray[np.uint8]:

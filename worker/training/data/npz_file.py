@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from worker.training.data import roles
 from worker.training.data.arrays import Examples, assemble_arrays
 from worker.training.data.dataset import Dataset, Kind, SplitName
 from worker.training.data.fingerprint import of_files
-from worker.training.data.splits import Bootstrap, Fold, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
+from worker.training.data.roles import NamingRoles
+from worker.training.data.splits import Fold, Stratified
 from worker.training.data.tables import MAX_INTEGER_CLASSES
 from worker.training.errors import ConfigError, did_you_mean
 from worker.training.parameters import Setting
@@ -29,18 +29,8 @@ def npz(
         Literal["classification", "regression"] | None,
         Setting("null: classification for texts and at most 20 different whole numbers, else regression"),
     ] = None,
-    group: roles.Group = None,
-    time: roles.Time = None,
-    fold: roles.FoldName = None,
-    val_folds: roles.ValFolds = ("val",),
-    test_folds: roles.TestFolds = ("test",),
-    id: roles.Id = None,  # noqa: A002  # as the column is called everywhere
-    val_fraction: ValFraction = 0.2,
-    test_fraction: TestFraction = 0.2,
-    seed: Seed = 0,
-    stratify: Stratify = True,
-    limit: Limit = None,
-    bootstrap: Bootstrap = None,
+    roles: NamingRoles,
+    splitting: Stratified,
 ) -> Dataset:
     """A NumPy archive of rows or images: standardised by column or channel; pixels of uint8 stay small."""
     if not Path(path).is_file():
@@ -50,8 +40,7 @@ def npz(
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, BadZipFile, EOFError, AttributeError) as error:
         raise ConfigError("data.path", f"{path!r} is no NumPy archive that can be read: {error}") from error
-    with_roles = roles.Roles(group=group, time=time, fold=fold, val_folds=val_folds, test_folds=test_folds, id=id)
-    of_ids = roles.Roles(id=id)
+    of_ids = NamingRoles(id=roles.id)
     main = "_train" if f"{features}_train" in arrays else ""
     given: dict[SplitName, Examples] = {}
     parts: tuple[SplitName, ...] = ("val", "test", "test_val")
@@ -60,23 +49,22 @@ def npz(
             part = _examples(arrays, f"{features}_{name}", f"{target}_{name}")
             given[name] = replace(part, names=of_ids.names("path", _table(arrays, of_ids, f"_{name}", part)))
     examples = _examples(arrays, features + main, target + main)
-    table = _table(arrays, with_roles, main, examples)
-    examples = replace(examples, names=with_roles.names("path", table), order=with_roles.order(table))
+    table = _table(arrays, roles, main, examples)
+    examples = replace(examples, names=roles.names("path", table), order=roles.order(table))
     for name, part in given.items():
         if part.features.shape[1:] != examples.features.shape[1:]:
             shapes = f"{list(part.features.shape[1:])}, but those of training {list(examples.features.shape[1:])}"
             raise ConfigError("data.features", f"examples of {name} have the shape {shapes}")
-    splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn)
     if kind == "regression" and any(part.targets.dtype.kind not in "uifb" for part in (examples, *given.values())):
         raise ConfigError("data.kind", f"{target + main!r} holds no numbers, so regression can't learn it")
-    dataset = assemble_arrays(examples, given, kind or _kind_of(examples.targets), splitting)
+    dataset = assemble_arrays(examples, given, kind or _kind_of(examples.targets), splitting.at(turn))
     return replace(dataset, fingerprint=of_files({"path": path}))
 
 
-def _table(arrays: dict[str, NDArray[Any]], with_roles: roles.Roles, suffix: str, examples: Examples) -> pa.Table:
+def _table(arrays: dict[str, NDArray[Any]], roles: NamingRoles, suffix: str, examples: Examples) -> pa.Table:
     """The arrays that have a role, of one part of the archive, as columns called by the roles' names."""
     columns = {}
-    for setting, column in with_roles.columns.items():
+    for setting, column in roles.columns.items():
         name = column + suffix
         if name not in arrays:
             raise ConfigError(f"data.{setting}", f"there is no array {name!r}; {did_you_mean(name, arrays)}")
@@ -86,7 +74,7 @@ def _table(arrays: dict[str, NDArray[Any]], with_roles: roles.Roles, suffix: str
             raise ConfigError(f"data.{setting}", f"{name!r} has the shape {shape} for {len(examples.targets)} examples")
         columns[column] = pa.array(values, from_pandas=True)  # numbers that are NaN are missing
     table = pa.table(columns)
-    with_roles.require(table)
+    roles.require(table)
     return table
 
 

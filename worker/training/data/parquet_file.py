@@ -3,62 +3,25 @@
 import pyarrow as pa
 from pyarrow import parquet as arrow_parquet
 
-from worker.training.data import roles, tables
 from worker.training.data.dataset import Dataset
-from worker.training.data.splits import Bootstrap, Fold, Limit, Seed, Splitting, Stratify, TestFraction, ValFraction
+from worker.training.data.roles import RankingRoles
+from worker.training.data.splits import Fold, Stratified
+from worker.training.data.tables import TableSettings, load_tables
 from worker.training.errors import ConfigError
 
 
 def parquet(
     turn: Fold | None = None,
     *,
-    target: tables.Target,
-    path: tables.MainFile = None,
-    train: tables.TrainFile = None,
-    val: tables.ValFile = None,
-    test: tables.TestFile = None,
-    test_val: tables.TestValFile = None,
-    features: tables.Features = None,
-    kind: tables.TableKind = None,
-    categories: tables.Categories = "onehot",
-    missing: tables.MissingNumbers = "median",
-    group: roles.Group = None,
-    time: roles.Time = None,
-    fold: roles.FoldName = None,
-    val_folds: roles.ValFolds = ("val",),
-    test_folds: roles.TestFolds = ("test",),
-    query: roles.Query = None,
-    id: roles.Id = None,  # noqa: A002  # as the column is called everywhere
-    val_fraction: ValFraction = 0.2,
-    test_fraction: TestFraction = 0.2,
-    seed: Seed = 0,
-    stratify: Stratify = True,
-    limit: Limit = None,
-    bootstrap: Bootstrap = None,
+    table: TableSettings,
+    roles: RankingRoles,
+    splitting: Stratified,
 ) -> Dataset:
     """A Parquet file: numbers are standardised, texts one-hot encoded or embedded.
 
     Paths are relative to the directory the process was started in.
     """
-    return tables.load_tables(
-        _read,
-        tables.TableSettings(
-            target=target,
-            path=path,
-            train=train,
-            val=val,
-            test=test,
-            test_val=test_val,
-            features=features,
-            kind=kind,
-            categories=categories,
-            missing=missing,
-            roles=roles.Roles(
-                group=group, time=time, fold=fold, val_folds=val_folds, test_folds=test_folds, query=query, id=id
-            ),
-            splitting=Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn),
-        ),
-    )
+    return load_tables(_read, table, roles, splitting.at(turn))
 
 
 def _read(setting: str, file: str, types: dict[str, pa.DataType] | None) -> pa.Table:

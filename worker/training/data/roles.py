@@ -16,32 +16,22 @@ from worker.training.parameters import Setting
 
 _OptionalText: TypeAlias = str | None
 
-Group = Annotated[
-    _OptionalText, Setting("column (of an archive: array) whose equal values stay in one part (a patient, a site)")
-]
-Time = Annotated[_OptionalText, Setting("column (or array) to split by: the oldest examples train, the newest test")]
-Query = Annotated[
-    _OptionalText,
-    Setting("column whose equal values are one query: a model ranks its rows by the target"),
-]
-FoldName = Annotated[_OptionalText, Setting("column (or array) that says which part an example is in")]
-ValFolds = Annotated[Sequence[str], Setting("values of the fold column that validate; with folds, each in turn")]
-TestFolds = Annotated[Sequence[str], Setting("values of the fold column that test; all others train")]
-Id = Annotated[
-    _OptionalText,
-    Setting("column (or array) of whole numbers or texts that names each example in predictions; null: its place"),
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
     """Which columns have a role; one at most decides the split, ConfigError for more."""
 
-    group: str | None = None
-    time: str | None = None
-    fold: str | None = None
-    val_folds: Sequence[str] = ()
-    test_folds: Sequence[str] = ()
+    group: Annotated[
+        _OptionalText, Setting("column (of an archive: array) whose equal values stay in one part (a patient, a site)")
+    ] = None
+    time: Annotated[
+        _OptionalText, Setting("column (or array) to split by: the oldest examples train, the newest test")
+    ] = None
+    fold: Annotated[_OptionalText, Setting("column (or array) that says which part an example is in")] = None
+    val_folds: Annotated[
+        Sequence[str], Setting("values of the fold column that validate; with folds, each in turn")
+    ] = ("val",)
+    test_folds: Annotated[Sequence[str], Setting("values of the fold column that test; all others train")] = ("test",)
     query: str | None = None
     id: str | None = None
 
@@ -91,6 +81,25 @@ class Roles:
             twice = counts.field("values")[most].as_py()
             raise ConfigError("data.id", f"column {self.id!r} of data.{setting} holds {twice!r} twice; ids must differ")
         return np.array(column.to_pylist())
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamingRoles(Roles):
+    """The same where a column may name the examples."""
+
+    id: Annotated[
+        _OptionalText,
+        Setting("column (or array) of whole numbers or texts that names each example in predictions; null: its place"),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingRoles(NamingRoles):
+    """The same where rows may be ranked."""
+
+    query: Annotated[
+        _OptionalText, Setting("column whose equal values are one query: a model ranks its rows by the target")
+    ] = None
 
 
 def codes(table: pa.Table, name: str) -> NDArray[np.int64]:

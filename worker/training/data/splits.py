@@ -5,7 +5,7 @@ In a cross-validation each fold of what does not test validates once, while the 
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,7 @@ Indices = NDArray[np.int64]
 
 ValFraction = Annotated[float, Setting("share of the examples held out for validation", low=0.0, high=0.9)]
 TestFraction = Annotated[float, Setting("share of the examples held out for the final test", low=0.0, high=0.9)]
-Seed = Annotated[int, Setting("seed of the split, apart from the training's seed", low=0, high=2**32 - 1)]
-Stratify = Annotated[bool, Setting("the same share of each class in every part")]
 Limit = Annotated[int | None, Setting("train on at most this many examples; null: on all", low=1)]
-Bootstrap = Annotated[
-    int | None,
-    Setting("seed by which as many training examples are drawn anew, with replacement; null: each once", low=0),
-]
 
 
 @dataclass(frozen=True)
@@ -43,13 +37,20 @@ class Splitting:
     `turn` is the fold that validates in a cross-validation.
     """
 
-    val_fraction: float = 0.2
-    test_fraction: float = 0.2
-    seed: int = 0
+    val_fraction: ValFraction = 0.2
+    test_fraction: TestFraction = 0.2
+    seed: Annotated[int, Setting("seed of the split, apart from the training's seed", low=0, high=2**32 - 1)] = 0
     stratify: bool = True
-    limit: int | None = None
-    bootstrap: int | None = None
+    limit: Limit = None
+    bootstrap: Annotated[
+        int | None,
+        Setting("seed by which as many training examples are drawn anew, with replacement; null: each once", low=0),
+    ] = None
     turn: Fold | None = None
+
+    def at(self, turn: Fold | None) -> Self:
+        """The same where the fold `turn` validates."""
+        return replace(self, turn=turn)
 
     def beside(self, given: Collection[SplitName]) -> "Splitting":
         """The same for data of which these parts come apart: they aren't split off the rest."""
@@ -60,6 +61,13 @@ class Splitting:
             val_fraction=0.0 if "val" in given else self.val_fraction,
             test_fraction=0.0 if "test" in given else self.test_fraction,
         )
+
+
+@dataclass(frozen=True)
+class Stratified(Splitting):
+    """The same of examples that may have classes."""
+
+    stratify: Annotated[bool, Setting("the same share of each class in every part")] = True
 
 
 @dataclass(frozen=True)

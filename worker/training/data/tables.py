@@ -25,45 +25,34 @@ _MAX_CATEGORIES = 1000
 _OptionalText: TypeAlias = str | None
 
 Target = Annotated[str, Setting("column to predict")]
-MainFile = Annotated[_OptionalText, Setting("file that is split into train, val and test")]
-TrainFile = Annotated[_OptionalText, Setting("file of training examples, instead of path")]
-ValFile = Annotated[_OptionalText, Setting("file of validation examples; null: val_fraction of the main file")]
-TestFile = Annotated[_OptionalText, Setting("file of test examples; null: test_fraction of the main file")]
-TestValFile = Annotated[_OptionalText, Setting("file of a second validation set, drawn like the test set")]
-Features = Annotated[
-    Sequence[str] | None, Setting("columns to learn from; null: all but the target and those with another role")
-]
-TableKind = Annotated[
-    Literal["classification", "regression"] | None,
-    Setting("null: classification for text, true/false and at most 20 different whole numbers, else regression"),
-]
-Categories = Annotated[
-    Encoding, Setting("texts as a feature per category, or as indices that the model embeds (linear, mlp)")
-]
-MissingNumbers = Annotated[
-    Missing, Setting("the training median; the same, with a feature that says it was missing; or an error")
-]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableSettings:
-    """What all table files can be told; see the settings' own descriptions."""
+    """What all table files can be told beside the roles of columns and the split."""
 
-    target: str
-    path: str | None
-    train: str | None
-    val: str | None
-    test: str | None
-    test_val: str | None
-    features: Sequence[str] | None
-    kind: Kind | None
-    categories: Encoding
-    missing: Missing
-    roles: Roles
-    splitting: Splitting
+    target: Target
+    path: Annotated[_OptionalText, Setting("file that is split into train, val and test")] = None
+    train: Annotated[_OptionalText, Setting("file of training examples, instead of path")] = None
+    val: Annotated[_OptionalText, Setting("file of validation examples; null: val_fraction of the main file")] = None
+    test: Annotated[_OptionalText, Setting("file of test examples; null: test_fraction of the main file")] = None
+    test_val: Annotated[_OptionalText, Setting("file of a second validation set, drawn like the test set")] = None
+    features: Annotated[
+        Sequence[str] | None, Setting("columns to learn from; null: all but the target and those with another role")
+    ] = None
+    kind: Annotated[
+        Literal["classification", "regression"] | None,
+        Setting("null: classification for text, true/false and at most 20 different whole numbers, else regression"),
+    ] = None
+    categories: Annotated[
+        Encoding, Setting("texts as a feature per category, or as indices that the model embeds (linear, mlp)")
+    ] = "onehot"
+    missing: Annotated[
+        Missing, Setting("the training median; the same, with a feature that says it was missing; or an error")
+    ] = "median"
 
 
-def load_tables(read: ReadTable, how: TableSettings) -> Dataset:
+def load_tables(read: ReadTable, how: TableSettings, roles: Roles, splitting: Splitting) -> Dataset:
     """The dataset of one table that is split, or of one per part."""
     if (how.path is None) == (how.train is None):
         raise ConfigError("data.path", "give either path (one file to split) or train (a file of training examples)")
@@ -71,8 +60,8 @@ def load_tables(read: ReadTable, how: TableSettings) -> Dataset:
     main = checked(main_setting, how.path or how.train or "", read, None)
     target = how.target
     require_columns("data.target", [target], main)
-    how.roles.require(main)
-    taken = {target, *how.roles.columns.values()}
+    roles.require(main)
+    taken = {target, *roles.columns.values()}
     chosen = how.features
     if chosen is None:
         chosen = [name for name in main.column_names if name not in taken]
@@ -81,25 +70,25 @@ def load_tables(read: ReadTable, how: TableSettings) -> Dataset:
         raise ConfigError("data.features", f"needs at least one column, and not the target {target!r} itself")
     types = {name: _column_type(name, main.schema.field(name).type) for name in chosen}
     kind = how.kind or _kind_of(main.column(target))
-    if how.roles.query is not None:
+    if roles.query is not None:
         if how.kind is not None:
             raise ConfigError("data.kind", "rows of a query are ranked, whatever the target; leave out kind, or query")
         for setting in ("limit", "bootstrap"):
-            if getattr(how.splitting, setting) is not None:
+            if getattr(splitting, setting) is not None:
                 raise ConfigError(f"data.{setting}", "draws single rows, which would tear queries apart; leave it out")
         kind = "ranking"
     others: dict[SplitName, str | None] = {"val": how.val, "test": how.test, "test_val": how.test_val}
     given: dict[SplitName, Columns] = {}
-    names: dict[SplitName | None, NDArray[Any] | None] = {None: how.roles.names(main_setting, main)}
+    names: dict[SplitName | None, NDArray[Any] | None] = {None: roles.names(main_setting, main)}
     target_type = main.schema.field(target).type
     for name, file in others.items():
         if file is not None:
             table = checked(name, file, read, types | {target: target_type})
-            require_columns(f"data.{name}", [target, *chosen, *([how.roles.query] if how.roles.query else [])], table)
-            given[name] = _columns(table, types, target, kind, how.roles.query)
-            names[name] = how.roles.names(name, table)
-    columns = replace(_columns(main, types, target, kind, how.roles.query), order=how.roles.order(main))
-    dataset = assemble(columns, given, kind, how.splitting, encoding=how.categories, missing=how.missing)
+            require_columns(f"data.{name}", [target, *chosen, *([roles.query] if roles.query else [])], table)
+            given[name] = _columns(table, types, target, kind, roles.query)
+            names[name] = roles.names(name, table)
+    columns = replace(_columns(main, types, target, kind, roles.query), order=roles.order(main))
+    dataset = assemble(columns, given, kind, splitting, encoding=how.categories, missing=how.missing)
     files: dict[str, str] = {main_setting: how.path or how.train or ""}
     files |= {name: file for name, file in others.items() if file is not None}
     return replace(dataset.named(names), fingerprint=of_files(files))

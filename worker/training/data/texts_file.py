@@ -11,21 +11,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from worker.training.data import roles
 from worker.training.data.csv_file import read_csv
 from worker.training.data.dataset import Dataset
 from worker.training.data.fingerprint import of_files
-from worker.training.data.splits import (
-    Bootstrap,
-    Fold,
-    Limit,
-    Seed,
-    Splitting,
-    Stratify,
-    TestFraction,
-    ValFraction,
-    split_indices,
-)  # fmt: skip
+from worker.training.data.roles import NamingRoles
+from worker.training.data.splits import Fold, Stratified, split_indices
 from worker.training.data.table_file import checked, require_columns, require_values
 from worker.training.data.tables import Target
 from worker.training.data.targets import with_targets
@@ -50,18 +40,8 @@ def texts(
     length: Annotated[int, Setting("tokens in an example; a longer text loses its end", low=1)] = 128,
     words: Annotated[int, Setting("how many words are known, the most frequent ones in training", low=1)] = 10000,
     tokenizer: Source = None,
-    group: roles.Group = None,
-    time: roles.Time = None,
-    fold: roles.FoldName = None,
-    val_folds: roles.ValFolds = ("val",),
-    test_folds: roles.TestFolds = ("test",),
-    id: roles.Id = None,  # noqa: A002  # as the column is called everywhere
-    val_fraction: ValFraction = 0.2,
-    test_fraction: TestFraction = 0.2,
-    seed: Seed = 0,
-    stratify: Stratify = True,
-    limit: Limit = None,
-    bootstrap: Bootstrap = None,
+    roles: NamingRoles,
+    splitting: Stratified,
 ) -> Dataset:
     """A CSV file of texts to classify: each a row of tokens, filled up at its beginning."""
     table = checked("path", path, partial(read_csv, "utf-8", ","), None)
@@ -71,11 +51,9 @@ def texts(
         require_values(f"data.{setting}", name, table)
     if not pa.types.is_string(table.schema.field(text).type):
         raise ConfigError("data.text", f"column {text!r} holds {table.schema.field(text).type}, no texts")
-    given = roles.Roles(group=group, time=time, fold=fold, val_folds=val_folds, test_folds=test_folds, id=id)
-    given.require(table)
+    roles.require(table)
     labels = np.array([str(label) for label in table.column(target).to_pylist()])
-    splitting = Splitting(val_fraction, test_fraction, seed, stratify, limit, bootstrap, turn)
-    parts = split_indices(labels, len(labels), splitting, given.order(table))
+    parts = split_indices(labels, len(labels), splitting.at(turn), roles.order(table))
     written = table.column(text).to_pylist()
     if tokenizer is not None:
         own = Tokenizer(tokenizer)
@@ -90,7 +68,7 @@ def texts(
         {name: labels[chosen] for name, chosen in parts.items()},
         "classification",
     ).numbered(parts)
-    dataset = dataset.named({None: given.names("path", table)})
+    dataset = dataset.named({None: roles.names("path", table)})
     return replace(
         dataset, vocabulary=vocabulary, padding=padding, tokenizer=tokenizer, fingerprint=of_files({"path": path})
     )

@@ -19,7 +19,7 @@ Place = tuple[int, int]
 """Where training stood: its last whole step, and the batches of the next one that were done."""
 
 _KEPT = 2
-"""Newest checkpoints of a trial whose blobs are kept: the older one serves where the newer is damaged, or is the end."""
+"""Newest checkpoints of a trial whose blobs are kept: the older serves where the newer is damaged, or is the end."""
 
 _later = sa.alias(attempt)
 _overtaken = (

@@ -16,10 +16,10 @@ Hook = Callable[[], None]
 
 
 class Memory:
-    """The connection, emptied for every world: building engines and schemas anew would take longer than the rest."""
+    """The database, emptied for every world: building engines and schemas anew would take longer than the rest."""
 
     def __init__(self) -> None:
-        self.raw = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        self.raw = _connect()
         self.engine = sa.create_engine("sqlite://", creator=lambda: self.raw, poolclass=sa.StaticPool)
         self.on_statement: Hook = _nothing
         self.on_commit: Hook = _nothing
@@ -41,6 +41,11 @@ class Memory:
 
     def restore(self, backup: bytes) -> None:
         """Go back to a backup."""
+        # On a new connection: where a statement is lost, the one whose rows were being read stays half read until the
+        # garbage is collected, and deserialize frees what it still reads. A closed connection keeps that until then.
+        self.raw.close()
+        self.engine.dispose()
+        self.raw = _connect()
         self.raw.deserialize(backup)
         self.raw.execute("PRAGMA foreign_keys = ON")
 
@@ -54,6 +59,10 @@ class Memory:
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Ask the database beside all replicas, as only the world can."""
         return self.raw.execute(query, parameters).fetchall()
+
+
+def _connect() -> sqlite3.Connection:
+    return sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
 
 
 def _nothing() -> None:

@@ -1,0 +1,18 @@
+"""The database of all worlds: no world reaches into the next."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from tests.simulation.memory import memory
+
+
+def test_what_is_half_read_when_the_database_goes_back_is_not_read_on() -> None:
+    half_read = memory().raw.execute("SELECT name FROM sqlite_master")
+    next(half_read)
+    memory().restore(memory().back_up())
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        next(half_read)
+    assert memory().rows("PRAGMA foreign_keys") == [(1,)]

@@ -232,8 +232,9 @@ class _Reach:
                 yield FieldError(path=f"{path}.{part}", message=_unknown(section, choice, entries))
 
     def _check_option(self, path: str, section: str, option: str, parameter: Parameter) -> Iterator[FieldError]:
-        if not self._possible(section) and section in self.train:
-            return  # its name is unknown, which is told already
+        names = self._names(section)
+        if section in self.train and not (names and set(names) <= set(self.catalogue.registries[section])):
+            return  # a name is unknown, which is told already: its options may be these
         possible = self._possible(section, parameter)
         knowing = {name: entry.parameters[option] for name, entry in possible.items() if option in entry.parameters}
         if not possible and section not in self.train:
@@ -257,6 +258,10 @@ class _Reach:
     def _possible(self, section: str, parameter: Parameter | None = None) -> dict[str, Entry]:
         """The entries that may be chosen in a section, where `parameter` exists."""
         entries = self.catalogue.registries[section]
+        return {name: entries[name] for name in self._names(section, parameter) if name in entries}
+
+    def _names(self, section: str, parameter: Parameter | None = None) -> list[str]:
+        """The names that may be chosen there, known or not."""
         chosen = self.space.get(f"{section}.name")
         base = self.train.get(section)
         if isinstance(chosen, CategoricalParameter | ConstantParameter):
@@ -266,7 +271,7 @@ class _Reach:
         when = (parameter.when or {}).get(f"{section}.name") if parameter is not None else None
         if when is not None:
             names = [name for name in names if holds(when, name)]
-        return {name: entries[name] for name in names if isinstance(name, str) and name in entries}
+        return [name for name in names if isinstance(name, str)]
 
     def _unreached(self, path: str, key: str) -> FieldError:
         reachable = set(self.catalogue.settings)

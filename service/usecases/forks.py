@@ -41,10 +41,7 @@ async def fork_trial(context: Context, name: str, key: str, request: ForkRequest
         spec = studies.spec(connection, study.id, parent.spec_version)
         parameters = _parameters(context, connection, spec, parent, request)
         run_until = _run_until(spec, parent, request)
-        saved = _checkpoint(context, connection, parent, request.at)
-        if run_until is not None and saved.step >= run_until:
-            hint = "fork from an earlier step, or set more epochs"
-            raise _refused("at", f"step {saved.step} is the end of the training, {run_until}; {hint}")
+        saved = _checkpoint(context, connection, parent, request.at, run_until)
         changed = ", ".join(f"{name}={value}" for name, value in request.set.items())
         fork = begin_trial(
             unit_of_work,
@@ -112,8 +109,8 @@ def _run_until(spec: StudySpec, parent: Row, request: ForkRequest) -> int | None
     return parent.run_until if rungs is None else rungs.last
 
 
-def _checkpoint(context: Context, connection: Connection, parent: Row, at: int | None) -> Row:
-    """The parent's checkpoint of the end of step `at`, or its newest of one; touched, so that it stays until then."""
+def _checkpoint(context: Context, connection: Connection, parent: Row, at: int | None, end: int | None) -> Row:
+    """The parent's checkpoint of the end of step `at`, or its newest of one before `end`; touched, so that it stays."""
     saved = checkpoints.whole(checkpoints.canonical(connection, parent.id))
     if not saved:
         message = (
@@ -127,10 +124,15 @@ def _checkpoint(context: Context, connection: Connection, parent: Row, at: int |
             f"{trials.title(parent)} has no checkpoint that is still kept; fork a trial that runs, or the best one"
         )
         raise DomainError(ErrorCode.STUDY_STATE, message)
-    found = kept[0] if at is None else next((saved for saved in kept if saved.step == at), None)
+    if at is not None:
+        found = next((saved for saved in kept if saved.step == at), None)
+    else:
+        found = next((saved for saved in kept if end is None or saved.step < end), kept[0])
     if found is None:
         steps = ", ".join(str(saved.step) for saved in reversed(kept))
         raise _refused("at", f"{trials.title(parent)} has no checkpoint of step {at}; it has those of: {steps}")
+    if end is not None and found.step >= end:
+        raise _refused("at", f"step {found.step} is the end of the training, {end}; fork earlier, or set more epochs")
     if found.uri.startswith(BLOB) and context.blobs is not None:
         context.blobs.touch(found.sha256)
     return found

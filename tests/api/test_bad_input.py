@@ -181,7 +181,7 @@ WRONG_HASH: dict[str, tuple[ErrorCode, str, Bad]] = {
     ),
     "another one for its step": (
         ErrorCode.REPORT_CONFLICT,
-        "one checkpoint per step",
+        "one checkpoint of each step",
         lambda s: post(s.running, "checkpoints", checkpoint(s.running, sha256=OTHER, uri="file:///elsewhere")),
     ),
     "that names another blob": (

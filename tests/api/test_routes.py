@@ -84,7 +84,7 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     batch = {"nonce": grant.nonce, "sequence": 1, "points": [{"step": 1, "metrics": {"loss": 1}}]}
     assert Verdict.model_validate(await call("POST", f"{attempt}/reports", json=batch)).action == "continue"
     kept = {"nonce": grant.nonce, "step": 1, "sha256": "0" * 64, "size": 1, "uri": "file:///1"}
-    assert await call("POST", f"{attempt}/checkpoints", json=kept) == {"step": 1}
+    assert await call("POST", f"{attempt}/checkpoints", json=kept) == {"step": 1, "batch": 0}
     lease = {"trial": grant.trial, "attempt": grant.attempt, "nonce": grant.nonce}
     beat = HeartbeatReply.model_validate(await call("POST", "/heartbeats", json={"worker": "w", "leases": [lease]}))
     assert beat.leases[0].held

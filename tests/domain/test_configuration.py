@@ -228,6 +228,11 @@ def test_keys_that_reach_an_option_in_every_case_are_good(space: dict[str, Any])
             "optimizer.name.value",
             f"there is no optimizer 'adem'; did you mean 'adamw'?{OWN}",
         ),
+        (
+            {"optimizer.name": among("sgd", "mine"), "optimizer.beta": between(0, 1)},  # which may be an option of it
+            "optimizer.name.choices[1]",
+            f"there is no optimizer 'mine'; known: adamw, sgd.{OWN}",
+        ),
         ({"model.hidden": among([64], 64)}, "model.hidden.choices[1]", "must be a list, got 64"),
         (
             {"model.activation": among("relu", "tan")},

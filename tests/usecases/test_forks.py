@@ -338,9 +338,10 @@ async def test_a_training_may_be_changed_in_what_its_space_does_not_search(repli
 async def test_more_epochs_train_what_has_come_to_its_end(replica: Replica) -> None:
     task, space = digits(epochs=4), {"optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}}
     name, _ = await trained(replica, 4, task={"train": task}, space=space, resource=None)
-    with pytest.raises(DomainError, match="at: step 4 is the end of the training, 4; fork from an earlier step"):
-        await replica.fork(name, 0, **{"optimizer.lr": 0.01})
+    with pytest.raises(DomainError, match="at: step 4 is the end of the training, 4; fork earlier, or set more epochs"):
+        await replica.fork(name, 0, at=4, **{"optimizer.lr": 0.01})
+    assert (await replica.fork(name, 0, **{"optimizer.lr": 0.01})).parent_step == 2
     await replica.fork(name, 0, epochs=6)
     await replica.lose()
-    grants = [await replica.claim(name) for _ in range(2)]
+    grants = [await replica.claim(name) for _ in range(3)]
     assert {grant.run_until for grant in grants} == {4, 6}

@@ -19,7 +19,7 @@ Place = tuple[int, int]
 """Where training stood: its last whole step, and the batches of the next one that were done."""
 
 _KEPT = 2
-"""Newest checkpoints of an open trial whose blobs are kept: the older one serves where the newer is damaged."""
+"""Newest checkpoints of a trial whose blobs are kept: the older serves where the newer is damaged, or is the end."""
 
 _later = sa.alias(attempt)
 _overtaken = (
@@ -124,7 +124,7 @@ def wanted(connection: sa.Connection) -> set[str]:
     """The SHA-256 of every blob to keep.
 
     Those are the newest checkpoints of open trials and the newest of a whole step, what open forks began with, the last
-    one of a whole step of each study's best trial, or of each on its front, those of the teachers of studies that are
+    ones of whole steps of each study's best trial, or of each on its front, those of the teachers of studies that are
     not over, and the predictions of the best.
     """
     hashes = predictions.wanted(connection)
@@ -141,7 +141,7 @@ def wanted(connection: sa.Connection) -> set[str]:
     )
     for row in connection.execute(completed).all():
         for trial_id in _best(connection, row.id, studies.spec(connection, row.id, row.spec_version)):
-            hashes |= {each.sha256 for each in whole(canonical(connection, trial_id))[:1]}
+            hashes |= {each.sha256 for each in whole(canonical(connection, trial_id))[:_KEPT]}
     return hashes
 
 

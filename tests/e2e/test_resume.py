@@ -23,7 +23,7 @@ from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialDetail, TrialState
 from tests.e2e.test_worker import child_of, spec
 from tests.support.service import Service, running_service
-from tests.worker.grants import digits
+from tests.worker.grants import digits, table
 from tests.worker.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -226,17 +226,18 @@ def has_reached(client: Client, study: str, attempt: int, step: int) -> bool:
     return (trials[0].step or 0) >= step
 
 
-LONG_EPOCH = {"batch_size": 1, "epochs": 1, "model": {"name": "mlp", "hidden": [1024, 1024], "dropout": 0.2}}
-"""An epoch of several seconds: more than a worker that is stopped would wait for."""
-
-
 def test_of_a_long_epoch_that_is_killed_and_handed_on_in_its_middle_nothing_is_lost(
-    live: Service, client: Client, worker: Start, result_of: Result
+    live: Service, client: Client, worker: Start, result_of: Result, tmp_path: Path
 ) -> None:
-    """SIGKILL to the training process, then SIGTERM to the worker, each within the epoch; then another worker."""
+    """SIGKILL to the training process, then SIGTERM to the worker, each within the epoch; then another worker.
+
+    Within the epoch two checkpoints of its middle must be saved, each no sooner than a second after training began.
+    """
+    model = {"name": "mlp", "hidden": [16], "dropout": 0.2}
+    long_epoch = {"batch_size": 1, "epochs": 1, "model": model, "data": table(tmp_path / "data.csv", 20_000)}
     for name in ("long", "long-disturbed"):
-        client.create_study(study_of(name, **LONG_EPOCH))
-    assert worker("long", "calm").wait(DONE_SECONDS) == 0
+        client.create_study(study_of(name, **long_epoch))
+    straight = worker("long", "straight")
     first = worker("long-disturbed", "five")
     wait_for_more(client, "long-disturbed", 0, in_middle=True)
     os.kill(child_of(first), signal.SIGKILL)
@@ -250,6 +251,7 @@ def test_of_a_long_epoch_that_is_killed_and_handed_on_in_its_middle_nothing_is_l
     places = resume_places(live, "long-disturbed")
     assert [step for step, _ in places] == [0, 0, 0]
     assert 0 == places[0][1] < places[1][1] < places[2][1]
+    assert straight.wait(DONE_SECONDS) == 0
     assert result_of("long-disturbed") == result_of("long")
 
 

@@ -45,6 +45,7 @@ class Scripted:
     claim: Answer = lambda _: (200, {"kind": "nothing", "reason": "none", "retry_seconds": 0.05})
     log: Answer = lambda body: (200, {"offset": body["offset"] + len(b64decode(body["content"]))})
     predictions: Answer = lambda _: (200, {"kept": True})
+    checkpoint: Answer = lambda body: (200, {"step": body["step"], "batch": body["batch"]})
     blobs: dict[str, bytes] = field(default_factory=dict)
     """What was uploaded, by the name that it was given."""
     asked: list[tuple[str, Body]] = field(default_factory=list)
@@ -61,6 +62,7 @@ _CALLS = {
     "provenance": "provenance",
     "warnings": "warning",
     "predictions": "predictions",
+    "checkpoints": "checkpoint",
     "stdout": "log",
     "stderr": "log",
 }
@@ -79,6 +81,11 @@ def scripted_service() -> Iterator[tuple[Scripted, Client]]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             script.asked.append((call, body))
             self.answer(*getattr(script, call)(body))
+
+        def do_HEAD(self) -> None:
+            self.send_response(200 if self.path.split("/")[-1] in script.blobs else 404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def do_PUT(self) -> None:
             name, content = self.path.split("/")[-1], self.rfile.read(int(self.headers["Content-Length"]))

@@ -17,7 +17,7 @@ import torch
 from service.contract.base import TaskKind
 from service.contract.lease import FailureClass, Outcome
 from service.contract.report import Action
-from tests.worker.grants import digits, grant, start_of
+from tests.worker.grants import digits, grant, start_of, table
 from tests.worker.waiting import eventually
 from worker.agent.child import Child, Said, Zygote, ZygoteFailed
 from worker.agent.devices import LocalDevice, cpu
@@ -123,8 +123,10 @@ def test_a_task_that_cannot_be_says_why(
     assert said in outcome.message
 
 
-def test_it_pauses_in_the_middle_of_an_epoch_once_it_has_saved_where_it_stands(zygote: Zygote, start: Any) -> None:
-    task = digits(batch_size=1, model={"name": "mlp", "hidden": [1500, 1500]})  # epochs of some seconds
+def test_it_pauses_in_the_middle_of_an_epoch_once_it_has_saved_where_it_stands(
+    zygote: Zygote, start: Any, tmp_path: Path
+) -> None:
+    task = digits(data=table(tmp_path / "data.csv", 60_000), batch_size=1)  # on no machine it comes to the epoch's end
     child = zygote.fork(replace(start(task=task), checkpoint_seconds=0.0))
     messages = []
     for message in child.messages():
@@ -147,8 +149,8 @@ def test_a_process_killed_after_a_checkpoint_is_resumed_to_the_same_weights(
 ) -> None:
     """The last checkpoint of a training holds its weights and the best ones: both must be equal bit for bit."""
     task = digits(epochs=40, model={"name": "mlp", "hidden": [64], "dropout": 0.3})
-    if is_middle:  # epochs of more than a second, of which a checkpoint is saved
-        task |= {"epochs": 4, "batch_size": 1, "model": {"name": "mlp", "hidden": [1024, 1024], "dropout": 0.3}}
+    if is_middle:  # an epoch of so many steps that it lasts for more than a second on any machine
+        task |= {"epochs": 2, "batch_size": 1, "data": table(tmp_path / "data.csv", 6_000)}
     end = task["epochs"] - 1
     changed = {"task": task, "run_until": end, "pauses": True}
 
@@ -158,18 +160,17 @@ def test_a_process_killed_after_a_checkpoint_is_resumed_to_the_same_weights(
 
     expected = list(zygote.fork(place("straight")).messages())
     child = zygote.fork(place("killed"))
-    told = []
-    for message in child.messages():
-        told.append(message)
-        is_it = isinstance(message, Checkpointed) and (message.batch > 0) == is_middle
-        if is_it and child.pid is not None:
-            os.kill(child.pid, signal.SIGKILL)
-    [saved, *_] = [message for message in told if isinstance(message, Checkpointed)][::-1]
-    assert saved.step < end
+    messages = child.messages()
+    saved = next(message for message in messages if isinstance(message, Checkpointed))
+    assert (saved.batch > 0) == is_middle
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    assert list(messages)[-1] == Exited(-signal.SIGKILL)
     resume = {name: getattr(saved, name) for name in ("step", "batch", "sha256", "size")}
     changed["resume"] = {**resume, "uri": f"blob:{saved.sha256}"}
     again = list(zygote.fork(place("again", resume=saved.path)).messages())
     reports = [message for message in expected if isinstance(message, Report)]
+    assert len(reports) == end
     assert [message for message in again if isinstance(message, Report)] == reports[saved.step :]
     one, other = (load_checkpoint(tmp_path / name) for name in ("straight", "again"))
     assert one is not None

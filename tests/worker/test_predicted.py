@@ -56,7 +56,7 @@ def test_classes_are_counted_up_to_a_hundred() -> None:
 
 def test_a_training_whose_predictions_are_not_kept_succeeds_and_says_so(tmp_path: Path) -> None:
     start = start_of(grant(task=digits(epochs=1)), tmp_path)
-    Path(start.checkpoints).touch()  # where a folder should be
+    (Path(start.checkpoints) / "predictions.parquet").mkdir(parents=True)  # a folder where the file should be
     agent, connection = socket.socketpair()
     with agent, connection:
         outcome = train_task.run(grant(task=digits(epochs=1)), start, Channel(connection))

@@ -62,9 +62,9 @@ def host_of(connection: sa.Connection, worker_name: str) -> str:
 def executions(connection: sa.Connection, trial_id: str, *, before: int | None = None) -> list[Execution]:
     """The trial's attempts that have ended (those with a smaller number than `before`), the first one first."""
     if before is None:
-        rows = connection.execute(_EXECUTIONS, {"trial": trial_id})
+        rows = connection.execute(_EXECUTIONS, {"trial": trial_id}).all()
     else:
-        rows = connection.execute(_EARLIER, {"trial": trial_id, "before": before})
+        rows = connection.execute(_EARLIER, {"trial": trial_id, "before": before}).all()
     return [
         Execution(
             failure=FailureClass(row.failure) if row.failure else None,

@@ -12,8 +12,8 @@ import pytest
 from tests.simulation.world import play
 
 ROOT = Path(__file__).resolve().parents[2]
-NUM_GROUPS, GROUP_SIZE = 14, 120
-"""About two minutes on each of two cores; in groups, which the test processes share among themselves."""
+NUM_GROUPS, GROUP_SIZE = 10, 120
+"""Some four minutes of both cores on a slow machine; in groups, which the test processes share among themselves."""
 
 
 @pytest.mark.slow

@@ -130,7 +130,7 @@ def _checkpoint(client: Client, arguments: argparse.Namespace) -> None:
         best = client.best(arguments.name)
         named = best.id if best.number is None else str(best.number)
     saved = client.newest_checkpoint(arguments.name, named)
-    path = Path(arguments.out or f"{arguments.name}-{named}.pt")
+    path = Path(arguments.out or f"{arguments.name}-{arguments.trial}.pt")
     if path.exists():
         raise _wrong(str(path), "is there already; name another by --out, or remove it")
     if not saved.uri.startswith(BLOB):

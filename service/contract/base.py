@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from service.contract.storable import find_flaw
 
 PROTOCOL_VERSION = 1
 """Sent by workers with every claim; a service that does not speak it refuses."""
@@ -35,9 +38,24 @@ class TaskKind(StrEnum):
 
 
 class Request(BaseModel):
-    """A message to the service; an unknown field is an error, so that a typo is never silence."""
+    """A message to the service.
+
+    Refuses unknown fields, so that a typo is an error, and values that the service could store but not read back.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _check_is_storable(self) -> Self:
+        # Each model checks its own fields; a nested Request has checked its own before, so each value is visited once.
+        for name, value in self.__dict__.items():
+            flaw = find_flaw(value)
+            if flaw is not None:
+                error = PydanticCustomError("unstorable", "{reason}", {"reason": flaw.reason})
+                line = InitErrorDetails(type=error, loc=(name, *flaw.path), input=value)
+                # Pydantic adds the lines of a nested ValidationError to its own, below the path of this model.
+                raise ValidationError.from_exception_data(type(self).__name__, [line])
+        return self
 
 
 class Response(BaseModel):

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from service.contract.problem import FieldError
+from service.contract.storable import describe_flaw
 
 Location = tuple[str | int, ...]
 
@@ -88,6 +89,10 @@ def _sentence(detail: ErrorDetails, root: type[BaseModel]) -> str:
             message = f"must be {context['expected']}, got {detail['input']!r}"
         case "value_error":
             message = str(context["error"])
+        case "unstorable":
+            message = detail["msg"]
+        case "string_unicode":
+            message = describe_flaw(detail["input"])
         case "string_pattern_mismatch":
             message = (
                 f"must be letters, digits, '.', '_' and '-', starting with a letter or digit, got {detail['input']!r}"

@@ -1,0 +1,78 @@
+"""Finds values that JSON or a database cannot carry: lone surrogates, NUL, huge integers, NaN, too deep nesting."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+MAX_INTEGER = 2**53
+"""The largest integer that every reader of JSON keeps exactly: JavaScript has only doubles."""
+
+MAX_DEPTH = 64
+"""How deep lists and mappings may be nested; pydantic's encoder gives up at 255 levels."""
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+"""What neither UTF-8 nor Postgres's text and JSONB can hold."""
+
+
+class Flaw(NamedTuple):
+    """Why a value cannot be stored, and where in it: keys and indices from the outside in."""
+
+    path: tuple[str | int, ...]
+    reason: str
+
+
+def find_flaw(value: object, depth: int = 0) -> Flaw | None:
+    """Return the first flaw of a value, or None if it can be stored.
+
+    Args:
+        value: what a message holds; text, numbers, lists and mappings are examined, anything else is passed over.
+        depth: how many lists and mappings are around it.
+    """
+    if isinstance(value, str):
+        return None if is_text(value) else Flaw((), describe_flaw(value))
+    if isinstance(value, float):
+        return None if math.isfinite(value) else Flaw((), f"is {value}, and JSON carries no number that is not finite")
+    if isinstance(value, int):  # a bool too
+        if -MAX_INTEGER <= value <= MAX_INTEGER:
+            return None
+        return Flaw((), f"is beyond ±2^53, which JSON cannot carry exactly; use -{MAX_INTEGER} to {MAX_INTEGER}")
+    if isinstance(value, dict):
+        for key in value:
+            if (flaw := find_flaw(key, depth)) is not None:
+                return Flaw((), f"the key {key!r:.80} {flaw.reason}")
+        return _find_inside(value.items(), depth)
+    if isinstance(value, list | tuple):
+        return _find_inside(enumerate(value), depth)
+    return None
+
+
+def _find_inside(items: Iterable[tuple[str | int, object]], depth: int) -> Flaw | None:
+    if depth == MAX_DEPTH:
+        return Flaw((), f"is nested more than {MAX_DEPTH} levels deep; flatten it")
+    for key, item in items:
+        if (flaw := find_flaw(item, depth + 1)) is not None:
+            return Flaw((key, *flaw.path), flaw.reason)
+    return None
+
+
+def is_text(text: str) -> bool:
+    """Whether UTF-8 and every database can hold a text."""
+    if text.isascii():  # known without looking at the characters
+        return "\0" not in text
+    return _UNSTORABLE.search(text) is None
+
+
+def describe_flaw(text: str) -> str:
+    """Say which character of a text cannot be stored."""
+    found = _UNSTORABLE.search(text)
+    assert found is not None
+    name = "a NUL character (U+0000)" if found[0] == "\0" else f"a lone surrogate (U+{ord(found[0]):04X})"
+    return f"holds {name} that no database can store; remove it"
+
+
+def to_storable(text: str) -> str:
+    """Replace what no database can store (lone surrogates, NUL) by U+FFFD, the replacement character."""
+    return text if is_text(text) else _UNSTORABLE.sub("\ufffd", text)

@@ -15,7 +15,7 @@ settings.load_profile("house")
 # A shell starts background processes deaf to Ctrl-C, and their children would be, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["tests.support.databases", "tests.support.service"]
+pytest_plugins = ["tests.support.databases", "tests.support.processor_seconds", "tests.support.service"]
 
 
 @pytest.hookimpl(trylast=True)

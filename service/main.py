@@ -54,6 +54,7 @@ def build_context(settings: Settings, database: Database, blobs: BlobStore | Non
             lease_seconds=settings.lease_seconds,
             heartbeat_seconds=settings.heartbeat_seconds,
             reaper_seconds=settings.reaper_seconds,
+            suggest_seconds=settings.suggest_seconds,
         ),
         blobs=blobs,
     )

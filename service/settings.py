@@ -9,6 +9,7 @@ from dataclasses import dataclass
 DEFAULT_DATABASE = "assayer.db"
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8420
+MAX_SUGGEST_SECONDS = 25
 
 
 class SettingsError(Exception):
@@ -37,6 +38,8 @@ class Settings:
     """ASSAYER_HEARTBEAT_SECONDS: how often workers give a sign of life."""
     reaper_seconds: float = 5.0
     """ASSAYER_REAPER_SECONDS: how often expired leases are looked for."""
+    suggest_seconds: float = 20.0
+    """ASSAYER_SUGGEST_SECONDS: how long a sampler may compute one suggestion before claims go on to the next study."""
     log_level: str = "info"
     """ASSAYER_LOG_LEVEL: debug, info, warning or error."""
 
@@ -54,6 +57,12 @@ class Settings:
                 f"ASSAYER_LEASE_SECONDS ({lease:g}) must be at least twice ASSAYER_HEARTBEAT_SECONDS ({heartbeat:g}), "
                 "or one lost heartbeat loses a trial"
             )
+        suggest = _number(environment, "ASSAYER_SUGGEST_SECONDS", cls.suggest_seconds)
+        if not 0 < suggest <= MAX_SUGGEST_SECONDS:
+            raise SettingsError(
+                f"ASSAYER_SUGGEST_SECONDS ({suggest:g}) must be above 0 and at most {MAX_SUGGEST_SECONDS}, as clients "
+                "wait 30 s for the answer to a claim"
+            )
         return cls(
             database=environment.get("ASSAYER_DATABASE") or cls.database,
             blobs=environment.get("ASSAYER_BLOBS") or None,
@@ -64,6 +73,7 @@ class Settings:
             lease_seconds=lease,
             heartbeat_seconds=heartbeat,
             reaper_seconds=_number(environment, "ASSAYER_REAPER_SECONDS", cls.reaper_seconds),
+            suggest_seconds=suggest,
             log_level=environment.get("ASSAYER_LOG_LEVEL") or cls.log_level,
         )
 

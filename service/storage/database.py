@@ -20,6 +20,9 @@ from service.storage.dialect import NUM_READERS, Dialect, Postgres, Sqlite
 
 T = TypeVar("T")
 
+DATABASE_ERRORS = (sa.exc.DBAPIError, sa.exc.TimeoutError)
+"""What the database itself raises: a statement was refused, or no connection was to be had."""
+
 
 class DatabaseError(Exception):
     """The database cannot be used; says why and what to do."""
@@ -92,6 +95,8 @@ class Database:
             with engine.connect() as connection:
                 yield connection
         except (sa.exc.DataError, OverflowError) as error:
+            if isinstance(error, OverflowError) and not _is_of_driver(error):
+                raise  # a computation of the block
             reason = str(error.orig if isinstance(error, sa.exc.DataError) else error).splitlines()[0]
             raise DomainError(ErrorCode.INVALID_REQUEST, f"a value of the request cannot be stored: {reason}") from None
         except sa.exc.DBAPIError as error:
@@ -108,6 +113,14 @@ class Database:
         self._reader.dispose()
         if self._lock is not None:
             self._lock.release()
+
+
+def _is_of_driver(error: Exception) -> bool:
+    """Whether an exception was raised in the course of a statement, and not by what was computed between statements."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and str(frame.tb_frame.f_globals.get("__name__")).startswith("sqlalchemy")
 
 
 class _FileLock:

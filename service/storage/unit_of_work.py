@@ -135,12 +135,14 @@ class UnitOfWork:
         )
         self._num_events += 1
 
-    def advance_study(self, event: StudyEvent, *, reason: str | None = None, **columns: Any) -> None:
-        """Move the study by `event` and journal it; its own time passes while it is active."""
+    def advance_study(
+        self, event: StudyEvent, *, reason: str | None = None, details: Mapping[str, Any] | None = None, **columns: Any
+    ) -> None:
+        """Move the study by `event` and journal it, with `details`; its own time passes while it is active."""
         revision = self.revision
         columns |= self._own_time(STUDY.moves[event].target)
         self._move(_SET_STUDY, STUDY, event, key_id=self.study.id, revision=revision, state_reason=reason, **columns)
-        self.record(f"study_{event}", data={"reason": reason})
+        self.record(f"study_{event}", data={"reason": reason, **(details or {})})
 
     def _own_time(self, target: StudyState) -> dict[str, int | None]:
         """The columns of the study's own time, which begins with its first trial."""
@@ -222,6 +224,9 @@ class Transactor:
             except sa.exc.DBAPIError as error:
                 if not self._database.dialect.is_conflict(error):
                     raise
+            except StopIteration as error:
+                # A future cannot hold it: whoever waits for this transaction would wait for ever.
+                raise RuntimeError("the transaction's work raised StopIteration") from error
         raise DomainError(ErrorCode.BUSY, "the database is busy with other writers; repeat the request in a second")
 
     def _once(self, study_id: str | None, work: Callable[[UnitOfWork], T]) -> T:

@@ -11,6 +11,7 @@ from service.storage.unit_of_work import UnitOfWork
 from service.usecases.blobs import is_uploaded
 from service.usecases.context import Context
 from service.usecases.fence import Held, find, hold, trial_of
+from service.usecases.isolation import StudyFault, transact_isolated
 from service.usecases.report import store_points
 from service.usecases.rungs import arrive
 
@@ -25,14 +26,14 @@ async def register_checkpoint(
     """
     study_id = await context.database.read(lambda connection: trial_of(connection, trial_id).study_id)
 
-    def work(unit_of_work: UnitOfWork) -> CheckpointReply:
+    def work(unit_of_work: UnitOfWork, fault: StudyFault | None) -> CheckpointReply:
         held = find(unit_of_work, trial_id, number, request.nonce)
         held = hold(unit_of_work, held, lease_seconds=context.limits.lease_seconds)
         for batch in request.reports:
             if batch.sequence > held.attempt.num_reports:
                 store_points(unit_of_work, held, batch)
                 held = find(unit_of_work, trial_id, number, request.nonce)
-        if request.reports:
+        if request.reports and fault is None:
             spec = studies.spec(unit_of_work.connection, study_id, unit_of_work.study.spec_version)
             arrive(unit_of_work, spec, context.histories.known(study_id), trial_id, number)
         if request.uri.startswith(BLOB) and not is_uploaded(context, request.sha256, request.size):
@@ -45,7 +46,7 @@ async def register_checkpoint(
             _store(unit_of_work, held, request)
         return CheckpointReply(step=request.step, batch=request.batch)
 
-    return await context.transact(study_id, work)
+    return await transact_isolated(context, study_id, "checkpoint", work)
 
 
 def _require_metrics(held: Held, request: CheckpointRequest) -> None:

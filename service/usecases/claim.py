@@ -1,9 +1,14 @@
-"""Claim: a worker asks for a trial; samplers run outside any transaction, the trial is written in a short one."""
+"""Claim: a worker asks for a trial; samplers run outside any transaction, the trial is written in a short one.
+
+A study that fails, is busy or computes for too long is skipped, with the reason, so that the next one is asked.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import assert_never
 
 from service.contract.base import PROTOCOL_VERSION
@@ -23,24 +28,34 @@ from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.grants import give, insert_trial, read_grant
+from service.usecases.isolation import StudyFault, guarded, isolated, pause_for
 from service.usecases.rungs import promote
 from service.usecases.settle import complete
 from service.usecases.stages import begin_stage, propose
 from service.usecases.studies import find
+from service.usecases.suggestions import Late
 from service.usecases.suitability import lack
 from service.usecases.waiting import next_waiting
 from service.usecases.workers import is_known, see_worker
 
+log = logging.getLogger(__name__)
+
 _MAX_ROUNDS = 20
 """How often a claim decides anew after others moved the study under it, before it tells the worker to come back."""
+
+_SKIPPED = {ErrorCode.BUSY, ErrorCode.INVALID_REQUEST, ErrorCode.UNKNOWN_STUDY}
+"""Refusals that are about one study: its row is locked, its suggestion cannot be stored, it was deleted meanwhile."""
+
+_LEAST_WAIT_SECONDS = 1.0
+"""How long a claim waits for a suggestion at least, even if other studies have used up its patience."""
 
 
 @dataclass(frozen=True)
 class Opening:
     """What a claim begins with."""
 
-    granted: Grant | None
-    """The answer that the same request had before."""
+    granted: Grant | StudyFault | None
+    """The answer that the same request had before, or why it cannot be given again."""
     is_known: bool
     """The worker was seen only now."""
     quarantine: str | None
@@ -49,6 +64,8 @@ class Opening:
     """The studies to try, in order."""
     unmet: list[str]
     """Why other studies are not for this worker."""
+    faults: dict[str, StudyFault]
+    """The studies whose spec cannot be read, by name."""
 
 
 @dataclass(frozen=True)
@@ -86,38 +103,62 @@ async def claim(context: Context, request: ClaimRequest) -> Grant | Nothing:
     opening = await context.database.read(lambda connection: _open(connection, context, request))
     if not opening.is_known:
         await context.transact(None, lambda unit_of_work: see_worker(unit_of_work, request))
+    if isinstance(opening.granted, StudyFault):
+        await pause_for(context, opening.granted)
+        reason = f"what this request was granted cannot be told again: {opening.granted.reason}"
+        return Nothing(reason=reason, retry_seconds=context.limits.retry_seconds)
     if opening.granted is not None:
         return opening.granted
     if opening.quarantine is not None:
         reason = f"quarantined: {opening.quarantine}; repair it, then: study readmit {request.worker}"
         return Nothing(reason=reason, retry_seconds=context.limits.retry_seconds)
     reasons = opening.unmet
+    for name, fault in opening.faults.items():
+        await pause_for(context, fault)
+        reasons.append(f"{name}: {fault.reason}")
+    patience = Patience(context.limits.suggest_seconds)
     for study in opening.candidates:
-        async with context.turn(study.id):
-            answer = await _claim_from(context, study.id, request)
+        answer = await isolated(context, study.id, "claim", partial(_ask, context, study.id, request, patience))
         if isinstance(answer, Grant):
             return answer
-        reasons.append(f"{study.name}: {answer}")
+        reasons.append(f"{study.name}: {answer.reason if isinstance(answer, StudyFault) else answer}")
     return await _nothing(context, request, reasons)
 
 
 def _open(connection: Connection, context: Context, request: ClaimRequest) -> Opening:
     named = None if request.studies is None else [find(connection, name).id for name in request.studies]
-    candidates, lacking = [], []
+    candidates, lacking, faults = [], [], {}
     for row in shares.in_turn(connection, studies.claimable(connection, named), context.database.dialect.now):
-        spec = studies.spec(connection, row.id, row.spec_version)
-        lacked = lack(connection, context, spec, request.capabilities)
-        if lacked is not None:
-            lacking.append(f"{row.name}: {lacked}")
-        elif spec.task_kind in request.capabilities.tasks:
+        found = guarded(row.id, "claim", partial(_suits, connection, context, row, request))
+        if isinstance(found, StudyFault):
+            faults[row.name] = found
+        elif isinstance(found, str):
+            lacking.append(f"{row.name}: {found}")
+        elif found:
             candidates.append(row)
     return Opening(
-        granted=_granted(connection, context, request),
+        granted=_granted_before(connection, context, request),
         is_known=is_known(connection, context, request),
         quarantine=attempts.quarantine_of(connection, request.worker, request.host),
         candidates=candidates,
         unmet=lacking,
+        faults=faults,
     )
+
+
+def _suits(connection: Connection, context: Context, study: Row, request: ClaimRequest) -> bool | str:
+    """Whether the worker executes the study's task, or what it lacks for it."""
+    spec = studies.spec(connection, study.id, study.spec_version)
+    lacked = lack(connection, context, spec, request.capabilities)
+    return lacked if lacked is not None else spec.task_kind in request.capabilities.tasks
+
+
+def _granted_before(connection: Connection, context: Context, request: ClaimRequest) -> Grant | StudyFault | None:
+    """What the request was granted before, or the fault of a study whose grant cannot be read any more."""
+    granted = leases.claimed(connection, request.request_id)
+    if granted is None:
+        return None
+    return guarded(granted.study_id, "claim", partial(_granted, connection, context, request))
 
 
 def _granted(connection: Connection, context: Context, request: ClaimRequest) -> Grant | None:
@@ -146,26 +187,54 @@ async def _nothing(context: Context, request: ClaimRequest, reasons: list[str]) 
     return Nothing(reason=reason, retry_seconds=context.limits.retry_seconds, done=done)
 
 
-async def _claim_from(context: Context, study_id: str, request: ClaimRequest) -> Grant | str:
+class Patience:
+    """How long one claim waits for suggestions, of all studies together."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until = asyncio.get_running_loop().time() + seconds
+
+    @property
+    def seconds(self) -> float:
+        """How long to wait for the next suggestion."""
+        return max(self._until - asyncio.get_running_loop().time(), _LEAST_WAIT_SECONDS)
+
+
+async def _ask(context: Context, study_id: str, request: ClaimRequest, patience: Patience) -> Grant | str:
+    """Get a trial of one study once it is this claim's turn, or the reason why there is none now."""
+    turn = context.turn(study_id)
+    try:
+        async with asyncio.timeout(context.limits.turn_seconds):
+            await turn.acquire()
+    except TimeoutError:
+        return "busy with other claims; ask again"
+    try:
+        return await _claim_from(context, study_id, request, patience)
+    except DomainError as error:
+        if error.code not in _SKIPPED:
+            raise
+        return error.detail
+    except OSError as error:
+        log.exception("a claim skips study %s: a file could not be read", study_id)
+        return f"a file could not be read: {error.strerror or error}"
+    finally:
+        turn.release()
+
+
+async def _claim_from(context: Context, study_id: str, request: ClaimRequest, patience: Patience) -> Grant | str:
     """Get a trial of one study, or the reason why there is none now."""
     for _ in range(_MAX_ROUNDS):
-        answer = await _try_once(context, study_id, request)
+        answer = await _try_once(context, study_id, request, patience)
         if answer is not None:
             return answer
     return "many workers claim at once"
 
 
-async def _try_once(context: Context, study_id: str, request: ClaimRequest) -> Grant | str | None:
+async def _try_once(context: Context, study_id: str, request: ClaimRequest, patience: Patience) -> Grant | str | None:
     """Look, decide outside any transaction, write in a short one; None: the study moved in between, try again."""
     situation = await context.database.read(lambda connection: _look(connection, context, study_id, request))
-    if situation.study.stop_requested_at is not None:
-        return "the study is being stopped"
-    if situation.study.state != StudyState.ACTIVE:
-        return f"the study is {situation.study.state}"
-    refused = refused_code(situation.spec, situation.study.code_fingerprint, situation.code)
-    if refused is not None or situation.lacked is not None:
-        return refused or situation.lacked
-    decision = await _decide(situation)
+    if (obstacle := _obstacle(situation)) is not None:
+        return obstacle
+    situation, decision = await _decide(context, situation, patience)
     if isinstance(decision, decide.Wait):
         return situation.needs or decision.reason
     if isinstance(decision, decide.Done):
@@ -178,6 +247,15 @@ async def _try_once(context: Context, study_id: str, request: ClaimRequest) -> G
     return await context.transact(
         study_id, lambda unit_of_work: _take(unit_of_work, context, request, situation, decision)
     )
+
+
+def _obstacle(situation: Situation) -> str | None:
+    """Why the worker gets no trial of the study, whatever its sampler would suggest; or None."""
+    if situation.study.stop_requested_at is not None:
+        return "the study is being stopped"
+    if situation.study.state != StudyState.ACTIVE:
+        return f"the study is {situation.study.state}"
+    return refused_code(situation.spec, situation.study.code_fingerprint, situation.code) or situation.lacked
 
 
 def _look(connection: Connection, context: Context, study_id: str, request: ClaimRequest) -> Situation:
@@ -208,11 +286,36 @@ class Waiting:
     """Execute a trial that waits."""
 
 
-async def _decide(situation: Situation) -> Waiting | decide.Decision:
+async def _decide(
+    context: Context, situation: Situation, patience: Patience
+) -> tuple[Situation, Waiting | decide.Decision]:
+    """Decide what this claim gets; with the decision, the situation that it was made from."""
     if situation.is_waiting:
-        return Waiting()
-    enqueued = situation.enqueued.parameters if situation.enqueued is not None else None
-    return await asyncio.to_thread(decide.next, situation.history, situation.spec, situation.used, enqueued=enqueued)
+        return situation, Waiting()
+    enqueued = situation.enqueued
+    known = situation.history
+
+    def compute() -> tuple[Situation, decide.Decision]:
+        parameters = enqueued.parameters if enqueued is not None else None
+        return situation, decide.next(known, situation.spec, situation.used, enqueued=parameters)
+
+    while True:
+        decided = await context.suggestions.compute(
+            situation.study.id,
+            (known.epoch, situation.study.spec_version, known.next_number, enqueued.id if enqueued else None),
+            compute,
+            limit_seconds=context.limits.suggest_seconds,
+            wait_seconds=patience.seconds,
+        )
+        if isinstance(decided, Late):
+            return situation, decide.Wait(decided.reason)
+        earlier, decision = decided
+        if earlier is situation:
+            return decided
+        # Computed for an earlier claim, which did not wait for it. A suggestion holds while its number is the next.
+        if isinstance(decision, decide.Suggest):
+            made_from = replace(situation, study=earlier.study, spec=earlier.spec, history=earlier.history)
+            return made_from, decision
 
 
 def _take(

@@ -1,4 +1,4 @@
-"""What every use case works with: the database, the write path, time limits, and this replica's cache of histories."""
+"""What every use case works with: the database, the write path, time limits, and what this replica remembers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from service.storage.database import Database
 from service.storage.queries import history
 from service.storage.tables import Connection
 from service.storage.unit_of_work import Transact
+from service.usecases.suggestions import Suggestions
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Limits:
     """How often blobs are looked for that nothing refers to."""
     blob_grace_seconds: float = 3600.0
     """How long a blob is kept after it was last touched, whatever refers to it."""
+    suggest_seconds: float = 20.0
+    """How long a study's sampler may compute one suggestion before claims go on to the next study."""
+    turn_seconds: float = 1.0
+    """How long a claim waits for other claims of the same study before it goes on to the next study."""
 
 
 class Histories:
@@ -56,6 +61,38 @@ class Histories:
         self._known.pop(study_id, None)
 
 
+_RECENT_SECONDS = 60.0
+_MANY_STUDIES = 3
+_ALARM_SECONDS = 10.0
+"""An alarm is logged at most so often: a claim that skips a study may come every moment."""
+
+
+class RecentFaults:
+    """The studies whose strategy or data raised an exception in this replica within the last minute."""
+
+    def __init__(self) -> None:
+        self._seen_at: dict[str, float] = {}
+        self._alarmed_at: float | None = None
+
+    def note(self, study_id: str, now: float) -> int:
+        """Take in a fault of a study; return how many studies had one lately where these are many, otherwise 0.
+
+        Args:
+            study_id: the study whose strategy or data raised.
+            now: seconds on a clock that never goes back.
+        """
+        self._seen_at[study_id] = now
+        self._seen_at = {study: at for study, at in self._seen_at.items() if now - at < _RECENT_SECONDS}
+        return len(self._seen_at) if len(self._seen_at) >= _MANY_STUDIES else 0
+
+    def is_alarm_due(self, now: float) -> bool:
+        """Return whether to log an alarm now, which the caller does."""
+        if self._alarmed_at is not None and now - self._alarmed_at < _ALARM_SECONDS:
+            return False
+        self._alarmed_at = now
+        return True
+
+
 @dataclass(frozen=True)
 class Context:
     """Everything a use case needs that is not in its request."""
@@ -68,6 +105,8 @@ class Context:
     blobs: BlobStore | None = None
     """Where uploaded content is; none: this replica takes none."""
     histories: Histories = field(default_factory=Histories)
+    suggestions: Suggestions = field(default_factory=Suggestions)
+    faults: RecentFaults = field(default_factory=RecentFaults)
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     def turn(self, study_id: str) -> asyncio.Lock:

@@ -10,23 +10,27 @@ from service.storage.queries import studies, trials
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.fence import find, hold, trial_of
-from service.usecases.settle import conclude, end_attempt
+from service.usecases.isolation import StudyFault, transact_isolated
+from service.usecases.settle import conclude, end_attempt, end_unjudged
 
 
 async def finish(context: Context, trial_id: str, number: int, request: FinishRequest) -> FinishReply:
-    """End an attempt.
+    """End an attempt, and complete the study if nothing of it is left.
 
     Raises:
         DomainError: the lease is superseded, or the attempt has ended with another outcome.
     """
     study_id = await context.database.read(lambda connection: trial_of(connection, trial_id).study_id)
 
-    def work(unit_of_work: UnitOfWork) -> FinishReply:
+    def work(unit_of_work: UnitOfWork, fault: StudyFault | None) -> FinishReply:
         held = find(unit_of_work, trial_id, number, request.nonce)
         if held.attempt.outcome is None or held.attempt.state == AttemptState.LOST:
             held = hold(unit_of_work, held, lease_seconds=context.limits.lease_seconds)
-            spec = studies.spec(unit_of_work.connection, study_id, unit_of_work.study.spec_version)
-            end_attempt(unit_of_work, spec, held, request.outcome)
+            if fault is not None:
+                end_unjudged(unit_of_work, held, request.outcome, fault.reason)
+            else:
+                spec = studies.spec(unit_of_work.connection, study_id, unit_of_work.study.spec_version)
+                end_attempt(unit_of_work, spec, held, request.outcome)
         elif held.attempt.outcome != request.outcome.model_dump(mode="json"):
             raise DomainError(
                 ErrorCode.ATTEMPT_ENDED,
@@ -37,6 +41,6 @@ async def finish(context: Context, trial_id: str, number: int, request: FinishRe
         assert trial is not None
         return FinishReply(trial_state=trial.state, values=trial._mapping["values"])  # noqa: SLF001 - see views
 
-    reply = await context.transact(study_id, work)
+    reply = await transact_isolated(context, study_id, "finish", work)
     await conclude(context, study_id)
     return reply

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from service.contract.trial import TrialState
 from service.domain.failures import memory_floor
 from service.domain.placement import has_larger
@@ -11,25 +13,38 @@ from service.storage.queries import attempts, trials
 from service.storage.tables import Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
+from service.usecases.isolation import StudyFault, for_each_study, guarded, pause_for
 from service.usecases.settle import conclude, settle_stop
 
 
 async def give_up_on_memory(context: Context) -> int:
     """Look through the trials that ran out of memory and wait; returns how many wait no more."""
-    stranded = await context.transact(None, lambda unit_of_work: _stranded(unit_of_work, context))
-    num_given_up = 0
-    for trial in stranded:
-        num_given_up += await context.transact(
-            trial.study_id,
-            lambda unit_of_work, trial=trial: _give_up(unit_of_work, context, trial.id),  # type: ignore[misc]
-        )
-        await conclude(context, trial.study_id)
+    stranded, faults = await context.transact(None, lambda unit_of_work: _stranded(unit_of_work, context))
+    for fault in faults:
+        await pause_for(context, fault)
+    return await for_each_study(
+        context, "memory check", [(trial.study_id, partial(_give_up_one, context, trial)) for trial in stranded]
+    )
+
+
+async def _give_up_one(context: Context, trial: Row) -> int:
+    num_given_up = await context.transact(
+        trial.study_id, lambda unit_of_work: _give_up(unit_of_work, context, trial.id)
+    )
+    await conclude(context, trial.study_id)
     return num_given_up
 
 
-def _stranded(unit_of_work: UnitOfWork, context: Context) -> list[Row]:
-    waiting = trials.waiting_after_shortage(unit_of_work.connection)
-    return [trial for trial in waiting if _reason(unit_of_work, context, trial) is not None]
+def _stranded(unit_of_work: UnitOfWork, context: Context) -> tuple[list[Row], list[StudyFault]]:
+    """The trials that no GPU here has the memory for, and the faults of studies whose rows cannot be read."""
+    stranded, faults = [], []
+    for trial in trials.waiting_after_shortage(unit_of_work.connection):
+        reason = guarded(trial.study_id, "memory check", partial(_reason, unit_of_work, context, trial))
+        if isinstance(reason, StudyFault):
+            faults.append(reason)
+        elif reason is not None:
+            stranded.append(trial)
+    return stranded, faults
 
 
 def _reason(unit_of_work: UnitOfWork, context: Context, trial: Row) -> str | None:

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from service.contract.study import StudyState
 from service.storage.queries import studies
-from service.storage.tables import Connection
+from service.storage.tables import Connection, Row
 from service.usecases.context import Context
+from service.usecases.isolation import StudyFault, for_each_study, guarded, pause_for
 from service.usecases.settle import conclude
 
 
 async def conclude_overtime(context: Context) -> None:
     """Look once through the active studies that have a budget of hours; the end of every other comes with a trial's."""
 
-    def timed(connection: Connection) -> list[str]:
-        return [
-            row.id
+    def timed(connection: Connection) -> list[str | StudyFault]:
+        found = [
+            guarded(row.id, "budget check", partial(_timed, connection, row))
             for row in studies.all_of(connection)
             if row.state == StudyState.ACTIVE
-            and studies.spec(connection, row.id, row.spec_version).budget.hours is not None
         ]
+        return [each for each in found if each is not None]
 
-    for study_id in await context.database.read(timed):
-        await conclude(context, study_id)
+    found = await context.database.read(timed)
+    for fault in found:
+        if isinstance(fault, StudyFault):
+            await pause_for(context, fault)
+    study_ids = [each for each in found if isinstance(each, str)]
+    await for_each_study(context, "budget check", [(each, partial(_conclude_one, context, each)) for each in study_ids])
+
+
+def _timed(connection: Connection, study: Row) -> str | None:
+    """The study's id, if it has a budget of hours."""
+    hours = studies.spec(connection, study.id, study.spec_version).budget.hours
+    return None if hours is None else study.id
+
+
+async def _conclude_one(context: Context, study_id: str) -> int:
+    await conclude(context, study_id)
+    return 1

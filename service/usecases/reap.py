@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from service.contract.lease import FailureClass, Outcome
 from service.contract.trial import AttemptState
 from service.storage import tables
@@ -12,7 +14,8 @@ from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.deployment import ensure_deployment
 from service.usecases.fence import Held
-from service.usecases.settle import conclude, end_attempt
+from service.usecases.isolation import StudyFault, for_each_study, transact_isolated
+from service.usecases.settle import conclude, end_attempt, end_unjudged
 
 _MISSED_ROUNDS = 3
 """After this many rounds of silence the service itself was away, and leases get the silence back."""
@@ -21,10 +24,14 @@ _MISSED_ROUNDS = 3
 async def reap(context: Context) -> int:
     """Look through the leases once; returns how many attempts were lost."""
     overdue = await context.transact(None, lambda unit_of_work: _look(unit_of_work, context))
-    num_lost = 0
-    for lease in overdue:
-        num_lost += await context.transact(lease.study_id, lambda unit_of_work, lease=lease: _lose(unit_of_work, lease))  # type: ignore[misc]
-        await conclude(context, lease.study_id)
+    return await for_each_study(
+        context, "reaping", [(lease.study_id, partial(_reap_one, context, lease)) for lease in overdue]
+    )
+
+
+async def _reap_one(context: Context, lease: Row) -> int:
+    num_lost = await transact_isolated(context, lease.study_id, "reaping", partial(_lose, seen=lease))
+    await conclude(context, lease.study_id)
     return num_lost
 
 
@@ -48,7 +55,7 @@ def _note_round(unit_of_work: UnitOfWork, now: int) -> None:
         unit_of_work.connection.execute(table.update().values(reaper_seen_at=now))
 
 
-def _lose(unit_of_work: UnitOfWork, seen: Row) -> int:
+def _lose(unit_of_work: UnitOfWork, fault: StudyFault | None, seen: Row) -> int:
     """Loss, requeue, budget and journal in one transaction, if under the lock the lease is as it was seen.
 
     One that was renewed since the look may have run out again while nobody was here to answer: the next look says.
@@ -66,6 +73,9 @@ def _lose(unit_of_work: UnitOfWork, seen: Row) -> int:
         failure=FailureClass.WORKER_LOST,
         message=f"worker {lease.worker} was silent for {silence:.0f} s",
     )
+    if fault is not None:
+        end_unjudged(unit_of_work, Held(trial, attempt), outcome, fault.reason)
+        return 1
     spec = studies.spec(unit_of_work.connection, unit_of_work.study.id, unit_of_work.study.spec_version)
     end_attempt(unit_of_work, spec, Held(trial, attempt), outcome)
     return 1

@@ -18,6 +18,7 @@ from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.fence import Held, find, hold, trial_of
+from service.usecases.isolation import StudyFault, guarded, transact_isolated
 from service.usecases.rungs import arrive
 
 
@@ -27,44 +28,58 @@ async def report(context: Context, trial_id: str, attempt: int, request: ReportR
     Raises:
         DomainError: the lease is superseded or over; the batch comes out of order; a step falls, or has another value.
     """
-    judged = await context.database.read(lambda connection: _judge(connection, context, trial_id, request))
+    study_id, judged = await context.database.read(lambda connection: _judge(connection, context, trial_id, request))
 
-    def work(unit_of_work: UnitOfWork) -> Verdict:
+    def work(unit_of_work: UnitOfWork, fault: StudyFault | None) -> Verdict:
         held = find(unit_of_work, trial_id, attempt, request.nonce)
         if request.sequence <= held.attempt.num_reports:
             return _replayed(unit_of_work, held, request)
         held = hold(unit_of_work, held, lease_seconds=context.limits.lease_seconds)
         store_points(unit_of_work, held, request)
-        answer, revision = judged.verdict, judged.history.revision
-        arrived = arrive(unit_of_work, judged.spec, judged.history, held.trial.id, attempt)
-        if arrived is not None:
-            # Where a rung is reached, the verdict rests on the rank that was stored with it.
-            answer, revision = decide.judge(arrived, judged.spec, held.trial.number), arrived.revision
+        if fault is not None or isinstance(judged, StudyFault):
+            answer, revision = _unjudged(request), unit_of_work.study.revision
+        else:
+            answer, revision = judged.verdict, judged.history.revision
+            arrived = arrive(unit_of_work, judged.spec, judged.history, held.trial.id, attempt)
+            if arrived is not None:
+                # Where a rung is reached, the verdict rests on the rank that was stored with it.
+                answer, revision = decide.judge(arrived, judged.spec, held.trial.number), arrived.revision
         if unit_of_work.study.stop_requested_at is not None:
             answer = Verdict(action=Action.STOP, reason="the study was stopped", step=answer.step)
         _store_verdict(unit_of_work, held, request.sequence, answer, revision)
         return answer
 
-    return await context.transact(judged.study_id, work)
+    fault = judged if isinstance(judged, StudyFault) else None
+    return await transact_isolated(context, study_id, "report", work, fault)
 
 
 @dataclass(frozen=True)
 class Judged:
     """A verdict, and the spec and history that it rests on."""
 
-    study_id: str
     spec: StudySpec
     history: History
     verdict: Verdict
 
 
-def _judge(connection: Connection, context: Context, trial_id: str, request: ReportRequest) -> Judged:
-    """The verdict by the history as of now plus this batch: pure, and outside any transaction."""
+def _judge(
+    connection: Connection, context: Context, trial_id: str, request: ReportRequest
+) -> tuple[str, Judged | StudyFault]:
+    """The study's id and the verdict by the history as of now plus this batch: pure, and outside any transaction."""
     trial = trial_of(connection, trial_id)
-    study = studies.by_id(connection, trial.study_id)
-    spec = studies.spec(connection, study.id, study.spec_version)
-    history = context.histories.latest(connection, study.id, spec.watched.metric)
-    return Judged(study.id, spec, history, _verdict(spec, history, trial, request.points))
+
+    def judge() -> Judged:
+        study = studies.by_id(connection, trial.study_id)
+        spec = studies.spec(connection, study.id, study.spec_version)
+        history = context.histories.latest(connection, study.id, spec.watched.metric)
+        return Judged(spec, history, _verdict(spec, history, trial, request.points))
+
+    return trial.study_id, guarded(trial.study_id, "report", judge)
+
+
+def _unjudged(request: ReportRequest) -> Verdict:
+    reason = "not judged: the study's strategy or data failed, and the study is paused; this training goes on"
+    return Verdict(action=Action.CONTINUE, reason=reason, step=request.points[-1].step)
 
 
 def _verdict(spec: StudySpec, history: History, trial: Row, points: list[Point]) -> Verdict:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+
 from service.contract.lease import FailureClass, Outcome
 from service.contract.report import from_wire
 from service.contract.sampler import GridSampler
 from service.contract.study import StudySpec, StudyState
 from service.contract.trial import TrialState
+from service.domain.budget import Used
 from service.domain.failing import LAST_ATTEMPTS, reason_to_pause
 from service.domain.failures import Circumstances, Resolution, resolve
 from service.domain.fingerprint import fingerprint
@@ -23,6 +27,7 @@ from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.fence import Held
 from service.usecases.hosts import judge_host
+from service.usecases.isolation import FAILURES, isolated
 from service.usecases.rungs import rest
 
 _UNTOLD = {TrialEvent.PRUNED, TrialEvent.REQUEUED, TrialEvent.PAUSED}
@@ -50,6 +55,37 @@ def end_attempt(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcome: 
     settle_stop(unit_of_work)
     if resolution.is_failure:
         _pause_if_broken(unit_of_work)
+
+
+def end_unjudged(unit_of_work: UnitOfWork, held: Held, outcome: Outcome, reason: str) -> None:
+    """End an attempt whose end the study's strategy or data does not allow to judge.
+
+    The outcome is stored. The trial waits, so that it goes on from its last checkpoint and its end is judged once a
+    person has mended and resumed the study.
+    """
+    trial, attempt = held.trial, held.attempt
+    resolution = resolve(outcome, Circumstances())
+    unit_of_work.advance_attempt(
+        trial,
+        attempt.number,
+        resolution.attempt,
+        reason=resolution.reason,
+        outcome=outcome.model_dump(mode="json"),
+        failure=resolution.failure,
+        message=outcome.message or None,
+        traceback=outcome.traceback,
+        ended_at=unit_of_work.now(),
+    )
+    _drop_lease(unit_of_work, trial.id, attempt.number)
+    event, why, columns = TrialEvent.REQUEUED, f"its end was not judged: {reason}", {}
+    if unit_of_work.study.stop_requested_at is not None:
+        event, why, columns = TrialEvent.CANCELLED, "the study was stopped", {"finished_at": unit_of_work.now()}
+    columns |= {
+        "num_losses": trial.num_losses + resolution.is_loss,
+        "num_failures": trial.num_failures + resolution.is_failure,
+    }
+    unit_of_work.advance_trial(trial, event, attempt=attempt.number, reason=why, **columns)
+    settle_stop(unit_of_work)
 
 
 def _circumstances(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcome: Outcome) -> Circumstances:
@@ -80,7 +116,7 @@ def _pause_if_broken(unit_of_work: UnitOfWork) -> None:
         attempts.ends(connection, study.id, limit=LAST_ATTEMPTS, newest=True),
     )
     if reason is not None:
-        unit_of_work.advance_study(StudyEvent.PAUSED, reason=reason, pause_cause="failures")
+        unit_of_work.advance_study(StudyEvent.PAUSED, reason=reason, pause_cause=FAILURES)
 
 
 def _retries(spec: StudySpec) -> int:
@@ -153,29 +189,54 @@ def settle_stop(unit_of_work: UnitOfWork) -> None:
         unit_of_work.advance_study(StudyEvent.STOPPED, reason=reason, finished_at=unit_of_work.now())
 
 
+@dataclass(frozen=True)
+class Ending:
+    """What says whether a study is over: one consistent view of one of which no trial moves by itself."""
+
+    spec: StudySpec
+    history: History
+    used: Used
+    has_enqueued: bool
+
+
 async def conclude(context: Context, study_id: str) -> None:
     """Complete the study if no trial of it is open and none will ever begin.
 
     Apart from the transaction that ended the last trial: whether the sampler has more to hand out is a question to
-    the whole history. A claim asks it too, so nothing is lost when the service dies in between.
+    the whole history. A claim asks it too, so nothing is lost when the service dies in between. Where the sampler
+    raises, the study is paused.
     """
+    await isolated(context, study_id, "conclusion", partial(_conclude, context, study_id))
 
-    def look(connection: Connection) -> tuple[StudySpec, History, str] | None:
-        study = studies.by_id(connection, study_id)
-        if study.state != StudyState.ACTIVE or studies.num_awaited(connection, study_id):
-            return None
-        spec = studies.spec(connection, study_id, study.spec_version)
-        history = context.histories.latest(connection, study_id, spec.watched.metric)
-        used = spending.used(connection, study, spec, context.database.dialect.now(connection))
-        has_enqueued = studies.next_enqueued(connection, study_id) is not None
-        reason = decide.over(history, spec, used, has_enqueued=has_enqueued)
-        return (spec, history, reason) if reason else None
 
-    found = await context.database.read(look)
-    if found is not None:
-        spec, history, reason = found
+async def _conclude(context: Context, study_id: str) -> None:
+    ending = await context.database.read(lambda connection: _ending(connection, context, study_id))
+    if ending is None:
+        return
+    spec, history = ending.spec, ending.history
+    reason = await context.suggestions.compute(
+        f"{study_id} over",
+        (history.epoch, history.revision),
+        lambda: decide.over(history, spec, ending.used, has_enqueued=ending.has_enqueued),
+        limit_seconds=context.limits.suggest_seconds,
+        wait_seconds=context.limits.suggest_seconds,
+    )
+    if isinstance(reason, str):
         await context.transact(study_id, lambda unit_of_work: complete(unit_of_work, spec, history, reason))
         context.histories.forget(study_id)
+
+
+def _ending(connection: Connection, context: Context, study_id: str) -> Ending | None:
+    study = studies.by_id(connection, study_id)
+    if study.state != StudyState.ACTIVE or studies.num_awaited(connection, study_id):
+        return None
+    spec = studies.spec(connection, study_id, study.spec_version)
+    return Ending(
+        spec=spec,
+        history=context.histories.latest(connection, study_id, spec.watched.metric),
+        used=spending.used(connection, study, spec, context.database.dialect.now(connection)),
+        has_enqueued=studies.next_enqueued(connection, study_id) is not None,
+    )
 
 
 def complete(unit_of_work: UnitOfWork, spec: StudySpec, history: History, reason: str) -> None:

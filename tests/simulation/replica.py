@@ -24,7 +24,8 @@ from tests.simulation.record import Answer, Call
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-LIMITS = Limits(lease_seconds=60, heartbeat_seconds=10, reaper_seconds=5, retry_seconds=6)
+# A claim waits for a study however long that takes: `turns.py` asks of every grant whether it was the study's turn.
+LIMITS = Limits(lease_seconds=60, heartbeat_seconds=10, reaper_seconds=5, retry_seconds=6, turn_seconds=3600)
 
 SKEW: ContextVar[float] = ContextVar("skew", default=0.0)
 """How far the clock of the host is off whose code runs right now."""

@@ -125,9 +125,11 @@ def wanted(connection: sa.Connection) -> set[str]:
 
     Those are the newest checkpoints of open trials and the newest of a whole step, what open forks began with, the last
     ones of whole steps of each study's best trial, or of each on its front, those of the teachers of studies that are
-    not over, and the predictions of the best.
+    not over, and the predictions of the best. Of a project with a study whose spec cannot be read, which may name
+    teachers, all blobs are kept.
     """
-    hashes = predictions.wanted(connection)
+    damaged: set[str] = set()
+    hashes = predictions.wanted(connection, damaged)
     saved = sa.exists().where(checkpoint.c.trial_id == trial.c.id)
     is_open = trial.c.state.in_(sorted(OPEN_TRIALS))
     for trial_id in connection.execute(sa.select(trial.c.id).where(is_open, saved)).scalars():
@@ -135,25 +137,38 @@ def wanted(connection: sa.Connection) -> set[str]:
         hashes |= {row.sha256 for row in (*saved_last[:_KEPT], *whole(saved_last)[:1])}
     for fork in connection.execute(sa.select(trial).where(is_open, trial.c.parent_id.is_not(None))):
         hashes |= {row.sha256 for row in of_parent(connection, fork)}
-    hashes |= {saved.sha256 for saved in _teachers(connection)}
-    completed = sa.select(study.c.id, study.c.spec_version).where(
+    hashes |= {saved.sha256 for saved in _teachers(connection, damaged)}
+    completed = sa.select(study.c.id, study.c.project, study.c.spec_version).where(
         sa.exists().where(trial.c.study_id == study.c.id, trial.c.state == TrialState.COMPLETED, saved)
     )
     for row in connection.execute(completed).all():
-        for trial_id in _best(connection, row.id, studies.spec(connection, row.id, row.spec_version)):
+        if (spec := studies.spec_if_readable(connection, row.id, row.spec_version)) is None:
+            damaged.add(row.project)
+            continue
+        for trial_id in _best(connection, row.id, spec):
             hashes |= {each.sha256 for each in whole(canonical(connection, trial_id))[:_KEPT]}
-    return hashes
+    return hashes | _of_projects(connection, damaged)
 
 
-def _teachers(connection: sa.Connection) -> Iterator[sa.Row[Any]]:
-    """The checkpoints that trials of studies which are not over may learn from."""
+def _of_projects(connection: sa.Connection, projects: set[str]) -> set[str]:
+    """The SHA-256 of every blob that was registered for a study of these projects."""
+    query = sa.select(artifact.c.sha256).join(study, study.c.id == artifact.c.study_id)
+    return set(connection.execute(query.where(study.c.project.in_(sorted(projects)))).scalars())
+
+
+def _teachers(connection: sa.Connection, damaged: set[str]) -> Iterator[sa.Row[Any]]:
+    """The checkpoints that trials of studies which are not over may learn from.
+
+    Projects of studies whose spec cannot be read are added to `damaged`.
+    """
     going_on = study.c.state.not_in(sorted(FINISHED_STUDIES))
-    specs = sa.select(study.c.project, study_spec.c.spec).where(going_on, study_spec.c.study_id == study.c.id)
-    named = {
-        (row.project, name)
-        for row in connection.execute(specs)
-        for _, name in teachers_of(StudySpec.model_validate(row.spec))
-    }
+    specs = sa.select(study.c.id, study.c.project, study_spec.c.version)
+    named: set[tuple[str, str]] = set()
+    for row in connection.execute(specs.where(going_on, study_spec.c.study_id == study.c.id)).all():
+        if (spec := studies.spec_if_readable(connection, row.id, row.version)) is None:
+            damaged.add(row.project)
+        else:
+            named |= {(row.project, name) for _, name in teachers_of(spec)}
     forks = sa.select(study.c.project, trial.c.parameters).where(
         trial.c.study_id == study.c.id, trial.c.state.in_(sorted(OPEN_TRIALS)), trial.c.parent_id.is_not(None)
     )

@@ -51,13 +51,18 @@ def of_study(connection: sa.Connection, study_id: str, spec: StudySpec) -> Seque
     return [row for row in connection.execute(query) if row.trial_id in kept]
 
 
-def wanted(connection: sa.Connection) -> set[str]:
-    """The SHA-256 of the predictions to keep, of all studies."""
-    query = sa.select(study.c.id, study.c.spec_version).where(
+def wanted(connection: sa.Connection, damaged: set[str]) -> set[str]:
+    """The SHA-256 of the predictions to keep, of all studies.
+
+    Projects of studies whose spec cannot be read are added to `damaged`.
+    """
+    query = sa.select(study.c.id, study.c.project, study.c.spec_version).where(
         sa.exists().where(artifact.c.study_id == study.c.id, artifact.c.kind == KIND)
     )
-    return {
-        row.sha256
-        for found in connection.execute(query).all()
-        for row in of_study(connection, found.id, studies.spec(connection, found.id, found.spec_version))
-    }
+    hashes: set[str] = set()
+    for found in connection.execute(query).all():
+        if (spec := studies.spec_if_readable(connection, found.id, found.spec_version)) is None:
+            damaged.add(found.project)
+        else:
+            hashes |= {row.sha256 for row in of_study(connection, found.id, spec)}
+    return hashes

@@ -76,6 +76,14 @@ def spec(connection: sa.Connection, study_id: str, version: int) -> StudySpec:
     return StudySpec.model_validate(connection.execute(_SPEC, {"study": study_id, "version": version}).scalar_one())
 
 
+def spec_if_readable(connection: sa.Connection, study_id: str, version: int) -> StudySpec | None:
+    """One version of a study's spec; None where the stored one is damaged."""
+    try:
+        return spec(connection, study_id, version)
+    except (ValueError, sa.exc.NoResultFound):  # no JSON, or no spec
+        return None
+
+
 def revisions(connection: sa.Connection) -> dict[str, tuple[int, str]]:
     """Study id -> revision and state, of all studies that are not archived."""
     query = sa.select(study.c.id, study.c.revision, study.c.state).where(study.c.archived_at.is_(None))

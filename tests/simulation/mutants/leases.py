@@ -30,11 +30,11 @@ MUTANTS = (
             ),
             Edit(
                 "service/usecases/reap.py",
-                "        await conclude(context, lease.study_id)\n",
-                "        if num_lost:\n"
-                "            requeue = lambda unit_of_work: _requeue(unit_of_work, lease)\n"
-                "            await context.transact(lease.study_id, requeue)\n"
-                "        await conclude(context, lease.study_id)\n",
+                "    await conclude(context, lease.study_id)\n",
+                "    if num_lost:\n"
+                "        requeue = lambda unit_of_work: _requeue(unit_of_work, lease)\n"
+                "        await context.transact(lease.study_id, requeue)\n"
+                "    await conclude(context, lease.study_id)\n",
             ),
         ),
     ),

@@ -1,0 +1,130 @@
+"""Suggestions: runs the samplers of a replica, one computation per study, none of which may hold up another study."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from service.usecases.daemon_threads import DaemonThreads
+
+T = TypeVar("T")
+
+MAX_THREADS = 32
+"""How many computations run at the same time, those that never end included."""
+
+MAX_SLOW = 3
+"""How often in a row a study's suggestions may exceed the time limit before the study is paused."""
+
+
+class SlowSamplerError(Exception):
+    """A study's suggestions exceeded the time limit again and again."""
+
+
+@dataclass(frozen=True)
+class Late:
+    """A result that is not there yet, and why."""
+
+    reason: str
+
+
+@dataclass
+class _Computation(Generic[T]):
+    """One call of a study's strategy, from when a thread begins it."""
+
+    key: object
+    """What the result is valid for."""
+    result: asyncio.Future[T] = field(init=False)
+    started_at: float | None = None
+    """None: every thread is busy with other studies."""
+    ended_at: float | None = None
+    num_exceeded: int = 0
+    """How many claims found it beyond the time limit, each a whole limit after the one before."""
+
+    def seconds(self, now: float) -> float:
+        return 0.0 if self.started_at is None else (self.ended_at or now) - self.started_at
+
+
+class Suggestions:
+    """Computes what samplers decide on threads of its own, with a time limit per study.
+
+    A thread cannot be stopped. A computation that exceeds the limit keeps its thread, its study is skipped until it
+    ends, and its result is used then if it is still valid.
+    """
+
+    def __init__(self, max_threads: int = MAX_THREADS) -> None:
+        self._threads = DaemonThreads(max_threads, "suggest")
+        self._running: dict[str, _Computation[object]] = {}
+        self._num_slow: dict[str, int] = {}
+
+    async def compute(
+        self, study_id: str, key: object, call: Callable[[], T], *, limit_seconds: float, wait_seconds: float
+    ) -> T | Late:
+        """Return what `call` returns, or why that takes longer than `wait_seconds`.
+
+        At most one computation of a study is outstanding. A result that came late is returned to the next
+        caller with an equal `key`.
+
+        Raises:
+            SlowSamplerError: the study's computations exceeded the limit MAX_SLOW times in a row.
+            Exception: what `call` raised.
+        """
+        loop = asyncio.get_running_loop()
+        computation = self._running.get(study_id)
+        if computation is not None and not computation.result.done():
+            # Its caller was cancelled, or waited until the limit: then no time is left to wait here.
+            left = min(wait_seconds, limit_seconds - computation.seconds(loop.time()))
+            await asyncio.wait({computation.result}, timeout=max(0.0, left))
+        if computation is None or (computation.result.done() and computation.key != key):
+            computation = self._start(study_id, key, call, limit_seconds)
+            await asyncio.wait({computation.result}, timeout=min(wait_seconds, limit_seconds))
+        if computation.result.done():
+            if self._running.get(study_id) is computation:
+                del self._running[study_id]
+            return computation.result.result()  # type: ignore[return-value]  # equal keys have results of one type
+        self._refuse_if_slow(study_id, computation, limit_seconds, loop.time())
+        if computation.started_at is None:
+            return Late("all threads for suggestions are busy with other studies; ask again")
+        elapsed = computation.seconds(loop.time())
+        return Late(f"its sampler has been computing a suggestion for {elapsed:.0f} s; ask again")
+
+    def _start(self, study_id: str, key: object, call: Callable[[], T], limit_seconds: float) -> _Computation[object]:
+        loop = asyncio.get_running_loop()
+        computation: _Computation[object] = _Computation(key)
+
+        def timed() -> object:
+            computation.started_at = loop.time()
+            try:
+                return call()
+            except (StopIteration, SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError) as error:
+                # A future cannot hold the first, and the others would end the service or the request.
+                raise RuntimeError(f"the strategy raised {type(error).__name__}") from error
+            finally:
+                computation.ended_at = loop.time()
+
+        def ended(result: asyncio.Future[object]) -> None:
+            if not result.cancelled():
+                result.exception()  # seen, even if no claim ever asks for it
+            is_slow = computation.seconds(loop.time()) > limit_seconds
+            num_more = max(1, computation.num_exceeded)
+            self._num_slow[study_id] = self._num_slow.get(study_id, 0) + num_more if is_slow else 0
+
+        computation.result = loop.run_in_executor(self._threads, timed)
+        computation.result.add_done_callback(ended)
+        self._running[study_id] = computation
+        return computation
+
+    def _refuse_if_slow(self, study_id: str, computation: _Computation[object], limit: float, now: float) -> None:
+        """Raise if the study was slow so often: with several suggestions, or with one that takes several limits."""
+        elapsed, num_before = computation.seconds(now), self._num_slow.get(study_id, 0)
+        if elapsed >= limit * (computation.num_exceeded + 1):
+            computation.num_exceeded += 1
+        if num_before + computation.num_exceeded < MAX_SLOW:
+            return
+        self._num_slow[study_id] = 0
+        if num_before == 0:
+            said = f"its sampler has been computing one suggestion for {elapsed:.0f} s"
+        else:
+            said = f"its sampler exceeded {limit:g} s {MAX_SLOW} times in a row"
+        raise SlowSamplerError(f"{said} (the limit is ASSAYER_SUGGEST_SECONDS)")

@@ -120,9 +120,14 @@ class Service:
             return httpx.get(f"{self.url}/api/v1/health", trust_env=False, timeout=START_SECONDS).is_success
         return False
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
     def memory_mb(self) -> float:
         """Resident memory, in 10^6 bytes."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         found = re.search(r"VmRSS:\s+(\d+) kB", status)
         assert found is not None
         return int(found[1]) * 1024 / 1e6
@@ -130,7 +135,12 @@ class Service:
     def stop(self) -> None:
         """End it, and wait until it has let go of the database."""
         self._process.terminate()
-        self._process.wait(30)
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise SystemExit("the service did not stop within 30 seconds") from None
 
 
 def measure(database: str, num_trials: int) -> dict[str, str]:

@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
 import secrets
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -34,8 +37,11 @@ from service.usecases.restore import Restored, begin_epoch
 
 log = logging.getLogger(__name__)
 
-_GRACE_SECONDS = 5
+_GRACE_SECONDS = 4
 """How long requests under way may hold up a stop."""
+
+_STOP_SECONDS = 8.0
+"""How long a stop may take in all, before the process ends whatever its threads are at."""
 
 
 def new_id() -> str:
@@ -134,15 +140,33 @@ def _is_loopback(host: str) -> bool:
 
 
 class _Server(uvicorn.Server):
-    """Ends open streams before it waits for requests under way, as streams never end by themselves."""
+    """Ends within _STOP_SECONDS of a signal, whatever is open.
+
+    Open streams are ended first, as they never end by themselves. Then requests under way get _GRACE_SECONDS. A thread
+    cannot be cancelled (a suggestion, a slow query, an event loop that one of them holds up): after _STOP_SECONDS the
+    process exits under it, which loses nothing, as every acknowledged write is committed.
+    """
 
     def __init__(self, config: uvicorn.Config, watch: Watch) -> None:
         super().__init__(config)
         self._watch = watch
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            # Started by the signal's handler, which runs even while the event loop is held up.
+            last_resort = threading.Timer(_STOP_SECONDS, _exit_now)
+            last_resort.daemon = True
+            last_resort.start()
+        super().handle_exit(sig, frame)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._watch.close()
+        self._watch.close()
         await super().shutdown(sockets)
+
+
+def _exit_now() -> None:
+    log.warning("the service did not stop within %g seconds of the signal and exits now", _STOP_SECONDS)
+    os._exit(1)
 
 
 def restore(settings: Settings, backup: Path | None) -> Restored:

@@ -1,11 +1,11 @@
-"""Server-sent events: tells open pages that a study's revision moved, so that they fetch what changed."""
+"""Server-sent events: tell open pages that a study's revision moved, so that they fetch what changed."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Annotated
 
@@ -13,79 +13,119 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
 from service.api.dependencies import Uses
-from service.clock import sleep
+from service.clock import monotonic, sleep
 from service.domain.errors import DomainError
 from service.domain.states import FINISHED_STUDIES
 from service.usecases.context import Context
-from service.usecases.studies import get_study, list_revisions
+from service.usecases.studies import find_study_id, list_revisions
 
 router = APIRouter(tags=["stream"])
 
 POLL_SECONDS = 0.25
-KEEP_ALIVE_SECONDS = 15.0
+HEARTBEAT_SECONDS = 15.0
+"""A reader that heard nothing for so long gets a comment line; the dashboard waits for two of them."""
+
+HEARTBEAT = ": heartbeat\n\n"
 
 log = logging.getLogger(__name__)
 
 Revisions = dict[str, tuple[int, str]]
+"""Study id -> revision and state."""
+
+
+class Reader:
+    """One open stream: the revisions it has to tell next, and the event that wakes it.
+
+    A reader that is slow to send finds the newest revisions when it comes back: those between are never queued.
+    """
+
+    def __init__(self, study_id: str | None) -> None:
+        self.revisions: Revisions | None = None
+        self.is_ended = False
+        self._study_id = study_id
+        self._woken = asyncio.Event()
+
+    def notify(self, revisions: Revisions) -> None:
+        """Wake the reader if its study moved, or any study where it reads of all."""
+        if self._study_id is not None:
+            revisions = {id_: moved for id_, moved in revisions.items() if id_ == self._study_id}
+        if revisions != self.revisions:
+            self.revisions = revisions
+            self._woken.set()
+
+    def end(self) -> None:
+        """Wake the reader for the last time."""
+        self.is_ended = True
+        self._woken.set()
+
+    async def is_woken(self) -> bool:
+        """Wait for news; False after HEARTBEAT_SECONDS without any."""
+        try:
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
+        self._woken.clear()
+        return True
 
 
 class Watch:
-    """One poll of all revisions per replica, however many pages are open, and none while none is."""
+    """Polls the revisions of all studies for all readers of this replica, while there is one.
+
+    Readers share no lock: each has an event of its own, so one that goes away can leave nothing behind for the others.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._num_readers = 0
-        self._latest: Revisions = {}
-        self._moved = asyncio.Condition()
+        self._readers: set[Reader] = set()
         self._poll: asyncio.Task[None] | None = None
-        self._closed = False
+        self._read_at = 0.0
+        self._is_closed = False
 
-    async def close(self) -> None:
-        """End every stream: the service stops."""
-        async with self._moved:
-            self._closed = True
-            self._moved.notify_all()
+    def close(self) -> None:
+        """End every stream, as the service stops."""
+        self._is_closed = True
+        for reader in self._readers:
+            reader.end()
 
-    async def changes(self) -> AsyncGenerator[Revisions | None, None]:
-        """Yield the revisions now, then whenever one moved; None after a silence of KEEP_ALIVE_SECONDS."""
-        self._num_readers += 1
+    async def changes(self, study_id: str | None = None) -> AsyncGenerator[Revisions | None, None]:
+        """Yield the revisions of one study or of all, then again whenever one moved; None is a heartbeat."""
+        if self._is_closed:
+            return
+        reader = Reader(study_id)
+        self._readers.add(reader)
         if self._poll is None:
             self._poll = asyncio.create_task(self._polling())
         try:
-            await self._look()
-            while not self._closed:
-                seen = self._latest
-                yield seen
-                while self._latest == seen and not self._closed:
-                    try:
-                        async with self._moved:
-                            await asyncio.wait_for(self._moved.wait_for(self._moves_on(seen)), KEEP_ALIVE_SECONDS)
-                    except TimeoutError:
-                        yield None
+            while True:
+                is_woken = await reader.is_woken()
+                if reader.is_ended:
+                    return
+                if is_woken:
+                    yield reader.revisions
+                elif monotonic() - self._read_at < HEARTBEAT_SECONDS:
+                    yield None
+                # Otherwise the database is away: a page that heard a heartbeat now would call itself live.
         finally:
-            self._num_readers -= 1
-            if self._num_readers == 0 and self._poll is not None:
+            self._readers.discard(reader)
+            if not self._readers and self._poll is not None:
                 self._poll.cancel()
                 self._poll = None
 
     async def _polling(self) -> None:
         while True:
-            await sleep(POLL_SECONDS)
             try:
-                await self._look()
+                # A reader that joins during the query waits for the next one: this one may not know its study yet.
+                readers = tuple(self._readers)
+                revisions = await list_revisions(self._context)
+                self._read_at = monotonic()
+                for reader in readers:
+                    reader.notify(revisions)
             except DomainError as error:
                 log.warning("the revisions are read again: %s", error.detail)
             except Exception:
                 log.exception("the revisions could not be read; it is tried again")
-
-    async def _look(self) -> None:
-        latest = await list_revisions(self._context)
-        async with self._moved:
-            self._latest = latest
-            self._moved.notify_all()
-
-    def _moves_on(self, seen: Revisions) -> Callable[[], bool]:
-        return lambda: self._closed or self._latest != seen
+            await sleep(POLL_SECONDS)
 
 
 @router.get("/studies/{study}/stream")
@@ -96,24 +136,25 @@ async def stream_study(
     after: Annotated[int, Query(ge=0)] = 0,
     last_event_id: Annotated[int | None, Header()] = None,
 ) -> StreamingResponse:
-    """Tell of every move of one study's revision; ends when the study is over and all is told."""
-    study_id = (await get_study(context, study)).id
+    """Send an event whenever the study's revision moves; the stream ends when the study is over."""
+    study_id = await find_study_id(context, study)
     told = after if last_event_id is None else last_event_id
     return _stream(_study_events(request.app.state.watch, study_id, told))
 
 
 @router.get("/stream")
 async def stream_all(request: Request) -> StreamingResponse:
-    """Tell of every move of any study's revision."""
+    """Send an event whenever the revision of any study moves."""
     return _stream(_all_events(request.app.state.watch))
 
 
 async def _study_events(watch: Watch, study_id: str, told: int) -> AsyncIterator[str]:
+    is_first = True
     # Closed with its reader at once: the poll ends with the last one.
-    async with aclosing(watch.changes()) as changes:
+    async with aclosing(watch.changes(study_id)) as changes:
         async for revisions in changes:
             if revisions is None:
-                yield ": still here\n\n"
+                yield HEARTBEAT
                 continue
             if study_id not in revisions:
                 return
@@ -121,6 +162,9 @@ async def _study_events(watch: Watch, study_id: str, told: int) -> AsyncIterator
             if revision > told:
                 told = revision
                 yield _event({"revision": revision, "state": state}, event_id=revision)
+            elif is_first and state not in FINISHED_STUDIES:
+                yield HEARTBEAT  # says that the stream is open, where nothing has happened since `told`
+            is_first = False
             if state in FINISHED_STUDIES:
                 return
 
@@ -129,8 +173,8 @@ async def _all_events(watch: Watch) -> AsyncIterator[str]:
     told: Revisions = {}
     async with aclosing(watch.changes()) as changes:
         async for revisions in changes:
-            if revisions is None:
-                yield ": still here\n\n"
+            if not revisions:
+                yield HEARTBEAT
                 continue
             for study_id, (revision, state) in revisions.items():
                 if told.get(study_id) != (revision, state):

@@ -202,6 +202,16 @@ async def get_study(context: Context, name: str) -> StudyView:
     return await context.database.read(read)
 
 
+async def find_study_id(context: Context, name: str) -> str:
+    """Return the id of the study of that name or id.
+
+    Raises:
+        DomainError: there is none.
+    """
+    study_id: str = (await context.database.read(lambda connection: find(connection, name))).id
+    return study_id
+
+
 async def list_events(context: Context, name: str, after: int, limit: int, kind: str | None = None) -> list[Event]:
     """The study's journal past a revision; of one kind of event, or of all."""
 

@@ -9,16 +9,19 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
+from service.api import stream
 from service.api.stream import Watch
 from service.main import build_context
 from service.settings import Settings
 from service.storage.database import Database
 from service.usecases import control, studies
+from service.usecases.context import Context
 from tests.support.service import Service
 from tests.usecases.replica import spec_of
 
@@ -140,6 +143,111 @@ async def test_many_readers_share_one_poll_that_ends_with_them(database: Databas
     assert all(revision == (2, "paused") for seen in moved if seen for revision in seen.values())
     for reader in readers:
         await reader.aclose()
+    await asyncio.sleep(0)
+    assert polls() == 0
+
+
+@pytest.mark.anyio
+async def test_a_new_reader_hears_after_many_were_cancelled_while_studies_moved(database: Database) -> None:
+    """Readers that are cancelled at the instant of a notification leave nothing behind that others wait for."""
+    context = build_context(Settings(), database)
+    watch = Watch(context)
+    study = await studies.create_study(context, spec_of())
+    staying = watch.changes()
+    assert await anext(staying)
+    for num_steps in range(6):
+        leaving = [asyncio.ensure_future(_read(watch)) for _ in range(20)]
+        moving = asyncio.ensure_future(_move(context, study.name, 3))
+        await asyncio.sleep(2 * stream.POLL_SECONDS)
+        # A server that closes a connection and a client that does cancel the same task, one after the other.
+        for _ in range(4):
+            for reader in leaving:
+                reader.cancel()
+            for _ in range(num_steps):
+                await asyncio.sleep(0)
+        await asyncio.wait(leaving, timeout=WAIT_SECONDS)
+        await moving
+    newcomer = watch.changes()
+    try:
+        assert await asyncio.wait_for(anext(newcomer), WAIT_SECONDS) is not None
+        heard = asyncio.ensure_future(anext(newcomer))
+        await asyncio.sleep(0.05)
+        await control.pause_study(context, study.name, "")
+        assert (await asyncio.wait_for(heard, WAIT_SECONDS) or {})[study.id][1] == "paused"
+    finally:
+        await asyncio.wait_for(staying.aclose(), WAIT_SECONDS)
+        await asyncio.wait_for(newcomer.aclose(), WAIT_SECONDS)
+
+
+async def _read(watch: Watch) -> None:
+    async with contextlib.aclosing(watch.changes()) as changes:
+        async for _ in changes:
+            pass
+
+
+async def _move(context: Context, name: str, num: int) -> None:
+    for _ in range(num):
+        await control.pause_study(context, name, "")
+        await control.resume_study(context, name)
+
+
+@pytest.mark.anyio
+async def test_a_reader_of_one_study_hears_a_heartbeat_while_only_others_move(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.6)
+    context = build_context(Settings(), database)
+    watch = Watch(context)
+    quiet, busy = [await studies.create_study(context, spec_of()) for _ in range(2)]
+    async with contextlib.aclosing(watch.changes(quiet.id)) as changes:
+        assert await anext(changes) == {quiet.id: (1, "active")}
+        moving = asyncio.ensure_future(_move(context, busy.name, 10_000))
+        assert await asyncio.wait_for(anext(changes), WAIT_SECONDS) is None
+        assert await asyncio.wait_for(anext(changes), WAIT_SECONDS) is None
+        assert not moving.done(), "the other study has to move for as long as this one is quiet"
+        moving.cancel()
+        await asyncio.gather(moving, return_exceptions=True)
+
+
+@pytest.mark.anyio
+async def test_no_heartbeat_is_sent_while_the_revisions_cannot_be_read(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.6)
+    context = build_context(Settings(), database)
+    study = await studies.create_study(context, spec_of())
+    async with contextlib.aclosing(Watch(context).changes(study.id)) as changes:
+        assert await anext(changes) == {study.id: (1, "active")}
+        closed = ThreadPoolExecutor(1)
+        closed.shutdown()
+        monkeypatch.setattr(database, "reading", closed)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(changes), 3.0)
+
+
+@pytest.mark.anyio
+async def test_a_slow_reader_finds_the_newest_revision_and_none_of_those_between(database: Database) -> None:
+    context = build_context(Settings(), database)
+    watch = Watch(context)
+    study = await studies.create_study(context, spec_of())
+    async with contextlib.aclosing(watch.changes(study.id)) as changes:
+        assert await anext(changes) == {study.id: (1, "active")}
+        await _move(context, study.name, 3)
+        await asyncio.sleep(3 * stream.POLL_SECONDS)
+        assert await anext(changes) == {study.id: (7, "active")}
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(changes), 3 * stream.POLL_SECONDS)
+
+
+@pytest.mark.anyio
+async def test_closing_ends_readers_and_refuses_new_ones(database: Database) -> None:
+    context = build_context(Settings(), database)
+    watch = Watch(context)
+    reading = [asyncio.ensure_future(_read(watch)) for _ in range(20)]
+    await asyncio.sleep(0.1)
+    watch.close()
+    await asyncio.wait_for(asyncio.gather(*reading), WAIT_SECONDS)
+    await asyncio.wait_for(_read(watch), WAIT_SECONDS)
     await asyncio.sleep(0)
     assert polls() == 0
 

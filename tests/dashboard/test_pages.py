@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from service.api.stream import HEARTBEAT_SECONDS
 from service.client import Client
 from service.contract.base import TaskKind
 from service.contract.lease import Capabilities, ClaimRequest, Nothing
@@ -191,6 +194,40 @@ def test_a_restart_of_the_service_is_survived(open_page: OpenPage, fresh: Client
         drive(fresh, "patient", 2)
         expect(page.locator("tbody tr")).to_have_count(2)
         expect(page.get_by_role("status")).to_have_text("live")
+
+
+def test_a_page_says_live_only_while_it_hears(open_page: OpenPage, fresh: Client, service: Service) -> None:
+    """The browser's clock is put forward; the service and its heartbeats are real."""
+    create(fresh, "quiet")
+    with open_page("about:blank", expected=("ERR_", "net::")) as page:
+        page.clock.install()
+        page.goto(fresh.server + "/studies/quiet")
+        expect(page.get_by_role("status")).to_have_text("live")
+        page.clock.fast_forward(30_000)
+        page.wait_for_timeout(1000 * (HEARTBEAT_SECONDS + 2))
+        page.clock.fast_forward(30_000)
+        expect(page.get_by_role("status")).to_have_text("live")  # a heartbeat came between
+        os.kill(service.pid, signal.SIGSTOP)
+        try:
+            page.clock.fast_forward(36_000)
+            expect(page.get_by_role("status")).to_contain_text("reconnecting")
+        finally:
+            os.kill(service.pid, signal.SIGCONT)
+        page.clock.fast_forward(6_000)
+        expect(page.get_by_role("status")).to_have_text("live")
+
+
+def test_a_study_that_is_over_is_never_called_live(open_page: OpenPage, client: Client) -> None:
+    create(client, "over", trials=2)
+    with open_page(client.server + "/studies/over") as page:
+        expect(page.get_by_role("status")).to_have_text("live")
+        drive(client, "over", 2)
+        expect(page.locator(".heading .state")).to_have_text("completed")
+        for _ in range(30):  # the stream is opened again meanwhile, and ends again
+            expect(page.get_by_role("status")).to_have_text("")
+            page.wait_for_timeout(200)
+        client.extend("over", trials=4)
+        expect(page.get_by_role("status")).to_have_text("live", timeout=20_000)
 
 
 def test_a_token_is_asked_for_once_and_kept_by_the_tab(open_page: OpenPage, tmp_path: Path) -> None:

@@ -64,6 +64,15 @@ class Service:
                 pytest.fail(f"the service did not start; it said:\n{self.log.read_text()[-4000:]}")
             time.sleep(0.05)
 
+    def terminate(self, seconds: float) -> int | None:
+        """Send SIGTERM and return the exit status; None where the process has not ended after `seconds`."""
+        assert self._process is not None, "the service was not started"
+        self._process.terminate()
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
     def stop(self, *, hard: bool = False) -> None:
         """End the process by its handle: SIGTERM, or SIGKILL when `hard` or when it does not go."""
         if self._process is None:

@@ -1,7 +1,11 @@
 /** Server-sent events read by fetch, because EventSource cannot send a token. */
 
-/** Call `onMessage` with the id of every event in a response's body, until it ends. */
-export async function readEvents(body: ReadableStream<Uint8Array>, onMessage: (id: string) => void): Promise<void> {
+/** Call `onMessage` with the id of every event in a response's body, and `onHeartbeat` for every comment, until it ends. */
+export async function readEvents(
+  body: ReadableStream<Uint8Array>,
+  onMessage: (id: string) => void,
+  onHeartbeat: () => void,
+): Promise<void> {
   const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
   let rest = "";
   for (;;) {
@@ -11,9 +15,8 @@ export async function readEvents(body: ReadableStream<Uint8Array>, onMessage: (i
     rest = blocks.pop() ?? "";
     for (const block of blocks) {
       const lines = block.split("\n");
-      // A block without data is a keep-alive comment.
-      if (!lines.some((line) => line.startsWith("data:"))) continue;
-      onMessage(lines.find((line) => line.startsWith("id:"))?.slice(3).trim() ?? "");
+      if (!lines.some((line) => line.startsWith("data:"))) onHeartbeat();
+      else onMessage(lines.find((line) => line.startsWith("id:"))?.slice(3).trim() ?? "");
     }
   }
 }

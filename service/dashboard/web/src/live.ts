@@ -8,9 +8,11 @@ import { readEvents } from "./events";
 const RETRY_MS = [250, 500, 1000, 2000, 5000];
 /** A stream that ended by itself told all there is; look again now and then, as a finished study can be extended. */
 const ENDED_MS = 5000;
+/** The service sends a heartbeat after 15 seconds without an event: who hears neither of two is not connected any more. */
+const SILENT_MS = 35_000;
 
 export interface Live {
-  /** Whether events are arriving, so that what is shown is current. */
+  /** Whether an event or a heartbeat came within SILENT_MS on an open connection, so that what is shown is current. */
   connected: boolean;
   /** What is wrong right now, as a sentence. */
   error: string | null;
@@ -39,21 +41,39 @@ async function follow(
   let lastId = "";
   for (let failures = 0; !signal.aborted; ) {
     let pause = ENDED_MS;
+    const attempt = new AbortController();
+    let reason: unknown = null;
+    const giveUp = (error: unknown) => {
+      reason ??= error;
+      attempt.abort();
+    };
+    let silence: ReturnType<typeof setTimeout> | undefined;
+    let isLive = false;
+    const hear = () => {
+      clearTimeout(silence);
+      silence = setTimeout(() => giveUp(new Error("The service is silent.")), SILENT_MS);
+      if (!isLive) tell({ connected: true, error: null });
+      isLive = true;
+      failures = 0;
+    };
+    const loadAgain = (id: string) => {
+      hear();
+      lastId = id || lastId;
+      load().catch(giveUp);
+    };
     try {
       lastId = (await load()) ?? lastId;
-      const response = await request(stream, { signal, headers: lastId ? { "Last-Event-ID": lastId } : {} });
-      tell({ connected: true, error: null });
-      failures = 0;
-      let broken: unknown = null;
-      await readEvents(response.body!, (id) => {
-        lastId = id || lastId;
-        load().catch((error: unknown) => (broken = error));
-      });
-      if (broken) throw broken;
-    } catch (error) {
+      const headers: HeadersInit = lastId ? { "Last-Event-ID": lastId } : {};
+      const response = await request(stream, { signal: AbortSignal.any([signal, attempt.signal]), headers });
+      await readEvents(response.body!, loadAgain, hear);
+      tell({ connected: false, error: null });
+    } catch (failure) {
       if (signal.aborted) return;
+      const error = reason ?? failure;
       tell({ connected: false, error: error instanceof ApiError ? error.message : sentence(error) });
       pause = RETRY_MS[Math.min(failures++, RETRY_MS.length - 1)]!;
+    } finally {
+      clearTimeout(silence);
     }
     await new Promise((resolve) => setTimeout(resolve, pause));
   }

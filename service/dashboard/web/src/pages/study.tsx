@@ -53,7 +53,7 @@ export function StudyPage({ study: key }: { study: string }) {
         <h1>{study.name}</h1>
         <State state={study.state} />
         <Controls study={study} path={path} onChange={(changed) => setShown({ study: changed, trials })} />
-        <LiveMark live={live} />
+        <LiveMark live={live} isOver={study.finished_at !== null} />
       </div>
       {study.spec.description && <p>{study.spec.description}</p>}
       {study.notice && <p class="quiet">{study.notice}</p>}

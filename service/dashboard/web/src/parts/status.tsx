@@ -1,5 +1,6 @@
 /** Small marks: a state, whether the page is live, how much of the budget is spent. */
 
+import { useEffect, useState } from "preact/hooks";
 import { number, numFinished } from "../format";
 import type { Live } from "../live";
 import type { StudyState, StudyView, TrialState } from "../wire";
@@ -8,12 +9,18 @@ export function State({ state }: { state: StudyState | TrialState }) {
   return <span class={`state ${state}`}>{state}</span>;
 }
 
-export function LiveMark({ live }: { live: Live }) {
-  return (
-    <p class="live" role="status">
-      {live.error ? <span class="error">{live.error}</span> : live.connected ? <span class="dot">live</span> : "connecting…"}
-    </p>
-  );
+/** Whether what is shown is current. A study that is over has no mark: nothing of it changes any more. */
+export function LiveMark({ live, isOver = false }: { live: Live; isOver?: boolean }) {
+  const [wasLive, setWasLive] = useState(false);
+  useEffect(() => setWasLive(wasLive || live.connected), [live.connected]);
+  return <p class="live" role="status">{mark(live, isOver, wasLive)}</p>;
+}
+
+function mark(live: Live, isOver: boolean, wasLive: boolean) {
+  if (live.error) return <span class="error">reconnecting… {live.error}</span>;
+  if (isOver) return null;
+  if (live.connected) return <span class="dot">live</span>;
+  return wasLive ? "reconnecting…" : "connecting…";
 }
 
 export function Progress({ study }: { study: StudyView }) {

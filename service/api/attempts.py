@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body
 
+from service.api.body import JsonRoute
 from service.api.dependencies import Uses
 from service.contract.lease import (
     CheckpointReply,
@@ -31,7 +32,7 @@ from service.usecases.predictions import register_predictions
 from service.usecases.provenance import tell_provenance, warn
 from service.usecases.report import report
 
-router = APIRouter(tags=["attempts"])
+router = APIRouter(tags=["attempts"], route_class=JsonRoute)
 _ATTEMPT = "/trials/{trial}/attempts/{attempt}"
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from service.api.body import JsonRoute
 from service.api.dependencies import Uses
 from service.contract.entries import EntriesReply, EntriesRequest, WholeCatalogue
 from service.usecases.entries import list_catalogue, tell_entries
 
-router = APIRouter(tags=["catalogue"])
+router = APIRouter(tags=["catalogue"], route_class=JsonRoute)
 
 
 @router.get("/catalogue")

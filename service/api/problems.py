@@ -12,7 +12,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from service.contract.mistakes import mistakes_in
+from service.api.body import INVALID_JSON
+from service.contract.mistakes import mistakes_in, models_in
 from service.contract.problem import ErrorCode, FieldError, Problem
 from service.domain.errors import DomainError
 
@@ -94,12 +95,21 @@ def install(app: FastAPI) -> None:
 
 
 def _mistakes(request: Request, error: RequestValidationError) -> list[FieldError]:
-    """What is wrong, by the model of the route's body; FastAPI puts 'body' or 'query' in front of each path."""
-    details: list[Any] = [{**each, "loc": each["loc"][1:]} for each in error.errors()]
-    if any(each["type"] == "json_invalid" for each in details):
-        return [FieldError(path="", message="the body is not JSON")]
-    body = request.scope["route"].body_field
-    model = body.field_info.annotation if body is not None else None
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return mistakes_in(details, error.body, model)
-    return [FieldError(path=".".join(map(str, each["loc"])), message=each["msg"]) for each in details]
+    """What is wrong, each by its path; FastAPI says first in which part of the request: body, query, path or header."""
+    details: list[Any] = list(error.errors())
+    elsewhere = [
+        FieldError(path=".".join(map(str, each["loc"][1:])), message=each["msg"])
+        for each in details
+        if each["loc"][0] != "body" or each["type"] == INVALID_JSON
+    ]
+    in_body: list[Any] = [{**each, "loc": each["loc"][1:]} for each in details if each["loc"][0] == "body"]
+    model = _body_model(request)
+    if elsewhere or model is None:
+        return elsewhere
+    return mistakes_in(in_body, error.body, model)
+
+
+def _body_model(request: Request) -> type[BaseModel] | None:
+    """The model that the route's body is read as; None if it takes no body."""
+    field = request.scope["route"].body_field
+    return None if field is None else next(iter(models_in(field.field_info.annotation)), None)

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
+from service.api.body import JsonRoute
 from service.api.dependencies import Uses
 from service.contract.importance import Importance
 from service.contract.plan import Plan, Replay, ReplayRequest
@@ -29,7 +30,7 @@ from service.usecases.enqueue import enqueue
 from service.usecases.importance import study_importance
 from service.usecases.preview import plan_study, replay_study
 
-router = APIRouter(prefix="/studies", tags=["studies"])
+router = APIRouter(prefix="/studies", tags=["studies"], route_class=JsonRoute)
 
 
 class Checked(BaseModel):

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
+from service.api.body import JsonRoute
 from service.api.dependencies import Uses
 from service.contract.lease import Grant, ResumePoint
 from service.contract.log import LogView, Stream
@@ -19,7 +20,7 @@ from service.usecases.forks import fork_trial, list_forks
 from service.usecases.logs import read_log
 from service.usecases.predictions import find_predictions, list_predictions
 
-router = APIRouter(prefix="/studies/{study}", tags=["trials"])
+router = APIRouter(prefix="/studies/{study}", tags=["trials"], route_class=JsonRoute)
 _FILE = {"content": {PARQUET: {"schema": {"type": "string", "format": "binary"}}}}
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from service.api.body import JsonRoute
 from service.api.dependencies import Uses
 from service.contract.worker import WorkerList, WorkerView
 from service.usecases.hosts import readmit
 from service.usecases.workers import list_workers
 
-router = APIRouter(tags=["workers"])
+router = APIRouter(tags=["workers"], route_class=JsonRoute)
 
 
 @router.get("/workers")

@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+import reprlib
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from service.contract.problem import FieldError
-from service.contract.storable import describe_flaw
+from service.contract.storable import describe_flaw, to_storable
 
 Location = tuple[str | int, ...]
+
+MAX_MISTAKES = 20
+"""How many mistakes of one message are described."""
+
+MAX_DETAILS = 2000
+"""How many of pydantic's errors are looked at, to find the mistakes among them."""
+
+MAX_QUOTED = 80
+"""How many characters of the data, or of one key of it, a sentence quotes."""
+
+MAX_SENTENCE = 1000
+"""How long a sentence may be; the longest list all known names."""
+
+MAX_WORD = 64
+"""How many characters of an unknown word are compared with the known ones."""
+
+MAX_KNOWN = 1000
+"""How many known words an unknown one is compared with."""
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = MAX_QUOTED
 
 _MISSING = "is missing"
 _EXAMPLES = {
@@ -27,32 +49,57 @@ _EXAMPLES = {
 
 
 def mistakes_in(details: Iterable[ErrorDetails], data: Any, root: type[BaseModel]) -> list[FieldError]:
-    """Say what pydantic found wrong with `data` as a `root`: one sentence per mistake, with the path written there."""
-    found: dict[Location, str] = {}
-    for detail in details:
+    """Describe what pydantic found wrong with `data` as a `root`: one sentence per mistake, with its path in `data`.
+
+    At most MAX_MISTAKES are described, and a last entry without a path counts the others: the cost of an answer does
+    not grow with the number of mistakes.
+    """
+    listed = list(details)
+    found: dict[Location, ErrorDetails] = {}
+    for detail in listed[:MAX_DETAILS]:
         location = _written_location(detail, data)
         # Of a union's members, the one whose own rule was broken is meant rather than those whose type does not match.
         if location not in found or detail["type"] == "value_error":
-            found[location] = _sentence(detail, root)
-    # Pydantic tells of every member of a union; only what it found deepest in the file is the author's mistake,
-    # and a field that is misspelt is not also missing.
+            found[location] = detail
+    # Pydantic lists an error for every member of a union; only the one deepest in the data is the author's mistake.
+    around = {location[:depth] for location in found for depth in range(len(location))}
+    deepest = [(location, detail) for location, detail in found.items() if location not in around]
     told = [
-        FieldError(path=".".join(map(str, location)), message=message)
-        for location, message in found.items()
-        if not any(other != location and other[: len(location)] == location for other in found)
+        FieldError(path=_path(location), message=_shorten(_sentence(detail, root), MAX_SENTENCE))
+        for location, detail in deepest[:MAX_MISTAKES]
     ]
-    suggested = " ".join(error.message for error in told if "did you mean" in error.message)
-    missing = {error.path for error in told if error.message.startswith(_MISSING)}
-    return [error for error in told if error.path not in missing or repr(error.path.split(".")[-1]) not in suggested]
+    # A field that is misspelt is not also missing.
+    suggested = {name for error in told for name in re.findall("did you mean '(.*?)'", error.message)}
+    told = [
+        error
+        for error in told
+        if not (error.message.startswith(_MISSING) and error.path.rpartition(".")[2] in suggested)
+    ]
+    num_others = len(deepest) - MAX_MISTAKES + max(0, len(listed) - MAX_DETAILS)
+    return [*told, FieldError(path="", message=f"and {num_others} more")] if num_others > 0 else told
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Complete an error about an unknown word: the nearest known one, or all when none is near."""
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1)
+    # The cost of a comparison grows with the product of both lengths.
+    near = difflib.get_close_matches(word[:MAX_WORD], names[:MAX_KNOWN], n=1)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"known: {', '.join(names)}" if names else "none is known"
+    return _shorten(f"known: {', '.join(names)}", MAX_SENTENCE) if names else "none is known"
+
+
+def quote(value: object) -> str:
+    """Return the repr of a value, cut to MAX_QUOTED characters; costs no more for a large value."""
+    return _shorten(_BRIEF.repr(value), MAX_QUOTED)
+
+
+def _shorten(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _path(location: Location) -> str:
+    return ".".join(to_storable(_shorten(str(part), MAX_QUOTED)) for part in location)
 
 
 def _written_location(detail: ErrorDetails, data: Any) -> Location:
@@ -67,42 +114,61 @@ def _written_location(detail: ErrorDetails, data: Any) -> Location:
             case _:
                 continue
         location.append(part)
-    return (*location, detail["loc"][-1]) if detail["type"] == "missing" else tuple(location)
+    return (*location, *detail["loc"][-1:]) if detail["type"] == "missing" else tuple(location)
 
 
 def _sentence(detail: ErrorDetails, root: type[BaseModel]) -> str:
-    context = detail.get("ctx", {})
-    match detail["type"]:
-        case "missing":
-            example = _EXAMPLES.get(str(detail["loc"][-1]))
-            message = f"{_MISSING}; write `{example}`" if example else _MISSING
-        case "too_short" | "too_long" as kind:
-            message = "must not be empty" if kind == "too_short" else f"may hold {context['max_length']} at most"
-        case "extra_forbidden":
-            message = f"no such setting; {did_you_mean(str(detail['loc'][-1]), _fields_beside(detail['loc'], root))}"
-        case "union_tag_invalid":
-            known = re.findall(r"'([^']*)'", context["expected_tags"])
-            message = f"no such {_noun(detail)} {context['tag']!r}; {did_you_mean(context['tag'], known)}"
-        case "union_tag_not_found":
-            message = f"needs {context['discriminator'].strip(chr(39))!r}, one of: {_tags_at(detail['loc'], root)}"
-        case "literal_error":
-            message = f"must be {context['expected']}, got {detail['input']!r}"
-        case "value_error":
-            message = str(context["error"])
-        case "unstorable":
-            message = detail["msg"]
-        case "string_unicode":
-            message = describe_flaw(detail["input"])
-        case "string_pattern_mismatch":
-            message = (
-                f"must be letters, digits, '.', '_' and '-', starting with a letter or digit, got {detail['input']!r}"
-            )
-        case "dict_type" | "model_type" | "model_attributes_type":
-            message = f"must be a mapping of settings, got {detail['input']!r}"
-        case _:
-            text = re.sub(r"^Input should be ", "must be ", detail["msg"])
-            message = f"{text[0].lower()}{text[1:]}, got {detail['input']!r}"
-    return message
+    describe = _SENTENCES.get(detail["type"])
+    if describe is not None:
+        return describe(detail, root)
+    text = re.sub(r"^Input should be ", "must be ", detail["msg"])
+    return f"{text[0].lower()}{text[1:]}, got {quote(detail['input'])}"
+
+
+def _missing(detail: ErrorDetails, _: type[BaseModel]) -> str:
+    if not detail["loc"]:
+        return "the body is missing; send one as JSON"
+    example = _EXAMPLES.get(str(detail["loc"][-1]))
+    return f"{_MISSING}; write `{example}`" if example else _MISSING
+
+
+def _unknown_field(detail: ErrorDetails, root: type[BaseModel]) -> str:
+    return f"no such setting; {did_you_mean(str(detail['loc'][-1]), _fields_beside(detail['loc'], root))}"
+
+
+def _unknown_tag(detail: ErrorDetails, _: type[BaseModel]) -> str:
+    tag, known = str(detail["ctx"]["tag"]), re.findall(r"'([^']*)'", detail["ctx"]["expected_tags"])
+    return f"no such {_noun(detail)} {quote(tag)}; {did_you_mean(tag, known)}"
+
+
+def _no_tag(detail: ErrorDetails, root: type[BaseModel]) -> str:
+    field = detail["ctx"]["discriminator"].strip("'")
+    return f"needs {field!r}, one of: {_tags_at(detail['loc'], root)}"
+
+
+def _no_mapping(detail: ErrorDetails, _: type[BaseModel]) -> str:
+    return f"must be a mapping of settings, got {quote(detail['input'])}"
+
+
+_SENTENCES: Mapping[str, Callable[[ErrorDetails, type[BaseModel]], str]] = {
+    "missing": _missing,
+    "too_short": lambda *_: "must not be empty",
+    "too_long": lambda detail, _: f"may hold {detail['ctx']['max_length']} at most",
+    "extra_forbidden": _unknown_field,
+    "union_tag_invalid": _unknown_tag,
+    "union_tag_not_found": _no_tag,
+    "literal_error": lambda detail, _: f"must be {detail['ctx']['expected']}, got {quote(detail['input'])}",
+    "value_error": lambda detail, _: str(detail["ctx"]["error"]),
+    "unstorable": lambda detail, _: detail["msg"],
+    "string_unicode": lambda detail, _: describe_flaw(detail["input"]),
+    "string_pattern_mismatch": lambda detail, _: (
+        "must be letters, digits, '.', '_' and '-', starting with a letter or digit, got " + quote(detail["input"])
+    ),
+    "dict_type": _no_mapping,
+    "model_type": _no_mapping,
+    "model_attributes_type": _no_mapping,
+}
+"""Type of pydantic's error -> the sentence."""
 
 
 def _noun(detail: ErrorDetails) -> str:
@@ -127,16 +193,17 @@ def _models_at(location: Location, root: type[BaseModel]) -> list[type[BaseModel
     models: list[type[BaseModel]] = [root]
     for part in location:
         if inner := [model.model_fields[str(part)].annotation for model in models if part in model.model_fields]:
-            models = [model for annotation in inner for model in _models_in(annotation)]
+            models = [model for annotation in inner for model in models_in(annotation)]
         elif narrowed := [model for model in models if part == model.__name__ or part in _tags(model)]:
             models = narrowed
     return models
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models that an annotation names, those of a union one by one."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for inner in get_args(annotation) for model in _models_in(inner)]
+    return [model for inner in get_args(annotation) for model in models_in(inner)]
 
 
 def _tags(model: type[BaseModel]) -> set[Any]:

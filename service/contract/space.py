@@ -91,12 +91,13 @@ class CategoricalParameter(Request):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        seen: list[tuple[bool, Value]] = []
+        seen: set[tuple[bool, Scalar | tuple[Scalar, ...]]] = set()
         for choice in self.choices:
             # 1 and 1.0 are one setting, 1 and true are two, whatever Python thinks.
-            if (isinstance(choice, bool), choice) in seen:
+            key = isinstance(choice, bool), tuple(choice) if isinstance(choice, list) else choice
+            if key in seen:
                 raise ValueError(f"choice {choice!r} is listed twice")
-            seen.append((isinstance(choice, bool), choice))
+            seen.add(key)
         return self
 
 

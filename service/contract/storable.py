@@ -31,21 +31,21 @@ def find_flaw(value: object, depth: int = 0) -> Flaw | None:
         value: what a message holds; text, numbers, lists and mappings are examined, anything else is passed over.
         depth: how many lists and mappings are around it.
     """
-    if isinstance(value, str):
-        return None if is_text(value) else Flaw((), describe_flaw(value))
-    if isinstance(value, float):
-        return None if math.isfinite(value) else Flaw((), f"is {value}, and JSON carries no number that is not finite")
-    if isinstance(value, int):  # a bool too
-        if -MAX_INTEGER <= value <= MAX_INTEGER:
-            return None
-        return Flaw((), f"is beyond ±2^53, which JSON cannot carry exactly; use -{MAX_INTEGER} to {MAX_INTEGER}")
     if isinstance(value, dict):
-        for key in value:
-            if (flaw := find_flaw(key, depth)) is not None:
-                return Flaw((), f"the key {key!r:.80} {flaw.reason}")
         return _find_inside(value.items(), depth)
     if isinstance(value, list | tuple):
         return _find_inside(enumerate(value), depth)
+    reason = _scalar_flaw(value)
+    return None if reason is None else Flaw((), reason)
+
+
+def _scalar_flaw(value: object) -> str | None:
+    if isinstance(value, str):
+        return None if is_text(value) else describe_flaw(value)
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"is {value}, and JSON carries no number that is not finite"
+    if isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
+        return f"is beyond ±2^53, which JSON cannot carry exactly; use -{MAX_INTEGER} to {MAX_INTEGER}"
     return None
 
 
@@ -53,6 +53,8 @@ def _find_inside(items: Iterable[tuple[str | int, object]], depth: int) -> Flaw 
     if depth == MAX_DEPTH:
         return Flaw((), f"is nested more than {MAX_DEPTH} levels deep; flatten it")
     for key, item in items:
+        if (reason := _scalar_flaw(key)) is not None:
+            return Flaw((), f"the key {key!r:.80} {reason}")
         if (flaw := find_flaw(item, depth + 1)) is not None:
             return Flaw((key, *flaw.path), flaw.reason)
     return None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from service.contract.base import Value
 from service.contract.catalogue import Catalogue, Entry, Setting
-from service.contract.mistakes import did_you_mean
+from service.contract.mistakes import MAX_MISTAKES, did_you_mean
 from service.contract.problem import FieldError
 from service.contract.space import (
     CategoricalParameter,
@@ -32,29 +33,32 @@ _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
 
 def check_task(train: Mapping[str, Any], space: Space, catalogue: Catalogue) -> list[FieldError]:
     """Say what in the base configuration the core does not know, and what it misses there and in the space."""
-    errors: list[FieldError] = []
+    return list(islice(_task_errors(train, space, catalogue), MAX_MISTAKES))
+
+
+def _task_errors(train: Mapping[str, Any], space: Space, catalogue: Catalogue) -> Iterator[FieldError]:
     for key, given in train.items():
         path = f"task.train.{key}"
         if key in catalogue.registries:
-            errors += _check_section(path, key, catalogue.registries[key], given, space)
+            yield from _check_section(path, key, catalogue.registries[key], given, space)
         elif key in catalogue.lists:
-            errors += _check_list(path, key, catalogue.lists[key], given)
+            yield from _check_list(path, key, catalogue.lists[key], given)
         elif key in catalogue.settings:
-            errors += _check_value(path, given, catalogue.settings[key])
+            yield from _check_value(path, given, catalogue.settings[key])
         else:
             hint = did_you_mean(key, [*catalogue.registries, *catalogue.lists, *catalogue.settings])
-            errors.append(FieldError(path=path, message=f"the training core has no {key!r}; {hint}"))
+            yield FieldError(path=path, message=f"the training core has no {key!r}; {hint}")
     for section, entries in catalogue.registries.items():
         if section not in train and section not in catalogue.defaults:
             message = f"missing; write {section}: {{name: …}}, one of: {', '.join(sorted(entries))}"
-            errors.append(FieldError(path=f"task.train.{section}", message=message))
-    return errors
+            yield FieldError(path=f"task.train.{section}", message=message)
 
 
 def check_reach(train: Mapping[str, Any], space: Space, catalogue: Catalogue) -> list[FieldError]:
     """Say which space keys reach nothing, or reach it only under some choice without saying so with `when`."""
     reach = _Reach(train, space, catalogue)
-    return [error for key, parameter in space.items() for error in reach.check(key, parameter)]
+    errors = (error for key, parameter in space.items() for error in reach.check(key, parameter))
+    return list(islice(errors, MAX_MISTAKES))
 
 
 def check_overrides(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 from service.contract.base import Scalar, Value
-from service.contract.mistakes import did_you_mean
+from service.contract.mistakes import MAX_MISTAKES, did_you_mean
 from service.contract.problem import FieldError
 from service.contract.space import (
     CategoricalParameter,
@@ -44,28 +45,29 @@ def ordered(space: Space) -> list[str]:
     A parameter stands as near as can be behind those its condition names. Names on a circle of conditions, or behind
     an unknown name, are left out: `check_space` reports them.
     """
+    children: dict[str, list[str]] = {}
+    for name in sorted(space, reverse=True):
+        for parent in space[name].when or {}:
+            children.setdefault(parent, []).append(name)
     placed: dict[str, None] = {}
-
-    def place(name: str) -> None:
-        placed[name] = None
-        for child in sorted(space):
-            when = space[child].when or {}
-            if child not in placed and name in when and all(parent in placed for parent in when):
-                place(child)
-
-    for name in sorted(space):
-        if not space[name].when:
-            place(name)
+    # The next one is at the end: the first child of the one placed last, whose siblings wait behind its own children.
+    ahead = sorted((name for name in space if not space[name].when), reverse=True)
+    while ahead:
+        name = ahead.pop()
+        if name not in placed and all(parent in placed for parent in space[name].when or {}):
+            placed[name] = None
+            ahead += children.get(name, [])
     return list(placed)
 
 
 def check_space(space: Space) -> list[FieldError]:
     """What is wrong with the conditions: unknown names, values that never occur, circles."""
-    errors = [
+    faults = (
         FieldError(path=f"space.{name}.when", message=message)
         for name, parameter in space.items()
         for message in _condition_faults(space, parameter)
-    ]
+    )
+    errors = list(islice(faults, MAX_MISTAKES))
     unplaced = sorted(set(space) - set(ordered(space)))
     if not errors and unplaced:
         circle = _circle(space, unplaced)
@@ -76,10 +78,10 @@ def check_space(space: Space) -> list[FieldError]:
 
 def check_parameters(space: Space, values: Mapping[str, object]) -> list[FieldError]:
     """What is wrong with a configuration for a checked space: unknown, missing, inactive or impossible values."""
+    unknown = (name for name in values if name not in space)
     errors = [
         _fault(name, f"is no parameter of the space: {did_you_mean(name, space)}")
-        for name in values
-        if name not in space
+        for name in islice(unknown, MAX_MISTAKES)
     ]
     decided: dict[str, Value] = {}
     for name in ordered(space):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from service.contract.problem import ErrorCode
 from service.contract.study import EditRequest, StudySpec, StudyState, StudyView
 from service.domain.errors import DomainError
@@ -29,7 +31,7 @@ async def edit_study(context: Context, name: str, request: EditRequest) -> Study
         DomainError: the spec cannot work, or not with the trials made; another version is in force; the study was
             stopped.
     """
-    checked = check(await known_catalogue(context), request.spec)
+    checked = await asyncio.to_thread(check, await known_catalogue(context), request.spec)
 
     def look(connection: Connection) -> tuple[str, StudySpec, bool]:
         study = find(connection, name)

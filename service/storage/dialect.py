@@ -1,7 +1,8 @@
-"""What differs between SQLite and Postgres: connecting, locking, the clock, and which errors are worth a retry."""
+"""Differences between SQLite and Postgres: connections, locks, the clock, JSON numbers, errors worth a retry."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from service.contract.storable import MAX_INTEGER
 from service.storage import tables
 
 NUM_WRITERS = 8
@@ -19,6 +21,21 @@ NUM_READERS = 4
 
 _STUDY = sa.select(tables.study).where(tables.study.c.id == sa.bindparam("id"))
 _LOCKED_STUDY = _STUDY.with_for_update(key_share=True)
+
+
+def _read_integer(digits: str) -> int | float:
+    value = int(digits)
+    # The contract refuses larger integers, and Python writes a whole float with an exponent only beyond them.
+    return value if abs(value) <= MAX_INTEGER else float(value)
+
+
+def read_jsonb(text: str | bytes) -> Any:
+    """Read JSON as Postgres returns it from a JSONB column, with the numbers that were written.
+
+    JSONB keeps a number as a decimal and writes it without an exponent, so that the float 1e23 comes back as the
+    integer 100000000000000000000000. Such an integer is turned into the float that it was.
+    """
+    return json.loads(text, parse_int=_read_integer)
 
 
 class Dialect(Protocol):
@@ -146,6 +163,7 @@ class Postgres:
             max_overflow=0,
             pool_pre_ping=True,
             isolation_level=isolation,
+            json_deserializer=read_jsonb,
             connect_args={"connect_timeout": 10},
         )
 

@@ -82,6 +82,19 @@ def spec_of(**changes: Any) -> StudySpec:
     )
 
 
+def claim_request(
+    name: str | None, *, worker: str = "w", request_id: str | None = None, host: str = "", **offers: Any
+) -> ClaimRequest:
+    """The claim of a worker that executes every kind of task."""
+    return ClaimRequest(
+        request_id=request_id or secrets.token_hex(8),
+        worker=worker,
+        host=host,
+        capabilities=Capabilities(tasks=list(TaskKind), **offers),
+        studies=None if name is None else [name],
+    )
+
+
 @dataclass
 class Replica:
     """A context on an open database, and short words for its use cases."""
@@ -125,20 +138,11 @@ class Replica:
         """The journal, by the kinds of its rows."""
         return [event.kind for event in await studies.list_events(self.context, name, 0, 10_000)]
 
-    async def ask(
-        self, name: str | None, *, worker: str = "w", request_id: str | None = None, host: str = "", **offers: Any
-    ) -> Grant | Nothing:
-        request = ClaimRequest(
-            request_id=request_id or secrets.token_hex(8),
-            worker=worker,
-            host=host,
-            capabilities=Capabilities(tasks=list(TaskKind), **offers),
-            studies=None if name is None else [name],
-        )
-        return await claim(self.context, request)
+    async def ask(self, name: str | None, **more: Any) -> Grant | Nothing:
+        return await claim(self.context, claim_request(name, **more))
 
-    async def claim(self, name: str | None, *, worker: str = "w", request_id: str | None = None, **more: Any) -> Grant:
-        answer = await self.ask(name, worker=worker, request_id=request_id, **more)
+    async def claim(self, name: str | None, **more: Any) -> Grant:
+        answer = await self.ask(name, **more)
         assert isinstance(answer, Grant), answer
         return answer
 

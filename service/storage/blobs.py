@@ -149,6 +149,16 @@ class BlobStore:
                     num_removed += 1
         return num_removed
 
+    def limit_ages(self, now: int) -> None:
+        """Make every blob that was touched after `now` as if it was touched now.
+
+        A blob that was touched while the host's clock was ahead would be kept until that instant has passed.
+        """
+        for path in self.directory.glob("??/*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime * MICROSECONDS > now:
+                    os.utime(path, ns=(now * 1_000, now * 1_000))
+
     def _path(self, sha256: str) -> Path:
         return self.directory / sha256[:2] / sha256
 

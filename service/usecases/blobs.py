@@ -135,6 +135,7 @@ async def collect_blobs(context: Context) -> int:
         return checkpoints.wanted(connection), context.database.dialect.now(connection)
 
     wanted, now = await context.database.read(look)
+    await asyncio.to_thread(context.blobs.limit_ages, now)
     return await asyncio.to_thread(context.blobs.remove_untouched, wanted, now - grace)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from functools import partial
 
 from service.contract.lease import FailureClass, Outcome
@@ -11,6 +13,7 @@ from service.storage.instants import MICROSECONDS
 from service.storage.queries import leases, studies, trials
 from service.storage.tables import Row
 from service.storage.unit_of_work import UnitOfWork
+from service.usecases.clock_correction import correct_clock
 from service.usecases.context import Context
 from service.usecases.deployment import ensure_deployment
 from service.usecases.fence import Held
@@ -20,12 +23,27 @@ from service.usecases.settle import conclude, end_attempt, end_unjudged
 _MISSED_ROUNDS = 3
 """After this many rounds of silence the service itself was away, and leases get the silence back."""
 
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a round finds."""
+
+    expired: list[Row]
+    """Leases that have run out."""
+    ahead_seconds: float = 0.0
+    """How far in the future the last round lies: the database's clock was ahead and came back. 0: it did not."""
+
 
 async def reap(context: Context) -> int:
     """Look through the leases once; returns how many attempts were lost."""
-    overdue = await context.transact(None, lambda unit_of_work: _look(unit_of_work, context))
+    look = await context.transact(None, lambda unit_of_work: _look(unit_of_work, context))
+    if look.ahead_seconds:
+        await correct_clock(context, look.ahead_seconds)
+        look = await context.transact(None, lambda unit_of_work: _look(unit_of_work, context))
     return await for_each_study(
-        context, "reaping", [(lease.study_id, partial(_reap_one, context, lease)) for lease in overdue]
+        context, "reaping", [(lease.study_id, partial(_reap_one, context, lease)) for lease in look.expired]
     )
 
 
@@ -35,16 +53,39 @@ async def _reap_one(context: Context, lease: Row) -> int:
     return num_lost
 
 
-def _look(unit_of_work: UnitOfWork, context: Context) -> list[Row]:
-    """Expired leases; none, but longer ones, where workers could not renew because nobody was here to answer."""
+def _look(unit_of_work: UnitOfWork, context: Context) -> Look:
+    """Find the leases that have run out.
+
+    There are none after a silence of the service: workers could not renew, so that their leases get longer instead.
+    """
     now, seen_at = unit_of_work.now(), leases.reaper_seen_at(unit_of_work.connection)
-    _note_round(unit_of_work, now)
     silence = now - seen_at if seen_at is not None else 0
-    if silence > _MISSED_ROUNDS * context.limits.reaper_seconds * MICROSECONDS:
+    round_length = int(context.limits.reaper_seconds * MICROSECONDS)
+    # Another replica may have noted its round since this one asked for the time.
+    if silence < -round_length:
+        return Look([], ahead_seconds=-silence / MICROSECONDS)
+    _note_round(unit_of_work, now)
+    is_back = silence > _MISSED_ROUNDS * round_length
+    if is_back:
         lease = tables.lease
         unit_of_work.connection.execute(lease.update().values(expires_at=lease.c.expires_at + silence))
-        return []
-    return list(leases.expired(unit_of_work.connection, now))
+    _shorten(unit_of_work, context, now, slack=round_length)
+    return Look([] if is_back else list(leases.expired(unit_of_work.connection, now)))
+
+
+def _shorten(unit_of_work: UnitOfWork, context: Context, now: int, slack: int) -> None:
+    """Let no lease last longer than its length from now, whatever the clock said when it was granted or renewed.
+
+    The slack is for a heartbeat that renewed a lease after this transaction asked for the time.
+    """
+    longest = now + int(context.limits.lease_seconds * MICROSECONDS)
+    table = tables.lease
+    too_long = table.update().where(table.c.expires_at > longest + slack).values(expires_at=longest)
+    num_shortened = unit_of_work.connection.execute(too_long).rowcount
+    if num_shortened:
+        log.warning(
+            "%d leases ended later than in %g s and were shortened", num_shortened, context.limits.lease_seconds
+        )
 
 
 def _note_round(unit_of_work: UnitOfWork, now: int) -> None:

@@ -15,7 +15,9 @@ from service.storage.tables import attempt, trial
 
 # Built once: building costs more than executing, and every claim on a study with a budget of device-hours asks.
 _now = sa.bindparam("now", type_=sa.BigInteger)
-_lasted = sa.func.coalesce(attempt.c.ended_at, _now) - attempt.c.started_at
+_until = sa.func.coalesce(attempt.c.ended_at, _now)
+# No attempt gives time back, whatever the clock said when it began.
+_lasted = sa.case((_until > attempt.c.started_at, _until - attempt.c.started_at), else_=0)
 _SPENT = (
     sa.select(attempt.c.study_id, sa.func.sum(_lasted * attempt.c.num_devices))
     .join(trial, trial.c.id == attempt.c.trial_id)

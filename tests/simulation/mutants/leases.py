@@ -63,8 +63,8 @@ MUTANTS = (
         (
             Edit(
                 "service/usecases/reap.py",
-                "    if silence > _MISSED_ROUNDS * context.limits.reaper_seconds * MICROSECONDS:\n",
-                "    if False:\n",
+                "    is_back = silence > _MISSED_ROUNDS * round_length\n",
+                "    is_back = False\n",
             ),
         ),
     ),

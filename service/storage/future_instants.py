@@ -1,0 +1,51 @@
+"""Instants that lie in the future, since the database's clock was ahead and came back, which are set to now."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from service.storage import tables
+
+OF_STUDIES = {
+    tables.study: ("created_at", "finished_at", "active_since", "stop_requested_at", "archived_at"),
+    tables.trial: ("created_at", "started_at", "finished_at"),
+    tables.attempt: ("started_at", "ended_at"),
+}
+"""Instants of a study that decide something: changing them moves its revision."""
+
+OF_ALL = {
+    tables.lease: ("granted_at", "renewed_at"),
+    tables.worker: ("first_seen_at", "last_seen_at", "quarantined_at"),
+    tables.deployment: ("reaper_seen_at", "created_at"),
+}
+"""Instants that no study's revision counts; when a lease ends is checked in every round of the upkeep."""
+
+
+def find_studies(connection: sa.Connection, now: int) -> list[str]:
+    """The ids of the studies that have an instant in the future."""
+    found: set[str] = set()
+    for table, columns in OF_STUDIES.items():
+        is_ahead = sa.or_(*(table.c[column] > now for column in columns))
+        found |= set(connection.execute(sa.select(_owner(table)).where(is_ahead).distinct()).scalars())
+    return sorted(found)
+
+
+def correct_study(connection: sa.Connection, study_id: str, now: int, revision: int) -> None:
+    """Set the future instants of a study to now, and stamp the trials that change with its revision."""
+    for table, columns in OF_STUDIES.items():
+        stamp = {"revision": revision} if table is tables.trial else {}
+        for column in columns:
+            is_ahead = table.c[column] > now
+            connection.execute(table.update().where(_owner(table) == study_id, is_ahead).values({column: now, **stamp}))
+
+
+def correct_rest(connection: sa.Connection, now: int) -> None:
+    """Set the future instants of leases, workers and the deployment to now."""
+    for table, columns in OF_ALL.items():
+        for column in columns:
+            connection.execute(table.update().where(table.c[column] > now).values({column: now}))
+
+
+def _owner(table: sa.Table) -> sa.ColumnElement[str]:
+    """The column that names the study a row belongs to."""
+    return table.c.id if table is tables.study else table.c.study_id

@@ -10,13 +10,6 @@ from service.contract.problem import FieldError
 from service.contract.study import MeanOfLast, Objective, StudySpec
 from service.domain.history import Series
 
-_TEST = "test/"
-"""What the metrics of the training core begin with that are measured once, on data that must decide nothing."""
-
-_AT_THE_END = frozenset({"seconds", "num_parameters"})
-_SNAPSHOTS = "snapshots/"
-"""What the training core tells with its outcome alone: by name, and whatever begins so."""
-
 
 @dataclass(frozen=True, slots=True)
 class Final:
@@ -81,8 +74,6 @@ def is_better(objective: Objective, value: float, other: float) -> bool:
 def check_objectives(spec: StudySpec) -> list[FieldError]:
     """What in a spec does not go with its objectives, whoever samples."""
     errors = []
-    if spec.task is not None and spec.task.train is not None:
-        errors += _errors_of_metrics(spec)
     if len(spec.objectives) == 1:
         if spec.reference_point is not None:
             message = "is where the hypervolume of several objectives ends, and this study has one; leave it out"
@@ -98,23 +89,4 @@ def check_objectives(spec: StudySpec) -> list[FieldError]:
         metrics = ", ".join(objective.metric for objective in spec.objectives)
         message = f"has {len(spec.reference_point)} values; write one of each objective, in their order: {metrics}"
         errors.append(FieldError(path="reference_point", message=message))
-    return errors
-
-
-def _errors_of_metrics(spec: StudySpec) -> list[FieldError]:
-    """Metrics that a training must not be searched by, or cannot be watched by."""
-    errors = []
-    for at, objective in enumerate(spec.objectives):
-        path = f"objective.{at}.metric" if len(spec.objectives) > 1 else "objective.metric"
-        snapshots, rest = objective.metric.startswith(_SNAPSHOTS), objective.metric.removeprefix(_SNAPSHOTS)
-        if rest.startswith(_TEST):
-            better = f"{_SNAPSHOTS if snapshots else ''}val/{rest.removeprefix(_TEST)}"
-            message = f"{objective.metric} is measured once, on data that no search may look at; write {better}"
-            errors.append(FieldError(path=path, message=message))
-        if at == 0 and (snapshots or objective.metric in _AT_THE_END):
-            message = (
-                f"{objective.metric} is known at the end of a training only, and this objective is watched while it "
-                "lasts; write one that every epoch reports before it, such as {metric: val/loss, direction: minimize}"
-            )
-            errors.append(FieldError(path=path, message=message))
     return errors

@@ -70,7 +70,6 @@ def test_what_was_never_told_differs_from_what_is_not_finite() -> None:
     assert (wild.value, wild.last, wild.is_finite) == (None, INF, False)
 
 
-TRAIN = {"train": {"data": {"name": "digits"}}}
 ACCURACY = {"metric": "val/accuracy", "direction": "maximize"}
 SECONDS = {"metric": "seconds", "direction": "minimize"}
 
@@ -78,28 +77,6 @@ SECONDS = {"metric": "seconds", "direction": "minimize"}
 @pytest.mark.parametrize(
     ("changes", "path", "message"),
     [
-        (
-            {"objective": {**ACCURACY, "metric": "test/accuracy"}, "task": TRAIN},
-            "objective.metric",
-            "write val/accuracy",
-        ),
-        (
-            {"objective": [ACCURACY, {**ACCURACY, "metric": "test/loss"}], "task": TRAIN},
-            "objective.1.metric",
-            "test/loss is measured once, on data that no search may look at; write val/loss",
-        ),
-        ({"objective": SECONDS, "task": TRAIN}, "objective.metric", "seconds is known at the end of a training only"),
-        (
-            {"objective": {**ACCURACY, "metric": "snapshots/val/accuracy"}, "task": TRAIN},
-            "objective.metric",
-            "snapshots/val/accuracy is known at the end of a training only",
-        ),
-        (
-            {"objective": [ACCURACY, {**ACCURACY, "metric": "snapshots/test/loss"}], "task": TRAIN},
-            "objective.1.metric",
-            "write snapshots/val/loss",
-        ),
-        ({"objective": [SECONDS, ACCURACY], "task": TRAIN}, "objective.0.metric", "write one that every epoch reports"),
         ({"objective": ACCURACY, "reference_point": [0.0]}, "reference_point", "this study has one; leave it out"),
         ({"objective": [ACCURACY, SECONDS], "reference_point": [0.0]}, "reference_point", "val/accuracy, seconds"),
         ({"objective": [ACCURACY, SECONDS], "budget": {"target": 1}}, "budget.target", "has several; leave it out"),
@@ -115,12 +92,6 @@ def test_objectives_that_cannot_be_had_say_what_to_write(changes: Any, path: str
     (error,) = check_objectives(spec)
     assert error.path == path
     assert message in error.message
-
-
-def test_what_is_known_at_the_end_may_be_a_further_objective_and_anything_where_a_caller_drives() -> None:
-    space = {"x": {"type": "int", "low": 0, "high": 9}}
-    for changes in ({"objective": [ACCURACY, SECONDS], "task": TRAIN}, {"objective": SECONDS}):
-        assert check_objectives(StudySpec.model_validate({"name": "s", "space": space, **changes})) == []
 
 
 finite = st.floats(-1e6, 1e6)

@@ -69,11 +69,12 @@ class ShiftedClock:
 
 
 def spec_of(**changes: Any) -> StudySpec:
-    """A small study that the caller drives, of a name that no other has."""
+    """A small study that the caller drives, of a name that no other has; a train task has a metric of the core."""
+    is_training = "train" in (changes.get("task") or {})
     return StudySpec.model_validate(
         {
             "name": f"study-{uuid.uuid4().hex[:8]}",
-            "objective": {"metric": "loss", "direction": "minimize"},
+            "objective": {"metric": "val/loss" if is_training else "loss", "direction": "minimize"},
             "space": {"lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}},
             "sampler": {"name": "random", "seed": 1},
             "budget": {"trials": 3},
@@ -157,7 +158,9 @@ class Replica:
     ) -> Verdict:
         """Report `values` at consecutive steps, from `step` or else from the sequence number."""
         request = ReportRequest(
-            nonce=nonce or grant.nonce, sequence=sequence, points=points(*values, step=step or sequence)
+            nonce=nonce or grant.nonce,
+            sequence=sequence,
+            points=points(*values, step=step or sequence, metric=grant.monitor.metric),
         )
         return await report(self.context, grant.trial, grant.attempt, request)
 
@@ -240,8 +243,8 @@ def put(store: BlobStore, content: bytes) -> str:
     return name
 
 
-def points(*values: float, step: int = 1) -> list[Point]:
+def points(*values: float, step: int = 1, metric: str = "loss") -> list[Point]:
     def wire(value: float) -> Number:
         return to_wire(value)
 
-    return [Point(step=step + offset, metrics={"loss": wire(value)}) for offset, value in enumerate(values)]
+    return [Point(step=step + offset, metrics={metric: wire(value)}) for offset, value in enumerate(values)]

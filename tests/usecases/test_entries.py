@@ -210,7 +210,7 @@ async def test_a_fork_that_chooses_one_waits_for_a_worker_that_has_it(replica: R
 
 
 def points_of(grant: Grant) -> ReportRequest:
-    return ReportRequest(nonce=grant.nonce, sequence=1, points=points(0.5, step=1))
+    return ReportRequest(nonce=grant.nonce, sequence=1, points=points(0.5, step=1, metric=grant.monitor.metric))
 
 
 async def test_a_study_that_no_living_worker_can_train_says_why(replica: Replica) -> None:

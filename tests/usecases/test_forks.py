@@ -324,7 +324,7 @@ async def test_a_training_may_be_changed_in_what_its_space_does_not_search(repli
         replica,
         task={"train": digits(epochs=9)},
         space={"optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}},
-        objective={"metric": "loss", "direction": "minimize"},
+        objective={"metric": "val/loss", "direction": "minimize"},
     )
     fork = await replica.fork(name, 0, **{"optimizer.weight_decay": 0.1, "schedule.name": "cosine"})
     grant = await replica.claim(name)

@@ -27,7 +27,7 @@ RATE = {"optimizer.lr": {"type": "float", "low": 1e-3, "high": 1e-2}}
 def trains(**changes: Any) -> dict[str, Any]:
     """What a study of the training core is created from."""
     return {
-        "objective": {"metric": "loss", "direction": "minimize"},
+        "objective": {"metric": "val/loss", "direction": "minimize"},
         "task": {"train": digits()},
         "space": RATE,
     } | changes

@@ -6,7 +6,7 @@ from worker.training.callbacks.tensorboard import tensorboard
 from worker.training.registry import Registry
 
 CALLBACKS: Registry[Callback] = Registry("callback")
-CALLBACKS.add(tensorboard)
-CALLBACKS.add(norms)
+CALLBACKS.add(tensorboard, metrics=[])
+CALLBACKS.add(norms, metrics=["norm/gradient", "norm/weights"])
 
 __all__ = ["CALLBACKS", "Callback", "Training"]

@@ -1,0 +1,159 @@
+"""A train task's objectives are metrics that its trainings report, as far as that is known before the data is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.contract.catalogue import Catalogue, Entry, load_catalogue
+from service.contract.problem import FieldError
+from service.contract.study import StudySpec
+from service.domain.entries import with_own
+from service.domain.metric_names import check_losses, check_metrics
+from worker.training.callbacks import CALLBACKS
+
+OWN = {
+    ("data", "mine"): Entry(description="of a worker's own"),
+    ("loss", "mine"): Entry(),
+    ("callbacks", "mine"): Entry(),
+}
+CATALOGUE = with_own(load_catalogue(), OWN)
+LR = {"optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-1}}
+CSV = {"name": "csv", "path": "houses.csv", "target": "price"}
+
+
+def spec(*metrics: str, space: dict[str, Any] | None = None, **train: Any) -> StudySpec:
+    objectives = [{"metric": metric, "direction": "minimize"} for metric in metrics]
+    settings = {"data": {"name": "digits"}, "loss": {"name": "cross_entropy"}} | train
+    return StudySpec.model_validate(
+        {
+            "name": "s",
+            "objective": objectives[0] if len(objectives) == 1 else objectives,
+            "space": {**LR, **(space or {})},
+            "task": {"train": settings},
+        }
+    )
+
+
+def mistakes(spec: StudySpec, catalogue: Catalogue = CATALOGUE) -> list[FieldError]:
+    return [*check_metrics(spec, catalogue)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "message"),
+    [
+        (
+            spec("val/acc"),
+            "objective.metric",
+            "no training of this study reports 'val/acc'; did you mean 'val/accuracy'?",
+        ),
+        (spec("val_accuracy"), "objective.metric", "did you mean 'val/accuracy'?"),
+        (spec("accuracy"), "objective.metric", "did you mean 'val/accuracy'?"),
+        (spec("val/rmse"), "objective.metric", "no training of this study reports 'val/rmse'"),
+        (spec("val/accuracy", data=CSV, loss={"name": "mse"}), "objective.metric", "no training of this study reports"),
+        (
+            spec("val/rmse", data=CSV | {"kind": "ranking"}, loss={"name": "mine"}),
+            "objective.metric",
+            "did you mean 'val/mrr'?",
+        ),
+        (spec("val/rmse", data=CSV | {"query": "user"}, loss={"name": "mine"}), "objective.metric", "no training"),
+        (spec("val/lss", data={"name": "mine"}, loss={"name": "mine"}), "objective.metric", "did you mean 'val/loss'?"),
+        (spec("val/loss", "val/acuracy"), "objective.1.metric", "did you mean 'val/accuracy'?"),
+        (spec("val/loss", "norm/gradient"), "objective.1.metric", "no training of this study reports"),
+        (spec("norm/gradient", callbacks=[{"name": "norms"}]), "objective.metric", "no training of this study reports"),
+        (spec("val/loss", "val/accuracy/std"), "objective.1.metric", "did you mean 'val/accuracy'?"),
+        (spec("val/loss", "snapshots/val/loss"), "objective.1.metric", "no training of this study reports"),
+        (spec("val/auroc"), "objective.metric", "unless the task asks for it; add task.train.metrics: [auroc]"),
+        (spec("val/f1/cat"), "objective.metric", "add task.train.metrics: [per_class]"),
+        (spec("test/accuracy"), "objective.metric", "write val/accuracy"),
+        (spec("val/accuracy", "test/loss"), "objective.1.metric", "on data that no search may look at; write val/loss"),
+        (spec("val/loss", "snapshots/test/loss"), "objective.1.metric", "write snapshots/val/loss"),
+        (spec("seconds"), "objective.metric", "seconds is known at the end of a training only"),
+        (spec("snapshots/val/accuracy"), "objective.metric", "known at the end of a training only"),
+        (spec("seconds", "val/accuracy"), "objective.0.metric", "write one that every epoch reports"),
+    ],
+)
+def test_a_metric_that_nothing_reports_is_refused_with_the_nearest(spec: StudySpec, path: str, message: str) -> None:
+    (error,) = mistakes(spec)
+    assert error.path == path
+    assert message in error.message
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        spec("val/accuracy"),
+        spec("test_val/f1_macro"),
+        spec("train/loss"),
+        spec("val/auroc", metrics=["auroc"]),
+        spec("val/precision/cat", metrics=["per_class"]),
+        spec("val/perplexity", data={"name": "text", "path": "a.txt"}),
+        spec("val/accuracy", data=CSV, loss={"name": "mine"}),
+        spec("val/ndcg_10", data=CSV | {"query": "user"}, loss={"name": "listnet"}),
+        spec("val/rmse", data={"name": "mine"}, loss={"name": "mine"}),
+        spec("val/rmse", space={"data.name": {"type": "categorical", "choices": ["digits", "diabetes"]}}, loss={}),
+        spec("val/rmse", space={"loss.name": {"type": "constant", "value": "mse"}}, data=CSV),
+        spec("val/loss", "num_parameters"),
+        spec("val/loss", "seconds"),
+        spec("val/loss", "norm/weights", callbacks=[{"name": "norms"}]),
+        spec("val/loss", "anything", callbacks=[{"name": "mine"}]),
+        spec("val/loss", "val/accuracy/std", folds=5),
+        spec("val/loss", "snapshots/val/accuracy", snapshots=3),
+    ],
+)
+def test_what_some_trial_may_report_is_accepted(spec: StudySpec) -> None:
+    assert mistakes(spec) == []
+
+
+def test_every_metric_of_the_catalogue_can_be_watched_but_those_of_the_test_split() -> None:
+    losses = {"classification": "cross_entropy", "regression": "mse", "language": "cross_entropy", "ranking": "listnet"}
+    data = {"classification": "digits", "regression": "diabetes", "language": "text", "ranking": "csv"}
+    for kind, metrics in CATALOGUE.metrics.items():
+        for metric in metrics:
+            found = mistakes(spec(metric, data={"name": data[kind]}, loss={"name": losses[kind]}))
+            assert bool(found) == metric.startswith("test/"), metric
+
+
+def test_each_callback_of_the_core_says_which_metrics_it_adds() -> None:
+    for entry in CALLBACKS:
+        assert "metrics" in entry.facts, entry.name
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "message"),
+    [
+        (
+            spec("val/loss", loss={"name": "mse"}),
+            "task.train.loss.name",
+            "mse is for regression, but the data is for classification; use bce or cross_entropy or distill or focal",
+        ),
+        (
+            spec("val/loss", space={"loss.name": {"type": "categorical", "choices": ["focal", "huber"]}}),
+            "space.loss.name.choices[1]",
+            "huber is for regression, but the data is for classification",
+        ),
+        (
+            spec("val/loss", data=CSV | {"kind": "classification"}, loss={"name": "mae"}),
+            "task.train.loss.name",
+            "mae is for regression",
+        ),
+    ],
+)
+def test_a_loss_that_fits_none_of_the_data_is_refused(spec: StudySpec, path: str, message: str) -> None:
+    (error,) = check_losses(spec, CATALOGUE)
+    assert error.path == path
+    assert message in error.message
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        spec("val/loss"),
+        spec("val/loss", data=CSV, loss={"name": "mse"}),
+        spec("val/loss", data={"name": "mine"}, loss={"name": "mse"}),
+        spec("val/loss", loss={"name": "mine"}),
+    ],
+)
+def test_a_loss_that_may_fit_is_left_to_the_worker(spec: StudySpec) -> None:
+    assert [*check_losses(spec, CATALOGUE)] == []

@@ -137,13 +137,14 @@ def over(history: History, spec: StudySpec, used: Used = NOTHING, *, has_enqueue
 
 def left_behind(history: History, spec: StudySpec) -> list[tuple[int, float | None, str]]:
     """The trials that are paused when a search is over: number, the value each reached, and why it goes on no more."""
+    halving = halving_of(spec)
     paused = [trial for trial in history if trial.state is TrialState.PAUSED and trial.arrivals]
     values = [final_value(spec.watched, trial.series) for trial in paused]
     return [
         (
             trial.number,
             value if value is not None and math.isfinite(value) else None,
-            f"not promoted: {told(trial.arrivals[-1])}",
+            f"not promoted: {told(trial.arrivals[-1])}" if halving is None else halving.left_behind(history, trial),
         )
         for trial, value in zip(paused, values, strict=True)
     ]

@@ -89,6 +89,19 @@ class Halving:
                         return self._promote(there, trial, rung, value)
         return None
 
+    def left_behind(self, history: History, trial: TrialRecord) -> str:
+        """Say why a trial that is paused at its last rung was not promoted, by all arrivals there up to now."""
+        last = trial.arrivals[-1]
+        there = self._arrived(history)[self.rungs.bracket(trial.number), last.step]
+        standing = self._standing(there, trial.number, last.step, last.value)
+        num_on = sum(_is_beyond(other, last.step) for other, _ in there)
+        if num_on == 0:
+            return f"not promoted: {told(standing)}, and none went on"
+        went = "1 of them went on" if num_on == 1 else f"{num_on} of them went on"
+        if standing.rank > num_on:
+            went = "the best went on" if num_on == 1 else f"the best {num_on} went on"
+        return f"not promoted: {told(standing)}, {went}"
+
     def judge(self, history: History, number: int) -> Verdict:
         """Pause a trial at the rung it was to train to; where arrivals decide for good, stop one that fell behind."""
         trial = history.trials[number]

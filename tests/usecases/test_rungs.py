@@ -119,7 +119,7 @@ async def test_a_whole_study_ends_with_the_counts_of_the_table(replica: Replica)
     assert [sum(trial.step >= rung for trial in trials if trial.step) for rung in (1, 3, 9)] == [9, 3, 1]
     behind = next(trial for trial in trials if trial.state is TrialState.PRUNED)
     assert behind.values == [pytest.approx(0.9 + 1)]
-    assert behind.state_reason == "not promoted: 1st of 1 at step 1"
+    assert behind.state_reason == "not promoted: 9th of 9 at step 1, the best 3 went on"
 
 
 async def test_who_succeeds_at_its_rung_is_paused_all_the_same(replica: Replica) -> None:

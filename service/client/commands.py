@@ -12,7 +12,18 @@ from pathlib import Path
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import RenderableType
 
-from service.client import catalogue, editing, first_look, first_study, predictions, show, spec, study_file, watch
+from service.client import (
+    catalogue,
+    editing,
+    first_look,
+    first_study,
+    predictions,
+    show,
+    spec,
+    study_file,
+    watch,
+    watch_result,
+)
 from service.client.client import Client
 from service.client.errors import Invalid, InvalidStudy
 from service.contract.base import Value
@@ -183,13 +194,15 @@ def _watch(client: Client, arguments: argparse.Namespace) -> None:
     try:
         if arguments.json:
             watch.watch_json(client, arguments.name)
-            return
-        watch.watch(client, arguments.name, show.console())
+        else:
+            watch.watch(client, arguments.name, show.console())
     except KeyboardInterrupt:
         sys.stderr.write(f"\nno longer watching; {arguments.name} goes on (end it with: study stop {arguments.name})\n")
         return
     study = client.study(arguments.name)
-    _say(arguments, study, f"{study.name} is {study.state}: {show.counts(study)}; best: {show.standing(study)}")
+    if not arguments.json:
+        _say(arguments, study, f"{study.name} is {study.state}: {show.counts(study)}; best: {show.standing(study)}")
+    watch_result.require_result(client, study)
 
 
 def _pause(client: Client, arguments: argparse.Namespace) -> None:

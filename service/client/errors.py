@@ -2,6 +2,7 @@
 
 ClientError
 ├── InvalidStudy           the study was found wrong before it was sent
+├── SearchFailed           a study that was watched has ended or paused without a result
 ├── ServiceUnreachable     nobody answers, or not as this service; trying again may help
 └── ApiError               the service refused; `.code` says why
     ├── NotFound           no such study, trial, attempt or worker, no predictions kept
@@ -32,6 +33,10 @@ class InvalidStudy(ClientError):
         )
         self.source = source
         self.errors = list(errors)
+
+
+class SearchFailed(ClientError):
+    """A study that was watched ended or paused without a result; says why."""
 
 
 class ServiceUnreachable(ClientError):

@@ -31,7 +31,13 @@ examples:
   study enqueue digits-mlp optimizer.lr=3e-3 optimizer.name=adamw
 
 The service is found at --server, else ASSAYER_SERVER, else http://127.0.0.1:8420; ASSAYER_TOKEN is sent if set.
-Exit status: 0 done, 1 refused or failed, 2 not understood.
+
+Exit status:
+  0   done; after watch and create --watch: the study is completed, and at least one of its trials is
+  1   refused or failed; after watch and create --watch: the study was paused for its failures, was stopped, or is
+      completed without any completed trial
+  2   the command line was not understood
+  130 interrupted (Ctrl-C); Ctrl-C ends watch and logs --follow with 0, as the study goes on
 """
 
 SPLITS = ("val", "test", "test_val")

@@ -15,7 +15,7 @@ from service.client import show
 from service.client.endpoints import Endpoints
 from service.client.errors import ServiceFailure, ServiceUnreachable
 from service.contract.log import LogView, Stream
-from service.contract.study import StudyState, StudyView
+from service.contract.study import PauseCause, StudyState, StudyView
 from service.contract.trial import TrialDetail, TrialState, TrialView
 
 Away = ServiceUnreachable | ServiceFailure
@@ -26,9 +26,10 @@ MAX_RUNNING_SHOWN = 8
 
 
 def follow(endpoints: Endpoints, study: str) -> Iterator[StudyView | Away]:
-    """Yield the study now and whenever it changes, until it is finished; in between, what kept the service away.
+    """Yield the study now and whenever it changes, until it is finished or paused for its failures.
 
-    Told by the service's stream. Where none comes through (a proxy, a restart), the loop around it is a poll.
+    In between, yield what kept the service away. The service's stream tells of changes. Where none comes through
+    (a proxy, a restart), the loop around it is a poll.
     """
     revision = 0
     while True:
@@ -39,6 +40,8 @@ def follow(endpoints: Endpoints, study: str) -> Iterator[StudyView | Away]:
                     revision = view.revision
                     yield view
                 if view.state in (StudyState.COMPLETED, StudyState.STOPPED):
+                    return
+                if view.pause_cause is PauseCause.FAILURES:
                     return
         except (ServiceUnreachable, ServiceFailure) as error:
             if revision == 0:
@@ -79,13 +82,17 @@ def _redraw(endpoints: Endpoints, study: str, console: Console) -> None:
 
 
 def _lines(endpoints: Endpoints, study: str, console: Console) -> None:
-    told = -1
+    num_finished, is_paused = -1, False
     for view in follow(endpoints, study):
         if not isinstance(view, StudyView):
             console.print(f"{view}; waiting for it", soft_wrap=True)
-        elif show.num_finished(view) != told:
-            told = show.num_finished(view)
+            continue
+        if show.num_finished(view) != num_finished:
+            num_finished = show.num_finished(view)
             console.print(f"{study}: {show.progress(view)} finished, best {show.best(view)}", soft_wrap=True)
+        was_paused, is_paused = is_paused, view.state is StudyState.PAUSED
+        if is_paused and not was_paused and view.pause_cause is not PauseCause.FAILURES:
+            console.print(f"{study} is paused: {view.state_reason}; waiting for it", soft_wrap=True)
 
 
 def read_log(

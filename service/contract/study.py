@@ -28,6 +28,14 @@ class StudyState(StrEnum):
     STOPPED = "stopped"
 
 
+class PauseCause(StrEnum):
+    """What paused a study: a person, its failures, or a box that waits for a review."""
+
+    USER = "user"
+    FAILURES = "failures"
+    REVIEW = "review"
+
+
 class MeanOfLast(Request):
     """The final value is the mean of the last `mean_of_last` reported values."""
 
@@ -174,6 +182,7 @@ class StudyView(Response):
     name: str
     state: StudyState
     state_reason: str | None
+    pause_cause: PauseCause | None = Field(default=None, description="of a paused study: what paused it")
     notice: str | None = Field(default=None, description="what people should know: what the service changed, and why")
     stop_requested: bool
     revision: int

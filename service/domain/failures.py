@@ -13,6 +13,9 @@ from service.domain.states import AttemptEvent, TrialEvent
 MAX_LOSSES = 5
 """Attempts that may vanish (host or process gone) before a trial is given up; nothing of this is its fault."""
 
+MAX_HOST_FAULTS = 5
+"""Faults of one host that give a trial back uncharged; more come only where the host serves other studies well."""
+
 POISON_LOSSES, POISON_HOSTS = 3, 2
 """So many losses in a row without progress, on so many hosts: the trial takes its workers down with it."""
 
@@ -134,6 +137,10 @@ def _unless_retried(final: Resolution, given: Circumstances) -> Resolution:
 def _host_fault(reason: str, given: Circumstances) -> Resolution:
     if given.is_everywhere:
         return _charged(FailureClass.USER_EXCEPTION, f"{reason} (no other host does better)", given)
+    num_faults = sum(each.host == given.host and each.failure is FailureClass.HOST_FAULT for each in given.earlier)
+    if num_faults >= MAX_HOST_FAULTS:
+        reason = f"{reason} (given up after {num_faults + 1} faults of the host {given.host})"
+        return _charged(FailureClass.USER_EXCEPTION, reason, given)
     return _uncharged(FailureClass.HOST_FAULT, reason)
 
 

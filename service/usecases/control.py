@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from service.contract.problem import ErrorCode
-from service.contract.study import ExtendRequest, StudySpec, StudyState, StudyView
+from service.contract.study import ExtendRequest, PauseCause, StudySpec, StudyState, StudyView
 from service.domain import budget
 from service.domain.errors import DomainError
 from service.domain.states import FINISHED_STUDIES, STUDY, StudyEvent
@@ -25,7 +25,7 @@ async def pause_study(context: Context, name: str, reason: str) -> StudyView:
 
 def _pause(unit_of_work: UnitOfWork, reason: str) -> None:
     _require(unit_of_work, StudyEvent.PAUSED)
-    unit_of_work.advance_study(StudyEvent.PAUSED, reason=reason or "paused by a person", pause_cause="user")
+    unit_of_work.advance_study(StudyEvent.PAUSED, reason=reason or "paused by a person", pause_cause=PauseCause.USER)
 
 
 async def resume_study(context: Context, name: str) -> StudyView:

@@ -16,14 +16,15 @@ from service.usecases.context import Context
 def judge_host(unit_of_work: UnitOfWork, host: str, message: str) -> bool:
     """Take in a fault of this host; returns whether no host does better, so that it is no fault of the host.
 
-    The first fault in a row decides nothing. At the second the host goes into quarantine if another one gets this
-    study's trials to report.
+    The first fault in a row decides nothing. At the second the host goes into quarantine if another host gets this
+    study's trials to report. If none does, the fault is the study's: then faults in a row are counted in this study
+    alone, as a host that trains other studies well in between would else get its trials back for ever.
     """
-    connection = unit_of_work.connection
+    connection, study_id = unit_of_work.connection, unit_of_work.study.id
+    if not attempts.is_served_elsewhere(connection, study_id, host):
+        return attempts.last_failure_on(connection, host, study_id) is FailureClass.HOST_FAULT
     if attempts.last_failure_on(connection, host) is not FailureClass.HOST_FAULT:
         return False
-    if not attempts.is_served_elsewhere(connection, unit_of_work.study.id, host):
-        return True
     reason = f"two host faults in a row on {host} while other hosts do well; the last: {message}"
     table = tables.worker
     at_fault = (table.c.host == host) | ((table.c.host == "") & (table.c.name == host))

@@ -11,7 +11,7 @@ from service.contract.sampler import GridSampler
 from service.contract.study import StudySpec, StudyState
 from service.contract.trial import TrialState
 from service.domain.budget import Used
-from service.domain.failing import LAST_ATTEMPTS, reason_to_pause
+from service.domain.failing import LAST_ATTEMPTS, may_pause, reason_to_pause
 from service.domain.failures import Circumstances, Resolution, resolve
 from service.domain.fingerprint import fingerprint
 from service.domain.history import History
@@ -51,9 +51,10 @@ def end_attempt(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcome: 
         ended_at=unit_of_work.now(),
     )
     _drop_lease(unit_of_work, trial.id, attempt.number)
-    _move_trial(unit_of_work, spec, held, outcome, resolution)
+    became = _move_trial(unit_of_work, spec, held, outcome, resolution)
     settle_stop(unit_of_work)
-    if resolution.is_failure:
+    is_fault = resolution.is_failure or may_pause(resolution.failure) or became is TrialEvent.FAILED
+    if is_fault:
         _pause_if_broken(unit_of_work)
 
 
@@ -107,7 +108,7 @@ def _circumstances(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcom
 
 
 def _pause_if_broken(unit_of_work: UnitOfWork) -> None:
-    """Pause a study whose failures say that its code is broken."""
+    """Pause a study whose failures say that its code or its spec is broken."""
     study, connection = unit_of_work.study, unit_of_work.connection
     if study.state != StudyState.ACTIVE or study.stop_requested_at is not None:
         return
@@ -128,12 +129,13 @@ def _retries(spec: StudySpec) -> int:
 
 def _move_trial(
     unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcome: Outcome, resolution: Resolution
-) -> None:
+) -> TrialEvent:
+    """Move the trial as the resolution and its final values say; returns the event."""
     trial = held.trial
     event, reason, infeasible = resolution.trial, resolution.reason, resolution.infeasible
     ended = _finals(unit_of_work, spec, trial.id, outcome)
     if event is TrialEvent.COMPLETED and (lacking := [each.metric for each in ended if each.last is None]):
-        event, reason = TrialEvent.FAILED, f"{' and '.join(lacking)} was never reported"
+        event, reason = TrialEvent.FAILED, _lacks(unit_of_work, trial.id, lacking)
     if event is TrialEvent.COMPLETED and (wild := [each for each in ended if each.value is None]):
         event, reason = TrialEvent.PRUNED, f"diverged: {wild[0].metric} ended {wild[0].last}"
     columns: dict[str, object] = {}
@@ -158,6 +160,14 @@ def _move_trial(
             "finished_at": unit_of_work.now(),
         }
     unit_of_work.advance_trial(trial, event, attempt=held.attempt.number, reason=reason, **columns)
+    return event
+
+
+def _lacks(unit_of_work: UnitOfWork, trial_id: str, lacking: list[str]) -> str:
+    """Say which objectives a trial did not report, and what it reported instead."""
+    known = series.metrics_of(unit_of_work.connection, trial_id)
+    instead = f"it reported {', '.join(known)}" if known else "it reported nothing"
+    return f"{' and '.join(lacking)} was never reported; {instead}"
 
 
 def _finals(unit_of_work: UnitOfWork, spec: StudySpec, trial_id: str, outcome: Outcome) -> list[Final]:

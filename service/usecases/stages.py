@@ -5,7 +5,7 @@ from __future__ import annotations
 from service.contract.problem import ErrorCode
 from service.contract.sampler import CoarseToFineSampler
 from service.contract.stage import Box, Review, ReviewRequest, StageList, StageView
-from service.contract.study import StudySpec, StudyState, StudyView
+from service.contract.study import PauseCause, StudySpec, StudyState, StudyView
 from service.domain.errors import DomainError
 from service.domain.history import History, StageBox
 from service.domain.states import StudyEvent
@@ -20,7 +20,7 @@ from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.studies import find, view_of
 
-_CAUSE = "review"
+_CAUSE = PauseCause.REVIEW
 
 
 def begin_stage(unit_of_work: UnitOfWork, stage: StageBox) -> None:

@@ -84,3 +84,79 @@ def test_ctrl_c_leaves_the_study_going_and_says_so(shared_service: Service) -> N
         assert process.returncode == 0
         assert told == f"\nno longer watching; {name} goes on (end it with: study stop {name})\n"
         assert client.study(name).state is StudyState.ACTIVE
+
+
+def command(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `study` as a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "service.client.cli", *words, "--server", service.url],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_study_that_pauses_for_its_failures_ends_the_watch_with_the_reason(shared_service: Service) -> None:
+    with Client(shared_service.url) as client:
+        name = client.create_study(hand_driven(trials=40)).name
+        for _, trial in zip(range(3), client.open_trials(name), strict=False):
+            trial.fail("training failed", details="Traceback (most recent call last):\nZeroDivisionError: by zero\n")
+    told = command(shared_service, "watch", name)
+    assert told.returncode == 1
+    assert told.stderr == (
+        f"{name} is paused: the first 3 trials all failed alike: training failed\n"
+        f"trial 2 failed: training failed\n"
+        f"ZeroDivisionError: by zero\n"
+        f"see: study show {name} --trial 2\n"
+        f"correct it, then: study resume {name}\n"
+    )
+    assert command(shared_service, "watch", name, "--json").returncode == 1
+
+
+def test_a_metric_that_no_trial_reports_ends_the_watch_with_the_names_that_are_reported(
+    shared_service: Service,
+) -> None:
+    with Client(shared_service.url) as client:
+        name = client.create_study(hand_driven(trials=40)).name
+        for _, trial in zip(range(3), client.open_trials(name), strict=False):
+            trial.report(1, {"accuracy": 0.5})
+            trial.finish()
+    told = command(shared_service, "watch", name)
+    assert told.returncode == 1
+    assert "the first 3 trials all failed alike: val/accuracy was never reported; it reported accuracy" in told.stderr
+
+
+def test_a_study_of_which_no_trial_completed_ends_the_watch_with_status_1(shared_service: Service) -> None:
+    with Client(shared_service.url) as client:
+        name = client.create_study(hand_driven(trials=4)).name
+        for trial in client.open_trials(name):
+            trial.report(1, {"val/accuracy": float("nan")})
+    told = command(shared_service, "watch", name)
+    assert told.returncode == 1
+    lines = told.stderr.splitlines()
+    assert lines[0] == f"{name}: 4 trials ended, none completed: 4 pruned"
+    assert lines[1].startswith("trial 3 pruned: diverged: val/accuracy")
+
+
+def test_a_study_that_was_stopped_ends_the_watch_with_status_1(shared_service: Service) -> None:
+    with Client(shared_service.url) as client:
+        name = client.create_study(hand_driven()).name
+        client.stop(name, "wrong data")
+    told = command(shared_service, "watch", name)
+    assert (told.returncode, told.stderr) == (1, f"{name} was stopped: wrong data\n")
+
+
+def test_a_study_that_a_person_pauses_is_watched_on(shared_service: Service) -> None:
+    with Client(shared_service.url) as client:
+        name = client.create_study(hand_driven()).name
+        client.pause(name, "need the GPU")
+        words = [sys.executable, "-m", "service.client.cli", "watch", name, "--server", shared_service.url]
+        with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert "0/3 finished" in process.stdout.readline()
+            assert process.stdout.readline() == f"{name} is paused: need the GPU; waiting for it\n"
+            client.resume(name)
+            drive(client, name)
+            assert process.wait(30) == 0

@@ -36,6 +36,40 @@ def test_tries_of_one_trial_are_one_trial() -> None:
     assert judged(failing(0), failing(0), failing(1), failing(2)) is not None
 
 
+def test_a_trial_that_does_well_when_it_is_tried_again_speaks_for_the_study() -> None:
+    assert judged(failing(0), fine(0), failing(1), failing(2)) is None
+
+
+def invalid(trial: int, fingerprint: str = "v", message: str = "data.path: there is no file") -> Ended:
+    return Ended(f"t{trial}", FailureClass.INVALID, fingerprint, message)
+
+
+def silent(trial: int, message: str = "loss was never reported; it reported accuracy") -> Ended:
+    return Ended(f"t{trial}", None, message=message, lacks_objective=True)
+
+
+def broken_constraint(trial: int, message: str) -> Ended:
+    return Ended(f"t{trial}", FailureClass.INFEASIBLE, "c", message)
+
+
+def test_the_same_mistake_in_all_of_the_first_three_trials() -> None:
+    assert judged(*map(invalid, range(3))) == "the first 3 trials all failed alike: data.path: there is no file"
+    assert judged(invalid(0), invalid(1, "w"), invalid(2)) is None
+    assert judged(fine(0), *map(invalid, range(1, 40))) is None  # some parameters work: samplers learn which
+
+
+def test_an_objective_that_none_of_the_first_three_trials_reports() -> None:
+    reason = "the first 3 trials all failed alike: loss was never reported; it reported accuracy"
+    assert judged(*map(silent, range(3))) == reason
+    assert judged(silent(0), silent(1, "loss was never reported; it reported nothing"), silent(2)) is None
+    assert judged(fine(0), *(silent(number) for number in range(1, 11)), *map(fine, range(11, 20))) is not None
+
+
+def test_a_constraint_that_is_broken_alike_whatever_the_parameters() -> None:
+    assert judged(*(broken_constraint(number, "has 5 parameters") for number in range(3))) is not None
+    assert judged(*(broken_constraint(number, f"has {number} parameters") for number in range(3))) is None
+
+
 def test_half_of_the_last_twenty_failing() -> None:
     ends = [fine(0), *(failing(number, "f" if number % 3 else "g", f"boom {number}") for number in range(10))]
     assert judged(*ends, *(fine(90 + number) for number in range(8))) is None  # nineteen in all

@@ -295,10 +295,14 @@ class TestTheEnd:
 
     def test_who_stays_behind_keeps_its_value_and_is_told_its_place(self) -> None:
         history = first_rung(0.1, 0.2)
-        assert decide.left_behind(history, self.spec)[1] == (1, 0.2, "not promoted: 2nd of 2 at step 1, and none went on")
+        assert decide.left_behind(history, self.spec)[1] == (
+            1,
+            0.2,
+            "not promoted: 2nd of 2 at step 1, and none went on",
+        )
 
     def test_the_place_is_the_one_at_the_end_among_all_that_arrived(self) -> None:
-        """Trial 0 was the best of its rung when it came; then three better ones came, and the best of them went on."""
+        # Trial 0 was the best of its rung when it came; then three better ones came, and the best of them went on.
         history = first_rung(0.9, 0.1, 0.2, 0.3)
         assert history.trials[0].arrivals[0].rank == 1
         gone = replace(history.trials[1], state=TrialState.COMPLETED, run_until=3)

@@ -24,6 +24,7 @@ NO_END = {
 }
 """What says something about machines, and nothing about the study's code."""
 FIRST_TRIALS, LAST_ATTEMPTS = 3, 20
+MAX_HOST_FAULTS = 5
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class End:
 
     trial: str
     fault: str | None
-    """What speaks against the study's code, in words that are equal for equal faults."""
+    """What speaks against the study's code or spec, in words that are equal for equal faults."""
+    is_failing: bool = False
+    """Whether it speaks against the code."""
 
 
 @dataclass
@@ -58,9 +61,9 @@ class Failings:
                 if outcome.failure is FailureClass.HOST_FAULT:
                     yield from _judge_host_fault(world, study_id, (trial, attempt), filed)
                 if filed not in NO_END:
-                    fault = _fault(outcome) if filed in BROKEN else None
-                    self.ends.append(End(trial, fault))
-                    failed = fault is not None
+                    end = _end(trial, filed, outcome)
+                    self.ends.append(end)
+                    failed = end.fault is not None
         is_broken = self._is_broken()
         if failed and is_broken and is_active:
             yield f"the study's code is broken ({self.ends[-1].fault}), and it goes on"
@@ -68,14 +71,29 @@ class Failings:
             yield f"the study was paused for failures that were not enough: {self.ends}"
 
     def _is_broken(self) -> bool:
-        first: dict[str, str | None] = {}
+        first: dict[str, set[str | None]] = {}
         for end in self.ends[:LAST_ATTEMPTS]:
-            first.setdefault(end.trial, end.fault)
+            first.setdefault(end.trial, set()).add(end.fault)
         opening = list(first.values())[:FIRST_TRIALS]
-        if len(opening) == FIRST_TRIALS and opening[0] is not None and len(set(opening)) == 1:
+        faults = set().union(*opening)
+        if len(opening) == FIRST_TRIALS and len(faults) == 1 and None not in faults:
             return True
         last = self.ends[-LAST_ATTEMPTS:]
-        return len(last) == LAST_ATTEMPTS and 2 * sum(end.fault is not None for end in last) >= LAST_ATTEMPTS
+        return len(last) == LAST_ATTEMPTS and 2 * sum(end.is_failing for end in last) >= LAST_ATTEMPTS
+
+
+def _end(trial: str, filed: FailureClass | None, outcome: Outcome) -> End:
+    """What an attempt's end says of its study."""
+    if filed in BROKEN:
+        return End(trial, _fault(outcome), is_failing=True)
+    if filed is FailureClass.INVALID:
+        return End(trial, _fault(outcome))
+    if filed is FailureClass.INFEASIBLE:
+        return End(trial, f"infeasible {outcome.message}")
+    ((state, reason),) = views.rows("SELECT state, state_reason FROM trial WHERE id = ?", trial)
+    if filed is None and state == "failed":
+        return End(trial, f"silent {reason}", is_failing=True)
+    return End(trial, None)
 
 
 def _ended(key: Key) -> tuple[FailureClass | None, Outcome]:
@@ -97,14 +115,18 @@ def _judge_host_fault(world: World, study_id: str, key: Key, filed: FailureClass
     attempts = views.rows("SELECT trial_id, number, study_id, worker, failure, num_reports, ended_at FROM attempt")
     here = [row for row in attempts if world.worker_plans[row[3]].host == host]
     before = [row for row in here if row[6] is not None and (row[0], row[1]) != key]
+    others_do_well = any(
+        row[2] == study_id and row[5] > 0 and world.worker_plans[row[3]].host != host for row in attempts
+    )
+    if not others_do_well:
+        before = [row for row in before if row[2] == study_id]
     last = max(before, key=lambda row: row[6], default=None)
     if last is not None and last[6] == ended_at:
         return  # two at one instant: nobody can say which was the last
     is_second = last is not None and last[4] == FailureClass.HOST_FAULT
-    others_do_well = any(
-        row[2] == study_id and row[5] > 0 and world.worker_plans[row[3]].host != host for row in attempts
-    )
-    wanted = FailureClass.USER_EXCEPTION if is_second and not others_do_well else FailureClass.HOST_FAULT
+    num_earlier = sum(row[0] == key[0] and row[4] == FailureClass.HOST_FAULT for row in before)
+    is_charged = (is_second and not others_do_well) or num_earlier >= MAX_HOST_FAULTS
+    wanted = FailureClass.USER_EXCEPTION if is_charged else FailureClass.HOST_FAULT
     if filed != wanted:
         yield f"{key}, a fault of host {host}, was filed as {filed}, though it is a {wanted}"
     if is_second and others_do_well:

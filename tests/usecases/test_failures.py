@@ -8,11 +8,13 @@ import pytest
 import sqlalchemy as sa
 
 from service.contract.lease import Device, FailureClass, Grant, Nothing, Shortage
+from service.contract.report import Point, ReportRequest
 from service.contract.study import StudyState
 from service.contract.trial import TrialState
 from service.storage import tables
 from service.usecases.control import resume_study
 from service.usecases.memory import give_up_on_memory
+from service.usecases.report import report
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +63,55 @@ async def test_trials_that_fail_each_in_its_own_way_do_not(replica: Replica) -> 
     name = await replica.create(budget={"trials": 9})
     for function in ("build", "load", "save"):
         await fail_next(replica, name, function=function)
+    assert (await replica.study(name)).state is StudyState.ACTIVE
+
+
+@pytest.mark.parametrize("failure", [FailureClass.INVALID, FailureClass.INFEASIBLE])
+async def test_the_first_three_trials_ending_with_the_same_mistake_pause_the_study(
+    replica: Replica, failure: FailureClass
+) -> None:
+    name = await replica.create(budget={"trials": 40})
+    grants = [await replica.claim(name, worker=f"w{number}") for number in range(8)]
+    message = "data.path: there is no file houses.csv"
+    for grant in (grants[5], grants[1]):
+        await replica.fail(grant, failure, message=message)
+    assert (await replica.study(name)).state is StudyState.ACTIVE
+    await replica.fail(grants[7], failure, message=message)
+    study = await replica.study(name)
+    assert study.state is StudyState.PAUSED
+    assert study.state_reason == f"the first 3 trials all failed alike: {message}"
+    for grant in (grants[0], grants[2]):  # what still runs may end in any way
+        await replica.fail(grant, failure, message=message)
+    assert (await replica.study(name)).state is StudyState.PAUSED
+    assert sum((await replica.study(name)).num_trials.values()) == 8
+
+
+async def test_an_objective_that_no_trial_reports_pauses_the_study_and_says_what_is_reported(replica: Replica) -> None:
+    name = await replica.create(
+        objective={"metric": "val/acc", "direction": "maximize"}, budget={"trials": 40}, task={"function": "my:train"}
+    )
+    for _ in range(3):
+        grant = await replica.claim(name)
+        request = ReportRequest(nonce=grant.nonce, sequence=1, points=[Point(step=1, metrics={"accuracy": 0.5})])
+        await report(replica.context, grant.trial, grant.attempt, request)
+        await replica.finish(grant)
+    study = await replica.study(name)
+    assert study.state is StudyState.PAUSED
+    assert study.state_reason == (
+        "the first 3 trials all failed alike: val/acc was never reported; it reported accuracy"
+    )
+
+
+async def test_trials_that_a_pruner_stops_alike_or_that_diverge_alike_do_not_pause(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 9})
+    for _ in range(4):
+        grant = await replica.claim(name)
+        await replica.report(grant, 1, 0.5)
+        await replica.finish(grant, "pruned", message="behind the median")
+    name = await replica.create(budget={"trials": 9})
+    for _ in range(4):
+        grant = await replica.claim(name)
+        await replica.fail(grant, FailureClass.DIVERGED, message="diverged: loss is nan at step 1")
     assert (await replica.study(name)).state is StudyState.ACTIVE
 
 

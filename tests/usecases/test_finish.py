@@ -62,7 +62,7 @@ async def test_who_never_reported_the_objective_has_failed(replica: Replica) -> 
     name = await replica.create()
     assert (await replica.finish(await replica.claim(name))).trial_state == "failed"
     trial = await replica.trial(name, 0)
-    assert (trial.state_reason, trial.infeasible) == ("loss was never reported", False)
+    assert (trial.state_reason, trial.infeasible) == ("loss was never reported; it reported nothing", False)
 
 
 async def test_an_outcome_keeps_its_message_traceback_and_metrics(replica: Replica) -> None:

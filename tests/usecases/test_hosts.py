@@ -6,6 +6,7 @@ import pytest
 
 from service.contract.lease import FailureClass, FinishReply, Grant, Nothing
 from service.contract.problem import ErrorCode
+from service.contract.study import StudyState
 from service.contract.trial import TrialState
 from service.domain.errors import DomainError
 from service.usecases.hosts import readmit
@@ -65,6 +66,37 @@ async def test_where_no_host_does_better_it_is_an_exception_of_the_user(replica:
     assert (trial.state, trial.attempts[-1].failure) == (TrialState.FAILED, FailureClass.USER_EXCEPTION)
     assert trial.state_reason == "no module named 'torch' (no other host does better)"
     assert not [view for view in (await list_workers(replica.context)).workers if view.quarantined_at]
+
+
+async def test_a_file_that_the_only_host_lacks_pauses_the_study_though_other_studies_do_well_there(
+    replica: Replica,
+) -> None:
+    name, other = await replica.create(budget={"trials": 40}), await replica.create(budget={"trials": 40})
+    num_faults = 0
+    while (await replica.study(name)).state is StudyState.ACTIVE:
+        await fault(replica, name)
+        num_faults += 1
+        assert num_faults <= 6, "the study gets its trials back for ever"
+        await replica.finish(await do_well(replica, other, "a1", "a"))
+    study = await replica.study(name)
+    assert study.state is StudyState.PAUSED
+    assert study.state_reason == "the first 3 trials all failed alike: no module named 'torch'"
+    assert study.num_trials[TrialState.FAILED] == 3
+    assert not [view for view in (await list_workers(replica.context)).workers if view.quarantined_at]
+
+
+async def test_a_trial_does_not_come_back_for_ever_to_a_host_that_only_others_studies_do_well_on(
+    replica: Replica,
+) -> None:
+    name, other = await replica.create(), await replica.create(budget={"trials": 40})
+    await replica.finish(await do_well(replica, name))  # the host b has served the study once, and is gone
+    states = []
+    for _ in range(6):
+        states.append((await fault(replica, name)).trial_state)
+        await replica.finish(await do_well(replica, other, "a1", "a"))
+    assert states == ["waiting"] * 5 + ["failed"]
+    trial = await replica.trial(name, 1)
+    assert trial.state_reason == "no module named 'torch' (given up after 6 faults of the host a)"
 
 
 async def test_readmission_is_for_the_whole_host(replica: Replica) -> None:

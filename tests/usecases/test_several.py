@@ -56,7 +56,7 @@ async def test_a_trial_that_lacks_an_objective_has_failed_and_says_which(replica
     name = await replica.create(**SEVERAL)
     trial = await train(replica, name, {"accuracy": 0.9})
     assert (trial.state, trial.values) == (TrialState.FAILED, None)
-    assert trial.state_reason == "loss and size was never reported"
+    assert trial.state_reason == "loss and size was never reported; it reported accuracy"
 
 
 @pytest.mark.parametrize("wild", ["loss", "size"])

@@ -7,11 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.contract.lease import Device, FailureClass, Shortage
-from service.contract.trial import AttemptState
+from service.contract.trial import AttemptState, TrialState
 from service.domain.failing import Ended
 from service.domain.failures import LOSSES, Execution
 from service.storage.instants import MICROSECONDS
-from service.storage.tables import Row, attempt, checkpoint, journal, worker
+from service.storage.tables import Row, attempt, checkpoint, journal, trial, worker
 
 _BEGINNINGS = ("study_resumed", "study_extended")
 _NO_END_OF_ITS_OWN = sorted({*LOSSES, FailureClass.HOST_FAULT, FailureClass.PREEMPTED})
@@ -97,7 +97,16 @@ def ends(connection: sa.Connection, study_id: str, *, limit: int, newest: bool) 
     )
     order = (attempt.c.ended_at, attempt.c.revision)
     query = (
-        sa.select(attempt.c.trial_id, attempt.c.failure, attempt.c.fingerprint, attempt.c.message)
+        sa.select(
+            attempt.c.trial_id,
+            attempt.c.state,
+            attempt.c.failure,
+            attempt.c.fingerprint,
+            attempt.c.message,
+            trial.c.state.label("trial_state"),
+            trial.c.state_reason.label("trial_reason"),
+        )
+        .join(trial, trial.c.id == attempt.c.trial_id)
         .where(
             attempt.c.study_id == study_id,
             attempt.c.ended_at.is_not(None),
@@ -108,14 +117,18 @@ def ends(connection: sa.Connection, study_id: str, *, limit: int, newest: bool) 
         .order_by(*(column.desc() if newest else column for column in order))
         .limit(limit)
     )
-    return [
-        Ended(row.trial_id, FailureClass(row.failure) if row.failure else None, row.fingerprint, row.message or "")
-        for row in connection.execute(query)
-    ]
+    return [_ended(row) for row in connection.execute(query)]
 
 
-def last_failure_on(connection: sa.Connection, host: str) -> FailureClass | None:
-    """How the attempt that ended last on this host failed, if it did."""
+def _ended(row: sa.Row[Any, Any, Any, Any, Any, Any, Any]) -> Ended:
+    if row.state == AttemptState.SUCCEEDED and row.trial_state == TrialState.FAILED:
+        return Ended(row.trial_id, None, message=row.trial_reason or "", lacks_objective=True)
+    failure = FailureClass(row.failure) if row.failure else None
+    return Ended(row.trial_id, failure, row.fingerprint, row.message or "")
+
+
+def last_failure_on(connection: sa.Connection, host: str, study_id: str | None = None) -> FailureClass | None:
+    """How the attempt that ended last on this host failed, if it did; of all studies, or of one."""
     query = (
         sa.select(attempt.c.failure)
         .select_from(_with_worker)
@@ -123,6 +136,8 @@ def last_failure_on(connection: sa.Connection, host: str) -> FailureClass | None
         .order_by(attempt.c.ended_at.desc())
         .limit(1)
     )
+    if study_id is not None:
+        query = query.where(attempt.c.study_id == study_id)
     failure = connection.execute(query).scalar_one_or_none()
     return FailureClass(failure) if failure else None
 

@@ -56,6 +56,12 @@ def curves(connection: sa.Connection, trial_id: str, metrics: Iterable[str]) -> 
     }
 
 
+def metrics_of(connection: sa.Connection, trial_id: str) -> list[str]:
+    """The names of all metrics that attempts of a trial have reported, sorted."""
+    query = sa.select(report.c.metric).where(report.c.trial_id == trial_id).distinct()
+    return sorted(connection.execute(query).scalars())
+
+
 def value_of(row: sa.Row[Any, Any, Any, Any, Any]) -> float:
     """A stored value as a float: NaN and the infinities are kept as their status."""
     return float(row.status) if row.value is None else float(row.value)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from service.contract.lease import Capabilities, FailureClass
 from service.contract.report import Action, Number, Verdict, to_wire
-from service.contract.study import BudgetUsed, Event, StudyState, StudyView
+from service.contract.study import BudgetUsed, Event, PauseCause, StudyState, StudyView
 from service.contract.trial import AttemptState, AttemptView, Series, TrialDetail, TrialKind, TrialState, TrialView
 from service.contract.worker import WorkerView
 from service.domain.budget import SECONDS_PER_HOUR
@@ -39,6 +39,7 @@ def study_views(connection: Connection, rows: Iterable[Row], now: int) -> list[S
                 name=row.name,
                 state=StudyState(row.state),
                 state_reason=row.state_reason,
+                pause_cause=PauseCause(row.pause_cause) if row.state == StudyState.PAUSED and row.pause_cause else None,
                 notice=row.notice,
                 stop_requested=row.stop_requested_at is not None,
                 revision=row.revision,

@@ -70,7 +70,7 @@ MUTANTS = (
         (
             Edit(
                 "service/usecases/settle.py",
-                "    if resolution.is_failure:\n        _pause",
+                "    if is_fault:\n        _pause",
                 "    if False:\n        _pause",
             ),
         ),

@@ -25,6 +25,7 @@ from service.client import (
     watch_result,
 )
 from service.client.client import Client
+from service.client.column_texts import NumberRules
 from service.client.errors import Invalid, InvalidStudy
 from service.contract.base import Value
 from service.contract.lease import BLOB
@@ -41,7 +42,9 @@ MAX_TRIALS_SHOWN = 30
 
 def _init(client: Client, arguments: argparse.Namespace) -> None:
     del client  # what is written is checked when it is planned or created
-    found = first_look.look(arguments.data, arguments.target, arguments.task)
+    rules = NumberRules(na_values=arguments.na_value, categorical=arguments.categorical)
+    asked = first_look.Asked(arguments.target, arguments.task, arguments.encoding, rules)
+    found = first_look.look(arguments.data, asked)
     name = arguments.name or first_study.name_for(arguments.data)
     path = Path(arguments.out or f"{name}.yaml")
     text = first_study.write(found, name, str(path))
@@ -53,7 +56,8 @@ def _init(client: Client, arguments: argparse.Namespace) -> None:
         raise _wrong(str(path), "is there already; name another by --out, or remove it") from None
     except OSError as error:
         raise _wrong(str(path), f"cannot be written: {error.strerror}") from None
-    _say(arguments, study, f"wrote {path}; read it, then: study plan {path}")
+    page = [f"wrote {path}; read it, then: study plan {path}", *first_study.about_data(found)]
+    _say(arguments, study, "\n".join(page))
 
 
 def _create(client: Client, arguments: argparse.Namespace) -> None:

@@ -3,40 +3,61 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
+from service.client.column_texts import NULL_TEXTS
+from service.client.csv_dialect import PREFIX_BYTES, detect_delimiter, detect_encoding
+from service.client.data_columns import Column
 from service.client.errors import InvalidStudy
 from service.contract.mistakes import did_you_mean
 from service.contract.problem import FieldError
 
-Column = Sequence[Any]
-"""The values of one column; None where one is missing."""
-
-_MISSING = {"", "#N/A", "#NA", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null"}
-"""What the training core's reader takes for a missing value."""
+_MISSING = frozenset(NULL_TEXTS)
 
 
-def read_csv(path: Path) -> tuple[str, dict[str, Column]]:
-    """The delimiter, and the columns as texts."""
+@dataclass(frozen=True)
+class CsvFile:
+    """A CSV file's columns as texts, and how it is written."""
+
+    encoding: str
+    delimiter: str
+    columns: dict[str, Column]
+
+
+def read_csv(path: Path, encoding: str | None = None) -> CsvFile:
+    """Read a CSV file with a header line; without `encoding` in the one that its beginning shows.
+
+    Raises:
+        InvalidStudy: it cannot be read as a table; one sentence says why.
+    """
+    with path.open("rb") as opened:
+        beginning = opened.read(PREFIX_BYTES)
+    chosen = encoding or detect_encoding(beginning)
+    chosen = "utf-8" if chosen.lower() in ("utf-8-sig", "utf8") else chosen
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = file.readline()
-            delimiter = max(",;\t", key=header.count)
-            names = next(csv.reader([header], delimiter=delimiter), [])
+        delimiter = detect_delimiter(beginning.decode(chosen, errors="replace").removeprefix("\ufeff"))
+        with path.open(encoding="utf-8-sig" if chosen == "utf-8" else chosen, newline="") as file:
+            rows = csv.reader(file, delimiter=delimiter)
+            names = next(rows, [])
             columns: list[list[str | None]] = [[] for _ in names]
-            for line, row in enumerate(csv.reader(file, delimiter=delimiter), start=2):
+            for row in rows:
                 if row and len(row) != len(names):
-                    raise _wrong(path, f"line {line} has {len(row)} values, the header has {len(names)}")
+                    raise _wrong(path, f"line {rows.line_num} has {len(row)} values, the header has {len(names)}")
                 for column, value in zip(columns, row, strict=False):
                     column.append(None if value in _MISSING else value)
-    except UnicodeDecodeError:
-        raise _wrong(path, "is not UTF-8 text; save it as UTF-8, or write data.encoding by hand") from None
+    except LookupError:
+        raise _wrong(path, f"there is no encoding {chosen!r}; try --encoding cp949, cp1252 or utf-16") from None
+    except UnicodeError:
+        guess = detect_encoding(beginning)
+        hint = f"it looks like {guess}" if guess != chosen else "name the right one by --encoding, or save it as UTF-8"
+        raise _wrong(path, f"is not written in {chosen}; {hint}") from None
+    except csv.Error as error:
+        raise _wrong(path, f"is no CSV file: {error}") from None
     if len(set(names)) < len(names):
         raise _wrong(path, "has two columns of the same name; rename one")
-    return delimiter, dict(zip(names, columns, strict=True))
+    return CsvFile(chosen, delimiter, dict(zip(names, columns, strict=True)))
 
 
 def read_parquet(path: Path) -> dict[str, Column]:

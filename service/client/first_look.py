@@ -8,12 +8,24 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from service.client.data_files import Column, read_archive, read_csv, read_parquet
+from service.client.column_texts import (
+    MAX_INTEGER_CLASSES,
+    Decimal,
+    NumberRules,
+    Numbers,
+    describe_classes,
+    describe_numbers,
+    describe_sentences,
+    lacking,
+    mixed,
+)
+from service.client.data_columns import Column, Made, place, read_features, read_target, usual_decimal, wrong_number
+from service.client.data_files import read_archive, read_csv, read_parquet
 from service.client.errors import InvalidStudy
 from service.contract.catalogue import load_catalogue
 from service.contract.mistakes import did_you_mean
@@ -21,17 +33,11 @@ from service.contract.problem import FieldError
 
 Kind = Literal["classification", "regression", "language"]
 
-_MAX_INTEGER_CLASSES = 20
-"""Whole numbers with more distinct values are measured, with fewer they are classes, as for the training core."""
-
-_MAX_TEXTS = 1000
-"""Different texts in a column above which the core takes them for identifiers, and refuses to learn from them."""
-
 _FEWEST = 5
 """Examples of a class below which no part of a split could be sure to have one."""
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)?[ T]?(\d\d:\d\d(:\d\d(\.\d+)?)?)?Z?")
+_WORD = re.compile(r"\w+|[^\w\s]")
 _TEXT_LENGTH = 128
 
 
@@ -49,10 +55,22 @@ class FirstLook:
     spread: float | None = None
     """What knowing nothing costs: the target's standard deviation, or the nats in a byte."""
     left_out: list[str] = field(default_factory=list)
-    """Columns from which nothing can be learnt, in words."""
+    """Columns from which nothing is learnt, in words."""
+    columns: list[str] = field(default_factory=list)
+    """What the training core makes of each column, a line each."""
 
 
-def look(source: str, target: str | None, kind: Kind | None) -> FirstLook:
+@dataclass(frozen=True)
+class Asked:
+    """What a user says about the data beside where it is; None where the data are to show it."""
+
+    target: str | None = None
+    kind: Kind | None = None
+    encoding: str | None = None
+    rules: NumberRules = field(default_factory=NumberRules)
+
+
+def look(source: str, asked: Asked) -> FirstLook:
     """Look at a built-in set, a CSV, Parquet, NPZ or text file, or a folder of images.
 
     Raises:
@@ -62,55 +80,90 @@ def look(source: str, target: str | None, kind: Kind | None) -> FirstLook:
     builtin = {name: entry for name, entry in entries.items() if "path" not in entry.parameters}
     path = Path(source)
     if source in builtin:
-        _refuse_target(source, target)
+        _refuse_target(source, asked.target)
         return FirstLook({"name": source}, builtin[source].facts["kinds"][0], "rows")
     if path.is_dir():
-        _refuse_target(source, target)
+        _refuse_target(source, asked.target)
         return _images(path)
     if not path.is_file():
         raise _wrong(source, f"there is no such file, folder or built-in set; {did_you_mean(source, builtin)}")
     match path.suffix.lower():
         case ".csv" | ".tsv":
-            delimiter, columns = read_csv(path)
-            settings = {} if delimiter == "," else {"delimiter": delimiter}
-            return _table({"name": "csv", "path": source, **settings}, columns, target, kind)
+            file = read_csv(path, asked.encoding)
+            settings = {} if file.encoding == "utf-8" else {"encoding": file.encoding}
+            settings |= {} if file.delimiter == "," else {"delimiter": file.delimiter}
+            return _table({"name": "csv", "path": source, **settings}, file.columns, asked)
         case ".parquet":
-            return _table({"name": "parquet", "path": source}, read_parquet(path), target, kind)
+            return _table({"name": "parquet", "path": source}, read_parquet(path), asked)
         case ".npz":
-            return _archive(path, target or "y", kind)
+            return _archive(path, asked.target or "y", asked.kind)
         case ".txt":
-            _refuse_target(source, target)
+            _refuse_target(source, asked.target)
             return _text(path)
         case _:
             raise _wrong(source, "is no .csv, .tsv, .parquet, .npz or .txt file; write the study file by hand")
 
 
-def _table(data: dict[str, Any], columns: Mapping[str, Column], target: str | None, kind: Kind | None) -> FirstLook:
+def _table(data: dict[str, Any], columns: Mapping[str, Column], asked: Asked) -> FirstLook:
+    target, rules, is_text = asked.target, asked.rules, data["name"] == "csv"
     if target is None:
         raise _wrong(data["path"], f"which column is to be predicted? write --target, one of: {', '.join(columns)}")
-    if target not in columns:
-        raise _wrong("--target", f"there is no column {target!r}; {did_you_mean(target, columns)}")
-    left_out = {name: why for name, values in columns.items() if name != target and (why := _useless(values))}
-    features = [name for name in columns if name != target and name not in left_out]
+    for option, names in (("--target", [target]), ("--categorical", rules.categorical)):
+        for name in names:
+            if name not in columns:
+                raise _wrong(option, f"there is no column {name!r}; {did_you_mean(name, columns)}")
+    data |= {"na_values": list(rules.na_values)} if rules.na_values else {}
+    data |= {"categorical": list(rules.categorical)} if rules.categorical else {}
+    usual = usual_decimal(columns, rules, is_text=is_text)
+    told = _table_target(target, columns[target], asked, usual, is_text=is_text)
+    others = {name: each for name, each in columns.items() if name != target}
+    made = read_features(others, rules, usual, is_text=is_text)
+    if is_text and told.kind == "classification" and (text := _text_column(made, columns)) is not None:
+        return _texts(data, columns, target, told, text)
+    for each in made.values():
+        if each.refusal and not each.left_out:
+            hint = "; here: --na-value TEXT, --categorical COLUMN" if "data.na_values" in each.refusal else ""
+            raise _wrong(data["path"], each.refusal + hint)
+    features = [name for name, each in made.items() if not each.left_out]
     if not features:
         raise _wrong(data["path"], f"has no column to learn from beside {target!r}")
-    told = _targets(f"column {target!r}", columns[target], kind)
-    found = {**data, "target": target, "kind": told.kind} | ({"features": features} if left_out else {})
-    without = [f"{name} {why}" for name, why in left_out.items()]
-    return FirstLook(found, told.kind, "rows", len(columns[target]), told.classes, told.spread, without)
+    is_complete = len(features) == len(made)
+    found = {**data, "target": target, "kind": told.kind} | ({} if is_complete else {"features": features})
+    without = [f"{name} {each.left_out}" for name, each in made.items() if each.left_out]
+    lines = [*(f"{name}: {made[name].told}" for name in features), f"{target}: target; {told.words}"]
+    return FirstLook(found, told.kind, "rows", len(columns[target]), told.classes, told.spread, without, lines)
 
 
-def _useless(values: Column) -> str | None:
-    """Why the core learns nothing from a column."""
-    known = [value for value in values if value is not None]
-    if known and all(not isinstance(value, bool | int | float | str) for value in known):
-        return "holds no numbers or texts"
-    texts = {value for value in known if isinstance(value, str)}
-    if known and texts and all(value and _MOMENT.fullmatch(value) for value in texts):
-        return "holds dates or times"
-    if len(texts) > _MAX_TEXTS and not all(_number(value) is not None for value in texts):
-        return f"holds {len(texts)} different texts"
-    return None
+def _table_target(target: str, values: Column, asked: Asked, usual: Decimal, *, is_text: bool) -> _Targets:
+    """What is to be predicted, from a table's column."""
+    are_classes = asked.kind == "classification" or target in asked.rules.categorical
+    read, texts = read_target(values, asked.rules, usual, are_classes=are_classes, is_text=is_text)
+    if texts is not None and texts.others and not are_classes:
+        remedy = "write data.kind: classification if they are classes; here: --na-value TEXT, --task classification"
+        raise _wrong("--target", mixed(target, texts, remedy))
+    numbers = None if texts is None or are_classes else texts.numbers
+    return _targets(f"column {target!r}", read, asked.kind, numbers, is_text=is_text)
+
+
+def _text_column(made: Mapping[str, Made], columns: Mapping[str, Column]) -> str | None:
+    """The column of the longest sentences."""
+    found = [name for name, each in made.items() if each.sentences is not None]
+    return max(found, key=lambda name: sum(len(value or "") for value in columns[name]), default=None)
+
+
+def _texts(data: dict[str, Any], columns: Mapping[str, Column], target: str, told: _Targets, text: str) -> FirstLook:
+    """A study of the sentences of one column; it learns from no other."""
+    written = columns[text]
+    if gaps := [index for index, value in enumerate(written) if value is None]:
+        raise _wrong(data["path"], lacking(f"column {text!r}", len(gaps), place(gaps[0], is_text=True)))
+    num_words = sorted(len(_WORD.findall(value)) for value in written)
+    usual = num_words[int(0.95 * (len(num_words) - 1))]
+    length = next((size for size in (16, 32, 64, 128) if size >= usual), 256)
+    settings = {name: value for name, value in data.items() if name not in ("na_values", "categorical")}
+    found = {**settings, "name": "texts", "text": text, "target": target, "tokens": "words", "length": length}
+    without = [f"{name}, since a model of texts reads one column" for name in columns if name not in (text, target)]
+    lines = [f"{text}: {describe_sentences(written)}", f"{target}: target; {told.words}"]
+    return FirstLook(found, "classification", "tokens", len(written), told.classes, None, without, lines)
 
 
 @dataclass(frozen=True)
@@ -118,17 +171,18 @@ class _Targets:
     kind: Kind
     classes: Counter[Any] = field(default_factory=Counter)
     spread: float | None = None
+    words: str = ""
 
 
-def _targets(what: str, values: Column, asked: Kind | None) -> _Targets:
+def _targets(
+    what: str, values: Column, asked: Kind | None, numbers: Numbers | None = None, *, is_text: bool = False
+) -> _Targets:
     """What is to be predicted; refused where nothing can be learnt of it."""
-    lacking = sum(value is None for value in values)
-    if lacking or not len(values):
-        raise _wrong(
-            "--target", f"{what} lacks a value in {lacking} rows; remove them" if lacking else f"{what} is empty"
-        )
-    numbers = [_number(value) for value in values]
-    kind = asked or _kind_of(values, numbers)
+    if not len(values):
+        raise _wrong("--target", f"{what} is empty")
+    if gaps := [index for index, value in enumerate(values) if value is None]:
+        raise _wrong("--target", lacking(what, len(gaps), place(gaps[0], is_text=is_text)))
+    kind = asked or _kind_of(values)
     if kind == "classification":
         classes = Counter(values)
         if len(classes) == 1:
@@ -136,45 +190,35 @@ def _targets(what: str, values: Column, asked: Kind | None) -> _Targets:
         rarest, num = min(classes.items(), key=lambda each: each[1])
         if num < _FEWEST:
             hint = f"{_FEWEST} are needed to train, validate and test; merge or remove it, or write --task regression"
-            raise _wrong("--target", f"{what} has too few examples of {rarest!r} ({num}); {hint}")
-        return _Targets(kind, classes)
-    known = [number for number in numbers if number is not None and math.isfinite(number)]
-    if len(known) < len(values):
-        raise _wrong(
-            "--target", f"{what} holds {len(values) - len(known)} values that are no finite numbers; remove them"
-        )
-    mean = math.fsum(known) / len(known)
-    spread = math.sqrt(math.fsum((number - mean) ** 2 for number in known) / len(known))
+            raise _wrong("--target", f"{what} has too few examples of {str(rarest)!r} ({num}); {hint}")
+        words = describe_classes({str(label): count for label, count in classes.items()})
+        return _Targets(kind, classes, words=words)
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        raise _wrong("--target", f"{what} holds values that are no numbers, so regression can't learn it")
+    if refusal := wrong_number(what, values, is_text=is_text):
+        raise _wrong("--target", refusal)
+    mean = math.fsum(values) / len(values)
+    spread = math.sqrt(math.fsum((number - mean) ** 2 for number in values) / len(values))
     if spread == 0:
         raise _wrong("--target", f"{what} holds one value only: {values[0]}")
-    return _Targets(kind, spread=spread)
+    return _Targets(kind, spread=spread, words=describe_numbers(min(values), max(values), 0, numbers))
 
 
-def _kind_of(values: Column, numbers: Sequence[float | None]) -> Kind:
+def _kind_of(values: Column) -> Kind:
     """Texts and few different whole numbers are classes."""
-    if any(number is None for number in numbers):
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
         return "classification"
-    is_whole = all(isinstance(value, int) or (isinstance(value, str) and _is_whole(value)) for value in values)
-    return "classification" if is_whole and len(set(numbers)) <= _MAX_INTEGER_CLASSES else "regression"
-
-
-def _is_whole(text: str) -> bool:
-    return re.fullmatch(r"[-+]?\d+", text) is not None
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return None if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        return None
+    is_whole = all(isinstance(value, int) for value in values)
+    return "classification" if is_whole and len(set(values)) <= MAX_INTEGER_CLASSES else "regression"
 
 
 def _archive(path: Path, target: str, kind: Kind | None) -> FirstLook:
     values, shape = read_archive(path, target)
     told = _targets(f"array {target!r}", values, kind)
+    lines = [f"{target}: target; {told.words}"]
     data = {"name": "npz", "path": str(path), "target": target, "kind": told.kind}
     inputs: Literal["rows", "images"] = "rows" if len(shape) == 2 else "images"
-    return FirstLook(data, told.kind, inputs, len(values), told.classes, told.spread)
+    return FirstLook(data, told.kind, inputs, len(values), told.classes, told.spread, columns=lines)
 
 
 def _images(folder: Path) -> FirstLook:

@@ -60,7 +60,7 @@ def write(look: FirstLook, name: str, file: str) -> str:
             f"#   study enqueue {name} {baseline}     # a plain baseline first",
             f"#   study watch {name}",
             f"#   study importance {name}     # once 20 trials have ended: what to search more closely",
-            *(f"# Left out: {each}." for each in look.left_out),
+            *(f"# {line}" for line in about_data(look)),
             f"name: {_value(name)}",
             "format: 1",
             f"objective: {{metric: {metric}, direction: {direction}, value: best}}",
@@ -83,6 +83,15 @@ def write(look: FirstLook, name: str, file: str) -> str:
             "",
         ]
     )
+
+
+def about_data(look: FirstLook) -> list[str]:
+    """Say how the data were read, column by column, and what is left out."""
+    encoding = [f"Read as {look.data['encoding']}."] if "encoding" in look.data else []
+    columns = ["Columns:", *(f"  {line}" for line in look.columns)] if look.columns else []
+    without = [f"Left out: {each}." for each in look.left_out]
+    # A name of a column may hold the end of a line.
+    return ["".join(c if c.isprintable() else " " for c in line) for line in (*encoding, *columns, *without)]
 
 
 def _title(look: FirstLook) -> str:

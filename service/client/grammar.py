@@ -87,6 +87,13 @@ def _begin(verb: Verb) -> None:
     )
     init.add_argument("--target", metavar="COLUMN", help="the column to predict")
     init.add_argument("--task", choices=("classification", "regression"), help="default: as the target's values say")
+    init.add_argument("--encoding", help="of a CSV file, such as cp949 (default: the one that its beginning shows)")
+    init.add_argument(
+        "--na-value", action="append", default=[], metavar="TEXT", help="a text that means a missing value; repeatable"
+    )
+    init.add_argument(
+        "--categorical", action="append", default=[], metavar="COLUMN", help="a column of categories; repeatable"
+    )
     init.add_argument("--name", help="name of the study (default: that of the data)")
     init.add_argument("--out", metavar="FILE", help="where to write it (default: NAME.yaml)")
     plan = verb("plan", "say what a study file will cost, and begin nothing")

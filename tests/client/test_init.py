@@ -84,10 +84,29 @@ def book() -> str:
     return "book.txt"
 
 
+def reviews() -> str:
+    rows = [[f"I think that part {at} was really {'good' if at % 2 else 'bad'}", at, "ab"[at % 2]] for at in range(60)]
+    return table("reviews.csv", [["says", "number", "label"], *rows])
+
+
+def korean() -> str:
+    rows = [["수", "도시"], *([at, ("서울", "부산")[at % 2]] for at in range(40))]
+    Path("cities.csv").write_text("\n".join(f"{at};{city}" for at, city in rows), encoding="cp949")
+    return "cities.csv"
+
+
+def dirty() -> str:
+    rows = [[f"1.{at:03},50 €", "?" if at % 7 == 0 else at, f"{at},5"] for at in range(60)]
+    return table("dirty.csv", [["price", "age", "y"], *rows], ";")
+
+
 CASES: dict[str, tuple[Any, list[str]]] = {
     "csv, classes": (lambda: table("wine.csv", labelled("red", "white")), ["--target", "y"]),
     "csv, numbers": (lambda: DIABETES, ["--target", "progression"]),
     "tsv": (lambda: table("wine.tsv", labelled("red", "white"), "\t"), ["--target", "y"]),
+    "sentences": (reviews, ["--target", "label"]),
+    "cp949 and semicolons": (korean, ["--target", "도시"]),
+    "dirty numbers": (dirty, ["--target", "y"]),
     "parquet": (columns, ["--target", "y"]),
     "npz": (archive, []),
     "images": (folder, []),
@@ -118,6 +137,61 @@ def train_of(spec: StudySpec) -> dict[str, Any]:
     assert spec.task is not None
     assert spec.task.train is not None
     return spec.task.train
+
+
+def test_what_is_made_of_each_column_is_said_and_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", dirty(), "--target", "y"]) == 0
+    lines = [
+        "Columns:",
+        "  price: numbers from 1000.5 to 1059.5; decimal comma; without the unit '€'",
+        "  age: numbers from 1 to 59; 9 missing ('?' included)",
+        "  y: target; numbers from 0.5 to 59.5; decimal comma",
+    ]
+    assert capsys.readouterr().out.splitlines()[1:] == lines
+    text = Path("dirty.yaml").read_text(encoding="utf-8")
+    assert "\n".join(f"# {line}" for line in lines) in text
+
+
+def test_sentences_are_read_by_a_model_of_texts(capsys: pytest.CaptureFixture[str]) -> None:
+    text = init(capsys, reviews(), "--target", "label")
+    data = train_of(study_file.load("reviews.yaml"))["data"]
+    assert {name: data[name] for name in ("name", "text", "target", "tokens", "length")} == {
+        "name": "texts", "text": "says", "target": "label", "tokens": "words", "length": 16
+    }  # fmt: skip
+    assert "#   says: 60 texts, 8 words each on average\n" in text
+    assert "# Left out: number, since a model of texts reads one column.\n" in text
+
+
+def test_the_encoding_is_guessed_or_named_and_written(capsys: pytest.CaptureFixture[str]) -> None:
+    text = init(capsys, korean(), "--target", "도시")
+    assert "# Read as cp949.\n" in text
+    data = train_of(study_file.load("cities.yaml"))["data"]
+    assert (data["encoding"], data["delimiter"]) == ("cp949", ";")
+    init(capsys, "cities.csv", "--target", "도시", "--encoding", "euc-kr", "--out", "named.yaml")
+    assert train_of(study_file.load("named.yaml"))["data"]["encoding"] == "euc-kr"
+
+
+def test_a_column_of_numbers_and_other_texts_names_the_options_that_settle_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table("t.csv", [["x", "y"], *([at if at % 9 else "ca. 12", "ab"[at % 2]] for at in range(40))])
+    assert refused(capsys, "t.csv", "--target", "y") == (
+        "t.csv: column 'x' holds 35 numbers and 5 other values ('ca. 12'); correct them, list those that mean a "
+        "missing value in data.na_values, or list the column in data.categorical: [x]; here: --na-value TEXT, "
+        "--categorical COLUMN\n"
+    )
+    init(capsys, "t.csv", "--target", "y", "--na-value", "ca. 12", "--out", "a.yaml")
+    assert train_of(study_file.load("a.yaml"))["data"]["na_values"] == ["ca. 12"]
+    init(capsys, "t.csv", "--target", "y", "--categorical", "x", "--out", "b.yaml")
+    assert train_of(study_file.load("b.yaml"))["data"]["categorical"] == ["x"]
+    assert "there is no column 'z'" in refused(capsys, "t.csv", "--target", "y", "--categorical", "z")
+
+
+def test_numbers_that_training_cannot_use_are_told_by_row(capsys: pytest.CaptureFixture[str]) -> None:
+    for wrong in ("inf", "1e300", "1e30"):
+        table("t.csv", [["x", "y"], *([at if at != 16 else wrong, "ab"[at % 2]] for at in range(40))])
+        said = refused(capsys, "t.csv", "--target", "y")
+        assert f"column 'x' holds {float(wrong):g} in row 17 (not counting the header)" in said
 
 
 def test_what_matters_most_comes_first_in_ranges_known_to_be_good(capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,9 +277,18 @@ def test_odd_names_are_written_so_that_they_are_read_back(capsys: pytest.Capture
     [
         (labelled("a"), "--target: column 'y' holds one value only: a"),
         (labelled(0.5), "--target: column 'y' holds one value only: 0.5"),
-        (labelled("a", "b", "", num=30), "--target: column 'y' lacks a value in 10 rows; remove them"),
-        (labelled(1.5, 2.5, "nan", num=30), "--target: column 'y' lacks a value in 10 rows; remove them"),
-        (labelled(1.5, 2.5, "inf", num=30), "column 'y' holds 10 values that are no finite numbers; remove them"),
+        (
+            labelled("a", "b", "", num=30),
+            "--target: column 'y' lacks a value in 10 rows, the first in row 3 (not counting the",
+        ),
+        (
+            labelled(1.5, 2.5, "nan", num=30),
+            "--target: column 'y' lacks a value in 10 rows, the first in row 3 (not counting the",
+        ),
+        (
+            labelled(1.5, 2.5, "inf", num=30),
+            "--target: column 'y' holds inf in row 3 (not counting the header); numbers must",
+        ),
         ([*labelled("a", "b"), [1, "c"]], "column 'y' has too few examples of 'c' (1); 5 are needed"),
         ([["x", "y"]], "--target: column 'y' is empty"),
         ([["y"], *[[at] for at in range(30)]], "has no column to learn from beside 'y'"),
@@ -235,7 +318,10 @@ def test_mistakes_are_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     Path("t.parquet").write_text("no parquet")
     assert "t.parquet: is no Parquet file" in refused(capsys, "t.parquet", "--target", "y")
     Path("bad.csv").write_bytes(b"x,y\n\xff,1\n")
-    assert "bad.csv: is not UTF-8 text" in refused(capsys, "bad.csv", "--target", "y")
+    said = refused(capsys, "bad.csv", "--target", "y", "--encoding", "utf-8")
+    assert said == "bad.csv: is not written in utf-8; it looks like cp1252\n"
+    assert "there is no encoding 'utf-88'" in refused(capsys, "bad.csv", "--target", "y", "--encoding", "utf-88")
+    assert refused(capsys, "iris").endswith("built-in set; known: breast_cancer, diabetes, digits, wine\n")
     Path("short.txt").write_text("short")
     assert "short.txt: has 5 bytes; at least 1300 are needed" in refused(capsys, "short.txt")
 

@@ -135,10 +135,16 @@ def no_numbers(path: Path, values: list[float]) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("source", ["npz", "parquet", "csv"])
 def test_features_that_are_no_numbers(source: str, tmp_path: Path):
-    assert refusal(no_numbers(tmp_path, [np.inf] * 9)[source]).startswith("data.features: the ")
+    place = {"npz": "array 'x' holds {} at [51, 0]; ", "parquet": "column 'age' holds {} at index 51; "}
+    for wrong, told in ((np.inf, "inf"), (-np.inf, "-inf"), (1e300, "1e+300")):
+        said = refusal(no_numbers(tmp_path, [wrong] * 9)[source])
+        assert said.startswith("data.features: " + place.get(source, "column 'age' holds {} in row 52 ").format(told))
+    said = refusal(no_numbers(tmp_path, [1e30])[source])
+    assert "holds 1e+30" in said
+    assert "so far from the other values that they become alike" in said
     missing = no_numbers(tmp_path, [np.nan] * 9)[source]
     if source == "npz":
-        assert refusal(missing).startswith("data.features: the ")
+        assert refusal(missing).startswith("data.features: array 'x' holds nan at [51, 0]; numbers must be finite")
     else:  # of a table they are imputed, unless refused
         assert refusal(missing | {"missing": "refuse"}).startswith("data.missing: the ")
 

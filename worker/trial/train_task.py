@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,8 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     def on_data(dataset: Dataset) -> None:
         nonlocal class_names
         class_names = dataset.class_names
+        for line in dataset.columns:
+            sys.stdout.write(f"data: {line}\n")
         channel.provenance(Provenance(dataset.fingerprint, environment(start.threads)))
 
     train_it = partial(

@@ -64,15 +64,13 @@ def assemble(
 
     Numeric columns are standardised and missing values imputed by the median. Categorical ones become one-hot, and a
     category that training never saw all zeros; or they become indices for a model to embed, with one more for such a
-    category. ConfigError for infinite numbers, and for missing ones where those are refused.
+    category. ConfigError for missing numbers where those are refused.
     """
     labels = main.targets if kind == "classification" else None
     indices = split_indices(labels, len(main), splitting.beside(given), main.order)
     parts: dict[SplitName, Columns] = {name: main.take(chosen) for name, chosen in indices.items()}
     parts |= given
     for name, part in parts.items():
-        if np.isinf(part.numeric).any():
-            raise ConfigError("data.features", f"the {name} examples hold infinite numbers; leave that column out")
         if missing == "refuse" and np.isnan(part.numeric).any():
             raise ConfigError("data.missing", f"the {name} examples lack numbers; remove those rows, or impute: median")
     train = parts["train"]

@@ -1,25 +1,35 @@
 """CSV files, read by pyarrow."""
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, TypeAlias
 
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from worker.training.data.column_texts import NULL_TEXTS
+from worker.training.data.csv_dialect import PREFIX_BYTES, detect_delimiter, detect_encoding
 from worker.training.data.dataset import Dataset
+from worker.training.data.number_checks import in_row
 from worker.training.data.roles import RankingRoles
 from worker.training.data.splits import Fold, Stratified
 from worker.training.data.tables import TableSettings, load_tables
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 
+Encoding: TypeAlias = Annotated[str, Setting("text encoding of the files: utf-8, cp949, latin-1, …")]
+Delimiter: TypeAlias = Annotated[
+    str | None, Setting("character between the values; null: the one of , ; | and tab that the first lines show")
+]
+
 
 def csv(
     turn: Fold | None = None,
     *,
     table: TableSettings,
-    encoding: Annotated[str, Setting("text encoding of the files: utf-8, cp949, latin-1, …")] = "utf-8",
-    delimiter: Annotated[str, Setting("character between the values")] = ",",
+    encoding: Encoding = "utf-8",
+    delimiter: Delimiter = None,
     roles: RankingRoles,
     splitting: Stratified,
 ) -> Dataset:
@@ -27,19 +37,30 @@ def csv(
 
     Paths are relative to the directory the process was started in.
     """
-    if len(delimiter) != 1:
+    return load_tables(
+        partial(read_csv, encoding, delimiter), table, roles, splitting.at(turn), place=in_row, is_text=True
+    )
+
+
+def read_csv(encoding: str, delimiter: str | None, setting: str, file: str, as_text: Sequence[str] = ()) -> pa.Table:
+    """Return the table in `file`, with the columns `as_text` as they are written.
+
+    ConfigError at `data.SETTING`, `data.encoding` or `data.delimiter` where it can't be read.
+    """
+    if delimiter is not None and len(delimiter) != 1:
         raise ConfigError("data.delimiter", f"must be one character, got {delimiter!r}")
-    return load_tables(partial(read_csv, encoding, delimiter), table, roles, splitting.at(turn))
-
-
-def read_csv(encoding: str, delimiter: str, setting: str, file: str, types: dict[str, pa.DataType] | None) -> pa.Table:
-    """The table in `file`, its columns of the types given; ConfigError at `data.SETTING` or `data.encoding`."""
+    if encoding == "utf-8" and detect_encoding(_prefix(file)) in {"utf-16", "utf-32"}:
+        raise _wrong_encoding(file, encoding)
     try:
         table = arrow_csv.read_csv(
             file,
             read_options=arrow_csv.ReadOptions(encoding=encoding),
-            parse_options=arrow_csv.ParseOptions(delimiter=delimiter),
-            convert_options=arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=True),
+            parse_options=arrow_csv.ParseOptions(delimiter=delimiter or _delimiter_of(file, encoding)),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(as_text, pa.string()),
+                null_values=list(NULL_TEXTS),
+                strings_can_be_null=True,
+            ),
         )
         _ = table.column_names  # names are decoded only now
     except LookupError as error:
@@ -56,5 +77,20 @@ def read_csv(encoding: str, delimiter: str, setting: str, file: str, types: dict
     return table
 
 
+def _prefix(file: str) -> bytes:
+    with Path(file).open("rb") as opened:
+        return opened.read(PREFIX_BYTES)
+
+
+def _delimiter_of(file: str, encoding: str) -> str:
+    return detect_delimiter(_prefix(file).decode(encoding, errors="replace"))
+
+
 def _wrong_encoding(file: str, encoding: str) -> ConfigError:
-    return ConfigError("data.encoding", f"{file!r} is not written in {encoding}; try utf-8, latin-1, cp949 or cp1252")
+    guess = detect_encoding(_prefix(file))
+    return ConfigError(
+        "data.encoding",
+        f"{file!r} is not written in {encoding}; it looks like {guess}: write data.encoding: {guess}"
+        if guess != encoding
+        else f"{file!r} is not written in {encoding} throughout; save it as utf-8",
+    )

@@ -66,6 +66,8 @@ class Dataset:
     vocabulary: int = 0
     padding: int | None = None
     tokenizer: str | None = None
+    columns: tuple[str, ...] = ()
+    """What was made of each column of the data, a line each."""
     device: torch.device = field(default=torch.device("cpu"))
 
     @property

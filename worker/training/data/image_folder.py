@@ -86,7 +86,7 @@ def _order(path: str | None, roles: Roles, examples: Examples) -> Order:
         raise ConfigError(
             "data.table", "decides nothing; name one of its columns as data.group, data.time or data.fold"
         )
-    rows = checked("table", path, partial(read_csv, "utf-8", ","), None)
+    rows = checked("table", path, partial(read_csv, "utf-8", None))
     require_columns("data.table", ["file"], rows)
     place: dict[str, int] = {}
     for index, file in enumerate(rows.column("file").to_pylist()):

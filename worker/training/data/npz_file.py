@@ -1,5 +1,6 @@
 """NumPy archives: arrays of rows or images with their targets, read without running code."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,11 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from worker.training.data.arrays import Examples, assemble_arrays
+from worker.training.data.column_texts import MAX_INTEGER_CLASSES, describe_classes, describe_numbers
 from worker.training.data.dataset import Dataset, Kind, SplitName
 from worker.training.data.fingerprint import of_files
+from worker.training.data.number_checks import at_index, require_finite, require_usable
 from worker.training.data.roles import NamingRoles
 from worker.training.data.splits import Fold, Stratified
-from worker.training.data.tables import MAX_INTEGER_CLASSES
 from worker.training.errors import ConfigError, did_you_mean
 from worker.training.parameters import Setting
 
@@ -58,7 +60,24 @@ def npz(
     if kind == "regression" and any(part.targets.dtype.kind not in "uifb" for part in (examples, *given.values())):
         raise ConfigError("data.kind", f"{target + main!r} holds no numbers, so regression can't learn it")
     dataset = assemble_arrays(examples, given, kind or _kind_of(examples.targets), splitting.at(turn))
-    return replace(dataset, fingerprint=of_files({"path": path}))
+    told = (f"{features}: {_features_words(examples.features)}", f"{target}: target; {_target_words(examples, kind)}")
+    return replace(dataset, fingerprint=of_files({"path": path}), columns=told)
+
+
+def _features_words(x: NDArray[Any]) -> str:
+    """Describe an array of features, and how many of its columns hold one value only."""
+    if x.ndim == 4:
+        return f"{len(x):,} images of {' by '.join(str(size) for size in x.shape[1:])}"
+    constant = int((x == x[:1]).all(axis=0).sum())
+    told = f"; {constant:,} of them with one value only: nothing to learn from" if constant else ""
+    return f"{len(x):,} rows of {x.shape[1]:,} numbers{told}"
+
+
+def _target_words(examples: Examples, kind: Kind | None) -> str:
+    """Describe an array of targets."""
+    if (kind or _kind_of(examples.targets)) == "classification":
+        return describe_classes(Counter(str(label) for label in examples.targets.tolist()))
+    return describe_numbers(float(examples.targets.min()), float(examples.targets.max()), 0)
 
 
 def _table(arrays: dict[str, NDArray[Any]], roles: NamingRoles, suffix: str, examples: Examples) -> pa.Table:
@@ -95,9 +114,19 @@ def _examples(arrays: dict[str, NDArray[Any]], features: str, target: str) -> Ex
         y = y[:, 0]
     if y.shape != (len(x),):
         raise ConfigError("data.target", f"{target!r} has the shape {list(y.shape)} for {len(x)} examples")
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise ConfigError("data.target", f"{target!r} holds values that are no finite numbers; remove those examples")
+    _require_numbers(features, x, target, y)
     return Examples(x, y)
+
+
+def _require_numbers(features: str, x: NDArray[Any], target: str, y: NDArray[Any]) -> None:
+    """ConfigError for a number that training can't compute with."""
+    require_finite("data.features", f"array {features!r}", x)
+    require_finite("data.target", f"array {target!r}", y)
+    if x.ndim == 2 and x.dtype.kind == "f":
+        for column, values in enumerate(x.T):
+            require_usable("data.features", f"column {column} of array {features!r}", values, at_index)
+    if y.dtype.kind == "f":
+        require_usable("data.target", f"array {target!r}", y, at_index)
 
 
 def _kind_of(targets: NDArray[Any]) -> Kind:

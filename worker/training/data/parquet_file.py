@@ -1,9 +1,12 @@
 """Parquet files, read by pyarrow."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 from pyarrow import parquet as arrow_parquet
 
 from worker.training.data.dataset import Dataset
+from worker.training.data.number_checks import at_index
 from worker.training.data.roles import RankingRoles
 from worker.training.data.splits import Fold, Stratified
 from worker.training.data.tables import TableSettings, load_tables
@@ -21,10 +24,11 @@ def parquet(
 
     Paths are relative to the directory the process was started in.
     """
-    return load_tables(_read, table, roles, splitting.at(turn))
+    return load_tables(_read, table, roles, splitting.at(turn), place=at_index, is_text=False)
 
 
-def _read(setting: str, file: str, types: dict[str, pa.DataType] | None) -> pa.Table:
+def _read(setting: str, file: str, as_text: Sequence[str]) -> pa.Table:
+    del as_text  # the file says itself which columns are texts
     try:
         with arrow_parquet.ParquetFile(file) as opened:
             table = opened.read()
@@ -33,9 +37,6 @@ def _read(setting: str, file: str, types: dict[str, pa.DataType] | None) -> pa.T
             if len(set(table.column_names)) == len(table.column_names)
             else table
         )
-        known = {name: kind for name, kind in (types or {}).items() if name in table.column_names}
-        for name, kind in known.items():
-            table = table.set_column(table.column_names.index(name), name, table.column(name).cast(kind))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ConfigError(f"data.{setting}", f"{file!r} is no table that can be read: {error}") from error
     return table

@@ -8,16 +8,16 @@ import pyarrow as pa
 
 from worker.training.errors import ConfigError, did_you_mean
 
-ReadTable: TypeAlias = Callable[[str, str, dict[str, pa.DataType] | None], pa.Table]
-"""(setting, file, column types) -> the table; ConfigError at `data.SETTING` where it can't be read."""
+ReadTable: TypeAlias = Callable[[str, str, Sequence[str]], pa.Table]
+"""(setting, file, columns that stay texts) -> the table; ConfigError at `data.SETTING` where it can't be read."""
 
 
-def checked(setting: str, file: str, read: ReadTable, types: dict[str, pa.DataType] | None) -> pa.Table:
+def checked(setting: str, file: str, read: ReadTable, as_text: Sequence[str] = ()) -> pa.Table:
     """The table in `file`; ConfigError at `data.SETTING` where there is none to learn from."""
     where = f"data.{setting}"
     if not Path(file).is_file():
         raise ConfigError(where, f"there is no file {file!r} (looked for {Path(file).absolute()})")
-    table = read(setting, file, types)
+    table = read(setting, file, as_text)
     if len(set(table.column_names)) < len(table.column_names):
         raise ConfigError(where, f"{file!r} has two columns of the same name; rename one")
     if table.num_rows == 0:

@@ -1,26 +1,25 @@
 """Tables of the user's own, whatever file they come from: columns chosen, typed and split; errors name the setting."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from worker.training.data.column_reading import Reading, read_columns, read_target, settle_decimals, target_words
+from worker.training.data.column_texts import MAX_INTEGER_CLASSES, NumberRules, lacking
 from worker.training.data.columns import Columns, Encoding, Missing, assemble
 from worker.training.data.dataset import Dataset, Kind, SplitName
 from worker.training.data.fingerprint import of_files
+from worker.training.data.number_checks import Place, require_usable
 from worker.training.data.roles import Roles, codes
 from worker.training.data.splits import Splitting
 from worker.training.data.table_file import ReadTable, checked, require_columns
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
-
-# Whole numbers with more distinct values than this are measured, with fewer they are class labels.
-MAX_INTEGER_CLASSES = 20
-# One-hot encoding a column of identifiers would make a feature per row.
-_MAX_CATEGORIES = 1000
 
 _OptionalText: TypeAlias = str | None
 
@@ -50,57 +49,104 @@ class TableSettings:
     missing: Annotated[
         Missing, Setting("the training median; the same, with a feature that says it was missing; or an error")
     ] = "median"
+    na_values: Annotated[
+        Sequence[str], Setting("texts that mean a missing value, beside the usual ones (?, -, NA, null, …)")
+    ] = ()
+    categorical: Annotated[Sequence[str], Setting("columns of categories, though they hold numbers")] = ()
+    decimal: Annotated[
+        Literal[".", ","] | None, Setting("sign before the decimals of numbers; null: found for each column")
+    ] = None
+
+    @property
+    def rules(self) -> NumberRules:
+        """How texts of the tables become numbers."""
+        return NumberRules(self.decimal, self.na_values, self.categorical)
 
 
-def load_tables(read: ReadTable, how: TableSettings, roles: Roles, splitting: Splitting) -> Dataset:
-    """The dataset of one table that is split, or of one per part."""
+def load_tables(
+    read: ReadTable, how: TableSettings, roles: Roles, splitting: Splitting, *, place: Place, is_text: bool
+) -> Dataset:
+    """Return the dataset of one table that is split, or of one per part.
+
+    Args:
+        read: reads a file.
+        how: what the study says about columns and files.
+        roles: the columns that decide the split or name examples.
+        splitting: how the main file is split.
+        place: says where in a file a row is, counted from 0.
+        is_text: whether the file's values are texts, numbers too (CSV).
+    """
     if (how.path is None) == (how.train is None):
         raise ConfigError("data.path", "give either path (one file to split) or train (a file of training examples)")
-    main_setting = "path" if how.train is None else "train"
-    main = checked(main_setting, how.path or how.train or "", read, None)
-    target = how.target
-    require_columns("data.target", [target], main)
+    main_setting, rules = "path" if how.train is None else "train", how.rules
+    files: dict[str, str] = {main_setting: how.path or how.train or ""}
+    main = checked(main_setting, files[main_setting], read, rules.categorical)
+    require_columns("data.target", [how.target], main)
+    require_columns("data.categorical", rules.categorical, main)
     roles.require(main)
-    taken = {target, *roles.columns.values()}
-    chosen = how.features
-    if chosen is None:
-        chosen = [name for name in main.column_names if name not in taken]
-    require_columns("data.features", chosen, main)
-    if not chosen or target in chosen:
-        raise ConfigError("data.features", f"needs at least one column, and not the target {target!r} itself")
-    types = {name: _column_type(name, main.schema.field(name).type) for name in chosen}
-    kind = how.kind or _kind_of(main.column(target))
+
+    def as_text(names: Sequence[str]) -> pa.Table:
+        return checked(main_setting, files[main_setting], read, names)
+
+    features = _features(how, roles, main)
+    main, usual = settle_decimals(main, [*features, how.target], rules, as_text if is_text else None)
+    readings = read_columns(main, features, rules, usual)
+    targets, reading = read_target(
+        main.column(how.target), how.target, rules, usual, are_classes=how.kind == "classification"
+    )
+    kind = how.kind or _kind_of(targets)
     if roles.query is not None:
-        if how.kind is not None:
-            raise ConfigError("data.kind", "rows of a query are ranked, whatever the target; leave out kind, or query")
-        for setting in ("limit", "bootstrap"):
-            if getattr(splitting, setting) is not None:
-                raise ConfigError(f"data.{setting}", "draws single rows, which would tear queries apart; leave it out")
+        _check_query(how, splitting)
         kind = "ranking"
-    others: dict[SplitName, str | None] = {"val": how.val, "test": how.test, "test_val": how.test_val}
+    to_columns = partial(_columns, target=how.target, kind=kind, place=place)
+    columns = to_columns(_read_all(main, readings, "data.features", rules), targets)
+    columns = replace(columns, order=roles.order(main), queries=_queries(main, roles))
     given: dict[SplitName, Columns] = {}
     names: dict[SplitName | None, NDArray[Any] | None] = {None: roles.names(main_setting, main)}
-    target_type = main.schema.field(target).type
-    for name, file in others.items():
+    parts: dict[SplitName, str | None] = {"val": how.val, "test": how.test, "test_val": how.test_val}
+    for name, file in parts.items():
         if file is not None:
-            table = checked(name, file, read, types | {target: target_type})
-            require_columns(f"data.{name}", [target, *chosen, *([roles.query] if roles.query else [])], table)
-            given[name] = _columns(table, types, target, kind, roles.query)
+            files[name] = file
+            all_readings = {**readings, how.target: reading}
+            table = checked(name, file, read, [each for each in all_readings if all_readings[each].is_text])
+            require_columns(f"data.{name}", [*all_readings, *([roles.query] if roles.query else [])], table)
+            values = _read_all(table, all_readings, f"data.{name}", rules)
+            part = to_columns(values, values.pop(how.target), of=f" of data.{name}")
+            given[name] = replace(part, queries=_queries(table, roles))
             names[name] = roles.names(name, table)
-    columns = replace(_columns(main, types, target, kind, roles.query), order=roles.order(main))
     dataset = assemble(columns, given, kind, splitting, encoding=how.categories, missing=how.missing)
-    files: dict[str, str] = {main_setting: how.path or how.train or ""}
-    files |= {name: file for name, file in others.items() if file is not None}
-    return replace(dataset.named(names), fingerprint=of_files(files))
+    told = [f"{name}: {each.told}" for name, each in readings.items()]
+    told.append(f"{how.target}: target; {target_words(targets, reading.numbers, kind)}")
+    return replace(dataset.named(names), fingerprint=of_files(files), columns=tuple(told))
 
 
-def _column_type(name: str, kind: pa.DataType) -> pa.DataType:
-    """The type a feature is read as in every file: numbers as float64 (so is a column without any value), or text."""
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
-        return pa.float64()
-    if pa.types.is_string(kind) or pa.types.is_boolean(kind):
-        return kind
-    raise ConfigError("data.features", f"column {name!r} holds {kind}, no numbers or text; list features without it")
+def _features(how: TableSettings, roles: Roles, main: pa.Table) -> Sequence[str]:
+    """The columns to learn from."""
+    taken = {how.target, *roles.columns.values()}
+    chosen = [name for name in main.column_names if name not in taken] if how.features is None else how.features
+    require_columns("data.features", chosen, main)
+    if not chosen or how.target in chosen:
+        raise ConfigError("data.features", f"needs at least one column, and not the target {how.target!r} itself")
+    return chosen
+
+
+def _check_query(how: TableSettings, splitting: Splitting) -> None:
+    """ConfigError where settings don't go together with rows that are ranked."""
+    if how.kind is not None:
+        raise ConfigError("data.kind", "rows of a query are ranked, whatever the target; leave out kind, or query")
+    for setting in ("limit", "bootstrap"):
+        if getattr(splitting, setting) is not None:
+            raise ConfigError(f"data.{setting}", "draws single rows, which would tear queries apart; leave it out")
+
+
+def _read_all(
+    table: pa.Table, readings: Mapping[str, Reading], where: str, rules: NumberRules
+) -> dict[str, pa.ChunkedArray]:
+    return {name: reading.apply(where, name, table.column(name), rules) for name, reading in readings.items()}
+
+
+def _queries(table: pa.Table, roles: Roles) -> NDArray[np.int64] | None:
+    return None if roles.query is None else codes(table, roles.query)
 
 
 def _kind_of(target: pa.ChunkedArray) -> Kind:
@@ -111,31 +157,37 @@ def _kind_of(target: pa.ChunkedArray) -> Kind:
     return "classification"
 
 
-def _columns(table: pa.Table, types: dict[str, pa.DataType], target: str, kind: Kind, query: str | None) -> Columns:
-    texts = [name for name, column_type in types.items() if pa.types.is_string(column_type)]
-    for name in texts:
-        if (count := len(table.column(name).unique())) > _MAX_CATEGORIES:
-            raise ConfigError("data.features", f"column {name!r} has {count} different texts; list features without it")
-    numbers = [table.column(name).cast(pa.float64()).to_numpy() for name in types if name not in texts]
+def _columns(
+    features: Mapping[str, pa.ChunkedArray],
+    targets: pa.ChunkedArray,
+    *,
+    target: str,
+    kind: Kind,
+    place: Place,
+    of: str = "",
+) -> Columns:
+    """The values of a file; `of` says of which one, where it is not the main file."""
+    texts = [name for name, column in features.items() if pa.types.is_string(column.type)]
+    numbers = {name: features[name].cast(pa.float64()).to_numpy() for name in features if name not in texts}
+    for name, values in numbers.items():
+        require_usable("data.features", f"column {name!r}{of}", values, place)
     # A missing text is a category of its own.
-    categories = [np.array(table.column(name).fill_null("").to_pylist(), dtype=object) for name in texts]
+    categories = [np.array(features[name].fill_null("").to_pylist(), dtype=object) for name in texts]
     return Columns(
-        numeric=np.column_stack(numbers) if numbers else np.empty((table.num_rows, 0)),
-        categorical=np.column_stack(categories) if categories else np.empty((table.num_rows, 0), dtype=object),
-        targets=_targets(table.column(target), target, kind),
-        queries=None if query is None else codes(table, query),
+        numeric=np.column_stack(list(numbers.values())) if numbers else np.empty((len(targets), 0)),
+        categorical=np.column_stack(categories) if categories else np.empty((len(targets), 0), dtype=object),
+        targets=_targets(targets, f"column {target!r}{of}", kind, place),
     )
 
 
-def _targets(column: pa.ChunkedArray, name: str, kind: Kind) -> NDArray[Any]:
-    if column.null_count:
-        raise ConfigError("data.target", f"column {name!r} lacks a value in {column.null_count} rows; remove them")
+def _targets(column: pa.ChunkedArray, what: str, kind: Kind, place: Place) -> NDArray[Any]:
+    if count := column.null_count:
+        raise ConfigError("data.target", lacking(what, count, place(column.is_null().index(True).as_py())))
     if kind == "classification":
         return np.array(column.to_pylist())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         path = "data.kind" if kind == "regression" else "data.target"
-        raise ConfigError(path, f"column {name!r} holds no numbers, so {kind} can't learn it")
+        raise ConfigError(path, f"{what} holds no numbers, so {kind} can't learn it")
     values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy()
-    if not np.isfinite(values).all():
-        raise ConfigError("data.target", f"column {name!r} holds values that are no finite numbers; remove those rows")
+    require_usable("data.target", what, values, place)
     return values

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from worker.training.data.csv_file import read_csv
+from worker.training.data.column_texts import describe_classes, describe_sentences
+from worker.training.data.csv_file import Delimiter, Encoding, read_csv
 from worker.training.data.dataset import Dataset
 from worker.training.data.fingerprint import of_files
 from worker.training.data.roles import NamingRoles
@@ -34,6 +35,8 @@ def texts(
     path: Annotated[str, Setting("CSV file with a header line")],
     text: Annotated[str, Setting("column of the texts")],
     target: Target,
+    encoding: Encoding = "utf-8",
+    delimiter: Delimiter = None,
     tokens: Annotated[
         Literal["bytes", "words"], Setting("the 256 bytes of UTF-8, or words in small letters and punctuation")
     ] = "bytes",
@@ -44,7 +47,7 @@ def texts(
     splitting: Stratified,
 ) -> Dataset:
     """A CSV file of texts to classify: each a row of tokens, filled up at its beginning."""
-    table = checked("path", path, partial(read_csv, "utf-8", ","), None)
+    table = checked("path", path, partial(read_csv, encoding, delimiter))
     require_columns("data.text", [text], table)
     require_columns("data.target", [target], table)
     for setting, name in (("text", text), ("target", target)):
@@ -69,8 +72,17 @@ def texts(
         "classification",
     ).numbered(parts)
     dataset = dataset.named({None: roles.names("path", table)})
+    classes = describe_classes(Counter(labels.tolist()))
     return replace(
-        dataset, vocabulary=vocabulary, padding=padding, tokenizer=tokenizer, fingerprint=of_files({"path": path})
+        dataset,
+        vocabulary=vocabulary,
+        padding=padding,
+        tokenizer=tokenizer,
+        fingerprint=of_files({"path": path}),
+        columns=(
+            f"{text}: {describe_sentences(written)}",
+            f"{target}: target; {classes}",
+        ),
     )
 
 

@@ -1,0 +1,207 @@
+"""How each column of a table is read: as numbers, true or false, or categories; the same in all files of a dataset."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from worker.training.data.column_texts import (
+    MAX_CATEGORIES,
+    NO_VALUES,
+    Decimal,
+    NumberRules,
+    Numbers,
+    TextColumn,
+    categories_of,
+    describe_classes,
+    describe_numbers,
+    describe_texts,
+    is_decided_comma,
+    mixed,
+    quoted,
+    sentences,
+)
+from worker.training.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The type that a column gets in every file, and what was made of it in the main file, in words."""
+
+    type: pa.DataType
+    told: str
+    numbers: Numbers | None = None
+    """How its texts are read as numbers; None: the file holds numbers."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether a CSV file's values are to be read as the texts that they are."""
+        return pa.types.is_string(self.type) or self.numbers is not None
+
+    def apply(self, where: str, name: str, column: pa.ChunkedArray, rules: NumberRules) -> pa.ChunkedArray:
+        """Return the column in the reading's type; ConfigError at `where` for values of another kind."""
+        if pa.types.is_string(self.type):
+            return _categories(column, rules)
+        if pa.types.is_string(column.type) and pa.types.is_floating(self.type):
+            return _numbers(where, name, column, self.numbers or Numbers(markers=tuple(rules.na_values)))
+        try:
+            return _without_missing(column.cast(self.type), rules)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise ConfigError(
+                where, f"column {name!r} holds {column.type} here, but {self.told} in training"
+            ) from error
+
+
+def settle_decimals(
+    table: pa.Table, names: Sequence[str], rules: NumberRules, as_text: Callable[[Sequence[str]], pa.Table] | None
+) -> tuple[pa.Table, Decimal]:
+    """Find what the decimal sign of ambiguous numbers, such as `1.234`, is in the main file.
+
+    Args:
+        table: the main file.
+        names: the columns that are used.
+        rules: what the study says about texts.
+        as_text: reads columns again as texts, where a file's numbers are texts (CSV).
+
+    Returns:
+        The table, in which columns of ambiguous numbers are texts, and the sign that its other columns show.
+    """
+    texts = [name for name in names if pa.types.is_string(table.column(name).type)]
+    usual: Decimal = "," if any(is_decided_comma(_read(table.column(name), rules)) for name in texts) else "."
+    pointed = [name for name in names if as_text and _may_have_point(table.column(name), rules)]
+    if as_text is not None and pointed:
+        again = as_text(pointed)
+        for name in pointed:
+            numbers = _read(again.column(name), rules, usual).numbers
+            if rules.decimal == "," or (numbers is not None and numbers.ambiguous is not None):
+                table = table.set_column(table.column_names.index(name), name, again.column(name))
+    return table, usual
+
+
+def read_columns(table: pa.Table, names: Sequence[str], rules: NumberRules, usual: Decimal) -> dict[str, Reading]:
+    """Decide how the main file's features are read; ConfigError for what is neither numbers nor categories."""
+    return {
+        name: _of_text(name, table.column(name), rules, usual)
+        if pa.types.is_string(table.column(name).type) and name not in rules.categorical
+        else _of_type(name, table.column(name), rules)
+        for name in names
+    }
+
+
+def read_target(
+    column: pa.ChunkedArray, name: str, rules: NumberRules, usual: Decimal, *, are_classes: bool
+) -> tuple[pa.ChunkedArray, Reading]:
+    """Return the main file's target, texts that hold numbers as numbers, and its reading; `are_classes`: texts stay."""
+    if name in rules.categorical:
+        return _categories(column, rules), Reading(pa.string(), "classes")
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        return _without_missing(column, rules), Reading(column.type, "numbers")
+    if not pa.types.is_string(column.type):
+        return column, Reading(column.type, f"{column.type}")
+    read = _read(column, rules, usual)
+    if are_classes or read.numbers is None:
+        return _categories(column, rules), Reading(pa.string(), "classes")
+    if read.others:
+        raise ConfigError("data.target", mixed(name, read, "write data.kind: classification if they are classes"))
+    values = _numbers("data.target", name, column, read.numbers)
+    whole = values.drop_null().to_numpy()
+    if len(whole) and np.isfinite(whole).all() and (whole == np.round(whole)).all() and (np.abs(whole) < 2**53).all():
+        values = values.cast(pa.int64())
+    return values, Reading(values.type, "numbers", read.numbers)
+
+
+def counts_of(column: pa.ChunkedArray) -> dict[str, int]:
+    """Return how many rows hold each text."""
+    pairs = column.drop_null().value_counts()
+    return dict(zip(pairs.field("values").to_pylist(), pairs.field("counts").to_pylist(), strict=True))
+
+
+def number_words(values: pa.ChunkedArray, numbers: Numbers | None) -> str:
+    """Describe a column of numbers."""
+    found = pc.min_max(values).as_py()
+    if found["min"] is None:
+        return NO_VALUES
+    return describe_numbers(found["min"], found["max"], values.null_count, numbers)
+
+
+def target_words(column: pa.ChunkedArray, numbers: Numbers | None, kind: str) -> str:
+    """Describe the target of a main file."""
+    if kind != "classification":
+        return number_words(column, numbers)
+    return describe_classes({str(value): count for value, count in counts_of(column).items()})
+
+
+def _read(column: pa.ChunkedArray, rules: NumberRules, usual: Decimal = ".") -> TextColumn:
+    return rules.read(counts_of(column), column.null_count, usual)
+
+
+def _of_text(name: str, column: pa.ChunkedArray, rules: NumberRules, usual: Decimal) -> Reading:
+    read = _read(column, rules, usual)
+    if not read.num_values:
+        return Reading(pa.float64(), NO_VALUES, Numbers(markers=tuple(rules.na_values)))
+    if read.numbers is not None:
+        if read.others:
+            raise ConfigError("data.features", mixed(name, read, f"list the column in data.categorical: [{name}]"))
+        values = _numbers("data.features", name, column, read.numbers)
+        return Reading(pa.float64(), number_words(values, read.numbers), read.numbers)
+    if read.is_sentences:
+        raise ConfigError("data.features", sentences(name, read))
+    if read.num_distinct > MAX_CATEGORIES:
+        message = f"column {name!r} has {read.num_distinct} different texts; list features without it"
+        raise ConfigError("data.features", message)
+    return Reading(pa.string(), describe_texts(read))
+
+
+def _of_type(name: str, column: pa.ChunkedArray, rules: NumberRules) -> Reading:
+    if name in rules.categorical:
+        texts = column.cast(pa.string())
+        return Reading(pa.string(), describe_texts(categories_of(counts_of(texts), texts.null_count, rules.na_values)))
+    kind = column.type
+    if pa.types.is_boolean(kind):
+        return Reading(kind, f"true or false; {column.null_count:,} missing" if column.null_count else "true or false")
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
+        return Reading(pa.float64(), number_words(_without_missing(column.cast(pa.float64()), rules), None))
+    raise ConfigError("data.features", f"column {name!r} holds {kind}, no numbers or text; list features without it")
+
+
+def _may_have_point(column: pa.ChunkedArray, rules: NumberRules) -> bool:
+    """Whether these numbers may have been written with a point that is no decimal sign, as in 1.234."""
+    if rules.decimal == "." or not pa.types.is_floating(column.type) or column.null_count == len(column):
+        return False
+    if rules.decimal == ",":
+        return True
+    values = np.abs(column.drop_null().to_numpy())
+    scaled = values * 1000
+    is_grouped = (values >= 1) & (values < 1000) & np.isclose(scaled, np.round(scaled), rtol=0, atol=1e-6)
+    return bool((is_grouped | (values == np.round(values))).all())
+
+
+def _categories(column: pa.ChunkedArray, rules: NumberRules) -> pa.ChunkedArray:
+    texts = column.cast(pa.string())
+    if not rules.na_values:
+        return texts
+    missing = pc.is_in(pc.utf8_trim_whitespace(texts), value_set=pa.array(list(rules.na_values), pa.string()))
+    return pc.if_else(missing, pa.scalar(None, pa.string()), texts)
+
+
+def _numbers(where: str, name: str, column: pa.ChunkedArray, numbers: Numbers) -> pa.ChunkedArray:
+    """The numbers in a column of texts; ConfigError at `where` for a text that is none."""
+    found: Mapping[str, float | None] = {text: numbers.read(text) for text in counts_of(column)}
+    if wrong := [text for text, value in found.items() if value is None]:
+        kind = f"numbers with the unit {numbers.unit!r}" if numbers.unit else "numbers"
+        raise ConfigError(where, f"column {name!r} holds {quoted(wrong)} here, but {kind} in training")
+    coded = column.combine_chunks().dictionary_encode()
+    values = [found[text] for text in coded.dictionary.to_pylist()]
+    known = pa.array([None if value is None or math.isnan(value) else value for value in values], pa.float64())
+    return pa.chunked_array([known.take(coded.indices)])
+
+
+def _without_missing(column: pa.ChunkedArray, rules: NumberRules) -> pa.ChunkedArray:
+    """The values; null where a number is NaN or stands for a missing value."""
+    if not (pa.types.is_floating(column.type) or (rules.missing_numbers and pa.types.is_integer(column.type))):
+        return column
+    missing = pc.is_in(column.cast(pa.float64()), value_set=pa.array([*rules.missing_numbers, math.nan], pa.float64()))
+    return pc.if_else(missing, pa.scalar(None, column.type), column)

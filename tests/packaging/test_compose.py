@@ -54,6 +54,19 @@ def test_the_token_has_no_default_because_the_service_is_open_to_other_machines(
         assert SERVICES[name]["environment"]["ASSAYER_TOKEN"].startswith("${ASSAYER_TOKEN:?")
 
 
+def test_no_secret_has_a_default_and_none_stands_in_a_url() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    for name in ("POSTGRES_PASSWORD", "ASSAYER_TOKEN"):
+        uses = re.findall(rf"\$\{{{name}(.*?)\}}", text)
+        assert len(uses) >= 2
+        assert all(use.startswith(":?") and len(use) > 10 for use in uses), uses
+    assert "$" not in SERVICES["service"]["environment"]["ASSAYER_DATABASE"]
+
+
+def test_postgres_is_reachable_by_the_other_containers_alone() -> None:
+    assert "ports" not in SERVICES["postgres"]
+
+
 def test_the_service_is_given_settings_that_it_knows() -> None:
     environment = SERVICES["service"]["environment"] | {"ASSAYER_HOST": "0.0.0.0"}
     settings = Settings.from_environment(environment)

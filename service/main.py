@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
+import errno
 import logging
 import os
 import secrets
@@ -21,12 +21,15 @@ import uvicorn
 from fastapi import FastAPI
 
 from service import telemetry
+from service.api.access import AccessRules, is_loopback
+from service.api.app import App
 from service.api.app import mount as mount_api
 from service.api.stream import Watch
 from service.background import keep_up
 from service.contract.catalogue import load_catalogue
 from service.dashboard.mount import mount as mount_dashboard
-from service.settings import Settings, SettingsError
+from service.http_server import ConnectionLimits, connection_settings, raise_file_limit
+from service.settings import InvalidSetting, Settings, SettingsError
 from service.storage.backup import require_there, restoring
 from service.storage.blobs import GIB, BlobStore
 from service.storage.database import Database, open_database, shown, sqlite_path
@@ -42,6 +45,9 @@ _GRACE_SECONDS = 4
 
 _STOP_SECONDS = 8.0
 """How long a stop may take in all, before the process ends whatever its threads are at."""
+
+
+_DEFAULT_RULES = AccessRules()
 
 
 def new_id() -> str:
@@ -78,7 +84,7 @@ def open_blobs(settings: Settings, database: Database) -> BlobStore:
     return attach_blobs(Transactor(database, new_id), directory, budget_bytes)
 
 
-def build_app(context: Context | None, token: str | None) -> FastAPI:
+def build_app(context: Context | None, token: str | None, rules: AccessRules = _DEFAULT_RULES) -> FastAPI:
     """Put together the application; without a context it can only describe itself."""
 
     @contextlib.asynccontextmanager
@@ -90,7 +96,9 @@ def build_app(context: Context | None, token: str | None) -> FastAPI:
         with contextlib.suppress(asyncio.CancelledError):
             await upkeep
 
-    app = FastAPI(
+    app = App(
+        token,
+        rules,
         title="Assayer",
         summary="A hyperparameter search service",
         version=version("assayer"),
@@ -98,45 +106,59 @@ def build_app(context: Context | None, token: str | None) -> FastAPI:
         docs_url=None,  # the dashboard serves them from its own files
         redoc_url=None,
     )
-    mount_api(app, context, token)
+    mount_api(app, context)
     mount_dashboard(app)
     return app
+
+
+def access_rules(settings: Settings) -> AccessRules:
+    """What requests must name and may weigh."""
+    return AccessRules(settings.host_names(), int(settings.body_kib * 1024), settings.stall_seconds)
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    """What connections may take."""
+    return ConnectionLimits(settings.stall_seconds, int(settings.connections_per_client), raise_file_limit())
 
 
 def bind(settings: Settings) -> socket.socket:
     """Take the address to serve at.
 
     Raises:
-        SettingsError: another address than loopback without a token, or it cannot be had.
+        InvalidSetting: the host is no address of this machine.
+        SettingsError: another address than loopback without a token, or the port is taken.
     """
-    if settings.token is None and not _is_loopback(settings.host):
+    try:
+        family, *_, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError, ValueError):
+        raise InvalidSetting(
+            f"the host {settings.host[:100]!r} is no address of this machine; "
+            "write one to --host or ASSAYER_HOST, such as 127.0.0.1"
+        ) from None
+    if settings.token is None and not is_loopback(settings.host):
         raise SettingsError(
             f"binding {settings.host} lets others in: set ASSAYER_TOKEN to a secret that clients and workers send, "
             "or bind 127.0.0.1"
         )
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # The protocol is named because asyncio turns Nagle's delay off only where it is.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
-    except (OSError, OverflowError) as error:
+        listener.bind(address)
+    except OSError as error:
         listener.close()
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise InvalidSetting(
+                f"the host {settings.host} is no address of this machine; write one to --host or ASSAYER_HOST, "
+                "such as 127.0.0.1"
+            ) from None
         raise SettingsError(
-            f"cannot serve at {settings.host}:{settings.port}: {reason}; "
+            f"cannot serve at {settings.host}:{settings.port}: {error.strerror}; "
             "stop what is there, or choose another port with --port"
         ) from None
     return listener
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class _Server(uvicorn.Server):
@@ -206,9 +228,14 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     try:
         blobs = open_blobs(settings, database)
         log.info("serving %s at http://%s:%d (dashboard; API pages at /docs)", shown(settings.database), address, port)
-        app = build_app(build_context(settings, database, blobs), settings.token)
+        app = build_app(build_context(settings, database, blobs), settings.token, access_rules(settings))
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS, server_header=False
+            app,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            server_header=False,
+            **connection_settings(connection_limits(settings), settings.keep_alive_seconds),
         )
         _Server(config, app.state.watch).run(sockets=[listener])
     finally:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
+import math
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 DEFAULT_DATABASE = "assayer.db"
 DEFAULT_HOST = "127.0.0.1"
@@ -16,22 +19,36 @@ class SettingsError(Exception):
     """A setting that cannot be used; names it and says what to write."""
 
 
+class InvalidSetting(SettingsError):
+    """A value that no service could use, such as port 99999."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that is configured; docs/settings.md says each with its default."""
 
-    database: str = DEFAULT_DATABASE
+    database: str = field(default=DEFAULT_DATABASE, repr=False)
     """ASSAYER_DATABASE: a path (SQLite) or a URL of Postgres."""
     blobs: str | None = None
     """ASSAYER_BLOBS: the folder for uploaded checkpoints; none: beside the SQLite file, here for Postgres."""
     blobs_gib: float | None = None
     """ASSAYER_BLOBS_GIB: how much all uploaded checkpoints together may take; none: as much as the disk holds."""
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     """ASSAYER_TOKEN: what clients and workers must send; required unless only loopback is bound."""
     host: str = DEFAULT_HOST
     """ASSAYER_HOST: the address to bind."""
     port: int = DEFAULT_PORT
     """ASSAYER_PORT: the port to bind; 0 takes a free one."""
+    allowed_hosts: str | None = None
+    """ASSAYER_ALLOWED_HOSTS: names other than loopback's by which a service without a token may be called."""
+    body_kib: float = 1024.0
+    """ASSAYER_BODY_KIB: the largest body of a request; blobs are bounded by ASSAYER_BLOBS_GIB instead."""
+    connections_per_client: float = 512.0
+    """ASSAYER_CONNECTIONS_PER_CLIENT: the number of connections that one client address may have open."""
+    keep_alive_seconds: float = 75.0
+    """ASSAYER_KEEP_ALIVE_SECONDS: how long an idle connection stays open; at least twice the heartbeat in any case."""
+    stall_seconds: float = 10.0
+    """ASSAYER_STALL_SECONDS: the longest pause in a request, and three of them in reading its answer."""
     lease_seconds: float = 60.0
     """ASSAYER_LEASE_SECONDS: how long a silent worker keeps its trial."""
     heartbeat_seconds: float = 10.0
@@ -53,29 +70,78 @@ class Settings:
         heartbeat = _number(environment, "ASSAYER_HEARTBEAT_SECONDS", cls.heartbeat_seconds)
         lease = _number(environment, "ASSAYER_LEASE_SECONDS", cls.lease_seconds)
         if lease < 2 * heartbeat:
-            raise SettingsError(
+            raise InvalidSetting(
                 f"ASSAYER_LEASE_SECONDS ({lease:g}) must be at least twice ASSAYER_HEARTBEAT_SECONDS ({heartbeat:g}), "
                 "or one lost heartbeat loses a trial"
             )
         suggest = _number(environment, "ASSAYER_SUGGEST_SECONDS", cls.suggest_seconds)
         if not 0 < suggest <= MAX_SUGGEST_SECONDS:
-            raise SettingsError(
+            raise InvalidSetting(
                 f"ASSAYER_SUGGEST_SECONDS ({suggest:g}) must be above 0 and at most {MAX_SUGGEST_SECONDS}, as clients "
                 "wait 30 s for the answer to a claim"
             )
-        return cls(
+        stall = _number(environment, "ASSAYER_STALL_SECONDS", cls.stall_seconds)
+        if stall <= 0:
+            raise InvalidSetting("ASSAYER_STALL_SECONDS must be above 0, or no request could arrive in time")
+        settings = cls(
             database=environment.get("ASSAYER_DATABASE") or cls.database,
             blobs=environment.get("ASSAYER_BLOBS") or None,
             blobs_gib=_number(environment, "ASSAYER_BLOBS_GIB", 0.0) or None,
             token=environment.get("ASSAYER_TOKEN") or None,
             host=environment.get("ASSAYER_HOST") or cls.host,
-            port=int(_number(environment, "ASSAYER_PORT", cls.port)),
+            port=check_port(environment.get("ASSAYER_PORT") or cls.port, "ASSAYER_PORT"),
+            allowed_hosts=environment.get("ASSAYER_ALLOWED_HOSTS") or None,
+            body_kib=_number(environment, "ASSAYER_BODY_KIB", cls.body_kib),
+            connections_per_client=_number(environment, "ASSAYER_CONNECTIONS_PER_CLIENT", cls.connections_per_client),
+            keep_alive_seconds=max(
+                2 * heartbeat, _number(environment, "ASSAYER_KEEP_ALIVE_SECONDS", cls.keep_alive_seconds)
+            ),
+            stall_seconds=stall,
             lease_seconds=lease,
             heartbeat_seconds=heartbeat,
             reaper_seconds=_number(environment, "ASSAYER_REAPER_SECONDS", cls.reaper_seconds),
             suggest_seconds=suggest,
             log_level=environment.get("ASSAYER_LOG_LEVEL") or cls.log_level,
         )
+        settings.host_names()
+        return settings
+
+    def host_names(self) -> frozenset[str]:
+        """The names in `allowed_hosts`.
+
+        Raises:
+            InvalidSetting: one is a URL or has a port.
+        """
+        names = [name.strip().lower() for name in (self.allowed_hosts or "").split(",") if name.strip()]
+        for name in names:
+            if not re.fullmatch(r"[a-z0-9_.-]+", name) and not _is_ipv6(name):
+                raise InvalidSetting(
+                    f"ASSAYER_ALLOWED_HOSTS: {name!r} is not a host's name; write names without scheme and port, "
+                    "separated by commas, such as assayer.example.org"
+                )
+        return frozenset(name.strip("[]") for name in names)
+
+
+def _is_ipv6(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name.strip("[]")).version == 6
+    except ValueError:
+        return False
+
+
+def check_port(given: int | str, name: str) -> int:
+    """Return a port as a number.
+
+    Raises:
+        InvalidSetting: it is none; `name` says where it was given.
+    """
+    try:
+        port = int(given)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65_535:
+        raise InvalidSetting(f"{name} must be a whole number from 0 to 65535, got {str(given)[:100]!r}")
+    return port
 
 
 def _number(environment: Mapping[str, str], name: str, default: float) -> float:
@@ -85,7 +151,7 @@ def _number(environment: Mapping[str, str], name: str, default: float) -> float:
     try:
         number = float(given)
     except ValueError:
-        raise SettingsError(f"{name} must be a number, got {given!r}") from None
-    if number < 0:
-        raise SettingsError(f"{name} must not be negative, got {given}")
+        raise InvalidSetting(f"{name} must be a number, got {given!r}") from None
+    if not 0 <= number < math.inf:
+        raise InvalidSetting(f"{name} must not be negative, and must be finite, got {given}")
     return number

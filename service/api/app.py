@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Depends, FastAPI
+from starlette.types import ASGIApp
 
 from service.api import attempts, blobs, catalogue, health, problems, stream, studies, trials, workers
-from service.api.auth import authorize
+from service.api.access import AccessRules
+from service.api.auth import bearer
+from service.api.gate import Gate
 from service.usecases.context import Context
 
 PREFIX = "/api/v1"
 
 
-def mount(app: FastAPI, context: Context | None, token: str | None) -> None:
-    """Put the API under PREFIX; where there is a token, everything but the health check wants it.
+class App(FastAPI):
+    """FastAPI behind the gate: where there is a token, everything under PREFIX but the health check wants it."""
 
-    Without a context the application can describe itself, and no more.
-    """
+    def __init__(self, token: str | None, rules: AccessRules, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._token = token
+        self._rules = rules
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Put the gate outside of all other layers."""
+        return Gate(super().build_middleware_stack(), PREFIX, self._token, self._rules)
+
+
+def mount(app: FastAPI, context: Context | None) -> None:
+    """Put the API under PREFIX; without a context the application can describe itself, and no more."""
     if context is not None:
         app.state.context = context
-        app.state.token = token
         app.state.watch = stream.Watch(context)
     problems.install(app)
-    guarded = APIRouter(dependencies=[Depends(authorize)], responses=problems.RESPONSES)
+    guarded = APIRouter(dependencies=[Depends(bearer)], responses=problems.RESPONSES)
     for room in (studies, trials, attempts, blobs, catalogue, workers, stream):
         guarded.include_router(room.router)
     app.include_router(health.router, prefix=PREFIX)

@@ -44,11 +44,24 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.DATA_DIFFERS: 409,
     ErrorCode.PROTOCOL_VERSION: 409,
     ErrorCode.UNAUTHORIZED: 401,
+    ErrorCode.TOO_MANY_REQUESTS: 429,
+    ErrorCode.HOST_REFUSED: 421,
+    ErrorCode.ORIGIN_REFUSED: 403,
+    ErrorCode.MEDIA_TYPE: 415,
+    ErrorCode.BODY_TOO_LARGE: 413,
+    ErrorCode.BODY_TIMEOUT: 408,
     ErrorCode.NOT_FOUND: 404,
     ErrorCode.BUSY: 503,
     ErrorCode.UNAVAILABLE: 503,
     ErrorCode.INTERNAL: 500,
 }
+
+_HEADERS: Mapping[ErrorCode, dict[str, str]] = {
+    ErrorCode.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
+    ErrorCode.TOO_MANY_REQUESTS: {"Retry-After": "10"},
+    ErrorCode.BODY_TIMEOUT: {"Connection": "close"},
+}
+"""What an answer of this code says beside its body."""
 
 RESPONSES: dict[int | str, dict[str, Any]] = {"4XX": {"model": Problem, "description": "What is wrong, by code"}}
 """Tells OpenAPI that every route may answer a problem."""
@@ -64,8 +77,7 @@ def problem_response(code: ErrorCode, detail: str, errors: Iterable[FieldError] 
         code=code,
         errors=list(errors),
     )
-    headers = {"WWW-Authenticate": "Bearer"} if code is ErrorCode.UNAUTHORIZED else None
-    return JSONResponse(problem.model_dump(mode="json"), STATUS[code], headers, "application/problem+json")
+    return JSONResponse(problem.model_dump(mode="json"), STATUS[code], _HEADERS.get(code), "application/problem+json")
 
 
 def install(app: FastAPI) -> None:

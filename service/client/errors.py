@@ -7,7 +7,7 @@ ClientError
 └── ApiError               the service refused; `.code` says why
     ├── NotFound           no such study, trial, attempt or worker, no predictions kept
     ├── Invalid            the request, spec or parameters are wrong; `.errors` says where
-    ├── Unauthorized       the token is missing or wrong
+    ├── Unauthorized       the token is missing or wrong, or the service does not answer to this address
     ├── Conflict           what stands in the database forbids it
     │   └── LeaseLost      another attempt has the trial, or this one has ended: drop the trial, go on
     └── ServiceFailure     the service failed or is busy; trying again may help
@@ -62,7 +62,7 @@ class Invalid(ApiError):
 
 
 class Unauthorized(ApiError):
-    """The service wants a token, and did not get a right one."""
+    """The service did not get the right token, or does not answer to the host that the address names."""
 
 
 class Conflict(ApiError):
@@ -103,6 +103,12 @@ _BY_CODE: dict[ErrorCode, type[ApiError]] = {
     ErrorCode.LEASE_SUPERSEDED: LeaseLost,
     ErrorCode.ATTEMPT_ENDED: LeaseLost,
     ErrorCode.UNAUTHORIZED: Unauthorized,
+    ErrorCode.TOO_MANY_REQUESTS: Unauthorized,
+    ErrorCode.HOST_REFUSED: Unauthorized,
+    ErrorCode.ORIGIN_REFUSED: Unauthorized,
+    ErrorCode.MEDIA_TYPE: Invalid,
+    ErrorCode.BODY_TOO_LARGE: Invalid,
+    ErrorCode.BODY_TIMEOUT: ServiceFailure,
     ErrorCode.BUSY: ServiceFailure,
     ErrorCode.UNAVAILABLE: ServiceFailure,
     ErrorCode.INTERNAL: ServiceFailure,

@@ -16,6 +16,8 @@ from service.contract.problem import Problem
 DEFAULT_SERVER = "http://127.0.0.1:8420"
 PREFIX = "/api/v1"
 TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+# Connections outlive the time between two heartbeats, and end before the service closes them (75 s after the last use).
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=60.0)
 # The service sends a comment every 15 s on a stream: silence for twice as long means that nobody is there.
 STREAM_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 
@@ -39,6 +41,7 @@ class Transport:
         self._http = httpx.Client(
             base_url=self.server + PREFIX,
             timeout=TIMEOUT,
+            limits=LIMITS,
             headers={"Authorization": f"Bearer {token}"} if token else {},
             # A proxy set for the outside world must not stand between two processes of one machine.
             trust_env=url.host not in ("127.0.0.1", "localhost", "::1"),
@@ -76,7 +79,8 @@ class Transport:
         if self.closed:
             raise ServiceUnreachable("this client was closed; make a new one")
         content = None if body is None else body.model_dump_json()
-        headers = {"Content-Type": "application/json"} if content is not None else {}
+        # The service takes no write without it, not even one without a body.
+        headers = {} if method == "GET" else {"Content-Type": "application/json"}
         with self._errors():
             response = self._http.request(method, path, content=content, params=params, headers=headers)
         self._check(response)
@@ -99,7 +103,7 @@ class Transport:
     def upload(self, path: str, answer: TypeAdapter[Answer], content: BinaryIO) -> Answer:
         """Send an open file and return the parsed answer; raises as `call`."""
         with self._errors():
-            response = self._http.put(path, content=content)
+            response = self._http.put(path, content=content, headers={"Content-Type": "application/octet-stream"})
         self._check(response)
         try:
             return answer.validate_json(response.content)

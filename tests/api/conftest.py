@@ -12,7 +12,7 @@ from service.main import build_app, build_context
 from service.settings import Settings
 from service.storage.database import Database
 
-BASE = "http://service/api/v1"
+BASE = "http://127.0.0.1:8420/api/v1"
 
 
 @pytest.fixture
@@ -37,11 +37,23 @@ def guarded(database: Database) -> FastAPI:
     return build_app(build_context(Settings(), database), "secret")
 
 
-def connected(app: FastAPI, headers: Mapping[str, str | bytes] | None = None) -> httpx.AsyncClient:
+def connected(
+    app: FastAPI, headers: Mapping[str, str | bytes] | None = None, *, typed: bool = True
+) -> httpx.AsyncClient:
+    """A client of the application; `typed` gives writes the Content-Type that our own clients send."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(
-        transport=transport, base_url=BASE, headers=[(name, value) for name, value in (headers or {}).items()]
+        transport=transport,
+        base_url=BASE,
+        headers=[(name, value) for name, value in (headers or {}).items()],
+        event_hooks={"request": [_give_type]} if typed else {},
     )
+
+
+async def _give_type(request: httpx.Request) -> None:
+    if request.method not in {"GET", "HEAD"}:
+        is_blob = "/blobs/" in request.url.path
+        request.headers.setdefault("Content-Type", "application/octet-stream" if is_blob else "application/json")
 
 
 @pytest.fixture

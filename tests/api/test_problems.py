@@ -41,7 +41,7 @@ async def test_every_code_is_answered_by_its_status(
         raise DomainError(code, "it cannot be done")
 
     async with connect(app) as http:
-        said = problem(await http.get("http://service/raise"))
+        said = problem(await http.get("http://127.0.0.1:8420/raise"))
     assert (said.code, said.detail) == (code, "it cannot be done")
 
 
@@ -107,7 +107,7 @@ async def test_what_nobody_expected_is_told_without_its_insides(
         raise RuntimeError("secret insides")
 
     async with connect(app) as http:
-        said = problem(await http.get("http://service/fail"))
+        said = problem(await http.get("http://127.0.0.1:8420/fail"))
     assert (said.code, said.detail) == (ErrorCode.INTERNAL, "the service failed; its log says more")
     assert "secret insides" in caplog.text
 

@@ -60,7 +60,7 @@ def streaming(service: Service, path: str, **headers: str) -> Iterator[Events]:
 
 
 def post(service: Service, path: str, body: Any = None) -> Any:
-    response = httpx.post(f"{service.url}/api/v1{path}", json=body, timeout=WAIT_SECONDS, trust_env=False)
+    response = httpx.post(f"{service.url}/api/v1{path}", json=body or {}, timeout=WAIT_SECONDS, trust_env=False)
     assert response.is_success, response.text
     return response.json()
 

@@ -78,7 +78,8 @@ def download_slowly(service: Service, hold: contextlib.ExitStack) -> None:
 
 def upload_slowly(service: Service, hold: contextlib.ExitStack) -> None:
     connection = hold.enter_context(connected(service))
-    send(connection, f"PUT /api/v1/blobs/{'0' * 64}", "Content-Length: 1000000")
+    kind = "Content-Type: application/octet-stream"
+    send(connection, f"PUT /api/v1/blobs/{'0' * 64}", kind, "Content-Length: 1000000")
     connection.sendall(b"x" * 1000)
 
 

@@ -1,0 +1,161 @@
+"""uvicorn's connection with limits: how many a client may have, and how long one may do nothing.
+
+uvicorn bounds the idle time between two requests. It does not bound how long a request's head takes, how much of a body
+it reads that nobody wants, how long a client lets its answer lie, and how many connections there are. A body that the
+application waits for is bounded by `service.api.body_limit`, which can still answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from service.clock import monotonic
+
+DRAIN_BYTES = 64 * 1024 * 1024
+"""This much of a refused body is read and dropped, so that a client that sends it whole still sees its answer."""
+ANSWER_STALLS = 3
+"""A client may leave its answer untouched for this many of the longest pauses."""
+RESERVED_FILES = 128
+"""Open files that connections leave to the database, the blobs and the log."""
+
+_REFUSED = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nX-Content-Type-Options: nosniff\r\n"
+    b"Retry-After: 10\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+)
+_TOO_MANY = (
+    b'{"type":"urn:assayer:problem:busy","title":"Busy","status":503,"code":"busy","errors":[],'
+    b'"detail":"too many connections are open; close some, or allow more by ASSAYER_CONNECTIONS_PER_CLIENT"}'
+)
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """What one connection, one client address and all of them together may take."""
+
+    stall_seconds: float
+    """The longest time for a request's head, and the longest pause of a body that is dropped."""
+    per_client: int
+    total: int
+
+
+def raise_file_limit() -> int:
+    """Let the process open as many files as the system allows it; returns how many of them connections may be."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(wanted - RESERVED_FILES, wanted // 2)
+
+
+def limited_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
+    """Make the protocol class of one server."""
+
+    class Limited(_LimitedConnection):
+        _limits = limits
+        _num_open = Counter()
+
+    return Limited
+
+
+class _LimitedConnection(H11Protocol):
+    """One connection. A timer looks at it a few times per pause, so that traffic itself costs no timers."""
+
+    _limits: ClassVar[ConnectionLimits]
+    _num_open: ClassVar[Counter[str]]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
+        self._received_at = self._moved_at = monotonic()
+        self._head_since: float | None = self._received_at
+        self._num_dropped = self._num_unsent = 0
+        self._timer = self.loop.call_later(self._limits.stall_seconds / 4, self._look)
+        self._num_open[self._address] += 1
+        if self._num_open[self._address] > self._limits.per_client or self._num_open.total() > self._limits.total:
+            transport.write(_REFUSED % (len(_TOO_MANY), _TOO_MANY))
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        self._num_open[self._address] -= 1
+        if not self._num_open[self._address]:
+            del self._num_open[self._address]
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._received_at = monotonic()
+        if self.transport.is_closing():
+            return
+        if self._is_answered() and self.conn.their_state is h11.SEND_BODY:
+            self._num_dropped += len(data)
+            if self._num_dropped > DRAIN_BYTES:
+                self.transport.abort()
+                return
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE or not self.conn.trailing_data[0]:
+            self._head_since = None  # a whole head has come, or nothing yet of the next one
+        elif self._head_since is None:
+            self._head_since = self._received_at
+
+    def on_response_complete(self) -> None:
+        self._received_at = monotonic()
+        self._num_dropped = 0
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP."""
+        detail = f'"{msg}"'.encode("ascii")
+        body = (
+            b'{"type":"urn:assayer:problem:invalid_request","title":"Invalid request","status":400,'
+            b'"code":"invalid_request","errors":[],"detail":%s}' % detail
+        )
+        headers = [
+            ("Content-Type", "application/problem+json"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Content-Length", str(len(body))),
+            ("Connection", "close"),
+        ]
+        for event in (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _is_answered(self) -> bool:
+        return self.cycle is not None and self.cycle.response_complete
+
+    def _look(self) -> None:
+        """End the connection if it has done nothing for too long; otherwise look again soon."""
+        if self._is_stalled(monotonic()):
+            self.transport.abort()
+            return
+        self._timer = self.loop.call_later(self._limits.stall_seconds / 4, self._look)
+
+    def _is_stalled(self, now: float) -> bool:
+        stall_seconds = self._limits.stall_seconds
+        num_unsent = self.transport.get_write_buffer_size()
+        if num_unsent == 0 or num_unsent < self._num_unsent:
+            self._moved_at = now
+        self._num_unsent = num_unsent
+        if num_unsent or self.transport.is_closing():
+            return now - self._moved_at > ANSWER_STALLS * stall_seconds
+        if self._head_since is not None:
+            return now - self._head_since > stall_seconds
+        if self.cycle is not None and not self.cycle.response_complete:
+            return False  # the application is at work
+        if self.conn.their_state is h11.SEND_BODY:
+            return now - self._received_at > stall_seconds
+        return now - self._received_at > self.timeout_keep_alive
+
+
+def connection_settings(limits: ConnectionLimits, keep_alive_seconds: float) -> dict[str, Any]:
+    """The arguments of `uvicorn.Config` by which it serves such connections."""
+    return {"http": limited_protocol(limits), "ws": "none", "timeout_keep_alive": keep_alive_seconds}

@@ -6,9 +6,18 @@ import argparse
 import json
 import sys
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 
-from service.settings import DEFAULT_DATABASE, DEFAULT_HOST, DEFAULT_PORT, Settings, SettingsError
+from service.settings import (
+    DEFAULT_DATABASE,
+    DEFAULT_HOST,
+    DEFAULT_PORT,
+    InvalidSetting,
+    Settings,
+    SettingsError,
+    check_port,
+)
 
 _EPILOG = """\
 examples:
@@ -26,10 +35,11 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    root.add_argument("--version", action="version", version=f"assayer {version('assayer')}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve the API and the dashboard; migrates the database first")
     serve.add_argument("--host", help=f"address to bind (default {DEFAULT_HOST}; any other needs ASSAYER_TOKEN)")
-    serve.add_argument("--port", type=int, help=f"port to bind (default {DEFAULT_PORT}; 0 takes a free one)")
+    serve.add_argument("--port", help=f"port to bind (default {DEFAULT_PORT}; 0 takes a free one)")
     migrate = commands.add_parser("migrate", help="bring the database to this version's schema")
     fsck = commands.add_parser(
         "fsck", help="check every invariant of the database; reads only, also while it is served"
@@ -65,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _carry_out(given)
     except (SettingsError, DatabaseError, UnknownSchemaError, BlobStoreError) as error:
         sys.stderr.write(f"service: {error}\n")
-        return 1
+        return 2 if isinstance(error, InvalidSetting) else 1
 
 
 def _carry_out(given: argparse.Namespace) -> int:
@@ -76,8 +86,10 @@ def _carry_out(given: argparse.Namespace) -> int:
     if given.command == "openapi":
         sys.stdout.write(json.dumps(composition.build_app(None, None).openapi(), indent=2) + "\n")
         return 0
-    told = {name: value for name in ("database", "host", "port") if (value := getattr(given, name, None)) is not None}
+    told = {name: value for name in ("database", "host") if (value := getattr(given, name, None)) is not None}
     settings = replace(Settings.from_environment(), **told)
+    if getattr(given, "port", None) is not None:
+        settings = replace(settings, port=check_port(given.port, "--port"))
     if given.command == "migrate":
         open_database(settings.database).close()
         sys.stderr.write("service: the database is up to date\n")

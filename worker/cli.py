@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -130,6 +131,7 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         allow_abbrev=False,
     )
     place = parser.add_mutually_exclusive_group()
+    parser.add_argument("--version", action="version", version=f"assayer {version('assayer')}")
     place.add_argument("--gpu", type=_gpu_numbers, metavar="N[,N…]", help="train on these GPUs, counted from 0")
     place.add_argument("--cpu", action="store_true", help="train on the processor")
     parser.add_argument("--server", default=default_server(), metavar="URL", help="the service (default: %(default)s)")

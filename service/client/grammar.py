@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from importlib.metadata import version
 
 EXAMPLES = """
 examples:
@@ -55,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    whole.add_argument("--version", action="version", version=f"assayer {version('assayer')}")
     common = argparse.ArgumentParser(add_help=False)
     whole.set_defaults(server=None, json=False)
     for options in (whole, common):  # valid before and after the command

@@ -7,12 +7,17 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
 import pytest
 
+from service.settings import Settings
+from service.storage.database import url_of
 from tests.support.service import ROOT, Service, free_port, running_service
+
+PORTS = ("99999", "65536", "-1", "text", "1.5", "")
 
 
 def told(*arguments: str, environment: Mapping[str, str] = {}) -> subprocess.CompletedProcess[str]:
@@ -23,9 +28,9 @@ def told(*arguments: str, environment: Mapping[str, str] = {}) -> subprocess.Com
     )
 
 
-def sentence(done: subprocess.CompletedProcess[str]) -> str:
+def sentence(done: subprocess.CompletedProcess[str], status: int = 1) -> str:
     """The one line that a failed start says."""
-    assert done.returncode == 1, done
+    assert done.returncode == status, done
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     *before, last = done.stderr.strip().splitlines()
@@ -77,12 +82,60 @@ def test_a_database_that_cannot_be_used(tmp_path: Path, database: str, message: 
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"ASSAYER_PORT": "eighty"}, "ASSAYER_PORT must be a number, got 'eighty'"),
+        ({"ASSAYER_PORT": "eighty"}, "ASSAYER_PORT must be a whole number from 0 to 65535, got 'eighty'"),
+        ({"ASSAYER_PORT": "99999"}, "ASSAYER_PORT must be a whole number from 0 to 65535, got '99999'"),
+        ({"ASSAYER_PORT": "-1"}, "ASSAYER_PORT must be a whole number from 0 to 65535, got '-1'"),
+        ({"ASSAYER_HOST": "nonsense"}, "the host 'nonsense' is no address of this machine"),
         ({"ASSAYER_LEASE_SECONDS": "5"}, "ASSAYER_LEASE_SECONDS (5) must be at least twice"),
+        ({"ASSAYER_BODY_KIB": "inf"}, "ASSAYER_BODY_KIB must not be negative, and must be finite, got inf"),
+        ({"ASSAYER_STALL_SECONDS": "0"}, "ASSAYER_STALL_SECONDS must be above 0"),
+        (
+            {"ASSAYER_ALLOWED_HOSTS": "https://a.example"},
+            "'https://a.example' is not a host's name; write names without",
+        ),
+        ({"ASSAYER_ALLOWED_HOSTS": "a.example:80"}, "'a.example:80' is not a host's name; write names without"),
     ],
 )
 def test_a_setting_that_cannot_be_used(environment: dict[str, str], message: str) -> None:
-    assert message in sentence(told("serve", environment=environment))
+    assert message in sentence(told("serve", environment=environment), status=2)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        *(("--port", bad, f"--port must be a whole number from 0 to 65535, got '{bad}'") for bad in PORTS),
+        ("--host", "no.such.host.invalid", "the host 'no.such.host.invalid' is no address of this machine"),
+        ("--host", "192.0.2.1", "the host 192.0.2.1 is no address of this machine"),
+        ("--host", "a..b", "the host 'a..b' is no address of this machine"),
+    ],
+)
+def test_an_address_that_nobody_can_serve_at(tmp_path: Path, option: str, value: str, message: str) -> None:
+    environment = {"ASSAYER_TOKEN": "a-secret", "ASSAYER_DATABASE": str(tmp_path / "a.db")}
+    assert message in sentence(told("serve", f"{option}={value}", environment=environment), status=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("module", ["service", "service.client.cli", "worker"])
+def test_every_command_tells_its_version(module: str) -> None:
+    command = [sys.executable, "-m", module, "--version"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"assayer {version('assayer')}\n", "")
+
+
+def test_a_password_is_in_no_log_and_in_no_answer(tmp_path: Path, postgres_url: str) -> None:
+    served = url_of(postgres_url).set(password="a-password").render_as_string(hide_password=False)
+    assert "a-password" in served
+    environment = {"ASSAYER_DATABASE": served, "ASSAYER_TOKEN": "a-secret", "ASSAYER_LOG_LEVEL": "debug"}
+    with running_service(tmp_path, database=served, environment=environment) as service:
+        health = httpx.get(f"{service.url}/api/v1/health", trust_env=False).json()
+        assert health["database"] == "postgresql"
+        assert "a-password" not in str(health)
+    assert "a-secret" not in repr(Settings.from_environment(environment))
+    assert "a-password" not in repr(Settings.from_environment(environment))
+    log = service.log.read_text(encoding="utf-8")
+    assert "serving" in log
+    assert "a-password" not in log
+    assert "a-secret" not in log
 
 
 def test_migrate_and_openapi(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ COPY --from=build /wheels /wheels
 
 FROM base AS worker
 RUN pip install --no-cache-dir -c /tmp/constraints.txt "$(echo /wheels/*.whl)[worker]"
+# Studies may name files below this folder alone: mount data there.
+RUN mkdir /data
 USER assayer
 WORKDIR /home/assayer
 ENTRYPOINT ["worker"]
-CMD ["--cpu"]
+CMD ["--cpu", "--data", "/data"]
 
 FROM base AS service
 RUN pip install --no-cache-dir -c /tmp/constraints.txt "$(echo /wheels/*.whl)[service]"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
+from service.process_secrets import take_secrets
 from service.settings import (
     DEFAULT_DATABASE,
     DEFAULT_HOST,
@@ -63,8 +65,15 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
+_SECRETS = ("ASSAYER_TOKEN", "ASSAYER_DATABASE", "PGPASSWORD")
+"""What nobody else is to read of this process; the address of a database may hold its password."""
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Carry out a command line; returns the exit status."""
+    """Carry out a command line, by default this process's own; returns the exit status."""
+    if arguments is None:
+        # Where there are secrets this process starts again; they are in its memory alone, not in what /proc shows.
+        os.environ.update(take_secrets(_SECRETS))
     given = parser().parse_args(arguments)
     # The service's rooms load only once the command line is known to be good.
     from service.storage.blobs import BlobStoreError  # noqa: PLC0415

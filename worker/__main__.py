@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import sys
 
-from worker import cli, doctor, rehearsal
-
-COMMANDS = {"doctor": doctor.main, "try": rehearsal.main}
-"""What the first word may ask for; without one of these a worker works."""
+from service.process_secrets import take_secrets
 
 
 def main() -> None:
     """Do what the command line says, and exit with its status."""
-    arguments = sys.argv[1:]
-    command = COMMANDS.get(arguments[0]) if arguments else None
-    sys.exit(command(arguments[1:]) if command is not None else cli.main(arguments))
+    # First of all: with a token this process starts again, without what it has loaded.
+    token = take_secrets(["ASSAYER_TOKEN"]).get("ASSAYER_TOKEN")
+    from worker import cli, doctor, rehearsal  # noqa: PLC0415
+
+    match sys.argv[1:]:
+        case ["doctor", *arguments]:
+            sys.exit(doctor.main(arguments, token))
+        case ["try", *arguments]:
+            sys.exit(rehearsal.main(arguments, token))
+        case arguments:
+            sys.exit(cli.main(arguments, token))
 
 
 if __name__ == "__main__":

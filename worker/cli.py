@@ -37,6 +37,8 @@ from worker.agent.directory import DirectoryError, take
 from worker.settings import (
     Settings,
     checkpoint_seconds,
+    data_folder,
+    data_folders,
     default_server,
     default_state_dir,
     host_name,
@@ -59,6 +61,7 @@ examples:
   worker --cpu --study digits-mlp --until-done     until that study is done
   worker --cpu --allow-functions                   also studies that call functions from this directory
   worker --cpu --register my_models                also studies whose models, losses, … my_models.py adds
+  worker --cpu --data /srv/data --data .           for studies whose data lie there, or below this directory
   worker --gpu 0 --for 11h30m --label room=cellar  for so long; for studies that require this label
   worker try digits-mlp --trial 7 --steps 20       one trial in the foreground, recorded nowhere
   worker doctor                                    is all well on this machine, and the service in reach
@@ -66,18 +69,21 @@ examples:
 environment:
   ASSAYER_SERVER   the service's address, where --server is not given
   ASSAYER_CHECKPOINT_SECONDS   the shortest time between two checkpoints of a training (60)
-  ASSAYER_TOKEN    the token that a service on another machine asks for
+  ASSAYER_TOKEN    the token that a service on another machine asks for; hidden from training processes
 
 Ctrl-C (or SIGTERM) gives the running trials back and ends; a second one ends at once."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Work; the exit status is 0 when told to stop or done, 1 when refused, 2 for a command line that cannot work."""
+def main(arguments: Sequence[str] | None = None, token: str | None = None) -> int:
+    """Work; the exit status is 0 when told to stop or done, 1 when refused, 2 for a command line that cannot work.
+
+    `token` is the service's; None: what ASSAYER_TOKEN says, if it is set.
+    """
     _configure_logging()
     try:
         settings = _parse(arguments)
         slots = _plan(_free(gpus(settings.gpus), share=settings.share) if settings.gpus else [cpu()], settings)
-        client = Client(settings.server, settings.token)
+        client = Client(settings.server, token)
         name, directory = take(settings.state_dir, settings.name or host_name(), exactly=settings.name is not None)
     except (_UsageError, DeviceError, ServiceUnreachable, DirectoryError) as error:
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"worker: {error}")
@@ -98,9 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tasks=settings.tasks,
         functions=settings.functions,
         modules=settings.modules,
+        pass_env=settings.pass_env,
+        readable=settings.data,
     )
     _stop_on_signals(agent)
     log.info("worker %s for %s: %s; logs in %s", name, client.server, _places(slots), directory)
+    log.info("studies may name files below %s", ", ".join(map(str, settings.data)))
     try:
         agent.work()
     except RegistrationRefused as error:
@@ -181,6 +190,24 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         help="import this module, as from this directory: it adds models, losses, … of your own; may be repeated",
     )
     parser.add_argument(
+        "--pass-env",
+        action="append",
+        default=[],
+        type=_variable,
+        metavar="NAME",
+        help="let training processes see this environment variable, with PREFIX_* all that begin so; may be "
+        "repeated (without it: PATH, HOME, LANG, PYTHON…, CUDA_…, and so on, and nothing that looks like a secret)",
+    )
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        type=data_folder,
+        metavar="DIR",
+        help="read data, tokenizers, models and teachers that a study names by path only below this folder; may be "
+        "repeated (default: the working directory)",
+    )
+    parser.add_argument(
         "--tensorboard",
         type=_event_directory,
         metavar="DIR",
@@ -216,7 +243,6 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
     return Settings(
         gpus=given.gpu or (),
         server=given.server,
-        token=os.environ.get("ASSAYER_TOKEN") or None,
         slots=given.slots,
         devices_per_trial=given.devices_per_trial,
         threads=given.threads,
@@ -238,6 +264,8 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         ),
         functions=given.allow_functions or None,
         modules=tuple(given.register),
+        pass_env=tuple(given.pass_env),
+        data=data_folders(given.data),
     )
 
 
@@ -285,6 +313,14 @@ def _label(text: str) -> tuple[str, str]:
     if not (key and equals):
         raise argparse.ArgumentTypeError(f"{text!r} is not a label such as room=cellar")
     return key, value
+
+
+def _variable(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\*?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a variable's name such as HF_TOKEN, or a beginning: AWS_*")
+    if text == "ASSAYER_TOKEN":
+        raise argparse.ArgumentTypeError("training processes never see the service's token; leave it out")
+    return text
 
 
 def _positive(text: str) -> int:

@@ -42,18 +42,24 @@ class Finding:
     remedy: str | None = None
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Print the findings; the exit status is 0 where all is well, else 1."""
+def main(arguments: Sequence[str], token: str | None = None) -> int:
+    """Print the findings; the exit status is 0 where all is well, else 1.
+
+    `token` is the service's; None: what ASSAYER_TOKEN says, if it is set.
+    """
     parser = argparse.ArgumentParser(
         prog="worker doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--server", default=default_server(), metavar="URL", help="the service (default: %(default)s)")
     parser.add_argument("--state-dir", type=Path, default=default_state_dir(), metavar="DIR", help="as of the worker")
+    parser.add_argument(
+        "--data", action="append", default=[], type=Path, metavar="DIR", help="as of the worker (default: here)"
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     given = parser.parse_args(arguments)
     findings: list[Finding] = []
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    for finding in examine(given.server, given.state_dir):
+    for finding in examine(given.server, given.state_dir, given.data or [Path.cwd()], token):
         findings.append(finding)
         if not given.json:
             mark = "ok  " if finding.remedy is None else "FIX "
@@ -63,15 +69,17 @@ def main(arguments: Sequence[str]) -> int:
     return int(any(finding.remedy for finding in findings))
 
 
-def examine(server: str, state_dir: Path) -> Iterator[Finding]:
+def examine(server: str, state_dir: Path, data: Sequence[Path], token: str | None = None) -> Iterator[Finding]:
     """All that can be said of this machine and its way to the service."""
     yield _processor()
     yield _memory()
     yield _shared_memory(Path("/dev/shm"))  # noqa: S108 - what is looked at
     yield _disk(state_dir)
+    for folder in data:
+        yield _data(folder)
     yield _torch()
     yield from _devices()
-    yield from _service(server)
+    yield from _service(server, token)
 
 
 def _processor() -> Finding:
@@ -105,6 +113,16 @@ def _disk(state_dir: Path) -> Finding:
     free = shutil.disk_usage(there).free
     remedy = "make room, or name another directory with --state-dir" if free < _LEAST_DISK_GIB * _GIB else None
     return Finding("disk", f"{free / _GIB:.0f} GiB free for {state_dir}", remedy)
+
+
+def _data(folder: Path) -> Finding:
+    """Whether studies find data there, and no more than that."""
+    place = folder.resolve()
+    if not (place.is_dir() and os.access(place, os.R_OK | os.X_OK)):
+        return Finding("data", f"{place} is no folder that can be read", "name another one with --data")
+    too_much = Path.home().resolve().is_relative_to(place)
+    remedy = "studies may read your keys and passwords there; name the folder of your data with --data"
+    return Finding("data", f"studies may name files below {place}", remedy if too_much else None)
 
 
 def _torch() -> Finding:
@@ -158,10 +176,10 @@ def _num_gpus() -> int:
         pynvml.nvmlShutdown()
 
 
-def _service(server: str) -> Iterator[Finding]:
+def _service(server: str, token: str | None) -> Iterator[Finding]:
     """Is it reached, does it speak this worker's protocol, does it take the token, and do the clocks agree."""
     try:
-        with Client(server) as client:
+        with Client(server, token) as client:
             began, asked = time.monotonic(), datetime.now(UTC)
             health = client.health()
             took = time.monotonic() - began
@@ -170,7 +188,7 @@ def _service(server: str) -> Iterator[Finding]:
             remedy = f"it speaks protocol {health.protocol}, this worker {PROTOCOL_VERSION}: install the same version"
             yield Finding("service", seen, None if same else remedy)
             yield _clock((asked - health.now).total_seconds() + took / 2)
-            yield _token(client)
+            yield _token(client, token)
     except ClientError as error:
         yield Finding("service", "out of reach", str(error))
 
@@ -181,10 +199,12 @@ def _clock(ahead_seconds: float) -> Finding:
     return Finding("clock", seen, "let NTP set this machine's clock (timedatectl set-ntp true)" if skewed else None)
 
 
-def _token(client: Client) -> Finding:
+def _token(client: Client, token: str | None) -> Finding:
     try:
         client.workers()
     except ApiError as error:
         return Finding("token", "refused", str(error))
-    given = "is the service's" if os.environ.get("ASSAYER_TOKEN") else "is not set, and the service asks for none"
+    given = (
+        "is the service's" if token or os.environ.get("ASSAYER_TOKEN") else "is not set, and the service asks for none"
+    )
     return Finding("token", given)

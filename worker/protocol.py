@@ -10,7 +10,7 @@ Both ends are Python: floats that JSON has no literal for travel as Python's own
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias, get_args
 
@@ -42,7 +42,8 @@ class Start:
     `grant` is the service's grant as JSON, without its nonce; `stdout` and `stderr` are paths of files to append to;
     `checkpoints` is the attempt's own directory, where one is saved not more often than every `checkpoint_seconds`;
     `resume` and `teacher` are the files of the checkpoints that the grant names; `tensorboard` is the directory in
-    which attempts are shown. It has `num_devices` of the kind `device`.
+    which attempts are shown. It has `num_devices` of the kind `device`. `readable` are the folders below
+    which the paths of a training's configuration must lie; None: anywhere.
     """
 
     grant: Mapping[str, Any]
@@ -56,6 +57,7 @@ class Start:
     teacher: str | None = None
     tensorboard: str | None = None
     num_devices: int = 1
+    readable: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

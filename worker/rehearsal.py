@@ -19,7 +19,7 @@ from service.client import Client, ClientError
 from service.contract.base import TaskKind
 from service.contract.lease import Grant, Outcome
 from worker.agent import DeviceError, cpu, gpus, num_cores
-from worker.settings import default_server, module_name
+from worker.settings import data_folder, data_folders, default_server, module_name
 
 _EPILOG = """\
 examples:
@@ -30,19 +30,22 @@ examples:
 The service is asked for the trial and told nothing: its study does not change."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Try it; the exit status is 0 where the trial went well, 1 where it failed, 2 where it cannot be tried."""
+def main(arguments: Sequence[str], token: str | None = None) -> int:
+    """Try it; the exit status is 0 where the trial went well, 1 where it failed, 2 where it cannot be tried.
+
+    `token` is the service's; None: what ASSAYER_TOKEN says, if it is set.
+    """
     with tempfile.TemporaryDirectory(prefix="assayer-") as folder:
-        return _try(arguments, Path(folder))
+        return _try(arguments, token, Path(folder))
 
 
-def _try(arguments: Sequence[str], folder: Path) -> int:
+def _try(arguments: Sequence[str], token: str | None, folder: Path) -> int:
     """The same, with a folder for what is brought here."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
     try:
         given = _parse(arguments)
         device = gpus([given.gpu])[0] if given.gpu is not None else cpu()
-        with Client(given.server) as client:
+        with Client(given.server, token) as client:
             grant = client.grant(given.study, given.trial)
             _check(grant)
             teacher = _teacher(client, grant, folder / "teacher.pt")
@@ -88,6 +91,14 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--server", default=default_server(), metavar="URL", help="the service (default: %(default)s)")
     parser.add_argument(
         "--register", action="append", default=[], type=module_name, metavar="MODULE", help="as of the worker"
+    )
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        type=data_folder,
+        metavar="DIR",
+        help="as of the worker (default: this directory)",
     )
     given = parser.parse_args(arguments)
     for name in ("steps", "threads"):
@@ -137,8 +148,16 @@ def _carry_out(console: Console, grant: Grant, given: argparse.Namespace, device
 
     torch.set_num_threads(given.threads)
     try:
-        return carry_out(grant, device=device, threads=given.threads, num_steps=given.steps, say=say, teacher=teacher)
-    except Exception as error:
+        return carry_out(
+            grant,
+            device=device,
+            threads=given.threads,
+            num_steps=given.steps,
+            say=say,
+            teacher=teacher,
+            readable=data_folders(given.data),
+        )
+    except (Exception, SystemExit) as error:
         outcome = failed(error)
         if outcome.traceback is not None or given.pdb:
             traceback.print_exc()

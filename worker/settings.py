@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,6 @@ class Settings:
 
     gpus: tuple[int, ...]
     server: str
-    token: str | None
     slots: int
     devices_per_trial: int
     threads: int | None
@@ -44,6 +43,10 @@ class Settings:
     tasks: tuple[TaskKind, ...]
     functions: tuple[str, ...] | None
     modules: tuple[str, ...]
+    pass_env: tuple[str, ...]
+    """Environment variables that training processes see beside the usual ones."""
+    data: tuple[Path, ...]
+    """The folders below which the paths of a training's configuration must lie, by their real paths."""
 
 
 def default_server(environment: Mapping[str, str] = os.environ) -> str:
@@ -73,6 +76,19 @@ def default_state_dir(environment: Mapping[str, str] = os.environ) -> Path:
 def host_name() -> str:
     """This host's name as an identifier: what a worker is called unless told otherwise."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname()).strip("._-")[:60] or "worker"
+
+
+def data_folder(text: str) -> Path:
+    """A folder of `--data`, by its real path; raises ArgumentTypeError where there is none."""
+    folder = Path(text)
+    if not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text} (looked for {folder.absolute()})")
+    return folder.resolve()
+
+
+def data_folders(given: Sequence[Path]) -> tuple[Path, ...]:
+    """The folders that may be read: those that are given, else the working directory."""
+    return tuple(given) or (Path.cwd().resolve(),)
 
 
 def module_name(text: str) -> str:

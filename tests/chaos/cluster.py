@@ -40,6 +40,7 @@ class Agent:
     def start(self, server: str) -> None:
         """Start it, or start it again after it has died."""
         command = [sys.executable, "-m", "tests.chaos.agent", "--cpu", "--threads", "1", "--server", server]
+        command += ["--pass-env", "CHAOS_LEDGER"]
         command += ["--name", self.name, "--state-dir", str(self._directory), "--study", STUDY, "--until-done"]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ASSAYER_")}
         with self.log.open("ab") as log:

@@ -21,7 +21,7 @@ from worker.protocol import Checkpointed, Ended, Exited, Report, Start
 def zygote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(child, "ZYGOTE", "tests.chaos.zygote")
     environment = {**os.environ, "CHAOS_LEDGER": str(tmp_path / "ledger")}
-    with Zygote([cpu()], 1, tmp_path / "zygote.log", environment) as process:
+    with Zygote([cpu()], 1, tmp_path / "zygote.log", environment, pass_env=["CHAOS_LEDGER"]) as process:
         process.wait_ready()
         yield process
 

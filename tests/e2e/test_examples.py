@@ -35,6 +35,7 @@ def client(shared_service: Service, tmp_path_factory: pytest.TempPathFactory) ->
     with (directory / "worker.log").open("wb") as log:
         command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--allow-functions", "--allow-commands"]
         command += ["--register", "examples.own_model", "--server", shared_service.url, "--state-dir", str(directory)]
+        command += ["--data", ".", "--data", str(tmp_path_factory.getbasetemp())]
         worker = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     try:
         with Client(shared_service.url) as opened:

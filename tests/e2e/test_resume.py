@@ -101,6 +101,7 @@ def worker(live: Service, weights: Path, tmp_path_factory: pytest.TempPathFactor
         def start(study: str, host: str) -> subprocess.Popen[str]:
             command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--server", live.url, "--until-done"]
             command += ["--name", host, "--state-dir", str(hosts / host), "--study", study]
+            command += ["--pass-env", "WEIGHTS", "--data", str(tmp_path_factory.getbasetemp())]
             process = subprocess.Popen(command, env=environment | {"ASSAYER_CHECKPOINT_SECONDS": "0"}, text=True)
             stack.callback(process.wait)
             stack.callback(process.kill)

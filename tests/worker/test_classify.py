@@ -9,7 +9,7 @@ import torch
 
 from service.contract.lease import FailureClass
 from worker.agent.endings import exit_outcome
-from worker.training import ConfigError, Diverged, Infeasible, MissingLibrary
+from worker.training import ConfigError, Diverged, Infeasible, MissingLibrary, OutsideFolders
 from worker.trial.classify import UnknownTask, failed, failure_class
 
 
@@ -18,6 +18,7 @@ from worker.trial.classify import UnknownTask, failed, failure_class
     [
         (ConfigError("optimizer.lr", "must be > 0, got -1"), FailureClass.INVALID),
         (MissingLibrary("model.name", "needs timm"), FailureClass.HOST_FAULT),
+        (OutsideFolders("data.path", "/etc/shadow is outside"), FailureClass.HOST_FAULT),
         (UnknownTask("not this kind"), FailureClass.INVALID),
         (Infeasible("too many parameters"), FailureClass.INFEASIBLE),
         (Diverged(3, "train/loss", 1.5), FailureClass.DIVERGED),

@@ -38,6 +38,7 @@ def worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         (["--cpu", "--disk-gib", "much"], "is not a number of GiB such as 20"),
         (["--cpu", "--checkpoints", "/nowhere"], "cannot write to --checkpoints /nowhere; mount it here"),
         (["--cpu", "--tensorboard", "/proc/nowhere"], "cannot make this directory: "),
+        (["--cpu", "--data", "/nowhere/data"], "there is no folder /nowhere/data"),
         (["--cpu", "--for", "soon"], "is not a time such as 11h30m, 45m or 90s"),
         (["--cpu", "--for", "0m"], "is not a time"),
         (["--cpu", "--label", "cellar"], "is not a label such as room=cellar"),
@@ -102,6 +103,16 @@ def test_devices_that_cannot_be_put_together_are_named() -> None:
     gpus = [LocalDevice(Device(kind="cuda", index=index), visible=f"GPU-{index}") for index in (0, 1, 3)]
     with pytest.raises(cli._UsageError, match="2 does not divide the 3 GPUs there are to train on: gpu0, gpu1, gpu3"):
         cli._plan(gpus, cli._parse(["--gpu", "0,1,3", "--devices-per-trial", "2"]))
+
+
+def test_studies_may_name_files_below_the_working_directory_or_the_folders_of_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    assert cli._parse(["--cpu"]).data == (tmp_path,)
+    assert cli._parse(["--cpu", "--data", "link", "--data", "/usr"]).data == (tmp_path / "data", Path("/usr"))
 
 
 def test_two_workers_on_one_host_get_two_names_and_an_explicit_name_must_be_free(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def examine(server: str, state_dir: Path) -> dict[str, doctor.Finding]:
-    return {finding.what: finding for finding in doctor.examine(server, state_dir)}
+    return {finding.what: finding for finding in doctor.examine(server, state_dir, [state_dir])}
 
 
 def test_a_machine_that_is_well_exits_with_0_and_says_what_it_has(guarded: Service, tmp_path: Path) -> None:
@@ -42,6 +42,8 @@ def test_a_machine_that_is_well_exits_with_0_and_says_what_it_has(guarded: Servi
         "--server",
         guarded.url,
         "--state-dir",
+        str(tmp_path),
+        "--data",
         str(tmp_path),
         "--json",
     ]
@@ -96,6 +98,22 @@ def test_a_full_disk_and_small_shared_memory_are_told(
     findings = examine(guarded.url, tmp_path)
     assert "--state-dir" in (findings["disk"].remedy or "")
     assert "--shm-size" in (findings["shared memory"].remedy or "")
+
+
+def test_the_folders_that_studies_may_read_are_told_and_a_home_is_too_much(
+    guarded: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home" / "me"))
+    (tmp_path / "home" / "me" / "data").mkdir(parents=True)
+
+    def data(folder: Path) -> doctor.Finding:
+        return {each.what: each for each in doctor.examine(guarded.url, tmp_path, [folder])}["data"]
+
+    assert data(tmp_path / "home" / "me" / "data").remedy is None
+    assert str(tmp_path / "home" / "me" / "data") in data(tmp_path / "home" / "me" / "data").seen
+    for folder in (tmp_path / "home" / "me", tmp_path, Path("/")):
+        assert "with --data" in (data(folder).remedy or "")
+    assert "no folder that can be read" in data(tmp_path / "nowhere").seen
 
 
 def test_a_directory_that_cannot_be_written_to_is_told(guarded: Service) -> None:

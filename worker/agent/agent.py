@@ -61,6 +61,8 @@ class Agent:
         tasks: Sequence[TaskKind] = (TaskKind.TRAIN,),
         functions: Sequence[str] | None = None,
         modules: Sequence[str] = (),
+        pass_env: Sequence[str] = (),
+        readable: Sequence[Path] | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._work_time = WorkTime(work_seconds)
@@ -83,6 +85,7 @@ class Agent:
             tasks=tasks,
             functions=functions,
             modules=modules,
+            pass_env=pass_env,
             slots={plan.name: [each.device for each in plan.devices] for plan in slots},
             until_done=until_done,
             directory=directory,
@@ -94,6 +97,7 @@ class Agent:
             checkpoints=Checkpoints(self._disk, client, contact),
             directories=[self._shared.uri] if self._shared is not None else [],
             checkpoint_seconds=checkpoint_seconds,
+            readable=readable,
             tensorboard=tensorboard,
             leasekeeper=self._leasekeeper,
             logs=self._logs,

@@ -21,6 +21,7 @@ from typing import Self, TypeAlias
 
 from service.contract.report import Action
 from worker.agent.devices import LocalDevice, visible
+from worker.agent.environment import passed_environment
 from worker.protocol import (
     UNREGISTERED,
     Advanced,
@@ -84,11 +85,14 @@ class Zygote:
         threads: int,
         log_path: Path,
         environment: Mapping[str, str] = os.environ,
+        *,
         modules: Sequence[str] = (),
+        pass_env: Sequence[str] = (),
     ) -> None:
         """The devices are of one kind: GPUs, or the processor once for each process that shares it.
 
-        `modules` of the user's own add to what can be trained.
+        `modules` of the user's own add to what can be trained. `pass_env` names variables of the `environment` that
+        training processes see beside the usual ones.
         """
         self._log_path = log_path
         ours, theirs = socket.socketpair()
@@ -100,7 +104,7 @@ class Zygote:
                 stdout=log_file,
                 stderr=log_file,
                 pass_fds=[theirs.fileno()],
-                env=_training_environment(environment, visible(devices), threads),
+                env=_training_environment(environment, pass_env, visible(devices), threads),
                 start_new_session=True,  # a Ctrl-C in the agent's terminal is the agent's to answer
             )
 
@@ -238,8 +242,10 @@ def _receive(connection: socket.socket) -> bytes:
         return b""
 
 
-def _training_environment(environment: Mapping[str, str], visible_gpus: str, threads: int) -> dict[str, str]:
-    """The agent's environment without its secrets, with the slot's devices and threads."""
-    kept = {name: value for name, value in environment.items() if name != "ASSAYER_TOKEN"}
+def _training_environment(
+    environment: Mapping[str, str], pass_env: Sequence[str], visible_gpus: str, threads: int
+) -> dict[str, str]:
+    """What of the agent's environment training processes may see, with the slot's devices and threads."""
     number = str(threads)
-    return kept | {"CUDA_VISIBLE_DEVICES": visible_gpus, "OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number}
+    ours = {"CUDA_VISIBLE_DEVICES": visible_gpus, "OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number}
+    return passed_environment(environment, pass_env) | ours

@@ -133,6 +133,7 @@ class Execution:
             teacher=None if teacher is None else str(teacher),
             tensorboard=None if self._shared.tensorboard is None else str(self._shared.tensorboard),
             num_devices=len(self._plan.devices),
+            readable=None if self._shared.readable is None else [str(folder) for folder in self._shared.readable],
         )
 
     def _conclude(self, attempt: HeldAttempt, outcome: Outcome | None) -> Outcome | None:

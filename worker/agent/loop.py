@@ -46,7 +46,13 @@ class Slot:
         """
         while not self._shared.stopping.is_set():
             log_path = self._shared.directory / f"zygote-{self._plan.name}.log"
-            with Zygote(self._plan.devices, self._plan.threads, log_path, modules=self._shared.modules) as zygote:
+            with Zygote(
+                self._plan.devices,
+                self._plan.threads,
+                log_path,
+                modules=self._shared.modules,
+                pass_env=self._shared.pass_env,
+            ) as zygote:
                 ready = zygote.wait_ready()
                 entries = self._tell(ready.entries)
                 if entries is None or not self._work_with(zygote, ready, entries):

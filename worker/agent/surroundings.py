@@ -61,6 +61,8 @@ class Surroundings:
     """Modules and packages whose functions it may call; None: any."""
     modules: Sequence[str]
     """Modules of the user's own that add entries to the training core."""
+    pass_env: Sequence[str]
+    """Environment variables that training processes see beside the usual ones: names, or beginnings with a `*`."""
     slots: Mapping[str, Sequence[Device]]
     """The devices of every slot, by its name."""
     until_done: bool
@@ -75,6 +77,8 @@ class Surroundings:
     directories: Sequence[str]
     """Uris of the directories that this worker shares with others."""
     checkpoint_seconds: float
+    readable: Sequence[Path] | None
+    """Folders below which the paths of a training's configuration must lie; None: anywhere."""
     tensorboard: Path | None
     """Where attempts are shown in TensorBoard; none: nowhere."""
     leasekeeper: Leasekeeper

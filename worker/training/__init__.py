@@ -2,7 +2,15 @@
 
 from worker.training.callbacks import Callback, Training
 from worker.training.config import TrainingConfig
-from worker.training.errors import ConfigError, Diverged, GroupBroken, Infeasible, MissingLibrary, TrainingError
+from worker.training.errors import (
+    ConfigError,
+    Diverged,
+    GroupBroken,
+    Infeasible,
+    MissingLibrary,
+    OutsideFolders,
+    TrainingError,
+)
 from worker.training.events import Ending, Monitor, Report, TrainingResult, Verdict
 from worker.training.trained import load_models
 from worker.training.trainer import train
@@ -16,6 +24,7 @@ __all__ = [
     "Infeasible",
     "MissingLibrary",
     "Monitor",
+    "OutsideFolders",
     "Report",
     "Training",
     "TrainingConfig",

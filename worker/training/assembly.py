@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from worker.training.allowed_folders import ANYWHERE, AllowedFolders
 from worker.training.augment import AUGMENTATIONS, Augment
 from worker.training.callbacks import CALLBACKS, Callback
 from worker.training.callbacks.several import Callbacks
@@ -54,21 +55,30 @@ class Parts:
     """Whether all ranks of the group must call the model in training, those too that have no example."""
 
 
-def load(config: TrainingConfig, device: torch.device) -> list[Dataset]:
-    """The data, split once or in each of its folds, for training on `device`; ConfigError where it has no folds."""
+def load(config: TrainingConfig, device: torch.device, folders: AllowedFolders = ANYWHERE) -> list[Dataset]:
+    """The data, split once or in each of its folds, for training on `device`; ConfigError where it has no folds.
+
+    OutsideFolders where its files are not in the `folders`.
+    """
     name, settings = config.data.name, config.data.settings
     if config.folds is None:
-        return [DATA.create(name, settings).to(device)]
+        return [DATA.create(name, settings, folders=folders).to(device)]
     if not DATA.entry(name).facts.get("folds"):
         raise ConfigError("folds", f"data {name!r} can't be divided into folds; leave it out")
-    return [DATA.create(name, settings, Fold(index, config.folds)).to(device) for index in range(config.folds)]
+    folds = [Fold(index, config.folds) for index in range(config.folds)]
+    return [DATA.create(name, settings, fold, folders=folders).to(device) for fold in folds]
 
 
-def callbacks_of(config: TrainingConfig, given: Sequence[Callback], group: Group = ALONE) -> Callbacks:
+def callbacks_of(
+    config: TrainingConfig, given: Sequence[Callback], group: Group = ALONE, folders: AllowedFolders = ANYWHERE
+) -> Callbacks:
     """Those that the configuration names, and after them those that are given; of a group, the first rank's."""
     if not group.is_first:
         return Callbacks([], group)
-    named = [(each.name, CALLBACKS.create(each.name, each.settings)) for each in config.callbacks]
+    named = [
+        (each.name, CALLBACKS.create(each.name, each.settings, folders=folders, path=f"callbacks[{index}]"))
+        for index, each in enumerate(config.callbacks)
+    ]
     return Callbacks([*named, *((type(each).__name__, each) for each in given)], group)
 
 
@@ -80,16 +90,17 @@ def assemble(
     group: Group = ALONE,
     *,
     teacher: Path | None = None,
+    folders: AllowedFolders = ANYWHERE,
 ) -> tuple[Parts, TrainState]:
     """The parts and the state of a training that has not begun, on the dataset's device.
 
     `teacher` is the file of the checkpoint that `loss.teacher` names, where that is no path.
     Draws the first weights from torch's default stream. ConfigError where settings don't go together, Infeasible
-    for a broken constraint.
+    for a broken constraint, OutsideFolders for files that are neither the teacher's nor in the `folders`.
     """
     device = dataset.device
-    model = MODELS.create(config.model.name, config.model.settings, dataset)
-    tuning = FINETUNING.create(config.finetune.name, config.finetune.settings, model)
+    model = MODELS.create(config.model.name, config.model.settings, dataset, folders=folders)
+    tuning = FINETUNING.create(config.finetune.name, config.finetune.settings, model, folders=folders)
     if group.size > 1:
         share_norms(model)
     model.to(device)
@@ -106,7 +117,7 @@ def assemble(
         average=_average(model, config.ema_decay),
     )
     settings = config.loss.settings if teacher is None else {**config.loss.settings, "teacher": str(teacher)}
-    loss = LOSSES.create(config.loss.name, settings, dataset).to(device)
+    loss = LOSSES.create(config.loss.name, settings, dataset, folders=folders.plus(teacher)).to(device)
     if isinstance(loss, Distillation):
         loss.require_data_of(config.to_mapping())
     link = link_of(config.loss.name, dataset.kind)

@@ -176,6 +176,8 @@ def _verified(path: Path) -> Manifest | None:
     """The manifest at `path` if the file it speaks of is there, unaltered."""
     try:
         manifest = Manifest(**json.loads(path.read_text()))
+        if Path(manifest.file).name != manifest.file:  # a checkpoint lies beside its manifest, not elsewhere
+            return None
         return manifest if _sha256(path.parent / manifest.file) == manifest.sha256 else None
     except (OSError, ValueError, TypeError):
         return None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from worker.training.allowed_folders import ANYWHERE, AllowedFolders
 from worker.training.data import Dataset
 from worker.training.parameters import Setting
 from worker.training.state import require_same
@@ -60,7 +61,9 @@ class Distillation(nn.Module):
 def distill(
     dataset: Dataset,
     *,
-    teacher: Annotated[str, Setting("STUDY/TRIAL of a training on the same data, or the path of its checkpoint")],
+    teacher: Annotated[
+        str, Setting("STUDY/TRIAL of a training on the same data, or the path of its checkpoint", names="path")
+    ],
     temperature: Annotated[
         float, Setting("what both models' outputs are divided by before their softmax", low=0.0, exclusive_low=True)
     ] = 4.0,
@@ -68,10 +71,11 @@ def distill(
     label_smoothing: Annotated[
         float, Setting("of the targets' share: probability spread evenly over all classes", low=0.0, high=1.0)
     ] = 0.0,
+    folders: AllowedFolders = ANYWHERE,
 ) -> nn.Module:
     """Cross entropy blended with what a trained teacher answers, softened (Hinton, Vinyals & Dean 2015)."""
     content = read_content("loss.teacher", Path(teacher))
-    teachers = models_of("loss.teacher", content, dataset)
+    teachers = models_of("loss.teacher", content, dataset, folders)
     return Distillation(teachers, content["origin"], temperature, weight, label_smoothing)
 
 

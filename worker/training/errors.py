@@ -21,6 +21,10 @@ class MissingLibrary(ConfigError):
     """A setting that needs a library which this machine lacks and another may have."""
 
 
+class OutsideFolders(ConfigError):
+    """A path outside the folders that may be read here; another worker may allow it."""
+
+
 class Infeasible(TrainingError):
     """A valid configuration that breaks a constraint, such as too many parameters."""
 

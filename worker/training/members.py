@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from worker.training.allowed_folders import ANYWHERE, AllowedFolders
 from worker.training.assembly import Parts, assemble
 from worker.training.callbacks import Training
 from worker.training.config import LISTS, TrainingConfig
@@ -53,6 +54,7 @@ class Members:
         fork_at: int | None = None,
         *,
         teacher: Path | None = None,
+        folders: AllowedFolders = ANYWHERE,
         group: Group = ALONE,
     ) -> None:
         """A member for each dataset (of a fold) and repeat; raises what `assemble` raises.
@@ -78,7 +80,7 @@ class Members:
         for index, dataset in enumerate([*datasets] * config.repeats):
             own_seed = derive(seed, f"member/{index}") if index else seed
             set_stream_states(first_states(own_seed, self._device), self._device)
-            parts, state = assemble(config, own_seed, dataset, constraints, group, teacher=teacher)
+            parts, state = assemble(config, own_seed, dataset, constraints, group, teacher=teacher, folders=folders)
             self._all.append(Member(parts, state))
             if not group.is_first:
                 own_streams = first_states(derive(own_seed, f"rank/{group.rank}"), self._device)

@@ -4,9 +4,12 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from worker.training.errors import ConfigError, did_you_mean
+
+Names: TypeAlias = Literal["path", "path or id"]
+"""What a text names on the disk of whoever trains: a path; or a path where there is one, else an id of a hub."""
 
 REQUIRED: Any = inspect.Parameter.empty
 
@@ -23,12 +26,16 @@ _ARTICLES = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What `Annotated[float, Setting("learning rate", low=0.0)]` says beyond the type; bounds are inclusive."""
+    """What `Annotated[float, Setting("learning rate", low=0.0)]` says beyond the type; bounds are inclusive.
+
+    A text that is a path of a file or folder to use says so by `names`, so that no worker reads what it must not.
+    """
 
     description: str
     low: float | None = None
     high: float | None = None
     exclusive_low: bool = False
+    names: Names | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Parameter:
     high: float | None = None
     exclusive_low: bool = False
     choices: tuple[str, ...] = ()
+    names: Names | None = None
 
     @property
     def required(self) -> bool:
@@ -99,11 +107,19 @@ def parameters_of(factory: Callable[..., object]) -> dict[str, Parameter]:
     return found
 
 
-def arguments_of(factory: Callable[..., object], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of its declared parameters as `factory` takes them: fields of a dataclass gathered in one."""
+def arguments_of(
+    factory: Callable[..., object], values: Mapping[str, Any], context: Sequence[object] = ()
+) -> dict[str, Any]:
+    """The values of its declared parameters as `factory` takes them: fields of a dataclass gathered in one.
+
+    A parameter whose type is that of an object in `context` is given that object; it is no setting.
+    """
     arguments = dict(values)
+    by_type = {type(each): each for each in context}
     for name, (hint, _) in _keywords(factory).items():
-        if is_dataclass(hint) and isinstance(hint, type):
+        if hint in by_type:
+            arguments[name] = by_type[hint]
+        elif is_dataclass(hint) and isinstance(hint, type):
             arguments[name] = hint(**{field: arguments.pop(field) for field in _fields_of(hint) if field in arguments})
     return arguments
 
@@ -179,4 +195,5 @@ def _parameter(name: str, annotation: Any, default: Any) -> Parameter:
         high=setting.high,
         exclusive_low=setting.exclusive_low,
         choices=choices,
+        names=setting.names,
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+from worker.training.allowed_folders import ANYWHERE, AllowedFolders
 from worker.training.errors import ConfigError, did_you_mean
 from worker.training.parameters import Parameter, arguments_of, check_all, parameters_of
 
@@ -69,7 +70,19 @@ class Registry(Generic[T]):
         entry = self.entry(name, path)
         return check_all(path, f"{self.section} {entry.name!r}", entry.parameters, settings)
 
-    def create(self, name: str, settings: Mapping[str, Any], *context: object) -> T:
-        """What the entry's factory makes of its context (sizes, weights) and its settings."""
-        factory = self.entry(name).factory
-        return factory(*context, **arguments_of(factory, settings))
+    def create(
+        self,
+        name: str,
+        settings: Mapping[str, Any],
+        *context: object,
+        folders: AllowedFolders = ANYWHERE,
+        path: str | None = None,
+    ) -> T:
+        """What the entry's factory makes of its context (sizes, weights) and its settings.
+
+        OutsideFolders at `path` (the section) where a setting names a path outside the `folders`; a factory that goes
+        on to read what a file names takes them as a parameter of type AllowedFolders.
+        """
+        entry = self.entry(name)
+        folders.require_settings(path or self.section, entry.parameters, settings)
+        return entry.factory(*context, **arguments_of(entry.factory, settings, [folders]))

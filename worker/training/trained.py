@@ -1,12 +1,12 @@
 """What a training has learned, from its checkpoint: its models, rebuilt from the configuration that this holds."""
 
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import nn
 
+from worker.training.allowed_folders import ANYWHERE, AllowedFolders
 from worker.training.checkpoint import load_checkpoint
 from worker.training.data import DATA, Dataset
 from worker.training.errors import ConfigError
@@ -24,8 +24,13 @@ def load_models(path: Path | str) -> list[nn.Module]:
     return models_of("checkpoint", content, _created(content["origin"], "data", DATA))
 
 
-def models_of(where: str, content: dict[str, Any], dataset: Dataset) -> list[nn.Module]:
-    """The trained models in a checkpoint's content, for data like theirs; ConfigError at `where` for other data."""
+def models_of(
+    where: str, content: dict[str, Any], dataset: Dataset, folders: AllowedFolders = ANYWHERE
+) -> list[nn.Module]:
+    """The trained models in a checkpoint's content, for data like theirs; ConfigError at `where` for other data.
+
+    What the checkpoint's own configuration reads lies in the `folders`, or is refused.
+    """
     best, models = content["best"], []
     for index, member in enumerate(content["members"]):
         weights = member["model"]
@@ -35,7 +40,7 @@ def models_of(where: str, content: dict[str, Any], dataset: Dataset) -> list[nn.
             # Beside the average stands how many weights are in it.
             average = {name: each for name, each in member["average"].items() if name != "n_averaged"}
             weights = {name.removeprefix("module."): each for name, each in average.items()}
-        model = _untrained(content["origin"], dataset)
+        model = _untrained(content["origin"], dataset, folders)
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
@@ -50,20 +55,24 @@ def read_content(where: str, path: Path) -> dict[str, Any]:
         raise ConfigError(where, f"there is no {str(path)!r} (looked for {path.absolute()})")
     try:
         content = load_checkpoint(path) if path.is_dir() else torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError) as error:
-        raise ConfigError(where, f"{str(path)!r} can't be read as a checkpoint ({error})") from error
+    except Exception as error:  # a file of any kind makes torch's reader raise any kind, in words that may quote it
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+            raise
+        raise ConfigError(where, f"{str(path)!r} can't be read as a checkpoint") from None
     if not isinstance(content, dict) or "origin" not in content:
         raise ConfigError(where, f"{str(path)!r} holds no checkpoint of a training")
     return content
 
 
-def _untrained(origin: dict[str, Any], dataset: Dataset) -> nn.Module:
+def _untrained(origin: dict[str, Any], dataset: Dataset, folders: AllowedFolders) -> nn.Module:
     """The model of a configuration, for this data."""
-    model: nn.Module = _created(origin, "model", MODELS, dataset)
-    _created(origin, "finetune", FINETUNING, model)  # which may add to it
+    model: nn.Module = _created(origin, "model", MODELS, dataset, folders=folders)
+    _created(origin, "finetune", FINETUNING, model, folders=folders)  # which may add to it
     return model
 
 
-def _created(origin: dict[str, Any], section: str, registry: Any, *context: object) -> Any:
+def _created(
+    origin: dict[str, Any], section: str, registry: Any, *context: object, folders: AllowedFolders = ANYWHERE
+) -> Any:
     settings = {name: value for name, value in origin[section].items() if name != "name"}
-    return registry.create(origin[section]["name"], settings, *context)
+    return registry.create(origin[section]["name"], settings, *context, folders=folders)

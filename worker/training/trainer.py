@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from worker.training.allowed_folders import AllowedFolders
 from worker.training.assembly import callbacks_of, load
 from worker.training.callbacks import Callback
 from worker.training.callbacks.several import Callbacks
@@ -46,6 +47,7 @@ def train(
     fork_at: int | None = None,
     teacher: Path | None = None,
     callbacks: Sequence[Callback] = (),
+    readable: Sequence[Path] | None = None,
 ) -> TrainingResult:
     """Train `config` up to `until_epoch` (absolute; by default the whole horizon, `config.epochs`).
 
@@ -58,30 +60,35 @@ def train(
     trained on it. With `fork_at` the checkpoint may be of another configuration, at the end of that epoch: its weights
     are trained on as `config` says. `teacher` is the file of the checkpoint that `loss.teacher` names, where that is no
     path. `callbacks` look on beside those that the configuration names; what they raise is raised here, and one of them
-    may end training.
+    may end training. `readable` are the folders below which all paths of the configuration must lie, whatever links
+    they follow; None: anywhere.
 
     Called in each process of a `torch.distributed` group, as torchrun starts them, all train one model: each computes
     its share of every batch, on its own GPU where `device` is cuda, and all return the same. Functions and callbacks
     are called in the first process alone, which also writes the checkpoints; its callbacks may look, but change
     nothing. A checkpoint of another number of processes is continued, too.
 
-    Raises ConfigError for what can't be trained, Infeasible for a broken constraint, both before the first step;
-    Diverged as soon as a loss is seen not to be finite; GroupBroken where another process of the group is gone.
+    Raises ConfigError for what can't be trained, OutsideFolders for a path that is not `readable`, Infeasible for a
+    broken constraint, all before the first step; Diverged as soon as a loss is seen not to be finite; GroupBroken where
+    another process of the group is gone.
     """
     end = config.epochs if until_epoch is None else min(until_epoch, config.epochs)
     if end < 1:
         raise ConfigError("until_epoch", f"must be >= 1, got {end}")
     if monitor is None and config.patience is not None:
         monitor = Monitor("val/loss", "minimize", keep="last")
-    with joined() as group, closing(callbacks_of(config, callbacks, group)) as called:
+    folders = AllowedFolders.of(readable)
+    with joined() as group, closing(callbacks_of(config, callbacks, group, folders)) as called:
         place = find_device(group.place(device))
-        datasets = load(config, place)
+        datasets = load(config, place, folders)
         if on_data is not None and group.is_first:
             on_data(datasets[0])
         for dataset in datasets:
             check_fit(config, dataset, monitor, group)
         with own_stream(seed, place):
-            members = Members(config, seed, datasets, constraints or {}, fork_at, teacher=teacher, group=group)
+            members = Members(
+                config, seed, datasets, constraints or {}, fork_at, teacher=teacher, group=group, folders=folders
+            )
             states: Mapping[str, Any] = {}
             saved = load_checkpoint(checkpoint_dir) if checkpoint_dir is not None and group.is_first else None
             if (saved := group.told(saved)) is not None:

@@ -9,7 +9,7 @@ import traceback
 import torch
 
 from service.contract.lease import FailureClass, Outcome, Shortage
-from worker.training import ConfigError, Diverged, GroupBroken, Infeasible, MissingLibrary
+from worker.training import ConfigError, Diverged, GroupBroken, Infeasible, MissingLibrary, OutsideFolders
 
 _MAX_MESSAGE = 500
 _MAX_TRACEBACK = 20_000
@@ -48,7 +48,7 @@ def failure_class(error: BaseException) -> FailureClass:
     match error:
         case Infeasible():
             return FailureClass.INFEASIBLE
-        case ConfigError() | UnknownTask() if not isinstance(error, MissingLibrary):
+        case ConfigError() | UnknownTask() if not isinstance(error, MissingLibrary | OutsideFolders):
             return FailureClass.INVALID
         case Diverged():
             return FailureClass.DIVERGED
@@ -67,10 +67,13 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _is_host_fault(error: BaseException) -> bool:
-    """Whether another host might do better: an import, a file, a driver, a link between devices that this one lacks."""
+    """Whether another host might do better: an import, a file, a driver, a link between devices that this one lacks.
+
+    Or a folder that this one's worker does not read.
+    """
     if isinstance(error, OSError):
         return error.errno in _HOST_ERRNOS
-    return isinstance(error, ImportError | MissingLibrary | GroupBroken) or (
+    return isinstance(error, ImportError | MissingLibrary | OutsideFolders | GroupBroken) or (
         isinstance(error, RuntimeError) and bool(_DRIVER.search(str(error)))
     )
 
@@ -78,7 +81,8 @@ def _is_host_fault(error: BaseException) -> bool:
 def failed(error: BaseException) -> Outcome:
     """The outcome of a task that raised: class, one sentence, and the traceback where the code is at fault."""
     failure = failure_class(error)
-    if failure in (FailureClass.INFEASIBLE, FailureClass.INVALID, FailureClass.DIVERGED):
+    is_setting = isinstance(error, ConfigError)
+    if is_setting or failure in (FailureClass.INFEASIBLE, FailureClass.INVALID, FailureClass.DIVERGED):
         return Outcome(result="failed", failure=failure, message=str(error)[:_MAX_MESSAGE])
     # Whose callback raised stands in a note.
     first_line = "; ".join([*str(error).splitlines()[:1], *getattr(error, "__notes__", [])])

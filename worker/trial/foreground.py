@@ -6,7 +6,7 @@ import math
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from service.contract.base import TaskKind
@@ -78,6 +78,7 @@ def carry_out(
     num_steps: int | None,
     say: Callable[[int, Mapping[str, float]], None],
     teacher: Path | None = None,
+    readable: Sequence[Path] | None = None,
 ) -> Outcome:
     """Execute a grant here; raises what the task raises, so that a debugger finds it where it happened."""
     channel = Foreground(say, num_steps, asks_each=grant.task_kind is TaskKind.TRAIN)
@@ -91,5 +92,6 @@ def carry_out(
             checkpoints=folder,
             checkpoint_seconds=math.inf,
             teacher=None if teacher is None else str(teacher),
+            readable=None if readable is None else [str(folder) for folder in readable],
         )
         return dispatch(grant, start, channel)

@@ -67,6 +67,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         on_data=on_data,
         fork_at=grant.fork_at,
         teacher=teacher,
+        readable=None if start.readable is None else [Path(folder) for folder in start.readable],
     )
     if start.num_devices == 1:
         result = train_it()

@@ -57,7 +57,7 @@ class TensorBoard(Callback):
 
 def tensorboard(
     *,
-    directory: Annotated[str, Setting("where each training writes into a folder of its own")],
+    directory: Annotated[str, Setting("where each training writes into a folder of its own", names="path")],
 ) -> Callback:
     """Event files for TensorBoard: metrics and learning rates by epoch, the configuration, confusion matrices."""
     return TensorBoard(Path(directory))

@@ -24,6 +24,7 @@ from worker.training.data.column_texts import (
     quoted,
     sentences,
 )
+from worker.training.data.unreadable import shown_column
 from worker.training.errors import ConfigError
 
 
@@ -150,7 +151,7 @@ def _of_text(name: str, column: pa.ChunkedArray, rules: NumberRules, usual: Deci
     if read.is_sentences:
         raise ConfigError("data.features", sentences(name, read))
     if read.num_distinct > MAX_CATEGORIES:
-        message = f"column {name!r} has {read.num_distinct} different texts; list features without it"
+        message = f"column {shown_column(name)} has {read.num_distinct} different texts; list features without it"
         raise ConfigError("data.features", message)
     return Reading(pa.string(), describe_texts(read))
 
@@ -164,7 +165,9 @@ def _of_type(name: str, column: pa.ChunkedArray, rules: NumberRules) -> Reading:
         return Reading(kind, f"true or false; {column.null_count:,} missing" if column.null_count else "true or false")
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
         return Reading(pa.float64(), number_words(_without_missing(column.cast(pa.float64()), rules), None))
-    raise ConfigError("data.features", f"column {name!r} holds {kind}, no numbers or text; list features without it")
+    raise ConfigError(
+        "data.features", f"column {shown_column(name)} holds {kind}, no numbers or text; list features without it"
+    )
 
 
 def _may_have_point(column: pa.ChunkedArray, rules: NumberRules) -> bool:

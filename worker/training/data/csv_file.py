@@ -15,6 +15,7 @@ from worker.training.data.number_checks import in_row
 from worker.training.data.roles import RankingRoles
 from worker.training.data.splits import Fold, Stratified
 from worker.training.data.tables import TableSettings, load_tables
+from worker.training.data.unreadable import why_no_csv
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 
@@ -52,9 +53,9 @@ def read_csv(encoding: str, delimiter: str | None, setting: str, file: str, as_t
     if encoding == "utf-8" and detect_encoding(_prefix(file)) in {"utf-16", "utf-32"}:
         raise _wrong_encoding(file, encoding)
     try:
-        table = arrow_csv.read_csv(
+        read = partial(
+            arrow_csv.read_csv,
             file,
-            read_options=arrow_csv.ReadOptions(encoding=encoding),
             parse_options=arrow_csv.ParseOptions(delimiter=delimiter or _delimiter_of(file, encoding)),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(as_text, pa.string()),
@@ -62,15 +63,17 @@ def read_csv(encoding: str, delimiter: str | None, setting: str, file: str, as_t
                 strings_can_be_null=True,
             ),
         )
+        table = read(read_options=arrow_csv.ReadOptions(encoding=encoding))
         _ = table.column_names  # names are decoded only now
-    except LookupError as error:
-        raise ConfigError("data.encoding", f"unknown encoding {encoding!r}; try utf-8, latin-1 or cp949") from error
-    except UnicodeDecodeError as error:
-        raise _wrong_encoding(file, encoding) from error
+    except LookupError:
+        raise ConfigError("data.encoding", f"unknown encoding {encoding!r}; try utf-8, latin-1 or cp949") from None
+    except UnicodeDecodeError:
+        raise _wrong_encoding(file, encoding) from None
     except pa.ArrowInvalid as error:
         if "UTF8" in str(error):
-            raise _wrong_encoding(file, encoding) from error
-        raise ConfigError(f"data.{setting}", f"{file!r} is no table that can be read: {error}") from error
+            raise _wrong_encoding(file, encoding) from None
+        why = why_no_csv(partial(read, read_options=arrow_csv.ReadOptions(encoding=encoding, use_threads=False)), error)
+        raise ConfigError(f"data.{setting}", f"{file!r} is no table that can be read: {why}") from None
     # pyarrow gives columns it can't decode as bytes instead of failing.
     if any(pa.types.is_binary(kind) for kind in table.schema.types):
         raise _wrong_encoding(file, encoding)

@@ -22,15 +22,21 @@ from worker.training.parameters import Setting
 
 _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+"""What is read, whatever a file is called: Pillow hands some other formats to programs of the system."""
+
 
 def images(
     turn: Fold | None = None,
     *,
-    path: Annotated[str, Setting("folder with a folder of images per class, or with train, val, test of such folders")],
+    path: Annotated[
+        str, Setting("folder with a folder of images per class, or with train, val, test of such folders", names="path")
+    ],
     size: Annotated[int, Setting("height and width in pixels to which each image is cropped and scaled", low=1)] = 32,
     grayscale: Annotated[bool, Setting("one channel of brightness instead of red, green and blue")] = False,
     table: Annotated[
-        str | None, Setting("CSV file with what decides the split: a row for each image, its `file` as below path")
+        str | None,
+        Setting("CSV file with what decides the split: a row for each image, its `file` as below path", names="path"),
     ] = None,
     roles: Roles,
     splitting: Stratified,
@@ -105,9 +111,14 @@ def _load(file: Path, *, size: int, grayscale: bool) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps  # noqa: PLC0415  # of images alone, and slow to load
 
     try:
-        with Image.open(file) as opened:
+        with Image.open(file, formats=_FORMATS) as opened:
             image = ImageOps.exif_transpose(opened).convert("L" if grayscale else "RGB")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ConfigError("data.path", f"{str(file)!r} is no image that can be read: {error}") from error
+    except MemoryError:
+        raise
+    except Image.DecompressionBombError:
+        raise ConfigError("data.path", f"{str(file)!r} is too large an image; scale it down first") from None
+    except Exception:
+        kinds = ", ".join(_FORMATS)
+        raise ConfigError("data.path", f"{str(file)!r} is no image that can be read; known are {kinds}") from None
     pixels: NDArray[Any] = np.asarray(ImageOps.fit(image, (size, size)))
     return pixels[np.newaxis] if grayscale else pixels.transpose(2, 0, 1)

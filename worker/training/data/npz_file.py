@@ -1,5 +1,6 @@
 """NumPy archives: arrays of rows or images with their targets, read without running code."""
 
+import zlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +21,16 @@ from worker.training.data.splits import Fold, Stratified
 from worker.training.errors import ConfigError, did_you_mean
 from worker.training.parameters import Setting
 
+_UNREADABLE = (ValueError, BadZipFile, EOFError, AttributeError, KeyError, RuntimeError, SyntaxError, zlib.error)
+"""What NumPy and zipfile raise for a file that is no archive, or a damaged one."""
+
 
 def npz(
     turn: Fold | None = None,
     *,
-    path: Annotated[str, Setting("file with the arrays x and y, or x_train, y_train, x_val, y_val, x_test, …")],
+    path: Annotated[
+        str, Setting("file with the arrays x and y, or x_train, y_train, x_val, y_val, x_test, …", names="path")
+    ],
     features: Annotated[str, Setting("array of features: [n, columns], [n, height, width] or [n, channels, …]")] = "x",
     target: Annotated[str, Setting("array of targets, [n]")] = "y",
     kind: Annotated[
@@ -40,8 +46,9 @@ def npz(
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, BadZipFile, EOFError, AttributeError) as error:
-        raise ConfigError("data.path", f"{path!r} is no NumPy archive that can be read: {error}") from error
+    except _UNREADABLE:  # whose words may quote the file
+        message = f"{path!r} is no NumPy archive that can be read; write it by numpy.savez, without objects"
+        raise ConfigError("data.path", message) from None
     of_ids = NamingRoles(id=roles.id)
     main = "_train" if f"{features}_train" in arrays else ""
     given: dict[SplitName, Examples] = {}

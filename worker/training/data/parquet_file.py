@@ -37,8 +37,10 @@ def _read(setting: str, file: str, as_text: Sequence[str]) -> pa.Table:
             if len(set(table.column_names)) == len(table.column_names)
             else table
         )
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ConfigError(f"data.{setting}", f"{file!r} is no table that can be read: {error}") from error
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:  # whose words may quote the file
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's
+        raise ConfigError(f"data.{setting}", f"{file!r} is no table that can be read; is it a Parquet file?") from None
     return table
 
 

@@ -6,7 +6,8 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from worker.training.errors import ConfigError, did_you_mean
+from worker.training.data.unreadable import nearest_column
+from worker.training.errors import ConfigError
 
 ReadTable: TypeAlias = Callable[[str, str, Sequence[str]], pa.Table]
 """(setting, file, columns that stay texts) -> the table; ConfigError at `data.SETTING` where it can't be read."""
@@ -29,7 +30,7 @@ def require_columns(where: str, wanted: Sequence[str], table: pa.Table) -> None:
     """ConfigError at `where`, with the nearest name, for a column that isn't there."""
     for name in wanted:
         if name not in table.column_names:
-            raise ConfigError(where, f"there is no column {name!r}; {did_you_mean(name, table.column_names)}")
+            raise ConfigError(where, f"there is no column {name!r}; {nearest_column(name, table.column_names)}")
 
 
 def require_values(where: str, name: str, table: pa.Table) -> None:

@@ -31,11 +31,17 @@ class TableSettings:
     """What all table files can be told beside the roles of columns and the split."""
 
     target: Target
-    path: Annotated[_OptionalText, Setting("file that is split into train, val and test")] = None
-    train: Annotated[_OptionalText, Setting("file of training examples, instead of path")] = None
-    val: Annotated[_OptionalText, Setting("file of validation examples; null: val_fraction of the main file")] = None
-    test: Annotated[_OptionalText, Setting("file of test examples; null: test_fraction of the main file")] = None
-    test_val: Annotated[_OptionalText, Setting("file of a second validation set, drawn like the test set")] = None
+    path: Annotated[_OptionalText, Setting("file that is split into train, val and test", names="path")] = None
+    train: Annotated[_OptionalText, Setting("file of training examples, instead of path", names="path")] = None
+    val: Annotated[
+        _OptionalText, Setting("file of validation examples; null: val_fraction of the main file", names="path")
+    ] = None
+    test: Annotated[
+        _OptionalText, Setting("file of test examples; null: test_fraction of the main file", names="path")
+    ] = None
+    test_val: Annotated[
+        _OptionalText, Setting("file of a second validation set, drawn like the test set", names="path")
+    ] = None
     features: Annotated[
         Sequence[str] | None, Setting("columns to learn from; null: all but the target and those with another role")
     ] = None

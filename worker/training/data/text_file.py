@@ -19,7 +19,7 @@ _NUM_BYTES = 256
 
 def text(
     *,
-    path: Annotated[str, Setting("text file, split by position: the beginning trains, the end tests")],
+    path: Annotated[str, Setting("text file, split by position: the beginning trains, the end tests", names="path")],
     tokens: Annotated[
         Literal["bytes", "characters"], Setting("256 bytes of any file, or the characters of a UTF-8 file's beginning")
     ] = "bytes",
@@ -70,8 +70,8 @@ def _characters(path: str, content: bytes, share: float) -> tuple[NDArray[Any], 
 def _decoded(setting: str, path: str, content: bytes) -> str:
     try:
         return content.decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError(setting, f"{path!r} is not written in utf-8; use tokens: bytes") from error
+    except UnicodeDecodeError:
+        raise ConfigError(setting, f"{path!r} is not written in utf-8; use tokens: bytes") from None
 
 
 def _windows(name: str, stream: NDArray[Any], length: int, limit: int | None = None) -> Split:

@@ -32,7 +32,7 @@ _NOTHING, _UNKNOWN, _FIRST = 0, 1, 2
 def texts(
     turn: Fold | None = None,
     *,
-    path: Annotated[str, Setting("CSV file with a header line")],
+    path: Annotated[str, Setting("CSV file with a header line", names="path")],
     text: Annotated[str, Setting("column of the texts")],
     target: Target,
     encoding: Encoding = "utf-8",

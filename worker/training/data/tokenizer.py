@@ -14,7 +14,10 @@ from worker.training.parameters import Setting
 
 Source: TypeAlias = Annotated[
     str | None,
-    Setting("tokenizer of a pretrained model, in place of `tokens`: its directory, or name on the Hugging Face hub"),
+    Setting(
+        "tokenizer of a pretrained model, in place of `tokens`: its directory, or name on the Hugging Face hub",
+        names="path or id",
+    ),
 ]
 
 

@@ -34,7 +34,9 @@ class Answers(nn.Module):
 def transformers(
     dataset: Dataset,
     *,
-    source: Annotated[str, Setting("directory written by save_pretrained, or name on the Hugging Face hub")],
+    source: Annotated[
+        str, Setting("directory written by save_pretrained, or name on the Hugging Face hub", names="path or id")
+    ],
     pretrained: Annotated[
         bool, Setting("begin with its weights; false: take its architecture alone, and draw the weights anew")
     ] = True,

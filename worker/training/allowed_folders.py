@@ -1,0 +1,96 @@
+"""The folders whose files a training may use: every path that a configuration names is checked against them."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worker.training.errors import OutsideFolders
+from worker.training.parameters import Parameter
+
+
+@dataclass(frozen=True)
+class AllowedFolders:
+    """Folders, by their real paths, below which a configuration's paths may lie; None: anywhere.
+
+    A path is judged by where it really leads, after symbolic links and `..`; a folder also by every link below it.
+    """
+
+    folders: tuple[Path, ...] | None = None
+
+    @classmethod
+    def of(cls, folders: Sequence[Path | str] | None) -> "AllowedFolders":
+        """Return the limit for folders as a user names them: relative to the working directory, perhaps links."""
+        return cls(None if folders is None else tuple(Path(folder).resolve() for folder in folders))
+
+    def plus(self, path: Path | None) -> "AllowedFolders":
+        """Return the same limit with one more path, which the caller vouches for."""
+        if path is None or self.folders is None:
+            return self
+        return AllowedFolders((*self.folders, path.resolve()))
+
+    def require_settings(self, where: str, parameters: Mapping[str, Parameter], settings: Mapping[str, Any]) -> None:
+        """Check every setting that names a path; OutsideFolders at `where.NAME` for the first that leads outside."""
+        for name, parameter in parameters.items():
+            value = settings.get(name)
+            if not isinstance(value, str) or parameter.names is None:
+                continue
+            if parameter.names == "path" or _is_local(value):
+                self.require(f"{where}.{name}", value)
+
+    def require(self, where: str, path: str) -> None:
+        """OutsideFolders at `where` unless the path and all that lies below it lead into one of the folders."""
+        if self.folders is None:
+            return
+        real_path = _real(path)
+        if real_path is None or not self._holds(real_path):
+            raise self._outside(where, path, real_path)
+        for link in self._links_out_of(real_path):
+            raise self._outside(where, str(link), _real(link))
+
+    def _holds(self, real_path: Path) -> bool:
+        return any(real_path.is_relative_to(folder) for folder in self.folders or ())
+
+    def _links_out_of(self, top: Path) -> Iterator[Path]:
+        """Yield the symbolic links below a folder that lead out of the allowed ones."""
+        waiting, seen = [top] if top.is_dir() else [], set[Path]()
+        while waiting:
+            if (folder := waiting.pop()) in seen:
+                continue
+            seen.add(folder)
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if not entry.is_symlink():
+                        waiting += [Path(entry.path)] if entry.is_dir() else []
+                    elif (target := _real(entry.path)) is None or not self._holds(target):
+                        yield Path(entry.path)
+                    else:
+                        waiting += [target] if target.is_dir() else []
+
+    def _outside(self, where: str, path: str, real_path: Path | None) -> OutsideFolders:
+        allowed = ", ".join(str(folder) for folder in self.folders or ())
+        remedy = "" if real_path is None else f"; start it with --data {real_path.parent}"
+        return OutsideFolders(where, f"{path} is outside the folders this worker may read ({allowed}){remedy}")
+
+
+ANYWHERE = AllowedFolders()
+"""No limit: what applies to a training that no worker started."""
+
+
+def _real(path: str | Path) -> Path | None:
+    """Where a path leads in the end; None where the system cannot say: a circle of links, a NUL."""
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+def _is_local(source: str) -> bool:
+    """Whether a library that takes a path or an id may take this for a path."""
+    if source.startswith(("/", ".", "~")):
+        return True
+    try:
+        return Path(source).exists()
+    except (OSError, ValueError):
+        return True

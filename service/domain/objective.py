@@ -23,6 +23,11 @@ class Final:
     is_finite: bool
     """Whether every value told was."""
 
+    @property
+    def has_diverged(self) -> bool:
+        """Whether its newest value is not finite, or its final one; an earlier best does not make up for that."""
+        return self.value is None or self.last is None or not math.isfinite(self.last)
+
 
 def finals(objectives: Iterable[Objective], curves: Mapping[str, Series], measured: Mapping[str, float]) -> list[Final]:
     """What became of each objective: of its metric's series, or where it has none, as `measured` at the end.

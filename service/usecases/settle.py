@@ -136,7 +136,7 @@ def _move_trial(
     ended = _finals(unit_of_work, spec, trial.id, outcome)
     if event is TrialEvent.COMPLETED and (lacking := [each.metric for each in ended if each.last is None]):
         event, reason = TrialEvent.FAILED, _lacks(unit_of_work, trial.id, lacking)
-    if event is TrialEvent.COMPLETED and (wild := [each for each in ended if each.value is None]):
+    if event is TrialEvent.COMPLETED and (wild := [each for each in ended if each.has_diverged]):
         event, reason = TrialEvent.PRUNED, f"diverged: {wild[0].metric} ended {wild[0].last}"
     columns: dict[str, object] = {}
     if event in {TrialEvent.COMPLETED, TrialEvent.PAUSED}:

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from pyarrow import parquet
 
 from worker.training import ConfigError, TrainingConfig, TrainingError, train
 from worker.trial.classify import failed
@@ -117,22 +115,6 @@ def test_a_line_that_does_not_fit_is_told_by_its_number_and_its_counts(mapping: 
         file.write_text(content)
         with pytest.raises(ConfigError, match=message):
             train(TrainingConfig.from_mapping(mapping | {"data": {"name": "csv", "path": str(file), "target": "y"}}))
-
-
-def test_a_value_of_another_type_is_told_by_column_and_line(mapping: dict[str, Any], tmp_path: Path) -> None:
-    rows = "".join(f"{row},{'ab'[row % 2]}\n" for row in range(60))
-    (tmp_path / "train.csv").write_text(f"x,y\n{rows}")
-    (tmp_path / "val.csv").write_text(f"x,y\n{rows}SECRET,a\n")
-    data = {"train": str(tmp_path / "train.csv"), "val": str(tmp_path / "val.csv"), "target": "y"}
-    message = said(mapping | {"data": {"name": "csv", **data}})
-    assert without_secrets(message)
-    assert "column 1 holds a value in line 62 that is no double" in message
-    for name, values in (("train", [1.0] * 60), ("val", ["SECRET"] * 60)):
-        table = pa.table({"x": values, "y": [*"ab"] * 30})
-        parquet.write_table(table, data[name])
-    message = said(mapping | {"data": {"name": "parquet", **data}})
-    assert without_secrets(message)
-    assert "column 'x' of" in message
 
 
 def test_names_of_columns_are_quoted_where_they_read_as_such(mapping: dict[str, Any], tmp_path: Path) -> None:

@@ -299,3 +299,14 @@ def test_a_program_has_its_own_variables_and_no_token(
     assert "'MINE': '1'" in printed
     assert "'ASSAYER_PARAMETER_LR': '0.5'" in printed
     assert "a-secret" not in printed
+
+
+@pytest.mark.parametrize("last", ["nan", "-inf"])
+def test_an_objective_that_ends_without_a_number_has_diverged(
+    zygote: Zygote, start: Callable[..., Start], python: Python, last: str
+) -> None:
+    script = f"print('loss=0.5', flush=True)\nprint('loss={last}')\n"
+    begun = start(*python(script), task={"metrics": {"loss": r"loss=(\S+)"}})
+    outcome = outcome_of(list(zygote.fork(begun).messages()))
+    assert (outcome.result, outcome.failure) == ("failed", FailureClass.DIVERGED)
+    assert "its last finite value was 0.5" in outcome.message

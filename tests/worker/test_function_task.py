@@ -22,7 +22,7 @@ from worker.training.errors import ConfigError
 from worker.trial.function_task import settle
 
 CODE = """
-import os, pathlib
+import os, pathlib, sys
 from worker.trial import Stopped
 
 def counts(trial):
@@ -45,6 +45,22 @@ def raises(trial):
 
 def returns(trial):
     return {'loss': 0.5, 'seconds': 3}
+
+def leaves(trial):
+    trial.report(1, {'loss': 0.5})
+    sys.exit(None if trial.parameters['status'] == 'none' else trial.parameters['status'])
+
+def leaves_nested(trial):
+    try:
+        leaves(trial)
+    finally:
+        trial.report(2, {'loss': 0.25})
+
+def loses_its_way(trial):
+    for step, value in enumerate(trial.parameters['values'], 1):
+        trial.report(step, {'loss': float(value)})
+    returned = trial.parameters.get('returned')
+    return float(returned) if returned else None
 
 def sees(trial):
     pathlib.Path(trial.parameters['file']).write_text(repr(dict(os.environ)) + os.getcwd())
@@ -100,6 +116,53 @@ def test_a_function_reports_saves_and_returns(zygote: Zygote, start: Callable[..
     assert [message.step for message in messages if isinstance(message, Checkpointed)] == [1, 2]
     assert outcome_of(messages) == Outcome(result="succeeded")
     assert messages[-1] == Exited(0)
+
+
+@pytest.mark.parametrize("status", [0, "none"])
+def test_to_exit_with_status_0_is_an_end_like_any_other(
+    zygote: Zygote, start: Callable[..., Start], status: object
+) -> None:
+    for name, steps in (("mine:leaves", [1]), ("mine:leaves_nested", [1, 2])):
+        messages = list(zygote.fork(start(name, {"status": status})).messages())
+        assert [message.step for message in messages if isinstance(message, Report)] == steps
+        assert outcome_of(messages) == Outcome(result="succeeded")
+        assert messages[-1] == Exited(0)
+
+
+@pytest.mark.parametrize("status", [1, 3, "no such data"])
+def test_to_exit_otherwise_is_a_failure_with_what_was_said(
+    zygote: Zygote, start: Callable[..., Start], status: object
+) -> None:
+    outcome = outcome_of(list(zygote.fork(start("mine:leaves", {"status": status})).messages()))
+    assert outcome.failure is FailureClass.USER_EXCEPTION
+    assert outcome.message == f"SystemExit: {status}"
+
+
+@pytest.mark.parametrize(
+    ("values", "returned", "reported", "said"),
+    [
+        ([], "nan", 1, "loss ended as nan, which is no finite number; it never was finite"),
+        ([0.5], "nan", 2, "loss ended as nan, which is no finite number; its last finite value was 0.5"),
+        ([0.5, "nan"], "", 2, "its last finite value was 0.5"),
+        ([0.5, "nan"], "nan", 2, "its last finite value was 0.5"),
+        ([0.5, "-inf"], "", 2, "loss ended as -inf"),
+        ([0.5, "inf"], "inf", 2, "loss ended as inf"),
+    ],
+)
+def test_an_objective_that_ends_without_a_number_has_diverged(
+    zygote: Zygote, start: Callable[..., Start], values: list[object], returned: str, reported: int, said: str
+) -> None:
+    begun = start("mine:loses_its_way", {"values": values, "returned": returned})
+    messages = list(zygote.fork(begun).messages())
+    assert sum(isinstance(message, Report) for message in messages) == reported
+    outcome = outcome_of(messages)
+    assert (outcome.result, outcome.failure) == ("failed", FailureClass.DIVERGED)
+    assert said in outcome.message
+
+
+def test_an_objective_that_came_back_has_not_diverged(zygote: Zygote, start: Callable[..., Start]) -> None:
+    begun = start("mine:loses_its_way", {"values": ["nan", 0.5]})
+    assert outcome_of(list(zygote.fork(begun).messages())) == Outcome(result="succeeded")
 
 
 def test_it_goes_on_from_its_checkpoint(zygote: Zygote, start: Callable[..., Start], tmp_path: Path) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from service.contract.lease import Outcome
+from service.contract.lease import FailureClass, Outcome
 from service.contract.report import to_wire
 from worker.trial.trial import Trial
 
 
 def conclude(trial: Trial, metrics: Mapping[str, float]) -> Outcome:
-    """The outcome of a task that returned, by the last word it was given; `metrics` are final ones."""
+    """The outcome of a task that returned, by the last word it was given; `metrics` are final ones.
+
+    One whose objective ended as NaN or infinite has diverged, whatever it was told.
+    """
+    ended_at = metrics.get(trial.metric, trial.value)
+    if ended_at is not None and not math.isfinite(ended_at):
+        return _diverged(trial, ended_at)
     wire = {name: to_wire(value) for name, value in metrics.items()}
     match trial.heard.action:
         case "stop":
@@ -19,6 +26,14 @@ def conclude(trial: Trial, metrics: Mapping[str, float]) -> Outcome:
             return Outcome(result="paused", message=trial.heard.reason, metrics=wire)
         case _:
             return Outcome(result="succeeded", metrics=wire)
+
+
+def _diverged(trial: Trial, value: float) -> Outcome:
+    before = (
+        "it never was finite" if trial.last_finite is None else f"its last finite value was {trial.last_finite:.6g}"
+    )
+    message = f"{trial.metric} ended as {value}, which is no finite number; {before}"
+    return Outcome(result="failed", failure=FailureClass.DIVERGED, message=message)
 
 
 def give_up(trial: Trial, reason: str) -> Outcome:

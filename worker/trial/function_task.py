@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,6 +31,10 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         returned = function(OptunaTrial(trial) if given.style == "optuna" else trial)
     except Stopped as stopped:
         return give_up(trial, str(stopped))
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            raise
+        returned = None  # a program's way to end well
     except Exception as error:
         if not is_pruned(error):
             raise
@@ -69,7 +74,7 @@ def settle(trial: Trial, returned: Any) -> Mapping[str, float]:
     value = metrics.get(trial.metric)
     if value is None or trial.heard.action != "continue":
         return metrics
-    if value == trial.value:
+    if value == trial.value or (math.isnan(value) and trial.value is not None and math.isnan(trial.value)):
         return {name: other for name, other in metrics.items() if name != trial.metric}
     trial.report((trial.step or 0) + 1, metrics)
     return {}

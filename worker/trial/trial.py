@@ -5,6 +5,7 @@ Standard library only: a script under another Python may have it too.
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 from collections.abc import Mapping
@@ -74,6 +75,8 @@ class Trial:
         """The last step that was reported, at first that of the checkpoint; none: it begins afresh."""
         self.value: float | None = None
         """The value of the objective that was reported last."""
+        self.last_finite: float | None = None
+        """The last of these values that was finite; none: there was none."""
         self.heard = CONTINUE
         """The last word that the code was given on how to go on."""
 
@@ -143,6 +146,8 @@ class Trial:
         self._channel.report(step, values, is_awaited=is_awaited)
         self.step = step
         self.value = values.get(self.metric, self.value)
+        if self.value is not None and math.isfinite(self.value):
+            self.last_finite = self.value
 
     @property
     def should_stop(self) -> bool:

@@ -11,7 +11,6 @@ import pyarrow as pa
 from worker.training.errors import did_you_mean
 
 _COUNTS = re.compile(r"Row #(?P<row>\d+): Expected (?P<expected>\d+) columns, got (?P<found>\d+)")
-_VALUE = re.compile(r"In CSV column #(?P<column>\d+): (?:Row #(?P<row>\d+): )?CSV conversion error to (?P<kind>[\w ]+)")
 _NAME = re.compile(r"\w[\w .:%/()\[\]#+°²³-]{0,63}")
 _MAX_NAMES = 20
 
@@ -25,9 +24,6 @@ def why_no_csv(read_again: Callable[[], object], error: pa.ArrowInvalid) -> str:
     said = str(error)
     if found := _COUNTS.search(said):
         return f"line {found['row']} has {found['found']} columns where {found['expected']} are expected"
-    if found := _VALUE.search(said):
-        where = f" in line {found['row']}" if found["row"] else ""
-        return f"column {int(found['column']) + 1} holds a value{where} that is no {found['kind'].strip()}"
     if said.startswith("Empty CSV"):
         return "it is empty"
     if "straddles two block" in said:

@@ -11,6 +11,7 @@ from service.api import attempts, blobs, catalogue, health, problems, stream, st
 from service.api.access import AccessRules
 from service.api.auth import bearer
 from service.api.gate import Gate
+from service.api.shared_answers import SharedAnswers
 from service.usecases.context import Context
 
 PREFIX = "/api/v1"
@@ -34,6 +35,7 @@ def mount(app: FastAPI, context: Context | None) -> None:
     if context is not None:
         app.state.context = context
         app.state.watch = stream.Watch(context)
+        app.state.shared_answers = SharedAnswers()
     problems.install(app)
     guarded = APIRouter(dependencies=[Depends(bearer)], responses=problems.RESPONSES)
     for room in (studies, trials, attempts, blobs, catalogue, workers, stream):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from service.api.body import JsonRoute
 from service.api.dependencies import Uses
+from service.api.shared_answers import shared
 from service.contract.importance import Importance
 from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.problem import FieldError
@@ -64,16 +65,16 @@ async def plan(context: Uses, spec: StudySpec, like: str | None = None) -> Plan:
     return await plan_study(context, spec, like)
 
 
-@router.get("")
-async def list_(context: Uses) -> StudyList:
+@router.get("", response_model=StudyList)
+async def list_(request: Request, context: Uses) -> Response:
     """All studies, newest first."""
-    return await studies.list_studies(context)
+    return await shared(request, context, lambda: studies.list_studies(context))
 
 
-@router.get("/{study}")
-async def get(context: Uses, study: str) -> StudyView:
+@router.get("/{study}", response_model=StudyView)
+async def get(request: Request, context: Uses, study: str) -> Response:
     """One study, by name or id."""
-    return await studies.get_study(context, study)
+    return await shared(request, context, lambda: studies.get_study(context, study))
 
 
 @router.post("/{study}/pause")
@@ -112,10 +113,10 @@ async def enqueue_(context: Uses, study: str, request: EnqueueRequest) -> Enqueu
     return await enqueue(context, study, request)
 
 
-@router.get("/{study}/stages")
-async def stages_(context: Uses, study: str) -> StageList:
+@router.get("/{study}/stages", response_model=StageList)
+async def stages_(request: Request, context: Uses, study: str) -> Response:
     """The trail of a coarse-to-fine study: the box of each stage after the first, and why."""
-    return await stages.list_stages(context, study)
+    return await shared(request, context, lambda: stages.list_stages(context, study))
 
 
 @router.post("/{study}/stages/{number}")
@@ -130,10 +131,10 @@ async def replay(context: Uses, study: str, request: ReplayRequest) -> Replay:
     return await replay_study(context, study, request)
 
 
-@router.get("/{study}/importance")
-async def importance(context: Uses, study: str) -> Importance:
-    """Which parameters tell the study's best trials from the others."""
-    return await study_importance(context, study)
+@router.get("/{study}/importance", response_model=Importance)
+async def importance(request: Request, context: Uses, study: str) -> Response:
+    """Which parameters tell the study's best trials from the others; of an active study up to 5 seconds old."""
+    return await shared(request, context, lambda: study_importance(context, study))
 
 
 @router.get("/{study}/events")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from service.api.body import JsonRoute
 from service.api.dependencies import Uses
+from service.api.shared_answers import shared
 from service.contract.lease import Grant, ResumePoint
 from service.contract.log import LogView, Stream
 from service.contract.predictions import PARQUET, PredictionsList
@@ -24,15 +25,16 @@ router = APIRouter(prefix="/studies/{study}", tags=["trials"], route_class=JsonR
 _FILE = {"content": {PARQUET: {"schema": {"type": "string", "format": "binary"}}}}
 
 
-@router.get("/trials")
+@router.get("/trials", response_model=TrialList)
 async def list_(
+    request: Request,
     context: Uses,
     study: str,
     since: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 5_000,
-) -> TrialList:
+) -> Response:
     """Trials that changed after revision `since`; ask again with the answer's revision."""
-    return await trials.list_trials(context, study, since, limit)
+    return await shared(request, context, lambda: trials.list_trials(context, study, since, limit))
 
 
 @router.get("/trials/{trial}")
@@ -104,7 +106,7 @@ async def best(context: Uses, study: str) -> TrialDetail:
     return await trials.get_best(context, study)
 
 
-@router.get("/front")
-async def front(context: Uses, study: str) -> Front:
+@router.get("/front", response_model=Front)
+async def front(request: Request, context: Uses, study: str) -> Response:
     """The completed trials that no other one dominates, and the hypervolume under them."""
-    return await trials.get_front(context, study)
+    return await shared(request, context, lambda: trials.get_front(context, study))

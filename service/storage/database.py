@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from service.contract.problem import ErrorCode
 from service.domain.errors import DomainError
 from service.storage import migrate
-from service.storage.dialect import NUM_READERS, Dialect, Postgres, Sqlite
+from service.storage.dialect import NUM_READERS, NUM_VIEWERS, Dialect, Postgres, Sqlite
 
 T = TypeVar("T")
 
@@ -65,19 +65,33 @@ def sqlite_path(given: str) -> Path | None:
 
 
 class Database:
-    """An open database: threads that write, threads that read, and the engines they use."""
+    """An open database: threads that write, threads that read for the search or for viewers, and their engines."""
 
     def __init__(self, dialect: Dialect, lock: _FileLock | None = None) -> None:
         self.dialect = dialect
         self.writer = dialect.writer()
-        self._reader = dialect.reader()
+        self._reader = dialect.reader(NUM_READERS)
+        self._viewer = dialect.reader(NUM_VIEWERS)
         self._lock = lock
         self.writing = ThreadPoolExecutor(dialect.num_writers, "write")
         self.reading = ThreadPoolExecutor(NUM_READERS, "read")
+        self.viewing = ThreadPoolExecutor(NUM_VIEWERS, "view")
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
-        """Run `query` on one consistent snapshot, in a reading thread."""
+        """Run `query` on one consistent snapshot, in a reading thread: for whatever the search waits for."""
         return await asyncio.get_running_loop().run_in_executor(self.reading, self.read_now, query)
+
+    async def read_for_viewer(self, query: Callable[[sa.Connection], T]) -> T:
+        """Run `query` on one consistent snapshot for a person or a dashboard, in one of the few threads for these."""
+        return await asyncio.get_running_loop().run_in_executor(self.viewing, self._view, query)
+
+    async def run_for_viewer(self, work: Callable[[], T]) -> T:
+        """Compute what a person or a dashboard asked for in one of the same threads."""
+        return await asyncio.get_running_loop().run_in_executor(self.viewing, work)
+
+    def _view(self, query: Callable[[sa.Connection], T]) -> T:
+        with self.connected(self._viewer) as connection:
+            return query(connection)
 
     def read_now(self, query: Callable[[sa.Connection], T]) -> T:
         """Run `query` on one consistent snapshot, in this thread."""
@@ -109,8 +123,10 @@ class Database:
         """Finish what is under way and let go of the database."""
         self.writing.shutdown()
         self.reading.shutdown()
+        self.viewing.shutdown()
         self.writer.dispose()
         self._reader.dispose()
+        self._viewer.dispose()
         if self._lock is not None:
             self._lock.release()
 

@@ -18,6 +18,9 @@ from service.storage import tables
 NUM_WRITERS = 8
 """Connections for writing per replica on Postgres; SQLite has exactly one."""
 NUM_READERS = 4
+"""Connections for the reads of claims, reports, heartbeats and the upkeep."""
+NUM_VIEWERS = 2
+"""Connections for the reads of people and dashboards, apart from the others so that these never wait for them."""
 
 _STUDY = sa.select(tables.study).where(tables.study.c.id == sa.bindparam("id"))
 _LOCKED_STUDY = _STUDY.with_for_update(key_share=True)
@@ -47,8 +50,8 @@ class Dialect(Protocol):
     def writer(self) -> sa.Engine:
         """The engine whose transactions may write."""
 
-    def reader(self) -> sa.Engine:
-        """The engine whose transactions only read, each one consistent snapshot."""
+    def reader(self, num_connections: int) -> sa.Engine:
+        """An engine whose transactions only read, each one consistent snapshot."""
 
     def onlooker(self) -> sa.Engine:
         """The engine of a process that only looks on, perhaps while a service is at work: as a reader, and no more."""
@@ -85,8 +88,8 @@ class Sqlite:
     def writer(self) -> sa.Engine:
         return self._engine(1, "BEGIN IMMEDIATE")
 
-    def reader(self) -> sa.Engine:
-        return self._engine(NUM_READERS, "BEGIN", "PRAGMA query_only = ON")
+    def reader(self, num_connections: int) -> sa.Engine:
+        return self._engine(num_connections, "BEGIN", "PRAGMA query_only = ON")
 
     def onlooker(self) -> sa.Engine:
         engine = sa.create_engine("sqlite://", creator=lambda: open_to_read(self._path), poolclass=sa.NullPool)
@@ -149,12 +152,12 @@ class Postgres:
     def writer(self) -> sa.Engine:
         return self._engine(NUM_WRITERS, "READ COMMITTED")
 
-    def reader(self) -> sa.Engine:
-        engine = self._engine(NUM_READERS, "REPEATABLE READ")
+    def reader(self, num_connections: int) -> sa.Engine:
+        engine = self._engine(num_connections, "REPEATABLE READ")
         return engine.execution_options(postgresql_readonly=True)
 
     def onlooker(self) -> sa.Engine:
-        return self.reader()
+        return self.reader(1)
 
     def _engine(self, num_connections: int, isolation: Any) -> sa.Engine:
         return sa.create_engine(

@@ -31,7 +31,14 @@ def find_studies(connection: sa.Connection, now: int) -> list[str]:
 
 
 def correct_study(connection: sa.Connection, study_id: str, now: int, revision: int) -> None:
-    """Set the future instants of a study to now, and stamp the trials that change with its revision."""
+    """Set the future instants of a study to now, and stamp the trials that change with its revision.
+
+    A trial changes with its attempts: tallies read those of the trials that moved.
+    """
+    attempts = tables.attempt
+    is_ahead = sa.or_(*(attempts.c[column] > now for column in OF_STUDIES[attempts]))
+    moved = sa.select(attempts.c.trial_id).where(attempts.c.study_id == study_id, is_ahead)
+    connection.execute(tables.trial.update().where(tables.trial.c.id.in_(moved)).values(revision=revision))
     for table, columns in OF_STUDIES.items():
         stamp = {"revision": revision} if table is tables.trial else {}
         for column in columns:

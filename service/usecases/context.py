@@ -13,6 +13,8 @@ from service.storage.database import Database
 from service.storage.queries import history
 from service.storage.tables import Connection
 from service.storage.unit_of_work import Transact
+from service.usecases.importances import Importances
+from service.usecases.study_views import StudyViews
 from service.usecases.suggestions import Suggestions
 
 
@@ -105,6 +107,8 @@ class Context:
     blobs: BlobStore | None = None
     """Where uploaded content is; none: this replica takes none."""
     histories: Histories = field(default_factory=Histories)
+    views: StudyViews = field(default_factory=StudyViews)
+    importances: Importances = field(default_factory=Importances)
     suggestions: Suggestions = field(default_factory=Suggestions)
     faults: RecentFaults = field(default_factory=RecentFaults)
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)

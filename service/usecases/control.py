@@ -117,6 +117,6 @@ async def _change(context: Context, name: str, work: Callable[[UnitOfWork], None
 
     def change(unit_of_work: UnitOfWork) -> StudyView:
         work(unit_of_work)
-        return view_of(unit_of_work.connection, find(unit_of_work.connection, study_id), unit_of_work.now())
+        return view_of(unit_of_work, context, study_id)
 
     return await context.transact(study_id, change)

@@ -94,7 +94,7 @@ async def list_catalogue(context: Context) -> WholeCatalogue:
         whole = with_own(context.catalogue, _by_key(rows))
         return WholeCatalogue(**dict(whole), own=own)
 
-    return await context.database.read(read)
+    return await context.database.read_for_viewer(read)
 
 
 def whole_catalogue(connection: Connection, context: Context) -> Catalogue:

@@ -75,7 +75,7 @@ async def list_forks(context: Context, name: str) -> TrialList:
         rows = trials.forks(connection, study.id)
         return TrialList(revision=study.revision, trials=[views.trial_view(row) for row in rows])
 
-    return await context.database.read(read)
+    return await context.database.read_for_viewer(read)
 
 
 def _parameters(

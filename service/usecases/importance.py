@@ -1,29 +1,51 @@
-"""Importance: which parameters of a study mattered, by its history as of now; nothing is changed."""
+"""Importance: which parameters of a study mattered, by its history; computed at most every few seconds per study."""
 
 from __future__ import annotations
 
-import asyncio
+from dataclasses import dataclass
 
+from service.clock import monotonic
 from service.contract.importance import Importance
 from service.contract.study import StudySpec
 from service.domain.history import History
 from service.search.importance import importance
-from service.storage.queries import studies
+from service.storage.queries import studies, tallies
 from service.storage.tables import Connection
 from service.usecases.context import Context
+from service.usecases.importances import Computed
 from service.usecases.studies import find
 
 
-async def study_importance(context: Context, name: str) -> Importance:
-    """Which parameters tell the study's best trials from the others.
+@dataclass(frozen=True)
+class _Question:
+    """What a new answer is computed from."""
 
-    Not kept: histories are, by revision, and from one the answer takes a tenth of a second at 10,000 trials.
+    study_id: str
+    epoch: int
+    spec_version: int
+    spec: StudySpec
+    history: History
+
+
+async def study_importance(context: Context, name: str) -> Importance:
+    """Return which parameters tell the study's best trials from the others.
+
+    The answer names its revision. While a study is active it may be some seconds old (FRESH_SECONDS), because it takes
+    a tenth of a second to compute at 10,000 trials; of any other study it is of the present revision.
     """
 
-    def read(connection: Connection) -> tuple[StudySpec, History]:
-        study = find(connection, name)
+    def read(connection: Connection) -> Importance | _Question:
+        study, epoch = find(connection, name), tallies.epoch(connection)
+        known = context.importances.find(epoch, study, monotonic())
+        if known is not None:
+            return known
         spec = studies.spec(connection, study.id, study.spec_version)
-        return spec, context.histories.latest(connection, study.id, spec.watched.metric)
+        history = context.histories.latest(connection, study.id, spec.watched.metric)
+        return _Question(study.id, epoch, study.spec_version, spec, history)
 
-    spec, history = await context.database.read(read)
-    return await asyncio.to_thread(importance, history, spec)
+    found = await context.database.read_for_viewer(read)
+    if isinstance(found, Importance):
+        return found
+    answer = await context.database.run_for_viewer(lambda: importance(found.history, found.spec))
+    context.importances.keep(found.study_id, Computed(found.epoch, found.spec_version, answer, monotonic()))
+    return answer

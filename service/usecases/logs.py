@@ -96,7 +96,7 @@ async def read_log(
         text, end = _text([(chunk.start_offset, chunk.content) for chunk in kept], after, is_final=ended)
         return LogView(attempt=wanted, stream=stream, text=text, next=end, ended=ended)
 
-    return await context.database.read(read)
+    return await context.database.read_for_viewer(read)
 
 
 def _text(chunks: Iterable[tuple[int, bytes]], after: int, *, is_final: bool) -> tuple[str, int]:

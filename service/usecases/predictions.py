@@ -105,7 +105,7 @@ async def list_predictions(context: Context, name: str) -> PredictionsList:
         rows = predictions.of_study(connection, study.id, studies.spec(connection, study.id, study.spec_version))
         return [row for row in rows if is_there(context, row)]
 
-    rows = await context.database.read(read)
+    rows = await context.database.read_for_viewer(read)
     return PredictionsList(
         trials=[
             PredictionsView(
@@ -137,7 +137,7 @@ async def find_predictions(context: Context, name: str, key: str) -> Row:
         message = f"there are no predictions of {trials.title(trial)}: {why}; `study predictions {name}` lists all"
         raise DomainError(ErrorCode.UNKNOWN_PREDICTIONS, message)
 
-    return await context.database.read(read)
+    return await context.database.read_for_viewer(read)
 
 
 def _why_none(spec: StudySpec, trial: Row, *, were_kept: bool) -> str:

@@ -32,7 +32,7 @@ async def plan_study(context: Context, given: StudySpec, like: str | None = None
         DomainError: the spec cannot work; that other study does not exist, or no trial of it has been timed.
     """
     spec, lessons = await check_study(context, given)
-    timed = await context.database.read(lambda connection: _timed(connection, spec, like)) if like else None
+    timed = await context.database.read_for_viewer(lambda connection: _timed(connection, spec, like)) if like else None
     planned = plan(spec, timed.step_seconds if timed else None)
     notes = [*(timed.notes if timed else []), *([lessons.told] if lessons else [])]
     return planned.model_copy(update={"notes": [*planned.notes, *notes]})
@@ -78,7 +78,7 @@ async def replay_study(context: Context, name: str, request: ReplayRequest) -> R
         spec = studies.spec(connection, study.id, study.spec_version)
         return spec, context.histories.latest(connection, study.id, spec.watched.metric)
 
-    spec, recorded = await context.database.read(read)
+    spec, recorded = await context.database.read_for_viewer(read)
     asked = spec.model_copy(update={"pruner": request.pruner})
     errors = decide.check_strategy(asked)
     if errors:

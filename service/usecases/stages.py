@@ -66,7 +66,7 @@ async def review_stage(context: Context, name: str, number: int, request: Review
         _store(unit_of_work, StageBox(number, box, "; ".join([proposed.reason, *changes])), review)
         unit_of_work.record("stage_reviewed", data={"stage": number, "review": review, "changes": changes})
         unit_of_work.advance_study(StudyEvent.RESUMED, pause_cause=None)
-        return view_of(connection, find(connection, study_id), unit_of_work.now())
+        return view_of(unit_of_work, context, study_id)
 
     return await context.transact(study_id, work)
 
@@ -91,7 +91,7 @@ async def list_stages(context: Context, name: str) -> StageList:
             ],
         )
 
-    return await context.database.read(read)
+    return await context.database.read_for_viewer(read)
 
 
 def waits_for_review(study: Row) -> bool:

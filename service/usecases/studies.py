@@ -156,7 +156,7 @@ async def create_study(context: Context, given: StudySpec) -> StudyView:
         unit_of_work.record("study_created", data={"name": spec.name})
         if lessons is not None:
             store_lessons(unit_of_work, lessons)
-        return view_of(unit_of_work.connection, find(unit_of_work.connection, study_id), unit_of_work.now())
+        return view_of(unit_of_work, context, study_id)
 
     return await context.transact(None, work)
 
@@ -173,9 +173,10 @@ def store_spec(unit_of_work: UnitOfWork, study_id: str, version: int, spec: Stud
     )
 
 
-def view_of(connection: Connection, row: Row, now: int) -> StudyView:
-    """What is told of a study, with what follows from the stored facts by rules."""
-    return _complete(views.study_views(connection, [row], now)[0])
+def view_of(unit_of_work: UnitOfWork, context: Context, study_id: str) -> StudyView:
+    """Return the view of a study as a transaction leaves it."""
+    connection = unit_of_work.connection
+    return _complete(context.views.within(connection, studies.by_id(connection, study_id), unit_of_work.now()))
 
 
 def _complete(view: StudyView) -> StudyView:
@@ -190,10 +191,10 @@ async def list_studies(context: Context) -> StudyList:
     """All studies, newest first."""
 
     def read(connection: Connection) -> StudyList:
-        found = views.study_views(connection, studies.all_of(connection), context.database.dialect.now(connection))
-        return StudyList(studies=[_complete(view) for view in found])
+        rows, now = studies.all_of(connection), context.database.dialect.now(connection)
+        return StudyList(studies=[_complete(context.views.latest(connection, row, now)) for row in rows])
 
-    return await context.database.read(read)
+    return await context.database.read_for_viewer(read)
 
 
 async def get_study(context: Context, name: str) -> StudyView:
@@ -201,12 +202,12 @@ async def get_study(context: Context, name: str) -> StudyView:
 
     def read(connection: Connection) -> StudyView:
         row, now = find(connection, name), context.database.dialect.now(connection)
-        view = view_of(connection, row, now)
+        view = _complete(context.views.latest(connection, row, now))
         if row.state != StudyState.ACTIVE:
             return view
         return view.model_copy(update={"unserved": unserved(connection, context, view.spec, now)})
 
-    return await context.database.read(read)
+    return await context.database.read_for_viewer(read)
 
 
 async def find_study_id(context: Context, name: str) -> str:
@@ -215,7 +216,7 @@ async def find_study_id(context: Context, name: str) -> str:
     Raises:
         DomainError: there is none.
     """
-    study_id: str = (await context.database.read(lambda connection: find(connection, name))).id
+    study_id: str = (await context.database.read_for_viewer(lambda connection: find(connection, name))).id
     return study_id
 
 
@@ -226,9 +227,9 @@ async def list_events(context: Context, name: str, after: int, limit: int, kind:
         study = find(connection, name)
         return [views.event(row) for row in journal.after(connection, study.id, after, limit, kind)]
 
-    return await context.database.read(read)
+    return await context.database.read_for_viewer(read)
 
 
 async def list_revisions(context: Context) -> dict[str, tuple[int, str]]:
     """Study id -> revision and state: what a live stream watches."""
-    return await context.database.read(studies.revisions)
+    return await context.database.read_for_viewer(studies.revisions)

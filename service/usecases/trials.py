@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from service.contract.lease import Grant, ResumePoint
@@ -26,11 +25,11 @@ async def list_trials(context: Context, name: str, since: int, limit: int) -> Tr
         study = find(connection, name)
         rows = trials.changed(connection, study.id, since, limit)
         # A cut-off answer reflects the study only up to its last row.
-        last = rows[-1].revision if rows else since
-        revision = last if trials.changed(connection, study.id, last, 1) else study.revision
+        is_cut_off = len(rows) >= limit and trials.changed(connection, study.id, rows[-1].revision, 1)
+        revision = rows[-1].revision if is_cut_off else study.revision
         return TrialList(revision=revision, trials=[views.trial_view(row) for row in rows])
 
-    return await context.database.read(read)
+    return await context.database.read_for_viewer(read)
 
 
 def find_trial(connection: Connection, study: Row, key: str) -> Row:
@@ -59,7 +58,7 @@ async def get_trial(context: Context, name: str, key: str) -> TrialDetail:
         study = find(connection, name)
         return _detail(connection, context, study, find_trial(connection, study, key))
 
-    return await context.database.read(read)
+    return await context.database.read_for_viewer(read)
 
 
 async def get_grant(context: Context, name: str, key: str) -> Grant:
@@ -72,7 +71,7 @@ async def get_grant(context: Context, name: str, key: str) -> Grant:
     def read(connection: Connection) -> Grant:
         return grant_of(connection, context, find_trial(connection, find(connection, name), key))
 
-    return await context.database.read(read)
+    return await context.database.read_for_viewer(read)
 
 
 async def get_checkpoint(context: Context, name: str, key: str) -> ResumePoint:
@@ -93,7 +92,7 @@ async def get_checkpoint(context: Context, name: str, key: str) -> ResumePoint:
             raise DomainError(ErrorCode.UNKNOWN_BLOB, message)
         return ResumePoint(step=kept.step, batch=kept.batch, sha256=kept.sha256, size=kept.size, uri=kept.uri)
 
-    return await context.database.read(read)
+    return await context.database.read_for_viewer(read)
 
 
 async def get_best(context: Context, name: str) -> TrialDetail:
@@ -114,7 +113,7 @@ async def get_best(context: Context, name: str) -> TrialDetail:
             raise DomainError(ErrorCode.UNKNOWN_TRIAL, f"study {study.name!r} has no completed trial yet")
         return _detail(connection, context, study, row)
 
-    return await context.database.read(read)
+    return await context.database.read_for_viewer(read)
 
 
 async def get_front(context: Context, name: str) -> Front:
@@ -127,7 +126,7 @@ async def get_front(context: Context, name: str) -> Front:
         found = trials.of_ids(connection, [row.id for row in on_front])
         return spec, [views.trial_view(row) for row in found], points
 
-    spec, found, points = await context.database.read(read)
+    spec, found, points = await context.database.read_for_viewer(read)
     corner = losses(spec.reference_point, spec.directions) if spec.reference_point else worst(points)
     if corner is None:
         return Front(objectives=list(spec.objectives), trials=[], reference_point=None, hypervolume=None)
@@ -136,7 +135,7 @@ async def get_front(context: Context, name: str) -> Front:
         trials=found,
         # Turned twice, losses are values again.
         reference_point=list(losses(corner, spec.directions)),
-        hypervolume=await asyncio.to_thread(_hypervolume, points, corner),
+        hypervolume=await context.database.run_for_viewer(lambda: _hypervolume(points, corner)),
     )
 
 

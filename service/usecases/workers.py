@@ -50,5 +50,7 @@ async def list_workers(context: Context) -> WorkerList:
     """All workers, most recently seen first."""
     now = context.database.dialect.now
     return WorkerList(
-        workers=await context.database.read(lambda connection: views.worker_views(connection, now(connection)))
+        workers=await context.database.read_for_viewer(
+            lambda connection: views.worker_views(connection, now(connection))
+        )
     )

@@ -8,7 +8,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -220,7 +220,7 @@ async def test_no_heartbeat_is_sent_while_the_revisions_cannot_be_read(
         assert await anext(changes) == {study.id: (1, "active")}
         closed = ThreadPoolExecutor(1)
         closed.shutdown()
-        monkeypatch.setattr(database, "reading", closed)
+        monkeypatch.setattr(database, "viewing", closed)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(anext(changes), 3.0)
 
@@ -254,3 +254,25 @@ async def test_closing_ends_readers_and_refuses_new_ones(database: Database) -> 
 
 def polls() -> int:
     return sum("_polling" in repr(task) for task in asyncio.all_tasks())
+
+
+@pytest.mark.anyio
+async def test_many_readers_are_sent_to_read_in_turn_and_none_is_forgotten(database: Database) -> None:
+    context = build_context(Settings(), database)
+    watch = Watch(context)
+    study = await studies.create_study(context, spec_of())
+    readers = [watch.changes(study.id) for _ in range(12)]
+    await asyncio.gather(*(anext(reader) for reader in readers))
+    await control.pause_study(context, study.name, "")
+    began = time.monotonic()
+    heard: list[float] = []
+
+    async def hear(reader: AsyncGenerator[stream.Revisions | None, None]) -> None:
+        assert await anext(reader) == {study.id: (2, "paused")}
+        heard.append(time.monotonic() - began)
+
+    await asyncio.wait_for(asyncio.gather(*(hear(reader) for reader in readers)), WAIT_SECONDS)
+    num_polls = len(readers) / stream.WOKEN_PER_POLL
+    assert max(heard) - min(heard) >= (num_polls - 1) * stream.POLL_SECONDS * 0.9, "they came all at once"
+    for reader in readers:
+        await reader.aclose()

@@ -220,7 +220,11 @@ class World:
         """Whether the database is there for whoever uses this executor."""
         if self.restorer is None:
             return self.is_connected
-        return executor in {self.restorer.database.writing, self.restorer.database.reading}
+        return executor in {
+            self.restorer.database.writing,
+            self.restorer.database.reading,
+            self.restorer.database.viewing,
+        }
 
     def _maybe_lose(self) -> None:
         if self.chance.random() < self.faults.statement_lost:

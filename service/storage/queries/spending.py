@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.contract.study import StudySpec
-from service.contract.trial import TrialKind, TrialState
+from service.contract.trial import TrialKind
 from service.domain.budget import Used
 from service.storage.instants import MICROSECONDS
 from service.storage.tables import attempt, trial
@@ -43,20 +43,3 @@ def device_seconds(connection: sa.Connection, study_ids: Iterable[str], now: int
     """Study id -> time of all devices of its search trials' attempts together, running ones until `now`."""
     rows = connection.execute(_SPENT, {"studies": list(study_ids), "now": now})
     return {study_id: max(0.0, float(spent) / MICROSECONDS) for study_id, spent in rows}
-
-
-def since_improvement(connection: sa.Connection, study_id: str, best: sa.Row[Any] | None) -> int:
-    """How many trials have ended, completed or pruned, since the best one did."""
-    if best is None:
-        return 0
-    is_later = sa.or_(
-        trial.c.finished_at > best.finished_at,
-        sa.and_(trial.c.finished_at == best.finished_at, trial.c.number > best.number),
-    )
-    query = sa.select(sa.func.count()).where(
-        trial.c.study_id == study_id,
-        trial.c.kind == TrialKind.SEARCH,
-        trial.c.state.in_([TrialState.COMPLETED, TrialState.PRUNED]),
-        is_later,
-    )
-    return connection.execute(query).scalar_one()

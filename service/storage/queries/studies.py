@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from service.contract.study import StudySpec, StudyState
-from service.contract.trial import TrialKind, TrialState
+from service.contract.trial import TrialState
 from service.domain.states import OPEN_TRIALS
 from service.storage.tables import enqueued, study, study_spec, trial
 
@@ -88,19 +88,6 @@ def revisions(connection: sa.Connection) -> dict[str, tuple[int, str]]:
     """Study id -> revision and state, of all studies that are not archived."""
     query = sa.select(study.c.id, study.c.revision, study.c.state).where(study.c.archived_at.is_(None))
     return {row.id: (row.revision, row.state) for row in connection.execute(query)}
-
-
-def num_trials(connection: sa.Connection, study_ids: Iterable[str]) -> dict[str, dict[TrialState, int]]:
-    """Study id -> search trials in each state; states without one are left out."""
-    query = (
-        sa.select(trial.c.study_id, trial.c.state, sa.func.count().label("num"))
-        .where(trial.c.study_id.in_(list(study_ids)), trial.c.kind == TrialKind.SEARCH)
-        .group_by(trial.c.study_id, trial.c.state)
-    )
-    counts: dict[str, dict[TrialState, int]] = {}
-    for row in connection.execute(query):
-        counts.setdefault(row.study_id, {})[TrialState(row.state)] = row.num
-    return counts
 
 
 def num_open(connection: sa.Connection, study_id: str) -> int:

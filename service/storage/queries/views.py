@@ -2,64 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from service.contract.lease import Capabilities, FailureClass
 from service.contract.report import Action, Number, Verdict, to_wire
-from service.contract.study import BudgetUsed, Event, PauseCause, StudyState, StudyView
+from service.contract.study import BudgetUsed, Event, PauseCause, StudySpec, StudyState, StudyView
 from service.contract.trial import AttemptState, AttemptView, Series, TrialDetail, TrialKind, TrialState, TrialView
 from service.contract.worker import WorkerView
 from service.domain.budget import SECONDS_PER_HOUR
+from service.domain.tally import Tally
 from service.storage.instants import MICROSECONDS, to_datetime
-from service.storage.queries import fronts, leases, series, spending, studies, trials
+from service.storage.queries import leases, series, spending, trials
 from service.storage.tables import Connection, Row
 
 ALIVE_SECONDS = 60
 """A worker that was silent for longer is shown as gone."""
 
 
-def study_views(connection: Connection, rows: Iterable[Row], now: int) -> list[StudyView]:
-    """Studies with their counts, best trials or fronts, and what of their budgets is used by `now`."""
-    rows = list(rows)
-    counts = studies.num_trials(connection, [row.id for row in rows])
-    devices = spending.device_seconds(connection, [row.id for row in rows], now)
-    views = []
-    for row in rows:
-        spec = studies.spec(connection, row.id, row.spec_version)
-        best, front = None, None
-        if len(spec.objectives) == 1:
-            improvement = best = trials.best(connection, row.id, spec.watched.direction)
-        else:
-            front, _ = fronts.of_study(connection, row.id, spec.directions)
-            improvement = max(front, key=lambda each: (each.finished_at, each.number), default=None)
-        views.append(
-            StudyView(
-                id=row.id,
-                project=row.project,
-                name=row.name,
-                state=StudyState(row.state),
-                state_reason=row.state_reason,
-                pause_cause=PauseCause(row.pause_cause) if row.state == StudyState.PAUSED and row.pause_cause else None,
-                notice=row.notice,
-                stop_requested=row.stop_requested_at is not None,
-                revision=row.revision,
-                spec_version=row.spec_version,
-                spec=spec,
-                num_trials=counts.get(row.id, {}),
-                budget_used=BudgetUsed(
-                    trials=row.next_number,
-                    hours=spending.active_seconds(row, now) / SECONDS_PER_HOUR,
-                    device_hours=devices.get(row.id, 0.0) / SECONDS_PER_HOUR,
-                    failures=counts.get(row.id, {}).get(TrialState.FAILED, 0),
-                    since_improvement=spending.since_improvement(connection, row.id, improvement),
-                ),
-                best=trial_view(best) if best else None,
-                front=None if front is None else [each.number for each in front],
-                created_at=to_datetime(row.created_at),
-                finished_at=to_datetime(row.finished_at),
-            )
-        )
-    return views
+def study_view(connection: Connection, row: Row, spec: StudySpec, tally: Tally, now: int) -> StudyView:
+    """A study with its counts, its best trial or front, and what of its budgets is used by `now`."""
+    best, front, improved_at = None, None, None
+    if len(spec.objectives) == 1:
+        best = trials.best(connection, row.id, spec.watched.direction)
+        improved_at = None if best is None else (best.finished_at, best.number)
+    else:
+        on_front = [tally.facts_of(trial_id) for trial_id in tally.front]
+        front = [each.number for each in on_front]
+        improved_at = max((each.end for each in on_front if each.end is not None), default=None)
+    return StudyView(
+        id=row.id,
+        project=row.project,
+        name=row.name,
+        state=StudyState(row.state),
+        state_reason=row.state_reason,
+        pause_cause=PauseCause(row.pause_cause) if row.state == StudyState.PAUSED and row.pause_cause else None,
+        notice=row.notice,
+        stop_requested=row.stop_requested_at is not None,
+        revision=row.revision,
+        spec_version=row.spec_version,
+        spec=spec,
+        num_trials=dict(tally.num_trials),
+        budget_used=BudgetUsed(
+            trials=row.next_number,
+            **_time_used(row, tally, now),
+            failures=tally.num_trials.get(TrialState.FAILED, 0),
+            since_improvement=0 if improved_at is None else tally.num_ended_after(improved_at),
+        ),
+        best=trial_view(best) if best else None,
+        front=front,
+        created_at=to_datetime(row.created_at),
+        finished_at=to_datetime(row.finished_at),
+    )
+
+
+def at(view: StudyView, row: Row, tally: Tally, now: int) -> StudyView:
+    """A study's view at another instant of the same revision: of it only the hours move by themselves."""
+    if row.active_since is None and not tally.has_running:
+        return view
+    used = view.budget_used.model_copy(update=_time_used(row, tally, now))
+    return view.model_copy(update={"budget_used": used})
+
+
+def _time_used(row: Row, tally: Tally, now: int) -> dict[str, float]:
+    return {
+        "hours": spending.active_seconds(row, now) / SECONDS_PER_HOUR,
+        "device_hours": tally.device_microseconds(now) / MICROSECONDS / SECONDS_PER_HOUR,
+    }
 
 
 def trial_view(row: Row) -> TrialView:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from service.contract.token import check_token
+
 DEFAULT_DATABASE = "assayer.db"
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8420
@@ -65,8 +67,14 @@ class Settings:
         """Read ASSAYER_* variables.
 
         Raises:
-            SettingsError: a number is none, or the times do not fit together.
+            SettingsError: a number is none, the times do not fit together, or no header can carry the token.
         """
+        token = environment.get("ASSAYER_TOKEN") or None
+        if token is not None:
+            try:
+                check_token(token)
+            except ValueError as error:
+                raise SettingsError(str(error)) from None
         heartbeat = _number(environment, "ASSAYER_HEARTBEAT_SECONDS", cls.heartbeat_seconds)
         lease = _number(environment, "ASSAYER_LEASE_SECONDS", cls.lease_seconds)
         if lease < 2 * heartbeat:
@@ -87,7 +95,7 @@ class Settings:
             database=environment.get("ASSAYER_DATABASE") or cls.database,
             blobs=environment.get("ASSAYER_BLOBS") or None,
             blobs_gib=_number(environment, "ASSAYER_BLOBS_GIB", 0.0) or None,
-            token=environment.get("ASSAYER_TOKEN") or None,
+            token=token,
             host=environment.get("ASSAYER_HOST") or cls.host,
             port=check_port(environment.get("ASSAYER_PORT") or cls.port, "ASSAYER_PORT"),
             allowed_hosts=environment.get("ASSAYER_ALLOWED_HOSTS") or None,

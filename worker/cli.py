@@ -18,7 +18,7 @@ from types import FrameType
 from rich.console import Console
 from rich.logging import RichHandler
 
-from service.client import Client, ServiceUnreachable
+from service.client import Client, InvalidToken, ServiceUnreachable
 from service.contract.base import TaskKind
 from worker.agent import (
     Agent,
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None, token: str | None = None) -> in
         slots = _plan(_free(gpus(settings.gpus), share=settings.share) if settings.gpus else [cpu()], settings)
         client = Client(settings.server, token)
         name, directory = take(settings.state_dir, settings.name or host_name(), exactly=settings.name is not None)
-    except (_UsageError, DeviceError, ServiceUnreachable, DirectoryError) as error:
+    except (_UsageError, DeviceError, InvalidToken, ServiceUnreachable, DirectoryError) as error:
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"worker: {error}")
         return 2
     agent = Agent(

@@ -11,6 +11,7 @@ from service.api import attempts, blobs, catalogue, health, problems, stream, st
 from service.api.access import AccessRules
 from service.api.auth import bearer
 from service.api.gate import Gate
+from service.api.parameters import check_text
 from service.api.shared_answers import SharedAnswers
 from service.usecases.context import Context
 
@@ -29,6 +30,13 @@ class App(FastAPI):
         """Put the gate outside of all other layers."""
         return Gate(super().build_middleware_stack(), PREFIX, self._token, self._rules)
 
+    def openapi(self) -> dict[str, Any]:
+        """Describe the API, problems by their own media type."""
+        if self.openapi_schema is None:
+            problems.declare(super().openapi())  # FastAPI keeps the document, and the declaration with it
+        assert self.openapi_schema is not None
+        return self.openapi_schema
+
 
 def mount(app: FastAPI, context: Context | None) -> None:
     """Put the API under PREFIX; without a context the application can describe itself, and no more."""
@@ -37,8 +45,8 @@ def mount(app: FastAPI, context: Context | None) -> None:
         app.state.watch = stream.Watch(context)
         app.state.shared_answers = SharedAnswers()
     problems.install(app)
-    guarded = APIRouter(dependencies=[Depends(bearer)], responses=problems.RESPONSES)
+    guarded = APIRouter(dependencies=[Depends(bearer), Depends(check_text)], responses=problems.RESPONSES)
     for room in (studies, trials, attempts, blobs, catalogue, workers, stream):
         guarded.include_router(room.router)
-    app.include_router(health.router, prefix=PREFIX)
+    app.include_router(health.router, prefix=PREFIX, responses=problems.FAILURES)
     app.include_router(guarded, prefix=PREFIX)

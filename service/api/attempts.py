@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body
 
 from service.api.body import JsonRoute
 from service.api.dependencies import Uses
+from service.api.parameters import AttemptNumber
 from service.contract.lease import (
     CheckpointReply,
     CheckpointRequest,
@@ -49,42 +50,44 @@ async def heartbeat_(context: Uses, request: HeartbeatRequest) -> HeartbeatReply
 
 
 @router.post(f"{_ATTEMPT}/provenance")
-async def provenance_(context: Uses, trial: str, attempt: int, request: ProvenanceRequest) -> WarningsReply:
+async def provenance_(context: Uses, trial: str, attempt: AttemptNumber, request: ProvenanceRequest) -> WarningsReply:
     """Say once which data an attempt trains on, and in which environment."""
     return await tell_provenance(context, trial, attempt, request)
 
 
 @router.post(f"{_ATTEMPT}/reports")
-async def report_(context: Uses, trial: str, attempt: int, request: ReportRequest) -> Verdict:
+async def report_(context: Uses, trial: str, attempt: AttemptNumber, request: ReportRequest) -> Verdict:
     """Tell values of an attempt; the answer says whether to go on."""
     return await report(context, trial, attempt, request)
 
 
 @router.post(f"{_ATTEMPT}/checkpoints")
-async def checkpoint_(context: Uses, trial: str, attempt: int, request: CheckpointRequest) -> CheckpointReply:
+async def checkpoint_(context: Uses, trial: str, attempt: AttemptNumber, request: CheckpointRequest) -> CheckpointReply:
     """Register a checkpoint with every metric up to its step."""
     return await register_checkpoint(context, trial, attempt, request)
 
 
 @router.post(f"{_ATTEMPT}/warnings")
-async def warning_(context: Uses, trial: str, attempt: int, request: WarningRequest) -> WarningsReply:
+async def warning_(context: Uses, trial: str, attempt: AttemptNumber, request: WarningRequest) -> WarningsReply:
     """Tell people something about an attempt."""
     return await warn(context, trial, attempt, request)
 
 
 @router.post(f"{_ATTEMPT}/logs/{{stream}}")
-async def log_(context: Uses, trial: str, attempt: int, stream: Stream, request: LogRequest) -> LogReply:
+async def log_(context: Uses, trial: str, attempt: AttemptNumber, stream: Stream, request: LogRequest) -> LogReply:
     """Tell what the training process printed from an offset on; the answer says where to go on."""
     return await append_log(context, trial, attempt, stream, request)
 
 
 @router.post(f"{_ATTEMPT}/finish")
-async def finish_(context: Uses, trial: str, attempt: int, request: FinishRequest) -> FinishReply:
+async def finish_(context: Uses, trial: str, attempt: AttemptNumber, request: FinishRequest) -> FinishReply:
     """Give an attempt back with its outcome."""
     return await finish(context, trial, attempt, request)
 
 
 @router.post(f"{_ATTEMPT}/predictions")
-async def predictions_(context: Uses, trial: str, attempt: int, request: PredictionsRequest) -> PredictionsReply:
+async def predictions_(
+    context: Uses, trial: str, attempt: AttemptNumber, request: PredictionsRequest
+) -> PredictionsReply:
     """Register the predictions of an attempt that was finished; the answer says whether they are wanted."""
     return await register_predictions(context, trial, attempt, request)

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
@@ -40,6 +41,7 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.BLOB_MISMATCH: 422,
     ErrorCode.BLOB_MISSING: 409,
     ErrorCode.STORAGE_FULL: 507,
+    ErrorCode.DATABASE_FULL: 507,
     ErrorCode.ENTRY_TAKEN: 409,
     ErrorCode.DATA_DIFFERS: 409,
     ErrorCode.PROTOCOL_VERSION: 409,
@@ -51,6 +53,7 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.BODY_TOO_LARGE: 413,
     ErrorCode.BODY_TIMEOUT: 408,
     ErrorCode.NOT_FOUND: 404,
+    ErrorCode.METHOD_NOT_ALLOWED: 405,
     ErrorCode.BUSY: 503,
     ErrorCode.UNAVAILABLE: 503,
     ErrorCode.INTERNAL: 500,
@@ -63,8 +66,20 @@ _HEADERS: Mapping[ErrorCode, dict[str, str]] = {
 }
 """What an answer of this code says beside its body."""
 
-RESPONSES: dict[int | str, dict[str, Any]] = {"4XX": {"model": Problem, "description": "What is wrong, by code"}}
+FAILURES: dict[int | str, dict[str, Any]] = {
+    500: {"model": Problem, "description": "The service failed: internal"},
+    503: {"model": Problem, "description": "The service or its database is busy or away: busy, unavailable"},
+    507: {"model": Problem, "description": "A disk of the service is full: database_full, storage_full"},
+}
+"""Tells OpenAPI how every route may fail through no fault of the request."""
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Problem, "description": "What is wrong, by code"},
+    **FAILURES,
+}
 """Tells OpenAPI that every route may answer a problem."""
+
+_MEDIA_TYPE = "application/problem+json"
 
 
 def problem_response(code: ErrorCode, detail: str, errors: Iterable[FieldError] = ()) -> JSONResponse:
@@ -77,7 +92,7 @@ def problem_response(code: ErrorCode, detail: str, errors: Iterable[FieldError] 
         code=code,
         errors=list(errors),
     )
-    return JSONResponse(problem.model_dump(mode="json"), STATUS[code], _HEADERS.get(code), "application/problem+json")
+    return JSONResponse(problem.model_dump(mode="json"), STATUS[code], _HEADERS.get(code), _MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
@@ -95,15 +110,38 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
-        if error.status_code in {404, 405}:
-            detail = f"there is no {request.method} {request.url.path}; /docs lists what there is"
-            return problem_response(ErrorCode.NOT_FOUND, detail)
+        call = f"{request.method} {request.url.path}"
+        if error.status_code == STATUS[ErrorCode.NOT_FOUND]:
+            return problem_response(ErrorCode.NOT_FOUND, f"there is no {call}; /docs lists what there is")
+        if error.status_code == STATUS[ErrorCode.METHOD_NOT_ALLOWED]:
+            allowed = ", ".join(_methods_at(app, request.url.path))
+            response = problem_response(
+                ErrorCode.METHOD_NOT_ALLOWED,
+                f"there is no {call}; this path takes {allowed}, and /docs lists all calls",
+            )
+            response.headers["Allow"] = allowed
+            return response
         return problem_response(ErrorCode.INVALID_REQUEST, str(error.detail))
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return problem_response(ErrorCode.INTERNAL, "the service failed; its log says more")
+
+
+def _methods_at(app: FastAPI, path: str) -> list[str]:
+    """The methods of all routes of a path; Starlette names those of the first one alone."""
+    routes = [context for context in iter_route_contexts(app.routes) if context.methods]
+    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
+
+
+def declare(document: dict[str, Any]) -> None:
+    """Give problems their media type in an OpenAPI document; FastAPI declares all models as application/json."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                if status[0] in "45":
+                    answer["content"] = {_MEDIA_TYPE: answer["content"].pop("application/json")}
 
 
 def _mistakes(request: Request, error: RequestValidationError) -> list[FieldError]:

@@ -7,12 +7,12 @@ import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
-from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from service.api.dependencies import Uses
+from service.api.parameters import After, LastEventId
 from service.clock import monotonic, sleep
 from service.domain.errors import DomainError
 from service.domain.states import FINISHED_STUDIES
@@ -20,6 +20,7 @@ from service.usecases.context import Context
 from service.usecases.studies import find_study_id, list_revisions
 
 router = APIRouter(tags=["stream"])
+_EVENTS = {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events, without end"}
 
 POLL_SECONDS = 0.25
 WOKEN_PER_POLL = 3
@@ -152,13 +153,13 @@ class Watch:
             await sleep(POLL_SECONDS)
 
 
-@router.get("/studies/{study}/stream")
+@router.get("/studies/{study}/stream", response_class=StreamingResponse, responses={200: _EVENTS})
 async def stream_study(
     request: Request,
     context: Uses,
     study: str,
-    after: Annotated[int, Query(ge=0)] = 0,
-    last_event_id: Annotated[int | None, Header()] = None,
+    after: After = 0,
+    last_event_id: LastEventId = None,
 ) -> StreamingResponse:
     """Send an event whenever the study's revision moves; the stream ends when the study is over."""
     study_id = await find_study_id(context, study)
@@ -166,7 +167,7 @@ async def stream_study(
     return _stream(_study_events(request.app.state.watch, study_id, told))
 
 
-@router.get("/stream")
+@router.get("/stream", response_class=StreamingResponse, responses={200: _EVENTS})
 async def stream_all(request: Request) -> StreamingResponse:
     """Send an event whenever the revision of any study moves."""
     return _stream(_all_events(request.app.state.watch))

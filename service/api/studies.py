@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from service.api.body import JsonRoute
 from service.api.dependencies import Uses
+from service.api.parameters import After, StageNumber
 from service.api.shared_answers import shared
 from service.contract.importance import Importance
 from service.contract.plan import Plan, Replay, ReplayRequest
@@ -120,7 +121,7 @@ async def stages_(request: Request, context: Uses, study: str) -> Response:
 
 
 @router.post("/{study}/stages/{number}")
-async def review(context: Uses, study: str, number: int, request: ReviewRequest | None = None) -> StudyView:
+async def review(context: Uses, study: str, number: StageNumber, request: ReviewRequest | None = None) -> StudyView:
     """Accept the box that a stage proposes, or another in its place; the study goes on."""
     return await stages.review_stage(context, study, number, request or ReviewRequest())
 
@@ -141,7 +142,7 @@ async def importance(request: Request, context: Uses, study: str) -> Response:
 async def events(
     context: Uses,
     study: str,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: After = 0,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
     kind: str | None = None,
 ) -> Events:

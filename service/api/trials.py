@@ -9,6 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from service.api.body import JsonRoute
 from service.api.dependencies import Uses
+from service.api.parameters import After, Attempt
 from service.api.shared_answers import shared
 from service.contract.lease import Grant, ResumePoint
 from service.contract.log import LogView, Stream
@@ -30,7 +31,7 @@ async def list_(
     request: Request,
     context: Uses,
     study: str,
-    since: Annotated[int, Query(ge=0)] = 0,
+    since: After = 0,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 5_000,
 ) -> Response:
     """Trials that changed after revision `since`; ask again with the answer's revision."""
@@ -61,9 +62,9 @@ async def logs(
     study: str,
     trial: str,
     *,
-    attempt: Annotated[int | None, Query(ge=1)] = None,
+    attempt: Attempt = None,
     stream: Stream = Stream.STDOUT,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: After = 0,
 ) -> LogView:
     """What an attempt of a trial printed, by default the newest; ask again with the answer's `next`."""
     return await read_log(context, study, trial, attempt=attempt, stream=stream, after=after)

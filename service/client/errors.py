@@ -3,6 +3,7 @@
 ClientError
 ├── InvalidStudy           the study was found wrong before it was sent
 ├── SearchFailed           a study that was watched has ended or paused without a result
+├── InvalidToken           the token cannot be sent in an HTTP header
 ├── ServiceUnreachable     nobody answers, or not as this service; trying again may help
 └── ApiError               the service refused; `.code` says why
     ├── NotFound           no such study, trial, attempt or worker, no predictions kept
@@ -37,6 +38,10 @@ class InvalidStudy(ClientError):
 
 class SearchFailed(ClientError):
     """A study that was watched ended or paused without a result; says why."""
+
+
+class InvalidToken(ClientError):
+    """A token that cannot be sent in an HTTP header."""
 
 
 class ServiceUnreachable(ClientError):
@@ -88,6 +93,7 @@ _BY_CODE: dict[ErrorCode, type[ApiError]] = {
     ErrorCode.UNKNOWN_WORKER: NotFound,
     ErrorCode.UNKNOWN_PREDICTIONS: NotFound,
     ErrorCode.NOT_FOUND: NotFound,
+    ErrorCode.METHOD_NOT_ALLOWED: Invalid,
     ErrorCode.STUDY_EXISTS: Conflict,
     ErrorCode.STUDY_STATE: Conflict,
     ErrorCode.STUDY_CHANGED: Conflict,
@@ -99,6 +105,7 @@ _BY_CODE: dict[ErrorCode, type[ApiError]] = {
     ErrorCode.BLOB_MISMATCH: Invalid,
     ErrorCode.BLOB_MISSING: Conflict,
     ErrorCode.STORAGE_FULL: ServiceFailure,
+    ErrorCode.DATABASE_FULL: ServiceFailure,
     ErrorCode.DATA_DIFFERS: Conflict,
     ErrorCode.LEASE_SUPERSEDED: LeaseLost,
     ErrorCode.ATTEMPT_ENDED: LeaseLost,

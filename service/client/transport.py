@@ -10,8 +10,9 @@ from typing import Any, BinaryIO, Self, TypeVar
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from service.client.errors import ServiceUnreachable, error_of
+from service.client.errors import InvalidToken, ServiceUnreachable, error_of
 from service.contract.problem import Problem
+from service.contract.token import check_token
 
 DEFAULT_SERVER = "http://127.0.0.1:8420"
 PREFIX = "/api/v1"
@@ -30,6 +31,11 @@ class Transport:
     def __init__(self, server: str | None = None, token: str | None = None) -> None:
         self.server = (server or os.environ.get("ASSAYER_SERVER") or DEFAULT_SERVER).rstrip("/")
         token = token or os.environ.get("ASSAYER_TOKEN")
+        if token:
+            try:
+                check_token(token)
+            except ValueError as error:
+                raise InvalidToken(str(error)) from None
         try:
             url = httpx.URL(self.server)
             if url.scheme not in ("http", "https") or not url.host:

@@ -103,17 +103,20 @@ class Database:
         """A connection for the length of a block.
 
         Raises:
-            DomainError: the database is away, or cannot hold a value (a number too large, a NUL in a text).
+            DomainError: the database is away, its disk is full, or it cannot hold a value (a number too large, a NUL).
         """
         try:
             with engine.connect() as connection:
                 yield connection
-        except (sa.exc.DataError, OverflowError) as error:
+        except (sa.exc.DataError, OverflowError, UnicodeEncodeError) as error:
             if isinstance(error, OverflowError) and not _is_of_driver(error):
                 raise  # a computation of the block
             reason = str(error.orig if isinstance(error, sa.exc.DataError) else error).splitlines()[0]
             raise DomainError(ErrorCode.INVALID_REQUEST, f"a value of the request cannot be stored: {reason}") from None
         except sa.exc.DBAPIError as error:
+            if self.dialect.is_full(error):
+                reason = "the disk of the database is full, so nothing was written; free some space, then repeat it"
+                raise DomainError(ErrorCode.DATABASE_FULL, reason) from error
             if not self.dialect.is_away(error):
                 raise
             reason = "the database does not answer; repeat the request in a second"

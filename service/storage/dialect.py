@@ -22,6 +22,9 @@ NUM_READERS = 4
 NUM_VIEWERS = 2
 """Connections for the reads of people and dashboards, apart from the others so that these never wait for them."""
 
+_SQLITE_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
+"""The disk is full: there is no room for a page, or for the index of the write-ahead log."""
+
 _STUDY = sa.select(tables.study).where(tables.study.c.id == sa.bindparam("id"))
 _LOCKED_STUDY = _STUDY.with_for_update(key_share=True)
 
@@ -67,6 +70,9 @@ class Dialect(Protocol):
 
     def is_away(self, error: sa.exc.DBAPIError) -> bool:
         """Whether the database could not be reached, or went away in the middle."""
+
+    def is_full(self, error: sa.exc.DBAPIError) -> bool:
+        """Whether the disk of the database has no room left, so that nothing was written."""
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
@@ -139,6 +145,9 @@ class Sqlite:
     def is_away(self, error: sa.exc.DBAPIError) -> bool:  # noqa: ARG002 - the signature of all dialects
         return False  # it is a file, and part of this process
 
+    def is_full(self, error: sa.exc.DBAPIError) -> bool:
+        return getattr(error.orig, "sqlite_errorcode", None) in _SQLITE_FULL
+
 
 class Postgres:
     """Postgres through psycopg 3, READ COMMITTED; the study row is the serial point."""
@@ -188,6 +197,9 @@ class Postgres:
         state = getattr(error.orig, "sqlstate", None)
         is_told = state is None or state.startswith(("08", "57P"))
         return error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and is_told)
+
+    def is_full(self, error: sa.exc.DBAPIError) -> bool:
+        return getattr(error.orig, "sqlstate", None) == "53100"  # disk_full
 
 
 Clock = Callable[[sa.Connection], int]

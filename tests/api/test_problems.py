@@ -14,6 +14,8 @@ from service.contract.problem import ErrorCode, Problem
 from service.domain.errors import DomainError
 from tests.api.test_routes import SPEC, claim
 
+REPORT = {"nonce": "n", "sequence": 1, "points": [{"step": 1, "metrics": {"loss": 1}}]}
+
 pytestmark = pytest.mark.anyio
 
 
@@ -60,7 +62,33 @@ async def test_every_code_is_answered_by_its_status(
         ("POST", "/studies", SPEC, "study_exists", "there is already a study 'digits'"),
         ("GET", "/studies/digits/trials/9", None, "unknown_trial", "has no trial 9"),
         ("GET", "/studies/digits/trials/99999999999999999999", None, "unknown_trial", "has no trial 999999999"),
-        ("GET", "/studies/digits/trials?since=99999999999999999999", None, "invalid_request", "cannot be stored: "),
+        (
+            "GET",
+            "/studies/digits/trials?since=9007199254740993",
+            None,
+            "invalid_request",
+            "since: Input should be less",
+        ),
+        ("GET", "/studies/digits/trials?since=99999999999999999999", None, "invalid_request", "since: "),
+        ("GET", "/studies/digits/events?after=9223372036854775807", None, "invalid_request", "after: "),
+        ("GET", "/studies/digits/trials/0/logs?after=9223372036854775807", None, "invalid_request", "after: "),
+        ("GET", "/studies/digits/trials/0/logs?attempt=2147483648", None, "invalid_request", "attempt: "),
+        ("GET", "/studies/digits/stream?after=9223372036854775807", None, "invalid_request", "after: "),
+        ("POST", "/studies/digits/stages/2147483648", None, "invalid_request", "number: "),
+        ("POST", "/trials/t/attempts/2147483648/reports", REPORT, "invalid_request", "attempt: "),
+        (
+            "POST",
+            "/trials/t/attempts/1/logs/stdout",
+            {"nonce": "n", "offset": 2**63 - 1, "content": "b25lCg=="},
+            "invalid_request",
+            "offset: is beyond",
+        ),
+        ("GET", "/studies/%00", None, "invalid_request", "study: holds a NUL character (U+0000)"),
+        ("GET", "/studies/digits/trials/a%00b", None, "invalid_request", "trial: holds a NUL"),
+        ("GET", "/studies/digits/events?kind=%00", None, "invalid_request", "kind: holds a NUL"),
+        ("GET", "/studies/digits/events?%00=1", None, "invalid_request", "holds a NUL"),
+        ("POST", "/workers/%00/readmit", None, "invalid_request", "name: holds a NUL"),
+        ("GET", "/studies/%ED%A0%80", None, "unknown_study", "there is no study"),
         ("GET", "/studies/digits/trials/one", None, "unknown_trial", "has no trial one; it has 0, numbered from 0"),
         ("GET", "/studies/digits/trials?limit=0", None, "invalid_request", "limit: Input should be greater than"),
         ("GET", "/studies/digits/best", None, "unknown_trial", "has no completed trial yet"),
@@ -75,7 +103,7 @@ async def test_every_code_is_answered_by_its_status(
             "no trial",
         ),
         ("GET", "/nothing", None, "not_found", "there is no GET /api/v1/nothing; /docs lists what there is"),
-        ("PUT", "/studies", None, "not_found", "there is no PUT /api/v1/studies"),
+        ("PUT", "/studies", None, "method_not_allowed", "there is no PUT /api/v1/studies; this path takes GET, POST,"),
     ],
 )
 async def test_what_is_wrong_is_said(
@@ -85,6 +113,30 @@ async def test_what_is_wrong_is_said(
     said = problem(await http.request(method, path, json=body))
     assert said.code == code
     assert detail in said.detail
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/catalogue", "GET"),
+        ("PATCH", "/studies", "GET, POST"),
+        ("POST", f"/blobs/{'0' * 64}", "GET, HEAD, PUT"),
+        ("GET", "/claims", "POST"),
+    ],
+)
+async def test_a_method_that_a_path_does_not_take_is_answered_by_those_it_does(
+    http: httpx.AsyncClient, method: str, path: str, allowed: str
+) -> None:
+    response = await http.request(method, path)
+    assert problem(response).code is ErrorCode.METHOD_NOT_ALLOWED
+    assert response.headers["Allow"] == allowed
+
+
+async def test_a_last_event_that_no_study_has_is_refused(http: httpx.AsyncClient) -> None:
+    await http.post("/studies", json=SPEC)
+    for given in ("9223372036854775807", "-1", "one"):
+        said = problem(await http.get("/studies/digits/stream", headers={"Last-Event-ID": given}))
+        assert said.code is ErrorCode.INVALID_REQUEST
 
 
 async def test_every_wrong_field_is_listed(http: httpx.AsyncClient) -> None:

@@ -182,8 +182,22 @@ async def test_the_openapi_document_names_problems_everywhere() -> None:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             assert operation.get("description"), (method, path)
-            if path != "/api/v1/health":
-                answer = operation["responses"]["4XX"]["content"]
-                assert answer["application/json"]["schema"]["$ref"] == "#/components/schemas/Problem", (method, path)
+            expected = {"500", "503", "507"} | ({"4XX"} if path != "/api/v1/health" else set())
+            problems = {status: answer for status, answer in operation["responses"].items() if status[0] in "45"}
+            assert set(problems) == expected, (method, path)
+            for answer in problems.values():
+                problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
+                assert answer["content"] == {"application/problem+json": problem}, (method, path)
     codes = document["components"]["schemas"]["ErrorCode"]["enum"]
     assert "lease_superseded" in codes
+
+
+async def test_every_integer_parameter_is_bounded() -> None:
+    """A number that the database cannot hold is refused as the parameter it is."""
+    for path, methods in build_app(None, None).openapi()["paths"].items():
+        for method, operation in methods.items():
+            for parameter in operation.get("parameters", []):
+                schema = parameter["schema"]
+                for each in schema.get("anyOf", [schema]):
+                    if each.get("type") == "integer":
+                        assert 0 <= each["minimum"] <= each["maximum"] <= 2**53, (method, path, parameter["name"])

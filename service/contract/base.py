@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from service.contract.storable import find_flaw
+from service.contract.storable import find_flaw, to_storable
 
 PROTOCOL_VERSION = 1
 """Sent by workers with every claim; a service that does not speak it refuses."""
@@ -26,6 +26,13 @@ Directions = tuple[Direction, ...]
 
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that people type: letters, digits, '.', '_' and '-', starting with a letter or digit."""
+
+
+Quoted = Annotated[str, BeforeValidator(lambda text: to_storable(text) if isinstance(text, str) else text)]
+"""Text that user code wrote (printed, raised, named): what no database can store is replaced, as U+FFFD, not refused.
+
+A trial whose exception holds a lone surrogate still ends as what it is.
+"""
 
 
 class TaskKind(StrEnum):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from service.contract.base import PROTOCOL_VERSION, Direction, Identifier, Request, Response, TaskKind, Value
+from service.contract.base import PROTOCOL_VERSION, Direction, Identifier, Quoted, Request, Response, TaskKind, Value
 from service.contract.entries import Offered
 from service.contract.predictions import Confusion
 from service.contract.provenance import Fingerprint
@@ -225,8 +225,8 @@ class Outcome(Request):
 
     result: Literal["succeeded", "pruned", "paused", "failed", "released"]
     failure: FailureClass | None = None
-    message: str = ""
-    traceback: str | None = None
+    message: Quoted = ""
+    traceback: Quoted | None = None
     shortage: Shortage | None = None
     """For out_of_memory: what was short."""
     unreadable: str | None = None

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from service.contract.base import Request, Response
+from service.contract.base import Quoted, Request, Response
 
 MAX_CLASSES = 100
 """Of more classes nobody tells a confusion matrix: it grows with their square, and nobody reads it."""
@@ -21,7 +21,7 @@ PARQUET = "application/vnd.apache.parquet"
 class Confusion(Request):
     """Examples of each true class (rows) by the class that was predicted (columns), of each split that was held out."""
 
-    classes: list[str] = Field(min_length=1, max_length=MAX_CLASSES)
+    classes: list[Quoted] = Field(min_length=1, max_length=MAX_CLASSES)
     splits: dict[str, list[list[NonNegativeInt]]]
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from service.contract.base import Request, Response
+from service.contract.base import Quoted, Request, Response
 
 Fingerprint = Annotated[str, StringConstraints(min_length=8, max_length=64)]
 """A hash, or whatever else names one state of code or data and no other."""
@@ -20,7 +20,7 @@ class ProvenanceRequest(Request):
         default=None, description="of the user's own code, for a function or a command; none: the claim has told it"
     )
     data: Fingerprint | None = Field(default=None, description="of the examples before they are split; none: unknown")
-    environment: dict[str, str] = {}
+    environment: dict[Quoted, Quoted] = {}
     """Versions, platform, device: whatever may explain a difference."""
 
 
@@ -28,7 +28,7 @@ class WarningRequest(Request):
     """Tell people something about an attempt, in one sentence; repeating it changes nothing."""
 
     nonce: str
-    message: str = Field(min_length=1, max_length=500)
+    message: Quoted = Field(min_length=1, max_length=500)
 
 
 class WarningsReply(Response):

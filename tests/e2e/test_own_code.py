@@ -49,11 +49,17 @@ if __name__ == '__main__':
     train(trial)
 """
 
+ODD = """
+def fails(trial):
+    raise ValueError("\\ud800\\x00 is odd")
+"""
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     (folder / "endless.py").write_text(CODE)
+    (folder / "odd.py").write_text(ODD)
     return folder
 
 
@@ -207,3 +213,15 @@ def test_a_worker_that_does_not_allow_it_gets_no_such_trial_and_says_which_flag_
     assert client.study(name).num_trials == {}
     client.stop(name)
     assert worker.wait(SECONDS) == 0
+
+
+def test_a_trial_whose_exception_no_database_could_store_ends_as_what_it_is(client: Client, workers: Workers) -> None:
+    study(client, "odd-text", {"function": "odd:fails"})
+    worker = workers.start("odd-text", "--allow-functions")
+    assert worker.wait(SECONDS) == 0
+    trial = client.trial("odd-text", 0)
+    assert trial.state is TrialState.FAILED
+    [attempt] = trial.attempts
+    assert attempt.message == "ValueError: \ufffd\ufffd is odd"
+    assert attempt.traceback is not None
+    assert attempt.traceback.endswith("ValueError: \ufffd\ufffd is odd\n")

@@ -43,6 +43,19 @@ def ends(trial):
 def raises(trial):
     raise ValueError('my own mistake')
 
+def raises_odd_text(trial):
+    print("\\ud800".encode("utf-8", "surrogatepass"))
+    raise ValueError("\\ud800\\x00 is odd")
+
+def names_oddly(trial):
+    trial.report(1, {'loss': 0.5, '\\ud800': 1.0})
+
+def counts_oddly(trial):
+    trial.report(2 ** 60, {'loss': 0.5})
+
+def returns_oddly(trial):
+    return {'loss': 0.5, 'a\\x00': 1.0}
+
 def returns(trial):
     return {'loss': 0.5, 'seconds': 3}
 
@@ -163,6 +176,41 @@ def test_an_objective_that_ends_without_a_number_has_diverged(
 def test_an_objective_that_came_back_has_not_diverged(zygote: Zygote, start: Callable[..., Start]) -> None:
     begun = start("mine:loses_its_way", {"values": ["nan", 0.5]})
     assert outcome_of(list(zygote.fork(begun).messages())) == Outcome(result="succeeded")
+
+
+def test_text_that_no_database_stores_is_replaced_in_what_it_raised(
+    zygote: Zygote, start: Callable[..., Start]
+) -> None:
+    outcome = outcome_of(list(zygote.fork(start("mine:raises_odd_text", {})).messages()))
+    assert (outcome.failure, outcome.message) == (FailureClass.USER_EXCEPTION, "ValueError: \ufffd\ufffd is odd")
+    assert outcome.traceback is not None
+    assert "ValueError: \ufffd\ufffd is odd" in outcome.traceback
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("names_oddly", "ValueError: this report cannot be sent: metrics: holds a lone surrogate (U+D800)"),
+        ("counts_oddly", "ValueError: this report cannot be sent: step: is beyond ±2^53"),
+    ],
+)
+def test_a_report_that_the_service_would_refuse_is_the_functions_own_mistake(
+    zygote: Zygote, start: Callable[..., Start], name: str, sentence: str
+) -> None:
+    messages = list(zygote.fork(start(f"mine:{name}", {})).messages())
+    assert not [message for message in messages if isinstance(message, Report)]
+    outcome = outcome_of(messages)
+    assert outcome.failure is FailureClass.USER_EXCEPTION
+    assert sentence in outcome.message
+
+
+def test_final_metrics_that_the_service_would_refuse_fail_the_trial(
+    zygote: Zygote, start: Callable[..., Start]
+) -> None:
+    messages = list(zygote.fork(start("mine:returns_oddly", {})).messages())
+    outcome = outcome_of(messages)
+    assert outcome.result == "failed"
+    assert messages[-1] == Exited(0)
 
 
 def test_it_goes_on_from_its_checkpoint(zygote: Zygote, start: Callable[..., Start], tmp_path: Path) -> None:

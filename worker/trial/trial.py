@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from pydantic import ValidationError
+
+from service.contract.mistakes import mistakes_in
+from service.contract.report import Point, to_wire
 from worker.protocol import Order, Start
 from worker.trial.channel import CONTINUE, Channel
 from worker.trial.saved import save
@@ -143,6 +147,7 @@ class Trial:
                 f"step {step} was reported without metrics; name one, as in report({step}, {{'loss': 0.3}})"
             )
         values = {name: float(value) for name, value in metrics.items()}
+        _check_point(step, values)
         self._channel.report(step, values, is_awaited=is_awaited)
         self.step = step
         self.value = values.get(self.metric, self.value)
@@ -188,3 +193,17 @@ class Trial:
             raise ValueError(f"step {step} came after step {self.step}; steps never fall")
         if step == self._told.resume_step:
             raise ValueError(f"step {step} is that of the checkpoint; go on from step {step + 1}")
+
+
+def _check_point(step: int, values: Mapping[str, float]) -> None:
+    """Refuse here, in the user's own stack, what the service would refuse: an odd name, or a step beyond 2^53.
+
+    Raises:
+        ValueError: says which, in one sentence.
+    """
+    point = {"step": step, "metrics": {name: to_wire(value) for name, value in values.items()}}
+    try:
+        Point.model_validate(point)
+    except ValidationError as error:
+        [first, *_] = mistakes_in(error.errors(), point, Point)
+        raise ValueError(f"this report cannot be sent: {first.path}: {first.message}") from None

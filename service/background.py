@@ -1,4 +1,4 @@
-"""Upkeep on timers: leases and hours that ran out, trials no GPU is left for, blobs nobody needs; in every replica."""
+"""Upkeep on timers, in every replica: expired leases, used-up hours, stranded trials, deleted studies, unused blobs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from service.clock import sleep
 from service.domain.errors import DomainError
 from service.usecases.blobs import collect_blobs
 from service.usecases.context import Context
+from service.usecases.deletion import remove_deleted
 from service.usecases.memory import give_up_on_memory
 from service.usecases.overtime import conclude_overtime
 from service.usecases.reap import reap
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _GIVE_UP_SECONDS = 60.0
 _OVERTIME_SECONDS = 15.0
+_REMOVE_SECONDS = 10.0
 
 
 async def keep_up(context: Context) -> None:
@@ -26,6 +28,7 @@ async def keep_up(context: Context) -> None:
         _repeat(_reap, context, context.limits.reaper_seconds),
         _repeat(_give_up, context, _GIVE_UP_SECONDS),
         _repeat(conclude_overtime, context, _OVERTIME_SECONDS),
+        _repeat(_remove, context, _REMOVE_SECONDS),
         _repeat(_collect, context, context.limits.collect_seconds),
     )
 
@@ -52,6 +55,12 @@ async def _give_up(context: Context) -> None:
     num_given_up = await give_up_on_memory(context)
     if num_given_up:
         log.warning("%d trials were given up: the GPUs that they waited for are gone", num_given_up)
+
+
+async def _remove(context: Context) -> None:
+    num_removed = await remove_deleted(context)
+    if num_removed:
+        log.info("the rows of %d deleted studies were removed", num_removed)
 
 
 async def _collect(context: Context) -> None:

@@ -181,7 +181,7 @@ async def _study_events(watch: Watch, study_id: str, told: int) -> AsyncIterator
             if revisions is None:
                 yield HEARTBEAT
                 continue
-            if study_id not in revisions:
+            if study_id not in revisions:  # it was deleted
                 return
             revision, state = revisions[study_id]
             if revision > told:
@@ -198,12 +198,14 @@ async def _all_events(watch: Watch) -> AsyncIterator[str]:
     told: Revisions = {}
     async with aclosing(watch.changes()) as changes:
         async for revisions in changes:
-            if not revisions:
+            if revisions is None or revisions == told:
                 yield HEARTBEAT
                 continue
             for study_id, (revision, state) in revisions.items():
                 if told.get(study_id) != (revision, state):
                     yield _event({"study": study_id, "revision": revision, "state": state})
+            for study_id in told.keys() - revisions.keys():
+                yield _event({"study": study_id, "revision": told[study_id][0], "state": "deleted"})
             told = revisions
 
 

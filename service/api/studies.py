@@ -16,6 +16,7 @@ from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.problem import FieldError
 from service.contract.stage import ReviewRequest, StageList
 from service.contract.study import (
+    DeleteReply,
     EditRequest,
     EnqueueReply,
     EnqueueRequest,
@@ -27,6 +28,7 @@ from service.contract.study import (
     StudyView,
 )
 from service.usecases import control, stages, studies
+from service.usecases.deletion import delete_study
 from service.usecases.edit import edit_study
 from service.usecases.enqueue import enqueue
 from service.usecases.importance import study_importance
@@ -76,6 +78,12 @@ async def list_(request: Request, context: Uses) -> Response:
 async def get(request: Request, context: Uses, study: str) -> Response:
     """One study, by name or id."""
     return await shared(request, context, lambda: studies.get_study(context, study))
+
+
+@router.delete("/{study}")
+async def delete(context: Uses, study: str) -> DeleteReply:
+    """Delete a study of which no trial runs, with all that belongs to it; its name is free at once."""
+    return await delete_study(context, study)
 
 
 @router.post("/{study}/pause")

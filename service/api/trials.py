@@ -15,12 +15,13 @@ from service.contract.lease import Grant, ResumePoint
 from service.contract.log import LogView, Stream
 from service.contract.predictions import PARQUET, PredictionsList
 from service.contract.study import Front
-from service.contract.trial import ForkRequest, TrialDetail, TrialList, TrialView
+from service.contract.trial import ForkRequest, ReleaseRequest, TrialDetail, TrialList, TrialView
 from service.usecases import trials
 from service.usecases.blobs import read_blob
 from service.usecases.forks import fork_trial, list_forks
 from service.usecases.logs import read_log
 from service.usecases.predictions import find_predictions, list_predictions
+from service.usecases.release import release_trial
 
 router = APIRouter(prefix="/studies/{study}", tags=["trials"], route_class=JsonRoute)
 _FILE = {"content": {PARQUET: {"schema": {"type": "string", "format": "binary"}}}}
@@ -42,6 +43,12 @@ async def list_(
 async def get(context: Uses, study: str, trial: str) -> TrialDetail:
     """One trial, by number or id, with its attempts, series, verdicts and configuration."""
     return await trials.get_trial(context, study, trial)
+
+
+@router.post("/trials/{trial}/release")
+async def release(context: Uses, study: str, trial: str, request: ReleaseRequest | None = None) -> TrialView:
+    """Take a running trial from its worker; it waits for another one, at nobody's charge."""
+    return await release_trial(context, study, trial, request or ReleaseRequest())
 
 
 @router.get("/trials/{trial}/grant")

@@ -35,7 +35,7 @@ from service.contract.plan import ReplayRequest
 from service.contract.predictions import MAX_CLASSES
 from service.contract.problem import FieldError
 from service.contract.study import ExtendRequest, StudyView
-from service.contract.trial import TrialView
+from service.contract.trial import TrialState, TrialView
 
 MAX_TRIALS_SHOWN = 30
 
@@ -243,6 +243,35 @@ def _extend(client: Client, arguments: argparse.Namespace) -> None:
     _say_state(arguments, view)
 
 
+def _release(client: Client, arguments: argparse.Namespace) -> None:
+    trial = client.trial(arguments.name, arguments.trial)
+    # The attempt is named so that a repeated call never takes the trial from its next worker.
+    attempt = trial.attempts[-1].number if trial.state is TrialState.RUNNING and trial.attempts else None
+    released = client.release(arguments.name, arguments.trial, arguments.reason, attempt)
+    _say(arguments, released, f"trial {arguments.trial} of {arguments.name} is {released.state}")
+
+
+def _delete(client: Client, arguments: argparse.Namespace) -> None:
+    study = client.study(arguments.name)
+    if not arguments.yes:
+        _confirm_deletion(study)
+    deleted = client.delete(study.id)
+    _say(arguments, deleted, f"deleted {deleted.name}")
+
+
+def _confirm_deletion(study: StudyView) -> None:
+    """Have a person type the study's name."""
+    if not sys.stdin.isatty():
+        raise _wrong("study delete", f"deletes {study.name} for good; in a script, add --yes")
+    sys.stderr.write(
+        f"This deletes {study.name} with its {show.counts(study)}, their values, checkpoints and logs, for good.\n"
+        "Type the name of the study to delete it: "
+    )
+    sys.stderr.flush()
+    if sys.stdin.readline().strip() != study.name:
+        raise _wrong("study delete", "that is not its name; nothing was deleted")
+
+
 def _enqueue(client: Client, arguments: argparse.Namespace) -> None:
     reply = client.enqueue(arguments.name, _values(arguments.parameters))
     _say(arguments, reply, f"queued; {reply.num_ahead} ahead of it")
@@ -331,6 +360,8 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "accept": _accept,
     "stop": _stop,
     "extend": _extend,
+    "release": _release,
+    "delete": _delete,
     "enqueue": _enqueue,
     "fork": _fork,
     "workers": _workers,

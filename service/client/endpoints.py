@@ -35,6 +35,7 @@ from service.contract.provenance import ProvenanceRequest, WarningRequest, Warni
 from service.contract.report import ReportRequest, Verdict
 from service.contract.stage import ReviewRequest, StageList
 from service.contract.study import (
+    DeleteReply,
     EditRequest,
     EnqueueReply,
     EnqueueRequest,
@@ -47,7 +48,7 @@ from service.contract.study import (
     StudyState,
     StudyView,
 )
-from service.contract.trial import ForkRequest, TrialDetail, TrialList, TrialView
+from service.contract.trial import ForkRequest, ReleaseRequest, TrialDetail, TrialList, TrialView
 from service.contract.worker import WorkerList, WorkerView
 
 
@@ -73,6 +74,7 @@ _PLAN = TypeAdapter(Plan)
 _REPLAY = TypeAdapter(Replay)
 _IMPORTANCE = TypeAdapter(Importance)
 _STUDIES = TypeAdapter(StudyList)
+_DELETED = TypeAdapter(DeleteReply)
 _STAGES = TypeAdapter(StageList)
 _TRIALS = TypeAdapter(TrialList)
 _TRIAL = TypeAdapter(TrialDetail)
@@ -154,6 +156,10 @@ class Endpoints:
         """End the study: running trials are told to stop, waiting ones are cancelled."""
         return self._transport.call("POST", _path(study, "stop"), _STUDY, StopRequest(reason=reason))
 
+    def delete(self, study: str) -> DeleteReply:
+        """Delete a study with all that belongs to it; raises Conflict while a trial of it runs."""
+        return self._transport.call("DELETE", _path(study), _DELETED)
+
     def extend(self, study: str, trials: int | None = None, **budgets: float) -> StudyView:
         """Raise the budget to `trials` in all, or others by the names of the study file; a finished study goes on.
 
@@ -195,6 +201,14 @@ class Endpoints:
         """Go on from the trial's checkpoint of step `at` (default: its newest) with changed settings."""
         request = ForkRequest(at=at, set=dict(changes), priority=priority)
         return self._transport.call("POST", _trial(study, trial, "/fork"), _FORK, request)
+
+    def release(self, study: str, trial: int | str, reason: str = "", attempt: int | None = None) -> TrialView:
+        """Take a running trial from its worker, so that another goes on with it; raises Conflict if it does not run.
+
+        With `attempt` it is safe to ask again: no other attempt is released.
+        """
+        request = ReleaseRequest(reason=reason, attempt=attempt)
+        return self._transport.call("POST", _trial(study, trial, "/release"), _FORK, request)
 
     def forks(self, study: str) -> TrialList:
         """The forks of the study's trials, the first one first."""

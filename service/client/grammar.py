@@ -22,6 +22,8 @@ examples:
   study pause digits-mlp --reason "need the GPU"
   study extend digits-mlp --trials 100          100 trials in all, those already made included
   study extend digits-mlp --hours 24            and so for any budget that the study has
+  study release digits-mlp 12 --reason "its host hangs"
+  study delete digits-mlp                       for good, after it was stopped
   study replay digits-mlp --pruner asha         what ASHA would have saved
   study edit digits-mlp --set space.optimizer.lr.high=1
   study accept digits-mlp --box 'optimizer.lr=[1e-3, 1e-2]'
@@ -169,6 +171,11 @@ def _steer(verb: Verb, of_study: Verb) -> None:
     accept.add_argument(
         "--box", action="append", default=[], metavar="NAME=[LOW, HIGH]", help="search this range instead; repeatable"
     )
+    release = of_study("release", "take a running trial from its worker; it waits for another, at nobody's charge")
+    release.add_argument("trial", metavar="TRIAL", help="number of the trial, or id of a fork")
+    release.add_argument("--reason", default="", help="why, for the study's journal")
+    delete = of_study("delete", "delete a study with all that belongs to it; none of its trials may run")
+    delete.add_argument("--yes", action="store_true", help="do not ask for its name")
     readmit = verb("readmit", "lift the quarantine of a worker's host")
     readmit.add_argument("worker", metavar="WORKER", help="name of the worker")
 

@@ -227,6 +227,13 @@ class StopRequest(Request):
     reason: str = ""
 
 
+class DeleteReply(Response):
+    """The study that was deleted; its name is free."""
+
+    id: str
+    name: str
+
+
 class ExtendRequest(Request):
     """Larger budgets, of at least one kind; a finished study becomes active again."""
 

@@ -96,6 +96,17 @@ class ForkRequest(Request):
     priority: int = 0
 
 
+class ReleaseRequest(Request):
+    """Take a running trial from its worker, so that another one goes on with it."""
+
+    reason: str = Field(default="", description="why, for the study's journal")
+    attempt: int | None = Field(
+        default=None,
+        ge=1,
+        description="release only this attempt: then it is safe to ask again; default: the running one",
+    )
+
+
 class TrialList(Response):
     """Trials changed after a revision, in the order of their numbers, and the revision that this answer reflects."""
 

@@ -188,9 +188,9 @@ class Postgres:
         return _LOCKED_STUDY
 
     def is_conflict(self, error: sa.exc.DBAPIError) -> bool:
-        # serialization_failure, deadlock_detected; and unique_violation, after which the repetition sees the row
-        # that another transaction inserted first.
-        return getattr(error.orig, "sqlstate", None) in {"40001", "40P01", "23505"}
+        # serialization_failure, deadlock_detected; unique_violation, after which the repetition sees the row that
+        # another transaction inserted first; foreign_key_violation, after which it sees that a row was deleted.
+        return getattr(error.orig, "sqlstate", None) in {"40001", "40P01", "23505", "23503"}
 
     def is_away(self, error: sa.exc.DBAPIError) -> bool:
         # Connection exceptions, and shutdown, crash and start-up of the server; no state where no server was reached.

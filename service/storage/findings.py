@@ -23,8 +23,8 @@ def found_by(*queries: sa.Select[Any]) -> Callable[[sa.Connection], list[Finding
 
 
 def of_studies(*columns: Any) -> sa.Select[Any]:
-    """Studies that a condition added later picks, by name."""
-    return sa.select(study.c.name.label("study"), *columns)
+    """Studies that a condition added later picks, by name; not those that were deleted, whose rows are going."""
+    return sa.select(study.c.name.label("study"), *columns).where(study.c.deleted_at.is_(None))
 
 
 def of_trials(*columns: Any) -> sa.Select[Any]:

@@ -17,8 +17,12 @@ OF_ALL = {
     tables.lease: ("granted_at", "renewed_at"),
     tables.worker: ("first_seen_at", "last_seen_at", "quarantined_at"),
     tables.deployment: ("reaper_seen_at", "created_at"),
+    tables.study: ("deleted_at",),
 }
 """Instants that no study's revision counts; when a lease ends is checked in every round of the upkeep."""
+
+
+_DELETED = sa.select(tables.study.c.id).where(tables.study.c.deleted_at.is_not(None))
 
 
 def find_studies(connection: sa.Connection, now: int) -> list[str]:
@@ -26,7 +30,8 @@ def find_studies(connection: sa.Connection, now: int) -> list[str]:
     found: set[str] = set()
     for table, columns in OF_STUDIES.items():
         is_ahead = sa.or_(*(table.c[column] > now for column in columns))
-        found |= set(connection.execute(sa.select(_owner(table)).where(is_ahead).distinct()).scalars())
+        query = sa.select(_owner(table)).where(is_ahead, _owner(table).not_in(_DELETED))
+        found |= set(connection.execute(query.distinct()).scalars())
     return sorted(found)
 
 
@@ -47,7 +52,7 @@ def correct_study(connection: sa.Connection, study_id: str, now: int, revision: 
 
 
 def correct_rest(connection: sa.Connection, now: int) -> None:
-    """Set the future instants of leases, workers and the deployment to now."""
+    """Set the future instants of leases, workers, the deployment and deletions to now."""
     for table, columns in OF_ALL.items():
         for column in columns:
             connection.execute(table.update().where(table.c[column] > now).values({column: now}))

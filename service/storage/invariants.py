@@ -14,6 +14,7 @@ from service.contract.trial import AttemptState, TrialKind, TrialState
 from service.domain.machine import Machine
 from service.domain.objective import finals
 from service.domain.states import ATTEMPT, FINISHED_STUDIES, OPEN_TRIALS, STUDY, TRIAL
+from service.storage.deletion_invariants import at_work_when_deleted, ownerless
 from service.storage.findings import Finding, found_by, has_spec, of_attempts, of_studies, of_trials
 from service.storage.queries import predictions, series, studies
 from service.storage.rung_invariants import too_many_promoted, wrong_arrivals
@@ -486,6 +487,8 @@ INVARIANTS = (
         found_by(*_forks()),
     ),
     Invariant("logs", "no byte of an attempt's logs is stored twice", found_by(_overlapping_logs())),
+    Invariant("deleted", "no trial of a deleted study runs or is leased", at_work_when_deleted),
+    Invariant("owned", "no row belongs to a study or trial that is gone", ownerless),
     Invariant(
         "foreign_keys",
         "no row refers to one that is not there",

@@ -67,6 +67,7 @@ study = sa.Table(
     sa.Column("notice", sa.Text),
     sa.Column("stop_requested_at", Instant),
     sa.Column("archived_at", Instant),
+    sa.Column("deleted_at", Instant),
     sa.Column("priority", sa.Integer, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.Column("spec_version", sa.Integer, nullable=False),
@@ -129,6 +130,8 @@ trial = sa.Table(
     sa.UniqueConstraint("study_id", "number"),
     sa.Index(None, "study_id", "revision"),
     sa.Index(None, "study_id", "state", "value"),
+    # Removing a row looks for those that refer to it.
+    sa.Index(None, "parent_id"),
     sa.CheckConstraint("(kind = 'search') = (number IS NOT NULL)", name="numbered"),
     _one_of("kind", TrialKind),
     _one_of("state", TrialState),
@@ -193,6 +196,7 @@ claim = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     _of_attempt(),
+    sa.Index(None, "trial_id", "attempt"),
 )
 
 report = sa.Table(
@@ -261,6 +265,7 @@ checkpoint = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("trial_id", "attempt", "step", "batch"),
     _of_attempt(),
+    sa.Index(None, "artifact_id"),
 )
 
 log_chunk = sa.Table(
@@ -327,6 +332,7 @@ enqueued = sa.Table(
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("study_id", "revision"),
+    sa.Index(None, "trial_id"),
 )
 
 stage = sa.Table(

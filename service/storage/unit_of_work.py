@@ -60,11 +60,13 @@ class UnitOfWork:
         """Read and lock the study's row: the serial point of everything that moves its revision.
 
         Raises:
-            DomainError: there is no such study.
+            DomainError: there is no such study, or it was deleted.
         """
         self._study = self.connection.execute(query, {"id": study_id}).one_or_none()
-        if self._study is None:
-            raise DomainError(ErrorCode.UNKNOWN_STUDY, f"there is no study with id {study_id}")
+        if self._study is None or self._study.deleted_at is not None:
+            raise DomainError(
+                ErrorCode.UNKNOWN_STUDY, f"there is no study with id {study_id}; it may have been deleted"
+            )
 
     def begin_study(self, **columns: Any) -> None:
         """Insert a study; the rest of the transaction is about it."""

@@ -31,6 +31,8 @@ class Limits:
     """How long no worker may have offered a larger GPU before a trial that waits for one is given up."""
     collect_seconds: float = 600.0
     """How often blobs are looked for that nothing refers to."""
+    removal_seconds: float = 30.0
+    """How long after a study was deleted its rows are removed."""
     blob_grace_seconds: float = 3600.0
     """How long a blob is kept after it was last touched, whatever refers to it."""
     suggest_seconds: float = 20.0

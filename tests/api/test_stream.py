@@ -109,6 +109,22 @@ def test_a_stream_ends_with_its_study(shared_service: Service, study: dict[str, 
         assert events.next() is None
 
 
+def test_a_stream_ends_when_its_study_is_deleted_and_that_of_all_says_so(
+    shared_service: Service, study: dict[str, Any]
+) -> None:
+    path = f"/studies/{study['name']}"
+    with streaming(shared_service, f"{path}/stream") as events, streaming(shared_service, "/stream") as of_all:
+        assert events.next() == ("1", {"revision": 1, "state": "active"})
+        told = of_all.next()
+        while told is not None and told[1]["study"] != study["id"]:
+            told = of_all.next()
+        httpx.delete(f"{shared_service.url}/api/v1{path}", trust_env=False).raise_for_status()
+        assert events.next() is None
+        assert of_all.next() == (None, {"study": study["id"], "revision": 1, "state": "deleted"})
+    gone = httpx.get(f"{shared_service.url}/api/v1{path}/stream", trust_env=False)
+    assert (gone.status_code, gone.json()["code"]) == (404, "unknown_study")
+
+
 def test_the_stream_of_all_names_the_study(shared_service: Service, study: dict[str, Any]) -> None:
     with streaming(shared_service, "/stream") as events:
         told = events.next()

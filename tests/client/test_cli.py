@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -192,6 +193,46 @@ def test_a_study_is_steered(study: Study) -> None:
     assert study.json("enqueue", name, "lr=2e-2")["num_ahead"] == 1
     assert study("stop", name).startswith(f"{name} is stopped")
     assert study("resume", name, status=1)
+
+
+def test_a_trial_is_released_from_its_worker(study: Study) -> None:
+    name = study.create()
+    trial = study.client.open_trial(name)
+    assert trial is not None
+    assert study("release", name, "0", "--reason", "its host hangs") == f"trial 0 of {name} is waiting\n"
+    assert study("release", name, "0", status=1) == "trial 0 is waiting; only a running trial can be released\n"
+    shown = study.json("show", name, "--trial", "0")
+    assert (shown["state_reason"], shown["attempts"][0]["state"]) == ("its host hangs", "released")
+    assert study.client.release(name, 0, attempt=1).state == "waiting"
+
+
+def test_a_study_is_deleted_by_whoever_types_its_name(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, words = study.create(), io.StringIO("")
+    monkeypatch.setattr("sys.stdin", words)
+    assert study("delete", name, status=1) == f"study delete: deletes {name} for good; in a script, add --yes\n"
+    monkeypatch.setattr(words, "isatty", lambda: True)
+    for typed in ("", "yes", f"{name}x"):
+        words.seek(0)
+        words.truncate()
+        words.write(typed + "\n")
+        words.seek(0)
+        assert "that is not its name; nothing was deleted" in study("delete", name, status=1)
+    words.seek(0)
+    words.write(name + "\n" * 20)
+    words.seek(0)
+    assert study("delete", name) == f"deleted {name}\n"
+    assert "there is no study" in study("show", name, status=1)
+
+
+def test_a_study_is_deleted_by_a_script_once_none_of_its_trials_runs(study: Study) -> None:
+    name = study.create()
+    trial = study.client.open_trial(name)
+    assert trial is not None
+    refused = study("delete", name, "--yes", status=1)
+    assert refused.startswith(f"trial 0 of {name!r} runs; stop the study and wait (study stop {name})")
+    study("release", name, "0")
+    assert study.json("delete", name, "--yes")["name"] == name
+    assert study("delete", name, "--yes", status=1).startswith("there is no study")
 
 
 def test_plan_tells_hours_by_another_study(study: Study, tmp_path: Path) -> None:

@@ -210,6 +210,7 @@ BREAKS = {
         f"UPDATE report SET step = 2 WHERE trial_id = {FORK}",
         f"UPDATE attempt SET resume_step = NULL WHERE trial_id = {FORK}",
     ],
+    "deleted": [f"UPDATE study SET deleted_at = 0 WHERE id = {GOING}"],
     "logs": ["UPDATE log_chunk SET start_offset = 1 WHERE start_offset = 3"],
     "values": [
         f"UPDATE trial SET value = 0.75 WHERE number = 0 AND study_id = {ENDED}",
@@ -235,7 +236,7 @@ def test_what_breaks_it_is_shown(spoilt: sa.Connection) -> None:
 
 
 def test_every_invariant_is_broken_somewhere_here() -> None:
-    assert set(BREAKS) | {"foreign_keys", "integrity"} == {each.name for each in INVARIANTS}
+    assert set(BREAKS) | {"owned", "foreign_keys", "integrity"} == {each.name for each in INVARIANTS}
 
 
 def test_a_row_that_refers_to_none(sqlite_template: Path, tmp_path: Path) -> None:
@@ -243,7 +244,7 @@ def test_a_row_that_refers_to_none(sqlite_template: Path, tmp_path: Path) -> Non
     with contextlib.closing(sqlite3.connect(shutil.copy(sqlite_template, path), isolation_level=None)) as raw:
         raw.execute("INSERT INTO study_spec VALUES ('nobody', 1, '{}', 0, 0)")
     with look_on(str(path)) as connection:
-        assert broken(connection) == {"foreign_keys"}
+        assert broken(connection) == {"owned", "foreign_keys"}
 
 
 def test_a_file_that_is_damaged(sqlite_template: Path, tmp_path: Path) -> None:

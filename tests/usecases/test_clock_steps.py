@@ -83,7 +83,9 @@ async def come_back(replica: Replica) -> None:
 
 def test_every_instant_is_corrected_limited_or_only_shown() -> None:
     """A new column of an instant has to be placed: what happens to it when the clock was ahead and comes back?"""
-    corrected = {f"{table.name}.{column}" for table, columns in (OF_STUDIES | OF_ALL).items() for column in columns}
+    corrected = {
+        f"{table.name}.{column}" for table, columns in (*OF_STUDIES.items(), *OF_ALL.items()) for column in columns
+    }
     assert set(map(str, INSTANTS)) == corrected | ONLY_SHOWN | {"lease.expires_at", "compute_lease.expires_at"}
 
 

@@ -131,7 +131,10 @@ def wanted(connection: sa.Connection) -> set[str]:
     damaged: set[str] = set()
     hashes = predictions.wanted(connection, damaged)
     saved = sa.exists().where(checkpoint.c.trial_id == trial.c.id)
-    is_open = trial.c.state.in_(sorted(OPEN_TRIALS))
+    is_open = sa.and_(
+        trial.c.state.in_(sorted(OPEN_TRIALS)),
+        sa.exists().where(study.c.id == trial.c.study_id, studies.IS_THERE),
+    )
     for trial_id in connection.execute(sa.select(trial.c.id).where(is_open, saved)).scalars():
         saved_last = canonical(connection, trial_id)
         hashes |= {row.sha256 for row in (*saved_last[:_KEPT], *whole(saved_last)[:1])}
@@ -139,7 +142,8 @@ def wanted(connection: sa.Connection) -> set[str]:
         hashes |= {row.sha256 for row in of_parent(connection, fork)}
     hashes |= {saved.sha256 for saved in _teachers(connection, damaged)}
     completed = sa.select(study.c.id, study.c.project, study.c.spec_version).where(
-        sa.exists().where(trial.c.study_id == study.c.id, trial.c.state == TrialState.COMPLETED, saved)
+        studies.IS_THERE,
+        sa.exists().where(trial.c.study_id == study.c.id, trial.c.state == TrialState.COMPLETED, saved),
     )
     for row in connection.execute(completed).all():
         if (spec := studies.spec_if_readable(connection, row.id, row.spec_version)) is None:
@@ -152,7 +156,7 @@ def wanted(connection: sa.Connection) -> set[str]:
 
 def _of_projects(connection: sa.Connection, projects: set[str]) -> set[str]:
     """The SHA-256 of every blob that was registered for a study of these projects."""
-    query = sa.select(artifact.c.sha256).join(study, study.c.id == artifact.c.study_id)
+    query = sa.select(artifact.c.sha256).join(study, study.c.id == artifact.c.study_id).where(studies.IS_THERE)
     return set(connection.execute(query.where(study.c.project.in_(sorted(projects)))).scalars())
 
 
@@ -161,21 +165,36 @@ def _teachers(connection: sa.Connection, damaged: set[str]) -> Iterator[sa.Row[A
 
     Projects of studies whose spec cannot be read are added to `damaged`.
     """
-    going_on = study.c.state.not_in(sorted(FINISHED_STUDIES))
-    specs = sa.select(study.c.id, study.c.project, study_spec.c.version)
-    named: set[tuple[str, str]] = set()
-    for row in connection.execute(specs.where(going_on, study_spec.c.study_id == study.c.id)).all():
-        if (spec := studies.spec_if_readable(connection, row.id, row.version)) is None:
-            damaged.add(row.project)
-        else:
-            named |= {(row.project, name) for _, name in teachers_of(spec)}
-    forks = sa.select(study.c.project, trial.c.parameters).where(
-        trial.c.study_id == study.c.id, trial.c.state.in_(sorted(OPEN_TRIALS)), trial.c.parent_id.is_not(None)
-    )
-    named |= {(row.project, row.parameters[TEACHER]) for row in connection.execute(forks) if TEACHER in row.parameters}
-    for project, name in named:
+    for project, name in {(project, name) for _, _, project, name in teachers_named(connection, damaged)}:
         if (saved := of_teacher(connection, project, name)) is not None:
             yield saved
+
+
+def teachers_named(connection: sa.Connection, damaged: set[str]) -> Iterator[tuple[str, str, str, str]]:
+    """Id, name and project of each study that is not over, with a teacher that its spec or an open fork names.
+
+    Projects of studies whose spec cannot be read are added to `damaged`.
+    """
+    owner = study.c.id, study.c.name, study.c.project
+    going_on = study.c.state.not_in(sorted(FINISHED_STUDIES))
+    specs = sa.select(*owner, study_spec.c.version).where(
+        studies.IS_THERE, going_on, study_spec.c.study_id == study.c.id
+    )
+    for row in connection.execute(specs).all():
+        if (spec := studies.spec_if_readable(connection, row.id, row.version)) is None:
+            damaged.add(row.project)
+            continue
+        for _, name in teachers_of(spec):
+            yield row.id, row.name, row.project, name
+    forks = sa.select(*owner, trial.c.parameters).where(
+        studies.IS_THERE,
+        trial.c.study_id == study.c.id,
+        trial.c.state.in_(sorted(OPEN_TRIALS)),
+        trial.c.parent_id.is_not(None),
+    )
+    for row in connection.execute(forks):
+        if TEACHER in row.parameters:
+            yield row.id, row.name, row.project, row.parameters[TEACHER]
 
 
 def _best(connection: sa.Connection, study_id: str, spec: StudySpec) -> list[str]:

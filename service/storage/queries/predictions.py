@@ -57,7 +57,7 @@ def wanted(connection: sa.Connection, damaged: set[str]) -> set[str]:
     Projects of studies whose spec cannot be read are added to `damaged`.
     """
     query = sa.select(study.c.id, study.c.project, study.c.spec_version).where(
-        sa.exists().where(artifact.c.study_id == study.c.id, artifact.c.kind == KIND)
+        studies.IS_THERE, sa.exists().where(artifact.c.study_id == study.c.id, artifact.c.kind == KIND)
     )
     hashes: set[str] = set()
     for found in connection.execute(query).all():

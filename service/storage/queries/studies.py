@@ -13,8 +13,15 @@ from service.domain.states import OPEN_TRIALS
 from service.storage.tables import enqueued, study, study_spec, trial
 
 # Statements of the paths that every claim and report takes are built once: building costs more than executing.
+IS_THERE = study.c.deleted_at.is_(None)
+"""Of a study that was not deleted; the rows of others are going."""
+
+_is_listed = sa.and_(IS_THERE, study.c.archived_at.is_(None))
 _BY_ID = sa.select(study).where(study.c.id == sa.bindparam("id"))
-_BY_NAME = sa.select(study).where(study.c.project == sa.bindparam("project"), study.c.name == sa.bindparam("name"))
+_FOUND = _BY_ID.where(IS_THERE)
+_BY_NAME = sa.select(study).where(
+    study.c.project == sa.bindparam("project"), study.c.name == sa.bindparam("name"), IS_THERE
+)
 _SPEC = sa.select(study_spec.c.spec).where(
     study_spec.c.study_id == sa.bindparam("study"), study_spec.c.version == sa.bindparam("version")
 )
@@ -24,7 +31,7 @@ _NUM_OPEN = sa.select(sa.func.count()).where(
 _NUM_AWAITED = _NUM_OPEN.where(trial.c.state != TrialState.PAUSED)
 _CLAIMABLE = (
     sa.select(study)
-    .where(study.c.state == StudyState.ACTIVE, study.c.archived_at.is_(None))
+    .where(study.c.state == StudyState.ACTIVE, _is_listed)
     .order_by(study.c.priority.desc(), study.c.created_at, study.c.id)
 )
 _ENQUEUED = (
@@ -36,13 +43,13 @@ _ENQUEUED = (
 
 
 def by_id(connection: sa.Connection, study_id: str) -> sa.Row[Any]:
-    """The study of that id, which exists."""
+    """The study of that id, which exists or was deleted a moment ago."""
     return connection.execute(_BY_ID, {"id": study_id}).one()
 
 
 def find(connection: sa.Connection, name_or_id: str) -> sa.Row[Any] | None:
     """The study of that id, or of that name in the default project (or of "project/name")."""
-    found = connection.execute(_BY_ID, {"id": name_or_id}).one_or_none()
+    found = connection.execute(_FOUND, {"id": name_or_id}).one_or_none()
     if found is not None:
         return found
     return find_named(connection, "default", name_or_id)
@@ -56,18 +63,25 @@ def find_named(connection: sa.Connection, project: str, name: str) -> sa.Row[Any
 
 def ids(connection: sa.Connection) -> list[str]:
     """The ids of all studies, archived ones too."""
-    return list(connection.execute(sa.select(study.c.id).order_by(study.c.created_at, study.c.id)).scalars())
+    query = sa.select(study.c.id).where(IS_THERE).order_by(study.c.created_at, study.c.id)
+    return list(connection.execute(query).scalars())
+
+
+def deleted(connection: sa.Connection, before: int) -> list[str]:
+    """The ids of the studies that were deleted before an instant and of which rows are left, the first one first."""
+    query = sa.select(study.c.id).where(study.c.deleted_at < before).order_by(study.c.deleted_at, study.c.id)
+    return list(connection.execute(query).scalars())
 
 
 def names(connection: sa.Connection) -> list[str]:
     """The names of all studies that are not archived, newest first."""
-    query = sa.select(study.c.name).where(study.c.archived_at.is_(None)).order_by(study.c.created_at.desc())
+    query = sa.select(study.c.name).where(_is_listed).order_by(study.c.created_at.desc())
     return list(connection.execute(query).scalars())
 
 
 def all_of(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
     """All studies that are not archived, newest first."""
-    query = sa.select(study).where(study.c.archived_at.is_(None)).order_by(study.c.created_at.desc(), study.c.id)
+    query = sa.select(study).where(_is_listed).order_by(study.c.created_at.desc(), study.c.id)
     return connection.execute(query).all()
 
 
@@ -86,7 +100,7 @@ def spec_if_readable(connection: sa.Connection, study_id: str, version: int) -> 
 
 def revisions(connection: sa.Connection) -> dict[str, tuple[int, str]]:
     """Study id -> revision and state, of all studies that are not archived."""
-    query = sa.select(study.c.id, study.c.revision, study.c.state).where(study.c.archived_at.is_(None))
+    query = sa.select(study.c.id, study.c.revision, study.c.state).where(_is_listed)
     return {row.id: (row.revision, row.state) for row in connection.execute(query)}
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from service.contract.base import Direction
 from service.contract.lease import FailureClass
 from service.contract.trial import TrialKind, TrialState
-from service.storage.tables import attempt, trial
+from service.storage.tables import attempt, study, trial
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
@@ -140,7 +140,8 @@ def stages_made(connection: sa.Connection, study_id: str) -> Sequence[tuple[int,
 def waiting_after_shortage(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
     """Waiting trials of any study of which an attempt ran out of memory."""
     ran_out = sa.exists().where(attempt.c.trial_id == trial.c.id, attempt.c.failure == FailureClass.OUT_OF_MEMORY)
-    query = sa.select(trial).where(trial.c.state == TrialState.WAITING, trial.c.num_attempts > 0, ran_out)
+    is_there = sa.exists().where(study.c.id == trial.c.study_id, study.c.deleted_at.is_(None))
+    query = sa.select(trial).where(trial.c.state == TrialState.WAITING, trial.c.num_attempts > 0, ran_out, is_there)
     return connection.execute(query.order_by(trial.c.study_id, trial.c.number)).all()
 
 

@@ -1,0 +1,67 @@
+"""Removes the rows of a deleted study, so many in a transaction that other writers need not wait for long."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from service.storage import tables
+
+_NUM_TRIALS = 100
+"""Trials whose rows are removed together."""
+
+OF_TRIALS = (
+    tables.verdict,
+    tables.report,
+    tables.log_chunk,
+    tables.checkpoint,
+    tables.artifact,
+    tables.claim,
+    tables.lease,
+    tables.attempt,
+)
+"""Tables of rows that belong to a trial, each before those that it refers to."""
+
+OF_STUDIES = (
+    tables.enqueued,
+    tables.journal,
+    tables.stage,
+    tables.lesson,
+    tables.compute_lease,
+    tables.study_spec,
+)
+"""Tables of rows that belong to a study and to none of its trials."""
+
+_WEIGHTS = {tables.log_chunk: 50}
+"""How many rows of another table a row counts for: a chunk of a log is up to 64 KiB."""
+
+
+def remove_rows(connection: sa.Connection, study_id: str, num_rows: int) -> bool:
+    """Remove about so many rows of a study, the row of the study itself last; return whether any are left."""
+    left = num_rows
+    while left > 0:
+        of_study = sa.select(tables.trial.c.id).where(tables.trial.c.study_id == study_id)
+        trial_ids = connection.execute(of_study.order_by(tables.trial.c.id).limit(_NUM_TRIALS)).scalars().all()
+        if not trial_ids:
+            break
+        for table in OF_TRIALS:
+            left = _remove(connection, table, table.c.trial_id.in_(trial_ids), left)
+        if left > 0:
+            left = _remove(connection, tables.trial, tables.trial.c.id.in_(trial_ids), left)
+    for table in OF_STUDIES:
+        left = _remove(connection, table, table.c.study_id == study_id, left)
+    if left > 0:
+        connection.execute(tables.study.delete().where(tables.study.c.id == study_id))
+    return left <= 0
+
+
+def _remove(connection: sa.Connection, table: sa.Table, own: sa.ColumnElement[bool], left: int) -> int:
+    """Remove rows while any may be removed; return how many may be removed after that."""
+    if left <= 0:
+        return left
+    weight = _WEIGHTS.get(table, 1)
+    # What is left over is removed by the next transaction: a result of 0 says that there may be more.
+    most = max(1, left // weight)
+    keys = list(table.primary_key)
+    some = sa.select(*keys).where(own).limit(most)
+    num_removed = connection.execute(table.delete().where(sa.tuple_(*keys).in_(some))).rowcount
+    return 0 if num_removed >= most else left - num_removed * weight

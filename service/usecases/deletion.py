@@ -1,0 +1,94 @@
+"""Deletion: a study is hidden and its name free at once; the upkeep removes its rows later, some at a time."""
+
+from __future__ import annotations
+
+from service.clock import sleep
+from service.contract.problem import ErrorCode
+from service.contract.study import DeleteReply
+from service.contract.trial import TrialState
+from service.domain.errors import DomainError
+from service.storage.instants import MICROSECONDS
+from service.storage.queries import checkpoints, studies, trials
+from service.storage.removal import remove_rows
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.context import Context
+from service.usecases.studies import find
+
+_NUM_ROWS = 2_000
+"""Rows that one transaction removes: tens of milliseconds on SQLite, in which no other writer is served."""
+
+_PAUSE_SECONDS = 0.02
+"""Between two such transactions: whoever waited is served before the next."""
+
+_NUM_NAMED = 5
+"""How many running trials a refusal names."""
+
+
+async def delete_study(context: Context, name: str) -> DeleteReply:
+    """Delete a study with everything that belongs to it.
+
+    Its blobs go by the ordinary retention, once nothing refers to them.
+
+    Raises:
+        DomainError: a trial of it runs, or a study that is not over has a teacher in it.
+    """
+    study_id = (await context.database.read(lambda connection: find(connection, name))).id
+
+    def work(unit_of_work: UnitOfWork) -> DeleteReply:
+        study = unit_of_work.study
+        _refuse_running(unit_of_work)
+        _refuse_teachers(unit_of_work)
+        unit_of_work.record("study_deleted", data={"name": study.name})
+        # The name is free from now on; an id is the name of no other study.
+        unit_of_work.set_study(deleted_at=unit_of_work.now(), name=study.id)
+        return DeleteReply(id=study.id, name=study.name)
+
+    reply = await context.transact(study_id, work)
+    context.histories.forget(study_id)
+    return reply
+
+
+def _refuse_running(unit_of_work: UnitOfWork) -> None:
+    study, connection = unit_of_work.study, unit_of_work.connection
+    running = trials.in_states(connection, study.id, [TrialState.RUNNING])
+    if not running:
+        return
+    named = [trials.title(each) for each in running[:_NUM_NAMED]]
+    if len(running) > _NUM_NAMED:
+        named.append(f"{len(running) - _NUM_NAMED} more")
+    key = running[0].id if running[0].number is None else running[0].number
+    message = (
+        f"{', '.join(named)} of {study.name!r} {'run' if len(running) > 1 else 'runs'}; stop the study and wait "
+        f"(study stop {study.name}), or free a trial whose worker is gone (study release {study.name} {key})"
+    )
+    raise DomainError(ErrorCode.STUDY_STATE, message)
+
+
+def _refuse_teachers(unit_of_work: UnitOfWork) -> None:
+    study, connection = unit_of_work.study, unit_of_work.connection
+    for learner_id, learner, project, teacher in checkpoints.teachers_named(connection, set()):
+        source = studies.find_named(connection, project, teacher.rpartition("/")[0])
+        if learner_id != study.id and source is not None and source.id == study.id:
+            message = f"study {learner!r} is not over and learns from {teacher}; stop it, or wait until it is over"
+            raise DomainError(ErrorCode.STUDY_STATE, message)
+
+
+async def remove_deleted(context: Context) -> int:
+    """Remove the rows of deleted studies; return how many studies are gone.
+
+    It waits a moment after a deletion: a request that had found the study before is answered that it was deleted.
+    """
+    delay = int(context.limits.removal_seconds * MICROSECONDS)
+
+    def look(unit_of_work: UnitOfWork) -> list[str]:
+        return studies.deleted(unit_of_work.connection, unit_of_work.now() - delay)
+
+    deleted = await context.transact(None, look)
+    for study_id in deleted:
+
+        def work(unit_of_work: UnitOfWork, study_id: str = study_id) -> bool:
+            return remove_rows(unit_of_work.connection, study_id, _NUM_ROWS)
+
+        while await context.transact(None, work):
+            await sleep(_PAUSE_SECONDS)
+    return len(deleted)

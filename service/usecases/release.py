@@ -1,0 +1,66 @@
+"""Release: a person takes a running trial from its worker; it waits for another one, at nobody's charge."""
+
+from __future__ import annotations
+
+from service.contract.lease import Outcome
+from service.contract.problem import ErrorCode
+from service.contract.trial import AttemptState, ReleaseRequest, TrialState, TrialView
+from service.domain.errors import DomainError
+from service.storage.queries import studies, trials, views
+from service.storage.tables import Row
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.context import Context
+from service.usecases.fence import Held
+from service.usecases.settle import conclude, end_attempt
+from service.usecases.studies import find
+from service.usecases.trials import find_trial
+
+
+async def release_trial(context: Context, name: str, key: str, request: ReleaseRequest) -> TrialView:
+    """End the running attempt of a trial as released.
+
+    The trial goes on from its last checkpoint with the next worker that claims it. The old worker is told to drop it:
+    its next heartbeat is answered with an order to stop, and its reports and its finish with `attempt_ended`, or with
+    `lease_superseded` once another attempt has begun. Repeating a request that names the attempt changes nothing.
+
+    Raises:
+        DomainError: there is no such trial, it does not run, or another attempt of it does.
+    """
+    study_id = (await context.database.read(lambda connection: find(connection, name))).id
+
+    def work(unit_of_work: UnitOfWork) -> TrialView:
+        connection = unit_of_work.connection
+        trial = find_trial(connection, unit_of_work.study, key)
+        attempt = trials.attempt_of(connection, trial.id, trial.num_attempts)
+        if not _is_released(attempt, request):
+            held = _running(trial, attempt, request)
+            spec = studies.spec(connection, study_id, unit_of_work.study.spec_version)
+            reason = request.reason or "released by a person"
+            end_attempt(unit_of_work, spec, held, Outcome(result="released", message=reason))
+        changed = trials.by_id(connection, trial.id)
+        assert changed is not None
+        return views.trial_view(changed)
+
+    view = await context.transact(study_id, work)
+    await conclude(context, study_id)
+    return view
+
+
+def _is_released(attempt: Row | None, request: ReleaseRequest) -> bool:
+    """Whether this very attempt has been released before."""
+    is_newest = attempt is not None and attempt.number == request.attempt
+    return is_newest and attempt is not None and attempt.state == AttemptState.RELEASED
+
+
+def _running(trial: Row, attempt: Row | None, request: ReleaseRequest) -> Held:
+    """The trial with its running attempt, which is the one that was asked for."""
+    if trial.state != TrialState.RUNNING or attempt is None:
+        message = f"{trials.title(trial)} is {trial.state}; only a running trial can be released"
+        raise DomainError(ErrorCode.STUDY_STATE, message)
+    if request.attempt not in (None, attempt.number):
+        message = (
+            f"attempt {request.attempt} of {trials.title(trial)} does not run, attempt {attempt.number} on worker "
+            f"{attempt.worker} does; name that one, or none"
+        )
+        raise DomainError(ErrorCode.STUDY_STATE, message)
+    return Held(trial, attempt)

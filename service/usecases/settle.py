@@ -28,6 +28,7 @@ from service.usecases.context import Context
 from service.usecases.fence import Held
 from service.usecases.hosts import judge_host
 from service.usecases.isolation import FAILURES, isolated
+from service.usecases.late_stop import late_stop
 from service.usecases.rungs import rest
 
 _UNTOLD = {TrialEvent.PRUNED, TrialEvent.REQUEUED, TrialEvent.PAUSED}
@@ -139,7 +140,10 @@ def _move_trial(
     if event is TrialEvent.COMPLETED and (wild := [each for each in ended if each.has_diverged]):
         event, reason = TrialEvent.PRUNED, f"diverged: {wild[0].metric} ended {wild[0].last}"
     columns: dict[str, object] = {}
-    if event in {TrialEvent.COMPLETED, TrialEvent.PAUSED}:
+    late = late_stop(unit_of_work, spec, held, resolution, ended)
+    if late is not None and event in {TrialEvent.COMPLETED, TrialEvent.PRUNED}:
+        event, reason = late.event, late.reason
+    elif event in {TrialEvent.COMPLETED, TrialEvent.PAUSED}:
         event, reason, columns = rest(unit_of_work, spec, trial, event, reason)
     if event is TrialEvent.PRUNED and not all(each.is_finite for each in ended):
         infeasible = True

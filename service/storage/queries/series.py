@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service.contract.report import Action
 from service.domain.history import Series
 from service.storage.tables import attempt, report, verdict
 
@@ -32,6 +33,7 @@ _OF_ATTEMPT = sa.select(verdict).where(
     verdict.c.trial_id == sa.bindparam("trial"), verdict.c.attempt == sa.bindparam("attempt")
 )
 _VERDICT = _OF_ATTEMPT.where(verdict.c.sequence == sa.bindparam("sequence"))
+_FIRST_STOP = _OF_ATTEMPT.where(verdict.c.action == Action.STOP).order_by(verdict.c.sequence).limit(1)
 _LAST_VERDICT = _OF_ATTEMPT.order_by(verdict.c.sequence.desc()).limit(1)
 
 
@@ -89,6 +91,11 @@ def verdict_of(connection: sa.Connection, trial_id: str, attempt_number: int, se
 def last_verdict(connection: sa.Connection, trial_id: str, attempt_number: int) -> sa.Row[Any] | None:
     """The answer to an attempt's newest report."""
     return connection.execute(_LAST_VERDICT, {"trial": trial_id, "attempt": attempt_number}).first()
+
+
+def first_stop(connection: sa.Connection, trial_id: str, attempt_number: int) -> sa.Row[Any] | None:
+    """The first verdict that told an attempt to stop, if any did."""
+    return connection.execute(_FIRST_STOP, {"trial": trial_id, "attempt": attempt_number}).first()
 
 
 def verdicts(connection: sa.Connection, trial_id: str) -> Sequence[sa.Row[Any]]:

@@ -1,0 +1,88 @@
+"""A verdict that reaches a worker late throws nothing away: an improvement beyond the best counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.contract.report import Action
+from service.contract.trial import TrialDetail, TrialState
+from service.storage.invariants import check
+from service.usecases.control import stop_study
+from service.usecases.trials import get_best
+from tests.usecases.replica import Replica
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE: dict[str, Any] = {
+    "objective": {"metric": "loss", "direction": "minimize", "value": "best"},
+    "pruner": {"name": "patience", "patience": 2},
+    "budget": {"trials": 9},
+}
+STOP = "the verdict to stop at step 3 came too late (the best, 1, is 2 steps old, and patience lasts 2)"
+
+
+async def overrun(replica: Replica, name: str, *later: float, result: str = "pruned") -> TrialDetail:
+    """A trial that is told to stop at step 3, reports `later` values all the same, and then ends."""
+    grant = await replica.claim(name)
+    await replica.report(grant, 1, 1.0, 2.0)
+    verdict = await replica.report(grant, 2, 2.0, step=3)
+    assert (verdict.action, verdict.step) == (Action.STOP, 3)
+    for at, value in enumerate(later):
+        await replica.report(grant, 3 + at, value, step=4 + at)
+    await replica.finish(grant, result)
+    assert grant.number is not None
+    return await replica.trial(name, grant.number)
+
+
+async def test_a_trial_that_went_on_and_got_better_than_the_best_is_completed(replica: Replica) -> None:
+    name = await replica.create(**PATIENCE)
+    await replica.train(name, 0.5)
+    trial = await overrun(replica, name, 0.25)
+    assert (trial.state, trial.values) == (TrialState.COMPLETED, [0.25])
+    assert trial.state_reason == (
+        f"{STOP}: by step 4 the trial had reached 0.25, better than the best of the completed, trial 0, "
+        "so it counts as completed"
+    )
+    assert (await get_best(replica.context, name)).number == trial.number
+    assert [each.broken for each in await replica.database.read(check) if each.broken] == []
+
+
+async def test_before_any_trial_completed_an_improvement_is_enough(replica: Replica) -> None:
+    trial = await overrun(replica, await replica.create(**PATIENCE), 0.75)
+    assert (trial.state, trial.values) == (TrialState.COMPLETED, [0.75])
+    assert "by step 4 the trial had reached 0.75, before any trial completed" in (trial.state_reason or "")
+
+
+async def test_a_trial_that_got_no_better_than_the_best_stays_pruned(replica: Replica) -> None:
+    name = await replica.create(**PATIENCE)
+    await replica.train(name, 0.5)
+    for later in ((), (0.75,), (0.5,), (2.0, 3.0), (float("nan"),)):
+        assert (await overrun(replica, name, *later)).state is TrialState.PRUNED, later
+
+
+async def test_what_it_had_before_the_verdict_is_no_reason(replica: Replica) -> None:
+    name = await replica.create(**PATIENCE)
+    await replica.train(name, 5.0)
+    assert (await overrun(replica, name, 4.0)).state is TrialState.PRUNED
+
+
+async def test_a_trial_that_trained_to_its_end_keeps_its_value_and_says_that_the_stop_came_late(
+    replica: Replica,
+) -> None:
+    name = await replica.create(**PATIENCE)
+    await replica.train(name, 0.5)
+    trial = await overrun(replica, name, 0.75, result="succeeded")
+    assert (trial.state, trial.values) == (TrialState.COMPLETED, [0.75])
+    assert trial.state_reason == f"trained to the end; {STOP}"
+
+
+async def test_trials_of_a_study_that_is_stopped_are_cancelled_all_the_same(replica: Replica) -> None:
+    name = await replica.create(**PATIENCE)
+    grant = await replica.claim(name)
+    await replica.report(grant, 1, 1.0, 2.0, 2.0)
+    await stop_study(replica.context, name, "enough")
+    await replica.report(grant, 2, 0.1, step=4)
+    await replica.finish(grant, "pruned")
+    assert (await replica.trial(name, 0)).state is TrialState.CANCELLED

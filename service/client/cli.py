@@ -6,12 +6,15 @@ import sys
 from collections.abc import Sequence
 
 from service.client.errors import ClientError
-from service.client.grammar import parser
+from service.client.grammar import conflict, parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command line and return its exit status."""
-    arguments = parser().parse_args(argv)
+    whole = parser()
+    arguments = whole.parse_args(argv)
+    if (contradiction := conflict(arguments)) is not None:
+        whole.error(contradiction)
     from service.client.client import Client  # noqa: PLC0415 - `study --help` waits for neither httpx nor rich
     from service.client.commands import COMMANDS  # noqa: PLC0415
 

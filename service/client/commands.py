@@ -27,6 +27,7 @@ from service.client import (
 from service.client.client import Client
 from service.client.column_texts import NumberRules
 from service.client.errors import Invalid, InvalidStudy
+from service.client.trial_table import TrialTable
 from service.contract.base import Value
 from service.contract.lease import BLOB
 from service.contract.log import Stream
@@ -38,6 +39,8 @@ from service.contract.study import ExtendRequest, StudyView
 from service.contract.trial import TrialState, TrialView
 
 MAX_TRIALS_SHOWN = 30
+PAGE_TRIALS = 5_000
+"""Trials that one request asks for."""
 
 
 def _init(client: Client, arguments: argparse.Namespace) -> None:
@@ -127,7 +130,32 @@ def _show(client: Client, arguments: argparse.Namespace) -> None:
     )
     _say(arguments, study, page)
     if len(trials) > MAX_TRIALS_SHOWN:
-        _say(arguments, study, f"({len(trials) - MAX_TRIALS_SHOWN} earlier trials not shown)")
+        hidden = len(trials) - MAX_TRIALS_SHOWN
+        _say(arguments, study, f"({hidden} earlier trials not shown; see: study trials {study.name} --all)")
+
+
+def _list_trials(client: Client, arguments: argparse.Namespace) -> None:
+    study = client.study(arguments.name)
+    table = TrialTable(study.spec, _trials(client, study.id))
+    chosen = [each.strip() for each in arguments.columns.split(",")] if arguments.columns else None
+    columns = table.usual if chosen is None else [table.known(each, "--columns") for each in chosen]
+    table.filter(arguments.filter)
+    if arguments.sort is not None:
+        table.sort(arguments.sort, reverse=arguments.reverse)
+    is_page = not (arguments.json or arguments.csv or arguments.parquet)
+    most = arguments.limit or (MAX_TRIALS_SHOWN if is_page and not arguments.all else None)
+    left_out = 0 if most is None else table.limit(most)
+    if arguments.json:
+        sys.stdout.write(json.dumps(table.views() if chosen is None else table.mappings(columns), indent=2) + "\n")
+    elif arguments.csv:
+        sys.stdout.write(table.csv(columns))
+    elif arguments.parquet is not None:
+        table.write_parquet(arguments.parquet, columns)
+    else:
+        console = show.console()
+        console.print(table.page(columns))
+        if left_out:
+            console.print(f"({left_out} more; --all shows them, --limit N so many)", soft_wrap=True)
 
 
 def _best(client: Client, arguments: argparse.Namespace) -> None:
@@ -162,9 +190,14 @@ def _logs(client: Client, arguments: argparse.Namespace) -> None:
     stream = Stream.STDERR if arguments.stderr else Stream.STDOUT
     following = watch.follow_log if arguments.follow else watch.read_log
     with contextlib.suppress(KeyboardInterrupt):
+        page = None
         for page in following(client, arguments.name, arguments.trial, arguments.attempt, stream):
             sys.stdout.write(page.model_dump_json() + "\n" if arguments.json else page.text)
             sys.stdout.flush()
+        if page is not None and not arguments.json:
+            if not page.ended:  # it ended without another word
+                page = client.log(arguments.name, arguments.trial, attempt=page.attempt, stream=stream, after=page.next)
+            sys.stdout.write(show.outcome(page))
 
 
 def _predictions(client: Client, arguments: argparse.Namespace) -> None:
@@ -317,10 +350,10 @@ def _values(words: Sequence[str]) -> dict[str, Value]:
 
 def _trials(client: Client, study: str) -> list[TrialView]:
     trials: dict[str, TrialView] = {}
-    page = client.trials(study)
+    page = client.trials(study, limit=PAGE_TRIALS)
     while page.trials:
         trials |= {trial.id: trial for trial in page.trials}
-        page = client.trials(study, since=page.revision)
+        page = client.trials(study, since=page.revision, limit=PAGE_TRIALS)
     return sorted(trials.values(), key=lambda trial: trial.number or 0)
 
 
@@ -348,6 +381,7 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "importance": _importance,
     "list": _list,
     "show": _show,
+    "trials": _list_trials,
     "best": _best,
     "checkpoint": _checkpoint,
     "logs": _logs,

@@ -14,6 +14,8 @@ examples:
   study list                                    all studies, newest first
   study show digits-mlp                         where a study stands, and its trials
   study show digits-mlp --trial 12              one trial: parameters, metrics, attempts
+  study trials digits-mlp --sort value --limit 100 --columns number,value,optimizer.lr
+  study trials digits-mlp --filter state=completed --filter 'optimizer.lr>1e-3' --csv > trials.csv
   study logs digits-mlp 12 --follow             what the trial prints, while it does
   study confusion digits-mlp 12                 what the trial's model takes for what
   study predictions digits-mlp 12 --out 12.parquet
@@ -26,7 +28,7 @@ examples:
   study delete digits-mlp                       for good, after it was stopped
   study replay digits-mlp --pruner asha         what ASHA would have saved
   study edit digits-mlp --set space.optimizer.lr.high=1
-  study accept digits-mlp --box 'optimizer.lr=[1e-3, 1e-2]'
+  study accept digits-mlp --box 'optimizer.lr=[1e-3, 1e-2]' 'optimizer.name=[adamw]'
   study importance digits-mlp                   which parameters mattered
   study workers                                 the workers, and which are in quarantine
   study catalogue model mlp                     the options of a model; without words, all there is
@@ -102,8 +104,14 @@ def _begin(verb: Verb) -> None:
     init.add_argument("--out", metavar="FILE", help="where to write it (default: NAME.yaml)")
     plan = verb("plan", "say what a study file will cost, and begin nothing")
     plan.add_argument("file", metavar="FILE")
-    plan.add_argument("--like", metavar="STUDY", help="tell hours too, by how long a step took in that study")
-    plan.add_argument("--step-seconds", type=float, metavar="S", help="how long a step takes, to tell hours too")
+    known = plan.add_mutually_exclusive_group()
+    known.add_argument("--like", metavar="STUDY", help="tell hours too, by how long a step took in that study")
+    known.add_argument(
+        "--step-seconds",
+        type=float,
+        metavar="S",
+        help="tell hours too: how long a step of one training takes, or a whole trial where the study has no resource",
+    )
     create = verb("create", "create a study from a study file (YAML)")
     create.add_argument("file", metavar="FILE")
     create.add_argument("--name", help="name it so instead of as the file says")
@@ -113,8 +121,10 @@ def _begin(verb: Verb) -> None:
 def _look(verb: Verb, of_study: Verb) -> None:
     verb("list", "list all studies, newest first")
     show = of_study("show", "show where a study stands, and its trials")
-    show.add_argument("--spec", action="store_true", help="print its spec as a study file, to be edited")
-    show.add_argument("--trial", metavar="N", help="show this trial in full (a fork by its id)")
+    part = show.add_mutually_exclusive_group()
+    part.add_argument("--spec", action="store_true", help="print its spec as a study file, to be edited")
+    part.add_argument("--trial", metavar="N", help="show this trial in full (a fork by its id)")
+    _add_trials(of_study)
     of_study("best", "show the best completed trial, or of several objectives the front")
     of_study("watch", "follow a study until it is finished; Ctrl-C leaves it going")
     logs = of_study("logs", "print what a trial's training process printed")
@@ -129,6 +139,53 @@ def _look(verb: Verb, of_study: Verb) -> None:
     catalogue = verb("catalogue", "list what the built-in training can be set to, entries of your own included")
     catalogue.add_argument("section", metavar="SECTION", nargs="?", help="a section of it: model, loss, … or settings")
     catalogue.add_argument("entry", metavar="NAME", nargs="?", help="an entry of the section, with its options")
+
+
+def _add_trials(of_study: Verb) -> None:
+    trials = of_study("trials", "list a study's trials: choose, filter and sort, or write them to a file")
+    trials.add_argument("--columns", metavar="A,B", help="these columns: a fact, a parameter or a metric")
+    trials.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="EXPR",
+        help="only trials that meet it: state=completed, 'optimizer.lr>1e-3'; operators = != > >= < <=; repeatable",
+    )
+    trials.add_argument(
+        "--sort", metavar="COLUMN", help="sort by it: value from the best on, others ascending (default: number)"
+    )
+    trials.add_argument("--reverse", action="store_true", help="sort the other way round")
+    num = trials.add_mutually_exclusive_group()
+    num.add_argument("--limit", type=_count, metavar="N", help="so many (default: 30 in a terminal's table, else all)")
+    num.add_argument("--all", action="store_true", help="all of them")
+    form = trials.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print CSV on standard output")
+    form.add_argument("--parquet", metavar="FILE", help="write a Parquet file")
+
+
+def _count(text: str) -> int:
+    """A number of trials; argparse turns the error into a sentence."""
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
+    return number
+
+
+def conflict(arguments: argparse.Namespace) -> str | None:
+    """Say which flags of a command line contradict each other beyond what the parser knows; None where none do."""
+    given = vars(arguments)
+    command = given["command"]
+    if given["json"]:
+        for words, flag in (("show", "spec"), ("trials", "csv"), ("trials", "parquet"), ("predictions", "out")):
+            if command == words and given.get(flag):
+                return f"argument --{flag}: not allowed with argument --json"
+    if command == "predictions" and given["trial"] is None:
+        for flag in ("split", "out"):
+            if given[flag] is not None:
+                return f"argument --{flag}: needs a TRIAL, as in: study predictions {given['name']} 12 --{flag} …"
+    if command == "trials" and given["reverse"] and given["sort"] is None:
+        return "argument --reverse: needs --sort COLUMN"
+    return None
 
 
 def _ask(of_study: Verb) -> None:
@@ -169,7 +226,12 @@ def _steer(verb: Verb, of_study: Verb) -> None:
     )
     accept = of_study("accept", "accept the box that a coarse-to-fine study proposes; it goes on")
     accept.add_argument(
-        "--box", action="append", default=[], metavar="NAME=[LOW, HIGH]", help="search this range instead; repeatable"
+        "--box",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="NAME=[LOW, HIGH]",
+        help="search this range instead, or these choices; takes several",
     )
     release = of_study("release", "take a running trial from its worker; it waits for another, at nobody's charge")
     release.add_argument("trial", metavar="TRIAL", help="number of the trial, or id of a fork")

@@ -14,6 +14,7 @@ from rich.text import Text
 from service.contract.base import Value
 from service.contract.importance import Importance
 from service.contract.lease import Device
+from service.contract.log import LogView
 from service.contract.plan import Plan, Replay
 from service.contract.report import Number, from_wire
 from service.contract.stage import StageList
@@ -22,6 +23,9 @@ from service.contract.trial import TrialDetail, TrialState, TrialView
 from service.contract.worker import WorkerView
 
 FINISHED = (TrialState.COMPLETED, TrialState.PRUNED, TrialState.FAILED, TrialState.CANCELLED)
+
+_PIPE_WIDTH = 100_000
+"""Characters on a line of output that is no terminal."""
 
 _STYLES = {
     StudyState.ACTIVE: "green",
@@ -35,8 +39,14 @@ _STYLES = {
 
 
 def console() -> Console:
-    """Return the terminal; what users wrote may hold brackets and colons, so no text is read as markup."""
-    return Console(markup=False, emoji=False, highlight=False)
+    """Return the terminal; what users wrote may hold brackets and colons, so no text is read as markup.
+
+    Where the output is no terminal it has no width: a pipe gets every value whole, a row on one line.
+    """
+    terminal = Console(markup=False, emoji=False, highlight=False)
+    if not terminal.is_terminal:
+        terminal.width = _PIPE_WIDTH
+    return terminal
 
 
 def num_finished(study: StudyView) -> int:
@@ -102,17 +112,28 @@ def front_page(front: Front) -> RenderableType:
 
 
 def plan_page(plan: Plan, step_seconds: float | None) -> RenderableType:
-    """What a study will cost: trials from step to step, and all of it together."""
-    table = Table("part", "trials", f"{plan.resource}s each", f"{plan.resource}s", box=None, pad_edge=False)
+    """What a study will cost: trials from step to step, and all of it together.
+
+    `step_seconds` is how long a step of one training takes, where the user knows.
+    """
+    has_steps = plan.resource != "trial"
+    titles = [f"{plan.resource}s each", f"{plan.resource}s"] if has_steps else []
+    table = Table("part", "trials", *titles, box=None, pad_edge=False)
     for part in plan.parts:
-        table.add_row(part.name, str(part.trials), str(part.to_step - part.from_step), str(part.num_steps))
+        steps = [str(part.to_step - part.from_step), str(part.num_steps)] if has_steps else []
+        table.add_row(part.name, str(part.trials), *steps)
     said = []
     if plan.num_steps is not None and plan.whole_trainings is not None:
         most = "at most " if plan.at_most else ""
-        said.append(f"{most}{plan.num_steps} {plan.resource}s, as many as {plan.whole_trainings:.4g} whole trainings")
+        trainings = f"as many as {plan.whole_trainings:.4g} whole trainings"
+        if has_steps:
+            said.append(f"{most}{plan.num_steps} {plan.resource}s, {trainings}")
+        else:
+            said.append(f"{most}{plan.num_steps} trials")
         step_seconds = plan.step_seconds if step_seconds is None else step_seconds
         if step_seconds is not None:
-            said.append(f"{most}{plan.num_steps * step_seconds / 3600:.3g} device-hours")
+            seconds = plan.num_steps * step_seconds * plan.trainings_per_trial
+            said.append(f"{most}{seconds / 3600:.3g} device-hours")
     return Group(table, *(Text(each) for each in said), *(Text(note, style="yellow") for note in plan.notes))
 
 
@@ -279,7 +300,31 @@ def trial_page(trial: TrialDetail) -> RenderableType:
         for attempt in trial.attempts
         for warning in attempt.warnings
     ]
-    return Group(facts, Text(), curves, Text(), attempts, *warnings)
+    tracebacks = [
+        Text(f"\nattempt {attempt.number} raised:\n{attempt.traceback.rstrip()}", style="red")
+        for attempt in trial.attempts[-1:]
+        if attempt.traceback
+    ]
+    return Group(facts, Text(), curves, Text(), attempts, *_environment(trial), *warnings, *tracebacks)
+
+
+def outcome(log: LogView) -> str:
+    """How the attempt of a log failed, and its traceback; nothing while it runs and where it did well."""
+    if not log.ended or log.failure is None:
+        return ""
+    told = f"attempt {log.attempt} {log.state}: {log.message or log.failure}\n"
+    return told + (f"{log.traceback.rstrip()}\n" if log.traceback else "")
+
+
+def _environment(trial: TrialDetail) -> list[RenderableType]:
+    """What the newest attempt ran in."""
+    known = trial.attempts[-1].environment if trial.attempts else {}
+    if not known:
+        return []
+    table = Table.grid(padding=(0, 2))
+    for name, value in known.items():
+        table.add_row(name, value)
+    return [Text(f"\nenvironment of attempt {trial.attempts[-1].number}", style="bold"), table]
 
 
 def live_page(study: StudyView, running: Iterable[TrialDetail], notice: str = "") -> RenderableType:

@@ -9,6 +9,8 @@ from typing import Self
 from pydantic import Base64Bytes, Field
 
 from service.contract.base import Request, Response
+from service.contract.lease import FailureClass
+from service.contract.trial import AttemptState
 
 MAX_LOG_BYTES = 256 * 1024
 """So much of each stream of an attempt is kept: the newest, which tells how it ended."""
@@ -53,3 +55,10 @@ class LogView(Response):
     """The offset to ask from next time."""
     ended: bool
     """The attempt is over; its last words may still be on their way for some seconds."""
+    state: AttemptState = AttemptState.RUNNING
+    failure: FailureClass | None = None
+    """Of an attempt that failed: how."""
+    message: str | None = None
+    """Why the attempt ended, in a sentence; none while it runs."""
+    traceback: str | None = None
+    """Of an attempt that failed: where in the code, as far as known."""

@@ -89,6 +89,21 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return _shorten(f"known: {', '.join(names)}", MAX_SENTENCE) if names else "none is known"
 
 
+def nearest(word: str, known: Iterable[str], num: int = 3) -> str:
+    """Complete an error about an unknown name of which there may be many: the nearest known ones, the best first."""
+    names = list(known)[:MAX_KNOWN]
+    near = difflib.get_close_matches(word[:MAX_WORD], names, n=num)
+    if near:
+        return f"did you mean {_either(near)}?"
+    near = difflib.get_close_matches(word[:MAX_WORD], names, n=num, cutoff=0.0)
+    return f"the nearest known: {', '.join(map(repr, near))}" if near else "none is known"
+
+
+def _either(names: list[str]) -> str:
+    *others, last = map(repr, names)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def quote(value: object) -> str:
     """Return the repr of a value, cut to MAX_QUOTED characters; costs no more for a large value."""
     return _shorten(_BRIEF.repr(value), MAX_QUOTED)

@@ -32,11 +32,13 @@ class Plan(Response):
     num_steps: int | None
     """Of all trials together; none where that is not known."""
     whole_trainings: float | None
-    """The same in trainings to the end."""
+    """The same in trainings to the end; each fold and repeat of a trial is one."""
+    trainings_per_trial: int = 1
+    """Folds times repeats: so many models a trial trains side by side."""
     at_most: bool
     """The pruner may save some of it, or a budget end it sooner."""
     step_seconds: float | None = None
-    """How long a step took in the study that was named for that."""
+    """How long a step of one training took in the study that was named for that."""
     notes: list[str]
 
 

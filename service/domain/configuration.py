@@ -204,6 +204,10 @@ def _fixed(parameter: CategoricalParameter | ConstantParameter) -> Iterator[tupl
         yield from ((f"choices[{index}]", choice) for index, choice in enumerate(parameter.choices))
 
 
+def _one_or_list(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"[{', '.join(names)}]"
+
+
 @dataclass(frozen=True)
 class _Reach:
     """What the keys of a space can reach in one task."""
@@ -247,8 +251,7 @@ class _Reach:
             yield self._unreached(path, f"{section}.{option}")
         elif len(knowing) < len(possible):
             others = " or ".join(sorted(set(possible) - set(knowing)))
-            names = sorted(knowing)
-            told = names[0] if len(names) == 1 else f"[{', '.join(names)}]"
+            told = _one_or_list(sorted(knowing))
             message = f"reaches nothing when {section}.name is {others}; add when: {{{section}.name: {told}}}"
             yield FieldError(path=path, message=message)
         else:
@@ -283,4 +286,29 @@ class _Reach:
             reachable.add(f"{section}.name")
             for entry in self._possible(section).values():
                 reachable |= {f"{section}.{option}" for option in entry.parameters}
-        return FieldError(path=path, message=f"reaches nothing in the task; {did_you_mean(key, reachable)}")
+        hint = did_you_mean(key, reachable)
+        return FieldError(path=path, message=f"reaches nothing in the task; {self._where(key) or hint}")
+
+    def _where(self, key: str) -> str | None:
+        """Where an option belongs that only some entries of a section have: its key, and the condition to write."""
+        section, _, option = key.rpartition(".")
+        sections = [section] if section in self.catalogue.registries else list(self.catalogue.registries)
+        if section and section not in self.catalogue.registries:
+            return None
+        for each in sections:
+            entries, possible = self.catalogue.registries[each], self._possible(each)
+            having = sorted(name for name, entry in entries.items() if option in entry.parameters)
+            if not having or (section and set(having) & set(possible)):
+                continue
+            chosen = [name for name in having if name in possible]
+            if not section and len(chosen) == len(possible):
+                return f"did you mean '{each}.{option}'?"
+            when = f"when: {{{each}.name: {_one_or_list(chosen or having)}}}"
+            if chosen:
+                return f"write {each}.{option} with {when}"
+            others = " or ".join(sorted(possible)) or "the task"
+            return (
+                f"{others} has no {option}: search {each}.name among {', '.join([*sorted(possible), *having])} and "
+                f"write {each}.{option} with {when}, or leave it out"
+            )
+        return None

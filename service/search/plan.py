@@ -8,17 +8,20 @@ from collections.abc import Iterator
 from service.contract.plan import Plan, PlannedPart
 from service.contract.pruner import NoPruner
 from service.contract.sampler import CoarseToFineSampler
+from service.contract.space import NumericParameter
 from service.contract.study import StudySpec
 from service.domain.budget import SECONDS_PER_HOUR, ends_early
+from service.domain.parameter import axis
 from service.domain.rungs import Rungs, rungs_of
 from service.search.decide import num_planned
 from service.search.samplers.coarse_to_fine import stages_of
 
 
 def plan(spec: StudySpec, step_seconds: float | None = None) -> Plan:
-    """Plan a checked spec, whose steps take so long if that is known.
+    """Plan a checked spec; `step_seconds` is how long a step of one training takes, if that is known.
 
-    Where a scheduler promotes the counts are exact, if every trial reaches its first rung.
+    A trial of a study without a resource is planned as one step. Where a scheduler promotes the counts are exact, if
+    every trial reaches its first rung.
     """
     trials, last = num_planned(spec), spec.resource.max if spec.resource else None
     rungs, notes = rungs_of(spec), []
@@ -27,7 +30,8 @@ def plan(spec: StudySpec, step_seconds: float | None = None) -> Plan:
         end = "another budget ends it" if ends_early(spec.budget) else "it is stopped"
         notes.append(f"no budget of trials: the study goes on until {end}; write budget: {{trials: 60}} to plan it")
     elif last is None:
-        notes.append("no resource: how far trials train is not known; write resource: {name: epoch, max: 20}")
+        notes.append("no resource: each trial counts as one step; write resource: {name: epoch, max: 20} to plan steps")
+        parts = [PlannedPart(name="all", trials=trials, from_step=0, to_step=1)]
     elif rungs is not None:
         parts = _climb(rungs, trials)
         if not rungs.promotes:
@@ -39,17 +43,42 @@ def plan(spec: StudySpec, step_seconds: float | None = None) -> Plan:
     if spec.retry_failed:
         notes.append(f"failed trials are tried up to {spec.retry_failed} times more, which is not in it")
     num_steps = sum(part.num_steps for part in parts) if parts else None
-    notes += _bounds(spec, num_steps, step_seconds)
+    trainings, is_fixed = trainings_per_trial(spec)
+    if trainings > 1:
+        most = "" if is_fixed else "up to "
+        notes.append(f"each trial trains {most}{trainings} models side by side: folds times repeats")
+    notes += _bounds(spec, num_steps, None if step_seconds is None else step_seconds * trainings)
     return Plan(
         trials=trials,
-        resource=spec.resource.name if spec.resource else "step",
+        resource=spec.resource.name if spec.resource else "trial",
         parts=parts,
         num_steps=num_steps,
-        whole_trainings=None if num_steps is None or last is None else num_steps / last,
-        at_most=(rungs is None and not isinstance(spec.pruner, NoPruner)) or ends_early(spec.budget),
+        whole_trainings=None if num_steps is None else num_steps / (last or 1) * trainings,
+        trainings_per_trial=trainings,
+        at_most=(rungs is None and not isinstance(spec.pruner, NoPruner)) or ends_early(spec.budget) or not is_fixed,
         step_seconds=step_seconds,
         notes=notes,
     )
+
+
+def trainings_per_trial(spec: StudySpec) -> tuple[int, bool]:
+    """How many models a trial trains, and whether that is so for all; where it is searched, the largest number."""
+    train = spec.task.train if spec.task is not None else None
+    if train is None:
+        return 1, True
+    product, is_fixed = 1, True
+    for name in ("folds", "repeats"):
+        parameter = spec.space.get(name)
+        if parameter is None:
+            values: tuple[object, ...] = (train.get(name),)
+        elif isinstance(parameter, NumericParameter):
+            values = (parameter.low, parameter.high)
+        else:
+            values = tuple(axis(parameter) or ())
+        counts = [value for value in values if isinstance(value, int) and value > 0] or [1]
+        product *= max(counts)
+        is_fixed = is_fixed and len(set(counts)) == 1
+    return product, is_fixed
 
 
 def _bounds(spec: StudySpec, num_steps: int | None, step_seconds: float | None) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable
 
+from service.contract.lease import FailureClass
 from service.contract.log import MAX_LOG_BYTES, LogReply, LogRequest, LogView, Stream
 from service.contract.problem import ErrorCode
 from service.contract.trial import AttemptState
@@ -94,7 +95,17 @@ async def read_log(
         ended = row.state != AttemptState.RUNNING
         kept = logs.chunks(connection, trial.id, wanted, stream, after)
         text, end = _text([(chunk.start_offset, chunk.content) for chunk in kept], after, is_final=ended)
-        return LogView(attempt=wanted, stream=stream, text=text, next=end, ended=ended)
+        return LogView(
+            attempt=wanted,
+            stream=stream,
+            text=text,
+            next=end,
+            ended=ended,
+            state=AttemptState(row.state),
+            failure=FailureClass(row.failure) if row.failure else None,
+            message=row.message,
+            traceback=row.traceback,
+        )
 
     return await context.database.read_for_viewer(read)
 

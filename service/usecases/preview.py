@@ -14,7 +14,7 @@ from service.domain.errors import DomainError
 from service.domain.history import History
 from service.domain.objective import final_value, is_better
 from service.search import decide
-from service.search.plan import plan
+from service.search.plan import plan, trainings_per_trial
 from service.search.simulate import replay
 from service.storage.queries import attempts, studies
 from service.storage.tables import Connection
@@ -47,18 +47,22 @@ class Timed:
 
 
 def _timed(connection: Connection, spec: StudySpec, like: str) -> Timed:
-    """The median of what a step took in the attempts of another study, their beginning and end included."""
-    study = find(connection, like)
-    seconds = attempts.step_seconds(connection, study.id, limit=_NEWEST)
+    """The median of what a step of a training took in another study, the attempts' beginning and end included.
+
+    Where this study has no resource, of what a trial took.
+    """
+    study, is_whole = find(connection, like), spec.resource is None
+    seconds = attempts.step_seconds(connection, study.id, limit=_NEWEST, is_whole=is_whole)
     if not seconds:
         message = f"no trial of {study.name!r} has been timed yet; name a study with ended trials, or give the seconds"
         raise DomainError(ErrorCode.STUDY_STATE, message)
     theirs = studies.spec(connection, study.id, study.spec_version)
     typical = median(seconds)
-    notes = [f"a step took {typical:.3g} s in {study.name}, the median of {len(seconds)} attempts"]
+    what = "a trial" if is_whole else "a step"
+    notes = [f"{what} took {typical:.3g} s in {study.name}, the median of {len(seconds)} attempts"]
     if unlike := [part for part in ("data", "model", "batch_size") if _setting(spec, part) != _setting(theirs, part)]:
         notes.append(f"{study.name} has another {', '.join(unlike)}: a step may take longer or shorter here")
-    return Timed(typical, notes)
+    return Timed(typical / trainings_per_trial(theirs)[0], notes)
 
 
 def _setting(spec: StudySpec, part: str) -> object:

@@ -9,7 +9,7 @@ from typing import Any
 
 from service.analysis.standing import standing
 from service.contract.catalogue import Catalogue
-from service.contract.mistakes import MAX_MISTAKES, did_you_mean
+from service.contract.mistakes import MAX_MISTAKES, nearest
 from service.contract.problem import ErrorCode, FieldError
 from service.contract.sampler import CoarseToFineSampler
 from service.contract.study import Event, Resource, StudyList, StudySpec, StudyState, StudyView
@@ -41,7 +41,7 @@ def find(connection: Connection, name_or_id: str) -> Row:
     row = studies.find(connection, name_or_id)
     if row is None:
         known = studies.names(connection)
-        hint = did_you_mean(name_or_id, known) if known else "there are no studies yet"
+        hint = nearest(name_or_id, known) if known else "there are no studies yet"
         raise DomainError(ErrorCode.UNKNOWN_STUDY, f"there is no study {name_or_id!r}; {hint}")
     return row
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from service.contract.base import TaskKind
 from service.contract.lease import BLOB
-from service.contract.mistakes import did_you_mean
+from service.contract.mistakes import nearest
 from service.contract.problem import ErrorCode, FieldError
 from service.contract.study import StudySpec
 from service.domain.errors import DomainError
@@ -78,7 +78,7 @@ def _trial(connection: Connection, project: str, name: str, key: str) -> Row:
     """The trial `key`, or the best one, of a study that trains models of the core."""
     study = studies.find_named(connection, project, name)
     if study is None:
-        raise NoTeacher(f"there is no study {name!r}; {did_you_mean(name, studies.names(connection))}")
+        raise NoTeacher(f"there is no study {name!r}; {nearest(name, studies.names(connection))}")
     spec = studies.spec(connection, study.id, study.spec_version)
     if spec.task_kind is not TaskKind.TRAIN:
         raise NoTeacher(f"trials of {name!r} train no model of the training core; name a study with task.train")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from service.contract.mistakes import did_you_mean
+from service.contract.mistakes import nearest
 from service.contract.problem import ErrorCode, FieldError
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
@@ -78,7 +78,7 @@ def _source(connection: Connection, spec: StudySpec, name: str, *, path: str) ->
     """The named study, which optimises the same as the new one."""
     row = studies.find(connection, f"{spec.project}/{name}")
     if row is None:
-        hint = did_you_mean(name, studies.names(connection))
+        hint = nearest(name, studies.names(connection))
         raise _refused(path, f"there is no study {name!r} in project {spec.project!r}; {hint}")
     theirs, ours = studies.spec(connection, row.id, row.spec_version).watched, spec.watched
     if (theirs.metric, theirs.direction) != (ours.metric, ours.direction):

@@ -21,10 +21,10 @@ class Study:
         self._capsys = capsys
         self.client = client
 
-    def __call__(self, *words: str, status: int = 0) -> str:
+    def __call__(self, *words: str, status: int = 0, shows_traceback: bool = False) -> str:
         assert main(["--server", self.client.server, *words]) == status
         out, err = self._capsys.readouterr()
-        assert "Traceback" not in out + err
+        assert ("Traceback" in out + err) == shows_traceback
         return out if status == 0 else err
 
     def json(self, *words: str) -> Any:

@@ -287,6 +287,18 @@ def test_a_study_with_several_objectives_shows_its_front(open_page: OpenPage, cl
         expect(page.get_by_role("row", name="traded")).to_contain_text("maximize val/accuracy, minimize size")
 
 
+def test_a_failed_trials_row_shows_its_traceback(open_page: OpenPage, client: Client) -> None:
+    name = "raising"
+    create(client, name, trials=2)
+    raised = 'Traceback (most recent call last):\n  File "<b>mine.py</b>", line 3, in train\nKeyError: 7\n'
+    trials = client.open_trials(name)  # kept: it gives its trial back when it is closed
+    trial = next(trials)
+    trial.fail("KeyError: 7", details=raised)
+    with open_page(f"{client.server}/studies/{name}") as page:
+        page.get_by_role("button", name="Trial 0: details").click()
+        expect(page.locator("pre.traceback")).to_have_text(raised)
+
+
 def test_a_trials_row_shows_what_its_model_takes_for_what(open_page: OpenPage, client: Client) -> None:
     name = "confused"
     create(client, name, trials=2)

@@ -184,6 +184,12 @@ def test_keys_that_reach_an_option_in_every_case_are_good(space: dict[str, Any])
     assert told_of_space(space) == []
 
 
+NO_MOMENTUM = (
+    "reaches nothing in the task; adamw has no momentum: search optimizer.name among adamw, sgd and "
+    "write optimizer.momentum with when: {optimizer.name: sgd}, or leave it out"
+)
+
+
 @pytest.mark.parametrize(
     ("space", "path", "message"),
     [
@@ -204,7 +210,12 @@ def test_keys_that_reach_an_option_in_every_case_are_good(space: dict[str, Any])
         (
             {"optimizer.momentum": between(0, 0.9)},
             "optimizer.momentum",
-            "reaches nothing in the task; did you mean 'optimizer.name'?",
+            NO_MOMENTUM,
+        ),
+        (
+            {"optimizer.name": OPTIMIZERS, "momentum": between(0, 0.9)},
+            "momentum",
+            "reaches nothing in the task; write optimizer.momentum with when: {optimizer.name: sgd}",
         ),
         (
             {"optimizer.name": OPTIMIZERS, "optimizer.momentum": between(0, 0.9)},

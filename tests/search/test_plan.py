@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from service.contract.study import Budget
 from service.search import simulate
 from service.search.plan import plan
 from tests.search.studies import study
@@ -73,9 +74,38 @@ def test_it_says_what_it_cannot_know() -> None:
         "no budget of trials: the study goes on until it is stopped; write budget: {trials: 60} to plan it"
     ]
     unlimited = plan(study(LINE, sampler="random"))
-    assert (unlimited.trials, unlimited.num_steps) == (30, None)
+    assert (unlimited.trials, unlimited.num_steps, unlimited.resource) == (30, 30, "trial")
+    assert "each trial counts as one step" in unlimited.notes[0]
     median = plan(study(LINE, sampler="random", pruner="median", resource={"max": 9}))
     assert (median.at_most, median.whole_trainings) == (True, 30.0)
+
+
+def test_a_grid_without_a_resource_costs_its_cells() -> None:
+    space = {"x": {"type": "categorical", "choices": [1, 2, 3]}, "y": {"type": "int", "low": 0, "high": 4}}
+    cells = plan(study(space, sampler="grid", budget={}))
+    assert (cells.trials, cells.num_steps, [part.trials for part in cells.parts]) == (15, 15, [15])
+
+
+@pytest.mark.parametrize(
+    ("train", "space", "trainings", "at_most"),
+    [
+        ({"folds": 5}, {}, 5, False),
+        ({"folds": 5, "repeats": 3}, {}, 15, False),
+        ({"repeats": 2}, {"folds": {"type": "categorical", "choices": [3, 5]}}, 10, True),
+        ({}, {"repeats": {"type": "int", "low": 1, "high": 4}}, 4, True),
+        ({}, {}, 1, False),
+    ],
+)
+def test_each_fold_and_repeat_of_a_trial_is_a_training(
+    train: dict[str, Any], space: dict[str, Any], trainings: int, at_most: bool
+) -> None:
+    spec = study(LINE | space, sampler="random", task={"train": train}, resource={"max": 9}, budget={"trials": 10})
+    planned = plan(spec)
+    assert (planned.trainings_per_trial, planned.num_steps, planned.whole_trainings) == (trainings, 90, 10 * trainings)
+    assert planned.at_most is at_most
+    budget = {"trials": 10, "device_hours": 1}
+    hours = plan(spec.model_copy(update={"budget": Budget.model_validate(budget)}), step_seconds=60)
+    assert any(f"are enough for {60 // trainings} of these 90 steps" in note for note in hours.notes) is (trainings > 0)
 
 
 def test_it_says_which_budgets_may_end_it_sooner() -> None:

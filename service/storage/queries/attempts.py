@@ -170,8 +170,23 @@ def largest_gpu_gib(connection: sa.Connection, since: int) -> float:
     return max((device.memory_gib or 0.0 for device in devices if device.kind == "cuda"), default=0.0)
 
 
-def step_seconds(connection: sa.Connection, study_id: str, *, limit: int) -> list[float]:
-    """How long a step took in each attempt of the study that ended as it should, the newest first."""
+def step_seconds(connection: sa.Connection, study_id: str, *, limit: int, is_whole: bool = False) -> list[float]:
+    """How long a step took in each attempt of the study that ended as it should, the newest first.
+
+    `is_whole`: how long each attempt took that trained its trial to the end, whatever its steps.
+    """
+    if is_whole:
+        query = (
+            sa.select((attempt.c.ended_at - attempt.c.started_at).label("spent"))
+            .where(
+                attempt.c.study_id == study_id,
+                attempt.c.state == AttemptState.SUCCEEDED,
+                attempt.c.resume_step.is_(None),
+            )
+            .order_by(attempt.c.ended_at.desc())
+            .limit(limit)
+        )
+        return [spent / MICROSECONDS for spent in connection.execute(query).scalars()]
     first = sa.func.coalesce(attempt.c.resume_step, 0)
     query = (
         sa.select(

@@ -108,7 +108,13 @@ export interface Confusion {
   splits: Record<string, number[][]>;
 }
 
+export interface AttemptView {
+  number: number;
+  traceback: string | null;
+}
+
 export interface TrialDetail {
+  attempts: AttemptView[];
   confusion: Confusion | null;
 }
 

@@ -5,6 +5,7 @@ import { useMemo, useState } from "preact/hooks";
 import { duration, metric, number, objective, objectives, parameter } from "../format";
 import type { StudyView, TrialView } from "../wire";
 import { ConfusionMatrix } from "./confusion";
+import { Traceback } from "./traceback";
 import { State } from "./status";
 
 /** Rows shown at once: a page with 10,000 rows would not stay fluid. */
@@ -91,6 +92,7 @@ function Detail({ study, trial }: { study: StudyView; trial: TrialView }) {
       {trial.num_attempts > 1 && <><dt>Attempts</dt><dd>{trial.num_attempts}</dd></>}
       {metrics.length > 0 && <><dt>Measured</dt><dd>{metrics.map(([name, measured]) => `${name} ${metric(measured)}`).join(" · ")}</dd></>}
       {trial.state === "completed" && <ConfusionMatrix study={study} trial={trial} />}
+      {(trial.state === "failed" || trial.state === "pruned" || trial.state === "waiting") && trial.num_attempts > 0 && <Traceback study={study} trial={trial} />}
     </dl>
   );
 }

@@ -274,7 +274,14 @@ class Endpoints:
         Raises ValidationError (pydantic's) where a description is none.
         """
         request = EntriesRequest.model_validate({"worker": worker, "registries": registries})
-        return self._transport.call("PUT", "/entries", _ENTRIES, request)
+        entries: dict[str, dict[str, str]] = {}
+        notes: list[str] = []
+        for part in request.parts():
+            reply = self._transport.call("PUT", "/entries", _ENTRIES, part)
+            notes += reply.notes
+            for section, fingerprints in reply.entries.items():
+                entries.setdefault(section, {}).update(fingerprints)
+        return EntriesReply(entries=entries, notes=notes)
 
     def workers(self) -> WorkerList:
         """Workers, most recently seen first."""

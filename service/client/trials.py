@@ -35,6 +35,10 @@ from service.contract.lease import (
 )
 from service.contract.report import Action, Point, ReportRequest, Verdict, to_wire
 
+MAX_MESSAGE = 2_000
+MAX_TRACEBACK = 20_000
+"""So many characters of how a trial failed are sent: the beginning of the message, the end of the traceback."""
+
 PATIENCE_SECONDS = 600.0
 """How long a call waits for a service that is away before its error reaches the caller."""
 
@@ -112,7 +116,8 @@ class OpenTrial:
 
     def fail(self, message: str, failure: FailureClass = FailureClass.USER_EXCEPTION, details: str = "") -> FinishReply:
         """End the trial as failed; `details` is a traceback or the like."""
-        return self._finish(Outcome(result="failed", failure=failure, message=message, traceback=details or None))
+        cut, last = message[:MAX_MESSAGE], details[-MAX_TRACEBACK:]  # the service takes no body above 1 MiB
+        return self._finish(Outcome(result="failed", failure=failure, message=cut, traceback=last or None))
 
     def release(self) -> FinishReply:
         """Give the trial back, uncharged, for another worker to take up; tried once, as who gives up is leaving."""

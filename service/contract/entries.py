@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +17,9 @@ MAX_ENTRIES = 200
 """So many entries may a worker add to one section."""
 MAX_BYTES = 32 * 1024
 """So long may the description of one entry be, as JSON."""
+
+MAX_PART_BYTES = 512 * 1024
+"""So long are the descriptions in one request, about; the service takes no body above 1 MiB."""
 
 EntryName = Annotated[str, Field(max_length=64, pattern=r"^[^\W\d]\w*$")]
 """The name of a Python function."""
@@ -64,6 +68,20 @@ class EntriesRequest(Request):
     registries: Annotated[
         dict[Section, Annotated[dict[EntryName, OwnEntry], Field(max_length=MAX_ENTRIES)]], Field(max_length=64)
     ]
+
+    def parts(self) -> Iterator[Self]:
+        """Split the request into ones that together tell the same, none of them too large for the service."""
+        part: dict[str, dict[str, OwnEntry]] = {}
+        num_bytes = 0
+        for section, entries in self.registries.items():
+            for name, entry in entries.items():
+                size = len(entry.model_dump_json())
+                if part and num_bytes + size > MAX_PART_BYTES:
+                    yield self.model_copy(update={"registries": part})
+                    part, num_bytes = {}, 0
+                part.setdefault(section, {})[name] = entry
+                num_bytes += size
+        yield self.model_copy(update={"registries": part})
 
 
 class EntriesReply(Response):

@@ -247,3 +247,23 @@ def test_an_address_that_is_none_is_one_sentence() -> None:
     for address in ("nonsense", "ftp://host", "http://"):
         with pytest.raises(ServiceUnreachable, match="is not a server's address"):
             Client(address)
+
+
+def test_what_is_too_large_for_one_request_is_sent_in_several_or_cut(client: Client) -> None:
+    option = {"type": "str", "description": "x" * 30_000}
+    entries = {f"net_{number}": {"parameters": {"width": option}} for number in range(80)}
+    told = client.tell_entries("large", {"model": entries, "loss": {"my_loss": {}}})  # 2.4 MB as JSON
+    assert set(told.entries["model"]) == set(entries)
+    assert set(told.entries["loss"]) == {"my_loss"}
+    study = client.create_study(hand_driven(trials=1))
+    trial = client.open_trial(study.name)
+    assert trial is not None
+    trial.fail("m" * 3_000_000, details="first" + "t" * 3_000_000 + "last")
+    [attempt] = client.trial(study.name, 0).attempts
+    assert attempt.state is AttemptState.FAILED
+
+
+def test_a_body_above_the_limit_is_an_exception_that_says_so(client: Client) -> None:
+    with pytest.raises(Invalid, match="larger than 1024 KiB") as caught:
+        client.create_study(hand_driven() | {"description": "x" * 2_000_000})
+    assert caught.value.code is ErrorCode.BODY_TOO_LARGE

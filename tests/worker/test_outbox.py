@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.api.access import AccessRules
 from service.contract.lease import FailureClass, FinishRequest, Grant, Outcome
 from service.contract.report import NonFinite, Point, ReportRequest
 from tests.worker.grants import grant
@@ -387,3 +388,27 @@ def test_what_an_older_agent_left_is_taken_over(path: Path) -> None:
         assert [(outcome.failure, outcome.message) for outcome in outcomes] == [
             (FailureClass.INVALID, "step 1 has another value")
         ]
+
+
+def test_many_metrics_of_many_steps_become_several_reports_that_the_service_takes(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = StoppedClock()
+    monkeypatch.setattr("worker.agent.gathered.time", clock)
+    key = hold(outbox)
+    outbox.add_values(key, point(0))
+    clock.now = 60.0  # from here on values wait for a second, and no time passes
+    names = [f"layer-{number}/{'weight' * 8}" for number in range(400)]
+    for step in range(1, 101):
+        outbox.add_values(key, Point(step=step, metrics=dict.fromkeys(names, step / 3)))
+    outbox.add_finish(key, SUCCEEDED)
+    reports: list[ReportRequest] = []
+    while isinstance((entry := outbox.heads()[0]).request, ReportRequest):
+        reports.append(entry.request)
+        outbox.answered(entry)
+    assert isinstance(entry.request, FinishRequest)
+    assert len(reports) >= 4
+    assert [report.sequence for report in reports] == list(range(1, len(reports) + 1))
+    assert [point.step for report in reports for point in report.points] == list(range(101))
+    limit = AccessRules().body_bytes
+    assert all(len(report.model_dump_json()) < limit for report in reports)

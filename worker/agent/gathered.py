@@ -8,6 +8,7 @@ by a second at most. An attempt whose steps take longer than that never waits.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from service.contract.report import Point
@@ -16,6 +17,8 @@ from worker.agent.held import AttemptKey
 _SHARE = 0.1
 _LONGEST_SECONDS = 1.0
 _MOST_POINTS = 100
+_MOST_BYTES = 512 * 1024
+"""Of JSON in one report, about; the service takes no body above 1 MiB."""
 
 
 @dataclass
@@ -66,3 +69,18 @@ class Gathered:
     def forget(self, key: AttemptKey) -> None:
         """The attempt reports no more."""
         self._attempts.pop(key, None)
+
+
+def split(points: list[Point]) -> Iterator[list[Point]]:
+    """Split points, in order, into reports that are small enough for the service, as far as whole points allow."""
+    batch: list[Point] = []
+    num_bytes = 0
+    for point in points:
+        size = sum(len(name.encode()) + 32 for name in point.metrics)
+        if batch and num_bytes + size > _MOST_BYTES:
+            yield batch
+            batch, num_bytes = [], 0
+        batch.append(point)
+        num_bytes += size
+    if batch:
+        yield batch

@@ -17,7 +17,7 @@ from service.contract.lease import CheckpointRequest, FailureClass, FinishReques
 from service.contract.predictions import PredictionsRequest
 from service.contract.provenance import ProvenanceRequest
 from service.contract.report import Point, ReportRequest
-from worker.agent.gathered import Gathered
+from worker.agent.gathered import Gathered, split
 from worker.agent.held import AttemptKey
 from worker.agent.outbox_file import OutboxFile
 from worker.protocol import Checkpointed, Provenance
@@ -115,11 +115,13 @@ class Outbox(OutboxFile):
             return min(filter(None, left.values()), default=None)
 
     def _write_report(self, key: AttemptKey) -> bool:
-        """Write the values that wait as the attempt's next report; False where none do, or none are wanted any more."""
+        """Write the values that wait as the next reports; False where none do, or none are wanted any more."""
+        with self._transaction():
+            batches = list(split(self._gathered.take(key)))
+            return bool(batches) and all(self._write_batch(key, batch) for batch in batches)
+
+    def _write_batch(self, key: AttemptKey, points: list[Point]) -> bool:
         with self._transaction() as database:
-            points = self._gathered.take(key)
-            if not points:
-                return False
             row = database.execute(
                 "UPDATE attempt SET num_reports = num_reports + 1 "
                 "WHERE trial = ? AND attempt = ? AND refusal IS NULL AND NOT ended RETURNING nonce, num_reports",

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from service.contract.storable import find_flaw, to_storable
+from service.contract.storable import MAX_COUNT, find_flaw, to_storable
 
 PROTOCOL_VERSION = 1
 """Sent by workers with every claim; a service that does not speak it refuses."""
@@ -33,6 +33,12 @@ Quoted = Annotated[str, BeforeValidator(lambda text: to_storable(text) if isinst
 
 A trial whose exception holds a lone surrogate still ends as what it is.
 """
+
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+"""How many trials, failures or steps."""
+
+Priority = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]
+"""What goes first: the larger number."""
 
 
 class TaskKind(StrEnum):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from service.contract.base import Request, Value, by_name
+from service.contract.base import Count, Request, Value, by_name
 
 
 class AutoSampler(Request):
@@ -41,8 +41,8 @@ class SobolSampler(Request):
 class Stage(Request):
     """One step of a coarse-to-fine search: how many trials, to which resource, sampled how."""
 
-    trials: int = Field(ge=1)
-    resource: int | None = Field(default=None, ge=1, description="train to this step only; default: the maximum")
+    trials: Count
+    resource: Count | None = Field(default=None, description="train to this step only; default: the maximum")
     sampler: Literal["random", "sobol", "tpe"] = "random"
     keep: float = Field(default=0.25, gt=0, le=1, description="share of best trials the next box is drawn around")
     overrides: dict[str, Value] = Field(default={}, description="settings of the task that differ in this stage")
@@ -53,7 +53,7 @@ class CoarseToFineSampler(Request):
 
     name: Literal["coarse_to_fine"]
     seed: int = 0
-    stages: list[Stage] | None = Field(default=None, min_length=2)
+    stages: list[Stage] | None = Field(default=None, min_length=2, max_length=100)
     review: bool = Field(default=False, description="a person looks at each box before its stage begins")
 
 

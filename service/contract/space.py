@@ -5,11 +5,35 @@ Rules that span parameters (conditions, keys that reach nothing) are the domain'
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from service.contract.base import Request, Scalar, Value
+from service.contract.storable import MAX_INTEGER
+
+MAX_PARAMETERS = 256
+"""Parameters of a space, conditional ones included."""
+
+MAX_CHOICES = 1_000
+"""Choices of a categorical parameter, and values that a condition lists."""
+
+MAX_CONDITIONS = 64
+"""Parameters that the condition of one parameter names."""
+
+MAX_POINTS = 10_000
+"""Points of a range that a grid tries."""
+
+_FINEST_STEP = 1e-14
+"""The smallest step, as a share of the largest bound: below, neighbours are equal in the 15 digits that are kept."""
+
+_LEAST_WIDTH = 1e-300
+"""The smallest width of a range: shares of it have to be representable too."""
+
+_LEAST_LOG = 10 * sys.float_info.min
+"""The smallest bound of a log range: the decade below it, where zero stands, has to be representable too."""
 
 
 class Interval(Request):
@@ -27,10 +51,10 @@ class Interval(Request):
         return self
 
 
-Condition = Scalar | list[Scalar] | Interval
+Condition = Scalar | Annotated[list[Scalar], Field(max_length=MAX_CHOICES)] | Interval
 """What another parameter must be: this value, one of these, or a number in this range."""
 
-When = dict[str, Condition]
+When = Annotated[dict[str, Condition], Field(max_length=MAX_CONDITIONS)]
 """The parameter exists only if every named parameter exists and meets its condition."""
 
 
@@ -46,7 +70,7 @@ class FloatParameter(Request):
     log: bool = False
     step: float | None = Field(default=None, gt=0)
     zero: bool = Field(default=False, description="0 too, below a log range")
-    points: int | None = Field(default=None, ge=2, description="values of the range that a grid tries")
+    points: int | None = Field(default=None, ge=2, le=MAX_POINTS, description="values of the range that a grid tries")
     when: When | None = None
 
     @model_validator(mode="after")
@@ -56,10 +80,17 @@ class FloatParameter(Request):
         _check_range(self.low, self.high, log=self.log)
         if self.log and self.step is not None:
             raise ValueError("log and step exclude each other; drop one of them")
-        # 0.3 - 0.2 falls short of 0.1 by a rounding error.
-        if self.step is not None and self.step > (self.high - self.low) * (1 + 1e-9):
-            raise ValueError(f"step {self.step:g} is wider than the range [{self.low:g}, {self.high:g}]")
+        if self.step is not None:
+            self._check_step(self.step)
         return self
+
+    def _check_step(self, step: float) -> None:
+        # 0.3 - 0.2 falls short of 0.1 by a rounding error.
+        if step > (self.high - self.low) * (1 + 1e-9):
+            raise ValueError(f"step {step:g} is wider than the range [{self.low:g}, {self.high:g}]")
+        finest = _FINEST_STEP * max(abs(self.low), abs(self.high))
+        if step < finest:
+            raise ValueError(f"step {step:g} is too small for numbers up to {finest / _FINEST_STEP:g}; leave step out")
 
 
 class IntParameter(Request):
@@ -70,7 +101,7 @@ class IntParameter(Request):
     high: int
     log: bool = False
     step: int = Field(default=1, ge=1)
-    points: int | None = Field(default=None, ge=2, description="values of the range that a grid tries")
+    points: int | None = Field(default=None, ge=2, le=MAX_POINTS, description="values of the range that a grid tries")
     when: When | None = None
 
     @model_validator(mode="after")
@@ -78,6 +109,8 @@ class IntParameter(Request):
         _check_range(self.low, self.high, log=self.log)
         if self.log and self.step != 1:
             raise ValueError("log and step exclude each other; drop one of them")
+        if self.step != 1 and self.high - self.low > MAX_INTEGER:
+            raise ValueError(f"a range with a step spans 2^53 at most, got {self.low} to {self.high}; drop the step")
         return self
 
 
@@ -85,7 +118,7 @@ class CategoricalParameter(Request):
     """One of `choices`; where they are `ordered`, neighbours in the list are alike."""
 
     type: Literal["categorical"]
-    choices: list[Value] = Field(min_length=1)
+    choices: list[Value] = Field(min_length=1, max_length=MAX_CHOICES)
     ordered: bool = False
     when: When | None = None
 
@@ -113,15 +146,32 @@ NumericParameter = FloatParameter | IntParameter
 
 Parameter = Annotated[NumericParameter | CategoricalParameter | ConstantParameter, Field(discriminator="type")]
 
-Space = dict[str, Parameter]
+Space = Annotated[dict[str, Parameter], Field(max_length=MAX_PARAMETERS)]
 """Dotted path into the task's configuration -> its domain."""
 
 
 def _check_range(low: float, high: float, *, log: bool) -> None:
     if low >= high:
         raise ValueError(f"low must be below high, got low {low:g} and high {high:g}")
-    if log and low <= 0:
+    if not (math.isfinite(high - low) and math.isfinite(high + low)):
+        # Samplers use the width and the middle.
+        raise ValueError(
+            f"the range from {low:g} to {high:g} is too wide or too far out for numbers up to 1.8e+308; narrow it, "
+            "or search the logarithm of the value"
+        )
+    if high - low < _LEAST_WIDTH:
+        raise ValueError(f"the range from {low:g} to {high:g} is narrower than {_LEAST_WIDTH:g}; widen it")
+    if log:
+        _check_log_range(low, high)
+
+
+def _check_log_range(low: float, high: float) -> None:
+    if low <= 0:
         raise ValueError(
             f"a log range must start above 0, got low {low:g}; write the smallest value that matters, "
             "and zero: true to try 0 as well"
         )
+    if low < _LEAST_LOG:
+        raise ValueError(f"a log range must start at {_LEAST_LOG:.1e} or above, got low {low:g}; raise it")
+    if not math.isfinite(high / low):
+        raise ValueError(f"a log range spans 308 decades at most, got low {low:g} and high {high:g}; narrow it")

@@ -10,6 +10,9 @@ from typing import NamedTuple
 MAX_INTEGER = 2**53
 """The largest integer that every reader of JSON keeps exactly: JavaScript has only doubles."""
 
+MAX_COUNT = 2**31 - 1
+"""The largest number of trials, failures or steps, and the largest priority: what a 32-bit column holds."""
+
 MAX_DEPTH = 64
 """How deep lists and mappings may be nested; pydantic's encoder gives up at 255 levels."""
 

@@ -8,10 +8,21 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from service.contract.base import Direction, Directions, Identifier, Request, Response, TaskKind, Value
+from service.contract.base import (
+    Count,
+    Direction,
+    Directions,
+    Identifier,
+    Priority,
+    Request,
+    Response,
+    TaskKind,
+    Value,
+)
 from service.contract.pruner import NoPruner, PrunerSpec
 from service.contract.sampler import AutoSampler, SamplerSpec
 from service.contract.space import Space
+from service.contract.storable import MAX_COUNT
 from service.contract.task import Task
 from service.contract.trial import TrialState, TrialView
 
@@ -71,19 +82,22 @@ class Resource(Request):
     """What a trial spends: the name of a step and the absolute step at which a trial is finished."""
 
     name: Literal["epoch", "step"] = "epoch"
-    max: int = Field(ge=1)
+    max: Count
 
 
 class Budget(Request):
     """What the search may spend; whatever is used up first ends it."""
 
-    trials: int | None = Field(default=None, ge=1, description="search trials in all; a grid may leave it out")
+    trials: Count | None = Field(default=None, description="search trials in all; a grid may leave it out")
     hours: float | None = Field(default=None, gt=0, description="since the first trial, while the study is active")
     device_hours: float | None = Field(default=None, gt=0, description="of all attempts' devices together, GPU or CPU")
-    failures: int | None = Field(default=None, ge=1, description="trials that failed")
+    failures: Count | None = Field(default=None, description="trials that failed")
     target: float | None = Field(default=None, description="value of the objective at which the search is over")
     no_improvement: int | None = Field(
-        default=None, ge=1, description="trials that ended in a row, none of them better than the best before"
+        default=None,
+        ge=1,
+        le=MAX_COUNT,
+        description="trials that ended in a row, none of them better than the best before",
     )
 
 
@@ -129,9 +143,13 @@ class StudySpec(Request):
     pruner: PrunerSpec = NoPruner(name="none")
     resource: Resource | None = None
     budget: Budget = Budget()
-    warm_start: list[Identifier] = Field(default=[], description="studies whose trials are learned from at first")
-    retry_failed: int | None = Field(default=None, ge=0, description="retries of a failed trial; grid 1, others 0")
-    priority: int = 0
+    warm_start: list[Identifier] = Field(
+        default=[], max_length=100, description="studies whose trials are learned from at first"
+    )
+    retry_failed: int | None = Field(
+        default=None, ge=0, le=MAX_COUNT, description="retries of a failed trial; grid 1, others 0"
+    )
+    priority: Priority = 0
     owner: Identifier | None = None
     requires: Requires | None = None
     code: Literal["same", "warn"] = Field(default="warn", description="whether attempts may differ in code and data")
@@ -237,12 +255,12 @@ class DeleteReply(Response):
 class ExtendRequest(Request):
     """Larger budgets, of at least one kind; a finished study becomes active again."""
 
-    trials: int | None = Field(default=None, ge=1, description="search trials in all, those already made included")
+    trials: Count | None = Field(default=None, description="search trials in all, those already made included")
     hours: float | None = Field(default=None, gt=0)
     device_hours: float | None = Field(default=None, gt=0)
-    failures: int | None = Field(default=None, ge=1)
+    failures: Count | None = None
     target: float | None = Field(default=None, description="a better value than the target so far")
-    no_improvement: int | None = Field(default=None, ge=1)
+    no_improvement: Count | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -262,7 +280,7 @@ class EnqueueRequest(Request):
     """A configuration to try before the sampler's own suggestions."""
 
     parameters: dict[str, Value]
-    priority: int = 0
+    priority: Priority = 0
 
 
 class EnqueueReply(Response):

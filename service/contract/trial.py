@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from service.contract.base import Request, Response, Value
+from service.contract.base import Priority, Request, Response, Value
 from service.contract.lease import FailureClass
 from service.contract.predictions import Confusion
 from service.contract.report import Number, Verdict
@@ -93,7 +93,7 @@ class ForkRequest(Request):
 
     at: int | None = Field(default=None, ge=0, description="step of the checkpoint; default: the newest that is kept")
     set: dict[str, Value] = Field(min_length=1, description="dotted path into the task -> its new value")
-    priority: int = 0
+    priority: Priority = 0
 
 
 class ReleaseRequest(Request):

@@ -6,11 +6,19 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 
 from service.contract.base import Value
+from service.contract.problem import FieldError
 from service.contract.space import Condition, Interval, Space
-from service.domain.parameter import axis, same
+from service.domain.parameter import Lattice, axis, index_of
 from service.domain.space import holds, is_active, ordered
+
+MAX_STATES = 100_000
+"""How many combinations of other parameters the conditions of a space may tell apart."""
+
+_AXIS = Lattice(0.0, 1.0, 2)
+"""Stands for the values of a continuous parameter where only the conditions matter."""
 
 
 def cells(space: Space) -> Cells | None:
@@ -23,6 +31,19 @@ def size(space: Space) -> int | None:
     """How many configurations a checked space has; none: infinitely many."""
     finite = cells(space)
     return None if finite is None else finite.size
+
+
+def check_cells(space: Space) -> list[FieldError]:
+    """What keeps the configurations of a checked space from being counted: conditions on too many others at once."""
+    axes = {name: _AXIS if (values := axis(parameter)) is None else values for name, parameter in space.items()}
+    num_states = Cells(space, axes).num_states
+    if num_states <= MAX_STATES:
+        return []
+    message = (
+        f"the conditions tell {num_states:.3g} combinations of other parameters apart, and at most {MAX_STATES} "
+        "can be counted; let fewer parameters depend on each other"
+    )
+    return [FieldError(path="space", message=message)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +71,15 @@ class Cells:
         self._counts: dict[tuple[int, frozenset[tuple[str, int]]], int] = {}
 
     @property
+    def num_states(self) -> float:
+        """An upper bound on how many combinations of segments counting has to tell apart."""
+        total = 0.0
+        for position in range(len(self._order)):
+            needed = [name for name in self._order[:position] if self._last_use.get(name, -1) >= position]
+            total += prod(len(self._segments[name]) + 1.0 for name in needed)
+        return total
+
+    @property
     def size(self) -> int:
         """How many configurations there are."""
         return self._count(0, {})
@@ -63,7 +93,7 @@ class Cells:
             if is_active(self._space[name], decided) != (name in values):
                 return False
             if name in values:
-                if not any(same(value, values[name]) for value in self._axes[name]):
+                if index_of(self._axes[name], values[name]) is None:
                     return False
                 decided[name] = values[name]
         return True
@@ -126,13 +156,7 @@ def _cuts(values: Sequence[Value], condition: Condition) -> Iterator[int]:
         yield len(values) if condition.high is None else bisect_right(values, condition.high)
         return
     for value in condition if isinstance(condition, list) else [condition]:
-        at = _index(values, value)
+        at = index_of(values, value)
         if at is not None:
             yield at
             yield at + 1
-
-
-def _index(values: Sequence[Value], value: Value) -> int | None:
-    if isinstance(values, range):
-        return values.index(value) if isinstance(value, int) and value in values else None
-    return next((at for at, candidate in enumerate(values) if same(candidate, value)), None)

@@ -67,8 +67,8 @@ def _cut(declared: Parameter, values: Sequence[Value]) -> Parameter:
     low, high = max(declared.low, min(numbers, default=declared.high)), min(declared.high, max(numbers, default=-inf))
     lattice = axis(declared)
     if lattice is not None:
-        inside = lattice[bisect_left(lattice, low) : bisect_right(lattice, high)]
-        return declared.model_copy(update={"low": inside[0], "high": inside[-1]}) if len(inside) > 1 else declared
+        first, last = bisect_left(lattice, low), bisect_right(lattice, high) - 1
+        return declared.model_copy(update={"low": lattice[first], "high": lattice[last]}) if last > first else declared
     assert isinstance(declared, FloatParameter)
     zero = declared.zero and 0 in numbers
     update = {"low": float(low), "high": float(high), "zero": zero}

@@ -29,6 +29,7 @@ from service.contract.sampler import (
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
 from service.domain.budget import NOTHING, Used, used_up
+from service.domain.cells import check_cells
 from service.domain.history import History, StageBox, Suggestion, TrialRecord
 from service.domain.objective import final_value
 from service.search.extras import check_extra
@@ -203,6 +204,8 @@ def overrides_of(spec: StudySpec, stage: int | None) -> Mapping[str, Value]:
 
 def check_strategy(spec: StudySpec) -> list[FieldError]:
     """What keeps sampler, space and budget of a spec, whose space is checked, from working together."""
+    if errors := check_cells(spec.space):
+        return errors
     return [*check_several(spec), *check_rungs(spec), *check_warm_start(spec), *_check_sampler(spec)]
 
 

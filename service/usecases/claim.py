@@ -213,6 +213,9 @@ async def _ask(context: Context, study_id: str, request: ClaimRequest, patience:
         if error.code not in _SKIPPED:
             raise
         return error.detail
+    except MemoryError:
+        log.exception("a claim skips study %s: not enough memory for its strategy", study_id)
+        return "not enough memory for its strategy; ask again"
     except OSError as error:
         log.exception("a claim skips study %s: a file could not be read", study_id)
         return f"a file could not be read: {error.strerror or error}"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from service.contract.problem import ErrorCode
+from service.contract.storable import to_storable
 from service.contract.study import StudyState
 from service.domain.errors import DomainError
 from service.domain.states import StudyEvent
@@ -44,7 +45,7 @@ class StudyFault:
     @property
     def summary(self) -> str:
         """The exception in one line: its class and message."""
-        message = " ".join(_storable(str(self.error)).split())
+        message = " ".join(to_storable(str(self.error)).split())
         if len(message) > _MESSAGE_CHARACTERS:
             message = f"{message[:_MESSAGE_CHARACTERS]}…"
         name = type(self.error).__name__
@@ -58,12 +59,7 @@ class StudyFault:
     @property
     def traceback(self) -> str:
         """Where the exception was raised, its end if it is long."""
-        return _storable("".join(traceback.format_exception(self.error)))[-_TRACEBACK_CHARACTERS:]
-
-
-def _storable(text: str) -> str:
-    """The text without what a database cannot hold: NUL and lone surrogates."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+        return to_storable("".join(traceback.format_exception(self.error)))[-_TRACEBACK_CHARACTERS:]
 
 
 def guarded(study_id: str, during: str, call: Callable[[], T]) -> T | StudyFault:

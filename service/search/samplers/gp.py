@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from service.contract.base import Direction
-from service.contract.space import ConstantParameter, Space
+from service.contract.space import ConstantParameter, NumericParameter, Space
 from service.domain.history import History, Suggestion, TrialRecord
+from service.domain.parameter import axis
 from service.search.draws import new_draw, sobol_draw
 from service.search.extras import has_extra
 from service.search.lessons import losses
@@ -19,6 +20,9 @@ from service.search.warm_start import still_taught_by
 
 MOST_LESSONS = 200
 """Trials that the model is asked with; its cost grows with their cube, and TPE's lead over random search with them."""
+
+MOST_VALUES = 100_000
+"""Values of a whole number or a stepped range that the model can list in memory, each time it is asked."""
 
 
 class Gp(Sampler):
@@ -65,6 +69,9 @@ def obstacle_to_gp(space: Space, num_lessons: int) -> str | None:
         return "this service lacks the extra gp"
     if num_lessons > MOST_LESSONS:
         return f"{num_lessons} trials are more than the {MOST_LESSONS} that it is fast with"
+    for name, parameter in space.items():
+        if isinstance(parameter, NumericParameter) and (values := axis(parameter)) and len(values) > MOST_VALUES:
+            return f"{name} has {len(values)} values, more than the {MOST_VALUES} that it can list"
     searched = [each for each in space.values() if not isinstance(each, ConstantParameter)]
     num_scaled = len(scaled_names(space))
     if num_scaled * 2 <= len(searched):

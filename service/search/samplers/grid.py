@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from math import log10
 
 from service.contract.base import Value
 from service.contract.problem import FieldError
 from service.contract.space import FloatParameter, NumericParameter, Parameter, Space
+from service.contract.storable import MAX_INTEGER
 from service.domain.cells import Cells
 from service.domain.history import History, Suggestion, TrialRecord
 from service.domain.parameter import axis
@@ -84,6 +86,12 @@ def check_grid(space: Space) -> list[FieldError]:
         elif parameter.points is not None and values is not None and parameter.points > len(values):
             message = f"{parameter.points} points, but the range has only {len(values)} values; drop points for all"
             errors.append(FieldError(path=f"space.{name}.points", message=message))
+    if not errors and (size := Grid(space, shuffle=False).size) > MAX_INTEGER:
+        message = (
+            f"the grid has about 10^{int(log10(size))} cells, more than can be numbered (2^53); "
+            "give its ranges fewer points, or write sampler: random"
+        )
+        errors.append(FieldError(path="space", message=message))
     return errors
 
 

@@ -117,10 +117,13 @@ def test_what_mattered_is_told_once_enough_trials_have_ended(open_page: OpenPage
         expect(page.get_by_role("heading", name="What mattered")).to_have_count(0)
         drive(client, "mattered", 11)
         told = client.importance("mattered")
+        while told.num_trials < 30:  # of an active study it is computed every five seconds at most
+            page.wait_for_timeout(500)
+            told = client.importance("mattered")
         for each in told.parameters:
             bar = page.get_by_label(f"share of {each.name}", exact=True)
             expect(bar).to_be_visible()
-            expect(bar.locator("..")).to_contain_text(f"{each.share * 100:.0f} %")
+            expect(bar.locator("..")).to_contain_text(f"{each.share * 100:.0f} %", timeout=15_000)
         assert told.parameters[0].name == "optimizer.lr"
         expect(page.locator(".shares dt").first).to_have_text("optimizer.lr")
         expect(page.get_by_text(f"the best {told.num_best} of {told.num_trials} trials")).to_be_visible()

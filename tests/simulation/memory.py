@@ -85,7 +85,7 @@ class SimulatedSqlite(Sqlite):
     def writer(self) -> sa.Engine:
         return self._shared
 
-    def reader(self) -> sa.Engine:
+    def reader(self, num_connections: int) -> sa.Engine:
         return self._shared
 
     def now(self, connection: sa.Connection) -> int:

@@ -130,6 +130,7 @@ export interface ParameterImportance {
 }
 
 export interface Importance {
+  revision: number;
   num_trials: number;
   num_best: number;
   parameters: ParameterImportance[];

@@ -37,7 +37,7 @@ def edit(client: Client, name: str, file: str | None, words: Sequence[str]) -> S
     version, edited = study.spec_version, study.spec
     if file is not None:
         edited = study_file.load(file)
-        made_from = _VERSION.match(Path(file).read_text(encoding="utf-8"))
+        made_from = _VERSION.match(study_file.text_of(Path(file)))
         version = int(made_from[1]) if made_from else version
     document = edited.model_dump(mode="json", exclude_none=True) | {"name": study.name}
     for word in words:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +116,44 @@ MISTAKES = {
 UNREADABLE = {
     "a key twice": ("name: a\nname: b", "line 2: 'name' is written twice; keep one of them"),
     "an open bracket": ("a: [1", "line 1: expected ',' or ']'"),
-    "a tab": ("a:\n\tb: 1", "line 2: found character '\\t' that cannot start any token"),
+    "a tab": ("a:\n\tb: 1", "line 2: a tab stands where only spaces may; indent with spaces"),
     "a Python object": ("a: !!python/object:os.system x", "line 1: could not determine a constructor for the tag"),
+    "a tag": ("a: !!int x", "holds a value that can't be read; write it plainly, without a tag such as !!int"),
+    "a number of 5,000 digits": (f"a: {'9' * 5000}", "holds a value that can't be read; write it plainly"),
+    "a control character": ("a: 1\nb: \x00", "line 2: the character U+0000 can't stand in YAML; remove it"),
+    "two documents": ("name: a\n---\nname: b", "line 2: a second document begins; keep one, without `---` between"),
+    "a W&B sweep": (
+        "program: train.py\nmethod: bayes\nmetric: {name: loss, goal: minimize}\nparameters: {lr: {min: 0, max: 1}}",
+        "is a W&B sweep file, not a study file; write its `parameters` as `space`, its `metric` as `objective`",
+    ),
+    "a Katib experiment": ("apiVersion: kubeflow.org/v1beta1\nkind: Experiment", "is a Katib experiment, not a study"),
     "a list": ("- 1", "is not a study: write settings such as `name: digits-mlp`, one per line"),
     "nothing": ("", "is not a study: write settings such as `name: digits-mlp`, one per line"),
+}
+
+
+ENDLESS = {
+    "nested lists": ("[" * 100_000, "line 1: is nested more than 50 levels deep; no study is"),
+    "nested mappings": ("{a: " * 30_000, "line 1: is nested more than 50 levels deep; no study is"),
+    "nested lines": ("".join(f"{' ' * depth}a:\n" for depth in range(400)), "line 50: is nested more than 50 levels"),
+    "laughs": (
+        "a: &a [x, x, x, x, x, x, x, x, x]\n"
+        + "".join(f"{chr(98 + at)}: &{chr(98 + at)} [{', '.join([f'*{chr(97 + at)}'] * 9)}]\n" for at in range(9)),
+        "line 4: holds more than 5,000 values, aliases included; no study does",
+    ),
+    "merged laughs": (
+        "a: &a {x: 1}\n"
+        + "".join(
+            f"{chr(98 + at)}: &{chr(98 + at)} {{<<: [{', '.join([f'*{chr(97 + at)}'] * 9)}]}}\n" for at in range(9)
+        ),
+        "line 5: holds more than 5,000 values, aliases included; no study does",
+    ),
+    "itself": ("a: &a [*a]", "line 1: an alias stands within what it names; write it out"),
+    "many keys": ("".join(f"k{at}: 1\n" for at in range(12_000)), "line 2500: holds more than 5,000 values"),
+    "one key": ("k: 1\n" * 26_000, "line 2500: holds more than 5,000 values"),
+    "comments": ("# x\n" * 32_000, "is not a study: write settings such as"),
+    "empty lines": ("\n" * 130_000, "is not a study: write settings such as"),
+    "a long text": ("a: |\n" + " x\n" * 40_000, "name: is missing; "),
 }
 
 
@@ -146,6 +184,40 @@ def test_a_file_that_is_no_study_is_told_with_its_line(tmp_path: Path, text: str
     with pytest.raises(InvalidStudy) as caught:
         study_file.load(path)
     assert str(caught.value).startswith(f"{path}: {sentence}")
+
+
+@pytest.mark.parametrize(("text", "sentence"), ENDLESS.values(), ids=ENDLESS.keys())
+def test_no_file_keeps_the_reader_busy(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    began = time.process_time()
+    with pytest.raises(InvalidStudy) as caught:
+        study_file.load(path)
+    assert time.process_time() - began < 2
+    assert str(caught.value).startswith(f"{path}: {sentence}")
+
+
+def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "study.yaml").open("wb") as file:
+        file.truncate(60 << 30)
+    with pytest.raises(InvalidStudy, match="has 62,914,560 KiB; a study file has at most 128 KiB"):
+        study_file.load(tmp_path / "study.yaml")
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "zero.yaml").symlink_to("/dev/zero")
+    for name in ("pipe.yaml", "zero.yaml"):
+        command = [sys.executable, "-m", "service.client.cli", "plan", str(tmp_path / name)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 1
+        assert done.stderr == f"{tmp_path / name}: is no file but a device or a pipe; name the study file\n"
+
+
+def test_words_of_yaml_1_1_are_texts_and_numbers_are_numbers() -> None:
+    text = "[1e-4, 1E5, on, off, yes, no, 010, 1:30, 0x10, 1_000, 2024-01-31, .5, '5']"
+    numbers = [1e-4, 1e5, "on", "off", "yes", "no", 10, "1:30", "0x10", "1_000", "2024-01-31", 0.5, "5"]
+    assert read(text, "test") == numbers
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:

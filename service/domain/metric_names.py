@@ -39,20 +39,29 @@ def check_metrics(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]
             yield FieldError(path=path, message=message)
 
 
-def check_losses(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]:
-    """Say which losses of a train task cannot learn from any of its data: `mse` does not classify digits."""
+def check_fit(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]:
+    """Say which losses, models and augmentations of a train task cannot go with any of its data.
+
+    `mse` does not classify digits, and `lenet` reads no rows of a table.
+    """
     assert spec.task is not None
     assert spec.task.train is not None
     reported = _Reported(spec, spec.task.train, catalogue)
-    possible = reported.data_kinds
-    for path, name in reported.named("loss"):
-        kinds = reported.kinds_of("loss", name)
-        if possible is None or kinds is None or kinds & possible:
+    yield from _unfit(reported, "loss", "kinds", reported.data_kinds)
+    for section in ("model", "augment"):
+        yield from _unfit(reported, section, "inputs", reported.data_inputs)
+
+
+def _unfit(reported: _Reported, section: str, fact: str, possible: set[str] | None) -> Iterator[FieldError]:
+    """The entries of a section that are for none of what is `possible`; None: anything is."""
+    for path, name in reported.named(section):
+        known = reported.facts_of(section, name, fact)
+        if possible is None or known is None or known & possible:
             continue
-        fitting = [
-            each for each in catalogue.registries["loss"] if (reported.kinds_of("loss", each) or set()) & possible
-        ]
-        message = f"{name} is for {_either(kinds)}, but the data is for {_either(possible)}; use {_either(fitting)}"
+        entries = reported.catalogue.registries[section]
+        fitting = [each for each in entries if (reported.facts_of(section, each, fact) or possible) & possible]
+        remedy = f"use {_either(fitting)}" if fitting else f"leave out {section}"
+        message = f"{name} is for {_either(known)}, but the data is for {_either(possible)}; {remedy}"
         yield FieldError(path=path, message=message)
 
 
@@ -137,19 +146,31 @@ class _Reported:
             asked = {"ranking"}
         if asked:
             return asked
-        kinds: set[str] = set()
+        return self._of_data("kinds")
+
+    @cached_property
+    def data_inputs(self) -> set[str] | None:
+        """What a model may be given: rows, images, …; None where a worker's own data does not say."""
+        if self._is_set("query", "data"):
+            return {"queries"}
+        found = self._of_data("inputs")
+        return None if found is None else found - {"queries"}
+
+    def facts_of(self, section: str, name: str, fact: str) -> set[str] | None:
+        """What an entry is for, by its kinds or inputs; None where it does not say."""
+        entry = self.catalogue.registries.get(section, {}).get(name)
+        values = entry.facts.get(fact) if entry is not None else None
+        return set(values) if isinstance(values, list) else None
+
+    def _of_data(self, fact: str) -> set[str] | None:
+        """What the data that trials may choose is for; None where some of it does not say."""
+        found: set[str] = set()
         for _, name in self.named("data"):
-            known = self.kinds_of("data", name)
+            known = self.facts_of("data", name, fact)
             if known is None:
                 return None
-            kinds |= known
-        return kinds or None
-
-    def kinds_of(self, section: str, name: str) -> set[str] | None:
-        """Kinds of task that an entry is for; None where it does not say."""
-        entry = self.catalogue.registries.get(section, {}).get(name)
-        kinds = entry.facts.get("kinds") if entry is not None else None
-        return set(kinds) if isinstance(kinds, list) else None
+            found |= known
+        return found or None
 
     def named(self, section: str) -> Iterator[tuple[str, str]]:
         """(path in the study file, name) of each entry that trials may choose in a section."""
@@ -172,7 +193,7 @@ class _Reported:
         kinds = self.data_kinds or set(self.catalogue.metrics)
         losses: set[str] = set()
         for _, name in self.named("loss"):
-            losses |= self.kinds_of("loss", name) or set(self.catalogue.metrics)
+            losses |= self.facts_of("loss", name, "kinds") or set(self.catalogue.metrics)
         return (kinds & losses) or kinds
 
     @cached_property

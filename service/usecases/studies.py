@@ -16,7 +16,7 @@ from service.contract.study import Event, Resource, StudyList, StudySpec, StudyS
 from service.domain.command import check_command
 from service.domain.configuration import check_overrides, check_reach, check_task
 from service.domain.errors import DomainError
-from service.domain.metric_names import check_losses, check_metrics
+from service.domain.metric_names import check_fit, check_metrics
 from service.domain.objective import check_objectives
 from service.domain.space import check_space
 from service.domain.states import STUDY
@@ -56,7 +56,7 @@ def check(catalogue: Catalogue, spec: StudySpec) -> StudySpec:
     if spec.task is not None and spec.task.train is not None:
         errors += check_task(spec.task.train, spec.space, catalogue)
         errors += check_reach(spec.task.train, spec.space, catalogue)
-        errors += [*check_losses(spec, catalogue), *check_metrics(spec, catalogue)]
+        errors += [*check_fit(spec, catalogue), *check_metrics(spec, catalogue)]
         errors += _override_errors(catalogue, spec, spec.task.train)
         spec, resource_errors = _with_resource(catalogue, spec, spec.task.train.get("epochs"))
         errors += resource_errors

@@ -10,7 +10,7 @@ from service.contract.catalogue import Catalogue, Entry, load_catalogue
 from service.contract.problem import FieldError
 from service.contract.study import StudySpec
 from service.domain.entries import with_own
-from service.domain.metric_names import check_losses, check_metrics
+from service.domain.metric_names import check_fit, check_metrics
 from worker.training.callbacks import CALLBACKS
 
 OWN = {
@@ -138,10 +138,25 @@ def test_each_callback_of_the_core_says_which_metrics_it_adds() -> None:
             "task.train.loss.name",
             "mae is for regression",
         ),
+        (
+            spec("val/loss", data=CSV, model={"name": "lenet"}),
+            "task.train.model.name",
+            "lenet is for images, but the data is for rows; use linear or mlp",
+        ),
+        (
+            spec("val/loss", data={"name": "texts", "path": "a", "text": "b", "target": "c"}, model={"name": "mlp"}),
+            "task.train.model.name",
+            "mlp is for images or queries or rows, but the data is for tokens; use ",
+        ),
+        (
+            spec("val/loss", data=CSV | {"query": "q"}, loss={"name": "listnet"}, augment={"name": "mixup"}),
+            "task.train.augment.name",
+            "mixup is for images or rows, but the data is for queries; use none",
+        ),
     ],
 )
-def test_a_loss_that_fits_none_of_the_data_is_refused(spec: StudySpec, path: str, message: str) -> None:
-    (error,) = check_losses(spec, CATALOGUE)
+def test_what_fits_none_of_the_data_is_refused(spec: StudySpec, path: str, message: str) -> None:
+    (error,) = check_fit(spec, CATALOGUE)
     assert error.path == path
     assert message in error.message
 
@@ -153,7 +168,10 @@ def test_a_loss_that_fits_none_of_the_data_is_refused(spec: StudySpec, path: str
         spec("val/loss", data=CSV, loss={"name": "mse"}),
         spec("val/loss", data={"name": "mine"}, loss={"name": "mse"}),
         spec("val/loss", loss={"name": "mine"}),
+        spec("val/loss", data={"name": "npz", "path": "a"}, model={"name": "lenet"}),
+        spec("val/loss", data={"name": "mine"}, model={"name": "lenet"}),
+        spec("val/loss", data=CSV | {"query": "q"}, loss={"name": "listnet"}),
     ],
 )
-def test_a_loss_that_may_fit_is_left_to_the_worker(spec: StudySpec) -> None:
-    assert [*check_losses(spec, CATALOGUE)] == []
+def test_what_may_fit_is_left_to_the_worker(spec: StudySpec) -> None:
+    assert [*check_fit(spec, CATALOGUE)] == []

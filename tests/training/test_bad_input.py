@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from pyarrow import parquet as arrow_parquet
 
-from tests.training.sources import CLASSES, ROWS, SOURCES
-from worker.training import ConfigError, TrainingConfig, train
+from tests.training.sources import CLASSES, ROWS, SOURCES, load
+from worker.training import ConfigError, TrainingConfig, models, train
 from worker.training.data import DATA
 
 BUILTIN = {"digits", "wine", "breast_cancer", "diabetes"}
@@ -90,6 +90,29 @@ def test_a_class_of_a_single_example(source: str, tmp_path: Path):
 def test_a_batch_larger_than_the_data(source: str, tmp_path: Path):
     given = alone(READ[source](tmp_path))
     assert refusal(given, batch_size=10**6).startswith("batch_size: 1000000 is more than the ")
+
+
+@each_file
+def test_a_loss_or_a_model_for_other_data(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    given = alone(READ[source](tmp_path))
+    monkeypatch.setattr(models.MODELS, "create", lambda *_, **__: pytest.fail("a model was built"))
+    kind = "language" if source == "text" else "classification"
+    assert refusal(given, loss={"name": "mse"}).startswith(
+        f"loss.name: mse is for regression, but the data is for {kind};"
+    )
+    inputs = {"texts": "tokens", "text": "tokens", "images": "images"}.get(source, "rows")
+    other = next(each.name for each in models.MODELS if inputs not in each.facts.get("inputs", [inputs]))
+    said = refusal(given, model={"name": other})
+    assert said.startswith(f"model.name: {other} is for ")
+    assert f"but the data is for {inputs}; use " in said
+
+
+@each_file
+def test_what_each_source_is_for_is_a_fact_of_its_entry(source: str, tmp_path: Path):
+    given = alone(READ[source](tmp_path))
+    dataset, entry = load(given), DATA.entry(given["name"])
+    assert dataset.inputs in entry.facts["inputs"]
+    assert dataset.kind in entry.facts["kinds"]
 
 
 @each_file

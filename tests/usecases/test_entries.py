@@ -22,7 +22,7 @@ from tests.usecases.replica import Replica, points, spec_of
 pytestmark = pytest.mark.anyio
 
 WIDTH = {"type": "int", "default": 8, "low": 1, "high": 64, "description": "of the layer"}
-NET = {"description": "A net of mine.", "parameters": {"width": WIDTH}, "facts": {"inputs": ["rows"]}}
+NET = {"description": "A net of mine.", "parameters": {"width": WIDTH}, "facts": {"inputs": ["images"]}}
 TASK = {
     "train": {
         "data": {"name": "digits"},

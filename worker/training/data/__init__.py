@@ -14,12 +14,15 @@ from worker.training.data.texts_file import texts
 from worker.training.registry import Registry
 
 DATA: Registry[Dataset] = Registry("data")
-for _classification in (digits, wine, breast_cancer, images):
-    DATA.add(_classification, kinds=["classification"], folds=True)
-DATA.add(diabetes, kinds=["regression"], folds=True)
-for _file in (csv, parquet, npz):
-    DATA.add(_file, kinds=["classification", "regression", "ranking"], folds=True)
-DATA.add(texts, kinds=["classification"], folds=True)
-DATA.add(text, kinds=["language"])
+DATA.add(digits, kinds=["classification"], inputs=["images"], folds=True)
+for _rows in (wine, breast_cancer):
+    DATA.add(_rows, kinds=["classification"], inputs=["rows"], folds=True)
+DATA.add(images, kinds=["classification"], inputs=["images"], folds=True)
+DATA.add(diabetes, kinds=["regression"], inputs=["rows"], folds=True)
+for _table in (csv, parquet):
+    DATA.add(_table, kinds=["classification", "regression", "ranking"], inputs=["rows", "queries"], folds=True)
+DATA.add(npz, kinds=["classification", "regression"], inputs=["rows", "images"], folds=True)
+DATA.add(texts, kinds=["classification"], inputs=["tokens"], folds=True)
+DATA.add(text, kinds=["language"], inputs=["tokens"])
 
 __all__ = ["DATA", "Dataset", "Inputs", "Kind", "Split", "SplitName"]

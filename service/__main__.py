@@ -74,6 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is None:
         # Where there are secrets this process starts again; they are in its memory alone, not in what /proc shows.
         os.environ.update(take_secrets(_SECRETS))
+        os.umask(0o077)  # database, blobs and backups are for the service's user alone
     given = parser().parse_args(arguments)
     # The service's rooms load only once the command line is known to be good.
     from service.storage.blobs import BlobStoreError  # noqa: PLC0415

@@ -84,6 +84,7 @@ def main(arguments: Sequence[str] | None = None, token: str | None = None) -> in
         settings = _parse(arguments)
         slots = _plan(_free(gpus(settings.gpus), share=settings.share) if settings.gpus else [cpu()], settings)
         client = Client(settings.server, token)
+        umask = os.umask(0o077)  # what the agent writes is its user's alone; code of the user's own writes as ever
         name, directory = take(settings.state_dir, settings.name or host_name(), exactly=settings.name is not None)
     except (_UsageError, DeviceError, InvalidToken, ServiceUnreachable, DirectoryError) as error:
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"worker: {error}")
@@ -105,6 +106,7 @@ def main(arguments: Sequence[str] | None = None, token: str | None = None) -> in
         functions=settings.functions,
         modules=settings.modules,
         pass_env=settings.pass_env,
+        umask=umask,
         readable=settings.data,
     )
     _stop_on_signals(agent)

@@ -62,6 +62,7 @@ class Agent:
         functions: Sequence[str] | None = None,
         modules: Sequence[str] = (),
         pass_env: Sequence[str] = (),
+        umask: int | None = None,
         readable: Sequence[Path] | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
@@ -86,6 +87,7 @@ class Agent:
             functions=functions,
             modules=modules,
             pass_env=pass_env,
+            umask=umask,
             slots={plan.name: [each.device for each in plan.devices] for plan in slots},
             until_done=until_done,
             directory=directory,

@@ -88,11 +88,12 @@ class Zygote:
         *,
         modules: Sequence[str] = (),
         pass_env: Sequence[str] = (),
+        umask: int | None = None,
     ) -> None:
         """The devices are of one kind: GPUs, or the processor once for each process that shares it.
 
         `modules` of the user's own add to what can be trained. `pass_env` names variables of the `environment` that
-        training processes see beside the usual ones.
+        training processes see beside the usual ones; `umask` is theirs, None: this process's own.
         """
         self._log_path = log_path
         ours, theirs = socket.socketpair()
@@ -105,6 +106,7 @@ class Zygote:
                 stderr=log_file,
                 pass_fds=[theirs.fileno()],
                 env=_training_environment(environment, pass_env, visible(devices), threads),
+                umask=-1 if umask is None else umask,
                 start_new_session=True,  # a Ctrl-C in the agent's terminal is the agent's to answer
             )
 

@@ -23,6 +23,7 @@ def take(state_dir: Path, name: str, *, exactly: bool) -> tuple[str, Path]:
         directory = state_dir / candidate
         try:
             directory.mkdir(parents=True, exist_ok=True)
+            directory.chmod(0o700)  # this one alone: the state directory may be shared, as /tmp
             lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise DirectoryError(f"cannot write to {directory} ({error.strerror}); name another --state-dir") from error

@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,13 @@ def surplus(
             gone.append(each)
             total -= each.num_bytes
     return gone
+
+
+def keep_to_owner(path: Path) -> None:
+    """Let nobody but its owner read a file that a training process has saved, with the umask of the user's code."""
+    with suppress(OSError):  # a newer one may have taken its place by now
+        path.chmod(0o600)
+        path.with_suffix(".json").chmod(0o600)
 
 
 class Disk:

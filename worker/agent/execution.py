@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from service.contract.base import TaskKind
 from service.contract.lease import FailureClass, Grant, Outcome
@@ -13,6 +14,7 @@ from service.contract.task import Function
 from worker.agent.checkpoints import CheckpointUnavailable
 from worker.agent.child import Zygote
 from worker.agent.devices import num_killed_for_memory
+from worker.agent.disk import keep_to_owner
 from worker.agent.endings import exit_outcome, hung_outcome, not_allowed_outcome
 from worker.agent.held import Fate, HeldAttempt
 from worker.agent.surroundings import SlotPlan, Surroundings
@@ -86,9 +88,11 @@ class Execution:
                     case Advanced():
                         watchdog.advance()
                     case Checkpointed() as saved:
+                        keep_to_owner(Path(saved.path))
                         self._shared.uploader.checkpoint(attempt.key, saved)
                         self._shared.fit_disk()
                     case Predicted() as saved_predictions:
+                        keep_to_owner(Path(saved_predictions.path))
                         self._shared.predictions.keep(attempt.key, saved_predictions)
                     case Ended(told):
                         outcome = Outcome.model_validate(told)

@@ -52,6 +52,7 @@ class Slot:
                 log_path,
                 modules=self._shared.modules,
                 pass_env=self._shared.pass_env,
+                umask=self._shared.umask,
             ) as zygote:
                 ready = zygote.wait_ready()
                 entries = self._tell(ready.entries)

@@ -57,7 +57,7 @@ def share(file: Path, target: Path, sha256: str) -> None:
     """
     if target.exists():
         return
-    target.parent.mkdir(exist_ok=True)  # not the directory itself: where it is missing, it is not mounted
+    _make_folder(target.parent)
     try:
         source = file.open("rb")
     except OSError as error:
@@ -82,6 +82,15 @@ def share(file: Path, target: Path, sha256: str) -> None:
         os.fsync(descriptor)  # the rename itself is durable only once the directory is
     finally:
         os.close(descriptor)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a trial's folder for whoever may use the shared directory, whatever this process keeps to itself."""
+    try:
+        folder.mkdir()  # not the directory itself: where it is missing, it is not mounted
+    except FileExistsError:
+        return
+    folder.chmod(folder.parent.stat().st_mode & 0o777)
 
 
 def keep_newest(target: Path) -> None:

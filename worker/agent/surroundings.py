@@ -63,6 +63,8 @@ class Surroundings:
     """Modules of the user's own that add entries to the training core."""
     pass_env: Sequence[str]
     """Environment variables that training processes see beside the usual ones: names, or beginnings with a `*`."""
+    umask: int | None
+    """That of training processes, whose files may be for others; None: this process's own."""
     slots: Mapping[str, Sequence[Device]]
     """The devices of every slot, by its name."""
     until_done: bool

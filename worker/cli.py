@@ -232,6 +232,12 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
     given = parser.parse_args(arguments)
     if given.gpu is None and not given.cpu:
         raise _UsageError("say where to train: --gpu 0 for the first GPU, or --cpu")
+    if given.cpu and given.share:
+        raise _UsageError("--share is for GPUs that others use, and --cpu trains on none; leave one of the two out")
+    labels: dict[str, str] = {}
+    for key, value in given.label:
+        if labels.setdefault(key, value) != value:
+            raise _UsageError(f"--label {key}={labels[key]} and --label {key}={value} contradict; keep one")
     if given.until_done and not given.study:
         raise _UsageError("--until-done needs to know which studies: name them with --study NAME")
     if given.checkpoints is not None and not os.access(given.checkpoints, os.W_OK | os.X_OK):
@@ -253,7 +259,7 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         state_dir=given.state_dir.absolute(),
         until_done=given.until_done,
         checkpoint_seconds=seconds,
-        labels=dict(given.label),
+        labels=labels,
         work_seconds=given.work_seconds,
         share=given.share,
         disk_gib=given.disk_gib,

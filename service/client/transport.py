@@ -22,6 +22,8 @@ LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepali
 # The service sends a comment every 15 s on a stream: silence for twice as long means that nobody is there.
 STREAM_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 
+_LAST_PORT = 65_535
+
 Answer = TypeVar("Answer")
 
 
@@ -38,8 +40,9 @@ class Transport:
                 raise InvalidToken(str(error)) from None
         try:
             url = httpx.URL(self.server)
-            if url.scheme not in ("http", "https") or not url.host:
-                raise httpx.InvalidURL("no host")
+            is_address = url.scheme in ("http", "https") and bool(url.host)
+            if not is_address or not 1 <= (url.port or 1) <= _LAST_PORT:
+                raise httpx.InvalidURL("no host, or no such port")
         except httpx.InvalidURL:
             raise ServiceUnreachable(
                 f"{self.server!r} is not a server's address; write one like {DEFAULT_SERVER}"

@@ -62,6 +62,7 @@ def environment(threads: int) -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "cuda": torch.version.cuda or "none",
         "platform": platform.platform(),
         "threads": str(threads),
     }

@@ -38,6 +38,8 @@ class Service:
         self._served = database or str(self.database)
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
+        self.program = [sys.executable, "-m", "service"]
+        """What carries out `serve`; a test may put the service with something hostile in it in its place."""
 
     @property
     def pid(self) -> int:
@@ -51,7 +53,7 @@ class Service:
 
     def start(self) -> None:
         """Start the process and return once it answers; what it logged is in the error if it does not."""
-        command = [sys.executable, "-m", "service", "serve", "--port", str(self.port), "--database", self._served]
+        command = [*self.program, "serve", "--port", str(self.port), "--database", self._served]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ASSAYER_")}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -84,6 +84,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     # The cost of a comparison grows with the product of both lengths.
     near = difflib.get_close_matches(word[:MAX_WORD], names[:MAX_KNOWN], n=1, cutoff=0.65)
+    near = near or [name for name in names if len(word) >= 3 and name.startswith(word)]  # an abbreviation
     if near:
         return f"did you mean {near[0]!r}?"
     return _shorten(f"known: {', '.join(names)}", MAX_SENTENCE) if names else "none is known"

@@ -402,7 +402,7 @@ async def test_an_entry(http: httpx.AsyncClient, everything: Everything, name: s
 
 async def test_an_entry_with_a_number_that_json_has_not(http: httpx.AsyncClient, everything: Everything) -> None:
     call = "PUT", "/entries", {"content": NOT_FINITE, "headers": {"content-type": "application/json"}}
-    await refused(http, everything, call, ErrorCode.INVALID_REQUEST, "not finite")
+    await refused(http, everything, call, ErrorCode.INVALID_REQUEST, "the body holds NaN, which is not JSON")
 
 
 async def test_a_heartbeat_of_a_stale_token_is_told_and_renews_nothing(

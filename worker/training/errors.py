@@ -48,6 +48,7 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     """The nearest of `known` as a question, or the whole list when nothing is near."""
     names = sorted(known)
     near = get_close_matches(str(name), names, n=1, cutoff=0.65)
+    near = near or [each for each in names if len(str(name)) >= 3 and each.startswith(str(name))]  # an abbreviation
     if near:
         return f"did you mean {near[0]!r}?"
     return f"known: {', '.join(names)}" if names else "none is known"

@@ -50,7 +50,7 @@ def _init(client: Client, arguments: argparse.Namespace) -> None:
     found = first_look.look(arguments.data, asked)
     name = arguments.name or first_study.name_for(arguments.data)
     path = Path(arguments.out or f"{name}.yaml")
-    text = first_study.write(found, name, str(path))
+    text = first_study.write(found.seen_from(path.parent), name, str(path))
     study = spec.parse(study_file.read(text, source=str(path)), source=str(path))
     try:
         with path.open("x", encoding="utf-8") as file:
@@ -64,7 +64,7 @@ def _init(client: Client, arguments: argparse.Namespace) -> None:
 
 
 def _create(client: Client, arguments: argparse.Namespace) -> None:
-    study = study_file.load(arguments.file)
+    study = study_file.load(arguments.file, _note)
     if arguments.name is not None:
         study = spec.parse(study.model_dump() | {"name": arguments.name}, source="--name")
     try:
@@ -80,7 +80,7 @@ def _create(client: Client, arguments: argparse.Namespace) -> None:
 
 
 def _plan(client: Client, arguments: argparse.Namespace) -> None:
-    study = study_file.load(arguments.file)
+    study = study_file.load(arguments.file, _note)
     try:
         plan = client.post_plan(study, arguments.like)
     except Invalid as refused:
@@ -367,6 +367,10 @@ def _say(arguments: argparse.Namespace, answer: BaseModel, page: RenderableType)
         sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
     else:
         show.console().print(page, soft_wrap=isinstance(page, str))
+
+
+def _note(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
 
 
 def _wrong(source: str, message: str) -> InvalidStudy:

@@ -6,10 +6,11 @@ Reads files by the rules of the training core, without it: whoever writes a stud
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,6 +59,13 @@ class FirstLook:
     """Columns from which nothing is learnt, in words."""
     columns: list[str] = field(default_factory=list)
     """What the training core makes of each column, a line each."""
+
+    def seen_from(self, folder: Path) -> FirstLook:
+        """Return the same for a study file in that folder: relative paths of a study are relative to its file."""
+        path = self.data.get("path")
+        if path is None or Path(path).is_absolute() or (folder / path).exists():
+            return self
+        return replace(self, data={**self.data, "path": os.path.relpath(path, folder)})
 
 
 @dataclass(frozen=True)

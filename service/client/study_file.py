@@ -1,13 +1,13 @@
 """The study file: YAML in, a checked StudySpec out, and back.
 
-A relative path of the training data that exists here, seen from the current directory or else from the study
-file, is made absolute, so that a worker started elsewhere on the machine finds it; any other path is the worker's.
+Relative paths that a study names (data, tokenizer, teacher, …) are relative to the study file. Where something lies
+there, the path is made absolute, so that a worker started elsewhere on the machine finds it; any other is the worker's.
 """
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ import yaml
 from service.client.errors import InvalidStudy
 from service.client.spec import parse
 from service.client.yaml_reader import MAX_BYTES, Dumper, read
+from service.contract.catalogue import load_catalogue
 from service.contract.problem import FieldError
 from service.contract.study import StudySpec
+from service.contract.teacher import TEACHER, is_path
 
 __all__ = ["dump", "load", "read", "text_of"]
 
-PATHS = ("path", "train", "val", "test", "test_val", "table")
-"""The settings of `task.train.data` that name files."""
+_INPUTS = ("data", "loss")
+"""Sections whose paths must be there before a training; others write to them, or may mean something else by a name."""
 
 
 def dump(study: StudySpec) -> str:
@@ -31,8 +33,8 @@ def dump(study: StudySpec) -> str:
     return yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def load(path: str | Path) -> StudySpec:
-    """Read and check a study file.
+def load(path: str | Path, note: Callable[[str], None] | None = None) -> StudySpec:
+    """Read and check a study file; `note` hears what may not be meant so.
 
     Raises:
         InvalidStudy: the file cannot be read, is not YAML, or is not a study; one sentence per mistake.
@@ -42,7 +44,9 @@ def load(path: str | Path) -> StudySpec:
     if not isinstance(document, dict):
         raise _wrong(path, "is not a study: write settings such as `name: digits-mlp`, one per line")
     _refuse_other_tools(path, document)
-    _resolve_data_paths(document, path.parent)
+    for message in _resolve_paths(document, path.parent):
+        if note is not None:
+            note(f"{path}: {message}")
     return parse(document, source=str(path))
 
 
@@ -84,14 +88,43 @@ def _wrong(path: Path, message: str) -> InvalidStudy:
     return InvalidStudy(str(path), [FieldError(path="", message=message)])
 
 
-def _resolve_data_paths(document: dict[str, Any], directory: Path) -> None:
-    data: Any = document
-    for key in ("task", "train", "data"):
-        data = data.get(key) if isinstance(data, dict) else None
-    if not isinstance(data, dict):
-        return
-    for key in PATHS:
-        value = data.get(key)
-        if isinstance(value, str):
-            here = next((base / value for base in (Path.cwd(), directory) if (base / value).exists()), None)
-            data[key] = str(here.resolve()) if here else value
+def _resolve_paths(document: dict[str, Any], directory: Path) -> list[str]:
+    """Make relative paths absolute that lie beside the study file; say of the others who will look for them."""
+    task = document.get("task")
+    train = task.get("train") if isinstance(task, dict) else None
+    if not isinstance(train, dict):
+        return []
+    catalogue, notes = load_catalogue(), []
+    for section, entries in catalogue.sections.items():
+        given = train.get(section)
+        for chosen in given if isinstance(given, list) else [given]:
+            if not isinstance(chosen, dict):
+                continue
+            entry = entries.get(chosen["name"]) if isinstance(chosen.get("name"), str) else None
+            # An entry of the user's own may have settings called as those of the core's.
+            for option in (entry,) if entry is not None else entries.values():
+                for name, setting in option.parameters.items():
+                    value = chosen.get(name)
+                    if isinstance(value, str) and _is_relative(section, name, value, setting.names):
+                        chosen[name] = _beside(directory, value)
+                        if chosen[name] == value and section in _INPUTS and setting.names == "path":
+                            notes.append(
+                                f"task.train.{section}.{name}: there is no {value} beside the study file; each worker "
+                                "looks for it from the directory that it was started in"
+                            )
+    return list(dict.fromkeys(notes))
+
+
+def _is_relative(section: str, name: str, value: str, names: str | None) -> bool:
+    if names is None or not value or Path(value).is_absolute() or "\0" in value:
+        return False
+    return f"{section}.{name}" != TEACHER or is_path(value)
+
+
+def _beside(directory: Path, value: str) -> str:
+    """The absolute path where something lies there, else the value."""
+    here = (directory / value).resolve()
+    try:
+        return str(here) if here.exists() else value
+    except OSError:  # a name that no file can have
+        return value

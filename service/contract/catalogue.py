@@ -22,6 +22,7 @@ class Setting(Response):
     high: float | None = None
     exclusive_low: bool = False
     choices: list[str] = []
+    names: str | None = Field(default=None, description="what a text names on a worker's disk: path, path or id")
 
 
 class Entry(Response):

@@ -194,6 +194,13 @@ def test_numbers_that_training_cannot_use_are_told_by_row(capsys: pytest.Capture
         assert f"column 'x' holds {float(wrong):g} in row 17 (not counting the header)" in said
 
 
+def test_the_path_is_relative_to_the_study_file(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("studies").mkdir()
+    init(capsys, table("t.csv", labelled("a", "b")), "--target", "y", "--out", "studies/t.yaml")
+    assert "path: ../t.csv" in Path("studies/t.yaml").read_text().replace('"', "")
+    assert train_of(study_file.load("studies/t.yaml"))["data"]["path"] == str(Path("t.csv").resolve())
+
+
 def test_what_matters_most_comes_first_in_ranges_known_to_be_good(capsys: pytest.CaptureFixture[str]) -> None:
     init(capsys, DIABETES, "--target", "progression", "--name", "mine", "--out", "a.yaml")
     spec = study_file.load("a.yaml")

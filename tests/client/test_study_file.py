@@ -277,22 +277,53 @@ def data_path(path: Path, setting: str = "path") -> str:
     return str(task.train["data"][setting])
 
 
-def test_data_is_found_from_here_then_beside_the_study_file_else_left_to_the_worker(
+def test_paths_are_relative_to_the_study_file_else_left_to_the_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, beside = tmp_path / "here", tmp_path / "beside"
     here.mkdir()
-    beside.mkdir()
+    (beside / "tokens").mkdir(parents=True)
+    (here / "rows.csv").write_text("x,y\n")
     path = beside / "study.yaml"
     path.write_text(STUDY)
     monkeypatch.chdir(here)
-    assert data_path(path) == "rows.csv"
+    notes: list[str] = []
+    load(path, notes.append)
+    assert data_path(path) == "rows.csv", "not the one of the directory where study create happens to run"
+    (note,) = notes
+    assert note.startswith(f"{path}: task.train.data.path: there is no rows.csv beside the study file; each worker ")
     (beside / "rows.csv").write_text("x,y\n")
     assert data_path(path) == str(beside / "rows.csv")
-    (here / "rows.csv").write_text("x,y\n")
-    assert data_path(path) == str(here / "rows.csv")
-    path.write_text(STUDY.replace("target: y", "target: y, table: rows.csv"))
-    assert data_path(path, "table") == str(here / "rows.csv")
+    monkeypatch.chdir(beside)
+    assert data_path(Path("study.yaml")) == str(beside / "rows.csv")
+    for name, setting in (("csv", "val"), ("images", "table"), ("texts", "tokenizer"), ("mine", "path")):
+        value = "tokens" if setting == "tokenizer" else "./rows.csv"
+        path.write_text(STUDY.replace("name: csv, path: rows.csv", f"name: {name}, {setting}: {value}"))
+        assert data_path(path, setting) == str(beside / Path(value).name)
+
+
+def test_what_is_no_path_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    (tmp_path / "teachers" / "best").mkdir(parents=True)
+    (tmp_path / "y").mkdir()
+    (tmp_path / "best.pt").touch()
+    for teacher, found in (("teachers/best", "teachers/best"), ("best.pt", str(tmp_path / "best.pt"))):
+        loss = f"    loss: {{name: distill, teacher: {teacher}}}\n    optimizer"
+        path.write_text(STUDY.replace("    optimizer", loss, 1))
+        task = load(path).task
+        assert task is not None
+        assert task.train is not None
+        assert task.train["loss"]["teacher"] == found
+        assert task.train["data"]["target"] == "y", "a column, though a folder is called so"
+
+
+def test_the_spec_of_a_study_can_be_edited_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("x,y\n")
+    (tmp_path / "study.yaml").write_text(STUDY)
+    (tmp_path / "elsewhere").mkdir()
+    study = load(tmp_path / "study.yaml")
+    (tmp_path / "elsewhere" / "edited.yaml").write_text(dump(study))
+    assert load(tmp_path / "elsewhere" / "edited.yaml") == study
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)

@@ -46,9 +46,12 @@ def renewed(document: str) -> str:
 
 
 def _entry(name: str, entry: Entry) -> str:
-    fits = [*entry.facts.get("kinds", []), *entry.facts.get("inputs", [])]
-    kinds = f" For {' or '.join(fits)}." if fits else ""
-    lines = [f"- `{name}`: {entry.description}{kinds}"]
+    kinds, inputs = entry.facts.get("kinds", []), entry.facts.get("inputs", [])
+    if kinds and inputs:  # data: what it is for, and what it gives a model
+        fits = f" For {' or '.join(kinds)}; gives {' or '.join(inputs)}."
+    else:
+        fits = f" For {' or '.join([*kinds, *inputs])}." if kinds or inputs else ""
+    lines = [f"- `{name}`: {entry.description}{fits}"]
     lines += [f"  - `{option}`: {_described(setting)}" for option, setting in entry.parameters.items()]
     return "\n".join(lines) + "\n"
 

@@ -93,6 +93,8 @@ class Parameter:
             facts["exclusive_low"] = True
         if self.choices:
             facts["choices"] = list(self.choices)
+        if self.names is not None:
+            facts["names"] = self.names
         return facts
 
 

@@ -36,7 +36,8 @@ def csv(
 ) -> Dataset:
     """A CSV file with a header line: numbers are standardised, texts one-hot encoded or embedded.
 
-    Paths are relative to the directory the process was started in.
+    Relative paths are seen from the directory the process was started in; `study create` makes those absolute that lie
+    beside the study file.
     """
     return load_tables(
         partial(read_csv, encoding, delimiter), table, roles, splitting.at(turn), place=in_row, is_text=True

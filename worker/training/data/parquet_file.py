@@ -22,7 +22,8 @@ def parquet(
 ) -> Dataset:
     """A Parquet file: numbers are standardised, texts one-hot encoded or embedded.
 
-    Paths are relative to the directory the process was started in.
+    Relative paths are seen from the directory the process was started in; `study create` makes those absolute that lie
+    beside the study file.
     """
     return load_tables(_read, table, roles, splitting.at(turn), place=at_index, is_text=False)
 

@@ -130,9 +130,9 @@ def install(app: FastAPI) -> None:
 
 
 def _methods_at(app: FastAPI, path: str) -> list[str]:
-    """The methods of all routes of a path; Starlette names those of the first one alone."""
-    routes = [context for context in iter_route_contexts(app.routes) if context.methods]
-    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
+    """The methods of all routes of the first path that matches; Starlette names those of its first route alone."""
+    matching = [route for route in iter_route_contexts(app.routes) if route.methods and route.path_regex.match(path)]
+    return sorted({method for each in matching if each.path == matching[0].path for method in each.methods or ()})
 
 
 def declare(document: dict[str, Any]) -> None:

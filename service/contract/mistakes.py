@@ -159,7 +159,7 @@ def _unknown_tag(detail: ErrorDetails, _: type[BaseModel]) -> str:
 
 def _no_tag(detail: ErrorDetails, root: type[BaseModel]) -> str:
     field = detail["ctx"]["discriminator"].strip("'")
-    return f"needs {field!r}, one of: {_tags_at(detail['loc'], root)}"
+    return f"needs {field!r}, one of: {_tags_at(detail['loc'], root, field)}"
 
 
 def _no_mapping(detail: ErrorDetails, _: type[BaseModel]) -> str:
@@ -190,18 +190,17 @@ _SENTENCES: Mapping[str, Callable[[ErrorDetails, type[BaseModel]], str]] = {
 def _noun(detail: ErrorDetails) -> str:
     """What a union's member is called: 'sampler', or 'type' for a parameter of the space."""
     noun = str(detail["loc"][-1]) if detail["loc"] else "value"
-    return "parameter type" if detail["loc"][:1] == ("space",) else noun
+    return "parameter type" if detail["ctx"]["discriminator"] == "'type'" else noun
 
 
 def _fields_beside(location: Location, root: type[BaseModel]) -> set[str]:
     return {name for model in _models_at(location[:-1], root) for name in model.model_fields}
 
 
-def _tags_at(location: Location, root: type[BaseModel]) -> str:
-    field = "type" if location[:1] == ("space",) else "name"
-    return ", ".join(
-        tag for model in _models_at(location, root) for tag in get_args(model.model_fields[field].annotation)
-    )
+def _tags_at(location: Location, root: type[BaseModel], field: str) -> str:
+    """The values of the field by which the members of the union at a path are told apart."""
+    fields = [model.model_fields[field] for model in _models_at(location, root) if field in model.model_fields]
+    return ", ".join(tag for each in fields for tag in get_args(each.annotation))
 
 
 def _models_at(location: Location, root: type[BaseModel]) -> list[type[BaseModel]]:

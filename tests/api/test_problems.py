@@ -14,6 +14,7 @@ from service.contract.problem import ErrorCode, Problem
 from service.domain.errors import DomainError
 from tests.api.test_routes import SPEC, claim
 
+EDIT = {"spec": SPEC | {"space": {"a": {}}}, "version": 1}
 REPORT = {"nonce": "n", "sequence": 1, "points": [{"step": 1, "metrics": {"loss": 1}}]}
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +55,13 @@ async def test_every_code_is_answered_by_its_status(
         ("POST", "/studies", SPEC | {"format": 2}, "invalid_request", "format: "),
         ("POST", "/studies", {}, "invalid_request", "name: "),
         ("POST", "/studies/check", SPEC | {"space": {}}, "invalid_request", "space: "),
+        (
+            "PUT",
+            "/studies/digits/spec",
+            EDIT,
+            "invalid_request",
+            "needs 'type'",
+        ),
         ("POST", "/studies", SPEC | {"sampler": "gird"}, "invalid_request", "sampler: "),
         ("POST", "/studies/nowhere/pause", None, "unknown_study", "there is no study 'nowhere'"),
         ("POST", "/studies/digits/resume", None, "study_state", "only one that is paused can be resumed"),
@@ -119,6 +127,7 @@ async def test_what_is_wrong_is_said(
     ("method", "path", "allowed"),
     [
         ("DELETE", "/catalogue", "GET"),
+        ("TRACE", "/studies/check", "POST"),
         ("PATCH", "/studies", "GET, POST"),
         ("POST", f"/blobs/{'0' * 64}", "GET, HEAD, PUT"),
         ("GET", "/claims", "POST"),

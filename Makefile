@@ -1,5 +1,5 @@
 # The two commands a newcomer needs are `make demo` and `make test`; each sets up what it needs.
-.PHONY: demo test check unit simulate prove chaos sigkill dashboard benchmark generated clean
+.PHONY: demo test check unit simulate prove chaos sigkill fuzz dashboard benchmark generated clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -32,6 +32,9 @@ chaos: $(INSTALLED)                   ## kill real processes while 10,000 trials
 
 sigkill: $(INSTALLED)                 ## stop the service on SQLite by SIGKILL under load, a hundred times (ROUNDS=100)
 	ASSAYER_TEST_SIGKILLS=$(or $(ROUNDS),100) $(BIN)/python -m pytest -n 0 tests/e2e/test_sqlite_sigkill.py
+
+fuzz: $(INSTALLED)                     ## call every operation of the API by its OpenAPI document, alone and in chains (EXAMPLES=500)
+	EXAMPLES=$(or $(EXAMPLES),500) $(BIN)/python -m pytest -n 0 tests/api/test_fuzz.py $(ARGS)
 
 dashboard: $(INSTALLED)               ## build the web client after a change to it
 	$(BIN)/python service/dashboard/build.py

@@ -1,0 +1,74 @@
+"""Schemathesis against a real service: no call breaks the OpenAPI document, alone or after others, and none is a 5xx.
+
+EXAMPLES calls of each operation are made, and as many chains of calls; CI makes few, `make fuzz` at least 500.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.config import SchemathesisConfig
+
+from service.main import build_app
+from tests.support.service import running_service
+
+pytestmark = pytest.mark.slow
+
+EXAMPLES = int(os.environ.get("EXAMPLES", "5"))
+
+TOKEN = "fuzz"
+CONFIG = SchemathesisConfig.from_dict(
+    {
+        "headers": {"Authorization": f"Bearer {TOKEN}"},
+        "checks": {
+            # Pydantic reads true as 1 and "3" as 3, as its lax mode documents; a schema calls these other types.
+            "negative_data_rejection": {"enabled": False},
+            # A write without a Content-Type is refused before anybody looks for a route: 415 and not 405.
+            "unsupported_method": {"enabled": False},
+            # What a document cannot say is refused all the same: a space's low above its high, an unknown study,
+            # a body without its Content-Type.
+            "positive_data_acceptance": {"expected-statuses": ["2xx", 404, 409, 415, 422]},
+        },
+    }
+)
+BOUNDED = settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+# Its streams never end; test_stream reads them.
+DESCRIBED = schemathesis.openapi.from_dict(build_app(None, None).openapi(), config=CONFIG).exclude(
+    path_regex="/stream$"
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_service(tmp_path_factory.mktemp("fuzz"), environment={"ASSAYER_TOKEN": TOKEN}) as service:
+        yield service.url
+
+
+@DESCRIBED.parametrize()
+@BOUNDED
+def test_no_call_breaks_the_contract(case: schemathesis.Case, server: str) -> None:
+    case.call_and_validate(base_url=server)
+
+
+def test_no_chain_of_calls_breaks_the_contract(server: str) -> None:
+    """What one call answers, others are made with: a study's name, a grant's trial and nonce."""
+
+    class Chains(DESCRIBED.as_state_machine()):  # type: ignore[misc]
+        def get_call_kwargs(self, case: schemathesis.Case) -> dict[str, Any]:
+            return {"base_url": server}
+
+    Chains.run(settings=settings(BOUNDED, stateful_step_count=8))

@@ -76,7 +76,7 @@ def _require_editable(unit_of_work: UnitOfWork, version: int) -> None:
             f"see what changed (study show {study.name} --spec), and edit that"
         )
         raise DomainError(ErrorCode.STUDY_CHANGED, message)
-    if study.state == StudyState.STOPPED or study.stop_requested_at is not None:
+    if study.stop_requested_at is not None:
         message = f"the study was stopped; extend it first (study extend {study.name} --trials N)"
         raise DomainError(ErrorCode.STUDY_STATE, message)
 

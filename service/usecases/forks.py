@@ -34,7 +34,7 @@ async def fork_trial(context: Context, name: str, key: str, request: ForkRequest
 
     def work(unit_of_work: UnitOfWork) -> TrialView:
         study, connection = unit_of_work.study, unit_of_work.connection
-        if study.state == StudyState.STOPPED or study.stop_requested_at is not None:
+        if study.stop_requested_at is not None:
             message = f"the study was stopped; extend it first (study extend {study.name} --trials N)"
             raise DomainError(ErrorCode.STUDY_STATE, message)
         parent = find_trial(connection, study, key)

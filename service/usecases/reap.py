@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from service.contract.lease import FailureClass, Outcome
-from service.contract.trial import AttemptState
 from service.storage import tables
 from service.storage.instants import MICROSECONDS
 from service.storage.queries import leases, studies, trials
@@ -102,12 +101,15 @@ def _lose(unit_of_work: UnitOfWork, fault: StudyFault | None, seen: Row) -> int:
     One that was renewed since the look may have run out again while nobody was here to answer: the next look says.
     """
     lease = leases.lock(unit_of_work.connection, seen.trial_id, seen.attempt)
-    trial = trials.by_id(unit_of_work.connection, seen.trial_id)
-    attempt = trials.attempt_of(unit_of_work.connection, seen.trial_id, seen.attempt)
-    if lease is None or trial is None or attempt is None or attempt.state != AttemptState.RUNNING:
+    # An attempt has a lease exactly while it runs.
+    if lease is None:
         return 0
     if lease.expires_at != seen.expires_at:
         return 0
+    trial = trials.by_id(unit_of_work.connection, seen.trial_id)
+    attempt = trials.attempt_of(unit_of_work.connection, seen.trial_id, seen.attempt)
+    assert trial is not None
+    assert attempt is not None
     silence = (unit_of_work.now() - lease.renewed_at) / MICROSECONDS
     outcome = Outcome(
         result="failed",

@@ -48,15 +48,15 @@ async def release_trial(context: Context, name: str, key: str, request: ReleaseR
 
 def _is_released(attempt: Row | None, request: ReleaseRequest) -> bool:
     """Whether this very attempt has been released before."""
-    is_newest = attempt is not None and attempt.number == request.attempt
-    return is_newest and attempt is not None and attempt.state == AttemptState.RELEASED
+    return attempt is not None and attempt.number == request.attempt and attempt.state == AttemptState.RELEASED
 
 
 def _running(trial: Row, attempt: Row | None, request: ReleaseRequest) -> Held:
     """The trial with its running attempt, which is the one that was asked for."""
-    if trial.state != TrialState.RUNNING or attempt is None:
+    if trial.state != TrialState.RUNNING:
         message = f"{trials.title(trial)} is {trial.state}; only a running trial can be released"
         raise DomainError(ErrorCode.STUDY_STATE, message)
+    assert attempt is not None
     if request.attempt not in (None, attempt.number):
         message = (
             f"attempt {request.attempt} of {trials.title(trial)} does not run, attempt {attempt.number} on worker "

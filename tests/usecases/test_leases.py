@@ -246,7 +246,9 @@ async def test_a_lease_that_was_renewed_since_the_look_is_not_reaped(replica: Re
     replica.clock.forward(61)
     (overdue,) = await replica.database.read(lambda at: leases.expired(at, replica.clock(at)))
     assert (await replica.heartbeat(grant)).held
-    assert await replica.context.transact(overdue.study_id, lambda unit_of_work: _lose(unit_of_work, overdue)) == 0
+    assert (
+        await replica.context.transact(overdue.study_id, lambda unit_of_work: _lose(unit_of_work, None, overdue)) == 0
+    )
     assert (await replica.trial(name, 0)).state is TrialState.RUNNING
 
 
@@ -261,7 +263,9 @@ async def test_a_lease_renewed_since_the_look_is_left_to_the_next_look_though_it
     (overdue,) = await replica.database.read(lambda at: leases.expired(at, replica.clock(at)))
     assert (await replica.heartbeat(grant)).held
     replica.clock.forward(3600)
-    assert await replica.context.transact(overdue.study_id, lambda unit_of_work: _lose(unit_of_work, overdue)) == 0
+    assert (
+        await replica.context.transact(overdue.study_id, lambda unit_of_work: _lose(unit_of_work, None, overdue)) == 0
+    )
     assert await replica.reap() == 0
     assert (await replica.trial(name, 0)).state is TrialState.RUNNING
 
@@ -269,7 +273,7 @@ async def test_a_lease_renewed_since_the_look_is_left_to_the_next_look_though_it
 async def _reap_only(replica: Replica) -> int:
     """The part of a round that takes one overdue lease away."""
     (overdue,) = await replica.database.read(lambda connection: leases.expired(connection, replica.clock(connection)))
-    return await replica.context.transact(overdue.study_id, lambda unit_of_work: _lose(unit_of_work, overdue))
+    return await replica.context.transact(overdue.study_id, lambda unit_of_work: _lose(unit_of_work, None, overdue))
 
 
 async def test_a_finish_is_told_again_alike_and_never_otherwise(replica: Replica) -> None:

@@ -85,8 +85,8 @@ MUTANTS = (
             ),
             Edit(
                 "service/storage/queries/studies.py",
-                "    .where(study.c.state == StudyState.ACTIVE, study.c.archived_at.is_(None))\n",
-                "    .where(study.c.archived_at.is_(None))\n",
+                "    .where(study.c.state == StudyState.ACTIVE, _is_listed)\n",
+                "    .where(_is_listed)\n",
             ),
         ),
     ),

@@ -428,7 +428,7 @@ async def test_a_sampler_that_hangs_holds_up_one_claim_up_to_the_limit_and_no_ot
     slow, healthy = await replica.create(**POISONED), await replica.create(budget={"trials": 50})
     began = time.monotonic()
     assert (await replica.claim(None)).study_name == healthy
-    assert time.monotonic() - began >= 0.5
+    assert 0.5 <= time.monotonic() - began < 10
     answer = await replica.ask(slow)
     assert isinstance(answer, Nothing)
     assert "its sampler has been computing a suggestion for" in answer.reason

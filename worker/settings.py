@@ -6,8 +6,11 @@ import argparse
 import os
 import re
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 
 from service.contract.base import TaskKind
@@ -92,7 +95,19 @@ def data_folders(given: Sequence[Path]) -> tuple[Path, ...]:
 
 
 def module_name(text: str) -> str:
-    """A module as `import` names it; raises ArgumentTypeError for anything else."""
+    """Check the name of a module to register; it is looked up but not imported, which would load torch first.
+
+    Only its top-level package is looked up: to look further would import the package.
+
+    Raises:
+        ArgumentTypeError: this is not the name of a module, or no such module or package can be found.
+    """
     if not all(part.isidentifier() for part in text.split(".")):
         raise argparse.ArgumentTypeError(f"{text!r} is no module; write it as import does: my_models, or my.losses")
+    top, here = text.partition(".")[0], Path.cwd()
+    # The training process finds modules in the working folder, also where this program's own path does not have it.
+    if not (top in sys.modules or find_spec(top) or PathFinder.find_spec(top, [str(here)])):
+        raise argparse.ArgumentTypeError(
+            f"cannot register {text}: there is no module {top!r} in {here} or on PYTHONPATH"
+        )
     return text

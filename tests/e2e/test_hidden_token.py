@@ -16,22 +16,12 @@ from service.client import Client
 from service.contract.study import StudyState
 from service.contract.trial import TrialState
 from tests.support import spy
+from tests.support.capabilities import WITHOUT_CAPABILITIES
 from tests.support.service import ROOT, Service, running_service
 
 pytestmark = pytest.mark.slow
 
 TOKEN = spy.TOKEN.decode()
-WITHOUT_RIGHTS = [
-    sys.executable,
-    "-c",
-    """
-import ctypes, os, sys
-for capability in range(64):  # as root in a container: an ordinary user has none either way
-    ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
-os.execv(sys.argv[1], sys.argv[1:])
-""",
-]
-"""What comes behind it may read what is its user's, but has no rights of root beyond that."""
 WORKER = [sys.executable, "-m", "worker"]
 FLAGS = ["--cpu", "--threads", "1", "--allow-functions", "--until-done"]
 
@@ -75,7 +65,7 @@ def test_a_task_finds_the_token_nowhere(guarded: Service, project: Path, kind: s
         client.create_study(spec)
         result = subprocess.run(
             [
-                *WITHOUT_RIGHTS,
+                *WITHOUT_CAPABILITIES,
                 *start,
                 *FLAGS,
                 "--allow-commands",

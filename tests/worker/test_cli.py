@@ -149,6 +149,24 @@ def test_functions_may_be_allowed_of_some_modules_alone(capsys: pytest.CaptureFi
     assert "'mine:train' is not a module such as my_project" in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_module_to_register_is_looked_up_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine_of_tests.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "package_of_tests").mkdir()
+    monkeypatch.chdir(tmp_path)
+    # As in the console script, whose own path does not have the working folder.
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder not in ("", str(tmp_path))])
+    for name in ("mine_of_tests", "package_of_tests.losses", "json", "__main__"):
+        assert cli._parse(["--cpu", "--register", name]).modules == (name,)
+    assert cli.main(["--cpu", "--register", "nowhere_at_all.losses"]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    where = f"there is no module 'nowhere_at_all' in {tmp_path} or on PYTHONPATH"
+    assert (
+        told == f"worker: argument --register: cannot register nowhere_at_all.losses: {where} (worker --help explains)"
+    )
+
+
 @pytest.mark.parametrize(("threads", "each"), [(None, max(1, num_cores() // 4)), (3, 3)])
 def test_each_device_has_its_slots_and_its_share_of_the_cores(threads: int | None, each: int) -> None:
     devices = [LocalDevice(Device(kind="cuda", index=index), visible=f"GPU-{index}") for index in (0, 1)]

@@ -164,4 +164,7 @@ def my_net(dataset, *, width: int = 8):
     result = attempt(live, tmp_path, "registered", "--trial", "0", "--register", "nowhere")
     assert result.returncode == 2
     missing = f"there is no module 'nowhere' in {tmp_path} or on PYTHONPATH"
-    assert result.stderr == f"worker try: cannot register nowhere: {missing}\n"
+    assert f"cannot register nowhere: {missing}" in result.stderr
+    result = attempt(live, tmp_path, "registered", "--trial", "0", "--register", "nets.nowhere")
+    assert result.returncode == 2
+    assert "worker try: cannot register nets.nowhere: " in result.stderr

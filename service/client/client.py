@@ -56,6 +56,9 @@ class Client(Endpoints):
         """Claim a trial of a study, waiting while there is none; None when the study is done.
 
         Its lease is renewed until it is finished, failed or released.
+
+        Raises:
+            SearchFailed: the study is paused for its failures; says why.
         """
         return trials.open_trial(self, self._worker, study)
 
@@ -64,6 +67,9 @@ class Client(Endpoints):
 
         Enter each as a context manager, so that an exception is told to the service. A trial still open when the loop
         comes around is finished; one still open when the loop is left is given back.
+
+        Raises:
+            SearchFailed: the study is paused for its failures; says why.
         """
         while (trial := self.open_trial(study)) is not None:
             with trial:

@@ -2,7 +2,7 @@
 
 ClientError
 ├── InvalidStudy           the study was found wrong before it was sent
-├── SearchFailed           a study that was watched has ended or paused without a result
+├── SearchFailed           a study that is watched or driven has ended or paused without a result
 ├── InvalidToken           the token cannot be sent in an HTTP header
 ├── ServiceUnreachable     nobody answers, or not as this service; trying again may help
 └── ApiError               the service refused; `.code` says why
@@ -37,7 +37,7 @@ class InvalidStudy(ClientError):
 
 
 class SearchFailed(ClientError):
-    """A study that was watched ended or paused without a result; says why."""
+    """A study that is watched or driven by this program has ended or paused without a result; says why."""
 
 
 class InvalidToken(ClientError):

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Literal, Self, TypeVar
 
 from service.client.endpoints import Endpoints
-from service.client.errors import ClientError, LeaseLost, ServiceFailure, ServiceUnreachable
+from service.client.errors import ClientError, LeaseLost, SearchFailed, ServiceFailure, ServiceUnreachable
 from service.contract.base import TaskKind, Value
 from service.contract.lease import (
     Capabilities,
@@ -34,6 +34,7 @@ from service.contract.lease import (
     Outcome,
 )
 from service.contract.report import Action, Point, ReportRequest, Verdict, to_wire
+from service.contract.study import PauseCause
 
 MAX_MESSAGE = 2_000
 MAX_TRACEBACK = 20_000
@@ -202,7 +203,11 @@ def worker_name() -> str:
 
 
 def open_trial(endpoints: Endpoints, worker: str, study: str) -> OpenTrial | None:
-    """Claim a trial, waiting while there is none; None: the study is done. See Client.open_trial."""
+    """Claim a trial, waiting while there is none; None: the study is done. See Client.open_trial.
+
+    Raises:
+        SearchFailed: the study is paused for its failures, so that no wait would bring a trial.
+    """
     endpoints.study(study)  # an unknown study or an absent service is an error now, not a long wait
     tasks = [TaskKind.EXTERNAL, TaskKind.TRAIN, TaskKind.FUNCTION, TaskKind.COMMAND]
     while True:
@@ -218,4 +223,9 @@ def open_trial(endpoints: Endpoints, worker: str, study: str) -> OpenTrial | Non
             return OpenTrial(endpoints, worker, reply)
         if reply.done:
             return None
+        view = _patiently(partial(endpoints.study, study))
+        if view.pause_cause is PauseCause.FAILURES:
+            raise SearchFailed(
+                f"{view.name} is paused: {view.state_reason}; correct it, then: study resume {view.name}"
+            )
         time.sleep(reply.retry_seconds)

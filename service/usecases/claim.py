@@ -126,8 +126,12 @@ async def claim(context: Context, request: ClaimRequest) -> Grant | Nothing:
 
 
 def _open(connection: Connection, context: Context, request: ClaimRequest) -> Opening:
-    named = None if request.studies is None else [find(connection, name).id for name in request.studies]
-    candidates, lacking, faults = [], [], {}
+    rows = None if request.studies is None else [find(connection, name) for name in request.studies]
+    named = None if rows is None else [row.id for row in rows]
+    candidates: list[Row] = []
+    # A worker that names a study hears why it is paused, so that nobody waits unaware.
+    lacking = [f"{row.name} is paused: {row.state_reason}" for row in rows or [] if row.state == StudyState.PAUSED]
+    faults: dict[str, StudyFault] = {}
     for row in shares.in_turn(connection, studies.claimable(connection, named), context.database.dialect.now):
         found = guarded(row.id, "claim", partial(_suits, connection, context, row, request))
         if isinstance(found, StudyFault):

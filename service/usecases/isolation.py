@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from service.contract.problem import ErrorCode
 from service.contract.storable import to_storable
-from service.contract.study import StudyState
+from service.contract.study import PauseCause, StudyState
 from service.domain.errors import DomainError
 from service.domain.states import StudyEvent
 from service.storage.database import DATABASE_ERRORS
@@ -24,9 +24,6 @@ from service.usecases.context import Context
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-FAILURES = "failures"
-"""The pause cause of a study that is paused because something of it fails."""
 
 _NOT_THE_STUDY = (DomainError, *DATABASE_ERRORS, MemoryError, OSError)
 _MESSAGE_CHARACTERS = 300
@@ -181,7 +178,7 @@ def _pause(unit_of_work: UnitOfWork, fault: StudyFault) -> bool:
     if study.state != StudyState.ACTIVE or study.stop_requested_at is not None:
         return False
     details = {"during": fault.during, "traceback": fault.traceback}
-    unit_of_work.advance_study(StudyEvent.PAUSED, reason=fault.reason, pause_cause=FAILURES, details=details)
+    unit_of_work.advance_study(StudyEvent.PAUSED, reason=fault.reason, pause_cause=PauseCause.FAILURES, details=details)
     return True
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from service.contract.lease import FailureClass, Outcome
 from service.contract.report import from_wire
 from service.contract.sampler import GridSampler
-from service.contract.study import StudySpec, StudyState
+from service.contract.study import PauseCause, StudySpec, StudyState
 from service.contract.trial import TrialState
 from service.domain.budget import Used
 from service.domain.failing import LAST_ATTEMPTS, may_pause, reason_to_pause
@@ -27,7 +27,7 @@ from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.fence import Held
 from service.usecases.hosts import judge_host
-from service.usecases.isolation import FAILURES, isolated
+from service.usecases.isolation import isolated
 from service.usecases.late_stop import late_stop
 from service.usecases.rungs import rest
 
@@ -118,7 +118,7 @@ def _pause_if_broken(unit_of_work: UnitOfWork) -> None:
         attempts.ends(connection, study.id, limit=LAST_ATTEMPTS, newest=True),
     )
     if reason is not None:
-        unit_of_work.advance_study(StudyEvent.PAUSED, reason=reason, pause_cause=FAILURES)
+        unit_of_work.advance_study(StudyEvent.PAUSED, reason=reason, pause_cause=PauseCause.FAILURES)
 
 
 def _retries(spec: StudySpec) -> int:

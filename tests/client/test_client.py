@@ -17,6 +17,7 @@ from service.client import (
     InvalidStudy,
     LeaseLost,
     NotFound,
+    SearchFailed,
     ServiceUnreachable,
     Unauthorized,
 )
@@ -83,6 +84,40 @@ def test_an_exception_is_told_to_the_service_with_its_traceback(client: Client) 
     assert attempt.message == "KeyError: 'no such column'"
     assert attempt.traceback is not None
     assert 'raise KeyError("no such column")' in attempt.traceback
+
+
+def fail_all(client: Client, name: str) -> None:
+    for trial in client.open_trials(name):
+        trial.fail("no data")
+
+
+def test_a_study_that_pauses_for_its_failures_ends_the_loop_with_the_reason(client: Client) -> None:
+    name = client.create_study(hand_driven(trials=40)).name
+    for num_failed in (3, 6):  # resumed, it is judged afresh
+        with pytest.raises(SearchFailed) as caught:
+            fail_all(client, name)
+        reason = "the first 3 trials all failed alike: no data"
+        assert str(caught.value) == f"{name} is paused: {reason}; correct it, then: study resume {name}"
+        assert client.study(name).num_trials == {TrialState.FAILED: num_failed}
+        client.resume(name)
+
+
+def test_a_study_that_a_person_pauses_keeps_the_loop_waiting(client: Client) -> None:
+    study = client.create_study(hand_driven(trials=1))
+    client.pause(study.name, "need the GPU")
+    waited = threading.Event()
+
+    def drive() -> None:
+        for trial in client.open_trials(study.name):
+            trial.report(1, {"val/accuracy": 0.5})
+        waited.set()
+
+    driver = threading.Thread(target=drive, daemon=True)
+    driver.start()
+    assert not waited.wait(1.0)
+    client.resume(study.name)
+    assert waited.wait(30)
+    assert client.study(study.name).state is StudyState.COMPLETED
 
 
 def test_an_interrupted_trial_is_given_back(client: Client) -> None:
@@ -167,8 +202,11 @@ def test_the_whole_interface_can_be_called(client: Client) -> None:
     assert client.resume(study.name).state is StudyState.ACTIVE
     assert client.extend(study.name, 4).budget_trials == 4
     assert client.enqueue(study.name, {"lr": 0.05}).num_ahead == 0
-    (trial, *_) = client.open_trials(study.name)
-    assert trial.parameters == {"lr": 0.05}
+    parameters = []
+    for trial in client.open_trials(study.name):
+        parameters.append(trial.parameters)
+        trial.report(1, {"val/accuracy": 0.5})
+    assert (len(parameters), parameters[0]) == (4, {"lr": 0.05})
     assert client.trials(study.name, since=client.study(study.name).revision).trials == []
     kinds = [event.kind for event in client.events(study.name)]
     assert kinds[0] == "study_created"

@@ -80,6 +80,9 @@ async def test_the_first_three_trials_ending_with_the_same_mistake_pause_the_stu
     study = await replica.study(name)
     assert study.state is StudyState.PAUSED
     assert study.state_reason == f"the first 3 trials all failed alike: {message}"
+    answer = await replica.ask(name, worker="w9")
+    assert isinstance(answer, Nothing)
+    assert answer.reason == f"{study.name} is paused: {study.state_reason}"
     for grant in (grants[0], grants[2]):  # what still runs may end in any way
         await replica.fail(grant, failure, message=message)
     assert (await replica.study(name)).state is StudyState.PAUSED

@@ -29,7 +29,7 @@ def late_stop(
 
     A trial that trained to its end completes with its final value, and its reason says that the verdict came late.
     A trial that was stopped late is pruned, unless it improved after the verdict's step and is better than every
-    completed trial: then it completes with the value that it has. Of several objectives no single value says so.
+    completed trial: then it completes with the value that it has. Pruners are for studies with one objective.
     """
     is_over = resolution.trial in {TrialEvent.COMPLETED, TrialEvent.PRUNED} and resolution.failure is None
     is_settled = is_over and all(each.value is not None and each.is_finite for each in ended)
@@ -41,7 +41,7 @@ def late_stop(
     late = f"the verdict to stop at step {stop.step} came too late ({stop.reason})"
     if resolution.trial is TrialEvent.COMPLETED:
         return LateStop(TrialEvent.COMPLETED, f"{resolution.reason}; {late}")
-    than = None if len(ended) > 1 else _improvement(unit_of_work, spec, held.trial, stop.step, ended[0].value or 0.0)
+    than = _improvement(unit_of_work, spec, held.trial, stop.step, ended[0].value or 0.0)
     if than is None:
         return None
     reached = f"by step {held.attempt.last_step} the trial had reached {ended[0].value:g}, {than}"

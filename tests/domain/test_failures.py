@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from service.contract.lease import FailureClass, Outcome, Shortage
 from service.domain.failures import (
+    MAX_HOST_FAULTS,
     MAX_LOSSES,
     Circumstances,
     Execution,
@@ -137,6 +138,19 @@ def test_a_failure_of_no_class_counts_as_an_exception_of_the_user() -> None:
 def test_a_fault_of_the_host_costs_the_trial_nothing_however_often() -> None:
     resolution = failed("host_fault", "no driver", num_losses=99, num_failures=99)
     assert resolution == Resolution(AttemptEvent.FAILED, TrialEvent.REQUEUED, "no driver", FailureClass.HOST_FAULT)
+
+
+def test_the_sixth_fault_of_one_host_is_charged_to_the_trial() -> None:
+    def fault(*hosts: str) -> Resolution:
+        earlier = [Execution(FailureClass.HOST_FAULT, host) for host in hosts]
+        return failed("host_fault", "no file", host="a", earlier=earlier)
+
+    assert MAX_HOST_FAULTS == 5
+    for hosts in (["a"] * 4, [*["a"] * 4, *["b"] * 9]):
+        assert fault(*hosts) == Resolution(AttemptEvent.FAILED, TrialEvent.REQUEUED, "no file", FailureClass.HOST_FAULT)
+    sixth = fault(*["a"] * 3, "b", *["a"] * 2)
+    assert (sixth.trial, sixth.failure, sixth.is_failure) == (TrialEvent.FAILED, FailureClass.USER_EXCEPTION, True)
+    assert sixth.reason == "no file (given up after 6 faults of the host a)"
 
 
 def test_a_fault_that_every_host_has_is_an_exception_of_the_user() -> None:

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from service.api.body import INVALID_JSON
 from service.contract.mistakes import mistakes_in, models_in
 from service.contract.problem import ErrorCode, FieldError, Problem
-from service.domain.errors import DomainError
+from service.domain.errors import DamagedRowError, DomainError
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.METHOD_NOT_ALLOWED: 405,
     ErrorCode.BUSY: 503,
     ErrorCode.UNAVAILABLE: 503,
+    ErrorCode.DAMAGED_DATA: 500,
     ErrorCode.INTERNAL: 500,
 }
 
@@ -67,7 +68,7 @@ _HEADERS: Mapping[ErrorCode, dict[str, str]] = {
 """What an answer of this code says beside its body."""
 
 FAILURES: dict[int | str, dict[str, Any]] = {
-    500: {"model": Problem, "description": "The service failed: internal"},
+    500: {"model": Problem, "description": "The service failed, or what it stored is damaged: internal, damaged_data"},
     503: {"model": Problem, "description": "The service or its database is busy or away: busy, unavailable"},
     507: {"model": Problem, "description": "A disk of the service is full: database_full, storage_full"},
 }
@@ -101,6 +102,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(DomainError)
     async def _domain(_: Request, error: DomainError) -> JSONResponse:
         return problem_response(error.code, error.detail, error.errors)
+
+    @app.exception_handler(DamagedRowError)
+    async def _damaged(request: Request, error: DamagedRowError) -> JSONResponse:
+        log.error("%s %s: %s", request.method, request.url.path, error)
+        return problem_response(ErrorCode.DAMAGED_DATA, str(error))
 
     @app.exception_handler(RequestValidationError)
     async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:

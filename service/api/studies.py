@@ -20,7 +20,7 @@ from service.contract.study import (
     EditRequest,
     EnqueueReply,
     EnqueueRequest,
-    Event,
+    EventList,
     ExtendRequest,
     StopRequest,
     StudyList,
@@ -41,12 +41,6 @@ class Checked(BaseModel):
     """A spec that would be accepted."""
 
     errors: list[FieldError] = []
-
-
-class Events(BaseModel):
-    """Journal rows in order."""
-
-    events: list[Event]
 
 
 @router.post("", status_code=201)
@@ -153,6 +147,6 @@ async def events(
     after: After = 0,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
     kind: str | None = None,
-) -> Events:
+) -> EventList:
     """The study's journal past a revision; of one kind of event, or of all."""
-    return Events(events=await studies.list_events(context, study, after, limit, kind))
+    return await studies.list_events(context, study, after, limit, kind)

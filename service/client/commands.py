@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -28,7 +28,7 @@ from service.client.client import Client
 from service.client.column_texts import NumberRules
 from service.client.errors import Invalid, InvalidStudy
 from service.client.trial_table import TrialTable
-from service.contract.base import Value
+from service.contract.base import DamagedRow, Value
 from service.contract.lease import BLOB
 from service.contract.log import Stream
 from service.contract.mistakes import mistakes_in
@@ -106,6 +106,7 @@ def _importance(client: Client, arguments: argparse.Namespace) -> None:
 def _list(client: Client, arguments: argparse.Namespace) -> None:
     answer = client.studies()
     _say(arguments, answer, show.studies_table(answer.studies))
+    _note_damaged("study", answer.damaged)
 
 
 def _show(client: Client, arguments: argparse.Namespace) -> None:
@@ -120,11 +121,12 @@ def _show(client: Client, arguments: argparse.Namespace) -> None:
     if arguments.json:
         _say(arguments, study, "")
         return
-    trials = _trials(client, arguments.name)
+    trials, forks = _trials(client, arguments.name), client.forks(arguments.name)
+    _note_damaged("fork", forks.damaged)
     page = show.study_page(
         study,
         trials[-MAX_TRIALS_SHOWN:],
-        forks=client.forks(arguments.name).trials,
+        forks=forks.trials,
         trail=client.stages(arguments.name),
         edits=client.events(arguments.name, kind="study_edited"),
     )
@@ -319,6 +321,7 @@ def _fork(client: Client, arguments: argparse.Namespace) -> None:
 def _workers(client: Client, arguments: argparse.Namespace) -> None:
     answer = client.workers()
     _say(arguments, answer, show.workers_table(answer.workers))
+    _note_damaged("worker", answer.damaged)
 
 
 def _catalogue(client: Client, arguments: argparse.Namespace) -> None:
@@ -351,8 +354,9 @@ def _values(words: Sequence[str]) -> dict[str, Value]:
 def _trials(client: Client, study: str) -> list[TrialView]:
     trials: dict[str, TrialView] = {}
     page = client.trials(study, limit=PAGE_TRIALS)
-    while page.trials:
+    while page.trials or page.damaged:
         trials |= {trial.id: trial for trial in page.trials}
+        _note_damaged("trial", page.damaged)
         page = client.trials(study, since=page.revision, limit=PAGE_TRIALS)
     return sorted(trials.values(), key=lambda trial: trial.number or 0)
 
@@ -367,6 +371,12 @@ def _say(arguments: argparse.Namespace, answer: BaseModel, page: RenderableType)
         sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
     else:
         show.console().print(page, soft_wrap=isinstance(page, str))
+
+
+def _note_damaged(kind: str, rows: Iterable[DamagedRow]) -> None:
+    """Name on standard error what is missing in a listing because its row is damaged in the service's database."""
+    for row in rows:
+        _note(f"damaged: {kind} {row.name} cannot be read: {row.reason} (`service fsck` lists all damage)")
 
 
 def _note(message: str) -> None:

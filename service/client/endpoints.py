@@ -40,6 +40,7 @@ from service.contract.study import (
     EnqueueReply,
     EnqueueRequest,
     Event,
+    EventList,
     ExtendRequest,
     Front,
     StopRequest,
@@ -63,10 +64,6 @@ class _Check(Response):
     errors: list[FieldError]
 
 
-class _Events(Response):
-    events: list[Event]
-
-
 _HEALTH = TypeAdapter(Health)
 _CHECK = TypeAdapter(_Check)
 _STUDY = TypeAdapter(StudyView)
@@ -80,7 +77,7 @@ _TRIALS = TypeAdapter(TrialList)
 _TRIAL = TypeAdapter(TrialDetail)
 _FRONT = TypeAdapter(Front)
 _FORK = TypeAdapter(TrialView)
-_EVENTS = TypeAdapter(_Events)
+_EVENTS = TypeAdapter(EventList)
 _ENQUEUE = TypeAdapter(EnqueueReply)
 _CATALOGUE = TypeAdapter(WholeCatalogue)
 _ENTRIES = TypeAdapter(EntriesReply)

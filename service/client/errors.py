@@ -118,6 +118,7 @@ _BY_CODE: dict[ErrorCode, type[ApiError]] = {
     ErrorCode.BODY_TIMEOUT: ServiceFailure,
     ErrorCode.BUSY: ServiceFailure,
     ErrorCode.UNAVAILABLE: ServiceFailure,
+    ErrorCode.DAMAGED_DATA: ServiceFailure,
     ErrorCode.INTERNAL: ServiceFailure,
 }
 

@@ -77,6 +77,15 @@ class Response(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+class DamagedRow(Response):
+    """A row of a listing that is damaged in the database, and so is not among the listing's intact ones."""
+
+    name: str = Field(
+        description="of a study or worker its name, of a trial its number or id, of an event its revision"
+    )
+    reason: str
+
+
 def by_name(value: object) -> object:
     """Read a bare name as the mapping that it is short for: `sampler: grid` says `sampler: {name: grid}`."""
     return {"name": value} if isinstance(value, str) else value

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from service.contract.base import Identifier, Request, Response
+from service.contract.base import DamagedRow, Identifier, Request, Response
 from service.contract.catalogue import Catalogue
 from service.contract.provenance import Fingerprint
 
@@ -102,3 +102,6 @@ class WholeCatalogue(Catalogue):
     """Everything that a task can be set to, the entries among it that workers have told."""
 
     own: dict[str, dict[str, Told]] = Field(description="section -> name -> who told it; of the core's entries none")
+    damaged: list[DamagedRow] = Field(
+        default=[], description="entries that workers have told that cannot be read from the database"
+    )

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from service.contract.base import Quoted, Request, Response
+from service.contract.base import DamagedRow, Quoted, Request, Response
 
 MAX_CLASSES = 100
 """Of more classes nobody tells a confusion matrix: it grows with their square, and nobody reads it."""
@@ -64,3 +64,6 @@ class PredictionsList(Response):
     """The trials of a study whose predictions are kept, in the order of their numbers, forks last."""
 
     trials: list[PredictionsView]
+    damaged: list[DamagedRow] = Field(
+        default=[], description="trials among these that cannot be read from the database"
+    )

@@ -45,6 +45,7 @@ class ErrorCode(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     BUSY = "busy"
     UNAVAILABLE = "unavailable"
+    DAMAGED_DATA = "damaged_data"
     INTERNAL = "internal"
 
 

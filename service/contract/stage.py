@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from service.contract.base import Request, Response, Value
+from service.contract.base import DamagedRow, Request, Response, Value
 
 Box = dict[str, list[Value]]
 """Parameter -> what it ranges over: the two ends of a number, or the choices that are left."""
@@ -39,6 +39,7 @@ class StageList(Response):
     num_stages: int
     """How many stages the study has, the first included; 0: its sampler has none."""
     stages: list[StageView]
+    damaged: list[DamagedRow] = Field(default=[], description="stages that cannot be read from the database")
 
 
 class ReviewRequest(Request):

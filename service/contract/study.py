@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from service.contract.base import (
     Count,
+    DamagedRow,
     Direction,
     Directions,
     Identifier,
@@ -237,6 +238,7 @@ class StudyList(Response):
     """Studies, newest first."""
 
     studies: list[StudyView]
+    damaged: list[DamagedRow] = Field(default=[], description="studies that cannot be read from the database")
 
 
 class StopRequest(Request):
@@ -299,3 +301,10 @@ class Event(Response):
     trial: int | None
     attempt: int | None
     data: dict[str, Any]
+
+
+class EventList(Response):
+    """Journal rows in order."""
+
+    events: list[Event]
+    damaged: list[DamagedRow] = Field(default=[], description="events that cannot be read from the database")

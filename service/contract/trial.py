@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from service.contract.base import Priority, Request, Response, Value
+from service.contract.base import DamagedRow, Priority, Request, Response, Value
 from service.contract.lease import FailureClass
 from service.contract.predictions import Confusion
 from service.contract.report import Number, Verdict
@@ -112,6 +112,9 @@ class TrialList(Response):
 
     revision: int
     trials: list[TrialView]
+    damaged: list[DamagedRow] = Field(
+        default=[], description="trials among these that cannot be read from the database"
+    )
 
 
 class AttemptView(Response):

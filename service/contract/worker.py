@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from service.contract.base import Response
+from pydantic import Field
+
+from service.contract.base import DamagedRow, Response
 from service.contract.lease import Capabilities
 
 
@@ -25,3 +27,4 @@ class WorkerList(Response):
     """Workers, most recently seen first."""
 
     workers: list[WorkerView]
+    damaged: list[DamagedRow] = Field(default=[], description="workers that cannot be read from the database")

@@ -15,3 +15,14 @@ class DomainError(Exception):
         self.code = code
         self.detail = detail
         self.errors = list(errors)
+
+
+class DamagedRowError(ValueError):
+    """A stored row cannot be read; says which one, why, and what to do.
+
+    It is no DomainError: where a search depends on the row, its study is paused.
+    """
+
+    def __init__(self, what: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{what} is damaged in the database: {reason}; `service fsck` lists all damage")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from operator import le
+from typing import Any
 
 from service.contract.base import Directions
 
@@ -14,6 +16,15 @@ Losses = tuple[float, ...]
 def losses(values: Iterable[float], directions: Directions) -> Losses:
     """The values of a trial, one per objective, turned so that smaller is better."""
     return tuple(-value if each == "maximize" else value for value, each in zip(values, directions, strict=True))
+
+
+def stored_losses(values: Any, directions: Directions) -> Losses | None:
+    """The same of stored values; None where they are damaged: not one finite number per objective."""
+    if not isinstance(values, list) or len(values) != len(directions):
+        return None
+    if not all(type(value) in (int, float) and isfinite(value) for value in values):
+        return None
+    return losses(values, directions)
 
 
 def dominates(one: Losses, other: Losses) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.contract.storable import MAX_INTEGER
 from service.storage import tables
+from service.storage.damage import read_json, read_text
 
 NUM_WRITERS = 8
 """Connections for writing per replica on Postgres; SQLite has exactly one."""
@@ -41,7 +41,7 @@ def read_jsonb(text: str | bytes) -> Any:
     JSONB keeps a number as a decimal and writes it without an exponent, so that the float 1e23 comes back as the
     integer 100000000000000000000000. Such an integer is turned into the float that it was.
     """
-    return json.loads(text, parse_int=_read_integer)
+    return read_json(text, parse_int=_read_integer)
 
 
 class Dialect(Protocol):
@@ -79,7 +79,9 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     """A connection to an SQLite file that cannot change it, nor make one where there is none."""
     # A URI reads some characters as its own.
     uri = f"file:{quote(str(path.resolve()))}?mode=ro"
-    return sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
+    connection.text_factory = read_text
+    return connection
 
 
 class Sqlite:
@@ -98,7 +100,12 @@ class Sqlite:
         return self._engine(num_connections, "BEGIN", "PRAGMA query_only = ON")
 
     def onlooker(self) -> sa.Engine:
-        engine = sa.create_engine("sqlite://", creator=lambda: open_to_read(self._path), poolclass=sa.NullPool)
+        engine = sa.create_engine(
+            "sqlite://",
+            creator=lambda: open_to_read(self._path),
+            poolclass=sa.NullPool,
+            json_deserializer=read_json,
+        )
 
         @sa.event.listens_for(engine, "begin")
         def _begin(connection: sa.Connection) -> None:
@@ -112,6 +119,7 @@ class Sqlite:
             poolclass=sa.pool.QueuePool,
             pool_size=num_connections,
             max_overflow=0,
+            json_deserializer=read_json,
             connect_args={"timeout": 30, "check_same_thread": False},
         )
 
@@ -119,6 +127,7 @@ class Sqlite:
         def _connect(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
             # The driver's own transaction handling begins late and deferred; ours begins as told, below.
             connection.isolation_level = None
+            connection.text_factory = read_text
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
                 connection.execute(f"PRAGMA {pragma}")
             for pragma in pragmas:

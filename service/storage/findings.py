@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from service.storage.tables import attempt, study, study_spec, trial
+from service.storage.tables import attempt, study, trial
 
 Finding: TypeAlias = dict[str, Any]
 """A row that breaks an invariant: what it is about, by name."""
@@ -38,9 +38,3 @@ def of_attempts(*columns: Any) -> sa.Select[Any]:
     named = of_studies(trial.c.number.label("trial"), attempt.c.number.label("attempt"), *columns)
     joined = attempt.join(trial, trial.c.id == attempt.c.trial_id).join(study, study.c.id == trial.c.study_id)
     return named.select_from(joined)
-
-
-def has_spec(connection: sa.Connection, study_id: str, version: int) -> bool:
-    """Whether that version of the study's spec is stored."""
-    known = sa.select(study_spec.c.version).where(study_spec.c.study_id == study_id, study_spec.c.version == version)
-    return connection.execute(known).first() is not None

@@ -9,14 +9,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.contract.stage import Review
-from service.contract.study import StudySpec, StudyState
+from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialKind, TrialState
 from service.domain.machine import Machine
-from service.domain.objective import finals
 from service.domain.states import ATTEMPT, FINISHED_STUDIES, OPEN_TRIALS, STUDY, TRIAL
+from service.storage.damage_invariants import unreadable
 from service.storage.deletion_invariants import at_work_when_deleted, ownerless
-from service.storage.findings import Finding, found_by, has_spec, of_attempts, of_studies, of_trials
-from service.storage.queries import predictions, series, studies
+from service.storage.findings import Finding, found_by, of_attempts, of_studies, of_trials
+from service.storage.queries import predictions
 from service.storage.rung_invariants import too_many_promoted, wrong_arrivals
 from service.storage.tables import (
     artifact,
@@ -33,6 +33,7 @@ from service.storage.tables import (
     trial,
     verdict,
 )
+from service.storage.value_invariants import wrong_values
 
 
 @dataclass(frozen=True)
@@ -324,32 +325,6 @@ def _is_of(trial_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
     return artifact.c.trial_id == trial_id
 
 
-_WITH_VALUE = (TrialState.COMPLETED, TrialState.PRUNED)
-
-
-def _values(connection: sa.Connection) -> list[Finding]:
-    """Values that differ from what the objectives make of the canonical series: by the rule itself, so not in SQL."""
-    specs: dict[tuple[str, int], StudySpec | None] = {}
-    found: list[Finding] = []
-    values = trial.c["values"].label("stored")
-    columns = trial.c.id, trial.c.study_id, trial.c.spec_version, trial.c.state, trial.c.value, values, trial.c.metrics
-    for row in connection.execute(of_trials(*columns).order_by(trial.c.study_id, trial.c.number)):
-        key = row.study_id, row.spec_version
-        if key not in specs:
-            specs[key] = studies.spec(connection, *key) if has_spec(connection, *key) else None
-        spec = specs[key]
-        if row.value is None and row.stored is None and row.state != TrialState.COMPLETED:
-            continue
-        expected = None
-        if row.state in _WITH_VALUE and spec is not None:
-            curves = series.curves(connection, row.id, [objective.metric for objective in spec.objectives])
-            expected = [final.value for final in finals(spec.objectives, curves, series.measured(row.metrics))]
-        if row.value is None or row.stored != expected or row.value != (row.stored or [None])[0]:
-            finding = {"study": row.study, "trial": row.trial, "state": row.state}
-            found.append(finding | {"value": row.value, "values": row.stored, "series": expected})
-    return found
-
-
 def _pragma(name: str, columns: Iterable[str], fine: tuple[Any, ...] = ()) -> Callable[[sa.Connection], list[Finding]]:
     """What SQLite finds wrong with its own file; Postgres has no such question and enforces all of it always."""
 
@@ -462,7 +437,7 @@ INVARIANTS = (
     Invariant(
         "values",
         "completed trials, and pruned ones that got so far, have the objectives of their series as values; others none",
-        _values,
+        wrong_values,
     ),
     Invariant(
         "paused_trials",
@@ -488,6 +463,7 @@ INVARIANTS = (
     ),
     Invariant("logs", "no byte of an attempt's logs is stored twice", found_by(_overlapping_logs())),
     Invariant("deleted", "no trial of a deleted study runs or is leased", at_work_when_deleted),
+    Invariant("readable", "every row can be read: its text is UTF-8, its JSON is whole, its values fit", unreadable),
     Invariant("owned", "no row belongs to a study or trial that is gone", ownerless),
     Invariant(
         "foreign_keys",

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from service.domain.history import Arrival
 from service.domain.rungs import Rungs, rungs_of
-from service.storage.findings import Finding, has_spec, of_trials
+from service.storage.findings import Finding, of_trials
 from service.storage.queries import studies
 from service.storage.tables import study, trial
 
@@ -20,9 +20,14 @@ def _climbers(connection: sa.Connection) -> Iterator[tuple[sa.Row[Any], Rungs | 
     columns = trial.c.study_id, trial.c.run_until, trial.c.arrivals, study.c.spec_version
     rows = [row for row in connection.execute(of_trials(*columns).where(trial.c.number.is_not(None))) if row.arrivals]
     keys = {(row.study_id, row.spec_version) for row in rows}
-    rungs = {key: rungs_of(studies.spec(connection, *key)) for key in keys if has_spec(connection, *key)}
+    specs = {key: studies.spec_if_readable(connection, *key) for key in keys}
+    rungs = {key: rungs_of(spec) for key, spec in specs.items() if spec is not None}
     for row in rows:
-        yield row, rungs.get((row.study_id, row.spec_version)), [Arrival(**arrival) for arrival in row.arrivals]
+        try:
+            arrivals = [Arrival(**arrival) for arrival in row.arrivals]
+        except TypeError:
+            continue  # a damaged row, which `readable` names
+        yield row, rungs.get((row.study_id, row.spec_version)), arrivals
 
 
 def wrong_arrivals(connection: sa.Connection) -> list[Finding]:

@@ -12,6 +12,7 @@ from service.contract.problem import ErrorCode, FieldError
 from service.domain.entries import Key, fingerprint, with_own
 from service.domain.errors import DomainError
 from service.storage import tables
+from service.storage.damage import reading, split_damaged
 from service.storage.instants import to_datetime
 from service.storage.queries import entries
 from service.storage.tables import Connection, Row
@@ -85,14 +86,13 @@ async def list_catalogue(context: Context) -> WholeCatalogue:
     """Everything that a task can be set to, and who told what of it is none of the core's."""
 
     def read(connection: Connection) -> WholeCatalogue:
-        rows = entries.all_of(connection)
         own: dict[str, dict[str, Told]] = {}
-        for row in rows:
-            if row.name not in context.catalogue.sections.get(row.section, {}):
-                told = Told(worker=row.worker, at=to_datetime(row.told_at))
-                own.setdefault(row.section, {})[row.name] = told
-        whole = with_own(context.catalogue, _by_key(rows))
-        return WholeCatalogue(**dict(whole), own=own)
+        found, damaged = split_damaged(entries.all_of(connection), _read, lambda row: f"{row.section} {row.name}")
+        for (section, name), (_, told) in found:
+            if name not in context.catalogue.sections.get(section, {}):
+                own.setdefault(section, {})[name] = told
+        whole = with_own(context.catalogue, {key: entry for key, (entry, _) in found})
+        return WholeCatalogue(**dict(whole), own=own, damaged=damaged)
 
     return await context.database.read_for_viewer(read)
 
@@ -113,4 +113,12 @@ def catalogue_with(connection: Connection, context: Context, own: Collection[Key
 
 
 def _by_key(rows: Collection[Row]) -> dict[Key, Entry]:
-    return {(row.section, row.name): Entry.model_validate(row.description) for row in rows}
+    """The entries that can be read; a damaged one is as good as never told, until a worker tells it again."""
+    found, _ = split_damaged(rows, _read, lambda row: row.name)
+    return {key: entry for key, (entry, _) in found}
+
+
+def _read(row: Row) -> tuple[Key, tuple[Entry, Told]]:
+    with reading(f"the {row.section} {row.name}", row):
+        told = Told(worker=row.worker, at=to_datetime(row.told_at))
+        return (row.section, row.name), (Entry.model_validate(row.description), told)

@@ -72,8 +72,8 @@ async def list_forks(context: Context, name: str) -> TrialList:
 
     def read(connection: Connection) -> TrialList:
         study = find(connection, name)
-        rows = trials.forks(connection, study.id)
-        return TrialList(revision=study.revision, trials=[views.trial_view(row) for row in rows])
+        found, damaged = views.trial_views(trials.forks(connection, study.id))
+        return TrialList(revision=study.revision, trials=found, damaged=damaged)
 
     return await context.database.read_for_viewer(read)
 

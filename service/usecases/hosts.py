@@ -53,7 +53,7 @@ async def readmit(context: Context, name: str) -> WorkerView:
             raise DomainError(ErrorCode.UNKNOWN_WORKER, f"there is no worker {name!r}; {hint}")
         same = (table.c.name == name) | ((table.c.host != "") & (table.c.host == row.host))
         connection.execute(table.update().where(same).values(quarantined_at=None, quarantine_reason=None))
-        found = views.worker_views(connection, unit_of_work.now())
-        return next(view for view in found if view.name == name)
+        found = next(row for row in leases.workers(connection) if row.name == name)
+        return views.worker_view(found, unit_of_work.now())
 
     return await context.transact(None, work)

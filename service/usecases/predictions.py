@@ -15,6 +15,7 @@ from service.contract.study import StudySpec
 from service.contract.trial import AttemptState, TrialState
 from service.domain.errors import DomainError
 from service.storage import tables
+from service.storage.damage import reading, split_damaged
 from service.storage.queries import predictions, studies, trials
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
@@ -106,18 +107,19 @@ async def list_predictions(context: Context, name: str) -> PredictionsList:
         return [row for row in rows if is_there(context, row)]
 
     rows = await context.database.read_for_viewer(read)
-    return PredictionsList(
-        trials=[
-            PredictionsView(
-                trial=row.trial_id,
-                number=row.number,
-                values=row._mapping["values"],  # noqa: SLF001 - see views
-                sha256=row.sha256,
-                size=row.size,
-            )
-            for row in rows
-        ]
-    )
+    found, damaged = split_damaged(rows, _view, lambda row: row.trial_id if row.number is None else row.number)
+    return PredictionsList(trials=found, damaged=damaged)
+
+
+def _view(row: Row) -> PredictionsView:
+    with reading(f"the predictions of trial {row.trial_id if row.number is None else row.number}", row):
+        return PredictionsView(
+            trial=row.trial_id,
+            number=row.number,
+            values=row._mapping["values"],  # noqa: SLF001 - see views
+            sha256=row.sha256,
+            size=row.size,
+        )
 
 
 async def find_predictions(context: Context, name: str, key: str) -> Row:

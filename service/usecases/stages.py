@@ -13,6 +13,7 @@ from service.search.bounds import check_box, extent, in_space
 from service.search.decide import Propose
 from service.search.samplers.coarse_to_fine import stages_of
 from service.storage import tables
+from service.storage.damage import reading, split_damaged
 from service.storage.instants import to_datetime
 from service.storage.queries import stages, studies
 from service.storage.tables import Connection, Row
@@ -77,21 +78,22 @@ async def list_stages(context: Context, name: str) -> StageList:
     def read(connection: Connection) -> StageList:
         study = find(connection, name)
         spec = studies.spec(connection, study.id, study.spec_version)
-        return StageList(
-            num_stages=len(stages_of(spec)) if isinstance(spec.sampler, CoarseToFineSampler) else 0,
-            stages=[
-                StageView(
-                    number=row.number,
-                    box=row.box,
-                    reason=row.reason,
-                    review=row.review,
-                    decided_at=to_datetime(row.decided_at),
-                )
-                for row in stages.of_study(connection, study.id)
-            ],
-        )
+        found, damaged = split_damaged(stages.of_study(connection, study.id), _view, lambda row: row.number)
+        num_stages = len(stages_of(spec)) if isinstance(spec.sampler, CoarseToFineSampler) else 0
+        return StageList(num_stages=num_stages, stages=found, damaged=damaged)
 
     return await context.database.read_for_viewer(read)
+
+
+def _view(row: Row) -> StageView:
+    with reading(f"stage {row.number}", row):
+        return StageView(
+            number=row.number,
+            box=row.box,
+            reason=row.reason,
+            review=row.review,
+            decided_at=to_datetime(row.decided_at),
+        )
 
 
 def waits_for_review(study: Row) -> bool:

@@ -12,7 +12,7 @@ from service.contract.catalogue import Catalogue
 from service.contract.mistakes import MAX_MISTAKES, nearest
 from service.contract.problem import ErrorCode, FieldError
 from service.contract.sampler import CoarseToFineSampler
-from service.contract.study import Event, Resource, StudyList, StudySpec, StudyState, StudyView
+from service.contract.study import EventList, Resource, StudyList, StudySpec, StudyState, StudyView
 from service.domain.command import check_command
 from service.domain.configuration import check_overrides, check_reach, check_task
 from service.domain.errors import DomainError
@@ -22,6 +22,7 @@ from service.domain.space import check_space
 from service.domain.states import STUDY
 from service.search import decide
 from service.storage import tables
+from service.storage.damage import split_damaged
 from service.storage.queries import journal, studies, views
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
@@ -192,7 +193,10 @@ async def list_studies(context: Context) -> StudyList:
 
     def read(connection: Connection) -> StudyList:
         rows, now = studies.all_of(connection), context.database.dialect.now(connection)
-        return StudyList(studies=[_complete(context.views.latest(connection, row, now)) for row in rows])
+        found, damaged = split_damaged(
+            rows, lambda row: _complete(context.views.latest(connection, row, now)), lambda row: row.name
+        )
+        return StudyList(studies=found, damaged=damaged)
 
     return await context.database.read_for_viewer(read)
 
@@ -220,12 +224,12 @@ async def find_study_id(context: Context, name: str) -> str:
     return study_id
 
 
-async def list_events(context: Context, name: str, after: int, limit: int, kind: str | None = None) -> list[Event]:
+async def list_events(context: Context, name: str, after: int, limit: int, kind: str | None = None) -> EventList:
     """The study's journal past a revision; of one kind of event, or of all."""
 
-    def read(connection: Connection) -> list[Event]:
+    def read(connection: Connection) -> EventList:
         study = find(connection, name)
-        return [views.event(row) for row in journal.after(connection, study.id, after, limit, kind)]
+        return views.events(journal.after(connection, study.id, after, limit, kind))
 
     return await context.database.read_for_viewer(read)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from service.contract.study import StudyView
 from service.domain.states import FINISHED_STUDIES
 from service.domain.tally import Tally
+from service.storage.damage import reading
 from service.storage.queries import studies, tallies, views
 from service.storage.tables import Connection, Row
 from service.usecases.recently_used import RecentlyUsed
@@ -45,7 +46,8 @@ class StudyViews:
 
     def _read(self, connection: Connection, row: Row, now: int, known: _Known | None) -> _Known:
         spec = studies.spec(connection, row.id, row.spec_version)
-        tally = tallies.refresh(connection, row, spec.directions, known.tally if known else Tally())
+        with reading(f"study {row.name}", row):
+            tally = tallies.refresh(connection, row, spec.directions, known.tally if known else Tally())
         return _Known(tally.epoch, row, tally, views.study_view(connection, row, spec, tally, now))
 
 

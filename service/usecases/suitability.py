@@ -8,7 +8,9 @@ from service.contract.base import TaskKind
 from service.contract.lease import Capabilities
 from service.contract.study import StudySpec
 from service.domain.entries import Key, own_of_study, unoffered
+from service.domain.errors import DamagedRowError
 from service.domain.placement import unallowed, unmet
+from service.storage.damage import reading
 from service.storage.instants import MICROSECONDS
 from service.storage.queries import entries, leases
 from service.storage.queries.views import ALIVE_SECONDS
@@ -41,7 +43,11 @@ def unserved(connection: Connection, context: Context, spec: StudySpec, now: int
     for row in leases.workers(connection):
         if row.last_seen_at < now - ALIVE_SECONDS * MICROSECONDS:
             continue
-        worker = Capabilities.model_validate(row.capabilities)
+        try:
+            with reading(f"worker {row.name}", row):
+                worker = Capabilities.model_validate(row.capabilities)
+        except DamagedRowError:
+            continue
         for devices in worker.slots.values() or [worker.devices]:
             lacked = lack(connection, context, spec, worker.model_copy(update={"devices": devices}))
             if lacked is None:

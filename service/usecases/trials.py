@@ -27,7 +27,8 @@ async def list_trials(context: Context, name: str, since: int, limit: int) -> Tr
         # A cut-off answer reflects the study only up to its last row.
         is_cut_off = len(rows) >= limit and trials.changed(connection, study.id, rows[-1].revision, 1)
         revision = rows[-1].revision if is_cut_off else study.revision
-        return TrialList(revision=revision, trials=[views.trial_view(row) for row in rows])
+        found, damaged = views.trial_views(rows)
+        return TrialList(revision=revision, trials=found, damaged=damaged)
 
     return await context.database.read_for_viewer(read)
 
@@ -108,7 +109,7 @@ async def get_best(context: Context, name: str) -> TrialDetail:
         if len(spec.objectives) > 1:
             message = f"study {study.name!r} has {len(spec.objectives)} objectives and no best trial; ask for its front"
             raise DomainError(ErrorCode.UNKNOWN_TRIAL, message)
-        row = trials.best(connection, study.id, spec.watched.direction)
+        row = views.best_trial(connection, study.id, spec.watched.direction)
         if row is None:
             raise DomainError(ErrorCode.UNKNOWN_TRIAL, f"study {study.name!r} has no completed trial yet")
         return _detail(connection, context, study, row)
@@ -124,7 +125,7 @@ async def get_front(context: Context, name: str) -> Front:
         spec = studies.spec(connection, study.id, study.spec_version)
         on_front, points = fronts.of_study(connection, study.id, spec.directions)
         found = trials.of_ids(connection, [row.id for row in on_front])
-        return spec, [views.trial_view(row) for row in found], points
+        return spec, views.trial_views(found)[0], points
 
     spec, found, points = await context.database.read_for_viewer(read)
     corner = losses(spec.reference_point, spec.directions) if spec.reference_point else worst(points)
@@ -148,5 +149,6 @@ def _hypervolume(points: Sequence[Losses], corner: Losses) -> float:
 
 def _detail(connection: Connection, context: Context, study: Row, row: Row) -> TrialDetail:
     spec = studies.spec(connection, study.id, row.spec_version)
+    detail = views.trial_detail(connection, row)
     config, _ = task_of(connection, context, spec, row)
-    return views.trial_detail(connection, row).model_copy(update={"config": config})
+    return detail.model_copy(update={"config": config})

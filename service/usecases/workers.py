@@ -49,8 +49,4 @@ def _facts(request: ClaimRequest) -> dict[str, Any]:
 async def list_workers(context: Context) -> WorkerList:
     """All workers, most recently seen first."""
     now = context.database.dialect.now
-    return WorkerList(
-        workers=await context.database.read_for_viewer(
-            lambda connection: views.worker_views(connection, now(connection))
-        )
-    )
+    return await context.database.read_for_viewer(lambda connection: views.workers(connection, now(connection)))

@@ -100,7 +100,7 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert (seen.text, seen.next, seen.ended) == ("one\n", 4, True)
     assert TrialDetail.model_validate(await call("GET", "/studies/digits/best")).number == 0
     assert [trial.number for trial in Front.model_validate(await call("GET", "/studies/digits/front")).trials] == [0]
-    assert await call("GET", "/studies/digits/predictions") == {"trials": []}
+    assert await call("GET", "/studies/digits/predictions") == {"trials": [], "damaged": []}
     other = {"pruner": "none"}
     assert Replay.model_validate(await call("POST", "/studies/digits/replay", json=other)).replayed.num_steps == 1
     mattered = Importance.model_validate(await call("GET", "/studies/digits/importance"))

@@ -112,6 +112,12 @@ FORK = "(SELECT id FROM trial WHERE kind = 'fork')"
 PREDICTIONS = " WHERE kind = 'predictions'"
 
 BREAKS = {
+    "readable": [
+        f"UPDATE study_spec SET spec = '[1]' WHERE study_id = {GOING}",
+        f"UPDATE trial SET parameters = '[1]' WHERE number = 0 AND study_id = {ENDED}",
+        f"UPDATE journal SET data = '[1]' WHERE revision = 1 AND study_id = {ENDED}",
+        "UPDATE worker SET capabilities = '[1]'",
+    ],
     "numbers": [
         f"UPDATE study SET next_number = next_number + 1 WHERE id = {GOING}",
         f"UPDATE trial SET number = 99 WHERE number = 4 AND study_id = {ENDED}",

@@ -137,7 +137,7 @@ class Replica:
 
     async def kinds(self, name: str) -> list[str]:
         """The journal, by the kinds of its rows."""
-        return [event.kind for event in await studies.list_events(self.context, name, 0, 10_000)]
+        return [event.kind for event in (await studies.list_events(self.context, name, 0, 10_000)).events]
 
     async def ask(self, name: str | None, **more: Any) -> Grant | Nothing:
         return await claim(self.context, claim_request(name, **more))

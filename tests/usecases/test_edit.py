@@ -62,7 +62,7 @@ async def test_from_an_edit_on_trials_are_of_the_new_space_and_old_ones_stay(rep
 async def test_the_journal_says_what_was_edited(replica: Replica) -> None:
     name = await replica.create()
     await edit(replica, name, budget={"trials": 9}, priority=2, owner="ann")
-    (event,) = await studies.list_events(replica.context, name, 0, 100, "study_edited")
+    (event,) = (await studies.list_events(replica.context, name, 0, 100, "study_edited")).events
     changes = ["budget.trials: 3 -> 9", "priority: 0 -> 2", 'owner: "ann" added']
     assert event.data == {"version": 2, "changes": changes}
 

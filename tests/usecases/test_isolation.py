@@ -91,7 +91,7 @@ def state_of(replica: Replica, name: str) -> sa.Row[Any]:
 
 async def pause_of(replica: Replica, name: str) -> Event:
     """The journal row of the study's only pause."""
-    (event,) = await list_events(replica.context, name, 0, 100, "study_paused")
+    (event,) = (await list_events(replica.context, name, 0, 100, "study_paused")).events
     return event
 
 

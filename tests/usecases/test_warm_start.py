@@ -84,7 +84,7 @@ async def test_what_was_taken_and_what_not_is_told(replica: Replica) -> None:
         "left out: 1 did not complete, 2 lie outside this space"
     )
     assert (await replica.study(new)).notice == told
-    (event,) = [each for each in await list_events(replica.context, new, 0, 10) if each.kind == "warm_started"]
+    (event,) = [each for each in (await list_events(replica.context, new, 0, 10)).events if each.kind == "warm_started"]
     assert event.data == {"num_trials": 3, "reason": told}
 
 

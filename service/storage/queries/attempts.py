@@ -165,6 +165,7 @@ def largest_gpu_gib(connection: sa.Connection, since: int) -> float:
     devices = [
         Device.model_validate(device)
         for capabilities in connection.execute(query).scalars()
+        if isinstance(capabilities, dict)  # a damaged row offers nothing until the worker's next claim
         for device in capabilities.get("devices", [])
     ]
     return max((device.memory_gib or 0.0 for device in devices if device.kind == "cuda"), default=0.0)

@@ -7,14 +7,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.contract.base import Directions
-from service.domain.front import Losses, front, losses
+from service.domain.front import Losses, front, stored_losses
 from service.storage.queries import trials
 
 
 def of_study(
     connection: sa.Connection, study_id: str, directions: Directions
 ) -> tuple[list[sa.Row[Any]], list[Losses]]:
-    """Rows (id, number, values, finished_at) of the trials on the front, and the points of all completed ones."""
-    rows = trials.completed(connection, study_id)
-    points = [losses(row._mapping["values"], directions) for row in rows]  # noqa: SLF001 - as in views
+    """Rows (id, number, values, finished_at) of the trials on the front, and the points of all completed ones.
+
+    A trial whose stored values are damaged is left out.
+    """
+    rows, points = [], []
+    for row in trials.completed(connection, study_id):
+        point = stored_losses(row._mapping["values"], directions)  # noqa: SLF001 - as in views
+        if point is not None:
+            rows.append(row)
+            points.append(point)
     return [rows[at] for at in front(points)], points

@@ -7,7 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.contract.trial import TrialState
+from service.domain.errors import DamagedRowError
 from service.domain.history import Arrival, History, Series, StageBox, TrialRecord
+from service.storage.damage import reading
 from service.storage.queries import lessons, series, stages, trials
 from service.storage.tables import deployment, study
 
@@ -49,6 +51,20 @@ def refresh(connection: sa.Connection, study_id: str, metric: str, known: Histor
 
 
 def _record(row: sa.Row[Any], points: Series) -> TrialRecord:
+    """A trial as strategies see it; a damaged one counts as cancelled, and nothing is learned from it."""
+    try:
+        with reading(f"trial {row.number}", row):
+            values = row._mapping["values"]  # noqa: SLF001 - as in views
+            if not isinstance(row.parameters, dict) or any(each is None for each in row.parameters.values()):
+                raise TypeError("parameters are not a mapping of values")
+            if values is not None and not all(type(value) in (int, float) for value in values):
+                raise TypeError("values are not numbers")
+            return _intact_record(row, points)
+    except DamagedRowError:
+        return TrialRecord(number=row.number, state=TrialState.CANCELLED, parameters={})
+
+
+def _intact_record(row: sa.Row[Any], points: Series) -> TrialRecord:
     return TrialRecord(
         number=row.number,
         state=TrialState(row.state),

@@ -87,7 +87,7 @@ def has_room(connection: sa.Connection, host: str, since: int) -> bool:
     """Whether a worker on this host, seen after `since` and not in quarantine, has a slot that trains nothing."""
     for row in workers(connection):
         is_there = (row.host or row.name) == host and row.last_seen_at >= since and row.quarantined_at is None
-        if is_there and row.num_leases < max(1, len(row.capabilities.get("slots", {}))):
+        if is_there and row.num_leases < max(1, len(_mapping(row.capabilities).get("slots", {}))):
             return True
     return False
 
@@ -98,5 +98,10 @@ def directories(connection: sa.Connection, since: int) -> set[str]:
     return {
         directory
         for capabilities in connection.execute(query).scalars()
-        for directory in capabilities.get("directories") or []
+        for directory in _mapping(capabilities).get("directories") or []
     }
+
+
+def _mapping(capabilities: object) -> dict[str, Any]:
+    """The stored capabilities of a worker; nothing where they are damaged, until its next claim stores them anew."""
+    return capabilities if isinstance(capabilities, dict) else {}

@@ -9,7 +9,9 @@ import sqlalchemy as sa
 
 from service.contract.study import StudySpec, StudyState
 from service.contract.trial import TrialState
+from service.domain.errors import DamagedRowError
 from service.domain.states import OPEN_TRIALS
+from service.storage.damage import reading
 from service.storage.tables import enqueued, study, study_spec, trial
 
 # Statements of the paths that every claim and report takes are built once: building costs more than executing.
@@ -86,15 +88,28 @@ def all_of(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
 
 
 def spec(connection: sa.Connection, study_id: str, version: int) -> StudySpec:
-    """One version of a study's spec."""
-    return StudySpec.model_validate(connection.execute(_SPEC, {"study": study_id, "version": version}).scalar_one())
+    """One version of a study's spec.
+
+    Raises:
+        DamagedRowError: it is not there, or cannot be read.
+    """
+    stored = connection.execute(_SPEC, {"study": study_id, "version": version}).one_or_none()
+    try:
+        with reading("", stored):
+            if stored is None:
+                raise LookupError(f"version {version} of its spec is missing")
+            return StudySpec.model_validate(stored.spec)
+    except DamagedRowError as error:
+        known = connection.execute(_BY_ID, {"id": study_id}).one_or_none()
+        name = study_id if known is None else known.name
+        raise DamagedRowError(f"study {name}", f"spec: {error.reason}") from error.__cause__
 
 
 def spec_if_readable(connection: sa.Connection, study_id: str, version: int) -> StudySpec | None:
     """One version of a study's spec; None where the stored one is damaged."""
     try:
         return spec(connection, study_id, version)
-    except (ValueError, sa.exc.NoResultFound):  # no JSON, or no spec
+    except DamagedRowError:
         return None
 
 

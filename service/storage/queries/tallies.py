@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from service.contract.base import Directions
 from service.contract.trial import TrialKind, TrialState
-from service.domain.front import losses
+from service.domain.front import stored_losses
 from service.domain.tally import Tally, TrialFacts
 from service.storage.tables import attempt, deployment, trial
 
@@ -71,4 +71,4 @@ def refresh(connection: sa.Connection, study: sa.Row[Any], directions: Direction
 
 def _point(row: sa.Row[Any], directions: Directions) -> tuple[float, ...] | None:
     values = row._mapping["values"]  # noqa: SLF001 - the documented way to a column named like a method
-    return losses(values, directions) if row.state == TrialState.COMPLETED and values is not None else None
+    return stored_losses(values, directions) if row.state == TrialState.COMPLETED else None

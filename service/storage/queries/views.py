@@ -1,17 +1,26 @@
-"""Rows as messages of the wire."""
+"""Rows as messages of the wire; each function that reads one raises DamagedRowError where the row is damaged."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
+
+from service.contract.base import DamagedRow, Direction
 from service.contract.lease import Capabilities, FailureClass
 from service.contract.report import Action, Number, Verdict, to_wire
-from service.contract.study import BudgetUsed, Event, PauseCause, StudySpec, StudyState, StudyView
+from service.contract.study import BudgetUsed, Event, EventList, PauseCause, StudySpec, StudyState, StudyView
 from service.contract.trial import AttemptState, AttemptView, Series, TrialDetail, TrialKind, TrialState, TrialView
-from service.contract.worker import WorkerView
+from service.contract.worker import WorkerList, WorkerView
 from service.domain.budget import SECONDS_PER_HOUR
+from service.domain.errors import DamagedRowError
 from service.domain.tally import Tally
+from service.storage.damage import reading, split_damaged
 from service.storage.instants import MICROSECONDS, to_datetime
 from service.storage.queries import leases, series, spending, trials
 from service.storage.tables import Connection, Row
+
+MOST_DAMAGED = 100
+"""So many of the best trials are looked at for one that can be read."""
 
 ALIVE_SECONDS = 60
 """A worker that was silent for longer is shown as gone."""
@@ -19,9 +28,14 @@ ALIVE_SECONDS = 60
 
 def study_view(connection: Connection, row: Row, spec: StudySpec, tally: Tally, now: int) -> StudyView:
     """A study with its counts, its best trial or front, and what of its budgets is used by `now`."""
+    with reading(f"study {row.name}", row):
+        return _study_view(connection, row, spec, tally, now)
+
+
+def _study_view(connection: Connection, row: Row, spec: StudySpec, tally: Tally, now: int) -> StudyView:
     best, front, improved_at = None, None, None
     if len(spec.objectives) == 1:
-        best = trials.best(connection, row.id, spec.watched.direction)
+        best = best_trial(connection, row.id, spec.watched.direction)
         improved_at = None if best is None else (best.finished_at, best.number)
     else:
         on_front = [tally.facts_of(trial_id) for trial_id in tally.front]
@@ -68,8 +82,28 @@ def _time_used(row: Row, tally: Tally, now: int) -> dict[str, float]:
     }
 
 
+def best_trial(connection: Connection, study_id: str, direction: Direction) -> Row | None:
+    """The completed search trial with the best value, of those that can be read."""
+    for num in (1, MOST_DAMAGED):
+        for row in trials.best_of(connection, study_id, direction, num):
+            with contextlib.suppress(DamagedRowError):
+                trial_view(row)
+                return row
+    return None
+
+
+def trial_views(rows: Iterable[Row]) -> tuple[list[TrialView], list[DamagedRow]]:
+    """Trials for lists, and those of them that are damaged."""
+    return split_damaged(rows, trial_view, lambda row: row.id if row.number is None else row.number)
+
+
 def trial_view(row: Row) -> TrialView:
     """A trial for lists."""
+    with reading(trials.title(row), row):
+        return _trial_view(row)
+
+
+def _trial_view(row: Row) -> TrialView:
     return TrialView(
         id=row.id,
         number=row.number,
@@ -97,6 +131,11 @@ def trial_view(row: Row) -> TrialView:
 
 def trial_detail(connection: Connection, row: Row) -> TrialDetail:
     """Everything stored about one trial; its configuration is the caller's to add."""
+    with reading(trials.title(row), row):
+        return _trial_detail(connection, row)
+
+
+def _trial_detail(connection: Connection, row: Row) -> TrialDetail:
     points: dict[str, tuple[list[int], list[Number]]] = {}
     for point in series.canonical(connection, [row.id]):
         steps, values = points.setdefault(point.metric, ([], []))
@@ -134,10 +173,16 @@ def _attempt(row: Row) -> AttemptView:
     )
 
 
-def worker_views(connection: Connection, now: int) -> list[WorkerView]:
+def workers(connection: Connection, now: int) -> WorkerList:
     """All workers, most recently seen first."""
-    return [
-        WorkerView(
+    found, damaged = split_damaged(leases.workers(connection), lambda row: worker_view(row, now), lambda row: row.name)
+    return WorkerList(workers=found, damaged=damaged)
+
+
+def worker_view(row: Row, now: int) -> WorkerView:
+    """A worker."""
+    with reading(f"worker {row.name}", row):
+        return WorkerView(
             name=row.name,
             host=row.host,
             capabilities=Capabilities.model_validate(row.capabilities),
@@ -147,17 +192,22 @@ def worker_views(connection: Connection, now: int) -> list[WorkerView]:
             quarantined_at=to_datetime(row.quarantined_at),
             quarantine_reason=row.quarantine_reason,
         )
-        for row in leases.workers(connection)
-    ]
 
 
 def event(row: Row) -> Event:
     """A journal row."""
-    return Event(
-        revision=row.revision,
-        kind=row.kind,
-        at=to_datetime(row.at),
-        trial=row.trial_number,
-        attempt=row.attempt,
-        data=row.data,
-    )
+    with reading(f"event {row.ordinal} of revision {row.revision}", row):
+        return Event(
+            revision=row.revision,
+            kind=row.kind,
+            at=to_datetime(row.at),
+            trial=row.trial_number,
+            attempt=row.attempt,
+            data=row.data,
+        )
+
+
+def events(rows: Iterable[Row]) -> EventList:
+    """Journal rows in order, and those of them that are damaged."""
+    found, damaged = split_damaged(rows, event, lambda row: row.revision)
+    return EventList(events=found, damaged=damaged)

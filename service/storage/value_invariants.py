@@ -1,0 +1,42 @@
+"""What holds of the values of trials, by the rule of the objectives itself, so not in SQL."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from service.contract.study import StudySpec
+from service.contract.trial import TrialState
+from service.domain.objective import finals
+from service.storage.findings import Finding, of_trials
+from service.storage.queries import series, studies
+from service.storage.tables import trial
+
+_WITH_VALUE = (TrialState.COMPLETED, TrialState.PRUNED)
+
+
+def wrong_values(connection: sa.Connection) -> list[Finding]:
+    """Values that differ from what the objectives make of the canonical series: by the rule itself, so not in SQL."""
+    specs: dict[tuple[str, int], StudySpec | None] = {}
+    found: list[Finding] = []
+    values = trial.c["values"].label("stored")
+    columns = trial.c.id, trial.c.study_id, trial.c.spec_version, trial.c.state, trial.c.value, values, trial.c.metrics
+    for row in connection.execute(of_trials(*columns).order_by(trial.c.study_id, trial.c.number)):
+        key = row.study_id, row.spec_version
+        if key not in specs:
+            specs[key] = studies.spec_if_readable(connection, *key)
+        spec = specs[key]
+        if row.value is None and row.stored is None and row.state != TrialState.COMPLETED:
+            continue
+        expected = None
+        if row.state in _WITH_VALUE and spec is not None:
+            curves = series.curves(connection, row.id, [objective.metric for objective in spec.objectives])
+            try:
+                measured = series.measured(row.metrics)
+            except (AttributeError, LookupError, TypeError, ValueError):
+                continue  # a damaged row, which `readable` names
+            expected = [final.value for final in finals(spec.objectives, curves, measured)]
+        stored = row.stored if isinstance(row.stored, list) else None
+        if row.value is None or stored != expected or row.value != (stored or [None])[0]:
+            finding = {"study": row.study, "trial": row.trial, "state": row.state}
+            found.append(finding | {"value": row.value, "values": stored, "series": expected})
+    return found

@@ -131,9 +131,14 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert Grant.model_validate(await call("GET", "/studies/digits/trials/0/grant")).number == 0
     assert ResumePoint.model_validate(await call("GET", "/studies/digits/trials/0/checkpoint")).uri == "file:///1"
 
+    held = Grant.model_validate(await call("POST", "/claims", json=claim("request-3")))
+    freed = await call("POST", f"/studies/digits/trials/{held.trial}/release", json={"reason": "needed elsewhere"})
+    assert TrialView.model_validate(freed).state == "waiting"
+
     assert (await call("POST", "/studies/digits/stop"))["state"] == "stopped"
-    nothing = Nothing.model_validate(await call("POST", "/claims", json=claim("request-3")))
+    nothing = Nothing.model_validate(await call("POST", "/claims", json=claim("request-4")))
     assert nothing.done
+    assert (await call("DELETE", "/studies/digits"))["name"] == "digits"
 
     templates = [
         (method.upper(), path, re.compile(re.sub(r"{[^}]+}", "[^/]+", path)))

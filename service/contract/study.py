@@ -231,7 +231,10 @@ class Front(Response):
     reference_point: list[float] | None
     """The study's; where it gives none, the worst value of each objective among the completed trials, if any."""
     hypervolume: float | None
-    """What the front dominates of the space up to the reference point: the product of the objectives' units."""
+    """What the front dominates of the space up to the reference point: the product of the objectives' units.
+
+    None: no trial is completed, or it is too large for a float.
+    """
 
 
 class StudyList(Response):

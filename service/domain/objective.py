@@ -62,13 +62,22 @@ def final_value(objective: Objective, series: Series) -> float | None:
         return None
     if isinstance(objective.value, MeanOfLast):
         last = [value for _, value in series[-objective.value.mean_of_last :]]
-        return sum(last) / len(last)
+        return _mean(last)
     if objective.value == "last":
         return series[-1][1]
     finite = [value for _, value in series if math.isfinite(value)]
     if not finite:
         return None
     return max(finite) if objective.direction == "maximize" else min(finite)
+
+
+def _mean(values: list[float]) -> float:
+    """The mean; finite wherever all values are, though their sum may overflow."""
+    mean = sum(values) / len(values)
+    if math.isfinite(mean) or not all(map(math.isfinite, values)):
+        return mean
+    mean = 2 * math.fsum(value / len(values) / 2 for value in values)
+    return min(max(values), max(min(values), mean))  # rounding may lead out of the range of the values
 
 
 def is_better(objective: Objective, value: float, other: float) -> bool:

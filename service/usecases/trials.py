@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from service.contract.lease import Grant, ResumePoint
+from service.contract.mistakes import quote
 from service.contract.problem import ErrorCode
 from service.contract.study import Front, StudySpec
 from service.contract.trial import TrialDetail, TrialList, TrialView
@@ -41,8 +43,9 @@ def find_trial(connection: Connection, study: Row, key: str) -> Row:
     """
     row = trials.find(connection, study.id, key)
     if row is None:
+        shown = quote(key).strip("'")
         message = (
-            f"study {study.name!r} has no trial {key}; it has {study.next_number}, numbered from 0, and forks by id"
+            f"study {study.name!r} has no trial {shown}; it has {study.next_number}, numbered from 0, and forks by id"
         )
         raise DomainError(ErrorCode.UNKNOWN_TRIAL, message)
     return row
@@ -131,12 +134,13 @@ async def get_front(context: Context, name: str) -> Front:
     corner = losses(spec.reference_point, spec.directions) if spec.reference_point else worst(points)
     if corner is None:
         return Front(objectives=list(spec.objectives), trials=[], reference_point=None, hypervolume=None)
+    volume = await context.database.run_for_viewer(lambda: _hypervolume(points, corner))
     return Front(
         objectives=list(spec.objectives),
         trials=found,
         # Turned twice, losses are values again.
         reference_point=list(losses(corner, spec.directions)),
-        hypervolume=await context.database.run_for_viewer(lambda: _hypervolume(points, corner)),
+        hypervolume=volume if math.isfinite(volume) else None,
     )
 
 

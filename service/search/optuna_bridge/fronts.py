@@ -17,13 +17,15 @@ from service.search.lessons import Role
 def hypervolume(points: Sequence[Losses], corner: Losses) -> float:
     """The volume between `corner` and the points below it, overlaps counted once (Zitzler & Thiele 1999).
 
+    It is not finite where it is too large for a float.
     Smaller is better in every dimension; a point that is not below the corner in each adds nothing. The algorithm is
     that of While et al. 2012, of 2 and 3 dimensions a sweep.
     """
     below = [point for point in points if all(mine < most for mine, most in zip(point, corner, strict=True))]
     if not below:
         return 0.0
-    return float(compute_hypervolume(np.array(below), np.array(corner)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(compute_hypervolume(np.array(below), np.array(corner)))
 
 
 def badness(columns: Columns, directions: Directions) -> Floats:

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
+from service.contract.command_line import parse
 from service.process_secrets import take_secrets
 from service.settings import (
     DEFAULT_DATABASE,
@@ -75,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         # Where there are secrets this process starts again; they are in its memory alone, not in what /proc shows.
         os.environ.update(take_secrets(_SECRETS))
         os.umask(0o077)  # database, blobs and backups are for the service's user alone
-    given = parser().parse_args(arguments)
+    given = parse(parser(), arguments)
     # The service's rooms load only once the command line is known to be good.
     from service.storage.blobs import BlobStoreError  # noqa: PLC0415
     from service.storage.database import DatabaseError  # noqa: PLC0415

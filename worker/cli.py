@@ -20,6 +20,7 @@ from rich.logging import RichHandler
 
 from service.client import Client, InvalidToken, ServiceUnreachable
 from service.contract.base import TaskKind
+from service.contract.command_line import parse
 from worker.agent import (
     Agent,
     DeviceError,
@@ -229,7 +230,7 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         action="store_true",
         help="execute studies whose task is a command; it starts here",
     )
-    given = parser.parse_args(arguments)
+    given = parse(parser, arguments)
     if given.gpu is None and not given.cpu:
         raise _UsageError("say where to train: --gpu 0 for the first GPU, or --cpu")
     if given.cpu and given.share:

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from service.client import ApiError, Client, ClientError
 from service.contract.base import PROTOCOL_VERSION
+from service.contract.command_line import parse
 from worker.agent import DeviceError, cpu, gpus, in_use, num_cores
 from worker.settings import default_server, default_state_dir
 
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str], token: str | None = None) -> int:
         "--data", action="append", default=[], type=Path, metavar="DIR", help="as of the worker (default: here)"
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
-    given = parser.parse_args(arguments)
+    given = parse(parser, arguments)
     findings: list[Finding] = []
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for finding in examine(given.server, given.state_dir, given.data or [Path.cwd()], token):

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from service.client import Client, ClientError
 from service.contract.base import TaskKind
+from service.contract.command_line import parse
 from service.contract.lease import Grant, Outcome
 from worker.agent import DeviceError, cpu, gpus, num_cores
 from worker.settings import data_folder, data_folders, default_server, module_name
@@ -100,7 +101,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="DIR",
         help="as of the worker (default: this directory)",
     )
-    given = parser.parse_args(arguments)
+    given = parse(parser, arguments)
     for name in ("steps", "threads"):
         if (value := getattr(given, name)) is not None and value < 1:
             raise _CannotTry(f"--{name} {value} is not a whole number above 0")

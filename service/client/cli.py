@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from service.client.errors import ClientError
 from service.client.grammar import conflict, parser
+from service.contract.command_line import parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command line and return its exit status."""
     whole = parser()
-    arguments = whole.parse_args(argv)
+    arguments = parse(whole, argv)
     if (contradiction := conflict(arguments)) is not None:
         whole.error(contradiction)
     from service.client.client import Client  # noqa: PLC0415 - `study --help` waits for neither httpx nor rich

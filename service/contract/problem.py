@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BeforeValidator
 
 from service.contract.base import Response
 
@@ -49,10 +52,19 @@ class ErrorCode(StrEnum):
     INTERNAL = "internal"
 
 
+MAX_PATH_PART = 80
+"""So many characters of a key are told; keys may be as long as a body."""
+
+
+def _cut(path: str) -> str:
+    parts = path.split(".") if len(path) > MAX_PATH_PART else [path]
+    return ".".join(part if len(part) <= MAX_PATH_PART else f"{part[: MAX_PATH_PART - 1]}…" for part in parts)
+
+
 class FieldError(Response):
     """One thing wrong with one field: its dotted path, what is wrong and what to write instead."""
 
-    path: str
+    path: Annotated[str, BeforeValidator(_cut)]
     message: str
 
 

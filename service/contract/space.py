@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from service.contract.base import Request, Scalar, Value
+from service.contract.mistakes import quote
 from service.contract.storable import MAX_INTEGER
 
 MAX_PARAMETERS = 256
@@ -129,7 +130,7 @@ class CategoricalParameter(Request):
             # 1 and 1.0 are one setting, 1 and true are two, whatever Python thinks.
             key = isinstance(choice, bool), tuple(choice) if isinstance(choice, list) else choice
             if key in seen:
-                raise ValueError(f"choice {choice!r} is listed twice")
+                raise ValueError(f"choice {quote(choice)} is listed twice")
             seen.add(key)
         return self
 

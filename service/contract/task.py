@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from service.contract.base import Request, by_name
+from service.contract.mistakes import quote
 
 PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_][\w.-]*)\}")
 """A parameter's name in an argument of a command: `{lr}`; `${HOME}` is the shell's."""
@@ -19,14 +20,14 @@ PARAMETERS_FILE = "parameters"
 
 def _by_argv(value: object) -> object:
     if isinstance(value, str):
-        raise ValueError(f"is a list of words, as in [python, train.py]; got {value!r}")
+        raise ValueError(f"is a list of words, as in [python, train.py]; got {quote(value)}")
     return {"argv": value} if isinstance(value, list) else value
 
 
 def _is_importable(name: str) -> str:
     module, colon, function = name.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
-        raise ValueError(f"names a module and a function in it, as in my_project.train:train; got {name!r}")
+        raise ValueError(f"names a module and a function in it, as in my_project.train:train; got {quote(name)}")
     return name
 
 

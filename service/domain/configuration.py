@@ -10,7 +10,7 @@ from typing import Any
 
 from service.contract.base import Value
 from service.contract.catalogue import Catalogue, Entry, Setting
-from service.contract.mistakes import MAX_MISTAKES, did_you_mean
+from service.contract.mistakes import MAX_MISTAKES, did_you_mean, quote
 from service.contract.problem import FieldError
 from service.contract.space import (
     CategoricalParameter,
@@ -47,7 +47,7 @@ def _task_errors(train: Mapping[str, Any], space: Space, catalogue: Catalogue) -
             yield from _check_value(path, given, catalogue.settings[key])
         else:
             hint = did_you_mean(key, [*catalogue.registries, *catalogue.lists, *catalogue.settings])
-            yield FieldError(path=path, message=f"the training core has no {key!r}; {hint}")
+            yield FieldError(path=path, message=f"the training core has no {quote(key)}; {hint}")
     for section, entries in catalogue.registries.items():
         if section not in train and section not in catalogue.defaults:
             message = f"missing; write {section}: {{name: …}}, one of: {', '.join(sorted(entries))}"
@@ -135,7 +135,7 @@ def _check_section(
         if option == "name":
             continue
         if option not in entry.parameters:
-            message = f"{given['name']} has no option {option!r}; {did_you_mean(option, entry.parameters)}"
+            message = f"{given['name']} has no option {quote(option)}; {did_you_mean(option, entry.parameters)}"
             yield FieldError(path=f"{path}.{option}", message=message)
         else:
             yield from _check_value(f"{path}.{option}", value, entry.parameters[option])
@@ -147,7 +147,9 @@ def _check_section(
 def _unknown(section: str, name: object, entries: Iterable[str]) -> str:
     hint = did_you_mean(str(name), entries)
     known = hint if hint.endswith("?") else f"{hint}."
-    return f"there is no {section} {name!r}; {known} For one of your own, start a worker with --register MODULE first"
+    return (
+        f"there is no {section} {quote(name)}; {known} For one of your own, start a worker with --register MODULE first"
+    )
 
 
 def _check_value(path: str, value: object, setting: Setting) -> Iterator[FieldError]:
@@ -156,7 +158,7 @@ def _check_value(path: str, value: object, setting: Setting) -> Iterator[FieldEr
     kind = setting.type
     if kind.startswith("list["):
         if not isinstance(value, list):
-            yield FieldError(path=path, message=f"must be a list, got {value!r}")
+            yield FieldError(path=path, message=f"must be a list, got {quote(value)}")
             return
         for index, item in enumerate(value):
             yield from _check_scalar(f"{path}[{index}]", item, kind[len("list[") : -1], setting)
@@ -169,7 +171,7 @@ def _check_scalar(path: str, value: object, kind: str, setting: Setting) -> Iter
     if kind == "int" and isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
-        yield FieldError(path=path, message=f"must be {said}, got {value!r}")
+        yield FieldError(path=path, message=f"must be {said}, got {quote(value)}")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         below = setting.low is not None and (value < setting.low or (setting.exclusive_low and value == setting.low))
         if below:
@@ -178,7 +180,9 @@ def _check_scalar(path: str, value: object, kind: str, setting: Setting) -> Iter
         elif setting.high is not None and value > setting.high:
             yield FieldError(path=path, message=f"must be at most {setting.high:g}, got {value:g}")
     elif setting.choices and value not in setting.choices:
-        yield FieldError(path=path, message=f"unknown choice {value!r}; {did_you_mean(str(value), setting.choices)}")
+        yield FieldError(
+            path=path, message=f"unknown choice {quote(value)}; {did_you_mean(str(value), setting.choices)}"
+        )
 
 
 def _check_domain(path: str, parameter: Parameter, setting: Setting) -> Iterator[FieldError]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from service.contract.catalogue import Catalogue, Entry
-from service.contract.mistakes import did_you_mean
+from service.contract.mistakes import did_you_mean, quote
 from service.contract.problem import FieldError
 from service.contract.sampler import CoarseToFineSampler
 from service.contract.space import CategoricalParameter, ConstantParameter
@@ -83,7 +83,7 @@ def _mistake(objective: Objective, reported: _Reported, *, is_watched: bool) -> 
     if (asked := _extra(metric)) is not None and reported.may_classify:
         return f"{metric} is not reported unless the task asks for it; add task.train.metrics: [{asked}]"
     known = reported.each_epoch if is_watched else reported.each_epoch | reported.at_the_end
-    return f"no training of this study reports {metric!r}; {did_you_mean(metric, known)}"
+    return f"no training of this study reports {quote(metric)}; {did_you_mean(metric, known)}"
 
 
 def _extra(metric: str) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from service.contract.base import Scalar, Value
-from service.contract.mistakes import MAX_MISTAKES, did_you_mean
+from service.contract.mistakes import MAX_MISTAKES, did_you_mean, quote
 from service.contract.problem import FieldError
 from service.contract.space import (
     CategoricalParameter,
@@ -92,7 +92,7 @@ def check_parameters(space: Space, values: Mapping[str, object]) -> list[FieldEr
         elif name not in values:
             errors.append(_fault(name, f"is missing; give {domain_of(parameter)}"))
         elif not fits(parameter, values[name]):
-            errors.append(_fault(name, f"must be {domain_of(parameter)}, got {values[name]!r}"))
+            errors.append(_fault(name, f"must be {domain_of(parameter)}, got {quote(values[name])}"))
         else:
             decided[name] = values[name]  # type: ignore[assignment]  # it fits, so it is a Value
     return errors
@@ -102,7 +102,7 @@ def _condition_faults(space: Space, parameter: Parameter) -> Iterator[str]:
     for name, condition in (parameter.when or {}).items():
         named = space.get(name)
         if named is None:
-            yield f"names {name!r}, which is no parameter of the space: {did_you_mean(name, space)}"
+            yield f"names {quote(name)}, which is no parameter of the space: {did_you_mean(name, space)}"
         elif isinstance(condition, Interval):
             yield from _range_faults(name, named, condition)
         elif isinstance(named, FloatParameter):
@@ -112,7 +112,7 @@ def _condition_faults(space: Space, parameter: Parameter) -> Iterator[str]:
                 yield f"lists no value of {name}, so that the parameter would never exist; list one"
             for value in _listed(condition):
                 if not fits(named, value):
-                    yield f"{name} is never {value!r}; {_remedy(named, value)}"
+                    yield f"{name} is never {quote(value)}; {_remedy(named, value)}"
 
 
 def _range_faults(name: str, named: Parameter, condition: Interval) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 
 from service.contract.base import Value
-from service.contract.mistakes import did_you_mean
+from service.contract.mistakes import did_you_mean, quote
 from service.contract.problem import FieldError
 from service.contract.space import (
     CategoricalParameter,
@@ -81,7 +81,7 @@ def _fault(declared: Space, name: str, values: Sequence[Value]) -> str | None:
         return f"is no parameter of the space: {did_you_mean(name, declared)}"
     outside = [value for value in values if not fits(parameter, value)]
     if outside:
-        place = f"{outside[0]!r} is outside the declared space, which is {domain_of(parameter)}"
+        place = f"{quote(outside[0])} is outside the declared space, which is {domain_of(parameter)}"
         return f"{place}; stay inside, or edit the study first (study edit)"
     if not isinstance(parameter, NumericParameter):
         return None if values else "lists no choice; list one"
@@ -90,12 +90,12 @@ def _fault(declared: Space, name: str, values: Sequence[Value]) -> str | None:
 
 def _range_fault(parameter: NumericParameter, values: Sequence[Value]) -> str | None:
     if len(values) != 2:
-        return f"must be two ends, such as {bounds(parameter)}, got {list(values)!r}"
+        return f"must be two ends, such as {bounds(parameter)}, got {quote(list(values))}"
     low, high = values
     assert isinstance(low, int | float)
     assert isinstance(high, int | float)
     if low >= high:
-        return f"must begin below its end, got {list(values)!r}"
+        return f"must begin below its end, got {quote(list(values))}"
     if isinstance(parameter, FloatParameter) and parameter.zero and high <= parameter.low:
-        return f"must reach above {parameter.low:g}, as 0 alone is no range, got {list(values)!r}"
+        return f"must reach above {parameter.low:g}, as 0 alone is no range, got {quote(list(values))}"
     return None

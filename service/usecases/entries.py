@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from service.contract.catalogue import Catalogue, Entry
 from service.contract.entries import EntriesReply, EntriesRequest, Told, WholeCatalogue
-from service.contract.mistakes import did_you_mean
+from service.contract.mistakes import did_you_mean, quote
 from service.contract.problem import ErrorCode, FieldError
 from service.domain.entries import Key, fingerprint, with_own
 from service.domain.errors import DomainError
@@ -59,7 +59,7 @@ def _check(catalogue: Catalogue, told: Collection[Key]) -> None:
     for section, name in told:
         path = f"registries.{section}"
         if section not in catalogue.sections:
-            message = f"the training core has no section {section!r}; {did_you_mean(section, catalogue.sections)}"
+            message = f"the training core has no section {quote(section)}; {did_you_mean(section, catalogue.sections)}"
             raise DomainError(ErrorCode.INVALID_REQUEST, f"{path}: {message}", [FieldError(path=path, message=message)])
         if name in catalogue.sections[section]:
             path = f"{path}.{name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.contract.lease import FailureClass
-from service.contract.mistakes import did_you_mean
+from service.contract.mistakes import did_you_mean, quote
 from service.contract.problem import ErrorCode
 from service.contract.worker import WorkerView
 from service.domain.errors import DomainError
@@ -50,7 +50,7 @@ async def readmit(context: Context, name: str) -> WorkerView:
         if row is None:
             known = [worker.name for worker in leases.workers(connection)]
             hint = did_you_mean(name, known) if known else "no worker has been here yet"
-            raise DomainError(ErrorCode.UNKNOWN_WORKER, f"there is no worker {name!r}; {hint}")
+            raise DomainError(ErrorCode.UNKNOWN_WORKER, f"there is no worker {quote(name)}; {hint}")
         same = (table.c.name == name) | ((table.c.host != "") & (table.c.host == row.host))
         connection.execute(table.update().where(same).values(quarantined_at=None, quarantine_reason=None))
         found = next(row for row in leases.workers(connection) if row.name == name)

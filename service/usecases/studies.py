@@ -9,7 +9,7 @@ from typing import Any
 
 from service.analysis.standing import standing
 from service.contract.catalogue import Catalogue
-from service.contract.mistakes import MAX_MISTAKES, nearest
+from service.contract.mistakes import MAX_MISTAKES, nearest, quote
 from service.contract.problem import ErrorCode, FieldError
 from service.contract.sampler import CoarseToFineSampler
 from service.contract.study import EventList, Resource, StudyList, StudySpec, StudyState, StudyView
@@ -43,7 +43,7 @@ def find(connection: Connection, name_or_id: str) -> Row:
     if row is None:
         known = studies.names(connection)
         hint = nearest(name_or_id, known) if known else "there are no studies yet"
-        raise DomainError(ErrorCode.UNKNOWN_STUDY, f"there is no study {name_or_id!r}; {hint}")
+        raise DomainError(ErrorCode.UNKNOWN_STUDY, f"there is no study {quote(name_or_id)}; {hint}")
     return row
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from service.contract.base import TaskKind
 from service.contract.lease import BLOB
-from service.contract.mistakes import nearest
+from service.contract.mistakes import nearest, quote
 from service.contract.problem import ErrorCode, FieldError
 from service.contract.study import StudySpec
 from service.domain.errors import DomainError
@@ -60,15 +60,15 @@ def find_teacher(context: Context, connection: Connection, project: str, given: 
     name, slash, key = given.rpartition("/")
     if not slash:
         raise NoTeacher(
-            f"{given!r} is neither a trial, as STUDY/TRIAL (digits-mlp/best), nor a path, which begins with / or ., "
-            "or ends with .pt"
+            f"{quote(given)} is neither a trial, as STUDY/TRIAL (digits-mlp/best), nor a path, which begins with / "
+            "or ., or ends with .pt"
         )
     trial = _trial(connection, project, name, key)
     if trial.state in OPEN_TRIALS:
-        raise NoTeacher(f"{trials.title(trial)} of {name!r} has not ended yet; wait for it, or name another")
+        raise NoTeacher(f"{trials.title(trial)} of {quote(name)} has not ended yet; wait for it, or name another")
     saved = checkpoints.whole(checkpoints.canonical(connection, trial.id))
     if not saved or not saved[0].uri.startswith(BLOB) or not is_there(context, saved[0]):
-        raise NoTeacher(f"{trials.title(trial)} of {name!r} {_lacks(saved)}; name the best one ({name}/{_BEST})")
+        raise NoTeacher(f"{trials.title(trial)} of {quote(name)} {_lacks(saved)}; name the best one ({name}/{_BEST})")
     if context.blobs is not None:
         context.blobs.touch(saved[0].sha256)
     return f"{name}/{trial.id if trial.number is None else trial.number}"
@@ -78,19 +78,20 @@ def _trial(connection: Connection, project: str, name: str, key: str) -> Row:
     """The trial `key`, or the best one, of a study that trains models of the core."""
     study = studies.find_named(connection, project, name)
     if study is None:
-        raise NoTeacher(f"there is no study {name!r}; {nearest(name, studies.names(connection))}")
+        raise NoTeacher(f"there is no study {quote(name)}; {nearest(name, studies.names(connection))}")
     spec = studies.spec(connection, study.id, study.spec_version)
     if spec.task_kind is not TaskKind.TRAIN:
-        raise NoTeacher(f"trials of {name!r} train no model of the training core; name a study with task.train")
+        raise NoTeacher(f"trials of {quote(name)} train no model of the training core; name a study with task.train")
+    shown = quote(key).strip("'")
     if key != _BEST:
-        trial, otherwise = trials.find(connection, study.id, key), f"has no trial {key}; it has {study.next_number}"
+        trial, otherwise = trials.find(connection, study.id, key), f"has no trial {shown}; it has {study.next_number}"
     elif len(spec.objectives) > 1:
         trial, otherwise = None, f"has {len(spec.objectives)} objectives and no best trial; name one by its number"
     else:
         trial = trials.best(connection, study.id, spec.watched.direction)
         otherwise = "has no completed trial yet; wait for one"
     if trial is None:
-        raise NoTeacher(f"{name!r} {otherwise}")
+        raise NoTeacher(f"{quote(name)} {otherwise}")
     return trial
 
 

@@ -159,15 +159,16 @@ class Game:
 
     async def end(self) -> None:
         """Nothing hangs: if workers go on, the study ends, with every number used that was not stopped."""
-        view = await self.replica.study(self.name)
-        if view.state is StudyState.PAUSED and not view.stop_requested:
-            await control.resume_study(self.replica.context, self.name)
         await self.replica.lose()
         for turn in range(100):
+            view = await self.replica.study(self.name)
+            if view.state is StudyState.PAUSED and not view.stop_requested:  # by a person, or for its failures
+                await control.resume_study(self.replica.context, self.name)
             answer = await self.replica.ask(self.name, request_id=f"{self.name}-end-{turn}")
-            if not isinstance(answer, Grant):
+            if isinstance(answer, Grant):
+                await self.replica.fail(answer, FailureClass.INVALID)
+            elif (await self.replica.study(self.name)).state is not StudyState.PAUSED:
                 break
-            await self.replica.fail(answer, FailureClass.INVALID)
         await self.check()
         assert [each for each in await self.replica.database.read(invariants.check) if each.broken] == []
         view = await self.replica.study(self.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from fastapi import FastAPI
 
 from service.__main__ import main as service_main
@@ -175,6 +177,11 @@ def spoil(database: Database, statement: str) -> None:
         connection.exec_driver_sql(statement)
 
 
+def in_postgres(statement: str) -> str:
+    """The statement with bytes cast to text as Postgres writes that."""
+    return re.sub(r"CAST\(x'([0-9a-f]+)' AS TEXT\)", r"convert_from('\\x\1', 'UTF8')", statement)
+
+
 async def answer(http: httpx.AsyncClient, path: str) -> Any:
     response = await http.get(path)
     assert response.status_code == 200, f"{path}: {response.text}"
@@ -183,9 +190,10 @@ async def answer(http: httpx.AsyncClient, path: str) -> Any:
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
 async def test_listings_survive_a_damaged_row(http: httpx.AsyncClient, filled: Replica, damage: Damage) -> None:
-    dialect = filled.database.dialect.name
-    if dialect not in damage.dialects:
-        pytest.skip(f"{dialect} refuses this")
+    if filled.database.dialect.name not in damage.dialects:
+        with pytest.raises(sa.exc.DBAPIError):  # the database refuses such a value itself
+            spoil(filled.database, in_postgres(damage.statement))
+        return
     before = {path: await answer(http, f"/studies/healthy{path}") for path in (*WHOLE_STUDY, "/best")}
     spoil(filled.database, damage.statement)
     for path, whole in before.items():

@@ -38,6 +38,8 @@ COLUMNS: dict[str, Sequence[str]] = {
     "percent": ["12%", "5 %"],
     "exponent": ["1e5", "?", "2E-1"],
     "unit": ["5 kg", "7.5 kg"],
+    "unit with a digit": ["80 m2", "75.5 m2"],
+    "unit with a slash": ["80 km/h", "75 km/h"],
     "units": ["5 kg", "7.5 kg", "3 lb"],
     "mostly numbers": ["1", "2", "3", "ca. 12"],
     "half numbers": ["1", "2", "b", "a"],

@@ -38,7 +38,7 @@ _MARKERS = {
 _CURRENCY = "$€£¥₩₹"
 _CELL = re.compile(
     rf"(?P<sign>[-+]?)(?P<before>[{_CURRENCY}]?)\s?(?P<number>[-+]?[\d.,][\d.,'\u2019\u00a0\u202f ]*?(?:[eE][-+]?\d+)?)"
-    rf"\s?(?P<unit>[{_CURRENCY}%]|[^\W\d_]{{1,6}}[²³]?|°[CF]?)?"
+    rf"\s?(?P<unit>[{_CURRENCY}%]|[^\W\d_]{{1,6}}[²³23]?(?:/[^\W\d_]{{1,6}}[²³23]?)?|°[CF]?)?"
 )
 _ORDINALS = {"st", "nd", "rd", "th"}
 _UNLIMITED = re.compile(r"[-+]?inf(inity)?", re.IGNORECASE)

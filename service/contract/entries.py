@@ -44,6 +44,7 @@ class OwnSetting(Request):
     high: float | None = None
     exclusive_low: bool = False
     choices: list[str] = []
+    names: Literal["path", "path or id"] | None = None
 
 
 class OwnEntry(Request):

@@ -316,7 +316,8 @@ def test_what_a_killed_process_printed_can_be_read(
     client.stop("printing", "enough")
     assert process.wait(20) == 0
     assert study_command(["--server", client.server, "logs", "printing", "0", "--attempt", "1", "--follow"]) == 0
-    assert capsys.readouterr().out == f"hello from {first}\n"
+    ended = "attempt 1 failed: the training process was killed by SIGKILL\n"
+    assert capsys.readouterr().out == f"hello from {first}\n{ended}"
 
 
 def process_files(state_dir: Path, trial: str, attempt: int) -> dict[str, Path]:

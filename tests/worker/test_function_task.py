@@ -190,8 +190,8 @@ def test_text_that_no_database_stores_is_replaced_in_what_it_raised(
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("names_oddly", "ValueError: this report cannot be sent: metrics: holds a lone surrogate (U+D800)"),
-        ("counts_oddly", "ValueError: this report cannot be sent: step: is beyond ±2^53"),
+        ("names_oddly", "ValueError: this report cannot be sent: the metric '\\ud800' holds a lone surrogate"),
+        ("counts_oddly", "ValueError: this report cannot be sent: step "),
     ],
 )
 def test_a_report_that_the_service_would_refuse_is_the_functions_own_mistake(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
+from service.contract.report import Point
 from tests.worker.own import Agent, trial_and_agent
 from worker.protocol import Checkpointed, Order, Report
 from worker.trial.channel import CONTINUE
-from worker.trial.trial import Trial
+from worker.trial.trial import Trial, _check_point
 
 
 @pytest.fixture
@@ -123,3 +126,19 @@ def test_a_script_needs_nothing_but_the_standard_library() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("step", "name"),
+    [(0, "loss"), (2**53, "loss"), (2**53 + 1, "loss"), (-1, "loss"), (1, ""), (1, "x" * 128), (1, "x" * 129)]
+    + [(1, "a\0"), (1, "\ud800"), (1, "음")],
+)
+def test_a_report_is_refused_exactly_where_the_service_would(step: int, name: str) -> None:
+    """The SDK repeats the contract's rules, as a script has the standard library alone."""
+    try:
+        Point.model_validate({"step": step, "metrics": {name: 0.5}})
+        is_accepted = True
+    except ValidationError:
+        is_accepted = False
+    with contextlib.nullcontext() if is_accepted else pytest.raises(ValueError, match="cannot be sent"):
+        _check_point(step, {name: 0.5})

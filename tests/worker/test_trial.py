@@ -130,8 +130,18 @@ def test_a_script_needs_nothing_but_the_standard_library() -> None:
 
 @pytest.mark.parametrize(
     ("step", "name"),
-    [(0, "loss"), (2**53, "loss"), (2**53 + 1, "loss"), (-1, "loss"), (1, ""), (1, "x" * 128), (1, "x" * 129)]
-    + [(1, "a\0"), (1, "\ud800"), (1, "음")],
+    [
+        (0, "loss"),
+        (2**53, "loss"),
+        (2**53 + 1, "loss"),
+        (-1, "loss"),
+        (1, ""),
+        (1, "x" * 128),
+        (1, "x" * 129),
+        (1, "a\0"),
+        (1, "\ud800"),
+        (1, "음"),
+    ],
 )
 def test_a_report_is_refused_exactly_where_the_service_would(step: int, name: str) -> None:
     """The SDK repeats the contract's rules, as a script has the standard library alone."""

@@ -117,4 +117,4 @@ def test_sigterm_ends_a_service_whose_threads_are_stuck(service: Service) -> Non
             assert service.terminate(STOP_SECONDS) == 1, service.log.read_text()[-2000:]
     assert "did not stop within 8 seconds" in service.log.read_text()
     service.start()
-    assert httpx.get(f"{service.url}/api/v1/studies", trust_env=False).json() == {"studies": []}
+    assert httpx.get(f"{service.url}/api/v1/studies", trust_env=False).json()["studies"] == []

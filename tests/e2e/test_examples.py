@@ -140,7 +140,9 @@ def test_a_wrong_target_is_told_with_the_trial_and_costs_no_retries(client: Clie
     spec = wine_study(path).model_copy(update={"name": "wrong-target"})
     study = client.create_study(spec)
     for _ in client.stream(study.name):
-        pass
+        if client.study(study.name).state is StudyState.PAUSED:  # after three trials that ended alike
+            break
+    assert "data.target" in (client.study(study.name).state_reason or "")
     trial = client.trial(study.name, 0)
     assert trial.infeasible
     assert trial.num_attempts == 1

@@ -29,7 +29,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def outbox(path: Path) -> Iterator[Outbox]:
+def outbox(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
+    """An outbox for which no time passes: on a slow machine values would wait for those of the next steps."""
+    monkeypatch.setattr("worker.agent.gathered.time", StoppedClock())
     box = Outbox(path)
     yield box
     box.close()

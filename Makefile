@@ -1,5 +1,5 @@
 # The two commands a newcomer needs are `make demo` and `make test`; each sets up what it needs.
-.PHONY: demo test check unit simulate prove chaos sigkill fuzz dashboard benchmark generated clean
+.PHONY: demo test check unit prove simulate mutants chaos sigkill fuzz dashboard benchmark generated clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,8 +8,11 @@ INSTALLED := .venv/.installed
 demo: $(INSTALLED)                    ## run the demo study (ARGS=--exit ends by itself)
 	$(BIN)/python examples/demo.py $(ARGS)
 
-test: check                           ## everything CI runs: lint, types, import contracts, all tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+test: check                           ## lint, types, import contracts, and every test but the long proofs
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not prove" $(ARGS)
+
+prove: $(INSTALLED)                   ## the proofs that need time: worlds, mutants, chaos, every model at length (SIZE=ci: smaller)
+	ASSAYER_TEST_SIZE=$(or $(SIZE),full) $(BIN)/python -m pytest -n 2 --dist worksteal -m prove $(ARGS)
 
 check: $(INSTALLED)                   ## lint, format, types, import contracts
 	$(BIN)/ruff check .
@@ -18,12 +21,12 @@ check: $(INSTALLED)                   ## lint, format, types, import contracts
 	$(BIN)/lint-imports
 
 unit: $(INSTALLED)                    ## the fast tests only
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser and not prove" $(ARGS)
 
 simulate: $(INSTALLED)                ## play worlds full of faults against the use cases, on all cores (SEEDS=300, FIRST=1)
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),300) --first $(or $(FIRST),1)
 
-prove: $(INSTALLED)                   ## hunt every planted mutant with the simulation, on all cores, and record its witness seed
+mutants: $(INSTALLED)                 ## hunt every planted mutant with the simulation, on all cores, and record its killing seed
 	$(BIN)/python -m tests.simulation.prove
 
 chaos: $(INSTALLED)                   ## kill real processes while 10,000 trials are searched, 20 minutes (TRIALS=500, SEED=1)

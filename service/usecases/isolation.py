@@ -55,8 +55,12 @@ class StudyFault:
 
     @property
     def traceback(self) -> str:
-        """Where the exception was raised, its end if it is long."""
-        return to_storable("".join(traceback.format_exception(self.error)))[-_TRACEBACK_CHARACTERS:]
+        """Return the traceback of the exception; a long one keeps its first line and its last lines."""
+        text = to_storable("".join(traceback.format_exception(self.error)))
+        if len(text) <= _TRACEBACK_CHARACTERS:
+            return text
+        heading, end = text.split("\n", 1)[0][:_MESSAGE_CHARACTERS], text[-_TRACEBACK_CHARACTERS:]
+        return f"{heading}\n  …\n{end.split(chr(10), 1)[-1]}"
 
 
 def guarded(study_id: str, during: str, call: Callable[[], T]) -> T | StudyFault:

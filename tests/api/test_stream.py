@@ -118,7 +118,8 @@ def test_a_stream_ends_when_its_study_is_deleted_and_that_of_all_says_so(
         told = of_all.next()
         while told is not None and told[1]["study"] != study["id"]:
             told = of_all.next()
-        httpx.delete(f"{shared_service.url}/api/v1{path}", trust_env=False).raise_for_status()
+        as_json = {"Content-Type": "application/json"}
+        httpx.delete(f"{shared_service.url}/api/v1{path}", headers=as_json, trust_env=False).raise_for_status()
         assert events.next() is None
         assert of_all.next() == (None, {"study": study["id"], "revision": 1, "state": "deleted"})
     gone = httpx.get(f"{shared_service.url}/api/v1{path}/stream", trust_env=False)

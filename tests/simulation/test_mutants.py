@@ -34,4 +34,4 @@ def test_one_that_no_longer_applies_is_named(tmp_path: Path) -> None:
 def test_it_is_caught(mutant: Mutant) -> None:
     witness = json.loads(WITNESSES.read_text(encoding="utf-8"))[mutant.name]
     caught, said = hunt(mutant, witness, NUM_SEEDS)
-    assert caught is not None, f"survived {NUM_SEEDS} worlds; hunt it with `make prove`\n{said[-2000:]}"
+    assert caught is not None, f"survived {NUM_SEEDS} worlds; hunt it with `make mutants`\n{said[-2000:]}"

@@ -23,7 +23,8 @@ metadata = sa.MetaData(
     }
 )
 
-Json = sa.JSON().with_variant(JSONB(), "postgresql")
+# None is SQL's NULL, so that `IS NULL` finds it: without `none_as_null` it is stored as the JSON value null.
+Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 Instant = sa.BigInteger
 Id = sa.String(32)
 

@@ -1,4 +1,4 @@
-"""A number comes back from a database as it was written: same value, same type, in JSON and in a column of its own."""
+"""Values come back from a database as they were written: numbers in JSON and in columns of their own, and no value."""
 
 from __future__ import annotations
 
@@ -67,6 +67,13 @@ def test_json_comes_back_as_it_was_written(database: Database, value: Any) -> No
     row = read_back(database, notes={"value": value}, metrics={"value": value})
     assert is_same(row.notes["value"], value), (row.notes, value)
     assert is_same(row.metrics["value"], value), (row.metrics, value)
+
+
+def test_none_in_a_json_column_is_null_to_sql(database: Database) -> None:
+    row = read_back(database, values=None)
+    assert row._mapping["values"] is None
+    query = sa.select(tables.trial.c.id).where(tables.trial.c.id == "t1", tables.trial.c["values"].is_(None))
+    assert database.read_now(lambda connection: connection.execute(query).scalars().all()) == ["t1"]
 
 
 @each_example

@@ -88,6 +88,24 @@ async def test_one_sign_of_life_tells_two_nonces_of_one_attempt_apart(replica: R
         assert [status.held for status in reply.leases] == [lease.nonce == second.nonce for lease in leases]
 
 
+async def test_an_attempt_that_resumed_and_came_back_does_not_stop_the_next_one(replica: Replica) -> None:
+    """A reattached attempt has no outcome, and a restore gives it none: the next claim must not look into it."""
+    name = await replica.create()
+    first = await replica.claim(name)
+    await replica.report(first, 1, 0.5)
+    await replica.checkpoint(first, 1)
+    await replica.lose()
+    second = await replica.claim(name, worker="back")
+    assert second.resume is not None
+    await replica.lose()
+    assert (await replica.heartbeat(second, worker="back")).held
+    await begin_epoch(replica.context)
+    third = await replica.claim(name)
+    assert (third.trial, third.attempt, third.resume) == (first.trial, 3, second.resume)
+    assert (await replica.study(name)).state is StudyState.ACTIVE
+    assert await clean(replica)
+
+
 async def test_a_claim_of_before_is_a_new_one(replica: Replica) -> None:
     name = await replica.create()
     old = await replica.claim(name, request_id="claim-of-before")

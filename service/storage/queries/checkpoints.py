@@ -92,7 +92,8 @@ def unreadable(connection: sa.Connection, trial_id: str) -> set[str]:
     query = sa.select(attempt.c.outcome).where(
         attempt.c.trial_id == trial_id, attempt.c.resume_step.is_not(None), attempt.c.outcome.is_not(None)
     )
-    found = {outcome.get("unreadable") for outcome in connection.execute(query).scalars()}
+    # Databases written before `none_as_null` hold the JSON value null, which is not SQL's NULL.
+    found = {outcome.get("unreadable") for outcome in connection.execute(query).scalars() if outcome is not None}
     return {uri for uri in found if uri}
 
 

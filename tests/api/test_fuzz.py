@@ -16,10 +16,11 @@ from schemathesis.config import SchemathesisConfig
 
 from service.main import build_app
 from tests.support.service import running_service
+from tests.support.sizes import size
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
-EXAMPLES = int(os.environ.get("EXAMPLES", "5"))
+EXAMPLES = int(os.environ.get("EXAMPLES") or size(ci=3, full=20))
 
 TOKEN = "fuzz"
 CONFIG = SchemathesisConfig.from_dict(

@@ -14,13 +14,14 @@ import pytest
 from tests.chaos.chaos import play
 from tests.chaos.faults import Kind
 from tests.support.service import ROOT
+from tests.support.sizes import size
 from tests.worker.waiting import eventually
 
-NUM_TRIALS = 500
+NUM_TRIALS = size(ci=150, full=500)
 
 
-@pytest.mark.slow
-def test_five_hundred_trials_come_through_every_fault(tmp_path: Path) -> None:
+@pytest.mark.prove
+def test_every_trial_comes_through_every_fault(tmp_path: Path) -> None:
     result = asyncio.run(play(tmp_path, NUM_TRIALS, seed=1))
     assert {promise: broken for promise, broken in result.violations.items() if broken} == {}
     assert set(result.faults) == set(Kind)
@@ -41,7 +42,7 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.prove
 def test_chaos_that_is_told_to_stop_leaves_no_process_behind(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.chaos", "--trials", "500", "--keep", str(tmp_path / "kept")]
     # Postgres is put into a folder of the temporary directory, which its command line names.

@@ -34,6 +34,7 @@ def start(folder: Path, resume: Checkpointed | None = None) -> Start:
     return Start(told, "cpu", 1, out, err, str(folder), 0.0, resume=resume and resume.path)
 
 
+@pytest.mark.prove
 def test_a_training_that_resumes_measures_what_one_without_a_fault_does(zygote: Zygote, tmp_path: Path) -> None:
     expected = values(grant().seed, grant().parameters)
     whole = list(zygote.fork(start(tmp_path / "whole")).messages())
@@ -49,6 +50,7 @@ def test_a_training_that_resumes_measures_what_one_without_a_fault_does(zygote: 
     assert noted == [*expected, *resumed]
 
 
+@pytest.mark.prove
 def test_a_training_that_resumes_from_another_checkpoint_measures_something_else(
     zygote: Zygote, tmp_path: Path
 ) -> None:

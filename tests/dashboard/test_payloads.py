@@ -124,6 +124,7 @@ def squeezed(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
+@pytest.mark.prove
 def test_a_study_full_of_payloads_shows_them_as_text(open_page: OpenPage, filled: Client) -> None:
     with harmless(open_page, f"{filled.server}/studies/payloads") as page:
         expect(page.get_by_role("heading", name="payloads", exact=True)).to_be_visible()
@@ -145,11 +146,13 @@ def test_a_study_full_of_payloads_shows_them_as_text(open_page: OpenPage, filled
         page.locator(".chart").first.hover()
 
 
+@pytest.mark.prove
 def test_the_list_of_studies_is_harmless(open_page: OpenPage, filled: Client) -> None:
     with harmless(open_page, filled.server) as page:
         expect(page.get_by_role("row", name="payloads")).to_contain_text(METRIC)
 
 
+@pytest.mark.prove
 def test_an_address_full_of_payloads_is_harmless(open_page: OpenPage, filled: Client) -> None:
     for number, payload in enumerate(PAYLOADS[::10]):
         path = f"/studies/{quote(payload, safe='')}"
@@ -159,11 +162,13 @@ def test_an_address_full_of_payloads_is_harmless(open_page: OpenPage, filled: Cl
             expect(page.locator("main, #app, body").first).to_be_visible()
 
 
+@pytest.mark.prove
 def test_the_pages_of_the_api_are_harmless(open_page: OpenPage, filled: Client) -> None:
     with harmless(open_page, f"{filled.server}/docs") as page:
         expect(page.get_by_text("A hyperparameter search service")).to_be_visible(timeout=60_000)
 
 
+@pytest.mark.prove
 def test_what_the_api_answers_is_no_page(open_page: OpenPage, filled: Client) -> None:
     """An answer that is opened in a tab is shown as text, whatever it holds."""
     paths = ["/studies", "/studies/payloads", "/studies/payloads/trials?limit=5", "/studies/payloads/trials/0",

@@ -83,7 +83,7 @@ def test_the_python_example_runs(shared_service: Service) -> None:
     assert "'x'" in ran.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.prove
 def test_the_pieces_by_hand_work_as_shown(tmp_path: Path) -> None:
     """Every line of the block, in one folder: the first two stay, the others follow one another."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")

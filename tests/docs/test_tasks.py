@@ -19,7 +19,7 @@ from tests.support.service import ROOT, Service
 from tests.worker.waiting import eventually
 from worker.trial import Trial
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 PAGE = (DOCS / "tasks.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))

@@ -20,7 +20,7 @@ from tests.e2e.test_worker import spec
 from tests.support.service import ROOT, running_service
 from tests.worker.grants import digits
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 DAY_SECONDS = 86_400
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.service import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 
 def test_the_demo_searches_and_ends_well() -> None:

@@ -15,7 +15,7 @@ from service.contract.study import StudyState
 from service.contract.trial import TrialState
 from tests.support.service import ROOT, Service
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 
 def dirty(path: Path) -> None:

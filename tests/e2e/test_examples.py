@@ -22,7 +22,7 @@ from service.contract.trial import TrialState
 from tests.support.service import ROOT, Service
 from tests.worker.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 NUM_TRIALS = 4
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))

@@ -20,7 +20,7 @@ from service.storage.invariants import check
 from tests.support.service import ROOT, Service
 from tests.worker.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 SECONDS = 90.0
 STEPS = 12

@@ -19,7 +19,7 @@ from tests.support import spy
 from tests.support.capabilities import WITHOUT_CAPABILITIES
 from tests.support.service import ROOT, Service, running_service
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 TOKEN = spy.TOKEN.decode()
 WORKER = [sys.executable, "-m", "worker"]

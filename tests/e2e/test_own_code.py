@@ -24,7 +24,7 @@ from tests.support.service import ROOT, Service
 from tests.worker.waiting import eventually
 from worker.agent import Agent, SlotPlan, cpu
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 SECONDS = 60.0
 

@@ -15,7 +15,7 @@ from service.contract.study import StudyState
 from service.contract.trial import TrialDetail, TrialState
 from tests.support.service import ROOT, Service
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 SECONDS = 120.0
 

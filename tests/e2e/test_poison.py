@@ -41,7 +41,7 @@ from tests.support.service import ROOT, Service
 from tests.worker.grants import digits
 from tests.worker.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 MOST_SECONDS = 1.0
 """What a call of the healthy study may take; on a machine that is slow by itself, thrice as long as it took alone."""

@@ -16,7 +16,7 @@ from tests.worker.grants import digits, grant
 from tests.worker.scripted import Body, problem, scripted_service
 from tests.worker.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 START_SECONDS = 60.0
 

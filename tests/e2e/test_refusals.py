@@ -27,7 +27,7 @@ from worker.agent.held import AttemptKey, HeldAttempt, HeldAttempts
 from worker.agent.outbox import Outbox
 from worker.agent.sender import Sender
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 START_SECONDS = 60.0
 

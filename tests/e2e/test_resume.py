@@ -26,7 +26,7 @@ from tests.support.service import Service, running_service
 from tests.worker.grants import digits, table
 from tests.worker.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 START_SECONDS = 60.0
 DONE_SECONDS = 240.0

@@ -27,9 +27,10 @@ from service.storage import tables
 from service.storage.database import look_on
 from service.storage.invariants import check
 from tests.support.service import Service, running_service
+from tests.support.sizes import size
 from tests.worker.waiting import eventually
 
-NUM_ROUNDS = int(os.environ.get("ASSAYER_TEST_SIGKILLS") or 10)
+NUM_ROUNDS = int(os.environ.get("ASSAYER_TEST_SIGKILLS") or size(ci=5, full=20))
 """`make sigkill` plays a hundred."""
 NUM_CLIENTS = 4
 NUM_STEPS = 3
@@ -186,7 +187,7 @@ class Reader:
             assert (trial.state, trial.values, trial.num_attempts) == (reply.trial_state, reply.values, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.prove
 def test_every_answer_survives_every_sigkill(tmp_path: Path) -> None:
     chance = random.Random(20)
     answers = Answers()

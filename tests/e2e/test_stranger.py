@@ -20,7 +20,7 @@ from tests.client.studies import hand_driven
 from tests.support.capabilities import WITHOUT_CAPABILITIES
 from tests.support.service import ROOT, Service, free_port, running_service
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 GOOD = """\
 name: strange

@@ -7,6 +7,7 @@ import threading
 import uuid
 
 import httpx
+import pytest
 
 from tests.support.service import Service
 from tests.usecases.replica import spec_of
@@ -29,6 +30,7 @@ def drive(service: Service, study: str, stopped: threading.Event) -> None:
             http.post(f"{place}/finish", json=finish).raise_for_status()
 
 
+@pytest.mark.prove
 def test_a_new_page_hears_after_twenty_were_closed_at_once_under_load(service: Service) -> None:
     with httpx.Client(base_url=f"{service.url}/api/v1", timeout=WAIT_SECONDS, trust_env=False) as http:
         body = spec_of(name="busy", budget={"trials": 100_000}).model_dump(mode="json", exclude_none=True)

@@ -17,7 +17,7 @@ from worker import rehearsal
 from worker.agent import Agent, SlotPlan, cpu
 from worker.training import load_models
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 RATES = {"optimizer.lr": {"type": "categorical", "choices": [1e-2, 1e-3]}}
 

@@ -149,6 +149,7 @@ def test_two_slots_carry_a_study_through_and_end_when_it_is_done(client: Client,
         assert num_right / len(rows) == pytest.approx(best.metrics[f"{name}/accuracy"])
 
 
+@pytest.mark.prove
 def test_of_a_study_that_is_over_nothing_is_left_on_the_disk(client: Client, worker: Any, tmp_path: Path) -> None:
     client.create_study(spec("tidy", trials=3))
     assert worker("tidy", environment={"ASSAYER_CHECKPOINT_SECONDS": "0"}).wait(60) == 0
@@ -156,6 +157,7 @@ def test_of_a_study_that_is_over_nothing_is_left_on_the_disk(client: Client, wor
     assert list(attempts_.iterdir()) == []
 
 
+@pytest.mark.prove
 def test_every_slot_of_every_device_trains_pinned_to_its_own(client: Client, tmp_path: Path) -> None:
     """Two devices with two slots each, as `worker --gpu 0,1 --slots 2` plans them; the processor stands in for both."""
     devices = [
@@ -201,6 +203,7 @@ def steps_of(client: Client, study: str, number: int) -> int:
     return max((len(one.steps) for one in client.trial(study, number).series), default=0)
 
 
+@pytest.mark.prove
 def test_a_task_that_cannot_be_leaves_its_reason_and_the_worker_goes_on(client: Client, worker: Any) -> None:
     client.create_study(spec("too-big", trials=2, constraints={"parameters": {"max": 10}}))
     process = worker("too-big")
@@ -212,6 +215,7 @@ def test_a_task_that_cannot_be_leaves_its_reason_and_the_worker_goes_on(client: 
     assert client.study("too-big").num_trials == {TrialState.PRUNED: 2}
 
 
+@pytest.mark.prove
 def test_a_stopped_worker_gives_its_trial_back_and_ends_well(client: Client, worker: Any) -> None:
     client.create_study(endless("given-back"))
     process = worker("given-back")
@@ -225,6 +229,7 @@ def test_a_stopped_worker_gives_its_trial_back_and_ends_well(client: Client, wor
     assert not Path(f"/proc/{child}").exists()
 
 
+@pytest.mark.prove
 def test_a_second_signal_ends_a_worker_at_once(live: Service, client: Client, worker: Any) -> None:
     client.create_study(endless("at-once"))
     process = worker("at-once")
@@ -245,6 +250,7 @@ def test_a_second_signal_ends_a_worker_at_once(live: Service, client: Client, wo
     assert attempts(client, "at-once")[0].failure is FailureClass.PREEMPTED
 
 
+@pytest.mark.prove
 def test_killed_processes_and_a_restarted_service_lose_nothing(live: Service, client: Client, worker: Any) -> None:
     client.create_study(endless("killed"))
     first = worker("killed")
@@ -296,6 +302,7 @@ def printing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # would flush what nobody else's environment flushes
 
 
+@pytest.mark.prove
 def test_what_a_killed_process_printed_can_be_read(
     printing: None, client: Client, worker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -325,6 +332,7 @@ def process_files(state_dir: Path, trial: str, attempt: int) -> dict[str, Path]:
     return {end: folder / f"{attempt}{end}" for end in (".out", ".err")}
 
 
+@pytest.mark.prove
 def test_a_worker_with_the_wrong_token_says_so_and_ends(tmp_path: Path) -> None:
     with running_service(tmp_path, environment={"ASSAYER_TOKEN": "right"}) as service:
         command = [sys.executable, "-m", "worker", "--cpu", "--server", service.url, "--state-dir", str(tmp_path / "w")]
@@ -335,6 +343,7 @@ def test_a_worker_with_the_wrong_token_says_so_and_ends(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.prove
 def test_a_worker_waits_for_its_service_and_says_so_once(
     tmp_path: Path, live: Service, client: Client, worker: Any
 ) -> None:
@@ -352,6 +361,7 @@ def test_a_worker_waits_for_its_service_and_says_so_once(
     assert "answers again" in said
 
 
+@pytest.mark.prove
 def test_a_worker_for_so_long_drains_in_time_and_offers_its_labels(client: Client, worker: Any) -> None:
     client.create_study(endless("for") | {"requires": {"labels": {"room": "cellar"}}})
     process = worker("for", "--name", "here", "--for", "30s", "--label", "room=cellar")
@@ -366,6 +376,7 @@ def test_a_worker_for_so_long_drains_in_time_and_offers_its_labels(client: Clien
     client.stop("for")
 
 
+@pytest.mark.prove
 def test_a_study_of_trials_on_two_devices(client: Client, worker: Any) -> None:
     """With batch norm, which only knows its batch where the processes tell each other of it."""
     task = digits(model={"name": "mlp", "hidden": [16], "norm": "batch"})
@@ -379,6 +390,7 @@ def test_a_study_of_trials_on_two_devices(client: Client, worker: Any) -> None:
     assert [each.environment["device"] for each in made_from] == [f"2 x {cpu().device.name}"] * 2
 
 
+@pytest.mark.prove
 def test_a_training_process_that_hangs_is_ended_and_the_trial_waits_again(client: Client, tmp_path: Path) -> None:
     """One that goes on is not, though its first epoch takes many times the patience with it."""
     task = digits(data={"name": "digits"}, model={"name": "mlp", "hidden": [1536, 1536]}, batch_size=1)

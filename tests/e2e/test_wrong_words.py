@@ -16,7 +16,7 @@ from service.contract.study import PauseCause, StudyState
 from service.contract.trial import TrialState
 from tests.support.service import ROOT, Service
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 TRIALS = 40
 NUM_ALIKE = 3

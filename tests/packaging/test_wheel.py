@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.service import ROOT, free_port
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 INSTALL_SECONDS = 300
 START_SECONDS = 20

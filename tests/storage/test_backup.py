@@ -78,6 +78,7 @@ def reporting(client: Client, grant: Grant) -> Iterator[list[int]]:
         thread.join()
 
 
+@pytest.mark.prove
 def test_a_backup_under_load_is_whole_and_a_restore_voids_the_leases(
     service: Service, command: Command, tmp_path: Path
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_backup_under_load_is_whole_and_a_restore_voids_the_leases(
             assert not any(each.broken for each in check(connection))
 
 
+@pytest.mark.prove
 def test_what_is_there_is_never_overwritten(sqlite_template: Path, command: Command, tmp_path: Path) -> None:
     target = tmp_path / "assayer.db"
     for name in ("assayer.db", "assayer.db-wal"):
@@ -116,6 +118,7 @@ def test_what_is_there_is_never_overwritten(sqlite_template: Path, command: Comm
         (tmp_path / name).unlink()
 
 
+@pytest.mark.prove
 def test_what_is_no_backup_leaves_nothing_behind(command: Command, tmp_path: Path) -> None:
     target = tmp_path / "assayer.db"
     (tmp_path / "text").write_text("not a database, but a text that is long enough to have a header. " * 20)
@@ -138,6 +141,7 @@ def test_what_is_no_backup_leaves_nothing_behind(command: Command, tmp_path: Pat
     assert not target.exists()
 
 
+@pytest.mark.prove
 def test_a_database_that_another_command_put_back(sqlite_template: Path, command: Command, tmp_path: Path) -> None:
     target = tmp_path / "assayer.db"
     target.write_bytes(sqlite_template.read_bytes())
@@ -160,6 +164,7 @@ def carry_out(command: str, programs: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.prove
 def test_what_postgres_users_are_told_backs_up_under_load_and_voids_the_leases_for_every_replica(
     command: Command, postgres: Postgres, postgres_url: str, postgres_programs: Path, tmp_path: Path
 ) -> None:
@@ -203,6 +208,7 @@ def test_what_postgres_users_are_told_backs_up_under_load_and_voids_the_leases_f
                 assert not any(each.broken for each in check(connection))
 
 
+@pytest.mark.prove
 def test_postgres_has_its_own_commands_and_then_ours(command: Command, postgres_url: str, tmp_path: Path) -> None:
     file = tmp_path / "copy.dump"
     status, said = command("backup", file, "--database", postgres_url)

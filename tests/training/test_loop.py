@@ -299,7 +299,7 @@ def test_recomputing_needs_blocks_and_changes_nothing(configure):
     assert plain.metrics["val/loss"] == pytest.approx(recomputed.metrics["val/loss"], rel=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.prove
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 def test_a_compiled_model_learns_the_same(configure):
     plain, compiled = (train(configure(model={"name": "mlp"}, compile=each)) for each in (False, True))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from service.domain.errors import DomainError
 from service.domain.states import OPEN_TRIALS
 from service.storage import invariants, tables
 from service.usecases import control
+from tests.support.sizes import size
 from tests.usecases.replica import Replica
 
 BUDGET = 4
@@ -55,7 +57,8 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.prove
+@settings(max_examples=size(ci=12, full=60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, retry_failed=st.integers(0, 1), pruner=st.sampled_from(PRUNERS))
 def test_the_promises_hold_after_every_step(
     replica: Replica, steps: list[tuple[str, int]], retry_failed: int, pruner: dict[str, Any]

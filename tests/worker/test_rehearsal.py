@@ -108,6 +108,7 @@ def test_a_function_is_tried_for_so_many_reports(live: Service, client: Client, 
     assert client.trial("own", 0).series == []
 
 
+@pytest.mark.prove
 def test_a_failure_is_told_with_its_traceback_and_status_1(live: Service, client: Client, tmp_path: Path) -> None:
     begin(client, "broken", {"function": "own:broken"})
     result = attempt(live, tmp_path, "broken", "--trial", "0")
@@ -116,12 +117,14 @@ def test_a_failure_is_told_with_its_traceback_and_status_1(live: Service, client
     assert "failed: ZeroDivisionError: as this test wants" in result.stdout
 
 
+@pytest.mark.prove
 def test_the_debugger_begins_where_it_raised(live: Service, client: Client, tmp_path: Path) -> None:
     begin(client, "debugged", {"function": "own:broken"})
     result = attempt(live, tmp_path, "debugged", "--trial", "0", "--pdb", said="p trial.study\nq\n")
     assert "'debugged'" in result.stdout
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -143,6 +146,7 @@ def test_what_cannot_be_tried_is_one_sentence_and_status_2(
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.prove
 def test_entries_of_the_users_own_are_tried_where_their_module_is_registered(
     live: Service, client: Client, tmp_path: Path
 ) -> None:

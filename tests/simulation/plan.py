@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -65,10 +65,37 @@ class Plan:
     is_restored: bool
     outlives_restore: bool
     """The replicas stay up while the database goes back, and keep what they know."""
+    is_patient: bool
+    """A claim waits for a study's turn and suggestion as long as they take; else no longer than the service does."""
+
+
+EMPHASIZED_SHARE = 0.25
+"""How many worlds have a plan that makes rare faults likely: a defect that few worlds could show shows in these."""
 
 
 def drawn(seed: int) -> Plan:
     """The plan of a seed's world."""
+    plan, chance = _drawn(seed), Random(f"emphasis/{seed}")
+    if chance.random() >= EMPHASIZED_SHARE:
+        return plan
+    return chance.choice([_with_long_queues, _with_budgets_of_failures])(plan)
+
+
+def _with_long_queues(plan: Plan) -> Plan:
+    """People enqueue so much that most claims find several configurations of different priorities."""
+    return replace(plan, deeds=plan.deeds + tuple(("enqueue", name) for name in plan.specs for _ in range(6)))
+
+
+def _with_budgets_of_failures(plan: Plan) -> Plan:
+    """Every study ends with its first failure, and training fails often."""
+    specs = {
+        name: spec.model_copy(update={"budget": spec.budget.model_copy(update={"failures": 1}), "retry_failed": 0})
+        for name, spec in plan.specs.items()
+    }
+    return replace(plan, specs=specs, faults=replace(plan.faults, failing_step=0.15))
+
+
+def _drawn(seed: int) -> Plan:
     chance = Random(f"plan/{seed}")
     faults = faulty.drawn(chance)
     specs = {name: _spec(chance, name, seed) for name in ("a", "b", "c")[: chance.choice([1, 1, 2, 2, 3])]}
@@ -85,6 +112,8 @@ def drawn(seed: int) -> Plan:
         deeds=tuple((deed, name) for name in specs for deed in chance.sample(deeds, chance.choice([0, 0, 1, 2, 4]))),
         is_restored=chance.random() < faults.restore,
         outlives_restore=chance.random() < 0.5,
+        # By a chance of its own, so that the rest of the world is what it was without.
+        is_patient=Random(f"patience/{seed}").random() < 0.7,
     )
 
 

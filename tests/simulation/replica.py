@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,10 @@ from tests.simulation.record import Answer, Call
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-# A claim waits for a study however long that takes: `turns.py` asks of every grant whether it was the study's turn.
-LIMITS = Limits(lease_seconds=60, heartbeat_seconds=10, reaper_seconds=5, retry_seconds=6, turn_seconds=3600)
+LIMITS = Limits(lease_seconds=60, heartbeat_seconds=10, reaper_seconds=5, retry_seconds=6)
+
+PATIENT = replace(LIMITS, turn_seconds=3600, suggest_seconds=3600)
+"""A claim waits for a study however long that takes, so that every grant says whether it was the study's turn."""
 
 SKEW: ContextVar[float] = ContextVar("skew", default=0.0)
 """How far the clock of the host is off whose code runs right now."""
@@ -46,7 +49,8 @@ def catalogue() -> Catalogue:
 def build_context(world: World) -> Context:
     """What one process of the service works with: the shared database, and caches of its own."""
     database = Database(SimulatedSqlite(memory().engine, world.now))
-    return Context(database, Transactor(database, world.new_id), catalogue(), world.new_id, LIMITS)
+    limits = PATIENT if world.plan.is_patient else LIMITS
+    return Context(database, Transactor(database, world.new_id), catalogue(), world.new_id, limits)
 
 
 class Replica:

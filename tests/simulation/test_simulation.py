@@ -5,23 +5,45 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.simulation.world import play
+from tests.support.sizes import size
 
 ROOT = Path(__file__).resolve().parents[2]
-NUM_GROUPS, GROUP_SIZE = 10, 120
-"""Some four minutes of both cores on a slow machine; in groups, which the test processes share among themselves."""
+NUM_WORLDS = int(os.environ.get("ASSAYER_TEST_WORLDS") or size(ci=200, full=1200))
+TODAY = datetime.now(UTC).date().toordinal() * 10_000 + 1
+FIRST_WORLD = int(os.environ.get("ASSAYER_TEST_FIRST_WORLD") or size(ci=1, full=TODAY))
+"""The seed of the first world: CI plays the same worlds each time, `make prove` others each day."""
+GROUP_SIZE = 10
+"""Test processes share the worlds group by group; a group takes some 15 processor seconds."""
+NUM_QUICK = 6
+"""How many worlds `make test` plays."""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("group", range(NUM_GROUPS))
-def test_every_promise_holds_in_the_worlds_of_many_seeds(group: int) -> None:
-    for seed in range(1 + group * GROUP_SIZE, 1 + (group + 1) * GROUP_SIZE):
+def groups() -> list[range]:
+    """Return the seeds of the worlds to play, in groups that the tests' names tell."""
+    seeds = range(FIRST_WORLD, FIRST_WORLD + NUM_WORLDS)
+    return [seeds[at : at + GROUP_SIZE] for at in range(0, NUM_WORLDS, GROUP_SIZE)]
+
+
+def check(seeds: range) -> None:
+    for seed in seeds:
         violations = play(seed).violations
         assert not violations, f"replay: python -m tests.simulation --seed {seed}\n" + "\n".join(violations)
+
+
+def test_every_promise_holds_in_a_few_worlds() -> None:
+    check(range(1, 1 + NUM_QUICK))
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("seeds", groups(), ids=lambda seeds: f"seeds {seeds[0]} to {seeds[-1]}")
+def test_every_promise_holds_in_the_worlds_of_many_seeds(seeds: range) -> None:
+    check(seeds)
 
 
 def test_a_world_repeats_from_its_seed() -> None:
@@ -37,7 +59,7 @@ def test_a_world_repeats_in_another_process() -> None:
     assert f"digest {play(2).digest}" in told
 
 
-@pytest.mark.slow
+@pytest.mark.prove
 def test_what_can_go_wrong_really_does() -> None:
     happened = set[str]().union(*(play(seed).events for seed in range(1, 13)))
     assert happened >= {
@@ -57,7 +79,7 @@ def test_what_can_go_wrong_really_does() -> None:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.prove
 def test_many_worlds_are_played_over_all_cores_and_summed_up() -> None:
     command = [sys.executable, "-m", "tests.simulation", "--first", "2", "--seeds", "2", "--processes", "2"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout

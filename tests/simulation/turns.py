@@ -1,7 +1,8 @@
 """Who gets what: at every grant, whether it was this study's turn, this worker's, this configuration's, this step's.
 
 What a claim decided by, it saw some time between its arrival and its transaction. So only what held all that time
-can be held against it.
+can be held against it. In a world that is not patient, a claim that waited for `turn_seconds` or longer may pass over
+a study: the study's turn was busy with another claim, or its suggestion took too long.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from service.contract.study import StudySpec
 from tests.simulation import views
 from tests.simulation.record import Key
+from tests.simulation.replica import LIMITS
 
 if TYPE_CHECKING:
     from tests.simulation.plan import WorkerPlan
@@ -109,7 +111,13 @@ def _queue(study_id: str, key: Key, arrived_at: int, *, is_new: bool) -> Iterato
 
 
 def _rivals(world: World, worker: WorkerPlan, study_id: str, spec: StudySpec, arrived_at: int) -> Iterator[str]:
-    """No study had a trial for this worker that is more urgent, or as urgent and of somebody who used less."""
+    """No study had a trial for this worker that is more urgent, or as urgent and of somebody who used less.
+
+    A claim that was granted within `turn_seconds` of its arrival has waited for no study too long, so it passed over
+    none, however patient its world is.
+    """
+    if not world.plan.is_patient and world.now() - arrived_at >= LIMITS.turn_seconds * 1e6:
+        return
     for other_id, seen in world.watch.state.studies.items():
         other = world.plan.specs[seen.name]
         if other_id == study_id or not worker.serves(other):

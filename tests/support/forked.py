@@ -12,17 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 60.0
 
 
-def in_processes(num: int, folder: Path, call: Callable[[int], Any]) -> list[Any]:
+def in_processes(
+    num: int, folder: Path, call: Callable[[int], Any], *, patience_seconds: float = PATIENCE_SECONDS
+) -> list[Any]:
     """What `call` returns in each of `num` processes, called with its number; `folder` is for their use.
 
     Where it raises, that is the error in words; of a process that was killed, its exit status. One that does not end
-    in time is killed.
+    within `patience_seconds` is killed.
     """
     pids = [_forked(folder / f"answer-{number}", call, number) for number in range(num)]
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + patience_seconds
     answers = []
     for number, pid in enumerate(pids):
         while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0):

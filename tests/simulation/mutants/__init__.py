@@ -1,11 +1,11 @@
-"""Faults planted on purpose in a copy of the service: what the simulation must catch, or it proves nothing."""
+"""Faults planted on purpose in the service: what the simulation must catch, or it proves nothing."""
 
 from __future__ import annotations
 
 from tests.simulation.mutants import failures, fencing, history, leases, replays, turns
-from tests.simulation.mutants.edit import Edit, Mutant
+from tests.simulation.mutants.edit import Edit, Mutant, StaleMutantError
 
-__all__ = ["MUTANTS", "Edit", "Mutant"]
+__all__ = ["MUTANTS", "Edit", "Mutant", "StaleMutantError"]
 
 MUTANTS = (
     *fencing.MUTANTS,

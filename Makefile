@@ -1,9 +1,12 @@
 # The two commands a newcomer needs are `make demo` and `make test`; each sets up what it needs.
-.PHONY: demo test check unit prove simulate mutants chaos sigkill fuzz dashboard benchmark generated clean
+.PHONY: help demo test check unit prove simulate mutants chaos sigkill fuzz dashboard benchmark generated clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+
+help:                                 ## list these commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
 demo: $(INSTALLED)                    ## run the demo study (ARGS=--exit ends by itself)
 	$(BIN)/python examples/demo.py $(ARGS)

@@ -16,7 +16,8 @@ from starlette.exceptions import HTTPException
 from service.api.body import INVALID_JSON
 from service.contract.mistakes import mistakes_in, models_in
 from service.contract.problem import ErrorCode, FieldError, Problem
-from service.domain.errors import DamagedRowError, DomainError
+from service.contract.storable import to_storable
+from service.domain.errors import DamagedRowError, DomainError, UnserializableError
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.BUSY: 503,
     ErrorCode.UNAVAILABLE: 503,
     ErrorCode.DAMAGED_DATA: 500,
+    ErrorCode.UNSERIALIZABLE: 500,
     ErrorCode.INTERNAL: 500,
 }
 
@@ -68,7 +70,10 @@ _HEADERS: Mapping[ErrorCode, dict[str, str]] = {
 """What an answer of this code says beside its body."""
 
 FAILURES: dict[int | str, dict[str, Any]] = {
-    500: {"model": Problem, "description": "The service failed, or what it stored is damaged: internal, damaged_data"},
+    500: {
+        "model": Problem,
+        "description": "The service failed, or what it stored is damaged: internal, unserializable, damaged_data",
+    },
     503: {"model": Problem, "description": "The service or its database is busy or away: busy, unavailable"},
     507: {"model": Problem, "description": "A disk of the service is full: database_full, storage_full"},
 }
@@ -107,6 +112,11 @@ def install(app: FastAPI) -> None:
     async def _damaged(request: Request, error: DamagedRowError) -> JSONResponse:
         log.error("%s %s: %s", request.method, request.url.path, error)
         return problem_response(ErrorCode.DAMAGED_DATA, str(error))
+
+    @app.exception_handler(UnserializableError)
+    async def _unserializable(request: Request, error: UnserializableError) -> JSONResponse:
+        log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
+        return problem_response(ErrorCode.UNSERIALIZABLE, to_storable(str(error)))
 
     @app.exception_handler(RequestValidationError)
     async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -119,6 +119,7 @@ _BY_CODE: dict[ErrorCode, type[ApiError]] = {
     ErrorCode.BUSY: ServiceFailure,
     ErrorCode.UNAVAILABLE: ServiceFailure,
     ErrorCode.DAMAGED_DATA: ServiceFailure,
+    ErrorCode.UNSERIALIZABLE: ServiceFailure,
     ErrorCode.INTERNAL: ServiceFailure,
 }
 

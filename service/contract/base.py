@@ -72,9 +72,13 @@ class Request(BaseModel):
 
 
 class Response(BaseModel):
-    """A message from the service; unknown fields are ignored, so that an older client survives a newer service."""
+    """A message from the service.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    Ignores unknown fields, so that an older client survives a newer service. Holds no number that is NaN or infinite,
+    because pydantic writes these as null.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class DamagedRow(Response):

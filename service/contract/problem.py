@@ -49,6 +49,7 @@ class ErrorCode(StrEnum):
     BUSY = "busy"
     UNAVAILABLE = "unavailable"
     DAMAGED_DATA = "damaged_data"
+    UNSERIALIZABLE = "unserializable"
     INTERNAL = "internal"
 
 

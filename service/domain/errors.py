@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from service.contract.problem import ErrorCode, FieldError
 
+_REASON_CHARACTERS = 200
+
 
 class DomainError(Exception):
     """Something asked for cannot be done; says what and what to do instead, and knows no HTTP."""
@@ -15,6 +17,19 @@ class DomainError(Exception):
         self.code = code
         self.detail = detail
         self.errors = list(errors)
+
+
+class UnserializableError(ValueError):
+    """What a request would store or answer is no JSON that a client could read; says what, and that nothing was stored.
+
+    It is no DomainError: where a study's strategy made the value, that study is paused.
+    """
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(
+            f"{what} cannot be written as JSON: {' '.join(reason.split())[:_REASON_CHARACTERS]}; nothing was stored, "
+            "and repeating the request does not help: please report it with the service's log"
+        )
 
 
 class DamagedRowError(ValueError):

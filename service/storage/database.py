@@ -14,7 +14,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from service.contract.problem import ErrorCode
-from service.domain.errors import DomainError
+from service.domain.errors import DomainError, UnserializableError
 from service.storage import migrate
 from service.storage.dialect import NUM_READERS, NUM_VIEWERS, Dialect, Postgres, Sqlite
 
@@ -104,6 +104,7 @@ class Database:
 
         Raises:
             DomainError: the database is away, its disk is full, or it cannot hold a value (a number too large, a NUL).
+            UnserializableError: a value is no JSON.
         """
         try:
             with engine.connect() as connection:
@@ -121,6 +122,11 @@ class Database:
                 raise
             reason = "the database does not answer; repeat the request in a second"
             raise DomainError(ErrorCode.UNAVAILABLE, reason) from error
+        except sa.exc.StatementError as error:
+            # SQLAlchemy wraps whatever the encoder of a JSON column raises.
+            if isinstance(error.orig, UnserializableError):
+                raise error.orig from None
+            raise
 
     def close(self) -> None:
         """Finish what is under way and let go of the database."""

@@ -14,6 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from service.contract.storable import MAX_INTEGER
 from service.storage import tables
 from service.storage.damage import read_json, read_text
+from service.storage.serialization import to_json
 
 NUM_WRITERS = 8
 """Connections for writing per replica on Postgres; SQLite has exactly one."""
@@ -68,6 +69,9 @@ class Dialect(Protocol):
     def is_conflict(self, error: sa.exc.DBAPIError) -> bool:
         """Whether the transaction lost against another one and may simply be repeated."""
 
+    def is_orphan(self, error: sa.exc.DBAPIError) -> bool:
+        """Whether a row refers to one that does not exist, or that another transaction has just deleted."""
+
     def is_away(self, error: sa.exc.DBAPIError) -> bool:
         """Whether the database could not be reached, or went away in the middle."""
 
@@ -104,6 +108,7 @@ class Sqlite:
             "sqlite://",
             creator=lambda: open_to_read(self._path),
             poolclass=sa.NullPool,
+            json_serializer=to_json,
             json_deserializer=read_json,
         )
 
@@ -119,6 +124,7 @@ class Sqlite:
             poolclass=sa.pool.QueuePool,
             pool_size=num_connections,
             max_overflow=0,
+            json_serializer=to_json,
             json_deserializer=read_json,
             connect_args={"timeout": 30, "check_same_thread": False},
         )
@@ -150,6 +156,9 @@ class Sqlite:
 
     def is_conflict(self, error: sa.exc.DBAPIError) -> bool:
         return "database is locked" in str(error.orig)
+
+    def is_orphan(self, error: sa.exc.DBAPIError) -> bool:
+        return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 
     def is_away(self, error: sa.exc.DBAPIError) -> bool:  # noqa: ARG002 - the signature of all dialects
         return False  # it is a file, and part of this process
@@ -184,6 +193,7 @@ class Postgres:
             max_overflow=0,
             pool_pre_ping=True,
             isolation_level=isolation,
+            json_serializer=to_json,
             json_deserializer=read_jsonb,
             connect_args={"connect_timeout": 10},
         )
@@ -200,6 +210,9 @@ class Postgres:
         # serialization_failure, deadlock_detected; unique_violation, after which the repetition sees the row that
         # another transaction inserted first; foreign_key_violation, after which it sees that a row was deleted.
         return getattr(error.orig, "sqlstate", None) in {"40001", "40P01", "23505", "23503"}
+
+    def is_orphan(self, error: sa.exc.DBAPIError) -> bool:
+        return getattr(error.orig, "sqlstate", None) == "23503"  # foreign_key_violation
 
     def is_away(self, error: sa.exc.DBAPIError) -> bool:
         # Connection exceptions, and shutdown, crash and start-up of the server; no state where no server was reached.

@@ -17,6 +17,7 @@ from service.domain.states import ATTEMPT, STUDY, TRIAL, AttemptEvent, StudyEven
 from service.storage import tables
 from service.storage.database import Database
 from service.storage.dialect import Clock
+from service.storage.serialization import check_answer
 
 T = TypeVar("T")
 
@@ -219,12 +220,16 @@ class Transactor:
         Raises:
             DomainError: what `work` raised, with nothing written; `busy` after MAX_TRIES lost conflicts; `unavailable`
                 where the database went away, in the middle of a commit perhaps: what is repeated has to be idempotent.
+            UnserializableError: no client could read what `work` returned or stored; nothing was written.
         """
-        for _ in range(MAX_TRIES):
+        for num_before in range(MAX_TRIES):
             try:
                 return self._once(study_id, work)
             except sa.exc.DBAPIError as error:
                 if not self._database.dialect.is_conflict(error):
+                    raise
+                # If every try finds the same row missing, no other writer deletes it: the work itself is wrong.
+                if num_before == MAX_TRIES - 1 and self._database.dialect.is_orphan(error):
                     raise
             except StopIteration as error:
                 # A future cannot hold it: whoever waits for this transaction would wait for ever.
@@ -237,5 +242,6 @@ class Transactor:
             if study_id is not None:
                 unit_of_work.lock(self._database.dialect.lock_study(), study_id)
             result = work(unit_of_work)
+            check_answer(result)
             connection.commit()
             return result

@@ -18,7 +18,7 @@ from service.usecases.context import Context
 from service.usecases.entries import known_catalogue
 from service.usecases.settle import conclude
 from service.usecases.stages import waits_for_review, withdraw
-from service.usecases.studies import check, find, get_study, store_spec
+from service.usecases.studies import check, find, get_study, store_spec, view_of
 from service.usecases.teachers import freeze
 
 
@@ -43,7 +43,7 @@ async def edit_study(context: Context, name: str, request: EditRequest) -> Study
 
     study_id, spec, has_more = await context.database.read(look)
 
-    def work(unit_of_work: UnitOfWork) -> None:
+    def work(unit_of_work: UnitOfWork) -> StudyView:
         study, connection = unit_of_work.study, unit_of_work.connection
         old = studies.spec(connection, study_id, study.spec_version)
         changes = [f"{path}: {said}" for path, said in differences(old, spec)]
@@ -61,6 +61,7 @@ async def edit_study(context: Context, name: str, request: EditRequest) -> Study
             unit_of_work.set_study(spec_version=version, owner=spec.owner, priority=spec.priority)
             unit_of_work.record("study_edited", data={"version": version, "changes": changes})
             _go_on(unit_of_work, has_more=has_more)
+        return view_of(unit_of_work, context, study_id)
 
     await context.transact(study_id, work)
     # A smaller budget may have been spent already.

@@ -35,24 +35,26 @@ async def tell_entries(context: Context, request: EntriesRequest) -> EntriesRepl
     }
     _check(context.catalogue, told)
 
-    def work(unit_of_work: UnitOfWork) -> list[str]:
+    offered: dict[str, dict[str, str]] = {}
+    for (section, name), entry in told.items():
+        offered.setdefault(section, {})[name] = fingerprint(entry)
+
+    def work(unit_of_work: UnitOfWork) -> EntriesReply:
         before = {(row.section, row.name): row for row in entries.named(unit_of_work.connection, told)}
         for key, entry in told.items():
             _store(unit_of_work, key, entry, request.worker, is_new=key not in before)
-        return [
+        notes = [
             f"{section} {name!r} had other options, told by worker {before[section, name].worker}; those of worker "
             f"{request.worker} count from now on, and who registers others gets no trials that choose it"
             for (section, name), entry in told.items()
             if (section, name) in before and before[section, name].fingerprint != fingerprint(entry)
         ]
+        return EntriesReply(entries=offered, notes=notes)
 
-    notes = await context.transact(None, work)
-    for note in notes:
+    reply = await context.transact(None, work)
+    for note in reply.notes:
         log.warning("%s", note)
-    offered: dict[str, dict[str, str]] = {}
-    for (section, name), entry in told.items():
-        offered.setdefault(section, {})[name] = fingerprint(entry)
-    return EntriesReply(entries=offered, notes=notes)
+    return reply
 
 
 def _check(catalogue: Catalogue, told: Collection[Key]) -> None:

@@ -51,7 +51,7 @@ class Trouble:
         if self.blocks is not None:
             assert self.blocks.wait(30)
         elif self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)  # that of an earlier test is not cut off otherwise
 
 
 @pytest.fixture

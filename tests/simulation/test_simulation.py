@@ -46,6 +46,14 @@ def test_every_promise_holds_in_the_worlds_of_many_seeds(seeds: range) -> None:
     check(seeds)
 
 
+def test_an_exception_that_isolation_keeps_from_callers_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise AttributeError("planted")
+
+    monkeypatch.setattr("service.usecases.claim.give", fail)
+    assert any("logged an error" in each and "planted" in each for each in play(1).violations)
+
+
 def test_a_world_repeats_from_its_seed() -> None:
     first, other = play(1), play(2)
     assert play(1) == first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +52,17 @@ class Result:
     """Of the journal: equal for equal seeds."""
 
 
+class _Errors(logging.Handler):
+    """Passes what is logged as an error to a function."""
+
+    def __init__(self, blame: Callable[[str], None]) -> None:
+        super().__init__(logging.ERROR)
+        self._blame = blame
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._blame(f"the service logged an error: {record.getMessage()}")
+
+
 class World:
     """Everything that one seed decides; `run` plays it to its end."""
 
@@ -84,7 +96,7 @@ class World:
         """Play the world and say what was wrong with it."""
         memory().clear()
         memory().on_statement, memory().on_commit = self._maybe_lose, self._maybe_refuse
-        with self._own_clock():
+        with self._own_clock(), self._blaming_errors():
             try:
                 asyncio.set_event_loop(self._loop)
                 self._loop.run_until_complete(self._play())
@@ -245,6 +257,16 @@ class World:
             yield
         finally:
             clock.monotonic = real
+
+    @contextmanager
+    def _blaming_errors(self) -> Iterator[None]:
+        """Blame each error that the service logs: isolation keeps an exception from callers, and only logs it."""
+        handler, logger = _Errors(self.blame), logging.getLogger("service")
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
 
     def _end_tasks(self) -> None:
         tasks = asyncio.all_tasks(self._loop)

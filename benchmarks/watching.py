@@ -120,6 +120,8 @@ class _Page:
                         pending.set()
         finally:
             loading.cancel()
+            if self._importance is not None:
+                self._importance.cancel()
 
     async def _keep_loading(self, pending: asyncio.Event) -> None:
         """Load after each event; events during a load become a single further one."""

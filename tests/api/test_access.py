@@ -228,16 +228,20 @@ def rows(database: Database) -> dict[str, list[Any]]:
         return {name: sorted(map(repr, connection.exec_driver_sql(f'SELECT * FROM "{name}"'))) for name in tables}
 
 
-async def test_every_route_of_the_api_but_the_health_check_wants_the_token(guarded: FastAPI, connect: Connect) -> None:
+@pytest.mark.parametrize("token", [{}, {"Authorization": "Bearer guess"}])
+async def test_every_route_of_the_api_but_the_health_check_wants_the_token(
+    guarded: FastAPI, connect: Connect, monkeypatch: pytest.MonkeyPatch, token: dict[str, str]
+) -> None:
+    monkeypatch.setattr("service.api.auth.FREE_FAILURES", 1000)  # so that wrong tokens are refused at once
     async with connect(guarded) as http:
         for path, methods in guarded.openapi()["paths"].items():
             for method in methods:
                 answer = await http.request(
-                    method, "http://127.0.0.1:8420" + re.sub(r"\{.*?\}", "1", path), headers=JSON
+                    method, "http://127.0.0.1:8420" + re.sub(r"\{.*?\}", "1", path), headers=JSON | token
                 )
                 assert (answer.status_code == 401) == (path != "/api/v1/health"), (method, path)
         for path in ("/api/v1/nowhere", "/api/v1/health/", "/api/v1/", "/api/v1"):
-            assert (await http.get(f"http://127.0.0.1:8420{path}")).status_code == 401
+            assert (await http.get(f"http://127.0.0.1:8420{path}", headers=token)).status_code == 401
 
 
 class Untouched(httpx.AsyncByteStream):

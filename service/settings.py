@@ -58,7 +58,7 @@ class Settings:
     reaper_seconds: float = 5.0
     """ASSAYER_REAPER_SECONDS: how often expired leases are looked for."""
     suggest_seconds: float = 20.0
-    """ASSAYER_SUGGEST_SECONDS: how long a sampler may compute one suggestion before claims go on to the next study."""
+    """ASSAYER_SUGGEST_SECONDS: how long a sampler may compute one suggestion, and a pruner one verdict."""
     log_level: str = "info"
     """ASSAYER_LOG_LEVEL: debug, info, warning or error."""
 

@@ -315,7 +315,7 @@ async def _decide(
             wait_seconds=patience.seconds,
         )
         if isinstance(decided, Late):
-            return situation, decide.Wait(decided.reason)
+            return situation, decide.Wait(f"{decided.reason}; ask again")
         earlier, decision = decided
         if earlier is situation:
             return decided

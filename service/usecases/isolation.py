@@ -76,16 +76,22 @@ def guarded(study_id: str, during: str, call: Callable[[], T]) -> T | StudyFault
         return StudyFault(study_id, during, error)
 
 
-async def isolated(context: Context, study_id: str, during: str, work: Callable[[], Awaitable[T]]) -> T | StudyFault:
-    """Do something for one study; where that raises, pause the study and return its fault in place of a result."""
+async def attempt_to(study_id: str, during: str, work: Callable[[], Awaitable[T]]) -> T | StudyFault:
+    """Do something that depends on one study; return its fault in place of a result, as `guarded` does."""
     try:
         return await work()
     except _NOT_THE_STUDY:
         raise
     except Exception as error:
-        fault = StudyFault(study_id, during, error)
-    await pause_for(context, fault)
-    return fault
+        return StudyFault(study_id, during, error)
+
+
+async def isolated(context: Context, study_id: str, during: str, work: Callable[[], Awaitable[T]]) -> T | StudyFault:
+    """Do something for one study; where that raises, pause the study and return its fault in place of a result."""
+    result = await attempt_to(study_id, during, work)
+    if isinstance(result, StudyFault):
+        await pause_for(context, result)
+    return result
 
 
 async def transact_isolated(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 from service.contract.problem import ErrorCode
 from service.contract.report import Action, Point, ReportRequest, Verdict, from_wire
@@ -18,8 +19,9 @@ from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.fence import Held, find, hold, trial_of
-from service.usecases.isolation import StudyFault, guarded, transact_isolated
+from service.usecases.isolation import StudyFault, attempt_to, guarded, transact_isolated
 from service.usecases.rungs import arrive
+from service.usecases.suggestions import VERDICT, Late
 
 
 async def report(context: Context, trial_id: str, attempt: int, request: ReportRequest) -> Verdict:
@@ -28,7 +30,9 @@ async def report(context: Context, trial_id: str, attempt: int, request: ReportR
     Raises:
         DomainError: the lease is superseded or over; the batch comes out of order; a step falls, or has another value.
     """
-    study_id, judged = await context.database.read(lambda connection: _judge(connection, context, trial_id, request))
+    situation = await context.database.read(lambda connection: _look(connection, context, trial_id))
+    study_id = situation.study_id
+    judged = await attempt_to(study_id, "report", partial(_judge, context, situation, request))
 
     def work(unit_of_work: UnitOfWork, fault: StudyFault | None) -> Verdict:
         held = find(unit_of_work, trial_id, attempt, request.nonce)
@@ -37,7 +41,9 @@ async def report(context: Context, trial_id: str, attempt: int, request: ReportR
         held = hold(unit_of_work, held, lease_seconds=context.limits.lease_seconds)
         store_points(unit_of_work, held, request)
         if fault is not None or isinstance(judged, StudyFault):
-            answer, revision = _unjudged(request), unit_of_work.study.revision
+            answer, revision = _unjudged(request, _FAILED), unit_of_work.study.revision
+        elif isinstance(judged, Late):
+            answer, revision = _unjudged(request, judged.reason), unit_of_work.study.revision
         else:
             answer, revision = judged.verdict, judged.history.revision
             arrived = arrive(unit_of_work, judged.spec, judged.history, held.trial.id, attempt)
@@ -53,6 +59,18 @@ async def report(context: Context, trial_id: str, attempt: int, request: ReportR
     return await transact_isolated(context, study_id, "report", work, fault)
 
 
+_FAILED = "the study's strategy or data failed, and the study is paused"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a report is judged by: one consistent view of its study."""
+
+    study_id: str
+    trial: Row
+    known: tuple[StudySpec, History] | StudyFault
+
+
 @dataclass(frozen=True)
 class Judged:
     """A verdict, and the spec and history that it rests on."""
@@ -62,24 +80,36 @@ class Judged:
     verdict: Verdict
 
 
-def _judge(
-    connection: Connection, context: Context, trial_id: str, request: ReportRequest
-) -> tuple[str, Judged | StudyFault]:
-    """The study's id and the verdict by the history as of now plus this batch: pure, and outside any transaction."""
+def _look(connection: Connection, context: Context, trial_id: str) -> Situation:
     trial = trial_of(connection, trial_id)
 
-    def judge() -> Judged:
+    def read() -> tuple[StudySpec, History]:
         study = studies.by_id(connection, trial.study_id)
         spec = studies.spec(connection, study.id, study.spec_version)
-        history = context.histories.latest(connection, study.id, spec.watched.metric)
-        return Judged(spec, history, _verdict(spec, history, trial, request.points))
+        return spec, context.histories.latest(connection, study.id, spec.watched.metric)
 
-    return trial.study_id, guarded(trial.study_id, "report", judge)
+    return Situation(trial.study_id, trial, guarded(trial.study_id, "report", read))
 
 
-def _unjudged(request: ReportRequest) -> Verdict:
-    reason = "not judged: the study's strategy or data failed, and the study is paused; this training goes on"
-    return Verdict(action=Action.CONTINUE, reason=reason, step=request.points[-1].step)
+async def _judge(context: Context, situation: Situation, request: ReportRequest) -> Judged | Late | StudyFault:
+    """The verdict by the history plus this batch: pure, outside any transaction, and within the time limit."""
+    if isinstance(situation.known, StudyFault):
+        return situation.known
+    (spec, history), trial = situation.known, situation.trial
+    return await context.suggestions.compute(
+        situation.study_id,
+        (trial.id, request.nonce, request.sequence),
+        lambda: Judged(spec, history, _verdict(spec, history, trial, request.points)),
+        limit_seconds=context.limits.suggest_seconds,
+        wait_seconds=context.limits.suggest_seconds,
+        of=VERDICT,
+    )
+
+
+def _unjudged(request: ReportRequest, why: str) -> Verdict:
+    return Verdict(
+        action=Action.CONTINUE, reason=f"not judged: {why}; this training goes on", step=request.points[-1].step
+    )
 
 
 def _verdict(spec: StudySpec, history: History, trial: Row, points: list[Point]) -> Verdict:

@@ -30,6 +30,7 @@ from service.usecases.hosts import judge_host
 from service.usecases.isolation import isolated
 from service.usecases.late_stop import late_stop
 from service.usecases.rungs import rest
+from service.usecases.suggestions import ENDING
 
 _UNTOLD = {TrialEvent.PRUNED, TrialEvent.REQUEUED, TrialEvent.PAUSED}
 """What a trial of a stopped study does not become: it is cancelled."""
@@ -229,11 +230,12 @@ async def _conclude(context: Context, study_id: str) -> None:
         return
     spec, history = ending.spec, ending.history
     reason = await context.suggestions.compute(
-        f"{study_id} over",
+        study_id,
         (history.epoch, history.revision),
         lambda: decide.over(history, spec, ending.used, has_enqueued=ending.has_enqueued),
         limit_seconds=context.limits.suggest_seconds,
         wait_seconds=context.limits.suggest_seconds,
+        of=ENDING,
     )
     if isinstance(reason, str):
         await context.transact(study_id, lambda unit_of_work: complete(unit_of_work, spec, history, reason))

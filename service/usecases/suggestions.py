@@ -1,11 +1,11 @@
-"""Suggestions: runs the samplers of a replica, one computation per study, none of which may hold up another study."""
+"""Runs the samplers and pruners of a replica with a time limit, so that none of them holds up another study."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from service.usecases.daemon_threads import DaemonThreads
 
@@ -15,11 +15,23 @@ MAX_THREADS = 32
 """How many computations run at the same time, those that never end included."""
 
 MAX_SLOW = 3
-"""How often in a row a study's suggestions may exceed the time limit before the study is paused."""
+"""How often in a row a study's suggestions, or its verdicts, may exceed the time limit before the study is paused."""
+
+
+class Work(NamedTuple):
+    """A kind of computation, in words."""
+
+    strategy: str
+    result: str
+
+
+SUGGESTION = Work("sampler", "suggestion")
+VERDICT = Work("pruner", "verdict")
+ENDING = Work("sampler", "decision whether the study is over")
 
 
 class SlowSamplerError(Exception):
-    """A study's suggestions exceeded the time limit again and again."""
+    """A study's suggestions or verdicts exceeded the time limit again and again."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +58,12 @@ class _Computation(Generic[T]):
         return 0.0 if self.started_at is None else (self.ended_at or now) - self.started_at
 
 
+_Owner = tuple[str, Work]
+"""A study, and the kind of work that is done for it."""
+
+
 class Suggestions:
-    """Computes what samplers decide on threads of its own, with a time limit per study.
+    """Computes what samplers and pruners decide on threads of its own, with a time limit per study.
 
     A thread cannot be stopped. A computation that exceeds the limit keeps its thread, its study is skipped until it
     ends, and its result is used then if it is still valid.
@@ -55,41 +71,49 @@ class Suggestions:
 
     def __init__(self, max_threads: int = MAX_THREADS) -> None:
         self._threads = DaemonThreads(max_threads, "suggest")
-        self._running: dict[str, _Computation[object]] = {}
-        self._num_slow: dict[str, int] = {}
+        self._running: dict[_Owner, _Computation[object]] = {}
+        self._num_slow: dict[_Owner, int] = {}
 
     async def compute(
-        self, study_id: str, key: object, call: Callable[[], T], *, limit_seconds: float, wait_seconds: float
+        self,
+        study_id: str,
+        key: object,
+        call: Callable[[], T],
+        *,
+        limit_seconds: float,
+        wait_seconds: float,
+        of: Work = SUGGESTION,
     ) -> T | Late:
         """Return what `call` returns, or why that takes longer than `wait_seconds`.
 
-        At most one computation of a study is outstanding. A result that came late is returned to the next
-        caller with an equal `key`.
+        Of one kind of work (`of`), no computation of a study begins before the one that is outstanding has ended or its
+        caller has waited for it. A result that came late is returned to the next caller with an equal `key`.
 
         Raises:
             SlowSamplerError: the study's computations exceeded the limit MAX_SLOW times in a row.
             Exception: what `call` raised.
         """
         loop = asyncio.get_running_loop()
-        computation = self._running.get(study_id)
+        owner = (study_id, of)
+        computation = self._running.get(owner)
         if computation is not None and not computation.result.done():
             # Its caller was cancelled, or waited until the limit: then no time is left to wait here.
             left = min(wait_seconds, limit_seconds - computation.seconds(loop.time()))
             await asyncio.wait({computation.result}, timeout=max(0.0, left))
         if computation is None or (computation.result.done() and computation.key != key):
-            computation = self._start(study_id, key, call, limit_seconds)
+            computation = self._start(owner, key, call, limit_seconds)
             await asyncio.wait({computation.result}, timeout=min(wait_seconds, limit_seconds))
         if computation.result.done():
-            if self._running.get(study_id) is computation:
-                del self._running[study_id]
+            if self._running.get(owner) is computation:
+                del self._running[owner]
             return computation.result.result()  # type: ignore[return-value]  # equal keys have results of one type
-        self._refuse_if_slow(study_id, computation, limit_seconds, loop.time())
+        self._refuse_if_slow(owner, computation, limit_seconds, loop.time())
         if computation.started_at is None:
-            return Late("all threads for suggestions are busy with other studies; ask again")
+            return Late("all threads for strategies are busy with other studies")
         elapsed = computation.seconds(loop.time())
-        return Late(f"its sampler has been computing a suggestion for {elapsed:.0f} s; ask again")
+        return Late(f"its {of.strategy} has been computing a {of.result} for {elapsed:.0f} s")
 
-    def _start(self, study_id: str, key: object, call: Callable[[], T], limit_seconds: float) -> _Computation[object]:
+    def _start(self, owner: _Owner, key: object, call: Callable[[], T], limit_seconds: float) -> _Computation[object]:
         loop = asyncio.get_running_loop()
         computation: _Computation[object] = _Computation(key)
 
@@ -108,23 +132,24 @@ class Suggestions:
                 result.exception()  # seen, even if no claim ever asks for it
             is_slow = computation.seconds(loop.time()) > limit_seconds
             num_more = max(1, computation.num_exceeded)
-            self._num_slow[study_id] = self._num_slow.get(study_id, 0) + num_more if is_slow else 0
+            self._num_slow[owner] = self._num_slow.get(owner, 0) + num_more if is_slow else 0
 
         computation.result = loop.run_in_executor(self._threads, timed)
         computation.result.add_done_callback(ended)
-        self._running[study_id] = computation
+        self._running[owner] = computation
         return computation
 
-    def _refuse_if_slow(self, study_id: str, computation: _Computation[object], limit: float, now: float) -> None:
+    def _refuse_if_slow(self, owner: _Owner, computation: _Computation[object], limit: float, now: float) -> None:
         """Raise if the study was slow so often: with several suggestions, or with one that takes several limits."""
-        elapsed, num_before = computation.seconds(now), self._num_slow.get(study_id, 0)
+        elapsed, num_before = computation.seconds(now), self._num_slow.get(owner, 0)
         if elapsed >= limit * (computation.num_exceeded + 1):
             computation.num_exceeded += 1
         if num_before + computation.num_exceeded < MAX_SLOW:
             return
-        self._num_slow[study_id] = 0
+        self._num_slow[owner] = 0
+        of = owner[1]
         if num_before == 0:
-            said = f"its sampler has been computing one suggestion for {elapsed:.0f} s"
+            said = f"its {of.strategy} has been computing one {of.result} for {elapsed:.0f} s"
         else:
-            said = f"its sampler exceeded {limit:g} s {MAX_SLOW} times in a row"
+            said = f"its {of.strategy} exceeded {limit:g} s {MAX_SLOW} times in a row"
         raise SlowSamplerError(f"{said} (the limit is ASSAYER_SUGGEST_SECONDS)")

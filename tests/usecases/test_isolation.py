@@ -6,12 +6,10 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from service.contract.lease import Grant, Nothing
 from service.contract.problem import ErrorCode
@@ -19,61 +17,20 @@ from service.contract.report import Action, ReportRequest
 from service.contract.study import Event, StudyState
 from service.contract.trial import TrialState
 from service.domain.errors import DomainError
-from service.domain.history import History, Suggestion
 from service.search import decide
 from service.search.halving import Halving
-from service.search.pruners.threshold import Threshold
-from service.search.samplers.random import Random
-from service.storage import invariants, tables
+from service.storage import tables
 from service.storage.blobs import BlobStore
 from service.storage.queries import checkpoints
 from service.usecases.control import resume_study, stop_study
 from service.usecases.overtime import conclude_overtime
 from service.usecases.studies import list_events
 from tests.usecases.replica import Replica, points, put
+from tests.usecases.trouble import POISONED, POISONED_PRUNER, Trouble, hurry, require_no_finding, state_of
 
 pytestmark = pytest.mark.anyio
 
-POISON = 666
-"""The seed of a study whose sampler, and the limit of one whose pruner, does what `Trouble` says."""
-POISONED: dict[str, Any] = {"sampler": {"name": "random", "seed": POISON}, "priority": 9}
-POISONED_PRUNER: dict[str, Any] = {"pruner": {"name": "threshold", "upper": POISON}}
 ASHA: dict[str, Any] = {"pruner": {"name": "asha", "min": 1}, "resource": {"max": 9}}
-
-
-class Trouble:
-    """What the strategies of poisoned studies do; None: they work."""
-
-    error: Exception | None = KeyError("weights")
-    blocks: threading.Event | None = None
-
-    def strike(self) -> None:
-        if self.blocks is not None:
-            assert self.blocks.wait(30)
-        elif self.error is not None:
-            raise self.error.with_traceback(None)  # that of an earlier test is not cut off otherwise
-
-
-@pytest.fixture
-def trouble(monkeypatch: pytest.MonkeyPatch) -> Iterator[Trouble]:
-    chosen = Trouble()
-    suggest, judge = Random.suggest, Threshold.judge
-
-    def suggesting(sampler: Random, history: History, number: int, seed: int) -> Suggestion:
-        if seed == POISON:
-            chosen.strike()
-        return suggest(sampler, history, number, seed)
-
-    def judging(pruner: Threshold, history: History, number: int) -> Any:
-        if pruner._upper == POISON:
-            chosen.strike()
-        return judge(pruner, history, number)
-
-    monkeypatch.setattr(Random, "suggest", suggesting)
-    monkeypatch.setattr(Threshold, "judge", judging)
-    yield chosen
-    if chosen.blocks is not None:
-        chosen.blocks.set()
 
 
 async def damage(replica: Replica, name: str, spec: Any = "a string") -> None:
@@ -84,20 +41,10 @@ async def damage(replica: Replica, name: str, spec: Any = "a string") -> None:
         connection.execute(table.update().where(table.c.study_id == study_id).values(spec=spec))
 
 
-def state_of(replica: Replica, name: str) -> sa.Row[Any]:
-    with replica.database.writer.connect() as connection:
-        return connection.execute(sa.select(tables.study).where(tables.study.c.name == name)).one()
-
-
 async def pause_of(replica: Replica, name: str) -> Event:
     """The journal row of the study's only pause."""
     (event,) = (await list_events(replica.context, name, 0, 100, "study_paused")).events
     return event
-
-
-def require_no_finding(replica: Replica) -> None:
-    with replica.database.writer.connect() as connection:
-        assert not [each for each in invariants.check(connection) if each.broken]
 
 
 async def test_a_sampler_that_raises_pauses_its_study_and_the_claim_goes_on(replica: Replica, trouble: Trouble) -> None:
@@ -401,10 +348,6 @@ async def test_an_overflow_in_a_strategy_is_no_mistake_of_the_request(
     monkeypatch.setattr("service.usecases.settle.finals", overflowing)
     assert (await replica.finish(grant)).trial_state == TrialState.WAITING
     assert "OverflowError" in (state_of(replica, name).state_reason or "")
-
-
-def hurry(replica: Replica, **limits: float) -> None:
-    replica.context = replace(replica.context, limits=replace(replica.context.limits, **limits))
 
 
 async def test_a_claim_waits_a_moment_for_a_study_and_then_asks_the_next(replica: Replica) -> None:

@@ -122,13 +122,15 @@ def _show(client: Client, arguments: argparse.Namespace) -> None:
         _say(arguments, study, "")
         return
     trials, forks = _trials(client, arguments.name), client.forks(arguments.name)
+    edits = client.events(arguments.name, kind="study_edited")
     _note_damaged("fork", forks.damaged)
+    _note_damaged("event", edits.damaged)
     page = show.study_page(
         study,
         trials[-MAX_TRIALS_SHOWN:],
         forks=forks.trials,
         trail=client.stages(arguments.name),
-        edits=client.events(arguments.name, kind="study_edited"),
+        edits=edits.events,
     )
     _say(arguments, study, page)
     if len(trials) > MAX_TRIALS_SHOWN:

@@ -39,7 +39,6 @@ from service.contract.study import (
     EditRequest,
     EnqueueReply,
     EnqueueRequest,
-    Event,
     EventList,
     ExtendRequest,
     Front,
@@ -251,10 +250,10 @@ class Endpoints:
         """The trials of the study whose predictions can be had."""
         return self._transport.call("GET", _path(study, "predictions"), _PREDICTIONS)
 
-    def events(self, study: str, after: int = 0, limit: int = 1000, kind: str | None = None) -> list[Event]:
-        """The journal after a revision, oldest first; of one kind of event, or of all."""
+    def events(self, study: str, after: int = 0, limit: int = 1000, kind: str | None = None) -> EventList:
+        """The journal after a revision, oldest first, and its damaged rows; of one kind of event, or of all."""
         params = {"after": after, "limit": limit} | ({} if kind is None else {"kind": kind})
-        return self._transport.call("GET", _path(study, "events"), _EVENTS, params=params).events
+        return self._transport.call("GET", _path(study, "events"), _EVENTS, params=params)
 
     def stream(self, study: str, after: int = 0) -> Iterator[Changed]:
         """Yield a message whenever the study's revision moves, until the study is finished or the stream breaks."""

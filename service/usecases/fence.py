@@ -10,6 +10,7 @@ from service.domain.errors import DomainError
 from service.domain.failures import before_loss
 from service.domain.states import AttemptEvent, TrialEvent
 from service.storage import tables
+from service.storage.damage import reading
 from service.storage.instants import MICROSECONDS
 from service.storage.queries import trials
 from service.storage.tables import Connection, Row
@@ -45,6 +46,7 @@ def find(unit_of_work: UnitOfWork, trial_id: str, number: int, nonce: str) -> He
 
     Raises:
         DomainError: it does not exist, the nonce is another's, or a newer attempt has taken its place.
+        DamagedRowError: the row of the trial or of the attempt is damaged, so that nothing can be written to it.
     """
     trial = trials.by_id(unit_of_work.connection, trial_id)
     attempt = trials.attempt_of(unit_of_work.connection, trial_id, number)
@@ -53,6 +55,9 @@ def find(unit_of_work: UnitOfWork, trial_id: str, number: int, nonce: str) -> He
             ErrorCode.UNKNOWN_ATTEMPT,
             f"trial {trial_id} has no attempt {number}; name trial and attempt as the grant did",
         )
+    for what, row in (trials.title(trial), trial), (f"attempt {number} of {trials.title(trial)}", attempt):
+        with reading(what, row):
+            pass
     if attempt.nonce != nonce or attempt.number != trial.num_attempts:
         raise DomainError(
             ErrorCode.LEASE_SUPERSEDED,

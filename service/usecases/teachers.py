@@ -9,7 +9,7 @@ from service.contract.lease import BLOB
 from service.contract.mistakes import nearest, quote
 from service.contract.problem import ErrorCode, FieldError
 from service.contract.study import StudySpec
-from service.domain.errors import DomainError
+from service.domain.errors import DamagedRowError, DomainError
 from service.domain.states import OPEN_TRIALS
 from service.domain.teachers import teachers_of, with_teachers
 from service.storage.queries import checkpoints, studies, trials
@@ -43,6 +43,8 @@ def freeze(context: Context, connection: Connection, spec: StudySpec, known: Col
                 names[given] = kept or find_teacher(context, connection, spec.project, given)
         except NoTeacher as error:
             errors.append(FieldError(path=path, message=str(error)))
+        except DamagedRowError as error:
+            errors.append(FieldError(path=path, message=f"{error}; or name a trial of another study"))
     errors += _repeated(spec, names)
     if errors:
         raise DomainError(ErrorCode.INVALID_SPEC, f"{errors[0].path}: {errors[0].message}", errors)

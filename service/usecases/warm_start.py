@@ -9,7 +9,7 @@ from service.contract.mistakes import nearest
 from service.contract.problem import ErrorCode, FieldError
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
-from service.domain.errors import DomainError
+from service.domain.errors import DamagedRowError, DomainError
 from service.domain.history import TrialRecord
 from service.domain.space import check_parameters
 from service.search.warm_start import spread
@@ -36,8 +36,7 @@ def find_lessons(connection: Connection, spec: StudySpec) -> Lessons | None:
     fit: list[TrialRecord] = []
     unfit: Counter[str] = Counter()
     for at, name in enumerate(spec.warm_start):
-        source = _source(connection, spec, name, path=f"warm_start.{at}")
-        theirs = studies.spec(connection, source.id, source.spec_version)
+        source, theirs = _source(connection, spec, name, path=f"warm_start.{at}")
         for row in lessons.ended(connection, source.id):
             obstacle = _obstacle(row, spec, theirs)
             if obstacle is None:
@@ -74,20 +73,24 @@ def store_lessons(unit_of_work: UnitOfWork, found: Lessons) -> None:
     unit_of_work.record("warm_started", data={"num_trials": len(found.trials), "reason": found.told})
 
 
-def _source(connection: Connection, spec: StudySpec, name: str, *, path: str) -> Row:
-    """The named study, which optimises the same as the new one."""
+def _source(connection: Connection, spec: StudySpec, name: str, *, path: str) -> tuple[Row, StudySpec]:
+    """The named study, which optimises the same as the new one, and its spec."""
     row = studies.find(connection, f"{spec.project}/{name}")
     if row is None:
         hint = nearest(name, studies.names(connection))
         raise _refused(path, f"there is no study {name!r} in project {spec.project!r}; {hint}")
-    theirs, ours = studies.spec(connection, row.id, row.spec_version).watched, spec.watched
+    try:
+        source = studies.spec(connection, row.id, row.spec_version)
+    except DamagedRowError as error:
+        raise _refused(path, f"{error}; or name another study") from None
+    theirs, ours = source.watched, spec.watched
     if (theirs.metric, theirs.direction) != (ours.metric, ours.direction):
         message = (
             f"{name} is to {theirs.direction} {theirs.metric}, and this study to {ours.direction} {ours.metric}; "
             "name studies of the same objective"
         )
         raise _refused(path, message)
-    return row
+    return row, source
 
 
 def _obstacle(row: Row, spec: StudySpec, theirs: StudySpec) -> str | None:

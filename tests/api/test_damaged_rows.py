@@ -29,6 +29,7 @@ from service.usecases.entries import tell_entries
 from service.usecases.report import report
 from tests.support.service import Service
 from tests.usecases.replica import Replica, claim_request
+from tests.usecases.test_teachers import taught
 
 pytestmark = pytest.mark.anyio
 
@@ -322,3 +323,54 @@ async def test_commands_survive_damaged_rows(service: Service, capsys: pytest.Ca
     assert status == 1
     assert "BROKEN  readable" in said.out
     assert "sick" in said.out
+
+
+async def test_a_report_and_a_finish_of_a_damaged_trial_say_so_at_once(
+    http: httpx.AsyncClient, filled: Replica
+) -> None:
+    if filled.database.dialect.name != "sqlite":
+        pytest.skip("Postgres holds no JSON that cannot be parsed")
+    name = await filled.create()
+    held = await filled.claim(name)
+    spoil(filled.database, f"UPDATE trial SET parameters = '{{' WHERE id = '{held.trial}'")
+    attempt, nonce = f"/trials/{held.trial}/attempts/{held.attempt}", {"nonce": held.nonce}
+    points = [{"step": 1, "metrics": {"loss": 1}}]
+    kept = {"step": 1, "sha256": "0" * 64, "size": 1, "uri": "file:///1"}
+    for path, body in (
+        ("reports", {"sequence": 1, "points": points}),
+        ("checkpoints", {**kept, "reports": [{**nonce, "sequence": 1, "points": points}]}),
+        ("finish", {"outcome": {"result": "succeeded"}}),
+    ):
+        response = await http.post(f"{attempt}/{path}", json=nonce | body)
+        problem = response.json()
+        assert (response.status_code, problem["code"]) == (500, "damaged_data"), path
+        assert problem["detail"].startswith("trial 0 is damaged in the database: parameters is not JSON"), path
+        assert "service fsck" in problem["detail"]
+    assert (await filled.train("healthy", 0.5)).study_name == "healthy"
+
+
+async def test_a_study_that_names_one_with_a_damaged_spec_is_refused_by_the_field(
+    http: httpx.AsyncClient, filled: Replica
+) -> None:
+    spoil(
+        filled.database,
+        "UPDATE study_spec SET spec = '[1]' WHERE study_id = (SELECT id FROM study WHERE name = 'sick')",
+    )
+    view = await answer(http, "/studies/healthy")
+    learned = {**view["spec"], "name": "new", "sampler": {"name": "tpe"}, "warm_start": ["sick"]}
+    distilled = {"name": "new", "budget": {"trials": 3}, **taught("sick/0")}
+    edit = {"spec": {**learned, "name": "healthy"}, "version": view["spec_version"]}
+    for method, path, body, field in (
+        ("POST", "/studies", learned, "warm_start.0"),
+        ("POST", "/studies/check", learned, "warm_start.0"),
+        ("POST", "/studies/plan", learned, "warm_start.0"),
+        ("POST", "/studies", distilled, "task.train.loss.teacher"),
+    ):
+        response = await http.request(method, path, json=body)
+        problem = response.json()
+        assert (response.status_code, problem["code"]) == (422, "invalid_spec"), (path, problem)
+        assert [each["path"] for each in problem["errors"]] == [field], path
+        assert "sick" in problem["detail"], path
+        assert "service fsck" in problem["detail"], path
+    response = await http.put("/studies/healthy/spec", json=edit)
+    assert response.status_code < 500, response.text

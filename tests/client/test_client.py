@@ -208,7 +208,7 @@ def test_the_whole_interface_can_be_called(client: Client) -> None:
         trial.report(1, {"val/accuracy": 0.5})
     assert (len(parameters), parameters[0]) == (4, {"lr": 0.05})
     assert client.trials(study.name, since=client.study(study.name).revision).trials == []
-    kinds = [event.kind for event in client.events(study.name)]
+    kinds = [event.kind for event in client.events(study.name).events]
     assert kinds[0] == "study_created"
     assert client.workers().workers
     assert [changed.state for changed in client.stream(study.name)][-1] is StudyState.COMPLETED

@@ -125,7 +125,7 @@ def study_of(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def num_saved(client: Client, study: str, *, in_middle: bool = False) -> int:
-    saved = [event.data for event in client.events(study) if event.kind == "checkpoint_stored"]
+    saved = [event.data for event in client.events(study).events if event.kind == "checkpoint_stored"]
     return sum(each["batch"] > 0 or not in_middle for each in saved)
 
 

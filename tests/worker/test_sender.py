@@ -100,7 +100,13 @@ def test_a_trial_whose_messages_must_wait_does_not_hold_up_another(
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(409, ErrorCode.LEASE_SUPERSEDED), (409, ErrorCode.ATTEMPT_ENDED), (404, ErrorCode.UNKNOWN_TRIAL)],
+    [
+        (409, ErrorCode.LEASE_SUPERSEDED),
+        (409, ErrorCode.ATTEMPT_ENDED),
+        (404, ErrorCode.UNKNOWN_TRIAL),
+        (500, ErrorCode.DAMAGED_DATA),
+        (500, ErrorCode.UNSERIALIZABLE),
+    ],
 )
 def test_an_attempt_the_service_wants_no_more_is_dropped(
     sender: Sender,

@@ -20,6 +20,9 @@ from worker.protocol import Provenance
 
 log = logging.getLogger(__name__)
 
+_FINAL = {ErrorCode.DAMAGED_DATA, ErrorCode.UNSERIALIZABLE}
+"""Failures of the service that no repetition mends."""
+
 
 class Sender(Courier):
     """Nobody who adds to the outbox waits for the network; only this thread does."""
@@ -94,7 +97,10 @@ class Sender(Courier):
                 case FinishRequest() as request:
                     self._on_finished(entry.key, self._client.finish(trial, attempt, request))
         except (ServiceFailure, Unauthorized) as error:  # a token that is being changed must not cost results
-            self._try_later(entry.key, error)
+            if error.code in _FINAL:
+                self._drop(entry.key, str(error))
+            else:
+                self._try_later(entry.key, error)
             return
         except ApiError as error:
             self._give_up(entry, error)
@@ -119,7 +125,6 @@ class Sender(Courier):
     def _give_up(self, entry: Entry, error: ApiError) -> None:
         """The service will never take this entry; what that means depends on what it refuses, and why."""
         key, reason = entry.key, str(error)
-        attempt = self._held.get(key)
         self._backoff.pop(key, None)
         if isinstance(entry.request, ReportRequest) and not isinstance(error, LeaseLost | NotFound):
             log.error("the service refused a report of trial %s: %s", key.trial, reason)
@@ -132,6 +137,12 @@ class Sender(Courier):
             else:
                 self._outbox.set_entry_aside(entry.id, reason)
             return
+        self._drop(key, reason)
+
+    def _drop(self, key: AttemptKey, reason: str) -> None:
+        """Send nothing more of an attempt; what was not sent is kept in the outbox, set aside."""
+        attempt = self._held.get(key)
+        self._backoff.pop(key, None)
         log.warning("trial %s is dropped: %s", key.trial, reason)
         self._outbox.drop(key, reason)
         self._held.discard(key)

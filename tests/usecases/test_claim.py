@@ -12,12 +12,14 @@ import pytest
 from service.contract.base import TaskKind
 from service.contract.lease import Capabilities, ClaimRequest, Device, FailureClass, Grant, Nothing
 from service.contract.problem import ErrorCode
-from service.contract.study import EnqueueRequest, StudyState
+from service.contract.study import EnqueueRequest, ExtendRequest, StudyState
 from service.contract.trial import TrialState
 from service.domain.errors import DomainError
 from service.storage import tables
-from service.storage.queries import leases
+from service.storage.instants import MICROSECONDS
+from service.storage.queries import leases, spending
 from service.storage.unit_of_work import UnitOfWork
+from service.usecases import control
 from service.usecases.claim import claim
 from service.usecases.enqueue import enqueue
 from service.usecases.workers import list_workers
@@ -329,3 +331,44 @@ async def test_a_trial_is_told_the_best_value_so_far(
     assert (await replica.train(name, 0.5, 0.3)).monitor.best is None, "there is none yet"
     await replica.train(name, 0.2, 0.2)
     assert (await replica.claim(name)).monitor.best == told
+
+
+async def test_a_worker_is_written_down_when_it_is_new_changed_or_was_silent(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 9})
+    await replica.claim(name, worker="other")
+
+    async def seen() -> dict[str, Any]:
+        return {view.name: view.last_seen_at for view in (await list_workers(replica.context)).workers}
+
+    await replica.claim(name)
+    first = await seen()
+    await replica.claim(name)
+    assert await seen() == first
+    await replica.claim(name, directories=["/shared"])
+    changed = await seen()
+    assert changed["w"] > first["w"]
+    assert changed["other"] == first["other"]
+    table = tables.worker
+    with replica.database.writer.begin() as connection:  # more than half the time between two heartbeats
+        connection.execute(table.update().values(last_seen_at=table.c.last_seen_at - 6 * MICROSECONDS))
+    silent = await seen()
+    await replica.claim(name, directories=["/shared"])
+    assert (await seen())["w"] > silent["w"]
+
+
+async def test_a_budget_of_trials_alone_needs_no_sum_of_what_was_spent(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def used(*_: object) -> None:
+        raise AssertionError("the spending was summed up")
+
+    name = await replica.create(budget={"trials": 9})
+    monkeypatch.setattr(spending, "used", used)
+    assert isinstance(await replica.ask(name), Grant)
+    assert (await control.extend_study(replica.context, name, ExtendRequest(trials=12))).spec.budget.trials == 12
+
+
+async def test_no_named_study_is_over_where_none_is_named(replica: Replica) -> None:
+    answer = await replica.ask(None)
+    assert isinstance(answer, Nothing)
+    assert (answer.done, answer.reason) == (False, "no active study has a task that this worker executes")

@@ -12,6 +12,9 @@ from service.contract.problem import ErrorCode
 from service.contract.report import NonFinite
 from service.contract.trial import TrialState
 from service.domain.errors import DomainError
+from service.search import decide
+from service.storage.queries import attempts
+from service.usecases import control
 from service.usecases.trials import get_best
 from tests.usecases.replica import Replica
 
@@ -107,3 +110,48 @@ async def test_a_number_that_is_not_there_is_said_so(replica: Replica) -> None:
     with pytest.raises(DomainError, match="has no trial 7; it has 0, numbered from 0") as caught:
         await replica.trial(name, 7)
     assert caught.value.code is ErrorCode.UNKNOWN_TRIAL
+
+
+async def test_whether_a_search_is_over_is_asked_only_where_it_may_be(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its sampler has more to hand out is a question to the whole history."""
+    num_asked = 0
+
+    def over(*args: Any, **kwargs: Any) -> str | None:
+        nonlocal num_asked
+        num_asked += 1
+        return right(*args, **kwargs)
+
+    right = decide.over
+    monkeypatch.setattr(decide, "over", over)
+    name = await replica.create(budget={"trials": 3})
+    first, second = await replica.claim(name), await replica.claim(name, worker="other")
+    await replica.finish(first)
+    assert num_asked == 0, "a trial of it runs"
+    await control.pause_study(replica.context, name, "")
+    await replica.finish(second)
+    assert num_asked == 0, "it is paused"
+    await control.resume_study(replica.context, name)
+    assert num_asked == 1
+
+
+async def test_only_a_failure_lets_a_study_s_failures_be_counted(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_asked = 0
+
+    def ends(*args: Any, **kwargs: Any) -> Any:
+        nonlocal num_asked
+        num_asked += 1
+        return right(*args, **kwargs)
+
+    right = attempts.ends
+    monkeypatch.setattr(attempts, "ends", ends)
+    name = await replica.create(budget={"trials": 9})
+    await replica.train(name, 0.5)
+    await replica.finish(await replica.claim(name), "released")
+    await replica.fail(await replica.claim(name), FailureClass.PROCESS_KILLED)
+    assert num_asked == 0
+    await replica.fail(await replica.claim(name), FailureClass.USER_EXCEPTION)
+    assert num_asked > 0

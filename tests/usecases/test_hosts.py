@@ -115,3 +115,57 @@ async def test_a_worker_nobody_knows_cannot_be_readmitted(replica: Replica) -> N
     with pytest.raises(DomainError, match="there is no worker 'towr'; did you mean 'tower'") as caught:
         await readmit(replica.context, "towr")
     assert caught.value.code is ErrorCode.UNKNOWN_WORKER
+
+
+async def quarantined(replica: Replica) -> set[str]:
+    return {view.name for view in (await list_workers(replica.context)).workers if view.quarantined_at is not None}
+
+
+async def test_a_worker_is_not_taken_for_the_host_of_its_name(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 9})
+    await do_well(replica, name)
+    await do_well(replica, name, worker="a", host="elsewhere")
+    await do_well(replica, name, worker="nowhere", host="")
+    await fault(replica, name)
+    await fault(replica, name)
+    assert await quarantined(replica) == {"a1"}
+
+
+async def test_a_worker_that_told_no_host_is_one_itself(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 9})
+    await do_well(replica, name)
+    await do_well(replica, name, worker="other", host="")
+    await fault(replica, name, worker="alone", host="")
+    await fault(replica, name, worker="alone", host="")
+    assert await quarantined(replica) == {"alone"}
+    assert isinstance(await replica.ask(name, worker="other", host=""), Grant)
+    await readmit(replica.context, "other")
+    assert await quarantined(replica) == {"alone"}
+    await readmit(replica.context, "alone")
+    assert await quarantined(replica) == set()
+
+
+async def test_another_fault_in_quarantine_changes_neither_its_beginning_nor_its_reason(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 9})
+    await do_well(replica, name)
+    running = await replica.claim(name, worker="a1", host="a")
+    await fault(replica, name)
+    await fault(replica, name)
+    before = {view.name: view.quarantine_reason for view in (await list_workers(replica.context)).workers}
+    at = {view.name: view.quarantined_at for view in (await list_workers(replica.context)).workers}
+    replica.clock.forward(5)
+    await replica.fail(running, FailureClass.HOST_FAULT, message="another one")
+    after = (await list_workers(replica.context)).workers
+    assert {view.name: view.quarantine_reason for view in after} == before
+    assert {view.name: view.quarantined_at for view in after} == at
+
+
+async def test_readmission_leaves_other_hosts_in_quarantine(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 20})
+    await do_well(replica, name)
+    for host in ("a", "c"):
+        await fault(replica, name, worker=f"{host}1", host=host)
+        await fault(replica, name, worker=f"{host}1", host=host)
+    assert await quarantined(replica) == {"a1", "c1"}
+    await readmit(replica.context, "a1")
+    assert await quarantined(replica) == {"c1"}

@@ -86,3 +86,19 @@ async def test_trials_of_a_study_that_is_stopped_are_cancelled_all_the_same(repl
     await replica.report(grant, 2, 0.1, step=4)
     await replica.finish(grant, "pruned")
     assert (await replica.trial(name, 0)).state is TrialState.CANCELLED
+
+
+async def test_a_fork_that_recovered_from_a_stop_completes_like_any_other(replica: Replica) -> None:
+    """Pruners judge no fork: its stop said that a value was not finite."""
+    name = await replica.create(budget={"trials": 1})
+    parent = await replica.claim(name)
+    await replica.report(parent, 1, 0.5)
+    await replica.checkpoint(parent, 1)
+    await replica.finish(parent)
+    await replica.fork(name, 0, lr=0.05)
+    fork = await replica.claim(name)
+    assert (await replica.report(fork, 1, float("nan"), step=2)).action is Action.STOP
+    await replica.report(fork, 2, 0.25, step=3)
+    await replica.finish(fork)
+    trial = await replica.trial(name, fork.trial)
+    assert (trial.state, trial.values, trial.state_reason) == (TrialState.COMPLETED, [0.25], "trained to the end")

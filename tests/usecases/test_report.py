@@ -187,3 +187,11 @@ async def test_a_report_that_came_with_a_checkpoint_may_come_again(replica: Repl
 def test_a_bare_nan_is_no_number_of_the_wire() -> None:
     with pytest.raises(ValidationError):
         Point(step=1, metrics={"loss": math.nan})
+
+
+async def test_a_batch_may_bring_nothing_new(replica: Replica) -> None:
+    grant = await replica.claim(await replica.create())
+    await replica.report(grant, 1, 0.5)
+    verdict = await replica.report(grant, 2, 0.5, step=1)
+    assert verdict.action is Action.CONTINUE
+    assert (await replica.report(grant, 3, 0.25, step=2)).step == 2

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from service.contract.lease import FailureClass, HeartbeatRequest, HeldLease
@@ -166,3 +169,22 @@ async def test_a_replica_that_is_at_work_meanwhile_forgets_what_it_knew(replicas
 
     kept, fresh = await other.database.read(read)
     assert kept == fresh
+
+
+async def test_a_restore_that_is_cut_short_leaves_whole_what_it_has_not_come_to(replica: Replica) -> None:
+    first, second = await replica.create(), await replica.create()
+    await replica.claim(first)
+    running = await replica.claim(second)
+    transact, num_studies = replica.context.transact, 0
+
+    async def dying(study_id: str | None, work: Any) -> Any:
+        nonlocal num_studies
+        num_studies += study_id is not None
+        if num_studies > 1:
+            raise KeyboardInterrupt
+        return await transact(study_id, work)
+
+    with pytest.raises(KeyboardInterrupt):
+        await begin_epoch(replace(replica.context, transact=dying))
+    assert await clean(replica)
+    assert (await replica.heartbeat(running)).held

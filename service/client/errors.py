@@ -11,7 +11,8 @@ ClientError
     ├── Unauthorized       the token is missing or wrong, or the service does not answer to this address
     ├── Conflict           what stands in the database forbids it
     │   └── LeaseLost      another attempt has the trial, or this one has ended: drop the trial, go on
-    └── ServiceFailure     the service failed or is busy; trying again may help
+    ├── ServiceFailure     the service failed or is busy; trying again may help
+    └── PermanentFailure   the service cannot read or write the data of this call; trying again does not help
 """
 
 from __future__ import annotations
@@ -82,6 +83,10 @@ class ServiceFailure(ApiError):
     """The service could not answer now, through no fault of the request."""
 
 
+class PermanentFailure(ApiError):
+    """The service fails on this call every time: a stored row is damaged, or the answer cannot be written as JSON."""
+
+
 _BY_CODE: dict[ErrorCode, type[ApiError]] = {
     ErrorCode.INVALID_REQUEST: Invalid,
     ErrorCode.INVALID_SPEC: Invalid,
@@ -118,8 +123,8 @@ _BY_CODE: dict[ErrorCode, type[ApiError]] = {
     ErrorCode.BODY_TIMEOUT: ServiceFailure,
     ErrorCode.BUSY: ServiceFailure,
     ErrorCode.UNAVAILABLE: ServiceFailure,
-    ErrorCode.DAMAGED_DATA: ServiceFailure,
-    ErrorCode.UNSERIALIZABLE: ServiceFailure,
+    ErrorCode.DAMAGED_DATA: PermanentFailure,
+    ErrorCode.UNSERIALIZABLE: PermanentFailure,
     ErrorCode.INTERNAL: ServiceFailure,
 }
 

@@ -13,7 +13,7 @@ from rich.live import Live
 
 from service.client import show
 from service.client.endpoints import Endpoints
-from service.client.errors import ServiceFailure, ServiceUnreachable
+from service.client.errors import PermanentFailure, ServiceFailure, ServiceUnreachable
 from service.contract.log import LogView, Stream
 from service.contract.study import PauseCause, StudyState, StudyView
 from service.contract.trial import TrialDetail, TrialState, TrialView
@@ -142,7 +142,7 @@ class _Running:
                     self._running.pop(trial.id, None)
             numbers = sorted(trial.number for trial in self._running.values() if trial.number is not None)
             self.trials = [self._endpoints.trial(self._study, number) for number in numbers[:MAX_RUNNING_SHOWN]]
-        except (ServiceUnreachable, ServiceFailure) as error:
+        except (ServiceUnreachable, ServiceFailure, PermanentFailure) as error:
             return str(error)
         hidden = len(self._running) - len(self.trials)
         return f"and {hidden} more running" if hidden else ""

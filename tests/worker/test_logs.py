@@ -86,8 +86,14 @@ def test_an_outage_delays_and_loses_nothing(script: Scripted, sender: LogSender,
     assert told(script) == b"one\n"
 
 
-def test_what_the_service_refuses_for_good_is_let_go(script: Scripted, sender: LogSender, out: Path) -> None:
-    script.log = lambda _: problem(409, ErrorCode.LEASE_SUPERSEDED)
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(409, ErrorCode.LEASE_SUPERSEDED), (500, ErrorCode.DAMAGED_DATA), (500, ErrorCode.UNSERIALIZABLE)],
+)
+def test_what_the_service_refuses_for_good_is_let_go(
+    script: Scripted, sender: LogSender, out: Path, status: int, code: ErrorCode
+) -> None:
+    script.log = lambda _: problem(status, code)
     out.write_bytes(b"one\n")
     assert eventually(lambda: script.asked_of("log"))
     sender.end(KEY)

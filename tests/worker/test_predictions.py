@@ -132,7 +132,14 @@ def test_what_an_agent_did_not_bring_before_it_was_killed_the_next_one_brings(
 
 
 @pytest.mark.parametrize(
-    "refusal", [(409, ErrorCode.LEASE_SUPERSEDED), (507, ErrorCode.STORAGE_FULL), (404, ErrorCode.UNKNOWN_BLOB)]
+    "refusal",
+    [
+        (409, ErrorCode.LEASE_SUPERSEDED),
+        (507, ErrorCode.STORAGE_FULL),
+        (404, ErrorCode.UNKNOWN_BLOB),
+        (500, ErrorCode.DAMAGED_DATA),
+        (500, ErrorCode.UNSERIALIZABLE),
+    ],
 )
 def test_what_the_service_refuses_for_good_is_let_go(
     script: Scripted,

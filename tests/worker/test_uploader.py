@@ -11,9 +11,12 @@ import pytest
 from service.client import Client
 from service.contract.base import TaskKind
 from service.contract.lease import BLOB, Capabilities, ClaimRequest, FinishRequest, Grant, Outcome
+from service.contract.problem import ErrorCode
 from service.contract.report import Point
 from tests.client.studies import hand_driven
 from tests.support.service import Service, running_service
+from tests.worker.grants import grant
+from tests.worker.scripted import Body, Scripted, problem
 from tests.worker.waiting import eventually
 from worker.agent.contact import Contact
 from worker.agent.held import AttemptKey, HeldAttempts
@@ -144,6 +147,34 @@ def test_one_that_does_not_fit_is_told_at_the_trial_and_training_goes_on(slot: S
     resume = slot.resume().resume
     assert resume is not None
     assert resume.step == 1
+
+
+@pytest.mark.parametrize("code", [ErrorCode.DAMAGED_DATA, ErrorCode.UNSERIALIZABLE])
+@pytest.mark.parametrize("refused", ["checkpoint", "warning"])
+def test_a_damaged_trial_does_not_delay_the_checkpoints_of_other_trials(
+    scripted: tuple[Scripted, Client], outbox: Outbox, contact: Contact, tmp_path: Path, code: ErrorCode, refused: str
+) -> None:
+    script, client = scripted
+    damaged, other = (AttemptKey(trial, 1) for trial in ("damaged", "other"))
+    healthy = script.checkpoint
+
+    def register(body: Body) -> tuple[int, Body]:
+        if body["step"] != 1:
+            return healthy(body)
+        return problem(500, code) if refused == "checkpoint" else problem(507, ErrorCode.STORAGE_FULL)
+
+    script.checkpoint = register
+    script.warning = lambda _: problem(500, code)
+    with Uploader(client, outbox, contact, on_settled=lambda: None) as uploader:
+        for step, key in enumerate((damaged, other), start=1):
+            outbox.settle_claim("cpu", grant(trial=key.trial))
+            path = tmp_path / f"{step}.pt"
+            path.write_bytes(b"weights")
+            sha256 = hashlib.sha256(b"weights").hexdigest()
+            uploader.checkpoint(key, Checkpointed(step, str(path), sha256, len(b"weights")))
+        assert eventually(outbox.is_empty)
+    assert [body["step"] for body in script.asked_of("checkpoint")] == [1, 2]
+    assert outbox.set_aside() == [(damaged, "no")]
 
 
 @pytest.fixture

@@ -9,7 +9,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from service.client.errors import ApiError, Conflict, Invalid, NotFound, ServiceFailure, ServiceUnreachable
+from service.client.errors import (
+    ApiError,
+    Conflict,
+    Invalid,
+    NotFound,
+    PermanentFailure,
+    ServiceFailure,
+    ServiceUnreachable,
+)
 from service.contract.base import PROTOCOL_VERSION
 from service.contract.entries import EntriesRequest, Offered
 from service.contract.lease import Capabilities, ClaimRequest, Grant, Nothing
@@ -23,6 +31,10 @@ from worker.protocol import Ready
 log = logging.getLogger(__name__)
 
 _UNKNOWN_STUDY_SECONDS = 5.0
+
+
+_LATER = (ServiceUnreachable, ServiceFailure, PermanentFailure)
+"""Answers after which the worker asks again. A permanent failure is one study's: a later claim may be for another."""
 
 
 class WorkerRefused(Exception):
@@ -69,7 +81,7 @@ class Slot:
         while not shared.stopping.is_set():
             try:
                 reply = shared.client.tell_entries(shared.worker, entries)
-            except (ServiceUnreachable, ServiceFailure):
+            except _LATER:
                 shared.contact.lost()
                 shared.stopping.wait(next(waits))
             except ValidationError as error:
@@ -135,7 +147,7 @@ class Slot:
         while not shared.stopping.is_set():
             try:
                 reply = shared.client.claim(request)
-            except (ServiceUnreachable, ServiceFailure):
+            except _LATER:
                 shared.contact.lost()
                 shared.stopping.wait(next(waits))
             except NotFound as error:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from service.client import Client
-from service.client.errors import ApiError, LeaseLost, NotFound, ServiceFailure, Unauthorized
+from service.client.errors import ApiError, LeaseLost, NotFound, PermanentFailure, ServiceFailure, Unauthorized
 from service.contract.lease import FailureClass, FinishReply, FinishRequest, Outcome
 from service.contract.problem import ErrorCode
 from service.contract.provenance import ProvenanceRequest
@@ -20,8 +20,8 @@ from worker.protocol import Provenance
 
 log = logging.getLogger(__name__)
 
-_FINAL = {ErrorCode.DAMAGED_DATA, ErrorCode.UNSERIALIZABLE}
-"""Failures of the service that no repetition mends."""
+_DROPPING = (LeaseLost, NotFound, PermanentFailure)
+"""Answers after which the service takes nothing more of the attempt."""
 
 
 class Sender(Courier):
@@ -97,10 +97,7 @@ class Sender(Courier):
                 case FinishRequest() as request:
                     self._on_finished(entry.key, self._client.finish(trial, attempt, request))
         except (ServiceFailure, Unauthorized) as error:  # a token that is being changed must not cost results
-            if error.code in _FINAL:
-                self._drop(entry.key, str(error))
-            else:
-                self._try_later(entry.key, error)
+            self._try_later(entry.key, error)
             return
         except ApiError as error:
             self._give_up(entry, error)
@@ -126,11 +123,11 @@ class Sender(Courier):
         """The service will never take this entry; what that means depends on what it refuses, and why."""
         key, reason = entry.key, str(error)
         self._backoff.pop(key, None)
-        if isinstance(entry.request, ReportRequest) and not isinstance(error, LeaseLost | NotFound):
+        if isinstance(entry.request, ReportRequest) and not isinstance(error, _DROPPING):
             log.error("the service refused a report of trial %s: %s", key.trial, reason)
             self._refuse(key, FailureClass.INVALID, f"the service refused a report: {reason}")
             return
-        if isinstance(entry.request, ProvenanceRequest) and not isinstance(error, LeaseLost | NotFound):
+        if isinstance(entry.request, ProvenanceRequest) and not isinstance(error, _DROPPING):
             log.error("the provenance of trial %s: %s", key.trial, reason)
             if error.code is ErrorCode.DATA_DIFFERS:
                 self._refuse(key, FailureClass.HOST_FAULT, reason)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from service.client import Client
-from service.client.errors import ApiError, Conflict, Invalid, NotFound, ServiceFailure, Unauthorized
+from service.client.errors import ApiError, Conflict, Invalid, NotFound, PermanentFailure, ServiceFailure, Unauthorized
 from service.contract.lease import BLOB
 from service.contract.problem import ErrorCode
 from service.contract.provenance import WarningRequest
@@ -114,5 +114,5 @@ class Uploader(Courier):
         """Say, here and at the trial, that checkpoints are not kept; training goes on, and later ones are tried."""
         log.warning("a checkpoint of trial %s is not kept: %s", upload.key.trial, reason)
         message = f"checkpoints were not kept: {reason}; a later attempt begins with the last one that was"
-        with suppress(Conflict, NotFound, Invalid):  # it may have been superseded meanwhile
+        with suppress(Conflict, NotFound, Invalid, PermanentFailure):  # the trial may be superseded, or its row damaged
             self._client.warn(*upload.key, WarningRequest(nonce=upload.request.nonce, message=message[:_MAX_WARNING]))

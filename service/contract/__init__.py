@@ -1,4 +1,4 @@
-"""The wire: every message between service, client and worker, as frozen pydantic models.
+"""The wire format: every message between service, client and worker, as frozen pydantic models.
 
-Imports pydantic and nothing else, so that any side can load it in milliseconds.
+This package imports only pydantic and the standard library, so that each side can load it in milliseconds.
 """

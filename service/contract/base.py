@@ -1,4 +1,4 @@
-"""What all messages share: how they treat unknown fields, and the words that several of them use."""
+"""Base classes of requests and responses, and types that several messages share."""
 
 from __future__ import annotations
 
@@ -11,38 +11,44 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from service.contract.storable import MAX_COUNT, find_flaw, to_storable
 
 PROTOCOL_VERSION = 1
-"""Sent by workers with every claim; a service that does not speak it refuses."""
+"""The version of the protocol.
+
+Workers send it with every claim, and the service refuses a version it does not speak.
+"""
 
 Scalar = bool | int | float | str
-"""A single value."""
+"""A single value: a boolean, a number or a text."""
 
 Value = Scalar | list[Scalar]
-"""What a parameter may be set to; a list (the widths of hidden layers, say) only as a choice of a categorical one."""
+"""The value of a parameter.
+
+A list (the widths of hidden layers, say) is allowed only as a choice of a categorical one.
+"""
 
 Direction = Literal["maximize", "minimize"]
 
 Directions = tuple[Direction, ...]
-"""One for each objective."""
+"""The direction of each objective, in the order of the objectives."""
 
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that people type: letters, digits, '.', '_' and '-', starting with a letter or digit."""
 
 
 Quoted = Annotated[str, BeforeValidator(lambda text: to_storable(text) if isinstance(text, str) else text)]
-"""Text that user code wrote (printed, raised, named): what no database can store is replaced, as U+FFFD, not refused.
+"""Text that user code wrote (printed, raised or named). Characters that no database can store become U+FFFD.
 
-A trial whose exception holds a lone surrogate still ends as what it is.
+Such text is replaced, not refused: a trial whose exception holds a lone surrogate still ends with its own outcome.
 """
 
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-"""How many trials, failures or steps."""
+"""A number of trials, failures or steps: at least 1, at most MAX_COUNT."""
 
 Priority = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]
-"""What goes first: the larger number."""
+"""A priority in a queue. The larger number goes first."""
 
 
 class TaskKind(StrEnum):
-    """Who executes a trial: the training core, an allowed function or command, or a caller of the API."""
+    """What executes a trial: the training core, an allowed function, an allowed command, or a caller of the API."""
 
     TRAIN = "train"
     FUNCTION = "function"
@@ -51,16 +57,18 @@ class TaskKind(StrEnum):
 
 
 class Request(BaseModel):
-    """A message to the service.
+    """Base class of a message to the service.
 
-    Refuses unknown fields, so that a typo is an error, and values that the service could store but not read back.
+    It refuses unknown fields, so that a typo is an error. It also refuses values that the service could store but not
+    read back.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _check_is_storable(self) -> Self:
-        # Each model checks its own fields; a nested Request has checked its own before, so each value is visited once.
+        # Each model checks only its own fields. A nested Request has already checked its own, so each value is visited
+        # once.
         for name, value in self.__dict__.items():
             flaw = find_flaw(value)
             if flaw is not None:
@@ -72,9 +80,9 @@ class Request(BaseModel):
 
 
 class Response(BaseModel):
-    """A message from the service.
+    """Base class of a message from the service.
 
-    Ignores unknown fields, so that an older client survives a newer service. Holds no number that is NaN or infinite,
+    It ignores unknown fields, so that an older client works with a newer service. It refuses NaN and infinite numbers,
     because pydantic writes these as null.
     """
 
@@ -82,7 +90,7 @@ class Response(BaseModel):
 
 
 class DamagedRow(Response):
-    """A row of a listing that is damaged in the database, and so is not among the listing's intact ones."""
+    """A damaged row of the database that a listing had to leave out."""
 
     name: str = Field(
         description="of a study or worker its name, of a trial its number or id, of an event its revision"
@@ -91,5 +99,5 @@ class DamagedRow(Response):
 
 
 def by_name(value: object) -> object:
-    """Read a bare name as the mapping that it is short for: `sampler: grid` says `sampler: {name: grid}`."""
+    """Expand a bare name to the mapping that it abbreviates: `sampler: grid` becomes `sampler: {name: grid}`."""
     return {"name": value} if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Blobs on the wire: content addressed by its SHA-256."""
+"""Blobs on the wire, addressed by the SHA-256 of their content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class BlobReply(Response):
-    """The blob is stored; `is_new` tells whether it was not there before."""
+    """The blob is stored. `is_new` is false if the service had it before."""
 
     sha256: str
     size: int

@@ -1,4 +1,7 @@
-"""What the training core can be set to, as the core exported it: the service checks studies by it without torch."""
+"""The catalogue of the training core's settings and registry entries, exported to JSON.
+
+The service checks studies against it, so it needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from service.contract.base import Response
 
 
 class Setting(Response):
-    """One option of the core: its type and bounds."""
+    """One option of the training core: its type, default and bounds."""
 
     type: str
     required: bool = False
@@ -34,7 +37,7 @@ class Entry(Response):
 
 
 class Catalogue(Response):
-    """Every setting, registry entry and metric of the core."""
+    """Every setting, registry entry and metric of the training core."""
 
     format: int
     settings: dict[str, Setting]
@@ -45,12 +48,12 @@ class Catalogue(Response):
 
     @property
     def sections(self) -> dict[str, dict[str, Entry]]:
-        """All registries: those of which one entry is named, and those of which any number is."""
+        """All registries: those from which a task names one entry, and those from which it names any number."""
         return {**self.registries, **self.lists}
 
 
 @cache
 def load_catalogue() -> Catalogue:
-    """Read the catalogue shipped with this package."""
+    """Read the catalogue that this package ships."""
     text = resources.files("service.contract").joinpath("catalogue.json").read_text(encoding="utf-8")
     return Catalogue.model_validate_json(text)

@@ -1,4 +1,4 @@
-"""Checks the words of a command line before any of them is used; for `service`, `study` and `worker` alike."""
+"""Parses the command lines of `service`, `study` and `worker`, and refuses arguments that are not UTF-8."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from service.contract.storable import is_text
 
 
 def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None) -> argparse.Namespace:
-    """Parse a command line; exit with status 2 and one sentence where a word is not UTF-8.
+    """Parse a command line. Exit with status 2 and one sentence if an argument is not UTF-8.
 
-    Python reads each byte that is not UTF-8 as a lone surrogate, which no JSON, database or terminal can take.
+    Python decodes each byte that is not UTF-8 as a lone surrogate, which no JSON, database or terminal accepts.
 
     Args:
-        parser: of the command.
-        words: without the command's own name; None: those that this process was started with.
+        parser: the parser of the command.
+        words: the arguments without the command's own name. None: the arguments of this process.
     """
     for word in sys.argv[1:] if words is None else words:
         if not is_text(word):

@@ -1,4 +1,4 @@
-"""Entries of the user's own on the wire: what a worker's modules add to the training core, and what there is in all."""
+"""Custom entries on the wire: what a worker's modules add to the training core's registries, and the full catalogue."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from service.contract.catalogue import Catalogue
 from service.contract.provenance import Fingerprint
 
 MAX_ENTRIES = 200
-"""So many entries may a worker add to one section."""
+"""The largest number of entries that a worker may add to one section."""
 MAX_BYTES = 32 * 1024
-"""So long may the description of one entry be, as JSON."""
+"""The largest description of one entry, in bytes of JSON."""
 
 MAX_PART_BYTES = 512 * 1024
-"""So long are the descriptions in one request, about; the service takes no body above 1 MiB."""
+"""The approximate size of the descriptions in one request. The service accepts no body above 1 MiB."""
 
 EntryName = Annotated[str, Field(max_length=64, pattern=r"^[^\W\d]\w*$")]
 """The name of a Python function."""
 
 Section = Annotated[str, Field(min_length=1, max_length=64)]
-"""What of a task an entry is for: model, loss, …"""
+"""The section of a task that an entry belongs to: model, loss, …"""
 
 Offered = Annotated[
     dict[Section, Annotated[dict[EntryName, Fingerprint], Field(max_length=MAX_ENTRIES)]], Field(max_length=64)
@@ -34,7 +34,7 @@ Offered = Annotated[
 
 
 class OwnSetting(Request):
-    """One option of an entry of the user's own, as the catalogue describes the core's."""
+    """One option of a custom entry, described as the catalogue describes the core's options."""
 
     type: Literal["float", "int", "bool", "str", "list[int]", "list[float]", "list[str]", "any"]
     required: bool = False
@@ -48,7 +48,7 @@ class OwnSetting(Request):
 
 
 class OwnEntry(Request):
-    """What a worker tells of an entry of its user's own."""
+    """A worker's description of one custom entry."""
 
     description: str = ""
     parameters: dict[EntryName, OwnSetting] = {}
@@ -63,7 +63,7 @@ class OwnEntry(Request):
 
 
 class EntriesRequest(Request):
-    """Tell the entries that a worker's modules add; telling them again changes nothing."""
+    """Register the entries that a worker's modules add. Repeating the request changes nothing."""
 
     worker: Identifier
     registries: Annotated[
@@ -71,7 +71,7 @@ class EntriesRequest(Request):
     ]
 
     def parts(self) -> Iterator[Self]:
-        """Split the request into ones that together tell the same, none of them too large for the service."""
+        """Split the request into smaller ones that together register the same entries and that the service accepts."""
         part: dict[str, dict[str, OwnEntry]] = {}
         num_bytes = 0
         for section, entries in self.registries.items():
@@ -86,21 +86,21 @@ class EntriesRequest(Request):
 
 
 class EntriesReply(Response):
-    """What the worker is to offer when it claims, and what its user should know."""
+    """The entries that the worker must send with its claims, and notes for its user."""
 
     entries: dict[str, dict[str, str]] = Field(description="section -> name -> fingerprint of the entry's options")
     notes: list[str] = []
 
 
 class Told(Response):
-    """Who told an entry last, and when."""
+    """The worker that last registered an entry, and when."""
 
     worker: str
     at: datetime
 
 
 class WholeCatalogue(Catalogue):
-    """Everything that a task can be set to, the entries among it that workers have told."""
+    """Everything that a task can be set to, including the custom entries that workers have registered."""
 
     own: dict[str, dict[str, Told]] = Field(description="section -> name -> who told it; of the core's entries none")
     damaged: list[DamagedRow] = Field(

@@ -1,4 +1,4 @@
-"""The service's sign of life on the wire."""
+"""The answer of the health check on the wire."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from service.contract.base import Response
 
 
 class Health(Response):
-    """The service answers, and so does its database."""
+    """The service is up and its database answers."""
 
     status: Literal["ok"]
     version: str
     protocol: int
     database: str
     now: datetime
-    """By the database's clock, the only one that leases and budgets know."""
+    """The time of the database's clock. Leases and budgets use this clock only."""

@@ -1,4 +1,4 @@
-"""Which parameters tell a study's best trials from the others, on the wire."""
+"""Parameter importance on the wire: which parameters distinguish a study's best trials from the others."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from service.contract.base import Response
 
 
 class ParameterImportance(Response):
-    """One parameter: its share of all the importance, and the trials by which it was judged."""
+    """The importance of one parameter, and the number of trials it was computed from."""
 
     name: str
     share: float
-    """From 0 to 1; the shares of all parameters add up to 1, or each is 0 where nothing tells the trials apart."""
+    """From 0 to 1. The shares of all parameters add up to 1, or each is 0 if no parameter distinguishes the trials."""
     num_trials: int
-    """Trials that had the parameter; fewer than all where it exists only under a condition."""
+    """Number of trials that had the parameter. A conditional parameter is missing from some trials."""
 
 
 class Importance(Response):
-    """What mattered in a study, as of a revision."""
+    """The importance of every parameter of a study, as of a revision."""
 
     revision: int
     num_trials: int
-    """Trials that have ended with something to learn from."""
+    """Number of ended trials that are observations."""
     num_best: int
-    """The best of them, which are compared with all."""
+    """Number of best trials, which are compared with all trials."""
     parameters: list[ParameterImportance]
-    """The most important first; empty while there are too few trials."""
+    """The most important parameter first. Empty while there are too few trials."""
     notes: list[str]

@@ -1,4 +1,4 @@
-"""Claim, renew and release on the wire: how a worker gets a trial, keeps it and gives it back."""
+"""Claim, heartbeat, checkpoint and finish on the wire: how a worker obtains a trial, renews its lease and ends it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from service.contract.provenance import Fingerprint
 from service.contract.report import Action, Number, ReportRequest
 
 BLOB = "blob:"
-"""What the uri of a checkpoint begins with that lies in the service's blob store."""
+"""Prefix of the URI of a checkpoint that lies in the service's blob store."""
 
 
 class FailureClass(StrEnum):
-    """Why an attempt did not end well; the domain says what each class costs."""
+    """Why an attempt failed. docs/architecture.md lists the consequences of each class."""
 
     WORKER_LOST = "worker_lost"
     PREEMPTED = "preempted"
@@ -34,7 +34,7 @@ class FailureClass(StrEnum):
 
 
 class Device(Request):
-    """A GPU or CPU as the agent sees it."""
+    """A GPU or CPU that the agent detected."""
 
     kind: Literal["cpu", "cuda"]
     index: int = 0
@@ -64,14 +64,17 @@ class Capabilities(Request):
     @field_validator("slots", mode="before")
     @classmethod
     def _lists(cls, given: object) -> object:
-        """Workers of before slots could have several devices told one of each, and are stored that way."""
+        """Accept the former format, one device per slot: older workers sent it, and the database still holds it."""
         if not isinstance(given, dict):
             return given
         return {slot: [devices] if isinstance(devices, dict) else devices for slot, devices in given.items()}
 
 
 class ClaimRequest(Request):
-    """Ask for a trial. Repeating a `request_id` repeats the answer, so a lost reply costs nothing."""
+    """Ask for a trial.
+
+    Repeating a `request_id` repeats the answer, so a worker that lost the reply can ask again.
+    """
 
     request_id: str = Field(min_length=8, max_length=64)
     worker: Identifier
@@ -83,26 +86,29 @@ class ClaimRequest(Request):
 
 
 class Monitor(Response):
-    """The objective as the task needs it: what to watch, and whether the best or the last step counts."""
+    """The objective as the task needs it: the metric to watch, and whether the best or the last step counts."""
 
     metric: str
     direction: Direction
     keep: Literal["best", "last"]
     best: float | None = None
-    """The study's best value as of the grant; a training that ends no better need not save its last checkpoint."""
+    """The study's best value when the trial was granted.
+
+    A training that ends no better need not save its last checkpoint.
+    """
 
 
 class Artifact(Response):
-    """A file that was stored."""
+    """A stored file."""
 
     sha256: str
     size: int
     uri: str
-    """`blob:` and the sha256 where the service has it; otherwise where whoever registered it put it."""
+    """`blob:` and the sha256 if the service stores the file. Otherwise the location that the worker registered."""
 
 
 class ResumePoint(Artifact):
-    """The checkpoint an attempt starts from: of the end of `step`, or so many batches of the next one later."""
+    """The checkpoint that an attempt starts from: the end of `step`, or `batch` batches into the next step."""
 
     step: int
     batch: int = 0
@@ -120,29 +126,32 @@ class Grant(Response):
     nonce: str
     task_kind: TaskKind
     task: dict[str, Any] | None
-    """For train: the whole configuration with the parameters set; otherwise the task as the study has it."""
+    """For train: the whole configuration with the parameters set. Otherwise the task as the study defines it."""
     parameters: dict[str, Value]
     dropped: list[str] = []
-    """Options of the base configuration that the chosen entry does not know, left out."""
+    """Options of the base configuration that were left out because the chosen entry does not know them."""
     seed: int
     monitor: Monitor
     constraints: dict[str, dict[str, float]] = {}
     resource: str
     run_until: int | None
-    """Absolute step to train to; none: until the task ends by itself."""
+    """Absolute step to train to. None: until the task ends by itself."""
     pauses: bool = False
-    """At `run_until` the trial pauses, to go on from a checkpoint if it is promoted: register one, finish as paused."""
+    """At `run_until` register a checkpoint and finish as paused. The trial resumes from it if it is promoted."""
     resume: ResumePoint | None = None
     fork_at: int | None = None
-    """Of a fork, the step of its parent's checkpoint; without `resume` that is gone: finish as invalid."""
+    """Of a fork: the step of its parent's checkpoint. Without `resume` that checkpoint is gone: finish as invalid."""
     teacher: Artifact | None = None
-    """The checkpoint of the trial that the task's `loss.teacher` names; without it that is gone: finish as invalid."""
+    """Checkpoint of the trial that the task's `loss.teacher` names. If it is missing, it is gone: finish as invalid."""
     lease_seconds: float
     heartbeat_seconds: float
 
 
 class Nothing(Response):
-    """No trial now: why, and when to ask again. `done`: none will come from the studies asked for."""
+    """No trial is available now. The answer says why, and when to ask again.
+
+    `done` is true if the studies asked for will never have another trial.
+    """
 
     kind: Literal["nothing"] = "nothing"
     reason: str
@@ -154,7 +163,7 @@ ClaimReply = Annotated[Grant | Nothing, Field(discriminator="kind")]
 
 
 class HeldLease(Request):
-    """A lease the worker believes to hold."""
+    """A lease that the worker believes it has."""
 
     trial: str
     attempt: int
@@ -162,14 +171,18 @@ class HeldLease(Request):
 
 
 class HeartbeatRequest(Request):
-    """One sign of life per host, for all its leases."""
+    """A heartbeat of one worker, for all its leases."""
 
     worker: Identifier
     leases: list[HeldLease] = []
 
 
 class LeaseStatus(Response):
-    """What became of one lease: still held with an order for the child, or superseded: drop the trial."""
+    """The status of one lease.
+
+    If `held`, the lease is renewed and `order` says what the training process should do. Otherwise another attempt has
+    the trial or this one ended, and the worker drops it.
+    """
 
     trial: str
     attempt: int
@@ -180,7 +193,7 @@ class LeaseStatus(Response):
 
 
 class HeartbeatReply(Response):
-    """The state of every lease asked about."""
+    """The status of every lease that the worker asked about."""
 
     leases: list[LeaseStatus]
     heartbeat_seconds: float
@@ -195,7 +208,10 @@ class CheckpointRequest(Request):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
     uri: str
-    """`blob:` and the sha256 for a blob that was uploaded before; otherwise a place that its successors can read."""
+    """`blob:` and the sha256 of a blob uploaded before.
+
+    Otherwise a location that the workers of later attempts can read.
+    """
     reports: list[ReportRequest] = []
 
     @model_validator(mode="after")
@@ -206,14 +222,14 @@ class CheckpointRequest(Request):
 
 
 class CheckpointReply(Response):
-    """Where a later attempt would resume."""
+    """The point from which a later attempt would resume."""
 
     step: int
     batch: int = 0
 
 
 class Shortage(Request):
-    """Whose memory did not suffice, how much there is in all, and how much of it other processes held."""
+    """Which memory was exhausted, how much there is in total, and how much of it other processes used."""
 
     place: Literal["device", "host"]
     total_gib: float | None = None
@@ -228,29 +244,32 @@ class Outcome(Request):
     message: Quoted = ""
     traceback: Quoted | None = None
     shortage: Shortage | None = None
-    """For out_of_memory: what was short."""
+    """For out_of_memory: which memory was exhausted."""
     unreadable: str | None = None
-    """The uri of the checkpoint that it was to resume from and could not read: the next attempt gets another."""
+    """URI of the checkpoint that the attempt could not read to resume. The next attempt gets another one."""
     metrics: dict[str, Number] = {}
     """Final metrics outside the series: test metrics of the kept weights, seconds, number of parameters."""
     confusion: Confusion | None = None
-    """Of a classification that was trained to its end: what it takes for what."""
+    """For a classification trained to its end: the confusion matrices."""
 
     @property
     def has_failed(self) -> bool:
-        """Whether something went wrong; `failure` may say what."""
+        """Whether the attempt failed. `failure` may say how."""
         return self.result == "failed"
 
 
 class FinishRequest(Request):
-    """Give the lease back with the outcome; repeating it is answered alike, another outcome is a conflict."""
+    """Give the lease back with the outcome.
+
+    Repeating the request gets the same answer. Another outcome for the same attempt is a conflict.
+    """
 
     nonce: str
     outcome: Outcome
 
 
 class FinishReply(Response):
-    """What the outcome made of the trial."""
+    """The trial's state and values after the outcome was recorded."""
 
     trial_state: str
     values: list[float] | None

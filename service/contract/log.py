@@ -1,4 +1,4 @@
-"""Logs on the wire: what a training process printed, told by offset, so that telling it twice changes nothing."""
+"""Logs on the wire: the output of a training process, sent by byte offset, so that sending it twice changes nothing."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from service.contract.lease import FailureClass
 from service.contract.trial import AttemptState
 
 MAX_LOG_BYTES = 256 * 1024
-"""So much of each stream of an attempt is kept: the newest, which tells how it ended."""
+"""Bytes that the service keeps of each stream of an attempt. It keeps the newest, which show how the attempt ended."""
 
 MAX_CHUNK_BYTES = 64 * 1024
-"""So much is told at once."""
+"""The largest number of bytes in one request."""
 
 
 class Stream(StrEnum):
-    """Where a process prints."""
+    """An output stream of a process."""
 
     STDOUT = "stdout"
     STDERR = "stderr"
 
 
 class LogRequest(Request):
-    """Bytes of a stream from `offset` on; `content` is written in base64."""
+    """Bytes of a stream that begin at `offset`. `content` is encoded in base64."""
 
     nonce: str
     offset: int = Field(ge=0)
@@ -35,30 +35,30 @@ class LogRequest(Request):
 
     @classmethod
     def of(cls, nonce: str, offset: int, content: bytes) -> Self:
-        """Make a request of bytes as they are."""
+        """Build a request from raw bytes."""
         return cls(nonce=nonce, offset=offset, content=base64.b64encode(content))
 
 
 class LogReply(Response):
-    """Where the service's copy of the stream ends; go on from there."""
+    """The end of the service's copy of the stream. The worker continues from this offset."""
 
     offset: int
 
 
 class LogView(Response):
-    """What an attempt printed from an offset on, as text; what is not kept is told in its place."""
+    """What an attempt printed from an offset on, as text. A note replaces bytes that the service did not keep."""
 
     attempt: int
     stream: Stream
     text: str
     next: int
-    """The offset to ask from next time."""
+    """The offset for the next request."""
     ended: bool
-    """The attempt is over; its last words may still be on their way for some seconds."""
+    """The attempt has ended. Its last output may still arrive for some seconds."""
     state: AttemptState = AttemptState.RUNNING
     failure: FailureClass | None = None
-    """Of an attempt that failed: how."""
+    """Failure class, if the attempt failed."""
     message: str | None = None
-    """Why the attempt ended, in a sentence; none while it runs."""
+    """Why the attempt ended, in a sentence. None while it runs."""
     traceback: str | None = None
-    """Of an attempt that failed: where in the code, as far as known."""
+    """Traceback of the failure, if the attempt failed and it is known."""

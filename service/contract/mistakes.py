@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a message, as one sentence per mistake that says what to write instead."""
+"""Translates pydantic's validation errors into one sentence per mistake that says what to write instead."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from service.contract.storable import describe_flaw, to_storable
 Location = tuple[str | int, ...]
 
 MAX_MISTAKES = 20
-"""How many mistakes of one message are described."""
+"""The largest number of mistakes described per message."""
 
 MAX_DETAILS = 2000
-"""How many of pydantic's errors are looked at, to find the mistakes among them."""
+"""The largest number of pydantic's errors searched for mistakes."""
 
 MAX_QUOTED = 80
-"""How many characters of the data, or of one key of it, a sentence quotes."""
+"""The largest number of characters that a sentence quotes from the data or from one of its keys."""
 
 MAX_SENTENCE = 1000
-"""How long a sentence may be; the longest list all known names."""
+"""The largest length of a sentence, in characters. The longest sentences list all known names."""
 
 MAX_WORD = 64
-"""How many characters of an unknown word are compared with the known ones."""
+"""The number of characters of an unknown word that are compared with the known ones."""
 
 MAX_KNOWN = 1000
-"""How many known words an unknown one is compared with."""
+"""The largest number of known words that an unknown word is compared with."""
 
 _BRIEF = reprlib.Repr()
 _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = MAX_QUOTED
@@ -49,26 +49,26 @@ _EXAMPLES = {
 
 
 def mistakes_in(details: Iterable[ErrorDetails], data: Any, root: type[BaseModel]) -> list[FieldError]:
-    """Describe what pydantic found wrong with `data` as a `root`: one sentence per mistake, with its path in `data`.
+    """Describe pydantic's errors about `data`, parsed as `root`: one sentence per mistake, with its path in `data`.
 
-    At most MAX_MISTAKES are described, and a last entry without a path counts the others: the cost of an answer does
+    Describes at most MAX_MISTAKES. A last entry without a path counts the others, so that the cost of an answer does
     not grow with the number of mistakes.
     """
     listed = list(details)
     found: dict[Location, ErrorDetails] = {}
     for detail in listed[:MAX_DETAILS]:
         location = _written_location(detail, data)
-        # Of a union's members, the one whose own rule was broken is meant rather than those whose type does not match.
+        # Prefer the union member whose own rule was broken to those whose type does not match.
         if location not in found or detail["type"] == "value_error":
             found[location] = detail
-    # Pydantic lists an error for every member of a union; only the one deepest in the data is the author's mistake.
+    # Pydantic lists an error for every member of a union. Only the one deepest in the data is the author's mistake.
     around = {location[:depth] for location in found for depth in range(len(location))}
     deepest = [(location, detail) for location, detail in found.items() if location not in around]
     told = [
         FieldError(path=_path(location), message=_shorten(_sentence(detail, root), MAX_SENTENCE))
         for location, detail in deepest[:MAX_MISTAKES]
     ]
-    # A field that is misspelt is not also missing.
+    # A misspelt field is not reported as missing, too.
     suggested = {name for error in told for name in re.findall("did you mean '(.*?)'", error.message)}
     told = [
         error
@@ -80,7 +80,7 @@ def mistakes_in(details: Iterable[ErrorDetails], data: Any, root: type[BaseModel
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Complete an error about an unknown word: the nearest known one, or all when none is near."""
+    """Suggest the nearest known word for an unknown one, or list all known words if none is near."""
     names = sorted(known)
     # The cost of a comparison grows with the product of both lengths.
     near = difflib.get_close_matches(word[:MAX_WORD], names[:MAX_KNOWN], n=1, cutoff=0.65)
@@ -91,7 +91,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def nearest(word: str, known: Iterable[str], num: int = 3) -> str:
-    """Complete an error about an unknown name of which there may be many: the nearest known ones, the best first."""
+    """Suggest the nearest known names for an unknown one, the best first. For sets of names too large to list."""
     names = list(known)[:MAX_KNOWN]
     near = difflib.get_close_matches(word[:MAX_WORD], names, n=num)
     if near:
@@ -106,7 +106,7 @@ def _either(names: list[str]) -> str:
 
 
 def quote(value: object) -> str:
-    """Return the repr of a value, cut to MAX_QUOTED characters; costs no more for a large value."""
+    """Return the repr of a value, cut to MAX_QUOTED characters. The cost does not grow with the size of the value."""
     return _shorten(_BRIEF.repr(value), MAX_QUOTED)
 
 
@@ -119,7 +119,7 @@ def _path(location: Location) -> str:
 
 
 def _written_location(detail: ErrorDetails, data: Any) -> Location:
-    """Where the mistake stands in the file: pydantic's path without the names of union members."""
+    """Return the path of the mistake in the file: pydantic's path without the names of union members."""
     location: list[str | int] = []
     for part in detail["loc"]:
         match data:
@@ -184,11 +184,11 @@ _SENTENCES: Mapping[str, Callable[[ErrorDetails, type[BaseModel]], str]] = {
     "model_type": _no_mapping,
     "model_attributes_type": _no_mapping,
 }
-"""Type of pydantic's error -> the sentence."""
+"""Type of pydantic's error -> the function that writes the sentence."""
 
 
 def _noun(detail: ErrorDetails) -> str:
-    """What a union's member is called: 'sampler', or 'type' for a parameter of the space."""
+    """Return the noun for a union's member: 'sampler', or 'parameter type' for a parameter of the space."""
     noun = str(detail["loc"][-1]) if detail["loc"] else "value"
     return "parameter type" if detail["ctx"]["discriminator"] == "'type'" else noun
 
@@ -198,13 +198,13 @@ def _fields_beside(location: Location, root: type[BaseModel]) -> set[str]:
 
 
 def _tags_at(location: Location, root: type[BaseModel], field: str) -> str:
-    """The values of the field by which the members of the union at a path are told apart."""
+    """List the values of the discriminator `field` in the union at a path."""
     fields = [model.model_fields[field] for model in _models_at(location, root) if field in model.model_fields]
     return ", ".join(tag for each in fields for tag in get_args(each.annotation))
 
 
 def _models_at(location: Location, root: type[BaseModel]) -> list[type[BaseModel]]:
-    """Return the contract's models that may stand at pydantic's path; a tag or class name in it narrows a union."""
+    """Return the models that pydantic's path can refer to. A tag or class name in the path narrows a union."""
     models: list[type[BaseModel]] = [root]
     for part in location:
         if inner := [model.model_fields[str(part)].annotation for model in models if part in model.model_fields]:
@@ -215,7 +215,7 @@ def _models_at(location: Location, root: type[BaseModel]) -> list[type[BaseModel
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Return the models that an annotation names, those of a union one by one."""
+    """Return the models in an annotation, including each member of a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for inner in get_args(annotation) for model in models_in(inner)]

@@ -1,4 +1,8 @@
-"""What a study will cost before anything runs, and what another pruner would have made of one that ran; on the wire."""
+"""Cost plans and pruner replays on the wire.
+
+A plan says what a study will cost before it runs. A replay says what another pruner would have done with the curves of
+a study that ran.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from service.contract.pruner import PrunerSpec
 
 
 class PlannedPart(Response):
-    """So many trials train from one step to another: a stage, or the way between two rungs."""
+    """A group of trials that train from one step to another: a stage, or the steps between two rungs."""
 
     name: str
     trials: int
@@ -18,7 +22,7 @@ class PlannedPart(Response):
 
     @property
     def num_steps(self) -> int:
-        """Steps of all trials of this part together."""
+        """Total steps of all trials of this part."""
         return self.trials * (self.to_step - self.from_step)
 
 
@@ -26,31 +30,31 @@ class Plan(Response):
     """What a study will cost."""
 
     trials: int | None
-    """None: until it is stopped."""
+    """None: no limit, until a user stops the study."""
     resource: str
     parts: list[PlannedPart]
     num_steps: int | None
-    """Of all trials together; none where that is not known."""
+    """Total steps of all trials. None if unknown."""
     whole_trainings: float | None
-    """The same in trainings to the end; each fold and repeat of a trial is one."""
+    """The same cost in full trainings. Each fold and repeat of a trial counts as one."""
     trainings_per_trial: int = 1
-    """Folds times repeats: so many models a trial trains side by side."""
+    """Folds times repeats: the number of models that a trial trains side by side."""
     at_most: bool
-    """The pruner may save some of it, or a budget end it sooner."""
+    """Whether the figures are upper bounds: the pruner may save a part, or a budget may end the study sooner."""
     step_seconds: float | None = None
-    """How long a step of one training took in the study that was named for that."""
+    """Seconds per step of one training, measured in the study that the request named."""
     notes: list[str]
 
 
 class ReplayRequest(Request):
-    """The pruner to play a study's recorded curves with, and by how many workers."""
+    """The pruner with which to replay a study's recorded curves, and the number of workers to simulate."""
 
     pruner: PrunerSpec
     workers: int = Field(default=1, ge=1, le=1024)
 
 
 class Spent(Response):
-    """Steps of all trials, and the best value with its trial."""
+    """Total steps of all trials, and the best value with its trial."""
 
     num_steps: int
     best: float | None
@@ -63,7 +67,7 @@ class Replay(Response):
     recorded: Spent
     replayed: Spent
     saved: float
-    """Share of the recorded steps that the pruner would not have spent."""
+    """Share of the recorded steps that the pruner would have saved."""
     lost: float | None
-    """How much worse the best value would be; 0: it is the same."""
+    """How much worse the best value would be. 0: the best value is the same."""
     notes: list[str]

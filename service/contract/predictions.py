@@ -1,4 +1,4 @@
-"""Predictions on the wire: a file that is kept for a study's best trials, and counts that every trial may tell."""
+"""Predictions on the wire: a Parquet file for each of a study's best trials, and confusion matrices for every trial."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pydantic import Field, NonNegativeInt, model_validator
 from service.contract.base import DamagedRow, Quoted, Request, Response
 
 MAX_CLASSES = 100
-"""Of more classes nobody tells a confusion matrix: it grows with their square, and nobody reads it."""
+"""The largest number of classes of a confusion matrix, whose size grows with their square. With more it is left out."""
 
 NUM_KEPT = 10
-"""Of so many of a study's trials the predictions are kept: the best ones."""
+"""The number of a study's trials whose predictions are kept: the best ones."""
 
 PARQUET = "application/vnd.apache.parquet"
-"""The media type of a file of predictions."""
+"""The media type of a predictions file."""
 
 
 class Confusion(Request):
-    """Examples of each true class (rows) by the class that was predicted (columns), of each split that was held out."""
+    """A confusion matrix per held-out split: counts of examples by true class (rows) and predicted class (columns)."""
 
     classes: list[Quoted] = Field(min_length=1, max_length=MAX_CLASSES)
     splits: dict[str, list[list[NonNegativeInt]]]
@@ -34,7 +34,7 @@ class Confusion(Request):
 
 
 class PredictionsRequest(Request):
-    """Register the predictions of an attempt that has completed its trial; their blob was uploaded before."""
+    """Register the predictions of an attempt that completed its trial. Their blob must be uploaded before."""
 
     nonce: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -42,26 +42,26 @@ class PredictionsRequest(Request):
 
 
 class PredictionsReply(Response):
-    """Whether they are kept, and why not."""
+    """Whether the service keeps the predictions, and why not."""
 
     kept: bool
     reason: str = ""
 
 
 class PredictionsView(Response):
-    """The predictions of a trial, as the service keeps them."""
+    """The predictions that the service keeps for one trial."""
 
     trial: str
     number: int | None
-    """None: the trial has none, as a fork."""
+    """None: the trial is a fork and has no number."""
     values: list[float] | None
     sha256: str
     size: int
-    """In bytes."""
+    """Size in bytes."""
 
 
 class PredictionsList(Response):
-    """The trials of a study whose predictions are kept, in the order of their numbers, forks last."""
+    """The trials of a study whose predictions are kept, ordered by number, with forks last."""
 
     trials: list[PredictionsView]
     damaged: list[DamagedRow] = Field(

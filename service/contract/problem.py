@@ -1,4 +1,4 @@
-"""Errors on the wire: stable codes, and the RFC 9457 body that carries them."""
+"""Errors on the wire: stable error codes, and the RFC 9457 problem document that carries them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.contract.base import Response
 
 
 class ErrorCode(StrEnum):
-    """Stable names of everything that can be wrong; docs/errors.md lists each with its remedy."""
+    """Stable error codes. docs/errors.md lists each with its remedy."""
 
     INVALID_REQUEST = "invalid_request"
     INVALID_SPEC = "invalid_spec"
@@ -54,7 +54,7 @@ class ErrorCode(StrEnum):
 
 
 MAX_PATH_PART = 80
-"""So many characters of a key are told; keys may be as long as a body."""
+"""The largest number of characters reported of a key, as a key may be as long as a body."""
 
 
 def _cut(path: str) -> str:
@@ -63,7 +63,7 @@ def _cut(path: str) -> str:
 
 
 class FieldError(Response):
-    """One thing wrong with one field: its dotted path, what is wrong and what to write instead."""
+    """An error in one field: its dotted path, what is wrong and what to write instead."""
 
     path: Annotated[str, BeforeValidator(_cut)]
     message: str

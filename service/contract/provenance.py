@@ -1,4 +1,4 @@
-"""What an attempt was made from, and what people should know of it, on the wire."""
+"""Provenance on the wire: the code, data and environment of an attempt, and warnings about it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic import Field, StringConstraints
 from service.contract.base import Quoted, Request, Response
 
 Fingerprint = Annotated[str, StringConstraints(min_length=8, max_length=64)]
-"""A hash, or whatever else names one state of code or data and no other."""
+"""A hash, or another text that identifies one state of code or data."""
 
 
 class ProvenanceRequest(Request):
-    """Say once per attempt what it trains with and on, and where; repeating it changes nothing."""
+    """Record the code, data and environment of an attempt, once per attempt. Repeating the request changes nothing."""
 
     nonce: str
     code: Fingerprint | None = Field(
@@ -21,17 +21,17 @@ class ProvenanceRequest(Request):
     )
     data: Fingerprint | None = Field(default=None, description="of the examples before they are split; none: unknown")
     environment: dict[Quoted, Quoted] = {}
-    """Versions, platform, device: whatever may explain a difference."""
+    """Versions, platform and device: facts that may explain a difference in results."""
 
 
 class WarningRequest(Request):
-    """Tell people something about an attempt, in one sentence; repeating it changes nothing."""
+    """Record a warning about an attempt, in one sentence. Repeating the request changes nothing."""
 
     nonce: str
     message: Quoted = Field(min_length=1, max_length=500)
 
 
 class WarningsReply(Response):
-    """Everything that people are told about the attempt so far."""
+    """All warnings recorded for the attempt so far."""
 
     warnings: list[str]

@@ -1,4 +1,4 @@
-"""The pruners on the wire: who stops hopeless trials, and with which options."""
+"""The pruners on the wire: which trials are stopped early, and with which options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class NoPruner(Request):
 
 
 class MedianPruner(Request):
-    """Stops a trial whose best value so far is worse than the median of the others at the same step."""
+    """Stops a trial whose best value so far is worse than the median of the other trials at the same step."""
 
     name: Literal["median"]
     startup_trials: int = Field(default=5, ge=1, description="trials that must reach a step before it is judged")
@@ -24,7 +24,7 @@ class MedianPruner(Request):
 
 
 class PercentilePruner(Request):
-    """Stops a trial whose best value so far is not among the better share of the others' at the same step."""
+    """Stops a trial whose best value so far is not in the best `percentile` percent at the same step."""
 
     name: Literal["percentile"]
     percentile: float = Field(default=25.0, gt=0, lt=100, description="share that goes on, counted from the best")
@@ -33,7 +33,7 @@ class PercentilePruner(Request):
 
 
 class ThresholdPruner(Request):
-    """Stops a trial whose value leaves the limits."""
+    """Stops a trial whose value leaves the range from `lower` to `upper`."""
 
     name: Literal["threshold"]
     lower: float | None = None
@@ -58,7 +58,10 @@ class PatiencePruner(Request):
 
 
 class AshaPruner(Request):
-    """A scheduler: all trials train to the first rung, the best part of each rung trains on (Li et al. 2020)."""
+    """Asynchronous successive halving (ASHA, Li et al. 2020), a scheduler.
+
+    All trials train to the first rung. The best 1/`eta` of each rung train on to the next.
+    """
 
     name: Literal["asha"]
     eta: int = Field(default=3, ge=2, description="one of so many goes on; rungs are this factor apart")
@@ -69,7 +72,7 @@ class AshaPruner(Request):
 
 
 class HyperbandPruner(Request):
-    """A scheduler: ASHA in several brackets, each of which begins to choose at a later rung (Li et al. 2018)."""
+    """Hyperband (Li et al. 2018), a scheduler: ASHA in several brackets, each with a later first rung."""
 
     name: Literal["hyperband"]
     eta: int = Field(default=3, ge=2, description="one of so many goes on; rungs are this factor apart")
@@ -80,7 +83,7 @@ class HyperbandPruner(Request):
 
 
 Scheduler = AshaPruner | HyperbandPruner
-"""The pruners that also decide who trains to which rung."""
+"""The pruners that also decide which trials train to which rung."""
 
 _Pruners = NoPruner | MedianPruner | PercentilePruner | ThresholdPruner | PatiencePruner | Scheduler
 

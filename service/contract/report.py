@@ -1,4 +1,4 @@
-"""Reports and verdicts on the wire."""
+"""Reports of metrics, and the verdicts that answer them, on the wire."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.contract.base import Request, Response
 
 
 class NonFinite(Request):
-    """A metric that is not a number: JSON has no literal for it, so it travels as its status."""
+    """A metric that is NaN or infinite. JSON has no literal for these values, so `status` carries them."""
 
     value: None = None
     status: Literal["nan", "inf", "-inf"]
@@ -23,14 +23,14 @@ Number = float | NonFinite
 
 
 def to_wire(value: float) -> Number:
-    """Say a float so that JSON can carry it."""
+    """Convert a float to a value that JSON can carry."""
     if math.isfinite(value):
         return value
     return NonFinite(status="nan" if math.isnan(value) else "inf" if value > 0 else "-inf")
 
 
 def from_wire(value: Number) -> float:
-    """Turn what JSON carried back into a float."""
+    """Convert a value from JSON back to a float."""
     return float(value.status) if isinstance(value, NonFinite) else float(value)
 
 
@@ -42,7 +42,7 @@ class Point(Request):
 
 
 class ReportRequest(Request):
-    """A batch of intermediate values; `sequence` counts the attempt's batches from 1, without a hole."""
+    """A batch of intermediate values. `sequence` numbers the attempt's batches from 1, without gaps."""
 
     nonce: str
     sequence: int = Field(ge=1)
@@ -50,7 +50,7 @@ class ReportRequest(Request):
 
 
 class Action(StrEnum):
-    """What a worker is to do with a trial."""
+    """What a worker should do with a trial."""
 
     CONTINUE = "continue"
     PAUSE = "pause"
@@ -58,7 +58,7 @@ class Action(StrEnum):
 
 
 class Verdict(Response):
-    """The answer to a report, with its reason; a replayed report gets the stored one."""
+    """The answer to a report: continue, pause or stop, with a reason. A repeated report gets the stored verdict."""
 
     action: Action
     reason: str

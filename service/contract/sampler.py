@@ -1,4 +1,4 @@
-"""The samplers on the wire: who proposes configurations, and with which options."""
+"""The samplers on the wire: which algorithm suggests configurations, and with which options."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from service.contract.base import Count, Request, Value, by_name
 
 
 class AutoSampler(Request):
-    """Whichever sampler suits the space, the budget and what is known so far; each suggestion says which and why."""
+    """Chooses a sampler by the space, the budget and the observations. Each suggestion says which one and why."""
 
     name: Literal["auto"]
     seed: int = 0
 
 
 class GridSampler(Request):
-    """Every cell of the grid, once; in order, or shuffled by the seed."""
+    """Tries every cell of the grid once, in order or shuffled by the seed."""
 
     name: Literal["grid"]
     shuffle: bool = False
@@ -25,21 +25,21 @@ class GridSampler(Request):
 
 
 class RandomSampler(Request):
-    """Independent draws, uniform in each parameter's own scale."""
+    """Draws each parameter independently and uniformly on its own scale."""
 
     name: Literal["random"]
     seed: int = 0
 
 
 class SobolSampler(Request):
-    """Points of Sobol's sequence, scrambled: draws that fill the space more evenly than chance does."""
+    """Draws the points of a scrambled Sobol sequence, which fill the space more evenly than random draws."""
 
     name: Literal["sobol"]
     seed: int = 0
 
 
 class Stage(Request):
-    """One step of a coarse-to-fine search: how many trials, to which resource, sampled how."""
+    """One stage of a coarse-to-fine search: its number of trials, its resource and its sampler."""
 
     trials: Count
     resource: Count | None = Field(default=None, description="train to this step only; default: the maximum")
@@ -49,7 +49,10 @@ class Stage(Request):
 
 
 class CoarseToFineSampler(Request):
-    """Stages of ever smaller boxes around the best trials; default: two derived from the budget."""
+    """Searches in stages, each in a smaller box around the best trials so far.
+
+    By default there are two stages, derived from the budget.
+    """
 
     name: Literal["coarse_to_fine"]
     seed: int = 0
@@ -58,7 +61,7 @@ class CoarseToFineSampler(Request):
 
 
 class TpeSampler(Request):
-    """Tree-structured Parzen estimator (Bergstra et al. 2011), Optuna's, through the bridge."""
+    """Optuna's tree-structured Parzen estimator (Bergstra et al. 2011)."""
 
     name: Literal["tpe"]
     seed: int = 0
@@ -66,14 +69,14 @@ class TpeSampler(Request):
 
 
 class CmaesSampler(Request):
-    """Covariance matrix adaptation (Hansen 2016) of the numbers that always exist; TPE decides the others."""
+    """Optuna's CMA-ES (Hansen 2016) for the numeric parameters that are unconditional. TPE samples the others."""
 
     name: Literal["optuna:cmaes"]
     seed: int = 0
 
 
 class GpSampler(Request):
-    """Optuna's Gaussian process of the parameters that always exist; TPE decides the others. Needs the extra `gp`."""
+    """Optuna's Gaussian process for the unconditional parameters. TPE samples the others. Needs the extra `gp`."""
 
     name: Literal["optuna:gp"]
     seed: int = 0
@@ -81,7 +84,7 @@ class GpSampler(Request):
 
 
 class NsgaiiSampler(Request):
-    """Optuna's NSGA-II (Deb et al. 2002): generations of children of the best trials so far."""
+    """Optuna's NSGA-II (Deb et al. 2002), a genetic algorithm: each generation descends from the best trials."""
 
     name: Literal["optuna:nsga2"]
     seed: int = 0
@@ -89,7 +92,7 @@ class NsgaiiSampler(Request):
 
 
 class QmcSampler(Request):
-    """Optuna's quasi-random sequences, scrambled. Needs the extra `qmc`."""
+    """Optuna's scrambled quasi-random sequences. Needs the extra `qmc`."""
 
     name: Literal["optuna:qmc"]
     seed: int = 0

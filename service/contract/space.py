@@ -1,6 +1,6 @@
-"""The search space on the wire: one model per kind of parameter, each checked on its own.
+"""The search space on the wire: one model per type of parameter, each of which checks itself.
 
-Rules that span parameters (conditions, keys that reach nothing) are the domain's.
+The domain layer checks rules that span parameters: conditions, and keys that have no effect on the task.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from service.contract.mistakes import quote
 from service.contract.storable import MAX_INTEGER
 
 MAX_PARAMETERS = 256
-"""Parameters of a space, conditional ones included."""
+"""The largest number of parameters of a space, conditional ones included."""
 
 MAX_CHOICES = 1_000
-"""Choices of a categorical parameter, and values that a condition lists."""
+"""The largest number of choices of a categorical parameter, and of values that a condition lists."""
 
 MAX_CONDITIONS = 64
-"""Parameters that the condition of one parameter names."""
+"""The largest number of parameters in the condition of one parameter."""
 
 MAX_POINTS = 10_000
-"""Points of a range that a grid tries."""
+"""The largest number of points of a range that a grid tries."""
 
 _FINEST_STEP = 1e-14
-"""The smallest step, as a share of the largest bound: below, neighbours are equal in the 15 digits that are kept."""
+"""The smallest step, as a share of the largest bound. With less, neighbours are equal in the 15 digits kept."""
 
 _LEAST_WIDTH = 1e-300
-"""The smallest width of a range: shares of it have to be representable too."""
+"""The smallest width of a range, so that fractions of it are representable too."""
 
 _LEAST_LOG = 10 * sys.float_info.min
-"""The smallest bound of a log range: the decade below it, where zero stands, has to be representable too."""
+"""The smallest bound of a log range. The decade below it, where zero is placed, must be representable too."""
 
 
 class Interval(Request):
-    """A condition on a number: it lies in [low, high]; an end that is left out is open."""
+    """A condition on a number: it lies in [low, high]. An omitted bound is open."""
 
     low: float | None = None
     high: float | None = None
@@ -53,16 +53,16 @@ class Interval(Request):
 
 
 Condition = Scalar | Annotated[list[Scalar], Field(max_length=MAX_CHOICES)] | Interval
-"""What another parameter must be: this value, one of these, or a number in this range."""
+"""A condition on another parameter: this value, one of these values, or a number in this range."""
 
 When = Annotated[dict[str, Condition], Field(max_length=MAX_CONDITIONS)]
 """The parameter exists only if every named parameter exists and meets its condition."""
 
 
 class FloatParameter(Request):
-    """A real number in [low, high]; in log space, or on a lattice of width `step`, where declared.
+    """A real number in [low, high], on a log scale or in steps of `step` from `low` if declared.
 
-    A log range may have zero as one more value, below `low`.
+    A log range may include zero as one more value, below `low`.
     """
 
     type: Literal["float"]
@@ -95,7 +95,7 @@ class FloatParameter(Request):
 
 
 class IntParameter(Request):
-    """A whole number in [low, high]; in log space, or on a lattice of width `step`, where declared."""
+    """An integer in [low, high], on a log scale or in steps of `step` from `low` if declared."""
 
     type: Literal["int"]
     low: int
@@ -116,7 +116,7 @@ class IntParameter(Request):
 
 
 class CategoricalParameter(Request):
-    """One of `choices`; where they are `ordered`, neighbours in the list are alike."""
+    """One of `choices`. If `ordered`, neighbours in the list are similar."""
 
     type: Literal["categorical"]
     choices: list[Value] = Field(min_length=1, max_length=MAX_CHOICES)
@@ -127,7 +127,7 @@ class CategoricalParameter(Request):
     def _check(self) -> Self:
         seen: set[tuple[bool, Scalar | tuple[Scalar, ...]]] = set()
         for choice in self.choices:
-            # 1 and 1.0 are one setting, 1 and true are two, whatever Python thinks.
+            # 1 and 1.0 are one setting, but 1 and true are two, although Python treats all three as equal.
             key = isinstance(choice, bool), tuple(choice) if isinstance(choice, list) else choice
             if key in seen:
                 raise ValueError(f"choice {quote(choice)} is listed twice")
@@ -136,7 +136,7 @@ class CategoricalParameter(Request):
 
 
 class ConstantParameter(Request):
-    """One fixed value: what every configuration sets, or each that meets its condition."""
+    """One fixed value, set in every configuration, or in those that meet the condition."""
 
     type: Literal["constant"]
     value: Value
@@ -155,7 +155,7 @@ def _check_range(low: float, high: float, *, log: bool) -> None:
     if low >= high:
         raise ValueError(f"low must be below high, got low {low:g} and high {high:g}")
     if not (math.isfinite(high - low) and math.isfinite(high + low)):
-        # Samplers use the width and the middle.
+        # Samplers use the width and the midpoint.
         raise ValueError(
             f"the range from {low:g} to {high:g} is too wide or too far out for numbers up to 1.8e+308; narrow it, "
             "or search the logarithm of the value"

@@ -1,4 +1,4 @@
-"""The stages of a coarse-to-fine study on the wire: which box each searches, why, and what a person said to it."""
+"""The stages of a coarse-to-fine study on the wire: the box that each stage searches, why, and its review."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic import Field
 from service.contract.base import DamagedRow, Request, Response, Value
 
 Box = dict[str, list[Value]]
-"""Parameter -> what it ranges over: the two ends of a number, or the choices that are left."""
+"""Parameter -> its range: the two bounds of a numeric parameter, or the remaining choices of a categorical one."""
 
 
 class Review(StrEnum):
-    """How far a person's look at a box has come."""
+    """The status of a user's review of a box."""
 
     PROPOSED = "proposed"
     ACCEPTED = "accepted"
@@ -22,27 +22,27 @@ class Review(StrEnum):
 
 
 class StageView(Response):
-    """A stage after the first: its box, how that came about, and whether a person looked at it."""
+    """A stage after the first: its box, how the box was derived, and the status of its review."""
 
     number: int
     """Counted from 0, as a trial's `stage`."""
     box: Box
     reason: str
     review: Review | None
-    """None: nobody was asked."""
+    """None: the study asks for no review."""
     decided_at: datetime
 
 
 class StageList(Response):
-    """The trail of a study: its stages after the first, as far as they were decided."""
+    """The stage history of a study: the stages after the first whose boxes are decided so far."""
 
     num_stages: int
-    """How many stages the study has, the first included; 0: its sampler has none."""
+    """Number of stages of the study, the first included. 0: its sampler has no stages."""
     stages: list[StageView]
     damaged: list[DamagedRow] = Field(default=[], description="stages that cannot be read from the database")
 
 
 class ReviewRequest(Request):
-    """Accept the box that was proposed, or another in its place."""
+    """Accept the proposed box, or replace ranges of it."""
 
     box: Box = Field(default={}, description="what is to be otherwise; every other parameter is as proposed")

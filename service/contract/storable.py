@@ -8,16 +8,16 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 MAX_INTEGER = 2**53
-"""The largest integer that every reader of JSON keeps exactly: JavaScript has only doubles."""
+"""The largest integer that every JSON reader keeps exactly, as JavaScript has only doubles."""
 
 MAX_COUNT = 2**31 - 1
-"""The largest number of trials, failures or steps, and the largest priority: what a 32-bit column holds."""
+"""The largest number of trials, failures or steps, and the largest priority: the limit of a 32-bit column."""
 
 MAX_DEPTH = 64
-"""How deep lists and mappings may be nested; pydantic's encoder gives up at 255 levels."""
+"""The deepest nesting of lists and mappings. Pydantic's encoder gives up at 255 levels."""
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-"""What neither UTF-8 nor Postgres's text and JSONB can hold."""
+"""Characters that neither UTF-8 nor Postgres's text and JSONB can hold."""
 
 
 class Flaw(NamedTuple):
@@ -31,8 +31,8 @@ def find_flaw(value: object, depth: int = 0) -> Flaw | None:
     """Return the first flaw of a value, or None if it can be stored.
 
     Args:
-        value: what a message holds; text, numbers, lists and mappings are examined, anything else is passed over.
-        depth: how many lists and mappings are around it.
+        value: a value of a message. Text, numbers, lists and mappings are examined. Other types are skipped.
+        depth: the number of lists and mappings around it.
     """
     if isinstance(value, dict):
         return _find_inside(value.items(), depth)
@@ -64,14 +64,14 @@ def _find_inside(items: Iterable[tuple[str | int, object]], depth: int) -> Flaw 
 
 
 def is_text(text: str) -> bool:
-    """Whether UTF-8 and every database can hold a text."""
-    if text.isascii():  # known without looking at the characters
+    """Return whether UTF-8 and every database can hold a text."""
+    if text.isascii():  # str knows this without reading the characters
         return "\0" not in text
     return _UNSTORABLE.search(text) is None
 
 
 def describe_flaw(text: str) -> str:
-    """Say which character of a text cannot be stored."""
+    """Describe which character of a text cannot be stored."""
     found = _UNSTORABLE.search(text)
     assert found is not None
     name = "a NUL character (U+0000)" if found[0] == "\0" else f"a lone surrogate (U+{ord(found[0]):04X})"
@@ -79,5 +79,5 @@ def describe_flaw(text: str) -> str:
 
 
 def to_storable(text: str) -> str:
-    """Replace what no database can store (lone surrogates, NUL) by U+FFFD, the replacement character."""
+    """Replace characters that no database can store (lone surrogates, NUL) by U+FFFD, the replacement character."""
     return text if is_text(text) else _UNSTORABLE.sub("\ufffd", text)

@@ -1,4 +1,4 @@
-"""A study on the wire: its spec (the study file, format 1) and what is told of it."""
+"""Studies on the wire: the spec (the study file, format 1), the state of a study, and requests that change it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from service.contract.task import Task
 from service.contract.trial import TrialState, TrialView
 
 MOST_OBJECTIVES = 4
-"""Of more, nearly every trial is better than any other in some objective, and a front says nothing."""
+"""The largest number of objectives. With more, nearly every trial is on the Pareto front, so the front says nothing."""
 
 
 class StudyState(StrEnum):
-    """Where a study stands; the domain's machine says how it moves."""
+    """The state of a study. docs/architecture.md shows the transitions."""
 
     ACTIVE = "active"
     PAUSED = "paused"
@@ -41,7 +41,7 @@ class StudyState(StrEnum):
 
 
 class PauseCause(StrEnum):
-    """What paused a study: a person, its failures, or a box that waits for a review."""
+    """What paused a study: a user, its failures, or a box that waits for a review."""
 
     USER = "user"
     FAILURES = "failures"
@@ -55,7 +55,7 @@ class MeanOfLast(Request):
 
 
 class Objective(Request):
-    """What is optimised: a metric, a direction, and how the final value is taken from its series."""
+    """What is optimised: a metric, a direction, and how the final value is taken from the metric's series."""
 
     metric: str = Field(min_length=1)
     direction: Direction
@@ -76,18 +76,18 @@ def _check_several(objectives: list[Objective]) -> list[Objective]:
 
 
 Objectives = Annotated[list[Objective], AfterValidator(_check_several)]
-"""Several of them, none of which counts more than another."""
+"""Several objectives of equal weight (multi-objective search)."""
 
 
 class Resource(Request):
-    """What a trial spends: the name of a step and the absolute step at which a trial is finished."""
+    """The unit of training that a trial spends, and the absolute step at which a trial is finished."""
 
     name: Literal["epoch", "step"] = "epoch"
     max: Count
 
 
 class Budget(Request):
-    """What the search may spend; whatever is used up first ends it."""
+    """What the search may spend. The first exhausted budget ends it."""
 
     trials: Count | None = Field(default=None, description="search trials in all; a grid may leave it out")
     hours: float | None = Field(default=None, gt=0, description="since the first trial, while the study is active")
@@ -103,7 +103,7 @@ class Budget(Request):
 
 
 class Reference(Request):
-    """Known values of the objective, shown wherever it is."""
+    """Known values of the objective, shown beside it."""
 
     baseline: float | None = None
     published: float | None = None
@@ -111,13 +111,13 @@ class Reference(Request):
 
 
 class Bound(Request):
-    """Limits of a constrained quantity, inclusive."""
+    """The inclusive upper limit of a constrained quantity."""
 
     max: float
 
 
 class Constraints(Request):
-    """Conditions checked before training; a configuration that breaks one is infeasible."""
+    """Conditions checked before training. A configuration that violates one is infeasible."""
 
     parameters: Bound | None = Field(default=None, description="number of trainable parameters of the model")
 
@@ -131,7 +131,7 @@ class Requires(Request):
 
 
 class StudySpec(Request):
-    """The study file: everything a search is, apart from its trials."""
+    """The study file: the complete definition of a search."""
 
     name: Identifier
     format: Literal[1] = 1
@@ -162,29 +162,29 @@ class StudySpec(Request):
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """What is optimised: the one objective, or all of several."""
+        """All objectives. A single-objective study has one."""
         return (self.objective,) if isinstance(self.objective, Objective) else tuple(self.objective)
 
     @property
     def directions(self) -> Directions:
-        """Where each objective is to go."""
+        """The direction of each objective."""
         return tuple(objective.direction for objective in self.objectives)
 
     @property
     def watched(self) -> Objective:
-        """The objective that says how a training goes while it does: the one, or the first of several."""
+        """The objective by which training progress is judged: the only one, or the first of several."""
         return self.objectives[0]
 
     @property
     def task_kind(self) -> TaskKind:
-        """The kind of task; external where none is given."""
+        """The kind of task. A study without a task is external."""
         if self.task is None:
             return TaskKind.EXTERNAL
         return next(kind for kind in TaskKind if getattr(self.task, kind, None) is not None)
 
 
 class BudgetUsed(Response):
-    """What of each budget a study has used, as of the answer; told whether it has that budget or not."""
+    """How much of each budget the study has used so far, including budgets that it does not limit."""
 
     trials: int = Field(description="numbers handed out")
     hours: float
@@ -194,7 +194,7 @@ class BudgetUsed(Response):
 
 
 class StudyView(Response):
-    """What is told of a study."""
+    """A study: its spec, state, progress and best value."""
 
     id: str
     project: str
@@ -223,17 +223,17 @@ class StudyView(Response):
 
 
 class Front(Response):
-    """The completed trials that no other one dominates: each is better than any other in some objective."""
+    """The Pareto front: the completed trials that no other completed trial dominates."""
 
     objectives: list[Objective]
     trials: list[TrialView]
-    """In the order of their numbers."""
+    """Ordered by trial number."""
     reference_point: list[float] | None
-    """The study's; where it gives none, the worst value of each objective among the completed trials, if any."""
+    """The study's reference point. By default the worst value of each objective among the completed trials, if any."""
     hypervolume: float | None
-    """What the front dominates of the space up to the reference point: the product of the objectives' units.
+    """The hypervolume of the Pareto front up to the reference point, in the product of the objectives' units.
 
-    None: no trial is completed, or it is too large for a float.
+    None: no trial is completed, or the value is too large for a float.
     """
 
 
@@ -245,20 +245,20 @@ class StudyList(Response):
 
 
 class StopRequest(Request):
-    """Why a study is paused or stopped, for its journal."""
+    """Why a study is paused or stopped. The reason is recorded in the study's journal."""
 
     reason: str = ""
 
 
 class DeleteReply(Response):
-    """The study that was deleted; its name is free."""
+    """The deleted study. Its name can be used again."""
 
     id: str
     name: str
 
 
 class ExtendRequest(Request):
-    """Larger budgets, of at least one kind; a finished study becomes active again."""
+    """Raise at least one budget. A finished study becomes active again."""
 
     trials: Count | None = Field(default=None, description="search trials in all, those already made included")
     hours: float | None = Field(default=None, gt=0)
@@ -275,7 +275,10 @@ class ExtendRequest(Request):
 
 
 class EditRequest(Request):
-    """Another spec for a study, made from a version of its spec: refused where that is not in force any more."""
+    """A new spec for a study, edited from a version of its spec.
+
+    The service refuses it if that version is no longer the current one.
+    """
 
     spec: StudySpec
     version: int = Field(ge=1, description="the study's `spec_version` that the spec was made from")
@@ -289,14 +292,14 @@ class EnqueueRequest(Request):
 
 
 class EnqueueReply(Response):
-    """Where the configuration stands in the queue."""
+    """The position of the configuration in the queue."""
 
     id: str
     num_ahead: int
 
 
 class Event(Response):
-    """One journal row: what happened, to what, at which revision."""
+    """One journal row: what happened, to which trial and attempt, and at which revision."""
 
     revision: int
     kind: str

@@ -1,4 +1,4 @@
-"""The task on the wire: what a worker does for a trial, by the training core or by the user's own code."""
+"""The task on the wire: what a worker executes for a trial, by the training core or by the user's own code."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from service.contract.base import Request, by_name
 from service.contract.mistakes import quote
 
 PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_][\w.-]*)\}")
-"""A parameter's name in an argument of a command: `{lr}`; `${HOME}` is the shell's."""
+"""A parameter's name in an argument of a command: `{lr}`. `${HOME}` is left to the shell."""
 
 PARAMETERS_FILE = "parameters"
-"""The placeholder that stands for the path of a JSON file with all parameters."""
+"""The placeholder for the path of a JSON file with all parameters."""
 
 
 def _by_argv(value: object) -> object:
@@ -42,23 +42,23 @@ def _finds_one(pattern: str) -> str:
 
 
 Regex = Annotated[str, AfterValidator(_finds_one)]
-"""A regular expression with one group."""
+"""A regular expression with exactly one group."""
 
 
 class Function(Request):
-    """A Python function of the user's own, called with the trial; a worker with --allow-functions imports it."""
+    """A Python function of the user, called with the trial. A worker started with --allow-functions imports it."""
 
     name: Annotated[str, AfterValidator(_is_importable)] = Field(description="package.module:function")
     style: Literal["assayer", "optuna"] = Field(default="assayer", description="which methods the trial has")
 
     def is_in(self, modules: Collection[str] | None) -> bool:
-        """Whether its module is one of these, or in one of these packages; None: any."""
+        """Return whether the function's module is one of `modules` or in one of these packages. None allows any."""
         module = self.name.partition(":")[0]
         return modules is None or any(f"{module}.".startswith(f"{each}.") for each in modules)
 
 
 class Command(Request):
-    """A program of the user's own; a worker with --allow-commands starts it, with the parameters as arguments."""
+    """A program of the user. A worker started with --allow-commands starts it with the parameters as arguments."""
 
     argv: list[Annotated[str, Field(coerce_numbers_to_str=True)]] = Field(min_length=1)
     directory: str | None = Field(default=None, description="where it is started; default: the worker's")
@@ -68,7 +68,10 @@ class Command(Request):
 
 
 class Task(Request):
-    """What a worker does for a trial: at most one of the kinds; none means that a caller drives the trials."""
+    """What a worker executes for a trial: exactly one of train, function and command.
+
+    A study without a task is external: a caller of the API drives its trials.
+    """
 
     train: dict[str, Any] | None = None
     function: Annotated[Function, BeforeValidator(by_name)] | None = None

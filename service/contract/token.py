@@ -1,4 +1,4 @@
-"""The service's token on the wire: which ones an HTTP header can carry."""
+"""Validates the service's token: only tokens that an HTTP header can carry are accepted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ def check_token(token: str) -> str:
     """Return a token that can be sent as `Authorization: Bearer TOKEN`.
 
     Raises:
-        ValueError: it holds anything but printable ASCII, or begins or ends with a blank; says where.
+        ValueError: it holds anything but printable ASCII, or begins or ends with a blank. The message says where.
     """
     for at, character in enumerate(token, start=1):
         if not (character.isascii() and character.isprintable()):

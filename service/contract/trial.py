@@ -15,7 +15,7 @@ from service.contract.report import Number, Verdict
 
 
 class TrialState(StrEnum):
-    """Where a trial stands; the domain's machine says how it moves."""
+    """The state of a trial. docs/architecture.md shows the transitions."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -27,7 +27,7 @@ class TrialState(StrEnum):
 
 
 class AttemptState(StrEnum):
-    """Where an attempt stands; the domain's machine says how it moves."""
+    """The state of an attempt. docs/architecture.md shows the transitions."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -40,7 +40,10 @@ class AttemptState(StrEnum):
 
 
 class TrialKind(StrEnum):
-    """What a trial is for; only search trials have a number and reach budgets and samplers."""
+    """The purpose of a trial.
+
+    Only search trials have a number, count against budgets and are observations for samplers.
+    """
 
     SEARCH = "search"
     PREFLIGHT = "preflight"
@@ -50,7 +53,7 @@ class TrialKind(StrEnum):
 
 
 class Arrival(Response):
-    """A rung that the trial has reached, what the objective was there, and its place among those who had by then."""
+    """A rung result: the objective when the trial reached the rung, and its rank among the `num` trials so far."""
 
     step: int
     value: float
@@ -59,7 +62,7 @@ class Arrival(Response):
 
 
 class TrialView(Response):
-    """What is told of a trial in lists."""
+    """A trial as listings show it."""
 
     id: str
     number: int | None
@@ -72,16 +75,16 @@ class TrialView(Response):
     state_reason: str | None
     stage: int | None
     parent_id: str | None = None
-    """Of a fork, the trial it goes on from."""
+    """Of a fork: the trial it continues."""
     parent_step: int | None = None
-    """The step of its parent's checkpoint that it began with; only later steps are its own."""
+    """Of a fork: the step of the parent's checkpoint that it started from. Only later steps are its own."""
     step: int | None
     run_until: int | None = None
-    """Absolute step that it trains to for now; none: until the task ends by itself."""
+    """Absolute step that it trains to for now. None: until the task ends by itself."""
     arrivals: list[Arrival] = []
     num_attempts: int
     metrics: dict[str, Number]
-    """Final metrics, as the last attempt's outcome carried them (test metrics, seconds, …)."""
+    """Final metrics from the last attempt's outcome (test metrics, seconds, …)."""
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -89,7 +92,7 @@ class TrialView(Response):
 
 
 class ForkRequest(Request):
-    """Go on from a checkpoint of a trial with changed settings, beside the search."""
+    """Continue from a checkpoint of a trial with changed settings, outside the search."""
 
     at: int | None = Field(default=None, ge=0, description="step of the checkpoint; default: the newest that is kept")
     set: dict[str, Value] = Field(min_length=1, description="dotted path into the task -> its new value")
@@ -97,7 +100,7 @@ class ForkRequest(Request):
 
 
 class ReleaseRequest(Request):
-    """Take a running trial from its worker, so that another one goes on with it."""
+    """Release a running trial from its worker, so that another worker continues it."""
 
     reason: str = Field(default="", description="why, for the study's journal")
     attempt: int | None = Field(
@@ -108,7 +111,7 @@ class ReleaseRequest(Request):
 
 
 class TrialList(Response):
-    """Trials changed after a revision, in the order of their numbers, and the revision that this answer reflects."""
+    """Trials changed after a revision, ordered by number, and the revision that this answer reflects."""
 
     revision: int
     trials: list[TrialView]
@@ -128,12 +131,12 @@ class AttemptView(Response):
     message: str | None
     traceback: str | None
     code: str | None = None
-    """Fingerprint of the training code; none: the worker told none."""
+    """Fingerprint of the training code. None: the worker sent none."""
     data: str | None = None
     """Fingerprint of the data before it is split."""
     environment: dict[str, str] = {}
     warnings: list[str] = []
-    """What people should know of it: other code or data than the study began with, checkpoints that were not kept."""
+    """Warnings for users: code or data that differ from those of the study's start, checkpoints that were not kept."""
     started_at: datetime
     ended_at: datetime | None
 
@@ -147,12 +150,12 @@ class Series(Response):
 
 
 class TrialDetail(TrialView):
-    """Everything about one trial."""
+    """All data about one trial."""
 
     attempts: list[AttemptView]
     series: list[Series]
     verdicts: list[Verdict]
     confusion: Confusion | None = None
-    """Of a classification that was trained to its end: what it takes for what, by split."""
+    """Of a classification trained to its end: confusion matrices by split."""
     config: dict[str, Any] | None
-    """The task's configuration with the parameters set, as the worker gets it; none for external tasks."""
+    """The task's configuration with the parameters set, as the worker gets it. None for external tasks."""

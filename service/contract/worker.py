@@ -11,7 +11,7 @@ from service.contract.lease import Capabilities
 
 
 class WorkerView(Response):
-    """What is told of a worker."""
+    """A worker: its host, capabilities, leases and quarantine."""
 
     name: str
     host: str

@@ -1,1 +1,1 @@
-"""The search service: keeps studies, hands out trials, explains itself."""
+"""The search service: stores studies, assigns trials to workers and explains its decisions."""

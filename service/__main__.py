@@ -1,4 +1,4 @@
-"""The `service` command: serve | migrate | fsck | backup | restore | openapi."""
+"""The `service` command line: serve, migrate, fsck, backup, restore and openapi."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ examples:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
+    """Build the parser of the command line."""
     root = argparse.ArgumentParser(
         prog="service",
         description="The search service: keeps studies, hands out trials, shows them.",
@@ -67,17 +67,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 _SECRETS = ("ASSAYER_TOKEN", "ASSAYER_DATABASE", "PGPASSWORD")
-"""What nobody else is to read of this process; the address of a database may hold its password."""
+"""Environment variables to hide from other processes. The address of a database may hold its password."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Carry out a command line, by default this process's own; returns the exit status."""
+    """Execute a command line, by default this process's own, and return the exit status."""
     if arguments is None:
-        # Where there are secrets this process starts again; they are in its memory alone, not in what /proc shows.
+        # If there are secrets, the process restarts itself here. Afterwards they are in its memory only, not in /proc.
         os.environ.update(take_secrets(_SECRETS))
-        os.umask(0o077)  # database, blobs and backups are for the service's user alone
+        os.umask(0o077)  # only the service's user may read the database, blobs and backups
     given = parse(parser(), arguments)
-    # The service's rooms load only once the command line is known to be good.
+    # Import the service's packages only after the command line is known to be valid.
     from service.storage.blobs import BlobStoreError  # noqa: PLC0415
     from service.storage.database import DatabaseError  # noqa: PLC0415
     from service.storage.migrate import UnknownSchemaError  # noqa: PLC0415
@@ -124,11 +124,11 @@ def _carry_out(given: argparse.Namespace) -> int:
 
 
 _MAX_SHOWN = 10
-"""So many rows that break one invariant are shown to people; JSON has them all."""
+"""The largest number of violating rows printed per invariant. The JSON output has them all."""
 
 
 def _fsck(database: str, *, as_json: bool) -> int:
-    """Say of every invariant whether it holds; 1 if one does not."""
+    """Print whether each invariant holds. Return 1 if one is violated, else 0."""
     from service.storage.database import look_on  # noqa: PLC0415
     from service.storage.invariants import check  # noqa: PLC0415
 

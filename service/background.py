@@ -1,4 +1,4 @@
-"""Upkeep on timers, in every replica: expired leases, used-up hours, stranded trials, deleted studies, unused blobs."""
+"""Periodic maintenance in every replica: lost attempts, time budgets, out-of-memory waiters, deleted studies, blobs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REMOVE_SECONDS = 10.0
 
 
 async def keep_up(context: Context) -> None:
-    """Look after everything, each thing in its own time, for ever."""
+    """Run all maintenance tasks forever, each at its own interval."""
     await asyncio.gather(
         _repeat(_reap, context, context.limits.reaper_seconds),
         _repeat(_give_up, context, _GIVE_UP_SECONDS),
@@ -34,7 +34,7 @@ async def keep_up(context: Context) -> None:
 
 
 async def _repeat(once: Callable[[Context], Awaitable[None]], context: Context, seconds: float) -> None:
-    """Do it again and again; a failure is logged and the next round tries again."""
+    """Repeat a task forever. Log a failure, and try again in the next round."""
     while True:
         try:
             await once(context)

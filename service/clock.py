@@ -1,4 +1,7 @@
-"""The only place that reads this process's clock: for timers. Instants in data are the database's."""
+"""The only module of the server that reads the process's clock. It is for timers.
+
+The database's clock provides all stored timestamps.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ import time
 
 
 def monotonic() -> float:
-    """Seconds since an arbitrary start, never going back."""
+    """Return the seconds since an arbitrary start. The value never decreases."""
     return time.monotonic()
 
 
 async def sleep(seconds: float) -> None:
-    """Let others work for a while."""
+    """Suspend the calling task, so that others can run."""
     await asyncio.sleep(seconds)

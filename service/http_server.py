@@ -1,8 +1,8 @@
-"""uvicorn's connection with limits: how many a client may have, and how long one may do nothing.
+"""uvicorn's HTTP connections with limits on their number per client and on the time without progress.
 
-uvicorn bounds the idle time between two requests. It does not bound how long a request's head takes, how much of a body
-it reads that nobody wants, how long a client lets its answer lie, and how many connections there are. A body that the
-application waits for is bounded by `service.api.body_limit`, which can still answer.
+uvicorn limits the idle time between two requests only. It does not limit how long the head of a request takes, how much
+of a refused body it reads, how long a client leaves its answer unread, and how many connections there are.
+`service.api.body_limit` limits a body that the application waits for, because it can still answer.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from service.clock import monotonic
 
 DRAIN_BYTES = 64 * 1024 * 1024
-"""This much of a refused body is read and dropped, so that a client that sends it whole still sees its answer."""
+"""Bytes of a refused body that are read and dropped, so that a client that sends all of it still sees the answer."""
 ANSWER_STALLS = 3
-"""A client may leave its answer untouched for this many of the longest pauses."""
+"""A client may leave its answer unread for this many times the longest pause (`stall_seconds`)."""
 RESERVED_FILES = 128
-"""Open files that connections leave to the database, the blobs and the log."""
+"""Number of open files reserved for the database, the blobs and the log."""
 
 _REFUSED = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nX-Content-Type-Options: nosniff\r\n"
@@ -37,16 +37,16 @@ _TOO_MANY = (
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """What one connection, one client address and all of them together may take."""
+    """Limits of one connection, of one client address and of all connections together."""
 
     stall_seconds: float
-    """The longest time for a request's head, and the longest pause of a body that is dropped."""
+    """The longest time for a request's head, and the longest pause of a dropped body, in seconds."""
     per_client: int
     total: int
 
 
 def raise_file_limit() -> int:
-    """Let the process open as many files as the system allows it; returns how many of them connections may be."""
+    """Raise the process's limit of open files to what the system allows. Return the number available to connections."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
@@ -54,7 +54,7 @@ def raise_file_limit() -> int:
 
 
 def limited_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
-    """Make the protocol class of one server."""
+    """Create the protocol class of one server, with its own count of connections."""
 
     class Limited(_LimitedConnection):
         _limits = limits
@@ -64,7 +64,10 @@ def limited_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
 
 
 class _LimitedConnection(H11Protocol):
-    """One connection. A timer looks at it a few times per pause, so that traffic itself costs no timers."""
+    """One connection with limits.
+
+    A timer checks it four times per `stall_seconds`, so that traffic starts no timers.
+    """
 
     _limits: ClassVar[ConnectionLimits]
     _num_open: ClassVar[Counter[str]]
@@ -99,7 +102,7 @@ class _LimitedConnection(H11Protocol):
                 return
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE or not self.conn.trailing_data[0]:
-            self._head_since = None  # a whole head has come, or nothing yet of the next one
+            self._head_since = None  # the head is complete, or no byte of the next one has arrived
         elif self._head_since is None:
             self._head_since = self._received_at
 
@@ -109,7 +112,7 @@ class _LimitedConnection(H11Protocol):
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
+        """Answer a request that is not valid HTTP."""
         detail = f'"{msg}"'.encode("ascii")
         body = (
             b'{"type":"urn:assayer:problem:invalid_request","title":"Invalid request","status":400,'
@@ -133,7 +136,7 @@ class _LimitedConnection(H11Protocol):
         return self.cycle is not None and self.cycle.response_complete
 
     def _look(self) -> None:
-        """End the connection if it has done nothing for too long; otherwise look again soon."""
+        """Abort the connection if it has stalled for too long. Otherwise schedule the next check."""
         if self._is_stalled(monotonic()):
             self.transport.abort()
             return
@@ -150,12 +153,12 @@ class _LimitedConnection(H11Protocol):
         if self._head_since is not None:
             return now - self._head_since > stall_seconds
         if self.cycle is not None and not self.cycle.response_complete:
-            return False  # the application is at work
+            return False  # the application is computing the answer
         if self.conn.their_state is h11.SEND_BODY:
             return now - self._received_at > stall_seconds
         return now - self._received_at > self.timeout_keep_alive
 
 
 def connection_settings(limits: ConnectionLimits, keep_alive_seconds: float) -> dict[str, Any]:
-    """The arguments of `uvicorn.Config` by which it serves such connections."""
+    """Return the arguments of `uvicorn.Config` that apply these limits."""
     return {"http": limited_protocol(limits), "ws": "none", "timeout_keep_alive": keep_alive_seconds}

@@ -41,22 +41,22 @@ from service.usecases.restore import Restored, begin_epoch
 log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 4
-"""How long requests under way may hold up a stop."""
+"""Seconds that a shutdown waits for running requests."""
 
 _STOP_SECONDS = 8.0
-"""How long a stop may take in all, before the process ends whatever its threads are at."""
+"""Seconds that a shutdown may take in all. Afterwards the process exits even if threads are still running."""
 
 
 _DEFAULT_RULES = AccessRules()
 
 
 def new_id() -> str:
-    """An opaque id: 128 random bits in hexadecimal."""
+    """Return an opaque id: 128 random bits in hexadecimal."""
     return secrets.token_hex(16)
 
 
 def build_context(settings: Settings, database: Database, blobs: BlobStore | None = None) -> Context:
-    """Put together what the use cases need."""
+    """Build the context of the use cases."""
     return Context(
         database=database,
         transact=Transactor(database, new_id),
@@ -73,10 +73,10 @@ def build_context(settings: Settings, database: Database, blobs: BlobStore | Non
 
 
 def open_blobs(settings: Settings, database: Database) -> BlobStore:
-    """Find the database's blob store, or make it.
+    """Open the database's blob store, or create it.
 
     Raises:
-        BlobStoreError: the folder is not the one that this database's blobs are in.
+        BlobStoreError: the folder is not the one with this database's blobs.
     """
     beside = sqlite_path(settings.database) or Path("assayer.db")
     directory = Path(settings.blobs) if settings.blobs else beside.with_name(f"{beside.stem}-blobs")
@@ -85,7 +85,7 @@ def open_blobs(settings: Settings, database: Database) -> BlobStore:
 
 
 def build_app(context: Context | None, token: str | None, rules: AccessRules = _DEFAULT_RULES) -> FastAPI:
-    """Put together the application; without a context it can only describe itself."""
+    """Build the application. Without a context it can only describe itself."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -112,21 +112,21 @@ def build_app(context: Context | None, token: str | None, rules: AccessRules = _
 
 
 def access_rules(settings: Settings) -> AccessRules:
-    """What requests must name and may weigh."""
+    """Return the access rules and body limits that the settings define."""
     return AccessRules(settings.host_names(), int(settings.body_kib * 1024), settings.stall_seconds)
 
 
 def connection_limits(settings: Settings) -> ConnectionLimits:
-    """What connections may take."""
+    """Return the connection limits that the settings define, and raise the process's limit of open files."""
     return ConnectionLimits(settings.stall_seconds, int(settings.connections_per_client), raise_file_limit())
 
 
 def bind(settings: Settings) -> socket.socket:
-    """Take the address to serve at.
+    """Bind the address to serve at.
 
     Raises:
-        InvalidSetting: the host is no address of this machine.
-        SettingsError: another address than loopback without a token, or the port is taken.
+        InvalidSetting: the host is not an address of this machine.
+        SettingsError: the address is not loopback and there is no token, or the port is in use.
     """
     try:
         family, *_, address = socket.getaddrinfo(
@@ -142,7 +142,7 @@ def bind(settings: Settings) -> socket.socket:
             f"binding {settings.host} lets others in: set ASSAYER_TOKEN to a secret that clients and workers send, "
             "or bind 127.0.0.1"
         )
-    # The protocol is named because asyncio turns Nagle's delay off only where it is.
+    # The protocol is named because asyncio disables Nagle's algorithm only if it is.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -162,11 +162,11 @@ def bind(settings: Settings) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Ends within _STOP_SECONDS of a signal, whatever is open.
+    """A server with graceful shutdown that ends within _STOP_SECONDS of a signal, whatever is open.
 
-    Open streams are ended first, as they never end by themselves. Then requests under way get _GRACE_SECONDS. A thread
-    cannot be cancelled (a suggestion, a slow query, an event loop that one of them holds up): after _STOP_SECONDS the
-    process exits under it, which loses nothing, as every acknowledged write is committed.
+    It ends open streams first, because they never end by themselves. Then running requests get _GRACE_SECONDS. A thread
+    cannot be cancelled (a suggestion, a slow query, or an event loop that one of them blocks). After _STOP_SECONDS the
+    process therefore exits while such threads run. This loses nothing, because every acknowledged write is committed.
     """
 
     def __init__(self, config: uvicorn.Config, watch: Watch) -> None:
@@ -175,7 +175,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
-            # Started by the signal's handler, which runs even while the event loop is held up.
+            # The signal handler starts the timer, because it runs even while the event loop is blocked.
             last_resort = threading.Timer(_STOP_SECONDS, _exit_now)
             last_resort.daemon = True
             last_resort.start()
@@ -192,7 +192,11 @@ def _exit_now() -> None:
 
 
 def restore(settings: Settings, backup: Path | None) -> Restored:
-    """Put a backup in place, unless another command has, and void the leases of before.
+    """Restore a backup and invalidate the leases granted before.
+
+    Args:
+        settings: the settings with the database to restore.
+        backup: the backup file. None: another command has already put the backup in place.
 
     Raises:
         DatabaseError, UnknownSchemaError: the backup or the database cannot be used.
@@ -213,13 +217,13 @@ def _begin_epoch(settings: Settings) -> Restored:
 
 
 def serve(settings: Settings, listener: socket.socket) -> None:
-    """Serve until told to stop.
+    """Serve until a signal stops the process.
 
     Raises:
-        DatabaseError, UnknownSchemaError, BlobStoreError: the database, or its blob store, cannot be used.
+        DatabaseError, UnknownSchemaError, BlobStoreError: the database or its blob store cannot be used.
     """
     telemetry.configure(settings.log_level)
-    # uvicorn raises the signal that stopped it once more when it is done; the database must still be closed then.
+    # When uvicorn is done, it raises the signal that stopped it again. The database must still be closed then.
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, lambda *_: None)
     database = open_database(settings.database)

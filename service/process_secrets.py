@@ -1,7 +1,8 @@
-"""Keeps a process's secrets from other processes of its user: out of /proc/PID/environ, and its memory unreadable.
+"""Hides a process's secrets from other processes of its user: from /proc/PID/environ and from reads of its memory.
 
-The kernel shows the environment that a process was started with for as long as it lives, whatever the process deletes
-of it. So the process replaces itself by one without the secrets, which come through a pipe. Standard library only.
+The kernel shows the environment that a process was started with for the process's whole life, even after the process
+deletes a variable. So the process replaces itself by one that is started without the secrets and gets them through a
+pipe. Uses the standard library only.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from collections.abc import Sequence
 from typing import Never
 
 _DESCRIPTOR = "assayer_secrets_descriptor"
-"""The environment variable that tells the second process which pipe to read."""
+"""The environment variable with the pipe's descriptor, which the second process reads."""
 _PR_SET_DUMPABLE = 4
 _MOST_BYTES = 1 << 16
-"""What a pipe holds while nobody reads it."""
+"""The capacity of a pipe that nobody reads yet."""
 
 
 def take_secrets(names: Sequence[str]) -> dict[str, str]:
-    """Take secrets out of this process's environment and return those that are there, by name.
+    """Remove secrets from this process's environment and return those that are set, by name.
 
-    Call it first in a program, before anything else is loaded: where there are secrets, the program starts again from
-    its own command line, once. Afterwards no other process of this user can read this one's memory, environment or
-    open files, and it leaves no core dump. On other systems than Linux nothing but `os.environ` changes.
+    Call it first in a program, before anything else is loaded. If there are secrets, the program restarts once from its
+    own command line. Afterwards no other process of this user can read this one's memory, environment or open files,
+    and it leaves no core dump. On systems other than Linux only `os.environ` changes.
     """
     descriptor = os.environ.pop(_DESCRIPTOR, None)
     secrets = {name: value for name in names if (value := os.environ.pop(name, ""))}
@@ -45,7 +46,7 @@ def _start_again(secrets: dict[str, str]) -> Never:
     os.write(writing, content)
     os.close(writing)
     os.set_inheritable(reading, True)
-    # The very command line of this process, by the interpreter that it found.
+    # Repeat this process's exact command line with the same interpreter.
     os.execve(  # noqa: S606 - no shell is wanted
         sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, _DESCRIPTOR: str(reading)}
     )
@@ -61,5 +62,5 @@ def _received(descriptor: int) -> dict[str, str]:
 
 
 def _close_to_others() -> None:
-    """Deny other processes of this user what /proc and ptrace give; root is denied nothing."""
+    """Deny other processes of this user access by /proc and ptrace. Root keeps its access."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

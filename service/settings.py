@@ -1,4 +1,4 @@
-"""What the service can be told by its environment, read once and passed down as values."""
+"""The service's settings, read once from environment variables and passed on as values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_SUGGEST_SECONDS = 25
 
 
 class SettingsError(Exception):
-    """A setting that cannot be used; names it and says what to write."""
+    """A setting that cannot be used. The message names it and says what to write."""
 
 
 class InvalidSetting(SettingsError):
@@ -27,36 +27,48 @@ class InvalidSetting(SettingsError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that is configured; docs/settings.md says each with its default."""
+    """All settings of the service. docs/settings.md describes each with its default."""
 
     database: str = field(default=DEFAULT_DATABASE, repr=False)
-    """ASSAYER_DATABASE: a path (SQLite) or a URL of Postgres."""
+    """ASSAYER_DATABASE: a path (SQLite) or a Postgres URL."""
     blobs: str | None = None
-    """ASSAYER_BLOBS: the folder for uploaded checkpoints; none: beside the SQLite file, here for Postgres."""
+    """ASSAYER_BLOBS: folder of uploaded checkpoints.
+
+    None: beside the SQLite file, or in the working directory for Postgres.
+    """
     blobs_gib: float | None = None
-    """ASSAYER_BLOBS_GIB: how much all uploaded checkpoints together may take; none: as much as the disk holds."""
+    """ASSAYER_BLOBS_GIB: the largest total size of all uploaded checkpoints. None: as much as the disk holds."""
     token: str | None = field(default=None, repr=False)
-    """ASSAYER_TOKEN: what clients and workers must send; required unless only loopback is bound."""
+    """ASSAYER_TOKEN: the token that clients and workers must send. Required unless the host is loopback."""
     host: str = DEFAULT_HOST
     """ASSAYER_HOST: the address to bind."""
     port: int = DEFAULT_PORT
-    """ASSAYER_PORT: the port to bind; 0 takes a free one."""
+    """ASSAYER_PORT: the port to bind. 0 chooses a free one."""
     allowed_hosts: str | None = None
-    """ASSAYER_ALLOWED_HOSTS: names other than loopback's by which a service without a token may be called."""
+    """ASSAYER_ALLOWED_HOSTS: host names, separated by commas, that requests may name besides loopback's.
+
+    None: loopback only, or any host if there is a token.
+    """
     body_kib: float = 1024.0
-    """ASSAYER_BODY_KIB: the largest body of a request; blobs are bounded by ASSAYER_BLOBS_GIB instead."""
+    """ASSAYER_BODY_KIB: the largest body of a request. ASSAYER_BLOBS_GIB limits blobs instead."""
     connections_per_client: float = 512.0
-    """ASSAYER_CONNECTIONS_PER_CLIENT: the number of connections that one client address may have open."""
+    """ASSAYER_CONNECTIONS_PER_CLIENT: the largest number of open connections of one client address."""
     keep_alive_seconds: float = 75.0
-    """ASSAYER_KEEP_ALIVE_SECONDS: how long an idle connection stays open; at least twice the heartbeat in any case."""
+    """ASSAYER_KEEP_ALIVE_SECONDS: how long an idle connection stays open.
+
+    Raised to twice the heartbeat if it is less.
+    """
     stall_seconds: float = 10.0
-    """ASSAYER_STALL_SECONDS: the longest pause in a request, and three of them in reading its answer."""
+    """ASSAYER_STALL_SECONDS: the longest pause in a request.
+
+    A client may pause three times as long in reading its answer.
+    """
     lease_seconds: float = 60.0
-    """ASSAYER_LEASE_SECONDS: how long a silent worker keeps its trial."""
+    """ASSAYER_LEASE_SECONDS: how long a worker without heartbeats keeps its trial."""
     heartbeat_seconds: float = 10.0
-    """ASSAYER_HEARTBEAT_SECONDS: how often workers give a sign of life."""
+    """ASSAYER_HEARTBEAT_SECONDS: the interval of workers' heartbeats."""
     reaper_seconds: float = 5.0
-    """ASSAYER_REAPER_SECONDS: how often expired leases are looked for."""
+    """ASSAYER_REAPER_SECONDS: the interval at which the service looks for expired leases."""
     suggest_seconds: float = 20.0
     """ASSAYER_SUGGEST_SECONDS: how long a sampler may compute one suggestion, and a pruner one verdict."""
     log_level: str = "info"
@@ -64,10 +76,10 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read ASSAYER_* variables.
+        """Read the ASSAYER_* variables.
 
         Raises:
-            SettingsError: a number is none, the times do not fit together, or no header can carry the token.
+            SettingsError: a value is not a number, the times contradict each other, or a header cannot carry the token.
         """
         token = environment.get("ASSAYER_TOKEN") or None
         if token is not None:
@@ -115,10 +127,10 @@ class Settings:
         return settings
 
     def host_names(self) -> frozenset[str]:
-        """The names in `allowed_hosts`.
+        """Return the names in `allowed_hosts`.
 
         Raises:
-            InvalidSetting: one is a URL or has a port.
+            InvalidSetting: a name is a URL or has a port.
         """
         names = [name.strip().lower() for name in (self.allowed_hosts or "").split(",") if name.strip()]
         for name in names:
@@ -140,8 +152,12 @@ def _is_ipv6(name: str) -> bool:
 def check_port(given: int | str, name: str) -> int:
     """Return a port as a number.
 
+    Args:
+        given: the port to check.
+        name: the setting or flag that gave it, for the error message.
+
     Raises:
-        InvalidSetting: it is none; `name` says where it was given.
+        InvalidSetting: it is not a port.
     """
     try:
         port = int(given)

@@ -1,4 +1,4 @@
-"""What the service says of itself: log lines on standard error."""
+"""Logging configuration: the service's log lines on standard error."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ import logging
 def configure(level: str) -> None:
     """Send this process's log lines to standard error, one line each, with time and level."""
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    # These tell of every request and step; only what goes wrong there is news.
+    # These log every request and step, so only their warnings are of interest.
     for noisy in ("httpx", "alembic", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,1 +1,1 @@
-"""HTTP: thin routers, one per noun; what they do is said by the use cases."""
+"""The HTTP API: one router per resource. The routes only call use cases, which hold the logic."""

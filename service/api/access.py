@@ -1,8 +1,8 @@
-"""Access rules: which hosts, origins and media types a request may name, so that no foreign web page gets in.
+"""Access rules that keep foreign web pages out: the hosts, origins and media types that a request may name.
 
-A service without a token trusts everybody who reaches its port. A web page that the user happens to have open reaches
-it too: by sending forms and text across sites, and by DNS rebinding, where the page's own name suddenly leads to
-127.0.0.1. The browser says in headers where such a request comes from, and these rules read them.
+A service without a token trusts everybody who reaches its port. A web page that the user has open can reach it too: by
+cross-site forms and text, or by DNS rebinding, where the page's own name suddenly resolves to 127.0.0.1. The browser
+sends headers that say where such a request comes from, and these rules check them.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:@/,\s]+))(?
 
 @dataclass(frozen=True)
 class AccessRules:
-    """What a request must name and may weigh; the defaults are those of `service serve`."""
+    """Limits on the headers and bodies of requests. The defaults are those of `service serve`."""
 
     allowed_hosts: frozenset[str] = frozenset()
-    """Names beside loopback's that may stand in `Host`, in lower case and without a port."""
+    """Names allowed in `Host` besides those of loopback, in lower case and without a port."""
     body_bytes: int = 1024 * 1024
-    """The largest body of a request; a blob's is bounded by the blob store instead."""
+    """The largest body of a request, in bytes. The blob store limits the size of a blob instead."""
     stall_seconds: float = 10.0
-    """The longest pause in a body."""
+    """The longest pause while a body arrives, in seconds."""
 
 
 def check_request(scope: Scope, headers: Headers, allowed_hosts: frozenset[str], *, has_token: bool) -> None:
-    """Check where a request comes from.
+    """Check the host and origin of a request.
 
-    `Host` is checked where there is no token: a rebound name makes a foreign page the same origin as the service, but
-    the page has no token to send. With a token `Host` is checked if the operator names hosts.
+    `Host` is always checked if the service has no token: DNS rebinding makes a foreign page the same origin as the
+    service, but the page has no token to send. With a token, `Host` is checked only if the operator lists hosts.
 
     Raises:
         DomainError: host_refused, origin_refused.
@@ -68,7 +68,9 @@ def check_request(scope: Scope, headers: Headers, allowed_hosts: frozenset[str],
 
 
 def check_media_type(headers: Headers, wanted: str) -> None:
-    """Check the media type of a write, with a body or without: a foreign page cannot send these without being asked.
+    """Check the media type of a write, even if it has no body.
+
+    A browser asks the service for permission (CORS preflight) before a foreign page may send these media types.
 
     Raises:
         DomainError: media_type.
@@ -92,14 +94,14 @@ def is_loopback(host: str) -> bool:
 
 
 def _host_name(host: str) -> str:
-    """The name in a `Host` header, in lower case and without its port; empty if it has none."""
+    """Return the name in a `Host` header, in lower case and without its port. Empty if the header is invalid."""
     match = _HOST.fullmatch(host)
     return (match["ipv6"] or match["name"]).lower() if match else ""
 
 
 def _is_own(origin: str, host: str, scheme: str) -> bool:
-    """Whether an origin is the service's own; a browser leaves the scheme's own port out of both."""
+    """Return whether an origin is the service's own. A browser omits the scheme's default port from both headers."""
     own = {f"{scheme}://{host}".lower()}
-    if not is_loopback(_host_name(host)):  # a proxy in front may end TLS, and need not say so
+    if not is_loopback(_host_name(host)):  # a proxy may terminate TLS without saying so in a header
         own.add(f"https://{host}".lower())
     return origin.lower() in own

@@ -1,4 +1,4 @@
-"""The API as one router, and what an application needs to carry it."""
+"""The FastAPI application and the router of the whole API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ PREFIX = "/api/v1"
 
 
 class App(FastAPI):
-    """FastAPI behind the gate: where there is a token, everything under PREFIX but the health check wants it."""
+    """A FastAPI application behind the gate.
+
+    If there is a token, every path under PREFIX but the health check requires it.
+    """
 
     def __init__(self, token: str | None, rules: AccessRules, **settings: Any) -> None:
         super().__init__(**settings)
@@ -27,19 +30,19 @@ class App(FastAPI):
         self._rules = rules
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Put the gate outside of all other layers."""
+        """Put the gate around all other middleware."""
         return Gate(super().build_middleware_stack(), PREFIX, self._token, self._rules)
 
     def openapi(self) -> dict[str, Any]:
-        """Describe the API, problems by their own media type."""
+        """Return the OpenAPI document, with problems declared by their own media type."""
         if self.openapi_schema is None:
-            problems.declare(super().openapi())  # FastAPI keeps the document, and the declaration with it
+            problems.declare(super().openapi())  # FastAPI caches the document, so the declaration is kept
         assert self.openapi_schema is not None
         return self.openapi_schema
 
 
 def mount(app: FastAPI, context: Context | None) -> None:
-    """Put the API under PREFIX; without a context the application can describe itself, and no more."""
+    """Add the API's routes under PREFIX. Without a context the application can only describe itself."""
     if context is not None:
         app.state.context = context
         app.state.watch = stream.Watch(context)

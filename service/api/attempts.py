@@ -1,4 +1,4 @@
-"""Routes of workers: claim, heartbeat, provenance, report, checkpoint, warnings, logs, finish, predictions."""
+"""Routes for workers: claim, heartbeat, provenance, report, checkpoint, warnings, logs, finish, predictions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ATTEMPT = "/trials/{trial}/attempts/{attempt}"
 
 @router.post("/claims")
 async def claim_(context: Uses, request: ClaimRequest) -> Annotated[Grant | Nothing, Body(discriminator="kind")]:
-    """Get a trial to execute, or the reason why there is none and when to ask again."""
+    """Claim a trial to execute. If there is none, the answer says why and when to ask again."""
     return await claim(context, request)
 
 
@@ -51,37 +51,37 @@ async def heartbeat_(context: Uses, request: HeartbeatRequest) -> HeartbeatReply
 
 @router.post(f"{_ATTEMPT}/provenance")
 async def provenance_(context: Uses, trial: str, attempt: AttemptNumber, request: ProvenanceRequest) -> WarningsReply:
-    """Say once which data an attempt trains on, and in which environment."""
+    """Record the code, data and environment of an attempt, once per attempt."""
     return await tell_provenance(context, trial, attempt, request)
 
 
 @router.post(f"{_ATTEMPT}/reports")
 async def report_(context: Uses, trial: str, attempt: AttemptNumber, request: ReportRequest) -> Verdict:
-    """Tell values of an attempt; the answer says whether to go on."""
+    """Report metrics of an attempt. The verdict says whether to continue, pause or stop."""
     return await report(context, trial, attempt, request)
 
 
 @router.post(f"{_ATTEMPT}/checkpoints")
 async def checkpoint_(context: Uses, trial: str, attempt: AttemptNumber, request: CheckpointRequest) -> CheckpointReply:
-    """Register a checkpoint with every metric up to its step."""
+    """Register a checkpoint together with every metric up to its step."""
     return await register_checkpoint(context, trial, attempt, request)
 
 
 @router.post(f"{_ATTEMPT}/warnings")
 async def warning_(context: Uses, trial: str, attempt: AttemptNumber, request: WarningRequest) -> WarningsReply:
-    """Tell people something about an attempt."""
+    """Record a warning about an attempt."""
     return await warn(context, trial, attempt, request)
 
 
 @router.post(f"{_ATTEMPT}/logs/{{stream}}")
 async def log_(context: Uses, trial: str, attempt: AttemptNumber, stream: Stream, request: LogRequest) -> LogReply:
-    """Tell what the training process printed from an offset on; the answer says where to go on."""
+    """Append output of the training process from an offset on. The answer says at which offset to continue."""
     return await append_log(context, trial, attempt, stream, request)
 
 
 @router.post(f"{_ATTEMPT}/finish")
 async def finish_(context: Uses, trial: str, attempt: AttemptNumber, request: FinishRequest) -> FinishReply:
-    """Give an attempt back with its outcome."""
+    """Finish an attempt and record its outcome."""
     return await finish(context, trial, attempt, request)
 
 
@@ -89,5 +89,5 @@ async def finish_(context: Uses, trial: str, attempt: AttemptNumber, request: Fi
 async def predictions_(
     context: Uses, trial: str, attempt: AttemptNumber, request: PredictionsRequest
 ) -> PredictionsReply:
-    """Register the predictions of an attempt that was finished; the answer says whether they are wanted."""
+    """Register the predictions of a finished attempt. The answer says whether the service keeps them."""
     return await register_predictions(context, trial, attempt, request)

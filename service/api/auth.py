@@ -1,4 +1,4 @@
-"""The token: compares it in constant time, and logs and slows down callers who send wrong ones."""
+"""Authentication by the service's token: compares it in constant time, logs wrong tokens and delays their senders."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from service.domain.errors import DomainError
 log = logging.getLogger(__name__)
 
 bearer = HTTPBearer(auto_error=False, description="The service's ASSAYER_TOKEN; not needed where it has none")
-"""Describes the token in OpenAPI. The gate checks it, before anything of a body is read."""
+"""Describes the token in OpenAPI. The gate checks it before it reads any of the body."""
 
 WINDOW_SECONDS = 60.0
-"""Failures are forgotten this long after the first of them."""
+"""Failures are forgotten this many seconds after the first of them."""
 FREE_FAILURES = 5
-"""This many failures in a window are answered at once."""
+"""The number of failures per window that are answered without delay."""
 MAX_DELAY_SECONDS = 4.0
 MAX_WAITING = 32
-"""This many refusals wait at one time; further ones are answered at once with 429."""
+"""The largest number of refusals delayed at one time. Further ones are answered at once with 429."""
 MAX_ADDRESSES = 1024
-"""Failures of this many client addresses are remembered, the latest ones."""
+"""The largest number of client addresses whose failures are remembered. The latest ones are kept."""
 LOG_SECONDS = 10.0
-"""The shortest time between two lines about wrong tokens in the log."""
+"""The shortest time between two log lines about wrong tokens."""
 
 
 @dataclass
@@ -42,7 +42,7 @@ class _Failures:
 
 
 class TokenCheck:
-    """Lets requests with the right token pass at once, and refuses the others, ever more slowly."""
+    """Admits requests with the right token at once, and refuses others with growing delays."""
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
@@ -55,7 +55,7 @@ class TokenCheck:
         """Check the token of a request.
 
         Raises:
-            DomainError: unauthorized, or too_many_requests if too many refusals wait already.
+            DomainError: unauthorized, or too_many_requests if too many refusals are delayed already.
         """
         scheme, _, sent = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -92,7 +92,7 @@ class TokenCheck:
             self._num_waiting -= 1
 
     def _log(self, address: str) -> None:
-        """Log a failure at once, and those of the next seconds together."""
+        """Log a failure at once, and the failures of the next LOG_SECONDS together."""
         if self._logger is not None:
             self._unlogged.append(address)
             del self._unlogged[MAX_ADDRESSES:]
@@ -111,7 +111,7 @@ class TokenCheck:
 
 
 def _network(address: str) -> str:
-    """What failures are counted by: an IPv4 address, or the /64 network that one IPv6 client has to itself."""
+    """Return the key by which failures are counted: the IPv4 address, or the /64 network of an IPv6 address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Routes of blobs: put, get, and ask whether one is there; content addressed by its SHA-256."""
+"""Routes of blobs: upload, download and existence check. A blob's address is the SHA-256 of its content."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 
 @router.put("/blobs/{sha256}", openapi_extra={"requestBody": {**_CONTENT, "required": True}})
 async def put_blob(context: Uses, sha256: Sha256, request: Request) -> BlobReply:
-    """Store the body under its SHA-256; storing it again changes nothing."""
+    """Store the body under its SHA-256. Storing it again changes nothing."""
     return await store_blob(context, sha256, request.stream())
 
 
 @router.head("/blobs/{sha256}")
 async def head_blob(context: Uses, sha256: Sha256) -> Response:
-    """Ask whether a blob is there, and how large it is."""
+    """Check whether a blob exists. The answer's Content-Length is its size."""
     return Response(headers={"Content-Length": str(await blob_size(context, sha256))}, media_type=_BINARY)
 
 
 @router.get("/blobs/{sha256}", response_class=StreamingResponse, responses={200: _CONTENT})
 async def get_blob(context: Uses, sha256: Sha256) -> StreamingResponse:
-    """Read a blob."""
+    """Download a blob."""
     size = await blob_size(context, sha256)
     return StreamingResponse(read_blob(context, sha256), headers={"Content-Length": str(size)}, media_type=_BINARY)

@@ -1,4 +1,4 @@
-"""Reads request bodies: strict JSON, and large ones in a thread, so that the event loop goes on meanwhile."""
+"""Parses request bodies as strict JSON, and large ones in a thread so that they do not block the event loop."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fastapi.routing import APIRoute
 from service.contract.mistakes import quote
 
 LARGE_BYTES = 64 * 1024
-"""Bodies of more bytes are parsed and checked in a thread; 64 KiB take about a millisecond."""
+"""Bodies of more bytes are parsed and validated in a thread. 64 KiB take about a millisecond."""
 
 INVALID_JSON = "json_invalid"
-"""The type of the error of a body that is not JSON."""
+"""The error type of a body that is not JSON."""
 
 
 class JsonRoute(APIRoute):
-    """A route that parses its body itself, and checks a large one by its model, before FastAPI sees it."""
+    """A route that parses JSON itself before FastAPI does. It also validates large bodies, in a thread."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap FastAPI's handler."""
@@ -41,7 +41,7 @@ class JsonRoute(APIRoute):
             body = await request.body()
             if not body or not _is_json(request):
                 return await handle(request)
-            # FastAPI takes a model that is made already as it is.
+            # FastAPI accepts an instance of the body's model without validating it again.
             parsed = await asyncio.to_thread(parse, body) if len(body) > LARGE_BYTES else parse_json(body)
             return await handle(_Parsed(request, body, parsed))
 
@@ -49,7 +49,7 @@ class JsonRoute(APIRoute):
 
 
 class _Parsed(Request):
-    """A request whose body was read and parsed before."""
+    """A request whose body is already read and parsed."""
 
     def __init__(self, request: Request, body: bytes, parsed: Any) -> None:
         super().__init__(request.scope)
@@ -68,10 +68,10 @@ def _is_json(request: Request) -> bool:
 
 
 def parse_json(body: bytes) -> Any:
-    """Parse JSON as RFC 8259 and I-JSON (RFC 7493) define it: UTF-8, every key once, no NaN.
+    """Parse JSON as RFC 8259 and I-JSON (RFC 7493) define it: UTF-8, unique keys, no NaN.
 
     Raises:
-        RequestValidationError: it is something else; says what.
+        RequestValidationError: the body is anything else. The message says what is wrong.
     """
     try:
         text = body.decode("utf-8-sig")
@@ -84,13 +84,14 @@ def parse_json(body: bytes) -> Any:
     except RecursionError:
         raise _invalid("is nested too deeply; flatten it") from None
     except ValueError as error:
-        # Ours say themselves; Python's own is about an integer of more digits than it converts.
+        # _NotStrictError has a message for users. Python's own ValueError is about an integer with more digits than it
+        # converts.
         message = error.args[0] if isinstance(error, _NotStrictError) else "holds a number of thousands of digits"
         raise _invalid(message) from None
 
 
 class _NotStrictError(ValueError):
-    """JSON that Python reads and RFC 8259 does not allow, or leaves open."""
+    """JSON that Python accepts although RFC 8259 forbids it or leaves it undefined."""
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

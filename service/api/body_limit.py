@@ -1,4 +1,4 @@
-"""Request bodies: bounds how large a body is, how long it may pause, and how slowly it may come."""
+"""Limits request bodies: their size, the pauses in them, and how slowly they may arrive."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from service.contract.problem import ErrorCode
 from service.domain.errors import DomainError
 
 MIN_BYTES_PER_SECOND = 1024
-"""A body must come at this rate on average, once three of the longest pauses have passed."""
+"""The lowest average rate of a body, after an allowance of three times the longest pause."""
 
 
 class TimedBody:
-    """Receives a body of any size, as long as it keeps coming; counts only the time that the service waits for it."""
+    """Receives a body of any size while data keeps arriving. Counts only the time that the service waits for data."""
 
     def __init__(self, receive: Receive, stall_seconds: float) -> None:
         self._receive = receive
@@ -51,10 +51,10 @@ class TimedBody:
 
 
 async def read_body(body: TimedBody, headers: Headers, max_bytes: int) -> Receive:
-    """Read a whole body of at most `max_bytes` and return what hands it to the application.
+    """Read a whole body of at most `max_bytes` bytes and return a function that passes it to the application.
 
     Raises:
-        DomainError: body_too_large, as soon as that is known; body_timeout.
+        DomainError: body_too_large, as soon as that is known, or body_timeout.
     """
     told = headers.get("content-length", "")
     if told.isdecimal() and int(told) > max_bytes:
@@ -62,7 +62,7 @@ async def read_body(body: TimedBody, headers: Headers, max_bytes: int) -> Receiv
     pieces, num_bytes = [], 0
     while True:
         message = await body.receive()
-        if message["type"] != "http.request":  # the client is gone
+        if message["type"] != "http.request":  # the client disconnected
             return _after([message], body.receive)
         num_bytes += len(message.get("body", b""))
         if num_bytes > max_bytes:
@@ -73,7 +73,7 @@ async def read_body(body: TimedBody, headers: Headers, max_bytes: int) -> Receiv
 
 
 def _after(first: list[Message], then: Receive) -> Receive:
-    """Hand over the messages that were read, and then those that come."""
+    """Return a `Receive` that yields the messages in `first`, and then those of `then`."""
 
     async def receive() -> Message:
         return first.pop(0) if first else await then()

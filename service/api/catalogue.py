@@ -1,4 +1,4 @@
-"""Routes of what a task can be set to: the core's entries, and those of their own that workers tell."""
+"""Routes of the catalogue: the core's settings and entries, and the custom entries that workers register."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ router = APIRouter(tags=["catalogue"], route_class=JsonRoute)
 
 @router.get("/catalogue")
 async def catalogue(context: Uses) -> WholeCatalogue:
-    """Every setting, entry and metric of the training core, with the entries that workers have told."""
+    """Return every setting, entry and metric of the training core, and the custom entries that workers registered."""
     return await list_catalogue(context)
 
 
 @router.put("/entries")
 async def tell(context: Uses, request: EntriesRequest) -> EntriesReply:
-    """Say which entries of its user's own a worker can train with."""
+    """Register the custom entries with which a worker can train."""
     return await tell_entries(context, request)

@@ -1,4 +1,4 @@
-"""What every route gets from the application: the context of the use cases."""
+"""FastAPI dependencies of the routes: the context of the use cases."""
 
 from __future__ import annotations
 

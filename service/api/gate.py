@@ -1,8 +1,8 @@
-"""The gate: an ASGI layer around the whole application that refuses a request before its body is read.
+"""The gate: ASGI middleware around the whole application that refuses invalid requests before their bodies are read.
 
-It stands outside of FastAPI's own layers, so that it also sees the answers to unexpected errors. In order, it checks
-where a request comes from, its token, its media type, and the size of its body; every answer gets the headers that tell
-a browser what it may do with it.
+It is outside FastAPI's own middleware, so that it also sees the answers to unexpected errors. It checks, in this order:
+where a request comes from, its token, its media type and the size of its body. It adds security headers to every
+answer, which tell a browser what it may do with the answer.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-Frame-Options": "DENY",
-    # Pages bring a policy of their own; data needs nothing.
+    # Pages set their own policy. Answers with data need no permissions.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 
 
 class Gate:
-    """Lets a request through to the application, or answers it with a problem."""
+    """Passes a request to the application, or answers it with a problem."""
 
     def __init__(self, app: ASGIApp, prefix: str, token: str | None, rules: AccessRules) -> None:
         self._app = app
@@ -40,7 +40,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] == "websocket":  # there is none here
+        if scope["type"] == "websocket":  # the service has no websockets
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] != "http":
@@ -55,7 +55,7 @@ class Gate:
         await self._app(scope, receive, secured)
 
     async def _admit(self, scope: Scope, receive: Receive) -> Receive:
-        """Check a request; returns what the application is to read its body from."""
+        """Check a request and return the `Receive` from which the application reads the body."""
         headers = Headers(scope=scope)
         path: str = scope["path"]
         check_request(scope, headers, self._rules.allowed_hosts, has_token=self._token is not None)
@@ -70,7 +70,7 @@ class Gate:
 
 
 def _secured(send: Send) -> Send:
-    """Send answers with the security headers that they do not have themselves."""
+    """Add the security headers to answers that do not set them."""
 
     async def secured(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -1,4 +1,4 @@
-"""Is the service up, and which one is it."""
+"""Route of the health check."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/health")
 async def health(context: Uses) -> Health:
-    """Ask the database, and say versions and the time; needs no token."""
+    """Check the database, and return versions and the database's time. Needs no token."""
     now = await check_health(context)
     return Health(
         status="ok",

@@ -1,4 +1,4 @@
-"""Types of the parameters of paths, queries and headers, bounded so that every database can hold them."""
+"""Types of path, query and header parameters, with bounds that every database can store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.contract.storable import MAX_INTEGER, find_flaw
 from service.domain.errors import DomainError
 
 _MAX_NUMBER = 2**31 - 1
-"""The largest number of an attempt or a stage: their columns have 32 bits."""
+"""The largest number of an attempt or a stage. Their columns have 32 bits."""
 
 AttemptNumber = Annotated[int, Path(ge=1, le=_MAX_NUMBER, description="number of the attempt in its trial, from 1")]
 StageNumber = Annotated[int, Path(ge=0, le=_MAX_NUMBER, description="number of the stage, from 0")]
@@ -21,10 +21,10 @@ LastEventId = Annotated[int | None, Header(ge=0, le=MAX_INTEGER, description="id
 
 
 def check_text(request: Request) -> None:
-    """Refuse a path or a query whose text no database can hold.
+    """Refuse a path or a query with text that no database can hold.
 
     Raises:
-        DomainError: invalid_request, by the parameter's name.
+        DomainError: invalid_request, with the parameter's name.
     """
     for name, value in (*request.path_params.items(), *request.query_params.multi_items()):
         if (flaw := find_flaw(value) or find_flaw(name)) is not None:

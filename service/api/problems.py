@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems: the one table from code to HTTP status."""
+"""Answers errors as RFC 9457 problems, and maps each error code to its HTTP status."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _HEADERS: Mapping[ErrorCode, dict[str, str]] = {
     ErrorCode.TOO_MANY_REQUESTS: {"Retry-After": "10"},
     ErrorCode.BODY_TIMEOUT: {"Connection": "close"},
 }
-"""What an answer of this code says beside its body."""
+"""Additional headers of an answer, by error code."""
 
 FAILURES: dict[int | str, dict[str, Any]] = {
     500: {
@@ -77,19 +77,19 @@ FAILURES: dict[int | str, dict[str, Any]] = {
     503: {"model": Problem, "description": "The service or its database is busy or away: busy, unavailable"},
     507: {"model": Problem, "description": "A disk of the service is full: database_full, storage_full"},
 }
-"""Tells OpenAPI how every route may fail through no fault of the request."""
+"""OpenAPI declaration of the errors of every route that the request does not cause."""
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": Problem, "description": "What is wrong, by code"},
     **FAILURES,
 }
-"""Tells OpenAPI that every route may answer a problem."""
+"""OpenAPI declaration of the errors of every route."""
 
 _MEDIA_TYPE = "application/problem+json"
 
 
 def problem_response(code: ErrorCode, detail: str, errors: Iterable[FieldError] = ()) -> JSONResponse:
-    """Build the answer that carries a problem."""
+    """Build the response that carries a problem."""
     problem = Problem(
         type=f"urn:assayer:problem:{code}",
         title=code.replace("_", " ").capitalize(),
@@ -102,7 +102,7 @@ def problem_response(code: ErrorCode, detail: str, errors: Iterable[FieldError] 
 
 
 def install(app: FastAPI) -> None:
-    """Make the application answer every error as a problem."""
+    """Register exception handlers that answer every error as a problem."""
 
     @app.exception_handler(DomainError)
     async def _domain(_: Request, error: DomainError) -> JSONResponse:
@@ -146,13 +146,13 @@ def install(app: FastAPI) -> None:
 
 
 def _methods_at(app: FastAPI, path: str) -> list[str]:
-    """The methods of all routes of the first path that matches; Starlette names those of its first route alone."""
+    """Return the methods of all routes of the first matching path. Starlette returns only those of the first route."""
     matching = [route for route in iter_route_contexts(app.routes) if route.methods and route.path_regex.match(path)]
     return sorted({method for each in matching if each.path == matching[0].path for method in each.methods or ()})
 
 
 def declare(document: dict[str, Any]) -> None:
-    """Give problems their media type in an OpenAPI document; FastAPI declares all models as application/json."""
+    """Set the media type of problems in an OpenAPI document. FastAPI declares all models as application/json."""
     for operations in document["paths"].values():
         for operation in operations.values():
             for status, answer in operation["responses"].items():
@@ -161,7 +161,10 @@ def declare(document: dict[str, Any]) -> None:
 
 
 def _mistakes(request: Request, error: RequestValidationError) -> list[FieldError]:
-    """What is wrong, each by its path; FastAPI says first in which part of the request: body, query, path or header."""
+    """Return every mistake with its path.
+
+    FastAPI's paths begin with the part of the request: body, query, path or header.
+    """
     details: list[Any] = list(error.errors())
     elsewhere = [
         FieldError(path=".".join(map(str, each["loc"][1:])), message=each["msg"])
@@ -176,6 +179,6 @@ def _mistakes(request: Request, error: RequestValidationError) -> list[FieldErro
 
 
 def _body_model(request: Request) -> type[BaseModel] | None:
-    """The model that the route's body is read as; None if it takes no body."""
+    """Return the model of the route's body. None if the route takes no body."""
     field = request.scope["route"].body_field
     return None if field is None else next(iter(models_in(field.field_info.annotation)), None)

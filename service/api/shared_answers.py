@@ -1,4 +1,4 @@
-"""Answers to viewers: computed and encoded once for all readers of this replica that ask the same at the same time."""
+"""Shared answers to viewers: concurrent identical requests to this replica are computed and encoded once."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Compute = Callable[[], Awaitable[bytes]]
 
 @dataclass
 class _Flight:
-    """A computation under way, and the one that follows it, where somebody waits for that."""
+    """A running computation, and the next one if somebody waits for it."""
 
     task: asyncio.Task[bytes]
     following: asyncio.Task[bytes] | None = None
 
 
 class SharedAnswers:
-    """At most two computations per question: one under way, and one for all who asked since it began.
+    """At most two computations per question: the running one, and one for everybody who asked since it began.
 
-    So an answer is never older than its question, and twenty readers cost what two do.
+    An answer is therefore never older than its question, and twenty readers cost no more than two.
     """
 
     def __init__(self) -> None:
         self._flights: dict[str, _Flight] = {}
 
     async def answer(self, question: str, compute: Compute) -> bytes:
-        """Return what `compute` returns, from a computation that began after this call."""
+        """Return the result of `compute`, from a computation that began after this call."""
         flight = self._flights.get(question)
         if flight is None:
             task = self._begin(question, compute)
@@ -40,12 +40,12 @@ class SharedAnswers:
             if flight.following is None:
                 flight.following = asyncio.create_task(self._follow(flight, question, compute))
             task = flight.following
-        # Shielded: a reader that goes away takes nothing from the others.
+        # Shielded, so that a reader that disconnects does not cancel the computation for the others.
         return await asyncio.shield(task)
 
     def _begin(self, question: str, compute: Compute) -> asyncio.Task[bytes]:
         task = asyncio.create_task(self._compute(question, compute))
-        # Read here too, as all who wait for it may have gone away.
+        # Retrieve the exception here too, because everybody who waited for it may have disconnected.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._flights[question] = _Flight(task)
         return task
@@ -63,7 +63,10 @@ class SharedAnswers:
 
 
 async def shared(request: Request, context: Context, ask: Callable[[], Awaitable[BaseModel]]) -> Response:
-    """Answer a GET of a viewer by its address: what `ask` returns, as JSON, encoded outside the event loop."""
+    """Answer a viewer's GET request with the result of `ask` as JSON, encoded outside the event loop.
+
+    Requests for the same path and query share one answer.
+    """
     shared_answers: SharedAnswers = request.app.state.shared_answers
 
     async def compute() -> bytes:

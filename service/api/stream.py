@@ -1,4 +1,4 @@
-"""Server-sent events: tell open pages that a study's revision moved, so that they fetch what changed."""
+"""Server-sent events that notify open pages of a study's new revision, so that they fetch the changes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _EVENTS = {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "de
 
 POLL_SECONDS = 0.25
 WOKEN_PER_POLL = 3
-"""How many readers one poll may send to read what changed: so twelve events a second, however many pages are open.
+"""The largest number of readers that one poll wakes. This limits events to twelve a second for any number of pages.
 
-Twenty pages then hear of a busy study every 1.7 seconds, in turn, and three hear at every poll.
+Twenty open pages then get an event of a busy study every 1.7 seconds, in turn. Up to three get one at every poll.
 """
 HEARTBEAT_SECONDS = 15.0
-"""A reader that heard nothing for so long gets a comment line; the dashboard waits for two of them."""
+"""A reader without an event for this long gets a comment line. The dashboard waits for two such intervals."""
 
 HEARTBEAT = ": heartbeat\n\n"
 
@@ -40,9 +40,9 @@ Revisions = dict[str, tuple[int, str]]
 
 
 class Reader:
-    """One open stream: the revisions it has to tell next, and the event that wakes it.
+    """One open stream: the revisions to send next, and the event that wakes the stream.
 
-    A reader that is slow to send finds the newest revisions when it comes back: those between are never queued.
+    Revisions are not queued. A reader that sends slowly skips to the newest revisions.
     """
 
     def __init__(self, study_id: str | None) -> None:
@@ -52,11 +52,11 @@ class Reader:
         self._woken = asyncio.Event()
 
     def has_news(self, revisions: Revisions) -> bool:
-        """Whether its study moved, or any study where it reads of all, since it was last woken."""
+        """Return whether a study that this reader follows has changed since the reader was last woken."""
         return self._of_interest(revisions) != self.revisions
 
     def wake(self, revisions: Revisions) -> None:
-        """Let it send these revisions."""
+        """Wake the reader to send these revisions."""
         self.revisions = self._of_interest(revisions)
         self._woken.set()
 
@@ -71,7 +71,7 @@ class Reader:
         self._woken.set()
 
     async def is_woken(self) -> bool:
-        """Wait for news; False after HEARTBEAT_SECONDS without any."""
+        """Wait until the reader is woken. Return False after HEARTBEAT_SECONDS without an event."""
         try:
             async with asyncio.timeout(HEARTBEAT_SECONDS):
                 await self._woken.wait()
@@ -82,27 +82,27 @@ class Reader:
 
 
 class Watch:
-    """Polls the revisions of all studies for all readers of this replica, while there is one.
+    """Polls the revisions of all studies for all readers of this replica, while there is at least one reader.
 
-    Readers share no lock: each has an event of its own, so one that goes away can leave nothing behind for the others.
+    Readers share no lock. Each has its own event, so a reader that disconnects cannot block the others.
     """
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._readers: dict[Reader, None] = {}
-        """In the order in which they were last woken."""
+        """Ordered by the time at which they were last woken, the longest ago first."""
         self._poll: asyncio.Task[None] | None = None
         self._read_at = 0.0
         self._is_closed = False
 
     def close(self) -> None:
-        """End every stream, as the service stops."""
+        """End every stream, because the service stops."""
         self._is_closed = True
         for reader in self._readers:
             reader.end()
 
     async def changes(self, study_id: str | None = None) -> AsyncGenerator[Revisions | None, None]:
-        """Yield the revisions of one study or of all, then again whenever one moved; None is a heartbeat."""
+        """Yield the revisions of one study or of all, once at first and then after each change. None is a heartbeat."""
         if self._is_closed:
             return
         reader = Reader(study_id)
@@ -118,7 +118,8 @@ class Watch:
                     yield reader.revisions
                 elif monotonic() - self._read_at < HEARTBEAT_SECONDS:
                     yield None
-                # Otherwise the database is away: a page that heard a heartbeat now would call itself live.
+                # Otherwise the database is unavailable, and a page that got a heartbeat now would wrongly show itself
+                # as live.
         finally:
             del self._readers[reader]
             if not self._readers and self._poll is not None:
@@ -126,7 +127,7 @@ class Watch:
                 self._poll = None
 
     def _wake(self, readers: Iterable[Reader], revisions: Revisions) -> None:
-        """Wake those who are new and, of the others with news, the few who wait longest."""
+        """Wake all new readers and, of the others with changes, the WOKEN_PER_POLL that have waited longest."""
         num_woken = 0
         for reader in readers:
             is_new = reader.revisions is None
@@ -141,7 +142,8 @@ class Watch:
     async def _polling(self) -> None:
         while True:
             try:
-                # A reader that joins during the query waits for the next one: this one may not know its study yet.
+                # A reader that joins during the query waits for the next query, because this one may not include its
+                # study.
                 readers = tuple(self._readers)
                 revisions = await list_revisions(self._context)
                 self._read_at = monotonic()
@@ -161,7 +163,7 @@ async def stream_study(
     after: After = 0,
     last_event_id: LastEventId = None,
 ) -> StreamingResponse:
-    """Send an event whenever the study's revision moves; the stream ends when the study is over."""
+    """Stream an event for each new revision of the study. The stream ends when the study is finished."""
     study_id = await find_study_id(context, study)
     told = after if last_event_id is None else last_event_id
     return _stream(_study_events(request.app.state.watch, study_id, told))
@@ -169,26 +171,26 @@ async def stream_study(
 
 @router.get("/stream", response_class=StreamingResponse, responses={200: _EVENTS})
 async def stream_all(request: Request) -> StreamingResponse:
-    """Send an event whenever the revision of any study moves."""
+    """Stream an event for each new revision of any study."""
     return _stream(_all_events(request.app.state.watch))
 
 
 async def _study_events(watch: Watch, study_id: str, told: int) -> AsyncIterator[str]:
     is_first = True
-    # Closed with its reader at once: the poll ends with the last one.
+    # aclosing removes the reader at once, so that the poll ends with the last reader.
     async with aclosing(watch.changes(study_id)) as changes:
         async for revisions in changes:
             if revisions is None:
                 yield HEARTBEAT
                 continue
-            if study_id not in revisions:  # it was deleted
+            if study_id not in revisions:  # the study was deleted
                 return
             revision, state = revisions[study_id]
             if revision > told:
                 told = revision
                 yield _event({"revision": revision, "state": state}, event_id=revision)
             elif is_first and state not in FINISHED_STUDIES:
-                yield HEARTBEAT  # says that the stream is open, where nothing has happened since `told`
+                yield HEARTBEAT  # shows the client that the stream is open although nothing has changed since `told`
             is_first = False
             if state in FINISHED_STUDIES:
                 return

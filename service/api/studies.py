@@ -38,51 +38,54 @@ router = APIRouter(prefix="/studies", tags=["studies"], route_class=JsonRoute)
 
 
 class Checked(BaseModel):
-    """A spec that would be accepted."""
+    """The answer to a valid spec: no errors."""
 
     errors: list[FieldError] = []
 
 
 @router.post("", status_code=201)
 async def create(context: Uses, spec: StudySpec) -> StudyView:
-    """Begin a study."""
+    """Create a study."""
     return await studies.create_study(context, spec)
 
 
 @router.post("/check")
 async def check(context: Uses, spec: StudySpec) -> Checked:
-    """Check a spec without beginning anything."""
+    """Validate a spec without creating a study."""
     await studies.check_study(context, spec)
     return Checked()
 
 
 @router.post("/plan")
 async def plan(context: Uses, spec: StudySpec, like: str | None = None) -> Plan:
-    """What a study would cost, in time by how long a step took in the study that it is `like`; nothing is begun."""
+    """Estimate what a study would cost, without creating it.
+
+    The plan includes the time if `like` names a study in which the duration of a step was measured.
+    """
     return await plan_study(context, spec, like)
 
 
 @router.get("", response_model=StudyList)
 async def list_(request: Request, context: Uses) -> Response:
-    """All studies, newest first."""
+    """List all studies, newest first."""
     return await shared(request, context, lambda: studies.list_studies(context))
 
 
 @router.get("/{study}", response_model=StudyView)
 async def get(request: Request, context: Uses, study: str) -> Response:
-    """One study, by name or id."""
+    """Return one study, by name or id."""
     return await shared(request, context, lambda: studies.get_study(context, study))
 
 
 @router.delete("/{study}")
 async def delete(context: Uses, study: str) -> DeleteReply:
-    """Delete a study of which no trial runs, with all that belongs to it; its name is free at once."""
+    """Delete a study and all its data, if none of its trials is running. Its name can be used again at once."""
     return await delete_study(context, study)
 
 
 @router.post("/{study}/pause")
 async def pause(context: Uses, study: str, request: StopRequest | None = None) -> StudyView:
-    """Hand out no more trials until resumed; running ones go on."""
+    """Stop handing out trials until the study is resumed. Running trials continue."""
     return await control.pause_study(context, study, request.reason if request else "")
 
 
@@ -94,49 +97,52 @@ async def resume(context: Uses, study: str) -> StudyView:
 
 @router.post("/{study}/stop")
 async def stop(context: Uses, study: str, request: StopRequest | None = None) -> StudyView:
-    """End the search; running trials are told to stop."""
+    """End the search. Running trials are ordered to stop."""
     return await control.stop_study(context, study, request.reason if request else "")
 
 
 @router.post("/{study}/extend")
 async def extend(context: Uses, study: str, request: ExtendRequest) -> StudyView:
-    """Raise the budget; a finished study becomes active again."""
+    """Raise the budget. A finished study becomes active again."""
     return await control.extend_study(context, study, request)
 
 
 @router.put("/{study}/spec")
 async def edit(context: Uses, study: str, request: EditRequest) -> StudyView:
-    """Go on with another spec; the trials made stay as evidence."""
+    """Continue with an edited spec. The trials so far are kept as observations."""
     return await edit_study(context, study, request)
 
 
 @router.post("/{study}/enqueue", status_code=201)
 async def enqueue_(context: Uses, study: str, request: EnqueueRequest) -> EnqueueReply:
-    """Try a configuration before the sampler's own."""
+    """Queue a configuration to try before the sampler's own suggestions."""
     return await enqueue(context, study, request)
 
 
 @router.get("/{study}/stages", response_model=StageList)
 async def stages_(request: Request, context: Uses, study: str) -> Response:
-    """The trail of a coarse-to-fine study: the box of each stage after the first, and why."""
+    """Return the stage history of a coarse-to-fine study: the box of each stage after the first, and why."""
     return await shared(request, context, lambda: stages.list_stages(context, study))
 
 
 @router.post("/{study}/stages/{number}")
 async def review(context: Uses, study: str, number: StageNumber, request: ReviewRequest | None = None) -> StudyView:
-    """Accept the box that a stage proposes, or another in its place; the study goes on."""
+    """Accept the box that a stage proposes, or replace ranges of it. The study continues."""
     return await stages.review_stage(context, study, number, request or ReviewRequest())
 
 
 @router.post("/{study}/replay")
 async def replay(context: Uses, study: str, request: ReplayRequest) -> Replay:
-    """What another pruner would have made of the study's recorded curves."""
+    """Simulate another pruner on the study's recorded curves."""
     return await replay_study(context, study, request)
 
 
 @router.get("/{study}/importance", response_model=Importance)
 async def importance(request: Request, context: Uses, study: str) -> Response:
-    """Which parameters tell the study's best trials from the others; of an active study up to 5 seconds old."""
+    """Return which parameters distinguish the study's best trials from the others.
+
+    For an active study the answer is up to 5 seconds old.
+    """
     return await shared(request, context, lambda: study_importance(context, study))
 
 
@@ -148,5 +154,5 @@ async def events(
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
     kind: str | None = None,
 ) -> EventList:
-    """The study's journal past a revision; of one kind of event, or of all."""
+    """Return the study's journal after a revision, for one kind of event or for all."""
     return await studies.list_events(context, study, after, limit, kind)

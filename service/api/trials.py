@@ -1,4 +1,4 @@
-"""Routes of trials, for those who look."""
+"""Routes of trials for viewers: listings, details, logs, predictions, checkpoints and forks."""
 
 from __future__ import annotations
 
@@ -35,31 +35,31 @@ async def list_(
     since: After = 0,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 5_000,
 ) -> Response:
-    """Trials that changed after revision `since`; ask again with the answer's revision."""
+    """List the trials that changed after revision `since`. Pass the answer's revision in the next request."""
     return await shared(request, context, lambda: trials.list_trials(context, study, since, limit))
 
 
 @router.get("/trials/{trial}")
 async def get(context: Uses, study: str, trial: str) -> TrialDetail:
-    """One trial, by number or id, with its attempts, series, verdicts and configuration."""
+    """Return one trial, by number or id, with its attempts, series, verdicts and configuration."""
     return await trials.get_trial(context, study, trial)
 
 
 @router.post("/trials/{trial}/release")
 async def release(context: Uses, study: str, trial: str, request: ReleaseRequest | None = None) -> TrialView:
-    """Take a running trial from its worker; it waits for another one, at nobody's charge."""
+    """Release a running trial from its worker. It waits for another worker, and no failure or retry is charged."""
     return await release_trial(context, study, trial, request or ReleaseRequest())
 
 
 @router.get("/trials/{trial}/grant")
 async def grant(context: Uses, study: str, trial: str) -> Grant:
-    """What a worker that executes the trial afresh would be told, to try it by hand; nothing is leased."""
+    """Return the grant that a worker would get to start the trial afresh, for a try by hand. Leases nothing."""
     return await trials.get_grant(context, study, trial)
 
 
 @router.get("/trials/{trial}/checkpoint")
 async def checkpoint(context: Uses, study: str, trial: str) -> ResumePoint:
-    """The trial's newest checkpoint that is kept: read it from `/blobs/{sha256}`."""
+    """Return the trial's newest kept checkpoint. Download its content from `/blobs/{sha256}`."""
     return await trials.get_checkpoint(context, study, trial)
 
 
@@ -73,7 +73,10 @@ async def logs(
     stream: Stream = Stream.STDOUT,
     after: After = 0,
 ) -> LogView:
-    """What an attempt of a trial printed, by default the newest; ask again with the answer's `next`."""
+    """Return the output of an attempt, by default the newest.
+
+    Pass the answer's `next` as `after` in the next request.
+    """
     return await read_log(context, study, trial, attempt=attempt, stream=stream, after=after)
 
 
@@ -81,7 +84,10 @@ async def logs(
 async def predictions(
     context: Uses, study: str, trial: str, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
-    """What the trained model says of the held-out examples, as a Parquet file; of a study's best trials."""
+    """Download the predictions of the trial's model on held-out examples, as a Parquet file.
+
+    The service keeps the predictions of a study's best trials only.
+    """
     found = await find_predictions(context, study, trial)
     tag = f'"{found.sha256}"'
     if if_none_match == tag:
@@ -92,29 +98,29 @@ async def predictions(
 
 @router.get("/predictions")
 async def list_of_predictions(context: Uses, study: str) -> PredictionsList:
-    """The trials whose predictions can be had."""
+    """List the trials whose predictions are kept."""
     return await list_predictions(context, study)
 
 
 @router.post("/trials/{trial}/fork", status_code=201)
 async def fork(context: Uses, study: str, trial: str, request: ForkRequest) -> TrialView:
-    """Go on from a checkpoint of a trial with changed settings, beside the search."""
+    """Continue from a checkpoint of a trial with changed settings, outside the search."""
     return await fork_trial(context, study, trial, request)
 
 
 @router.get("/forks")
 async def forks(context: Uses, study: str) -> TrialList:
-    """The forks of the study's trials, the first one first."""
+    """List the forks of the study's trials, oldest first."""
     return await list_forks(context, study)
 
 
 @router.get("/best")
 async def best(context: Uses, study: str) -> TrialDetail:
-    """The completed trial with the best value; a study with several objectives has none."""
+    """Return the completed trial with the best value. A study with several objectives has none."""
     return await trials.get_best(context, study)
 
 
 @router.get("/front", response_model=Front)
 async def front(request: Request, context: Uses, study: str) -> Response:
-    """The completed trials that no other one dominates, and the hypervolume under them."""
+    """Return the Pareto front of the completed trials, and its hypervolume."""
     return await shared(request, context, lambda: trials.get_front(context, study))

@@ -1,4 +1,4 @@
-"""Routes of workers, for those who look and for those who lift a quarantine."""
+"""Routes of workers: list them and lift a quarantine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ router = APIRouter(tags=["workers"], route_class=JsonRoute)
 
 @router.get("/workers")
 async def workers(context: Uses) -> WorkerList:
-    """All workers, most recently seen first."""
+    """List all workers, most recently seen first."""
     return await list_workers(context)
 
 

@@ -1,1 +1,1 @@
-"""The dashboard: a static client of the API in the browser, and the routes that serve it."""
+"""The dashboard: a static web client of the API, and the routes that serve it."""

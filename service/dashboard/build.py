@@ -1,6 +1,6 @@
-"""Builds the dashboard from web/ into static/ with npm; a build hook of the package, and a command of its own.
+"""Builds the dashboard from web/ into static/ with npm. A build hook of the package, and a command of its own.
 
-Needs no other module of the service: it is executed before the package is installed.
+It imports no other module of the service, because it runs before the package is installed.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ TIMEOUT_SECONDS = 600
 
 
 class DashboardError(Exception):
-    """The dashboard cannot be built here; the message says why and what to do."""
+    """The dashboard cannot be built here. The message says why and what to do."""
 
 
 class DashboardHook(BuildHookInterface[Any]):
-    """Makes every wheel, source distribution and editable installation carry a dashboard of the present sources."""
+    """Builds the dashboard for every wheel, source distribution and editable installation."""
 
     def dependencies(self) -> list[str]:
-        """Ask for Node from PyPI only where it is needed: a build is due, and the machine's own Node is no good."""
+        """Request Node from PyPI only if a build is due and the machine's own Node is missing or too old."""
         return [] if is_current() or has_node() else [NODE_WHEEL]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build before the files are collected."""
+        """Build the dashboard before the package's files are collected."""
         del version, build_data
         build()
 
 
 def build() -> None:
-    """Bring static/ up to date with the sources, if it is not.
+    """Rebuild static/ if the sources have changed.
 
     Raises:
-        DashboardError: no Node, no npm registry, or the sources do not build.
+        DashboardError: there is no Node or no npm registry, or the sources do not build.
     """
     if is_current():
         return
     npm, environment = _npm()
-    # No package of ours needs a script at its installation, and one of them would send statistics.
+    # None of our packages needs an install script, and one of them would send usage statistics.
     _call(
         [*npm, "ci", "--ignore-scripts"],
         environment,
@@ -62,14 +62,17 @@ def build() -> None:
 
 
 def is_current() -> bool:
-    """Whether static/ was built from the sources as they are; without sources (an installed copy) it is what it is."""
+    """Return whether static/ was built from the present sources.
+
+    Without sources (an installed copy) it always counts as current.
+    """
     if not (WEB / "package.json").is_file():
         return True
     return STAMP.is_file() and STAMP.read_text() == fingerprint(WEB)
 
 
 def fingerprint(web: Path) -> str:
-    """Hash names and contents of the sources: unlike file times, it survives checkouts and archives."""
+    """Hash the names and contents of the sources. Unlike file times, the hash survives checkouts and archives."""
     digest = hashlib.sha256()
     for path in sorted(path for path in web.rglob("*") if path.is_file()):
         name = path.relative_to(web).as_posix()
@@ -79,7 +82,7 @@ def fingerprint(web: Path) -> str:
 
 
 def has_node() -> bool:
-    """Whether the machine's own Node and npm are there and new enough for Vite (package.json names the versions)."""
+    """Return whether the machine has Node and npm that are new enough for Vite (package.json names the versions)."""
     node = shutil.which("node")
     if node is None or shutil.which("npm") is None:
         return False
@@ -88,7 +91,7 @@ def has_node() -> bool:
 
 
 def is_new_enough(version: str) -> bool:
-    """Whether `v20.19.0`, say, satisfies package.json's `^20.19.0 || >=22.12.0`."""
+    """Return whether a version such as `v20.19.0` satisfies package.json's `^20.19.0 || >=22.12.0`."""
     found = re.match(r"v(\d+)\.(\d+)", version)
     if found is None:
         return False
@@ -97,7 +100,7 @@ def is_new_enough(version: str) -> bool:
 
 
 def _npm() -> tuple[list[str], dict[str, str]]:
-    """Return the command that is npm, and the environment in which it and its scripts find Node."""
+    """Return the command that runs npm, and the environment in which it and its scripts find Node."""
     environment = dict(os.environ)
     if has_node():
         return [str(shutil.which("npm"))], environment
@@ -109,7 +112,7 @@ def _npm() -> tuple[list[str], dict[str, str]]:
     root = Path(found.origin).parent
     programs = root if os.name == "nt" else root / "bin"
     environment["PATH"] = f"{programs}{os.pathsep}{environment.get('PATH', '')}"
-    # The wheel's bin/npm was a link, which wheels cannot carry; this is what it pointed to.
+    # In the wheel, bin/npm would be a symbolic link, which wheels cannot hold. This is the link's target.
     return [str(programs / "node"), str(root / "lib/node_modules/npm/bin/npm-cli.js")], environment
 
 

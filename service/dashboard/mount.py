@@ -1,4 +1,4 @@
-"""Serves the built dashboard beside the API: files only, it knows nothing of studies."""
+"""Serves the built dashboard's static files beside the API."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fastapi.staticfiles import StaticFiles
 STATIC = Path(__file__).parent / "static"
 
 HEADERS = {
-    # The page names its assets by their content's hash, so it alone must be asked for again.
+    # The page refers to its assets by content hash, so only the page itself must be revalidated.
     "Cache-Control": "no-cache",
     "Content-Security-Policy": (
         "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
 }
 
-# Swagger UI sets styles from its script and draws its icons from data: addresses.
+# Swagger UI sets styles from its script and loads its icons from data: addresses.
 _DOCS_POLICY = f"{HEADERS['Content-Security-Policy']}; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 _DOCS_HEADERS = HEADERS | {"Content-Security-Policy": _DOCS_POLICY}
 
@@ -34,7 +34,7 @@ _NOT_BUILT = """<!doctype html>
 
 
 class _Assets(StaticFiles):
-    """Files whose names carry their content's hash: whoever has one never needs to ask again."""
+    """Files with a content hash in their names. Browsers may cache them forever."""
 
     def file_response(self, *args: object, **kwargs: object) -> Response:
         response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
@@ -43,7 +43,10 @@ class _Assets(StaticFiles):
 
 
 def mount(app: FastAPI, static: Path = STATIC) -> None:
-    """Serve the dashboard at `/` and `/studies/…`, and the API's pages at `/docs`; unbuilt: how to build them."""
+    """Serve the dashboard at `/` and `/studies/…`, and the API's pages at `/docs`.
+
+    If the dashboard is not built, the pages explain how to build it.
+    """
     built = (static / "index.html").is_file()
 
     def page(name: str, headers: dict[str, str]) -> Response:
@@ -55,12 +58,12 @@ def mount(app: FastAPI, static: Path = STATIC) -> None:
     @app.get("/studies", include_in_schema=False)
     @app.get("/studies/{path:path}", include_in_schema=False)
     async def show_dashboard() -> Response:
-        """Answer every page's address with the one page there is; it reads the address itself."""
+        """Serve the single page at every address of the dashboard. The page itself evaluates the address."""
         return page("index.html", HEADERS)
 
     @app.get("/docs", include_in_schema=False)
     async def show_docs() -> Response:
-        """Answer with Swagger UI from the package's own files: no CDN, so it works without internet."""
+        """Serve Swagger UI from the package's own files. Without a CDN it works offline."""
         return page("docs.html", _DOCS_HEADERS)
 
     if built:

@@ -1,4 +1,7 @@
-"""The typed Python client: the wire's models in and out, errors as exceptions; and the `study` command beside it."""
+"""The typed Python client of the service, and the `study` command.
+
+The client sends and returns the models of `service.contract`, and raises errors as exceptions.
+"""
 
 from service.client.client import Client
 from service.client.errors import (

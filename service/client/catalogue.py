@@ -1,4 +1,4 @@
-"""What the built-in training can be set to, for people: sections, entries, and the options of one."""
+"""Renders the catalogue for a terminal: the sections, the entries of one section, and the options of one entry."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from service.contract.entries import WholeCatalogue
 from service.contract.mistakes import did_you_mean
 
 SETTINGS = "settings"
-"""What is set beside the sections: batch_size, epochs, …"""
+"""Section name of the plain settings, which belong to no registry: batch_size, epochs, …"""
 
 
 class Unlisted(Exception):
-    """There is no such section or entry; names the nearest one."""
+    """There is no such section or entry. The message names the nearest one."""
 
 
 def narrowed(catalogue: WholeCatalogue, section: str | None, name: str | None) -> WholeCatalogue:
-    """The catalogue with this section alone (None: all of it), and with this entry of it alone.
+    """Return the catalogue reduced to one section, or to one entry of it.
+
+    Args:
+        catalogue: the whole catalogue.
+        section: the section to keep. None keeps everything.
+        name: the entry of the section to keep. None keeps all its entries.
 
     Raises:
         Unlisted: there is no such section or entry.
@@ -45,7 +50,7 @@ def narrowed(catalogue: WholeCatalogue, section: str | None, name: str | None) -
 
 
 def page(catalogue: WholeCatalogue, section: str | None, name: str | None) -> RenderableType:
-    """All sections with their entries' names, or one section's entries, or one entry's options."""
+    """List all sections with the names of their entries, or one section's entries, or one entry's options."""
     if section == SETTINGS:
         return _options(catalogue.settings)
     if section is None:

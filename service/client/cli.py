@@ -1,4 +1,7 @@
-"""The `study` command: words in, a command's function called, every failure one sentence and an exit status."""
+"""Entry point of the `study` command: parses the command line, calls the command's function and prints errors.
+
+Every failure becomes one sentence and an exit status.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from service.contract.command_line import parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out one command line and return its exit status."""
+    """Execute one command line and return its exit status."""
     whole = parser()
     arguments = parse(whole, argv)
     if (contradiction := conflict(arguments)) is not None:

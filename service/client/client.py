@@ -1,4 +1,4 @@
-"""The client people import: every call of the service, studies from mappings, and trials driven in a loop."""
+"""The client that users import: all calls of the service, studies created from mappings, and trials run in a loop."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from service.contract.study import StudySpec, StudyView
 
 
 class Client(Endpoints):
-    """A connection to one service; safe to share between threads.
+    """A connection to one service. Threads may share it.
 
     Args:
-        server: address of the service; default ASSAYER_SERVER, else http://127.0.0.1:8420.
-        token: sent as a bearer token; default ASSAYER_TOKEN, else none.
+        server: address of the service. Default: ASSAYER_SERVER, else http://127.0.0.1:8420.
+        token: bearer token to send. Default: ASSAYER_TOKEN, else none.
 
-    A study driven from a notebook::
+    A study run from a notebook::
 
         client = Client()
         study = client.create_study({"name": "mine", "objective": {...}, "space": {...}, "budget": {"trials": 20}})
@@ -39,44 +39,47 @@ class Client(Endpoints):
 
     @property
     def server(self) -> str:
-        """The address calls go to."""
+        """The address of the service."""
         return self._transport.server
 
     def create_study(self, study: StudySpec | Mapping[str, Any]) -> StudyView:
-        """Create a study from a spec, or from a mapping written as the study file is.
+        """Create a study from a spec, or from a mapping with the structure of a study file.
 
         Raises:
-            InvalidStudy: the mapping is no study; one sentence per mistake.
-            Invalid: the service refuses it (a parameter reaches nothing in the task, say).
+            InvalidStudy: the mapping is not a study. The message has one sentence per mistake.
+            Invalid: the service refuses the study, for example because a parameter has no effect on the task.
             Conflict: the project has a study of this name.
         """
         return self.post_study(study if isinstance(study, StudySpec) else spec.parse(study))
 
     def open_trial(self, study: str) -> trials.OpenTrial | None:
-        """Claim a trial of a study, waiting while there is none; None when the study is done.
+        """Claim a trial of a study, and wait while there is none. Return None when the study is done.
 
-        Its lease is renewed until it is finished, failed or released.
+        The client renews the trial's lease until the trial is finished, failed or released.
 
         Raises:
-            SearchFailed: the study is paused for its failures; says why.
+            SearchFailed: the study is paused for its failures. The message says why.
         """
         return trials.open_trial(self, self._worker, study)
 
     def open_trials(self, study: str) -> Iterator[trials.OpenTrial]:
-        """Claim trials of a study one after the other until it is done.
+        """Claim trials of a study one after the other until the study is done.
 
-        Enter each as a context manager, so that an exception is told to the service. A trial still open when the loop
-        comes around is finished; one still open when the loop is left is given back.
+        Enter each trial as a context manager, so that an exception is reported to the service. A trial that is still
+        open at the next iteration is finished. A trial that is still open when the loop ends early is released.
 
         Raises:
-            SearchFailed: the study is paused for its failures; says why.
+            SearchFailed: the study is paused for its failures. The message says why.
         """
         while (trial := self.open_trial(study)) is not None:
             with trial:
                 yield trial
 
     def save_blob(self, sha256: str, path: Path) -> bool:
-        """Download content to a file; False where it came damaged: then what was at `path` stays, and ask again."""
+        """Download a blob to a file and verify its hash.
+
+        Return False if the content arrived damaged. The file at `path` is then unchanged, and the caller may retry.
+        """
         return write_verified(path, sha256, self.get_blob(sha256))
 
     def close(self) -> None:

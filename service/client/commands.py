@@ -1,4 +1,4 @@
-"""One function per command of `study`: ask the service, then print what it said, for people or as JSON."""
+"""The commands of `study`, one function each: call the service, then print the answer as text or as JSON."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ from service.contract.trial import TrialState, TrialView
 
 MAX_TRIALS_SHOWN = 30
 PAGE_TRIALS = 5_000
-"""Trials that one request asks for."""
+"""Number of trials per request."""
 
 
 def _init(client: Client, arguments: argparse.Namespace) -> None:
-    del client  # what is written is checked when it is planned or created
+    del client  # the study is checked later, when it is planned or created
     rules = NumberRules(na_values=arguments.na_value, categorical=arguments.categorical)
     asked = first_look.Asked(arguments.target, arguments.task, arguments.encoding, rules)
     found = first_look.look(arguments.data, asked)
@@ -199,7 +199,7 @@ def _logs(client: Client, arguments: argparse.Namespace) -> None:
             sys.stdout.write(page.model_dump_json() + "\n" if arguments.json else page.text)
             sys.stdout.flush()
         if page is not None and not arguments.json:
-            if not page.ended:  # it ended without another word
+            if not page.ended:  # the attempt ended without further output
                 page = client.log(arguments.name, arguments.trial, attempt=page.attempt, stream=stream, after=page.next)
             sys.stdout.write(show.outcome(page))
 
@@ -282,7 +282,7 @@ def _extend(client: Client, arguments: argparse.Namespace) -> None:
 
 def _release(client: Client, arguments: argparse.Namespace) -> None:
     trial = client.trial(arguments.name, arguments.trial)
-    # The attempt is named so that a repeated call never takes the trial from its next worker.
+    # Name the attempt, so that a repeated call cannot take the trial from its next worker.
     attempt = trial.attempts[-1].number if trial.state is TrialState.RUNNING and trial.attempts else None
     released = client.release(arguments.name, arguments.trial, arguments.reason, attempt)
     _say(arguments, released, f"trial {arguments.trial} of {arguments.name} is {released.state}")
@@ -297,7 +297,7 @@ def _delete(client: Client, arguments: argparse.Namespace) -> None:
 
 
 def _confirm_deletion(study: StudyView) -> None:
-    """Have a person type the study's name."""
+    """Ask the user to type the study's name."""
     if not sys.stdin.isatty():
         raise _wrong("study delete", f"deletes {study.name} for good; in a script, add --yes")
     sys.stderr.write(
@@ -340,7 +340,7 @@ def _readmit(client: Client, arguments: argparse.Namespace) -> None:
 
 
 def _values(words: Sequence[str]) -> dict[str, Value]:
-    """What was written as KEY=VALUE."""
+    """Parse arguments of the form KEY=VALUE."""
     parameters: dict[str, Value] = {}
     for word in words:
         key, equals, text = word.partition("=")
@@ -376,7 +376,7 @@ def _say(arguments: argparse.Namespace, answer: BaseModel, page: RenderableType)
 
 
 def _note_damaged(kind: str, rows: Iterable[DamagedRow]) -> None:
-    """Name on standard error what is missing in a listing because its row is damaged in the service's database."""
+    """List the damaged rows that a listing lacks, on standard error."""
     for row in rows:
         _note(f"damaged: {kind} {row.name} cannot be read: {row.reason} (`service fsck` lists all damage)")
 

@@ -1,6 +1,6 @@
-"""What the training core will make of each column of a table: its rules, applied without it.
+"""Predicts what the training core will do with each column of a table, by the core's rules but without loading it.
 
-tests/contract compares what is said here with what the core does, over tables full of dirt.
+tests/contract compares these predictions with the core's behaviour, over tables with many kinds of dirty data.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from service.client.column_texts import (
 )
 
 Column = Sequence[Any]
-"""The values of one column; None where one is missing."""
+"""The values of one column. None where a value is missing."""
 
-# pyarrow takes a number with a plus sign for a fraction.
+# pyarrow reads a number with a plus sign as a float, so this pattern excludes it.
 _WHOLE = re.compile(r"\s*-?\d+\s*")
 _NUMBER = re.compile(r"\s*[-+]?((\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|inf(inity)?)\s*", re.IGNORECASE)
 _TRUTH = re.compile(r"true|True|TRUE|false|False|FALSE|0|1")
@@ -43,18 +43,24 @@ _MOMENT = re.compile(r"(?=.)(\d{4}-\d\d-\d\d)?[ T]?(\d\d:\d\d(:\d\d(\.\d+)?)?)?Z
 
 @dataclass(frozen=True)
 class Made:
-    """What becomes of a feature."""
+    """How the core will treat a feature."""
 
     told: str
     refusal: str = ""
-    """Why the core refuses to learn from the table as long as this column is in it."""
+    """Why the core refuses to train on the table while it has this column."""
     left_out: str = ""
-    """Why nothing can be learnt from the column alone."""
+    """Why the core cannot learn from this column."""
     sentences: TextColumn | None = None
 
 
 def usual_decimal(columns: Mapping[str, Column], rules: NumberRules, *, is_text: bool) -> Decimal:
-    """Find the decimal sign that the columns show; `is_text`: the file's values are texts, numbers too (CSV)."""
+    """Return the decimal sign that the columns show.
+
+    Args:
+        columns: column name -> values.
+        rules: the user's rules for reading texts.
+        is_text: whether all values of the file are texts, numbers included (CSV).
+    """
     texts = [column for column in columns.values() if _kind(column, is_text=is_text) == "text"]
     return "," if any(is_decided_comma(_read(column, rules)) for column in texts) else "."
 
@@ -62,7 +68,14 @@ def usual_decimal(columns: Mapping[str, Column], rules: NumberRules, *, is_text:
 def read_features(
     columns: Mapping[str, Column], rules: NumberRules, usual: Decimal, *, is_text: bool
 ) -> dict[str, Made]:
-    """Say what becomes of each feature; `usual` is the decimal sign of ambiguous numbers."""
+    """Return how the core will treat each feature.
+
+    Args:
+        columns: column name -> values.
+        rules: the user's rules for reading texts.
+        usual: the decimal sign of ambiguous numbers.
+        is_text: whether all values of the file are texts, numbers included (CSV).
+    """
     made = {}
     for name, column in columns.items():
         kind, read = _kind(column, is_text=is_text), _text_of(column, rules, usual, is_text=is_text)
@@ -82,7 +95,7 @@ def read_features(
 def read_target(
     column: Column, rules: NumberRules, usual: Decimal, *, are_classes: bool, is_text: bool
 ) -> tuple[Column, TextColumn | None]:
-    """Return the target's values, texts that hold numbers as numbers, and what its texts are where it holds texts."""
+    """Return the target's values, with texts that hold numbers converted, and the analysis of its texts if any."""
     read = _text_of(column, rules, usual, is_text=is_text)
     if read is None or are_classes:
         kept = column if are_classes else _typed(column, rules)
@@ -96,7 +109,13 @@ def read_target(
 
 
 def to_numbers(column: Column, numbers: Numbers | None, rules: NumberRules) -> list[float | None]:
-    """Return a column's numbers, None for missing ones; `numbers`: how its texts are read, None: as they are."""
+    """Return a column's numbers. None stands for missing ones.
+
+    Args:
+        column: the values.
+        numbers: how to read its texts as numbers. None: convert the values with `float`.
+        rules: the user's rules, which name the numbers that mean a missing value.
+    """
     found = []
     for value in column:
         number = None if value is None else numbers.read(value) if numbers and isinstance(value, str) else float(value)
@@ -105,7 +124,7 @@ def to_numbers(column: Column, numbers: Numbers | None, rules: NumberRules) -> l
 
 
 def wrong_number(what: str, values: Sequence[float | None], *, is_text: bool) -> str:
-    """Say which number of a column training can't compute with; nothing where all can be used."""
+    """Describe a number of the column that training cannot use. Empty if all can be used."""
     places = [index for index, value in enumerate(values) if value is not None]
     known = [value for value in values if value is not None]
     for index, value in zip(places, known, strict=True):
@@ -116,12 +135,12 @@ def wrong_number(what: str, values: Sequence[float | None], *, is_text: bool) ->
 
 
 def place(index: int, *, is_text: bool) -> str:
-    """Say where in a file a row is."""
+    """Describe the position of a row in the file."""
     return f"in row {index + 1:,} (not counting the header)" if is_text else f"at index {index}"
 
 
 def _kind(column: Column, *, is_text: bool) -> str:
-    """What a column holds: number, truth, moment, text, nothing or other."""
+    """Return the kind of a column's values: number, truth, moment, text, nothing or other."""
     known = [value for value in column if value is not None]
     if not known:
         return "nothing"
@@ -136,7 +155,7 @@ def _kind(column: Column, *, is_text: bool) -> str:
 
 
 def _typed(column: Column, rules: NumberRules) -> list[Any]:
-    """Numbers, true and false that a CSV file holds as texts, as what they are."""
+    """Convert a CSV file's texts that are numbers or booleans to Python values."""
     found: list[Any] = []
     for value in column:
         if not isinstance(value, str) or not (_NUMBER.fullmatch(value) or _TRUTH.fullmatch(value)):
@@ -155,7 +174,7 @@ def _is_missing(value: Any, rules: NumberRules) -> bool:
 
 
 def _text_of(column: Column, rules: NumberRules, usual: Decimal, *, is_text: bool) -> TextColumn | None:
-    """What a column's texts are; None where it holds no texts, or numbers that leave no doubt."""
+    """Analyse a column's texts. None if it has no texts, or only numbers that are unambiguous."""
     kind = _kind(column, is_text=is_text)
     if kind == "text":
         return _read(column, rules, usual)

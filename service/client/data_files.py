@@ -1,4 +1,4 @@
-"""Data files as columns, for a first look at them: CSV, Parquet and NumPy archives."""
+"""Reads data files (CSV, Parquet, NumPy archives) into columns, so that `study init` can inspect them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MISSING = frozenset(NULL_TEXTS)
 
 @dataclass(frozen=True)
 class CsvFile:
-    """A CSV file's columns as texts, and how it is written."""
+    """The columns of a CSV file as texts, its encoding and its delimiter."""
 
     encoding: str
     delimiter: str
@@ -27,10 +27,10 @@ class CsvFile:
 
 
 def read_csv(path: Path, encoding: str | None = None) -> CsvFile:
-    """Read a CSV file with a header line; without `encoding` in the one that its beginning shows.
+    """Read a CSV file with a header line. Without `encoding`, detect it from the beginning of the file.
 
     Raises:
-        InvalidStudy: it cannot be read as a table; one sentence says why.
+        InvalidStudy: the file cannot be read as a table. The message says why in one sentence.
     """
     with path.open("rb") as opened:
         beginning = opened.read(PREFIX_BYTES)
@@ -61,7 +61,7 @@ def read_csv(path: Path, encoding: str | None = None) -> CsvFile:
 
 
 def read_parquet(path: Path) -> dict[str, Column]:
-    """The columns as Python values."""
+    """Read a Parquet file's columns as Python values."""
     try:
         from pyarrow import ArrowInvalid  # noqa: PLC0415 - only a worker must have it
         from pyarrow.parquet import read_table  # noqa: PLC0415
@@ -75,7 +75,10 @@ def read_parquet(path: Path) -> dict[str, Column]:
 
 
 def read_archive(path: Path, target: str) -> tuple[Column, tuple[int, ...]]:
-    """The values of the array `target`, or of its training part, and the shape of what predicts them."""
+    """Return an archive's target values as a flat list, and the shape of its inputs `x`.
+
+    An archive may hold the arrays split: then the values are those of the training part, `{target}_train`.
+    """
     import numpy as np  # noqa: PLC0415 - slow to load
 
     try:

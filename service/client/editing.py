@@ -1,4 +1,4 @@
-"""The commands of `study` that change what is searched while it is: edit the spec, accept the box of a stage."""
+"""Commands of `study` that change a running search: edit the spec, and accept the box of a stage."""
 
 from __future__ import annotations
 
@@ -22,16 +22,22 @@ _VERSION = re.compile(r"# version (\d+) of ")
 
 
 def spec_page(study: StudyView) -> str:
-    """The spec as a study file to edit, which remembers its version."""
+    """Return the spec as a study file to edit. Its first line records the spec's version."""
     about = f"# version {study.spec_version} of {study.name}; edit it, then: study edit {study.name} FILE\n"
     return about + study_file.dump(study.spec)
 
 
 def edit(client: Client, name: str, file: str | None, words: Sequence[str]) -> StudyView:
-    """Go on with the study of a file, or with its own, each of `words` (`PATH=VALUE`) set in it.
+    """Edit a study's spec by a study file, by PATH=VALUE changes, or by both.
 
-    The study keeps its name, whatever the file says. A file that `study show --spec` wrote is refused where the study
-    has another version by now.
+    The study keeps its name, whatever the file says. The service refuses a file from `study show --spec` if the study
+    has a newer version by now.
+
+    Args:
+        client: the service.
+        name: name or id of the study.
+        file: a study file with the new spec. None: start from the present spec.
+        words: changes of the form `PATH=VALUE`, applied in order.
     """
     study = client.study(name)
     version, edited = study.spec_version, study.spec
@@ -47,7 +53,7 @@ def edit(client: Client, name: str, file: str | None, words: Sequence[str]) -> S
 
 
 def accept(client: Client, name: str, words: Sequence[str]) -> StudyView:
-    """Accept the box that the study proposes, each of `words` (`NAME=[LOW, HIGH]`) in the place of its own range."""
+    """Accept the box that the study proposes. Each of `words` (`NAME=[LOW, HIGH]`) replaces one range of it."""
     box: Box = {}
     for word in words:
         key, _, text = word.partition("=")
@@ -58,12 +64,12 @@ def accept(client: Client, name: str, words: Sequence[str]) -> StudyView:
                 word, "write NAME=[LOW, HIGH] or NAME=[CHOICE, …], as in 'optimizer.lr=[1e-3, 1e-2]'"
             ) from None
     waiting = [stage.number for stage in client.stages(name).stages if stage.review is Review.PROPOSED]
-    # Where none waits, the service says so.
+    # If no stage waits for a review, the service's error says so.
     return client.review(name, waiting[0] if waiting else 1, box)
 
 
 def _put(document: dict[str, Any], path: str, value: Any, word: str) -> None:
-    """Set what stands at a dotted path; keys of the space have dots themselves."""
+    """Set the value at a dotted path. Keys of the space contain dots themselves."""
     here: Any = document
     while isinstance(here, dict):
         known = [key for key in here if path == key or path.startswith(f"{key}.")]

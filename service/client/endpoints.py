@@ -1,4 +1,4 @@
-"""Every call of the HTTP interface as one typed method: the wire's models in and out, no state, no retries."""
+"""One typed method per HTTP endpoint. It sends and returns models of the contract, keeps no state and never retries."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ from service.contract.worker import WorkerList, WorkerView
 
 
 class Changed(Response):
-    """A message of a study's stream: its revision moved."""
+    """An event of a study's stream: its revision has changed."""
 
     revision: int
     state: StudyState
@@ -98,18 +98,18 @@ _LOG = TypeAdapter(LogView)
 
 
 class Endpoints:
-    """The HTTP interface. A study is named by its name or id; every method raises as `Transport.call` says."""
+    """The HTTP API. `study` is a name or an id. Every method raises the exceptions of `Transport.call`."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     @property
     def closed(self) -> bool:
-        """Whether the connection was closed by its owner."""
+        """Whether the owner closed the connection."""
         return self._transport.closed
 
     def health(self) -> Health:
-        """Ask who answers; needs no token."""
+        """Check whether the service is up. Needs no token."""
         return self._transport.call("GET", "/health", _HEALTH)
 
     def post_study(self, spec: StudySpec) -> StudyView:
@@ -117,113 +117,154 @@ class Endpoints:
         return self._transport.call("POST", "/studies", _STUDY, spec)
 
     def check_study(self, spec: StudySpec) -> None:
-        """Have the service check a spec against everything it knows, and create nothing; raises Invalid."""
+        """Validate a spec at the service without creating a study.
+
+        Raises:
+            Invalid: the spec is not valid.
+        """
         self._transport.call("POST", "/studies/check", _CHECK, spec)
 
     def post_plan(self, spec: StudySpec, like: str | None = None) -> Plan:
-        """Ask what a checked spec will cost, in time too where a study is named that it is `like`; raises Invalid."""
+        """Return what a study would cost. The plan includes the time if `like` names a study with measured steps.
+
+        Raises:
+            Invalid: the spec is not valid.
+        """
         return self._transport.call("POST", "/studies/plan", _PLAN, spec, params={"like": like} if like else {})
 
     def replay(self, study: str, request: ReplayRequest) -> Replay:
-        """What another pruner would have made of the study's recorded curves."""
+        """Simulate another pruner on the study's recorded curves."""
         return self._transport.call("POST", _path(study, "replay"), _REPLAY, request)
 
     def importance(self, study: str) -> Importance:
-        """Which parameters tell the study's best trials from the others."""
+        """Return which parameters distinguish the study's best trials from the others."""
         return self._transport.call("GET", _path(study, "importance"), _IMPORTANCE)
 
     def studies(self) -> StudyList:
-        """All studies, newest first."""
+        """List all studies, newest first."""
         return self._transport.call("GET", "/studies", _STUDIES)
 
     def study(self, study: str) -> StudyView:
-        """One study as it stands."""
+        """Return the current state of one study."""
         return self._transport.call("GET", _path(study), _STUDY)
 
     def pause(self, study: str, reason: str = "") -> StudyView:
-        """Hand out no more trials until the study is resumed."""
+        """Stop handing out trials until the study is resumed."""
         return self._transport.call("POST", _path(study, "pause"), _STUDY, StopRequest(reason=reason))
 
     def resume(self, study: str, reason: str = "") -> StudyView:
-        """Go on with a paused study."""
+        """Resume a paused study."""
         return self._transport.call("POST", _path(study, "resume"), _STUDY, StopRequest(reason=reason))
 
     def stop(self, study: str, reason: str = "") -> StudyView:
-        """End the study: running trials are told to stop, waiting ones are cancelled."""
+        """Stop the study: running trials are ordered to stop, waiting ones are cancelled."""
         return self._transport.call("POST", _path(study, "stop"), _STUDY, StopRequest(reason=reason))
 
     def delete(self, study: str) -> DeleteReply:
-        """Delete a study with all that belongs to it; raises Conflict while a trial of it runs."""
+        """Delete a study and all its data.
+
+        Raises:
+            Conflict: a trial of the study is running.
+        """
         return self._transport.call("DELETE", _path(study), _DELETED)
 
     def extend(self, study: str, trials: int | None = None, **budgets: float) -> StudyView:
-        """Raise the budget to `trials` in all, or others by the names of the study file; a finished study goes on.
+        """Raise budgets of a study. A finished study becomes active again.
 
-        Raises ValidationError (pydantic's) where no budget is named, or one that does not exist.
+        Args:
+            study: name or id of the study.
+            trials: the new number of trials in total.
+            budgets: other budgets, by their names in the study file.
+
+        Raises:
+            ValidationError: no budget is named, or one that does not exist (raised by pydantic).
         """
         given = budgets if trials is None else {"trials": trials, **budgets}
         return self._transport.call("POST", _path(study, "extend"), _STUDY, ExtendRequest.model_validate(given))
 
     def put_spec(self, study: str, spec: StudySpec, version: int) -> StudyView:
-        """Go on with another spec, made from this version of the study's; raises Conflict where that is outdated."""
+        """Continue with another spec, edited from this version of the study's spec.
+
+        Raises:
+            Conflict: the version is outdated.
+        """
         request = EditRequest(spec=spec, version=version)
         return self._transport.call("PUT", _path(study, "spec"), _STUDY, request)
 
     def enqueue(self, study: str, parameters: Mapping[str, Value], priority: int = 0) -> EnqueueReply:
-        """Try a configuration before the sampler's own suggestions."""
+        """Queue a configuration to try before the sampler's own suggestions."""
         request = EnqueueRequest(parameters=dict(parameters), priority=priority)
         return self._transport.call("POST", _path(study, "enqueue"), _ENQUEUE, request)
 
     def stages(self, study: str) -> StageList:
-        """The trail of a coarse-to-fine study: the box of each stage after the first, and why."""
+        """Return the stage history of a coarse-to-fine study: the box of each stage after the first, and why."""
         return self._transport.call("GET", _path(study, "stages"), _STAGES)
 
     def review(self, study: str, stage: int, box: Mapping[str, list[Value]] | None = None) -> StudyView:
-        """Accept the box that a stage (counted from 0) proposes, with these ranges in the place of its own."""
+        """Accept the box that a stage (counted from 0) proposes. The ranges in `box` replace its own."""
         request = ReviewRequest(box=dict(box or {}))
         return self._transport.call("POST", _path(study, f"stages/{stage}"), _STUDY, request)
 
     def trials(self, study: str, since: int = 0, limit: int = 5000) -> TrialList:
-        """The search trials that changed after revision `since`; pass the answer's revision next time."""
+        """List the search trials that changed after revision `since`. Pass the answer's revision in the next call."""
         return self._transport.call("GET", _path(study, "trials"), _TRIALS, params={"since": since, "limit": limit})
 
     def trial(self, study: str, trial: int | str) -> TrialDetail:
-        """Everything about one trial, by its number, or a fork by its id."""
+        """Return all data about one trial, by its number, or about a fork by its id."""
         return self._transport.call("GET", _trial(study, trial), _TRIAL)
 
     def fork(
         self, study: str, trial: int | str, changes: Mapping[str, Value], at: int | None = None, priority: int = 0
     ) -> TrialView:
-        """Go on from the trial's checkpoint of step `at` (default: its newest) with changed settings."""
+        """Continue from a trial's checkpoint with changed settings, as a fork outside the search.
+
+        Args:
+            study: name or id of the study.
+            trial: number of the trial, or id of a fork.
+            changes: dotted path into the task -> its new value.
+            at: step of the checkpoint. Default: the newest.
+            priority: the larger number goes first.
+        """
         request = ForkRequest(at=at, set=dict(changes), priority=priority)
         return self._transport.call("POST", _trial(study, trial, "/fork"), _FORK, request)
 
     def release(self, study: str, trial: int | str, reason: str = "", attempt: int | None = None) -> TrialView:
-        """Take a running trial from its worker, so that another goes on with it; raises Conflict if it does not run.
+        """Release a running trial from its worker, so that another worker continues it.
 
-        With `attempt` it is safe to ask again: no other attempt is released.
+        With `attempt` the call can be repeated safely, because no other attempt is released.
+
+        Raises:
+            Conflict: the trial is not running.
         """
         request = ReleaseRequest(reason=reason, attempt=attempt)
         return self._transport.call("POST", _trial(study, trial, "/release"), _FORK, request)
 
     def forks(self, study: str) -> TrialList:
-        """The forks of the study's trials, the first one first."""
+        """List the forks of the study's trials, oldest first."""
         return self._transport.call("GET", _path(study, "forks"), _TRIALS)
 
     def grant(self, study: str, trial: int | str) -> Grant:
-        """What a worker that executes a trial, by number or id, would be told; nothing is leased."""
+        """Return the grant that a worker would get to start a trial (by number or id) afresh. Leases nothing."""
         return self._transport.call("GET", _trial(study, trial, "/grant"), _GRANT)
 
     def newest_checkpoint(self, study: str, trial: int | str) -> ResumePoint:
-        """The newest checkpoint that is kept of a trial, by number or id; raises NotFound where there is none."""
+        """Return the newest kept checkpoint of a trial, by number or id.
+
+        Raises:
+            NotFound: the trial has no checkpoint.
+        """
         return self._transport.call("GET", _trial(study, trial, "/checkpoint"), _SAVED)
 
     def best(self, study: str) -> TrialDetail:
-        """The best completed trial; raises NotFound while there is none, and where objectives are several."""
+        """Return the best completed trial.
+
+        Raises:
+            NotFound: no trial is completed, or the study has several objectives.
+        """
         return self._transport.call("GET", _path(study, "best"), _TRIAL)
 
     def front(self, study: str) -> Front:
-        """The completed trials that no other one dominates; none while no trial is completed."""
+        """Return the Pareto front of the completed trials. It is empty while no trial is completed."""
         return self._transport.call("GET", _path(study, "front"), _FRONT)
 
     def log(
@@ -235,39 +276,51 @@ class Endpoints:
         stream: Stream = Stream.STDOUT,
         after: int = 0,
     ) -> LogView:
-        """What an attempt of a trial printed (default: its newest); pass the answer's `next` next time."""
+        """Return the output of an attempt, by default the newest.
+
+        Pass the answer's `next` as `after` in the next call.
+        """
         params = {"stream": stream, "after": after} | ({} if attempt is None else {"attempt": attempt})
         return self._transport.call("GET", _trial(study, trial, "/logs"), _LOG, params=params)
 
     def predictions(self, study: str, trial: int | str) -> bytes:
-        """A Parquet file of what the trial's model says of held-out examples; raises NotFound where it is not kept.
+        """Download the predictions of a trial's model on held-out examples, as a Parquet file.
 
-        `pandas.read_parquet(io.BytesIO(client.predictions("digits-mlp", 7)))`, or the same with `polars`.
+        Read them with `pandas.read_parquet(io.BytesIO(client.predictions("digits-mlp", 7)))`, or the same with
+        `polars`.
+
+        Raises:
+            NotFound: the service does not keep the trial's predictions.
         """
         return b"".join(self._transport.download(_trial(study, trial, "/predictions")))
 
     def list_predictions(self, study: str) -> PredictionsList:
-        """The trials of the study whose predictions can be had."""
+        """List the study's trials whose predictions are kept."""
         return self._transport.call("GET", _path(study, "predictions"), _PREDICTIONS)
 
     def events(self, study: str, after: int = 0, limit: int = 1000, kind: str | None = None) -> EventList:
-        """The journal after a revision, oldest first, and its damaged rows; of one kind of event, or of all."""
+        """Return the journal after a revision, oldest first, and its damaged rows. `kind` selects one kind of event."""
         params = {"after": after, "limit": limit} | ({} if kind is None else {"kind": kind})
         return self._transport.call("GET", _path(study, "events"), _EVENTS, params=params)
 
     def stream(self, study: str, after: int = 0) -> Iterator[Changed]:
-        """Yield a message whenever the study's revision moves, until the study is finished or the stream breaks."""
+        """Yield an event for each new revision of the study, until the study is finished or the stream breaks."""
         for data in self._transport.server_sent_events(_path(study, "stream"), {"after": after}):
             yield Changed.model_validate_json(data)
 
     def catalogue(self) -> WholeCatalogue:
-        """Everything that a task can be set to, entries of their own that workers have told included."""
+        """Return everything that a task can be set to, including the custom entries that workers registered."""
         return self._transport.call("GET", "/catalogue", _CATALOGUE)
 
     def tell_entries(self, worker: str, registries: Mapping[str, Mapping[str, Any]]) -> EntriesReply:
-        """Say which entries a worker's modules add to the core: section -> name -> description, as in the catalogue.
+        """Register the custom entries that a worker's modules add to the core, in as many requests as their size needs.
 
-        Raises ValidationError (pydantic's) where a description is none.
+        Args:
+            worker: name of the worker.
+            registries: section -> name -> description, in the format of the catalogue.
+
+        Raises:
+            ValidationError: a description is invalid (raised by pydantic).
         """
         request = EntriesRequest.model_validate({"worker": worker, "registries": registries})
         entries: dict[str, dict[str, str]] = {}
@@ -280,59 +333,70 @@ class Endpoints:
         return EntriesReply(entries=entries, notes=notes)
 
     def workers(self) -> WorkerList:
-        """Workers, most recently seen first."""
+        """List workers, most recently seen first."""
         return self._transport.call("GET", "/workers", _WORKERS)
 
     def readmit(self, worker: str) -> WorkerView:
-        """Lift the quarantine of a worker's host; raises NotFound if no such worker was ever seen."""
+        """Lift the quarantine of a worker's host.
+
+        Raises:
+            NotFound: no worker of this name was ever seen.
+        """
         return self._transport.call("POST", f"/workers/{quote(worker, safe='')}/readmit", _WORKER)
 
     def claim(self, request: ClaimRequest) -> Grant | Nothing:
-        """Ask for a trial; the same `request_id` gets the same answer."""
+        """Claim a trial. Repeating a `request_id` gets the same answer."""
         return self._transport.call("POST", "/claims", _CLAIM, request)
 
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatReply:
-        """Renew leases, and hear what their trials are to do."""
+        """Renew leases. The answer has an order for each trial."""
         return self._transport.call("POST", "/heartbeats", _HEARTBEAT, request)
 
     def provenance(self, trial: str, attempt: int, request: ProvenanceRequest) -> WarningsReply:
-        """Say once which data an attempt trains on, and in which environment."""
+        """Record the code, data and environment of an attempt, once per attempt."""
         return self._transport.call("POST", _attempt(trial, attempt, "provenance"), _WARNINGS, request)
 
     def warn(self, trial: str, attempt: int, request: WarningRequest) -> WarningsReply:
-        """Tell people something about an attempt; the same sentence stands there once."""
+        """Record a warning about an attempt. Repeating a sentence changes nothing."""
         return self._transport.call("POST", _attempt(trial, attempt, "warnings"), _WARNINGS, request)
 
     def report(self, trial: str, attempt: int, request: ReportRequest) -> Verdict:
-        """Send metrics; a replay gets the stored verdict."""
+        """Report metrics. A repeated report gets the stored verdict."""
         return self._transport.call("POST", _attempt(trial, attempt, "reports"), _VERDICT, request)
 
     def checkpoint(self, trial: str, attempt: int, request: CheckpointRequest) -> CheckpointReply:
-        """Register a checkpoint with every metric up to its step."""
+        """Register a checkpoint together with every metric up to its step."""
         return self._transport.call("POST", _attempt(trial, attempt, "checkpoints"), _CHECKPOINT, request)
 
     def append_log(self, trial: str, attempt: int, stream: Stream, request: LogRequest) -> LogReply:
-        """Tell what the attempt printed; bytes that are known already change nothing."""
+        """Append output of the attempt. Bytes that the service already has change nothing."""
         return self._transport.call("POST", _attempt(trial, attempt, f"logs/{stream}"), _LOG_REPLY, request)
 
     def has_blob(self, sha256: str) -> bool:
-        """Whether the service has that content."""
+        """Return whether the service has that content."""
         return self._transport.exists(f"/blobs/{sha256}")
 
     def put_blob(self, sha256: str, content: BinaryIO) -> BlobReply:
-        """Store an open file's content, whose SHA-256 it must be; storing it again changes nothing."""
+        """Store an open file's content under its SHA-256. Storing it again changes nothing."""
         return self._transport.upload(f"/blobs/{sha256}", _BLOB, content)
 
     def get_blob(self, sha256: str) -> Iterator[bytes]:
-        """Read content piece by piece; compare its hash, as the service may find only on the way that it is damaged."""
+        """Download a blob in pieces.
+
+        The caller must verify the hash: the service may detect damage only while it sends.
+        """
         return self._transport.download(f"/blobs/{sha256}")
 
     def finish(self, trial: str, attempt: int, request: FinishRequest) -> FinishReply:
-        """Give the lease back with an outcome; repeating it is answered alike."""
+        """Finish an attempt with its outcome. Repeating the request gets the same answer."""
         return self._transport.call("POST", _attempt(trial, attempt, "finish"), _FINISH, request)
 
     def register_predictions(self, trial: str, attempt: int, request: PredictionsRequest) -> PredictionsReply:
-        """Register the predictions of a finished attempt; raises Conflict while their blob is not there."""
+        """Register the predictions of a finished attempt.
+
+        Raises:
+            Conflict: their blob is not uploaded yet.
+        """
         return self._transport.call("POST", _attempt(trial, attempt, "predictions"), _KEPT, request)
 
 

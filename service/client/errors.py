@@ -1,18 +1,18 @@
-"""Everything the client raises, on one screen; each error says itself in a sentence.
+"""All exceptions of the client. Each message is a complete sentence.
 
 ClientError
-├── InvalidStudy           the study was found wrong before it was sent
-├── SearchFailed           a study that is watched or driven has ended or paused without a result
+├── InvalidStudy           the study was found invalid before it was sent
+├── SearchFailed           a watched or driven study ended or paused without a result
 ├── InvalidToken           the token cannot be sent in an HTTP header
-├── ServiceUnreachable     nobody answers, or not as this service; trying again may help
-└── ApiError               the service refused; `.code` says why
-    ├── NotFound           no such study, trial, attempt or worker, no predictions kept
-    ├── Invalid            the request, spec or parameters are wrong; `.errors` says where
+├── ServiceUnreachable     nothing answers, or something that is not this service; a retry may help
+└── ApiError               the service refused the request; `.code` says why
+    ├── NotFound           no such study, trial, attempt or worker, or its predictions are not kept
+    ├── Invalid            the request, spec or parameters are invalid; `.errors` says where
     ├── Unauthorized       the token is missing or wrong, or the service does not answer to this address
-    ├── Conflict           what stands in the database forbids it
-    │   └── LeaseLost      another attempt has the trial, or this one has ended: drop the trial, go on
-    ├── ServiceFailure     the service failed or is busy; trying again may help
-    └── PermanentFailure   the service cannot read or write the data of this call; trying again does not help
+    ├── Conflict           the request contradicts the present state
+    │   └── LeaseLost      another attempt has the trial, or this one has ended: drop the trial and continue
+    ├── ServiceFailure     the service failed or is busy; a retry may help
+    └── PermanentFailure   the service cannot read or write the data of this call; a retry does not help
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from service.contract.problem import ErrorCode, FieldError, Problem
 
 
 class ClientError(Exception):
-    """Base of everything this package raises."""
+    """Base class of all exceptions of this package."""
 
 
 class InvalidStudy(ClientError):
-    """A study file or mapping that cannot be a study: one sentence per mistake."""
+    """A study file or mapping that is not a valid study. The message has one sentence per mistake."""
 
     def __init__(self, source: str, errors: Sequence[FieldError]) -> None:
         super().__init__(
@@ -38,7 +38,7 @@ class InvalidStudy(ClientError):
 
 
 class SearchFailed(ClientError):
-    """A study that is watched or driven by this program has ended or paused without a result; says why."""
+    """A study that this program watches or drives ended or paused without a result. The message says why."""
 
 
 class InvalidToken(ClientError):
@@ -50,7 +50,7 @@ class ServiceUnreachable(ClientError):
 
 
 class ApiError(ClientError):
-    """The service refused a request, with the problem it named (RFC 9457)."""
+    """The service refused a request. `problem` is its RFC 9457 problem document."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__("\n".join(f"{error.path}: {error.message}" for error in problem.errors) or problem.detail)
@@ -64,23 +64,23 @@ class NotFound(ApiError):
 
 
 class Invalid(ApiError):
-    """The request itself is wrong; `errors` names the fields."""
+    """The request itself is invalid. `errors` names the fields."""
 
 
 class Unauthorized(ApiError):
-    """The service did not get the right token, or does not answer to the host that the address names."""
+    """The token is missing or wrong, or the service does not answer to the host in the address."""
 
 
 class Conflict(ApiError):
-    """The request contradicts what already happened."""
+    """The request contradicts the present state, for example a study of that name exists."""
 
 
 class LeaseLost(Conflict):
-    """The attempt no longer has the trial: drop the trial and go on with another."""
+    """The attempt no longer has the trial. Drop the trial and continue with another."""
 
 
 class ServiceFailure(ApiError):
-    """The service could not answer now, through no fault of the request."""
+    """The service could not answer now. The request did not cause this."""
 
 
 class PermanentFailure(ApiError):
@@ -130,5 +130,5 @@ _BY_CODE: dict[ErrorCode, type[ApiError]] = {
 
 
 def error_of(problem: Problem) -> ApiError:
-    """Turn a problem document back into the exception it stands for."""
+    """Convert a problem document to its exception."""
     return _BY_CODE[problem.code](problem)

@@ -1,4 +1,4 @@
-"""Files that the service keeps, written here whole and verified, or not at all."""
+"""Writes downloaded files atomically, after their hash is verified."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_verified(path: Path, sha256: str, pieces: Iterable[bytes]) -> bool:
-    """Write content to `path`; False where it has another hash: then what was there before stays."""
+    """Write content to `path`. Return False and leave the old file unchanged if the content has another hash."""
     partial, digest = path.with_name(f"{path.name}.partial"), hashlib.sha256()
     try:
         with partial.open("wb") as file:

@@ -1,6 +1,7 @@
-"""What there is to learn from, as far as a first study must know: the kind of task, and what knowing nothing scores.
+"""Inspects a data file for `study init`: the kind of task, the classes, and the score of a trivial baseline.
 
-Reads files by the rules of the training core, without it: whoever writes a study need not have torch.
+It follows the training core's rules for reading files without loading the core, because a user who writes a study file
+need not have torch.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from service.contract.problem import FieldError
 Kind = Literal["classification", "regression", "language"]
 
 _FEWEST = 5
-"""Examples of a class below which no part of a split could be sure to have one."""
+"""The smallest number of examples per class. With fewer, some part of a split might have none of them."""
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -44,24 +45,24 @@ _TEXT_LENGTH = 128
 
 @dataclass(frozen=True)
 class FirstLook:
-    """What a first study must know of its data."""
+    """Properties of the data from which `study init` writes the study file."""
 
     data: dict[str, Any]
-    """The study file's section."""
+    """The `data` section of the study file."""
     kind: Kind
     inputs: Literal["rows", "images", "tokens"]
     num_examples: int | None = None
-    """None: a built-in set, which only the worker has."""
+    """None: a built-in dataset, which only the worker has."""
     classes: Counter[Any] = field(default_factory=Counter)
     spread: float | None = None
-    """What knowing nothing costs: the target's standard deviation, or the nats in a byte."""
+    """The loss of a trivial baseline: the target's standard deviation, or the entropy of a byte in nats."""
     left_out: list[str] = field(default_factory=list)
-    """Columns from which nothing is learnt, in words."""
+    """Columns that are left out, each with the reason."""
     columns: list[str] = field(default_factory=list)
-    """What the training core makes of each column, a line each."""
+    """How the training core will read each column, one line per column."""
 
     def seen_from(self, folder: Path) -> FirstLook:
-        """Return the same for a study file in that folder: relative paths of a study are relative to its file."""
+        """Return the same with a path that is relative to the folder of the study file."""
         path = self.data.get("path")
         if path is None or Path(path).is_absolute() or (folder / path).exists():
             return self
@@ -70,7 +71,7 @@ class FirstLook:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a user says about the data beside where it is; None where the data are to show it."""
+    """The user's options about the data. None: detect it from the data."""
 
     target: str | None = None
     kind: Kind | None = None
@@ -79,10 +80,10 @@ class Asked:
 
 
 def look(source: str, asked: Asked) -> FirstLook:
-    """Look at a built-in set, a CSV, Parquet, NPZ or text file, or a folder of images.
+    """Inspect a built-in dataset, a CSV, Parquet, NPZ or text file, or a folder of images.
 
     Raises:
-        InvalidStudy: there is nothing such, or nothing can be learnt from it; a sentence says why.
+        InvalidStudy: the source does not exist, or training cannot learn from it. The message says why.
     """
     entries = load_catalogue().registries["data"]
     builtin = {name: entry for name, entry in entries.items() if "path" not in entry.parameters}
@@ -143,7 +144,7 @@ def _table(data: dict[str, Any], columns: Mapping[str, Column], asked: Asked) ->
 
 
 def _table_target(target: str, values: Column, asked: Asked, usual: Decimal, *, is_text: bool) -> _Targets:
-    """What is to be predicted, from a table's column."""
+    """Return the targets in a table's column."""
     are_classes = asked.kind == "classification" or target in asked.rules.categorical
     read, texts = read_target(values, asked.rules, usual, are_classes=are_classes, is_text=is_text)
     if texts is not None and texts.others and not are_classes:
@@ -154,13 +155,13 @@ def _table_target(target: str, values: Column, asked: Asked, usual: Decimal, *, 
 
 
 def _text_column(made: Mapping[str, Made], columns: Mapping[str, Column]) -> str | None:
-    """The column of the longest sentences."""
+    """Return the column with the most text among those that hold sentences."""
     found = [name for name, each in made.items() if each.sentences is not None]
     return max(found, key=lambda name: sum(len(value or "") for value in columns[name]), default=None)
 
 
 def _texts(data: dict[str, Any], columns: Mapping[str, Column], target: str, told: _Targets, text: str) -> FirstLook:
-    """A study of the sentences of one column; it learns from no other."""
+    """Inspect a table as texts: the model reads one column of sentences and ignores the other columns."""
     written = columns[text]
     if gaps := [index for index, value in enumerate(written) if value is None]:
         raise _wrong(data["path"], lacking(f"column {text!r}", len(gaps), place(gaps[0], is_text=True)))
@@ -185,7 +186,7 @@ class _Targets:
 def _targets(
     what: str, values: Column, asked: Kind | None, numbers: Numbers | None = None, *, is_text: bool = False
 ) -> _Targets:
-    """What is to be predicted; refused where nothing can be learnt of it."""
+    """Analyse the target's values. Refuse those that training cannot learn."""
     if not len(values):
         raise _wrong("--target", f"{what} is empty")
     if gaps := [index for index, value in enumerate(values) if value is None]:
@@ -213,7 +214,7 @@ def _targets(
 
 
 def _kind_of(values: Column) -> Kind:
-    """Texts and few different whole numbers are classes."""
+    """Return the kind of task: texts and few different integers are classes, other numbers are regression."""
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
         return "classification"
     is_whole = all(isinstance(value, int) for value in values)

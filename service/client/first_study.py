@@ -1,7 +1,7 @@
-"""The study file that `study init` writes: ranges that are known to be good, each line with its reason.
+"""Writes the study file of `study init`: search ranges from the literature, each with a comment that gives the reason.
 
-They are from J. Johnson, EECS 498, lecture 11 (rates 1e-4 to 1e-1; decay 0, 1e-5, 1e-4), Google's Deep Learning Tuning
-Playbook (the rate first, batch size for speed), and A. Karpathy, A Recipe for Training Neural Networks (a plain
+The ranges are from J. Johnson, EECS 498, lecture 11 (rates 1e-4 to 1e-1; decay 0, 1e-5, 1e-4), Google's Deep Learning
+Tuning Playbook (the rate first, batch size for speed), and A. Karpathy, A Recipe for Training Neural Networks (a plain
 baseline first).
 """
 
@@ -18,11 +18,14 @@ from service.client.first_look import FirstLook
 _TRIALS, _EPOCHS = 30, 20
 _BATCHES = (16, 32, 64, 128)
 _BUILTIN_EXAMPLES = 600
-"""Enough for batches of 32; the built-in sets have 178 and more, and only the worker counts them."""
+"""Assumed size of a built-in dataset: enough for batches of 32.
+
+The sets have 178 examples or more, and only the worker has them.
+"""
 
 _TRAIN_SHARE = 0.6
 _UNBALANCED = 0.8
-"""Above this share of one class accuracy says little."""
+"""If one class has more than this share of the examples, accuracy says little."""
 
 _PLAIN = re.compile(r"[A-Za-z_/][\w ./-]*(?<! )")
 _WORDS = {"true", "false", "null", "y", "n", "yes", "no", "on", "off"}
@@ -30,7 +33,7 @@ _WORDS = {"true", "false", "null", "y", "n", "yes", "no", "on", "off"}
 
 @dataclass(frozen=True)
 class _Line:
-    """One parameter: what it is set to, why it stands there, and its value in the baseline (none: it has none)."""
+    """A parameter of the space: its domain, the comment that explains it, and its baseline value, if any."""
 
     key: str
     domain: str
@@ -39,12 +42,18 @@ class _Line:
 
 
 def name_for(source: str) -> str:
-    """A study's name for what lies at `source`."""
+    """Derive a study name from the path or name of the data."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).resolve().stem).strip("-._")[:64] or "first"
 
 
 def write(look: FirstLook, name: str, file: str) -> str:
-    """The text of a study file for what was looked at, to be stored as `file`."""
+    """Return the text of a study file.
+
+    Args:
+        look: the inspected data.
+        name: the study's name.
+        file: the file's future path, for the commands in its comments.
+    """
     lines = _space(look)
     baseline = " ".join(f"{line.key}={line.plain}" for line in lines if line.plain is not None)
     batch = _batches(look)[len(_batches(look)) // 2]
@@ -86,11 +95,11 @@ def write(look: FirstLook, name: str, file: str) -> str:
 
 
 def about_data(look: FirstLook) -> list[str]:
-    """Say how the data were read, column by column, and what is left out."""
+    """Describe how the data were read, column by column, and what is left out."""
     encoding = [f"Read as {look.data['encoding']}."] if "encoding" in look.data else []
     columns = ["Columns:", *(f"  {line}" for line in look.columns)] if look.columns else []
     without = [f"Left out: {each}." for each in look.left_out]
-    # A name of a column may hold the end of a line.
+    # The name of a column may contain a line break.
     return ["".join(c if c.isprintable() else " " for c in line) for line in (*encoding, *columns, *without)]
 
 
@@ -101,7 +110,7 @@ def _title(look: FirstLook) -> str:
 
 
 def _objective(look: FirstLook) -> tuple[str, str, float | None, str]:
-    """Metric, direction, and what knowing nothing scores, in words too."""
+    """Return the metric, its direction, and a trivial baseline's score with a description of it."""
     if look.kind == "regression":
         return "val/rmse", "minimize", look.spread, "what predicting the mean gives"
     if look.kind == "language":
@@ -116,7 +125,7 @@ def _objective(look: FirstLook) -> tuple[str, str, float | None, str]:
 
 
 def _models(look: FirstLook) -> list[str]:
-    """The baseline, if there is a plainer one, and the model that is to beat it."""
+    """Return the baseline model, if there is a simpler one, and the model that has to beat it."""
     return {"rows": ["linear", "mlp"], "images": ["linear", "resnet"], "tokens": ["gpt"]}[look.inputs]
 
 
@@ -151,7 +160,7 @@ def _space(look: FirstLook) -> list[_Line]:
 
 
 def _batches(look: FirstLook) -> list[int]:
-    """Sizes that leave at least eight steps in an epoch."""
+    """Return the batch sizes that give at least eight steps per epoch."""
     num_train = (look.num_examples or _BUILTIN_EXAMPLES) * _TRAIN_SHARE
     return [size for size in _BATCHES if size * 8 <= num_train] or [8]
 

@@ -1,4 +1,4 @@
-"""The words of the `study` command: what each command is called, takes and says of itself."""
+"""The command-line parser of `study`: its commands, their arguments and their help texts."""
 
 from __future__ import annotations
 
@@ -46,14 +46,17 @@ Exit status:
 """
 
 SPLITS = ("val", "test", "test_val")
-"""What is held out while a trial is trained."""
+"""The held-out splits of a trial's data."""
 
 Verb = Callable[[str, str], argparse.ArgumentParser]
-"""Adds a command: its name, and what it does."""
+"""A function that adds a command, given its name and help text."""
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line; `command` names the command, `server` and `json` are of each."""
+    """Build the parser of the whole command line.
+
+    In the parsed arguments, `command` is the command's name. `server` and `json` exist for every command.
+    """
     whole = argparse.ArgumentParser(
         prog="study",
         description="Create, follow and steer hyperparameter studies.",
@@ -164,7 +167,7 @@ def _add_trials(of_study: Verb) -> None:
 
 
 def _count(text: str) -> int:
-    """A number of trials; argparse turns the error into a sentence."""
+    """Parse a number of trials. argparse converts the error to a sentence."""
     number = int(text) if text.isdecimal() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
@@ -172,7 +175,7 @@ def _count(text: str) -> int:
 
 
 def conflict(arguments: argparse.Namespace) -> str | None:
-    """Say which flags of a command line contradict each other beyond what the parser knows; None where none do."""
+    """Describe a contradiction between flags that argparse cannot detect. None if there is none."""
     given = vars(arguments)
     command = given["command"]
     if given["json"]:

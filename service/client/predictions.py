@@ -1,4 +1,4 @@
-"""Predictions for people: the rows of their file as CSV or JSON, which trials have one, and what is taken for what."""
+"""Renders predictions: files as CSV or JSON, the list of trials that have one, and confusion matrices."""
 
 from __future__ import annotations
 
@@ -17,15 +17,22 @@ from service.contract.predictions import Confusion, PredictionsList
 from service.contract.problem import FieldError
 
 _WIDEST = 16
-"""Of more classes a table of all columns fits no terminal: told is what each is mostly taken for."""
+"""The largest number of classes shown as a full table.
+
+With more, each class shows only its most frequent confusions.
+"""
 _NUM_TOLD = 3
 
 
 class Rows:
-    """The rows of a file of predictions, of one split or of all."""
+    """The rows of a predictions file, of one split or of all."""
 
     def __init__(self, content: bytes, split: str | None, source: str) -> None:
-        """Read the file; raises InvalidStudy where pyarrow is not installed, or the split is not in the file."""
+        """Read the file's content.
+
+        Raises:
+            InvalidStudy: pyarrow is not installed, or the split is not in the file.
+        """
         try:
             from pyarrow import compute, parquet  # noqa: PLC0415 - only a worker must have it
         except ImportError:
@@ -40,25 +47,25 @@ class Rows:
         self._table = table
 
     def csv(self) -> str:
-        """A header, and a line for each example."""
+        """Return CSV with a header and a line per example."""
         from pyarrow import string  # noqa: PLC0415
 
         written = io.StringIO()
         writer = csv.writer(written, lineterminator="\n")
         writer.writerow(self._table.column_names)
-        # Cast there, single precision is written with no more digits than it has.
+        # pyarrow's cast writes single precision with no more digits than it has.
         columns = [each.cast(string()).to_pylist() for each in self._table.columns]
         writer.writerows(zip(*columns, strict=True))
         return written.getvalue()
 
     def mappings(self) -> list[dict[str, Any]]:
-        """Column -> value, for each example."""
+        """Return a mapping from column to value for each example."""
         found: list[dict[str, Any]] = self._table.to_pylist()
         return found
 
 
 def list_page(predictions: PredictionsList) -> RenderableType:
-    """Which trials have predictions."""
+    """List the trials whose predictions are kept."""
     if not predictions.trials:
         return "no trial's predictions are kept; those of the best are, as soon as they are completed"
     table = Table("trial", "value", "KiB", box=None, pad_edge=False)
@@ -69,10 +76,10 @@ def list_page(predictions: PredictionsList) -> RenderableType:
 
 
 def confusion_page(confusion: Confusion, split: str, source: str) -> RenderableType:
-    """True classes in rows, predicted ones in columns, and of each how many were found.
+    """Render a confusion matrix with true classes in rows, predicted classes in columns, and the recall of each class.
 
     Raises:
-        InvalidStudy: the split was not counted.
+        InvalidStudy: there is no confusion matrix of the split.
     """
     counts = confusion.splits.get(split)
     if counts is None:
@@ -99,11 +106,11 @@ def _table(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Table:
 
 
 def _mistakes(classes: Sequence[str], row: Sequence[int], own: int) -> str:
-    """What a class is mostly taken for, wrongly."""
+    """Return the classes that this class is most often mistaken for."""
     others = sorted((-num, to) for to, num in enumerate(row) if num and to != own)
     return ", ".join(f"{classes[to]} ({-num})" for num, to in others[:_NUM_TOLD])
 
 
 def wrong(source: str, message: str) -> InvalidStudy:
-    """A mistake in what was asked for."""
+    """Build the error about a mistake in the user's request."""
     return InvalidStudy(source, [FieldError(path="", message=message)])

@@ -1,4 +1,7 @@
-"""How studies and trials look in a terminal: contract models in, rich renderables out; asks nobody anything."""
+"""Renders studies, trials and workers for a terminal.
+
+The functions take models of the contract and return rich renderables. They never call the service.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from service.contract.worker import WorkerView
 FINISHED = (TrialState.COMPLETED, TrialState.PRUNED, TrialState.FAILED, TrialState.CANCELLED)
 
 _PIPE_WIDTH = 100_000
-"""Characters on a line of output that is no terminal."""
+"""Width of the output in characters if it is not a terminal."""
 
 _STYLES = {
     StudyState.ACTIVE: "green",
@@ -39,9 +42,9 @@ _STYLES = {
 
 
 def console() -> Console:
-    """Return the terminal; what users wrote may hold brackets and colons, so no text is read as markup.
+    """Return the console for standard output, without markup: texts of users may hold brackets and colons.
 
-    Where the output is no terminal it has no width: a pipe gets every value whole, a row on one line.
+    If the output is not a terminal, its width is unlimited: a pipe gets every value whole and each row on one line.
     """
     terminal = Console(markup=False, emoji=False, highlight=False)
     if not terminal.is_terminal:
@@ -50,17 +53,20 @@ def console() -> Console:
 
 
 def num_finished(study: StudyView) -> int:
-    """Trials that will not change any more."""
+    """Return the number of trials in a final state."""
     return sum(study.num_trials.get(state, 0) for state in FINISHED)
 
 
 def progress(study: StudyView) -> str:
-    """Finished trials of the budget: '12/60', or '12' where there is no budget."""
+    """Return the finished trials and the budget: '12/60', or '12' without a budget."""
     return str(num_finished(study)) + (f"/{study.budget_trials}" if study.budget_trials else "")
 
 
 def best(study: StudyView) -> str:
-    """The best value so far: 'val/accuracy 0.975 (trial 12)'; of several objectives, the size of the front."""
+    """Return the best value so far: 'val/accuracy 0.975 (trial 12)'.
+
+    For several objectives, the size of the Pareto front.
+    """
     if study.front:
         return f"a front of {len(study.front)} {'trials' if len(study.front) > 1 else 'trial'}"
     if study.best is None or not study.best.values:
@@ -69,7 +75,7 @@ def best(study: StudyView) -> str:
 
 
 def objectives(study: StudyView) -> str:
-    """What is optimised: 'maximize val/accuracy, minimize num_parameters'."""
+    """Return the objectives: 'maximize val/accuracy, minimize num_parameters'."""
     return ", ".join(f"{each.direction} {each.metric}" for each in study.spec.objectives)
 
 
@@ -91,7 +97,7 @@ def parameters(values: Mapping[str, Value]) -> str:
 
 
 def studies_table(studies: Iterable[StudyView]) -> RenderableType:
-    """List studies: state, progress, best."""
+    """List studies: state, progress, best value."""
     table = Table("study", "state", "trials", "best", "created", box=None, pad_edge=False)
     for study in studies:
         table.add_row(study.name, _state(study), progress(study), best(study), f"{study.created_at:%Y-%m-%d %H:%M}")
@@ -99,7 +105,7 @@ def studies_table(studies: Iterable[StudyView]) -> RenderableType:
 
 
 def front_page(front: Front) -> RenderableType:
-    """The trials on a Pareto front with their values, the best in the first objective first; and its hypervolume."""
+    """Show the trials on the Pareto front, sorted by the first objective from the best on, and the hypervolume."""
     if not front.trials or front.reference_point is None:
         return Text("no trial completed yet")
     metrics = [objective.metric for objective in front.objectives]
@@ -112,9 +118,11 @@ def front_page(front: Front) -> RenderableType:
 
 
 def plan_page(plan: Plan, step_seconds: float | None) -> RenderableType:
-    """What a study will cost: trials from step to step, and all of it together.
+    """Show what a study will cost: the steps of each part, and the total.
 
-    `step_seconds` is how long a step of one training takes, where the user knows.
+    Args:
+        plan: the service's plan.
+        step_seconds: duration of a step of one training, if the user knows it. Default: the plan's own.
     """
     has_steps = plan.resource != "trial"
     titles = [f"{plan.resource}s each", f"{plan.resource}s"] if has_steps else []
@@ -138,7 +146,7 @@ def plan_page(plan: Plan, step_seconds: float | None) -> RenderableType:
 
 
 def replay_page(replay: Replay, pruner: str) -> RenderableType:
-    """What a pruner would have saved and lost."""
+    """Show what a pruner would have saved, and how much worse the best value would be."""
     table = Table("", "steps", "best", "trial", box=None, pad_edge=False)
     for name, spent in (("as recorded", replay.recorded), (f"under {pruner}", replay.replayed)):
         table.add_row(name, str(spent.num_steps), number(spent.best), "" if spent.trial is None else str(spent.trial))
@@ -151,7 +159,7 @@ def replay_page(replay: Replay, pruner: str) -> RenderableType:
 
 
 def importance_page(importance: Importance) -> RenderableType:
-    """Which parameters mattered: a bar for each one's share."""
+    """Show the importance of parameters, with a bar for each one's share."""
     table = Table("parameter", "share", "", "trials", box=None, pad_edge=False)
     for parameter in importance.parameters:
         bar = Bar(1.0, 0.0, parameter.share, width=40)
@@ -162,7 +170,7 @@ def importance_page(importance: Importance) -> RenderableType:
 
 
 def workers_table(workers: Iterable[WorkerView]) -> RenderableType:
-    """List workers: where they are, what they have, whether they get trials."""
+    """List workers: host, state, devices, trials, and the reason of a quarantine."""
     table = Table("worker", "host", "state", "devices", "trials", "reason", box=None, pad_edge=False)
     for worker in workers:
         devices = _devices(worker)
@@ -174,7 +182,7 @@ def workers_table(workers: Iterable[WorkerView]) -> RenderableType:
 
 
 def _devices(worker: WorkerView) -> str:
-    """What a worker trains on; slot by slot where they have different devices."""
+    """Return a worker's devices, slot by slot if the slots differ."""
     slots = worker.capabilities.slots
     if not slots or all(each == worker.capabilities.devices for each in slots.values()):
         return _names(worker.capabilities.devices)
@@ -194,7 +202,7 @@ def study_page(
     trail: StageList,
     edits: Iterable[Event],
 ) -> RenderableType:
-    """One study: where it stands, how its boxes came about, what was edited, its trials and their forks."""
+    """Show one study: state, stage history, edits, budgets, trials and forks."""
     spec = study.spec
     facts = Table.grid(padding=(0, 2))
     facts.add_row("study", Text(study.name, style="bold"))
@@ -219,7 +227,7 @@ def study_page(
 
 
 def budget(study: StudyView) -> str:
-    """Say what is used of each budget but that of trials: '1.5 of 12 hours, 2 of 5 failures'."""
+    """Return the used part of each budget except trials: '1.5 of 12 hours, 2 of 5 failures'."""
     given, used = study.spec.budget, study.budget_used
     told = [
         f"{spent:.3g} of {limit:g} {words}"
@@ -235,13 +243,13 @@ def budget(study: StudyView) -> str:
 
 
 def counts(study: StudyView) -> str:
-    """Say how many trials are in which state."""
+    """Return the number of trials in each state."""
     told = [f"{count} {state}" for state, count in study.num_trials.items() if count]
     return ", ".join(told) or "none yet"
 
 
 def trials_table(trials: Iterable[TrialView]) -> RenderableType:
-    """List trials: state, value, parameters, and why each ended early if it did."""
+    """List trials: state, value, parameters, and the reason if a trial ended early."""
     table = Table("trial", "state", "value", "step", "parameters", "reason", box=None, pad_edge=False)
     for trial in trials:
         table.add_row(
@@ -256,7 +264,7 @@ def trials_table(trials: Iterable[TrialView]) -> RenderableType:
 
 
 def forks_table(forks: Iterable[TrialView]) -> RenderableType:
-    """List forks by id: state, value, and what each was forked from."""
+    """List forks by id: state, value, and the trial each was forked from."""
     table = Table("id", "state", "value", "step", "reason", box=None, pad_edge=False)
     for fork in forks:
         step = "" if fork.step is None else str(fork.step)
@@ -266,14 +274,14 @@ def forks_table(forks: Iterable[TrialView]) -> RenderableType:
 
 
 def _reached(trial: TrialView) -> str:
-    """Its values, or what a trial that pauses had at its rung."""
+    """Return the trial's values. For a paused trial, its value at its last rung."""
     if trial.values:
         return ", ".join(map(number, trial.values))
     return number(trial.arrivals[-1].value) if trial.state is TrialState.PAUSED and trial.arrivals else ""
 
 
 def trial_page(trial: TrialDetail) -> RenderableType:
-    """One trial: parameters and why they were chosen, metrics, attempts."""
+    """Show one trial: parameters and why they were chosen, metrics, attempts."""
     facts = Table.grid(padding=(0, 2))
     facts.add_row("trial", Text(trial.id if trial.number is None else str(trial.number), style="bold"))
     facts.add_row("state", _state_and_reason(trial))
@@ -309,7 +317,7 @@ def trial_page(trial: TrialDetail) -> RenderableType:
 
 
 def outcome(log: LogView) -> str:
-    """How the attempt of a log failed, and its traceback; nothing while it runs and where it did well."""
+    """Describe how the attempt of a log failed, with its traceback. Empty if it still runs or did not fail."""
     if not log.ended or log.failure is None:
         return ""
     told = f"attempt {log.attempt} {log.state}: {log.message or log.failure}\n"
@@ -317,7 +325,7 @@ def outcome(log: LogView) -> str:
 
 
 def _environment(trial: TrialDetail) -> list[RenderableType]:
-    """What the newest attempt ran in."""
+    """Show the environment of the newest attempt."""
     known = trial.attempts[-1].environment if trial.attempts else {}
     if not known:
         return []
@@ -328,7 +336,7 @@ def _environment(trial: TrialDetail) -> list[RenderableType]:
 
 
 def live_page(study: StudyView, running: Iterable[TrialDetail], notice: str = "") -> RenderableType:
-    """What `watch` shows: a bar of finished trials, the best so far, the running trials, and a notice if any."""
+    """Render the live view of `watch`: a progress bar, the best value, the running trials, and a notice if any."""
     bar = Table.grid(padding=(0, 2))
     finished, total = num_finished(study), study.budget_trials
     bar.add_row(

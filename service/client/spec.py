@@ -1,4 +1,4 @@
-"""A mapping becomes a StudySpec, or one sentence per mistake; apart from study files, which need a YAML reader."""
+"""Parses a mapping to a StudySpec, with one sentence per mistake. Kept apart from `study_file`, which needs PyYAML."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from service.contract.study import StudySpec
 
 
 def parse(mapping: Mapping[str, Any], source: str = "the study") -> StudySpec:
-    """Check the shape of a study; what its parameters reach in the task, the service checks.
+    """Validate the structure of a study. The service checks later which settings of the task its parameters change.
+
+    Args:
+        mapping: the study, as a study file would hold it.
+        source: name of the source, with which each error begins.
 
     Raises:
-        InvalidStudy: something is missing, unknown or out of range; `source` opens each sentence.
+        InvalidStudy: a setting is missing, unknown or out of range.
     """
     try:
         return StudySpec.model_validate(dict(mapping))

@@ -1,7 +1,7 @@
-"""The study file: YAML in, a checked StudySpec out, and back.
+"""Reads and writes study files: YAML to a checked StudySpec and back.
 
-Relative paths that a study names (data, tokenizer, teacher, …) are relative to the study file. Where something lies
-there, the path is made absolute, so that a worker started elsewhere on the machine finds it; any other is the worker's.
+Relative paths in a study (data, tokenizer, teacher, …) are relative to the study file. If the path exists there, it is
+made absolute, so that a worker started elsewhere on the machine finds it. Other relative paths are left to the worker.
 """
 
 from __future__ import annotations
@@ -24,20 +24,27 @@ from service.contract.teacher import TEACHER, is_path
 __all__ = ["dump", "load", "read", "text_of"]
 
 _INPUTS = ("data", "loss")
-"""Sections whose paths must be there before a training; others write to them, or may mean something else by a name."""
+"""Sections whose paths must exist before training starts.
+
+Other sections write to their paths, or may mean something other than a path.
+"""
 
 
 def dump(study: StudySpec) -> str:
-    """Write a study as a file that reads as it; what is as by default is left out."""
+    """Return a study as the text of a study file, without settings that have their default values."""
     document = study.model_dump(mode="json", exclude_defaults=True)
     return yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def load(path: str | Path, note: Callable[[str], None] | None = None) -> StudySpec:
-    """Read and check a study file; `note` hears what may not be meant so.
+    """Read and check a study file.
+
+    Args:
+        path: the study file.
+        note: called with each warning about something that the user may not have meant.
 
     Raises:
-        InvalidStudy: the file cannot be read, is not YAML, or is not a study; one sentence per mistake.
+        InvalidStudy: the file cannot be read, is not YAML, or is not a study. The message has one sentence per mistake.
     """
     path = Path(path)
     document = read(text_of(path), source=str(path))
@@ -51,10 +58,10 @@ def load(path: str | Path, note: Callable[[str], None] | None = None) -> StudySp
 
 
 def text_of(path: Path) -> str:
-    """Return what stands in a study file.
+    """Return the text of a study file.
 
     Raises:
-        InvalidStudy: it is no regular file, too large, or not UTF-8.
+        InvalidStudy: it is not a regular file, is too large, or is not UTF-8.
     """
     try:
         kind = path.stat()
@@ -75,7 +82,7 @@ def text_of(path: Path) -> str:
 
 
 def _refuse_other_tools(path: Path, document: Mapping[Any, Any]) -> None:
-    """Say of another tool's file what it is: none of them is missing a setting only."""
+    """Refuse the files of other tools by name, because a list of missing settings would not help their users."""
     own = {"objective", "space"} & document.keys()
     if not own and {"method", "parameters"} <= document.keys():
         begin = "write its `parameters` as `space`, its `metric` as `objective`, its `method` as `sampler`"
@@ -89,7 +96,7 @@ def _wrong(path: Path, message: str) -> InvalidStudy:
 
 
 def _resolve_paths(document: dict[str, Any], directory: Path) -> list[str]:
-    """Make relative paths absolute that lie beside the study file; say of the others who will look for them."""
+    """Make relative paths absolute if they exist beside the study file. Return a note for each other path."""
     task = document.get("task")
     train = task.get("train") if isinstance(task, dict) else None
     if not isinstance(train, dict):
@@ -101,7 +108,7 @@ def _resolve_paths(document: dict[str, Any], directory: Path) -> list[str]:
             if not isinstance(chosen, dict):
                 continue
             entry = entries.get(chosen["name"]) if isinstance(chosen.get("name"), str) else None
-            # An entry of the user's own may have settings called as those of the core's.
+            # A custom entry may have settings with the same names as the core's.
             for option in (entry,) if entry is not None else entries.values():
                 for name, setting in option.parameters.items():
                     value = chosen.get(name)
@@ -122,7 +129,7 @@ def _is_relative(section: str, name: str, value: str, names: str | None) -> bool
 
 
 def _beside(directory: Path, value: str) -> str:
-    """The absolute path where something lies there, else the value."""
+    """Return the absolute path if the file exists, else the value unchanged."""
     here = (directory / value).resolve()
     try:
         return str(here) if here.exists() else value

@@ -1,4 +1,4 @@
-"""One HTTP connection pool to the service: models in, models out, every failure an exception of this package."""
+"""The HTTP connection pool to the service: sends and receives models, and raises this package's exceptions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from service.contract.token import check_token
 DEFAULT_SERVER = "http://127.0.0.1:8420"
 PREFIX = "/api/v1"
 TIMEOUT = httpx.Timeout(30.0, connect=5.0)
-# Connections outlive the time between two heartbeats, and end before the service closes them (75 s after the last use).
+# Connections stay open between two heartbeats, and end before the service closes them (75 s after the last use).
 LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=60.0)
-# The service sends a comment every 15 s on a stream: silence for twice as long means that nobody is there.
+# The service sends a comment every 15 s on a stream. Silence for twice as long means that the service is gone.
 STREAM_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 
 _LAST_PORT = 65_535
@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 
 
 class Transport:
-    """Sends requests to one server; safe to share between threads."""
+    """Sends requests to one server. Threads may share it."""
 
     def __init__(self, server: str | None = None, token: str | None = None) -> None:
         self.server = (server or os.environ.get("ASSAYER_SERVER") or DEFAULT_SERVER).rstrip("/")
@@ -52,13 +52,13 @@ class Transport:
             timeout=TIMEOUT,
             limits=LIMITS,
             headers={"Authorization": f"Bearer {token}"} if token else {},
-            # A proxy set for the outside world must not stand between two processes of one machine.
+            # Don't use a proxy, which is set for the internet, between two processes of one machine.
             trust_env=url.host not in ("127.0.0.1", "localhost", "::1"),
         )
 
     @property
     def closed(self) -> bool:
-        """Whether no call can be sent any more."""
+        """Whether the connections are closed, so that no call can be sent."""
         return self._http.is_closed
 
     def close(self) -> None:
@@ -79,16 +79,23 @@ class Transport:
         body: BaseModel | None = None,
         params: dict[str, Any] | None = None,
     ) -> Answer:
-        """Send `body` and return the parsed answer.
+        """Send a request and return the parsed answer.
+
+        Args:
+            method: the HTTP method.
+            path: path of the endpoint below PREFIX.
+            answer: the type of the answer.
+            body: the model to send as JSON. None: no body.
+            params: the query's parameters.
 
         Raises:
-            ServiceUnreachable: nobody answered in time, or not as this service.
-            ApiError: the service refused.
+            ServiceUnreachable: nothing answered in time, or something that is not this service.
+            ApiError: the service refused the request.
         """
         if self.closed:
             raise ServiceUnreachable("this client was closed; make a new one")
         content = None if body is None else body.model_dump_json()
-        # The service takes no write without it, not even one without a body.
+        # The service requires this header for every write, even without a body.
         headers = {} if method == "GET" else {"Content-Type": "application/json"}
         with self._errors():
             response = self._http.request(method, path, content=content, params=params, headers=headers)
@@ -99,10 +106,14 @@ class Transport:
             raise self._stranger(response) from None
 
     def exists(self, path: str) -> bool:
-        """Whether the address leads somewhere; raises as `call`, except where there is nothing."""
+        """Return whether the resource exists.
+
+        Raises:
+            ServiceUnreachable: nothing answered in time, or the service answered with an error other than 404.
+        """
         with self._errors():
             response = self._http.head(path)
-        # An answer to HEAD has no body that could say what is wrong.
+        # An answer to HEAD has no body that could describe the error.
         if response.status_code == httpx.codes.NOT_FOUND:
             return False
         if response.is_error:
@@ -110,7 +121,7 @@ class Transport:
         return True
 
     def upload(self, path: str, answer: TypeAdapter[Answer], content: BinaryIO) -> Answer:
-        """Send an open file and return the parsed answer; raises as `call`."""
+        """Send an open file and return the parsed answer. Raises the exceptions of `call`."""
         with self._errors():
             response = self._http.put(path, content=content, headers={"Content-Type": "application/octet-stream"})
         self._check(response)
@@ -120,7 +131,7 @@ class Transport:
             raise self._stranger(response) from None
 
     def download(self, path: str) -> Iterator[bytes]:
-        """Yield the content at an address piece by piece; raises as `call`."""
+        """Yield the content of a resource in pieces. Raises the exceptions of `call`."""
         with self._errors(), self._http.stream("GET", path) as response:
             if response.is_error:
                 response.read()
@@ -128,7 +139,10 @@ class Transport:
             yield from response.iter_bytes(1 << 20)
 
     def server_sent_events(self, path: str, params: dict[str, Any]) -> Iterator[str]:
-        """Yield the `data` of each server-sent event until the service ends the stream."""
+        """Yield the `data` of each server-sent event until the service ends the stream.
+
+        Raises the exceptions of `call`.
+        """
         with self._errors(), self._http.stream("GET", path, params=params, timeout=STREAM_TIMEOUT) as response:
             if response.is_error:
                 response.read()

@@ -1,4 +1,4 @@
-"""The trials of a study as a table: chosen columns, filtered, sorted; printed, or written as CSV, JSON or Parquet."""
+"""The table of a study's trials: selects columns, filters and sorts, then prints or writes CSV, JSON or Parquet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from service.contract.study import StudySpec
 from service.contract.trial import TrialView
 
 Row = dict[str, Any]
-"""Column -> value of one trial; None where the trial has none."""
+"""Column -> value of one trial. None where the trial has no value."""
 
 _FACTS: Mapping[str, Callable[[TrialView], Any]] = {
     "number": lambda trial: trial.number,
@@ -43,7 +43,7 @@ _FACTS: Mapping[str, Callable[[TrialView], Any]] = {
     "chosen": lambda trial: trial.reason,
     "reason": lambda trial: trial.state_reason,
 }
-"""Columns that every study has; `duration` is in seconds, from the first attempt's start to the trial's end."""
+"""Columns of every study. `duration` is in seconds, from the first attempt's start to the trial's end."""
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
@@ -57,7 +57,7 @@ _CONDITION = re.compile(r"^(?P<column>[^=<>!]+?)\s*(?P<operator>!=|>=|<=|=|>|<)\
 
 
 class TrialTable:
-    """The trials of one study; every method returns or writes the rows that are left."""
+    """The trials of one study. Every method returns or writes the rows that are still selected."""
 
     def __init__(self, spec: StudySpec, trials: Iterable[TrialView]) -> None:
         trials = list(trials)
@@ -72,7 +72,11 @@ class TrialTable:
         self.rows: dict[str, Row] = {trial.id: _row(trial, objectives) for trial in trials}
 
     def filter(self, conditions: Iterable[str]) -> None:
-        """Keep the trials that meet every condition, such as `state=completed` or `optimizer.lr>1e-3`."""
+        """Keep the trials that meet every condition, such as `state=completed` or `optimizer.lr>1e-3`.
+
+        Raises:
+            InvalidStudy: a condition cannot be parsed, or names an unknown column.
+        """
         for condition in conditions:
             found = _CONDITION.match(condition)
             if found is None:
@@ -83,7 +87,10 @@ class TrialTable:
             self.rows = {key: row for key, row in self.rows.items() if _meets(row.get(column), wanted, compare)}
 
     def sort(self, column: str, *, reverse: bool) -> None:
-        """Sort by a column: an objective from the best on, anything else ascending; trials without it come last."""
+        """Sort by a column, with trials without a value last.
+
+        An objective is sorted from its best value on, any other column in ascending order. `reverse` inverts the order.
+        """
         column = self.known(column, "--sort")
         descending = (self._directions.get(column) == "maximize") != reverse
         having = [item for item in self.rows.items() if item[1].get(column) is not None]
@@ -92,26 +99,30 @@ class TrialTable:
         self.rows = dict([*having, *lacking])
 
     def limit(self, num: int) -> int:
-        """Keep the first `num` trials; returns how many were left out."""
+        """Keep the first `num` trials. Return the number of dropped trials."""
         left_out = max(0, len(self.rows) - num)
         self.rows = dict(list(self.rows.items())[:num])
         return left_out
 
     def known(self, column: str, flag: str) -> str:
-        """The column of that name; raises InvalidStudy where the study has none."""
+        """Return the name of a column after checking that it exists.
+
+        Raises:
+            InvalidStudy: the study has no such column. `flag` is the flag that named it.
+        """
         if column not in self.columns:
             raise _wrong(flag, f"there is no column {column!r}; {did_you_mean(column, self.columns)}")
         return column
 
     def page(self, columns: Sequence[str]) -> RenderableType:
-        """The rows for a terminal."""
+        """Return the rows as a table for a terminal."""
         table = Table(*columns, box=None, pad_edge=False)
         for row in self.rows.values():
             table.add_row(*(_shown(row.get(column)) for column in columns))
         return table if table.row_count else Text("no trial is left to show")
 
     def csv(self, columns: Sequence[str]) -> str:
-        """A header, and a line for each trial; floats with all of their digits."""
+        """Return CSV with a header and a line per trial. Floats have all their digits."""
         written = io.StringIO()
         writer = csv.writer(written, lineterminator="\n")
         writer.writerow(columns)
@@ -119,15 +130,19 @@ class TrialTable:
         return written.getvalue()
 
     def mappings(self, columns: Sequence[str]) -> list[Row]:
-        """Column -> value of each trial, as JSON holds it."""
+        """Return a mapping from column to value for each trial, with values that JSON can hold."""
         return [{column: _json(row.get(column)) for column in columns} for row in self.rows.values()]
 
     def views(self) -> list[dict[str, Any]]:
-        """The trials as the API returns them."""
+        """Return the trials as the API returns them."""
         return [self.trials[key].model_dump(mode="json") for key in self.rows]
 
     def write_parquet(self, path: str, columns: Sequence[str]) -> None:
-        """Write the rows to a Parquet file; a column of mixed types is written as text."""
+        """Write the rows to a Parquet file. A column of mixed types is written as text.
+
+        Raises:
+            InvalidStudy: pyarrow is not installed, or the file cannot be written.
+        """
         try:
             import pyarrow as pa  # noqa: PLC0415 - only this needs it
             from pyarrow import parquet  # noqa: PLC0415
@@ -147,7 +162,10 @@ class TrialTable:
 
 
 def _row(trial: TrialView, objectives: Sequence[str]) -> Row:
-    """A trial's columns; of one name an objective counts more than a fact, and a parameter more than a metric."""
+    """Build a trial's row.
+
+    If names collide, objectives override facts, facts override parameters, and those override metrics.
+    """
     values = dict(zip(objectives, trial.values or [], strict=False))
     measured = {name: from_wire(value) for name, value in trial.metrics.items()}
     facts = {name: read(trial) for name, read in _FACTS.items()}
@@ -173,7 +191,7 @@ def _text(value: Any) -> str:
 
 
 def _key(value: Any) -> tuple[int, Any]:
-    """A sort key for columns of mixed types: numbers first, then texts."""
+    """Return a sort key for columns of mixed types: numbers first, then texts."""
     return (0, value) if _is_number(value) else (1, _text(value))
 
 

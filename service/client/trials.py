@@ -1,7 +1,7 @@
-"""Trials driven by hand: claim one, report to it, end it; its lease is renewed in the background meanwhile.
+"""Runs trials from the user's own program: claim a trial, report metrics, end it, and renew its lease meanwhile.
 
-For notebooks and programs that train by themselves. A service that is away for a while is waited for: every call here
-may be repeated without effect, so that neither a report nor an outcome is lost or counted twice.
+For notebooks and programs that do the training themselves. Calls wait for a service that is unavailable for a while.
+Each of them can be repeated without effect, so no report or outcome is lost or counted twice.
 """
 
 from __future__ import annotations
@@ -38,20 +38,21 @@ from service.contract.study import PauseCause
 
 MAX_MESSAGE = 2_000
 MAX_TRACEBACK = 20_000
-"""So many characters of how a trial failed are sent: the beginning of the message, the end of the traceback."""
+"""The largest number of characters sent about a failure: the beginning of the message, the end of the traceback."""
 
 PATIENCE_SECONDS = 600.0
-"""How long a call waits for a service that is away before its error reaches the caller."""
+"""How long a call waits for an unavailable service before the error reaches the caller."""
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 
 class OpenTrial:
-    """A trial this process holds the lease on.
+    """A trial whose lease this process has.
 
-    As a context manager it ends itself: well when the block ends, as failed (with the traceback) when the block raises,
-    released when it is interrupted. A trial that another attempt took over is dropped, and the program goes on.
+    As a context manager it ends the trial: as succeeded when the block ends, as failed (with the traceback) when the
+    block raises an exception, and as released when the block is interrupted. If another attempt took the trial over,
+    the trial is dropped and the program continues.
     """
 
     def __init__(self, endpoints: Endpoints, worker: str, grant: Grant) -> None:
@@ -65,7 +66,7 @@ class OpenTrial:
 
     @property
     def number(self) -> int | None:
-        """Its number in the study, from 0."""
+        """The trial's number in the study, from 0."""
         return self.grant.number
 
     @property
@@ -75,17 +76,17 @@ class OpenTrial:
 
     @property
     def seed(self) -> int:
-        """The seed for everything random in this trial."""
+        """The seed for all random numbers of this trial."""
         return self.grant.seed
 
     @property
     def run_until(self) -> int | None:
-        """The step to train to for now; none: until training ends by itself."""
+        """The absolute step to train to for now. None: until training ends by itself."""
         return self.grant.run_until
 
     @property
     def should_stop(self) -> bool:
-        """Whether the newest verdict, or an order from the study, says to end now."""
+        """Whether the newest verdict or an order of the service says to end now."""
         return self._order.action is not Action.CONTINUE
 
     @property
@@ -94,11 +95,11 @@ class OpenTrial:
         return self._ended.is_set()
 
     def report(self, step: int, metrics: Mapping[str, float]) -> Verdict:
-        """Report the metrics of one step and hear what to do; steps never fall.
+        """Report the metrics of one step and return the verdict. Steps must not decrease.
 
         Raises:
-            LeaseLost: another attempt has the trial; drop it.
-            Conflict: the step fell, or was reported with other values before.
+            LeaseLost: another attempt has the trial. Drop it.
+            Conflict: the step decreased, or was reported before with other values.
         """
         point = Point(step=step, metrics={name: to_wire(value) for name, value in metrics.items()})
         request = ReportRequest(nonce=self.grant.nonce, sequence=self._sequence + 1, points=[point])
@@ -109,19 +110,25 @@ class OpenTrial:
         return verdict
 
     def finish(self, metrics: Mapping[str, float] | None = None) -> FinishReply:
-        """End the trial well, or as pruned or paused where the last verdict said so; with final metrics, if any."""
+        """Finish the trial, with final metrics if any.
+
+        The outcome is pruned or paused if the last verdict says so, otherwise succeeded.
+        """
         results: dict[Action, Literal["succeeded", "paused", "pruned"]]
         results = {Action.CONTINUE: "succeeded", Action.PAUSE: "paused", Action.STOP: "pruned"}
         final = {name: to_wire(value) for name, value in (metrics or {}).items()}
         return self._finish(Outcome(result=results[self._order.action], message=self._order.reason, metrics=final))
 
     def fail(self, message: str, failure: FailureClass = FailureClass.USER_EXCEPTION, details: str = "") -> FinishReply:
-        """End the trial as failed; `details` is a traceback or the like."""
-        cut, last = message[:MAX_MESSAGE], details[-MAX_TRACEBACK:]  # the service takes no body above 1 MiB
+        """Finish the trial as failed. `details` is a traceback or a similar text."""
+        cut, last = message[:MAX_MESSAGE], details[-MAX_TRACEBACK:]  # the service accepts no body above 1 MiB
         return self._finish(Outcome(result="failed", failure=failure, message=cut, traceback=last or None))
 
     def release(self) -> FinishReply:
-        """Give the trial back, uncharged, for another worker to take up; tried once, as who gives up is leaving."""
+        """Release the trial without charge, so that another worker continues it.
+
+        Tried only once, because a caller that releases a trial is about to exit.
+        """
         outcome = Outcome(result="released", failure=FailureClass.PREEMPTED, message="released by its caller")
         request = FinishRequest(nonce=self.grant.nonce, outcome=outcome)
         reply = self._endpoints.finish(self.grant.trial, self.grant.attempt, request)
@@ -183,7 +190,7 @@ class OpenTrial:
 
 
 def _patiently(call: Callable[[], Answer]) -> Answer:
-    """Repeat a call that may be repeated until the service answers, or patience ends."""
+    """Retry a call until the service answers or PATIENCE_SECONDS have passed. The call must be safe to repeat."""
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     delay = 0.2
     while True:
@@ -198,17 +205,17 @@ def _patiently(call: Callable[[], Answer]) -> Answer:
 
 
 def worker_name() -> str:
-    """Return a name for this process as a worker, unlike any other's."""
+    """Return a unique worker name for this process."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", f"client-{uuid.uuid4().hex[:6]}-{os.getpid()}-{socket.gethostname()}")[:64]
 
 
 def open_trial(endpoints: Endpoints, worker: str, study: str) -> OpenTrial | None:
-    """Claim a trial, waiting while there is none; None: the study is done. See Client.open_trial.
+    """Claim a trial, and wait while there is none. Return None if the study is done. See Client.open_trial.
 
     Raises:
-        SearchFailed: the study is paused for its failures, so that no wait would bring a trial.
+        SearchFailed: the study is paused for its failures, so waiting would not bring a trial.
     """
-    endpoints.study(study)  # an unknown study or an absent service is an error now, not a long wait
+    endpoints.study(study)  # fail now, instead of after a long wait, if the study is unknown or the service is down
     tasks = [TaskKind.EXTERNAL, TaskKind.TRAIN, TaskKind.FUNCTION, TaskKind.COMMAND]
     while True:
         request = ClaimRequest(

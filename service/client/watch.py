@@ -1,4 +1,4 @@
-"""Follow a study, or what a trial prints, until it is finished; outlives restarts of the service."""
+"""Follows a study, or the output of a trial, until it is finished, across restarts of the service."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from service.contract.trial import TrialDetail, TrialState, TrialView
 Away = ServiceUnreachable | ServiceFailure
 RETRY_SECONDS = 1.0
 LAST_WORDS_SECONDS = 5.0
-"""Workers tell what was printed some seconds later."""
+"""Time to wait for output after an attempt ended, because workers upload it some seconds later."""
 MAX_RUNNING_SHOWN = 8
 
 
 def follow(endpoints: Endpoints, study: str) -> Iterator[StudyView | Away]:
-    """Yield the study now and whenever it changes, until it is finished or paused for its failures.
+    """Yield the study now and after each change, until it is finished or paused for its failures.
 
-    In between, yield what kept the service away. The service's stream tells of changes. Where none comes through
-    (a proxy, a restart), the loop around it is a poll.
+    Yields an error while the service is unavailable. The service's event stream announces changes. If no event arrives
+    (because of a proxy or a restart), the loop polls instead.
     """
     revision = 0
     while True:
@@ -51,7 +51,7 @@ def follow(endpoints: Endpoints, study: str) -> Iterator[StudyView | Away]:
 
 
 def watch_json(endpoints: Endpoints, study: str) -> None:
-    """Write the study to standard output at every change, one JSON document per line."""
+    """Write the study to standard output after each change, one JSON document per line."""
     for view in follow(endpoints, study):
         if isinstance(view, StudyView):
             sys.stdout.write(view.model_dump_json() + "\n")
@@ -59,7 +59,7 @@ def watch_json(endpoints: Endpoints, study: str) -> None:
 
 
 def watch(endpoints: Endpoints, study: str, console: Console) -> None:
-    """Show the study until it is finished: redrawn in a terminal, elsewhere a line per finished trial."""
+    """Show the study until it is finished: as a live view in a terminal, otherwise a line per finished trial."""
     if console.is_terminal:
         _redraw(endpoints, study, console)
     else:
@@ -105,9 +105,9 @@ def read_log(
 def follow_log(
     endpoints: Endpoints, study: str, trial: int | str, attempt: int | None, stream: Stream
 ) -> Iterator[LogView]:
-    """Yield what the attempt prints as it comes, until it has ended and LAST_WORDS_SECONDS brought no more.
+    """Yield an attempt's output as it arrives, until it has ended and LAST_WORDS_SECONDS pass without more output.
 
-    Outlives restarts of the service once it has answered.
+    Continues across restarts of the service after its first answer.
     """
     page = endpoints.log(study, trial, attempt=attempt, stream=stream)
     yield page
@@ -123,7 +123,7 @@ def follow_log(
 
 
 class _Running:
-    """The running trials of a study, read by what changed since the last time."""
+    """The running trials of a study, updated from the changes since the last refresh."""
 
     def __init__(self, endpoints: Endpoints, study: str) -> None:
         self._endpoints = endpoints
@@ -133,7 +133,7 @@ class _Running:
         self.trials: list[TrialDetail] = []
 
     def refresh(self) -> str:
-        """Read the changes; return what kept the service from telling, or nothing."""
+        """Read the changes. Return the service's error, or how many more trials are running, or nothing."""
         try:
             for trial in self._changed():
                 if trial.state is TrialState.RUNNING:

@@ -1,4 +1,4 @@
-"""What a watched study came to: nothing to say where it has a result, else a sentence with the reason."""
+"""The result of a watched study: raises an error with the reason if the study has no result."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from service.contract.study import PauseCause, StudyState, StudyView
 from service.contract.trial import TrialDetail, TrialState
 
 _NEWEST_REVISIONS = 500
-"""How far back the newest failed trial is looked for."""
+"""The number of revisions searched for the newest failed trial."""
 _ENDED_BADLY = (TrialState.FAILED, TrialState.PRUNED)
 
 
 def require_result(endpoints: Endpoints, study: StudyView) -> None:
-    """Raise where a study that is watched no more has no result.
+    """Raise an error if a study has no result after it was watched.
 
     Raises:
-        SearchFailed: it is paused for its failures, was stopped, or is completed and none of its trials is.
+        SearchFailed: it is paused for its failures, was stopped, or is completed without any completed trial.
     """
     name, reason = study.name, study.state_reason or "no reason was given"
     if study.state is StudyState.STOPPED:
@@ -33,7 +33,7 @@ def require_result(endpoints: Endpoints, study: StudyView) -> None:
 
 
 def _evidence(endpoints: Endpoints, study: StudyView) -> Iterator[str]:
-    """The newest trial that ended badly: why, and the last line of its traceback."""
+    """Describe the newest failed or pruned trial: its reason, and the last line of its traceback."""
     trial = _newest_bad(endpoints, study)
     if trial is None:
         return

@@ -1,7 +1,7 @@
-"""YAML as a study file is written: the core schema of YAML 1.2, unique keys, and no more of it than a person writes.
+"""Reads YAML for study files: the core schema of YAML 1.2, with unique keys and limits.
 
-`1e-4` is a number, `yes`, `on` and `010` are what they say, a date is text. Size, depth and what aliases expand to are
-limited, so that no file keeps the reader busy.
+`1e-4` is a number. `yes`, `on` and `010` are not converted to booleans or octal numbers, and a date stays text. Size,
+depth and the expansion of aliases are limited, so that no file blocks the reader.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from service.client.errors import InvalidStudy
 from service.contract.problem import FieldError
 
 MAX_BYTES = 1 << 17
-"""Size of a document; the largest example of this project has 2 KiB."""
+"""The largest size of a document. The largest example of this project has 2 KiB."""
 
 _MAX_NODES = 5_000
-"""Keys and values of a document, with what its aliases stand for."""
+"""The largest number of keys and values of a document, with aliases expanded."""
 
 _MAX_DEPTH = 50
 
 
 class Dumper(yaml.SafeDumper):
-    """Quotes what the loader below would read as something else than text."""
+    """A dumper that quotes texts which the loader below would read as other types."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -39,7 +39,11 @@ class _Loader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose a node; MarkedYAMLError where the document grows beyond what a study can be."""
+        """Compose a node, and check the document's limits.
+
+        Raises:
+            MarkedYAMLError: the document is too deep or too large for a study, or an alias contains itself.
+        """
         event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
         if self.check_event(yaml.AliasEvent):
             node = super().compose_node(parent, index)
@@ -100,10 +104,14 @@ Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
 def read(text: str, source: str) -> Any:
-    """Read a document; `source` opens the error's sentence.
+    """Parse a YAML document.
+
+    Args:
+        text: the document.
+        source: name of the source, with which the error begins.
 
     Raises:
-        InvalidStudy: it is no YAML, or more than a person writes.
+        InvalidStudy: the text is not YAML, or exceeds the limits of a study file.
     """
     if len(text) > MAX_BYTES:
         raise _invalid(source, f"has {len(text):,} characters; a study file has at most {MAX_BYTES:,}")
@@ -121,7 +129,7 @@ def read(text: str, source: str) -> Any:
     except yaml.YAMLError:
         raise _invalid(source, "is not YAML") from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-        # What a constructor of PyYAML raises for a tag on a value that it doesn't fit, or for a number of 5,000 digits.
+        # PyYAML's constructors raise these for a tag that doesn't fit its value, or for a number of 5,000 digits.
         raise _invalid(
             source, "holds a value that can't be read; write it plainly, without a tag such as !!int"
         ) from None

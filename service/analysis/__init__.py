@@ -1,1 +1,1 @@
-"""Findings: what curves and results say, as pure functions of values."""
+"""Analysis of learning curves and results as pure functions."""

@@ -1,4 +1,4 @@
-"""How a value stands against what is known of the problem: a plain baseline, the published best, people."""
+"""Comparison of an objective value with reference values: a baseline, the best published result, human performance."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from service.contract.study import Reference
 
 
 def standing(value: float, reference: Reference, direction: Direction) -> str | None:
-    """Say in words what `value` reaches and what it falls short of; None where nothing is known.
+    """Describe which reference values `value` reaches and by how much it misses the others.
 
-    Example: "reaches baseline 0.1, published 0.98; 0.0067 short of human 0.99".
+    Returns:
+        For example "reaches baseline 0.1, published 0.98; 0.0067 short of human 0.99"; None if there are no reference
+        values.
     """
     sign = 1.0 if direction == "maximize" else -1.0
     known = [(name, level) for name, level in reference.model_dump().items() if level is not None]

@@ -1,1 +1,1 @@
-"""The rules: what may happen to studies, trials and attempts. No I/O, no clock, no randomness."""
+"""Domain rules of studies, trials and attempts, without I/O, clock or randomness."""

@@ -1,4 +1,4 @@
-"""Budgets: which one ends a search before its numbers do, and how they are extended."""
+"""Budgets of a study: stopping conditions other than the number of trials, and extensions."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ SECONDS_PER_HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What a search has used and its history does not show."""
+    """The part of a search's budget usage that its history does not contain."""
 
     seconds: float = 0.0
-    """Since its first trial was handed out, as long as the study was active."""
+    """Time since the first trial was handed out, counted while the study was active."""
     device_seconds: float = 0.0
-    """Of all attempts of its trials together, running ones as far as they have come."""
+    """Device time of all attempts of its trials, running ones up to now."""
 
 
 NOTHING = Used()
 
 _COUNTED = frozenset({TrialState.COMPLETED, TrialState.PRUNED})
-"""Ends that might have been an improvement."""
+"""States that count as trials without improvement."""
 
 _WORDS = {
     "trials": "trials",
@@ -42,17 +42,20 @@ _WORDS = {
 
 
 def ends_early(budget: Budget) -> bool:
-    """Whether anything but its numbers may end a search."""
+    """Return whether the budget has a stopping condition other than the number of trials."""
     return budget.model_copy(update={"trials": None}) != Budget()
 
 
 def used_up(spec: StudySpec, history: History, used: Used = NOTHING) -> str | None:
-    """Why nothing of a search may begin or be promoted any more, whatever numbers are left; None while it may."""
+    """Return why no trial may begin or be promoted any more, or None while trials may.
+
+    The number of trials is not checked here.
+    """
     return next(_used_up(spec, history, used), None)
 
 
 def _used_up(spec: StudySpec, history: History, used: Used) -> Iterator[str]:
-    """What is used up, each in a sentence."""
+    """Yield a sentence for each budget that is used up."""
     budget = spec.budget
     if budget.hours is not None and used.seconds >= budget.hours * SECONDS_PER_HOUR:
         yield f"the budget of {budget.hours:g} h is used up"
@@ -72,10 +75,10 @@ def _used_up(spec: StudySpec, history: History, used: Used) -> Iterator[str]:
 
 
 def extended(spec: StudySpec, wanted: ExtendRequest) -> Budget:
-    """The budget with what is wanted, all of it larger than before.
+    """Return the study's budget with the requested extensions.
 
     Raises:
-        DomainError: something is no larger, or had no end.
+        DomainError: an extension does not go beyond the current limit, or the budget has no such limit.
     """
     for name, value in wanted.model_dump(exclude_none=True).items():
         known = getattr(spec.budget, name)
@@ -94,19 +97,19 @@ def extended(spec: StudySpec, wanted: ExtendRequest) -> Budget:
 
 
 def num_failures(history: History) -> int:
-    """Trials that ended failed."""
+    """Count the failed trials."""
     return sum(trial.state is TrialState.FAILED for trial in history)
 
 
 def _last_improvement(history: History, directions: Directions) -> TrialRecord | None:
-    """The best trial; of several objectives, the one on the front that ended last."""
+    """Return the best trial; in a multi-objective study, the trial on the Pareto front that ended last."""
     if len(directions) == 1:
         return history.best(directions[0])
     return max(history.front(directions), key=_end, default=None)
 
 
 def since_improvement(history: History, best: TrialRecord) -> int:
-    """How many trials have ended, completed or pruned, since the best one did."""
+    """Count the trials that were completed or pruned after the best one ended."""
     return sum(trial.state in _COUNTED and _end(trial) > _end(best) for trial in history)
 
 

@@ -1,4 +1,4 @@
-"""The configurations of a finite space, by number: counted and looked up by arithmetic, never listed."""
+"""Finite search spaces: counts the configurations and looks them up by index, without listing them."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from service.domain.parameter import Lattice, axis, index_of
 from service.domain.space import holds, is_active, ordered
 
 MAX_STATES = 100_000
-"""How many combinations of other parameters the conditions of a space may tell apart."""
+"""Largest number of combinations of other parameters that the conditions of a space may distinguish."""
 
 _AXIS = Lattice(0.0, 1.0, 2)
-"""Stands for the values of a continuous parameter where only the conditions matter."""
+"""Two placeholder values for a continuous parameter, used where only the conditions matter."""
 
 
 def cells(space: Space) -> Cells | None:
-    """The configurations of a checked space; none where a parameter is continuous."""
+    """Return the configurations of a checked space, or None if a parameter is continuous."""
     axes = {name: values for name, parameter in space.items() if (values := axis(parameter)) is not None}
     return Cells(space, axes) if axes.keys() == space.keys() else None
 
 
 def size(space: Space) -> int | None:
-    """How many configurations a checked space has; none: infinitely many."""
+    """Return the number of configurations of a checked space, or None if there are infinitely many."""
     finite = cells(space)
     return None if finite is None else finite.size
 
 
 def check_cells(space: Space) -> list[FieldError]:
-    """What keeps the configurations of a checked space from being counted: conditions on too many others at once."""
+    """Check that the configurations of a space can be counted: conditions distinguish at most `MAX_STATES` states."""
     axes = {name: _AXIS if (values := axis(parameter)) is None else values for name, parameter in space.items()}
     num_states = Cells(space, axes).num_states
     if num_states <= MAX_STATES:
@@ -48,16 +48,21 @@ def check_cells(space: Space) -> list[FieldError]:
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """Neighbouring values of one parameter that are all alike to the conditions of the others."""
+    """Consecutive values of a parameter that no condition of another parameter distinguishes."""
 
     start: int
     num: int
 
 
 class Cells:
-    """Distinct configurations of a space over the given axes, numbered lexicographically; the last name varies fastest.
+    """The distinct configurations of a space over the given axes, indexed in lexicographic order.
 
-    Values that no condition tells apart are counted together, so that cost follows the conditions and not the size.
+    The last name in the order of `ordered` varies fastest. Values that no condition distinguishes are counted together,
+    so the cost depends on the conditions and not on the number of configurations.
+
+    Args:
+        space: a checked space.
+        axes: parameter -> its values, in order.
     """
 
     def __init__(self, space: Space, axes: Mapping[str, Sequence[Value]]) -> None:
@@ -72,7 +77,7 @@ class Cells:
 
     @property
     def num_states(self) -> float:
-        """An upper bound on how many combinations of segments counting has to tell apart."""
+        """An upper bound on the number of segment combinations that counting has to distinguish."""
         total = 0.0
         for position in range(len(self._order)):
             needed = [name for name in self._order[:position] if self._last_use.get(name, -1) >= position]
@@ -81,11 +86,11 @@ class Cells:
 
     @property
     def size(self) -> int:
-        """How many configurations there are."""
+        """The number of configurations."""
         return self._count(0, {})
 
     def __contains__(self, values: object) -> bool:
-        """Whether a configuration is one of them."""
+        """Return whether `values` is one of the configurations."""
         if not isinstance(values, Mapping) or not values.keys() <= self._axes.keys():
             return False
         decided: dict[str, Value] = {}
@@ -99,7 +104,7 @@ class Cells:
         return True
 
     def __getitem__(self, index: int) -> dict[str, Value]:
-        """Look up configuration `index` of 0 ... size - 1."""
+        """Return the configuration at `index`, from 0 to size - 1."""
         if not 0 <= index < self.size:
             raise IndexError(index)
         values: dict[str, Value] = {}
@@ -118,7 +123,7 @@ class Cells:
         return values
 
     def _count(self, position: int, known: Mapping[str, int]) -> int:
-        """How many ways there are to set the parameters from `position` on, given the segments chosen so far."""
+        """Count the ways to set the parameters from `position` on, given the segments chosen so far."""
         if position == len(self._order):
             return 1
         needed = {name: at for name, at in known.items() if self._last_use.get(name, -1) >= position}
@@ -149,9 +154,9 @@ class Cells:
 
 
 def _cuts(values: Sequence[Value], condition: Condition) -> Iterator[int]:
-    """Where along the axis a condition begins or ceases to hold."""
+    """Yield the indices on an axis at which a condition starts or stops being met."""
     if isinstance(condition, Interval):
-        # A checked space names ranges of numbers only, whose axes ascend.
+        # In a checked space only numeric parameters have interval conditions, and their axes ascend.
         yield 0 if condition.low is None else bisect_left(values, condition.low)
         yield len(values) if condition.high is None else bisect_right(values, condition.high)
         return

@@ -1,4 +1,4 @@
-"""The command of a study: whether its arguments name parameters that there are."""
+"""Checks of a command task: its placeholders name parameters of the search space."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.contract.task import PARAMETERS_FILE, PLACEHOLDER, Command
 
 
 def check_command(command: Command, space: Space) -> Iterator[FieldError]:
-    """Say which arguments name no parameter of the space."""
+    """Yield an error for each placeholder that names no parameter of the space."""
     known = {*space, PARAMETERS_FILE}
     for index, argument in enumerate(command.argv):
         for name in PLACEHOLDER.findall(argument):

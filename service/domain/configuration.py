@@ -1,4 +1,4 @@
-"""The train task's configuration: is it one the core knows, does every space key reach it, what becomes of a choice."""
+"""Configuration of a train task: checks it and the search space's paths, and applies a trial's parameters."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
 
 
 def check_task(train: Mapping[str, Any], space: Space, catalogue: Catalogue) -> list[FieldError]:
-    """Say what in the base configuration the core does not know, and what it misses there and in the space."""
+    """Check the base configuration: unknown sections, entries and options, wrong values, and missing settings.
+
+    An option that the search space sets is not missing. Returns at most `MAX_MISTAKES` errors.
+    """
     return list(islice(_task_errors(train, space, catalogue), MAX_MISTAKES))
 
 
@@ -55,7 +58,11 @@ def _task_errors(train: Mapping[str, Any], space: Space, catalogue: Catalogue) -
 
 
 def check_reach(train: Mapping[str, Any], space: Space, catalogue: Catalogue) -> list[FieldError]:
-    """Say which space keys reach nothing, or reach it only under some choice without saying so with `when`."""
+    """Check that every key of the space sets an option of the task.
+
+    An option that only some of the possible entries have needs a `when` condition on the entry's name. Returns at most
+    `MAX_MISTAKES` errors.
+    """
     reach = _Reach(train, space, catalogue)
     errors = (error for key, parameter in space.items() for error in reach.check(key, parameter))
     return list(islice(errors, MAX_MISTAKES))
@@ -64,7 +71,11 @@ def check_reach(train: Mapping[str, Any], space: Space, catalogue: Catalogue) ->
 def check_overrides(
     train: Mapping[str, Any], space: Space, overrides: Mapping[str, Value], catalogue: Catalogue
 ) -> list[FieldError]:
-    """Say which settings of a stage reach nothing, cannot be, or take from the space what it searches."""
+    """Check the overrides of a coarse-to-fine stage.
+
+    An error is an override that sets no option, has an impossible value, sets what the space searches, or makes a
+    parameter of the space ineffective.
+    """
     errors = []
     for key in overrides:
         if key in space:
@@ -85,12 +96,12 @@ def check_overrides(
 def resolve(
     train: Mapping[str, Any], parameters: Mapping[str, Value], catalogue: Catalogue
 ) -> tuple[dict[str, Any], list[str]]:
-    """Set the parameters in the base configuration.
+    """Apply a trial's parameters to the base configuration.
 
-    Where a sampled name replaces the base's, options that the new entry does not know are dropped.
+    When a parameter replaces the name of an entry, the base options that the new entry does not have are dropped.
 
     Returns:
-        The configuration, and the dotted paths of what was dropped.
+        The configuration, and the dotted paths of the dropped options.
     """
     config: dict[str, Any] = copy.deepcopy(dict(train))
     dropped: list[str] = []
@@ -186,7 +197,7 @@ def _check_scalar(path: str, value: object, kind: str, setting: Setting) -> Iter
 
 
 def _check_domain(path: str, parameter: Parameter, setting: Setting) -> Iterator[FieldError]:
-    """Check every choice, or both ends of a range, against the option that they would set."""
+    """Check every choice, or both ends of a range, against the option that the parameter sets."""
     if not isinstance(parameter, NumericParameter):
         for part, value in _fixed(parameter):
             yield from _check_value(f"{path}.{part}", value, setting)
@@ -201,7 +212,7 @@ def _check_domain(path: str, parameter: Parameter, setting: Setting) -> Iterator
 
 
 def _fixed(parameter: CategoricalParameter | ConstantParameter) -> Iterator[tuple[str, Value]]:
-    """Where in a parameter without a range each of its values is written, and the value."""
+    """Yield (path within the parameter, value) for each value of a categorical or constant parameter."""
     if isinstance(parameter, ConstantParameter):
         yield "value", parameter.value
     else:
@@ -214,7 +225,7 @@ def _one_or_list(names: list[str]) -> str:
 
 @dataclass(frozen=True)
 class _Reach:
-    """What the keys of a space can reach in one task."""
+    """Checks which options of a train task the keys of a search space can set."""
 
     train: Mapping[str, Any]
     space: Space
@@ -246,7 +257,7 @@ class _Reach:
     def _check_option(self, path: str, section: str, option: str, parameter: Parameter) -> Iterator[FieldError]:
         names = self._names(section)
         if section in self.train and not (names and set(names) <= set(self.catalogue.registries[section])):
-            return  # a name is unknown, which is told already: its options may be these
+            return  # The unknown name is reported elsewhere. Its options are unknown too, so report none as unused.
         possible = self._possible(section, parameter)
         knowing = {name: entry.parameters[option] for name, entry in possible.items() if option in entry.parameters}
         if not possible and section not in self.train:
@@ -259,7 +270,7 @@ class _Reach:
             message = f"reaches nothing when {section}.name is {others}; add when: {{{section}.name: {told}}}"
             yield FieldError(path=path, message=message)
         else:
-            # One entry's complaint is enough: the others' would be the same.
+            # Report the errors of one entry only, because those of the other entries would be the same.
             for setting in knowing.values():
                 problems = list(_check_domain(path, parameter, setting))
                 if problems:
@@ -267,12 +278,12 @@ class _Reach:
                     return
 
     def _possible(self, section: str, parameter: Parameter | None = None) -> dict[str, Entry]:
-        """The entries that may be chosen in a section, where `parameter` exists."""
+        """Return the known entries that a trial may choose in a section, under the condition of `parameter`."""
         entries = self.catalogue.registries[section]
         return {name: entries[name] for name in self._names(section, parameter) if name in entries}
 
     def _names(self, section: str, parameter: Parameter | None = None) -> list[str]:
-        """The names that may be chosen there, known or not."""
+        """Return the names that a trial may choose in a section, whether the catalogue has them or not."""
         chosen = self.space.get(f"{section}.name")
         base = self.train.get(section)
         if isinstance(chosen, CategoricalParameter | ConstantParameter):
@@ -294,7 +305,7 @@ class _Reach:
         return FieldError(path=path, message=f"reaches nothing in the task; {self._where(key) or hint}")
 
     def _where(self, key: str) -> str | None:
-        """Where an option belongs that only some entries of a section have: its key, and the condition to write."""
+        """Return a hint for an option that only some entries of a section have: its key, and the `when` it needs."""
         section, _, option = key.rpartition(".")
         sections = [section] if section in self.catalogue.registries else list(self.catalogue.registries)
         if section and section not in self.catalogue.registries:

@@ -1,4 +1,4 @@
-"""Entries of the user's own: the catalogue with them, which of them a study chooses, and who may train with these."""
+"""Custom entries: merges them into the catalogue and finds which ones a study, a trial or a worker needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Key: TypeAlias = tuple[str, str]
 
 
 def with_own(catalogue: Catalogue, own: Mapping[Key, Entry]) -> Catalogue:
-    """The catalogue with entries of the user's own; of one name, the core's counts."""
+    """Return the catalogue with custom entries merged in; a built-in entry wins over a custom one of the same name."""
 
     def whole(registries: Mapping[str, Mapping[str, Entry]]) -> dict[str, dict[str, Entry]]:
         return {
@@ -30,13 +30,16 @@ def with_own(catalogue: Catalogue, own: Mapping[Key, Entry]) -> Catalogue:
 
 
 def fingerprint(entry: Entry) -> str:
-    """SHA-256 over an entry's options: two workers that tell the same may train the same trials."""
+    """Return the SHA-256 hex digest of an entry's options, descriptions excluded.
+
+    Two workers whose entries have equal fingerprints can train the same trials.
+    """
     options = {name: setting.model_dump(exclude={"description"}) for name, setting in entry.parameters.items()}
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
 
 
 def own_of_study(spec: StudySpec, catalogue: Catalogue) -> set[Key]:
-    """The entries that trials of a study may be made of and the core does not have."""
+    """Return the custom entries that trials of a study may use: from the task, the search space and the stages."""
     if spec.task is None or spec.task.train is None:
         return set()
     chosen = {(section, name) for section, given in spec.task.train.items() for name in _names(given)}
@@ -51,12 +54,17 @@ def own_of_study(spec: StudySpec, catalogue: Catalogue) -> set[Key]:
 
 
 def own_of_trial(parameters: Mapping[str, Any], catalogue: Catalogue) -> set[Key]:
-    """The entries that a trial's own parameters choose and the core does not have."""
+    """Return the custom entries that a trial's parameters choose."""
     return _not_in(catalogue, _chosen(parameters))
 
 
 def unoffered(needed: Mapping[Key, str | None], offered: Mapping[str, Mapping[str, str]]) -> str | None:
-    """Why a worker that offers these entries gets no trial that needs those, by their fingerprints; or None."""
+    """Return why a worker cannot train what needs these custom entries, or None if it can.
+
+    Args:
+        needed: entry -> the fingerprint last registered with the service, None if there is none.
+        offered: section -> name -> fingerprint of each custom entry that the worker has.
+    """
     for (section, name), known in sorted(needed.items(), key=lambda item: item[0]):
         found = offered.get(section, {}).get(name)
         if found is None:
@@ -67,14 +75,14 @@ def unoffered(needed: Mapping[Key, str | None], offered: Mapping[str, Mapping[st
 
 
 def _names(given: object) -> Iterator[str]:
-    """What a section of a task names: one entry, or several in a list."""
+    """Yield the entry names in a section of a task, which holds one entry or a list of them."""
     for each in given if isinstance(given, list) else [given]:
         if isinstance(each, Mapping) and isinstance(each.get("name"), str):
             yield each["name"]
 
 
 def _chosen(values: Mapping[str, Any]) -> set[Key]:
-    """What values of dotted paths name: `model.name: my_net` is the model my_net."""
+    """Return the entries that parameters choose: `model.name: my_net` chooses the model `my_net`."""
     return {
         (key.removesuffix(".name"), value)
         for key, value in values.items()

@@ -1,4 +1,4 @@
-"""The one exception of the rules: a stable code, a sentence for people, and what was wrong with which field."""
+"""Exceptions of the domain: refused requests, values that JSON cannot hold, and damaged database rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ _REASON_CHARACTERS = 200
 
 
 class DomainError(Exception):
-    """Something asked for cannot be done; says what and what to do instead, and knows no HTTP."""
+    """A request that the domain rules refuse, with the reason and the remedy.
+
+    It names no HTTP status; the API maps the code to one.
+
+    Args:
+        code: stable error code.
+        detail: one sentence for people.
+        errors: which fields are wrong, and how.
+    """
 
     def __init__(self, code: ErrorCode, detail: str, errors: Iterable[FieldError] = ()) -> None:
         super().__init__(detail)
@@ -20,9 +28,10 @@ class DomainError(Exception):
 
 
 class UnserializableError(ValueError):
-    """What a request would store or answer is no JSON that a client could read; says what, and that nothing was stored.
+    """A value that a request would store or return cannot be written as JSON that clients can read.
 
-    It is no DomainError: where a study's strategy made the value, that study is paused.
+    The message names the value and says that nothing was stored. This is not a `DomainError`, because the service
+    pauses a study whose sampler, pruner or scheduler produced the value.
     """
 
     def __init__(self, what: str, reason: str) -> None:
@@ -33,9 +42,9 @@ class UnserializableError(ValueError):
 
 
 class DamagedRowError(ValueError):
-    """A stored row cannot be read; says which one, why, and what to do.
+    """A stored row that cannot be read; the message names the row, the reason and the remedy.
 
-    It is no DomainError: where a search depends on the row, its study is paused.
+    This is not a `DomainError`, because the service pauses a study whose search depends on the row.
     """
 
     def __init__(self, what: str, reason: str) -> None:

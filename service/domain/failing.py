@@ -1,4 +1,4 @@
-"""When a study's failures say that its code or its spec is broken: it is then paused instead of burning its budget."""
+"""Circuit breaker: decides when failures mean that a study's code or spec is broken, so that the study is paused."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ FIRST_TRIALS = 3
 LAST_ATTEMPTS = 20
 
 _BROKEN = frozenset({FailureClass.USER_EXCEPTION, FailureClass.POISON})
-"""Classes that speak against the study's code; losses and host faults speak against machines."""
+"""Failure classes caused by the study's code. Losses and host faults are caused by machines."""
 _MISTAKEN = frozenset({FailureClass.INVALID, FailureClass.INFEASIBLE})
-"""Classes that speak against the study's spec where every trial ends so, and against its parameters where some do."""
+"""Failure classes caused by the study's spec if every trial ends this way, and by the parameters if only some do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt that came to an end of its own, good or bad."""
+    """The end of an attempt, successful or failed."""
 
     trial: str
     failure: FailureClass | None
     fingerprint: str | None = None
     message: str = ""
     lacks_objective: bool = False
-    """The attempt succeeded, but its trial failed: an objective was never reported. `message` says which."""
+    """The attempt succeeded, but its trial failed because it never reported an objective; `message` names it."""
 
     @property
     def is_failing(self) -> bool:
-        """Whether it speaks against the study's code."""
+        """Whether the study's code caused a failure."""
         return self.failure in _BROKEN or self.lacks_objective
 
     @property
     def fault(self) -> tuple[str, str] | None:
-        """What was wrong, equal for equal faults; None where other parameters may well do better.
+        """A key that is equal for equal faults; None if other parameters may succeed.
 
-        A broken constraint counts as the same fault only in the same words, numbers included: where the numbers
-        differ, the parameters make a difference.
+        Two violated constraints are the same fault only if their messages are equal, numbers included. If the numbers
+        differ, the outcome depends on the parameters.
         """
         if self.lacks_objective:
             return "lacks objective", self.message
@@ -50,12 +50,15 @@ class Ended:
 
 
 def may_pause(failure: FailureClass | None) -> bool:
-    """Whether an attempt that ended so may be the one for which its study is paused."""
+    """Return whether an attempt that ended with this failure class can cause its study to be paused."""
     return failure in _BROKEN or failure in _MISTAKEN
 
 
 def reason_to_pause(first: Sequence[Ended], last: Sequence[Ended]) -> str | None:
-    """Why the study should be paused, or None.
+    """Return why the study should be paused, or None.
+
+    It should be paused if all attempts of the first `FIRST_TRIALS` trials ended with the same fault, or if at least
+    half of the last `LAST_ATTEMPTS` attempts failed because of the study's code.
 
     Args:
         first: the earliest ends since the study began or was resumed, oldest first.

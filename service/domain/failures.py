@@ -1,4 +1,4 @@
-"""What each way of ending costs a trial: finished, tried again, or given up."""
+"""Failure handling: what the outcome of an attempt means for its trial, and which retry budget it uses."""
 
 from __future__ import annotations
 
@@ -11,69 +11,78 @@ from service.contract.lease import FailureClass, Outcome, Shortage
 from service.domain.states import AttemptEvent, TrialEvent
 
 MAX_LOSSES = 5
-"""Attempts that may vanish (host or process gone) before a trial is given up; nothing of this is its fault."""
+"""Losses (host or process gone) that a trial survives; the next one fails it. A loss is not the trial's fault."""
 
 MAX_HOST_FAULTS = 5
-"""Faults of one host that give a trial back uncharged; more come only where the host serves other studies well."""
+"""Number of faults of one host for which a trial is requeued without charge.
+
+More can happen only on a host that trains other studies well, because any other host is quarantined before that.
+"""
 
 POISON_LOSSES, POISON_HOSTS = 3, 2
-"""So many losses in a row without progress, on so many hosts: the trial takes its workers down with it."""
+"""A trial is poison after this many consecutive losses without progress, on this many hosts: it crashes its workers."""
 
 CROWDED_GIB = 1.0
-"""Device memory in the hands of other processes from which on these are to blame; a CUDA context alone takes less."""
+"""GiB of device memory held by other processes from which they may have caused an out-of-memory error.
+
+A CUDA context alone takes less.
+"""
 
 LARGER = 1.1
-"""A GPU counts as larger from here on: drivers and CUDA tell one GPU's memory differently by a few percent."""
+"""Ratio of memory sizes above which a GPU counts as larger.
+
+The driver and CUDA report sizes that differ by a few percent for the same GPU.
+"""
 
 LOSSES = frozenset({FailureClass.WORKER_LOST, FailureClass.PROCESS_KILLED, FailureClass.HUNG})
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """An attempt as it ended: how, on which host, how far it got, and what memory was short."""
+    """A past attempt: how it ended, on which host, how far it got, and which memory was short."""
 
     failure: FailureClass | None
     host: str
     reached: tuple[int, int] = (0, 0)
-    """Its last step, and the batches of the next one that a checkpoint holds."""
+    """Progress: the last step, and the number of batches of the next step that a checkpoint holds."""
     shortage: Shortage | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What an outcome is judged by besides itself."""
+    """Context of an outcome: the trial's counts and past attempts, the host, and the GPUs available."""
 
     num_losses: int = 0
     num_failures: int = 0
     retry_failed: int = 0
-    """Failures after which the trial is tried again."""
+    """Number of failures after which the study retries a trial."""
     host: str = ""
     reached: tuple[int, int] = (0, 0)
-    """How far the attempt got, as `Execution` has it."""
+    """Progress of the attempt, in the form of `Execution.reached`."""
     earlier: Sequence[Execution] = ()
-    """The trial's earlier attempts, the first one first."""
+    """The trial's earlier attempts, oldest first."""
     largest_gib: float = 0.0
-    """Memory of the largest GPU in the fleet."""
+    """Memory in GiB of the largest GPU of all live workers."""
     is_everywhere: bool = False
-    """No host does better where this one is at fault."""
+    """No other host does better with this study, so a host fault counts as the study's and not as this host's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What an outcome makes of its attempt and its trial."""
+    """The consequences of an outcome for its attempt and its trial."""
 
     attempt: AttemptEvent
     trial: TrialEvent
     reason: str
     failure: FailureClass | None = None
-    """The class that the attempt is filed under."""
+    """Failure class that is stored with the attempt."""
     infeasible: bool = False
     is_loss: bool = False
     is_failure: bool = False
 
 
 def resolve(outcome: Outcome, given: Circumstances) -> Resolution:
-    """Say what an outcome means: what becomes of attempt and trial, and which budget pays."""
+    """Decide what an outcome means: the events of attempt and trial, and whether it counts as a loss or a failure."""
     message = outcome.message
     match outcome.result:
         case "succeeded":
@@ -92,11 +101,11 @@ def resolve(outcome: Outcome, given: Circumstances) -> Resolution:
 
 
 def _failed(failure: FailureClass, outcome: Outcome, given: Circumstances) -> Resolution:
-    """The budgets, class by class."""
+    """Resolve a failed outcome by its failure class."""
     reason = outcome.message or failure.value
     match failure:
         case FailureClass.DIVERGED | FailureClass.INFEASIBLE | FailureClass.INVALID:
-            # Not a fault of anything that ran: these parameters do not work, and samplers should know.
+            # No code or machine failed. The parameters do not work, and samplers should learn that.
             return _infeasible(failure, reason)
         case FailureClass.PREEMPTED:
             return Resolution(AttemptEvent.RELEASED, TrialEvent.REQUEUED, reason, failure)
@@ -121,13 +130,13 @@ def _uncharged(failure: FailureClass, reason: str) -> Resolution:
 
 
 def _charged(failure: FailureClass, reason: str, given: Circumstances) -> Resolution:
-    """The trial's own failure."""
+    """Count the outcome as the trial's own failure."""
     final = Resolution(AttemptEvent.FAILED, TrialEvent.FAILED, reason, failure, is_failure=True)
     return _unless_retried(final, given)
 
 
 def _unless_retried(final: Resolution, given: Circumstances) -> Resolution:
-    """The end of a trial, or its next try where the study has one left for it, whatever the class."""
+    """Return `final`, or a requeued trial if the study has a retry left for it, whatever the failure class."""
     if given.num_failures >= given.retry_failed:
         return final
     reason = f"{final.reason} (try {given.num_failures + 2} of {given.retry_failed + 1} follows)"
@@ -147,7 +156,7 @@ def _host_fault(reason: str, given: Circumstances) -> Resolution:
 def _lost(failure: FailureClass, reason: str, given: Circumstances) -> Resolution:
     poison = _poison(failure, reason, given)
     if poison is not None:
-        # Failed, not lost: the charge is final, and an attempt that is lost may be attached again.
+        # FAILED instead of LOST: a lost attempt may be re-attached, but this charge is final.
         return _charged(FailureClass.POISON, poison, given)
     event = AttemptEvent.LOST if failure is FailureClass.WORKER_LOST else AttemptEvent.FAILED
     if given.num_losses < MAX_LOSSES:
@@ -157,13 +166,13 @@ def _lost(failure: FailureClass, reason: str, given: Circumstances) -> Resolutio
 
 
 def before_loss(num_losses: int, num_failures: int) -> tuple[int, int]:
-    """The two counts as they were before the last loss, when its worker is heard of after all."""
+    """Return (num_losses, num_failures) as they were before the last loss, because its worker has reconnected."""
     was_charged = num_losses > MAX_LOSSES
     return num_losses - 1, num_failures - was_charged
 
 
 def _poison(failure: FailureClass, reason: str, given: Circumstances) -> str | None:
-    """Why the trial counts as poison, if with this loss it does."""
+    """Return why the trial counts as poison with this loss, or None if it does not."""
     executions = [*given.earlier, Execution(failure, given.host, given.reached)]
     reached = list(accumulate((each.reached for each in executions), max, initial=(0, 0)))
     hosts: list[str] = []
@@ -185,12 +194,15 @@ def _out_of_memory(reason: str, shortage: Shortage | None, given: Circumstances)
         if given.largest_gib > shortage.total_gib * LARGER:
             return _uncharged(failure, f"{reason}; waits for a GPU with more than {shortage.total_gib:g} GiB")
         return _infeasible(failure, f"{reason}; no GPU here has more than {shortage.total_gib:g} GiB")
-    # The host's memory, or nobody knows whose: that is no word on the parameters yet.
+    # Host memory or memory of unknown place was short. This does not yet mean that the parameters are infeasible.
     return _unless_retried(_infeasible(failure, reason), given)
 
 
 def _is_excused(shortage: Shortage, earlier: Sequence[Shortage | None]) -> bool:
-    """Whether this is the first time in this place that others may have held the memory: on a host, they always may."""
+    """Return whether this is the first shortage in this place that other processes may have caused.
+
+    In host memory, other processes may always have caused it.
+    """
     return _is_crowded(shortage) and not any(
         each is not None and each.place == shortage.place and _is_crowded(each) for each in earlier
     )
@@ -201,7 +213,10 @@ def _is_crowded(shortage: Shortage) -> bool:
 
 
 def memory_floor(executions: Sequence[Execution]) -> float:
-    """GPU memory in GiB that did not suffice for a trial, by its attempts: it is for larger ones only; 0: for any."""
+    """Return the GPU memory in GiB that was too small for a trial, by its past attempts; 0 if any GPU may run it.
+
+    Shortages that other processes may have caused are excused once and do not count.
+    """
     shortages = [each.shortage for each in executions]
     return max(
         (

@@ -1,4 +1,4 @@
-"""Recognises the same exception in two tracebacks: its class and the innermost frames of the user's own code."""
+"""Error fingerprints: hashes of the exception class and the innermost frames of user code, equal for equal errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import PurePath
 from service.contract.lease import Outcome
 
 NUM_FRAMES = 3
-"""Innermost frames that tell one fault from another; what called them may differ."""
+"""Number of innermost frames that enter the fingerprint. The callers of these frames may differ."""
 
 _FRAME = re.compile(r'^\s+File "(?P<path>[^"]+)", line \d+, in (?P<function>.+)$')
 _RAISED = re.compile(r"^(?P<name>[A-Za-z_][\w.]*)(?::|$)")
@@ -18,9 +18,11 @@ _VARYING = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 
 def fingerprint(outcome: Outcome) -> str:
-    """Digest of what went wrong: equal for equal faults, whatever the line numbers, addresses, paths and messages.
+    """Return a SHA-256 hex digest that is equal for equal errors.
 
-    Without a traceback, of the message without its numbers.
+    The hash covers the exception class and up to `NUM_FRAMES` innermost frames of user code. Line numbers, addresses,
+    leading directories and the exception's message do not change it. Without a readable traceback, the hash covers the
+    message with all numbers replaced.
     """
     return hashlib.sha256(_told(outcome).encode()).hexdigest()
 
@@ -34,7 +36,7 @@ def _told(outcome: Outcome) -> str:
 
 
 def _read(traceback: str) -> tuple[str | None, list[tuple[str, bool]]]:
-    """The class raised last, and the frames of its traceback: (file:function, whether it is somebody else's code)."""
+    """Return the class of the last exception, and its frames as ("directory/file:function", is library code)."""
     raised: str | None = None
     frames: list[tuple[str, bool]] = []
     for line in traceback.splitlines():

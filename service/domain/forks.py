@@ -1,4 +1,4 @@
-"""Forks: what a trial that goes on from another one's checkpoint may be set to; the weights have to fit."""
+"""Parameters of forks: trials that continue from another trial's checkpoint, whose weights must still fit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.domain.space import check_parameters
 
 _FIXED = ("data", "model", "folds", "repeats")
 _FREE = frozenset({"model.dropout"})
-"""What of the fixed sections no weight depends on."""
+"""Options of the fixed sections that no weight depends on."""
 
 
 def forked(
@@ -24,10 +24,20 @@ def forked(
     changes: Mapping[str, Value],
     catalogue: Catalogue,
 ) -> tuple[dict[str, Value], list[FieldError]]:
-    """The parameters of a fork of a training task, and what is wrong with the changes.
+    """Compute the parameters of a fork of a train task, and check the changes.
 
-    `before` are its parent's, `overrides` what its stage sets. Where a change names another entry (an optimizer), the
-    parent's options that this one does not know are dropped.
+    If a change names another entry (another optimizer, say), the parent's options that the new entry does not have are
+    dropped.
+
+    Args:
+        train: base configuration of the task.
+        overrides: options that the fork's stage sets.
+        before: parameters of the parent trial.
+        changes: parameters that the fork changes.
+        catalogue: entries and options of the training core.
+
+    Returns:
+        The parameters, and the errors in the changes.
     """
     parameters = {**_kept(before, changes, catalogue), **changes}
     fixed: Space = {
@@ -57,7 +67,13 @@ def forked(
 def forked_by_hand(
     space: Space, before: Mapping[str, Value], changes: Mapping[str, Value]
 ) -> tuple[dict[str, Value], list[FieldError]]:
-    """The same where only the caller knows the task: what the space allows."""
+    """Compute the parameters of a fork of an external task, and check them against the space.
+
+    Only the caller of the API knows the task, so nothing else can be checked.
+
+    Returns:
+        The parameters, and the errors in the changes.
+    """
     parameters = {**before, **changes}
     errors = check_parameters(space, parameters)
     return parameters, [

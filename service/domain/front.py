@@ -1,4 +1,4 @@
-"""The Pareto front: which points no other one beats, where several things count; values in, places out."""
+"""The Pareto front of multi-objective results: loss vectors, dominance, and the non-dominated points."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from service.contract.base import Directions
 
 Losses = tuple[float, ...]
-"""A point: a value of each objective, of which smaller is better."""
+"""A loss vector: one value per objective, smaller is better."""
 
 
 def losses(values: Iterable[float], directions: Directions) -> Losses:
-    """The values of a trial, one per objective, turned so that smaller is better."""
+    """Convert the values of a trial, one per objective, so that smaller is better."""
     return tuple(-value if each == "maximize" else value for value, each in zip(values, directions, strict=True))
 
 
 def stored_losses(values: Any, directions: Directions) -> Losses | None:
-    """The same of stored values; None where they are damaged: not one finite number per objective."""
+    """Convert stored values as `losses` does; return None if they are not one finite number per objective."""
     if not isinstance(values, list) or len(values) != len(directions):
         return None
     if not all(type(value) in (int, float) and isfinite(value) for value in values):
@@ -28,22 +28,22 @@ def stored_losses(values: Any, directions: Directions) -> Losses | None:
 
 
 def dominates(one: Losses, other: Losses) -> bool:
-    """Whether `one` is nowhere worse than `other`, and somewhere better."""
+    """Return whether `one` is no worse than `other` in every objective, and better in at least one."""
     return all(map(le, one, other)) and one != other
 
 
 def worst(points: Sequence[Losses]) -> Losses | None:
-    """The worst of each objective among the points; none where there are none."""
+    """Return the nadir: the worst value of each objective among the points. None if there are no points."""
     return tuple(map(max, zip(*points, strict=True))) or None
 
 
 def front(points: Sequence[Losses]) -> list[int]:
-    """The places, ascending, of the points that none dominates; equal points stay together.
+    """Return the indices of the points on the Pareto front, ascending.
 
-    Takes len(points) · len(front) comparisons at most.
+    Equal points are all on the front or all off it. Takes at most len(points) · len(front) comparisons.
     """
     found: list[int] = []
-    # In this order no point dominates one before it.
+    # In lexicographic order no point dominates an earlier one.
     for at in sorted(range(len(points)), key=points.__getitem__):
         if not any(dominates(points[known], points[at]) for known in found):
             found.append(at)

@@ -1,4 +1,4 @@
-"""What strategies see of a study: an immutable view of its search trials as of one revision."""
+"""The history of a study: an immutable view of its search trials that samplers, pruners and schedulers read."""
 
 from __future__ import annotations
 
@@ -13,90 +13,93 @@ from service.domain.front import Losses, front, losses
 from service.domain.states import OPEN_TRIALS
 
 Series = tuple[tuple[int, float], ...]
-"""(step, value) of a metric, steps ascending; NaN and infinities are themselves."""
+"""The learning curve of a metric: (step, value) pairs with ascending steps. Values may be NaN or infinite."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A trial has reached a rung: a fact that stands, whatever becomes of the trial."""
+    """A rung result: the value and rank of a trial at a rung, kept whatever happens to the trial later."""
 
     step: int
-    """The rung."""
+    """Absolute step of the rung."""
     value: float
-    """What the objective was there."""
+    """Objective at the rung."""
     rank: int
-    """Its place among the arrivals at the rung when it came, or when it was promoted; the best is 1."""
+    """Rank among the rung's results (1 is best) when the trial reached the rung, or when it was promoted."""
     num: int
-    """How many arrivals there were then, this one included."""
+    """Number of results at the rung at that time, including this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialRecord:
-    """One search trial: what was tried, why, and what came of it so far."""
+    """One search trial: its parameters, state, learning curve and result so far."""
 
     number: int
     state: TrialState
     parameters: Mapping[str, Value]
     series: Series = ()
-    """Of the metric of the objective, of several the first."""
+    """Learning curve of the objective's metric; in a multi-objective study, of the first objective."""
     value: float | None = None
-    """Final value of the objective, of several the first; none while the trial is open, and where it never got one."""
+    """Final value of the objective; in a multi-objective study, of the first one.
+
+    None while the trial is open, and if it ended without a value.
+    """
     further: tuple[float, ...] = ()
-    """Of several objectives the final values of the others, where `value` is one."""
+    """Final values of the other objectives of a multi-objective study; empty if `value` is None."""
     infeasible: bool = False
     stage: int | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
-    """The sampler's private notes from its suggestion."""
+    """Private notes that the sampler stored with its suggestion."""
     run_until: int | None = None
-    """Absolute step that it trains to for now; none: until the task ends by itself."""
+    """Absolute step that the trial trains to for now; None if it trains until the task ends by itself."""
     arrivals: tuple[Arrival, ...] = ()
-    """The rungs it has reached, ascending."""
+    """Results at the rungs that the trial has reached, by ascending step."""
     finished_at: int | None = None
-    """When it ended; microseconds. None while it is open."""
+    """When the trial ended, in microseconds; None while it is open."""
 
     @property
     def is_open(self) -> bool:
-        """Whether the trial may still move."""
+        """Whether the state of the trial can still change."""
         return self.state in OPEN_TRIALS
 
     @property
     def values(self) -> tuple[float, ...] | None:
-        """Final values of all objectives."""
+        """Final values of all objectives; None if the trial has none."""
         return None if self.value is None else (self.value, *self.further)
 
     @property
     def last_step(self) -> int | None:
-        """The newest step reported, if any."""
+        """The newest reported step; None before the first report."""
         return self.series[-1][0] if self.series else None
 
 
 @dataclass(frozen=True, slots=True)
 class StageBox:
-    """What a stage of a search after the first is to search."""
+    """The box of a coarse-to-fine stage after the first one: the sub-space that the stage searches."""
 
     number: int
-    """The stage, from 0."""
+    """Index of the stage, from 0."""
     box: Mapping[str, Sequence[Value]]
-    """Parameter -> its two ends, or the choices that are left."""
+    """Parameter -> its lower and upper end, or its remaining choices."""
     reason: str
-    """How the box came about."""
+    """How the box was derived."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All search trials of a study in the order of their numbers, as of `revision`.
+    """All search trials of a study at `revision`, in the order of their numbers.
 
-    Trial k stands at index k: numbers have no holes.
+    Trial k is at index k, because numbers have no gaps.
     """
 
     revision: int = 0
     trials: tuple[TrialRecord, ...] = ()
     epoch: int = 0
-    """Revisions are of one epoch of the database: a restore begins another, in which they are counted anew."""
+    """Epoch of the database that `revision` belongs to. A restore starts a new epoch, which counts revisions anew."""
     earlier: tuple[TrialRecord, ...] = field(default=(), kw_only=True)
-    """Completed trials of other studies to learn from at first, the worst first; numbered below 0, none of its own."""
+    """Prior trials of a warm start: completed trials of other studies, worst first, with numbers below 0."""
     stages: Mapping[int, StageBox] = field(default_factory=dict, kw_only=True)
-    """The stages that have begun, or whose box a person has accepted; what was decided of them stands."""
+    """Boxes that are final: those of stages that have begun, or whose box a person has accepted."""
 
     def __iter__(self) -> Iterator[TrialRecord]:
         return iter(self.trials)
@@ -106,24 +109,30 @@ class History:
 
     @property
     def next_number(self) -> int:
-        """The number that the next new trial gets."""
+        """The number of the next new trial."""
         return len(self.trials)
 
     def with_stage(self, stage: StageBox) -> History:
-        """Return this history with one more stage decided."""
+        """Return this history with the box of one more stage."""
         return replace(self, stages={**self.stages, stage.number: stage})
 
     def with_point(self, number: int, step: int, value: float) -> History:
-        """Return this history with one more value of trial `number`, as a pruner must see it before it is stored."""
+        """Return this history with one more value on the learning curve of trial `number`.
+
+        A pruner judges the value before the service stores it.
+        """
         trial = self.trials[number]
         return self.with_trial(replace(trial, series=(*trial.series, (step, value))))
 
     def with_trial(self, trial: TrialRecord) -> History:
-        """Return this history with another record in the place of the trial of that number."""
+        """Return this history with `trial` in place of the record with the same number."""
         return replace(self, trials=(*self.trials[: trial.number], trial, *self.trials[trial.number + 1 :]))
 
     def finished(self) -> list[TrialRecord]:
-        """Feasible trials with a finite final value: completed ones, and pruned ones with the value they reached."""
+        """Return the feasible trials that ended with finite values, completed or pruned.
+
+        The value of a pruned trial is the one that it had reached.
+        """
         return [
             trial
             for trial in self.trials
@@ -131,7 +140,7 @@ class History:
         ]
 
     def best(self, direction: Direction) -> TrialRecord | None:
-        """The completed trial with the best final value; the earliest of equals."""
+        """Return the completed trial with the best final value, the lowest number among equals."""
         completed = [trial for trial in self.finished() if trial.state is TrialState.COMPLETED]
         if not completed:
             return None
@@ -139,7 +148,7 @@ class History:
         return min(completed, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
 
     def front(self, directions: Directions) -> list[TrialRecord]:
-        """The completed trials that no other one dominates, in the order of their numbers."""
+        """Return the Pareto front of the completed trials, in the order of their numbers."""
         completed = [trial for trial in self.finished() if trial.state is TrialState.COMPLETED]
         points: list[Losses] = [losses(trial.values or (), directions) for trial in completed]
         return [completed[at] for at in front(points)]
@@ -147,13 +156,13 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """Parameters for a new trial, the reason they were chosen, and the sampler's private notes."""
+    """Parameters for a new trial, the reason for them, and the sampler's private notes."""
 
     parameters: Mapping[str, Value]
     reason: str
     notes: Mapping[str, Any] = field(default_factory=dict)
     stage: int | None = None
     run_until: int | None = None
-    """Absolute step to train to; none: the study's maximum."""
+    """Absolute step to train to; None for the study's maximum."""
     begins: StageBox | None = None
-    """The stage that begins with this trial."""
+    """Box of the coarse-to-fine stage that begins with this trial, if one does."""

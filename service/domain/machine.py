@@ -1,4 +1,4 @@
-"""What a state machine is here: a table of events, each leading from some states to one."""
+"""State machines: a table of events, each with its source states and its target state."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ Occurrence = TypeVar("Occurrence", bound=StrEnum)
 
 @dataclass(frozen=True)
 class Move(Generic[State]):
-    """The states an event may find, and the one it leads to."""
+    """A transition: the states in which an event is allowed, and the state it leads to."""
 
     sources: frozenset[State]
     target: State
 
 
 class IllegalMoveError(Exception):
-    """An event met a state that it may not find; a fault of ours, never of a caller."""
+    """An event happened in a state that does not allow it; a bug in the service, never a caller's mistake."""
 
 
 @dataclass(frozen=True)
 class Machine(Generic[State, Occurrence]):
-    """A table of moves. The same table makes `advance`, the guarded UPDATE, the CHECK constraint and the diagram."""
+    """A state machine as a table of transitions.
+
+    `advance`, the guarded UPDATE, the CHECK constraint and the diagram in the docs all come from this table.
+    """
 
     name: str
     initial: State
@@ -33,12 +36,12 @@ class Machine(Generic[State, Occurrence]):
 
     @property
     def states(self) -> list[State]:
-        """Every state of the machine, in the order of their declaration."""
+        """All states, in the order of their declaration."""
         return list(type(self.initial))
 
     @property
     def terminal(self) -> frozenset[State]:
-        """The states that no event leaves."""
+        """The states that no event can leave."""
         left = {source for move in self.moves.values() for source in move.sources}
         return frozenset(state for state in self.states if state not in left)
 
@@ -46,7 +49,7 @@ class Machine(Generic[State, Occurrence]):
         """Return the state after `event`.
 
         Raises:
-            IllegalMoveError: the event may not happen in this state.
+            IllegalMoveError: the event is not allowed in this state.
         """
         move = self.moves[event]
         if state not in move.sources:
@@ -54,7 +57,7 @@ class Machine(Generic[State, Occurrence]):
         return move.target
 
     def diagram(self) -> str:
-        """Draw the machine as a mermaid state diagram."""
+        """Return the state machine as a Mermaid state diagram."""
         lines = ["stateDiagram-v2", f"    [*] --> {self.initial}"]
         for event, move in self.moves.items():
             lines += [f"    {source} --> {move.target}: {event}" for source in self.states if source in move.sources]

@@ -1,4 +1,4 @@
-"""Checks the objectives of a train task: does the training core report these metrics, and while a trial trains?"""
+"""Checks of a train task's objectives and entries: which metrics the training core reports, and when."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.contract.study import Objective, StudySpec
 from service.domain.parameter import axis
 
 _TEST = "test/"
-"""Metrics with this prefix are measured once, on data that must decide nothing."""
+"""Prefix of test metrics, which are measured once and must not influence any decision."""
 _SNAPSHOTS = "snapshots/"
 _SPREAD = "/std"
 """Suffix of the standard deviation over folds and repeats."""
@@ -25,9 +25,10 @@ _PER_CLASS = ("precision", "recall", "f1")
 
 
 def check_metrics(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]:
-    """Say which objectives of a train task cannot be optimised: nothing reports them, or only when a trial has ended.
+    """Yield an error for each objective of a train task that trials do not report, or report too late.
 
-    Where the kind of the data is only known once a worker reads it, the metrics of every possible kind are accepted.
+    The first objective must be reported while a trial trains; later ones may also be reported at its end. If the kind
+    of the data is known only once a worker reads it, the metrics of every possible kind are accepted.
     """
     assert spec.task is not None
     assert spec.task.train is not None
@@ -40,9 +41,9 @@ def check_metrics(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]
 
 
 def check_fit(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]:
-    """Say which losses, models and augmentations of a train task cannot go with any of its data.
+    """Yield an error for each loss, model and augmentation that fits none of the task's data.
 
-    `mse` does not classify digits, and `lenet` reads no rows of a table.
+    For example, `mse` cannot classify digits, and `lenet` cannot read rows of a table.
     """
     assert spec.task is not None
     assert spec.task.train is not None
@@ -53,7 +54,7 @@ def check_fit(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]:
 
 
 def _unfit(reported: _Reported, section: str, fact: str, possible: set[str] | None) -> Iterator[FieldError]:
-    """The entries of a section that are for none of what is `possible`; None: anything is."""
+    """Yield an error for each entry of a section whose `fact` shares no value with `possible`; None allows all."""
     for path, name in reported.named(section):
         known = reported.facts_of(section, name, fact)
         if possible is None or known is None or known & possible:
@@ -87,7 +88,7 @@ def _mistake(objective: Objective, reported: _Reported, *, is_watched: bool) -> 
 
 
 def _extra(metric: str) -> str | None:
-    """The entry of `task.train.metrics` that adds this metric, if one does."""
+    """Return the entry of `task.train.metrics` that adds this metric, or None."""
     split, _, name = metric.partition("/")
     if split not in ("val", "test_val"):
         return None
@@ -98,7 +99,7 @@ def _extra(metric: str) -> str | None:
 
 @dataclass(frozen=True)
 class _Reported:
-    """The metrics that trials of one study report."""
+    """The metrics that trials of one study report, and the data that they may use."""
 
     spec: StudySpec
     train: Mapping[str, Any]
@@ -106,7 +107,7 @@ class _Reported:
 
     @cached_property
     def each_epoch(self) -> set[str]:
-        """What every epoch reports, whichever kind the data turns out to be; metrics of single classes left out."""
+        """Metrics that every epoch reports, for all possible kinds of data. Metrics of single classes are left out."""
         names = {name for kind in self._kinds for name in self.catalogue.metrics.get(kind, [])}
         if self.may_classify and "auroc" in self._extras:
             names |= {"val/auroc", "test_val/auroc"}
@@ -114,7 +115,10 @@ class _Reported:
 
     @cached_property
     def at_the_end(self) -> set[str]:
-        """What later objectives may name besides: facts of the whole training, snapshots, spreads, known callbacks."""
+        """Metrics reported at the end of a trial, which only objectives after the first may use.
+
+        They are facts of the whole training, snapshot metrics, standard deviations, and metrics of known callbacks.
+        """
         names = set(_AT_THE_END)
         for each in self._callbacks:
             names |= set(each.facts.get("metrics") or ())
@@ -131,16 +135,16 @@ class _Reported:
 
     @property
     def may_classify(self) -> bool:
-        """Whether the data may turn out to be a classification."""
+        """Whether the task may be a classification."""
         return "classification" in self._kinds
 
     def is_per_class(self, metric: str) -> bool:
-        """Whether it is a metric of one class, whose names are known once the data is read."""
+        """Return whether this may be a metric of a single class; class names are known only once the data is read."""
         return "per_class" in self._extras and self.may_classify and _extra(metric) == "per_class"
 
     @cached_property
     def data_kinds(self) -> set[str] | None:
-        """Kinds of task that the data may be for; None where a worker's own data does not say."""
+        """Kinds of task that the data may be for; None if a custom dataset does not declare them."""
         asked = set(self._values("data", "kind"))
         if self._is_set("query", "data"):
             asked = {"ranking"}
@@ -150,20 +154,20 @@ class _Reported:
 
     @cached_property
     def data_inputs(self) -> set[str] | None:
-        """What a model may be given: rows, images, …; None where a worker's own data does not say."""
+        """Kinds of model input (rows, images, …) that the data may give; None if a custom dataset declares none."""
         if self._is_set("query", "data"):
             return {"queries"}
         found = self._of_data("inputs")
         return None if found is None else found - {"queries"}
 
     def facts_of(self, section: str, name: str, fact: str) -> set[str] | None:
-        """What an entry is for, by its kinds or inputs; None where it does not say."""
+        """Return the kinds or inputs that an entry declares, or None if it declares none."""
         entry = self.catalogue.registries.get(section, {}).get(name)
         values = entry.facts.get(fact) if entry is not None else None
         return set(values) if isinstance(values, list) else None
 
     def _of_data(self, fact: str) -> set[str] | None:
-        """What the data that trials may choose is for; None where some of it does not say."""
+        """Return the kinds or inputs of all data that trials may choose, or None if some of it declares none."""
         found: set[str] = set()
         for _, name in self.named("data"):
             known = self.facts_of("data", name, fact)
@@ -173,7 +177,7 @@ class _Reported:
         return found or None
 
     def named(self, section: str) -> Iterator[tuple[str, str]]:
-        """(path in the study file, name) of each entry that trials may choose in a section."""
+        """Yield (path in the study file, name) for each entry that trials may choose in a section."""
         chosen = self.spec.space.get(f"{section}.name")
         if isinstance(chosen, ConstantParameter):
             found: list[tuple[str, Any]] = [(f"space.{section}.name.value", chosen.value)]
@@ -189,7 +193,7 @@ class _Reported:
 
     @cached_property
     def _kinds(self) -> set[str]:
-        """Kinds of task that a trial may be, by its data and its loss; every kind where neither says."""
+        """Kinds of task that a trial may have, by its data and its loss; all kinds if neither declares any."""
         kinds = self.data_kinds or set(self.catalogue.metrics)
         losses: set[str] = set()
         for _, name in self.named("loss"):
@@ -209,7 +213,7 @@ class _Reported:
         return [entries[name] for name in names if isinstance(name, str) and name in entries]
 
     def _values(self, section: str, option: str) -> list[str]:
-        """The values that an option of a section may take, where the study says so."""
+        """Return the text values that the space or the task gives an option of a section."""
         chosen = self.spec.space.get(f"{section}.{option}")
         if isinstance(chosen, CategoricalParameter | ConstantParameter):
             return [value for value in axis(chosen) or () if isinstance(value, str)]
@@ -218,7 +222,7 @@ class _Reported:
         return [value] if isinstance(value, str) else []
 
     def _is_set(self, option: str, section: str | None = None) -> bool:
-        """Whether the task or the space sets an option to something: neither null nor 0."""
+        """Return whether the space searches an option, or the task sets it to a value other than null and 0."""
         if section is None:
             return bool(self.train.get(option)) or option in self.spec.space
         given = self.train.get(section)

@@ -1,4 +1,4 @@
-"""How a trial's final values are taken from what it reported, and measured at its end."""
+"""Final objective values of a trial, computed from its reports and from the metrics at its end."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ from service.domain.history import Series
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """What became of one objective of a trial."""
+    """The result of one objective of a trial."""
 
     metric: str
     last: float | None
-    """The newest value told; none: there was none."""
+    """The newest reported value; None if there was none."""
     value: float | None
-    """The final value, by the objective's rule; none where that is not finite."""
+    """The final value by the objective's rule; None if it is not finite."""
     is_finite: bool
-    """Whether every value told was."""
+    """Whether every reported value was finite."""
 
     @property
     def has_diverged(self) -> bool:
-        """Whether its newest value is not finite, or its final one; an earlier best does not make up for that."""
+        """Whether the newest or the final value is missing or not finite, even if an earlier value was good."""
         return self.value is None or self.last is None or not math.isfinite(self.last)
 
 
 def finals(objectives: Iterable[Objective], curves: Mapping[str, Series], measured: Mapping[str, float]) -> list[Final]:
-    """What became of each objective: of its metric's series, or where it has none, as `measured` at the end.
+    """Return the result of each objective.
 
-    `curves` are the canonical series by their metric, `measured` the metrics of the outcome.
+    Args:
+        objectives: the study's objectives.
+        curves: metric -> canonical series.
+        measured: metric -> value in the attempt's outcome, used for metrics without a series.
     """
     return [_final(objective, curves.get(objective.metric, ()), measured) for objective in objectives]
 
@@ -53,10 +56,11 @@ def _final(objective: Objective, series: Series, measured: Mapping[str, float]) 
 
 
 def final_value(objective: Objective, series: Series) -> float | None:
-    """The objective's value of a canonical series of its metric: last, best, or mean of the last k.
+    """Compute the objective's value from the canonical series of its metric: last, best, or mean of the last k.
 
-    Returns None for an empty series, and for `best` where no value is finite; `last` and the mean are NaN or
-    infinite where the values they rest on are.
+    Returns:
+        None for an empty series, and for `best` if no value is finite. `last` and the mean are NaN or infinite if the
+        values they are computed from are.
     """
     if not series:
         return None
@@ -72,21 +76,21 @@ def final_value(objective: Objective, series: Series) -> float | None:
 
 
 def _mean(values: list[float]) -> float:
-    """The mean; finite wherever all values are, though their sum may overflow."""
+    """Return the mean; it is finite if all values are, even if their sum overflows."""
     mean = sum(values) / len(values)
     if math.isfinite(mean) or not all(map(math.isfinite, values)):
         return mean
     mean = 2 * math.fsum(value / len(values) / 2 for value in values)
-    return min(max(values), max(min(values), mean))  # rounding may lead out of the range of the values
+    return min(max(values), max(min(values), mean))  # Rounding may leave the range of the values.
 
 
 def is_better(objective: Objective, value: float, other: float) -> bool:
-    """Whether `value` beats `other` in the objective's direction."""
+    """Return whether `value` is better than `other` in the objective's direction."""
     return value > other if objective.direction == "maximize" else value < other
 
 
 def check_objectives(spec: StudySpec) -> list[FieldError]:
-    """What in a spec does not go with its objectives, whoever samples."""
+    """Check that reference point, target and reference values of a spec match its number of objectives."""
     errors = []
     if len(spec.objectives) == 1:
         if spec.reference_point is not None:

@@ -1,4 +1,4 @@
-"""Rules of one parameter: which values it takes, listed where they can be, and how to say so."""
+"""Rules of a single parameter: its values, membership tests, and a description of its domain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from service.contract.space import (
 
 @dataclass(frozen=True, slots=True)
 class Lattice(Sequence[float]):
-    """`num` numbers from `low` in steps of `step`, computed when asked for."""
+    """A lazy sequence of `num` numbers from `low` in steps of `step`."""
 
     low: float
     step: float
@@ -38,12 +38,12 @@ class Lattice(Sequence[float]):
         places = range(self.num)[index]
         if isinstance(places, range):
             return [self[at] for at in places]
-        # 15 digits, so that 0.1 + 2 * 0.1 is 0.3 as the study file would write it.
+        # Round to 15 digits, so that 0.1 + 2 * 0.1 is 0.3, as a study file would write it.
         return float(f"{self.low + places * self.step:.15g}")
 
 
 def axis(parameter: Parameter) -> Sequence[Value] | None:
-    """Every value of a parameter in order; none where it is continuous."""
+    """Return all values of a parameter in order, or None if it is continuous."""
     match parameter:
         case CategoricalParameter():
             return parameter.choices
@@ -61,7 +61,10 @@ def axis(parameter: Parameter) -> Sequence[Value] | None:
 
 
 def index_of(values: Sequence[Value], value: object) -> int | None:
-    """Where a value stands on the axis of a parameter, found without looking through a range; None: nowhere."""
+    """Return the index of a value on the axis of a parameter, or None if it is not there.
+
+    Ranges are searched by bisection, other axes one by one.
+    """
     if isinstance(values, range | Lattice):
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
@@ -71,12 +74,12 @@ def index_of(values: Sequence[Value], value: object) -> int | None:
 
 
 def same(value: object, other: object) -> bool:
-    """Whether two values are one and the same setting: 1 and 1.0 are, 1 and True are not."""
+    """Return whether two values are the same setting: 1 and 1.0 are the same, 1 and True are not."""
     return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 
 def fits(parameter: Parameter, value: object) -> bool:
-    """Whether `value` is of the parameter's type, in its range and on its lattice."""
+    """Return whether `value` has the parameter's type, is in its range and on its step lattice."""
     if isinstance(parameter, CategoricalParameter | ConstantParameter):
         return any(same(choice, value) for choice in axis(parameter) or ())
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -96,7 +99,7 @@ def _is_on_lattice(parameter: NumericParameter, value: float) -> bool:
 
 
 def domain_of(parameter: Parameter) -> str:
-    """What a parameter may be set to, in words."""
+    """Describe in words the values that a parameter may have."""
     match parameter:
         case ConstantParameter():
             return repr(parameter.value)

@@ -1,4 +1,4 @@
-"""Which worker may execute what: a study's requirements, and a trial's need of memory, against capabilities."""
+"""Placement: matches requirements of studies and trials with the capabilities of workers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from service.domain.failures import LARGER
 
 
 def gpu_gib(capabilities: Capabilities) -> float:
-    """Memory of a slot's GPU, of several that of the smallest: each holds the whole model; 0 where it has none."""
+    """Return the memory in GiB of a slot's GPU, or 0 if it has none.
+
+    With several GPUs it is that of the smallest, because each holds the whole model.
+    """
     return min((each.memory_gib or 0.0 for each in capabilities.devices if each.kind == "cuda"), default=0.0)
 
 
 def unallowed(kind: TaskKind, capabilities: Capabilities, function: Function | None = None) -> str | None:
-    """Why a worker does not execute tasks of the user's own code that it could, or None."""
+    """Return why a worker is not allowed to execute a task of user code (a function or a command), or None."""
     if kind not in {TaskKind.FUNCTION, TaskKind.COMMAND}:
         return None
     if kind not in capabilities.tasks:
@@ -30,7 +33,7 @@ def unallowed(kind: TaskKind, capabilities: Capabilities, function: Function | N
 
 
 def unmet(requires: Requires | None, capabilities: Capabilities) -> str | None:
-    """What a worker lacks for a study, or None."""
+    """Return which requirement of a study a worker does not meet, or None if it meets all."""
     if requires is None:
         return None
     memory = gpu_gib(capabilities)
@@ -48,39 +51,48 @@ def unmet(requires: Requires | None, capabilities: Capabilities) -> str | None:
 
 
 def suffices(memory_floor: float, capabilities: Capabilities) -> bool:
-    """Whether a trial that ran out of `memory_floor` GiB of GPU memory may try this worker; 0: it may try any."""
+    """Return whether a worker may run a trial for which `memory_floor` GiB of GPU memory were too small.
+
+    0 allows any worker.
+    """
     return not memory_floor or has_larger(memory_floor, gpu_gib(capabilities))
 
 
 def has_larger(memory_floor: float, gib: float) -> bool:
-    """Whether a GPU of this size is worth a try where `memory_floor` GiB did not suffice."""
+    """Return whether a GPU of `gib` GiB counts as larger than one of `memory_floor` GiB."""
     return gib > memory_floor * LARGER
 
 
 KEPT_SECONDS = 5.0
-"""How long a waiting trial is kept for the host that holds its checkpoint; idle workers ask every second."""
+"""How long a waiting trial is reserved for the host that holds its checkpoint. Idle workers claim every second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The host that holds a waiting trial's checkpoint on its own disk."""
+    """The host that holds a waiting trial's checkpoint on its local disk."""
 
     host: str
     has_room: bool
-    """It is alive, and a slot of it trains nothing."""
+    """Whether the host is alive and has an idle slot."""
 
 
 def is_kept_for(holder: Holder, host: str, waited_seconds: float) -> bool:
-    """Whether a trial is kept for the holder of its checkpoint, as `host` asks for it.
+    """Return whether a trial stays reserved for the host that holds its checkpoint when `host` claims it.
 
-    For a moment only, and only while the holder could come for it at once: then the checkpoint need not travel.
-    Otherwise anybody gets it, so that no trial waits for a host that is busy or gone.
+    The reservation lasts `KEPT_SECONDS` and needs an idle slot on the holder, which then resumes without a transfer of
+    the checkpoint. Otherwise any host gets the trial, so that no trial waits for a host that is busy or gone.
     """
     return holder.host != host and holder.has_room and 0 <= waited_seconds < KEPT_SECONDS
 
 
 def is_reachable(uri: str, directories: Collection[str] | None) -> bool:
-    """Whether a worker that shares these directories (None: it does not say) can read a checkpoint."""
+    """Return whether a worker can read the checkpoint at `uri`.
+
+    Args:
+        uri: URI of the checkpoint; only a `file:` URI can be out of reach.
+        directories: `file:` URIs of the directories that the worker shares with others; None if it names none, which
+            counts as reachable.
+    """
     if directories is None or not uri.startswith("file:"):
         return True
     return any(uri.startswith(f"{directory.rstrip('/')}/") for directory in directories)

@@ -1,4 +1,4 @@
-"""Whether attempts of one study were made from the same code and data, and how a difference is told."""
+"""Provenance: compares the code and data fingerprints of a study's attempts and describes differences."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ from service.contract.study import StudySpec
 from service.domain.entries import own_of_study
 
 _SHOWN = 12
-"""Characters of a fingerprint that people see."""
+"""Number of leading characters of a fingerprint in messages."""
 
 
 def short(fingerprint: str) -> str:
-    """A fingerprint as people see it."""
+    """Shorten a fingerprint for messages."""
     return fingerprint[:_SHOWN]
 
 
 def is_own_code(spec: StudySpec) -> bool:
-    """Whether the code is the user's own: an attempt tells it, as no worker knows it before it has loaded it."""
+    """Return whether the study runs user code only (a function or a command).
+
+    The attempt reports the fingerprint of such code, because no worker knows it before the code is loaded.
+    """
     return spec.task_kind in {TaskKind.FUNCTION, TaskKind.COMMAND}
 
 
 def code_for(spec: StudySpec, offered: Capabilities, catalogue: Catalogue) -> str | None:
-    """The fingerprint of what a worker would train a study with: of the core, with modules of its own if it needs any.
+    """Return the fingerprint of the code with which a worker would train a study.
 
-    Where the code is wholly the user's own, there is none before an attempt has loaded it.
+    It covers the training core, and the worker's registered modules if the study uses custom entries. It is None for
+    a function or a command, whose fingerprint is unknown before an attempt has loaded the code.
     """
     if is_own_code(spec):
         return None
@@ -33,7 +37,10 @@ def code_for(spec: StudySpec, offered: Capabilities, catalogue: Catalogue) -> st
 
 
 def refused_code(spec: StudySpec, expected: str | None, offered: str | None) -> str | None:
-    """Why a worker gets no trial of a study that allows one code only, or None; who tells no fingerprint is let in."""
+    """Return why a worker gets no trial of a study that requires the same code everywhere, or None.
+
+    Workers without a fingerprint are accepted.
+    """
     if spec.code != "same" or not _differ(expected, offered):
         return None
     return (
@@ -43,16 +50,16 @@ def refused_code(spec: StudySpec, expected: str | None, offered: str | None) -> 
 
 
 def other_code(expected: str | None, offered: str | None) -> str | None:
-    """What people are told of an attempt with other code than the study began with, or None."""
+    """Return a warning if an attempt used other code than the study began with, or None."""
     if not _differ(expected, offered):
         return None
     return f"trained with code {short(offered or '')}; the study began with {short(expected or '')}"
 
 
 def other_data(spec: StudySpec, expected: str | None, told: str | None) -> str | None:
-    """What is to be said of an attempt on other data than the study began with, or None.
+    """Return a warning if an attempt used other data than the study began with, or None.
 
-    A space that reaches into `data` makes different data the purpose: then nothing is compared.
+    If the space searches options of `data`, trials differ in their data on purpose and nothing is compared.
     """
     if any(key.split(".")[0] == "data" for key in spec.space) or not _differ(expected, told):
         return None

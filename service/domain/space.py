@@ -1,4 +1,4 @@
-"""Rules of a search space that span parameters: conditions, their order, and what a configuration must be."""
+"""Search space rules that involve several parameters: conditions, their order, and checks of configurations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from service.domain.parameter import axis, domain_of, fits, same
 
 
 def holds(condition: Condition, value: Value) -> bool:
-    """Whether `value` meets a condition on the parameter that it belongs to."""
+    """Return whether the value of a parameter meets a condition on that parameter."""
     if isinstance(condition, Interval):
         return (
             isinstance(value, int | float)
@@ -35,22 +35,26 @@ def holds(condition: Condition, value: Value) -> bool:
 
 
 def is_active(parameter: Parameter, values: Mapping[str, Value]) -> bool:
-    """Whether `parameter` exists under `values`, which hold every active parameter its condition names."""
+    """Return whether the condition of `parameter` is met.
+
+    `values` must contain every active parameter that the condition names.
+    """
     return all(name in values and holds(condition, values[name]) for name, condition in (parameter.when or {}).items())
 
 
 def ordered(space: Space) -> list[str]:
-    """Names in an order in which every condition is decided before it is asked, the same for any order of the keys.
+    """Return the parameter names in topological order: each after the parameters that its condition names.
 
-    A parameter stands as near as can be behind those its condition names. Names on a circle of conditions, or behind
-    an unknown name, are left out: `check_space` reports them.
+    The order is the same for any order of the keys. A parameter follows those its condition names as closely as
+    possible. Names in a cycle of conditions, and names that depend on an unknown name, are left out; `check_space`
+    reports them.
     """
     children: dict[str, list[str]] = {}
     for name in sorted(space, reverse=True):
         for parent in space[name].when or {}:
             children.setdefault(parent, []).append(name)
     placed: dict[str, None] = {}
-    # The next one is at the end: the first child of the one placed last, whose siblings wait behind its own children.
+    # A stack: the next name is at the end. After a name come its children, and only then its siblings.
     ahead = sorted((name for name in space if not space[name].when), reverse=True)
     while ahead:
         name = ahead.pop()
@@ -61,7 +65,7 @@ def ordered(space: Space) -> list[str]:
 
 
 def check_space(space: Space) -> list[FieldError]:
-    """What is wrong with the conditions: unknown names, values that never occur, circles."""
+    """Check the conditions of a space: unknown names, values that never occur, and cycles."""
     faults = (
         FieldError(path=f"space.{name}.when", message=message)
         for name, parameter in space.items()
@@ -77,7 +81,7 @@ def check_space(space: Space) -> list[FieldError]:
 
 
 def check_parameters(space: Space, values: Mapping[str, object]) -> list[FieldError]:
-    """What is wrong with a configuration for a checked space: unknown, missing, inactive or impossible values."""
+    """Check a configuration against a checked space: unknown, missing, inactive and impossible values."""
     unknown = (name for name in values if name not in space)
     errors = [
         _fault(name, f"is no parameter of the space: {did_you_mean(name, space)}")
@@ -124,7 +128,7 @@ def _range_faults(name: str, named: Parameter, condition: Interval) -> Iterator[
 
 
 def _meets(named: NumericParameter, condition: Interval) -> bool:
-    """Whether some value of a number lies in the range."""
+    """Return whether some value of a numeric parameter lies in the interval."""
     values = axis(named)
     if values is not None:
         at = 0 if condition.low is None else bisect_left(values, condition.low)

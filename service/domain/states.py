@@ -1,4 +1,4 @@
-"""The three state machines - study, trial, attempt - and the events that move them."""
+"""State machines of studies, trials and attempts, with their states and events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.domain.machine import Machine, Move
 
 
 class StudyEvent(StrEnum):
-    """What can happen to a study."""
+    """Events of a study."""
 
     PAUSED = "paused"
     RESUMED = "resumed"
@@ -20,7 +20,7 @@ class StudyEvent(StrEnum):
 
 
 class TrialEvent(StrEnum):
-    """What can happen to a trial."""
+    """Events of a trial."""
 
     CLAIMED = "claimed"
     REQUEUED = "requeued"
@@ -36,7 +36,7 @@ class TrialEvent(StrEnum):
 
 
 class AttemptEvent(StrEnum):
-    """What can happen to an attempt."""
+    """Events of an attempt."""
 
     SUCCEEDED = "succeeded"
     PRUNED = "pruned"
@@ -96,7 +96,10 @@ ATTEMPT: Machine[AttemptState, AttemptEvent] = Machine(
 )
 
 OPEN_TRIALS = frozenset(TRIAL.states) - TRIAL.terminal
-"""Trials that may still move; a study is done when none is left and no number is."""
+"""States in which a trial can still change.
+
+A study is complete when no trial is in one of these states and no trial number is left to hand out.
+"""
 
 FINISHED_STUDIES = frozenset({StudyState.COMPLETED, StudyState.STOPPED})
-"""Studies that hand out nothing; only an extension makes them active again."""
+"""States of a study that hands out no trials. Only an extension of the budget makes such a study active again."""

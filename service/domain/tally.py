@@ -1,4 +1,4 @@
-"""A running count of a study's search trials: what is told of all of them together, updated by those that moved."""
+"""Incremental statistics of a study's search trials: counts, Pareto front, device time and order of ends."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from service.domain.front import Losses, front
 
 @dataclass(frozen=True, slots=True)
 class TrialFacts:
-    """What one search trial adds to the tally of its study."""
+    """The contribution of one search trial to the tally of its study."""
 
     number: int
     state: TrialState
     finished_at: int | None = None
-    """Microseconds; None while the trial is open."""
+    """When the trial ended, in microseconds; None while it is open."""
     point: Losses | None = None
-    """The values of a completed trial, where the study has several objectives."""
+    """Loss vector of a completed trial of a multi-objective study; otherwise None."""
     used_microseconds: int = 0
-    """Time of its attempts that have ended, times the devices of each."""
+    """Device time of the attempts that have ended: duration times number of devices, summed."""
     running: tuple[tuple[int, int], ...] = ()
-    """(started_at, devices) of its attempts that have not ended."""
+    """(started_at in microseconds, number of devices) of each running attempt."""
 
     @property
     def end(self) -> tuple[int, int] | None:
-        """Where the trial stands in the order of ends, if it ended with something to learn from."""
+        """Sort key (finished_at, number) in the order of ends; None unless the trial is completed or pruned."""
         if self.finished_at is None or self.state not in {TrialState.COMPLETED, TrialState.PRUNED}:
             return None
         return self.finished_at, self.number
@@ -35,14 +35,17 @@ class TrialFacts:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The count as of one revision; `updated` makes that of a later one, and leaves this one as it is."""
+    """Statistics of a study's search trials at one revision.
+
+    `updated` returns the tally of a later revision and leaves this one unchanged.
+    """
 
     epoch: int = 0
     revision: int = 0
     num_trials: Mapping[TrialState, int] = field(default_factory=dict)
-    """Trials in each state; states without one are left out."""
+    """Number of trials per state; states without trials are left out."""
     front: tuple[str, ...] = ()
-    """Ids of the completed trials that no other one dominates, by number; empty with one objective."""
+    """Ids of the trials on the Pareto front, by trial number; empty in a single-objective study."""
     _facts: Mapping[str, TrialFacts] = field(default_factory=dict)
     _ends: Sequence[tuple[int, int]] = ()
     """(finished_at, number) of the completed and pruned trials, ascending."""
@@ -50,7 +53,13 @@ class Tally:
     _running: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
     def updated(self, moved: Mapping[str, TrialFacts], epoch: int, revision: int) -> Tally:
-        """Return the tally with these trials, by id, in place of what was known of them."""
+        """Return the tally of a later revision.
+
+        Args:
+            moved: trial id -> new contribution of each trial that changed.
+            epoch: epoch of the database that `revision` belongs to.
+            revision: the later revision.
+        """
         facts, ends = {**self._facts, **moved}, list(self._ends)
         num_trials, running, used = dict(self.num_trials), dict(self._running), self._used_microseconds
         for trial_id, new in moved.items():
@@ -79,7 +88,10 @@ class Tally:
         )
 
     def _updated_front(self, moved: Mapping[str, TrialFacts], facts: Mapping[str, TrialFacts]) -> tuple[str, ...]:
-        """The front of the old front and the new points: a dominated point never returns, as points never change."""
+        """Return the Pareto front of the old front and the new points.
+
+        A dominated point never returns to the front while points don't change. If one changed, all points are compared.
+        """
         told = {trial_id for trial_id in moved if trial_id in self._facts and self._facts[trial_id].point is not None}
         if any(moved[trial_id].point != self._facts[trial_id].point for trial_id in told):
             candidates = [trial_id for trial_id, each in facts.items() if each.point is not None]
@@ -91,19 +103,19 @@ class Tally:
         return tuple(candidates[at] for at in front(points))
 
     def facts_of(self, trial_id: str) -> TrialFacts:
-        """What is known of a trial."""
+        """Return the contribution of a trial."""
         return self._facts[trial_id]
 
     @property
     def has_running(self) -> bool:
-        """Whether an attempt has not ended, so that the time of devices goes on."""
+        """Whether an attempt is running, so that device time increases."""
         return bool(self._running)
 
     def device_microseconds(self, now: int) -> int:
-        """Time of all devices of all attempts together, running ones until `now`."""
+        """Return the device time of all attempts in microseconds, counting running attempts until `now`."""
         running = sum(max(0, now - started_at) * num for each in self._running.values() for started_at, num in each)
         return self._used_microseconds + running
 
     def num_ended_after(self, end: tuple[int, int]) -> int:
-        """How many trials ended, completed or pruned, after that instant and number."""
+        """Count the completed and pruned trials that ended after `end`, a (finished_at, number) pair."""
         return len(self._ends) - bisect_right(self._ends, end)

@@ -1,4 +1,4 @@
-"""Teachers: where a spec names trials to learn from, and the spec with other names in their places."""
+"""Teacher trials for knowledge distillation: finds them in a spec and replaces their names."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _SECTION, _OPTION = TEACHER.split(".")
 
 
 def teacher_of(train: Mapping[str, Any]) -> str | None:
-    """The trial that the configuration of a training task learns from; none, or a path: None."""
+    """Return the trial that a train task's configuration names as teacher; None if there is none or it is a path."""
     section = train.get(_SECTION)
     given = section.get(_OPTION) if isinstance(section, Mapping) else None
     return given if isinstance(given, str) and not is_path(given) else None
 
 
 def teachers_of(spec: StudySpec) -> Iterator[tuple[str, str]]:
-    """Where a spec of a training task names a trial to learn from: the dotted path, and the name."""
+    """Yield (dotted path, name) for each teacher trial that the spec of a train task names."""
     if spec.task is None or spec.task.train is None:
         return
     if (name := teacher_of(spec.task.train)) is not None:
@@ -32,7 +32,12 @@ def teachers_of(spec: StudySpec) -> Iterator[tuple[str, str]]:
 
 
 def with_teachers(spec: StudySpec, names: Mapping[str, str]) -> StudySpec:
-    """The spec with these names in the place of others; conditions on them too."""
+    """Return the spec with teachers renamed, also in conditions on the teacher.
+
+    Args:
+        spec: the spec of a train task.
+        names: old name -> new name.
+    """
 
     def renamed(node: Any, *, is_teacher: bool) -> Any:
         match node:
@@ -53,7 +58,7 @@ def with_teachers(spec: StudySpec, names: Mapping[str, str]) -> StudySpec:
 
 
 def _settings(spec: StudySpec) -> Iterator[tuple[str, object]]:
-    """What space and stages may set the teacher to, with the path of each."""
+    """Yield (dotted path, value) for each teacher that the space and the stages may set."""
     match spec.space.get(TEACHER):
         case CategoricalParameter(choices=choices):
             yield from ((f"space.{TEACHER}.choices[{at}]", choice) for at, choice in enumerate(choices))

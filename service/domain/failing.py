@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from service.contract.lease import FailureClass
 
 FIRST_TRIALS = 3
+"""Number of first trials that pause the study if all their attempts end with the same fault."""
 LAST_ATTEMPTS = 20
+"""Number of last attempts that pause the study if at least half of them fail because of its code."""
 
 _BROKEN = frozenset({FailureClass.USER_EXCEPTION, FailureClass.POISON})
 """Failure classes caused by the study's code. Losses and host faults are caused by machines."""

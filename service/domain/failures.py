@@ -35,6 +35,7 @@ The driver and CUDA report sizes that differ by a few percent for the same GPU.
 """
 
 LOSSES = frozenset({FailureClass.WORKER_LOST, FailureClass.PROCESS_KILLED, FailureClass.HUNG})
+"""Failure classes that count as losses."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,9 +67,9 @@ def forked(
 def forked_by_hand(
     space: Space, before: Mapping[str, Value], changes: Mapping[str, Value]
 ) -> tuple[dict[str, Value], list[FieldError]]:
-    """Compute the parameters of a fork of an external task, and check them against the space.
+    """Compute the parameters of a fork of a task other than a train task, and check them against the space.
 
-    Only the caller of the API knows the task, so nothing else can be checked.
+    The service does not know the options of such a task, so it can check nothing else.
 
     Returns:
         The parameters, and the errors in the changes.

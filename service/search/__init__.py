@@ -1,1 +1,1 @@
-"""The strategies: from a study's history to the next suggestion or verdict. Values in, values out."""
+"""Search strategies: pure functions from a study's history to the next suggestion or verdict."""

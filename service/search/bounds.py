@@ -1,4 +1,4 @@
-"""A box in numbers: what is stored, told and edited of a sub-space, and the way back to it."""
+"""Boxes of a coarse-to-fine search as plain values, which are stored, shown and edited, and conversion to a space."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from service.domain.parameter import axis, domain_of, fits, same
 
 
 def bounds(parameter: Parameter) -> list[Value]:
-    """What a parameter ranges over, in values: its choices, or its two ends."""
+    """Return the range of a parameter as values: its choices, or its lower and upper end."""
     if not isinstance(parameter, NumericParameter):
         return list(axis(parameter) or ())
     return [0.0 if isinstance(parameter, FloatParameter) and parameter.zero else parameter.low, parameter.high]
 
 
 def extent(parameter: Parameter) -> str:
-    """What a parameter ranges over, in words."""
+    """Return the range of a parameter in words."""
     if not isinstance(parameter, NumericParameter):
         return "{" + ", ".join(str(choice) for choice in axis(parameter) or ()) + "}"
     zero = "0 or " if isinstance(parameter, FloatParameter) and parameter.zero else ""
@@ -36,20 +36,21 @@ def extent(parameter: Parameter) -> str:
 
 
 def in_numbers(space: Space) -> dict[str, list[Value]]:
-    """A whole box in numbers."""
+    """Return a box as plain values: parameter -> its choices, or its lower and upper end."""
     return {name: bounds(parameter) for name, parameter in space.items()}
 
 
 def in_space(declared: Space, box: Mapping[str, Sequence[Value]]) -> Space:
-    """The sub-space that a box in numbers is of a space, which may have been edited since.
+    """Convert a box of plain values to a sub-space of the declared space.
 
-    A range is cut to what the space allows; a parameter that is new, or of which too little is left, has its whole one.
+    The space may have been edited after the box was stored. A range is cut to what the space allows. A parameter that
+    is not in the box, or of whose range too little is left, keeps its declared range.
     """
     return {name: _cut(each, box[name]) if name in box else each for name, each in declared.items()}
 
 
 def check_box(declared: Space, box: Mapping[str, Sequence[Value]]) -> list[FieldError]:
-    """What is wrong with a person's box for a checked space."""
+    """Check a box that a person has written against a checked space."""
     return [
         FieldError(path=f"box.{name}", message=message)
         for name, values in box.items()

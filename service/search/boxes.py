@@ -1,4 +1,4 @@
-"""The next box of a coarse-to-fine search: drawn around the best trials, by rules that say why."""
+"""Box refinement of a coarse-to-fine search: derives the next box from the best trials, with reasons."""
 
 from __future__ import annotations
 
@@ -25,49 +25,55 @@ from service.search.bounds import bounds, extent
 from service.search.scale import from_unit, to_unit
 
 Scaled = NumericParameter | CategoricalParameter
-"""A parameter with an order: a number, or a categorical whose choices are ordered."""
+"""An ordered parameter: a numeric one, or a categorical one whose choices are ordered."""
 
 _BORDER = 0.1
-"""The share of a box at each end that counts as its border."""
+"""Fraction of a box's width that counts as the border at each end."""
 
 _GROWTH = 0.5
-"""How far a box grows beyond the border that the best trial sits at, in widths of the box."""
+"""How far a box grows past an end if the best trial lies at that border, in widths of the box."""
 
 _CHANCE = 0.1
-"""A value is dropped when its absence from the top would be luck less often than this."""
+"""A choice is dropped if the probability that it is missing from the top trials by chance is at most this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a stage taught: its trials with a value, best first, and how many of them count as the top.
+    """The trials from which a stage's box is refined: those with a value, best first, then the infeasible ones.
 
-    Infeasible trials come last: they say where not to search.
+    Infeasible trials show where not to search. The first `num_top` trials count as the best.
     """
 
     ranked: Sequence[TrialRecord]
     num_top: int
 
     def having(self, name: str, declared: Parameter) -> Evidence:
-        """The same of the trials in which a parameter exists, with a value that is still declared."""
+        """Return the evidence of the trials in which a parameter is active and has a value that is still declared."""
         known = [name in trial.parameters and fits(declared, trial.parameters[name]) for trial in self.ranked]
         return Evidence(list(compress(self.ranked, known)), sum(known[: self.num_top]))
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A sub-space to search, and what changed against the box before, in words."""
+    """A sub-space to search, and the changes from the previous box in words."""
 
     space: Space
     changes: tuple[str, ...] = ()
 
 
 def narrow(declared: Space, box: Space, evidence: Evidence) -> Box:
-    """Draw the next box inside `declared` from what the trials in `box` taught.
+    """Derive the next box inside `declared` from the trials in `box`.
 
-    A range spans the top trials plus the mean gap between as many uniform draws, on the parameter's own scale: where
-    a parameter does not matter the range stays, few trials narrow little, and no range collapses. Where the best
-    trial sits at a border of the box, the range grows across it instead. Ordered choices are such a range; of others,
-    one is dropped when its absence from the top would hardly be luck.
+    A range spans the top trials plus a margin on each side, on the parameter's own scale. The margin is the mean gap
+    between as many uniform draws, so the range of an unimportant parameter stays, few trials narrow it little, and no
+    range collapses. If the best trial lies at a border of the box, the range grows past that border instead. Ordered
+    choices are treated as a range. An unordered choice is dropped if its absence from the top trials is unlikely to be
+    chance.
+
+    Args:
+        declared: the study's search space.
+        box: the current box.
+        evidence: the trials to learn from.
     """
     narrowed: Space = {}
     changes: list[str] = []
@@ -81,7 +87,7 @@ def narrow(declared: Space, box: Space, evidence: Evidence) -> Box:
 
 
 def _narrowed(name: str, declared: Parameter, before: Parameter, known: Evidence) -> tuple[Parameter, str]:
-    """The parameter of the next box, and why it differs."""
+    """Return the parameter of the next box, and the reason for a change."""
     match declared:
         case CategoricalParameter(ordered=False):
             assert isinstance(before, CategoricalParameter)
@@ -115,7 +121,7 @@ def _narrow_range(name: str, declared: Scaled, before: Scaled, known: Evidence) 
     width = end - start
     places = [to_unit(declared, trial.parameters[name]) for trial in known.ranked[: known.num_top]]
     margin = width / (known.num_top + 1)
-    # Trials from outside the box (enqueued ones, say) may be among the top; the box reaches them.
+    # Top trials may lie outside the box, for example enqueued ones. The next box includes them.
     low = max(min(start, *places), min(places) - margin)
     high = min(max(end, *places), max(places) + margin)
     best = f"{known.num_top} of {len(known.ranked)} lie" if known.num_top > 1 else f"of {len(known.ranked)} lies"
@@ -131,13 +137,13 @@ def _narrow_range(name: str, declared: Scaled, before: Scaled, known: Evidence) 
 
 
 def _ends(declared: Scaled, box: Scaled) -> tuple[float, float]:
-    """Where the ends of a box lie on the declared scale."""
+    """Return the positions in [0, 1] of a box's ends on the scale of the declared parameter."""
     values = bounds(box)
     return to_unit(declared, values[0]), to_unit(declared, values[-1])
 
 
 def _between(declared: Scaled, before: Scaled, low: float, high: float) -> Scaled:
-    """The parameter from `low` to `high` of the declared scale; numbers are rounded outwards to readable ones."""
+    """Return the parameter from `low` to `high` on the declared scale; numbers are rounded outwards to three digits."""
     first, last = from_unit(declared, low), from_unit(declared, high)
     values = axis(declared)
     if values is not None:
@@ -149,7 +155,7 @@ def _between(declared: Scaled, before: Scaled, low: float, high: float) -> Scale
     assert isinstance(first, int | float)
     assert isinstance(last, int | float)
     zero = declared.zero and first == 0
-    # Zero alone is no range: the smallest decade stays with it.
+    # Zero alone is no range, so keep the lowest decade as well.
     bottom, top = first or declared.low, max(last, 10 * declared.low) if zero else last
     low_digit, high_digit = (bottom, top) if declared.log else (top - bottom, top - bottom)
     update = {
@@ -161,7 +167,7 @@ def _between(declared: Scaled, before: Scaled, low: float, high: float) -> Scale
 
 
 def _place(parameter: Scaled, value: Value) -> int:
-    """Which of the values of a discrete parameter it is."""
+    """Return the index of a value of a discrete parameter."""
     if isinstance(parameter, CategoricalParameter):
         return next(at for at, choice in enumerate(parameter.choices) if same(choice, value))
     assert isinstance(value, int | float)
@@ -169,11 +175,11 @@ def _place(parameter: Scaled, value: Value) -> int:
 
 
 def _at_least_two(start: int, end: int, num: int) -> tuple[int, int]:
-    """Widen a discrete range that shrank to one value to its neighbours."""
+    """Widen a discrete range of a single value to include its neighbours."""
     return (start, end) if start < end else (max(start - 1, 0), min(end + 1, num - 1))
 
 
 def _rounded(value: float, magnitude: float, towards: Callable[[float], int]) -> float:
-    """Round to three digits of `magnitude`."""
+    """Round to the third significant digit of `magnitude`."""
     quantum = 10.0 ** (math.floor(math.log10(magnitude)) - 2)
     return float(f"{towards(value / quantum) * quantum:.12g}")

@@ -1,4 +1,4 @@
-"""The trials of a history as arrays, kept from one question to the next: what models learn from, without a loop."""
+"""Trials of a history as NumPy arrays for models, cached and updated incrementally between suggestions."""
 
 from __future__ import annotations
 
@@ -25,31 +25,35 @@ _ABSENT = -np.inf
 _FOREIGN = np.nan
 
 _KEPT = 32
-"""How many spaces' columns are kept: one per study at work, and one per box of a staged search."""
+"""Number of spaces whose arrays are cached: one per active study, and one per box of a coarse-to-fine search."""
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Trials as arrays of one length, in the order of their numbers."""
+    """Trials as arrays whose rows are in the order of trial numbers."""
 
     names: tuple[str, ...]
     coordinates: Floats
-    """Per trial and parameter, the number that stands for the value: -inf where a conditional parameter does not exist,
-    NaN where the value is none of this space."""
-    roles: NDArray[np.int8]
-    values: Floats
-    """Per trial and objective, the final value of a completed trial, the last one that a pruned trial reported, else 0.
+    """Shape (trials, parameters): the number that represents each value.
 
-    What a trial reports on the way is known of the first objective alone."""
+    It is -inf if a conditional parameter is inactive, and NaN if the value is not in this space.
+    """
+    roles: NDArray[np.int8]
+    """Shape (trials,): the `Role` of each trial."""
+    values: Floats
+    """Shape (trials, objectives): the final values of completed trials, the last reported value of pruned ones, else 0.
+
+    Of a pruned trial only the value of the first objective is known.
+    """
     steps: NDArray[np.int64]
-    """Last step of a pruned trial, -1 if it reported none; else 0."""
+    """Shape (trials,): the last step of a pruned trial, -1 if it reported none; 0 for all other trials."""
 
     def of(self, names: Sequence[str]) -> Floats:
-        """The coordinates of some parameters, in the order asked for."""
+        """Return the coordinates of the named parameters, in the order of `names`."""
         return self.coordinates[:, [self.names.index(name) for name in names]]
 
     def hold(self, space: Space, configuration: Mapping[str, Value], *, since: int = 0) -> bool:
-        """Whether some trial, from the one at index `since` on, has exactly this configuration."""
+        """Return whether a trial at index `since` or later has exactly this configuration."""
         row = [_number(space[name], name, configuration) for name in self.names]
         return bool((self.coordinates[since:] == row).all(axis=1).any())
 
@@ -61,8 +65,13 @@ _lock = threading.Lock()
 def columns_of(space: Space, trials: Sequence[TrialRecord], num_objectives: int = 1) -> Columns:
     """Return `trials` as arrays over the parameters of `space`.
 
-    What was computed for the trials before is taken over for records that are still the same objects: records never
-    change, so the answer is that of a fresh computation, and a question costs what moved since the last one.
+    Rows of the previous call are reused for records that are still the same objects. Records are immutable, so the
+    result equals that of a fresh computation, and the cost depends on the trials that changed since the last call.
+
+    Args:
+        space: the space whose parameters become columns.
+        trials: the trials that become rows.
+        num_objectives: number of objectives of the study.
     """
     names = sorted(space)
     key = "\n".join([str(num_objectives), *(f"{name} {space[name].model_dump_json()}" for name in names)])

@@ -1,4 +1,4 @@
-"""Values as numbers that a model computes with: a choice by its position, zero of a log range by what stands for it."""
+"""Transforms parameter values to the numbers that models compute with, and back; a choice becomes its index."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from service.search.scale import from_unit, to_unit, zero_stands_at
 
 
 def coordinate(parameter: Parameter, value: Value) -> float:
-    """The number that stands for a value of the parameter."""
+    """Return the number that represents a value of the parameter.
+
+    A choice is represented by its index, and zero of a log range by `zero_stands_at`.
+    """
     if isinstance(parameter, CategoricalParameter | ConstantParameter):
         return next(at for at, choice in enumerate(axis(parameter) or ()) if same(choice, value))
     assert isinstance(value, int | float)
@@ -17,14 +20,14 @@ def coordinate(parameter: Parameter, value: Value) -> float:
 
 
 def value_at(parameter: Parameter, number: float) -> Value:
-    """The value that a number stands for, or the nearest one."""
+    """Return the parameter's value that a number represents, or the nearest value."""
     match parameter:
         case CategoricalParameter() | ConstantParameter():
             return (axis(parameter) or [])[round(number)]
         case IntParameter():
             return round(number)
         case FloatParameter() if parameter.step is not None or parameter.zero:
-            # Sums of steps differ in the last digit from what the study file would write; and what lies below is zero.
+            # Sums of steps differ in the last digit from the values in a study file; numbers below `low` mean zero.
             return from_unit(parameter, to_unit(parameter, number))
         case _:
             return number

@@ -1,6 +1,6 @@
-"""What a claim is answered and what a report is: the one place where a search decides, called by service and simulator.
+"""Search decisions: what a claim gets and the verdict on a report, for the service and the simulator.
 
-Loads no numerical library; a strategy that needs one imports it when it is asked.
+This module loads no numerical library. A strategy that needs one imports it when it is called.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from service.search.warm_start import check_warm_start
 
 @dataclass(frozen=True, slots=True)
 class Suggest:
-    """Begin a new trial with this number and suggestion."""
+    """Decision to begin a new trial with this number and suggestion."""
 
     number: int
     suggestion: Suggestion
@@ -54,14 +54,14 @@ class Suggest:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to hand out until another trial moves."""
+    """Decision to hand out nothing until another trial changes its state."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Nothing to hand out until a person has looked at the box of the next stage."""
+    """Decision to hand out nothing until a person has reviewed the box of the next stage."""
 
     stage: StageBox
     num_stages: int
@@ -69,7 +69,7 @@ class Propose:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Nothing to hand out ever again, and no trial is open: the study is complete."""
+    """Decision to complete the study: no trial is open and none will ever begin."""
 
     reason: str
 
@@ -80,11 +80,17 @@ Decision = Suggest | Promote | Wait | Propose | Done
 def next(  # noqa: A001
     history: History, spec: StudySpec, used: Used = NOTHING, *, enqueued: Mapping[str, Value] | None = None
 ) -> Decision:
-    """Decide what a claim gets, once no trial waits for a worker. Read it with its module: `decide.next`.
+    """Decide what a claim gets when no trial waits for a worker.
 
-    A budget that is used up goes before all; what is promotable before anything new. An enqueued configuration goes
-    before the sampler's own suggestions, and takes a number of the budget as they do. The answer depends on the
-    arguments alone; what it suggests, not on what is used.
+    An exhausted budget comes first, then a promotion, then an enqueued configuration, then the sampler. An enqueued
+    configuration takes a trial number of the budget, as a suggestion does. The decision depends on the arguments only,
+    and a suggestion does not depend on `used`. The name shadows the builtin, so call it as `decide.next`.
+
+    Args:
+        history: the study's search trials.
+        spec: a checked spec.
+        used: budget usage that the history does not contain.
+        enqueued: parameters of the next configuration that a person has enqueued, if any.
     """
     number, halving = history.next_number, halving_of(spec)
     reason = used_up(spec, history, used)
@@ -107,7 +113,7 @@ def next(  # noqa: A001
 
 
 def _held(sampler: Sampler, history: History, spec: StudySpec) -> Wait | Propose | None:
-    """What the sampler or a person has to be waited for before the next suggestion."""
+    """Return what blocks the next suggestion: open trials that the sampler waits for, or a review; None if nothing."""
     if blocked := sampler.waits_for(history):
         return Wait(blocked)
     proposed = sampler.proposes(history)
@@ -115,15 +121,16 @@ def _held(sampler: Sampler, history: History, spec: StudySpec) -> Wait | Propose
 
 
 def _end(history: History, spec: StudySpec, reason: str) -> Wait | Done:
-    """What a claim gets for which nothing will ever begin: it is done once what is open has ended."""
+    """Return `Done` if no trial is open, or `Wait` until the open ones have ended; no trial will begin any more."""
     num_open = sum(_is_awaited(trial, spec) for trial in history)
     return Wait(f"{reason}; {num_open} are still open") if num_open else Done(reason)
 
 
 def over(history: History, spec: StudySpec, used: Used = NOTHING, *, has_enqueued: bool = False) -> str | None:
-    """Why the search is over: a budget is used up or no number is left, and no trial is open that may still move.
+    """Return why the search is complete, or None while it is not.
 
-    None while it is not.
+    It is complete if it waits for no open trial, and either a budget is used up, or no trial number is left and no
+    paused trial can be promoted.
     """
     if any(_is_awaited(trial, spec) for trial in history):
         return None
@@ -137,7 +144,7 @@ def over(history: History, spec: StudySpec, used: Used = NOTHING, *, has_enqueue
 
 
 def left_behind(history: History, spec: StudySpec) -> list[tuple[int, float | None, str]]:
-    """The trials that are paused when a search is over: number, the value each reached, and why it goes on no more."""
+    """Return (number, value reached, reason) for each paused trial that is not promoted when the search is complete."""
     halving = halving_of(spec)
     paused = [trial for trial in history if trial.state is TrialState.PAUSED and trial.arrivals]
     values = [final_value(spec.watched, trial.series) for trial in paused]
@@ -152,24 +159,27 @@ def left_behind(history: History, spec: StudySpec) -> list[tuple[int, float | No
 
 
 def _is_awaited(trial: TrialRecord, spec: StudySpec) -> bool:
-    """Whether a search that hands out no more numbers still waits for a trial: one that only pauses may stay behind."""
+    """Return whether a search that begins no more trials waits for this one.
+
+    It waits for open trials, except those that a scheduler has paused and need not promote.
+    """
     paused = trial.state is TrialState.PAUSED and isinstance(spec.pruner, AshaPruner | HyperbandPruner)
     return trial.is_open and not paused
 
 
 def _begun(suggestion: Suggestion, halving: Halving | None, number: int) -> Suggestion:
-    """The suggestion with the step that its trial trains to at first."""
+    """Return the suggestion with the step of its trial's first rung, if there is a scheduler."""
     return suggestion if halving is None else replace(suggestion, run_until=halving.rungs.goal(number))
 
 
 def num_planned(spec: StudySpec) -> int | None:
-    """Search trials in all: the budget, or what the sampler has to hand out if that is less; None: without end."""
+    """Return the number of search trials: the budget's or the sampler's, whichever is smaller; None if unlimited."""
     limits = (spec.budget.trials, sampler_for(spec).remaining(History()))
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def exhausted(history: History, spec: StudySpec, *, has_enqueued: bool = False) -> str | None:
-    """Why no new trial will ever begin: the budget's or the sampler's numbers are used up; None while they are not."""
+    """Return why no new trial can begin (the budget's trials or the sampler are exhausted), or None while one can."""
     number = history.next_number
     if spec.budget.trials is not None and number >= spec.budget.trials:
         return f"all {spec.budget.trials} trials of the budget were handed out"
@@ -179,9 +189,10 @@ def exhausted(history: History, spec: StudySpec, *, has_enqueued: bool = False) 
 
 
 def judge(history: History, spec: StudySpec, number: int) -> Verdict:
-    """Judge trial `number`, whose newest value the history holds (`History.with_point`), by the spec's pruner.
+    """Judge trial `number` at its newest step with the spec's pruner.
 
-    A value of its series that is not finite stops the trial under any pruner. At its last step nothing is left to save.
+    The history must contain the newest value (`History.with_point`). A value that is not finite stops the trial under
+    any pruner. At its last step the trial continues, because stopping it there would save nothing.
     """
     trial = history.trials[number]
     step, _ = trial.series[-1]
@@ -196,14 +207,14 @@ def judge(history: History, spec: StudySpec, number: int) -> Verdict:
 
 
 def overrides_of(spec: StudySpec, stage: int | None) -> Mapping[str, Value]:
-    """The settings of the task that differ in a stage of the search."""
+    """Return the task settings that a coarse-to-fine stage overrides."""
     if stage is None or not isinstance(spec.sampler, CoarseToFineSampler):
         return {}
     return stages_of(spec)[stage].overrides
 
 
 def check_strategy(spec: StudySpec) -> list[FieldError]:
-    """What keeps sampler, space and budget of a spec, whose space is checked, from working together."""
+    """Check that sampler, pruner, space, budget and warm start of a spec work together; its space must be checked."""
     if errors := check_cells(spec.space):
         return errors
     return [*check_several(spec), *check_rungs(spec), *check_warm_start(spec), *_check_sampler(spec)]
@@ -228,7 +239,7 @@ def _check_sampler(spec: StudySpec) -> list[FieldError]:
 
 
 def _last_step(spec: StudySpec, stage: int | None) -> int | None:
-    """The absolute step that a trial trains to, where that is known."""
+    """Return the absolute step that a trial trains to, or None if it is unknown."""
     if isinstance(spec.sampler, CoarseToFineSampler) and stage is not None:
         resource = stages_of(spec)[stage].resource
         if resource is not None:

@@ -1,4 +1,4 @@
-"""Configurations by chance: uniform on each parameter's own scale; in a finite space, new ones while there are any."""
+"""Sampling of configurations: uniform on each parameter's scale, and unseen ones in a finite space."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ _REDRAWS = 20
 def configuration(
     space: Space, units: Mapping[str, float], fixed: Mapping[str, Value] | None = None
 ) -> dict[str, Value]:
-    """The configuration at a point of the unit cube; coordinates of parameters that do not exist there are left out.
+    """Convert a point of the unit cube to a configuration.
 
-    `fixed` are values of parameters that always exist, in the place of their coordinates.
+    Args:
+        space: a checked space.
+        units: parameter -> coordinate in [0, 1]. Coordinates of inactive parameters are ignored.
+        fixed: values of parameters that always exist, used instead of their coordinates.
     """
     given = fixed or {}
     values: dict[str, Value] = {}
@@ -33,13 +36,13 @@ def configuration(
 
 
 def draw(space: Space, seed: int, *path: int | str, fixed: Mapping[str, Value] | None = None) -> dict[str, Value]:
-    """One configuration by chance; a parameter's draw does not depend on which of the others exist."""
+    """Sample one configuration; the draw of a parameter does not depend on which other parameters exist."""
     chance = generator(seed, *path)
     return configuration(space, {name: chance.random() for name in sorted(space)}, fixed)
 
 
 def sobol_draw(space: Space, index: int, seed: int) -> dict[str, Value]:
-    """The configuration at point `index` of Sobol's sequence."""
+    """Return the configuration at point `index` of the scrambled Sobol sequence."""
     names = sorted(space)
     return configuration(space, dict(zip(names, scrambled(index, len(names), seed), strict=True)))
 
@@ -47,10 +50,21 @@ def sobol_draw(space: Space, index: int, seed: int) -> dict[str, Value]:
 def new_draw(
     space: Space, trials: Sequence[TrialRecord], number: int, seed: int, first: dict[str, Value] | None = None
 ) -> tuple[dict[str, Value], int]:
-    """One configuration that none of `trials` has, and how many draws came before it; `first` is the first draw.
+    """Sample a configuration that none of `trials` has.
 
-    Where a few draws find only known ones, the cells of the space are walked in a shuffled order, which meets a new
-    one after at most len(trials) steps; a space with none left repeats itself.
+    After `_REDRAWS` draws of known configurations, it walks the configurations of the finite space in a shuffled order,
+    which finds an unseen one after at most len(trials) steps. In an infinite space, and in one without any unseen
+    configuration, it returns the first draw.
+
+    Args:
+        space: a checked space.
+        trials: the trials so far.
+        number: number of the new trial, which enters the seed.
+        seed: the study's seed.
+        first: the first draw, if the caller has one; otherwise a uniform one.
+
+    Returns:
+        The configuration, and the number of draws that were rejected before it.
     """
     first = draw(space, seed, number) if first is None else first
     finite = cells(space)
@@ -71,12 +85,12 @@ def new_draw(
 
 
 def identity(values: Mapping[str, Value]) -> Hashable:
-    """A key under which equal configurations are equal, whatever the order of their names."""
+    """Return a hashable key that is equal for equal configurations, whatever the order of their names."""
     return frozenset((name, _frozen(value), isinstance(value, bool)) for name, value in values.items())
 
 
 def identities(configurations: Iterable[Mapping[str, Value]]) -> set[Hashable]:
-    """The keys of many configurations."""
+    """Return the keys of all configurations."""
     return {identity(values) for values in configurations}
 
 

@@ -1,4 +1,4 @@
-"""What may change of a study that has trials, and what did: specs are compared, old trials stay what they are."""
+"""Edits of a study's spec: the differences between two versions, and which edits its existing trials allow."""
 
 from __future__ import annotations
 
@@ -25,18 +25,23 @@ _FIXED = {
 
 
 def differences(old: StudySpec, new: StudySpec) -> list[tuple[str, str]]:
-    """What an edit changes: dotted path, and in words from what to what."""
+    """Return (dotted path, change in words) for each difference between two specs."""
     return list(_differences("", _plain(old), _plain(new)))
 
 
 def check_edit(
     old: StudySpec, new: StudySpec, *, num_trials: int, stages_made: Iterable[tuple[int, StudySpec]]
 ) -> list[FieldError]:
-    """What keeps a checked spec from replacing another one of a study.
+    """Check whether a spec may replace the current one of a study.
 
-    Its trials stay evidence, so whatever makes their values comparable stays: the objective, the task, how long they
-    train, and the rungs they are compared at. `stages_made` are the stages of its trials, each with the spec that
-    these were made by.
+    Existing trials remain observations, so an edit must keep whatever makes their values comparable: the objective, the
+    task, the length of training, and the rungs at which trials are compared.
+
+    Args:
+        old: the current spec.
+        new: the new spec, checked.
+        num_trials: number of trials of the study.
+        stages_made: each coarse-to-fine stage that has trials, with the spec by which they were made.
     """
     errors = [
         FieldError(path=path, message=f"cannot change ({said}): {why}; leave it, or create another study")
@@ -85,7 +90,7 @@ def _alike(old: object, new: object) -> bool:
 
 
 def _shape(rungs: Rungs | None) -> tuple[object, ...] | None:
-    """What arrivals depend on; whether trials pause or stop at a rung may change, as the service itself changes it."""
+    """Return what rung results depend on. The mode (promote or stop) is left out, because the service may change it."""
     return None if rungs is None else (rungs.steps, rungs.eta, rungs.brackets)
 
 
@@ -97,7 +102,7 @@ def _told(rungs: Rungs | None) -> str:
 
 
 def _training(spec: StudySpec, stage: int) -> tuple[int | None, Mapping[str, Value]] | None:
-    """To which step the trials of a stage train, and what differs in their task; none: there is no such stage."""
+    """Return the step that a stage's trials train to and the stage's overrides; None if there is no such stage."""
     whole = spec.resource.max if spec.resource else None
     if not isinstance(spec.sampler, CoarseToFineSampler):
         return whole, {}

@@ -1,4 +1,4 @@
-"""Which optional samplers this installation can execute: the libraries that an extra of the package brings."""
+"""Optional dependencies of samplers: which of the package's extras are installed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _LIBRARIES: dict[Extra, tuple[str, ...]] = {"gp": ("torch", "scipy"), "qmc": ("s
 
 @cache
 def has_extra(extra: Extra) -> bool:
-    """Whether the libraries of an extra are installed; none is loaded."""
+    """Return whether the libraries of an extra are installed, without importing them."""
     return not _missing(extra)
 
 
 def check_extra(sampler: str, extra: Extra) -> list[FieldError]:
-    """What keeps this installation from executing a sampler."""
+    """Check that the libraries that a sampler needs are installed."""
     if has_extra(extra):
         return []
     lacking = " and ".join(_missing(extra))

@@ -1,9 +1,10 @@
-"""Successive halving, asynchronously: who goes on from which rung, by the arrivals there alone.
+"""Asynchronous successive halving (ASHA and Hyperband): decides from rung results which trials continue.
 
-ASHA (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning") promotes: a trial pauses at each rung and
-goes on once it is among the best ⌊n/eta⌋ of the n that arrived; no more than so many ever do, as in D-ASHA (Li et al.
-2022, "Hyper-Tune"). In mode `stop` the arrival decides for good. Hyperband (Li et al. 2018) is the same in several
-brackets, which are ranked apart. Everything follows from the history, so a restart changes no decision.
+ASHA (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning") pauses a trial at each rung and promotes
+it once it is among the best ⌊n/eta⌋ of the n trials that reached the rung. Never more than ⌊n/eta⌋ are promoted, as in
+D-ASHA (Li et al. 2022, "Hyper-Tune"). In mode `stop`, a trial's rank when it reaches the rung is final. Hyperband (Li
+et al. 2018) runs several brackets, which are ranked separately. All decisions depend on the history only, so a restart
+changes none.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from service.domain.rungs import Rungs, rungs_of
 
 @dataclass(frozen=True, slots=True)
 class Promote:
-    """A paused trial that goes on: to which step, from which standing, and why."""
+    """Decision to promote a paused trial: the step it trains to, its rung result, and the reason."""
 
     number: int
     run_until: int
@@ -32,27 +33,27 @@ class Promote:
     reason: str
 
     def of(self, trial: TrialRecord) -> TrialRecord:
-        """The trial as it goes on: its place among the arrivals is the one that it was promoted for."""
+        """Return the promoted trial's record, with the rung result by which it was promoted."""
         arrivals = (self.arrival if each.step == self.arrival.step else each for each in trial.arrivals)
         return replace(trial, run_until=self.run_until, arrivals=tuple(arrivals))
 
 
 Arrived = tuple[TrialRecord, float]
-"""A trial at a rung, and what it reached there."""
+"""A trial that reached a rung, and its value there."""
 
 
 class Halving:
-    """The scheduler of one study."""
+    """The successive halving scheduler of one study, which is also its pruner."""
 
     def __init__(self, rungs: Rungs, objective: Objective) -> None:
         self.rungs = rungs
         self._objective = objective
 
     def arrivals(self, history: History, number: int) -> tuple[Arrival, ...]:
-        """The rungs that a trial has reached by its series and not arrived at before, with its standing there.
+        """Return the results at the rungs that a trial has newly reached, ranked among those of its bracket.
 
-        A trial arrives with the first value at or after the rung; it counts for what the objective would be, had the
-        trial ended there.
+        A trial reaches a rung with its first value at or after the rung's step. The result is the value that the
+        objective would have if the trial had ended there.
         """
         trial, arrived = history.trials[number], []
         known = {arrival.step for arrival in trial.arrivals}
@@ -68,12 +69,12 @@ class Halving:
         return tuple(arrived)
 
     def promotion(self, history: History) -> Promote | None:
-        """The paused trial to resume next, if any: from the top rung down, the best of a rung first.
+        """Return the paused trial to promote next, or None: from the top rung down, and the best of a rung first.
 
-        Algorithm 2 of Li et al. 2020: of the n arrivals at a rung, those among the best ⌊n/eta⌋ that were not
-        promoted yet; of equals the earlier trial. That alone would promote more than ⌊n/eta⌋ where better trials come
-        late; here a rung gives a place only for each eta arrivals, so that counts are exact at any parallelism.
-        What is paused here has a checkpoint to go on from.
+        Algorithm 2 of Li et al. 2020 promotes trials among the best ⌊n/eta⌋ of n at a rung that were not promoted yet;
+        among equals the earlier trial wins. That alone would promote more than ⌊n/eta⌋ trials if better ones arrive
+        late. Here each eta results at a rung allow one promotion, so counts are exact at any parallelism. A paused
+        trial has a checkpoint to resume from.
         """
         if not any(trial.state is TrialState.PAUSED for trial in history):
             return None
@@ -90,7 +91,7 @@ class Halving:
         return None
 
     def left_behind(self, history: History, trial: TrialRecord) -> str:
-        """Say why a trial that is paused at its last rung was not promoted, by all arrivals there up to now."""
+        """Explain why a paused trial was not promoted from its last rung, by all results at that rung so far."""
         last = trial.arrivals[-1]
         there = self._arrived(history)[self.rungs.bracket(trial.number), last.step]
         standing = self._standing(there, trial.number, last.step, last.value)
@@ -103,7 +104,10 @@ class Halving:
         return f"not promoted: {told(standing)}, {went}"
 
     def judge(self, history: History, number: int) -> Verdict:
-        """Pause a trial at the rung it was to train to; where arrivals decide for good, stop one that fell behind."""
+        """Judge a trial at its newest step.
+
+        In mode promote, a trial pauses at the rung that it trains to. In mode stop, it stops if its rank is too low.
+        """
         trial = history.trials[number]
         step, _ = trial.series[-1]
         if not trial.arrivals or trial.arrivals[-1].step > step:
@@ -129,7 +133,7 @@ class Halving:
         return Promote(trial.number, goal, arrival, reason)
 
     def _arrived(self, history: History) -> dict[tuple[int, int], list[Arrived]]:
-        """(bracket, rung) -> the trials that arrived there, with what they reached."""
+        """Return (bracket, rung) -> the trials that reached it, with their values there."""
         found: dict[tuple[int, int], list[Arrived]] = {}
         for trial in history:
             if trial.arrivals:
@@ -139,7 +143,7 @@ class Halving:
         return found
 
     def _standing(self, there: list[Arrived], number: int, rung: int, value: float) -> Arrival:
-        """Where a trial with this value stands among those who arrived at its rung."""
+        """Rank a trial with this value among the trials that reached its rung."""
         mine = self._key(number, value)
         others = [self._key(trial.number, theirs) for trial, theirs in there if trial.number != number]
         return Arrival(rung, value, rank=sum(theirs < mine for theirs in others) + 1, num=len(others) + 1)
@@ -152,13 +156,13 @@ class Halving:
 
 
 def halving_of(spec: StudySpec) -> Halving | None:
-    """The scheduler of a checked spec; None where its pruner is none."""
+    """Return the scheduler of a checked spec, or None if its pruner is not a scheduler."""
     rungs = rungs_of(spec)
     return Halving(rungs, spec.watched) if rungs is not None else None
 
 
 def told(arrival: Arrival) -> str:
-    """Say where an arrival stands: '2nd of 7 at step 3'."""
+    """Describe the rank of a rung result, such as "2nd of 7 at step 3"."""
     ending = (
         {1: "st", 2: "nd", 3: "rd"}.get(arrival.rank % 10, "th") if arrival.rank % 100 not in {11, 12, 13} else "th"
     )
@@ -166,7 +170,7 @@ def told(arrival: Arrival) -> str:
 
 
 def check_rungs(spec: StudySpec) -> list[FieldError]:
-    """What keeps a scheduler and the rest of a spec from working together."""
+    """Check that a scheduler fits the spec's sampler and resource."""
     if not isinstance(spec.pruner, AshaPruner | HyperbandPruner):
         return []
     name = spec.pruner.name
@@ -189,5 +193,5 @@ def check_rungs(spec: StudySpec) -> list[FieldError]:
 
 
 def _is_beyond(trial: TrialRecord, rung: int) -> bool:
-    """Whether a trial that arrived at a rung has set out for more."""
+    """Return whether a trial that reached a rung has been promoted beyond it."""
     return trial.run_until is None or trial.run_until > rung or trial.arrivals[-1].step > rung

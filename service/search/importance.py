@@ -1,4 +1,4 @@
-"""Which parameters tell a study's best trials from the others; describes what was found, and decides nothing."""
+"""Parameter importance by PED-ANOVA: which parameters distinguish a study's best trials; for display only."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from service.search.lessons import Role
 from service.search.rung_lessons import lessons as lessons_at_rung
 
 MIN_TRIALS = 20
-"""Trials below which chance alone decides."""
+"""Smallest number of observations; with fewer, the result would be chance."""
 
 _LEAST_BEST = 5
-"""The best are a tenth of the trials, but so many at least: of fewer a density says little."""
+"""Smallest number of best trials, which are otherwise a tenth of all; a density of fewer trials says little."""
 
 _FEW = 50
-"""From so many trials on, a tenth of them is enough."""
+"""Number of trials below which a note calls the result a first impression; from here on, a tenth of them suffices."""
 
 
 def importance(history: History, spec: StudySpec) -> Importance:
-    """Compare the best trials with all by PED-ANOVA (Watanabe, Bansal and Hutter 2023), parameter by parameter.
+    """Compute each parameter's importance by PED-ANOVA (Watanabe, Bansal and Hutter 2023): the best trials versus all.
 
-    Trials are ordered as TPE orders them: completed ones by value or, of several objectives, front by front; then
-    pruned ones by the step they reached and their value there, then infeasible ones. Under a scheduler they are
-    compared at one rung, as its sampler does.
+    Trials are ordered as TPE orders them. Completed ones come first, by value or, in a multi-objective study, by Pareto
+    rank; then pruned ones by the step they reached and their value there, then infeasible ones. With a scheduler, all
+    trials are compared at one rung, as the study's sampler compares them.
     """
     revision, notes = history.revision, []
     halving = halving_of(spec)
@@ -32,7 +32,7 @@ def importance(history: History, spec: StudySpec) -> Importance:
         history, compared = lessons_at_rung(history, spec, halving.rungs)
         notes.append(f"trials are compared {compared}")
 
-    # A service that is never asked for importance pays for neither.
+    # Import NumPy and Optuna only when importance is requested.
     import numpy as np  # noqa: PLC0415
 
     from service.search.columns import columns_of  # noqa: PLC0415
@@ -47,7 +47,7 @@ def importance(history: History, spec: StudySpec) -> Importance:
         return Importance(revision=revision, num_trials=num_trials, num_best=0, parameters=[], notes=notes)
     losses = badness(columns, spec.directions)
     keys = np.column_stack([columns.roles, -columns.steps, losses])[lessons]
-    # Equals share a place, so that none of them is among the best by chance.
+    # Equal trials share a rank, so that none of them is among the best by chance.
     places = np.unique(keys, axis=0, return_inverse=True)[1]
     cutoff = np.sort(places)[max(_LEAST_BEST, -(-num_trials // 10)) - 1]
     best = np.zeros(len(lessons), bool)

@@ -1,4 +1,4 @@
-"""What a trial is to a model: a lesson of some kind, one still open, or nothing."""
+"""Classifies trials as observations for samplers: completed, pruned, infeasible, pending, or none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.domain.history import TrialRecord
 
 
 class Role(IntEnum):
-    """Of lessons, the better kind is the smaller number."""
+    """Kind of observation that a trial is. Among finished observations, a smaller number is better."""
 
     COMPLETED = 0
     PRUNED = 1
@@ -24,7 +24,7 @@ class Role(IntEnum):
 
 
 def role_of(trial: TrialRecord) -> Role:
-    """File a trial; one that failed, or that somebody cancelled, says nothing of its configuration."""
+    """Classify a trial. A failed or cancelled trial is no observation, because it says nothing about its parameters."""
     if trial.is_open:
         return Role.OPEN
     is_measured = trial.state is TrialState.COMPLETED and trial.values is not None
@@ -36,15 +36,16 @@ def role_of(trial: TrialRecord) -> Role:
 
 
 def is_lesson(trial: TrialRecord) -> bool:
-    """Whether a model gains from a trial: it ended with a value, was pruned on the way, or proved infeasible."""
+    """Return whether a sampler can learn from a trial: it is completed with a value, pruned, or infeasible."""
     return role_of(trial) <= Role.INFEASIBLE
 
 
 def losses(trials: Iterable[TrialRecord], directions: Directions) -> dict[int, Losses]:
-    """Number -> final values of each lesson, smaller is better, for models that want some of every trial.
+    """Return trial number -> loss vector of each observation, for models that need a value for every trial.
 
-    A pruned trial has the last value that it reported, where that is all there is to know; an infeasible one, or a
-    pruned one without, the worst of all.
+    Smaller is better. In a single-objective study, a pruned trial counts with its last reported value; otherwise it
+    counts with its final values. Infeasible trials, and pruned ones without a finite value, get the worst loss of each
+    objective among the others.
     """
     found: dict[int, tuple[float, ...] | None] = {}
     for trial in trials:

@@ -1,4 +1,4 @@
-"""A seeded shuffle of range(size) that holds nothing in memory."""
+"""A seeded permutation of range(size) in constant memory."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ _ROUNDS = 4
 
 
 def permuted(index: int, size: int, seed: int) -> int:
-    """Where `index` of range(size) goes: a bijection on range(size).
+    """Return the image of `index` under a seeded bijection on range(size).
 
-    A Feistel network permutes the smallest even-bit range that holds `size`; results outside are walked on until one
-    lies inside (Black & Rogaway 2002, "Ciphers with arbitrary finite domains"), less than four steps on average.
+    A Feistel network permutes the smallest range of an even number of bits that contains range(size). It is applied
+    again until the result lies in range(size) (cycle walking; Black & Rogaway 2002, "Ciphers with arbitrary finite
+    domains"), less than four times on average.
     """
     half = max(1, ((size - 1).bit_length() + 1) // 2)
     mask = (1 << half) - 1
@@ -25,5 +26,5 @@ def permuted(index: int, size: int, seed: int) -> int:
 
 
 def _mix(value: int, half: int, seed: int, turn: int) -> int:
-    """Pseudo-random bits; halves wider than one derived seed take several."""
+    """Return pseudo-random bits. A half wider than the 31 bits of one derived seed combines several."""
     return sum(derive(seed, turn, value, part) << (31 * part) for part in range(half // 31 + 1))

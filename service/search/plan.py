@@ -1,4 +1,4 @@
-"""What a spec will cost before anything runs: trials per stage or rung, and the steps of all of them."""
+"""Cost estimate of a study before it runs: trials and steps per coarse-to-fine stage or rung."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ from service.search.samplers.coarse_to_fine import stages_of
 
 
 def plan(spec: StudySpec, step_seconds: float | None = None) -> Plan:
-    """Plan a checked spec; `step_seconds` is how long a step of one training takes, if that is known.
+    """Estimate the cost of a checked spec.
 
-    A trial of a study without a resource is planned as one step. Where a scheduler promotes the counts are exact, if
+    A trial of a study without a resource counts as one step. With a scheduler in mode promote, the counts are exact if
     every trial reaches its first rung.
+
+    Args:
+        spec: a checked spec.
+        step_seconds: seconds per step of one training, if known.
     """
     trials, last = num_planned(spec), spec.resource.max if spec.resource else None
     rungs, notes = rungs_of(spec), []
@@ -62,7 +66,10 @@ def plan(spec: StudySpec, step_seconds: float | None = None) -> Plan:
 
 
 def trainings_per_trial(spec: StudySpec) -> tuple[int, bool]:
-    """How many models a trial trains, and whether that is so for all; where it is searched, the largest number."""
+    """Return how many models a trial trains (folds times repeats), and whether this is the same for all trials.
+
+    If the space searches folds or repeats, it is the largest number.
+    """
     train = spec.task.train if spec.task is not None else None
     if train is None:
         return 1, True
@@ -82,7 +89,7 @@ def trainings_per_trial(spec: StudySpec) -> tuple[int, bool]:
 
 
 def _bounds(spec: StudySpec, num_steps: int | None, step_seconds: float | None) -> Iterator[str]:
-    """What may end the search before its trials do."""
+    """Yield notes on budgets that may end the search before its number of trials does."""
     budget = spec.budget
     ends = [
         f"{limit:g} {words}"
@@ -108,7 +115,7 @@ def _bounds(spec: StudySpec, num_steps: int | None, step_seconds: float | None) 
 
 
 def _climb(rungs: Rungs, trials: int) -> list[PlannedPart]:
-    """From rung to rung, bracket by bracket; ⌊n/eta⌋ of each go on."""
+    """Plan a scheduler rung by rung in each bracket; ⌊n/eta⌋ trials of each rung continue."""
     sizes = Counter(rungs.bracket(number) for number in range(trials))
     parts = []
     for bracket, size in sorted(sizes.items()):
@@ -123,7 +130,7 @@ def _climb(rungs: Rungs, trials: int) -> list[PlannedPart]:
 
 
 def _stages(spec: StudySpec, trials: int, last: int) -> list[PlannedPart]:
-    """Stage by stage; what the budget has beyond the stages belongs to the last."""
+    """Plan a coarse-to-fine search stage by stage; trials of the budget beyond the stages belong to the last stage."""
     stages = stages_of(spec)
     parts, left = [], trials
     for at, stage in enumerate(stages):

@@ -1,4 +1,4 @@
-"""What a model learns of trials under a scheduler: how each stood at one rung, the same for all."""
+"""Observations at a rung: converts the trials of a scheduler so that samplers compare all of them at one rung."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from service.domain.rungs import Rungs
 _WITHOUT_RESULT = frozenset({TrialState.FAILED, TrialState.CANCELLED})
 
 _KEPT = 64
-"""How many rungs' lessons are kept: a few per study at work."""
+"""Number of rungs whose observations are cached: a few per active study."""
 
 Lessons = tuple[tuple[TrialRecord, ...], int]
-"""The trials as lessons, and how many of them have reached the rung."""
+"""The trials as observations at a rung, and the number of trials that have reached it."""
 
 _known: OrderedDict[tuple[str, str, int], tuple[Sequence[TrialRecord], Lessons]] = OrderedDict()
 _lock = threading.Lock()
 
 
 def lessons(history: History, spec: StudySpec, rungs: Rungs) -> tuple[History, str]:
-    """The history as a model learns from it, and the rung that this is about, in words.
+    """Return the history as observations at one rung, and a description of that rung.
 
-    As in BOHB (Falkner et al. 2018), trials are compared at one rung, the highest that enough of them for a model have
-    reached; there they count as completed. What was left behind below counts as pruned, paused or not, so that only
-    what trains is kept away from as open.
+    As in BOHB (Falkner et al. 2018), all trials are compared at the highest rung that enough trials for a model have
+    reached (number of parameters + 2). Trials that reached it count as completed. Trials paused below it count as
+    pruned, so that only trials in training are pending observations.
     """
     enough = len(spec.space) + 2
     for rung in reversed(rungs.steps):
@@ -42,10 +42,10 @@ def lessons(history: History, spec: StudySpec, rungs: Rungs) -> tuple[History, s
 
 
 def _at_rung(trials: Sequence[TrialRecord], spec: StudySpec, rung: int) -> Lessons:
-    """The trials as they stood at a rung.
+    """Return the trials as observations at a rung, and the number of trials that have reached it.
 
-    The lesson of a record that is still the same object is taken over from the last question: records never change,
-    and models keep what they made of a record, too.
+    The observation of a record that is still the same object is reused from the previous call. Records are immutable,
+    and models also cache by the identity of a record.
     """
     key = spec.project, spec.name, rung
     with _lock:
@@ -65,7 +65,10 @@ def _at_rung(trials: Sequence[TrialRecord], spec: StudySpec, rung: int) -> Lesso
 
 
 def _value_at(trial: TrialRecord, objective: Objective, rung: int) -> float | None:
-    """What the objective was at a rung; none where the trial did not get so far, or not well."""
+    """Return the objective at a rung.
+
+    None if the trial did not reach the rung, is infeasible, failed or was cancelled, or has no finite value there.
+    """
     if trial.infeasible or trial.state in _WITHOUT_RESULT:
         return None
     for arrival in trial.arrivals:
@@ -84,5 +87,5 @@ def _lesson(trial: TrialRecord, value: float | None) -> TrialRecord:
 
 
 def _has_value(lesson: TrialRecord, trial: TrialRecord) -> bool:
-    """Whether a lesson tells of the rung, and not of a trial that ended by itself before."""
+    """Return whether an observation has a value at the rung; a trial that completed before the rung has none."""
     return lesson.state is TrialState.COMPLETED and lesson is not trial

@@ -1,4 +1,4 @@
-"""Each parameter on its own scale: from its values to the unit interval and back, neighbours side by side."""
+"""Transforms between parameter values and the unit interval, linear or logarithmic, in the order of the values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from service.domain.parameter import axis, same
 
 
 def from_unit(parameter: Parameter, unit: float) -> Value:
-    """The value at `unit` in [0, 1]: each discrete value owns an interval (of equal width, unless log), log is log."""
+    """Return the parameter's value at `unit` in [0, 1].
+
+    Each discrete value has its own interval, of equal width unless the parameter is log. A log parameter is uniform in
+    the logarithm.
+    """
     if isinstance(parameter, NumericParameter) and parameter.log:
         low, high = log_edges(parameter)
         value = math.exp(low + unit * (high - low))
@@ -35,7 +39,7 @@ def from_unit(parameter: Parameter, unit: float) -> Value:
 
 
 def to_unit(parameter: Parameter, value: Value) -> float:
-    """Where a value of the parameter lies in [0, 1]; a discrete one at the middle of its interval."""
+    """Return the position in [0, 1] of a parameter's value; for a discrete value, the middle of its interval."""
     if isinstance(parameter, CategoricalParameter | ConstantParameter):
         values = axis(parameter)
         assert values is not None
@@ -51,19 +55,20 @@ def to_unit(parameter: Parameter, value: Value) -> float:
 
 
 def scaled_names(space: Space) -> list[str]:
-    """The parameters that always exist and have an order, sorted: what a search by distance can move in."""
+    """Return the sorted names of parameters that are unconditional and ordered, which a distance-based search needs."""
     return [name for name in sorted(space) if not space[name].when and _has_scale(space[name])]
 
 
 def zero_stands_at(parameter: NumericParameter) -> float:
-    """The number that stands for zero on a logarithmic scale that has it: the middle of the decade below `low`."""
+    """Return the number that represents zero on a log scale: the middle of the decade below `low`."""
     return parameter.low / math.sqrt(10)
 
 
 def log_edges(parameter: NumericParameter) -> tuple[float, float]:
-    """The logarithms between which a scale runs.
+    """Return the natural logarithms of a log scale's lower and upper end.
 
-    Half a step wider for whole numbers, so that the ends count full; where zero is a value, it owns one more decade.
+    For whole numbers the scale is half a step wider at each end, so that the end values get a full interval. If zero is
+    a value, it gets one more decade below `low`.
     """
     if isinstance(parameter, IntParameter):
         return math.log(parameter.low - 0.5), math.log(parameter.high + 0.5)

@@ -1,4 +1,4 @@
-"""What does not go with several objectives: strategies that need to know which of two trials is better."""
+"""Checks of multi-objective studies: rejects samplers, pruners and warm starts that need a single objective."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.contract.study import StudySpec
 
 
 def check_several(spec: StudySpec) -> list[FieldError]:
-    """What keeps a spec with several objectives from working; nothing, where there is one."""
+    """Check a multi-objective spec for strategies that rank trials by one value; a single objective has no errors."""
     num = len(spec.objectives)
     if num == 1:
         return []

@@ -1,4 +1,4 @@
-"""Plays a whole study against a function, with simulated workers and time, by the code that decides in the service."""
+"""Simulates a whole study with virtual workers and virtual time, using the service's own decision code."""
 
 from __future__ import annotations
 
@@ -23,41 +23,40 @@ Objective = Callable[[Mapping[str, Value], int], Mapping[str, float]]
 """(parameters, step) -> the metrics of that step; steps count from 1."""
 
 Duration = Callable[[Mapping[str, Value], int], float]
-"""(parameters, step) -> how long that step takes; seconds."""
+"""(parameters, step) -> the duration of that step in seconds."""
 
 Measure = Callable[[TrialRecord, int], Mapping[str, float] | None]
-"""(trial, step) -> the objectives' values by their metrics; none where nothing is known of that step, and the trial
-ends before it."""
+"""(trial, step) -> metric -> value of each objective; None if the step is unknown, which ends the trial before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of one trial: when it was done, what it measured, and what was answered."""
+    """One step of one trial: when it ended, its value, and the verdict."""
 
     at: float
-    """Seconds since the study began."""
+    """Virtual seconds since the study began."""
     number: int
     step: int
     value: float
-    """Of the objective, of several the first."""
+    """Value of the objective; in a multi-objective study, of the first one."""
     verdict: Verdict
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """A study that was played: how it ended and everything on the way."""
+    """The result of a simulated study: its final history and every step."""
 
     spec: StudySpec
     history: History
     steps: tuple[Step, ...]
-    """In the order of time."""
+    """All steps of all trials, in the order of time."""
     seconds: float
-    """When the last worker was done."""
+    """Virtual seconds until the last worker finished."""
     busy_seconds: float
-    """What all workers together spent training."""
+    """Virtual seconds that all workers together spent training."""
 
     def best_by_time(self) -> Iterator[tuple[float, float]]:
-        """(seconds, value): each time a better value than all before was measured, and when; of the first objective."""
+        """Yield (seconds, value) whenever the first objective reached a new best value."""
         best: float | None = None
         for step in self.steps:
             if math.isfinite(step.value) and (best is None or is_better(self.spec.watched, step.value, best)):
@@ -75,11 +74,18 @@ def run(
     max_steps: int | None = None,
     earlier: Sequence[TrialRecord] = (),
 ) -> Simulation:
-    """Play a checked spec to its end: every worker claims, trains step by step, reports and obeys.
+    """Simulate a checked spec to its end: each worker claims, trains step by step, reports and follows the verdict.
 
-    `seed` replaces the sampler's; a step takes a second unless `duration` says otherwise; `max_steps` ends the
-    study after so many steps of all trials together. A trial trains to the spec's resource, or for one step. A warm
-    start is from the completed trials among `earlier`, of the same space.
+    A trial trains to the spec's resource, or for one step if there is none.
+
+    Args:
+        spec: a checked spec.
+        objective: the metrics of each step.
+        workers: number of virtual workers.
+        seed: replaces the sampler's seed.
+        duration: seconds per step; one second by default.
+        max_steps: ends the study after this many steps of all trials together.
+        earlier: trials of the same space; the completed ones are the prior trials of a warm start.
     """
     if seed is not None:
         spec = spec.model_copy(update={"sampler": spec.sampler.model_copy(update={"seed": seed})})
@@ -93,14 +99,14 @@ def run(
 
 
 def replay(spec: StudySpec, recorded: History, *, workers: int = 1) -> Simulation:
-    """Play the recorded trials in their order, with the curves they had, by the spec's pruner.
+    """Simulate the spec's pruner on recorded trials, in their order and with their recorded learning curves.
 
-    A trial goes on no further than its record, and is pruned where that ends: what was not trained is not made up.
+    A trial is pruned where its record ends, because values beyond it are unknown.
     """
     spec = spec.model_copy(update={"budget": Budget(trials=len(recorded))})
 
     def measure(trial: TrialRecord, step: int) -> Mapping[str, float] | None:
-        """The newest value at a step; where reports were sparse, it stands until the next one."""
+        """Return the newest value at a step; between sparse reports, the last one holds."""
         series = recorded.trials[trial.number].series
         if not series or step > series[-1][0]:
             return None
@@ -117,7 +123,7 @@ def _one_second(parameters: Mapping[str, Value], step: int) -> float:
 
 
 class _Play:
-    """The state of one simulation: the history, who trains what, and the clock."""
+    """The state of one simulation: the history, the running trials, and the virtual clock."""
 
     def __init__(
         self,
@@ -138,16 +144,16 @@ class _Play:
         self._last = spec.resource.max if spec.resource else 1
         self._history = History(earlier=earlier)
         self._curves: dict[int, dict[str, Series]] = {}
-        """What each trial has reported so far, by its number and the metric."""
+        """Trial number -> metric -> values reported so far."""
         self._steps: list[Step] = []
         self._busy: list[tuple[float, int, int]] = []
-        """(when the step ends, how many steps had begun by then, number) of the trials that train."""
+        """A heap of (end of the current step, count of begun steps as tie-breaker, trial number) of running trials."""
         self._num_begun = 0
         self._busy_seconds = 0.0
         self._now = 0.0
 
     def play(self, workers: int) -> Simulation:
-        """Play to the end with so many workers."""
+        """Simulate to the end with `workers` workers."""
         num_idle = workers
         while True:
             while num_idle and self._claim():
@@ -163,7 +169,7 @@ class _Play:
         return Simulation(self._spec, self._history, tuple(self._steps), self._now, self._busy_seconds)
 
     def _claim(self) -> bool:
-        """Begin or resume a trial; False when there is none now."""
+        """Begin or resume a trial; return False if none is available now."""
         number = self._history.next_number
         enqueued = self._enqueued[number] if number < len(self._enqueued) else None
         match decide.next(self._history, self._spec, self._used(), enqueued=enqueued):
@@ -184,7 +190,7 @@ class _Play:
                 self._history = self._history.with_trial(promotion.of(self._history.trials[number]))
                 self._move(number, TrialEvent.PROMOTED)
             case decide.Propose(stage=proposed):
-                self._history = self._history.with_stage(proposed)  # nobody is here to say otherwise
+                self._history = self._history.with_stage(proposed)  # A simulation accepts every proposed box.
                 return self._claim()
             case _:
                 return False
@@ -192,7 +198,7 @@ class _Play:
         return self._begin_step(number) or self._claim()
 
     def _begin_step(self, number: int) -> bool:
-        """Let the trial's next step run; False when it has ended by itself."""
+        """Start the trial's next step; return False if the trial has ended by itself."""
         trial = self._history.trials[number]
         step = (trial.last_step or 0) + 1
         if self._measure(trial, step) is None:
@@ -205,7 +211,7 @@ class _Play:
         return True
 
     def _report(self, number: int) -> bool:
-        """Tell the value of the step that was done, and obey the verdict; whether the worker goes on with the trial."""
+        """Report the finished step and follow the verdict; return whether the worker continues with the trial."""
         trial = self._history.trials[number]
         step = (trial.last_step or 0) + 1
         values = self._measure(trial, step)
@@ -251,7 +257,7 @@ class _Play:
         return Used(self._now, self._busy_seconds - ahead)
 
     def _leave_behind(self) -> None:
-        """What is paused when nothing is left to do stays behind."""
+        """End the paused trials that were not promoted when the search is complete."""
         if decide.over(self._history, self._spec, self._used()):
             for number, value, _ in decide.left_behind(self._history, self._spec):
                 self._move(number, TrialEvent.NOT_PROMOTED, value=value)

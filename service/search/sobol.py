@@ -1,4 +1,4 @@
-"""Sobol's sequence, scrambled: points that fill the unit cube evenly, each computed from its index alone."""
+"""The scrambled Sobol sequence: low-discrepancy points in the unit cube, each computed from its index."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.search.seeds import derive
 _BITS = 32
 _MASK = 2**_BITS - 1
 
-# Primitive polynomials and initial numbers of dimensions 2 ... 32 (Joe & Kuo 2008, new-joe-kuo-6).
+# Primitive polynomials and initial direction numbers of dimensions 2 ... 32 (Joe & Kuo 2008, new-joe-kuo-6).
 _POLYNOMIALS: tuple[tuple[int, tuple[int, ...]], ...] = (
     (3, (1,)),
     (7, (1, 3)),
@@ -47,10 +47,10 @@ NUM_TABULATED = len(_POLYNOMIALS) + 1
 
 
 def scrambled(index: int, num_dimensions: int, seed: int) -> list[float]:
-    """Point `index` of the sequence with that seed, in (0, 1) in each dimension.
+    """Return point `index` of the scrambled sequence, in (0, 1) in each dimension.
 
-    Owen's scrambling by hashes (Burley 2020): every scrambling is an evenly filling sequence, and none is regular.
-    Dimensions beyond the table begin it anew, in an order of points of their own.
+    Uses hash-based Owen scrambling (Burley 2020): every seed gives a low-discrepancy sequence without a regular
+    pattern. Dimensions beyond the `NUM_TABULATED` tabulated ones reuse the table with the points in another order.
     """
     point = []
     for dimension in range(num_dimensions):
@@ -62,7 +62,7 @@ def scrambled(index: int, num_dimensions: int, seed: int) -> list[float]:
 
 
 def sobol(index: int, dimension: int) -> int:
-    """Coordinate of an unscrambled point, in units of 2^-32, in the Gray code's order of points."""
+    """Return one coordinate of an unscrambled point in units of 2^-32; points are in Gray code order."""
     number = 0
     code = index ^ (index >> 1)
     for direction in _directions(dimension):
@@ -74,7 +74,7 @@ def sobol(index: int, dimension: int) -> int:
 
 @cache
 def _directions(dimension: int) -> list[int]:
-    """The direction numbers of a dimension, by the recurrence of its polynomial (Bratley & Fox 1988, eq. 2)."""
+    """Return the direction numbers of a dimension by the recurrence of its polynomial (Bratley & Fox 1988, eq. 2)."""
     if dimension == 0:
         return [1 << (_BITS - 1 - at) for at in range(_BITS)]
     polynomial, initial = _POLYNOMIALS[dimension - 1]
@@ -90,9 +90,9 @@ def _directions(dimension: int) -> list[int]:
 
 
 def _scramble(number: int, seed: int) -> int:
-    """A random nested permutation: each bit is flipped or not, depending on the bits above it alone."""
+    """Apply a random nested permutation: whether a bit is flipped depends only on the bits above it."""
     number = _reversed(number)
-    # A hash in which no bit depends on one above it (Laine & Karras 2011; constants of Vegdahl 2021).
+    # A hash in which no bit depends on a higher one (Laine & Karras 2011; constants of Vegdahl 2021).
     number ^= number * 0x3D20ADEA & _MASK
     number = number + seed & _MASK
     number = number * ((seed >> 16) | 1) & _MASK

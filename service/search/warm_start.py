@@ -1,4 +1,4 @@
-"""Warm start: which trials of earlier studies teach a model, and for how long they do."""
+"""Warm start: selects prior trials of other studies, and decides how long samplers learn from them."""
 
 from __future__ import annotations
 
@@ -14,27 +14,30 @@ from service.domain.history import History, TrialRecord
 from service.search.lessons import is_lesson
 
 MOST_EARLIER = 50
-"""Earlier trials that a study takes over at most."""
+"""Largest number of prior trials of a study."""
 
 REPLACED = 5
-"""Earlier trials that make way for each trial of the study's own that a model learns from."""
+"""Number of prior trials that each observation of the study itself replaces."""
 
 
 def spread(trials: Sequence[TrialRecord], direction: Direction) -> tuple[TrialRecord, ...]:
-    """At most MOST_EARLIER completed trials, evenly from the worst to the best, numbered from below up to -1."""
+    """Select up to `MOST_EARLIER` prior trials from completed ones, evenly spaced by rank.
+
+    The result is ordered from worst to best and numbered -n … -1.
+    """
     sign = 1.0 if direction == "maximize" else -1.0
     ranked = sorted(trials, key=lambda trial: sign * (trial.value or 0.0))
     num = min(len(ranked), MOST_EARLIER)
-    # Counted from the best, which is taken in any case.
+    # Count from the best trial, so that it is always selected.
     taken = [ranked[len(ranked) - 1 - at * len(ranked) // num] for at in reversed(range(num))]
     return tuple(replace(trial, number=at - num) for at, trial in enumerate(taken))
 
 
 def still_taught_by(history: History, number: int) -> Sequence[TrialRecord]:
-    """The earlier trials that a model of trials 0 ... number - 1 learns from beside them.
+    """Return the prior trials that a sampler still learns from when it suggests trial `number`.
 
-    Each lesson of the study's own takes the place of REPLACED of them, the worst first. So they shape its beginning,
-    and what they say that is wrong here is over after MOST_EARLIER / REPLACED lessons at the latest.
+    Each observation among trials 0 … number - 1 replaces `REPLACED` prior trials, worst first. So prior trials guide
+    the first suggestions, and misleading ones are gone after at most `MOST_EARLIER` / `REPLACED` observations.
     """
     if not history.earlier:
         return ()
@@ -43,7 +46,7 @@ def still_taught_by(history: History, number: int) -> Sequence[TrialRecord]:
 
 
 def check_warm_start(spec: StudySpec) -> list[FieldError]:
-    """What keeps a sampler from learning of other studies."""
+    """Check that the sampler of a spec with a warm start can learn from prior trials."""
     if not spec.warm_start or isinstance(spec.sampler, AutoSampler | TpeSampler | GpSampler):
         return []
     message = f"{spec.sampler.name} does not learn from other studies; write sampler: tpe, auto or optuna:gp"

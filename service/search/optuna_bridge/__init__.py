@@ -1,1 +1,1 @@
-"""The only rooms that speak Optuna: its models, asked with arrays of our trials; no study or storage of its own."""
+"""Optuna bridge: the only package that imports Optuna; it uses Optuna's models, but no Optuna study or storage."""

@@ -1,4 +1,4 @@
-"""Our parameters as Optuna declares them, on the scale of our coordinates."""
+"""Converts parameters to Optuna distributions, on the scale of `coordinates`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from service.domain.parameter import axis
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:
-    """The parameter as Optuna would declare it; choices by position: it knows no lists, and 1 is True to it."""
+    """Convert a parameter to an Optuna distribution.
+
+    Choices are represented by their index, because Optuna supports no lists and treats 1 and True as equal.
+    """
     match parameter:
         case CategoricalParameter(ordered=True):
             return IntDistribution(0, len(parameter.choices) - 1)

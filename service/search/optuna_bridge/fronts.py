@@ -1,4 +1,4 @@
-"""Fronts of many points at once, and the hypervolume that they dominate, as Optuna computes them; loads numpy."""
+"""Non-domination ranks and hypervolume, computed by Optuna; importing this module loads NumPy."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ from service.search.lessons import Role
 
 
 def hypervolume(points: Sequence[Losses], corner: Losses) -> float:
-    """The volume between `corner` and the points below it, overlaps counted once (Zitzler & Thiele 1999).
+    """Compute the hypervolume that the points dominate up to `corner` (Zitzler & Thiele 1999).
 
-    It is not finite where it is too large for a float.
-    Smaller is better in every dimension; a point that is not below the corner in each adds nothing. The algorithm is
-    that of While et al. 2012, of 2 and 3 dimensions a sweep.
+    A sweep computes it in 2 and 3 dimensions, and the algorithm of While et al. 2012 in more.
+
+    Args:
+        points: loss vectors; smaller is better in every dimension.
+        corner: the reference point. A point that is not below it in every dimension adds nothing.
+
+    Returns:
+        The volume; not finite if it is too large for a float.
     """
     below = [point for point in points if all(mine < most for mine, most in zip(point, corner, strict=True))]
     if not below:
@@ -29,9 +34,13 @@ def hypervolume(points: Sequence[Losses], corner: Losses) -> float:
 
 
 def badness(columns: Columns, directions: Directions) -> Floats:
-    """How bad each trial's values are: the value, or of several objectives how many fronts lie before it.
+    """Rank trials by loss: the loss itself, or in a multi-objective study the non-domination rank (0 is the front).
 
-    Of several objectives nothing is known of a trial that was not completed: its badness is 0.
+    In a multi-objective study only completed trials have a rank; all others get 0. In a single-objective study NaN
+    becomes infinity.
+
+    Returns:
+        Shape (trials,); smaller is better.
     """
     points = columns.values * [-1.0 if direction == "maximize" else 1.0 for direction in directions]
     if len(directions) == 1:

@@ -1,4 +1,4 @@
-"""Optuna's Gaussian process, asked through a read-only view of our trials; loads torch and scipy."""
+"""Optuna's Gaussian process sampler on a read-only view of trials; a suggestion loads torch and SciPy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,18 @@ from service.search.optuna_bridge.distributions import distribution
 def suggest_gp(
     space: Space, names: Sequence[str], trials: Sequence[TrialRecord], losses: Mapping[int, float], seed: int
 ) -> dict[str, Value]:
-    """Ask for values of `names`: trials with a loss are learned from, open ones kept away from."""
+    """Suggest values of the parameters `names`.
+
+    The model learns from trials that have a loss and avoids the neighbourhood of open trials. Trials without a valid
+    value for one of the parameters are ignored.
+
+    Args:
+        space: a checked space.
+        names: the parameters to suggest; all are unconditional.
+        trials: the trials so far, prior trials included.
+        losses: trial number -> loss, smaller is better.
+        seed: seed of the sampler.
+    """
     distributions = {name: distribution(space[name]) for name in names}
 
     def told(trial: TrialRecord) -> FrozenTrial:
@@ -47,7 +58,7 @@ def suggest_gp(
 
 
 class _StudyView:
-    """What the sampler reads of a study: smaller is better, and the trials."""
+    """The part of an Optuna study that the sampler reads: the direction (minimize) and the trials."""
 
     directions = (StudyDirection.MINIMIZE,)
 
@@ -63,7 +74,7 @@ class _StudyView:
 
 
 class _NoStorage:
-    """Optuna tells other processes what it is about to try; ours learn it from the history."""
+    """Ignores the attributes that Optuna stores for other processes, because Assayer's samplers read the history."""
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: object) -> None:
-        """Forget it."""
+        """Ignore the attribute."""

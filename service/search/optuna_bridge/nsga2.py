@@ -1,4 +1,4 @@
-"""NSGA-II's two steps, by Optuna's own: which trials survive as parents, and what a child inherits."""
+"""The two steps of Optuna's NSGA-II: selection of the parents, and crossover with mutation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.domain.front import Losses
 
 
 def survivors(losses: Mapping[int, Losses], num: int) -> list[int]:
-    """The numbers of the `num` trials that become parents: front by front, of the last one those in the least crowd."""
+    """Select `num` trials as parents, by non-domination rank and then by crowding distance; return their numbers."""
     told = [_told(number, {}, point) for number, point in losses.items()]
     sampler = NSGAIISampler(population_size=num)
     kept = sampler._elite_population_selection_strategy(_view(losses), told)  # noqa: SLF001 - has no public name
@@ -23,9 +23,15 @@ def survivors(losses: Mapping[int, Losses], num: int) -> list[int]:
 
 
 def child_of(places: Mapping[int, Mapping[str, float]], losses: Mapping[int, Losses], seed: int) -> dict[str, float]:
-    """Cross two parents, each the better of two drawn; coordinates that mutate are left out, to be drawn anew.
+    """Cross two parents, each selected by a binary tournament.
 
-    `places` are the parents in the unit cube by their numbers, at least two, all with the same coordinates.
+    Args:
+        places: trial number -> position in the unit cube of each parent: at least two, all with the same coordinates.
+        losses: trial number -> loss vector.
+        seed: seed of the selection, the crossover and the mutation.
+
+    Returns:
+        The coordinates that the child inherits. Mutated ones are left out, so that the caller samples them.
     """
     told = [_told(number, place, losses[number]) for number, place in places.items()]
     cube = _cube(next(iter(places.values())))
@@ -44,6 +50,6 @@ def _cube(names: Mapping[str, float]) -> dict[str, BaseDistribution]:
 
 
 def _view(losses: Mapping[int, Losses]) -> Study:
-    """What these steps read of a study: that smaller is better in each objective."""
+    """Return the part of an Optuna study that these steps read: the direction of each objective (minimize)."""
     num_objectives = len(next(iter(losses.values())))
     return cast("Study", SimpleNamespace(directions=[StudyDirection.MINIMIZE] * num_objectives))

@@ -1,4 +1,4 @@
-"""PED-ANOVA by Optuna's own densities: how far a parameter's values in the best trials are from those in all."""
+"""PED-ANOVA with Optuna's densities: compares a parameter's values in the best trials with those in all trials."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from service.search.columns import Columns, Floats
 from service.search.optuna_bridge.distributions import distribution
 
 _FEWEST = 2
-"""Trials that had a parameter; of fewer no density is made."""
+"""Smallest number of trials with an active parameter for which a density is estimated."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Tried:
-    """All that the estimator reads of a trial."""
+    """The part of an Optuna trial that the estimator reads."""
 
     params: dict[str, float]
 
@@ -28,10 +28,19 @@ class _Tried:
 def divergences(
     space: Space, columns: Columns, lessons: NDArray[np.bool_], best: NDArray[np.bool_]
 ) -> dict[str, float]:
-    """Name -> Pearson divergence between the `best` trials and all `lessons` (Watanabe, Bansal and Hutter 2023).
+    """Compute each parameter's Pearson divergence between the best trials and all (Watanabe, Bansal and Hutter 2023).
 
-    A parameter with a condition is judged by the trials that had it, and counts by how many of the best and of all
-    these are (condPED-ANOVA, arXiv 2601.20800). Parameters with a single value are left out.
+    The divergence of a conditional parameter uses only the trials in which it is active. It is weighted by the squared
+    share of these among the best trials, divided by their share among all (condPED-ANOVA, arXiv 2601.20800).
+
+    Args:
+        space: a checked space.
+        columns: the trials as arrays.
+        lessons: shape (trials,): which trials are observations.
+        best: shape (trials,): which observations count as the best.
+
+    Returns:
+        Parameter -> divergence; parameters with a single value are left out.
     """
     evaluator = PedAnovaImportanceEvaluator()
     found: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Optuna's quasi-random sequences, each point by its index; loads scipy."""
+"""Optuna's quasi-random sequences, with each point computed from its index; sampling loads SciPy."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from optuna.trial import TrialState, create_trial
 
 
 def qmc_point(names: Sequence[str], sequence: str, index: int, seed: int) -> dict[str, float]:
-    """Point `index` of a scrambled sequence: a number in [0, 1] for each name."""
+    """Return point `index` of a scrambled sequence: a number in [0, 1] for each name."""
     cube: dict[str, BaseDistribution] = {name: FloatDistribution(0.0, 1.0) for name in names}
     sampler = _Indexed(index, sequence, seed)
     return sampler.sample_relative(cast("Study", None), create_trial(state=TrialState.RUNNING), cube)
 
 
 class _Indexed(QMCSampler):
-    """Takes the index as given, where Optuna counts it up in its storage."""
+    """A QMC sampler that takes the index of the point as an argument; Optuna's counts it in a storage."""
 
     def __init__(self, index: int, sequence: str, seed: int) -> None:
         with warnings.catch_warnings():

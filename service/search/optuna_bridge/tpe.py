@@ -1,7 +1,7 @@
-"""TPE: Optuna's Parzen estimators over good and bad trials, told apart by Optuna's rules but from arrays.
+"""TPE with Optuna's Parzen estimators on arrays; good and bad trials are split by Optuna's rules.
 
-Optuna's own sampler walks all trials several times per question and weighs every bad one for each candidate. Here the
-trials are columns, and of a long history only those kernels are weighed that reach a candidate.
+Optuna's own sampler walks all trials several times per suggestion and evaluates every bad trial's kernel for each
+candidate. Here the trials are arrays, and in a long history only the kernels near a candidate are evaluated.
 """
 
 from __future__ import annotations
@@ -38,16 +38,22 @@ from service.search.optuna_bridge.distributions import distribution
 from service.search.scale import from_unit
 
 NUM_CANDIDATES = 24
-"""Configurations drawn from the good trials' density, of which the best is taken; Optuna's default."""
+"""Number of candidates drawn from the density of the good trials; the best one is taken. Optuna's default."""
 
 MOST_KERNELS = 500
-"""Kernels of the bad trials' density that are weighed; up to so many, the answer is Optuna's own to the last bit."""
+"""Largest number of kernels of the bad trials' density that are evaluated.
+
+With up to this many kernels, the suggestion equals Optuna's own to the last bit.
+"""
 
 _REACH = 16.0
-"""A kernel reaches a candidate if it weighs more than e^-16 of the heaviest there; ten thousand below add nothing."""
+"""A kernel is near a candidate if its weighted density there is above e^-16 of the largest one.
+
+Even ten thousand kernels below this limit are negligible.
+"""
 
 _SUREST = 8
-"""The heaviest kernels of each candidate, which are weighed however crowded it is elsewhere."""
+"""Number of largest kernels per candidate that are always evaluated, however many kernels are near others."""
 
 _PARZEN = _ParzenEstimatorParameters(
     prior_weight=1.0, consider_magic_clip=True, consider_endpoints=False, weights=default_weights, multivariate=True
@@ -58,23 +64,31 @@ Distributions = dict[str, BaseDistribution]
 
 @dataclass(frozen=True, slots=True)
 class TpeAnswer:
-    """A configuration, and what the model that chose it was made of."""
+    """A suggested configuration, and the numbers of trials behind the model."""
 
     parameters: dict[str, Value]
     num_learned: int
+    """Number of observations that the model learned from, good and bad."""
     num_good: int
     num_open: int
+    """Number of open trials that the model counted as bad."""
 
 
 def suggest_tpe(
     space: Space, directions: Directions, columns: Columns, seed: int, fixed: Mapping[str, Value] | None = None
 ) -> TpeAnswer:
-    """Ask TPE (Bergstra et al. 2011; multivariate as in Falkner et al. 2018) for one configuration of `space`.
+    """Suggest one configuration of `space` by TPE (Bergstra et al. 2011; multivariate as in Falkner et al. 2018).
 
-    Open trials count as bad ones nearby (constant liar), infeasible ones as worst, pruned ones behind the completed.
-    Of several objectives, good trials are those on the outer fronts (Ozaki et al. 2022).
-    Parameters that exist under the same condition are modelled jointly, from the trials that had them all; `fixed` ones
-    were decided elsewhere.
+    Open trials count as bad (constant liar), infeasible ones as the worst, and pruned ones as worse than completed
+    ones. In a multi-objective study, the good trials are those of the lowest non-domination ranks (Ozaki et al. 2022).
+    Parameters with the same condition are modelled jointly, from the trials in which all of them are active.
+
+    Args:
+        space: a checked space.
+        directions: direction of each objective.
+        columns: the trials as arrays.
+        seed: seed of the draws.
+        fixed: values of parameters that are already decided.
     """
     chance = np.random.RandomState(seed)
     good, bad = _divided(columns, directions)
@@ -91,10 +105,11 @@ def suggest_tpe(
 
 
 def _divided(columns: Columns, directions: Directions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which trials are good and which bad, each in the order of their numbers.
+    """Split the trials into good and bad ones; return their row indices, ascending.
 
-    The best come first: completed ones by value or, of several objectives, front by front; pruned ones by the step they
-    reached and their value there, infeasible ones by number.
+    Completed trials are better than pruned ones, and those better than infeasible ones. Completed trials are ordered by
+    value or, in a multi-objective study, by non-domination rank; pruned ones by the step they reached and their value
+    there; infeasible ones by number.
     """
     lessons = columns.roles <= Role.INFEASIBLE
     gamma = default_gamma if len(directions) == 1 else default_gamma_multiobjective
@@ -111,8 +126,11 @@ def _divided(columns: Columns, directions: Directions) -> tuple[NDArray[np.int64
 
 
 def _outer(points: Floats, num: int) -> NDArray[np.int64]:
-    """The places of the points on the outer fronts, as Optuna takes them: of the last, those of most hypervolume."""
-    # Of trials it reads the values, and of the study the directions.
+    """Select `num` points by non-domination rank as Optuna does, and by hypervolume within the last rank.
+
+    Returns their row indices.
+    """
+    # Optuna reads only the values of the trials and the directions of the study.
     minimized: Any = SimpleNamespace(directions=[StudyDirection.MINIMIZE] * points.shape[1])
     told: list[Any] = [SimpleNamespace(at=at, values=values) for at, values in enumerate(points.tolist())]
     outer: list[Any] = _split_complete_trials_multi_objective(told, minimized, num)[0]
@@ -120,13 +138,13 @@ def _outer(points: Floats, num: int) -> NDArray[np.int64]:
 
 
 def _best(columns: Columns, losses: Floats, num_good: int) -> NDArray[np.int64]:
-    """The best of the lessons, in the order of their numbers."""
+    """Return the row indices of the `num_good` best observations, ascending."""
     losses = np.where(np.isnan(losses), np.inf, losses)
     lessons = columns.roles <= Role.INFEASIBLE
     eligible = np.flatnonzero(lessons)
     completed = np.flatnonzero(columns.roles == Role.COMPLETED)
     if 0 < num_good <= len(completed):
-        # Sorting all of a long history would cost more than the models.
+        # Sorting all trials of a long history would cost more than the models.
         worst_good = np.partition(losses[completed], num_good - 1)[num_good - 1]
         eligible = completed[losses[completed] <= worst_good]
     best_first = eligible[np.lexsort((losses[eligible], -columns.steps[eligible], columns.roles[eligible]))]
@@ -140,12 +158,12 @@ def _draw(
     asked: Distributions,
     chance: np.random.RandomState,
 ) -> dict[str, float]:
-    """The best of the candidates: drawn where good trials are dense, and bad ones are rare."""
+    """Draw candidates from the density of the good trials; return the one with the best ratio to the bad density."""
     if not asked:
         return {}
     coordinates = columns.of(list(asked))
     near_good = _with_all(coordinates[good])
-    # Of several objectives a good trial is as good as any other, however old.
+    # In a multi-objective study all good trials have the same weight, however old they are.
     weights = np.ones(len(near_good)) if columns.values.shape[1] > 1 else None
     dense = _estimator(near_good, asked, weights)
     rare = _estimator(_with_all(coordinates[bad]), asked)
@@ -161,12 +179,15 @@ def _estimator(coordinates: Floats, asked: Distributions, weights: Floats | None
 
 
 def _with_all(coordinates: Floats) -> Floats:
-    """The trials that had every one of the parameters, with values of this space."""
+    """Return the rows of trials in which all parameters are active and have values of this space."""
     return coordinates[np.isfinite(coordinates).all(axis=1)]
 
 
 def _near(mixture: _MixtureOfProductDistribution, drawn: Floats) -> _MixtureOfProductDistribution:
-    """The kernels of a mixture that reach some candidate; the others would add nothing that counts there."""
+    """Return the mixture reduced to the kernels near a candidate, because the others are negligible there.
+
+    A mixture of up to `MOST_KERNELS` kernels is returned unchanged.
+    """
     if len(mixture.weights) <= MOST_KERNELS:
         return mixture
     weight = np.tile(np.log(mixture.weights), (len(drawn), 1))
@@ -185,7 +206,7 @@ def _near(mixture: _MixtureOfProductDistribution, drawn: Floats) -> _MixtureOfPr
     surest = np.unique(np.argpartition(-weight, _SUREST, axis=1)[:, :_SUREST])
     near = np.setdiff1d(np.flatnonzero(below_best.max(axis=0) > -_REACH), surest)
     num = min(len(near), MOST_KERNELS - len(surest))
-    # Where even those that reach a candidate are too many, evenly spaced ones stand for their neighbours in time too.
+    # If too many kernels are near a candidate, take evenly spaced ones, which also represent their neighbours in time.
     sample = near[np.linspace(0, len(near) - 1, num).astype(int)] if num else near
     rows = np.concatenate([surest, sample])
     weights = mixture.weights[rows]
@@ -200,7 +221,7 @@ def _kept(each: _BatchedDistributions, rows: NDArray[np.int64]) -> _BatchedDistr
 
 
 def _groups(space: Space) -> list[list[str]]:
-    """Names that exist together, groups and names in an order in which conditions are decided first."""
+    """Group the parameter names by condition; groups and names are in topological order."""
     groups: dict[frozenset[tuple[str, str]], list[str]] = {}
     for name in ordered(space):
         condition = frozenset((named, repr(value)) for named, value in (space[name].when or {}).items())

@@ -1,4 +1,4 @@
-"""The pruners, schedulers among them, and which of them a spec asks for."""
+"""Pruners and schedulers, and the factory that builds the one a spec asks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every pruner answers, whatever its rule."""
+"""The interface of all pruners."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from service.domain.history import History
 
 
 class Pruner(Protocol):
-    """Judges a trial by its series so far against the others': a pure function of the history."""
+    """Decides whether a running trial continues, as a pure function of the history."""
 
     def judge(self, history: History, number: int) -> Verdict:
-        """Judge trial `number` at its newest step, which the history holds; every value of the series is finite."""
+        """Judge trial `number` at its newest step.
+
+        The history must contain that step, and all values of the trial's series must be finite.
+        """
         ...

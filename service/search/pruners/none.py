@@ -1,4 +1,4 @@
-"""The rule that lets every trial end by itself."""
+"""The pruner that stops no trial."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from service.domain.history import History
 
 
 class Never:
-    """Never stops a trial."""
+    """Lets every trial continue to its end."""
 
     def judge(self, history: History, number: int) -> Verdict:
-        """Go on."""
+        """Return the verdict to continue."""
         step, _ = history.trials[number].series[-1]
         return Verdict(action=Action.CONTINUE, reason="no pruner", step=step)

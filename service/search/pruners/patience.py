@@ -1,4 +1,4 @@
-"""The patience rule: a trial that has not improved for a number of steps is stopped."""
+"""Early stopping by patience: stops a trial that has not improved for a number of steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from service.domain.history import History
 
 
 class Patience:
-    """Early stopping (Prechelt 1998) of a trial by its own curve alone."""
+    """Early stopping (Prechelt 1998) of a trial by its own learning curve only.
+
+    Args:
+        direction: direction of the objective.
+        patience: number of steps without improvement after which the trial is stopped.
+        min_delta: an improvement must exceed this amount, in units of the objective.
+    """
 
     def __init__(self, direction: Direction, *, patience: int, min_delta: float) -> None:
         self._sign = -1.0 if direction == "maximize" else 1.0
@@ -16,7 +22,7 @@ class Patience:
         self._min_delta = min_delta
 
     def judge(self, history: History, number: int) -> Verdict:
-        """Compare the newest step with the last one that improved on the best before it by more than `min_delta`."""
+        """Stop the trial if its last improvement by more than `min_delta` is at least `patience` steps old."""
         series = history.trials[number].series
         step, _ = series[-1]
         improved_at, best = series[0]

@@ -1,4 +1,4 @@
-"""The percentile rule: a trial whose best value so far is not among the better share at the same step is stopped."""
+"""The percentile pruner: stops a trial whose best value so far is outside the best share of trials at that step."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from service.domain.history import History, Series, TrialRecord
 
 
 class Percentile:
-    """The stopping rule of Google Vizier (Golovin et al. 2017, section 3.3.2) at any percentile, on best values.
+    """The stopping rule of Google Vizier (Golovin et al. 2017, section 3.3.2) for any percentile, on best values.
 
-    50 is the median rule.
+    Args:
+        direction: direction of the objective.
+        percentile: percentage of best trials that continue; 50 is the median rule.
+        startup_trials: number of other trials that must have reached a step before it is judged.
+        warmup_steps: the first step that is judged.
     """
 
     def __init__(self, direction: Direction, percentile: float, *, startup_trials: int, warmup_steps: int) -> None:
@@ -24,7 +28,7 @@ class Percentile:
         self._warmup_steps = warmup_steps
 
     def judge(self, history: History, number: int) -> Verdict:
-        """Compare at the newest step, with all trials that reached it; infeasible ones are no measure."""
+        """Compare the trial's best value with those of all feasible trials that reached its newest step."""
         series = history.trials[number].series
         step, _ = series[-1]
         if step < self._warmup_steps:
@@ -51,7 +55,7 @@ class Percentile:
         return self._pick(values, default=None)
 
     def _limit(self, others: Sequence[float]) -> float:
-        """The value below which the best `percentile` % lie, counted from the best and interpolated between two."""
+        """Return the percentile of the values, counted from the best and linearly interpolated."""
         best_first = sorted(others, reverse=self._pick is max)
         place = self._percentile / 100 * (len(best_first) - 1)
         low = math.floor(place)

@@ -1,4 +1,4 @@
-"""The threshold rule: a trial whose value leaves the given limits is stopped."""
+"""The threshold pruner: stops a trial whose value leaves fixed limits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from service.domain.history import History
 
 
 class Threshold:
-    """Stops what cannot be right, by limits that are known beforehand; needs no other trial to compare with."""
+    """Stops trials with impossible values, by limits known in advance and without comparing trials.
+
+    Args:
+        lower: smallest allowed value; None for no limit.
+        upper: largest allowed value; None for no limit.
+        warmup_steps: the first step that is judged.
+    """
 
     def __init__(self, *, lower: float | None, upper: float | None, warmup_steps: int) -> None:
         self._lower = lower
@@ -15,7 +21,7 @@ class Threshold:
         self._warmup_steps = warmup_steps
 
     def judge(self, history: History, number: int) -> Verdict:
-        """Compare the newest value with the limits, which are allowed themselves."""
+        """Stop the trial if its newest value is outside the limits; the limits themselves are allowed."""
         step, value = history.trials[number].series[-1]
         if step < self._warmup_steps:
             reason = f"step {step} comes before step {self._warmup_steps}, the first that is judged"

@@ -1,4 +1,4 @@
-"""The samplers, and which of them a spec asks for."""
+"""Samplers, and the factory that builds the one a spec asks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The default sampler: picks one that suits the space, the budget and what is known so far, and says why."""
+"""The default sampler: selects another sampler by space, budget and observations, and gives the reason."""
 
 from __future__ import annotations
 
@@ -18,28 +18,37 @@ from service.search.samplers.tpe import propose
 from service.search.warm_start import still_taught_by
 
 _STARTUP_TRIALS = 10
-"""Lessons before a model is worth asking; a budget of no more is too small for one."""
+"""Number of observations from which a model is used. A budget of at most this many trials is too small for a model."""
 
 _ENOUGH_FOR_GENERATIONS = 1000
-"""Trials in all from which a genetic algorithm has its generations, and TPE's sorting of fronts begins to cost."""
+"""Budget from which a multi-objective study uses NSGA-II.
+
+So many trials allow enough generations, and TPE's sorting by Pareto fronts becomes expensive.
+"""
 
 _POPULATION = 50
-"""Of such a genetic algorithm, as in a study that asks for it."""
+"""Population size of NSGA-II, the same as the default of the `optuna:nsga2` sampler."""
 
 _BY = "auto"
-"""The note that tells cells of a grid from what came of a sequence or a model."""
+"""Name of the note that distinguishes grid cells ("grid") from points of a sequence or a model ("model")."""
 
 _MOST_DIMENSIONS = 20
-"""Parameters beyond which a Gaussian process tells distances apart no better than TPE tells densities."""
+"""Number of parameters above which a Gaussian process on distances is no better than TPE on densities."""
 
 
 class Auto(Sampler):
-    """Grid where the budget covers the space, Sobol's points where it is tiny, else a model after a few of those.
+    """Delegates to the sampler that suits the space, the budget and the observations.
 
-    The model is the Gaussian process where this installation has it, the space is mostly numbers, and few trials have
-    ended: on public tables of 100 trials it halves the regret of TPE for 24 times the computation, which is little
-    beside trials of minutes. Of several objectives it is NSGA-II where the budget leaves time for many generations.
-    Everywhere else it is TPE.
+    It uses a grid if the budget covers the space, and only Sobol points if the budget is tiny. Otherwise it uses a
+    model after a few Sobol points. The model is the Gaussian process if this installation has it, the space is mostly
+    numeric, and few trials have ended. On public tables of 100 trials it halves the regret of TPE for 24 times the
+    computation, which is little compared with trials that take minutes. In a multi-objective study the model is
+    NSGA-II if the budget allows many generations. In all other cases it is TPE.
+
+    Args:
+        space: a checked space.
+        directions: direction of each objective.
+        budget: number of trials in the budget, None if it has no limit.
     """
 
     def __init__(self, space: Space, directions: Directions, budget: int | None) -> None:
@@ -60,7 +69,7 @@ class Auto(Sampler):
         return self._grid.remaining(history) if self._grid and self._grid_goes_on(history.trials) else None
 
     def _made(self, history: History, trials: Sequence[TrialRecord], number: int, seed: int) -> tuple[Suggestion, str]:
-        """The suggestion of the sampler that suits, and why it does."""
+        """Return the suggestion of the selected sampler, and why it was selected."""
         if self._grid and self._grid_goes_on(trials):
             why = f"the budget of {self._budget} covers all {self._grid.size} configurations"
             return self._grid.suggest(history, number, seed), why
@@ -82,7 +91,10 @@ class Auto(Sampler):
         return Gp(self._space, self._directions[0], _STARTUP_TRIALS).suggest(history, number, seed), why
 
     def _grid_goes_on(self, trials: Sequence[TrialRecord]) -> bool:
-        """Whether a grid suits and no model has begun: a budget that was raised later finds cells already tried."""
+        """Return whether a grid is used: the budget covers the space and no other sampler has begun.
+
+        If the budget is raised later, the search does not switch to a grid, whose cells would partly be tried already.
+        """
         return self._grid is not None and all(trial.notes.get(_BY) != "model" for trial in trials)
 
     def _obstacle_to_gp(self, num_lessons: int) -> str | None:
@@ -95,7 +107,7 @@ class Auto(Sampler):
 
 
 def _without_points(space: Space) -> Space:
-    """The space whose grid is all of it."""
+    """Return the space without `points`, so that a grid covers all its configurations."""
     return {
         name: each.model_copy(update={"points": None}) if isinstance(each, NumericParameter) else each
         for name, each in space.items()

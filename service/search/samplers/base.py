@@ -1,4 +1,4 @@
-"""What every sampler answers, whatever it is made of."""
+"""The interface of all samplers."""
 
 from __future__ import annotations
 
@@ -9,31 +9,34 @@ from service.domain.history import History, StageBox, Suggestion, TrialRecord
 
 
 class Sampler(ABC):
-    """Proposes configurations: a pure function of the history, the trial's number and the study's seed.
+    """Suggests configurations, as a pure function of the history, the trial's number and the study's seed.
 
-    Numbers that the sampler never saw (configurations that a person enqueued) may stand anywhere in the history.
+    The history may contain trials that the sampler did not suggest (configurations that a person enqueued) anywhere.
     """
 
     @abstractmethod
     def suggest(self, history: History, number: int, seed: int) -> Suggestion:
-        """Propose trial `number` from trials 0 ... number - 1 of the history; called only when nothing else is due."""
+        """Suggest trial `number` from trials 0 … number - 1 of the history.
+
+        It is called only if `waits_for`, `proposes` and `remaining` allow a suggestion.
+        """
 
     def remaining(self, history: History) -> int | None:
-        """How many suggestions are left before the sampler has none; None: it never runs dry."""
+        """Return how many suggestions are left; None if the number is unlimited."""
         del history
         return None
 
     def waits_for(self, history: History) -> str | None:
-        """What must happen before the next suggestion, in words; None: nothing."""
+        """Describe what must happen before the next suggestion; None if nothing must."""
         del history
         return None
 
     def proposes(self, history: History) -> StageBox | None:
-        """The stage that a person is to look at before the next suggestion; None: nobody is asked."""
+        """Return the stage box that a person must review before the next suggestion; None if there is none."""
         del history
         return None
 
 
 def before(history: History, number: int) -> Sequence[TrialRecord]:
-    """The trials that a suggestion for `number` may rest on."""
+    """Return the trials that a suggestion for trial `number` may depend on."""
     return history.trials[:number]

@@ -1,4 +1,4 @@
-"""CMA-ES by replay: the state is computed anew from the notes of the trials, never stored and never unpickled."""
+"""The CMA-ES sampler: recomputes its state from the notes of the trials, so that no state is stored or unpickled."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from cmaes import CMA
 
 _GENERATION = "generation"
-"""The note that says which generation a trial was drawn for."""
+"""Name of the note that holds the generation for which a trial was drawn."""
 
 _TOLD = "told"
-"""The note of a generation's first trial: the numbers of the trials that the generation was made from."""
+"""Name of the note on a generation's first trial that holds the numbers of the trials that produced the generation."""
 
 _SPREAD = 1 / 6
-"""Standard deviation of the first generation, in widths of the unit cube; Optuna's default."""
+"""Standard deviation of the first generation, as a fraction of the unit cube's width. Optuna's default."""
 
 
 class Cmaes(Sampler):
-    """Covariance matrix adaptation (Hansen 2016) in the unit cube of the ordered parameters that always exist.
+    """Covariance matrix adaptation (Hansen 2016) in the unit cube of the ordered, unconditional parameters.
 
-    A generation is drawn until as many of its trials have ended as its population counts; what more were drawn
-    meanwhile, for workers that did not wait, count no more.
+    A generation ends when as many of its trials have ended as the population size. Trials that parallel workers drew
+    beyond that number are ignored. TPE decides the other parameters.
     """
 
     def __init__(self, space: Space, direction: Direction) -> None:
@@ -43,7 +43,7 @@ class Cmaes(Sampler):
 
     def suggest(self, history: History, number: int, seed: int) -> Suggestion:
         trials = before(history, number)
-        # Only what is drawn is by chance: which seed the replayed generations had plays no part.
+        # The seed affects only the point drawn below. The replayed generations do not depend on it.
         strategy = self._begun(derive(seed, "cmaes", number))
         by_number = {trial.number: trial for trial in trials if self._is_inside(trial.parameters)}
         ranks = self._ranks(trials)
@@ -75,7 +75,7 @@ class Cmaes(Sampler):
         )
 
     def _begun(self, seed: int) -> CMA:
-        import numpy as np  # noqa: PLC0415 - only a study that asks for it pays the import
+        import numpy as np  # noqa: PLC0415 - imported only when CMA-ES is used
         from cmaes import CMA  # noqa: PLC0415
 
         num = len(self._names)
@@ -83,13 +83,13 @@ class Cmaes(Sampler):
         return CMA(mean=np.full(num, 0.5), sigma=_SPREAD, bounds=bounds, n_max_resampling=10 * num, seed=seed)
 
     def _ranks(self, trials: Sequence[TrialRecord]) -> dict[int, float]:
-        """Number -> place among all lessons: only the order of values matters, so that a wild one does no harm."""
+        """Return trial number -> rank among all observations; ranks instead of values make outliers harmless."""
         found = losses(trials, (self._direction,))
         return {number: float(place) for place, number in enumerate(sorted(found, key=lambda each: found[each]))}
 
     def _tell(self, strategy: CMA, parents: Sequence[TrialRecord], ranks: Mapping[int, float]) -> None:
         if len(parents) != strategy.population_size:
-            return  # The space was edited since: some of them lie outside, or it has other dimensions.
+            return  # The space was edited since: some parents lie outside, or the space has other dimensions.
         import numpy as np  # noqa: PLC0415
 
         def place(trial: TrialRecord) -> list[float]:
@@ -102,7 +102,7 @@ class Cmaes(Sampler):
 
 
 def check_cmaes(space: Space) -> list[FieldError]:
-    """What keeps a checked space from being searched by CMA-ES."""
+    """Check that CMA-ES can search a space: it needs at least two ordered, unconditional parameters."""
     num = len(scaled_names(space))
     if num >= 2:
         return []

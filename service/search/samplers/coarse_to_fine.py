@@ -1,6 +1,7 @@
-"""Coarse to fine: a short, wide stage first, then ever longer stages in ever smaller boxes around the best trials.
+"""Coarse-to-fine search: a short stage in the whole space, then longer stages in smaller boxes around the best trials.
 
-A box is derived from the history when its stage begins, or is proposed to a person; from then on it stands there.
+A stage's box is derived from the history when the stage begins or is proposed to a person. From then on the history
+contains the box.
 """
 
 from __future__ import annotations
@@ -26,11 +27,20 @@ from service.search.samplers import tpe
 from service.search.samplers.base import Sampler, before
 
 _STARTUP_TRIALS = 10
-"""Random trials of a stage before its model is used; at most half of the stage."""
+"""Number of random trials of a stage before its model is used; at most half of the stage's trials."""
 
 
 class CoarseToFine(Sampler):
-    """Stages with a number of trials, a resource and an inner sampler each (Karpathy, CS231n: coarse, then fine)."""
+    """Searches in stages, each with a number of trials, a resource and an inner sampler (Karpathy, CS231n).
+
+    Args:
+        space: a checked space.
+        direction: direction of the objective.
+        stages: the stages, in order.
+        resource_max: absolute step that trials of a stage without a resource train to; None if the study has none.
+        last_is_open: whether the last stage continues beyond its number of trials.
+        is_reviewed: whether a person reviews each box before its stage begins.
+    """
 
     def __init__(
         self,
@@ -51,7 +61,7 @@ class CoarseToFine(Sampler):
 
     @classmethod
     def of(cls, spec: StudySpec) -> CoarseToFine:
-        """Build it for a checked spec; where there is a budget, the last stage goes on until that is spent."""
+        """Build the sampler of a checked spec; with a budget of trials, the last stage continues until it is spent."""
         assert isinstance(spec.sampler, CoarseToFineSampler)
         return cls(
             spec.space,
@@ -101,9 +111,14 @@ class CoarseToFine(Sampler):
         return StageBox(at, in_numbers(box.space), self._reason(history, at, box))
 
     def box(self, history: History, stage: int) -> Box:
-        """The sub-space that a stage (from 0) searches: as it was decided, or else by what is known now.
+        """Return the box of a stage: as the history has it, or else derived from the trials so far.
 
-        With what it changes against the last box that was decided.
+        Args:
+            history: the study's search trials and decided boxes.
+            stage: index of the stage, from 0.
+
+        Returns:
+            The sub-space, and its changes from the previous stage's box; no changes if the history has the box.
         """
         decided = max((at for at in history.stages if at <= stage), default=0)
         box = Box(in_space(self._space, history.stages[decided].box) if decided else self._space)
@@ -112,18 +127,21 @@ class CoarseToFine(Sampler):
         return box
 
     def _next_stage(self, history: History) -> int:
-        """The stage of the next suggestion: never back, should a larger budget have stretched an earlier one."""
+        """Return the stage of the next suggestion.
+
+        It is never earlier than a stage that has begun, even if a larger budget has since extended an earlier stage.
+        """
         num_made = Counter(trial.stage for trial in history)
         last = len(self._stages) - 1
         reached = min(max([0, *history.stages, *(at for at in num_made if at is not None)]), last)
         return next((at for at in range(reached, last) if num_made[at] < self._stages[at].trials), last)
 
     def _reason(self, history: History, at: int, box: Box) -> str:
-        """How a stage's box came about."""
+        """Return how a stage's box was derived."""
         return history.stages[at].reason if at in history.stages else "; ".join(box.changes) or self._unchanged(at)
 
     def _evidence(self, trials: Sequence[TrialRecord], stage: int) -> Evidence:
-        """What is known at the end of `stage`: its own trials, and all others before it that trained as long."""
+        """Return the evidence at the end of `stage`: the finished trials up to it that have comparable values."""
         alike = [trial for trial in self._comparable(trials, stage) if not trial.is_open]
         valued = History(trials=tuple(alike)).finished()
         num_top = math.ceil(self._stages[stage].keep * len(valued))
@@ -139,16 +157,16 @@ class CoarseToFine(Sampler):
         ]
 
     def _training(self, stage: int | None) -> tuple[int | None, Mapping[str, Value]]:
-        """What makes values comparable: the step that a stage's trials train to, and what differs in their task.
+        """Return what makes values comparable: the step that a stage's trials train to, and the stage's overrides.
 
-        Enqueued trials, of no stage, train to the maximum and as the task says.
+        Enqueued trials belong to no stage. They train to the maximum, without overrides.
         """
         if stage is None:
             return self._resource_max, {}
         return self._stages[stage].resource or self._resource_max, self._stages[stage].overrides
 
     def _rank(self, trial: TrialRecord) -> tuple[bool, float, int]:
-        """Sort key, best first: a pruned trial's value is one that it might not have kept."""
+        """Return a sort key, best first; pruned trials come last, because their values might have got worse."""
         assert trial.value is not None
         sign = -1.0 if self._direction == "maximize" else 1.0
         return trial.state is not TrialState.COMPLETED, sign * trial.value, trial.number
@@ -177,7 +195,10 @@ class CoarseToFine(Sampler):
 
 
 def stages_of(spec: StudySpec) -> list[Stage]:
-    """The stages a spec asks for; by default two thirds of the budget at a quarter of the resource, then the rest."""
+    """Return the stages of a checked spec.
+
+    By default there are two: two thirds of the trials at a quarter of the resource, then the rest at the full resource.
+    """
     assert isinstance(spec.sampler, CoarseToFineSampler)
     if spec.sampler.stages is not None:
         return spec.sampler.stages
@@ -191,7 +212,7 @@ def stages_of(spec: StudySpec) -> list[Stage]:
 
 
 def check_coarse_to_fine(spec: StudySpec) -> list[FieldError]:
-    """What keeps the stages of a spec from being a search."""
+    """Check that the stages of a spec fit its budget, resource and task."""
     assert isinstance(spec.sampler, CoarseToFineSampler)
     budget = spec.budget.trials
     if spec.sampler.stages is None:

@@ -1,4 +1,4 @@
-"""Gaussian process: Sobol's points first, then Optuna's model through the bridge while it is the better one."""
+"""The Gaussian process sampler: Sobol points first, then Optuna's model, or TPE if the model does not suit."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ from service.search.seeds import derive
 from service.search.warm_start import still_taught_by
 
 MOST_LESSONS = 200
-"""Trials that the model is asked with; its cost grows with their cube, and TPE's lead over random search with them."""
+"""Largest number of observations for the model.
+
+Its cost grows with the cube of this number, while TPE's advantage over random search grows with the number.
+"""
 
 MOST_VALUES = 100_000
-"""Values of a whole number or a stepped range that the model can list in memory, each time it is asked."""
+"""Largest number of values of an integer or stepped parameter, because the model lists them for each suggestion."""
 
 
 class Gp(Sampler):
-    """Gaussian process with expected improvement, of the parameters that always exist."""
+    """Gaussian process with expected improvement for the unconditional parameters; TPE decides the other ones."""
 
     def __init__(self, space: Space, direction: Direction, startup_trials: int) -> None:
         self._space = space
@@ -64,7 +67,7 @@ class Gp(Sampler):
 
 
 def obstacle_to_gp(space: Space, num_lessons: int) -> str | None:
-    """Why a Gaussian process is not the model to ask, in words; None: it is."""
+    """Return why a Gaussian process does not suit the space or the number of observations, or None if it does."""
     if not has_extra("gp"):
         return "this service lacks the extra gp"
     if num_lessons > MOST_LESSONS:

@@ -1,4 +1,4 @@
-"""Every cell of the grid, once: trial number -> cell by arithmetic, in order or shuffled."""
+"""The grid sampler: tries every cell of a grid once, in order or shuffled, without listing the cells."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from service.search.permutation import permuted
 from service.search.samplers.base import Sampler, before
 
 _CELL, _GRID = "cell", "grid"
-"""Notes of a trial: its cell, and the grid that this is a cell of."""
+"""Names of the notes that hold a trial's cell and the grid that the cell belongs to."""
 
 _ORDER, _PLACE = "order", "place"
-"""Notes of a trial: the order that it was drawn by, and its place there."""
+"""Names of the notes that hold the order in which a trial was drawn (a seed, or None) and its position there."""
 
 
 class Grid(Sampler):
-    """Every cell once, whatever the parallelism: the next cell is the one after all that were handed out.
+    """Tries every cell once at any parallelism; the next cell is the one after all that were handed out.
 
-    Cells that other trials have tried (those of the grid before an edit, or a person's own) are left out.
+    Cells that other trials have tried are skipped: those of the grid before an edit, and enqueued configurations.
     """
 
     def __init__(self, space: Space, *, shuffle: bool) -> None:
@@ -37,7 +37,7 @@ class Grid(Sampler):
 
     @property
     def size(self) -> int:
-        """How many cells the grid has."""
+        """The number of cells."""
         return self._cells.size
 
     def suggest(self, history: History, number: int, seed: int) -> Suggestion:
@@ -62,7 +62,7 @@ class Grid(Sampler):
         return permuted(place, self.size, seed) if self._shuffle else place
 
     def _divided(self, trials: Sequence[TrialRecord]) -> tuple[list[TrialRecord], list[TrialRecord]]:
-        """The trials of this grid, and all others."""
+        """Split the trials into those of this grid and all others."""
         own: list[TrialRecord] = []
         others: list[TrialRecord] = []
         for trial in trials:
@@ -71,7 +71,7 @@ class Grid(Sampler):
 
 
 def check_grid(space: Space) -> list[FieldError]:
-    """What keeps a checked space from being a grid."""
+    """Check that a space can be listed as a grid, and that its cells can be numbered."""
     errors = []
     for name, parameter in space.items():
         if not isinstance(parameter, NumericParameter):
@@ -96,16 +96,16 @@ def check_grid(space: Space) -> list[FieldError]:
 
 
 def _named(space: Space) -> str:
-    """A short name that differs for another grid."""
+    """Return a short hash that identifies the grid of a space."""
     kinds = "\n".join(f"{name} {space[name].model_dump_json()}" for name in sorted(space))
     return hashlib.sha256(kinds.encode()).hexdigest()[:12]
 
 
 def grid_axis(parameter: Parameter) -> Sequence[Value]:
-    """The values that a grid tries of one parameter, ascending: `points` of them where that is given, otherwise all.
+    """Return the values of one parameter that a grid tries: `points` of them if given, otherwise all.
 
-    Points are evenly spaced between low and high, both included; on the logarithm where the parameter is log. Zero,
-    where it is a value, comes on top.
+    Points are evenly spaced from low to high, both included; in the logarithm if the parameter is log. If zero is a
+    value, it is one more point.
     """
     if not isinstance(parameter, NumericParameter) or parameter.points is None:
         values = axis(parameter)
@@ -117,7 +117,7 @@ def grid_axis(parameter: Parameter) -> Sequence[Value]:
     step = parameter.step or 1
     lattice = axis(parameter)
     assert lattice is not None
-    # Rounding may join neighbours of a log range: the first few whole numbers are further apart than the points.
+    # Rounding may merge points of a log range, because the first whole numbers are further apart than the points.
     places = (min(round((value - parameter.low) / step), len(lattice) - 1) for value in spaced)
     return [lattice[at] for at in dict.fromkeys(places)]
 

@@ -1,4 +1,4 @@
-"""NSGA-II by replay: which trials were parents stands in the notes of the trials after them, and nowhere else."""
+"""The NSGA-II sampler: generations of children, with the parents recorded only in the notes of later trials."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from service.search.scale import from_unit, to_unit
 from service.search.seeds import derive
 
 _GENERATION = "generation"
-"""The note that says which generation a trial was drawn for; a trial without one belongs to the first."""
+"""Name of the note that holds the generation for which a trial was drawn; a trial without it belongs to the first."""
 
 _PARENTS = "parents"
-"""The note of a generation's first trial: the numbers of the trials that the generation descends from."""
+"""Name of the note on a generation's first trial that holds the numbers of the generation's parents."""
 
 
 class Nsgaii(Sampler):
-    """A genetic algorithm that keeps the outer fronts, and of those what is alone there (Deb et al. 2002).
+    """A genetic algorithm that selects parents by non-domination rank and crowding distance (Deb et al. 2002).
 
-    A generation is drawn until as many of its trials have ended as its population counts. Children inherit the
-    parameters that always exist; others, and whatever mutates, are drawn by chance.
+    A generation ends when as many of its trials have ended as the population size. Children inherit the unconditional
+    parameters. Conditional parameters and mutated ones are sampled at random.
     """
 
     def __init__(self, space: Space, directions: Directions, population: int) -> None:
@@ -75,7 +75,7 @@ class Nsgaii(Sampler):
         number: int,
         seed: int,
     ) -> tuple[dict[str, Value], str]:
-        """A child of the parents, or where there are none a draw; and which of both."""
+        """Return a child of the parents, or a random draw if there are fewer than two; and a description of it."""
         places = {
             each: self._place(trials[each]) for each in parents if each in points and self._is_inside(trials[each])
         }
@@ -91,5 +91,5 @@ class Nsgaii(Sampler):
         return {name: to_unit(self._space[name], trial.parameters[name]) for name in self._names}
 
     def _is_inside(self, trial: TrialRecord) -> bool:
-        """Whether the trial has a value of this space for all that is inherited: the space may have been edited."""
+        """Return whether the trial has a valid value of each inherited parameter; the space may have been edited."""
         return all(name in trial.parameters and fits(self._space[name], trial.parameters[name]) for name in self._names)

@@ -1,4 +1,4 @@
-"""Optuna's quasi-random sequences: Halton's, or Sobol's as Optuna scrambles it; the index is the trial's number."""
+"""Quasi-random search with Optuna's scrambled Halton or Sobol sequence; a point's index is the trial's number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.search.samplers.base import Sampler, before
 
 
 class Qmc(Sampler):
-    """Quasi-random search through the bridge."""
+    """Quasi-random search with a sequence of Optuna, "halton" or "sobol"."""
 
     def __init__(self, space: Space, sequence: str) -> None:
         self._space = space

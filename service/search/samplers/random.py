@@ -1,4 +1,4 @@
-"""Independent draws, uniform on each parameter's own scale; in a finite space, none twice while there is a new one."""
+"""Random search: independent uniform draws on each parameter's scale, without repeats in a finite space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Points of Sobol's sequence: as blind as random search, and more even; in a finite space, none twice."""
+"""Quasi-random search with the Sobol sequence, which covers the space more evenly than random search."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from service.search.samplers.base import Sampler, before
 
 
 class Sobol(Sampler):
-    """Quasi-random search (Sobol 1967, scrambled after Owen 1995); the index of a point is the trial's number."""
+    """Quasi-random search (Sobol 1967, scrambled as in Owen 1995).
+
+    The index of a point is the trial's number. In a finite space no configuration is repeated while a new one is left.
+    """
 
     def __init__(self, space: Space) -> None:
         self._space = space

@@ -1,4 +1,4 @@
-"""TPE: random until there is something to learn from, then Optuna's model through the bridge."""
+"""The TPE sampler: random trials first, then Optuna's model through the bridge."""
 
 from __future__ import annotations
 
@@ -48,16 +48,25 @@ def propose(
     startup_trials: int,
     earlier: Sequence[TrialRecord] = (),
 ) -> Suggestion:
-    """Suggest trial `number` of `space` from `trials`; in a finite space, a configuration that none of them has.
+    """Suggest trial `number` by TPE, or a random configuration during startup.
 
-    `earlier` trials of other studies are learned from, too.
+    In a finite space the configuration is one that none of `trials` has, while there is one.
+
+    Args:
+        space: a checked space.
+        directions: direction of each objective.
+        trials: the study's trials to learn from.
+        number: number of the new trial, which enters the seed.
+        seed: the study's seed.
+        startup_trials: number of observations, prior trials included, from which the model is used.
+        earlier: prior trials, from which the model learns too.
     """
     num_lessons = sum(1 for _ in islice(filter(is_lesson, chain(earlier, trials)), startup_trials))
     if num_lessons < startup_trials:
         parameters, _ = new_draw(space, trials, number, seed)
         return Suggestion(parameters, f"tpe startup: random, {num_lessons} of {startup_trials} trials to learn from")
 
-    # Optuna takes a fifth of a second and 20 MB to import: a service that never asks for TPE never pays.
+    # Importing Optuna takes a fifth of a second and 20 MB, so import it only when TPE is used.
     from service.search.columns import columns_of  # noqa: PLC0415
     from service.search.optuna_bridge.tpe import suggest_tpe  # noqa: PLC0415
 
@@ -83,7 +92,7 @@ def completed(
     seed: int,
     fixed: Mapping[str, Value],
 ) -> dict[str, Value]:
-    """Decide by TPE what another model left open: `fixed` are values of parameters that always exist."""
+    """Fill in by TPE the parameters that another model left open; `fixed` are values of unconditional parameters."""
     if fixed.keys() == space.keys():
         return dict(fixed)
 

@@ -1,4 +1,4 @@
-"""Runs migrations on the connection the service hands over, or on ASSAYER_DATABASE from the command line."""
+"""Alembic environment: migrates the connection that the service passes, or ASSAYER_DATABASE from the command line."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from service.storage.tables import metadata
 
 
 def migrate(connection: sa.Connection) -> None:
-    """Run the migrations in one transaction, foreign keys off on SQLite.
+    """Run the migrations in one transaction, with foreign keys off on SQLite.
 
-    A batch migration there rebuilds tables: with foreign keys on, dropping the old table cascades away every
-    child row, and the pragma is ignored inside a transaction. So it comes before BEGIN.
+    A batch migration on SQLite rebuilds tables. With foreign keys on, dropping the old table would delete every child
+    row by cascade. SQLite ignores the pragma inside a transaction, so it must run before BEGIN.
     """
     sqlite = connection.dialect.name == "sqlite"
     if sqlite:

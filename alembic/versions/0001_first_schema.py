@@ -1,4 +1,4 @@
-"""The first schema: studies, trials, attempts, leases, reports, the journal, and room for all that is designed."""
+"""First schema: studies, trials, attempts, leases, reports, the journal, and all other designed tables."""
 
 from __future__ import annotations
 

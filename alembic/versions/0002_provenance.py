@@ -1,4 +1,4 @@
-"""What attempts were made from: the code and data a study began with, and what people should know of an attempt."""
+"""Provenance: a study's code and data fingerprints, and warnings about an attempt."""
 
 from __future__ import annotations
 

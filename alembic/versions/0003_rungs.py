@@ -1,4 +1,4 @@
-"""Rungs: what trials have reached under a scheduler, and what people should know of a study."""
+"""Rung results of trials under a scheduler, and a notice for users about a study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Budgets: how long a study has been active since its first trial."""
+"""Time budgets: how long a study has been active since its first trial."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-# Studies of before have no record of their pauses: their time is counted from their first trial, or from now on.
+# Existing studies have no record of their pauses: the time of an active one counts from its first trial, that of others
+# from now on.
 FIRST_TRIAL = """
 UPDATE study SET active_since = (SELECT min(created_at) FROM trial WHERE trial.study_id = study.id)
 WHERE state = 'active'

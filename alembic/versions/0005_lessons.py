@@ -1,4 +1,4 @@
-"""Warm start: the trials of other studies that a study learns from, as they were when it began."""
+"""Warm start: the prior trials from other studies, stored as they were when the study began."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many devices an attempt has: its hours are those of all of them."""
+"""Number of devices per attempt: its device-hours are the sum over all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints in the middle of a step: how many batches of the next one are done, and which an attempt began after."""
+"""Mid-epoch checkpoints: finished batches of the next step, for a checkpoint and for where an attempt resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entries of the user's own: what workers' modules add to the training core, as it was told last."""
+"""Custom entries: what workers' modules add to the training core, as registered last."""
 
 from __future__ import annotations
 

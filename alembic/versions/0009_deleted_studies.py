@@ -1,4 +1,4 @@
-"""Studies that are deleted: hidden at once, their rows removed later; indexes by which rows that refer are found."""
+"""Deleted studies: hidden at once, their rows removed later; adds indexes to find rows that refer to a removed row."""
 
 from __future__ import annotations
 

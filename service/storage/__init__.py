@@ -1,1 +1,1 @@
-"""SQL: the tables, the only place that commits, and every question asked of the database."""
+"""Storage: the SQL tables, the only code that commits, and all database queries."""

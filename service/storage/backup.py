@@ -1,4 +1,4 @@
-"""Copies of SQLite databases: taken while a service is at work, and put in place whole or not at all."""
+"""Backup and restore of SQLite databases: copies one while a service runs, and installs a copy atomically."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from service.storage.database import DatabaseError, shown, url_of
 from service.storage.dialect import open_to_read
 
 _BESIDE = ("", "-wal", "-shm", "-journal", ".lock")
-"""What SQLite and the service keep under a database's name; a stale log would be taken for the new file's own."""
+"""Suffixes of the files that SQLite and the service keep for a database; a stale log would be applied to a new file."""
 
 
 def back_up(given: str, target: Path) -> None:
-    """Copy the database as of one instant to a new file; a service may be at work on it, and does not wait.
+    """Copy the database as of one instant to a new file; a running service does not wait for it.
 
     Raises:
-        DatabaseError: it is not there or is none of this service, the file exists or cannot be written; or it is
-            Postgres, which has a command of its own for this.
+        DatabaseError: The database does not exist or is not of this service; the file exists or cannot be written; or
+            the database is Postgres, which has its own backup command.
     """
     url = url_of(given)
     if url.get_backend_name() != "sqlite":
@@ -36,10 +36,11 @@ def back_up(given: str, target: Path) -> None:
 
 @contextlib.contextmanager
 def restoring(backup: Path, given: str) -> Iterator[str]:
-    """Copy a backup, give it over by the URL of where it lies for now, then put it where the database is to be.
+    """Copy a backup next to the target, yield the copy's path for changes, then move it to the target.
 
     Raises:
-        DatabaseError: the backup cannot be read or is none, or there is a database already; or it is Postgres.
+        DatabaseError: The backup cannot be read or is not one of this service; the target exists already; or the target
+            is Postgres.
     """
     url = url_of(given)
     if url.get_backend_name() != "sqlite":
@@ -52,10 +53,10 @@ def restoring(backup: Path, given: str) -> Iterator[str]:
 
 
 def require_there(given: str) -> None:
-    """Make sure that there is a database, where opening it would make a new one.
+    """Raise if there is no database, because opening it would create a new one.
 
     Raises:
-        DatabaseError: there is none.
+        DatabaseError: The database does not exist.
     """
     url = url_of(given)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
@@ -68,7 +69,7 @@ def _for_postgres(url: sa.URL) -> str:
 
 @contextlib.contextmanager
 def _copied(source: Path, target: Path) -> Iterator[Path]:
-    """A copy beside `target`, which takes its place at the end of the block; nothing stays of one that fails."""
+    """Yield a copy next to `target` that replaces it at the end of the block; a failed copy is deleted."""
     if not source.is_file():
         raise DatabaseError(f"cannot read {source}: there is no such file")
     taken = [path for end in _BESIDE[:-1] if (path := _with_end(target, end)).exists()]
@@ -97,12 +98,13 @@ def _copy(source: Path, partial: Path) -> None:
         if opened.execute("SELECT 1 FROM sqlite_schema WHERE name = 'deployment'").fetchone() is None:
             raise DatabaseError(f"{source} holds no studies: it is no database of this service")
         with contextlib.closing(sqlite3.connect(partial)) as copy:
-            # In one step, which reads one snapshot: page by page it would begin anew with each write of the service.
+            # Copy in one step, which reads one snapshot: a copy page by page starts again with each write of the
+            # service.
             opened.backup(copy)
 
 
 def _settle(partial: Path) -> None:
-    """Bring everything into the one file, and the file to the disk."""
+    """Merge the write-ahead log into the database file, and flush the file to the disk."""
     with contextlib.closing(sqlite3.connect(partial, isolation_level=None)) as copy:
         copy.execute("PRAGMA journal_mode = DELETE")
     _flush(partial)

@@ -1,4 +1,4 @@
-"""The blob store: files in one directory, named by the SHA-256 of their content; knows not who refers to them."""
+"""Blob store: files in one directory, named by the SHA-256 of their content. It does not know who refers to them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ GIB = 1 << 30
 
 
 class BlobStoreError(Exception):
-    """The blob store cannot be used; says why and what to do."""
+    """The blob store cannot be used; the message says why and what to do."""
 
 
 class StoreFull(Exception):
-    """A blob does not fit into the store's budget; says how large that is and what to do."""
+    """A blob does not fit into the store's budget; the message says how large that is and what to do."""
 
 
 class HashMismatch(Exception):
-    """Content that is not what its name says; `found` is the SHA-256 that it has."""
+    """Content does not match its name; `found` is its actual SHA-256."""
 
     def __init__(self, found: str) -> None:
         super().__init__(found)
@@ -34,21 +34,28 @@ class HashMismatch(Exception):
 
 
 class BlobStore:
-    """One directory; every method may wait for the disk, so none is called on an event loop.
+    """Stores blobs in one directory. Every method may block on the disk, so never call one on an event loop.
 
-    A blob is written beside its place, verified, made durable, and then renamed: it is whole or not there.
+    A blob is written to a temporary file, verified, flushed to the disk, and then renamed: it is complete or absent.
     """
 
     def __init__(self, directory: Path, budget_bytes: int | None = None) -> None:
-        """`budget_bytes`: how large all blobs together may be; none: as large as the disk."""
+        """Create a store for `directory`.
+
+        Args:
+            directory: Directory of the blobs.
+            budget_bytes: Maximum total size of all blobs in bytes. None: limited by the disk only.
+        """
         self.directory = directory
         self._budget_bytes = budget_bytes
 
     def room(self, num_bytes: int, make_room: Callable[[], int]) -> float:
-        """How many bytes more fit, at least so many; what `make_room` can delete is deleted before that is denied.
+        """Return how many more bytes fit, at least `num_bytes`.
+
+        If they do not fit, `make_room` first deletes what it can.
 
         Raises:
-            StoreFull: they do not.
+            StoreFull: They do not fit even then.
         """
         if self._budget_bytes is None:
             return math.inf
@@ -64,7 +71,7 @@ class BlobStore:
         return room
 
     def _size(self) -> int:
-        """Bytes of all blobs, those under way included."""
+        """Return the total size of all blobs in bytes, including those being written."""
         sizes = []
         for path in self.directory.glob("??/*"):
             with contextlib.suppress(FileNotFoundError):
@@ -72,10 +79,10 @@ class BlobStore:
         return sum(sizes)
 
     def claim(self, store_id: str, *, is_new: bool) -> None:
-        """Make sure that the directory is the store of that id; a new store may be made here.
+        """Ensure that the directory is the store with this id; a new store may be created here.
 
         Raises:
-            BlobStoreError: it is another's, it is not there, or it cannot be written to.
+            BlobStoreError: The directory belongs to another store, does not exist, or cannot be written to.
         """
         id_file = self.directory / _ID_FILE
         try:
@@ -100,14 +107,14 @@ class BlobStore:
             )
 
     def size(self, sha256: str) -> int | None:
-        """The blob's size in bytes; None where it is not there."""
+        """Return the blob's size in bytes, or None if it does not exist."""
         try:
             return self._path(sha256).stat().st_size
         except FileNotFoundError:
             return None
 
     def touch(self, sha256: str) -> bool:
-        """Make the blob as good as new for `remove_untouched`; False where it is not there."""
+        """Reset the blob's age for `remove_untouched`; return False if it does not exist."""
         try:
             os.utime(self._path(sha256))
         except FileNotFoundError:
@@ -115,15 +122,15 @@ class BlobStore:
         return True
 
     def incoming(self, sha256: str) -> Incoming:
-        """Begin to store a blob."""
+        """Start to store a blob."""
         return Incoming(self._path(sha256), sha256)
 
     def read(self, sha256: str) -> Iterator[bytes]:
-        """The blob in pieces; one that turns out to be damaged is taken out of the store.
+        """Yield the blob in pieces of 1 MiB; a damaged blob is deleted from the store.
 
         Raises:
-            FileNotFoundError: it is not there.
-            HashMismatch: after the last piece, if it is damaged.
+            FileNotFoundError: The blob does not exist.
+            HashMismatch: The blob is damaged. This is raised after the last piece.
         """
         path, digest = self._path(sha256), hashlib.sha256()
         with path.open("rb") as file:
@@ -135,24 +142,28 @@ class BlobStore:
             raise HashMismatch(digest.hexdigest())
 
     def remove_untouched(self, wanted: Collection[str], before: int, settled: Collection[str] = ()) -> int:
-        """Delete the blobs that are not wanted and were last touched before that instant; how many.
+        """Delete the blobs that are not wanted and were last touched before an instant; return how many.
 
-        Those that are `settled` will not be asked for any more: how lately they were touched does not matter.
+        Args:
+            wanted: SHA-256 of the blobs to keep.
+            before: Instant in UTC microseconds.
+            settled: SHA-256 of blobs that nobody will request any more: they are deleted however recently they were
+                touched.
         """
         num_removed = 0
         for path in self.directory.glob("??/*"):
             if path.name in wanted:
                 continue
-            with contextlib.suppress(FileNotFoundError):  # another replica does the same
+            with contextlib.suppress(FileNotFoundError):  # another replica may have deleted it
                 if path.name in settled or path.stat().st_mtime * MICROSECONDS < before:
                     path.unlink()
                     num_removed += 1
         return num_removed
 
     def limit_ages(self, now: int) -> None:
-        """Make every blob that was touched after `now` as if it was touched now.
+        """Set the time of the last touch to `now` for every blob where it is later.
 
-        A blob that was touched while the host's clock was ahead would be kept until that instant has passed.
+        A blob that was touched while the host's clock was ahead would otherwise be kept until that instant has passed.
         """
         for path in self.directory.glob("??/*"):
             with contextlib.suppress(FileNotFoundError):
@@ -164,7 +175,7 @@ class BlobStore:
 
 
 class Incoming:
-    """A blob on its way into the store; leaving the context without `keep` leaves nothing behind."""
+    """A blob being written to the store; closing it without `keep` leaves nothing behind."""
 
     def __init__(self, path: Path, sha256: str) -> None:
         self._path = path
@@ -176,15 +187,15 @@ class Incoming:
         self._temporary = Path(name)
 
     def write(self, piece: bytes) -> None:
-        """Add to the content."""
+        """Append to the content."""
         self._digest.update(piece)
         self._file.write(piece)
 
     def keep(self) -> bool:
-        """Put the whole content in its place, durably; False where the store had it already.
+        """Move the complete content to its final place durably; return False if the store had it already.
 
         Raises:
-            HashMismatch: the content is not what its name says.
+            HashMismatch: The content does not match its name.
         """
         if (found := self._digest.hexdigest()) != self._sha256:
             raise HashMismatch(found)
@@ -196,8 +207,8 @@ class Incoming:
         return not was_there
 
     def close(self) -> None:
-        """Delete what was not kept."""
-        # What a full disk refused stays in the buffer, and closing tries it once more.
+        """Delete the temporary file unless the blob was kept."""
+        # On a full disk the buffer still holds data, and closing the file tries to write it once more.
         with contextlib.suppress(OSError):
             self._file.close()
         self._temporary.unlink(missing_ok=True)

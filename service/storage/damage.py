@@ -1,6 +1,6 @@
-"""Damaged rows: stored text that is not UTF-8, JSON that cannot be parsed, values that are not what the service writes.
+"""Damaged rows: stored text that is not UTF-8, invalid JSON, and values that the service never writes.
 
-Reading such a value never raises: it becomes a `DamagedText` or `DamagedJson`, so that the other rows of a query are
+Reading such a value never raises: it becomes a `DamagedText` or `DamagedJson`, so that the other rows of a query can be
 read. Building a message from the row raises `DamagedRowError`, which a listing catches row by row.
 """
 
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 _REASON_CHARACTERS = 200
 
-# What reading a value of the wrong type or range raises; errors of the database and for want of memory are not in it.
+# Exceptions from values of the wrong type or range. Database errors and out-of-memory errors are not included.
 _CAUSES = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError, sa.exc.NoResultFound)
 
 
 class DamagedText(str):
-    """Stored text that is not UTF-8, with U+FFFD in the place of each byte that is wrong."""
+    """Stored text that is not UTF-8, with U+FFFD in place of each wrong byte."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class DamagedJson:
 
 
 def read_text(stored: bytes) -> str:
-    """Decode a text as SQLite holds it."""
+    """Decode text as SQLite stores it."""
     try:
         return stored.decode()
     except UnicodeDecodeError:
@@ -58,14 +58,14 @@ def read_json(text: str | bytes, parse_int: Callable[[str], int | float] | None 
 
 @contextmanager
 def reading(what: str, row: sa.Row[Any] | None = None) -> Iterator[None]:
-    """Read a row in a block.
+    """Convert exceptions from reading a row in this block into a DamagedRowError.
 
     Args:
-        what: the row as people call it, such as "trial 3 of study digits".
-        row: the row itself, where its text and JSON are to be looked at too.
+        what: Name of the row for users, such as "trial 3 of study digits".
+        row: The row itself, if its text and JSON columns should be checked too.
 
     Raises:
-        DamagedRowError: it cannot be read.
+        DamagedRowError: The row cannot be read.
     """
     if row is not None and (flaw := _flaw(row)) is not None:
         raise DamagedRowError(what, flaw)
@@ -80,7 +80,7 @@ def reading(what: str, row: sa.Row[Any] | None = None) -> Iterator[None]:
 def split_damaged(
     rows: Iterable[sa.Row[Any]], build: Callable[[sa.Row[Any]], T], name: Callable[[sa.Row[Any]], object]
 ) -> tuple[list[T], list[DamagedRow]]:
-    """Build a message from each row; return the messages, and the rows that are damaged, each by its name."""
+    """Build a message from each row; return the messages and the damaged rows, each with its name and reason."""
     built: list[T] = []
     damaged: list[DamagedRow] = []
     for row in rows:
@@ -92,7 +92,7 @@ def split_damaged(
 
 
 def _flaw(row: sa.Row[Any]) -> str | None:
-    for column, value in row._mapping.items():  # noqa: SLF001 - the documented way to the names of columns
+    for column, value in row._mapping.items():  # noqa: SLF001 - the documented way to get column names
         if isinstance(value, DamagedText):
             return f"{column} is not UTF-8"
         if isinstance(value, DamagedJson):
@@ -101,7 +101,7 @@ def _flaw(row: sa.Row[Any]) -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    """An exception in one line; of the mistakes that pydantic found the first one, with its place."""
+    """Describe an exception in one line; for a pydantic error, the first mistake with its location."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         message = f"{'.'.join(map(str, first['loc'])) or 'the value'}: {first['msg']}"

@@ -1,4 +1,4 @@
-"""What holds of every row that people and searches read, by the functions that read it, so not in SQL."""
+"""Invariant of readable rows, checked with the functions that read them and not in SQL."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _NAMED = {
     "trial": ("study_id", "number", "id"),
     "journal": ("study_id", "revision", "ordinal"),
 }
-"""The columns that name a row; of other tables those of the primary key."""
+"""The columns that name a row; for tables not listed here, the primary key."""
 
 
 def unreadable(connection: sa.Connection) -> list[Finding]:
-    """Rows with text that is not UTF-8 or JSON that is not whole, and those that no listing can show."""
+    """Return the rows with text that is not UTF-8 or with invalid JSON, and those that no listing can show."""
     return [*_undecodable(connection), *_unshowable(connection)]
 
 
@@ -41,7 +41,7 @@ def _undecodable(connection: sa.Connection) -> Iterator[Finding]:
             continue
         for row in connection.execute(sa.select(*dict.fromkeys([*keys, *texts]))):
             for column in texts:
-                value = row._mapping[column]  # noqa: SLF001 - the documented way to a column
+                value = row._mapping[column]  # noqa: SLF001 - the documented way to get a column
                 if isinstance(value, DamagedText | DamagedJson):
                     reason = value.reason if isinstance(value, DamagedJson) else "is not UTF-8"
                     yield _finding(table, row, f"{column.name} {reason}")
@@ -57,7 +57,7 @@ def _unshowable(connection: sa.Connection) -> Iterator[Finding]:
             except DamagedRowError as error:
                 yield _finding(table, row, error.reason)
 
-    # Of a deleted study rows are going, and nothing shows them.
+    # Skip deleted studies: their rows are being removed, and nothing shows them.
     for row in connection.execute(sa.select(tables.study).where(studies.IS_THERE)).all():
         try:
             spec = studies.spec(connection, row.id, row.spec_version)

@@ -1,4 +1,4 @@
-"""Opens a database by URL or path: one process per SQLite file, engines for writing and for reading."""
+"""Opens a database by URL or path, with one process per SQLite file and separate engines for writing and reading."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from service.storage.dialect import NUM_READERS, NUM_VIEWERS, Dialect, Postgres,
 T = TypeVar("T")
 
 DATABASE_ERRORS = (sa.exc.DBAPIError, sa.exc.TimeoutError)
-"""What the database itself raises: a statement was refused, or no connection was to be had."""
+"""Exceptions of the database itself: it refused a statement, or no connection was available."""
 
 
 class DatabaseError(Exception):
-    """The database cannot be used; says why and what to do."""
+    """The database cannot be used; the message says why and what to do."""
 
 
 def url_of(given: str) -> sa.URL:
-    """Read a database's URL; a plain path means SQLite.
+    """Parse a database's URL; a plain path means SQLite.
 
     Raises:
-        DatabaseError: neither a path nor a URL of SQLite or Postgres.
+        DatabaseError: This is neither a path nor a URL of SQLite or Postgres.
     """
     if given.endswith(":memory:"):
         raise DatabaseError("a study in memory would not outlive the service; name a file")
@@ -53,19 +53,19 @@ def url_of(given: str) -> sa.URL:
 
 
 def shown(given: str) -> str:
-    """A database's URL as people may read it: without its password, and without the driver's name."""
+    """Return a database's URL for messages: without its password and without the driver's name."""
     url = url_of(given)
     return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
 
 
 def sqlite_path(given: str) -> Path | None:
-    """The file of an SQLite database; None for Postgres."""
+    """Return the file of an SQLite database, or None for Postgres."""
     url = url_of(given)
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
 class Database:
-    """An open database: threads that write, threads that read for the search or for viewers, and their engines."""
+    """An open database: engines and thread pools for writing, for reads of the search, and for reads of viewers."""
 
     def __init__(self, dialect: Dialect, lock: _FileLock | None = None) -> None:
         self.dialect = dialect
@@ -78,15 +78,15 @@ class Database:
         self.viewing = ThreadPoolExecutor(NUM_VIEWERS, "view")
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
-        """Run `query` on one consistent snapshot, in a reading thread: for whatever the search waits for."""
+        """Run `query` on one consistent snapshot in a reading thread, for requests that the search waits for."""
         return await asyncio.get_running_loop().run_in_executor(self.reading, self.read_now, query)
 
     async def read_for_viewer(self, query: Callable[[sa.Connection], T]) -> T:
-        """Run `query` on one consistent snapshot for a person or a dashboard, in one of the few threads for these."""
+        """Run `query` on one consistent snapshot for a user or dashboard, in the small pool of viewer threads."""
         return await asyncio.get_running_loop().run_in_executor(self.viewing, self._view, query)
 
     async def run_for_viewer(self, work: Callable[[], T]) -> T:
-        """Compute what a person or a dashboard asked for in one of the same threads."""
+        """Run a computation for a user or dashboard in a viewer thread."""
         return await asyncio.get_running_loop().run_in_executor(self.viewing, work)
 
     def _view(self, query: Callable[[sa.Connection], T]) -> T:
@@ -94,24 +94,25 @@ class Database:
             return query(connection)
 
     def read_now(self, query: Callable[[sa.Connection], T]) -> T:
-        """Run `query` on one consistent snapshot, in this thread."""
+        """Run `query` on one consistent snapshot in this thread."""
         with self.connected(self._reader) as connection:
             return query(connection)
 
     @contextlib.contextmanager
     def connected(self, engine: sa.Engine) -> Iterator[sa.Connection]:
-        """A connection for the length of a block.
+        """Yield a connection for this block, and convert database errors.
 
         Raises:
-            DomainError: the database is away, its disk is full, or it cannot hold a value (a number too large, a NUL).
-            UnserializableError: a value is no JSON.
+            DomainError: The database is unavailable, its disk is full, or it cannot store a value (a number too large,
+                a NUL).
+            UnserializableError: A value is not valid JSON.
         """
         try:
             with engine.connect() as connection:
                 yield connection
         except (sa.exc.DataError, OverflowError, UnicodeEncodeError) as error:
             if isinstance(error, OverflowError) and not _is_of_driver(error):
-                raise  # a computation of the block
+                raise  # raised by the block's own code
             reason = str(error.orig if isinstance(error, sa.exc.DataError) else error).splitlines()[0]
             raise DomainError(ErrorCode.INVALID_REQUEST, f"a value of the request cannot be stored: {reason}") from None
         except sa.exc.DBAPIError as error:
@@ -123,13 +124,13 @@ class Database:
             reason = "the database does not answer; repeat the request in a second"
             raise DomainError(ErrorCode.UNAVAILABLE, reason) from error
         except sa.exc.StatementError as error:
-            # SQLAlchemy wraps whatever the encoder of a JSON column raises.
+            # SQLAlchemy wraps every exception of a JSON column's encoder.
             if isinstance(error.orig, UnserializableError):
                 raise error.orig from None
             raise
 
     def close(self) -> None:
-        """Finish what is under way and let go of the database."""
+        """Finish running work and close the database."""
         self.writing.shutdown()
         self.reading.shutdown()
         self.viewing.shutdown()
@@ -141,7 +142,7 @@ class Database:
 
 
 def _is_of_driver(error: Exception) -> bool:
-    """Whether an exception was raised in the course of a statement, and not by what was computed between statements."""
+    """Return whether SQLAlchemy raised the exception during a statement, and not the code between statements."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
@@ -149,9 +150,9 @@ def _is_of_driver(error: Exception) -> bool:
 
 
 class _FileLock:
-    """Keeps a second server away from one SQLite file.
+    """Prevents a second server from opening the same SQLite file.
 
-    A file of its own: closing any other handle on the database file would drop SQLite's own locks.
+    It locks a file of its own: closing any other handle on the database file would release SQLite's own locks.
     """
 
     def __init__(self, database: Path) -> None:
@@ -176,11 +177,11 @@ class _FileLock:
 
 
 def open_database(given: str, *, migrating: bool = True) -> Database:
-    """Open the database and, where asked, bring its schema up to date.
+    """Open the database and, unless `migrating` is false, migrate its schema to this version.
 
     Raises:
-        DatabaseError: it cannot be reached, written to, or is served by another process.
-        UnknownSchemaError: it holds a schema this version does not know.
+        DatabaseError: The database cannot be reached or written to, or another process serves it.
+        UnknownSchemaError: The database has a schema that this version does not know.
     """
     url = url_of(given)
     if url.get_backend_name() == "sqlite":
@@ -201,11 +202,11 @@ def open_database(given: str, *, migrating: bool = True) -> Database:
 
 @contextlib.contextmanager
 def look_on(given: str) -> Iterator[sa.Connection]:
-    """One consistent snapshot of a database, for reading only, whether or not a service is at work on it.
+    """Yield one consistent read-only snapshot of a database, whether or not a service is running on it.
 
     Raises:
-        DatabaseError: it is not there, or is none of this service.
-        UnknownSchemaError: it holds another schema than this version's.
+        DatabaseError: The database does not exist, or is not of this service.
+        UnknownSchemaError: The database has another schema than this version.
     """
     url = url_of(given)
     engine = _open_onlooker(url)
@@ -235,7 +236,7 @@ def _unusable(given: str, error: sa.exc.DBAPIError) -> DatabaseError:
 
 def _postgres(url: sa.URL) -> Postgres:
     try:
-        import psycopg  # noqa: F401, PLC0415 - an extra: only who uses Postgres needs it
+        import psycopg  # noqa: F401, PLC0415 - an optional dependency that only Postgres needs
     except ImportError:
         raise DatabaseError("Postgres needs the driver: pip install 'assayer[service]'") from None
     return Postgres(url)

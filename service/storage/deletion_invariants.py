@@ -1,4 +1,4 @@
-"""What holds of deleted studies: nothing of them is at work, and nothing refers to one that is gone."""
+"""Invariants of deleted studies: none of their trials is running, and no row refers to a removed study or trial."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.storage.tables import attempt, lease, study, trial
 
 
 def at_work_when_deleted(connection: sa.Connection) -> list[Finding]:
-    """Running trials and attempts, and leases, of studies that were deleted."""
+    """Return running trials, running attempts and leases of deleted studies."""
     deleted = sa.select(study.c.id).where(study.c.deleted_at.is_not(None))
     queries = (
         sa.select(trial.c.study_id, sa.literal("trial").label("table"), trial.c.id).where(
@@ -28,7 +28,7 @@ def at_work_when_deleted(connection: sa.Connection) -> list[Finding]:
 
 
 def ownerless(connection: sa.Connection) -> list[Finding]:
-    """Tables with rows of a study or a trial that is not there, and how many."""
+    """Return the tables with rows of a missing study or trial, and the number of such rows."""
     found: list[Finding] = []
     for table in (*OF_TRIALS, *OF_STUDIES, trial):
         owners = [table.c.study_id.not_in(sa.select(study.c.id))] if "study_id" in table.c else []

@@ -1,4 +1,4 @@
-"""Differences between SQLite and Postgres: connections, locks, the clock, JSON numbers, errors worth a retry."""
+"""Differences between SQLite and Postgres: connections, locks, the clock, JSON numbers, and retryable errors."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from service.storage.serialization import to_json
 NUM_WRITERS = 8
 """Connections for writing per replica on Postgres; SQLite has exactly one."""
 NUM_READERS = 4
-"""Connections for the reads of claims, reports, heartbeats and the upkeep."""
+"""Connections for reads of claims, reports, heartbeats and maintenance."""
 NUM_VIEWERS = 2
-"""Connections for the reads of people and dashboards, apart from the others so that these never wait for them."""
+"""Connections for reads of users and dashboards, kept separate so that the other reads never wait for them."""
 
 _SQLITE_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
-"""The disk is full: there is no room for a page, or for the index of the write-ahead log."""
+"""Error codes of a full disk: no space for a page, or for the index of the write-ahead log."""
 
 _STUDY = sa.select(tables.study).where(tables.study.c.id == sa.bindparam("id"))
 _LOCKED_STUDY = _STUDY.with_for_update(key_share=True)
@@ -32,56 +32,56 @@ _LOCKED_STUDY = _STUDY.with_for_update(key_share=True)
 
 def _read_integer(digits: str) -> int | float:
     value = int(digits)
-    # The contract refuses larger integers, and Python writes a whole float with an exponent only beyond them.
+    # The contract refuses larger integers, and Python writes a whole-number float with an exponent only beyond them.
     return value if abs(value) <= MAX_INTEGER else float(value)
 
 
 def read_jsonb(text: str | bytes) -> Any:
-    """Read JSON as Postgres returns it from a JSONB column, with the numbers that were written.
+    """Parse JSON as Postgres returns it from a JSONB column, and restore the numbers that were written.
 
-    JSONB keeps a number as a decimal and writes it without an exponent, so that the float 1e23 comes back as the
-    integer 100000000000000000000000. Such an integer is turned into the float that it was.
+    JSONB stores a number as a decimal and writes it without an exponent, so that the float 1e23 is read back as the
+    integer 100000000000000000000000. This function converts such an integer back to the original float.
     """
     return read_json(text, parse_int=_read_integer)
 
 
 class Dialect(Protocol):
-    """One database product, as far as the rest of storage must know."""
+    """The interface to a database product that the rest of storage uses."""
 
     name: str
     num_writers: int
 
     def writer(self) -> sa.Engine:
-        """The engine whose transactions may write."""
+        """Return the engine whose transactions may write."""
 
     def reader(self, num_connections: int) -> sa.Engine:
-        """An engine whose transactions only read, each one consistent snapshot."""
+        """Return an engine for reading, in which each transaction is one consistent snapshot."""
 
     def onlooker(self) -> sa.Engine:
-        """The engine of a process that only looks on, perhaps while a service is at work: as a reader, and no more."""
+        """Return a read-only engine for a process outside the service, which may be running at the same time."""
 
     def now(self, connection: sa.Connection) -> int:
-        """The database's clock, in microseconds since 1970 UTC."""
+        """Return the database's clock in microseconds since 1970 UTC."""
 
     def lock_study(self) -> sa.Select[Any]:
-        """The query that reads study `id` and keeps other writers of that study away until the end."""
+        """Return the query that reads study `id` and blocks other writers of that study until the transaction ends."""
 
     def is_conflict(self, error: sa.exc.DBAPIError) -> bool:
-        """Whether the transaction lost against another one and may simply be repeated."""
+        """Return whether the transaction lost a conflict with another one and may be repeated."""
 
     def is_orphan(self, error: sa.exc.DBAPIError) -> bool:
-        """Whether a row refers to one that does not exist, or that another transaction has just deleted."""
+        """Return whether a row refers to one that does not exist, or that another transaction has just deleted."""
 
     def is_away(self, error: sa.exc.DBAPIError) -> bool:
-        """Whether the database could not be reached, or went away in the middle."""
+        """Return whether the database could not be reached, or the connection was lost during the transaction."""
 
     def is_full(self, error: sa.exc.DBAPIError) -> bool:
-        """Whether the disk of the database has no room left, so that nothing was written."""
+        """Return whether the database's disk is full, so that nothing was written."""
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
-    """A connection to an SQLite file that cannot change it, nor make one where there is none."""
-    # A URI reads some characters as its own.
+    """Open an SQLite file read-only; never create one."""
+    # Quote the path: some characters have a meaning in a URI.
     uri = f"file:{quote(str(path.resolve()))}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
     connection.text_factory = read_text
@@ -89,7 +89,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
 
 
 class Sqlite:
-    """SQLite, safe because one process alone writes, on one connection."""
+    """SQLite, which is safe because only one process writes, on one connection."""
 
     name = "sqlite"
     num_writers = 1
@@ -131,7 +131,7 @@ class Sqlite:
 
         @sa.event.listens_for(engine, "connect")
         def _connect(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-            # The driver's own transaction handling begins late and deferred; ours begins as told, below.
+            # The driver starts transactions late and deferred; turn that off and begin explicitly, below.
             connection.isolation_level = None
             connection.text_factory = read_text
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
@@ -146,12 +146,12 @@ class Sqlite:
         return engine
 
     def now(self, connection: sa.Connection) -> int:
-        # julianday is good to the millisecond, which is as fine as any decision here.
+        # julianday has millisecond resolution, which is enough for every decision here.
         query = "SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
         return int(connection.exec_driver_sql(query).scalar_one())
 
     def lock_study(self) -> sa.Select[Any]:
-        # BEGIN IMMEDIATE already keeps every other writer away.
+        # BEGIN IMMEDIATE already blocks every other writer.
         return _STUDY
 
     def is_conflict(self, error: sa.exc.DBAPIError) -> bool:
@@ -160,15 +160,15 @@ class Sqlite:
     def is_orphan(self, error: sa.exc.DBAPIError) -> bool:
         return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 
-    def is_away(self, error: sa.exc.DBAPIError) -> bool:  # noqa: ARG002 - the signature of all dialects
-        return False  # it is a file, and part of this process
+    def is_away(self, error: sa.exc.DBAPIError) -> bool:  # noqa: ARG002 - all dialects have this signature
+        return False  # SQLite is a file and runs in this process
 
     def is_full(self, error: sa.exc.DBAPIError) -> bool:
         return getattr(error.orig, "sqlite_errorcode", None) in _SQLITE_FULL
 
 
 class Postgres:
-    """Postgres through psycopg 3, READ COMMITTED; the study row is the serial point."""
+    """Postgres through psycopg 3 with READ COMMITTED; a lock on the study's row serializes its writers."""
 
     name = "postgresql"
     num_writers = NUM_WRITERS
@@ -199,7 +199,7 @@ class Postgres:
         )
 
     def now(self, connection: sa.Connection) -> int:
-        # clock_timestamp, not now(): the transaction may have waited for its lock.
+        # Use clock_timestamp, not now(): the transaction may have waited for its lock.
         query = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint"
         return int(connection.exec_driver_sql(query).scalar_one())
 
@@ -207,15 +207,15 @@ class Postgres:
         return _LOCKED_STUDY
 
     def is_conflict(self, error: sa.exc.DBAPIError) -> bool:
-        # serialization_failure, deadlock_detected; unique_violation, after which the repetition sees the row that
-        # another transaction inserted first; foreign_key_violation, after which it sees that a row was deleted.
+        # serialization_failure, deadlock_detected; unique_violation, where a retry sees the row that another
+        # transaction inserted first; foreign_key_violation, where a retry sees that a row was deleted.
         return getattr(error.orig, "sqlstate", None) in {"40001", "40P01", "23505", "23503"}
 
     def is_orphan(self, error: sa.exc.DBAPIError) -> bool:
         return getattr(error.orig, "sqlstate", None) == "23503"  # foreign_key_violation
 
     def is_away(self, error: sa.exc.DBAPIError) -> bool:
-        # Connection exceptions, and shutdown, crash and start-up of the server; no state where no server was reached.
+        # Connection exceptions, and shutdown, crash and start-up of the server. No SQLSTATE: no server was reached.
         state = getattr(error.orig, "sqlstate", None)
         is_told = state is None or state.startswith(("08", "57P"))
         return error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and is_told)
@@ -225,4 +225,4 @@ class Postgres:
 
 
 Clock = Callable[[sa.Connection], int]
-"""Asks the database for the time; a simulation puts its own in."""
+"""Reads the database's time; a simulation replaces it by its own clock."""

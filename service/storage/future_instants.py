@@ -1,4 +1,4 @@
-"""Instants that lie in the future, since the database's clock was ahead and came back, which are set to now."""
+"""Timestamps in the future, stored while the database's clock was ahead: finds them and sets them to now."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OF_STUDIES = {
     tables.trial: ("created_at", "started_at", "finished_at"),
     tables.attempt: ("started_at", "ended_at"),
 }
-"""Instants of a study that decide something: changing them moves its revision."""
+"""Timestamps of a study that decisions depend on. Changing them increments the study's revision."""
 
 OF_ALL = {
     tables.lease: ("granted_at", "renewed_at"),
@@ -19,14 +19,14 @@ OF_ALL = {
     tables.deployment: ("reaper_seen_at", "created_at"),
     tables.study: ("deleted_at",),
 }
-"""Instants that no study's revision counts; when a lease ends is checked in every round of the upkeep."""
+"""Timestamps outside any study's revision. Each maintenance round checks the expiry of leases itself."""
 
 
 _DELETED = sa.select(tables.study.c.id).where(tables.study.c.deleted_at.is_not(None))
 
 
 def find_studies(connection: sa.Connection, now: int) -> list[str]:
-    """The ids of the studies that have an instant in the future."""
+    """Return the ids of the studies with a timestamp in the future."""
     found: set[str] = set()
     for table, columns in OF_STUDIES.items():
         is_ahead = sa.or_(*(table.c[column] > now for column in columns))
@@ -36,9 +36,9 @@ def find_studies(connection: sa.Connection, now: int) -> list[str]:
 
 
 def correct_study(connection: sa.Connection, study_id: str, now: int, revision: int) -> None:
-    """Set the future instants of a study to now, and stamp the trials that change with its revision.
+    """Set a study's future timestamps to now, and stamp the changed trials with `revision`.
 
-    A trial changes with its attempts: tallies read those of the trials that moved.
+    A trial is also stamped if one of its attempts changes: tallies read the attempts of changed trials only.
     """
     attempts = tables.attempt
     is_ahead = sa.or_(*(attempts.c[column] > now for column in OF_STUDIES[attempts]))
@@ -52,12 +52,12 @@ def correct_study(connection: sa.Connection, study_id: str, now: int, revision: 
 
 
 def correct_rest(connection: sa.Connection, now: int) -> None:
-    """Set the future instants of leases, workers, the deployment and deletions to now."""
+    """Set future timestamps of leases, workers, the deployment and deletions to now."""
     for table, columns in OF_ALL.items():
         for column in columns:
             connection.execute(table.update().where(table.c[column] > now).values({column: now}))
 
 
 def _owner(table: sa.Table) -> sa.ColumnElement[str]:
-    """The column that names the study a row belongs to."""
+    """Return the column with the id of the study that a row belongs to."""
     return table.c.id if table is tables.study else table.c.study_id

@@ -1,4 +1,4 @@
-"""Instants between the database (integer UTC microseconds) and the wire (aware datetimes)."""
+"""Timestamps: converts between integer UTC microseconds in the database and aware datetimes in the API."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def to_datetime(instant: int) -> datetime: ...
 @overload
 def to_datetime(instant: int | None) -> datetime | None: ...
 def to_datetime(instant: int | None) -> datetime | None:
-    """An instant as an aware datetime, exact to the microsecond."""
+    """Convert UTC microseconds to an aware datetime, exact to the microsecond."""
     return None if instant is None else _EPOCH + timedelta(microseconds=instant)

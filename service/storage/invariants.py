@@ -1,4 +1,4 @@
-"""Every invariant of the service as a question to the database: what is promised, and the rows that break it."""
+"""Invariants of the database: each one's sentence and the queries for the rows that violate it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from service.storage.value_invariants import wrong_values
 
 @dataclass(frozen=True)
 class Invariant:
-    """A promise in one sentence, and how to find what breaks it."""
+    """An invariant as a sentence, and a function that returns the rows that violate it."""
 
     name: str
     sentence: str
@@ -47,7 +47,7 @@ class Invariant:
 
 @dataclass(frozen=True)
 class Checked:
-    """An invariant and what breaks it; nothing: it holds."""
+    """An invariant with the rows that violate it; an empty list means that it holds."""
 
     name: str
     sentence: str
@@ -55,7 +55,7 @@ class Checked:
 
 
 def check(connection: sa.Connection) -> list[Checked]:
-    """Ask all of it on one connection, whose transaction sees one state of the database."""
+    """Check all invariants on one connection, whose transaction must be one snapshot of the database."""
     return [Checked(each.name, each.sentence, each.broken(connection)) for each in INVARIANTS]
 
 
@@ -104,7 +104,7 @@ _batches = sa.union(
     sa.select(report.c.trial_id, report.c.attempt, report.c.sequence),
     sa.select(verdict.c.trial_id, verdict.c.attempt, verdict.c.sequence),
 ).subquery()
-"""Batches of reports that left a trace."""
+"""Report batches with at least one stored value or verdict."""
 
 _of_batches = sa.and_(_batches.c.trial_id == attempt.c.trial_id, _batches.c.attempt == attempt.c.number)
 _has_checkpoint = sa.exists().where(
@@ -113,7 +113,10 @@ _has_checkpoint = sa.exists().where(
 
 
 def _sequences() -> sa.Select[Any]:
-    """Batches outside 1 … num_reports, or missing; one that came with a checkpoint may leave no trace."""
+    """Select attempts with batches outside 1 … num_reports, or with missing ones.
+
+    A batch that came with a checkpoint may leave no rows, so attempts with a checkpoint may have missing ones.
+    """
     num = _count(_batches, _of_batches)
     outside = _count(
         _batches, _of_batches, sa.or_(_batches.c.sequence < 1, _batches.c.sequence > attempt.c.num_reports)
@@ -164,7 +167,10 @@ def _falling_steps() -> sa.Select[Any]:
 
 
 def _canonical_twice() -> sa.Select[Any]:
-    """The view is spelt out here a second time on purpose: a fault in the one that all read would hide itself."""
+    """Select (metric, step) pairs with more than one canonical value.
+
+    This repeats the definition of the canonical series on purpose: a bug in the shared query would hide itself.
+    """
     later = attempt.alias()
     overtaken = sa.exists().where(
         later.c.trial_id == report.c.trial_id,
@@ -182,7 +188,10 @@ def _canonical_twice() -> sa.Select[Any]:
 
 
 def _outrun() -> sa.Select[Any]:
-    """The metrics that a checkpoint needs are of its own attempt, but where one in a step follows what was resumed."""
+    """Select attempts with a checkpoint beyond the attempt's own metrics.
+
+    A checkpoint in the middle of a step is allowed directly after the step that the attempt resumed from.
+    """
     is_resumed = sa.and_(checkpoint.c.batch > 0, checkpoint.c.step == sa.func.coalesce(attempt.c.resume_step, 0))
     outruns = sa.exists().where(
         checkpoint.c.trial_id == attempt.c.trial_id,
@@ -236,7 +245,7 @@ def _first_events() -> sa.Select[Any]:
 
 
 def _last_events(machine: Machine[Any, Any], own: sa.ColumnElement[bool]) -> sa.ScalarSelect[str]:
-    """The state that the newest journalled move led to; the first state where none was."""
+    """Return the state after the newest journalled transition, as a subquery; NULL if there was none."""
     kinds = {f"{machine.name}_{event}": move.target for event, move in machine.moves.items()}
     return (
         sa.select(sa.case(kinds, value=journal.c.kind))
@@ -326,7 +335,7 @@ def _is_of(trial_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
 
 
 def _pragma(name: str, columns: Iterable[str], fine: tuple[Any, ...] = ()) -> Callable[[sa.Connection], list[Finding]]:
-    """What SQLite finds wrong with its own file; Postgres has no such question and enforces all of it always."""
+    """Return a check of the file by an SQLite PRAGMA; Postgres has none and always enforces these constraints."""
 
     def broken(connection: sa.Connection) -> list[Finding]:
         if connection.dialect.name != "sqlite":
@@ -472,4 +481,4 @@ INVARIANTS = (
     ),
     Invariant("integrity", "the file is whole", _pragma("integrity_check", ("said",), fine=("ok",))),
 )
-"""All of them, in the order in which they are told."""
+"""All invariants, in the order in which they are reported."""

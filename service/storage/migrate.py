@@ -1,4 +1,4 @@
-"""Brings a database to the schema this version knows, and refuses one that it does not know."""
+"""Schema migrations: upgrades a database to this version's schema and refuses an unknown schema."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ _LOCK = 0x617373617965  # "assaye": the number is arbitrary, but must be the sam
 
 
 class UnknownSchemaError(Exception):
-    """The database holds a schema that this version does not know."""
+    """The database has a schema that this version does not know."""
 
 
 def configuration() -> Config:
-    """Alembic's configuration: the wheel carries the migrations, a checkout has them in alembic/."""
+    """Return Alembic's configuration: a wheel contains the migrations, a checkout has them in alembic/."""
     config = Config()
     config.set_main_option("script_location", str(_INSTALLED if _INSTALLED.is_dir() else _CHECKOUT))
     return config
 
 
 def current(engine: sa.Engine) -> str | None:
-    """The revision a database is at; None where it is empty."""
+    """Return the schema revision of a database, or None if it is empty."""
     with engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
 def require_current(engine: sa.Engine) -> None:
-    """Make sure that the database has the schema of this version, and change nothing.
+    """Raise unless the database has the schema of this version; change nothing.
 
     Raises:
-        UnknownSchemaError: it has another one, or none.
+        UnknownSchemaError: The database has another schema, or none.
     """
     at, head = current(engine), ScriptDirectory.from_config(configuration()).get_current_head()
     if at != head:
@@ -54,8 +54,8 @@ def upgrade(engine: sa.Engine, revision: str = "head") -> None:
     """Migrate the database up to `revision`.
 
     Raises:
-        UnknownSchemaError: the database is at a revision that this version has no migration for, or holds
-            tables of somebody else's.
+        UnknownSchemaError: This version has no migration for the database's revision, or the database contains tables
+            of another program.
     """
     with _alone(engine):
         _upgrade(engine, revision)
@@ -63,7 +63,7 @@ def upgrade(engine: sa.Engine, revision: str = "head") -> None:
 
 @contextmanager
 def _alone(engine: sa.Engine) -> Iterator[None]:
-    """Let replicas that start together migrate one after the other; one process alone opens an SQLite file."""
+    """Serialize the migrations of replicas that start together; an SQLite file is opened by only one process."""
     if engine.dialect.name != "postgresql":
         yield
         return

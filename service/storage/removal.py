@@ -1,4 +1,4 @@
-"""Removes the rows of a deleted study, so many in a transaction that other writers need not wait for long."""
+"""Removal of a deleted study's rows in batches, so that other writers do not wait long."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from service.storage import tables
 
 _NUM_TRIALS = 100
-"""Trials whose rows are removed together."""
+"""Number of trials whose rows are removed together."""
 
 OF_TRIALS = (
     tables.verdict,
@@ -19,7 +19,7 @@ OF_TRIALS = (
     tables.lease,
     tables.attempt,
 )
-"""Tables of rows that belong to a trial, each before those that it refers to."""
+"""Tables with rows of a trial, each before the tables that it refers to."""
 
 OF_STUDIES = (
     tables.enqueued,
@@ -29,14 +29,14 @@ OF_STUDIES = (
     tables.compute_lease,
     tables.study_spec,
 )
-"""Tables of rows that belong to a study and to none of its trials."""
+"""Tables with rows of a study that belong to none of its trials."""
 
 _WEIGHTS = {tables.log_chunk: 50}
-"""How many rows of another table a row counts for: a chunk of a log is up to 64 KiB."""
+"""How many rows of another table one row counts for: a log chunk is up to 64 KiB."""
 
 
 def remove_rows(connection: sa.Connection, study_id: str, num_rows: int) -> bool:
-    """Remove about so many rows of a study, the row of the study itself last; return whether any are left."""
+    """Remove about `num_rows` rows of a study, the study's own row last; return whether rows may be left."""
     left = num_rows
     while left > 0:
         of_study = sa.select(tables.trial.c.id).where(tables.trial.c.study_id == study_id)
@@ -55,11 +55,11 @@ def remove_rows(connection: sa.Connection, study_id: str, num_rows: int) -> bool
 
 
 def _remove(connection: sa.Connection, table: sa.Table, own: sa.ColumnElement[bool], left: int) -> int:
-    """Remove rows while any may be removed; return how many may be removed after that."""
+    """Remove up to `left` rows; return how many more may be removed in this transaction."""
     if left <= 0:
         return left
     weight = _WEIGHTS.get(table, 1)
-    # What is left over is removed by the next transaction: a result of 0 says that there may be more.
+    # The next transaction removes the rest: a result of 0 means that there may be more rows.
     most = max(1, left // weight)
     keys = list(table.primary_key)
     some = sa.select(*keys).where(own).limit(most)

@@ -1,4 +1,4 @@
-"""What holds of rungs, by the rules of the study's pruner themselves, so not in SQL."""
+"""Invariants of rung results, checked with the rules of the study's pruner and not in SQL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.storage.tables import study, trial
 
 
 def _climbers(connection: sa.Connection) -> Iterator[tuple[sa.Row[Any], Rungs | None, list[Arrival]]]:
-    """Trials that have reached rungs, with the rungs by their study's spec as it is now, and their arrivals."""
+    """Yield trials with rung results, with the rungs by the study's current spec, and the parsed results."""
     columns = trial.c.study_id, trial.c.run_until, trial.c.arrivals, study.c.spec_version
     rows = [row for row in connection.execute(of_trials(*columns).where(trial.c.number.is_not(None))) if row.arrivals]
     keys = {(row.study_id, row.spec_version) for row in rows}
@@ -26,12 +26,12 @@ def _climbers(connection: sa.Connection) -> Iterator[tuple[sa.Row[Any], Rungs | 
         try:
             arrivals = [Arrival(**arrival) for arrival in row.arrivals]
         except TypeError:
-            continue  # a damaged row, which `readable` names
+            continue  # a damaged row, which the invariant `readable` reports
         yield row, rungs.get((row.study_id, row.spec_version)), arrivals
 
 
 def wrong_arrivals(connection: sa.Connection) -> list[Finding]:
-    """Arrivals at what is no rung of the trial, twice at one, or ranked beyond all that had come."""
+    """Return trials with a result at a step that is not one of their rungs, two at one rung, or an impossible rank."""
     found = []
     for row, rungs, arrivals in _climbers(connection):
         steps = [arrival.step for arrival in arrivals]
@@ -42,7 +42,7 @@ def wrong_arrivals(connection: sa.Connection) -> list[Finding]:
 
 
 def too_many_promoted(connection: sa.Connection) -> list[Finding]:
-    """Rungs from which more went on than there are places; where arrivals decide for good, there is no such number."""
+    """Return rungs with more promotions than allowed; in mode "stop" there is no such limit."""
     arrived: Counter[tuple[str, int, int]] = Counter()
     promoted: Counter[tuple[str, int, int]] = Counter()
     eta = {}

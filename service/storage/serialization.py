@@ -1,4 +1,4 @@
-"""Checks before a transaction commits that what it stores and answers can be read back as JSON."""
+"""JSON checks: ensures before a commit that stored values and responses can be read back."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from service.contract.storable import find_flaw
 from service.domain.errors import UnserializableError
 
 _OWN_LEVELS = 64
-"""A stored value may be nested so many levels deeper than what one field of a request holds, which is a part of it."""
+"""A stored value may be nested this many levels deeper than a field of a request, which it contains."""
 
 
 def to_json(value: object) -> str:
-    """Encode the value of a JSON column; every engine encodes by this function.
+    """Encode the value of a JSON column; every engine uses this encoder.
 
     Raises:
-        UnserializableError: JSON, or a reader of JSON, cannot hold it.
+        UnserializableError: JSON, or a reader of JSON, cannot represent the value.
     """
     flaw = find_flaw(value, depth=-_OWN_LEVELS)
     if flaw is not None:
@@ -30,12 +30,12 @@ def to_json(value: object) -> str:
 
 
 def check_answer(answer: object) -> None:
-    """Check that a client could read an answer: one message, or several in a list or tuple.
+    """Check that a client can read a response: one message, or several in a list or tuple.
 
-    Anything else that a transaction returns is not sent, and is passed over.
+    Other results of a transaction are not sent to a client, so they are ignored.
 
     Raises:
-        UnserializableError: the message cannot be written as JSON, or its own model does not read what was written.
+        UnserializableError: The message cannot be written as JSON, or its own model cannot read the JSON back.
     """
     if isinstance(answer, list | tuple):
         for each in answer:

@@ -1,4 +1,4 @@
-"""Every table of the service. Instants are integer UTC microseconds; ids are opaque and never reused."""
+"""Database tables of the service. Timestamps are integer UTC microseconds; ids are opaque and never reused."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ metadata = sa.MetaData(
     }
 )
 
-# None is SQL's NULL, so that `IS NULL` finds it: without `none_as_null` it is stored as the JSON value null.
+# With `none_as_null`, None is stored as SQL NULL, which `IS NULL` finds; without it, as the JSON value null.
 Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 Instant = sa.BigInteger
 Id = sa.String(32)
 
 
 def _one_of(column: str, words: type[StrEnum]) -> sa.CheckConstraint:
-    """A column holds only words of its vocabulary, or NULL where it may."""
+    """Return a constraint that a column holds only values of the enum, or NULL if the column allows it."""
     listed = ", ".join(f"'{word}'" for word in words)
     return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
 
@@ -131,7 +131,7 @@ trial = sa.Table(
     sa.UniqueConstraint("study_id", "number"),
     sa.Index(None, "study_id", "revision"),
     sa.Index(None, "study_id", "state", "value"),
-    # Removing a row looks for those that refer to it.
+    # Removing a row searches for the rows that refer to it.
     sa.Index(None, "parent_id"),
     sa.CheckConstraint("(kind = 'search') = (number IS NOT NULL)", name="numbered"),
     _one_of("kind", TrialKind),
@@ -214,7 +214,7 @@ report = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("trial_id", "attempt", "metric", "step"),
     _of_attempt(),
-    # Neither database keeps NaN and infinity faithfully on every path: they are stored as their status.
+    # Neither database stores NaN and infinity faithfully on every path, so they are stored as their status.
     sa.CheckConstraint("(value IS NULL) = (status IS NOT NULL)", name="finite"),
     sa.CheckConstraint("status IN ('nan', 'inf', '-inf')", name="status"),
 )
@@ -354,7 +354,7 @@ lesson = sa.Table(
     metadata,
     _study_id(),
     sa.Column("ordinal", sa.Integer, nullable=False),
-    # Of another study, whose fate is none of this one's.
+    # No foreign key: the trial belongs to another study, which may be deleted.
     sa.Column("trial_id", Id, nullable=False),
     sa.Column("parameters", Json, nullable=False),
     sa.Column("value", sa.Double, nullable=False),
@@ -373,4 +373,4 @@ Row = sa.Row[Any]
 """A row of one of these tables."""
 
 Connection = sa.Connection
-"""What queries are asked of."""
+"""A connection to run queries on."""

@@ -1,4 +1,4 @@
-"""The one write path: `transact` runs a piece of work in one transaction, and is the only place that commits."""
+"""The write path: `Transactor` runs a piece of work in one transaction, and is the only code that commits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from service.storage.serialization import check_answer
 
 T = TypeVar("T")
 
-# Updates by key, their columns named at execution; statements are built once, as building costs more than executing.
+# Updates by key; the columns are named at execution. Statements are built once, because building costs more than
+# executing.
 _STUDY = sa.select(tables.study).where(tables.study.c.id == sa.bindparam("id"))
 _SET_STUDY = tables.study.update().where(tables.study.c.id == sa.bindparam("key_id"))
 _SET_TRIAL = tables.trial.update().where(tables.trial.c.id == sa.bindparam("key_id"))
@@ -37,12 +38,12 @@ def _insert(table: sa.Table) -> sa.Insert:
 
 @cache
 def _guarded(update: sa.Update, sources: tuple[str, ...]) -> sa.Update:
-    """The update, of a row in one of these states only."""
+    """Restrict an update to a row in one of these states."""
     return update.where(update.table.c.state.in_(sources))
 
 
 MAX_TRIES = 5
-"""How often a transaction that loses against others is run before the caller is told that the service is busy."""
+"""How often a transaction that loses conflicts is run before the service answers that it is busy."""
 
 
 class UnitOfWork:
@@ -58,10 +59,10 @@ class UnitOfWork:
         self._study: sa.Row[Any] | None = None
 
     def lock(self, query: sa.Select[Any], study_id: str) -> None:
-        """Read and lock the study's row: the serial point of everything that moves its revision.
+        """Read and lock the study's row, which serializes all changes of its revision.
 
         Raises:
-            DomainError: there is no such study, or it was deleted.
+            DomainError: There is no such study, or it was deleted.
         """
         self._study = self.connection.execute(query, {"id": study_id}).one_or_none()
         if self._study is None or self._study.deleted_at is not None:
@@ -70,7 +71,7 @@ class UnitOfWork:
             )
 
     def begin_study(self, **columns: Any) -> None:
-        """Insert a study; the rest of the transaction is about it."""
+        """Insert a study; the rest of the transaction applies to it."""
         self.insert(tables.study, revision=0, created_at=self.now(), **columns)
         self.lock(_STUDY, columns["id"])
 
@@ -79,35 +80,35 @@ class UnitOfWork:
         self.lock(_STUDY, self.study.id)
 
     def now(self) -> int:
-        """The database's time, the same throughout the transaction, asked for after the lock is held."""
+        """Return the database's time, read once per transaction and after the lock is held."""
         if self._now is None:
             self._now = self._clock(self.connection)
         return self._now
 
     @property
     def study(self) -> sa.Row[Any]:
-        """The locked study row, as the transaction found it."""
+        """The locked study's row, as the transaction read it."""
         assert self._study is not None, "this transaction locked no study"
         return self._study
 
     @property
     def revision(self) -> int:
-        """The revision this transaction gives the study; asking for it is what moves it."""
+        """The study's new revision; the first access increments it."""
         if self._revision is None:
             self._revision = self.study.revision + 1
             self.set_study(revision=self._revision)
         return self._revision
 
     def set_study(self, **columns: Any) -> None:
-        """Change columns of the locked study."""
+        """Update columns of the locked study."""
         self.connection.execute(_SET_STUDY, {"key_id": self.study.id, **columns})
 
     def set_trial(self, trial_id: str, **columns: Any) -> None:
-        """Change columns of a trial of the locked study and stamp it with the revision."""
+        """Update columns of a trial of the locked study and stamp it with the revision."""
         self.connection.execute(_SET_TRIAL, {"key_id": trial_id, "revision": self.revision, **columns})
 
     def set_attempt(self, trial_id: str, number: int, **columns: Any) -> None:
-        """Change columns of an attempt and stamp it with the revision."""
+        """Update columns of an attempt and stamp it with the revision."""
         keys = {"key_id": trial_id, "key_number": number}
         self.connection.execute(_SET_ATTEMPT, {**keys, "revision": self.revision, **columns})
 
@@ -141,14 +142,14 @@ class UnitOfWork:
     def advance_study(
         self, event: StudyEvent, *, reason: str | None = None, details: Mapping[str, Any] | None = None, **columns: Any
     ) -> None:
-        """Move the study by `event` and journal it, with `details`; its own time passes while it is active."""
+        """Apply `event` to the study and record it with `details`; also update the study's active time."""
         revision = self.revision
         columns |= self._own_time(STUDY.moves[event].target)
         self._move(_SET_STUDY, STUDY, event, key_id=self.study.id, revision=revision, state_reason=reason, **columns)
         self.record(f"study_{event}", data={"reason": reason, **(details or {})})
 
     def _own_time(self, target: StudyState) -> dict[str, int | None]:
-        """The columns of the study's own time, which begins with its first trial."""
+        """Return the columns of the study's active time, which counts from its first trial."""
         study = self.study
         if target is StudyState.ACTIVE:
             is_begun = study.active_since is None and study.next_number > 0
@@ -167,7 +168,7 @@ class UnitOfWork:
         reason: str | None = None,
         **columns: Any,
     ) -> None:
-        """Move a trial by `event` and journal it."""
+        """Apply `event` to a trial and record it."""
         revision = self.revision
         self._move(_SET_TRIAL, TRIAL, event, key_id=trial.id, revision=revision, state_reason=reason, **columns)
         self.record(f"trial_{event}", trial=trial, attempt=attempt, data={"reason": reason})
@@ -175,7 +176,7 @@ class UnitOfWork:
     def advance_attempt(
         self, trial: sa.Row[Any], number: int, event: AttemptEvent, *, reason: str | None = None, **columns: Any
     ) -> None:
-        """Move an attempt by `event` and journal it."""
+        """Apply `event` to an attempt and record it."""
         keys = {"key_id": trial.id, "key_number": number}
         self._move(_SET_ATTEMPT, ATTEMPT, event, **keys, revision=self.revision, **columns)
         self.record(f"attempt_{event}", trial=trial, attempt=number, data={"reason": reason})
@@ -187,7 +188,7 @@ class UnitOfWork:
         event: StudyEvent | TrialEvent | AttemptEvent,
         **columns: Any,
     ) -> None:
-        """The machine's move as a guarded UPDATE: nothing happens unless the row is in a state the event may find."""
+        """Run the event's transition as a guarded UPDATE; raise unless the row is in a source state of the event."""
         move = machine.moves[event]
         guarded = _guarded(update, tuple(sorted(move.sources)))
         if self.connection.execute(guarded, {"state": move.target, **columns}).rowcount != 1:
@@ -195,14 +196,14 @@ class UnitOfWork:
 
 
 class Transact(Protocol):
-    """How use cases write: `await transact(study_id, work)`."""
+    """Interface by which use cases write: `await transact(study_id, work)`."""
 
     async def __call__(self, study_id: str | None, work: Callable[[UnitOfWork], T], /) -> T:
-        """Run `work` in one transaction that holds the study's row, commit, and return what it returned."""
+        """Run `work` in one transaction that locks the study's row, commit, and return its result."""
 
 
 class Transactor:
-    """Runs work on a writer thread in one transaction, repeats it on conflict, commits, then answers."""
+    """Runs work on a writer thread in one transaction, repeats it on conflict, commits, and returns the result."""
 
     def __init__(self, database: Database, new_id: Callable[[], str], clock: Clock | None = None) -> None:
         self._database = database
@@ -211,16 +212,16 @@ class Transactor:
 
     async def __call__(self, study_id: str | None, work: Callable[[UnitOfWork], T], /) -> T:
         loop = asyncio.get_running_loop()
-        # Shielded: a caller that goes away must not leave a transaction half told.
+        # Shielded: a caller that is cancelled must not leave a transaction half done.
         return await asyncio.shield(loop.run_in_executor(self._database.writing, self.now, study_id, work))
 
     def now(self, study_id: str | None, work: Callable[[UnitOfWork], T], /) -> T:
-        """Do the same in this thread.
+        """Run `work` in one transaction on this thread.
 
         Raises:
-            DomainError: what `work` raised, with nothing written; `busy` after MAX_TRIES lost conflicts; `unavailable`
-                where the database went away, in the middle of a commit perhaps: what is repeated has to be idempotent.
-            UnserializableError: no client could read what `work` returned or stored; nothing was written.
+            DomainError: What `work` raised, with nothing written; `busy` after MAX_TRIES lost conflicts; `unavailable`
+                if the connection was lost, perhaps during a commit: so repeated work must be idempotent.
+            UnserializableError: No client could read what `work` returned or stored; nothing was written.
         """
         for num_before in range(MAX_TRIES):
             try:
@@ -228,11 +229,11 @@ class Transactor:
             except sa.exc.DBAPIError as error:
                 if not self._database.dialect.is_conflict(error):
                     raise
-                # If every try finds the same row missing, no other writer deletes it: the work itself is wrong.
+                # If the same row is missing in every try, no other writer is deleting it: the work itself is wrong.
                 if num_before == MAX_TRIES - 1 and self._database.dialect.is_orphan(error):
                     raise
             except StopIteration as error:
-                # A future cannot hold it: whoever waits for this transaction would wait for ever.
+                # A future cannot hold a StopIteration, so the caller would wait forever.
                 raise RuntimeError("the transaction's work raised StopIteration") from error
         raise DomainError(ErrorCode.BUSY, "the database is busy with other writers; repeat the request in a second")
 

@@ -1,4 +1,4 @@
-"""What holds of the values of trials, by the rule of the objectives itself, so not in SQL."""
+"""Invariant of trial values, checked with the rule of the objectives and not in SQL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WITH_VALUE = (TrialState.COMPLETED, TrialState.PRUNED)
 
 
 def wrong_values(connection: sa.Connection) -> list[Finding]:
-    """Values that differ from what the objectives make of the canonical series: by the rule itself, so not in SQL."""
+    """Return trials whose stored values differ from what the objectives compute from the canonical series."""
     specs: dict[tuple[str, int], StudySpec | None] = {}
     found: list[Finding] = []
     values = trial.c["values"].label("stored")
@@ -33,7 +33,7 @@ def wrong_values(connection: sa.Connection) -> list[Finding]:
             try:
                 measured = series.measured(row.metrics)
             except (AttributeError, LookupError, TypeError, ValueError):
-                continue  # a damaged row, which `readable` names
+                continue  # a damaged row, which the invariant `readable` reports
             expected = [final.value for final in finals(spec.objectives, curves, measured)]
         stored = row.stored if isinstance(row.stored, list) else None
         if row.value is None or stored != expected or row.value != (stored or [None])[0]:

@@ -1,1 +1,1 @@
-"""Every question asked of the database, one module per noun; each takes a connection and returns rows or values."""
+"""Database queries, one module per noun; each function takes a connection and returns rows or values."""

@@ -1,4 +1,4 @@
-"""Attempts as they ended: of one trial, of a study, and host by host."""
+"""Queries for ended attempts: of a trial, of a study, and per host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NO_END_OF_ITS_OWN = sorted({*LOSSES, FailureClass.HOST_FAULT, FailureClass.PREE
 _host = sa.case((worker.c.host != "", worker.c.host), else_=attempt.c.worker)
 _with_worker = attempt.outerjoin(worker, worker.c.name == attempt.c.worker)
 
-# Statements of the paths that every claim and finish takes are built once: building costs more than executing.
+# Statements that every claim and finish runs are built once, because building costs more than executing.
 _EXECUTIONS: sa.Select[Any] = (
     sa.select(
         attempt.c.trial_id,
@@ -54,13 +54,13 @@ _QUARANTINE = (
 
 
 def host_of(connection: sa.Connection, worker_name: str) -> str:
-    """The host that a worker runs on; its own name where it told none."""
+    """Return the host that a worker runs on, or the worker's name if it sent no host."""
     host = connection.execute(sa.select(worker.c.host).where(worker.c.name == worker_name)).scalar_one_or_none()
     return host or worker_name
 
 
 def executions(connection: sa.Connection, trial_id: str, *, before: int | None = None) -> list[Execution]:
-    """The trial's attempts that have ended (those with a smaller number than `before`), the first one first."""
+    """Return the trial's ended attempts (only those with a number below `before`), oldest first."""
     if before is None:
         rows = connection.execute(_EXECUTIONS, {"trial": trial_id}).all()
     else:
@@ -77,7 +77,7 @@ def executions(connection: sa.Connection, trial_id: str, *, before: int | None =
 
 
 def reached(connection: sa.Connection, row: Row) -> tuple[int, int]:
-    """How far an attempt got for sure: its last step, and the batches after it that a checkpoint holds."""
+    """Return the certain progress of an attempt: its last step, and the batches after it that a checkpoint holds."""
     found = connection.execute(_FURTHEST, {"trial": row.trial_id, "attempt": row.number}).one_or_none()
     saved = (0, 0) if found is None else (found.step, found.batch)
     return max((row.last_step or 0, 0), saved)
@@ -89,7 +89,11 @@ def _shortage(outcome: Any) -> Shortage | None:
 
 
 def ends(connection: sa.Connection, study_id: str, *, limit: int, newest: bool) -> list[Ended]:
-    """Attempts that came to an end of their own since the study began or was last resumed, from one side."""
+    """Return the ends of `limit` attempts since the study began or was last resumed, from the oldest or newest on.
+
+    Only attempts that ended by themselves count: not those released, cancelled, lost, preempted, or failed by a host
+    fault.
+    """
     begun = (
         sa.select(sa.func.coalesce(sa.func.max(journal.c.revision), 0))
         .where(journal.c.study_id == study_id, journal.c.kind.in_(_BEGINNINGS))
@@ -128,7 +132,7 @@ def _ended(row: sa.Row[Any, Any, Any, Any, Any, Any, Any]) -> Ended:
 
 
 def last_failure_on(connection: sa.Connection, host: str, study_id: str | None = None) -> FailureClass | None:
-    """How the attempt that ended last on this host failed, if it did; of all studies, or of one."""
+    """Return the failure of the attempt that ended last on this host, if it failed; in all studies, or in one."""
     query = (
         sa.select(attempt.c.failure)
         .select_from(_with_worker)
@@ -143,7 +147,7 @@ def last_failure_on(connection: sa.Connection, host: str, study_id: str | None =
 
 
 def is_served_elsewhere(connection: sa.Connection, study_id: str, host: str) -> bool:
-    """Whether another host gets trials of this study to report."""
+    """Return whether an attempt of this study on another host has sent a report."""
     query = (
         sa.select(attempt.c.trial_id)
         .select_from(_with_worker)
@@ -154,12 +158,15 @@ def is_served_elsewhere(connection: sa.Connection, study_id: str, host: str) -> 
 
 
 def quarantine_of(connection: sa.Connection, worker_name: str, host: str) -> str | None:
-    """Why this worker's host is in quarantine, if it is."""
+    """Return why this worker's host is in quarantine, or None if it is not."""
     return connection.execute(_QUARANTINE, {"worker": worker_name, "host": host}).scalar_one_or_none()
 
 
 def largest_gpu_gib(connection: sa.Connection, since: int) -> float:
-    """Memory of the largest GPU that a worker seen (and not in quarantine) after `since` offers; 0: there is none."""
+    """Return the memory in GiB of the largest GPU that a worker seen since `since` offers; 0: there is none.
+
+    Workers that were already in quarantine at `since` do not count.
+    """
     is_fit = sa.or_(worker.c.quarantined_at.is_(None), worker.c.quarantined_at >= since)
     query = sa.select(worker.c.capabilities).where(worker.c.last_seen_at >= since, is_fit)
     devices = [
@@ -172,9 +179,9 @@ def largest_gpu_gib(connection: sa.Connection, since: int) -> float:
 
 
 def step_seconds(connection: sa.Connection, study_id: str, *, limit: int, is_whole: bool = False) -> list[float]:
-    """How long a step took in each attempt of the study that ended as it should, the newest first.
+    """Return the seconds per step of the study's newest attempts that ended normally, newest first.
 
-    `is_whole`: how long each attempt took that trained its trial to the end, whatever its steps.
+    With `is_whole`, return instead the duration of each attempt that trained its trial from start to end.
     """
     if is_whole:
         query = (

@@ -1,4 +1,4 @@
-"""Checkpoints: which of a trial's may be resumed from, and which blobs are still wanted."""
+"""Queries for checkpoints: which ones a trial may resume from, and which blobs to keep."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from service.storage.queries import fronts, predictions, studies, trials
 from service.storage.tables import artifact, attempt, checkpoint, study, study_spec, trial
 
 Place = tuple[int, int]
-"""Where training stood: its last whole step, and the batches of the next one that were done."""
+"""Training progress: the last whole step, and the number of finished batches of the next step."""
 
 _KEPT = 2
-"""Newest checkpoints of a trial whose blobs are kept: the older serves where the newer is damaged, or is the end."""
+"""Newest checkpoints per trial whose blobs are kept.
+
+The older one serves if the newer is damaged, or if the newer is the end of training, where no fork can begin.
+"""
 
 _later = sa.alias(attempt)
 _overtaken = (
@@ -50,20 +53,20 @@ _RESUMED = (
 
 
 def canonical(connection: sa.Connection, trial_id: str) -> Sequence[sa.Row[Any]]:
-    """A trial's checkpoints as artifacts with their `step` and `batch`, the newest first.
+    """Return a trial's checkpoints as artifacts with their `step` and `batch`, newest first.
 
-    As in its series, those of older attempts beyond where a later attempt began do not count.
+    As in the canonical series, checkpoints of older attempts beyond the point where a later attempt began do not count.
     """
     return connection.execute(_CANONICAL, {"trial": trial_id}).all()
 
 
 def whole(saved: Iterable[sa.Row[Any]]) -> list[sa.Row[Any]]:
-    """Of these checkpoints those of a step's end, from which alone a fork begins."""
+    """Return the checkpoints at the end of a step; a fork may begin only from these."""
     return [each for each in saved if each.batch == 0]
 
 
 def of_parent(connection: sa.Connection, row: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
-    """The checkpoint of its parent that a fork begins with, as an artifact with its place; none for other trials."""
+    """Return the parent's checkpoint that a fork begins with, as an artifact with its place; empty for other trials."""
     if row.parent_id is None:
         return []
     query = _ARTIFACTS.where(
@@ -75,12 +78,12 @@ def of_parent(connection: sa.Connection, row: sa.Row[Any]) -> Sequence[sa.Row[An
 
 
 def beginnings(connection: sa.Connection, row: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
-    """What an attempt of a trial may begin with, the best first: its own checkpoints, then that of its parent."""
+    """Return the checkpoints that an attempt of a trial may begin with, best first: its own, then its parent's."""
     return [*canonical(connection, row.id), *of_parent(connection, row)]
 
 
 def of_teacher(connection: sa.Connection, project: str, name: str) -> sa.Row[Any] | None:
-    """The last checkpoint of a whole step of the trial that a study of `project` calls its teacher, as an artifact."""
+    """Return the last whole-step checkpoint, as an artifact, of the teacher that a study of `project` names."""
     named, _, key = name.rpartition("/")
     source = studies.find_named(connection, project, named)
     taught = None if source is None else trials.find(connection, source.id, key)
@@ -88,22 +91,22 @@ def of_teacher(connection: sa.Connection, project: str, name: str) -> sa.Row[Any
 
 
 def unreadable(connection: sa.Connection, trial_id: str) -> set[str]:
-    """The uris of checkpoints that an attempt of the trial was to begin with and could not read."""
+    """Return the URIs of checkpoints that an attempt of the trial was to resume from and could not read."""
     query = sa.select(attempt.c.outcome).where(
         attempt.c.trial_id == trial_id, attempt.c.resume_step.is_not(None), attempt.c.outcome.is_not(None)
     )
-    # Databases written before `none_as_null` hold the JSON value null, which is not SQL's NULL.
+    # Databases written before `none_as_null` contain the JSON value null, which is not SQL NULL.
     found = {outcome.get("unreadable") for outcome in connection.execute(query).scalars() if outcome is not None}
     return {uri for uri in found if uri}
 
 
 def resumed(connection: sa.Connection, trial_id: str, number: int, place: Place) -> sa.Row[Any] | None:
-    """The checkpoint of `place` that attempt `number` began with; none: it was its parent's."""
+    """Return the checkpoint at `place` that attempt `number` began with; None: it was its parent's."""
     return connection.execute(_RESUMED, _given(trial_id, number, place)).one_or_none()
 
 
 def at(connection: sa.Connection, trial_id: str, number: int, place: Place) -> sa.Row[Any] | None:
-    """The artifact that is the checkpoint of attempt `number` at `place`."""
+    """Return the checkpoint of attempt `number` at `place`, as an artifact."""
     return connection.execute(_OF_ATTEMPT, _given(trial_id, number, place)).one_or_none()
 
 
@@ -112,22 +115,27 @@ def _given(trial_id: str, number: int, place: Place) -> dict[str, Any]:
 
 
 def named(place: Place) -> str:
-    """A place in words."""
+    """Return a place as text for messages."""
     return f"step {place[0]}" + (f", batch {place[1]}" if place[1] else "")
 
 
 def registered(connection: sa.Connection) -> set[str]:
-    """The SHA-256 of every blob that was ever registered."""
+    """Return the SHA-256 of every blob that was ever registered."""
     return set(connection.execute(sa.select(artifact.c.sha256)).scalars())
 
 
 def wanted(connection: sa.Connection) -> set[str]:
-    """The SHA-256 of every blob to keep.
+    """Return the SHA-256 of every blob to keep.
 
-    Those are the newest checkpoints of open trials and the newest of a whole step, what open forks began with, the last
-    ones of whole steps of each study's best trial, or of each on its front, those of the teachers of studies that are
-    not over, and the predictions of the best. Of a project with a study whose spec cannot be read, which may name
-    teachers, all blobs are kept.
+    These are:
+
+    - the newest checkpoints of each open trial, and its newest one at the end of a step;
+    - the checkpoints that open forks began with;
+    - the last whole-step checkpoints of each study's best trial, or of every trial on its Pareto front;
+    - the checkpoints of the teachers of studies that are not over;
+    - the predictions of the best trials.
+
+    A study whose spec cannot be read may name teachers, so all blobs of its project are kept.
     """
     damaged: set[str] = set()
     hashes = predictions.wanted(connection, damaged)
@@ -156,15 +164,15 @@ def wanted(connection: sa.Connection) -> set[str]:
 
 
 def _of_projects(connection: sa.Connection, projects: set[str]) -> set[str]:
-    """The SHA-256 of every blob that was registered for a study of these projects."""
+    """Return the SHA-256 of every blob that was registered for a study of these projects."""
     query = sa.select(artifact.c.sha256).join(study, study.c.id == artifact.c.study_id).where(studies.IS_THERE)
     return set(connection.execute(query.where(study.c.project.in_(sorted(projects)))).scalars())
 
 
 def _teachers(connection: sa.Connection, damaged: set[str]) -> Iterator[sa.Row[Any]]:
-    """The checkpoints that trials of studies which are not over may learn from.
+    """Yield the teachers' checkpoints that trials of unfinished studies may use.
 
-    Projects of studies whose spec cannot be read are added to `damaged`.
+    The projects of studies whose spec cannot be read are added to `damaged`.
     """
     for project, name in {(project, name) for _, _, project, name in teachers_named(connection, damaged)}:
         if (saved := of_teacher(connection, project, name)) is not None:
@@ -172,9 +180,9 @@ def _teachers(connection: sa.Connection, damaged: set[str]) -> Iterator[sa.Row[A
 
 
 def teachers_named(connection: sa.Connection, damaged: set[str]) -> Iterator[tuple[str, str, str, str]]:
-    """Id, name and project of each study that is not over, with a teacher that its spec or an open fork names.
+    """Yield (id, name, project, teacher) for each unfinished study and each teacher in its spec or an open fork.
 
-    Projects of studies whose spec cannot be read are added to `damaged`.
+    The projects of studies whose spec cannot be read are added to `damaged`.
     """
     owner = study.c.id, study.c.name, study.c.project
     going_on = study.c.state.not_in(sorted(FINISHED_STUDIES))
@@ -199,7 +207,7 @@ def teachers_named(connection: sa.Connection, damaged: set[str]) -> Iterator[tup
 
 
 def _best(connection: sa.Connection, study_id: str, spec: StudySpec) -> list[str]:
-    """The id of the best trial, where there is one; of several objectives, of all on the front."""
+    """Return the id of the best trial, if there is one; with several objectives, those of the Pareto front."""
     if len(spec.objectives) > 1:
         return [row.id for row in fronts.of_study(connection, study_id, spec.directions)[0]]
     best = trials.best(connection, study_id, spec.watched.direction)

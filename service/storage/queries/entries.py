@@ -1,4 +1,4 @@
-"""Entries of the user's own, as workers told them last."""
+"""Queries for custom entries, as workers registered them last."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _ALL = sa.select(entry).order_by(entry.c.section, entry.c.name)
 
 
 def all_of(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
-    """Every entry that a worker has told, by section and name."""
+    """Return every custom entry, by section and name."""
     return connection.execute(_ALL).all()
 
 
 def named(connection: sa.Connection, keys: Collection[tuple[str, str]]) -> Sequence[sa.Row[Any]]:
-    """Those of these sections and names that a worker has told."""
+    """Return the registered custom entries among these sections and names."""
     if not keys:
         return []
     chosen = sa.or_(*(sa.and_(entry.c.section == section, entry.c.name == name) for section, name in sorted(keys)))

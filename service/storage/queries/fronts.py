@@ -1,4 +1,4 @@
-"""Pareto fronts of studies with several objectives, by the rule itself, so not in SQL."""
+"""Pareto fronts of multi-objective studies, computed with the domain's rule and not in SQL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.storage.queries import trials
 def of_study(
     connection: sa.Connection, study_id: str, directions: Directions
 ) -> tuple[list[sa.Row[Any]], list[Losses]]:
-    """Rows (id, number, values, finished_at) of the trials on the front, and the points of all completed ones.
+    """Return the rows (id, number, values, finished_at) of the Pareto front, and the points of all completed trials.
 
     A trial whose stored values are damaged is left out.
     """

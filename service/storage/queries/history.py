@@ -1,4 +1,4 @@
-"""Reads what strategies see: a study's history, brought up to date from an older one."""
+"""Loads a study's history for samplers and pruners, by updating an older one."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _POSITION = sa.select(study.c.revision, sa.func.coalesce(sa.select(deployment.c.
 
 
 def refresh(connection: sa.Connection, study_id: str, metric: str, known: History) -> History:
-    """Return the history as of now, with series of `metric`, reading only trials and stages that moved after `known`.
+    """Return the current history with series of `metric`, reading only trials and stages that changed after `known`.
 
-    Every report stamps its trial with the study's revision, so a moved trial's series is read anew as a whole:
-    that also drops the rows that a resume has overtaken.
+    Every report stamps its trial with the study's revision, so a changed trial's series is read again as a whole: this
+    also drops the rows that a resume has made obsolete.
     """
     revision, epoch = connection.execute(_POSITION, {"id": study_id}).one()
     if (epoch, revision) == (known.epoch, known.revision):
         return known
     if epoch != known.epoch or revision < known.revision:
-        # The database was restored; or this snapshot is older than what another reader has seen. Begin anew.
+        # The database was restored, or this snapshot is older than what another reader has seen: start from scratch.
         known = History()
     moved = trials.changed(connection, study_id, known.revision)
     points: dict[str, list[tuple[int, float]]] = {}
     for point in series.canonical(connection, [row.id for row in moved], metric):
         points.setdefault(point.trial_id, []).append((point.step, series.value_of(point)))
-    # Lessons were stored with the study, and never change.
+    # Prior trials were stored when the study was created, and never change.
     earlier = known.earlier if known.revision else lessons.of_study(connection, study_id)
     records = list(known.trials)
     for row in sorted(moved, key=lambda row: row.number):
@@ -51,7 +51,7 @@ def refresh(connection: sa.Connection, study_id: str, metric: str, known: Histor
 
 
 def _record(row: sa.Row[Any], points: Series) -> TrialRecord:
-    """A trial as strategies see it; a damaged one counts as cancelled, and nothing is learned from it."""
+    """Return a trial for samplers and pruners; a damaged one counts as cancelled, so it is no observation."""
     try:
         with reading(f"trial {row.number}", row):
             values = row._mapping["values"]  # noqa: SLF001 - as in views

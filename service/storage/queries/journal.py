@@ -1,4 +1,4 @@
-"""The journal: what happened to a study, in order."""
+"""Queries for the journal: the events of a study, in order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.storage.tables import journal
 def after(
     connection: sa.Connection, study_id: str, revision: int, limit: int, kind: str | None = None
 ) -> Sequence[sa.Row[Any]]:
-    """Journal rows (of one kind) past `revision`, at most about `limit`, and never part of a revision only."""
+    """Return journal rows (of one kind) after `revision`, at most about `limit`, and never only part of a revision."""
     query = (
         sa.select(journal)
         .where(journal.c.study_id == study_id, journal.c.revision > revision)
@@ -29,6 +29,6 @@ def after(
 
 
 def at(connection: sa.Connection, study_id: str, revision: int) -> int:
-    """When a study came to a revision; long ago (0) where nothing was journalled at it."""
+    """Return when a study reached a revision, in UTC microseconds; 0 if no event was recorded at it."""
     query = sa.select(journal.c.at).where(journal.c.study_id == study_id, journal.c.revision == revision).limit(1)
     return connection.execute(query).scalar_one_or_none() or 0

@@ -1,4 +1,4 @@
-"""Claims, leases and workers: what was granted to whom, until when."""
+"""Queries for claims, leases and workers: what was granted to which worker, and until when."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.contract.trial import AttemptState
 from service.storage.tables import attempt, claim, lease, trial, worker
 from service.storage.tables import deployment as deployment_table
 
-# Statements of the paths that every claim, heartbeat and round of upkeep takes are built once: building costs more than
+# Statements that every claim, heartbeat and maintenance round runs are built once, because building costs more than
 # executing.
 _CLAIM = sa.select(claim).where(claim.c.request_id == sa.bindparam("request"))
 _WORKER = sa.select(worker).where(worker.c.name == sa.bindparam("name"))
@@ -29,62 +29,62 @@ _DEPLOYMENT = sa.select(deployment_table)
 
 
 def claimed(connection: sa.Connection, request_id: str) -> sa.Row[Any] | None:
-    """What a claim was granted before: study_id, trial_id, attempt."""
+    """Return what a claim request was granted before: study_id, trial_id, attempt."""
     return connection.execute(_CLAIM, {"request": request_id}).one_or_none()
 
 
 def of_attempt(connection: sa.Connection, trial_id: str, number: int) -> sa.Row[Any] | None:
-    """The lease on an attempt, if it is held."""
+    """Return the lease on an attempt, or None if there is none."""
     return connection.execute(_OF_ATTEMPT, {"trial": trial_id, "attempt": number}).one_or_none()
 
 
 def lock(connection: sa.Connection, trial_id: str, number: int) -> sa.Row[Any] | None:
-    """The lease as it stands with heartbeats kept away until the end; None too while one is just renewing it."""
+    """Lock a lease against heartbeats until the transaction ends; None: there is none, or one is renewing it."""
     return connection.execute(_LOCKED, {"trial": trial_id, "attempt": number}).one_or_none()
 
 
 def held(connection: sa.Connection, trial_id: str, number: int) -> sa.Row[Any, Any, Any, Any] | None:
-    """What a heartbeat must know of an attempt: its study, state, nonce, and the trial's newest attempt."""
+    """Return what a heartbeat needs of an attempt: its study, state and nonce, and its trial's newest attempt."""
     return connection.execute(_HELD, {"trial": trial_id, "attempt": number}).one_or_none()
 
 
 def not_ended(connection: sa.Connection, study_id: str) -> Sequence[sa.Row[Any]]:
-    """Attempts of a study that run, or were lost and might be attached again."""
+    """Return the attempts of a study that are running, or that were lost and may be reattached."""
     states = (AttemptState.RUNNING, AttemptState.LOST)
     query = sa.select(attempt).where(attempt.c.study_id == study_id, attempt.c.state.in_(states))
     return connection.execute(query.order_by(attempt.c.trial_id, attempt.c.number)).all()
 
 
 def expired(connection: sa.Connection, now: int) -> Sequence[sa.Row[Any]]:
-    """Leases whose deadline has passed, the oldest first."""
+    """Return the leases whose deadline has passed, oldest first."""
     return connection.execute(_EXPIRED, {"now": now}).all()
 
 
 def reaper_seen_at(connection: sa.Connection) -> int | None:
-    """When leases were last looked through for expired ones, or when the deployment began; none: it has not yet."""
+    """Return when the reaper last checked all leases, or the deployment began; None: there is no deployment."""
     row = deployment(connection)
     return (row.reaper_seen_at or row.created_at) if row is not None else None
 
 
 def deployment(connection: sa.Connection) -> sa.Row[Any] | None:
-    """The row about this installation, once it has begun."""
+    """Return the row of this installation, or None if it does not exist yet."""
     return connection.execute(_DEPLOYMENT).one_or_none()
 
 
 def worker_named(connection: sa.Connection, name: str) -> sa.Row[Any] | None:
-    """One worker."""
+    """Return the worker with this name, or None."""
     return connection.execute(_WORKER, {"name": name}).one_or_none()
 
 
 def workers(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
-    """All workers with the number of leases each holds, most recently seen first."""
+    """Return all workers with the number of leases of each, most recently seen first."""
     num_leases = sa.select(sa.func.count()).where(lease.c.worker == worker.c.name).scalar_subquery()
     query = sa.select(worker, num_leases.label("num_leases")).order_by(worker.c.last_seen_at.desc(), worker.c.name)
     return connection.execute(query).all()
 
 
 def has_room(connection: sa.Connection, host: str, since: int) -> bool:
-    """Whether a worker on this host, seen after `since` and not in quarantine, has a slot that trains nothing."""
+    """Return whether a worker on this host has an idle slot; it must be seen after `since` and not in quarantine."""
     for row in workers(connection):
         is_there = (row.host or row.name) == host and row.last_seen_at >= since and row.quarantined_at is None
         if is_there and row.num_leases < max(1, len(_mapping(row.capabilities).get("slots", {}))):
@@ -93,7 +93,7 @@ def has_room(connection: sa.Connection, host: str, since: int) -> bool:
 
 
 def directories(connection: sa.Connection, since: int) -> set[str]:
-    """The directories shared by workers that were seen after `since` and are not in quarantine."""
+    """Return the directories shared by workers that were seen after `since` and are not in quarantine."""
     query = sa.select(worker.c.capabilities).where(worker.c.last_seen_at >= since, worker.c.quarantined_at.is_(None))
     return {
         directory
@@ -103,5 +103,5 @@ def directories(connection: sa.Connection, since: int) -> set[str]:
 
 
 def _mapping(capabilities: object) -> dict[str, Any]:
-    """The stored capabilities of a worker; nothing where they are damaged, until its next claim stores them anew."""
+    """Return a worker's stored capabilities; empty if they are damaged, until its next claim stores them again."""
     return capabilities if isinstance(capabilities, dict) else {}

@@ -1,4 +1,4 @@
-"""What attempts printed: chunks of bytes by their offset in a stream."""
+"""Queries for the output of attempts: chunks of bytes by their offset in a stream."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.storage.tables import log_chunk
 
 
 def end(connection: sa.Connection, trial_id: str, attempt: int, stream: str) -> int:
-    """The offset after the last byte that is known of a stream."""
+    """Return the offset after the last stored byte of a stream."""
     after = log_chunk.c.start_offset + sa.func.length(log_chunk.c.content)
     query = _of(sa.select(after), trial_id, attempt, stream).order_by(log_chunk.c.start_offset.desc()).limit(1)
     return connection.execute(query).scalar_one_or_none() or 0
@@ -20,7 +20,7 @@ def end(connection: sa.Connection, trial_id: str, attempt: int, stream: str) -> 
 def chunks(
     connection: sa.Connection, trial_id: str, attempt: int, stream: str, after: int
 ) -> Sequence[sa.Row[Any, Any]]:
-    """Rows (start_offset, content) that hold bytes from `after` on, in order."""
+    """Return the rows (start_offset, content) that hold bytes from `after` on, in order."""
     query = sa.select(log_chunk.c.start_offset, log_chunk.c.content).order_by(log_chunk.c.start_offset)
     reaching = log_chunk.c.start_offset + sa.func.length(log_chunk.c.content) > after
     return connection.execute(_of(query, trial_id, attempt, stream).where(reaching)).all()

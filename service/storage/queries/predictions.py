@@ -1,4 +1,4 @@
-"""Predictions: of which trials they are kept, and where."""
+"""Queries for predictions: for which trials they are kept, and where."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _is_told = sa.and_(artifact.c.trial_id == trial.c.id, artifact.c.kind == KIND)
 
 
 def kept_for(connection: sa.Connection, study_id: str, spec: StudySpec) -> set[str]:
-    """The ids of the trials whose predictions are wanted.
+    """Return the ids of the trials whose predictions are kept.
 
-    Those are the best, or of several objectives the front, and whatever was completed beside the search. A trial that
-    is not among them never will be: values of completed trials do not change.
+    These are the best trials, or with several objectives the Pareto front, and all completed forks. A trial that is not
+    among them never will be, because values of completed trials do not change.
     """
     if len(spec.objectives) > 1:
         best: Iterable[sa.Row[Any]] = fronts.of_study(connection, study_id, spec.directions)[0]
@@ -34,13 +34,13 @@ def kept_for(connection: sa.Connection, study_id: str, spec: StudySpec) -> set[s
 
 
 def of_trial(connection: sa.Connection, trial_id: str) -> sa.Row[Any] | None:
-    """The artifact that a trial's predictions are; a trial has one at most, of the attempt that completed it."""
+    """Return a trial's predictions as an artifact; there is at most one, of the attempt that completed the trial."""
     query = sa.select(artifact).where(artifact.c.trial_id == trial_id, artifact.c.kind == KIND)
     return connection.execute(query).one_or_none()
 
 
 def of_study(connection: sa.Connection, study_id: str, spec: StudySpec) -> Sequence[sa.Row[Any]]:
-    """The artifacts of the trials whose predictions are kept, with their `number` and `values`; forks last."""
+    """Return the artifacts of the trials whose predictions are kept, with their `number` and `values`; forks last."""
     query = (
         sa.select(artifact, trial.c.number, trial.c["values"])
         .join(trial, _is_told)
@@ -52,9 +52,9 @@ def of_study(connection: sa.Connection, study_id: str, spec: StudySpec) -> Seque
 
 
 def wanted(connection: sa.Connection, damaged: set[str]) -> set[str]:
-    """The SHA-256 of the predictions to keep, of all studies.
+    """Return the SHA-256 of the predictions to keep, of all studies.
 
-    Projects of studies whose spec cannot be read are added to `damaged`.
+    The projects of studies whose spec cannot be read are added to `damaged`.
     """
     query = sa.select(study.c.id, study.c.project, study.c.spec_version).where(
         studies.IS_THERE, sa.exists().where(artifact.c.study_id == study.c.id, artifact.c.kind == KIND)

@@ -1,4 +1,4 @@
-"""Reported values: the canonical series, and the verdicts on them."""
+"""Queries for reported values: the canonical series, and the verdicts on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _overtaken = (
     .where(_later.c.trial_id == report.c.trial_id, _later.c.number > report.c.attempt)
     .where(sa.func.coalesce(_later.c.resume_step, -1) < report.c.step)
 )
-# Built once: building costs more than executing, and every report reads a series.
+# Built once, because building costs more than executing, and every report reads a series.
 _CANONICAL = (
     sa.select(report.c.trial_id, report.c.metric, report.c.step, report.c.value, report.c.status)
     .where(report.c.trial_id.in_(sa.bindparam("trials", expanding=True)), ~_overtaken)
@@ -40,10 +40,10 @@ _LAST_VERDICT = _OF_ATTEMPT.order_by(verdict.c.sequence.desc()).limit(1)
 def canonical(
     connection: sa.Connection, trial_ids: Iterable[str], metric: str | None = None
 ) -> Sequence[sa.Row[Any, Any, Any, Any, Any]]:
-    """Rows (trial_id, metric, step, value, status) of the canonical series, steps ascending.
+    """Return rows (trial_id, metric, step, value, status) of the canonical series, by ascending step.
 
-    After a resume at step r, rows of older attempts above r stay for audit but do not count; an attempt that
-    started afresh leaves none of theirs.
+    After a resume at step r, rows of older attempts above r stay for audit but do not count. If an attempt starts from
+    scratch, no rows of older attempts count.
     """
     if metric is None:
         return connection.execute(_CANONICAL, {"trials": list(trial_ids)}).all()
@@ -51,7 +51,7 @@ def canonical(
 
 
 def curves(connection: sa.Connection, trial_id: str, metrics: Iterable[str]) -> dict[str, Series]:
-    """The canonical series of some metrics of a trial; empty where it reported none."""
+    """Return the canonical series of some metrics of a trial; a series is empty if the trial did not report it."""
     return {
         metric: tuple((row.step, value_of(row)) for row in canonical(connection, [trial_id], metric))
         for metric in metrics
@@ -59,46 +59,46 @@ def curves(connection: sa.Connection, trial_id: str, metrics: Iterable[str]) -> 
 
 
 def metrics_of(connection: sa.Connection, trial_id: str) -> list[str]:
-    """The names of all metrics that attempts of a trial have reported, sorted."""
+    """Return the sorted names of all metrics that attempts of a trial have reported."""
     query = sa.select(report.c.metric).where(report.c.trial_id == trial_id).distinct()
     return sorted(connection.execute(query).scalars())
 
 
 def value_of(row: sa.Row[Any, Any, Any, Any, Any]) -> float:
-    """A stored value as a float: NaN and the infinities are kept as their status."""
+    """Return a stored value as a float: NaN and the infinities are stored as their status."""
     return float(row.status) if row.value is None else float(row.value)
 
 
 def measured(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The final metrics of a trial as they are stored, as floats."""
+    """Return the stored final metrics of a trial as floats."""
     return {name: float(told["status"] if isinstance(told, dict) else told) for name, told in metrics.items()}
 
 
 def reported(
     connection: sa.Connection, trial_id: str, attempt_number: int, steps: Iterable[int]
 ) -> Sequence[sa.Row[Any]]:
-    """What an attempt already reported at `steps`."""
+    """Return what an attempt has already reported at `steps`."""
     given = {"trial": trial_id, "attempt": attempt_number, "steps": list(steps)}
     return connection.execute(_REPORTED, given).all()
 
 
 def verdict_of(connection: sa.Connection, trial_id: str, attempt_number: int, sequence: int) -> sa.Row[Any] | None:
-    """The stored answer to one report."""
+    """Return the stored verdict on one report."""
     given = {"trial": trial_id, "attempt": attempt_number, "sequence": sequence}
     return connection.execute(_VERDICT, given).one_or_none()
 
 
 def last_verdict(connection: sa.Connection, trial_id: str, attempt_number: int) -> sa.Row[Any] | None:
-    """The answer to an attempt's newest report."""
+    """Return the verdict on an attempt's newest report."""
     return connection.execute(_LAST_VERDICT, {"trial": trial_id, "attempt": attempt_number}).first()
 
 
 def first_stop(connection: sa.Connection, trial_id: str, attempt_number: int) -> sa.Row[Any] | None:
-    """The first verdict that told an attempt to stop, if any did."""
+    """Return the first verdict that told an attempt to stop, if there is one."""
     return connection.execute(_FIRST_STOP, {"trial": trial_id, "attempt": attempt_number}).first()
 
 
 def verdicts(connection: sa.Connection, trial_id: str) -> Sequence[sa.Row[Any]]:
-    """All verdicts on a trial, in the order in which they fell."""
+    """Return all verdicts on a trial, in the order in which they were decided."""
     query = sa.select(verdict).where(verdict.c.trial_id == trial_id)
     return connection.execute(query.order_by(verdict.c.attempt, verdict.c.sequence)).all()

@@ -1,4 +1,4 @@
-"""Fair shares: who of the owners of equally urgent studies has used the devices least lately."""
+"""Fair share: orders studies of equal priority by how much their owners have used the devices recently."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from service.storage.instants import MICROSECONDS
 from service.storage.tables import attempt, study
 
 WINDOW_SECONDS = 24 * 3600
-"""How far back use counts."""
+"""How far back usage counts."""
 
 LEAST_SECONDS = 60
-"""A running attempt counts for at least so much: many claims within a second are shared out too."""
+"""Minimum usage of a running attempt, so that many claims within a second are shared fairly too."""
 
 _owner = sa.func.coalesce(study.c.owner, study.c.id)
 
-# Built once: building costs more than executing, and every claim that may choose asks.
+# Built once, because building costs more than executing, and every claim with a choice of studies runs it.
 _now, _since, _least = (sa.bindparam(name, type_=sa.BigInteger) for name in ("now", "since", "least"))
 _begun = sa.case((attempt.c.started_at > _since, attempt.c.started_at), else_=_since)
 _running = _now - sa.case((_begun < _least, _begun), else_=_least)
@@ -36,9 +36,9 @@ _USED = (
 
 
 def in_turn(connection: sa.Connection, claimable: Sequence[sa.Row[Any]], now: Clock) -> list[sa.Row[Any]]:
-    """The studies in the order in which to try them: by priority, then the owner who used the least, then the oldest.
+    """Order studies for a claim: by priority, then the owner with the least usage, then the oldest.
 
-    A study without an owner stands for itself.
+    A study without an owner counts as its own owner.
     """
     priorities = [row.priority for row in claimable]
     if len(set(priorities)) == len(priorities):
@@ -48,7 +48,7 @@ def in_turn(connection: sa.Connection, claimable: Sequence[sa.Row[Any]], now: Cl
 
 
 def _used(connection: sa.Connection, owners: set[str], now: int) -> dict[str, int]:
-    """Owner -> microseconds of the attempts' devices within the window."""
+    """Return the device time of each owner's attempts within the window, in microseconds."""
     given = {
         "now": now,
         "since": now - WINDOW_SECONDS * MICROSECONDS,

@@ -1,4 +1,4 @@
-"""Stages of a coarse-to-fine study: the boxes that were decided, and the one that waits for a person."""
+"""Queries for the stages of a coarse-to-fine study: the decided boxes, and the one that waits for a review."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _DECIDED = _OF_STUDY.where(
 
 
 def of_study(connection: sa.Connection, study_id: str) -> Sequence[sa.Row[Any]]:
-    """All stages that are stored, the first one first."""
+    """Return all stored stages, by number."""
     return connection.execute(_OF_STUDY, {"study": study_id}).all()
 
 
 def decided(connection: sa.Connection, study_id: str, since: int) -> Sequence[sa.Row[Any]]:
-    """Stages whose box was decided for good after a revision."""
+    """Return the stages whose box was decided after a revision."""
     return connection.execute(_DECIDED, {"study": study_id, "since": since}).all()
 
 
 def proposed(connection: sa.Connection, study_id: str) -> sa.Row[Any] | None:
-    """The stage whose box waits for a person; no more than one does."""
+    """Return the stage whose box waits for a review; there is at most one."""
     return connection.execute(_PROPOSED, {"study": study_id}).one_or_none()

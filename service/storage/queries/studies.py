@@ -1,4 +1,4 @@
-"""Studies: find one, list them, count their trials, and which may give out a trial."""
+"""Queries for studies: find one, list them, count their trials, and select those that a claim may use."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from service.domain.states import OPEN_TRIALS
 from service.storage.damage import reading
 from service.storage.tables import enqueued, study, study_spec, trial
 
-# Statements of the paths that every claim and report takes are built once: building costs more than executing.
+# Statements that every claim and report runs are built once, because building costs more than executing.
 IS_THERE = study.c.deleted_at.is_(None)
-"""Of a study that was not deleted; the rows of others are going."""
+"""Condition that a study is not deleted; the rows of deleted studies are being removed."""
 
 _is_listed = sa.and_(IS_THERE, study.c.archived_at.is_(None))
 _BY_ID = sa.select(study).where(study.c.id == sa.bindparam("id"))
@@ -45,12 +45,12 @@ _ENQUEUED = (
 
 
 def by_id(connection: sa.Connection, study_id: str) -> sa.Row[Any]:
-    """The study of that id, which exists or was deleted a moment ago."""
+    """Return the study with this id, which must exist or have been deleted a moment ago."""
     return connection.execute(_BY_ID, {"id": study_id}).one()
 
 
 def find(connection: sa.Connection, name_or_id: str) -> sa.Row[Any] | None:
-    """The study of that id, or of that name in the default project (or of "project/name")."""
+    """Return the study with this id, or with this name in the default project (or with "project/name")."""
     found = connection.execute(_FOUND, {"id": name_or_id}).one_or_none()
     if found is not None:
         return found
@@ -58,40 +58,40 @@ def find(connection: sa.Connection, name_or_id: str) -> sa.Row[Any] | None:
 
 
 def find_named(connection: sa.Connection, project: str, name: str) -> sa.Row[Any] | None:
-    """The study of that name in a project (or of "project/name" in that one)."""
+    """Return the study with this name in `project`; a name "other/name" selects project `other`."""
     named, _, name = name.rpartition("/")
     return connection.execute(_BY_NAME, {"project": named or project, "name": name}).one_or_none()
 
 
 def ids(connection: sa.Connection) -> list[str]:
-    """The ids of all studies, archived ones too."""
+    """Return the ids of all studies, including archived ones."""
     query = sa.select(study.c.id).where(IS_THERE).order_by(study.c.created_at, study.c.id)
     return list(connection.execute(query).scalars())
 
 
 def deleted(connection: sa.Connection, before: int) -> list[str]:
-    """The ids of the studies that were deleted before an instant and of which rows are left, the first one first."""
+    """Return the ids of studies that were deleted before an instant and still have rows; the earliest deleted first."""
     query = sa.select(study.c.id).where(study.c.deleted_at < before).order_by(study.c.deleted_at, study.c.id)
     return list(connection.execute(query).scalars())
 
 
 def names(connection: sa.Connection) -> list[str]:
-    """The names of all studies that are not archived, newest first."""
+    """Return the names of all studies that are not archived, newest first."""
     query = sa.select(study.c.name).where(_is_listed).order_by(study.c.created_at.desc())
     return list(connection.execute(query).scalars())
 
 
 def all_of(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
-    """All studies that are not archived, newest first."""
+    """Return all studies that are not archived, newest first."""
     query = sa.select(study).where(_is_listed).order_by(study.c.created_at.desc(), study.c.id)
     return connection.execute(query).all()
 
 
 def spec(connection: sa.Connection, study_id: str, version: int) -> StudySpec:
-    """One version of a study's spec.
+    """Return one version of a study's spec.
 
     Raises:
-        DamagedRowError: it is not there, or cannot be read.
+        DamagedRowError: The version is missing or cannot be read.
     """
     stored = connection.execute(_SPEC, {"study": study_id, "version": version}).one_or_none()
     try:
@@ -106,7 +106,7 @@ def spec(connection: sa.Connection, study_id: str, version: int) -> StudySpec:
 
 
 def spec_if_readable(connection: sa.Connection, study_id: str, version: int) -> StudySpec | None:
-    """One version of a study's spec; None where the stored one is damaged."""
+    """Return one version of a study's spec, or None if the stored one is damaged."""
     try:
         return spec(connection, study_id, version)
     except DamagedRowError:
@@ -114,34 +114,34 @@ def spec_if_readable(connection: sa.Connection, study_id: str, version: int) -> 
 
 
 def revisions(connection: sa.Connection) -> dict[str, tuple[int, str]]:
-    """Study id -> revision and state, of all studies that are not archived."""
+    """Return the revision and state of each study that is not archived, by study id."""
     query = sa.select(study.c.id, study.c.revision, study.c.state).where(_is_listed)
     return {row.id: (row.revision, row.state) for row in connection.execute(query)}
 
 
 def num_open(connection: sa.Connection, study_id: str) -> int:
-    """Trials of a study that may still move."""
+    """Return the number of a study's trials that can still change state."""
     return connection.execute(_NUM_OPEN, {"study": study_id}).scalar_one()
 
 
 def num_awaited(connection: sa.Connection, study_id: str) -> int:
-    """Trials of a study that move by themselves: those that wait or run."""
+    """Return the number of a study's waiting and running trials, which change state without a further decision."""
     return connection.execute(_NUM_AWAITED, {"study": study_id}).scalar_one()
 
 
 def claimable(connection: sa.Connection, study_ids: Sequence[str] | None) -> Sequence[sa.Row[Any]]:
-    """Active studies a claim may get a trial from, highest priority first, then the oldest."""
+    """Return the active studies a claim may use, highest priority first, then oldest first."""
     query = _CLAIMABLE if study_ids is None else _CLAIMABLE.where(study.c.id.in_(study_ids))
     return connection.execute(query).all()
 
 
 def next_enqueued(connection: sa.Connection, study_id: str) -> sa.Row[Any] | None:
-    """The configuration to try next: highest priority, then first come."""
+    """Return the configuration to try next: highest priority first, then oldest first."""
     return connection.execute(_ENQUEUED, {"study": study_id}).first()
 
 
 def num_enqueued(connection: sa.Connection, study_id: str, *, at_least: int) -> int:
-    """Configurations still in the queue whose priority is `at_least` so high."""
+    """Return how many enqueued configurations have a priority of `at_least` or higher."""
     query = sa.select(sa.func.count()).where(
         enqueued.c.study_id == study_id, enqueued.c.trial_id.is_(None), enqueued.c.priority >= at_least
     )

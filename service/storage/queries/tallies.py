@@ -1,4 +1,4 @@
-"""Reads the tally of a study's search trials, brought up to date from an older one."""
+"""Loads the tally of a study's search trials, by updating an older one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.domain.front import stored_losses
 from service.domain.tally import Tally, TrialFacts
 from service.storage.tables import attempt, deployment, trial
 
-# Built once: building costs more than executing, and every look at a study asks.
+# Built once, because building costs more than executing, and every view of a study runs it.
 _EPOCH = sa.select(deployment.c.epoch)
 _is_moved = sa.and_(
     trial.c.study_id == sa.bindparam("study"),
@@ -29,20 +29,20 @@ _ATTEMPTS = (
 
 
 def epoch(connection: sa.Connection) -> int:
-    """The deployment's epoch: another one means that the database went back in time."""
+    """Return the deployment's epoch; a new epoch means that the database was restored from a backup."""
     return connection.execute(_EPOCH).scalar_one_or_none() or 0
 
 
 def refresh(connection: sa.Connection, study: sa.Row[Any], directions: Directions, known: Tally) -> Tally:
-    """Return the tally as of now, reading only the trials that moved after `known`.
+    """Return the current tally, reading only the trials that changed after `known`.
 
-    A transaction that begins, ends or changes an attempt stamps its trial with the study's revision, too.
+    A transaction that begins, ends or changes an attempt also stamps its trial with the study's revision.
     """
     now = epoch(connection)
     if (now, study.revision) == (known.epoch, known.revision):
         return known
     if now != known.epoch or study.revision < known.revision:
-        # The database was restored; or this snapshot is older than what another reader has seen. Begin anew.
+        # The database was restored, or this snapshot is older than what another reader has seen: start from scratch.
         known = Tally()
     given = {"study": study.id, "since": known.revision}
     used: dict[str, int] = {}
@@ -51,7 +51,7 @@ def refresh(connection: sa.Connection, study: sa.Row[Any], directions: Direction
         if row.ended_at is None:
             running.setdefault(row.trial_id, []).append((row.started_at, row.num_devices))
         else:
-            # No attempt gives time back, whatever the clock said when it began.
+            # An attempt never has a negative duration, whatever the clock said when it began.
             lasted = max(0, row.ended_at - row.started_at)
             used[row.trial_id] = used.get(row.trial_id, 0) + lasted * row.num_devices
     has_several = len(directions) > 1
@@ -70,5 +70,5 @@ def refresh(connection: sa.Connection, study: sa.Row[Any], directions: Direction
 
 
 def _point(row: sa.Row[Any], directions: Directions) -> tuple[float, ...] | None:
-    values = row._mapping["values"]  # noqa: SLF001 - the documented way to a column named like a method
+    values = row._mapping["values"]  # noqa: SLF001 - the documented way to get a column named like a method
     return stored_losses(values, directions) if row.state == TrialState.COMPLETED else None

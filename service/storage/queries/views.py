@@ -1,4 +1,4 @@
-"""Rows as messages of the wire; each function that reads one raises DamagedRowError where the row is damaged."""
+"""Converts rows into API messages; each function that reads a row raises DamagedRowError if it is damaged."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from service.storage.queries import leases, series, spending, trials
 from service.storage.tables import Connection, Row
 
 MOST_DAMAGED = 100
-"""So many of the best trials are looked at for one that can be read."""
+"""Maximum number of best trials to examine for one that can be read."""
 
 ALIVE_SECONDS = 60
-"""A worker that was silent for longer is shown as gone."""
+"""A worker that was silent for longer counts as gone."""
 
 
 def study_view(connection: Connection, row: Row, spec: StudySpec, tally: Tally, now: int) -> StudyView:
-    """A study with its counts, its best trial or front, and what of its budgets is used by `now`."""
+    """Return a study with its counts, its best trial or Pareto front, and its budget usage by `now`."""
     with reading(f"study {row.name}", row):
         return _study_view(connection, row, spec, tally, now)
 
@@ -68,7 +68,7 @@ def _study_view(connection: Connection, row: Row, spec: StudySpec, tally: Tally,
 
 
 def at(view: StudyView, row: Row, tally: Tally, now: int) -> StudyView:
-    """A study's view at another instant of the same revision: of it only the hours move by themselves."""
+    """Update a study's view to another instant of the same revision: only its hours change with time alone."""
     if row.active_since is None and not tally.has_running:
         return view
     used = view.budget_used.model_copy(update=_time_used(row, tally, now))
@@ -83,7 +83,7 @@ def _time_used(row: Row, tally: Tally, now: int) -> dict[str, float]:
 
 
 def best_trial(connection: Connection, study_id: str, direction: Direction) -> Row | None:
-    """The completed search trial with the best value, of those that can be read."""
+    """Return the completed search trial with the best value among those that can be read."""
     for num in (1, MOST_DAMAGED):
         for row in trials.best_of(connection, study_id, direction, num):
             with contextlib.suppress(DamagedRowError):
@@ -93,12 +93,12 @@ def best_trial(connection: Connection, study_id: str, direction: Direction) -> R
 
 
 def trial_views(rows: Iterable[Row]) -> tuple[list[TrialView], list[DamagedRow]]:
-    """Trials for lists, and those of them that are damaged."""
+    """Return trials for lists, and the damaged ones separately."""
     return split_damaged(rows, trial_view, lambda row: row.id if row.number is None else row.number)
 
 
 def trial_view(row: Row) -> TrialView:
-    """A trial for lists."""
+    """Return a trial for lists."""
     with reading(trials.title(row), row):
         return _trial_view(row)
 
@@ -110,7 +110,7 @@ def _trial_view(row: Row) -> TrialView:
         kind=TrialKind(row.kind),
         state=TrialState(row.state),
         parameters=row.parameters,
-        values=row._mapping["values"],  # noqa: SLF001 - the documented way to a column named like a method
+        values=row._mapping["values"],  # noqa: SLF001 - the documented way to get a column named like a method
         infeasible=row.infeasible,
         reason=row.reason,
         state_reason=row.state_reason,
@@ -130,7 +130,7 @@ def _trial_view(row: Row) -> TrialView:
 
 
 def trial_detail(connection: Connection, row: Row) -> TrialDetail:
-    """Everything stored about one trial; its configuration is the caller's to add."""
+    """Return everything that is stored about one trial; the caller adds its configuration."""
     with reading(trials.title(row), row):
         return _trial_detail(connection, row)
 
@@ -174,13 +174,13 @@ def _attempt(row: Row) -> AttemptView:
 
 
 def workers(connection: Connection, now: int) -> WorkerList:
-    """All workers, most recently seen first."""
+    """Return all workers, most recently seen first."""
     found, damaged = split_damaged(leases.workers(connection), lambda row: worker_view(row, now), lambda row: row.name)
     return WorkerList(workers=found, damaged=damaged)
 
 
 def worker_view(row: Row, now: int) -> WorkerView:
-    """A worker."""
+    """Return a worker for lists."""
     with reading(f"worker {row.name}", row):
         return WorkerView(
             name=row.name,
@@ -195,7 +195,7 @@ def worker_view(row: Row, now: int) -> WorkerView:
 
 
 def event(row: Row) -> Event:
-    """A journal row."""
+    """Return a journal row as an event."""
     with reading(f"event {row.ordinal} of revision {row.revision}", row):
         return Event(
             revision=row.revision,
@@ -208,6 +208,6 @@ def event(row: Row) -> Event:
 
 
 def events(rows: Iterable[Row]) -> EventList:
-    """Journal rows in order, and those of them that are damaged."""
+    """Return journal rows as events in order, and the damaged ones separately."""
     found, damaged = split_damaged(rows, event, lambda row: row.revision)
     return EventList(events=found, damaged=damaged)

@@ -1,1 +1,1 @@
-"""Intents: each function loads, decides by pure rules, and writes guarded, in one transaction."""
+"""Use cases of the service: each loads data, decides by pure rules, and writes guarded updates in one transaction."""

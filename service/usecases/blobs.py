@@ -1,4 +1,4 @@
-"""Blobs: attach the store to the database, take and give content, and collect what nothing refers to any more."""
+"""Use cases of the blob store: attach it to the database, store and read blobs, and delete unreferenced ones."""
 
 from __future__ import annotations
 
@@ -27,17 +27,22 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _PIECE = 1 << 20
-"""Bytes that are gathered before a thread writes them."""
+"""Bytes to collect in memory before a thread writes them to disk."""
 
 
 def attach_blobs(transact: Transactor, directory: Path, budget_bytes: int | None = None) -> BlobStore:
-    """The database's blob store, which the first server makes in `directory`.
+    """Open the blob store of this database in `directory`; the first server creates it.
+
+    Args:
+        transact: Runs transactions on the database.
+        directory: Directory of the blobs.
+        budget_bytes: Maximum total size of all blobs in bytes. None: limited by the disk only.
 
     Raises:
-        BlobStoreError: the directory is not that store.
+        BlobStoreError: `directory` is not the blob store of this database.
     """
-    # The deployment is committed before its id goes into the directory, which is claimed before that is recorded: a
-    # server that dies in between leaves a directory that the next one takes for its own.
+    # First commit the deployment, then write its id into the directory, then record that id in the database. A server
+    # that dies in between leaves a directory that the next server accepts as its own.
     deployment = transact.now(None, ensure_deployment)
     store = BlobStore(directory, budget_bytes)
     store_id = deployment.blob_store_id or deployment.deployment_id
@@ -48,10 +53,10 @@ def attach_blobs(transact: Transactor, directory: Path, budget_bytes: int | None
 
 
 def store_of(context: Context) -> BlobStore:
-    """The store of this replica.
+    """Return the blob store of this replica.
 
     Raises:
-        DomainError: it has none.
+        DomainError: This replica has no blob store.
     """
     if context.blobs is None:
         raise DomainError(ErrorCode.UNKNOWN_BLOB, "this service keeps no blobs; serve it with `service serve`")
@@ -59,10 +64,10 @@ def store_of(context: Context) -> BlobStore:
 
 
 async def store_blob(context: Context, sha256: str, pieces: AsyncIterator[bytes]) -> BlobReply:
-    """Keep content under its hash; storing it again changes nothing.
+    """Store content under its SHA-256. Repeating the request changes nothing.
 
     Raises:
-        DomainError: it has another hash, or does not fit on the disk or into the budget; nothing is kept.
+        DomainError: The content has another hash, or does not fit on the disk or into the budget. Nothing is stored.
     """
     store, size, gathered = store_of(context), 0, bytearray()
     incoming = await _on_disk(lambda: store.incoming(sha256))
@@ -71,7 +76,7 @@ async def store_blob(context: Context, sha256: str, pieces: AsyncIterator[bytes]
 
     def write(piece: bytes) -> None:
         nonlocal room
-        if room < len(piece):  # the store is measured only when what was free may be used up
+        if room < len(piece):  # measure the store only when the free space known so far may not suffice
             room = store.room(len(piece), lambda: _make_room(context, store))
         room -= len(piece)
         incoming.write(piece)
@@ -91,10 +96,10 @@ async def store_blob(context: Context, sha256: str, pieces: AsyncIterator[bytes]
 
 
 async def blob_size(context: Context, sha256: str) -> int:
-    """How many bytes a blob has.
+    """Return the size of a blob in bytes.
 
     Raises:
-        DomainError: there is no such blob.
+        DomainError: There is no such blob.
     """
     size = await asyncio.to_thread(store_of(context).size, sha256)
     if size is None:
@@ -103,30 +108,37 @@ async def blob_size(context: Context, sha256: str) -> int:
 
 
 async def read_blob(context: Context, sha256: str) -> AsyncIterator[bytes]:
-    """A blob's content, piece by piece; one that turns out to be damaged is gone afterwards."""
+    """Yield a blob's content in pieces. A blob that turns out to be damaged is deleted afterwards."""
     pieces = store_of(context).read(sha256)
     try:
         while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
             yield piece
-    except HashMismatch as error:  # the reader, who compares the hash too, asks again and hears that it is gone
+    except HashMismatch as error:  # the reader compares the hash too, retries, and gets "not found"
         log.error("blob %s was damaged (its content is %s now) and was taken out of the store", sha256, error.found)
 
 
 def is_uploaded(context: Context, sha256: str, size: int) -> bool:
-    """Whether a blob is in the store; touched, so that it stays there until what names it has committed."""
+    """Return whether a blob of this size is in the store, and touch it.
+
+    The touch keeps it there until the transaction that refers to it has committed.
+    """
     store = store_of(context)
     return store.size(sha256) == size and store.touch(sha256)
 
 
 def is_there(context: Context, artifact: Row) -> bool:
-    """Whether an artifact can be read: its blob is in the store, or it lies elsewhere, which is not ours to know."""
+    """Return whether an artifact can be read.
+
+    An artifact with a blob URI can be read if its blob is in the store. The service cannot check other locations and
+    assumes that an artifact there can be read.
+    """
     if not artifact.uri.startswith(BLOB):
         return True
     return context.blobs is not None and context.blobs.size(artifact.sha256) == artifact.size
 
 
 async def collect_blobs(context: Context) -> int:
-    """Delete the blobs that nothing refers to and nobody touched for a while; how many."""
+    """Delete the blobs that nothing refers to and that were not touched during the grace period; return how many."""
     if context.blobs is None:
         return 0
     grace = int(context.limits.blob_grace_seconds * MICROSECONDS)
@@ -140,7 +152,7 @@ async def collect_blobs(context: Context) -> int:
 
 
 def _make_room(context: Context, store: BlobStore) -> int:
-    """Delete at once whatever was registered and is not needed any more; how many."""
+    """Delete at once every blob that was registered and is not needed any more; return how many."""
 
     def look(connection: Connection) -> tuple[set[str], set[str]]:
         return checkpoints.wanted(connection), checkpoints.registered(connection)
@@ -150,7 +162,7 @@ def _make_room(context: Context, store: BlobStore) -> int:
 
 
 async def _on_disk(do: Callable[[], T]) -> T:
-    """Do it in a thread, and say what the disk says as what it means for the caller."""
+    """Run `do` in a thread and convert storage errors into a DomainError for the caller."""
     return await asyncio.to_thread(_told, do)
 
 

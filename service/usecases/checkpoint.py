@@ -1,4 +1,4 @@
-"""Checkpoint: register one together with every metric up to its step, so that it never outruns them."""
+"""Registers a checkpoint in one transaction with all metrics up to its step, so that no metric is missing."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from service.usecases.rungs import arrive
 async def register_checkpoint(
     context: Context, trial_id: str, number: int, request: CheckpointRequest
 ) -> CheckpointReply:
-    """Store the metrics that were not sent yet and the checkpoint, in one transaction; again changes nothing.
+    """Store the metrics that were not sent yet and the checkpoint in one transaction. Repeating it changes nothing.
 
     Raises:
-        DomainError: as a report; or the checkpoint outruns the metrics, or another one is stored there.
+        DomainError: As for a report; or metrics up to the checkpoint's step are missing, or another checkpoint is
+            stored at the same step and batch.
     """
     study_id = await context.database.read(lambda connection: trial_of(connection, trial_id).study_id)
 
@@ -50,7 +51,10 @@ async def register_checkpoint(
 
 
 def _require_metrics(held: Held, request: CheckpointRequest) -> None:
-    """A checkpoint may not outrun the metrics; one in the middle of a step may follow right on what was resumed."""
+    """Raise if metrics up to the checkpoint's step are missing.
+
+    An exception is a checkpoint in the middle of a step: it may directly follow the step that the attempt resumed from.
+    """
     known: int | None = held.attempt.last_step
     if known is None and request.batch:
         known = held.attempt.resume_step or 0
@@ -63,7 +67,7 @@ def _require_metrics(held: Held, request: CheckpointRequest) -> None:
 
 
 def _is_stored(unit_of_work: UnitOfWork, held: Held, request: CheckpointRequest) -> bool:
-    """Whether this very checkpoint was registered before; an attempt has one of each place."""
+    """Return whether this checkpoint is registered already; raise if another one is stored at its step and batch."""
     place = request.step, request.batch
     stored = checkpoints.at(unit_of_work.connection, held.trial.id, held.attempt.number, place)
     if stored is not None and stored.sha256 != request.sha256:

@@ -1,6 +1,7 @@
-"""Claim: a worker asks for a trial; samplers run outside any transaction, the trial is written in a short one.
+"""Handles claims: a worker asks for a trial, and the service picks a study and assigns a trial of it.
 
-A study that fails, is busy or computes for too long is skipped, with the reason, so that the next one is asked.
+Samplers run outside any transaction; a short transaction writes the trial. If a study fails, is busy, or computes for
+too long, the claim skips it, notes the reason, and tries the next study.
 """
 
 from __future__ import annotations
@@ -41,58 +42,58 @@ from service.usecases.workers import is_known, see_worker
 log = logging.getLogger(__name__)
 
 _MAX_ROUNDS = 20
-"""How often a claim decides anew after others moved the study under it, before it tells the worker to come back."""
+"""How often a claim decides again after another transaction changed the study, before the worker must retry later."""
 
 _SKIPPED = {ErrorCode.BUSY, ErrorCode.INVALID_REQUEST, ErrorCode.UNKNOWN_STUDY}
-"""Refusals that are about one study: its row is locked, its suggestion cannot be stored, it was deleted meanwhile."""
+"""Errors that concern one study only: its row is locked, its suggestion cannot be stored, or it was just deleted."""
 
 _LEAST_WAIT_SECONDS = 1.0
-"""How long a claim waits for a suggestion at least, even if other studies have used up its patience."""
+"""Minimum time that a claim waits for one suggestion, even if other studies have used up its waiting time."""
 
 
 @dataclass(frozen=True)
 class Opening:
-    """What a claim begins with."""
+    """What a claim reads before it tries any study."""
 
     granted: Grant | StudyFault | None
-    """The answer that the same request had before, or why it cannot be given again."""
+    """The earlier response to the same request, or the fault that prevents repeating it."""
     is_known: bool
-    """The worker was seen only now."""
+    """Whether the worker was seen recently with the same capabilities."""
     quarantine: str | None
     """Why this worker's host gets no trials."""
     candidates: list[Row]
     """The studies to try, in order."""
     unmet: list[str]
-    """Why other studies are not for this worker."""
+    """Why this worker can get no trial of other studies."""
     faults: dict[str, StudyFault]
     """The studies whose spec cannot be read, by name."""
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What a claim decides by: one consistent view of one study."""
+    """One consistent snapshot of a study, which a claim decides by."""
 
     study: Row
     spec: StudySpec
     history: History
     used: Used
     lacked: str | None
-    """What this worker lacks for it, by the spec in force now."""
+    """What this worker lacks for the study, by its current spec."""
     code: str | None
-    """The fingerprint of the code that this worker would train it with."""
+    """Fingerprint of the code that this worker would train the study with."""
     is_waiting: bool
-    """Some trial that this worker may execute waits to be executed (again)."""
+    """Whether a waiting trial exists that this worker may execute."""
     needs: str | None
-    """What a trial waits for that waits for another worker."""
+    """What a waiting trial needs that this worker may not execute."""
     enqueued: Row | None
-    """The configuration that a person wants tried next."""
+    """The configuration that a user enqueued to be tried next."""
 
 
 async def claim(context: Context, request: ClaimRequest) -> Grant | Nothing:
-    """Hand out a trial, or say why there is none and when to ask again.
+    """Assign a trial to the worker, or return why there is none and when to ask again.
 
     Raises:
-        DomainError: the worker speaks another protocol, or names a study that does not exist.
+        DomainError: The worker uses another protocol version, or names a study that does not exist.
     """
     if request.protocol != PROTOCOL_VERSION:
         raise DomainError(
@@ -129,7 +130,7 @@ def _open(connection: Connection, context: Context, request: ClaimRequest) -> Op
     rows = None if request.studies is None else [find(connection, name) for name in request.studies]
     named = None if rows is None else [row.id for row in rows]
     candidates: list[Row] = []
-    # A worker that names a study hears why it is paused, so that nobody waits unaware.
+    # Tell a worker that names a study why that study is paused: otherwise it would wait without knowing why.
     lacking = [f"{row.name} is paused: {row.state_reason}" for row in rows or [] if row.state == StudyState.PAUSED]
     faults: dict[str, StudyFault] = {}
     for row in shares.in_turn(connection, studies.claimable(connection, named), context.database.dialect.now):
@@ -151,14 +152,14 @@ def _open(connection: Connection, context: Context, request: ClaimRequest) -> Op
 
 
 def _suits(connection: Connection, context: Context, study: Row, request: ClaimRequest) -> bool | str:
-    """Whether the worker executes the study's task, or what it lacks for it."""
+    """Return whether the worker executes the study's kind of task, or a message with what it lacks for the study."""
     spec = studies.spec(connection, study.id, study.spec_version)
     lacked = lack(connection, context, spec, request.capabilities)
     return lacked if lacked is not None else spec.task_kind in request.capabilities.tasks
 
 
 def _granted_before(connection: Connection, context: Context, request: ClaimRequest) -> Grant | StudyFault | None:
-    """What the request was granted before, or the fault of a study whose grant cannot be read any more."""
+    """Return the earlier response to this request, or the study's fault if that response cannot be read now."""
     granted = leases.claimed(connection, request.request_id)
     if granted is None:
         return None
@@ -166,7 +167,7 @@ def _granted_before(connection: Connection, context: Context, request: ClaimRequ
 
 
 def _granted(connection: Connection, context: Context, request: ClaimRequest) -> Grant | None:
-    """What this very request was granted before: its answer was lost, or it is under way twice."""
+    """Return the earlier response to the same request, whose reply was lost or which is being processed twice."""
     granted = leases.claimed(connection, request.request_id)
     if granted is None:
         return None
@@ -192,7 +193,7 @@ async def _nothing(context: Context, request: ClaimRequest, reasons: list[str]) 
 
 
 class Patience:
-    """How long one claim waits for suggestions, of all studies together."""
+    """Limits how long one claim waits for suggestions, over all studies together."""
 
     def __init__(self, seconds: float) -> None:
         self._until = asyncio.get_running_loop().time() + seconds
@@ -204,7 +205,7 @@ class Patience:
 
 
 async def _ask(context: Context, study_id: str, request: ClaimRequest, patience: Patience) -> Grant | str:
-    """Get a trial of one study once it is this claim's turn, or the reason why there is none now."""
+    """Get a trial of one study once this claim holds the study's lock, or return why there is none now."""
     turn = context.turn(study_id)
     try:
         async with asyncio.timeout(context.limits.turn_seconds):
@@ -228,7 +229,7 @@ async def _ask(context: Context, study_id: str, request: ClaimRequest, patience:
 
 
 async def _claim_from(context: Context, study_id: str, request: ClaimRequest, patience: Patience) -> Grant | str:
-    """Get a trial of one study, or the reason why there is none now."""
+    """Get a trial of one study, or return why there is none now."""
     for _ in range(_MAX_ROUNDS):
         answer = await _try_once(context, study_id, request, patience)
         if answer is not None:
@@ -237,7 +238,11 @@ async def _claim_from(context: Context, study_id: str, request: ClaimRequest, pa
 
 
 async def _try_once(context: Context, study_id: str, request: ClaimRequest, patience: Patience) -> Grant | str | None:
-    """Look, decide outside any transaction, write in a short one; None: the study moved in between, try again."""
+    """Load a snapshot, decide outside any transaction, and write in a short one.
+
+    Returns:
+        The grant, or why there is no trial now. None: the study changed in between, so try again.
+    """
     situation = await context.database.read(lambda connection: _look(connection, context, study_id, request))
     if (obstacle := _obstacle(situation)) is not None:
         return obstacle
@@ -257,7 +262,7 @@ async def _try_once(context: Context, study_id: str, request: ClaimRequest, pati
 
 
 def _obstacle(situation: Situation) -> str | None:
-    """Why the worker gets no trial of the study, whatever its sampler would suggest; or None."""
+    """Return why the worker gets no trial of the study, whatever its sampler would suggest; or None."""
     if situation.study.stop_requested_at is not None:
         return "the study is being stopped"
     if situation.study.state != StudyState.ACTIVE:
@@ -283,20 +288,20 @@ def _look(connection: Connection, context: Context, study_id: str, request: Clai
 
 
 def _used(connection: Connection, context: Context, study: Row, spec: StudySpec) -> Used:
-    """What of its budget the study has used; not asked where it has none but that of trials."""
+    """Return how much of its budget the study has used; skip the query if it has only a budget of trials."""
     if not ends_early(spec.budget):
         return NOTHING
     return spending.used(connection, study, spec, context.database.dialect.now(connection))
 
 
 class Waiting:
-    """Execute a trial that waits."""
+    """Decision to execute a waiting trial."""
 
 
 async def _decide(
     context: Context, situation: Situation, patience: Patience
 ) -> tuple[Situation, Waiting | decide.Decision]:
-    """Decide what this claim gets; with the decision, the situation that it was made from."""
+    """Decide what this claim gets; return the decision with the snapshot that it is based on."""
     if situation.is_waiting:
         return situation, Waiting()
     enqueued = situation.enqueued
@@ -319,7 +324,8 @@ async def _decide(
         earlier, decision = decided
         if earlier is situation:
             return decided
-        # Computed for an earlier claim, which did not wait for it. A suggestion holds while its number is the next.
+        # This result was computed for an earlier claim that stopped waiting. A suggestion stays valid while its number
+        # is the next one.
         if isinstance(decision, decide.Suggest):
             made_from = replace(situation, study=earlier.study, spec=earlier.spec, history=earlier.history)
             return made_from, decision
@@ -332,7 +338,7 @@ def _take(
     situation: Situation,
     decision: Waiting | decide.Suggest | Promote | decide.Propose,
 ) -> Grant | None:
-    """Write what was decided, if it still stands; None: the study has moved on, decide anew."""
+    """Write the decision if it is still valid; None: the study has changed, and the claim decides again."""
     study, connection = unit_of_work.study, unit_of_work.connection
     granted = _granted(connection, context, request)
     if granted is not None:
@@ -351,7 +357,7 @@ def _take(
 
 
 def _is_used_up(unit_of_work: UnitOfWork, situation: Situation) -> bool:
-    """Whether a budget was used up since the look, by what has ended or by time."""
+    """Return whether a budget was used up since the snapshot, by trials that ended or by time."""
     spec, connection = situation.spec, unit_of_work.connection
     if not ends_early(spec.budget):
         return False
@@ -368,7 +374,7 @@ def _trial_for(
     request: ClaimRequest,
 ) -> Row | None:
     study, known = unit_of_work.study, situation.history
-    # A suggestion stands while its number is the next one and the spec it was made by is in force.
+    # A suggestion is valid while its number is the next one and the spec that it is based on is the current one.
     is_fresh = study.spec_version == situation.study.spec_version and study.next_number == known.next_number
     match decision:
         case Waiting():
@@ -387,7 +393,7 @@ def _trial_for(
             if study.spec_version != situation.study.spec_version:
                 return None
             promote(unit_of_work, situation.spec, known, decision)
-            # Promoted it waits; whether this worker may go on with it is asked as of any trial that waits.
+            # A promoted trial waits like any other; the usual checks decide whether this worker may continue it.
             return next_waiting(unit_of_work.connection, context, study.id, request)[0]
         case decide.Propose():
             propose(unit_of_work, known, decision)

@@ -1,10 +1,10 @@
-"""Clock correction: after the database's clock was ahead and came back, no stored instant stays in the future.
+"""Clock correction: sets stored timestamps that lie in the future to now, after the database's clock was ahead.
 
-An instant in the future decides wrongly for as long as the clock was ahead: a worker that is gone counts as alive, a
-study's own time stands still, an attempt takes less than no time, and no trial seems to have ended after the best one.
-The upkeep notices the step by its own last round, which lies in the future too, and sets each such instant to now.
+A timestamp in the future causes wrong decisions for as long as the clock was ahead: a worker that is gone counts as
+alive, a study's own time stands still, an attempt has a negative duration, and no trial seems to have ended after the
+best one. The maintenance loop detects the jump by the timestamp of its own last round, which lies in the future too.
 
-What the journal, reports, verdicts, checkpoints and logs say stays as it was written: it is only shown.
+The journal, reports, verdicts, checkpoints and logs keep the timestamps that were written: they are only displayed.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ log = logging.getLogger(__name__)
 
 
 async def correct_clock(context: Context, ahead_seconds: float) -> None:
-    """Set every instant that decides something and lies in the future to now; doing it again changes nothing.
+    """Set every timestamp in the future that a decision depends on to now. Repeating it changes nothing.
 
     Args:
-        context: of this replica.
-        ahead_seconds: how far the clock had been ahead, for the journal.
+        context: Context of this replica.
+        ahead_seconds: How far the clock was ahead, for the journal.
     """
     reason = f"the database's clock went back by {ahead_seconds:.0f} s; what it had dated in the future is dated now"
     log.warning("%s", reason)
     for study_id in await context.transact(None, _find_studies):
         await context.transact(study_id, lambda unit_of_work: _correct_study(unit_of_work, reason))
-    # Last, with the instant by which the step is noticed: a service that dies in between begins anew.
+    # Correct the timestamp that reveals the jump last: a service that dies in between starts the correction again.
     await context.transact(None, _correct_rest)
 
 

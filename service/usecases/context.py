@@ -1,4 +1,4 @@
-"""What every use case works with: the database, the write path, time limits, and what this replica remembers."""
+"""Context of the use cases: the database, the write path, time limits, and the caches of this replica."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from service.usecases.suggestions import Suggestions
 
 @dataclass(frozen=True)
 class Limits:
-    """How long leases last and how often everybody looks; seconds."""
+    """Durations and intervals of the service, in seconds."""
 
     lease_seconds: float = 60.0
     heartbeat_seconds: float = 10.0
     reaper_seconds: float = 5.0
     retry_seconds: float = 1.0
-    """When a worker that got nothing asks again."""
+    """After what time a worker that got no trial asks again."""
     gone_seconds: float = 900.0
-    """How long no worker may have offered a larger GPU before a trial that waits for one is given up."""
+    """A trial that waits for a larger GPU is given up once no worker has offered one for this long."""
     collect_seconds: float = 600.0
-    """How often blobs are looked for that nothing refers to."""
+    """Interval at which the service searches for blobs that nothing refers to."""
     removal_seconds: float = 30.0
-    """How long after a study was deleted its rows are removed."""
+    """Delay between the deletion of a study and the removal of its rows."""
     blob_grace_seconds: float = 3600.0
-    """How long a blob is kept after it was last touched, whatever refers to it."""
+    """How long a blob is kept after it was last touched, even if nothing refers to it."""
     suggest_seconds: float = 20.0
-    """How long a study's sampler may compute one suggestion before claims go on to the next study."""
+    """How long a study's sampler may compute one suggestion before a claim goes on to the next study."""
     turn_seconds: float = 1.0
     """How long a claim waits for other claims of the same study before it goes on to the next study."""
 
 
 class Histories:
-    """This replica's cache: one history per study, brought up to date by revision whenever it is asked for."""
+    """Cache of this replica: one history per study, updated by revision on every access."""
 
     def __init__(self) -> None:
         self._known: dict[str, History] = {}
 
     def latest(self, connection: Connection, study_id: str, metric: str) -> History:
-        """The study's history as `connection` sees it; called from reading threads."""
+        """Return the study's history as `connection` sees it; reading threads call this."""
         fresh = history.refresh(connection, study_id, metric, self.known(study_id))
         # Readers overlap: the newer view stays.
         known = self.known(study_id)
@@ -57,18 +57,18 @@ class Histories:
         return fresh
 
     def known(self, study_id: str) -> History:
-        """What was last seen of the study, however long ago: for a transaction to refresh for itself alone."""
+        """Return the cached history of a study, however old it is: a transaction refreshes it for itself."""
         return self._known.get(study_id, History())
 
     def forget(self, study_id: str) -> None:
-        """Let go of a study that is over."""
+        """Drop a study that is over from the cache."""
         self._known.pop(study_id, None)
 
 
 _RECENT_SECONDS = 60.0
 _MANY_STUDIES = 3
 _ALARM_SECONDS = 10.0
-"""An alarm is logged at most so often: a claim that skips a study may come every moment."""
+"""Minimum time between two alarms: claims may skip a study many times per second."""
 
 
 class RecentFaults:
@@ -79,18 +79,18 @@ class RecentFaults:
         self._alarmed_at: float | None = None
 
     def note(self, study_id: str, now: float) -> int:
-        """Take in a fault of a study; return how many studies had one lately where these are many, otherwise 0.
+        """Record a fault of a study; return the number of studies with a recent fault if there are many, else 0.
 
         Args:
-            study_id: the study whose strategy or data raised.
-            now: seconds on a clock that never goes back.
+            study_id: Study whose strategy or data raised an exception.
+            now: Seconds on a monotonic clock.
         """
         self._seen_at[study_id] = now
         self._seen_at = {study: at for study, at in self._seen_at.items() if now - at < _RECENT_SECONDS}
         return len(self._seen_at) if len(self._seen_at) >= _MANY_STUDIES else 0
 
     def is_alarm_due(self, now: float) -> bool:
-        """Return whether to log an alarm now, which the caller does."""
+        """Return whether the caller must log an alarm now."""
         if self._alarmed_at is not None and now - self._alarmed_at < _ALARM_SECONDS:
             return False
         self._alarmed_at = now
@@ -99,7 +99,7 @@ class RecentFaults:
 
 @dataclass(frozen=True)
 class Context:
-    """Everything a use case needs that is not in its request."""
+    """Everything that a use case needs besides its request."""
 
     database: Database
     transact: Transact
@@ -107,7 +107,7 @@ class Context:
     new_id: Callable[[], str]
     limits: Limits = Limits()
     blobs: BlobStore | None = None
-    """Where uploaded content is; none: this replica takes none."""
+    """Store of uploaded content. None: this replica accepts none."""
     histories: Histories = field(default_factory=Histories)
     views: StudyViews = field(default_factory=StudyViews)
     importances: Importances = field(default_factory=Importances)
@@ -116,5 +116,8 @@ class Context:
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     def turn(self, study_id: str) -> asyncio.Lock:
-        """One claim at a time per study and replica runs a sampler; the others wait here, outside any transaction."""
+        """Return the study's lock for claims of this replica.
+
+        One claim at a time runs the study's sampler. The other claims wait for this lock, outside any transaction.
+        """
         return self._turns.setdefault(study_id, asyncio.Lock())

@@ -1,4 +1,4 @@
-"""Control of a study: pause, resume, stop, extend."""
+"""Study lifecycle: pause, resume, stop, extend."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from service.usecases.studies import check, find, get_study, store_spec, view_of
 
 
 async def pause_study(context: Context, name: str, reason: str) -> StudyView:
-    """Hand out no more trials until resumed; running ones go on."""
+    """Stop assigning trials until the study is resumed; running trials go on."""
     return await _change(context, name, lambda unit_of_work: _pause(unit_of_work, reason))
 
 
@@ -29,10 +29,10 @@ def _pause(unit_of_work: UnitOfWork, reason: str) -> None:
 
 
 async def resume_study(context: Context, name: str) -> StudyView:
-    """Hand out trials again.
+    """Assign trials again.
 
     Raises:
-        DomainError: the study is not paused, or a person has to look at a box first.
+        DomainError: The study is not paused, or a user must review a box first.
     """
 
     def work(unit_of_work: UnitOfWork) -> None:
@@ -43,13 +43,13 @@ async def resume_study(context: Context, name: str) -> StudyView:
         unit_of_work.advance_study(StudyEvent.RESUMED, pause_cause=None)
 
     study = await _change(context, name, work)
-    # Its last trials may have ended while it was paused.
+    # The study's last trials may have ended while it was paused.
     await conclude(context, study.id)
     return await get_study(context, study.id)
 
 
 async def stop_study(context: Context, name: str, reason: str) -> StudyView:
-    """End the search: what waits is cancelled, what runs is told to stop, and then the study is stopped."""
+    """Stop the search: cancel waiting trials, tell running ones to stop; once they ended, the study is stopped."""
 
     def work(unit_of_work: UnitOfWork) -> None:
         study = unit_of_work.study
@@ -69,7 +69,7 @@ async def extend_study(context: Context, name: str, request: ExtendRequest) -> S
     """Raise budgets; a finished study becomes active again.
 
     Raises:
-        DomainError: a budget is no larger than the old one, or another one would end the study at once.
+        DomainError: A new budget is not larger than the old one, or another budget would end the study at once.
     """
 
     def work(unit_of_work: UnitOfWork) -> None:
@@ -92,7 +92,7 @@ async def extend_study(context: Context, name: str, request: ExtendRequest) -> S
 
 
 def _refuse_if_used_up(unit_of_work: UnitOfWork, context: Context, spec: StudySpec) -> None:
-    """Raise if a budget that was not extended, or not enough, ends the study all the same."""
+    """Raise if a budget that was not extended, or not far enough, would end the study at once."""
     study, connection = unit_of_work.study, unit_of_work.connection
     if not budget.ends_early(spec.budget):
         return

@@ -1,4 +1,4 @@
-"""An executor of daemon threads: a computation that never ends holds up neither the default pool nor the exit."""
+"""Executor with daemon threads: a call that never returns blocks neither the default pool nor the exit."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _IDLE_SECONDS = 10.0
-"""A thread that gets nothing to do for so long ends."""
+"""A thread without work ends after this time."""
 
 
 class DaemonThreads(Executor):
-    """Runs calls on up to `max_threads` threads, which the interpreter does not wait for when it exits.
+    """Runs calls on up to `max_threads` daemon threads, which the interpreter does not join at exit.
 
-    The threads of the standard library's pool are joined at exit, so one hung call would keep the process alive.
+    The interpreter joins the threads of the standard library's pool at exit, so one hung call would keep the process
+    alive.
     """
 
     def __init__(self, max_threads: int, name: str) -> None:
@@ -52,10 +53,10 @@ class DaemonThreads(Executor):
                 future.set_exception(error)
             else:
                 future.set_result(result)
-            del task, future, call  # an idle thread keeps nothing of its last call alive
+            del task, future, call  # so that an idle thread keeps nothing of its last call alive
 
     def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
-        """Wait for the next call; None: there was none for a while."""
+        """Wait for the next call; return None if there was none for `_IDLE_SECONDS`."""
         with self._changed:
             self._num_idle += 1
             is_needed = self._changed.wait_for(lambda: self._waiting, timeout=_IDLE_SECONDS)

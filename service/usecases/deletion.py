@@ -1,4 +1,4 @@
-"""Deletion: a study is hidden and its name free at once; the upkeep removes its rows later, some at a time."""
+"""Deletion of studies: hides a study and frees its name at once; maintenance removes its rows later in batches."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from service.usecases.context import Context
 from service.usecases.studies import find
 
 _NUM_ROWS = 2_000
-"""Rows that one transaction removes: tens of milliseconds on SQLite, in which no other writer is served."""
+"""Rows removed per transaction. This takes tens of milliseconds on SQLite, during which no other writer can write."""
 
 _PAUSE_SECONDS = 0.02
-"""Between two such transactions: whoever waited is served before the next."""
+"""Pause between two such transactions, in which waiting writers get their turn."""
 
 _NUM_NAMED = 5
-"""How many running trials a refusal names."""
+"""How many running trials the error message names."""
 
 
 async def delete_study(context: Context, name: str) -> DeleteReply:
     """Delete a study with everything that belongs to it.
 
-    Its blobs go by the ordinary retention, once nothing refers to them.
+    Its blobs are deleted by the usual retention once nothing refers to them.
 
     Raises:
-        DomainError: a trial of it runs, or a study that is not over has a teacher in it.
+        DomainError: A trial of the study is running, or an unfinished study uses one of its trials as a teacher.
     """
     study_id = (await context.database.read(lambda connection: find(connection, name))).id
 
@@ -39,7 +39,7 @@ async def delete_study(context: Context, name: str) -> DeleteReply:
         _refuse_running(unit_of_work)
         _refuse_teachers(unit_of_work)
         unit_of_work.record("study_deleted", data={"name": study.name})
-        # The name is free from now on; an id is the name of no other study.
+        # The name becomes free now. The study's id replaces it, because no other study has this id as its name.
         unit_of_work.set_study(deleted_at=unit_of_work.now(), name=study.id)
         return DeleteReply(id=study.id, name=study.name)
 
@@ -74,9 +74,10 @@ def _refuse_teachers(unit_of_work: UnitOfWork) -> None:
 
 
 async def remove_deleted(context: Context) -> int:
-    """Remove the rows of deleted studies; return how many studies are gone.
+    """Remove the rows of deleted studies; return how many studies were removed.
 
-    It waits a moment after a deletion: a request that had found the study before is answered that it was deleted.
+    It waits `removal_seconds` after a deletion, so that a request that had found the study before is answered with "it
+    was deleted".
     """
     delay = int(context.limits.removal_seconds * MICROSECONDS)
 

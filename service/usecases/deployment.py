@@ -1,4 +1,4 @@
-"""The deployment: the one row that says which installation a database belongs to."""
+"""The deployment: a single row that identifies the installation that a database belongs to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.storage.unit_of_work import UnitOfWork
 
 
 def ensure_deployment(unit_of_work: UnitOfWork) -> Row:
-    """The deployment's row; the first caller ever begins it."""
+    """Return the deployment's row; the first caller creates it."""
     if (row := deployment(unit_of_work.connection)) is not None:
         return row
     deployment_id, now = unit_of_work.new_id(), unit_of_work.now()

@@ -1,4 +1,4 @@
-"""Edit: a study goes on with another spec; the trials made stay as they are, as evidence."""
+"""Edits of a study: replaces its spec; existing trials stay unchanged as observations."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from service.usecases.teachers import freeze
 
 
 async def edit_study(context: Context, name: str, request: EditRequest) -> StudyView:
-    """Put another spec in the place of the version that it was made from.
+    """Replace the spec version that the edit started from by a new version.
 
-    A completed study that has more to do by it goes on; a box that waits for a review is proposed anew.
+    A completed study becomes active again if the new spec leaves something to do. A box that waits for a review is
+    withdrawn, so that the sampler proposes it again under the new spec.
 
     Raises:
-        DomainError: the spec cannot work, or not with the trials made; another version is in force; the study was
-            stopped.
+        DomainError: The spec is invalid, by itself or with the existing trials; another version is in force; or the
+            study was stopped.
     """
     checked = await asyncio.to_thread(check, await known_catalogue(context), request.spec)
 
@@ -64,7 +65,7 @@ async def edit_study(context: Context, name: str, request: EditRequest) -> Study
         return view_of(unit_of_work, context, study_id)
 
     await context.transact(study_id, work)
-    # A smaller budget may have been spent already.
+    # The study may have used up a smaller budget already.
     await conclude(context, study_id)
     return await get_study(context, study_id)
 
@@ -83,7 +84,7 @@ def _require_editable(unit_of_work: UnitOfWork, version: int) -> None:
 
 
 def _go_on(unit_of_work: UnitOfWork, *, has_more: bool) -> None:
-    """Wake a study that is complete and has more to do now, or that waits for a person to look at an old box."""
+    """Reactivate a completed study that has more to do, or a study that waits for the review of an outdated box."""
     study = unit_of_work.study
     if study.state == StudyState.COMPLETED and has_more:
         unit_of_work.advance_study(StudyEvent.EXTENDED, pause_cause=None, finished_at=None)

@@ -1,4 +1,4 @@
-"""Enqueue: a person's own configuration goes before the sampler's."""
+"""Enqueued configurations: the study tries a user's own configuration before the sampler's suggestions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from service.usecases.studies import find
 
 
 async def enqueue(context: Context, name: str, request: EnqueueRequest) -> EnqueueReply:
-    """Put a configuration in the queue: highest priority first, then first come.
+    """Add a configuration to the queue, ordered by highest priority first, then by time of arrival.
 
     Raises:
-        DomainError: the study is over, or the parameters do not fit its space.
+        DomainError: The study is over, or the parameters are not valid in its search space.
     """
     study_id = (await context.database.read(lambda connection: find(connection, name))).id
 

@@ -1,4 +1,4 @@
-"""Entries of the user's own: told by workers, kept, and looked up wherever a task is checked or made."""
+"""Custom entries of the catalogue: workers register them, the service stores them and uses them to check tasks."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ log = logging.getLogger(__name__)
 
 
 async def tell_entries(context: Context, request: EntriesRequest) -> EntriesReply:
-    """Keep what a worker can train with beyond the core; of one name, what was told last counts.
+    """Store what a worker can train with beyond the training core; the last registration of a name counts.
 
     Raises:
-        DomainError: the core has no such section, or an entry of that name itself.
+        DomainError: The training core has no such section, or has an entry of that name itself.
     """
     told = {
         (section, name): Entry.model_validate(own.model_dump())
@@ -85,7 +85,7 @@ def _store(unit_of_work: UnitOfWork, key: Key, entry: Entry, worker: str, *, is_
 
 
 async def list_catalogue(context: Context) -> WholeCatalogue:
-    """Everything that a task can be set to, and who told what of it is none of the core's."""
+    """Return everything that a task can be set to, with the worker that registered each custom entry."""
 
     def read(connection: Connection) -> WholeCatalogue:
         own: dict[str, dict[str, Told]] = {}
@@ -100,22 +100,22 @@ async def list_catalogue(context: Context) -> WholeCatalogue:
 
 
 def whole_catalogue(connection: Connection, context: Context) -> Catalogue:
-    """The core's catalogue with all entries that workers have told."""
+    """Return the training core's catalogue with all custom entries."""
     return with_own(context.catalogue, _by_key(entries.all_of(connection)))
 
 
 async def known_catalogue(context: Context) -> Catalogue:
-    """The same, read on a snapshot of its own."""
+    """Return the training core's catalogue with all custom entries, read on its own snapshot."""
     return await context.database.read(lambda connection: whole_catalogue(connection, context))
 
 
 def catalogue_with(connection: Connection, context: Context, own: Collection[Key]) -> Catalogue:
-    """The core's catalogue with these entries, where workers have told them."""
+    """Return the training core's catalogue with those of the given custom entries that workers have registered."""
     return with_own(context.catalogue, _by_key(entries.named(connection, own))) if own else context.catalogue
 
 
 def _by_key(rows: Collection[Row]) -> dict[Key, Entry]:
-    """The entries that can be read; a damaged one is as good as never told, until a worker tells it again."""
+    """Return the readable entries by key; a damaged one counts as unregistered until a worker registers it again."""
     found, _ = split_damaged(rows, _read, lambda row: row.name)
     return {key: entry for key, (entry, _) in found}
 

@@ -1,4 +1,4 @@
-"""The fence: every write of a worker names trial, attempt and nonce, and counts only from the newest attempt."""
+"""Fencing: a worker's write names trial, attempt and nonce, and only the newest attempt may write."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _NOT_ENDED = dict.fromkeys(("ended_at", "outcome", "failure", "message", "traceb
 
 @dataclass(frozen=True)
 class Held:
-    """A trial and the attempt whose worker speaks."""
+    """A trial and the attempt that a worker's request is about."""
 
     trial: Row
     attempt: Row
 
 
 def trial_of(connection: Connection, trial_id: str) -> Row:
-    """The trial of that id.
+    """Return the trial with this id.
 
     Raises:
-        DomainError: there is no such trial.
+        DomainError: There is no such trial.
     """
     row = trials.by_id(connection, trial_id)
     if row is None:
@@ -42,11 +42,11 @@ def trial_of(connection: Connection, trial_id: str) -> Row:
 
 
 def find(unit_of_work: UnitOfWork, trial_id: str, number: int, nonce: str) -> Held:
-    """Find the attempt a worker speaks of, whatever its state.
+    """Return the attempt that a worker's request names, in whatever state it is.
 
     Raises:
-        DomainError: it does not exist, the nonce is another's, or a newer attempt has taken its place.
-        DamagedRowError: the row of the trial or of the attempt is damaged, so that nothing can be written to it.
+        DomainError: The attempt does not exist, the nonce does not match, or there is a newer attempt.
+        DamagedRowError: The row of the trial or of the attempt is damaged, so that nothing can be written to it.
     """
     trial = trials.by_id(unit_of_work.connection, trial_id)
     attempt = trials.attempt_of(unit_of_work.connection, trial_id, number)
@@ -68,12 +68,12 @@ def find(unit_of_work: UnitOfWork, trial_id: str, number: int, nonce: str) -> He
 
 
 def hold(unit_of_work: UnitOfWork, held: Held, *, lease_seconds: float) -> Held:
-    """Make sure that an attempt that was found may write.
+    """Ensure that an attempt may write, and reattach it if it was lost.
 
-    Expired is not superseded: an attempt that was given up as lost while no other has begun is attached again.
+    An expired lease is not superseded: the service attaches a lost attempt again while no other attempt has begun.
 
     Raises:
-        DomainError: the attempt has ended.
+        DomainError: The attempt has ended.
     """
     number = held.attempt.number
     if held.attempt.state == AttemptState.RUNNING:
@@ -93,7 +93,7 @@ def hold(unit_of_work: UnitOfWork, held: Held, *, lease_seconds: float) -> Held:
 
 
 def grant_lease(unit_of_work: UnitOfWork, trial: Row, attempt: int, worker: str, lease_seconds: float) -> None:
-    """Give the worker the right to this attempt, from now on."""
+    """Insert a lease: the worker's exclusive right to this attempt, from now on."""
     now = unit_of_work.now()
     unit_of_work.insert(
         tables.lease,

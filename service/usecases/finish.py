@@ -1,4 +1,4 @@
-"""Finish: a worker gives an attempt back with its outcome; saying it again changes nothing."""
+"""Handles the end of an attempt: the worker sends its outcome. Repeating the request changes nothing."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from service.usecases.settle import conclude, end_attempt, end_unjudged
 
 
 async def finish(context: Context, trial_id: str, number: int, request: FinishRequest) -> FinishReply:
-    """End an attempt, and complete the study if nothing of it is left.
+    """End an attempt, and complete the study if nothing is left to do.
 
     Raises:
-        DomainError: the lease is superseded, or the attempt has ended with another outcome.
+        DomainError: The lease is superseded, or the attempt has ended with another outcome.
     """
     study_id = await context.database.read(lambda connection: trial_of(connection, trial_id).study_id)
 

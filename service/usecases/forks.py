@@ -1,4 +1,4 @@
-"""Fork: a new trial from another one's checkpoint with changed parameters, beside the search."""
+"""Forks: trials outside the search that start from another trial's checkpoint with changed parameters."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ from service.usecases.trials import find_trial
 
 
 async def fork_trial(context: Context, name: str, key: str, request: ForkRequest) -> TrialView:
-    """Let a new trial wait that goes on from a checkpoint of trial `key`; a completed study is active until it ended.
+    """Create a waiting trial that continues from a checkpoint of trial `key`.
+
+    A completed study becomes active until the fork has ended.
 
     Raises:
-        DomainError: there is no such trial or checkpoint, a change cannot be, or the study was stopped.
+        DomainError: There is no such trial or checkpoint, a change is invalid, or the study was stopped.
     """
     study_id = (await context.database.read(lambda connection: find(connection, name))).id
 
@@ -68,7 +70,7 @@ async def fork_trial(context: Context, name: str, key: str, request: ForkRequest
 
 
 async def list_forks(context: Context, name: str) -> TrialList:
-    """The forks of a study's trials, the first one first."""
+    """Return the forks of a study's trials, oldest first."""
 
     def read(connection: Connection) -> TrialList:
         study = find(connection, name)
@@ -99,7 +101,7 @@ def _parameters(
 
 
 def _run_until(spec: StudySpec, parent: Row, request: ForkRequest) -> int | None:
-    """The step to train to: as its parent would in the end, unless more or fewer epochs are asked for."""
+    """Return the step to train to: the parent's final step, unless the request sets the number of epochs."""
     if parent.run_until is None:
         return None
     epochs = request.set.get("epochs") if spec.task is not None and spec.task.train is not None else None
@@ -110,7 +112,7 @@ def _run_until(spec: StudySpec, parent: Row, request: ForkRequest) -> int | None
 
 
 def _checkpoint(context: Context, connection: Connection, parent: Row, at: int | None, end: int | None) -> Row:
-    """The parent's checkpoint of the end of step `at`, or its newest of one before `end`; touched, so that it stays."""
+    """Return the parent's checkpoint at the end of step `at`, or its newest one before `end`; touch it to keep it."""
     saved = checkpoints.whole(checkpoints.canonical(connection, parent.id))
     if not saved:
         message = (

@@ -1,4 +1,4 @@
-"""Grants: a new trial as a row, an attempt with its lease, and what the worker is told of them."""
+"""Grants: insert a new trial, start an attempt with its lease, and build the message for the worker."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from service.usecases.provenance import note_code
 
 
 def begin_trial(unit_of_work: UnitOfWork, **columns: Any) -> Row:
-    """Add a trial that waits to be executed, and journal why."""
+    """Insert a waiting trial and record its creation in the journal."""
     trial_id = unit_of_work.new_id()
     unit_of_work.insert(
         tables.trial,
@@ -55,7 +55,7 @@ def begin_trial(unit_of_work: UnitOfWork, **columns: Any) -> Row:
 
 
 def insert_trial(unit_of_work: UnitOfWork, spec: StudySpec, history: History, suggestion: Suggestion) -> Row:
-    """Add a search trial with the next number."""
+    """Insert a search trial with the next number."""
     number = history.next_number
     active_since = unit_of_work.study.active_since or unit_of_work.now()
     unit_of_work.set_study(next_number=number + 1, active_since=active_since)
@@ -76,11 +76,12 @@ def insert_trial(unit_of_work: UnitOfWork, spec: StudySpec, history: History, su
 
 
 def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, spec: StudySpec, trial: Row) -> int:
-    """Give a waiting trial to the worker: attempt, lease, and the memory of this request.
+    """Start an attempt of a waiting trial for the worker: insert the attempt, its lease, and the claim's request id.
 
-    The attempt begins with the trial's newest checkpoint that can be read.
+    The attempt begins with the trial's newest readable checkpoint.
 
-    Returns the attempt's number.
+    Returns:
+        The number of the attempt.
     """
     number: int = trial.num_attempts + 1
     now = unit_of_work.now()
@@ -121,9 +122,10 @@ def give(unit_of_work: UnitOfWork, context: Context, request: ClaimRequest, spec
 def _resume_place(
     connection: Connection, context: Context, trial: Row, request: ClaimRequest
 ) -> tuple[int | None, int]:
-    """Step and batch of the newest checkpoint that this worker can read, and that no attempt before it could not.
+    """Return step and batch of the newest checkpoint that this worker can read.
 
-    A fork's steps begin after its parent's checkpoint, whatever became of that.
+    Checkpoints that an earlier attempt could not read are left out. The steps of a fork begin after its parent's
+    checkpoint, even if that checkpoint is gone.
     """
     if trial.num_attempts == 0:
         return trial.parent_step, 0
@@ -136,7 +138,7 @@ def _resume_place(
 
 
 def read_grant(connection: Connection, context: Context, trial_id: str, number: int) -> Grant:
-    """What the worker is told: the lease, and the whole task with the parameters set."""
+    """Return the message for the worker: the lease and the whole task with the trial's parameters."""
     trial = trials.by_id(connection, trial_id)
     attempt = trials.attempt_of(connection, trial_id, number)
     assert trial is not None
@@ -153,7 +155,10 @@ def read_grant(connection: Connection, context: Context, trial_id: str, number: 
 
 
 def grant_of(connection: Connection, context: Context, trial: Row) -> Grant:
-    """What every attempt of a trial is told; that of no attempt, which leases nothing and begins afresh."""
+    """Return the part of the grant that all attempts of a trial share.
+
+    By itself it is the grant of no attempt: without a lease and without a checkpoint to resume from.
+    """
     study = studies.by_id(connection, trial.study_id)
     spec = studies.spec(connection, study.id, trial.spec_version)
     task, dropped = task_of(connection, context, spec, trial)
@@ -182,7 +187,7 @@ def grant_of(connection: Connection, context: Context, trial: Row) -> Grant:
 
 
 def _monitor(connection: Connection, spec: StudySpec, trial: Row) -> Monitor:
-    """What the trial is told of the objective; the best so far where a value of its series decides which is best."""
+    """Return the objective for the worker, with the best value so far if one value of a series is the result."""
     objective, best = spec.watched, None
     if trial.number is not None and len(spec.objectives) == 1 and isinstance(objective.value, str):
         best = trials.best(connection, trial.study_id, objective.direction)
@@ -195,7 +200,7 @@ def _monitor(connection: Connection, spec: StudySpec, trial: Row) -> Monitor:
 
 
 def _pauses(spec: StudySpec, trial: Row) -> bool:
-    """Whether the trial is to train to a rung from which it may be promoted."""
+    """Return whether the trial trains to a rung from which it may be promoted."""
     rungs = rungs_of(spec) if trial.number is not None else None
     return rungs is not None and trial.run_until is not None and trial.run_until < rungs.last
 
@@ -217,7 +222,7 @@ def _resume_point(connection: Connection, context: Context, trial: Row, attempt:
 def _teacher(
     connection: Connection, context: Context, spec: StudySpec, task: Mapping[str, Any] | None
 ) -> Artifact | None:
-    """The checkpoint that a training task learns from, if it names a trial and that one's is there."""
+    """Return the checkpoint of the teacher that a training task names, if it is available."""
     name = teacher_of(task) if task is not None and spec.task_kind is TaskKind.TRAIN else None
     saved = None if name is None else checkpoints.of_teacher(connection, spec.project, name)
     if saved is None or not is_there(context, saved):
@@ -228,7 +233,7 @@ def _teacher(
 def task_of(
     connection: Connection, context: Context, spec: StudySpec, trial: Row
 ) -> tuple[dict[str, Any] | None, list[str]]:
-    """The trial's task with its parameters set, and the options that a chosen name made meaningless."""
+    """Return the trial's task with its parameters applied, and the options that a chosen name made meaningless."""
     if spec.task is None:
         return None, []
     if spec.task.train is not None:

@@ -1,4 +1,4 @@
-"""Health: can the database be asked."""
+"""Health check: asks whether the database answers."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from service.usecases.context import Context
 
 
 async def check_health(context: Context) -> datetime:
-    """Ask the database for the time; raises what it raises."""
+    """Return the database's time; raise whatever the query raises."""
     return to_datetime(await context.database.read(context.database.dialect.now))

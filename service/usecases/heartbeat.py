@@ -1,4 +1,4 @@
-"""Heartbeat: one sign of life per host renews all its leases and brings orders back."""
+"""Heartbeats: one request per worker host renews all its leases and returns an order for each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.usecases.fence import find, hold
 
 
 async def heartbeat(context: Context, request: HeartbeatRequest) -> HeartbeatReply:
-    """Renew every lease that the worker still holds, and say of each what to do."""
+    """Renew every lease that the worker still holds, and return for each what to do."""
     statuses = await context.transact(None, lambda unit_of_work: _renew_all(unit_of_work, context, request))
     answered = []
     for asked, status in zip(request.leases, statuses, strict=True):
@@ -26,14 +26,14 @@ def _renew_all(unit_of_work: UnitOfWork, context: Context, request: HeartbeatReq
     table = tables.worker
     seen = table.update().where(table.c.name == request.worker).values(last_seen_at=unit_of_work.now())
     unit_of_work.connection.execute(seen)
-    # In one order for everybody, so that two heartbeats never wait for each other.
+    # All heartbeats use the same order, so that no two of them wait for each other.
     ordered = sorted(request.leases, key=lambda asked: (asked.trial, asked.attempt))
     statuses = {asked: _renew(unit_of_work, context, asked) for asked in ordered}
     return [statuses[asked] for asked in request.leases]
 
 
 def _renew(unit_of_work: UnitOfWork, context: Context, asked: HeldLease) -> LeaseStatus | None:
-    """The lease's status, renewed; None where there is no lease any more: only the study's lock can tell why."""
+    """Renew a lease and return its status; None: there is no lease, and only a transaction on the study can say why."""
     known = leases.held(unit_of_work.connection, asked.trial, asked.attempt)
     if known is None or known.nonce != asked.nonce or known.num_attempts != asked.attempt:
         return _gone(asked, "another attempt holds the lease; drop the trial")
@@ -73,7 +73,7 @@ def _gone(asked: HeldLease, reason: str) -> LeaseStatus:
 
 
 async def _reattach(context: Context, asked: HeldLease) -> LeaseStatus:
-    """Attach an attempt again that was given up as lost while nobody else has begun."""
+    """Reattach an attempt that was given up as lost, if no other attempt has begun."""
 
     def work(unit_of_work: UnitOfWork) -> LeaseStatus:
         held = find(unit_of_work, asked.trial, asked.attempt, asked.nonce)

@@ -1,4 +1,4 @@
-"""Hosts at fault: two faults in a row while others do well put a host in quarantine, until a person lifts it."""
+"""Host quarantine: two faults in a row on a host, while other hosts do well, exclude it until a user lifts it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from service.usecases.context import Context
 
 
 def judge_host(unit_of_work: UnitOfWork, host: str, message: str) -> bool:
-    """Take in a fault of this host; returns whether no host does better, so that it is no fault of the host.
+    """Record a fault of this host; return whether the fault belongs to the study, because no other host does better.
 
-    The first fault in a row decides nothing. At the second the host goes into quarantine if another host gets this
-    study's trials to report. If none does, the fault is the study's: then faults in a row are counted in this study
-    alone, as a host that trains other studies well in between would else get its trials back for ever.
+    The first fault in a row decides nothing. At the second one, the host goes into quarantine if another host gets
+    trials of this study to report. If no other host does, the fault belongs to the study. In that case only faults in a
+    row within this study count: otherwise a host that trains other studies well in between would get the failing trials
+    again and again.
     """
     connection, study_id = unit_of_work.connection, unit_of_work.study.id
     if not attempts.is_served_elsewhere(connection, study_id, host):
@@ -38,10 +39,10 @@ def judge_host(unit_of_work: UnitOfWork, host: str, message: str) -> bool:
 
 
 async def readmit(context: Context, name: str) -> WorkerView:
-    """Lift the quarantine of a worker's host; its workers get trials again.
+    """Lift the quarantine of a worker's host, so that its workers get trials again.
 
     Raises:
-        DomainError: there is no such worker.
+        DomainError: There is no such worker.
     """
 
     def work(unit_of_work: UnitOfWork) -> WorkerView:

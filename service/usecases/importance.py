@@ -1,4 +1,4 @@
-"""Importance: which parameters of a study mattered, by its history; computed at most every few seconds per study."""
+"""Parameter importance from a study's history, computed at most once every few seconds per study."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from service.usecases.studies import find
 
 @dataclass(frozen=True)
 class _Question:
-    """What a new answer is computed from."""
+    """Input of a new importance computation."""
 
     study_id: str
     epoch: int
@@ -28,10 +28,10 @@ class _Question:
 
 
 async def study_importance(context: Context, name: str) -> Importance:
-    """Return which parameters tell the study's best trials from the others.
+    """Return which parameters separate the study's best trials from the others.
 
-    The answer names its revision. While a study is active it may be some seconds old (FRESH_SECONDS), because it takes
-    a tenth of a second to compute at 10,000 trials; of any other study it is of the present revision.
+    The result names its revision. For an active study it may be some seconds old (FRESH_SECONDS), because it takes a
+    tenth of a second to compute at 10,000 trials. For any other study it is of the current revision.
     """
 
     def read(connection: Connection) -> Importance | _Question:

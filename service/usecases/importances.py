@@ -1,4 +1,4 @@
-"""This replica's cache of importances: the newest answer of each study, and when it was computed."""
+"""Cache of parameter importances in this replica: the newest result per study and when it was computed."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from service.storage.tables import Row
 from service.usecases.recently_used import RecentlyUsed
 
 FRESH_SECONDS = 5.0
-"""How long an answer does for a study that is active, whatever has happened since."""
+"""How long a result is used for an active study, whatever has happened since."""
 
 SIZE = 256
-"""Studies whose importances are kept."""
+"""Number of studies whose importances are cached."""
 
 
 @dataclass(frozen=True)
 class Computed:
-    """An answer, and what it follows from."""
+    """A cached result, and the state that it was computed from."""
 
     epoch: int
     spec_version: int
     answer: Importance
     computed_at: float
-    """By the replica's monotonic clock; seconds."""
+    """Seconds on the replica's monotonic clock."""
 
     def holds(self, epoch: int, study: Row, now: float) -> bool:
-        """Whether the answer does for the study as it is now."""
+        """Return whether the result can be used for the study as it is now."""
         if (self.epoch, self.spec_version) != (epoch, study.spec_version) or self.answer.revision > study.revision:
             return False
         is_young = study.state == StudyState.ACTIVE and now - self.computed_at < FRESH_SECONDS
@@ -35,16 +35,16 @@ class Computed:
 
 
 class Importances:
-    """The newest answer of each study; called from reading threads and the event loop."""
+    """The newest result of each study; reading threads and the event loop use it."""
 
     def __init__(self) -> None:
         self._computed: RecentlyUsed[Computed] = RecentlyUsed(SIZE)
 
     def find(self, epoch: int, study: Row, now: float) -> Importance | None:
-        """Return the answer of before, if it does."""
+        """Return the cached result if it is still usable."""
         known = self._computed.get(study.id)
         return known.answer if known is not None and known.holds(epoch, study, now) else None
 
     def keep(self, study_id: str, computed: Computed) -> None:
-        """Keep an answer for the next who ask."""
+        """Cache a result."""
         self._computed.keep(study_id, computed, lambda one, other: one.computed_at >= other.computed_at)

@@ -1,7 +1,7 @@
-"""Isolation: an exception that one study's strategy or data raises pauses that study alone, and the caller goes on.
+"""Fault isolation: an exception from one study's strategy or data pauses that study only, and the caller goes on.
 
-What counts is every exception but those that say nothing about the study: a refusal (DomainError), an error of the
-database, of the file system or for want of memory, and a cancellation.
+Every exception counts except those that say nothing about the study: a refusal (DomainError), an error of the database
+or the file system, an out-of-memory error, and a cancellation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class StudyFault:
 
     study_id: str
     during: str
-    """What was under way: claim, report, finish, …"""
+    """The operation that failed: claim, report, finish, …"""
     error: Exception
 
     @property
@@ -55,7 +55,7 @@ class StudyFault:
 
     @property
     def traceback(self) -> str:
-        """Return the traceback of the exception; a long one keeps its first line and its last lines."""
+        """The traceback of the exception; a long one keeps its first line and its last lines."""
         text = to_storable("".join(traceback.format_exception(self.error)))
         if len(text) <= _TRACEBACK_CHARACTERS:
             return text
@@ -64,9 +64,9 @@ class StudyFault:
 
 
 def guarded(study_id: str, during: str, call: Callable[[], T]) -> T | StudyFault:
-    """Call a function that depends on one study, in this thread; return its fault in place of a result.
+    """Call a function that depends on one study, in this thread; return a StudyFault if it raises.
 
-    The caller passes the fault to `pause_for` once it is out of the reading thread or transaction.
+    The caller passes the fault to `pause_for` after it has left the reading thread or the transaction.
     """
     try:
         return call()
@@ -77,7 +77,7 @@ def guarded(study_id: str, during: str, call: Callable[[], T]) -> T | StudyFault
 
 
 async def attempt_to(study_id: str, during: str, work: Callable[[], Awaitable[T]]) -> T | StudyFault:
-    """Do something that depends on one study; return its fault in place of a result, as `guarded` does."""
+    """Await an operation that depends on one study; return a StudyFault if it raises, as `guarded` does."""
     try:
         return await work()
     except _NOT_THE_STUDY:
@@ -87,7 +87,7 @@ async def attempt_to(study_id: str, during: str, work: Callable[[], Awaitable[T]
 
 
 async def isolated(context: Context, study_id: str, during: str, work: Callable[[], Awaitable[T]]) -> T | StudyFault:
-    """Do something for one study; where that raises, pause the study and return its fault in place of a result."""
+    """Await an operation for one study; if it raises, pause the study and return a StudyFault."""
     result = await attempt_to(study_id, during, work)
     if isinstance(result, StudyFault):
         await pause_for(context, result)
@@ -101,11 +101,11 @@ async def transact_isolated(
     work: Callable[[UnitOfWork, StudyFault | None], T],
     fault: StudyFault | None = None,
 ) -> T:
-    """Run a transaction whose data has to be stored whatever the study's strategy does.
+    """Run a transaction whose data must be stored even if the study's strategy fails.
 
-    `work` runs first with None, and may ask the strategy. Where that raises, nothing of it is kept, and `work` runs
-    again with the fault: it must not ask the strategy then. The same transaction pauses the study. With a `fault`
-    that is known already, only the second run takes place.
+    `work` first runs with None and may call the strategy. If it raises, the transaction is rolled back, and `work` runs
+    again with the fault: then it must not call the strategy. That second transaction also pauses the study. If the
+    caller passes a known `fault`, only the second run takes place.
     """
     if fault is None:
         try:
@@ -125,7 +125,7 @@ async def transact_isolated(
     except _NOT_THE_STUDY:
         raise
     except Exception:
-        # The rows that have to be written are damaged themselves.
+        # The rows to write are damaged themselves.
         await pause_for(context, known)
         raise
     _log(known, is_paused=is_paused)
@@ -133,23 +133,23 @@ async def transact_isolated(
 
 
 async def pause_for(context: Context, fault: StudyFault) -> None:
-    """Pause the study that failed, unless so many did lately that the service itself is probably at fault."""
+    """Pause the study that failed, unless so many studies failed recently that the service is probably at fault."""
     if _is_alarming(context, fault):
         return
     try:
         is_paused = await context.transact(fault.study_id, lambda unit_of_work: _pause(unit_of_work, fault))
     except DomainError as error:
         if error.code is ErrorCode.UNKNOWN_STUDY:
-            return  # deleted meanwhile
+            return  # it was deleted in the meantime
         raise
     _log(fault, is_paused=is_paused)
 
 
 async def for_each_study(context: Context, during: str, tasks: list[tuple[str, Callable[[], Awaitable[int]]]]) -> int:
-    """Do upkeep study by study; return the sum of what each returned. One that fails keeps none of the others waiting.
+    """Run maintenance study by study; return the sum of the results. A study that fails does not block the others.
 
     Raises:
-        DomainError: the database is away.
+        DomainError: The database is unavailable.
     """
     num_done = 0
     for study_id, task in tasks:
@@ -167,7 +167,7 @@ async def for_each_study(context: Context, during: str, tasks: list[tuple[str, C
 
 
 def _is_alarming(context: Context, fault: StudyFault) -> bool:
-    """Whether many studies failed lately; they are not paused then, and an alarm is logged."""
+    """Return whether many studies failed recently; in that case no study is paused, and an alarm is logged."""
     now = asyncio.get_running_loop().time()
     num_studies = context.faults.note(fault.study_id, now)
     if num_studies and context.faults.is_alarm_due(now):

@@ -1,4 +1,4 @@
-"""Stop verdicts that reach a worker late: what its trial did meanwhile is not lost."""
+"""Late stop verdicts: uses what a trial trained after a verdict to stop that reached its worker too late."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.usecases.fence import Held
 
 @dataclass(frozen=True)
 class LateStop:
-    """What becomes of a trial whose worker went on after a verdict to stop."""
+    """The event and the reason for a trial whose worker went on after a verdict to stop."""
 
     event: TrialEvent
     reason: str
@@ -25,11 +25,11 @@ class LateStop:
 def late_stop(
     unit_of_work: UnitOfWork, spec: StudySpec, held: Held, resolution: Resolution, ended: list[Final]
 ) -> LateStop | None:
-    """Say what becomes of a trial that trained past a pruner's verdict; None where there is nothing to change.
+    """Return the event for a trial that trained past a pruner's verdict to stop; None if nothing changes.
 
-    A trial that trained to its end completes with its final value, and its reason says that the verdict came late.
-    A trial that was stopped late is pruned, unless it improved after the verdict's step and is better than every
-    completed trial: then it completes with the value that it has. Pruners are for studies with one objective.
+    A trial that trained to its end completes with its final value, and its reason says that the verdict came late. A
+    trial that stopped late is pruned, unless it improved after the step of the verdict and is better than every
+    completed trial: then it completes with the value that it has. Pruners support only studies with one objective.
     """
     is_over = resolution.trial in {TrialEvent.COMPLETED, TrialEvent.PRUNED} and resolution.failure is None
     is_settled = is_over and all(each.value is not None and each.is_finite for each in ended)
@@ -49,7 +49,7 @@ def late_stop(
 
 
 def _improvement(unit_of_work: UnitOfWork, spec: StudySpec, trial: Row, stopped_at: int, value: float) -> str | None:
-    """How good a value is that a trial reached after the step of its stop; None where that is no new best."""
+    """Describe how good a value is that a trial reached after the step of the verdict; None if it is no new best."""
     connection, metric = unit_of_work.connection, spec.watched.metric
     curve = series.curves(connection, trial.id, [metric])[metric]
     before = final_value(spec.watched, tuple(point for point in curve if point[0] <= stopped_at))

@@ -1,4 +1,4 @@
-"""Logs: keep the newest of what a training process prints, and show it, whatever became of the attempt."""
+"""Logs of training processes: stores the newest output of every attempt and reads it, whatever its state."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from service.usecases.trials import find_trial
 
 
 async def append_log(context: Context, trial_id: str, number: int, stream: Stream, request: LogRequest) -> LogReply:
-    """Keep bytes of a stream that are not known yet; the reply says where to go on.
+    """Append the bytes that are not stored yet to a stream; the reply has the offset to continue from.
 
-    An attempt that was superseded may still tell what it printed: nothing depends on it, and it is where one looks.
+    A superseded attempt may still send its output: nothing depends on it, and users look there for the cause.
 
     Raises:
-        DomainError: there is no such attempt, or the nonce is another's.
+        DomainError: There is no such attempt, or the nonce does not match.
     """
 
     def work(unit_of_work: UnitOfWork) -> LogReply:
@@ -55,12 +55,12 @@ async def append_log(context: Context, trial_id: str, number: int, stream: Strea
         _drop_oldest(unit_of_work, trial_id, number, stream, start + len(content) - MAX_LOG_BYTES)
         return LogReply(offset=start + len(content))
 
-    # Logs move no revision, so they take no study's lock; two of one stream at once collide on their offset.
+    # Logs change no revision, so they take no study's lock; two requests for one stream at once conflict on the offset.
     return await context.transact(None, work)
 
 
 def _drop_oldest(unit_of_work: UnitOfWork, trial_id: str, number: int, stream: Stream, before: int) -> None:
-    """Forget the chunks that end before an offset."""
+    """Delete the chunks that end before an offset."""
     for chunk in logs.chunks(unit_of_work.connection, trial_id, number, stream, 0):
         if chunk.start_offset + len(chunk.content) > before:
             return
@@ -78,10 +78,10 @@ def _drop_oldest(unit_of_work: UnitOfWork, trial_id: str, number: int, stream: S
 async def read_log(
     context: Context, name: str, key: str, *, attempt: int | None, stream: Stream, after: int
 ) -> LogView:
-    """What an attempt (the newest, where none is named) printed from offset `after` on.
+    """Return the output of an attempt (default: the newest attempt) from offset `after` on.
 
     Raises:
-        DomainError: there is no such study, trial or attempt.
+        DomainError: There is no such study, trial or attempt.
     """
 
     def read(connection: Connection) -> LogView:
@@ -111,7 +111,7 @@ async def read_log(
 
 
 def _text(chunks: Iterable[tuple[int, bytes]], after: int, *, is_final: bool) -> tuple[str, int]:
-    """Chunks as text, gaps told in their place; and the offset after it, before a character that is not whole yet."""
+    """Return the chunks as text with a note at each gap, and the offset after it, before any incomplete character."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     parts: list[str] = []
     end = after

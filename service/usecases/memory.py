@@ -1,4 +1,4 @@
-"""Trials that wait for a larger GPU than any worker has any more: given up, as they would wait for ever."""
+"""Expiry of out-of-memory trials: gives up trials that wait for a larger GPU than any worker has."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from service.usecases.settle import conclude, settle_stop
 
 
 async def give_up_on_memory(context: Context) -> int:
-    """Look through the trials that ran out of memory and wait; returns how many wait no more."""
+    """Give up the waiting trials that ran out of memory and need a larger GPU than any here; return how many."""
     stranded, faults = await context.transact(None, lambda unit_of_work: _stranded(unit_of_work, context))
     for fault in faults:
         await pause_for(context, fault)
@@ -36,7 +36,7 @@ async def _give_up_one(context: Context, trial: Row) -> int:
 
 
 def _stranded(unit_of_work: UnitOfWork, context: Context) -> tuple[list[Row], list[StudyFault]]:
-    """The trials that no GPU here has the memory for, and the faults of studies whose rows cannot be read."""
+    """Return the trials that no GPU here has enough memory for, and the faults of studies with unreadable rows."""
     stranded, faults = [], []
     for trial in trials.waiting_after_shortage(unit_of_work.connection):
         reason = guarded(trial.study_id, "memory check", partial(_reason, unit_of_work, context, trial))
@@ -48,7 +48,7 @@ def _stranded(unit_of_work: UnitOfWork, context: Context) -> tuple[list[Row], li
 
 
 def _reason(unit_of_work: UnitOfWork, context: Context, trial: Row) -> str | None:
-    """Why the trial will not be executed, or None: it may be."""
+    """Return why no worker will execute the trial; None: a worker may."""
     floor, patience = memory_floor(attempts.executions(unit_of_work.connection, trial.id)), context.limits.gone_seconds
     largest = attempts.largest_gpu_gib(unit_of_work.connection, unit_of_work.now() - int(patience * MICROSECONDS))
     if not floor or has_larger(floor, largest):
@@ -57,7 +57,7 @@ def _reason(unit_of_work: UnitOfWork, context: Context, trial: Row) -> str | Non
 
 
 def _give_up(unit_of_work: UnitOfWork, context: Context, trial_id: str) -> int:
-    """End the trial as one that no GPU here has the memory for, if that is still so under the lock."""
+    """End the trial because no GPU here has enough memory for it, if that is still true under the lock."""
     trial = trials.by_id(unit_of_work.connection, trial_id)
     if trial is None or trial.state != TrialState.WAITING:
         return 0

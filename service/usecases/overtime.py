@@ -1,4 +1,4 @@
-"""Overtime: studies whose hours are over while nobody asks for a trial of them are completed."""
+"""Expiry of time budgets: completes studies whose budget of hours is used up while no worker asks for a trial."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from service.usecases.settle import conclude
 
 
 async def conclude_overtime(context: Context) -> None:
-    """Look once through the active studies that have a budget of hours; the end of every other comes with a trial's."""
+    """Complete the active studies whose budget of hours is used up.
+
+    Only these studies need a periodic check: any other study is completed when a trial of it ends.
+    """
 
     def timed(connection: Connection) -> list[str | StudyFault]:
         found = [
@@ -32,7 +35,7 @@ async def conclude_overtime(context: Context) -> None:
 
 
 def _timed(connection: Connection, study: Row) -> str | None:
-    """The study's id, if it has a budget of hours."""
+    """Return the study's id if it has a budget of hours."""
     hours = studies.spec(connection, study.id, study.spec_version).budget.hours
     return None if hours is None else study.id
 

@@ -1,4 +1,4 @@
-"""Predictions: register those of a study's best trials, and find them again."""
+"""Predictions of a study's best trials: registers them after an attempt and finds them again."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from service.usecases.trials import find_trial
 async def register_predictions(
     context: Context, trial_id: str, number: int, request: PredictionsRequest
 ) -> PredictionsReply:
-    """Keep the predictions of an attempt that has ended, or say why they are not wanted; again changes nothing.
+    """Store the predictions of an attempt that has ended, or return why they are not kept.
 
-    Who is told that they are not wanted need not upload them.
+    Repeating the request changes nothing. A worker whose predictions are not kept need not upload them.
 
     Raises:
-        DomainError: the lease is superseded; the attempt has not ended; it told others before; or their blob is not
-            there.
+        DomainError: The lease is superseded; the attempt has not ended; other predictions are stored already; or their
+            blob is missing.
     """
 
     def read(connection: Connection) -> tuple[str, StudySpec, set[str]]:
@@ -43,7 +43,7 @@ async def register_predictions(
         spec = studies.spec(connection, study_id, studies.by_id(connection, study_id).spec_version)
         return study_id, spec, predictions.kept_for(connection, study_id, spec)
 
-    # Who was not among the best once never will be, so this is asked before the lock is held.
+    # A trial outside the best ones never becomes one of them, so check before taking the lock.
     study_id, spec, kept_for = await context.database.read(read)
 
     def work(unit_of_work: UnitOfWork) -> PredictionsReply:
@@ -99,7 +99,7 @@ def _store(unit_of_work: UnitOfWork, held: Held, request: PredictionsRequest) ->
 
 
 async def list_predictions(context: Context, name: str) -> PredictionsList:
-    """The trials of a study whose predictions can be had."""
+    """Return the trials of a study whose predictions are available."""
 
     def read(connection: Connection) -> list[Row]:
         study = find_study(connection, name)
@@ -123,10 +123,10 @@ def _view(row: Row) -> PredictionsView:
 
 
 async def find_predictions(context: Context, name: str, key: str) -> Row:
-    """The artifact with a trial's predictions.
+    """Return the artifact with a trial's predictions.
 
     Raises:
-        DomainError: there is no such study or trial, or its predictions are not kept.
+        DomainError: There is no such study or trial, or its predictions are not kept.
     """
 
     def read(connection: Connection) -> Row:

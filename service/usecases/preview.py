@@ -1,4 +1,4 @@
-"""Previews: what a study would cost, and what another pruner would have made of one that ran; nothing is changed."""
+"""Planning: estimates what a study will cost, and replays a recorded study under another pruner; changes nothing."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from service.usecases.context import Context
 from service.usecases.studies import check_study, find
 
 _NEWEST = 500
-"""Attempts that tell how long a step takes: what was timed last is most like what comes."""
+"""Number of newest attempts to time a step with: the latest times predict the next ones best."""
 
 
 async def plan_study(context: Context, given: StudySpec, like: str | None = None) -> Plan:
-    """Check a spec and say what it will cost: in time, too, by how long a step took in a study that it is `like`.
+    """Check a spec and return its cost; with `like`, also in time, from the step time of that other study.
 
     Raises:
-        DomainError: the spec cannot work; that other study does not exist, or no trial of it has been timed.
+        DomainError: The spec is invalid; or the other study does not exist, or none of its trials has been timed.
     """
     spec, lessons = await check_study(context, given)
     timed = await context.database.read_for_viewer(lambda connection: _timed(connection, spec, like)) if like else None
@@ -40,16 +40,16 @@ async def plan_study(context: Context, given: StudySpec, like: str | None = None
 
 @dataclass(frozen=True)
 class Timed:
-    """How long a step takes, and what is to be known of that."""
+    """Duration of one step, and notes on where it comes from."""
 
     step_seconds: float
     notes: list[str]
 
 
 def _timed(connection: Connection, spec: StudySpec, like: str) -> Timed:
-    """The median of what a step of a training took in another study, the attempts' beginning and end included.
+    """Return the median duration of a training step in another study, including the start and end of each attempt.
 
-    Where this study has no resource, of what a trial took.
+    If `spec` has no resource, it is the median duration of a trial.
     """
     study, is_whole = find(connection, like), spec.resource is None
     seconds = attempts.step_seconds(connection, study.id, limit=_NEWEST, is_whole=is_whole)
@@ -71,10 +71,10 @@ def _setting(spec: StudySpec, part: str) -> object:
 
 
 async def replay_study(context: Context, name: str, request: ReplayRequest) -> Replay:
-    """Play a study's trials again with the curves they had, under another pruner.
+    """Simulate a study again with its recorded curves under another pruner.
 
     Raises:
-        DomainError: the pruner does not go with the study, or nothing is recorded yet.
+        DomainError: The pruner does not fit the study, or no trial has reported values yet.
     """
 
     def read(connection: Connection) -> tuple[StudySpec, History]:
@@ -106,7 +106,7 @@ async def replay_study(context: Context, name: str, request: ReplayRequest) -> R
 
 
 def _spent(spec: StudySpec, history: History) -> Spent:
-    """Steps of all trials, and the best value that any reached, trained to the end or not."""
+    """Return the number of steps of all trials and the best value that any trial reached, even if it did not finish."""
     best: tuple[float, int] | None = None
     for trial in history:
         value = final_value(spec.watched, trial.series)

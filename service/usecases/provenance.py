@@ -1,4 +1,4 @@
-"""Provenance: which code and data an attempt was made from, compared with those its study began with."""
+"""Provenance: records the code and data of each attempt and compares them with those of the study's first attempt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from service.usecases.fence import Held, find, hold, trial_of
 
 
 def note_code(unit_of_work: UnitOfWork, trial: Row, number: int, code: str | None) -> list[str]:
-    """Compare an attempt's code with the study's, which the first that tells one decides; what people are told."""
+    """Compare an attempt's code with the study's code; return the warnings for users.
+
+    The first attempt that reports its code sets the study's code.
+    """
     if code is None:
         return []
     unit_of_work.set_attempt(trial.id, number, code_fingerprint=code)
@@ -29,11 +32,13 @@ def note_code(unit_of_work: UnitOfWork, trial: Row, number: int, code: str | Non
 
 
 async def tell_provenance(context: Context, trial_id: str, number: int, request: ProvenanceRequest) -> WarningsReply:
-    """Store what an attempt was made from; the first in a study decides which data, and which code of its own, that is.
+    """Record the code, data and environment of an attempt.
+
+    The first attempt of a study that reports them sets the study's data, or its code if the task is custom code.
 
     Raises:
-        DomainError: the lease is superseded; data or code are other than the study's, which allows one only; or they
-            were told before, and differently.
+        DomainError: The lease is superseded; data or code differ from the study's, which requires the same; or the
+            attempt has reported other values before.
     """
     study_id = await context.database.read(lambda connection: trial_of(connection, trial_id).study_id)
 
@@ -85,10 +90,10 @@ def _refusal(held: Held, difference: str) -> DomainError:
 
 
 async def warn(context: Context, trial_id: str, number: int, request: WarningRequest) -> WarningsReply:
-    """Add what a worker wants people to know of its attempt; the same sentence stands there once.
+    """Add a worker's warning to its attempt; the same message is stored once.
 
     Raises:
-        DomainError: the lease is superseded.
+        DomainError: The lease is superseded.
     """
     study_id = await context.database.read(lambda connection: trial_of(connection, trial_id).study_id)
 

@@ -1,4 +1,4 @@
-"""Reap: attempts whose lease has run out are lost, and their trials wait for another worker."""
+"""Reaper: marks attempts with an expired lease as lost, so that their trials wait for another worker."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from service.usecases.isolation import StudyFault, for_each_study, transact_isol
 from service.usecases.settle import conclude, end_attempt, end_unjudged
 
 _MISSED_ROUNDS = 3
-"""After this many rounds of silence the service itself was away, and leases get the silence back."""
+"""After this many missed rounds the service itself was down, and it extends all leases by that time."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a round finds."""
+    """Result of one round."""
 
     expired: list[Row]
-    """Leases that have run out."""
+    """Leases that have expired."""
     ahead_seconds: float = 0.0
-    """How far in the future the last round lies: the database's clock was ahead and came back. 0: it did not."""
+    """How far in the future the last round lies: the database's clock was ahead and was set back. 0: it was not."""
 
 
 async def reap(context: Context) -> int:
-    """Look through the leases once; returns how many attempts were lost."""
+    """Check all leases once; return how many attempts were lost."""
     look = await context.transact(None, lambda unit_of_work: _look(unit_of_work, context))
     if look.ahead_seconds:
         await correct_clock(context, look.ahead_seconds)
@@ -53,14 +53,14 @@ async def _reap_one(context: Context, lease: Row) -> int:
 
 
 def _look(unit_of_work: UnitOfWork, context: Context) -> Look:
-    """Find the leases that have run out.
+    """Find the expired leases.
 
-    There are none after a silence of the service: workers could not renew, so that their leases get longer instead.
+    After a downtime of the service there are none: workers could not renew, so all leases are extended instead.
     """
     now, seen_at = unit_of_work.now(), leases.reaper_seen_at(unit_of_work.connection)
     silence = now - seen_at if seen_at is not None else 0
     round_length = int(context.limits.reaper_seconds * MICROSECONDS)
-    # Another replica may have noted its round since this one asked for the time.
+    # Another replica may have recorded its round after this transaction read the clock.
     if silence < -round_length:
         return Look([], ahead_seconds=-silence / MICROSECONDS)
     _note_round(unit_of_work, now)
@@ -73,9 +73,10 @@ def _look(unit_of_work: UnitOfWork, context: Context) -> Look:
 
 
 def _shorten(unit_of_work: UnitOfWork, context: Context, now: int, slack: int) -> None:
-    """Let no lease last longer than its length from now, whatever the clock said when it was granted or renewed.
+    """Shorten every lease to at most its normal length from now, whatever the clock said when it was granted.
 
-    The slack is for a heartbeat that renewed a lease after this transaction asked for the time.
+    The same holds for a lease that was renewed. The slack allows for a heartbeat that renewed a lease after this
+    transaction read the clock.
     """
     longest = now + int(context.limits.lease_seconds * MICROSECONDS)
     table = tables.lease
@@ -88,7 +89,7 @@ def _shorten(unit_of_work: UnitOfWork, context: Context, now: int, slack: int) -
 
 
 def _note_round(unit_of_work: UnitOfWork, now: int) -> None:
-    """Remember when leases were last looked through; the first round ever begins the deployment's row."""
+    """Record the time of this round; the first round ever creates the deployment's row."""
     table = tables.deployment
     if unit_of_work.connection.execute(table.update().values(reaper_seen_at=now)).rowcount == 0:
         ensure_deployment(unit_of_work)
@@ -96,12 +97,13 @@ def _note_round(unit_of_work: UnitOfWork, now: int) -> None:
 
 
 def _lose(unit_of_work: UnitOfWork, fault: StudyFault | None, seen: Row) -> int:
-    """Loss, requeue, budget and journal in one transaction, if under the lock the lease is as it was seen.
+    """Record the loss of an attempt and its consequences in one transaction, if the lease has not changed since `seen`.
 
-    One that was renewed since the look may have run out again while nobody was here to answer: the next look says.
+    A lease that was renewed since then may have expired again while the service was down: the next round decides about
+    it.
     """
     lease = leases.lock(unit_of_work.connection, seen.trial_id, seen.attempt)
-    # An attempt has a lease exactly while it runs.
+    # An attempt has a lease exactly while it is running.
     if lease is None:
         return 0
     if lease.expires_at != seen.expires_at:

@@ -1,4 +1,4 @@
-"""A map of bounded size from study ids to what a replica remembers of them; the least recently stored go first."""
+"""Cache of bounded size, keyed by study id; it evicts the least recently stored entries first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class RecentlyUsed(Generic[T]):
-    """Keeps at most `size` entries; called from several threads."""
+    """Keeps at most `size` entries; thread-safe."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -19,11 +19,11 @@ class RecentlyUsed(Generic[T]):
         self._lock = Lock()
 
     def get(self, key: str) -> T | None:
-        """Return the entry of that key, if it is still kept."""
+        """Return the entry for this key, if it is still cached."""
         return self._entries.get(key)
 
     def keep(self, key: str, entry: T, is_newer: Callable[[T, T], bool]) -> None:
-        """Keep an entry, unless another thread has stored one meanwhile that it is not newer than."""
+        """Store an entry, unless another thread has stored one in the meantime that it is not newer than."""
         with self._lock:
             known = self._entries.get(key)
             if known is not None and not is_newer(entry, known):

@@ -1,4 +1,4 @@
-"""Release: a person takes a running trial from its worker; it waits for another one, at nobody's charge."""
+"""Release of a running trial: a user takes it from its worker, and it waits for another one without a penalty."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from service.usecases.trials import find_trial
 async def release_trial(context: Context, name: str, key: str, request: ReleaseRequest) -> TrialView:
     """End the running attempt of a trial as released.
 
-    The trial goes on from its last checkpoint with the next worker that claims it. The old worker is told to drop it:
-    its next heartbeat is answered with an order to stop, and its reports and its finish with `attempt_ended`, or with
+    The next worker that claims the trial continues from its last checkpoint. The service orders the old worker to drop
+    it: the next heartbeat returns an order to stop, and reports and the finish get the error `attempt_ended`, or
     `lease_superseded` once another attempt has begun. Repeating a request that names the attempt changes nothing.
 
     Raises:
-        DomainError: there is no such trial, it does not run, or another attempt of it does.
+        DomainError: There is no such trial, it is not running, or another attempt of it is running.
     """
     study_id = (await context.database.read(lambda connection: find(connection, name))).id
 
@@ -47,12 +47,12 @@ async def release_trial(context: Context, name: str, key: str, request: ReleaseR
 
 
 def _is_released(attempt: Row | None, request: ReleaseRequest) -> bool:
-    """Whether this very attempt has been released before."""
+    """Return whether the requested attempt is released already."""
     return attempt is not None and attempt.number == request.attempt and attempt.state == AttemptState.RELEASED
 
 
 def _running(trial: Row, attempt: Row | None, request: ReleaseRequest) -> Held:
-    """The trial with its running attempt, which is the one that was asked for."""
+    """Return the trial with its running attempt; raise if the request names another attempt."""
     if trial.state != TrialState.RUNNING:
         message = f"{trials.title(trial)} is {trial.state}; only a running trial can be released"
         raise DomainError(ErrorCode.STUDY_STATE, message)

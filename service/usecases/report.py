@@ -1,4 +1,4 @@
-"""Report: a worker tells values of an attempt and is told to go on or not; a replay gets the stored answer."""
+"""Handles reports: stores a worker's metric values and returns a verdict; a repeated report gets the stored one."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from service.usecases.suggestions import VERDICT, Late
 
 
 async def report(context: Context, trial_id: str, attempt: int, request: ReportRequest) -> Verdict:
-    """Store a batch of values with the verdict on it.
+    """Store a batch of values with its verdict.
 
     Raises:
-        DomainError: the lease is superseded or over; the batch comes out of order; a step falls, or has another value.
+        DomainError: The lease is superseded or has ended; batches are out of order; steps decrease; or a step has
+            another value already.
     """
     situation = await context.database.read(lambda connection: _look(connection, context, trial_id))
     study_id = situation.study_id
@@ -48,7 +49,7 @@ async def report(context: Context, trial_id: str, attempt: int, request: ReportR
             answer, revision = judged.verdict, judged.history.revision
             arrived = arrive(unit_of_work, judged.spec, judged.history, held.trial.id, attempt)
             if arrived is not None:
-                # Where a rung is reached, the verdict rests on the rank that was stored with it.
+                # If the trial reached a rung, the verdict must be based on the rank that was stored with it.
                 answer, revision = decide.judge(arrived, judged.spec, held.trial.number), arrived.revision
         if unit_of_work.study.stop_requested_at is not None:
             answer = Verdict(action=Action.STOP, reason="the study was stopped", step=answer.step)
@@ -64,7 +65,7 @@ _FAILED = "the study's strategy or data failed, and the study is paused"
 
 @dataclass(frozen=True)
 class Situation:
-    """What a report is judged by: one consistent view of its study."""
+    """One consistent snapshot of the study, which a report is judged by."""
 
     study_id: str
     trial: Row
@@ -73,7 +74,7 @@ class Situation:
 
 @dataclass(frozen=True)
 class Judged:
-    """A verdict, and the spec and history that it rests on."""
+    """A verdict with the spec and history that it is based on."""
 
     spec: StudySpec
     history: History
@@ -92,7 +93,7 @@ def _look(connection: Connection, context: Context, trial_id: str) -> Situation:
 
 
 async def _judge(context: Context, situation: Situation, request: ReportRequest) -> Judged | Late | StudyFault:
-    """The verdict by the history plus this batch: pure, outside any transaction, and within the time limit."""
+    """Compute the verdict from the history plus this batch: pure, outside any transaction, and with a time limit."""
     if isinstance(situation.known, StudyFault):
         return situation.known
     (spec, history), trial = situation.known, situation.trial
@@ -113,7 +114,7 @@ def _unjudged(request: ReportRequest, why: str) -> Verdict:
 
 
 def _verdict(spec: StudySpec, history: History, trial: Row, points: list[Point]) -> Verdict:
-    """What is said of a batch is what would be said of its steps one by one, however a worker batches them."""
+    """Judge the steps one by one, so that the verdict does not depend on how a worker batches its steps."""
     step = points[-1].step
     known = {point.step: from_wire(point.metrics[spec.watched.metric]) for point in points if _tells(spec, point)}
     if not known:
@@ -156,7 +157,7 @@ def store_points(unit_of_work: UnitOfWork, held: Held, request: ReportRequest) -
     """Add a batch to an attempt's values, once.
 
     Raises:
-        DomainError: batches are missing before this one; a step falls; a value differs from the stored one.
+        DomainError: A batch before this one is missing; steps decrease; or a value differs from the stored one.
     """
     attempt = held.attempt
     if request.sequence != attempt.num_reports + 1:
@@ -203,7 +204,7 @@ def store_points(unit_of_work: UnitOfWork, held: Held, request: ReportRequest) -
 
 
 def _refuse_other_values(unit_of_work: UnitOfWork, held: Held, request: ReportRequest) -> set[tuple[str, int]]:
-    """The (metric, step) pairs of the batch that are stored already, with the same values."""
+    """Return the batch's (metric, step) pairs that are stored already; raise if a value differs from the stored one."""
     told: dict[tuple[str, int], str] = {}
     for point in request.points:
         for metric, value in point.metrics.items():
@@ -222,7 +223,7 @@ def _refuse_other_values(unit_of_work: UnitOfWork, held: Held, request: ReportRe
 
 
 def _said(value: float) -> str:
-    """A value for comparison: NaN is NaN, and -0.0 is 0.0, as which SQLite keeps it."""
+    """Return a value in canonical form: NaN equals NaN, and -0.0 equals 0.0, because SQLite stores it as 0.0."""
     return repr(value + 0.0)
 
 

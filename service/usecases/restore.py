@@ -1,4 +1,4 @@
-"""Restore: after a database went back in time, no lease of before counts any more."""
+"""Restore from a backup: starts a new epoch of the database, which invalidates all earlier leases."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Restored:
 
 
 async def begin_epoch(context: Context) -> Restored:
-    """Void every token that was granted before.
+    """Invalidate every lease and nonce that was granted before.
 
-    What workers have done since the backup is not in the database, so none of them may go on as if it were: running
-    attempts are lost, at nobody's charge, and those that could still be attached again get another nonce.
+    The database does not contain what workers have done since the backup, so no worker may go on as if it did. Running
+    attempts are lost, without a penalty for trial or host, and attempts that could still be reattached get a new nonce.
     """
     epoch = await context.transact(None, _next_epoch)
     num_lost = 0
@@ -39,7 +39,7 @@ async def begin_epoch(context: Context) -> Restored:
 
 def _next_epoch(unit_of_work: UnitOfWork) -> int:
     epoch = int(ensure_deployment(unit_of_work).epoch) + 1
-    # A backup is of the database alone: the next server takes the folder of blobs that was brought along, or a new one.
+    # A backup contains only the database: the next server uses the blob directory that was copied along, or a new one.
     unit_of_work.connection.execute(tables.deployment.update().values(epoch=epoch, blob_store_id=None))
     return epoch
 
@@ -68,7 +68,7 @@ def _lose(unit_of_work: UnitOfWork, trial_id: str, number: int) -> None:
         number,
         AttemptEvent.LOST,
         reason=reason,
-        # Not the worker's loss: three of those without progress make a trial poison.
+        # This does not count as a worker loss: three losses without progress would fail the trial as poison.
         failure=FailureClass.PREEMPTED,
         message=reason,
         ended_at=now,

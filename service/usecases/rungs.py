@@ -1,4 +1,4 @@
-"""Rungs: arrivals are stored with the report that makes them, and what ends at its rung pauses, to be promoted."""
+"""Rung results: stores them with the report that reaches a rung, and pauses trials that end there until promotion."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from service.storage.unit_of_work import UnitOfWork
 from service.usecases.studies import store_spec
 
 Move = tuple[TrialEvent, str, dict[str, Any]]
-"""What becomes of a trial, why, and columns that change with it."""
+"""The event for a trial, the reason, and the columns that change with it."""
 
 
 def arrive(unit_of_work: UnitOfWork, spec: StudySpec, known: History, trial_id: str, attempt: int) -> History | None:
-    """Store the rungs that the trial has reached with the values that this transaction stored.
+    """Store the results of the rungs that the trial has reached with the values of this transaction.
 
-    Ranked by the history as of now, under the study's lock: no two arrivals overlook each other. Returns that history,
-    or None where the trial has reached no other rung.
+    The ranks come from the current history under the study's lock, so that concurrent results see each other.
+
+    Returns:
+        The history with the new rung results. None: the trial has reached no further rung.
     """
     halving = halving_of(spec)
     trial = trials.by_id(unit_of_work.connection, trial_id)
@@ -44,7 +46,7 @@ def arrive(unit_of_work: UnitOfWork, spec: StudySpec, known: History, trial_id: 
 
 
 def promote(unit_of_work: UnitOfWork, spec: StudySpec, known: History, promotion: Promote) -> None:
-    """Let a paused trial wait for a worker to go on, if by the history as of now it is still the one to promote."""
+    """Let a paused trial wait for a worker, if the current history still says that it is the one to promote."""
     halving = halving_of(spec)
     assert halving is not None
     study = unit_of_work.study
@@ -65,7 +67,7 @@ def promote(unit_of_work: UnitOfWork, spec: StudySpec, known: History, promotion
 
 
 def rest(unit_of_work: UnitOfWork, spec: StudySpec, trial: Row, event: TrialEvent, reason: str) -> Move:
-    """What becomes of a trial whose attempt ended well or paused, by the rung that it was to train to."""
+    """Decide what becomes of a trial whose attempt succeeded or paused, by the rung that it had to train to."""
     rungs = rungs_of(spec) if trial.number is not None else None
     arrival = _arrival_at_goal(trial)
     if rungs is None or arrival is None or (trial.last_step or 0) >= rungs.last:
@@ -82,21 +84,24 @@ def rest(unit_of_work: UnitOfWork, spec: StudySpec, trial: Row, event: TrialEven
 
 
 def _may_arrive(rungs: Rungs, trial: Row) -> bool:
-    """Whether the trial's steps reach a rung that it has not arrived at."""
+    """Return whether the trial's steps reach a rung for which it has no result yet."""
     known = {arrival["step"] for arrival in trial.arrivals}
     steps = rungs.of(trial.number)[:-1]
     return trial.last_step is not None and any(rung <= trial.last_step and rung not in known for rung in steps)
 
 
 def _arrival_at_goal(trial: Row) -> Arrival | None:
-    """The trial's arrival at the rung that it was to train to, or beyond."""
+    """Return the trial's result at the rung that it had to train to, or at a later one."""
     arrivals = [Arrival(**arrival) for arrival in trial.arrivals]
     reached = [arrival for arrival in arrivals if trial.run_until is not None and arrival.step >= trial.run_until]
     return reached[-1] if reached else None
 
 
 def _stop_from_now_on(unit_of_work: UnitOfWork, spec: StudySpec, trial: Row, arrival: Arrival) -> None:
-    """A task that saves no checkpoints cannot be promoted: from now on arrivals decide for good, and all are told."""
+    """Switch the pruner to mode "stop" and tell users why.
+
+    A task that saves no checkpoints cannot be promoted, so rung results are final from now on.
+    """
     study, pruner = unit_of_work.study, spec.pruner
     assert isinstance(pruner, AshaPruner | HyperbandPruner)
     if pruner.mode == "stop":

@@ -1,4 +1,4 @@
-"""Ends attempts: outcome, lease, trial, and the study when nothing of it is left, all in one transaction."""
+"""End of an attempt: outcome, lease, trial, and the study if nothing of it is open, all in one transaction."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from service.usecases.rungs import rest
 from service.usecases.suggestions import ENDING
 
 _UNTOLD = {TrialEvent.PRUNED, TrialEvent.REQUEUED, TrialEvent.PAUSED}
-"""What a trial of a stopped study does not become: it is cancelled."""
+"""When the study is stopped, these events become CANCELLED."""
 
 
 def end_attempt(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcome: Outcome) -> None:
-    """End an attempt by its outcome, and what follows from it."""
+    """End an attempt with its outcome, and apply the consequences for trial and study."""
     trial, attempt = held.trial, held.attempt
     resolution = resolve(outcome, _circumstances(unit_of_work, spec, held, outcome))
     unit_of_work.advance_attempt(
@@ -61,10 +61,10 @@ def end_attempt(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcome: 
 
 
 def end_unjudged(unit_of_work: UnitOfWork, held: Held, outcome: Outcome, reason: str) -> None:
-    """End an attempt whose end the study's strategy or data does not allow to judge.
+    """End an attempt without judging its outcome, because the study's strategy or data fails.
 
-    The outcome is stored. The trial waits, so that it goes on from its last checkpoint and its end is judged once a
-    person has mended and resumed the study.
+    The outcome is stored. The trial waits and will continue from its last checkpoint; its end is judged after a user
+    has repaired and resumed the study.
     """
     trial, attempt = held.trial, held.attempt
     resolution = resolve(outcome, Circumstances())
@@ -92,7 +92,7 @@ def end_unjudged(unit_of_work: UnitOfWork, held: Held, outcome: Outcome, reason:
 
 
 def _circumstances(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcome: Outcome) -> Circumstances:
-    """What the outcome is judged by; an attempt that did not fail is asked nothing more of."""
+    """Load what an outcome is judged by; an attempt that did not fail needs no queries."""
     if not outcome.has_failed:
         return Circumstances()
     trial, attempt, connection = held.trial, held.attempt, unit_of_work.connection
@@ -110,7 +110,7 @@ def _circumstances(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcom
 
 
 def _pause_if_broken(unit_of_work: UnitOfWork) -> None:
-    """Pause a study whose failures say that its code or its spec is broken."""
+    """Pause a study whose failures indicate that its code or its spec is broken."""
     study, connection = unit_of_work.study, unit_of_work.connection
     if study.state != StudyState.ACTIVE or study.stop_requested_at is not None:
         return
@@ -123,7 +123,7 @@ def _pause_if_broken(unit_of_work: UnitOfWork) -> None:
 
 
 def _retries(spec: StudySpec) -> int:
-    """How often a failed trial is tried again: a grid promises every cell, so there once by default."""
+    """Return how often a failed trial is retried; the default is 1 for a grid, which promises every cell, else 0."""
     if spec.retry_failed is not None:
         return spec.retry_failed
     return 1 if isinstance(spec.sampler, GridSampler) else 0
@@ -132,7 +132,7 @@ def _retries(spec: StudySpec) -> int:
 def _move_trial(
     unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcome: Outcome, resolution: Resolution
 ) -> TrialEvent:
-    """Move the trial as the resolution and its final values say; returns the event."""
+    """Apply the event that follows from the resolution and the trial's final values; return the event."""
     trial = held.trial
     event, reason, infeasible = resolution.trial, resolution.reason, resolution.infeasible
     ended = _finals(unit_of_work, spec, trial.id, outcome)
@@ -155,7 +155,7 @@ def _move_trial(
         "num_failures": trial.num_failures + resolution.is_failure,
     }
     if event not in {TrialEvent.REQUEUED, TrialEvent.PAUSED}:
-        # What a failed or cancelled trial had reached so far is no result of it.
+        # What a failed or cancelled trial reached does not count as its result.
         counts = event in {TrialEvent.COMPLETED, TrialEvent.PRUNED} and all(each.value is not None for each in ended)
         columns |= {
             "value": ended[0].value if counts else None,
@@ -169,7 +169,7 @@ def _move_trial(
 
 
 def _lacks(unit_of_work: UnitOfWork, trial_id: str, lacking: list[str]) -> str:
-    """Say which objectives a trial did not report, and what it reported instead."""
+    """Describe which objectives a trial did not report, and what it reported instead."""
     known = series.metrics_of(unit_of_work.connection, trial_id)
     instead = f"it reported {', '.join(known)}" if known else "it reported nothing"
     return f"{' and '.join(lacking)} was never reported; {instead}"
@@ -195,7 +195,7 @@ def cancel_unclaimed(unit_of_work: UnitOfWork, reason: str) -> None:
 
 
 def settle_stop(unit_of_work: UnitOfWork) -> None:
-    """Stop the study if that was asked for and nothing of it is open any more."""
+    """Mark the study as stopped if a stop was requested and no trial of it is open."""
     study = unit_of_work.study
     if study.stop_requested_at is None or study.state in FINISHED_STUDIES:
         return
@@ -206,7 +206,7 @@ def settle_stop(unit_of_work: UnitOfWork) -> None:
 
 @dataclass(frozen=True)
 class Ending:
-    """What says whether a study is over: one consistent view of one of which no trial moves by itself."""
+    """One consistent snapshot of a study without waiting or running trials, which decides whether it is complete."""
 
     spec: StudySpec
     history: History
@@ -215,11 +215,11 @@ class Ending:
 
 
 async def conclude(context: Context, study_id: str) -> None:
-    """Complete the study if no trial of it is open and none will ever begin.
+    """Complete the study if no trial of it is open and the sampler will suggest no more.
 
-    Apart from the transaction that ended the last trial: whether the sampler has more to hand out is a question to
-    the whole history. A claim asks it too, so nothing is lost when the service dies in between. Where the sampler
-    raises, the study is paused.
+    This runs outside the transaction that ended the last trial, because the sampler needs the whole history to decide
+    whether it has more suggestions. A claim decides the same, so nothing is lost if the service dies in between. If the
+    sampler raises an exception, the study is paused.
     """
     await isolated(context, study_id, "conclusion", partial(_conclude, context, study_id))
 
@@ -256,9 +256,9 @@ def _ending(connection: Connection, context: Context, study_id: str) -> Ending |
 
 
 def complete(unit_of_work: UnitOfWork, spec: StudySpec, history: History, reason: str) -> None:
-    """Say that the search is over, and that what is paused stays so, unless the study has moved since `history`."""
+    """Mark the study as completed and its paused trials as not promoted, unless it has changed since `history`."""
     study = unit_of_work.study
-    # A history knows the search alone; a fork may still be open.
+    # A history contains only search trials; a fork may still be open.
     if study.revision != history.revision or studies.num_awaited(unit_of_work.connection, study.id):
         return
     for number, value, why in decide.left_behind(history, spec):

@@ -1,4 +1,4 @@
-"""Stages of a coarse-to-fine study: their trail, boxes proposed to a person, and what the person says to them."""
+"""Stages of a coarse-to-fine study: stage history, boxes that wait for a review, and the user's review of them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _CAUSE = PauseCause.REVIEW
 
 
 def begin_stage(unit_of_work: UnitOfWork, stage: StageBox) -> None:
-    """Keep the box of a stage that begins with a trial of this transaction."""
+    """Store the box of a stage that begins with a trial of this transaction."""
     _store(unit_of_work, stage, None)
     unit_of_work.record("stage_begun", data={"stage": stage.number, "box": dict(stage.box), "reason": stage.reason})
 
 
 def propose(unit_of_work: UnitOfWork, history: History, proposal: Propose) -> None:
-    """Pause an active study for a person to look at the next box, unless it has moved since `history`."""
+    """Pause an active study until a user has reviewed the next box, unless the study has changed since `history`."""
     study, stage = unit_of_work.study, proposal.stage
     if study.revision != history.revision:
         return
@@ -44,10 +44,10 @@ def propose(unit_of_work: UnitOfWork, history: History, proposal: Propose) -> No
 
 
 async def review_stage(context: Context, name: str, number: int, request: ReviewRequest) -> StudyView:
-    """Accept the proposed box of a stage, or another in its place; the study goes on with it.
+    """Accept the proposed box of a stage or replace it with the user's; then resume the study.
 
     Raises:
-        DomainError: no box of that stage waits for a review, or the other one does not lie in the declared space.
+        DomainError: No box of this stage waits for a review, or the user's box is not inside the declared space.
     """
     study_id = (await context.database.read(lambda connection: find(connection, name))).id
 
@@ -73,7 +73,7 @@ async def review_stage(context: Context, name: str, number: int, request: Review
 
 
 async def list_stages(context: Context, name: str) -> StageList:
-    """The trail of a study."""
+    """Return the stage history of a study."""
 
     def read(connection: Connection) -> StageList:
         study = find(connection, name)
@@ -97,20 +97,20 @@ def _view(row: Row) -> StageView:
 
 
 def waits_for_review(study: Row) -> bool:
-    """Whether the study is paused until a person has looked at a box."""
+    """Return whether the study is paused until a user has reviewed a box."""
     is_asked = study.state == StudyState.PAUSED and study.pause_cause == _CAUSE
     return is_asked and study.stop_requested_at is None
 
 
 def withdraw(unit_of_work: UnitOfWork) -> None:
-    """Take back the box that waits for a review; what is to be searched has changed."""
+    """Discard the box that waits for a review, because the spec has changed."""
     table = tables.stage
     waiting = table.c.study_id == unit_of_work.study.id, table.c.review == Review.PROPOSED
     unit_of_work.connection.execute(table.delete().where(*waiting))
 
 
 def _edited(spec: StudySpec, proposed: Box, wanted: Box) -> tuple[Box, list[str]]:
-    """The proposed box with what a person wants otherwise, and in words what that is."""
+    """Return the proposed box with the user's changes, and a description of each change."""
     before, after = in_space(spec.space, proposed), in_space(spec.space, {**proposed, **wanted})
     changes = [
         f"{name} {extent(before[name])} -> {extent(after[name])} as a person chose"
@@ -121,7 +121,7 @@ def _edited(spec: StudySpec, proposed: Box, wanted: Box) -> tuple[Box, list[str]
 
 
 def _store(unit_of_work: UnitOfWork, stage: StageBox, review: Review | None) -> None:
-    """Keep what is known of a stage now, in the place of an earlier proposal if there is one."""
+    """Store a stage, replacing an earlier proposal if there is one."""
     withdraw(unit_of_work)
     unit_of_work.insert(
         tables.stage,

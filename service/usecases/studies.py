@@ -1,4 +1,4 @@
-"""Studies: check, create, look at."""
+"""Studies: check a spec, create a study, list and show studies."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from service.usecases.warm_start import Lessons, find_lessons, store_lessons
 
 
 def find(connection: Connection, name_or_id: str) -> Row:
-    """The study of that name or id.
+    """Return the study with this name or id.
 
     Raises:
-        DomainError: there is none.
+        DomainError: There is no such study.
     """
     row = studies.find(connection, name_or_id)
     if row is None:
@@ -48,10 +48,10 @@ def find(connection: Connection, name_or_id: str) -> Row:
 
 
 def check(catalogue: Catalogue, spec: StudySpec) -> StudySpec:
-    """Check a spec as a whole, against what a task can be set to, and fill in what follows from the task.
+    """Check a whole spec, including its task against the catalogue, and fill in what follows from the task.
 
     Raises:
-        DomainError: something in it cannot work; all that is wrong is listed.
+        DomainError: The spec is invalid; all errors are listed.
     """
     errors = [*check_space(spec.space), *check_objectives(spec)]
     if spec.task is not None and spec.task.train is not None:
@@ -69,7 +69,7 @@ def check(catalogue: Catalogue, spec: StudySpec) -> StudySpec:
         errors += decide.check_strategy(spec)
     if errors:
         first = errors[0]
-        # Each check ends at MAX_MISTAKES, so that how many there are in all is not known then.
+        # Each check stops at MAX_MISTAKES errors, so the total is unknown in that case.
         number = "" if len(errors) >= MAX_MISTAKES else f"{len(errors) - 1} "
         more = f" (and {number}more)" if len(errors) > 1 else ""
         raise DomainError(ErrorCode.INVALID_SPEC, f"{first.path}: {first.message}{more}", errors[:MAX_MISTAKES])
@@ -77,7 +77,7 @@ def check(catalogue: Catalogue, spec: StudySpec) -> StudySpec:
 
 
 def _meaningless(spec: StudySpec) -> Iterator[FieldError]:
-    """What only the training core can be told, of a study with another task."""
+    """Yield errors for settings that only the training core supports, in a study with another task."""
     if spec.constraints is not None:
         message = "count the parameters of the training core's models, and this task is another; leave them out"
         yield FieldError(path="constraints", message=message)
@@ -98,7 +98,7 @@ def _override_errors(catalogue: Catalogue, spec: StudySpec, train: Mapping[str, 
 
 
 def _with_resource(catalogue: Catalogue, spec: StudySpec, epochs: object) -> tuple[StudySpec, list[FieldError]]:
-    """A train task's resource is its epochs: taken from there, or equal to them."""
+    """Set the resource of a train task to its epochs, or check that it equals them."""
     if "epochs" in spec.space:
         return spec, []
     horizon = epochs if isinstance(epochs, int) else catalogue.settings["epochs"].default
@@ -114,12 +114,12 @@ def _with_resource(catalogue: Catalogue, spec: StudySpec, epochs: object) -> tup
 
 
 async def check_study(context: Context, given: StudySpec) -> tuple[StudySpec, Lessons | None]:
-    """Check the spec of a new study, against what it names of others too: its teachers, and what it learns from.
+    """Check the spec of a new study, including the teachers and the studies for a warm start that it names.
 
     Raises:
-        DomainError: it cannot work.
+        DomainError: The spec is invalid.
     """
-    # In a thread: the cost grows with the spec, which may be large.
+    # Run in a thread: the cost grows with the spec, which may be large.
     spec = await asyncio.to_thread(check, await known_catalogue(context), given)
 
     def read(connection: Connection) -> tuple[StudySpec, Lessons | None]:
@@ -129,10 +129,10 @@ async def check_study(context: Context, given: StudySpec) -> tuple[StudySpec, Le
 
 
 async def create_study(context: Context, given: StudySpec) -> StudyView:
-    """Check the spec and begin the study.
+    """Check the spec and create the study.
 
     Raises:
-        DomainError: the spec cannot work, or the project has a study of that name.
+        DomainError: The spec is invalid, or the project has a study with this name.
     """
     spec, lessons = await check_study(context, given)
     study_id = context.new_id()
@@ -163,7 +163,7 @@ async def create_study(context: Context, given: StudySpec) -> StudyView:
 
 
 def store_spec(unit_of_work: UnitOfWork, study_id: str, version: int, spec: StudySpec) -> None:
-    """Add a version of the study's spec; which one is in force is the study's `spec_version`."""
+    """Store a version of the study's spec; the study's `spec_version` says which one is in force."""
     unit_of_work.insert(
         tables.study_spec,
         study_id=study_id,
@@ -175,13 +175,13 @@ def store_spec(unit_of_work: UnitOfWork, study_id: str, version: int, spec: Stud
 
 
 def view_of(unit_of_work: UnitOfWork, context: Context, study_id: str) -> StudyView:
-    """Return the view of a study as a transaction leaves it."""
+    """Return the view of a study as this transaction leaves it."""
     connection = unit_of_work.connection
     return _complete(context.views.within(connection, studies.by_id(connection, study_id), unit_of_work.now()))
 
 
 def _complete(view: StudyView) -> StudyView:
-    """Add what follows from the stored facts by rules: trials in all, and how the best one stands."""
+    """Add computed fields to a view: the planned number of trials, and how the best trial compares to the reference."""
     spec, said = view.spec, None
     if view.best is not None and view.best.values and spec.reference is not None:
         said = standing(view.best.values[0], spec.reference, spec.watched.direction)
@@ -189,7 +189,7 @@ def _complete(view: StudyView) -> StudyView:
 
 
 async def list_studies(context: Context) -> StudyList:
-    """All studies, newest first."""
+    """Return all studies, newest first."""
 
     def read(connection: Connection) -> StudyList:
         rows, now = studies.all_of(connection), context.database.dialect.now(connection)
@@ -202,7 +202,7 @@ async def list_studies(context: Context) -> StudyList:
 
 
 async def get_study(context: Context, name: str) -> StudyView:
-    """One study, and why no worker gets trials of it, if that is so."""
+    """Return one study, with the reason if no worker can get trials of it."""
 
     def read(connection: Connection) -> StudyView:
         row, now = find(connection, name), context.database.dialect.now(connection)
@@ -215,17 +215,17 @@ async def get_study(context: Context, name: str) -> StudyView:
 
 
 async def find_study_id(context: Context, name: str) -> str:
-    """Return the id of the study of that name or id.
+    """Return the id of the study with this name or id.
 
     Raises:
-        DomainError: there is none.
+        DomainError: There is no such study.
     """
     study_id: str = (await context.database.read_for_viewer(lambda connection: find(connection, name))).id
     return study_id
 
 
 async def list_events(context: Context, name: str, after: int, limit: int, kind: str | None = None) -> EventList:
-    """The study's journal past a revision; of one kind of event, or of all."""
+    """Return the study's journal after a revision, for one kind of event or for all."""
 
     def read(connection: Connection) -> EventList:
         study = find(connection, name)
@@ -235,5 +235,5 @@ async def list_events(context: Context, name: str, after: int, limit: int, kind:
 
 
 async def list_revisions(context: Context) -> dict[str, tuple[int, str]]:
-    """Study id -> revision and state: what a live stream watches."""
+    """Return the revision and state of each study by its id; the event stream polls this."""
     return await context.database.read_for_viewer(studies.revisions)

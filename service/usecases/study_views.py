@@ -1,4 +1,4 @@
-"""This replica's cache of what is told of each study, shared by all viewers and brought up to date by revision."""
+"""Cache of study views in this replica, shared by all viewers and updated by revision."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from service.storage.tables import Connection, Row
 from service.usecases.recently_used import RecentlyUsed
 
 SIZE = 1024
-"""Studies whose views are kept."""
+"""Number of studies whose views are cached."""
 
 
 @dataclass(frozen=True)
 class _Known:
-    """A view, and what it follows from: while epoch and row are these, only time can change it."""
+    """A cached view with the state that it was built from.
+
+    While `epoch` and `row` are unchanged, only the passing of time can change the view.
+    """
 
     epoch: int
     row: Row
@@ -27,13 +30,13 @@ class _Known:
 
 
 class StudyViews:
-    """The newest view of each study, and its tally; called from reading and writing threads."""
+    """The newest view and tally of each study; reading and writing threads use it."""
 
     def __init__(self) -> None:
         self._known: RecentlyUsed[_Known] = RecentlyUsed(SIZE)
 
     def latest(self, connection: Connection, row: Row, now: int) -> StudyView:
-        """Return the view of a study whose row a snapshot of committed state shows, at an instant."""
+        """Return the view of a study at time `now`; `row` must come from a snapshot of committed data."""
         known = self._known.get(row.id)
         if known is None or (known.epoch, known.row) != (tallies.epoch(connection), row):
             known = self._read(connection, row, now, known)
@@ -41,7 +44,7 @@ class StudyViews:
         return views.at(known.view, row, known.tally, now)
 
     def within(self, connection: Connection, row: Row, now: int) -> StudyView:
-        """Return the same within a transaction. Nothing of it is kept, as the transaction may yet be rolled back."""
+        """Return the same view within a transaction. It is not cached, because the transaction may be rolled back."""
         return self._read(connection, row, now, self._known.get(row.id)).view
 
     def _read(self, connection: Connection, row: Row, now: int, known: _Known | None) -> _Known:
@@ -52,10 +55,10 @@ class StudyViews:
 
 
 def _is_newer(one: _Known, other: _Known) -> bool:
-    """Whether a view is of the later state; of one revision the one that was read later counts."""
+    """Return whether `one` is at least as new as `other`; of equal revisions, the view that was read last wins."""
     return (one.epoch, one.row.revision) >= (other.epoch, other.row.revision)
 
 
 def _compact(known: _Known) -> _Known:
-    """A study that is over needs no memory per trial: if it is ever extended, its trials are counted anew."""
+    """Drop the per-trial data of a study that is over; if it is extended later, its trials are counted again."""
     return replace(known, tally=Tally()) if known.row.state in FINISHED_STUDIES else known

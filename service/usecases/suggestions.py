@@ -1,4 +1,4 @@
-"""Runs the samplers and pruners of a replica with a time limit, so that none of them holds up another study."""
+"""Runs samplers and pruners in threads with a time limit, so that a slow one does not block other studies."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from service.usecases.daemon_threads import DaemonThreads
 T = TypeVar("T")
 
 MAX_THREADS = 32
-"""How many computations run at the same time, those that never end included."""
+"""Maximum number of concurrent computations, including those that never end."""
 
 MAX_SLOW = 3
-"""How often in a row a study's suggestions, or its verdicts, may exceed the time limit before the study is paused."""
+"""How often in a row suggestions or verdicts of a study may exceed the time limit before the study is paused."""
 
 
 class Work(NamedTuple):
-    """A kind of computation, in words."""
+    """Names of a kind of computation, for messages."""
 
     strategy: str
     result: str
@@ -31,42 +31,42 @@ ENDING = Work("sampler", "decision whether the study is over")
 
 
 class SlowSamplerError(Exception):
-    """A study's suggestions or verdicts exceeded the time limit again and again."""
+    """A study's suggestions or verdicts exceeded the time limit several times in a row."""
 
 
 @dataclass(frozen=True)
 class Late:
-    """A result that is not there yet, and why."""
+    """Says why a result is not available yet."""
 
     reason: str
 
 
 @dataclass
 class _Computation(Generic[T]):
-    """One call of a study's strategy, from when a thread begins it."""
+    """One call of a study's strategy; its time counts from when a thread starts it."""
 
     key: object
-    """What the result is valid for."""
+    """The state that the result is valid for."""
     result: asyncio.Future[T] = field(init=False)
     started_at: float | None = None
     """None: every thread is busy with other studies."""
     ended_at: float | None = None
     num_exceeded: int = 0
-    """How many claims found it beyond the time limit, each a whole limit after the one before."""
+    """How many claims found the computation over the time limit, each a whole limit after the one before."""
 
     def seconds(self, now: float) -> float:
         return 0.0 if self.started_at is None else (self.ended_at or now) - self.started_at
 
 
 _Owner = tuple[str, Work]
-"""A study, and the kind of work that is done for it."""
+"""A study and a kind of work for it."""
 
 
 class Suggestions:
-    """Computes what samplers and pruners decide on threads of its own, with a time limit per study.
+    """Computes suggestions and verdicts in its own threads, with a time limit per study.
 
-    A thread cannot be stopped. A computation that exceeds the limit keeps its thread, its study is skipped until it
-    ends, and its result is used then if it is still valid.
+    A thread cannot be stopped. A computation that exceeds the limit keeps its thread. Claims skip its study until it
+    ends; then its result is used if it is still valid.
     """
 
     def __init__(self, max_threads: int = MAX_THREADS) -> None:
@@ -84,20 +84,20 @@ class Suggestions:
         wait_seconds: float,
         of: Work = SUGGESTION,
     ) -> T | Late:
-        """Return what `call` returns, or why that takes longer than `wait_seconds`.
+        """Return the result of `call`, or why it takes longer than `wait_seconds`.
 
-        Of one kind of work (`of`), no computation of a study begins before the one that is outstanding has ended or its
-        caller has waited for it. A result that came late is returned to the next caller with an equal `key`.
+        For one study and kind of work (`of`), only one computation runs at a time. A late result is returned to
+        the next caller with an equal `key`.
 
         Raises:
-            SlowSamplerError: the study's computations exceeded the limit MAX_SLOW times in a row.
-            Exception: what `call` raised.
+            SlowSamplerError: The study's computations exceeded the limit MAX_SLOW times in a row.
+            Exception: Whatever `call` raised.
         """
         loop = asyncio.get_running_loop()
         owner = (study_id, of)
         computation = self._running.get(owner)
         if computation is not None and not computation.result.done():
-            # Its caller was cancelled, or waited until the limit: then no time is left to wait here.
+            # Its caller was cancelled, or waited until the limit; in the latter case no waiting time is left here.
             left = min(wait_seconds, limit_seconds - computation.seconds(loop.time()))
             await asyncio.wait({computation.result}, timeout=max(0.0, left))
         if computation is None or (computation.result.done() and computation.key != key):
@@ -122,14 +122,14 @@ class Suggestions:
             try:
                 return call()
             except (StopIteration, SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError) as error:
-                # A future cannot hold the first, and the others would end the service or the request.
+                # A future cannot hold StopIteration, and the others would end the service or the request.
                 raise RuntimeError(f"the strategy raised {type(error).__name__}") from error
             finally:
                 computation.ended_at = loop.time()
 
         def ended(result: asyncio.Future[object]) -> None:
             if not result.cancelled():
-                result.exception()  # seen, even if no claim ever asks for it
+                result.exception()  # mark the exception as retrieved, even if no claim ever asks for it
             is_slow = computation.seconds(loop.time()) > limit_seconds
             num_more = max(1, computation.num_exceeded)
             self._num_slow[owner] = self._num_slow.get(owner, 0) + num_more if is_slow else 0
@@ -140,7 +140,7 @@ class Suggestions:
         return computation
 
     def _refuse_if_slow(self, owner: _Owner, computation: _Computation[object], limit: float, now: float) -> None:
-        """Raise if the study was slow so often: with several suggestions, or with one that takes several limits."""
+        """Raise if the study was slow MAX_SLOW times: several computations, or one that takes several limits."""
         elapsed, num_before = computation.seconds(now), self._num_slow.get(owner, 0)
         if elapsed >= limit * (computation.num_exceeded + 1):
             computation.num_exceeded += 1

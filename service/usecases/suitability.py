@@ -1,4 +1,4 @@
-"""Which workers a study is for: what one lacks that asks for its trials, and whether none of those here would do."""
+"""Worker eligibility: what a worker lacks for a study, and why no live worker can get trials of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from service.usecases.context import Context
 
 
 def lack(connection: Connection, context: Context, spec: StudySpec, capabilities: Capabilities) -> str | None:
-    """What a worker lacks for the trials of a study, or None."""
+    """Return what a worker lacks for the trials of a study, or None."""
     return (
         unallowed(spec.task_kind, capabilities, spec.task.function if spec.task else None)
         or unmet(spec.requires, capabilities)
@@ -28,7 +28,7 @@ def lack(connection: Connection, context: Context, spec: StudySpec, capabilities
 
 
 def unregistered(connection: Connection, own: Collection[Key], capabilities: Capabilities) -> str | None:
-    """Which of these entries a worker lacks, or has with other options than were told last; or None."""
+    """Return which of these custom entries a worker lacks, or has with other options than registered; or None."""
     if not own:
         return None
     known = {(row.section, row.name): row.fingerprint for row in entries.named(connection, own)}
@@ -36,7 +36,7 @@ def unregistered(connection: Connection, own: Collection[Key], capabilities: Cap
 
 
 def unserved(connection: Connection, context: Context, spec: StudySpec, now: int) -> str | None:
-    """Why none of the workers that are alive gets trials of a study; None: one does, or none is there to ask."""
+    """Return why no live worker can get trials of a study; None: one can, or there is no live worker."""
     if spec.task_kind is TaskKind.EXTERNAL:
         return None
     reason = None

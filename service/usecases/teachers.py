@@ -1,4 +1,4 @@
-"""Teachers: the trials that a new study learns from are found when it begins, and named so that they stay the same."""
+"""Teachers: finds the trials that a new study distills from, and pins their names so that they stay the same."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ _BEST = "best"
 
 
 class NoTeacher(Exception):
-    """What a name means is nothing to learn from; the message says why, and what to do."""
+    """A name does not refer to a usable teacher; the message says why and what to do."""
 
 
 def freeze(context: Context, connection: Connection, spec: StudySpec, known: Collection[str] = ()) -> StudySpec:
-    """The spec with its teachers named by trial, so that STUDY/best stays the trial that it is now.
+    """Return the spec with each teacher named by its trial, so that STUDY/best stays the trial that is the best now.
 
-    `known` are those that the study has already: they are not looked for again, and their studies' best are they.
+    `known` are the study's present teachers: they are not searched again, and STUDY/best of their studies stays pinned
+    to them.
 
     Raises:
-        DomainError: a teacher does not exist, or what it has learned is not kept; all that is wrong is listed.
+        DomainError: A teacher does not exist, or its checkpoint is not kept; all errors are listed.
     """
     of_known = {name.rpartition("/")[0]: name for name in known}
     names: dict[str, str] = {}
@@ -52,12 +53,13 @@ def freeze(context: Context, connection: Connection, spec: StudySpec, known: Col
 
 
 def find_teacher(context: Context, connection: Connection, project: str, given: str) -> str:
-    """What to call the trial that `given` names for a study of `project`: STUDY/TRIAL, `best` being the number it has.
+    """Return the pinned name STUDY/TRIAL of the trial that `given` names for a study of `project`.
 
-    Its checkpoint is touched, so that it stays until the study that needs it is there.
+    `best` is replaced by the trial's number. The trial's checkpoint is touched, so that it is kept until the study
+    exists.
 
     Raises:
-        NoTeacher: it does not exist, has not ended, trained no model of the core, or its checkpoint is not kept.
+        NoTeacher: The trial does not exist, has not ended, trained no model of the core, or its checkpoint is not kept.
     """
     name, slash, key = given.rpartition("/")
     if not slash:
@@ -77,7 +79,7 @@ def find_teacher(context: Context, connection: Connection, project: str, given: 
 
 
 def _trial(connection: Connection, project: str, name: str, key: str) -> Row:
-    """The trial `key`, or the best one, of a study that trains models of the core."""
+    """Return the trial `key`, or the best one, of a study that trains models of the training core."""
     study = studies.find_named(connection, project, name)
     if study is None:
         raise NoTeacher(f"there is no study {quote(name)}; {nearest(name, studies.names(connection))}")
@@ -106,7 +108,7 @@ def _lacks(saved: Sequence[Row]) -> str:
 
 
 def _repeated(spec: StudySpec, names: Mapping[str, str]) -> Iterator[FieldError]:
-    """Choices of the space that turn out to be one trial."""
+    """Yield an error for each choice in the space that names the same trial as another one."""
     seen: dict[str, str] = {}
     for path, given in teachers_of(spec):
         if not path.startswith("space."):

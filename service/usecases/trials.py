@@ -1,4 +1,4 @@
-"""Trials, for those who look: what changed, one in detail, the best or the front."""
+"""Trial queries for viewers: changed trials, one trial in detail, the best trial or the Pareto front."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from service.usecases.studies import find
 
 
 async def list_trials(context: Context, name: str, since: int, limit: int) -> TrialList:
-    """Search trials that changed after a revision, and the revision to continue from."""
+    """Return the search trials that changed after a revision, and the revision to continue from."""
 
     def read(connection: Connection) -> TrialList:
         study = find(connection, name)
         rows = trials.changed(connection, study.id, since, limit)
-        # A cut-off answer reflects the study only up to its last row.
+        # A truncated list reflects the study only up to the revision of its last row.
         is_cut_off = len(rows) >= limit and trials.changed(connection, study.id, rows[-1].revision, 1)
         revision = rows[-1].revision if is_cut_off else study.revision
         found, damaged = views.trial_views(rows)
@@ -36,10 +36,10 @@ async def list_trials(context: Context, name: str, since: int, limit: int) -> Tr
 
 
 def find_trial(connection: Connection, study: Row, key: str) -> Row:
-    """The study's trial of that number, or of that id: forks have no number.
+    """Return the study's trial with this number or id; forks have only an id.
 
     Raises:
-        DomainError: the study has no such trial.
+        DomainError: The study has no such trial.
     """
     row = trials.find(connection, study.id, key)
     if row is None:
@@ -52,10 +52,10 @@ def find_trial(connection: Connection, study: Row, key: str) -> Row:
 
 
 async def get_trial(context: Context, name: str, key: str) -> TrialDetail:
-    """One trial in detail, by number or id.
+    """Return one trial in detail, by number or id.
 
     Raises:
-        DomainError: the study has no such trial.
+        DomainError: The study has no such trial.
     """
 
     def read(connection: Connection) -> TrialDetail:
@@ -66,10 +66,10 @@ async def get_trial(context: Context, name: str, key: str) -> TrialDetail:
 
 
 async def get_grant(context: Context, name: str, key: str) -> Grant:
-    """What a worker that executes a trial afresh would be told, to try it by hand; nothing is leased.
+    """Return what a worker would get to start this trial from scratch, to try it by hand; no lease is granted.
 
     Raises:
-        DomainError: the study has no such trial.
+        DomainError: The study has no such trial.
     """
 
     def read(connection: Connection) -> Grant:
@@ -79,10 +79,10 @@ async def get_grant(context: Context, name: str, key: str) -> Grant:
 
 
 async def get_checkpoint(context: Context, name: str, key: str) -> ResumePoint:
-    """The newest checkpoint of a trial that is there, for whoever wants its model.
+    """Return the newest available checkpoint of a trial.
 
     Raises:
-        DomainError: the study has no such trial, or none of its checkpoints is kept.
+        DomainError: The study has no such trial, or none of its checkpoints is kept.
     """
 
     def read(connection: Connection) -> ResumePoint:
@@ -100,10 +100,10 @@ async def get_checkpoint(context: Context, name: str, key: str) -> ResumePoint:
 
 
 async def get_best(context: Context, name: str) -> TrialDetail:
-    """The completed trial with the best value.
+    """Return the completed trial with the best value.
 
     Raises:
-        DomainError: no trial is completed yet; or the study has several objectives.
+        DomainError: No trial is completed yet, or the study has several objectives.
     """
 
     def read(connection: Connection) -> TrialDetail:
@@ -121,7 +121,7 @@ async def get_best(context: Context, name: str) -> TrialDetail:
 
 
 async def get_front(context: Context, name: str) -> Front:
-    """The completed trials that no other one dominates, with the hypervolume under them."""
+    """Return the completed trials that no other one dominates, with their hypervolume."""
 
     def read(connection: Connection) -> tuple[StudySpec, list[TrialView], list[Losses]]:
         study = find(connection, name)
@@ -138,14 +138,14 @@ async def get_front(context: Context, name: str) -> Front:
     return Front(
         objectives=list(spec.objectives),
         trials=found,
-        # Turned twice, losses are values again.
+        # `losses` is its own inverse, so this turns losses back into values.
         reference_point=list(losses(corner, spec.directions)),
         hypervolume=volume if math.isfinite(volume) else None,
     )
 
 
 def _hypervolume(points: Sequence[Losses], corner: Losses) -> float:
-    # Optuna takes a fifth of a second to import: who never asks never pays.
+    # Import on demand: Optuna takes a fifth of a second to import.
     from service.search.optuna_bridge.fronts import hypervolume  # noqa: PLC0415
 
     return hypervolume(points, corner)

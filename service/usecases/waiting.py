@@ -1,4 +1,4 @@
-"""Which waiting trial a worker gets next, and what the others wait for; placement decides, this asks the database."""
+"""Dispatch of waiting trials: loads what placement rules need and picks the next trial for a worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from service.usecases.suitability import unregistered
 def next_waiting(
     connection: Connection, context: Context, study_id: str, request: ClaimRequest
 ) -> tuple[Row | None, str | None]:
-    """The waiting trial that this worker may execute next; or else what a waiting one needs instead."""
+    """Return the next waiting trial that this worker may execute, or else what a waiting trial needs instead."""
     needs = None
     for trial in trials.in_states(connection, study_id, [TrialState.WAITING]):
         is_fresh = trial.num_attempts == 0 and trial.parent_id is None
@@ -33,14 +33,20 @@ def next_waiting(
 
 
 def _unregistered(connection: Connection, context: Context, trial: Row, request: ClaimRequest) -> str | None:
-    """Entries that a fork or an older version of the spec chose are not asked for by the study as it is now."""
+    """Return what the worker lacks for the trial's own custom entries, or None.
+
+    A fork or an older version of the spec may have chosen entries that the study's current spec does not name.
+    """
     own = own_of_trial(trial.parameters, context.catalogue)
     lacked = unregistered(connection, own, request.capabilities)
     return None if lacked is None else f"a worker that can train it: {lacked}"
 
 
 def _unmet_need(connection: Connection, context: Context, trial: Row, request: ClaimRequest) -> str | None:
-    """What a trial that was executed before, or goes on from another, waits for instead of this worker, or None."""
+    """Return what a trial that is not fresh needs instead of this worker, or None.
+
+    Such a trial was executed before, or continues from another trial.
+    """
     floor = memory_floor(attempts.executions(connection, trial.id))
     if not suffices(floor, request.capabilities):
         return f"a GPU with more than {floor:g} GiB"
@@ -61,7 +67,7 @@ def _unmet_need(connection: Connection, context: Context, trial: Row, request: C
 
 
 def _holder(connection: Connection, context: Context, trial: Row, saved: Row, now: int) -> Holder:
-    """The host that saved the checkpoint, as it is now."""
+    """Return the host that saved the checkpoint, and whether it can take the trial now."""
     attempt = trials.attempt_of(connection, trial.id, saved.attempt)
     last = trials.attempt_of(connection, trial.id, trial.num_attempts)
     assert attempt is not None

@@ -1,4 +1,4 @@
-"""Warm start: finds what earlier studies can teach a new one, and stores it with that, so that it never changes."""
+"""Warm start: selects prior trials from earlier studies and stores an unchanging copy of them with a new study."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from service.storage.unit_of_work import UnitOfWork
 
 @dataclass(frozen=True)
 class Lessons:
-    """The trials that a new study learns from at first, the worst first, and how they were chosen, in words."""
+    """The prior trials for a new study's first suggestions, worst first, and a sentence on how they were chosen."""
 
     trials: tuple[TrialRecord, ...]
     told: str
 
 
 def find_lessons(connection: Connection, spec: StudySpec) -> Lessons | None:
-    """Choose the lessons of a checked spec; none where it asks for no warm start.
+    """Choose the prior trials for a checked spec; None if it requests no warm start.
 
     Raises:
-        DomainError: a study does not exist or has another objective, or none of their trials can be learned from.
+        DomainError: A study does not exist or has another objective, or none of the trials is usable.
     """
     fit: list[TrialRecord] = []
     unfit: Counter[str] = Counter()
@@ -59,7 +59,7 @@ def find_lessons(connection: Connection, spec: StudySpec) -> Lessons | None:
 
 
 def store_lessons(unit_of_work: UnitOfWork, found: Lessons) -> None:
-    """Store them with the study that this transaction begins, and say so."""
+    """Store the prior trials with the study that this transaction creates, and record how they were chosen."""
     for ordinal, trial in enumerate(found.trials):
         unit_of_work.insert(
             tables.lesson,
@@ -74,7 +74,7 @@ def store_lessons(unit_of_work: UnitOfWork, found: Lessons) -> None:
 
 
 def _source(connection: Connection, spec: StudySpec, name: str, *, path: str) -> tuple[Row, StudySpec]:
-    """The named study, which optimises the same as the new one, and its spec."""
+    """Return the named study and its spec; it must have the same objective as the new one."""
     row = studies.find(connection, f"{spec.project}/{name}")
     if row is None:
         hint = nearest(name, studies.names(connection))
@@ -94,7 +94,7 @@ def _source(connection: Connection, spec: StudySpec, name: str, *, path: str) ->
 
 
 def _obstacle(row: Row, spec: StudySpec, theirs: StudySpec) -> str | None:
-    """Why an ended trial is no lesson, or None."""
+    """Return why an ended trial is not usable as a prior trial, or None."""
     if row.state != TrialState.COMPLETED or row.value is None:
         return "did not complete"
     if theirs.resource is not None and row.run_until is not None and row.run_until < theirs.resource.max:

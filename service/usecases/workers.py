@@ -1,4 +1,4 @@
-"""Workers: seen with every claim and heartbeat, listed for people."""
+"""Workers: recorded with claims and heartbeats, and listed for users."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.usecases.context import Context
 
 
 def is_known(connection: Connection, context: Context, request: ClaimRequest) -> bool:
-    """Whether the worker was seen only now, and able to do the same: then a claim need not write it down again."""
+    """Return whether the worker was seen recently with the same capabilities; if so, a claim skips recording it."""
     row = leases.worker_named(connection, request.worker)
     if row is None or row.capabilities != _facts(request)["capabilities"]:
         return False
@@ -25,7 +25,7 @@ def is_known(connection: Connection, context: Context, request: ClaimRequest) ->
 
 
 def see_worker(unit_of_work: UnitOfWork, request: ClaimRequest) -> None:
-    """Note that a worker is alive, and what it can execute."""
+    """Record that a worker is alive, and what it can execute."""
     now = unit_of_work.now()
     facts = {**_facts(request), "last_seen_at": now}
     table = tables.worker
@@ -36,7 +36,7 @@ def see_worker(unit_of_work: UnitOfWork, request: ClaimRequest) -> None:
 
 def _facts(request: ClaimRequest) -> dict[str, Any]:
     capabilities = request.capabilities
-    # What the worker can do is what any of its slots can: each asks for itself, with its own devices.
+    # A worker's devices are those of all its slots: each slot sends its own claims with its own devices.
     devices = dict.fromkeys(chain.from_iterable(capabilities.slots.values() or [capabilities.devices]))
     whole = capabilities.model_copy(update={"devices": list(devices)})
     return {
@@ -47,6 +47,6 @@ def _facts(request: ClaimRequest) -> dict[str, Any]:
 
 
 async def list_workers(context: Context) -> WorkerList:
-    """All workers, most recently seen first."""
+    """Return all workers, most recently seen first."""
     now = context.database.dialect.now
     return await context.database.read_for_viewer(lambda connection: views.workers(connection, now(connection)))

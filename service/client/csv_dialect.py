@@ -1,7 +1,7 @@
-"""Rules by which a CSV file's encoding and delimiter are recognised.
+"""Detects a CSV file's encoding and delimiter.
 
-`service/client/csv_dialect.py` is a copy of this file, so that `study init` reads a file as the training core does;
-tests/contract compares the two. So it imports the standard library alone.
+`service/client/csv_dialect.py` is a copy of this file, so that `study init` reads a file as the training core does. A
+test in tests/contract compares the two. The file imports only the standard library.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import csv
 from collections.abc import Sequence
 
 PREFIX_BYTES = 1 << 18
-"""Enough of a file's beginning to recognise its encoding and delimiter."""
+"""How much of a file is read to detect its encoding and delimiter."""
 
 _DELIMITERS = (",", ";", "\t", "|")
 _NUM_LINES = 20
@@ -22,7 +22,7 @@ _BOMS = (
 
 
 def detect_encoding(content: bytes) -> str:
-    """Return the encoding in which a file's beginning is most plausibly written."""
+    """Return the most plausible encoding of a file that begins with `content`."""
     for mark, name in _BOMS:
         if content.startswith(mark):
             return name
@@ -40,12 +40,13 @@ def detect_encoding(content: bytes) -> str:
 def detect_delimiter(text: str) -> str:
     """Return the character between the values of a CSV file that begins with `text`.
 
-    It is the one that divides the header and the next lines into the same number of values, and of those the one that
-    gives most; else the most frequent one of the header; a comma where the file has one column.
+    The delimiter is the one that divides the header and the next lines into equally many values; of several, the one
+    with the most values. If there is none, it is the most frequent candidate in the header, and a comma for a file with
+    one column.
     """
     lines = [line for line in text.splitlines() if line.strip()]
     if not text.endswith("\n") and len(lines) > 1:
-        del lines[-1]  # it may be cut off
+        del lines[-1]  # the last line may be incomplete
     lines = lines[:_NUM_LINES]
     header = lines[0] if lines else ""
     widths = {delimiter: _widths(lines, delimiter) for delimiter in _DELIMITERS}
@@ -63,7 +64,7 @@ def _widths(lines: Sequence[str], delimiter: str) -> list[int]:
 
 
 def _decoded(content: bytes, encoding: str) -> str | None:
-    """Decode a file's beginning, which may end within a character; None where it is not written so."""
+    """Decode the beginning of a file, which may end within a character; None if the encoding does not fit."""
     try:
         return codecs.getincrementaldecoder(encoding)().decode(content, final=False)
     except UnicodeDecodeError:

@@ -1,6 +1,6 @@
-"""Data by name: factories from settings to a Dataset of tensors per split.
+"""Registry of data sources: factories from settings to a Dataset of tensors per split.
 
-Those with `folds` take, as their only positional argument, the fold whose turn it is to validate, or None.
+A source with `folds` takes the cross-validation fold that validates, or None, as its only positional argument.
 """
 
 from worker.training.data.builtin import breast_cancer, diabetes, digits, wine

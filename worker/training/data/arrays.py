@@ -1,4 +1,4 @@
-"""Arrays of rows or images to a Dataset: split, and standardised with statistics of the training part alone."""
+"""Converts arrays of rows or images to a Dataset: splits them, and standardises by statistics of the training split."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,9 +16,13 @@ from worker.training.data.targets import with_targets
 
 @dataclass(frozen=True)
 class Examples:
-    """Features [n, num_features] or [n, channels, height, width], of numbers or uint8 pixels, and targets [n].
+    """Examples before they are standardised.
 
-    `names` [n] are the user's own ids of the examples, `order` what splits them where chance doesn't.
+    Attributes:
+        features: [n, num_features] or [n, channels, height, width], numbers or uint8 pixels.
+        targets: [n].
+        names: [n], the user's own ids of the examples; None: there are none.
+        order: the constraint on the split; None: it is random.
     """
 
     features: NDArray[Any]
@@ -36,10 +40,18 @@ def assemble_arrays(
     *,
     where: str = "data.target",
 ) -> Dataset:
-    """The dataset of `main`, split as asked, and of the parts that are `given` apart; the targets are from `where`.
+    """Split and standardise arrays of rows or images.
 
-    Rows are standardised column by column, images channel by channel; pixels of uint8 stay that small until a batch
-    is made. The numbers are finite: who reads them has refused others by their place.
+    Rows are standardised by column, images by channel. Pixels of uint8 stay uint8 to save memory, and are standardised
+    when a batch is made.
+
+    Args:
+        main: the examples to split; all numbers are finite, which the reader of the file has checked.
+        given: splits with arrays of their own; these are not split off `main`.
+        kind: the kind of task.
+        splitting: how to split `main`.
+        class_names: the names of the classes in sorted order; empty: the labels.
+        where: the setting named in errors about targets.
     """
     labels = main.targets if kind == "classification" else None
     indices = split_indices(labels, len(main.targets), splitting.beside(given), main.order)

@@ -1,4 +1,4 @@
-"""The real sets that ship with scikit-learn, as datasets; nothing is downloaded."""
+"""Datasets that ship with scikit-learn; nothing is downloaded."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,17 +18,17 @@ def digits(turn: Fold | None = None, *, splitting: Stratified) -> Dataset:
 
 
 def wine(turn: Fold | None = None, *, splitting: Stratified) -> Dataset:
-    """Wines of three cultivars: 178 chemical analyses of 13 measurements (Forina 1991)."""
+    """Wine cultivars: 178 chemical analyses with 13 measurements, 3 classes (Forina 1991)."""
     return _dataset("wine", "classification", splitting.at(turn))
 
 
 def breast_cancer(turn: Fold | None = None, *, splitting: Stratified) -> Dataset:
-    """Malignant or benign: 569 biopsies of 30 measurements (Wolberg, Street & Mangasarian 1993)."""
+    """Breast cancer, malignant or benign: 569 biopsies with 30 measurements (Wolberg, Street & Mangasarian 1993)."""
     return _dataset("breast_cancer", "classification", splitting.at(turn))
 
 
 def diabetes(turn: Fold | None = None, *, splitting: Splitting) -> Dataset:
-    """Disease progression after a year: 442 patients of 10 measurements, regression (Efron et al. 2004)."""
+    """Diabetes progression after one year: 442 patients with 10 measurements, regression (Efron et al. 2004)."""
     return _dataset("diabetes", "regression", replace(splitting, turn=turn, stratify=False))
 
 

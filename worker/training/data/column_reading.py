@@ -1,4 +1,4 @@
-"""How each column of a table is read: as numbers, true or false, or categories; the same in all files of a dataset."""
+"""Decides how each column of a table is read (numbers, booleans or categories), alike in all files of a dataset."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -30,20 +30,29 @@ from worker.training.errors import ConfigError
 
 @dataclass(frozen=True)
 class Reading:
-    """The type that a column gets in every file, and what was made of it in the main file, in words."""
+    """How a column is read in every file.
+
+    Attributes:
+        type: the column's type after reading.
+        told: what the main file's column holds, in words.
+    """
 
     type: pa.DataType
     told: str
     numbers: Numbers | None = None
-    """How its texts are read as numbers; None: the file holds numbers."""
+    """How the column's texts are read as numbers; None: the file holds numbers."""
 
     @property
     def is_text(self) -> bool:
-        """Whether a CSV file's values are to be read as the texts that they are."""
+        """Whether a CSV file's values are to be read as texts."""
         return pa.types.is_string(self.type) or self.numbers is not None
 
     def apply(self, where: str, name: str, column: pa.ChunkedArray, rules: NumberRules) -> pa.ChunkedArray:
-        """Return the column in the reading's type; ConfigError at `where` for values of another kind."""
+        """Return the column converted to this reading's type.
+
+        Raises:
+            ConfigError: at `where`, if the values are of another kind than in the main file.
+        """
         if pa.types.is_string(self.type):
             return _categories(column, rules)
         if pa.types.is_string(column.type) and pa.types.is_floating(self.type):
@@ -59,16 +68,16 @@ class Reading:
 def settle_decimals(
     table: pa.Table, names: Sequence[str], rules: NumberRules, as_text: Callable[[Sequence[str]], pa.Table] | None
 ) -> tuple[pa.Table, Decimal]:
-    """Find what the decimal sign of ambiguous numbers, such as `1.234`, is in the main file.
+    """Decide the decimal sign of ambiguous numbers in the main file, such as `1.234`.
 
     Args:
         table: the main file.
         names: the columns that are used.
-        rules: what the study says about texts.
-        as_text: reads columns again as texts, where a file's numbers are texts (CSV).
+        rules: the study's rules for texts.
+        as_text: reads columns again as texts, where a file stores numbers as texts (CSV); None: it does not.
 
     Returns:
-        The table, in which columns of ambiguous numbers are texts, and the sign that its other columns show.
+        The table, with columns of ambiguous numbers as texts, and the decimal sign that its other columns show.
     """
     texts = [name for name in names if pa.types.is_string(table.column(name).type)]
     usual: Decimal = "," if any(is_decided_comma(_read(table.column(name), rules)) for name in texts) else "."
@@ -83,7 +92,11 @@ def settle_decimals(
 
 
 def read_columns(table: pa.Table, names: Sequence[str], rules: NumberRules, usual: Decimal) -> dict[str, Reading]:
-    """Decide how the main file's features are read; ConfigError for what is neither numbers nor categories."""
+    """Decide how the main file's features are read.
+
+    Raises:
+        ConfigError: a column holds neither numbers nor categories.
+    """
     return {
         name: _of_text(name, table.column(name), rules, usual)
         if pa.types.is_string(table.column(name).type) and name not in rules.categorical
@@ -95,7 +108,18 @@ def read_columns(table: pa.Table, names: Sequence[str], rules: NumberRules, usua
 def read_target(
     column: pa.ChunkedArray, name: str, rules: NumberRules, usual: Decimal, *, are_classes: bool
 ) -> tuple[pa.ChunkedArray, Reading]:
-    """Return the main file's target, texts that hold numbers as numbers, and its reading; `are_classes`: texts stay."""
+    """Return the main file's target and how it is read; texts that hold numbers become numbers.
+
+    Args:
+        column: the target.
+        name: its name.
+        rules: the study's rules for texts.
+        usual: the decimal sign where both fit.
+        are_classes: texts stay texts, whatever they hold.
+
+    Raises:
+        ConfigError: the column holds numbers and other texts.
+    """
     if name in rules.categorical:
         return _categories(column, rules), Reading(pa.string(), "classes")
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
@@ -115,7 +139,7 @@ def read_target(
 
 
 def counts_of(column: pa.ChunkedArray) -> dict[str, int]:
-    """Return how many rows hold each text."""
+    """Return the number of rows with each text; missing values are left out."""
     pairs = column.drop_null().value_counts()
     return dict(zip(pairs.field("values").to_pylist(), pairs.field("counts").to_pylist(), strict=True))
 
@@ -129,7 +153,7 @@ def number_words(values: pa.ChunkedArray, numbers: Numbers | None) -> str:
 
 
 def target_words(column: pa.ChunkedArray, numbers: Numbers | None, kind: str) -> str:
-    """Describe the target of a main file."""
+    """Describe the target of the main file."""
     if kind != "classification":
         return number_words(column, numbers)
     return describe_classes({str(value): count for value, count in counts_of(column).items()})
@@ -171,7 +195,7 @@ def _of_type(name: str, column: pa.ChunkedArray, rules: NumberRules) -> Reading:
 
 
 def _may_have_point(column: pa.ChunkedArray, rules: NumberRules) -> bool:
-    """Whether these numbers may have been written with a point that is no decimal sign, as in 1.234."""
+    """Return whether these numbers may have been written with a point that is not a decimal sign, as in 1.234."""
     if rules.decimal == "." or not pa.types.is_floating(column.type) or column.null_count == len(column):
         return False
     if rules.decimal == ",":
@@ -191,7 +215,7 @@ def _categories(column: pa.ChunkedArray, rules: NumberRules) -> pa.ChunkedArray:
 
 
 def _numbers(where: str, name: str, column: pa.ChunkedArray, numbers: Numbers) -> pa.ChunkedArray:
-    """The numbers in a column of texts; ConfigError at `where` for a text that is none."""
+    """Return the numbers in a column of texts; ConfigError at `where` for a text that is not a number."""
     found: Mapping[str, float | None] = {text: numbers.read(text) for text in counts_of(column)}
     if wrong := [text for text, value in found.items() if value is None]:
         kind = f"numbers with the unit {numbers.unit!r}" if numbers.unit else "numbers"
@@ -203,7 +227,7 @@ def _numbers(where: str, name: str, column: pa.ChunkedArray, numbers: Numbers) -
 
 
 def _without_missing(column: pa.ChunkedArray, rules: NumberRules) -> pa.ChunkedArray:
-    """The values; null where a number is NaN or stands for a missing value."""
+    """Return the values, with null where a number is NaN or stands for a missing value."""
     if not (pa.types.is_floating(column.type) or (rules.missing_numbers and pa.types.is_integer(column.type))):
         return column
     missing = pc.is_in(column.cast(pa.float64()), value_set=pa.array([*rules.missing_numbers, math.nan], pa.float64()))

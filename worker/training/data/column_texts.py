@@ -1,7 +1,7 @@
 """Rules by which the texts of a table's column become numbers or categories.
 
 `service/client/column_texts.py` is a copy of this file, so that `study init` says what the training core will do
-without loading it; tests/contract compares the two. So it imports the standard library alone.
+without loading it. A test in tests/contract compares the two. The file imports only the standard library.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 MAX_CATEGORIES = 1000
-"""One-hot encoding a column of identifiers would make a feature per row."""
+"""The most categories of a column: one-hot encoding a column of identifiers would make a feature per row."""
 
 MAX_INTEGER_CLASSES = 20
-"""Whole numbers with more distinct values than this are measured, with fewer they are class labels."""
+"""Whole numbers with more distinct values are a regression target, with fewer they are class labels."""
 
 MAX_NUMBER = 3.4028234663852886e38
-"""The largest 32-bit number."""
+"""The largest finite float32 number."""
 
 NO_VALUES = "no values; nothing to learn from"
 
@@ -27,13 +27,13 @@ NULL_TEXTS = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "N/A", "NA", "NULL",
     "NaN", "n/a", "nan", "null",
 )  # fmt: skip
-"""Texts of a CSV file that are a missing value in any column: what pyarrow takes for one."""
+"""Texts of a CSV file that are missing values in any column, as in pyarrow."""
 
 _MARKERS = {
     "", "?", "-", "--", "\u2014", "\u2013", ".", "#n/a", "#na", "n/a", "n.a.", "na", "nan", "null", "nil", "none",
     "missing",
 }  # fmt: skip
-"""Texts in lower case that are a missing value in a column that holds numbers otherwise."""
+"""Texts in lower case that are missing values in a column whose other values are numbers."""
 
 _CURRENCY = "$€£¥₩₹"
 _CELL = re.compile(
@@ -58,18 +58,18 @@ DECIMALS: tuple[Decimal, Decimal] = (".", ",")
 
 @dataclass(frozen=True)
 class Numbers:
-    """How texts of a column are read as numbers."""
+    """How the texts of a column are read as numbers."""
 
     decimal: Decimal = "."
     unit: str = ""
-    """What stands before or after each of them, such as `$`, `%` or `kg`."""
+    """The unit before or after each number, such as `$`, `%` or `kg`."""
     ambiguous: str | None = None
-    """A value that the other decimal sign would make another number, where nothing in the column says which it is."""
+    """A value whose number depends on the decimal sign, if no value of the column shows which sign it is."""
     markers: tuple[str, ...] = ()
-    """The texts that are taken for missing values."""
+    """The texts that are read as missing values."""
 
     def read(self, text: str) -> float | None:
-        """Return the number that a text holds, NaN for a missing value, None for anything else."""
+        """Return the number in a text, NaN for a missing value, or None for anything else."""
         text = text.strip()
         if text.lower() in _MARKERS or text in self.markers:
             return math.nan
@@ -79,7 +79,13 @@ class Numbers:
 
 @dataclass(frozen=True)
 class NumberRules:
-    """What a study says about the texts of its tables."""
+    """The study's rules for the texts of its tables.
+
+    Attributes:
+        decimal: the decimal sign; None: detected for each column.
+        na_values: further texts that mean a missing value.
+        categorical: columns that hold categories even if their texts are numbers.
+    """
 
     decimal: Decimal | None = None
     na_values: Sequence[str] = ()
@@ -87,7 +93,7 @@ class NumberRules:
 
     @property
     def missing_numbers(self) -> list[float]:
-        """The numbers that stand for a missing value."""
+        """The numbers that mean a missing value."""
         return [number for text in self.na_values if (number := _as_number(text)) is not None]
 
     def read(self, counts: Mapping[str, int], num_missing: int, usual: Decimal = ".") -> TextColumn:
@@ -97,14 +103,24 @@ class NumberRules:
 
 @dataclass(frozen=True)
 class TextColumn:
-    """What the texts of a column are: numbers where `numbers` says how, else categories or sentences."""
+    """What the texts of a column are: numbers if `numbers` is set, else categories or sentences.
+
+    Attributes:
+        num_values: rows with a value.
+        num_missing: rows without one.
+        num_distinct: different texts.
+        numbers: how the texts are read as numbers; None: they are not numbers.
+        num_others: rows with a text in `others`.
+        is_sentences: whether the texts are sentences rather than categories.
+        shown: the most frequent texts, three at most.
+    """
 
     num_values: int
     num_missing: int
     num_distinct: int
     numbers: Numbers | None = None
     others: tuple[str, ...] = ()
-    """Texts of a column that is mostly numbers which are none."""
+    """The texts that are not numbers, in a column of mostly numbers."""
     num_others: int = 0
     is_sentences: bool = False
     shown: tuple[str, ...] = ()
@@ -131,14 +147,14 @@ def read_texts(
     usual: Decimal = ".",
     markers: Sequence[str] = (),
 ) -> TextColumn:
-    """Decide what the different texts of a column are.
+    """Decide whether the texts of a column are numbers, categories or sentences.
 
     Args:
-        counts: text -> number of rows that hold it; missing values are not among them.
-        num_missing: how many rows hold no text.
-        decimal: the sign before decimals; None: the one that fits more values.
-        usual: the sign where both fit and make different numbers, as in `1.234`.
-        markers: further texts that are missing values.
+        counts: text -> number of rows with it; missing values are not included.
+        num_missing: the number of rows without a text.
+        decimal: the decimal sign; None: the one that fits more values.
+        usual: the decimal sign if both fit and give different numbers, as in `1.234`.
+        markers: further texts that mean a missing value.
     """
     missing: dict[str, int] = {}
     cells: dict[str, _Cell | None] = {}
@@ -161,7 +177,7 @@ def read_texts(
 
 
 def categories_of(counts: Mapping[str, int], num_missing: int = 0, markers: Sequence[str] = ()) -> TextColumn:
-    """Say what the texts of a column are as categories, whatever they look like."""
+    """Describe the texts of a column as categories or sentences, even if they look like numbers."""
     texts = {text: count for text, count in counts.items() if text.strip() not in markers}
     num_values = sum(texts.values())
     return TextColumn(
@@ -174,7 +190,7 @@ def categories_of(counts: Mapping[str, int], num_missing: int = 0, markers: Sequ
 
 
 def describe_numbers(low: float, high: float, num_missing: int, numbers: Numbers | None = None) -> str:
-    """Say which numbers a column holds, and how its texts were read where they were texts."""
+    """Return a description of a column of numbers, and of how its texts were read if it held texts."""
     is_constant = low == high
     parts = [f"numbers, all {low:g}; nothing to learn from" if is_constant else f"numbers from {low:g} to {high:g}"]
     if numbers is not None:
@@ -192,7 +208,7 @@ def describe_numbers(low: float, high: float, num_missing: int, numbers: Numbers
 
 
 def describe_texts(column: TextColumn) -> str:
-    """Say which categories a column holds."""
+    """Return a description of a column of categories."""
     most = f"{column.num_distinct:,} categories ({quoted(column.shown)}{', …' if column.num_distinct > _SHOWN else ''})"
     gaps = f"; {column.num_missing:,} missing, a category of their own" if column.num_missing else ""
     alone = "; nothing to learn from" if column.num_distinct == 1 and not column.num_missing else ""
@@ -201,25 +217,31 @@ def describe_texts(column: TextColumn) -> str:
 
 
 def describe_sentences(texts: Sequence[str]) -> str:
-    """Describe the texts that a model of texts reads."""
+    """Return a description of the texts that a sequence model reads."""
     num_words = sum(len(text.split()) for text in texts) / len(texts)
     return f"{len(texts):,} texts, {num_words:.3g} words each on average"
 
 
 def describe_classes(counts: Mapping[str, int]) -> str:
-    """Say which classes a target holds."""
+    """Return a description of the classes of a target."""
     most = sorted(counts, key=lambda each: (-counts[each], each))
     shown = [f"{quoted([each])} {counts[each]:,} times" for each in most[:_SHOWN]]
     return f"{len(most):,} classes ({', '.join(shown)}{', …' if len(most) > _SHOWN else ''})"
 
 
 def is_decided_comma(column: TextColumn) -> bool:
-    """Whether a column shows that its file writes decimals after a comma."""
+    """Return whether a column shows that its file uses a decimal comma."""
     return column.numbers is not None and column.numbers.decimal == "," and column.numbers.ambiguous is None
 
 
 def mixed(name: str, column: TextColumn, remedy: str) -> str:
-    """Say that a column holds numbers and other texts, and what can be written; `remedy` is for other texts alone."""
+    """Return an error message about a column with numbers and other texts.
+
+    Args:
+        name: the column.
+        column: what its texts are.
+        remedy: what the user can write if all values are meant as texts.
+    """
     num_numbers = column.num_values - column.num_others
     examples = quoted(column.others)
     values = "value" if column.num_others == 1 else "values"
@@ -230,13 +252,13 @@ def mixed(name: str, column: TextColumn, remedy: str) -> str:
 
 
 def lacking(what: str, count: int, first: str) -> str:
-    """Say in how many rows a target has no value, and where the first is."""
+    """Return an error message about a target with missing values: how many rows, and where the first is."""
     rows = f"{count:,} rows, the first {first}" if count > 1 else f"1 row, {first}"
     return f"{what} lacks a value in {rows}; remove them" if count > 1 else f"{what} lacks a value in {rows}; remove it"
 
 
 def sentences(name: str, column: TextColumn) -> str:
-    """Say that a column holds sentences, and which data source reads them."""
+    """Return an error message about a feature column of sentences, which names the data source for them."""
     return (
         f"column {name!r} holds {column.num_distinct:,} different sentences, which are no categories; learn from them "
         f"by data: {{name: texts, text: {name}, …}}, leave the column out of data.features, or list it in "
@@ -245,18 +267,18 @@ def sentences(name: str, column: TextColumn) -> str:
 
 
 def unusable(name: str, value: float, place: str) -> str:
-    """Say where a column holds a number that training can't compute with."""
+    """Return an error message about a number that training can't compute with, and where it is."""
     return f"{name} holds {value:g} {place}; numbers must be finite and below 3.4e38: correct it, or remove that row"
 
 
 def quoted(texts: Iterable[str]) -> str:
-    """Up to three texts in quotes, each cut where it is long."""
+    """Return up to three texts in quotes; long ones are truncated."""
     shown = [repr(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…") for text in texts]
     return ", ".join(shown[:_SHOWN])
 
 
 def drowned(values: Sequence[float]) -> int | None:
-    """Return the place of a number so far from the others that they would be alike once standardised, or None."""
+    """Return the index of an outlier so large that the other values would be equal once standardised, or None."""
     if len(values) < _FEWEST_TO_DROWN:
         return None
     mean = math.fsum(values) / len(values)
@@ -270,7 +292,7 @@ def drowned(values: Sequence[float]) -> int | None:
 
 
 def outlying(name: str, value: float, place: str) -> str:
-    """Say where a column holds a number beside which all others are alike."""
+    """Return an error message about such an outlier, and where it is."""
     return (
         f"{name} holds {value:g} {place}, so far from the other values that they become alike once standardised; "
         "correct it, or remove that row"
@@ -315,7 +337,7 @@ def _is_read(cell: _Cell, found: _Found | None) -> bool:
 def _notation(
     cells: Mapping[str, _Cell], counts: Mapping[str, int], decimal: Decimal | None, usual: Decimal
 ) -> _Found | None:
-    """The unit and the decimal sign of most of the numbers; None where there is no number."""
+    """Return the unit and the decimal sign of most of the numbers; None if there are no numbers."""
     if not cells:
         return None
     units: dict[str, int] = {}
@@ -334,7 +356,7 @@ def _notation(
 
 
 def _are_sentences(texts: Mapping[str, int]) -> bool:
-    """Whether most of the texts are different, and of several words each (or long, in a script without spaces)."""
+    """Return whether most texts are distinct and of three words on average (or long, in a script without spaces)."""
     if len(texts) <= MAX_INTEGER_CLASSES or 2 * len(texts) < sum(texts.values()):
         return False
     num_words = sum(len(text.split()) for text in texts) / len(texts)

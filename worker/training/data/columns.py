@@ -1,4 +1,7 @@
-"""Raw columns to a Dataset: split, standardise, impute and encode with statistics of the training part alone."""
+"""Preprocesses raw columns into a Dataset: splits, standardises, imputes and encodes.
+
+All statistics come from the training split.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -25,9 +28,14 @@ _Encode: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Columns:
-    """Examples before encoding: numeric [n, a] with NaN for missing, categorical [n, b] texts, targets [n].
+    """Examples before encoding.
 
-    `order` is what splits them, where chance doesn't; `queries` [n] number the queries of a ranking.
+    Attributes:
+        numeric: [n, a], NaN where a value is missing.
+        categorical: [n, b], texts.
+        targets: [n].
+        order: the constraint on the split; None: it is random.
+        queries: [n], the number of each row's query, for ranking.
     """
 
     numeric: NDArray[np.float64]
@@ -40,6 +48,7 @@ class Columns:
         return len(self.targets)
 
     def take(self, indices: NDArray[np.int64]) -> "Columns":
+        """Return the examples at `indices` [n], without the constraint on the split."""
         return replace(
             self,
             numeric=self.numeric[indices],
@@ -60,11 +69,23 @@ def assemble(
     missing: Missing = "median",
     class_names: tuple[str, ...] = (),
 ) -> Dataset:
-    """The dataset of `main`, split as asked, and of the parts that are `given` apart; those aren't split off `main`.
+    """Split, preprocess and encode columns.
 
-    Numeric columns are standardised and missing values imputed by the median. Categorical ones become one-hot, and a
-    category that training never saw all zeros; or they become indices for a model to embed, with one more for such a
-    category. ConfigError for missing numbers where those are refused.
+    Numeric columns are standardised, and missing values imputed by the training median. Categorical columns become
+    one-hot features, where an unknown category is all zeros. Or they become indices for a model to embed, with one
+    index more for unknown categories.
+
+    Args:
+        main: the examples to split.
+        given: splits with a file of their own; these are not split off `main`.
+        kind: the kind of task.
+        splitting: how to split `main`.
+        encoding: how categorical columns are encoded.
+        missing: what happens to missing numbers.
+        class_names: the names of the classes in sorted order; empty: the labels.
+
+    Raises:
+        ConfigError: numbers are missing and `missing` is "refuse", or no such split is possible.
     """
     labels = main.targets if kind == "classification" else None
     indices = split_indices(labels, len(main), splitting.beside(given), main.order)
@@ -92,13 +113,13 @@ def assemble(
 def _fit_numeric(train: Columns, missing: Missing) -> _Encode:
     if not train.numeric.shape[1]:
         return lambda values: values
-    # A column with no value at all in training stays, as zeros: the width must not depend on the split.
+    # A column without values in training is kept as zeros, so that the width does not depend on the split.
     imputer = SimpleImputer(strategy="median", keep_empty_features=True, add_indicator=missing == "indicator")
     return cast("_Encode", make_pipeline(imputer, StandardScaler()).fit(train.numeric).transform)
 
 
 def _fit_categorical(train: Columns, encoding: Encoding) -> tuple[_Encode, tuple[int, ...]]:
-    """The encoder, and how many categories each of its columns has where it gives indices."""
+    """Return the encoder and, if it gives indices, the number of categories of each column."""
     if not train.categorical.shape[1]:
         return (lambda values: values), ()
     if encoding == "onehot":

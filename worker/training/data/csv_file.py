@@ -1,4 +1,4 @@
-"""CSV files, read by pyarrow."""
+"""CSV data source: tables of features and a target, read by pyarrow."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -34,10 +34,10 @@ def csv(
     roles: RankingRoles,
     splitting: Stratified,
 ) -> Dataset:
-    """A CSV file with a header line: numbers are standardised, texts one-hot encoded or embedded.
+    """A CSV file with a header line: numbers are standardised, texts are one-hot encoded or embedded.
 
-    Relative paths are seen from the directory the process was started in; `study create` makes those absolute that lie
-    beside the study file.
+    Relative paths are resolved from the directory in which the process was started. `study create` makes paths absolute
+    that lie beside the study file.
     """
     return load_tables(
         partial(read_csv, encoding, delimiter), table, roles, splitting.at(turn), place=in_row, is_text=True
@@ -45,9 +45,17 @@ def csv(
 
 
 def read_csv(encoding: str, delimiter: str | None, setting: str, file: str, as_text: Sequence[str] = ()) -> pa.Table:
-    """Return the table in `file`, with the columns `as_text` as they are written.
+    """Read the table in `file`.
 
-    ConfigError at `data.SETTING`, `data.encoding` or `data.delimiter` where it can't be read.
+    Args:
+        encoding: the text encoding.
+        delimiter: the character between values; None: detected from the first lines.
+        setting: the setting that names the file.
+        file: the path.
+        as_text: columns to read as the texts in the file, even if they hold numbers.
+
+    Raises:
+        ConfigError: at `data.SETTING`, `data.encoding` or `data.delimiter`, if the file can't be read.
     """
     if delimiter is not None and len(delimiter) != 1:
         raise ConfigError("data.delimiter", f"must be one character, got {delimiter!r}")
@@ -65,7 +73,7 @@ def read_csv(encoding: str, delimiter: str | None, setting: str, file: str, as_t
             ),
         )
         table = read(read_options=arrow_csv.ReadOptions(encoding=encoding))
-        _ = table.column_names  # names are decoded only now
+        _ = table.column_names  # pyarrow decodes the names on this access
     except LookupError:
         raise ConfigError("data.encoding", f"unknown encoding {encoding!r}; try utf-8, latin-1 or cp949") from None
     except UnicodeDecodeError:
@@ -75,7 +83,7 @@ def read_csv(encoding: str, delimiter: str | None, setting: str, file: str, as_t
             raise _wrong_encoding(file, encoding) from None
         why = why_no_csv(partial(read, read_options=arrow_csv.ReadOptions(encoding=encoding, use_threads=False)), error)
         raise ConfigError(f"data.{setting}", f"{file!r} is no table that can be read: {why}") from None
-    # pyarrow gives columns it can't decode as bytes instead of failing.
+    # pyarrow returns columns that it can't decode as bytes instead of failing.
     if any(pa.types.is_binary(kind) for kind in table.schema.types):
         raise _wrong_encoding(file, encoding)
     return table

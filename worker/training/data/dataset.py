@@ -1,4 +1,4 @@
-"""What training sees of any data: tensors per split and the facts that size a model; knows no file and no format."""
+"""The dataset as training sees it: tensors per split, and the facts that size a model; independent of file formats."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,23 +10,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Kind: TypeAlias = Literal["classification", "regression", "language", "ranking"]
+"""The kind of task: `language` predicts the next token, and `ranking` orders the rows of each query."""
 Inputs: TypeAlias = Literal["rows", "images", "tokens", "queries"]
+"""What one example is: a row of numbers, an image, a sequence of tokens, or a query with its rows."""
 SplitName: TypeAlias = Literal["train", "val", "test", "test_val"]
+"""`test_val` is a second validation set, drawn from the distribution of the test set."""
 
 RESIDENT_SHARE = 0.5
-"""Of a GPU's free memory, for data; the rest is for the model, its gradients and activations."""
+"""The share of a GPU's free memory that data may take; the rest is for the model, its gradients and activations."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Examples and what they should give.
+    """Examples and their targets.
 
-    Features are rows [n, num_features] float32, images [n, channels, height, width] float32 or uint8, tokens
-    [n, length] int64, or queries [n, rows, num_features] float32. Targets are class indices [n] int64, standardised
-    values [n, 1] float32, for each token the next one [n, length] int64, or for each row of a query its relevance
-    [n, rows] float32, -1 where the query has no row. `ids` [n] int64 (of queries [n, rows]) are the examples' places in
-    the data before it was split; None: those in this split, which came apart. `names` are the user's own ids, whole
-    numbers or texts, by place.
+    Attributes:
+        features: rows [n, num_features] float32, images [n, channels, height, width] float32 or uint8, tokens
+            [n, length] int64, or queries [n, rows, num_features] float32.
+        targets: class indices [n] int64, standardised values [n, 1] float32, the next token of each token [n, length]
+            int64, or the relevance of each row of a query [n, rows] float32, -1 where the query has no row.
+        ids: [n] int64 (for queries [n, rows]), the examples' positions in the data before it was split; None: their
+            positions in this split, which has its own file.
+        names: the user's own ids (whole numbers or texts) by position; None: the data has none.
     """
 
     features: Tensor
@@ -39,18 +44,30 @@ class Split:
 
     @property
     def num_bytes(self) -> int:
+        """Bytes of features and targets."""
         return self.features.nbytes + self.targets.nbytes
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Splits and their facts; `train` is always there, the others where the data has them.
+    """The splits of a dataset and their facts; `train` always exists, the others if the data has them.
 
-    Regression targets are standardised by the training part: value = target · target_std + target_mean, in the
-    column's own unit. Images of uint8 are standardised batch by batch with `pixel_mean` and `pixel_std`, both
-    [channels, 1, 1]. The last `len(categories)` features of rows are indices of categories, each below the number given
-    there. `vocabulary` counts the different tokens; 0 where features are numbers. `padding` is the token that fills
-    short texts up, if there is one; `tokenizer` is where the tokens are from, None: they are the core's own.
+    Regression targets are standardised on the training set: value = target · target_std + target_mean, in the column's
+    own unit. Images of uint8 are standardised batch by batch.
+
+    Attributes:
+        kind: the kind of task.
+        splits: the examples by split.
+        class_names: the classes in the order of their indices; empty for regression and ranking.
+        target_mean: the mean of the training targets.
+        target_std: the standard deviation of the training targets.
+        pixel_mean: the mean of training pixels, [channels, 1, 1]; None: images are standardised already.
+        pixel_std: the standard deviation of training pixels, [channels, 1, 1].
+        categories: the last `len(categories)` features of rows are category indices, each below the number given here.
+        vocabulary: the number of different tokens; 0 if features are numbers.
+        padding: the token that pads short texts; None: there is none.
+        tokenizer: the source of the tokenizer; None: the tokens are the core's own.
+        device: where batches are needed.
     """
 
     kind: Kind
@@ -59,7 +76,7 @@ class Dataset:
     target_mean: float = 0.0
     target_std: float = 1.0
     fingerprint: str | None = None
-    """Of the examples before they are split; none: unknown."""
+    """SHA-256 that identifies the data before it is split; None: unknown."""
     pixel_mean: Tensor | None = None
     pixel_std: Tensor | None = None
     categories: tuple[int, ...] = ()
@@ -67,7 +84,7 @@ class Dataset:
     padding: int | None = None
     tokenizer: str | None = None
     columns: tuple[str, ...] = ()
-    """What was made of each column of the data, a line each."""
+    """How each column of the data is used, one line each."""
     device: torch.device = field(default=torch.device("cpu"))
 
     @property
@@ -76,7 +93,7 @@ class Dataset:
 
     @property
     def inputs(self) -> Inputs:
-        """What a model is given."""
+        """What one example is, as far as a model is concerned."""
         if self.vocabulary:
             return "tokens"
         by_dimensions: dict[int, Inputs] = {1: "rows", 2: "queries", 3: "images"}
@@ -84,31 +101,36 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """One example's: (num_features,), (channels, height, width), (length,) or (rows, num_features)."""
+        """The shape of one example: (num_features,), (channels, height, width), (length,) or (rows, num_features)."""
         return tuple(next(iter(self.splits.values())).features.shape[1:])
 
     @property
     def num_features(self) -> int:
-        """Of an example; of a query, those of each row."""
+        """The number of features of an example; for queries that of each row."""
         return self.shape[-1] if self.inputs == "queries" else torch.Size(self.shape).numel()
 
     @property
     def num_classes(self) -> int:
-        """Number of classes; 0 for regression."""
+        """The number of classes; 0 for regression and ranking."""
         return len(self.class_names)
 
     @property
     def num_outputs(self) -> int:
-        """What a model has to give per example, or per token: a logit for each class, or one value."""
+        """The number of outputs per example, or per token: a logit for each class, or one value."""
         return self.num_classes or 1
 
     @property
     def class_counts(self) -> Tensor:
-        """Training examples, or tokens, of each class, [num_classes]."""
+        """The number of training examples, or tokens, of each class, [num_classes]."""
         return torch.bincount(self.train.targets.flatten(), minlength=self.num_classes)
 
     def batch(self, split: Split, chosen: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Features and targets of the chosen examples, on the device, as a model takes them."""
+        """Return features and targets of the chosen examples on the dataset's device, as a model takes them.
+
+        Args:
+            split: one of the dataset's splits.
+            chosen: indices [n], or a slice.
+        """
         features, targets = split.features[chosen], split.targets[chosen]
         if features.device != self.device:
             features, targets = (each.to(self.device, non_blocking=True) for each in (features, targets))
@@ -117,18 +139,22 @@ class Dataset:
         return features, targets
 
     def numbered(self, ids: Mapping[SplitName, NDArray[np.int64]]) -> "Dataset":
-        """The same data with the ids [n] of the splits named there."""
+        """Return the same dataset with `ids` [n] for the splits named there."""
         numbers = {name: torch.from_numpy(each) for name, each in ids.items()}
         splits = {name: replace(split, ids=numbers.get(name)) for name, split in self.splits.items()}
         return replace(self, splits=splits)
 
     def named(self, names: Mapping[SplitName | None, NDArray[Any] | None]) -> "Dataset":
-        """The same data with the user's ids, by place: of the splits that came apart, and (None) of the main data."""
+        """Return the same dataset with the user's own ids by position.
+
+        Args:
+            names: the ids of splits with their own file, by split, and those of the main data as None.
+        """
         splits = {name: replace(split, names=names.get(name, names[None])) for name, split in self.splits.items()}
         return replace(self, splits=splits)
 
     def to(self, device: torch.device) -> "Dataset":
-        """The same data for training on `device`: resident there where it fits, else brought there batch by batch."""
+        """Return the same dataset for training on `device`: resident there if it fits, else copied batch by batch."""
         resident = device
         if device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)

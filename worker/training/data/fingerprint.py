@@ -1,4 +1,4 @@
-"""Fingerprints of data before it is split: of the content of files, or of a set that ships with a library."""
+"""Fingerprints of a dataset before it is split, from the content of files or from a library's version."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def of_files(files: Mapping[str, str]) -> str:
-    """SHA-256 over the content of each file and what it is for (train, val, …); names and places do not count."""
+    """Return the SHA-256 of the content of each file and its role (train, val, …); names and locations don't matter."""
     digest = hashlib.sha256()
     for role, path in sorted(files.items()):
         with Path(path).open("rb") as file:
@@ -16,5 +16,5 @@ def of_files(files: Mapping[str, str]) -> str:
 
 
 def of_builtin(name: str, library: str) -> str:
-    """SHA-256 of the set's name and the version of the library that carries it."""
+    """Return the SHA-256 of the dataset's name and the version of the library that ships it."""
     return hashlib.sha256(f"{name} of {library} {version(library)}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Folders of images, one per class, decoded by Pillow to pixels of one size."""
+"""Image folder data source: one folder per class, decoded by Pillow to images of one size."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ from worker.training.parameters import Setting
 _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-"""What is read, whatever a file is called: Pillow hands some other formats to programs of the system."""
+"""The formats that are read, whatever a file's name says: for some others Pillow runs programs of the system."""
 
 
 def images(
@@ -41,7 +41,7 @@ def images(
     roles: Roles,
     splitting: Stratified,
 ) -> Dataset:
-    """A folder of images by class: PNG, JPEG and what else Pillow reads, standardised channel by channel.
+    """A folder of images with a subfolder per class: PNG, JPEG and other formats, standardised by channel.
 
     An image's id is its file's path below the folder.
     """
@@ -58,7 +58,7 @@ def images(
     if table is not None or roles.columns:
         examples = replace(examples, order=_order(table, roles, examples))
     dataset = assemble_arrays(examples, given, "classification", splitting.at(turn), where="data.path")
-    # Which folder an image is in is its class: part of the data.
+    # The path below `root` contains the class, so the fingerprint includes it.
     files = {
         str(file.relative_to(root)): str(file)
         for part in (main, *(root / name for name in given))
@@ -77,14 +77,14 @@ def _examples(root: Path, folder: Path, load: Callable[[Path], NDArray[np.uint8]
     files = _files(folder)
     if not files:
         raise ConfigError("data.path", f"{str(folder)!r} holds no images in folders of classes, like cat/1.png")
-    with ThreadPoolExecutor() as threads:  # decoding leaves Python's lock
+    with ThreadPoolExecutor() as threads:  # decoding releases the GIL
         pixels = np.stack(list(threads.map(load, files)))
     names = np.array([file.relative_to(root).as_posix() for file in files])
     return Examples(pixels, np.array([file.parent.name for file in files]), names)
 
 
 def _order(path: str | None, roles: Roles, examples: Examples) -> Order:
-    """What decides the split of the images, by the CSV file at `path`."""
+    """Return the constraint on the split of the images from the CSV file at `path`."""
     if path is None:
         setting = next(iter(roles.columns))
         raise ConfigError(f"data.{setting}", "a folder has no columns; name a CSV file that has, as data.table")
@@ -107,8 +107,8 @@ def _order(path: str | None, roles: Roles, examples: Examples) -> Order:
 
 
 def _load(file: Path, *, size: int, grayscale: bool) -> NDArray[np.uint8]:
-    """The middle square of an image, scaled, as [channels, size, size]."""
-    from PIL import Image, ImageOps  # noqa: PLC0415  # of images alone, and slow to load
+    """Return the central square of an image, scaled, as [channels, size, size]."""
+    from PIL import Image, ImageOps  # noqa: PLC0415  # only images need it, and it loads slowly
 
     try:
         with Image.open(file, formats=_FORMATS) as opened:

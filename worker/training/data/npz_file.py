@@ -1,4 +1,4 @@
-"""NumPy archives: arrays of rows or images with their targets, read without running code."""
+"""NumPy archive data source: arrays of rows or images with targets, read without running code."""
 
 import zlib
 from collections import Counter
@@ -22,7 +22,7 @@ from worker.training.errors import ConfigError, did_you_mean
 from worker.training.parameters import Setting
 
 _UNREADABLE = (ValueError, BadZipFile, EOFError, AttributeError, KeyError, RuntimeError, SyntaxError, zlib.error)
-"""What NumPy and zipfile raise for a file that is no archive, or a damaged one."""
+"""What NumPy and zipfile raise for a file that is not an archive, or a damaged one."""
 
 
 def npz(
@@ -40,13 +40,13 @@ def npz(
     roles: NamingRoles,
     splitting: Stratified,
 ) -> Dataset:
-    """A NumPy archive of rows or images: standardised by column or channel; pixels of uint8 stay small."""
+    """A NumPy archive of rows or images, standardised by column or channel; uint8 pixels stay uint8 in memory."""
     if not Path(path).is_file():
         raise ConfigError("data.path", f"there is no file {path!r} (looked for {Path(path).absolute()})")
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except _UNREADABLE:  # whose words may quote the file
+    except _UNREADABLE:  # their messages may quote the file
         message = f"{path!r} is no NumPy archive that can be read; write it by numpy.savez, without objects"
         raise ConfigError("data.path", message) from None
     of_ids = NamingRoles(id=roles.id)
@@ -72,7 +72,7 @@ def npz(
 
 
 def _features_words(x: NDArray[Any]) -> str:
-    """Describe an array of features, and how many of its columns hold one value only."""
+    """Describe an array of features, and how many of its columns have a single value."""
     if x.ndim == 4:
         return f"{len(x):,} images of {' by '.join(str(size) for size in x.shape[1:])}"
     constant = int((x == x[:1]).all(axis=0).sum())
@@ -88,7 +88,7 @@ def _target_words(examples: Examples, kind: Kind | None) -> str:
 
 
 def _table(arrays: dict[str, NDArray[Any]], roles: NamingRoles, suffix: str, examples: Examples) -> pa.Table:
-    """The arrays that have a role, of one part of the archive, as columns called by the roles' names."""
+    """Return the arrays that have a role in one part of the archive as a table with the roles' column names."""
     columns = {}
     for setting, column in roles.columns.items():
         name = column + suffix
@@ -98,7 +98,7 @@ def _table(arrays: dict[str, NDArray[Any]], roles: NamingRoles, suffix: str, exa
         if values.shape != (len(examples.targets),):
             shape = list(values.shape)
             raise ConfigError(f"data.{setting}", f"{name!r} has the shape {shape} for {len(examples.targets)} examples")
-        columns[column] = pa.array(values, from_pandas=True)  # numbers that are NaN are missing
+        columns[column] = pa.array(values, from_pandas=True)  # NaN becomes a missing value
     table = pa.table(columns)
     roles.require(table)
     return table
@@ -126,7 +126,7 @@ def _examples(arrays: dict[str, NDArray[Any]], features: str, target: str) -> Ex
 
 
 def _require_numbers(features: str, x: NDArray[Any], target: str, y: NDArray[Any]) -> None:
-    """ConfigError for a number that training can't compute with."""
+    """Raise ConfigError for a number that training can't compute with."""
     require_finite("data.features", f"array {features!r}", x)
     require_finite("data.target", f"array {target!r}", y)
     if x.ndim == 2 and x.dtype.kind == "f":

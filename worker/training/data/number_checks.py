@@ -1,4 +1,4 @@
-"""Numbers that no training can compute with, refused by the name of their column and their place in the file."""
+"""Rejects numbers that training can't compute with, and names their column and their place in the file."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -10,24 +10,36 @@ from worker.training.data.column_texts import MAX_NUMBER, drowned, outlying, unu
 from worker.training.errors import ConfigError
 
 Place: TypeAlias = Callable[[int], str]
-"""Says where in a file the row with this index is."""
+"""Returns, in words, where in a file the row with this index is."""
 
 _SUSPICIOUS = 1e6
-"""How many times as far from the median as usual a number must be before it may drown the others."""
+"""A distance from the median of this many times the usual distance triggers the exact check for outliers."""
 
 
 def in_row(index: int) -> str:
-    """Say the place of a row of a CSV file, as people count rows."""
+    """Return the place of a row of a CSV file in words, counted from 1."""
     return f"in row {index + 1:,} (not counting the header)"
 
 
 def at_index(index: int) -> str:
-    """Say the place of a row of a Parquet file."""
+    """Return the place of a row of a Parquet file or an array in words, counted from 0."""
     return f"at index {index}"
 
 
 def require_usable(where: str, what: str, values: NDArray[np.float64], place: Place) -> None:
-    """Refuse numbers [n] that are infinite in 32 bits, or beside which all others become alike; NaN is missing."""
+    """Check that numbers [n] are finite as float32, and that no outlier makes all others equal once standardised.
+
+    NaN is a missing value and allowed.
+
+    Args:
+        where: the setting named in errors.
+        what: the column in words, for errors.
+        values: the numbers, [n].
+        place: returns in words where a row is.
+
+    Raises:
+        ConfigError: at `where`.
+    """
     if (wrong := _first(np.abs(values) > MAX_NUMBER)) is not None:
         raise ConfigError(where, unusable(what, float(values[wrong]), place(wrong)))
     known = np.flatnonzero(~np.isnan(values))
@@ -37,7 +49,7 @@ def require_usable(where: str, what: str, values: NDArray[np.float64], place: Pl
 
 
 def require_finite(where: str, what: str, values: NDArray[Any]) -> None:
-    """Refuse an array of any shape with a number that is missing or infinite in 32 bits."""
+    """Raise ConfigError at `where` if an array of any shape has a number that is NaN or not finite as float32."""
     if values.dtype.kind != "f":
         return
     if (wrong := _first(~(np.abs(values.reshape(-1)) <= MAX_NUMBER))) is not None:
@@ -51,7 +63,7 @@ def _first(wrong: NDArray[np.bool_]) -> int | None:
 
 
 def _is_suspicious(values: NDArray[np.float64]) -> bool:
-    """A quick look that spares usual columns the exact one."""
+    """Return whether the exact check for outliers is needed; this fast test spares most columns from it."""
     distances = np.abs(values - np.median(values))
     usual = np.partition(distances, int(0.9 * (len(distances) - 1)))[int(0.9 * (len(distances) - 1))]
     return bool(usual > 0 and distances.max() > _SUSPICIOUS * usual)

@@ -1,4 +1,4 @@
-"""Parquet files, read by pyarrow."""
+"""Parquet data source: tables of features and a target, read by pyarrow."""
 
 from collections.abc import Sequence
 
@@ -20,16 +20,16 @@ def parquet(
     roles: RankingRoles,
     splitting: Stratified,
 ) -> Dataset:
-    """A Parquet file: numbers are standardised, texts one-hot encoded or embedded.
+    """A Parquet file: numbers are standardised, texts are one-hot encoded or embedded.
 
-    Relative paths are seen from the directory the process was started in; `study create` makes those absolute that lie
-    beside the study file.
+    Relative paths are resolved from the directory in which the process was started. `study create` makes paths absolute
+    that lie beside the study file.
     """
     return load_tables(_read, table, roles, splitting.at(turn), place=at_index, is_text=False)
 
 
 def _read(setting: str, file: str, as_text: Sequence[str]) -> pa.Table:
-    del as_text  # the file says itself which columns are texts
+    del as_text  # a Parquet file declares which columns are texts
     try:
         with arrow_parquet.ParquetFile(file) as opened:
             table = opened.read()
@@ -38,14 +38,14 @@ def _read(setting: str, file: str, as_text: Sequence[str]) -> pa.Table:
             if len(set(table.column_names)) == len(table.column_names)
             else table
         )
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:  # whose words may quote the file
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:  # their messages may quote the file
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's
+            raise  # an error of the disk
         raise ConfigError(f"data.{setting}", f"{file!r} is no table that can be read; is it a Parquet file?") from None
     return table
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Texts and categories as plain strings, which is what a CSV file holds."""
+    """Return texts and categories as plain strings, as a CSV file has them, and other columns unchanged."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     return column.cast(pa.string()) if pa.types.is_large_string(kind) or pa.types.is_string(kind) else column.cast(kind)

@@ -1,4 +1,4 @@
-"""Rows that belong to queries, as a ranking needs them: one list of rows per query, padded to one length."""
+"""Ranking data: groups the rows of each query into one list, padded to a common length."""
 
 import numpy as np
 import torch
@@ -18,9 +18,16 @@ def with_queries(
     queries: dict[SplitName, NDArray[np.int64]],
     ids: dict[SplitName, NDArray[np.int64]],
 ) -> Dataset:
-    """The dataset of features [n, num_features], relevance, query and id [n] of the rows of each split.
+    """Return the ranking dataset of rows that belong to queries.
 
-    ConfigError for a relevance below 0, a split without any above it, or where no query has rows that differ in it.
+    Args:
+        features: [n, num_features] of each split's rows.
+        relevance: [n], at least 0.
+        queries: [n], the number of each row's query.
+        ids: [n], the rows' positions in the data; missing for a split with its own file.
+
+    Raises:
+        ConfigError: a relevance is below 0, a split has none above 0, or no training query has rows that differ in it.
     """
     for name, each in relevance.items():
         if each.min() < 0:
@@ -40,7 +47,7 @@ def with_queries(
 def _padded(
     features: Tensor, relevance: NDArray[np.float64], queries: NDArray[np.int64], ids: NDArray[np.int64]
 ) -> Split:
-    """Features [queries, rows, num_features], targets and ids [queries, rows]; 0, NO_ROW and -1 where no row is."""
+    """Return features [queries, rows, num_features], targets and ids [queries, rows]; padding is 0, NO_ROW and -1."""
     _, query, sizes = np.unique(queries, return_inverse=True, return_counts=True)
     order = np.argsort(query, kind="stable")
     place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)

@@ -1,4 +1,4 @@
-"""Columns with a role of their own: those that decide the split, and the ids of the examples."""
+"""Columns that are not features: those that decide the split, and the ids of the examples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,11 @@ _OptionalText: TypeAlias = str | None
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """Which columns have a role; one at most decides the split, ConfigError for more."""
+    """The columns that have a role. Only one of them may decide the split.
+
+    Raises:
+        ConfigError: two columns would decide the split.
+    """
 
     group: Annotated[
         _OptionalText, Setting("column (of an archive: array) whose equal values stay in one part (a patient, a site)")
@@ -42,18 +46,18 @@ class Roles:
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """Setting -> column, of those that are named."""
+        """The named columns by setting."""
         named = {"group": self.group, "time": self.time, "fold": self.fold, "query": self.query, "id": self.id}
         return {setting: column for setting, column in named.items() if column is not None}
 
     def require(self, table: pa.Table) -> None:
-        """ConfigError where one of the columns isn't there, or lacks values."""
+        """Raise ConfigError if one of the columns does not exist, or lacks values."""
         for setting, column in self.columns.items():
             require_columns(f"data.{setting}", [column], table)
             require_values(f"data.{setting}", column, table)
 
     def order(self, table: pa.Table) -> Order:
-        """What decides the split of the table's rows beside chance."""
+        """Return the constraint on the split of the table's rows."""
         for setting, name in self.columns.items():
             match setting:
                 case "group" | "query":
@@ -67,7 +71,11 @@ class Roles:
         return Order()
 
     def names(self, setting: str, table: pa.Table) -> NDArray[Any] | None:
-        """The ids [n] of the rows of the file at `data.SETTING`; ConfigError unless they are there and differ."""
+        """Return the user's ids [n] of the rows of the file at `data.SETTING`; None: no column holds ids.
+
+        Raises:
+            ConfigError: the column does not exist, lacks values, repeats one, or holds neither whole numbers nor texts.
+        """
         if self.id is None:
             return None
         require_columns(f"data.{setting}", [self.id], table)
@@ -85,7 +93,7 @@ class Roles:
 
 @dataclass(frozen=True, kw_only=True)
 class NamingRoles(Roles):
-    """The same where a column may name the examples."""
+    """Roles where a column may hold the ids of the examples."""
 
     id: Annotated[
         _OptionalText,
@@ -95,7 +103,7 @@ class NamingRoles(Roles):
 
 @dataclass(frozen=True, kw_only=True)
 class RankingRoles(NamingRoles):
-    """The same where rows may be ranked."""
+    """Roles where rows may belong to queries and be ranked."""
 
     query: Annotated[
         _OptionalText, Setting("column whose equal values are one query: a model ranks its rows by the target")
@@ -103,7 +111,7 @@ class RankingRoles(NamingRoles):
 
 
 def codes(table: pa.Table, name: str) -> NDArray[np.int64]:
-    """A number for each different value of a column, [n]."""
+    """Return an integer for each row of a column, equal where the values are equal, [n]."""
     column = table.column(name).combine_chunks().dictionary_encode()
     found: NDArray[np.int64] = column.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return found

@@ -1,6 +1,6 @@
-"""Which examples train, validate and test: by a seed, stratified, by group, by time or by fold; indices only.
+"""Splits examples into train, val and test: at random, stratified, by group, by time or by fold; works on indices only.
 
-In a cross-validation each fold of what does not test validates once, while the others train.
+In a cross-validation, each fold of the examples outside the test set validates once, while the others train.
 """
 
 from collections.abc import Collection, Sequence
@@ -24,7 +24,7 @@ Limit = Annotated[int | None, Setting("train on at most this many examples; null
 
 @dataclass(frozen=True)
 class Fold:
-    """The fold `index` (from 0) of `count`: it validates, in place of a share of the examples."""
+    """The cross-validation fold `index` (from 0) of `count`, which is the validation set in place of a fraction."""
 
     index: int
     count: int
@@ -32,9 +32,18 @@ class Fold:
 
 @dataclass(frozen=True)
 class Splitting:
-    """How to split; a fraction of 0 makes no such split. The test part is the same whatever the other settings say.
+    """How to split the examples; a fraction of 0 makes no such split.
 
-    `turn` is the fold that validates in a cross-validation.
+    The test set does not depend on the validation set, the fold, `limit` or `bootstrap`.
+
+    Attributes:
+        val_fraction: the share of all examples held out for validation, in [0, 0.9].
+        test_fraction: the share of all examples held out for the test, in [0, 0.9].
+        seed: the seed of the split.
+        stratify: whether each class has the same share in every part.
+        limit: the largest number of training examples; None: no limit.
+        bootstrap: the seed for drawing training examples with replacement; None: each is used once.
+        turn: the fold that validates in a cross-validation; None: there is no cross-validation.
     """
 
     val_fraction: ValFraction = 0.2
@@ -49,11 +58,15 @@ class Splitting:
     turn: Fold | None = None
 
     def at(self, turn: Fold | None) -> Self:
-        """The same where the fold `turn` validates."""
+        """Return the same splitting with `turn` as the fold that validates."""
         return replace(self, turn=turn)
 
     def beside(self, given: Collection[SplitName]) -> "Splitting":
-        """The same for data of which these parts come apart: they aren't split off the rest."""
+        """Return the same splitting for data that brings the splits `given` as separate files: these are not split off.
+
+        Raises:
+            ConfigError: the data brings its own validation examples, but a cross-validation was asked for.
+        """
         if self.turn is not None and "val" in given:
             raise ConfigError("folds", "the data brings its own validation examples; leave those out, or folds")
         return replace(
@@ -65,14 +78,22 @@ class Splitting:
 
 @dataclass(frozen=True)
 class Stratified(Splitting):
-    """The same of examples that may have classes."""
+    """Splitting of examples that may have classes."""
 
     stratify: Annotated[bool, Setting("the same share of each class in every part")] = True
 
 
 @dataclass(frozen=True)
 class Order:
-    """What else than chance may decide, one at most, each [n]: groups that stay together, times, or named folds."""
+    """A constraint on the split, one at most: groups that stay together, times, or named folds.
+
+    Attributes:
+        groups: the group of each example, [n].
+        times: the time of each example, [n]; the oldest train, the newest test.
+        folds: the fold name of each example, [n].
+        val_folds: the names of the folds that validate.
+        test_folds: the names of the folds that test; all others train.
+    """
 
     groups: NDArray[Any] | None = None
     times: NDArray[Any] | None = None
@@ -84,9 +105,17 @@ class Order:
 def split_indices(
     labels: NDArray[Any] | None, num_examples: int, how: Splitting, order: Order | None = None
 ) -> dict[SplitName, Indices]:
-    """Indices of `train` and, where asked for, `val` and `test`; stratified by `labels` [n] where given.
+    """Return the indices of `train` and, if asked for, of `val` and `test`.
 
-    ConfigError where a part would be too small to hold two examples, or one of each class.
+    Args:
+        labels: class labels [n] to stratify by; None: there are no classes.
+        num_examples: n.
+        how: fractions, seed and other settings of the split.
+        order: the constraint on the split; None: it is random.
+
+    Raises:
+        ConfigError: a part would be too small to hold two examples, or one of each class; or settings contradict each
+            other.
     """
     order = order or Order()
     if how.turn is not None:
@@ -134,7 +163,7 @@ def _by_fraction(rest: Indices, labels: NDArray[Any] | None, how: Splitting, ord
 def _without_fold(
     rest: Indices, labels: NDArray[Any] | None, fold: Fold, seed: int, order: Order
 ) -> tuple[Indices, Indices]:
-    """What is left of `rest` without one of its folds, and that fold; whole groups, or as much of each class."""
+    """Return `rest` without one of its folds, and that fold, which is made of whole groups or stratified by class."""
     if order.times is not None:
         raise ConfigError("folds", "in time, later examples would tell of earlier ones; leave out folds, or data.time")
     drawn: dict[str, Any] = {"shuffle": True, "random_state": seed}
@@ -157,13 +186,13 @@ def _without_fold(
 
 
 def _apart(rest: Indices, groups: NDArray[Any], share: float, seed: int) -> tuple[Indices, Indices]:
-    """Whole groups, about `share` of them in the second part."""
+    """Split whole groups, with about `share` of them in the second part."""
     kept, held_out = next(GroupShuffleSplit(1, test_size=share, random_state=seed).split(rest, groups=groups))
     return rest[kept], rest[held_out]
 
 
 def _in_turn(folds: NDArray[Any], order: Order, fold: Fold) -> Order:
-    """The order in which the column's own folds, but for those that test, validate one after the other."""
+    """Return the constraint in which the fold column's folds, except those that test, validate one after the other."""
     if list(order.val_folds) != ["val"]:
         raise ConfigError("data.val_folds", "with folds each value validates in turn; leave it out")
     names = sorted(set(folds.tolist()) - set(order.test_folds))

@@ -1,4 +1,4 @@
-"""A table as it lies in a file of any format: it is there, and holds rows under different names."""
+"""Checks on a table from a file of any format: the file exists, and has rows and distinct column names."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,11 +10,16 @@ from worker.training.data.unreadable import nearest_column
 from worker.training.errors import ConfigError
 
 ReadTable: TypeAlias = Callable[[str, str, Sequence[str]], pa.Table]
-"""(setting, file, columns that stay texts) -> the table; ConfigError at `data.SETTING` where it can't be read."""
+"""Maps (setting, file, columns to keep as texts) to the table; ConfigError at `data.SETTING` if it can't be read."""
 
 
 def checked(setting: str, file: str, read: ReadTable, as_text: Sequence[str] = ()) -> pa.Table:
-    """The table in `file`; ConfigError at `data.SETTING` where there is none to learn from."""
+    """Read the table in `file`, with the columns `as_text` as texts.
+
+    Raises:
+        ConfigError: at `data.SETTING`, if the file does not exist, can't be read, has no rows, or repeats a column
+            name.
+    """
     where = f"data.{setting}"
     if not Path(file).is_file():
         raise ConfigError(where, f"there is no file {file!r} (looked for {Path(file).absolute()})")
@@ -27,13 +32,13 @@ def checked(setting: str, file: str, read: ReadTable, as_text: Sequence[str] = (
 
 
 def require_columns(where: str, wanted: Sequence[str], table: pa.Table) -> None:
-    """ConfigError at `where`, with the nearest name, for a column that isn't there."""
+    """Raise ConfigError at `where` for a column that does not exist; the message suggests the nearest name."""
     for name in wanted:
         if name not in table.column_names:
             raise ConfigError(where, f"there is no column {name!r}; {nearest_column(name, table.column_names)}")
 
 
 def require_values(where: str, name: str, table: pa.Table) -> None:
-    """ConfigError at `where` for a column that lacks values."""
+    """Raise ConfigError at `where` if the column lacks values."""
     if count := table.column(name).null_count:
         raise ConfigError(where, f"column {name!r} lacks a value in {count} rows; remove them")

@@ -1,4 +1,4 @@
-"""Tables of the user's own, whatever file they come from: columns chosen, typed and split; errors name the setting."""
+"""Loads tables of any file format: selects columns, decides their types, and splits them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ Target = Annotated[str, Setting("column to predict")]
 
 @dataclass(frozen=True, kw_only=True)
 class TableSettings:
-    """What all table files can be told beside the roles of columns and the split."""
+    """The settings that all table files share, beside the roles of columns and the split."""
 
     target: Target
     path: Annotated[_OptionalText, Setting("file that is split into train, val and test", names="path")] = None
@@ -72,15 +72,18 @@ class TableSettings:
 def load_tables(
     read: ReadTable, how: TableSettings, roles: Roles, splitting: Splitting, *, place: Place, is_text: bool
 ) -> Dataset:
-    """Return the dataset of one table that is split, or of one per part.
+    """Return the dataset of one table that is split, or of one table per split.
 
     Args:
         read: reads a file.
-        how: what the study says about columns and files.
-        roles: the columns that decide the split or name examples.
+        how: the settings of columns and files.
+        roles: the columns that decide the split or hold ids.
         splitting: how the main file is split.
-        place: says where in a file a row is, counted from 0.
-        is_text: whether the file's values are texts, numbers too (CSV).
+        place: returns in words where in a file a row is; rows count from 0.
+        is_text: whether the file stores all values as texts, numbers too (CSV).
+
+    Raises:
+        ConfigError: a setting or a file can't be used; the error names the setting.
     """
     if (how.path is None) == (how.train is None):
         raise ConfigError("data.path", "give either path (one file to split) or train (a file of training examples)")
@@ -127,7 +130,7 @@ def load_tables(
 
 
 def _features(how: TableSettings, roles: Roles, main: pa.Table) -> Sequence[str]:
-    """The columns to learn from."""
+    """Return the columns to learn from."""
     taken = {how.target, *roles.columns.values()}
     chosen = [name for name in main.column_names if name not in taken] if how.features is None else how.features
     require_columns("data.features", chosen, main)
@@ -137,7 +140,7 @@ def _features(how: TableSettings, roles: Roles, main: pa.Table) -> Sequence[str]
 
 
 def _check_query(how: TableSettings, splitting: Splitting) -> None:
-    """ConfigError where settings don't go together with rows that are ranked."""
+    """Raise ConfigError for settings that can't be combined with ranking."""
     if how.kind is not None:
         raise ConfigError("data.kind", "rows of a query are ranked, whatever the target; leave out kind, or query")
     for setting in ("limit", "bootstrap"):
@@ -172,12 +175,12 @@ def _columns(
     place: Place,
     of: str = "",
 ) -> Columns:
-    """The values of a file; `of` says of which one, where it is not the main file."""
+    """Return the values of a file; `of` names the file in errors, unless it is the main file."""
     texts = [name for name, column in features.items() if pa.types.is_string(column.type)]
     numbers = {name: features[name].cast(pa.float64()).to_numpy() for name in features if name not in texts}
     for name, values in numbers.items():
         require_usable("data.features", f"column {name!r}{of}", values, place)
-    # A missing text is a category of its own.
+    # A missing text becomes its own category.
     categories = [np.array(features[name].fill_null("").to_pylist(), dtype=object) for name in texts]
     return Columns(
         numeric=np.column_stack(list(numbers.values())) if numbers else np.empty((len(targets), 0)),

@@ -1,4 +1,4 @@
-"""Raw targets to tensors, whatever the features are: classes to indices, numbers to standardised values."""
+"""Converts raw targets to tensors: classes to indices, numbers to standardised values."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,9 +21,17 @@ def with_targets(
     *,
     where: str = "data.target",
 ) -> Dataset:
-    """The dataset of features and raw targets per split; classes and scale are those of the training part.
+    """Return the dataset of encoded features and raw targets; classes and scale come from the training split.
 
-    ConfigError at `where` for a single class, a class that training never saw, or a target that never varies.
+    Args:
+        features: encoded features of each split, [n, ...].
+        targets: class labels or numbers of each split, [n].
+        kind: classification or regression.
+        class_names: the names of the classes in sorted order; empty: the labels themselves.
+        where: the setting named in errors.
+
+    Raises:
+        ConfigError: at `where`, for a single class, a class that training never saw, or a target that never varies.
     """
     train = targets["train"]
     if kind == "classification":

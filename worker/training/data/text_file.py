@@ -1,4 +1,4 @@
-"""A text as a language model reads it: windows of tokens, each with the tokens that follow."""
+"""Language modelling data source: windows of tokens from one text, with the next token of each as its target."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,7 +29,7 @@ def text(
     test_fraction: TestFraction = 0.1,
     limit: Limit = None,
 ) -> Dataset:
-    """A text file for language modelling: each example is a window of tokens, its target the token after each."""
+    """A text file for language modelling: an example is a window of tokens, its target the next token of each."""
     if not Path(path).is_file():
         raise ConfigError("data.path", f"there is no file {path!r} (looked for {Path(path).absolute()})")
     if val_fraction + test_fraction >= 1:
@@ -58,7 +58,7 @@ def text(
 
 
 def _characters(path: str, content: bytes, share: float) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Each character's place among those of the first `share`; one that is not among them counts as the last, �."""
+    """Return each character's index among those of the first `share`; unknown ones have the last index, �."""
     points = np.frombuffer(_decoded("data.tokens", path, content).encode("utf-32-le"), dtype=np.uint32)
     known = np.unique(points[: round(len(points) * share)])
     places = np.searchsorted(known, points)

@@ -1,4 +1,4 @@
-"""Texts of a CSV file with a class each, as tokens for a model of sequences."""
+"""Text classification data source: texts and classes from a CSV file, as tokens for sequence models."""
 
 import re
 from collections import Counter
@@ -25,7 +25,7 @@ from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 
 _WORD = re.compile(r"\w+|[^\w\s]")
-# What fills short texts up, and a word that training never saw; the tokens that stand for something follow.
+# Padding, an unknown word, and the first token with a meaning.
 _NOTHING, _UNKNOWN, _FIRST = 0, 1, 2
 
 
@@ -46,7 +46,7 @@ def texts(
     roles: NamingRoles,
     splitting: Stratified,
 ) -> Dataset:
-    """A CSV file of texts to classify: each a row of tokens, filled up at its beginning."""
+    """A CSV file of texts to classify: each text becomes a row of tokens, padded at its beginning."""
     table = checked("path", path, partial(read_csv, encoding, delimiter))
     require_columns("data.text", [text], table)
     require_columns("data.target", [target], table)
@@ -91,16 +91,16 @@ def _pieces(text: str, tokens: str) -> Sequence[str | int]:
 
 
 def _known(training: list[Sequence[str | int]], tokens: str, words: int) -> dict[str | int, int]:
-    """The token of each byte, or of the most frequent words of the training texts."""
+    """Return the token of each byte, or of the most frequent words of the training texts."""
     if tokens == "bytes":
         return {byte: _FIRST + byte for byte in range(256)}
     counts = Counter(word for text in training for word in text)
-    # Of equally frequent words the first in the alphabet: the order of the rows decides nothing.
+    # Equally frequent words are sorted alphabetically, so that the order of the rows does not matter.
     chosen = sorted(counts, key=lambda word: (-counts[word], str(word)))[:words]
     return {word: _FIRST + place for place, word in enumerate(chosen)}
 
 
 def _row(pieces: Sequence[str | int], known: dict[str | int, int], length: int) -> torch.Tensor:
-    """The text's tokens at the end of the row, where models that read on look for the whole, [length]."""
+    """Return the text's tokens [length], padded at the beginning because sequence models classify by the last token."""
     found = [known.get(piece, _UNKNOWN) for piece in pieces[:length]]
     return torch.tensor([_NOTHING] * (length - len(found)) + found)

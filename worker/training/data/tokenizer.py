@@ -1,4 +1,4 @@
-"""Tokenizers of the transformers library, for models that were trained on their tokens."""
+"""Hugging Face tokenizers, for models that were trained on their tokens."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
@@ -22,7 +22,12 @@ Source: TypeAlias = Annotated[
 
 
 class Tokenizer:
-    """The tokenizer at `source`; ConfigError where there is none."""
+    """The tokenizer at `source`, a directory or a name on the Hugging Face hub.
+
+    Raises:
+        ConfigError: there is no such tokenizer.
+        MissingLibrary: transformers is not installed.
+    """
 
     def __init__(self, source: str) -> None:
         transformers = library("transformers", "data.tokenizer")
@@ -34,24 +39,24 @@ class Tokenizer:
             ) from error
         if self._own.pad_token is None:
             self._own.pad_token = self._own.eos_token
-        # Models with a token to classify by, as BERT's [CLS], look for it at the beginning, all others at the end.
+        # Models with a classification token, such as BERT's [CLS], expect it first; all others use the last token.
         self._own.padding_side = "left" if self._own.cls_token is None else "right"
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Each token as it is written."""
+        """The text of each token, by index."""
         return tuple(self._own.convert_ids_to_tokens(range(len(self._own))))
 
     @property
     def padding(self) -> int:
-        """The token that fills short texts up."""
+        """The token that pads short texts."""
         return int(self._own.pad_token_id)
 
     def rows(self, texts: Sequence[str], length: int) -> Tensor:
-        """Each text as so many tokens, with those that the model expects around it, [n, length]."""
+        """Return each text as `length` tokens, truncated or padded, with the model's special tokens, [n, length]."""
         encoded = self._own(list(texts), padding="max_length", truncation=True, max_length=length)
         return torch.tensor(encoded["input_ids"])
 
     def stream(self, text: str) -> NDArray[np.int64]:
-        """A long text as tokens, [n]."""
+        """Return a long text as tokens without special tokens, [n]."""
         return np.array(self._own(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int64)

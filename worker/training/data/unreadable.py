@@ -1,6 +1,6 @@
-"""What may be said of a file that is not the data it should be: line numbers and counts, never what it holds.
+"""Error details about a file that can't be read as data: line numbers and counts, never its content.
 
-Such a file may be anything, a key or a password by mistake or on purpose, and messages go to the service.
+Such a file may be anything, even a key or a password, by mistake or on purpose, and error messages go to the service.
 """
 
 import re
@@ -16,7 +16,12 @@ _MAX_NAMES = 20
 
 
 def why_no_csv(read_again: Callable[[], object], error: pa.ArrowInvalid) -> str:
-    """Say why pyarrow can't read a CSV file; `read_again` reads it in one thread, which knows the line."""
+    """Return why pyarrow can't read a CSV file.
+
+    Args:
+        read_again: reads the file in one thread, where pyarrow knows the line number of the error.
+        error: the error of the first attempt.
+    """
     try:
         read_again()
     except pa.ArrowInvalid as again:
@@ -32,10 +37,10 @@ def why_no_csv(read_again: Callable[[], object], error: pa.ArrowInvalid) -> str:
 
 
 def nearest_column(name: str, names: Iterable[str]) -> str:
-    """The nearest of a table's columns as a question, else all of them, as far as they read as names of columns."""
+    """Return the nearest column name as a question, or else the column names, if they all look like names."""
     columns = list(names)
     plain = [column for column in columns if _NAME.fullmatch(column)]
-    # One column of whatever: most likely the file is no table at all.
+    # A single column, or names that do not look like names: most likely the file is no table.
     if len(columns) < 2 or len(plain) < len(columns):
         return f"the first line has {len(columns)} column{'s' if len(columns) > 1 else ''}; is this the table?"
     hint = did_you_mean(name, plain)
@@ -45,5 +50,5 @@ def nearest_column(name: str, names: Iterable[str]) -> str:
 
 
 def shown_column(name: str) -> str:
-    """A column's name from a file as a message quotes it; none that does not read as one."""
+    """Return a file's column name as a message quotes it; a placeholder if it does not look like a name."""
     return repr(name) if _NAME.fullmatch(name) else "(its name is no column's name)"

@@ -1,4 +1,4 @@
-"""The PyTorch training core, usable alone: `train(TrainingConfig.from_mapping({…}))`; knows no service."""
+"""The PyTorch training core, usable without the service: `train(TrainingConfig.from_mapping({…}))`."""
 
 from worker.training.callbacks import Callback, Training
 from worker.training.config import TrainingConfig

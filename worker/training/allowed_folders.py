@@ -1,4 +1,4 @@
-"""The folders whose files a training may use: every path that a configuration names is checked against them."""
+"""The folders that a training may read: checks every path that a configuration names against them."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,26 +12,34 @@ from worker.training.parameters import Parameter
 
 @dataclass(frozen=True)
 class AllowedFolders:
-    """Folders, by their real paths, below which a configuration's paths may lie; None: anywhere.
+    """Real paths of the folders that a configuration's paths must lie in.
 
-    A path is judged by where it really leads, after symbolic links and `..`; a folder also by every link below it.
+    A path is checked where it really leads, after symbolic links and `..`. For a folder every link below it is checked
+    too.
+
+    Attributes:
+        folders: the folders; None: no limit.
     """
 
     folders: tuple[Path, ...] | None = None
 
     @classmethod
     def of(cls, folders: Sequence[Path | str] | None) -> "AllowedFolders":
-        """Return the limit for folders as a user names them: relative to the working directory, perhaps links."""
+        """Return the limit for folders as a user names them (relative paths and links included); None: no limit."""
         return cls(None if folders is None else tuple(Path(folder).resolve() for folder in folders))
 
     def plus(self, path: Path | None) -> "AllowedFolders":
-        """Return the same limit with one more path, which the caller vouches for."""
+        """Return the same limit with one more allowed path, which the caller trusts."""
         if path is None or self.folders is None:
             return self
         return AllowedFolders((*self.folders, path.resolve()))
 
     def require_settings(self, where: str, parameters: Mapping[str, Parameter], settings: Mapping[str, Any]) -> None:
-        """Check every setting that names a path; OutsideFolders at `where.NAME` for the first that leads outside."""
+        """Check every setting that names a path.
+
+        Raises:
+            OutsideFolders: at `where.NAME`, for the first setting whose path leads outside.
+        """
         for name, parameter in parameters.items():
             value = settings.get(name)
             if not isinstance(value, str) or parameter.names is None:
@@ -40,7 +48,11 @@ class AllowedFolders:
                 self.require(f"{where}.{name}", value)
 
     def require(self, where: str, path: str) -> None:
-        """OutsideFolders at `where` unless the path and all that lies below it lead into one of the folders."""
+        """Check that the path, and everything below it, leads into one of the folders.
+
+        Raises:
+            OutsideFolders: at `where`, if it leads outside.
+        """
         if self.folders is None:
             return
         real_path = _real(path)
@@ -53,7 +65,7 @@ class AllowedFolders:
         return any(real_path.is_relative_to(folder) for folder in self.folders or ())
 
     def _links_out_of(self, top: Path) -> Iterator[Path]:
-        """Yield the symbolic links below a folder that lead out of the allowed ones."""
+        """Yield the symbolic links below a folder that lead out of the allowed folders."""
         waiting, seen = [top] if top.is_dir() else [], set[Path]()
         while waiting:
             if (folder := waiting.pop()) in seen:
@@ -75,11 +87,11 @@ class AllowedFolders:
 
 
 ANYWHERE = AllowedFolders()
-"""No limit: what applies to a training that no worker started."""
+"""No limit, for a training that no worker started."""
 
 
 def _real(path: str | Path) -> Path | None:
-    """Where a path leads in the end; None where the system cannot say: a circle of links, a NUL."""
+    """Return the real path, or None if the system cannot resolve it (a cycle of links, a NUL character)."""
     try:
         return Path(path).resolve()
     except (OSError, RuntimeError, ValueError):
@@ -87,7 +99,7 @@ def _real(path: str | Path) -> Path | None:
 
 
 def _is_local(source: str) -> bool:
-    """Whether a library that takes a path or an id may take this for a path."""
+    """Return whether a library that takes a path or an id might treat `source` as a path."""
     if source.startswith(("/", ".", "~")):
         return True
     try:

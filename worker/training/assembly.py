@@ -1,4 +1,4 @@
-"""Everything that takes part in a training, built from its configuration; nothing is trained here."""
+"""Builds the components of a training from its configuration: dataset, model, loss, optimizer, schedule, callbacks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -37,7 +37,22 @@ from worker.training.tuning import Tuning
 
 @dataclass(frozen=True)
 class Parts:
-    """What training uses and doesn't change; `forward` is the model, compiled where asked."""
+    """The components that a training uses and does not change.
+
+    Attributes:
+        config: the configuration.
+        seed: the seed of this model's training.
+        dataset: the dataset, on its device.
+        augment: changes a training batch.
+        tuning: the model with its trainable weights.
+        forward: the model, compiled if the configuration says so.
+        loss: maps outputs and targets to the batch's mean loss.
+        link: maps outputs to probabilities or values.
+        metrics: the metrics to report.
+        schedule: the learning-rate schedule.
+        autocast: the precision context in which the model computes.
+        group: the processes that train together.
+    """
 
     config: TrainingConfig
     seed: int
@@ -52,13 +67,15 @@ class Parts:
     autocast: AbstractContextManager[object]
     group: Group = ALONE
     calls_together: bool = False
-    """Whether all ranks of the group must call the model in training, those too that have no example."""
+    """Whether all ranks of the group must call the model in training, even a rank without examples."""
 
 
 def load(config: TrainingConfig, device: torch.device, folders: AllowedFolders = ANYWHERE) -> list[Dataset]:
-    """The data, split once or in each of its folds, for training on `device`; ConfigError where it has no folds.
+    """Load the dataset once, or once per fold, for training on `device`.
 
-    OutsideFolders where its files are not in the `folders`.
+    Raises:
+        ConfigError: the data can't be used, or can't be divided into folds.
+        OutsideFolders: a file lies outside the `folders`.
     """
     name, settings = config.data.name, config.data.settings
     if config.folds is None:
@@ -72,7 +89,7 @@ def load(config: TrainingConfig, device: torch.device, folders: AllowedFolders =
 def callbacks_of(
     config: TrainingConfig, given: Sequence[Callback], group: Group = ALONE, folders: AllowedFolders = ANYWHERE
 ) -> Callbacks:
-    """Those that the configuration names, and after them those that are given; of a group, the first rank's."""
+    """Build the configured callbacks, followed by the `given` ones; in a group only the first rank has any."""
     if not group.is_first:
         return Callbacks([], group)
     named = [
@@ -92,11 +109,23 @@ def assemble(
     teacher: Path | None = None,
     folders: AllowedFolders = ANYWHERE,
 ) -> tuple[Parts, TrainState]:
-    """The parts and the state of a training that has not begun, on the dataset's device.
+    """Build the components and the initial state of one model's training, on the dataset's device.
 
-    `teacher` is the file of the checkpoint that `loss.teacher` names, where that is no path.
-    Draws the first weights from torch's default stream. ConfigError where settings don't go together, Infeasible
-    for a broken constraint, OutsideFolders for files that are neither the teacher's nor in the `folders`.
+    The initial weights are drawn from torch's default random stream.
+
+    Args:
+        config: the configuration.
+        seed: the seed of this model's training.
+        dataset: the dataset, on its device.
+        constraints: `{"parameters": {"max": n}}` or empty.
+        group: the processes that train together.
+        teacher: the file of the checkpoint that `loss.teacher` names, if that is not a path.
+        folders: the folders that the configuration's paths must lie in; the teacher's file is allowed too.
+
+    Raises:
+        ConfigError: settings do not fit together.
+        Infeasible: the model breaks a constraint.
+        OutsideFolders: a path lies outside the `folders`.
     """
     device = dataset.device
     model = MODELS.create(config.model.name, config.model.settings, dataset, folders=folders)

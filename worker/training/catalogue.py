@@ -1,4 +1,4 @@
-"""All that a training can be set to, as JSON: the service checks studies by it without importing this package."""
+"""The catalogue of all training settings as JSON, by which the service validates studies without PyTorch."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from worker.training.registry import Registry
 
 
 def catalogue() -> dict[str, Any]:
-    """Settings, registry entries with their parameters, and the metrics reported for each kind of task."""
+    """Return the settings, the registry entries with their parameters, and the metrics reported by kind of task."""
     return {
         "format": 1,
         "settings": {name: parameter.describe() for name, parameter in SETTINGS.items()},
@@ -26,7 +26,7 @@ def _described(registry: Registry[Any]) -> dict[str, Any]:
 
 
 def as_json() -> str:
-    """The catalogue as the text of its file."""
+    """Return the catalogue as the text of service/contract/catalogue.json."""
     return json.dumps(catalogue(), indent=2, ensure_ascii=False) + "\n"
 
 

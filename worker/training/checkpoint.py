@@ -1,4 +1,4 @@
-"""Checkpoints in a directory: written atomically, verified by hash, loaded without running code; the newest kept."""
+"""Checkpoint files: written atomically, verified by SHA-256, loaded without running code; only the newest are kept."""
 
 import hashlib
 import json
@@ -25,9 +25,15 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a checkpoint's manifest says of it.
+    """The manifest of a checkpoint, a JSON file beside it.
 
-    `size` is in bytes, `file` beside the manifest; `batch` counts the batches done since `step`, 0 at an epoch's end.
+    Attributes:
+        step: completed epochs.
+        file: the checkpoint's file name, in the manifest's directory.
+        sha256: the file's hash, in hexadecimal digits.
+        size: bytes of the file.
+        batch: batches completed since `step`; 0 at the end of an epoch.
+        format: the version of the manifest's format.
     """
 
     step: int
@@ -40,27 +46,35 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Cadence:
-    """How often to save: every so many seconds, but for about 1 % of the time at most, yet every ten minutes.
+    """How often to save a checkpoint.
 
-    In the middle of an epoch half as often, counted from the last checkpoint of any kind: where epochs are short only
-    their ends are saved, from which alone others can begin, and where they are long both together take their 1 %.
+    Saving takes about 1 % of the training time at most, but the interval never exceeds ten minutes. In the middle of an
+    epoch the interval is twice as long, counted from the last checkpoint of any kind. So in trainings with short epochs
+    only the ends of epochs are saved, from which alone other trainings can begin. With long epochs both kinds together
+    take their 1 %.
+
+    Attributes:
+        every_seconds: the shortest interval between two checkpoints.
     """
 
     every_seconds: float
 
     def is_due(self, since_seconds: float, cost_seconds: float, *, is_middle: bool = False) -> bool:
-        """Whether to save, so long after the last time, which took `cost_seconds`."""
+        """Return whether to save now.
+
+        Args:
+            since_seconds: the time since the last checkpoint.
+            cost_seconds: how long saving it took.
+            is_middle: whether the training is in the middle of an epoch.
+        """
         seconds = max(self.every_seconds, cost_seconds / _SHARE)
-        # As long as nothing was saved its cost is not known: an epoch that is soon over is saved at its end.
+        # Before the first save the cost is unknown, so an epoch that takes under a second is saved at its end only.
         wanted = max(2 * seconds, _LONG_EPOCH_SECONDS) if is_middle else seconds
         return since_seconds >= min(_LONGEST_SECONDS, wanted)
 
 
 class Checkpointer:
-    """Saves a training's state in its directory: after every epoch, or where it has a cadence as that says.
-
-    `begun_at` is the epoch and batch at which the training begins, which nothing need be saved of.
-    """
+    """Saves the state of a training in its directory, after every epoch or as the cadence says."""
 
     def __init__(
         self,
@@ -70,7 +84,15 @@ class Checkpointer:
         begun_at: tuple[int, int] = (0, 0),
         group: Group = ALONE,
     ) -> None:
-        """Of a group, the first rank decides and saves."""
+        """Prepare to save checkpoints; in a group, the first rank decides and saves.
+
+        Args:
+            directory: where checkpoints go; None: nothing is saved.
+            cadence: how often to save; None: after every epoch.
+            on_saved: called with the manifest of each checkpoint.
+            begun_at: the epoch and batch at which the training begins; that state needs no checkpoint.
+            group: the processes that train together.
+        """
         self._group = group
         self._wants = group.by_first(self._is_wanted, (False, True))
         self._directory = directory
@@ -81,14 +103,18 @@ class Checkpointer:
         self._cost_seconds = 0.0
 
     def offer(self, step: int, content: Callable[[], Mapping[str, Any]], *, must: bool, batch: int = 0) -> None:
-        """Save what `content` gives, of a batch after `step`, if due or a `must`; without a directory, never.
+        """Save a checkpoint if one is due or `must` is set; the same position is never saved twice.
 
-        The same place is never saved twice.
+        Args:
+            step: completed epochs.
+            content: called only if a checkpoint is saved; returns what it holds.
+            must: save even if none is due (but never without a directory).
+            batch: batches completed since `step`.
         """
         if not self._wants(step, batch, must=must):
             return
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            torch.cuda.synchronize()  # the steps that the device is still at are no cost of saving
+            torch.cuda.synchronize()  # so that steps still running on the device do not count as saving time
         began = time.perf_counter()
         state = content()
         if self._directory is None or not self._group.is_first:
@@ -103,7 +129,7 @@ class Checkpointer:
             self._on_saved(manifest)
 
     def offer_within(self, step: int, content: Callable[[], Mapping[str, Any]], batch: int) -> None:
-        """The same in the middle of an epoch, which without a cadence is not saved."""
+        """Save a checkpoint in the middle of an epoch if one is due; without a cadence none is saved there."""
         if self._cadence is not None:
             self.offer(step, content, must=False, batch=batch)
 
@@ -116,15 +142,24 @@ class Checkpointer:
 
 
 def adopt_checkpoint(directory: Path, step: int, file: Path, batch: int = 0) -> Manifest:
-    """Make a file that came from elsewhere, verified on the way, the checkpoint of `step`, or of a batch after it."""
+    """Make a verified file from elsewhere the checkpoint of `step`, or of a batch after it, and return its manifest.
+
+    The file is moved into `directory`.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     return _commit(file.replace(directory / _file_name(step, batch)), step, batch)
 
 
 def save_checkpoint(directory: Path, step: int, content: Mapping[str, Any], batch: int = 0) -> Manifest:
-    """Make `content` durable as the checkpoint of `step`, or of a batch after it; a crash leaves the one before valid.
+    """Save `content` durably as the checkpoint of `step`, or of a batch after it, and remove old checkpoints.
 
-    The content is a mapping of tensors and plain Python: `load_checkpoint` refuses anything else.
+    If the process crashes meanwhile, the checkpoint before stays valid.
+
+    Args:
+        directory: where checkpoints go; it is created if needed.
+        step: completed epochs.
+        content: tensors and plain Python; `load_checkpoint` refuses anything else.
+        batch: batches completed since `step`.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / _file_name(step, batch)
@@ -137,7 +172,7 @@ def save_checkpoint(directory: Path, step: int, content: Mapping[str, Any], batc
 
 
 def _stale(newest_first: list[Path]) -> list[Path]:
-    """What goes: all but the newest two, and the newest of a whole epoch, from which alone others begin."""
+    """Return what to delete: all but the newest two and the newest end of an epoch, from which alone others begin."""
     ends = [path for path in newest_first if _MIDDLE not in path.stem]
     return [path for path in newest_first[_KEPT:] if path not in ends[:1]]
 
@@ -147,15 +182,15 @@ def _file_name(step: int, batch: int = 0) -> str:
 
 
 def _commit(path: Path, step: int, batch: int = 0) -> Manifest:
-    """Make the file count."""
+    """Write the manifest, which makes the checkpoint valid."""
     manifest = Manifest(step, path.name, _sha256(path), path.stat().st_size, batch)
-    # The manifest comes last: without it the file beside it doesn't count.
+    # The manifest is written last, because a checkpoint file without a manifest is not valid.
     _write(path.with_suffix(".json"), lambda file: file.write(json.dumps(asdict(manifest)).encode()))
     return manifest
 
 
 def newest_checkpoint(directory: Path) -> Manifest | None:
-    """The manifest of the newest checkpoint that is whole, or None; a damaged one is passed over with a warning."""
+    """Return the manifest of the newest valid checkpoint, or None; a damaged one is skipped with a warning."""
     for path in _manifest_paths(directory):
         if (manifest := _verified(path)) is not None:
             return manifest
@@ -164,7 +199,7 @@ def newest_checkpoint(directory: Path) -> Manifest | None:
 
 
 def load_checkpoint(directory: Path) -> dict[str, Any] | None:
-    """The content of the newest valid checkpoint, its tensors on the CPU, or None where there is none."""
+    """Return the content of the newest valid checkpoint, with its tensors on the CPU, or None if there is none."""
     manifest = newest_checkpoint(directory)
     if manifest is None:
         return None
@@ -173,10 +208,10 @@ def load_checkpoint(directory: Path) -> dict[str, Any] | None:
 
 
 def _verified(path: Path) -> Manifest | None:
-    """The manifest at `path` if the file it speaks of is there, unaltered."""
+    """Return the manifest at `path` if its checkpoint file exists and has the right hash, else None."""
     try:
         manifest = Manifest(**json.loads(path.read_text()))
-        if Path(manifest.file).name != manifest.file:  # a checkpoint lies beside its manifest, not elsewhere
+        if Path(manifest.file).name != manifest.file:  # a manifest must not point to another directory
             return None
         return manifest if _sha256(path.parent / manifest.file) == manifest.sha256 else None
     except (OSError, ValueError, TypeError):
@@ -194,7 +229,7 @@ def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    # The rename itself is durable only once the directory is.
+    # The rename is durable only after the directory is synced.
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)

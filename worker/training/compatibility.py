@@ -1,4 +1,4 @@
-"""Whether settings, data, device and constraints go together, told before the first step; trains nothing."""
+"""Validates that settings, dataset, device and constraints fit together, before the first training step."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,11 @@ _BOUNDS = {"max": Parameter("max", "float", low=0.0, description="the largest nu
 
 
 def find_device(name: str) -> torch.device:
-    """The device called `name` (cpu, cuda, cuda:1); ConfigError where this machine has none such."""
+    """Return the torch device called `name` (cpu, cuda, cuda:1).
+
+    Raises:
+        ConfigError: the name is unknown, or this machine has no such device.
+    """
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -32,7 +36,17 @@ def find_device(name: str) -> torch.device:
 
 
 def check_fit(config: TrainingConfig, dataset: Dataset, monitor: Monitor | None, group: Group = ALONE) -> None:
-    """ConfigError where the loss, the model, the batch size or the monitored metric doesn't fit data or group."""
+    """Check that loss, model, augmentation, batch size, metrics and monitor fit the dataset and the process group.
+
+    Args:
+        config: the configuration.
+        dataset: the dataset of one fold.
+        monitor: the metric to watch, which must be one that is reported after each epoch; None: none.
+        group: the processes that train together; each needs at least one example of a batch.
+
+    Raises:
+        ConfigError: at the first setting that does not fit.
+    """
     _require_fit("loss.name", LOSSES, config.loss.name, "kinds", dataset.kind)
     _require_fit("model.name", MODELS, config.model.name, "inputs", dataset.inputs)
     _require_fit("augment.name", AUGMENTATIONS, config.augment.name, "inputs", dataset.inputs)
@@ -55,7 +69,7 @@ def check_fit(config: TrainingConfig, dataset: Dataset, monitor: Monitor | None,
 
 
 def _require_fit(path: str, registry: Registry[Any], name: str, fact: str, actual: str) -> None:
-    """ConfigError where an entry says what `kinds` of task or `inputs` it is for, and the data's are none of them."""
+    """Raise ConfigError if an entry declares `kinds` of task or `inputs` (`fact`) and `actual` is not among them."""
 
     def fits(entry: Entry[Any]) -> bool:
         return actual in entry.facts.get(fact, [actual])
@@ -69,7 +83,12 @@ def _require_fit(path: str, registry: Registry[Any], name: str, fact: str, actua
 
 
 def check_constraints(constraints: Mapping[str, Any], num_parameters: int) -> None:
-    """Infeasible where the model breaks `{"parameters": {"max": n}}`; ConfigError for constraints of another form."""
+    """Check the number of trainable parameters against the constraint `{"parameters": {"max": n}}`.
+
+    Raises:
+        Infeasible: the model has more parameters than the constraint allows.
+        ConfigError: the constraint is unknown or malformed.
+    """
     for name in constraints:
         if name != "parameters":
             raise ConfigError(f"constraints.{name}", "there is no such constraint; known: parameters")

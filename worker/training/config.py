@@ -1,4 +1,4 @@
-"""What to train: the `task.train` mapping of a study file as a checked, frozen value; builds nothing."""
+"""The configuration of a training: validates the `task.train` mapping of a study file and holds it frozen."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ REGISTRIES: Mapping[str, Registry[Any]] = {
     "schedule": SCHEDULES,
 }
 LISTS: Mapping[str, Registry[Any]] = {"callbacks": CALLBACKS}
-"""Of these a configuration names any number of entries, in their order."""
+"""Sections that are lists: a configuration names any number of these entries, in its own order."""
 SETTINGS: Mapping[str, Parameter] = {
     parameter.name: parameter
     for parameter in (
@@ -123,7 +123,7 @@ SETTINGS: Mapping[str, Parameter] = {
         Parameter("l1", "float", default=0.0, low=0.0, description="L1 penalty of the weights that decay"),
     )
 }
-# The schedule that is left out is the one that the optimizer's entry names; these are the others'.
+# Used for a section that is left out; an optimizer's entry may name another default schedule (fact `schedule`).
 DEFAULT_SECTIONS: Mapping[str, Mapping[str, Any]] = {
     "augment": {"name": "none"},
     "finetune": {"name": "full"},
@@ -133,19 +133,23 @@ DEFAULT_SECTIONS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Section:
-    """One registry entry chosen by name, with all of its settings."""
+    """One registry entry selected by name, with all of its settings."""
 
     name: str
     settings: Mapping[str, Any]
 
     def to_mapping(self) -> dict[str, Any]:
-        """The section as a configuration writes it."""
+        """Return the section as a configuration writes it: `{"name": …, **settings}`."""
         return {"name": self.name, **self.settings}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """A complete configuration; `from_mapping` checks one, so that whatever holds a TrainingConfig can rely on it."""
+    """A complete and valid configuration. Create it by `from_mapping`, which validates; other code relies on that.
+
+    The sections (`data` to `callbacks`) are registry entries; the other attributes are the plain settings, whose units
+    and bounds are declared in `SETTINGS`.
+    """
 
     data: Section
     augment: Section
@@ -173,7 +177,11 @@ class TrainingConfig:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> "TrainingConfig":
-        """Read `{"data": {"name": …}, "model": {…}, …, "batch_size": 64, "epochs": 20}`; ConfigError names the path."""
+        """Read and validate `{"data": {"name": …}, "model": {…}, …, "batch_size": 64, "epochs": 20}`.
+
+        Raises:
+            ConfigError: a setting is unknown, missing or not valid; the error names its dotted path.
+        """
         if not isinstance(mapping, Mapping):
             raise ConfigError("task.train", f"must be a mapping of settings, got {mapping!r}")
         known = [*REGISTRIES, *LISTS, *SETTINGS]
@@ -191,7 +199,7 @@ class TrainingConfig:
         return cls(**sections, **lists, **check_all("", "training", SETTINGS, plain))
 
     def to_mapping(self) -> dict[str, Any]:
-        """The complete mapping, defaults written out; `from_mapping` reads it back as the same configuration."""
+        """Return the complete mapping with all defaults; `from_mapping` reads it back as an equal configuration."""
         chosen = {name: getattr(self, name).to_mapping() for name in REGISTRIES}
         lists = {name: [section.to_mapping() for section in getattr(self, name)] for name in LISTS}
         return chosen | lists | {name: getattr(self, name) for name in SETTINGS}

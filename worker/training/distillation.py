@@ -1,4 +1,4 @@
-"""Distillation: a loss by which a model learns what another, trained before, answers; reads that one's checkpoint."""
+"""Knowledge distillation: a loss by which a model learns from a trained teacher, which is read from a checkpoint."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +16,17 @@ from worker.training.trained import models_of, read_content
 
 
 class Distillation(nn.Module):
-    """The cross entropy of the targets, blended in training with that of the teachers' softened probabilities.
+    """Cross entropy of the targets, blended in training with that of the teachers' softened probabilities.
 
-    Called as any loss it is the cross entropy alone: what held-out examples are measured by, with or without teachers.
+    Calling the module returns the cross entropy alone, so that held-out examples are measured alike with and without
+    teachers. Source: Hinton, Vinyals & Dean 2015, "Distilling the knowledge in a neural network".
+
+    Attributes:
+        origin: the configuration of the teachers' training.
+        teachers: the trained models, frozen and in evaluation mode.
+        temperature: T > 0, by which logits are divided before the softmax.
+        weight: the teachers' share of the loss, in [0, 1].
+        label_smoothing: the probability spread evenly over all classes, in [0, 1].
     """
 
     def __init__(
@@ -35,23 +43,29 @@ class Distillation(nn.Module):
         self.temperature, self.weight, self.label_smoothing = temperature, weight, label_smoothing
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean cross entropy of logits [..., num_classes] and class indices [...]."""
         return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten(), label_smoothing=self.label_smoothing)
 
     def require_data_of(self, now: dict[str, Any]) -> None:
-        """ConfigError where the teachers' configuration may have shown them what is held out in this one."""
+        """Raise ConfigError if the teachers may have trained on examples that the configuration `now` holds out."""
         require_same("loss.teacher", _split(self.origin), _split(now))
 
     def answers(self, features: Tensor) -> Tensor:
-        """What the teachers say of a batch: their probabilities, softened, the mean over them, [..., num_classes]."""
+        """Return the teachers' softened probabilities for a batch, averaged over the teachers, [..., num_classes]."""
         with torch.no_grad():
             each = [functional.softmax(teacher(features).float() / self.temperature, -1) for teacher in self.teachers]
             return torch.stack(each).mean(0)
 
     def blend(self, loss: Tensor, outputs: Tensor, answers: Tensor) -> Tensor:
-        """A batch's loss with the teachers' share in it, a mean over examples, or tokens.
+        """Return a batch's loss with the teachers' share: a mean over examples, or over tokens.
 
-        (1 - weight) · loss + weight · T² · KL(teachers ‖ student), both softened by T: the square keeps the share's
-        gradient as large whatever T is (Hinton, Vinyals & Dean 2015, section 2.1).
+        It is (1 - weight) · loss + weight · T² · KL(teachers ‖ student), with both distributions softened by T. The
+        factor T² keeps the size of the share's gradient independent of T (Hinton, Vinyals & Dean 2015, section 2.1).
+
+        Args:
+            loss: the batch's loss on its targets, a scalar.
+            outputs: the student's logits, [..., num_classes].
+            answers: the teachers' probabilities as `answers` returns them, [..., num_classes].
         """
         given = functional.log_softmax(outputs / self.temperature, -1)
         taught = functional.kl_div(given.flatten(0, -2), answers.flatten(0, -2), reduction="batchmean")
@@ -73,13 +87,13 @@ def distill(
     ] = 0.0,
     folders: AllowedFolders = ANYWHERE,
 ) -> nn.Module:
-    """Cross entropy blended with what a trained teacher answers, softened (Hinton, Vinyals & Dean 2015)."""
+    """Knowledge distillation: cross entropy blended with a trained teacher's softened outputs (Hinton et al. 2015)."""
     content = read_content("loss.teacher", Path(teacher))
     teachers = models_of("loss.teacher", content, dataset, folders)
     return Distillation(teachers, content["origin"], temperature, weight, label_smoothing)
 
 
 def _split(mapping: dict[str, Any]) -> dict[str, Any]:
-    """What decides which examples are held out; how many of the others train is free."""
+    """Return the settings that decide which examples are held out; the number of training examples may differ."""
     data = {name: value for name, value in mapping["data"].items() if name not in ("limit", "bootstrap")}
     return {"data": data, "folds": mapping["folds"]}

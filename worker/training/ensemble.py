@@ -1,4 +1,4 @@
-"""Several models as one that answers with the mean of what they answer."""
+"""Ensembles: several models as one, which averages their predictions."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from worker.training.link import Link
 
 
 class MeanOf(nn.Module):
-    """Outputs that stand for the mean probabilities, or values, of the models' own: soft voting."""
+    """A soft-voting ensemble, whose outputs stand for the mean of the models' probabilities or values."""
 
     def __init__(self, models: Sequence[nn.Module], link: Link) -> None:
         super().__init__()
@@ -17,7 +17,8 @@ class MeanOf(nn.Module):
         self.link = link
 
     def forward(self, features: Tensor) -> Tensor:
+        """Return outputs [..., num_outputs] that `link.means` maps to the models' mean."""
         total: Tensor = torch.zeros((), device=features.device)
-        for model in self.models:  # one after the other: a language model's answers are large
+        for model in self.models:  # one at a time, because a language model's outputs are large
             total = total + self.link.means(model(features).float())
         return self.link.outputs(total / len(self.models))

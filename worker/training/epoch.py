@@ -1,4 +1,4 @@
-"""One pass over the training examples, optimizer step by optimizer step; can begin in its middle, and end there."""
+"""Trains one epoch: optimizer steps over shuffled batches; can start and stop in the middle of the epoch."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,14 +15,24 @@ from worker.training.optimizers import clear_gradients, shape_gradients
 from worker.training.seeding import generator
 from worker.training.state import TrainState
 
-# Reading a loss waits for the device, so divergence is looked for this rarely within an epoch.
+# Reading a loss waits for the device, so divergence is checked only this often within an epoch.
 _STEPS_BETWEEN_CHECKS = 50
 
 
 def train_epoch(parts: Parts, state: TrainState, poll: Callable[[], Verdict], save: Callable[[], None]) -> Verdict:
-    """Train from where the state stands to the epoch's end, or until `poll` answers anything but CONTINUE.
+    """Train from the current state to the epoch's end, or until `poll` returns another verdict.
 
-    After each step `save` may save the state; every now and then the loss is looked at, Diverged where it isn't finite.
+    Args:
+        parts: the components of the training.
+        state: the training state, which is updated in place.
+        poll: asked before each optimizer step; any verdict but CONTINUE ends the epoch there.
+        save: called after each step but the last; may save the state.
+
+    Returns:
+        CONTINUE at the epoch's end, else the verdict of `poll`.
+
+    Raises:
+        Diverged: the mean training loss is not finite; checked every 50 steps and at the end.
     """
     batches = epoch_batches(parts, state.epoch)
     horizon = len(batches) * parts.config.epochs
@@ -31,7 +41,7 @@ def train_epoch(parts: Parts, state: TrainState, poll: Callable[[], Verdict], sa
     while state.batch < len(batches):
         if (verdict := poll()) is not Verdict.CONTINUE:
             return verdict
-        # The middle of the step's share of the horizon: neither the first nor the last step has a rate of 0.
+        # Evaluated at the middle of the step, so that neither the first nor the last step has a rate of 0.
         state.scale_rates(parts.schedule((state.step + 0.5) / horizon))
         _step(parts, state, batches[state.batch])
         state.step += 1
@@ -47,9 +57,10 @@ def train_epoch(parts: Parts, state: TrainState, poll: Callable[[], Verdict], sa
 
 
 def epoch_batches(parts: Parts, epoch: int) -> Sequence[Tensor]:
-    """Indices of each batch of an epoch: the order follows from seed and epoch, so its place is all there is to keep.
+    """Return the example indices of each batch of an epoch, on the dataset's device.
 
-    A last batch of a single example joins the one before: a norm over one example says nothing.
+    The order follows from the seed and the epoch, so a checkpoint needs only the position in it. If the last batch has
+    a single example, it joins the one before, because a batch norm over one example is meaningless.
     """
     train = parts.dataset.train
     order = torch.randperm(len(train), generator=generator(parts.seed, f"order/{epoch}")).to(train.features.device)
@@ -75,12 +86,13 @@ def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
 
 
 def _add_gradients(parts: Parts, state: TrainState, batch: Tensor) -> list[tuple[Tensor, int]]:
-    """Sum the batch's gradient over as many pieces as the memory asks for, and in a group over the ranks' shares.
+    """Sum the batch's gradient over `accumulate` pieces, and in a group over the ranks' shares.
 
-    Returns mean losses with the number of examples that each is the mean of.
+    Returns:
+        Mean losses, each with the number of examples that it is the mean of.
     """
     features, wanted = _examples(parts, parts.group.share(batch))
-    # The same number on every rank: some models need all ranks to call them together.
+    # The number is equal on every rank, because some models need all ranks to call them together.
     num_pieces = min(parts.config.accumulate, math.ceil(len(batch) / parts.group.size))
     losses: list[tuple[Tensor, int]] = []
     for piece, targets in _pieces(features, wanted, num_pieces):
@@ -102,13 +114,13 @@ def _add_gradients(parts: Parts, state: TrainState, batch: Tensor) -> list[tuple
 
 
 def _examples(parts: Parts, chosen: Tensor) -> tuple[Tensor, Targets]:
-    """The features to train on and what they should give; none where a rank has no share of a batch."""
+    """Return the augmented features and targets; both are empty if the rank has no share of the batch."""
     features, targets = parts.dataset.batch(parts.dataset.train, chosen)
     return parts.augment(features, targets) if len(chosen) else (features, [(1.0, targets)])
 
 
 def _pieces(features: Tensor, wanted: Targets, num: int) -> Sequence[tuple[Tensor, Targets]]:
-    """A batch and what it should give, cut into `num` parts, of too few examples some of them empty."""
+    """Split a batch and its targets into `num` pieces; with too few examples some are empty."""
     if num == 1:
         return [(features, wanted)]
     targets = [[(share, each) for each in whole.tensor_split(num)] for share, whole in wanted]
@@ -116,7 +128,7 @@ def _pieces(features: Tensor, wanted: Targets, num: int) -> Sequence[tuple[Tenso
 
 
 def _loss(parts: Parts, features: Tensor, wanted: Targets) -> Tensor:
-    """The mean loss of examples; what mixing made of several targets counts by their shares."""
+    """Return the mean loss of the examples; mixed targets are weighted by their shares."""
     with parts.autocast:
         outputs = parts.forward(features)
     outputs = outputs.float()

@@ -1,15 +1,20 @@
-"""What can be wrong with a training, each kind saying itself in one sentence; knows nothing of how it is shown."""
+"""Exceptions of the training core; the text of each is one sentence that a user can act on."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class TrainingError(Exception):
-    """Anything the training core refuses or ends with by its own decision."""
+    """Base class of errors that the training core raises by its own decision."""
 
 
 class ConfigError(TrainingError):
-    """A setting that can't be trained with: its dotted `path` (`optimizer.lr`), and fault and remedy as `message`."""
+    """A setting that can't be used for training.
+
+    Attributes:
+        path: the setting's dotted path, such as `optimizer.lr`.
+        message: what is wrong and what to do.
+    """
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(f"{path}: {message}")
@@ -18,19 +23,25 @@ class ConfigError(TrainingError):
 
 
 class MissingLibrary(ConfigError):
-    """A setting that needs a library which this machine lacks and another may have."""
+    """A setting needs a library that this machine lacks; another worker may have it."""
 
 
 class OutsideFolders(ConfigError):
-    """A path outside the folders that may be read here; another worker may allow it."""
+    """A path lies outside the folders that this worker may read; another worker may allow it."""
 
 
 class Infeasible(TrainingError):
-    """A valid configuration that breaks a constraint, such as too many parameters."""
+    """A valid configuration breaks a constraint, such as too many parameters."""
 
 
 class Diverged(TrainingError):
-    """A metric stopped being finite: `step` is the epoch, `last_finite` the last finite value (None: never)."""
+    """A metric is no longer finite.
+
+    Attributes:
+        step: the epoch, counted from 1.
+        metric: the metric's name.
+        last_finite: its last finite value; None: it never was finite.
+    """
 
     def __init__(self, step: int, metric: str, last_finite: float | None) -> None:
         tail = "it never was finite" if last_finite is None else f"its last finite value was {last_finite:.6g}"
@@ -41,11 +52,11 @@ class Diverged(TrainingError):
 
 
 class GroupBroken(RuntimeError):
-    """Another of the processes that train together is gone or out of reach; what became of it, it may say itself."""
+    """Another process of the group is gone or out of reach; the cause may be in that process's own error."""
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """The nearest of `known` as a question, or the whole list when nothing is near."""
+    """Return the nearest of the `known` names as a question, or the whole list if none is near."""
     names = sorted(known)
     near = get_close_matches(str(name), names, n=1, cutoff=0.65)
     near = near or [each for each in names if len(str(name)) >= 3 and each.startswith(str(name))]  # an abbreviation

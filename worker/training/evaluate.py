@@ -1,4 +1,4 @@
-"""How good a model is on held-out splits: loss and metrics, no gradients; leaves the model in evaluation mode."""
+"""Evaluates a model on held-out splits: mean loss and metrics, without gradients; leaves it in evaluation mode."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -11,7 +11,7 @@ from worker.training.data import Dataset, SplitName
 from worker.training.metrics import Metrics
 from worker.training.parallel import ALONE, Group
 
-# Large enough to keep a device busy, small enough for the activations of any model here.
+# Large enough to keep a device busy, and small enough for the activations of any model here.
 _BATCH = 4096
 _BATCH_NUMBERS = 1 << 22
 
@@ -26,10 +26,19 @@ def evaluate(
     autocast: AbstractContextManager[object] | None = None,
     group: Group = ALONE,
 ) -> dict[str, float]:
-    """For each split of `names` that the dataset has: `split/loss`, the mean over its examples, and each metric.
+    """Return `split/loss` (the mean over the split's examples) and each metric as `split/metric`.
 
-    The model computes within `autocast`, each rank of the group a share. Values may be non-finite: what that means is
-    the caller's affair.
+    Args:
+        model: any model for this dataset.
+        loss: maps outputs and targets to the batch's mean loss.
+        metrics: is reset before each split.
+        dataset: the dataset.
+        names: the splits; those that the dataset lacks are skipped.
+        autocast: the precision context in which the model computes; None: float32.
+        group: the processes that share the computation.
+
+    Returns:
+        The values by name. They may be non-finite; the caller decides what that means.
     """
     values: dict[str, float] = {}
     for name in names:
@@ -49,7 +58,7 @@ def evaluate(
 def answers(
     model: nn.Module, dataset: Dataset, name: SplitName, group: Group = ALONE
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The model's outputs on a split, float32, with the targets, batch by batch, in its order."""
+    """Yield the model's outputs on a split (float32) and the targets, batch by batch, in the split's order."""
     model.eval()
     split = dataset.splits[name]
     numbers = prod(dataset.shape) * (dataset.num_outputs if dataset.kind == "language" else 1)

@@ -1,4 +1,4 @@
-"""What training says to its surroundings and hears from them: reports, verdicts, and how it ended; no transport."""
+"""Messages between a training and its caller: reports, verdicts, the monitor, and the result."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from worker.training.predictions import Predictions
 
 
 class Verdict(StrEnum):
-    """The answer to a report: train on, pause after a checkpoint, or stop for good."""
+    """The answer to a report: continue training, pause after a checkpoint, or stop for good."""
 
     CONTINUE = "continue"
     PAUSE = "pause"
@@ -21,7 +21,7 @@ class Verdict(StrEnum):
 
 
 class Ending(StrEnum):
-    """How a call of `train` ended: all epochs done, a verdict to stop, or paused before the horizon."""
+    """How a call of `train` ended: finished (all epochs, or ended early), stopped by a verdict, or paused."""
 
     FINISHED = "finished"
     STOPPED = "stopped"
@@ -30,7 +30,12 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True)
 class Report:
-    """The metrics after a step of the resource, here an epoch: `step` counts from 1, over all resumptions."""
+    """The metrics after an epoch.
+
+    Attributes:
+        step: the epoch, counted from 1 over all resumptions.
+        metrics: the values by name.
+    """
 
     step: int
     metrics: Mapping[str, float]
@@ -41,9 +46,13 @@ OnReport: TypeAlias = Callable[[Report], Verdict]
 
 @dataclass(frozen=True)
 class Monitor:
-    """Which metric tells a better model, and whether the weights of the best or of the last epoch are kept.
+    """Which metric decides on the best epoch, and whether the weights of the best or of the last epoch are kept.
 
-    `best` is what the best of other trainings has reached (None: unknown): only who may be better is saved at its end.
+    Attributes:
+        metric: the metric's name, such as `val/accuracy`.
+        direction: whether larger or smaller values are better.
+        keep: whose weights the training ends with.
+        best: the best value of other trainings; None: unknown. At its end only a training that may be better is saved.
     """
 
     metric: str
@@ -52,19 +61,27 @@ class Monitor:
     best: float | None = None
 
     def is_better(self, value: float, than: float) -> bool:
+        """Return whether `value` is strictly better than `than`."""
         return value > than if self.direction == "maximize" else value < than
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How training ended, at which epoch, and what it made.
+    """The result of a training.
 
-    `metrics` are those of the epoch whose weights `models` hold, with `seconds` (spent training, over all
-    resumptions) and `num_parameters`, and once finished with `test/…` where there is a test split and, of the mean of
-    the snapshots' answers, `snapshots/…` of every held-out split. There is one model for each fold and repeat.
-    `predictions` are those of a finished training, by split: for each example the mean over the models that didn't
-    train on it. `snapshots` are the weights at the end of each part of the horizon, where the configuration asks for
-    them, one model's after another's. `reason` says why it finished before its last epoch.
+    Attributes:
+        ending: how it ended.
+        step: completed epochs.
+        metrics: the metrics of the epoch whose weights `models` hold, with `seconds` (spent training, over all
+            resumptions) and `num_parameters` (trainable). A finished training also has `test/…` if there is a test
+            split, and `snapshots/…` of every held-out split if it has snapshots.
+        best_step: the epoch whose weights are restored; None: the last epoch's weights were kept.
+        models: one model for each fold and repeat.
+        predictions: those of a finished training by split: for each example the mean over the models that didn't train
+            on it.
+        snapshots: the weights at the end of each part of the horizon, if the configuration asks for snapshots; those of
+            the first model, then those of the next.
+        reason: why the training finished before its last epoch; empty: it did not.
     """
 
     ending: Ending
@@ -78,12 +95,12 @@ class TrainingResult:
 
     @property
     def model(self) -> nn.Module:
-        """The one model; of several, the first."""
+        """The model; if there are several, the first."""
         return self.models[0]
 
     @property
     def confusion(self) -> dict[SplitName, list[list[int]]]:
-        """Of a finished classification, by split: true classes in rows, predicted ones in columns."""
+        """Confusion matrices of a finished classification by split: true classes in rows, predicted ones in columns."""
         return {
             name: confusion_matrix(each.outputs, each.targets)
             for name, each in self.predictions.items()

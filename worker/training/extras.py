@@ -1,4 +1,4 @@
-"""Libraries that only some entries need: imported when one of these is used, named with their extra where absent."""
+"""Optional dependencies: imported when an entry needs one; if it is missing, the error names the extra to install."""
 
 from importlib import import_module
 from typing import Any
@@ -7,10 +7,14 @@ from worker.training.errors import MissingLibrary
 
 
 def library(name: str, path: str) -> Any:
-    """The library `name`, which has an extra of that name; MissingLibrary at `path` where it can't be imported."""
+    """Import and return the library `name`, which is installed by the extra of the same name.
+
+    Raises:
+        MissingLibrary: at `path`, if it can't be imported.
+    """
     try:
         return import_module(name)
-    except (ImportError, OSError, RuntimeError) as error:  # one built for another torch fails in ways of its own
+    except (ImportError, OSError, RuntimeError) as error:  # a library built for another torch may raise these
         first_line = str(error).partition("\n")[0]
         raise MissingLibrary(
             path, f"needs {name}, which can't be imported here ({first_line}); pip install 'assayer[{name}]'"

@@ -1,4 +1,4 @@
-"""Fine-tuning by name: factories from a model and settings to what of it learns, or is added to it and learns."""
+"""Registry of fine-tuning methods: factories from a model and settings to its trainable weights, some of them new."""
 
 from collections.abc import Sequence
 from typing import Annotated, TypeAlias
@@ -37,7 +37,7 @@ def full(
         ),
     ] = 0.0,
 ) -> Tuning:
-    """All weights learn, or the upper layers; slower and later further down where asked (Howard & Ruder 2018)."""
+    """Train all layers or the upper ones; lower layers may learn more slowly and start later (Howard & Ruder 2018)."""
     layers = layers_of(model)
     if frozen >= len(layers):
         raise ConfigError("finetune.frozen", f"the model has {len(layers)} layers; freeze {len(layers) - 1} at most")
@@ -53,7 +53,7 @@ def full(
 
 @FINETUNING.add
 def head(model: nn.Module) -> Tuning:
-    """Only what follows the last block learns: a linear probe of all below it."""
+    """Train only the head, everything after the last block, on frozen features (linear probe)."""
     return Tuning(model, [Learning(layers_of(model)[-1])])
 
 
@@ -69,7 +69,7 @@ def lora(
     ] = None,
     head: Head = True,
 ) -> Tuning:
-    """Matrices stay, and products of two thin ones, added to them, learn (Hu et al. 2022)."""
+    """LoRA: freeze the weight matrices and train low-rank updates that are added to them (Hu et al. 2022)."""
     peft = library("peft", "finetune.name")
     top = layers_of(model)[-1]
     linear = _linear_layers(model, top)
@@ -92,13 +92,13 @@ def lora(
 
 @FINETUNING.add
 def prefix(model: nn.Module, *, vectors: NumVectors = 16) -> Tuning:
-    """Keys and values that precede the text in every layer learn, and the head (Li & Liang 2021)."""
+    """Prefix tuning: train keys and values that precede the text in every layer, and the head (Li & Liang 2021)."""
     return _with_prompt("PrefixTuningConfig", model, vectors)
 
 
 @FINETUNING.add
 def prompt(model: nn.Module, *, vectors: NumVectors = 16) -> Tuning:
-    """Vectors of tokens that precede the text learn, and the head (Lester et al. 2021)."""
+    """Prompt tuning: train token embeddings that precede the text, and the head (Lester et al. 2021)."""
     return _with_prompt("PromptTuningConfig", model, vectors)
 
 
@@ -119,9 +119,9 @@ def _with_prompt(kind: str, model: nn.Module, vectors: int) -> Tuning:
 
 
 def _linear_layers(model: nn.Module, head: Sequence[nn.Parameter]) -> dict[str, nn.Module]:
-    """By name the linear layers below the head, also those that transformers writes as convolutions of width 1."""
+    """Return the linear layers below the head by name, including GPT-2's, which transformers writes as Conv1D."""
     elsewhere = {id(weight) for weight in head}
-    # A language's last layer may share its weights with the first.
+    # A language model's last layer may share its weights with the token embedding.
     elsewhere |= {id(layer.weight) for layer in model.modules() if isinstance(layer, nn.Embedding)}
     return {
         name: layer

@@ -1,4 +1,4 @@
-"""Forks: a training that begins where another one stood, with other settings; the weights are the other's."""
+"""Forks: a training that starts from the weights of another training's checkpoint, with other settings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +10,17 @@ from worker.training.state import TrainState
 
 
 def fork(models: Sequence[tuple[Parts, TrainState]], content: dict[str, Any], origin: dict[str, Any]) -> None:
-    """Begin each model's training with its state in `content`, a checkpoint of another training's epoch `fork_at`.
+    """Start each model from its state in another training's checkpoint, taken at the end of epoch `fork_at`.
 
-    `origin` are the new settings. What is counted begins anew: seconds, the best epoch, snapshots. So nothing that was
-    trained before counts twice. Raises ConfigError where the checkpoint is of another epoch or of other models.
+    Totals start anew (seconds, the best epoch, snapshots), so that nothing trained before counts twice.
+
+    Args:
+        models: the components and the state of each model; the states are changed in place.
+        content: the checkpoint.
+        origin: the new settings, with `fork_at`.
+
+    Raises:
+        ConfigError: the checkpoint is of another epoch, or of other models.
     """
     at, saved = origin["fork_at"], content["members"]
     if saved[0]["epoch"] != at or any(each["batch"] for each in saved):
@@ -22,19 +29,19 @@ def fork(models: Sequence[tuple[Parts, TrainState]], content: dict[str, Any], or
         raise ConfigError("folds", f"a fork goes on with the {len(saved)} models it is forked from, not {len(models)}")
     for (parts, state), each in zip(models, saved, strict=True):
         _take_over(state, each, content["origin"], origin)
-        # The schedule goes by steps: with another batch size an epoch has another number of them.
+        # The schedule counts steps, and with another batch size an epoch has another number of steps.
         state.epoch, state.step = at, at * len(epoch_batches(parts, at))
 
 
 def _take_over(state: TrainState, saved: dict[str, Any], before: dict[str, Any], now: dict[str, Any]) -> None:
-    """The weights, and of the rest what the settings still agree on."""
+    """Copy the weights, and those parts of the state whose settings are unchanged."""
     try:
         state.model.load_state_dict(saved["model"])
     except RuntimeError as error:
         raise ConfigError("model", f"a fork goes on with the weights it is forked from; {error}") from error
-    # With other weights to learn, or at other rates, the moments would be those of others.
+    # If other weights are trained, or at other rates, the optimizer's moments don't apply.
     if before["optimizer"]["name"] == now["optimizer"]["name"] and before["finetune"] == now["finetune"]:
-        # Moments are kept; rates, decay and momentum are those of the new settings.
+        # The moments are kept; rates, decay and momentum come from the new settings.
         groups = state.optimizer.state_dict()["param_groups"]
         state.optimizer.load_state_dict({"state": saved["optimizer"]["state"], "param_groups": groups})
     if state.scaler.is_enabled() and saved["scaler"]:
@@ -43,5 +50,5 @@ def _take_over(state: TrainState, saved: dict[str, Any], before: dict[str, Any],
         state.plateau.state = saved["plateau"]
     if state.average is not None and saved["average"] is not None:
         state.average.load_state_dict(saved["average"])
-    state.streams |= saved["streams"]  # dropout goes on in the same sequence
+    state.streams |= saved["streams"]  # dropout continues the same random sequence
     state.metrics = saved["metrics"]

@@ -1,4 +1,4 @@
-"""What a model's outputs stand for, as its loss takes them: probabilities of classes, or values as they are."""
+"""Link functions: map model outputs to probabilities or values, as the loss interprets them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,13 +13,18 @@ from worker.training.losses import LOSSES
 
 @dataclass(frozen=True)
 class Link:
-    """`means` turns outputs [..., num_outputs] into what they stand for, `outputs` that back into such outputs."""
+    """A pair of inverse functions between a model's outputs and what they mean.
+
+    Attributes:
+        means: maps outputs [..., num_outputs] to probabilities, or to values as they are (the inverse link of a GLM).
+        outputs: maps these back to outputs of the same shape.
+    """
 
     means: Callable[[Tensor], Tensor]
     outputs: Callable[[Tensor], Tensor]
 
 
-# No probability is quite 0 or 1: the loss of an output that says so would be infinite.
+# Probabilities are clamped away from 0 and 1, where an output, and so its loss, would be infinite.
 LINKS: Mapping[str, Link] = {
     "softmax": Link(lambda logits: logits.softmax(-1), lambda shares: shares.clamp_min(1e-30).log()),
     "sigmoid": Link(torch.sigmoid, lambda shares: shares.logit(eps=1e-7)),
@@ -28,9 +33,13 @@ LINKS: Mapping[str, Link] = {
 
 
 def link_of(loss_name: str, kind: Kind) -> Link:
-    """That of a loss: the fact `link` of its entry; without one the softmax over classes, or values as they are.
+    """Return the link of a loss.
 
-    ConfigError where there is no link of that name.
+    It is the fact `link` of the loss's registry entry. Without one it is softmax for classification and language
+    modelling, and identity for other kinds of task.
+
+    Raises:
+        ConfigError: there is no link of that name.
     """
     usual = "softmax" if kind in ("classification", "language") else "identity"
     name = str(LOSSES.entry(loss_name).facts.get("link", usual))

@@ -1,8 +1,9 @@
-"""Losses by name: modules from outputs and targets to the batch's mean loss, each for its kinds of task.
+"""Registry of losses: modules from outputs and targets to a batch's mean loss, each for some kinds of task.
 
-Outputs of classification are logits [..., num_classes] with class indices [...] as targets; of a
-ranking, scores [n, rows] with relevances, -1 where a query has no row. Every loss is a mean over
-the examples, so that those of a batch's parts average, weighted by their sizes, to that of the whole.
+For classification and language modelling, outputs are logits [..., num_classes] and targets class indices [...]. For
+regression both are standardised values [n, 1]. For ranking, outputs are scores [n, rows] and targets relevances
+[n, rows], -1 where a query has no row. Every loss is a mean over examples. So the losses of a batch's parts, averaged
+with their sizes as weights, equal the loss of the whole batch.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,12 @@ Balance = Annotated[
 
 
 class CrossEntropy(nn.Module):
-    """Mean over the examples of class weight times cross entropy."""
+    """Softmax cross entropy, weighted by class: the mean over examples of class weight times cross entropy.
+
+    Args:
+        weights: class weights [num_classes]; None: all 1.
+        label_smoothing: the probability spread evenly over all classes, in [0, 1] (Szegedy et al. 2016).
+    """
 
     weights: Tensor | None
 
@@ -41,7 +47,8 @@ class CrossEntropy(nn.Module):
         self.label_smoothing = label_smoothing
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        # PyTorch's own mean divides by the weights' sum in the batch: the same example would count differently in each.
+        """Return the mean loss of logits [..., num_classes] and class indices [...]."""
+        # PyTorch's mean divides by the batch's sum of weights, so an example would count differently in each batch.
         weights = self.weights
         losses = functional.cross_entropy(
             outputs.flatten(0, -2),
@@ -54,7 +61,12 @@ class CrossEntropy(nn.Module):
 
 
 class Focal(nn.Module):
-    """Mean over the examples of class weight times (1 - p)^gamma times cross entropy, with the true class's p."""
+    """Focal loss: the mean of class weight · (1 - p)^gamma · cross entropy, with p of the true class (Lin et al. 2017).
+
+    Args:
+        weights: class weights [num_classes]; None: all 1.
+        gamma: at least 0; 0 is cross entropy, and larger values give easy examples less weight.
+    """
 
     weights: Tensor | None
 
@@ -64,16 +76,22 @@ class Focal(nn.Module):
         self.gamma = gamma
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of logits [..., num_classes] and class indices [...]."""
         targets = targets.flatten()
         log_p = functional.log_softmax(outputs.flatten(0, -2), dim=-1).gather(1, targets.unsqueeze(1)).squeeze(1)
-        # At p = 1 the power's own gradient is infinite for gamma < 1; nothing is lost just below it.
+        # For gamma < 1 the power's gradient is infinite at p = 1, so 1 - p is clamped to at least 1e-6.
         missing = (1 - log_p.exp()).clamp_min(1e-6)
         losses = -(missing**self.gamma) * log_p
         return (losses if self.weights is None else losses * self.weights[targets]).mean()
 
 
 class OneAgainstRest(nn.Module):
-    """Mean over the examples of class weight times the mean of its classes' binary cross entropies."""
+    """One-vs-rest loss: the mean over examples of class weight times the mean binary cross entropy of all classes.
+
+    Args:
+        weights: class weights [num_classes]; None: all 1.
+        label_smoothing: the probability spread evenly over all classes, in [0, 1].
+    """
 
     weights: Tensor | None
 
@@ -83,6 +101,7 @@ class OneAgainstRest(nn.Module):
         self.label_smoothing = label_smoothing
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of logits [..., num_classes] and class indices [...]."""
         outputs, targets = outputs.flatten(0, -2), targets.flatten()
         num_classes = outputs.shape[-1]
         wanted = functional.one_hot(targets, num_classes).to(outputs.dtype)
@@ -92,19 +111,27 @@ class OneAgainstRest(nn.Module):
 
 
 class ListNet(nn.Module):
-    """Mean over the queries of the divergence of the rows' softmax from that of their relevance, 0 at the least."""
+    """Listwise ranking loss: KL(softmax(relevance) ‖ softmax(scores)) over a query's rows (Cao et al. 2007).
+
+    The loss is the mean over the queries, and its minimum is 0.
+    """
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean over queries for scores [n, rows] and relevances [n, rows] (-1: no row)."""
         is_row = targets >= 0
         wanted, given = (values.masked_fill(~is_row, -torch.inf).log_softmax(1) for values in (targets, outputs))
         return (wanted.exp() * (wanted - given).masked_fill(~is_row, 0.0)).sum(1).mean()
 
 
 class RankNet(nn.Module):
-    """Mean over the queries of the mean over pairs of rows, of different relevance, of the logistic loss."""
+    """Pairwise ranking loss: logistic loss of row pairs of different relevance (Burges et al. 2005).
+
+    The loss is the mean over a query's pairs, then over the queries.
+    """
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        # Pairs [n, rows, rows] of the more relevant row and the other; what pads a query is in none.
+        """Return the mean over queries for scores [n, rows] and relevances [n, rows] (-1: no row)."""
+        # Pairs [n, rows, rows] of a more and a less relevant row; rows that pad a query are in no pair.
         is_pair = (targets.unsqueeze(2) > targets.unsqueeze(1)) & (targets.unsqueeze(1) >= 0)
         losses = functional.softplus(outputs.unsqueeze(1) - outputs.unsqueeze(2)) * is_pair
         return (losses.sum((1, 2)) / is_pair.sum((1, 2)).clamp_min(1)).mean()
@@ -117,7 +144,7 @@ def cross_entropy(
     class_weights: ClassWeights = None,
     balance: Balance = 0.0,
 ) -> nn.Module:
-    """Cross entropy of the softmax of the outputs, with optional label smoothing (Szegedy et al. 2016)."""
+    """Softmax cross entropy, with optional label smoothing (Szegedy et al. 2016) and class weights."""
     return CrossEntropy(_weights(dataset, class_weights, balance), label_smoothing)
 
 
@@ -128,7 +155,7 @@ def focal(
     class_weights: ClassWeights = None,
     balance: Balance = 0.0,
 ) -> nn.Module:
-    """Focal loss: cross entropy that counts easy examples less, for rare classes (Lin et al. 2017)."""
+    """Focal loss: cross entropy that gives easy examples less weight, for rare classes (Lin et al. 2017)."""
     return Focal(_weights(dataset, class_weights, balance), gamma)
 
 
@@ -139,17 +166,17 @@ def bce(
     class_weights: ClassWeights = None,
     balance: Balance = 0.0,
 ) -> nn.Module:
-    """Binary cross entropy of each class against the rest, from the sigmoid of its output (Wightman et al. 2021)."""
+    """Binary cross entropy of each class against the rest, on the sigmoid of its output (Wightman et al. 2021)."""
     return OneAgainstRest(_weights(dataset, class_weights, balance), label_smoothing)
 
 
 def mse(_: Dataset) -> nn.Module:
-    """Mean squared error, on targets standardised by the training part."""
+    """Mean squared error of targets standardised on the training set."""
     return nn.MSELoss()
 
 
 def mae(_: Dataset) -> nn.Module:
-    """Mean absolute error, on targets standardised by the training part; less moved by outliers than mse."""
+    """Mean absolute error of targets standardised on the training set; less sensitive to outliers than mse."""
     return nn.L1Loss()
 
 
@@ -158,17 +185,17 @@ def huber(
     *,
     delta: Annotated[float, Setting("standardised error at which it turns linear", low=0.0, exclusive_low=True)] = 1.0,
 ) -> nn.Module:
-    """Huber loss: squared for small errors, absolute for large ones (Huber 1964)."""
+    """Huber loss: squared for small errors, absolute for large ones, on standardised targets (Huber 1964)."""
     return nn.HuberLoss(delta=delta)
 
 
 def listnet(_: Dataset) -> nn.Module:
-    """Listwise: how far the softmax of a query's scores is from that of its relevance (Cao et al. 2007)."""
+    """ListNet, a listwise ranking loss: divergence between the softmaxes of relevance and scores (Cao et al. 2007)."""
     return ListNet()
 
 
 def ranknet(_: Dataset) -> nn.Module:
-    """Pairwise: logistic loss of a query's pairs of rows, the more relevant against the other (Burges et al. 2005)."""
+    """RankNet, a pairwise ranking loss: logistic loss of row pairs of different relevance (Burges et al. 2005)."""
     return RankNet()
 
 
@@ -182,7 +209,7 @@ for _ranking in (listnet, ranknet):
 
 
 def _weights(dataset: Dataset, class_weights: Sequence[float] | None, balance: float) -> Tensor | None:
-    """What an example of each class counts, [num_classes]; None for all alike."""
+    """Return class weights [num_classes], given or by inverse class frequency; None: all classes count alike."""
     if class_weights is not None:
         if balance:
             raise ConfigError("loss.balance", "class_weights are given already; set one of the two")
@@ -193,7 +220,7 @@ def _weights(dataset: Dataset, class_weights: Sequence[float] | None, balance: f
         return torch.tensor(class_weights)
     if not balance:
         return None
-    # Scaled to a mean of 1 over the training examples, so that the learning rate keeps its meaning.
+    # Weights have a mean of 1 over the training examples, so that the same learning rate fits with and without them.
     counts = dataset.class_counts.double().clamp_min(1)
     weights = counts**-balance
     return (weights * counts.sum() / (weights * counts).sum()).float()

@@ -1,7 +1,7 @@
-"""The models that one training trains side by side: a fold and a repeat each, usually one; knows no report.
+"""Cross-validation: trains one model per fold and repeat (one model without these) in a single training.
 
-In every epoch each member trains its own, one after the other. So the mean over all of them is a curve, step by step,
-that pruners can judge, and an epoch's end is a checkpoint of all.
+In every epoch each member trains one epoch, one after the other. So the mean over all members is a learning curve that
+pruners can judge step by step, and the end of an epoch is a checkpoint of all members.
 """
 
 import copy
@@ -32,17 +32,22 @@ from worker.training.state import Best, TrainState, Weights, require_same
 
 @dataclass(frozen=True)
 class Member:
-    """One model with its data and its seed."""
+    """The model of one fold and repeat, with its data, its seed and its training state."""
 
     parts: Parts
     state: TrainState
 
 
 class Members:
-    """All members, as one training: they have done the same epochs, and keep the best of them by their mean.
+    """All models of one training. They have completed the same epochs, and the best epoch is that of their mean metric.
 
-    `seconds` were spent training, over all resumptions; `metrics` are the means of the last epoch. `ended` is a
-    callback's reason to train no further, if there is one.
+    Attributes:
+        config: the configuration.
+        first_epoch: the completed epochs at the start: 0, or the epoch of the fork.
+        seconds: the time spent training, over all resumptions.
+        metrics: the means over the members after the last epoch, as `mean_and_spread` returns them.
+        ended: a callback's reason to end training; empty: none.
+        best: the best epoch so far by the monitor; None: none yet, or no monitor.
     """
 
     def __init__(
@@ -57,11 +62,26 @@ class Members:
         folders: AllowedFolders = ANYWHERE,
         group: Group = ALONE,
     ) -> None:
-        """A member for each dataset (of a fold) and repeat; raises what `assemble` raises.
+        """Build a member for each dataset (one per fold) and repeat.
 
-        Uses torch's default streams, the first member as if it were alone. With `fork_at` it is a fork, to begin with
-        another training's checkpoint of that epoch. All ranks of the group begin with the same weights; what they
-        draw from then on is each one's own.
+        The members draw from torch's default random streams; the first member draws the same numbers as if it trained
+        alone. All ranks of the group begin with the same weights. What they draw from then on (dropout, augmentation)
+        differs from rank to rank.
+
+        Args:
+            config: the configuration.
+            seed: the training's seed; the first member uses it as it is, the others derive theirs from it.
+            datasets: one for each fold, or a single one.
+            constraints: `{"parameters": {"max": n}}` or empty.
+            fork_at: the epoch of another training's checkpoint from which this training forks; None: it is no fork.
+            teacher: the file of the checkpoint that `loss.teacher` names, where that is not a path.
+            folders: the folders that the configuration's paths must lie in.
+            group: the processes that train together.
+
+        Raises:
+            ConfigError: settings do not fit together.
+            Infeasible: the model breaks a constraint.
+            OutsideFolders: a path of the configuration lies outside the `folders`.
         """
         self.config = config
         self.first_epoch = fork_at or 0
@@ -71,7 +91,7 @@ class Members:
         self.best: Best | None = None
         self._fork_at = fork_at
         self._seed = seed
-        # Who looks on may change.
+        # Callbacks are left out: a checkpoint may be resumed with others.
         trained = {name: value for name, value in config.to_mapping().items() if name not in LISTS}
         self._origin = {"seed": seed, **trained} | ({} if fork_at is None else {"fork_at": fork_at})
         self._device = datasets[0].device
@@ -94,16 +114,17 @@ class Members:
 
     @property
     def epoch(self) -> int:
-        """How many epochs every member has completed."""
+        """Number of epochs that every member has completed."""
         return self._all[0].state.epoch
 
     @property
     def batch(self) -> int:
-        """How many batches of the next epoch are done, of all members together."""
+        """Number of completed batches of the next epoch, summed over the members."""
         return sum(member.state.batch for member in self._all)
 
     @property
     def models(self) -> list[nn.Module]:
+        """The evaluated models (averaged weights, if there are any) in evaluation mode."""
         return [member.state.answering.eval() for member in self._all]
 
     @property
@@ -120,10 +141,19 @@ class Members:
 
     @property
     def snapshots(self) -> list[Weights]:
+        """The weights of all snapshots: those of the first member, then those of the next."""
         return [weights for member in self._all for weights in member.state.snapshots]
 
     def train_epoch(self, poll: Callable[[], Verdict], save: Callable[[], None]) -> Verdict:
-        """Train each member to the epoch's end, from where it stands, or until `poll` answers anything but CONTINUE."""
+        """Train each member to the end of the epoch, from its current state, or until `poll` returns another verdict.
+
+        Args:
+            poll: asked before each optimizer step; any verdict but CONTINUE ends the epoch there.
+            save: called after each optimizer step but a member's last; may save a checkpoint.
+
+        Returns:
+            CONTINUE at the end of the epoch, else the verdict of `poll`.
+        """
         for index, member in enumerate(self._all):
             self._give_turn(index)
             if (verdict := train_epoch(member.parts, member.state, poll, save)) is not Verdict.CONTINUE:
@@ -131,16 +161,16 @@ class Members:
         return Verdict.CONTINUE
 
     def measure(self) -> list[dict[str, float]]:
-        """What is reported after an epoch, of each member: its loss while training, then the held-out splits."""
+        """Return each member's metrics after an epoch: its training loss, and those on `val` and `test_val`."""
         measured = zip(self._all, self.evaluate("val", "test_val"), strict=True)
         return self._group.told([{"train/loss": member.state.mean_loss(), **rest} for member, rest in measured])
 
     def evaluate(self, *names: SplitName) -> list[dict[str, float]]:
-        """Loss and metrics of each member on the splits of `names` that its data has."""
+        """Return the loss and metrics of each member on those splits of `names` that its dataset has."""
         return [_evaluated(member, member.state.answering, names) for member in self._all]
 
     def evaluate_snapshots(self, *names: SplitName) -> list[dict[str, float]]:
-        """The same as `snapshots/…` of each member's snapshots as one model, with the mean of what they answer.
+        """Return `snapshots/…` metrics: each member's snapshots, evaluated as one model that averages predictions.
 
         That is a snapshot ensemble (Huang et al. 2017).
         """
@@ -148,10 +178,10 @@ class Members:
         return [{f"snapshots/{name}": value for name, value in values.items()} for values in measured]
 
     def predict(self, *names: SplitName) -> dict[SplitName, Predictions]:
-        """Of each of the splits named, for each example the mean over the members that hold it out.
+        """Return the predictions on each split of `names`: for each example the mean over the members that hold it out.
 
-        So those on `val` are out-of-fold in a cross-validation, where each fold holds out other examples. Of a
-        language, whose examples have as many answers as tokens, there are none.
+        In a cross-validation each fold holds out other examples, so the predictions on `val` are out-of-fold. For
+        language modelling there are no predictions, because an example has as many outputs as tokens.
         """
         data = self._all[0].parts.dataset
         return {
@@ -175,7 +205,13 @@ class Members:
     def complete_epoch(
         self, each: Sequence[dict[str, float]], of_callbacks: Mapping[str, float], monitor: Monitor | None
     ) -> None:
-        """Count an epoch with each member's metrics, and remember it if the monitor finds its means the best so far."""
+        """Record an epoch's metrics, and keep it as the best if the monitored mean is the best so far.
+
+        Args:
+            each: the metrics of each member, as `measure` returns them.
+            of_callbacks: the callbacks' metrics by name.
+            monitor: decides which epoch is the best; None: none is kept. A non-finite value is never the best.
+        """
         for member, metrics in zip(self._all, each, strict=True):
             member.state.complete_epoch(metrics)
         self.metrics = {**mean_and_spread(each), **of_callbacks}
@@ -186,19 +222,19 @@ class Members:
             self.best = Best(self.epoch, self.metrics, kept)
 
     def take_snapshot(self) -> None:
-        """Keep the weights as they are now, for an ensemble."""
+        """Keep a copy of the current weights for the snapshot ensemble."""
         for member in self._all:
             member.state.snapshots.append(member.state.weights())
 
     def restore_best(self) -> None:
-        """Put the best epoch's weights and metrics in the place of the last one's, where the best is kept."""
+        """Replace the last epoch's weights and metrics with those of the best epoch, if its weights are kept."""
         if self.best is not None and self.best.weights is not None:
             for member, weights in zip(self._all, self.best.weights, strict=True):
                 member.state.answering.load_state_dict(weights)
             self.metrics = self.best.metrics
 
     def content(self) -> dict[str, Any]:
-        """All that must survive, as a mapping that `torch.load(weights_only=True)` reads back."""
+        """Return everything that must survive a restart, as a mapping for `torch.load(weights_only=True)`."""
         self._put_streams_aside()
         _, *others = self._group.gathered([member.state.streams for member in self._all])
         return {
@@ -212,10 +248,16 @@ class Members:
         }
 
     def restore(self, content: dict[str, Any]) -> bool:
-        """Continue where `content` was taken; ConfigError where it is of another configuration or seed.
+        """Continue from a checkpoint's `content`.
 
-        A fork goes on with its own, or begins with that of its parent; the answer is whether the checkpoint is its own.
-        Ranks that it doesn't know go on with random streams as at their beginning.
+        A fork restores its own checkpoint, or else begins with its parent's. A rank that the checkpoint does not know
+        (it was written by fewer processes) keeps its initial random streams.
+
+        Returns:
+            Whether the checkpoint is this training's own: False for a fork that begins with its parent's.
+
+        Raises:
+            ConfigError: the checkpoint is of another configuration or seed.
         """
         streams = [dict(member.state.streams) for member in self._all]
         is_own = self._fork_at is None or content["origin"] == self._origin
@@ -237,7 +279,7 @@ class Members:
         return is_own
 
     def _give_turn(self, index: int) -> None:
-        """Let the default streams be those of this member."""
+        """Switch torch's default random streams to those of member `index`."""
         self._put_streams_aside()
         self._turn = index
         set_stream_states(self._all[index].state.streams, self._device)
@@ -259,7 +301,7 @@ def _ensemble(member: Member) -> nn.Module:
 
 
 def mean_and_spread(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each metric over the members, and with several `…/std`, their sample standard deviation."""
+    """Return each metric's mean over the members, and with several members its sample standard deviation `…/std`."""
     if len(each) == 1 or not each[0]:
         return dict(each[0])
     values = torch.tensor([list(metrics.values()) for metrics in each], dtype=torch.float64)

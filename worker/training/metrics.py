@@ -1,7 +1,7 @@
-"""Metrics by kind of task, through torchmetrics; names are `split/metric`, values in the target's own unit.
+"""Metrics by kind of task, computed by torchmetrics.
 
-How a metric averages over classes stands in its name: `f1_macro` is the mean over classes, `f1/CLASS` one class's own,
-and accuracy counts examples alike.
+Names are `split/metric`. Values are in the target's own unit. A metric's name tells how it averages over classes:
+`f1_macro` is the mean over classes, `f1/CLASS` is that of one class, and accuracy counts all examples alike.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -32,10 +32,10 @@ _BY_KIND: Mapping[Kind, tuple[str, ...]] = {
 }
 EXTRA_METRICS = ("auroc", "per_class")
 _EVALUATED = ("val", "test_val", "test")
-# The wire takes names of 128 characters.
+# The protocol allows metric names of up to 128 characters.
 _LONGEST_CLASS_NAME = 64
 
-# What a training may report: the loss of the training examples as seen while training, everything else after the epoch.
+# What a training may report: the training loss is a mean during the epoch, everything else is measured after it.
 METRIC_NAMES: Mapping[Kind, tuple[str, ...]] = {
     kind: ("train/loss", *(f"{split}/{metric}" for split in _EVALUATED for metric in ("loss", *metrics)))
     for kind, metrics in _BY_KIND.items()
@@ -43,10 +43,14 @@ METRIC_NAMES: Mapping[Kind, tuple[str, ...]] = {
 
 
 class Metrics:
-    """The metrics of one dataset: update with batches, then read all at once; reset before the next pass.
+    """The metrics of one dataset: update them batch by batch, compute all, and reset them before the next pass.
 
-    `extra` asks of a classification, too, for `auroc` (one class against the rest, mean over the classes) or for
-    `per_class` (precision, recall and F1 of each class). `link` says what the outputs stand for.
+    Args:
+        dataset: gives the kind of task, the classes, and the scale of regression targets.
+        device: where the metrics are computed.
+        extra: for classification also `auroc` (one class against the rest, mean over the classes) or `per_class`
+            (precision, recall and F1 of each class).
+        link: maps outputs to probabilities.
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class Metrics:
         self._mean, self._std = dataset.target_mean, dataset.target_std
         self._class_names = [_short(index, name) for index, name in enumerate(dataset.class_names)]
         self._collection = MetricCollection(_metrics_of(dataset, extra)).to(device)
-        # Apart: it compares examples by a class's probability, while the others only ask for the largest output.
+        # AUROC ranks examples by a class's probability, while the other metrics need only the largest output.
         self._link = link
         self._auroc = None
         if "auroc" in extra:
@@ -66,10 +70,13 @@ class Metrics:
                 metric.distributed_available_fn = _has_all
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
-        """Add a batch.
+        """Add a batch of model outputs and targets.
 
-        Logits [..., num_classes] and class indices [...]; standardised values [n, 1] both; or of a ranking scores and
-        relevances [n, rows] both.
+        Args:
+            outputs: logits [..., num_classes] for classification and language modelling, standardised values [n, 1] for
+                regression, or scores [n, rows] for ranking.
+            targets: class indices [...], standardised values [n, 1], or relevances [n, rows] (-1 where a query has no
+                row).
         """
         match self._kind:
             case "classification":
@@ -87,7 +94,7 @@ class Metrics:
                     self._collection[name].update(value, weight=counts)
 
     def compute(self) -> dict[str, float]:
-        """The values over all batches since the last reset."""
+        """Return the values over all batches since the last reset, by metric name without the split."""
         values: dict[str, float] = {}
         for name, value in self._collection.compute().items():
             if value.ndim:
@@ -105,26 +112,31 @@ class Metrics:
 
 
 def confusion_matrix(outputs: Tensor, targets: Tensor) -> list[list[int]]:
-    """Examples of each true class (rows) by the class that the largest output names (columns), [classes, classes]."""
+    """Count examples by true class (rows) and predicted class (columns), [num_classes, num_classes].
+
+    Args:
+        outputs: logits or probabilities, [n, num_classes]; the largest is the prediction.
+        targets: class indices, [n].
+    """
     counted: list[list[int]] = multiclass_confusion_matrix(outputs, targets, outputs.shape[-1]).tolist()
     return counted
 
 
 def reported_names(dataset: Dataset, extra: Collection[str]) -> list[str]:
-    """Names of all that a training on this dataset reports after an epoch."""
+    """Return the names of all metrics that a training on this dataset reports after an epoch."""
     metrics = ["loss", *_BY_KIND[dataset.kind]]
     if "auroc" in extra:
         metrics.append("auroc")
     if "per_class" in extra:
         short = [_short(index, name) for index, name in enumerate(dataset.class_names)]
         metrics += [f"{metric}/{name}" for metric in ("precision", "recall", "f1") for name in short]
-    # The test split is looked at once, when training has finished.
+    # The test split is evaluated once, when training has finished.
     splits = [split for split in _EVALUATED if split != "test" and split in dataset.splits]
     return ["train/loss", *(f"{split}/{metric}" for split in splits for metric in metrics)]
 
 
 def _has_all() -> bool:
-    """Told to torchmetrics, which else would count for every rank of a group what each has all of already."""
+    """Tell torchmetrics not to synchronise: every rank has all outputs, so each would be counted once per rank."""
     return False
 
 
@@ -153,5 +165,5 @@ def _metrics_of(dataset: Dataset, extra: Collection[str]) -> dict[str, Metric | 
 
 
 def _short(index: int, class_name: str) -> str:
-    """A class's name as part of a metric's; its index where it is too long for that."""
+    """Return a class's name for use in a metric's name, or its index if the name is too long."""
     return class_name if len(class_name) <= _LONGEST_CLASS_NAME else str(index)

@@ -1,4 +1,4 @@
-"""Optimizers by name, over PyTorch's own in their fastest form; the rate is the base that a schedule scales."""
+"""Registry of optimizers: PyTorch's own, in their fastest implementation; a schedule scales the base learning rate."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
@@ -24,10 +24,16 @@ WeightDecay = Annotated[
 
 
 def weight_groups(learning: Sequence[Learning]) -> Weights:
-    """The weights that learn as an optimizer takes them: at each rate those that decay, and those that never do.
+    """Return the trainable weights as parameter groups for an optimizer: per rate one with and one without decay.
 
-    Matrices, kernels and embeddings decay. Biases and the scales of norms, all of one dimension, don't: decay makes no
-    function of theirs simpler (He et al. 2019, "Bag of tricks"). `rate` is a group's share of the learning rate.
+    Matrices, kernels and embeddings decay. Biases and the scales of norms, which have one dimension, do not: decay does
+    not make the function simpler there (He et al. 2019, "Bag of tricks").
+
+    Args:
+        learning: the groups of weights that are trained alike.
+
+    Returns:
+        Groups with `params`, `rate` (the group's factor of the learning rate) and `decays`.
     """
     groups: list[dict[str, Any]] = []
     for rate in dict.fromkeys(each.rate for each in learning):
@@ -39,9 +45,9 @@ def weight_groups(learning: Sequence[Learning]) -> Weights:
 
 
 def clear_gradients(weights: Weights) -> None:
-    """Forget the gradients of the step before.
+    """Set all gradients to None before a step.
 
-    What `Optimizer.zero_grad` does besides, for profilers and compilers, is 5 % of the step of a small model.
+    `Optimizer.zero_grad` does more, for profilers and compilers, which costs 5 % of the step of a small model.
     """
     for group in weights:
         for weight in group["params"]:
@@ -49,7 +55,14 @@ def clear_gradients(weights: Weights) -> None:
 
 
 def shape_gradients(weights: Weights, *, l1: float, clip_norm: float | None, clip_value: float | None) -> None:
-    """Add the L1 penalty's gradient to that of the decaying weights, then clip all: by value first, then by norm."""
+    """Add the L1 penalty's gradient to the decaying weights, then clip all gradients by value and then by norm.
+
+    Args:
+        weights: the parameter groups of `weight_groups`.
+        l1: the penalty's factor, at least 0.
+        clip_norm: the largest L2 norm over all gradients; None: no limit.
+        clip_value: the largest magnitude of each gradient; None: no limit.
+    """
     if l1:
         for weight in (each for group in weights if group["decays"] for each in group["params"]):
             if weight.grad is not None:
@@ -69,13 +82,13 @@ def sgd(
     nesterov: Annotated[bool, Setting("look ahead along the momentum (Sutskever et al. 2013)")] = False,
     weight_decay: L2Decay = 0.0,
 ) -> optim.Optimizer:
-    """Stochastic gradient descent with momentum; its rate falls by a cosine where no schedule is named."""
+    """Stochastic gradient descent with momentum; the default schedule is cosine."""
     if nesterov and momentum == 0:
         raise ConfigError("optimizer.nesterov", "needs a momentum above 0; set optimizer.momentum too")
     return optim.SGD(weights, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True)
 
 
-# As taught (Johnson, EECS 498, lecture 11): SGD wants a rate that decays, Adam does well with a constant one.
+# Johnson, EECS 498, lecture 11: SGD needs a rate that decays, Adam works well with a constant one.
 OPTIMIZERS.add(sgd, schedule="cosine")
 
 
@@ -88,7 +101,7 @@ def adam(
     beta2: Beta2 = 0.999,
     weight_decay: L2Decay = 0.0,
 ) -> optim.Optimizer:
-    """Adam (Kingma & Ba 2015); its weight decay is the L2 penalty, which the step size rescales: see adamw."""
+    """Adam (Kingma & Ba 2015); its weight decay is an L2 penalty that the adaptive step size rescales (see adamw)."""
     return optim.Adam(weights, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay, fused=True)
 
 
@@ -101,7 +114,7 @@ def adamw(
     beta2: Beta2 = 0.999,
     weight_decay: WeightDecay = 1e-2,
 ) -> optim.Optimizer:
-    """Adam with weight decay decoupled from the gradient (Loshchilov & Hutter 2019)."""
+    """AdamW: Adam with weight decay decoupled from the gradient (Loshchilov & Hutter 2019)."""
     return optim.AdamW(weights, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay, fused=True)
 
 
@@ -114,7 +127,7 @@ def rmsprop(
     momentum: Momentum = 0.0,
     weight_decay: L2Decay = 0.0,
 ) -> optim.Optimizer:
-    """RMSprop: steps divided by a running root mean square of the gradient (Hinton, lecture 6e)."""
+    """RMSprop: divides the step by a running root mean square of the gradient (Hinton, lecture 6e)."""
     return optim.RMSprop(weights, lr=lr, alpha=alpha, momentum=momentum, weight_decay=weight_decay, foreach=True)
 
 
@@ -125,7 +138,7 @@ def adagrad(
     lr: LearningRate = 0.01,
     weight_decay: L2Decay = 0.0,
 ) -> optim.Optimizer:
-    """Adagrad: steps divided by the root of all squared gradients so far, for sparse features (Duchi et al. 2011)."""
+    """Adagrad: divides the step by the root of summed squared gradients, for sparse features (Duchi et al. 2011)."""
     return optim.Adagrad(weights, lr=lr, weight_decay=weight_decay, fused=True)
 
 
@@ -150,7 +163,7 @@ def adamax(
     beta2: Beta2 = 0.999,
     weight_decay: L2Decay = 0.0,
 ) -> optim.Optimizer:
-    """Adamax: Adam with the largest recent gradient in place of the mean square (Kingma & Ba 2015)."""
+    """Adamax: Adam with the infinity norm of recent gradients in place of the mean square (Kingma & Ba 2015)."""
     return optim.Adamax(weights, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay, foreach=True)
 
 
@@ -163,7 +176,7 @@ def nadam(
     beta2: Beta2 = 0.999,
     weight_decay: WeightDecay = 0.0,
 ) -> optim.Optimizer:
-    """NAdam: Adam with Nesterov's look-ahead, and decoupled weight decay (Dozat 2016)."""
+    """NAdam: Adam with Nesterov momentum and decoupled weight decay (Dozat 2016)."""
     return optim.NAdam(
         weights, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay, decoupled_weight_decay=True, foreach=True
     )
@@ -178,7 +191,7 @@ def radam(
     beta2: Beta2 = 0.999,
     weight_decay: WeightDecay = 0.0,
 ) -> optim.Optimizer:
-    """RAdam: Adam whose first steps are tamed by rectification, and decoupled weight decay (Liu et al. 2020)."""
+    """RAdam: Adam that rectifies the variance of its first steps, with decoupled weight decay (Liu et al. 2020)."""
     return optim.RAdam(
         weights, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay, decoupled_weight_decay=True, foreach=True
     )

@@ -1,7 +1,8 @@
-"""The processes that train one model together, each its share of every batch; a group of one does nothing.
+"""Data-parallel training: several processes train one model, each on its share of every batch.
 
-They are those of `torch.distributed`, as torchrun starts them. All ranks take every decision alike, because they
-compute it from the same numbers or are told it by the first one; so each knows when the others wait for it.
+The processes are those of `torch.distributed`, as torchrun starts them; for a group of one nothing is communicated. All
+ranks take every decision alike, because they compute it from the same numbers or receive it from the first rank. So
+each rank knows when the others wait for it.
 """
 
 import os
@@ -25,11 +26,16 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True)
 class Group:
-    """One process's view of the group: its rank from 0, and how many there are.
+    """One process's view of the process group.
 
-    What a rank says to the others goes through `words`, a group of its own on the processors: no GPU waits for it.
-    Every method but `place` and `share` is called by all ranks, in the same order. Raises GroupBroken where another one
-    is gone.
+    All ranks must call every method except `place` and `share`, in the same order. These methods raise GroupBroken if
+    another process is gone.
+
+    Attributes:
+        rank: this process's rank, from 0.
+        size: the number of processes.
+        words: a CPU process group (gloo) for messages between ranks, so that they don't wait for a GPU; None: one
+            process.
     """
 
     rank: int = 0
@@ -38,17 +44,17 @@ class Group:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that speaks for all: reports, saves, and hears verdicts."""
+        """Whether this is rank 0, which reports, saves checkpoints and receives verdicts."""
         return self.rank == 0
 
     def place(self, device: str) -> str:
-        """The device of this rank where all are told to train on `device`: of GPUs, each takes its own."""
+        """Return the device of this rank if all train on `device`: for `cuda` each rank uses its own GPU."""
         if self.size == 1 or device != "cuda":
             return device
         return f"cuda:{os.environ.get('LOCAL_RANK', self.rank)}"
 
     def told(self, value: T) -> T:
-        """The first rank's value, on all; any that can be pickled."""
+        """Broadcast the first rank's value, which must be picklable, and return it on all ranks."""
         if self.size == 1:
             return value
         box = [value]
@@ -56,7 +62,12 @@ class Group:
         return box[0]
 
     def by_first(self, ask: Callable[P, T], answers: Sequence[T]) -> Callable[P, T]:
-        """`ask`, called by the first rank alone; all get its answer, which is one of `answers`."""
+        """Return a function that calls `ask` on the first rank only, and returns its answer on all ranks.
+
+        Args:
+            ask: the function to call.
+            answers: all values that it may return, in the same order on all ranks.
+        """
         if self.size == 1:
             return ask
 
@@ -68,7 +79,7 @@ class Group:
         return told
 
     def gathered(self, value: T) -> list[T]:
-        """Every rank's value, by rank."""
+        """Return every rank's value, by rank (all-gather); values must be picklable."""
         if self.size == 1:
             return [value]
         each: list[Any] = [None] * self.size
@@ -76,14 +87,18 @@ class Group:
         return each
 
     def share(self, batch: Tensor) -> Tensor:
-        """What of a batch's indices is this rank's: parts as equal as can be, of a small batch perhaps none."""
+        """Return this rank's part of a batch's indices [n]; parts are as equal as possible, and may be empty."""
         return batch if self.size == 1 else batch.tensor_split(self.size)[self.rank]
 
     def sum_gradients(self, weights: Sequence[nn.Parameter], losses: Sequence[Tensor]) -> Tensor:
-        """Give each weight the sum of all ranks' gradients, and return the sum of all their `losses`.
+        """Replace each weight's gradient by its sum over all ranks (all-reduce), and return the sum of all losses.
 
-        All in one message of a fixed layout, so that every sum is made in the same order each time. A weight that has
-        no gradient here, though examples were trained on, is used by no rank, and keeps none.
+        One message with a fixed layout carries everything, so that every sum is computed in the same order each time.
+        If a weight has no gradient although this rank trained on examples, no rank uses the weight, and it keeps none.
+
+        Args:
+            weights: the trainable weights, in the same order on all ranks.
+            losses: this rank's losses, scalars; empty if it had no examples.
         """
         zero = torch.zeros(1, device=weights[0].device)
         parts = [zero.expand(each.numel()) if each.grad is None else each.grad.flatten() for each in weights]
@@ -97,11 +112,11 @@ class Group:
         return total[-1]
 
     def outputs(self, model: nn.Module, features: Tensor) -> Tensor:
-        """What the model says of examples [n, …], each rank having computed an equal share; all get all of it."""
+        """Return the model's outputs for examples [n, ...] on all ranks; each rank computes an equal share of them."""
         if self.size == 1:
             return model(features)  # type: ignore[no-any-return]
         num = ceil(len(features) / self.size)
-        # The last example fills the last shares up, so that all are of one size.
+        # The last example pads the last shares, so that all have the same size.
         first, last = num * self.rank, len(features) - 1
         mine: Tensor = (
             model(features[torch.arange(first, first + num, device=features.device).clamp(max=last)])
@@ -118,9 +133,9 @@ ALONE = Group()
 
 @contextmanager
 def joined() -> Iterator[Group]:
-    """The group that this process belongs to for one training; alone, where no other is there.
+    """Yield the process group for one training, or `ALONE` if there is a single process.
 
-    A process that torchrun has started joins the others here, if its own code has not done so.
+    If torchrun started this process and the user's code has not initialised the group, this function does so.
     """
     is_launched = dist.is_torchelastic_launched() and not dist.is_initialized()
     if is_launched:
@@ -137,13 +152,18 @@ def joined() -> Iterator[Group]:
 
 @contextmanager
 def meeting(file: Path, rank: int, size: int) -> Iterator[None]:
-    """Be one of `size` processes of this host that form a group by meeting in `file`, which nobody else may know.
+    """Form a group of `size` processes on this host, which find each other through `file`.
 
-    Begins before CUDA is touched; waits for the others.
+    The function waits for the other processes. Enter it before CUDA is used.
+
+    Args:
+        file: a path that only these processes know.
+        rank: this process's rank, and the index of its GPU.
+        size: the number of processes.
     """
     os.environ["LOCAL_RANK"] = str(rank)
     if sys.platform == "linux":
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # whatever the host's name resolves to
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the host's name may resolve to another interface
     if torch.cuda.is_available():
         torch.cuda.set_device(rank)
     _together(dist.init_process_group, init_method=f"file://{file}", rank=rank, world_size=size)
@@ -152,7 +172,7 @@ def meeting(file: Path, rank: int, size: int) -> Iterator[None]:
 
 
 def summed(values: Tensor) -> Tensor:
-    """The sum of all ranks' values, on all; gradients flow back through it to every rank."""
+    """Return the sum of all ranks' values on all ranks (all-reduce); gradients flow back to every rank."""
     return _Summed.apply(values)  # type: ignore[no-any-return, no-untyped-call]
 
 

@@ -1,4 +1,4 @@
-"""Declared parameters of registry entries and settings: type, bounds and default, and the check of a given value."""
+"""Declared parameters of registry entries and settings: type, bounds and default, and the validation of values."""
 
 import inspect
 import math
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_orig
 from worker.training.errors import ConfigError, did_you_mean
 
 Names: TypeAlias = Literal["path", "path or id"]
-"""What a text names on the disk of whoever trains: a path; or a path where there is one, else an id of a hub."""
+"""What a text names on the disk of the machine that trains: a path, or a path if it exists and otherwise a hub ID."""
 
 REQUIRED: Any = inspect.Parameter.empty
 
@@ -26,9 +26,14 @@ _ARTICLES = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What `Annotated[float, Setting("learning rate", low=0.0)]` says beyond the type; bounds are inclusive.
+    """Description and bounds of a parameter: `Annotated[float, Setting("learning rate", low=0.0)]`.
 
-    A text that is a path of a file or folder to use says so by `names`, so that no worker reads what it must not.
+    Attributes:
+        description: one phrase for the catalogue and the docs.
+        low: the lowest value allowed, inclusive unless `exclusive_low`; None: no bound.
+        high: the highest value allowed, inclusive; None: no bound.
+        exclusive_low: whether `low` itself is not allowed.
+        names: set for a text that is a path of a file or folder to use, so that a worker can refuse to read it.
     """
 
     description: str
@@ -40,7 +45,19 @@ class Setting:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One declared parameter; bounds hold for each element of a list, and None is allowed where it is the default."""
+    """One declared parameter. Bounds hold for each element of a list, and None is allowed where it is the default.
+
+    Attributes:
+        name: the setting's name.
+        type: `float`, `int`, `bool`, `str`, `list[int]`, `list[float]`, `list[str]`, or `any` (not checked).
+        default: the value of a setting that is left out; REQUIRED: there is none.
+        description: as in `Setting`.
+        low: as in `Setting`.
+        high: as in `Setting`.
+        exclusive_low: as in `Setting`.
+        choices: the texts allowed; empty: any.
+        names: as in `Setting`.
+    """
 
     name: str
     type: str
@@ -54,10 +71,15 @@ class Parameter:
 
     @property
     def required(self) -> bool:
+        """Whether there is no default."""
         return self.default is REQUIRED
 
     def check(self, path: str, value: Any) -> Any:
-        """`value` in the declared type (64.0 where an int is due becomes 64); ConfigError at `path` otherwise."""
+        """Return `value` converted to the declared type: 64.0 becomes 64 for an int.
+
+        Raises:
+            ConfigError: at `path`, for a value of another type, out of bounds, or not among the choices.
+        """
         if self.type == "any" or (value is None and self.default is None):
             return value
         if not self.type.startswith("list["):
@@ -84,7 +106,7 @@ class Parameter:
             raise ConfigError(path, f"must be <= {self.high:g}, got {value:g}")
 
     def describe(self) -> dict[str, Any]:
-        """The parameter as the JSON catalogue shows it."""
+        """Return the parameter as the JSON catalogue stores it."""
         facts: dict[str, Any] = {"type": self.type}
         facts |= {"required": True} if self.required else {"default": self.default}
         facts["description"] = self.description
@@ -99,9 +121,10 @@ class Parameter:
 
 
 def parameters_of(factory: Callable[..., object]) -> dict[str, Parameter]:
-    """The keyword-only parameters of `factory`, read from its signature and annotations, in order of declaration.
+    """Return the keyword-only parameters of `factory` in order of declaration, read from its signature and annotations.
 
-    One whose type is a dataclass stands for that one's fields with a `Setting`: what several factories have in common.
+    A parameter whose type is a dataclass stands for the fields of this dataclass that have a `Setting`. So several
+    factories can share a group of settings.
     """
     found: dict[str, Parameter] = {}
     for name, (hint, default) in _keywords(factory).items():
@@ -112,9 +135,12 @@ def parameters_of(factory: Callable[..., object]) -> dict[str, Parameter]:
 def arguments_of(
     factory: Callable[..., object], values: Mapping[str, Any], context: Sequence[object] = ()
 ) -> dict[str, Any]:
-    """The values of its declared parameters as `factory` takes them: fields of a dataclass gathered in one.
+    """Return `values` as keyword arguments for `factory`, with the fields of a dataclass collected into one object.
 
-    A parameter whose type is that of an object in `context` is given that object; it is no setting.
+    Args:
+        factory: the function or class to call.
+        values: the values of its declared parameters by name.
+        context: objects that are not settings; a parameter annotated with the type of one of them receives it.
     """
     arguments = dict(values)
     by_type = {type(each): each for each in context}
@@ -127,7 +153,17 @@ def arguments_of(
 
 
 def check_all(path: str, owner: str, declared: Mapping[str, Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
-    """All declared parameters with their given or default values; unknown and missing ones are ConfigErrors."""
+    """Return the values of all declared parameters: the given ones converted, the others at their defaults.
+
+    Args:
+        path: the setting that the parameters belong to, for errors; "": they are top-level settings.
+        owner: what the parameters belong to, in words, for errors.
+        declared: the parameters by name.
+        given: the values as the configuration gives them.
+
+    Raises:
+        ConfigError: a name is unknown, a required parameter is missing, or a value is not valid.
+    """
     for name in given:
         if name not in declared:
             raise ConfigError(_join(path, name), f"{owner} has no such setting; {did_you_mean(name, declared)}")
@@ -143,7 +179,7 @@ def check_all(path: str, owner: str, declared: Mapping[str, Parameter], given: M
 
 
 def _keywords(factory: Callable[..., object]) -> dict[str, tuple[Any, Any]]:
-    """Annotation and default of each keyword-only parameter."""
+    """Return the annotation and the default of each keyword-only parameter."""
     made_by = factory.__init__ if isinstance(factory, type) else factory  # type: ignore[misc]
     hints = get_type_hints(made_by, include_extras=True)
     return {
@@ -167,7 +203,7 @@ def _join(path: str, name: object) -> str:
 
 
 def _convert(value: Any, kind: str) -> Any:
-    """`value` as the type called `kind`, or None where it isn't one."""
+    """Return `value` as the type called `kind`, or None if it has another type."""
     if kind in ("bool", "str"):
         return value if isinstance(value, bool if kind == "bool" else str) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""Numbers of fewer bits where they do: autocast to bfloat16 or float16, and the scaling that float16 needs."""
+"""Mixed precision: autocast to bfloat16 or float16, and the loss scaling that float16 needs."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, TypeAlias
@@ -14,12 +14,16 @@ _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """The context in which a model computes, to be entered any number of times; weights stay float32."""
+    """Return a reusable context in which a model computes; weights stay float32."""
     return torch.autocast(device.type, _TYPES[precision]) if precision in _TYPES else nullcontext()
 
 
 def grad_scaler(precision: str, device: torch.device) -> GradScaler:
-    """Scales losses so that float16 gradients don't vanish; does nothing in the other precisions."""
+    """Return a scaler that keeps float16 gradients from underflowing; it does nothing in the other precisions.
+
+    Raises:
+        ConfigError: fp16 on a device without CUDA.
+    """
     if precision == "fp16" and device.type != "cuda":
         raise ConfigError("precision", "fp16 needs a GPU; use bf16 or fp32")
     return GradScaler(device.type, enabled=precision == "fp16")

@@ -1,4 +1,4 @@
-"""What a trained model says of held-out examples, with their ids: for ensembles, and to look at single examples."""
+"""Predictions of a trained model on held-out examples by id, for ensembles and for inspecting single examples."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -18,13 +18,15 @@ from worker.training.parallel import ALONE, Group
 
 @dataclass(frozen=True)
 class Predictions:
-    """What is said of a split's examples, by id, all on the CPU.
+    """The predictions for the examples of a split, by id, all on the CPU.
 
-    `ids` [n] are the examples' own, whole numbers or texts, where the data names them (`data.id`), else their places in
-    the data before it was split: a table's rows, from 0. `outputs` are the
-    probabilities [n, num_classes] with class indices [n] as `targets`: of the softmax, or under a loss of each class
-    against the rest the sigmoids, which have no sum of 1. Of a regression they are values [n] in the target's own
-    unit, as the targets are; of a ranking the scores [n] and relevances [n] of all queries' rows.
+    Attributes:
+        ids: [n], the examples' own ids (whole numbers or texts) where the data names them (`data.id`), else their
+            positions in the data before it was split: a table's rows, from 0.
+        outputs: for classification the probabilities [n, num_classes] by softmax, or by sigmoids, which do not add up
+            to 1, for a loss of each class against the rest. For regression the values [n] in the target's own unit. For
+            ranking the scores [n] of the rows of all queries.
+        targets: class indices [n], values [n] in the target's own unit, or relevances [n].
     """
 
     ids: NDArray[Any]
@@ -41,7 +43,16 @@ def predict(
     *,
     group: Group = ALONE,
 ) -> Predictions:
-    """What the model's outputs on the split `name` stand for, in its order; it computes within `autocast`."""
+    """Return the predictions of a model on a split, in the split's order.
+
+    Args:
+        model: any model for this dataset.
+        dataset: the dataset.
+        name: the split.
+        link: maps outputs to probabilities.
+        autocast: the precision context in which the model computes.
+        group: the processes that share the computation.
+    """
     with torch.inference_mode(), autocast:
         outputs, targets = (torch.cat(parts) for parts in zip(*answers(model, dataset, name, group), strict=True))
     split = dataset.splits[name]
@@ -57,7 +68,7 @@ def predict(
 
 
 def mean_by_id(each: Sequence[Predictions]) -> Predictions:
-    """All predictions together, by ascending id: outputs for the same example are averaged."""
+    """Return all predictions by ascending id, with the outputs for the same example averaged."""
     ids, inverse = np.unique(np.concatenate([one.ids for one in each]), return_inverse=True)
     place = torch.from_numpy(inverse)
     outputs, targets = torch.cat([one.outputs for one in each]), torch.cat([one.targets for one in each])

@@ -1,8 +1,8 @@
-"""Predictions as one Parquet file, which pandas and polars read in one line; written and read back without pickle.
+"""Predictions as one Parquet file, which pandas and polars read in one line; no pickle.
 
-A row is an example of a split: `split`, `id` (as the data has it: a number or a text) and `target`. Of a classification
-`target` and `prediction` are names of classes and `p/CLASS` is the probability of each; else `target` and `prediction`
-are numbers. The classes in their order stand in the schema's metadata under `classes`, as JSON.
+A row is an example of a split, with columns `split`, `id` (the data's own: a number or a text) and `target`. For
+classification, `target` and `prediction` are class names and `p/CLASS` is the probability of each class. Otherwise
+`target` and `prediction` are numbers. The schema's metadata holds the classes in order under `classes`, as JSON.
 """
 
 import json
@@ -22,14 +22,23 @@ _BYTES = 4
 
 
 def num_bytes(predictions: Mapping[SplitName, Predictions]) -> int:
-    """Bytes of all outputs, which the file is not much larger than."""
+    """Return the bytes of all outputs, an estimate of the file's size."""
     return sum(each.outputs.numel() * _BYTES for each in predictions.values())
 
 
 def write(path: Path, predictions: Mapping[SplitName, Predictions], class_names: tuple[str, ...] = ()) -> None:
-    """Write the predictions of at least one split, whose outputs are all of one kind; raises OSError."""
+    """Write the predictions to a Parquet file.
+
+    Args:
+        path: the file.
+        predictions: those of at least one split, with outputs of one kind.
+        class_names: the classes in order; empty for regression and ranking.
+
+    Raises:
+        OSError: the file can't be written.
+    """
     tables = [_table(name, each, class_names) for name, each in predictions.items()]
-    if len({table.schema.field("id").type for table in tables}) > 1:  # a split that came apart has ids of its own kind
+    if len({table.schema.field("id").type for table in tables}) > 1:  # a separate file's ids may be of another type
         tables = [table.set_column(1, "id", table.column("id").cast(pa.string())) for table in tables]
     whole = pa.concat_tables(tables).unify_dictionaries()
     whole = whole.replace_schema_metadata({"classes": json.dumps(class_names)})
@@ -37,7 +46,7 @@ def write(path: Path, predictions: Mapping[SplitName, Predictions], class_names:
 
 
 def read(path: Path) -> tuple[dict[SplitName, Predictions], tuple[str, ...]]:
-    """The predictions by split, and the names of the classes; none of a regression or a ranking."""
+    """Return the predictions by split and the class names (empty for regression and ranking)."""
     table = parquet.read_table(path)
     class_names = tuple(json.loads(table.schema.metadata[b"classes"]))
     found: dict[SplitName, Predictions] = {}

@@ -1,15 +1,23 @@
-"""How well the queries of a batch are ranked, all at once: torchmetrics goes query by query, for which a GPU waits."""
+"""Ranking metrics for a batch of queries at once: torchmetrics loops over queries, which keeps a GPU waiting."""
 
 import torch
 from torch import Tensor
 
 
 def ranking_values(scores: Tensor, relevance: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """Each metric [n] of the queries' scores and relevance [n, rows], and whether a query counts, 1 or 0, [n].
+    """Return MRR, MAP, NDCG and NDCG@10 of each query.
 
-    MRR and MAP ask whether a row is relevant at all, NDCG how much (Järvelin & Kekäläinen 2002, the gain being the
-    relevance itself). A query without a relevant row says nothing, a row of relevance -1 is none. Of rows with equal
-    scores the least relevant counts as first: what a model can't tell apart earns it nothing.
+    MRR and MAP treat any relevance above 0 as relevant. NDCG uses the relevance itself as the gain (Järvelin &
+    Kekäläinen 2002). A query without a relevant row is not counted. Among rows with equal scores the least relevant
+    ranks first, so a model gains nothing from ties.
+
+    Args:
+        scores: the model's outputs, [n, rows].
+        relevance: at least 0, [n, rows]; -1 where the query has no row.
+
+    Returns:
+        The values [n] by metric name (0 for a query that is not counted), and whether each query counts, 1.0 or 0.0,
+        [n].
     """
     is_row = relevance >= 0
     relevance = relevance.clamp_min(0)

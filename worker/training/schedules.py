@@ -1,4 +1,4 @@
-"""Learning-rate schedules by name: functions from the fraction of the horizon done to a factor of the base rate."""
+"""Registry of learning-rate schedules: functions from the completed fraction of a training to a rate factor."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +9,7 @@ from worker.training.parameters import Setting
 from worker.training.registry import Registry
 
 Schedule: TypeAlias = Callable[[float], float]
+"""Maps the completed fraction of the training, in [0, 1], to a factor of the base learning rate."""
 
 SCHEDULES: Registry[Schedule] = Registry("schedule")
 
@@ -23,13 +24,13 @@ Drops = Annotated[
 
 @SCHEDULES.add
 def constant(*, warmup: Warmup = 0.0) -> Schedule:
-    """The base rate throughout."""
+    """A constant learning rate."""
     return _warmed(warmup, lambda _: 1.0)
 
 
 @SCHEDULES.add
 def linear(*, warmup: Warmup = 0.0, floor: Floor = 0.0) -> Schedule:
-    """A straight line from the base rate to the floor."""
+    """Linear decay from the base rate to the floor."""
     return polynomial(power=1.0, warmup=warmup, floor=floor)
 
 
@@ -42,7 +43,7 @@ def polynomial(
         float, Setting("1 falls in a straight line, more falls sooner", low=0.0, exclusive_low=True)
     ] = 2.0,
 ) -> Schedule:
-    """A power of what remains, from the base rate to the floor."""
+    """Polynomial decay from the base rate to the floor: the remaining fraction to the given power."""
     return _warmed(warmup, lambda fraction: _between(floor, 1.0, (1 - fraction) ** power))
 
 
@@ -53,7 +54,7 @@ def cosine(
     floor: Floor = 0.0,
     cycles: Annotated[int, Setting("how often it falls; more than once for warm restarts", low=1)] = 1,
 ) -> Schedule:
-    """Half a cosine from the base rate to the floor, once or with warm restarts (Loshchilov & Hutter 2017)."""
+    """Cosine decay from the base rate to the floor, once or with warm restarts (SGDR, Loshchilov & Hutter 2017)."""
     return _warmed(
         warmup, lambda fraction: _between(floor, 1.0, (1 + math.cos(math.pi * _within(fraction, cycles))) / 2)
     )
@@ -68,14 +69,14 @@ def step(
     ] = 0.3,
     factor: Factor = 0.1,
 ) -> Schedule:
-    """A constant rate that drops by a factor at regular intervals."""
-    # A hair more than the fraction: three times a third must count as a whole.
+    """Step decay: the rate drops by a factor at regular intervals."""
+    # Add 1e-9, because rounding must not make three thirds less than a whole.
     return _warmed(warmup, lambda fraction: factor ** math.floor(fraction / every + 1e-9))
 
 
 @SCHEDULES.add
 def multi_step(*, warmup: Warmup = 0.0, drops: Drops = (0.5, 0.75), factor: Factor = 0.1) -> Schedule:
-    """A constant rate that drops by a factor at given fractions."""
+    """Step decay: the rate drops by the same factor at each of the given fractions."""
     return _warmed(warmup, lambda fraction: factor ** sum(fraction >= drop for drop in drops))
 
 
@@ -86,7 +87,7 @@ def multiplicative(
     drops: Drops = (0.5, 0.75),
     factors: Annotated[Sequence[float], Setting("what each of the drops multiplies the rate by", low=0.0)] = (0.3, 0.1),
 ) -> Schedule:
-    """A constant rate that is multiplied at given fractions, by a factor of its own at each."""
+    """Step decay: the rate is multiplied at each of the given fractions by that drop's own factor."""
     if len(factors) != len(drops):
         raise ConfigError("schedule.factors", f"{len(factors)} factors for {len(drops)} drops; give one for each")
     return _warmed(
@@ -114,7 +115,7 @@ def inverse_sqrt(
         float, Setting("fraction over which the rate rises; afterwards four times as far halves it", low=1e-6, high=0.9)
     ] = 0.05,
 ) -> Schedule:
-    """A linear rise, then the inverse square root of the fraction done (Vaswani et al. 2017)."""
+    """Linear warm-up, then decay with the inverse square root of the completed fraction (Vaswani et al. 2017)."""
     return _warmed(warmup, lambda fraction: math.sqrt(warmup / (warmup + fraction * (1 - warmup))))
 
 
@@ -125,7 +126,7 @@ def one_cycle(
     start: Annotated[float, Setting("where it begins, as a fraction of the base rate", low=0.0, high=1.0)] = 0.04,
     end: Annotated[float, Setting("where it ends, as a fraction of the base rate", low=0.0, high=1.0)] = 4e-6,
 ) -> Schedule:
-    """One rise to the base rate and one longer fall, both half a cosine (Smith & Topin 2018)."""
+    """One-cycle: rises to the base rate, then falls for longer, both along half a cosine (Smith & Topin 2018)."""
 
     def factor(fraction: float) -> float:
         if fraction < peak:
@@ -143,7 +144,7 @@ def cyclic(
     cycles: Annotated[int, Setting("how often it rises and falls", low=1)] = 4,
     shrink: Annotated[float, Setting("what each cycle's height is of the one before", low=0.0, high=1.0)] = 1.0,
 ) -> Schedule:
-    """Triangles between the floor and the base rate, of equal or shrinking height (Smith 2017)."""
+    """Cyclical learning rate: triangles between floor and base rate, of equal or shrinking height (Smith 2017)."""
 
     def factor(fraction: float) -> float:
         height = shrink ** min(math.floor(fraction * cycles), cycles - 1)
@@ -160,12 +161,19 @@ def plateau(
     threshold: Annotated[float, Setting("share by which a loss has to be lower to count", low=0.0, high=1.0)] = 1e-4,
     floor: Floor = 0.0,
 ) -> Schedule:
-    """A constant rate that drops by a factor whenever the loss stops falling: that of val, else of train."""
+    """Reduce on plateau: the rate drops by a factor when the loss stops falling (val/loss, else train/loss)."""
     return Plateau(factor, patience, threshold, floor)
 
 
 class Plateau:
-    """The one schedule that remembers: `observe` each epoch's metrics; `state` is all there is to keep."""
+    """The only schedule with a memory: call `observe` after each epoch, and store `state` in checkpoints.
+
+    Args:
+        factor: what a drop multiplies the rate by, in [0, 1].
+        patience: epochs without a better loss before a drop.
+        threshold: the relative decrease below the best loss that counts as better, in [0, 1].
+        floor: the smallest factor of the base rate, in [0, 1].
+    """
 
     def __init__(self, factor: float, patience: int, threshold: float, floor: float) -> None:
         self._factor, self._patience, self._threshold, self._floor = factor, patience, threshold, floor
@@ -175,7 +183,7 @@ class Plateau:
         return self.state["factor"]
 
     def observe(self, metrics: Mapping[str, float]) -> None:
-        """Take in an epoch's losses, and drop the rate where they stopped falling."""
+        """Take an epoch's metrics, and drop the rate if the loss has stopped falling."""
         loss, state = metrics.get("val/loss", metrics["train/loss"]), self.state
         if loss < state["best"] * (1 - self._threshold):
             state |= {"best": loss, "waited": 0.0}
@@ -186,7 +194,7 @@ class Plateau:
 
 
 def _warmed(warmup: float, schedule: Schedule) -> Schedule:
-    """A linear rise over the first `warmup`, then `schedule` over what remains, from its own 0 to 1."""
+    """Return a schedule with a linear warm-up over the first `warmup`, then `schedule` rescaled to the rest."""
 
     def factor(fraction: float) -> float:
         if fraction < warmup:
@@ -201,6 +209,6 @@ def _between(low: float, high: float, share: float) -> float:
 
 
 def _within(fraction: float, cycles: int) -> float:
-    """How far the current one of several equal cycles has come, 0 to 1; the end of the last is 1, not a new 0."""
+    """Return the completed fraction of the current cycle, 0 to 1; the end of the last cycle is 1, not 0."""
     done = fraction * cycles
     return done - min(math.floor(done), cycles - 1)

@@ -1,4 +1,7 @@
-"""Random streams of one training, each with a seed of its own; the process's global streams stay untouched."""
+"""Independent random streams of one training, each with a seed derived for it.
+
+The process's global streams are unchanged afterwards.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,20 +12,21 @@ from torch import Tensor
 
 
 def derive(seed: int, purpose: str) -> int:
-    """A seed for one purpose: streams of one training are independent, and adding one moves no other."""
+    """Return a 63-bit seed for one purpose, from SHA-256: streams are independent, and adding one changes no other."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8], "big") >> 1
 
 
 def generator(seed: int, purpose: str, device: str | torch.device = "cpu") -> torch.Generator:
-    """A generator of its own for `purpose`."""
+    """Return a new generator on `device`, seeded for `purpose`."""
     return torch.Generator(device).manual_seed(derive(seed, purpose))
 
 
 @contextmanager
 def own_stream(seed: int, device: torch.device) -> Iterator[None]:
-    """Run with torch's default streams seeded from `seed`, and put them back afterwards.
+    """Run with torch's default random streams seeded from `seed`, and restore them afterwards.
 
-    Initialisation and dropout draw from the default stream and take no generator, hence this fork of it.
+    Weight initialisation and dropout take no generator and draw from the default stream, so the stream itself is
+    forked.
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         set_stream_states(first_states(seed, device), device)
@@ -30,7 +34,7 @@ def own_stream(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def first_states(seed: int, device: torch.device) -> dict[str, Tensor]:
-    """The states with which the default streams begin for `seed`."""
+    """Return the initial states of the default streams for `seed`, by kind of device (`cpu`, `cuda`)."""
     states = {"cpu": generator(seed, "torch").get_state()}
     if device.type == "cuda":
         states["cuda"] = generator(seed, "torch", device).get_state()
@@ -38,7 +42,7 @@ def first_states(seed: int, device: torch.device) -> dict[str, Tensor]:
 
 
 def stream_states(device: torch.device) -> dict[str, Tensor]:
-    """The states of torch's default streams that training on `device` draws from."""
+    """Return the current states of torch's default streams that training on `device` draws from, by kind of device."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
@@ -46,7 +50,7 @@ def stream_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def set_stream_states(states: dict[str, Tensor], device: torch.device) -> None:
-    """Put the default streams where `stream_states` found them; a state of another kind of device is passed over."""
+    """Set torch's default streams to these states; a state for a kind of device that is not in use is ignored."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)

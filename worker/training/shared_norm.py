@@ -1,4 +1,4 @@
-"""Batch norm of a model that several processes train: over the examples of all, as if one had the whole batch."""
+"""Synchronised batch normalisation for several processes that train one model: statistics of the whole batch."""
 
 import torch
 from torch import Tensor, nn
@@ -8,15 +8,16 @@ from worker.training.parallel import summed
 
 
 class SharedBatchNorm(_BatchNorm):
-    """Any batch norm, with the mean and the variance of all ranks' examples while it trains (Ioffe & Szegedy 2015).
+    """Batch normalisation with the mean and variance over all ranks' examples in training (Ioffe & Szegedy 2015).
 
-    PyTorch's own SyncBatchNorm is for GPUs alone, and takes the variance as a difference of squares.
+    PyTorch's own SyncBatchNorm works on GPUs only, and computes the variance as a difference of squares.
     """
 
     def _check_input_dim(self, values: Tensor) -> None:
-        """Of any number of dimensions: those of rows, of sequences and of images."""
+        """Accept any number of dimensions: rows, sequences and images."""
 
     def forward(self, values: Tensor) -> Tensor:
+        """Normalise values [n, num_features, ...] per feature."""
         if not self.training:
             return super().forward(values)
         exact = values.float()
@@ -44,7 +45,7 @@ class SharedBatchNorm(_BatchNorm):
 
 
 def share_norms(model: nn.Module) -> None:
-    """Put a shared one, of the same weights and statistics, in the place of every batch norm in the model."""
+    """Replace every batch norm in the model by a synchronised one with the same weights and statistics."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, _BatchNorm):
@@ -57,5 +58,5 @@ def share_norms(model: nn.Module) -> None:
 
 
 def has_shared_norms(model: nn.Module) -> bool:
-    """Whether the model speaks to the other ranks whenever it is called in training: then all must call it."""
+    """Return whether the model has synchronised batch norms, so that in training all ranks must call it together."""
     return any(isinstance(each, SharedBatchNorm) for each in model.modules())

@@ -1,4 +1,4 @@
-"""All of a model's training that must survive a restart, as tensors and plain Python; knows no files."""
+"""The training state of one model that must survive a restart, as tensors and plain Python."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,13 +13,19 @@ from worker.training.schedules import Plateau
 
 Weights = dict[str, Tensor]
 
-# Plain numbers, kept and restored as they are.
+# Attributes that are stored and restored as they are.
 _NUMBERS = ("epoch", "step", "batch", "metrics", "num_counted")
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best epoch so far, its metrics, and the weights that each model had where those are kept."""
+    """The best epoch so far.
+
+    Attributes:
+        step: the epoch, counted from 1.
+        metrics: the metrics after it.
+        weights: the weights of each model; None: they are not kept.
+    """
 
     step: int
     metrics: dict[str, float]
@@ -30,9 +36,22 @@ class Best:
 class TrainState:
     """The training of one model between two optimizer steps.
 
-    `epoch` counts completed epochs, `batch` the batches of the next one that are done, and `step` all optimizer steps:
-    with the seed, these are the position of the data and of the schedule. `streams` is where torch's default streams
-    stand for it, as of when it last made room for another.
+    With the seed, `epoch`, `batch` and `step` define the position in the data and in the schedule.
+
+    Attributes:
+        device: where the model trains.
+        model: the model that the optimizer trains.
+        optimizer: the optimizer.
+        scaler: scales losses for float16 gradients.
+        plateau: the schedule, if it has a state.
+        average: the exponential moving average of the weights, if there is one.
+        epoch: completed epochs.
+        batch: completed batches of the next epoch.
+        step: all optimizer steps so far.
+        metrics: the metrics after the last epoch.
+        streams: the states of torch's default random streams for this model, as of when it last gave way to another.
+        snapshots: copies of the weights for the snapshot ensemble.
+        num_counted: training examples in `loss_sum`.
     """
 
     device: torch.device
@@ -50,34 +69,34 @@ class TrainState:
     num_counted: int = 0
 
     def __post_init__(self) -> None:
-        # The schedule scales each group's own rate, its share of the base; the name is the one PyTorch's schedulers
-        # use, kept by its state.
+        # The schedule scales each group's own rate, which is its share of the base rate. `initial_lr` is the key that
+        # PyTorch's schedulers use, and the optimizer's state keeps it.
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"] * group["rate"]
-        # A tensor on the device: reading it is what costs.
+        # The sum stays on the device, because reading it makes the CPU wait.
         self.loss_sum = torch.zeros((), device=self.device)
 
     @property
     def answering(self) -> nn.Module:
-        """The model that is evaluated and kept: the average of the weights where there is one."""
+        """The model that is evaluated and kept: the averaged weights if there are any, else the trained ones."""
         return self.model if self.average is None else self.average.module
 
     def scale_rates(self, factor: float) -> None:
-        """Set every learning rate to this factor of its base."""
+        """Set every learning rate to `factor` times its base."""
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
 
     def count_loss(self, loss: Tensor, num_examples: int) -> None:
-        """Add the mean loss of so many examples to the epoch's."""
+        """Add the mean loss of `num_examples` examples, a scalar, to the epoch's sum."""
         self.loss_sum.add_(loss, alpha=num_examples)
         self.num_counted += num_examples
 
     def mean_loss(self) -> float:
-        """The epoch's loss so far, mean over its examples; waits for the device."""
+        """Return the epoch's mean loss per example so far; waits for the device."""
         return self.loss_sum.item() / self.num_counted
 
     def complete_epoch(self, metrics: dict[str, float]) -> None:
-        """Count an epoch, with the metrics after it."""
+        """Count an epoch and store its metrics."""
         self.epoch, self.batch = self.epoch + 1, 0
         self.loss_sum.zero_()
         self.num_counted = 0
@@ -86,11 +105,11 @@ class TrainState:
             self.plateau.observe(metrics)
 
     def weights(self) -> Weights:
-        """A copy of the weights that are evaluated, as they are now."""
+        """Return a copy of the evaluated model's weights."""
         return {name: tensor.detach().clone() for name, tensor in self.answering.state_dict().items()}
 
     def content(self) -> dict[str, Any]:
-        """The whole state as a mapping that `torch.load(weights_only=True)` reads back."""
+        """Return the whole state as a mapping that `torch.load(weights_only=True)` reads back."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -104,7 +123,7 @@ class TrainState:
         }
 
     def restore(self, content: dict[str, Any]) -> None:
-        """Continue where `content` was taken, in a training of the same configuration and seed."""
+        """Continue from `content`, taken in a training of the same configuration and seed."""
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.scaler.load_state_dict(content["scaler"])
@@ -112,7 +131,7 @@ class TrainState:
             self.plateau.state = content["plateau"]
         if self.average is not None:
             self.average.load_state_dict(content["average"])
-        self.streams |= content["streams"]  # of those that another kind of device has, none is saved
+        self.streams |= content["streams"]  # a checkpoint holds no streams of other kinds of device
         self.loss_sum.copy_(content["loss_sum"])
         self.snapshots = content["snapshots"]
         for name in _NUMBERS:
@@ -120,7 +139,11 @@ class TrainState:
 
 
 def require_same(where: str, saved: dict[str, Any], now: dict[str, Any], path: str = "") -> None:
-    """ConfigError at `where` for the first setting in which a checkpoint's configuration is another."""
+    """Check that a checkpoint's configuration equals the current one.
+
+    Raises:
+        ConfigError: at `where`, for the first setting that differs.
+    """
     for name in sorted(saved.keys() | now.keys()):
         was, wanted = saved.get(name), now.get(name)
         if isinstance(was, dict) and isinstance(wanted, dict):

@@ -1,4 +1,4 @@
-"""What a training has learned, from its checkpoint: its models, rebuilt from the configuration that this holds."""
+"""Loads the trained models of a checkpoint, rebuilt from the configuration that it holds."""
 
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,18 @@ from worker.training.models import MODELS
 
 
 def load_models(path: Path | str) -> list[nn.Module]:
-    """The trained models of a checkpoint file, or of the newest in a directory: one for each fold and repeat.
+    """Load the trained models of a checkpoint file, or of the newest checkpoint in a directory.
 
-    On the CPU and ready to answer, with their best weights where those were kept. The data that they were trained on
-    is loaded for its facts, from where the configuration says. Raises ConfigError where file or data can't be used.
+    The dataset is loaded too, from where the configuration says, because models are sized from it.
+
+    Args:
+        path: the file or directory.
+
+    Returns:
+        One model for each fold and repeat, on the CPU in evaluation mode, with the best weights if those were kept.
+
+    Raises:
+        ConfigError: the checkpoint or the dataset can't be used.
     """
     content = read_content("checkpoint", Path(path))
     return models_of("checkpoint", content, _created(content["origin"], "data", DATA))
@@ -27,9 +35,17 @@ def load_models(path: Path | str) -> list[nn.Module]:
 def models_of(
     where: str, content: dict[str, Any], dataset: Dataset, folders: AllowedFolders = ANYWHERE
 ) -> list[nn.Module]:
-    """The trained models in a checkpoint's content, for data like theirs; ConfigError at `where` for other data.
+    """Return the trained models in a checkpoint's content, for a dataset like the one they were trained on.
 
-    What the checkpoint's own configuration reads lies in the `folders`, or is refused.
+    Args:
+        where: the setting named in errors.
+        content: the checkpoint's content.
+        dataset: the dataset that sizes the models.
+        folders: the folders that paths in the checkpoint's own configuration must lie in.
+
+    Raises:
+        ConfigError: at `where`, the weights do not fit the dataset.
+        OutsideFolders: a path of the configuration lies outside the `folders`.
     """
     best, models = content["best"], []
     for index, member in enumerate(content["members"]):
@@ -37,7 +53,7 @@ def models_of(
         if best is not None and best["weights"] is not None:
             weights = best["weights"][index]
         elif member["average"] is not None:
-            # Beside the average stands how many weights are in it.
+            # The average's state also has `n_averaged`, which is not a weight.
             average = {name: each for name, each in member["average"].items() if name != "n_averaged"}
             weights = {name.removeprefix("module."): each for name, each in average.items()}
         model = _untrained(content["origin"], dataset, folders)
@@ -50,12 +66,16 @@ def models_of(
 
 
 def read_content(where: str, path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, as `Members.content` wrote it; ConfigError at `where` for anything else."""
+    """Return what a checkpoint holds, as `Members.content` wrote it.
+
+    Raises:
+        ConfigError: at `where`, there is no such file, or it is not a checkpoint of a training.
+    """
     if not path.exists():
         raise ConfigError(where, f"there is no {str(path)!r} (looked for {path.absolute()})")
     try:
         content = load_checkpoint(path) if path.is_dir() else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file of any kind makes torch's reader raise any kind, in words that may quote it
+    except Exception as error:  # torch's reader may raise anything, and its message may quote the file
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         raise ConfigError(where, f"{str(path)!r} can't be read as a checkpoint") from None
@@ -65,9 +85,9 @@ def read_content(where: str, path: Path) -> dict[str, Any]:
 
 
 def _untrained(origin: dict[str, Any], dataset: Dataset, folders: AllowedFolders) -> nn.Module:
-    """The model of a configuration, for this data."""
+    """Build the model of a configuration for this dataset, with its initial weights."""
     model: nn.Module = _created(origin, "model", MODELS, dataset, folders=folders)
-    _created(origin, "finetune", FINETUNING, model, folders=folders)  # which may add to it
+    _created(origin, "finetune", FINETUNING, model, folders=folders)  # fine-tuning may add layers
     return model
 
 

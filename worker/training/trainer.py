@@ -1,6 +1,6 @@
-"""The training loop, from a configuration to a trained model: train an epoch, evaluate, report, checkpoint, obey.
+"""The training loop: trains an epoch, evaluates, reports, saves a checkpoint, and follows the verdict.
 
-It talks to its surroundings through the functions it is given and writes nothing but checkpoints.
+The loop communicates only through the functions that the caller passes, and writes nothing but checkpoints.
 """
 
 import math
@@ -49,28 +49,45 @@ def train(
     callbacks: Sequence[Callback] = (),
     readable: Sequence[Path] | None = None,
 ) -> TrainingResult:
-    """Train `config` up to `until_epoch` (absolute; by default the whole horizon, `config.epochs`).
+    """Train `config` until `until_epoch` and return the result.
 
-    After each epoch `on_report` gets the metrics and answers with a verdict; so does `poll` before each optimizer step:
-    a stop takes effect at once, a pause after a checkpoint. A valid checkpoint in `checkpoint_dir` is continued, on the
-    CPU bit for bit as if never interrupted (at an equal number of threads). Where the monitor keeps the best, its
-    weights are restored before the final test. Checkpoints are saved after each epoch, or as `cadence` says, in the
-    middle of epochs too, at a pause and at the end of what may be the monitor's best; `on_checkpoint` hears of each.
-    `constraints` is `{"parameters": {"max": n}}`. `on_data` gets the dataset once it is loaded, before anything is
-    trained on it. With `fork_at` the checkpoint may be of another configuration, at the end of that epoch: its weights
-    are trained on as `config` says. `teacher` is the file of the checkpoint that `loss.teacher` names, where that is no
-    path. `callbacks` look on beside those that the configuration names; what they raise is raised here, and one of them
-    may end training. `readable` are the folders below which all paths of the configuration must lie, whatever links
-    they follow; None: anywhere.
+    After each epoch `on_report` receives the metrics and returns a verdict; `poll` returns one before each optimizer
+    step. A stop takes effect at once, a pause after a checkpoint. A valid checkpoint in `checkpoint_dir` is continued,
+    on the CPU bit for bit as if the training had never been interrupted (with an equal number of threads). If the
+    monitor keeps the best epoch, its weights are restored before the final evaluation on the test split.
 
-    Called in each process of a `torch.distributed` group, as torchrun starts them, all train one model: each computes
-    its share of every batch, on its own GPU where `device` is cuda, and all return the same. Functions and callbacks
-    are called in the first process alone, which also writes the checkpoints; its callbacks may look, but change
-    nothing. A checkpoint of another number of processes is continued, too.
+    When called in each process of a `torch.distributed` group, as torchrun starts them, all processes train one model.
+    Each computes its share of every batch, on its own GPU if `device` is cuda, and all return the same result. Only the
+    first process calls the functions and callbacks and writes the checkpoints; its callbacks may read but must not
+    change anything. A checkpoint written by another number of processes can be continued.
 
-    Raises ConfigError for what can't be trained, OutsideFolders for a path that is not `readable`, Infeasible for a
-    broken constraint, all before the first step; Diverged as soon as a loss is seen not to be finite; GroupBroken where
-    another process of the group is gone.
+    Args:
+        config: what to train.
+        seed: the seed of all random streams of the training.
+        device: cpu, cuda, or one GPU, such as cuda:1.
+        monitor: which metric decides on the best epoch; None: none, or `val/loss` if `config.patience` is set.
+        on_report: called with each epoch's metrics; returns a verdict.
+        poll: called before each optimizer step; returns a verdict.
+        checkpoint_dir: where checkpoints are saved and looked for; None: none are.
+        cadence: how often to save, in the middle of epochs too; None: after each epoch. A checkpoint is always saved at
+            a pause, and at the end of a training that may be the best that the monitor knows.
+        on_checkpoint: called with the manifest of each checkpoint saved.
+        until_epoch: the epoch at which to pause, counted from the first epoch of the training; None: `config.epochs`.
+        constraints: `{"parameters": {"max": n}}`; None: none.
+        on_data: called with the dataset (of the first fold) once it is loaded, before training.
+        fork_at: the epoch at whose end another training's checkpoint was taken; its weights are trained on with the
+            settings of `config`, which may differ. None: the training is not a fork.
+        teacher: the file of the checkpoint that `loss.teacher` names, if that is not a path.
+        callbacks: called beside those that the configuration names. Their exceptions are raised here, and each may end
+            the training.
+        readable: the folders that all paths of the configuration must lie in, after following links; None: no limit.
+
+    Raises:
+        ConfigError: the configuration can't be trained; raised before the first step.
+        OutsideFolders: a path is not in a `readable` folder; raised before the first step.
+        Infeasible: a constraint is broken; raised before the first step.
+        Diverged: a loss is not finite; raised as soon as it is noticed.
+        GroupBroken: another process of the group is gone.
     """
     end = config.epochs if until_epoch is None else min(until_epoch, config.epochs)
     if end < 1:
@@ -116,7 +133,7 @@ def _train_until(
     on_report: OnReport,
     poll: Callable[[], Verdict],
 ) -> Verdict:
-    """The loop: epoch by epoch up to the epoch `end`, or until a verdict, a callback or early stopping ends it."""
+    """Train epoch by epoch up to epoch `end`, or until a verdict, a callback or early stopping ends the training."""
     config, verdict = members.config, Verdict.CONTINUE
 
     def content() -> dict[str, Any]:
@@ -128,7 +145,7 @@ def _train_until(
     while members.epoch < end and verdict is Verdict.CONTINUE and not _reason_to_end(members):
         began = time.perf_counter()
         verdict = members.train_epoch(poll, save)
-        if verdict is not Verdict.CONTINUE:  # in the middle of the epoch
+        if verdict is not Verdict.CONTINUE:  # stopped in the middle of the epoch
             members.seconds += time.perf_counter() - began
             if verdict is Verdict.PAUSE:
                 checkpointer.offer(members.epoch, content, must=True, batch=members.batch)
@@ -142,7 +159,7 @@ def _train_until(
         report = Report(members.epoch, members.metrics)
         verdict = on_report(report)
         members.ended = callbacks.report(report)
-        # After the report, so that no checkpoint is ever ahead of what was reported.
+        # The checkpoint follows the report, so that no checkpoint is ever ahead of what was reported.
         is_over = members.epoch == config.epochs or bool(_reason_to_end(members))
         pauses = not is_over and (verdict is Verdict.PAUSE or members.epoch == end)
         must = pauses or (is_over and verdict is not Verdict.STOP and _may_be_best(members, monitor))
@@ -151,7 +168,7 @@ def _train_until(
 
 
 def _result(verdict: Verdict, members: Members) -> TrainingResult:
-    """How it ended; a training that is finished restores its best weights and meets the test split, once."""
+    """Return the result; a finished training restores its best weights and is evaluated on the test split, once."""
     ending = Ending.PAUSED
     if verdict is Verdict.STOP:
         ending = Ending.STOPPED
@@ -179,7 +196,7 @@ def _result(verdict: Verdict, members: Members) -> TrainingResult:
 
 
 def _may_be_best(members: Members, monitor: Monitor | None) -> bool:
-    """Whether no other training is known to have reached as much."""
+    """Return whether this training may be better than the best of other trainings; True if that is unknown."""
     if monitor is None or monitor.best is None:
         return True
     metrics = members.best.metrics if monitor.keep == "best" and members.best is not None else members.metrics
@@ -187,7 +204,7 @@ def _may_be_best(members: Members, monitor: Monitor | None) -> bool:
 
 
 def _reason_to_end(members: Members) -> str:
-    """Why to train no further: a callback said so, or early stopping (Prechelt 1998); nothing where there is none."""
+    """Return a callback's reason to end, or that of early stopping (Prechelt 1998); an empty text: train on."""
     patience = members.config.patience
     if members.ended or patience is None:
         return members.ended
@@ -196,7 +213,7 @@ def _reason_to_end(members: Members) -> str:
 
 
 def _ends_a_cycle(epoch: int, config: TrainingConfig) -> bool:
-    """Whether a further one of the horizon's `snapshots` equal parts is done (Huang et al. 2017)."""
+    """Return whether `epoch` ends one of the `snapshots` equal parts of the horizon (Huang et al. 2017)."""
     return epoch * config.snapshots // config.epochs > (epoch - 1) * config.snapshots // config.epochs
 
 

@@ -1,4 +1,4 @@
-"""Which of a model's weights learn, how fast, and from when on; decides nothing of it."""
+"""The trainable weights of a model: which ones learn, at what share of the learning rate, and from when on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,12 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Learning:
-    """Weights that learn alike.
+    """A group of weights that are trained alike.
 
-    `rate` is their share of the learning rate, `begins` the fraction of the training at which they begin to learn.
+    Attributes:
+        weights: the weights.
+        rate: their factor of the learning rate.
+        begins: the fraction of the training, in [0, 1), at which they begin to learn.
     """
 
     weights: Sequence[nn.Parameter]
@@ -23,7 +26,7 @@ class Learning:
 
 @dataclass(frozen=True)
 class Tuning:
-    """A model and what of it learns; weights that are in no group stay as they are."""
+    """A model with its trainable weights; weights in no group are frozen."""
 
     model: nn.Module
     groups: Sequence[Learning]
@@ -36,13 +39,14 @@ class Tuning:
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers learn, sooner or later."""
+        """Number of weights that are trained, including those that begin later."""
         return sum(weight.numel() for group in self.groups for weight in group.weights)
 
     def begin_epoch(self, fraction: float) -> None:
-        """Put the model in training mode, with what learns at this fraction of the training.
+        """Set the model to training mode, and unfreeze the weights that have begun by this `fraction` of the training.
 
-        A batch norm whose weights don't learn keeps its statistics too: it is part of what the rest was trained with.
+        A batch norm with frozen weights also keeps its running statistics, because the other layers were trained with
+        them.
         """
         for group in self.groups:
             for weight in group.weights:

@@ -1,6 +1,6 @@
-"""Augmentation by name: factories from a dataset's facts and settings to what changes each training batch.
+"""Registry of augmentations: factories from a dataset's facts and settings to a function that changes training batches.
 
-All chance in it is drawn from torch's default streams, which a checkpoint holds.
+All random numbers come from torch's default streams, whose states a checkpoint holds.
 """
 
 from worker.training.augment.images import images

@@ -1,4 +1,4 @@
-"""Random changes of images that leave what they show, through kornia, on the device that trains."""
+"""Random image augmentations through kornia, computed on the device that trains."""
 
 from typing import Annotated
 
@@ -23,8 +23,8 @@ def images(
     mixup: Annotated[float, Setting("alpha of mixup; 0: none", low=0.0)] = 0.0,
     cutmix: Annotated[float, Setting("alpha of cutmix; 0: none; with mixup, every batch draws one", low=0.0)] = 0.0,
 ) -> Augment:
-    """Flips, crops and affine changes of each image, then mixup or cutmix; what comes in at borders is the mean."""
-    from kornia import augmentation  # noqa: PLC0415  # of this entry alone, and slow to load
+    """Flips, affine changes and crops of each image, then mixup or cutmix; new border pixels have the mean value."""
+    from kornia import augmentation  # noqa: PLC0415  # only this entry needs it, and it loads slowly
 
     changes: list[nn.Module] = []
     if flip:

@@ -1,6 +1,6 @@
-"""Training on blends of two examples, of any numbers: mixup, and cutmix for images.
+"""Mixup and cutmix: training on blends of two examples.
 
-One share is drawn per batch, as in the papers' own code, so that the loss stays a sum of two plain ones.
+One blending share is drawn per batch, as in the papers' own code, so that the loss is a sum of two ordinary losses.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ from worker.training.data import Dataset
 from worker.training.parameters import Setting
 
 Targets: TypeAlias = Sequence[tuple[float, Tensor]]
-"""What a batch should give: shares that add up to 1, and the targets of each."""
+"""A batch's targets: pairs of a share and targets [n, ...], whose shares add up to 1."""
 
 Augment: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Targets]]
-"""(features, targets) of a batch -> its features to train on, and what they should give."""
+"""Maps a batch (features, targets) to the features to train on and their targets."""
 
 
 def none(_: Dataset) -> Augment:
-    """The examples as they are."""
+    """No augmentation."""
     return lambda features, targets: (features, [(1.0, targets)])
 
 
@@ -32,18 +32,31 @@ def mixup(
         float, Setting("the larger, the more even the blends: shares are of Beta(alpha, alpha)", low=1e-3)
     ] = 0.2,
 ) -> Augment:
-    """Each example blended with another of its batch, and so the targets (Zhang et al. 2018)."""
+    """Mixup: blend each example, and its target, with another of its batch (Zhang et al. 2018)."""
     return lambda features, targets: blended(features, targets, alpha)
 
 
 def blended(features: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Targets]:
-    """Mixup of a batch."""
+    """Return mixup of a batch (Zhang et al. 2018).
+
+    Args:
+        features: [n, ...], of rows or images.
+        targets: [n, ...].
+        alpha: the share is drawn from Beta(alpha, alpha), alpha > 0.
+    """
     share, partner = _share(alpha), _partners(features)
     return torch.lerp(features[partner], features, share), [(share, targets), (1 - share, targets[partner])]
 
 
 def cut(features: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Targets]:
-    """Cutmix of a batch of images: a rectangle of another image, of the share 1 - lambda (Yun et al. 2019)."""
+    """Return cutmix of a batch: paste a rectangle of another image of the batch into each image (Yun et al. 2019).
+
+    Args:
+        features: images, [n, channels, height, width].
+        targets: [n, ...].
+        alpha: the share lambda of the image that stays is drawn from Beta(alpha, alpha). The rectangle covers about 1 -
+            lambda; the targets are weighted by its exact area after it is clipped at the border.
+    """
     share, partner = _share(alpha), _partners(features)
     height, width = features.shape[2:]
     top, left, bottom, right = _rectangle(height, width, 1 - share)
@@ -54,7 +67,7 @@ def cut(features: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Target
 
 
 def _share(alpha: float) -> float:
-    return Beta(alpha, alpha).sample().item()  # drawn on the CPU: nothing waits for a GPU
+    return Beta(alpha, alpha).sample().item()  # drawn on the CPU, so that nothing waits for a GPU
 
 
 def _partners(features: Tensor) -> Tensor:
@@ -62,7 +75,7 @@ def _partners(features: Tensor) -> Tensor:
 
 
 def _rectangle(height: int, width: int, share: float) -> tuple[int, int, int, int]:
-    """Top, left, bottom, right of a rectangle of about this share around a random pixel, cut at the borders."""
+    """Return top, left, bottom, right of a rectangle of about `share`, around a random pixel, clipped at the border."""
     half_height, half_width = (round(side * share**0.5 / 2) for side in (height, width))
     row, column = (int(torch.randint(side, ()).item()) for side in (height, width))
     return (

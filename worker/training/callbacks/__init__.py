@@ -1,4 +1,4 @@
-"""Callbacks by name: factories from settings to what looks on while a model trains, measures, and may end it."""
+"""Registry of callbacks: factories from settings to a Callback that observes a training and may end it."""
 
 from worker.training.callbacks.callback import Callback, Training
 from worker.training.callbacks.norms import norms

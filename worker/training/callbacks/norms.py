@@ -1,4 +1,4 @@
-"""The lengths of gradients and weights, epoch by epoch: do they vanish, do they explode."""
+"""Gradient norms and weight norms by epoch, which show vanishing and exploding gradients."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from worker.training.callbacks.callback import Callback, Training
 
 
 class Norms(Callback):
-    """Adds the length of every step's gradient up on the device; of several models it is the mean."""
+    """Sums the gradient norm of every step on the device; with several models it is the mean over them."""
 
     def __init__(self) -> None:
         self._sum = torch.zeros((), dtype=torch.float64)
@@ -29,9 +29,10 @@ class Norms(Callback):
         self._num_steps += 1
 
     def measure(self) -> Mapping[str, float]:
+        """Return `norm/gradient` (mean over the epoch's steps) and `norm/weights` (after the epoch)."""
         with torch.no_grad():
             lengths = [float(get_total_norm(_weights(optimizer))) for optimizer in self._optimizers]
-        # Without a step (fp16 may skip all of an epoch) the mean is no number, which is true.
+        # Without a step the mean is NaN, which is correct: fp16 may skip all steps of an epoch.
         metrics = {
             "norm/gradient": float(self._sum / self._num_steps),
             "norm/weights": sum(lengths) / len(lengths),
@@ -48,7 +49,7 @@ class Norms(Callback):
 
 
 def norms() -> Callback:
-    """The length of the gradient after any clipping, mean over an epoch's steps, and of the weights that learn."""
+    """L2 norm of the gradient after any clipping (mean over an epoch's steps), and of the trainable weights."""
     return Norms()
 
 

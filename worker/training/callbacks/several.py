@@ -1,4 +1,4 @@
-"""All callbacks of one training, called as one: names who raised, refuses what no checkpoint can hold."""
+"""Calls all callbacks of a training: names the one that raised, and refuses state that a checkpoint can't hold."""
 
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,7 +14,10 @@ from worker.training.parallel import ALONE, Group
 
 
 class Callbacks:
-    """Calls each at every moment, in their order; a second one of a name is `NAME-2`. All ranks of a group have one."""
+    """Calls each callback in order.
+
+    A second callback of the same name is called `NAME-2`. Every rank of a group has a Callbacks object.
+    """
 
     def __init__(self, named: Sequence[tuple[str, Callback]], group: Group = ALONE) -> None:
         self._group = group
@@ -24,7 +27,7 @@ class Callbacks:
             self._each[f"{name}-{num_before + 1}" if num_before else name] = callback
 
     def begin(self, training: Training, states: Mapping[str, Any]) -> None:
-        """Give back the states of a checkpoint to those that have one there, and let all begin."""
+        """Restore each callback's state from a checkpoint if it has one there, and call `on_begin`."""
         for name, callback in self._each.items():
             with _noting(f"callback {name!r}, before the first step"):
                 if name in states:
@@ -32,7 +35,11 @@ class Callbacks:
                 callback.on_begin(training)
 
     def measure(self, taken: Collection[str]) -> dict[str, float]:
-        """The metrics of all; ValueError for a name that is `taken` already."""
+        """Return the metrics of all callbacks.
+
+        Raises:
+            ValueError: a callback uses a name that is already `taken` or used by another.
+        """
         metrics: dict[str, float] = {}
         for name, callback in self._each.items():
             with _noting(f"callback {name!r}, measuring"):
@@ -43,7 +50,7 @@ class Callbacks:
         return self._group.told(metrics)
 
     def report(self, report: Report) -> str:
-        """Let all hear of an epoch; the first reason to end training, or nothing."""
+        """Tell all callbacks of an epoch; return the first reason to end the training, or an empty text."""
         reason = ""
         for name, callback in self._each.items():
             with _noting(f"callback {name!r}, after epoch {report.step}"):
@@ -59,13 +66,17 @@ class Callbacks:
                 callback.on_end(result)
 
     def close(self) -> None:
-        """Close all, even where one of them raises."""
+        """Close all callbacks, even if one of them raises."""
         with ExitStack() as stack:
             for name, callback in self._each.items():
                 stack.callback(_close, name, callback)
 
     def content(self) -> dict[str, Any]:
-        """The states that there are, for a checkpoint; TypeError for what `torch.load(weights_only=True)` refuses."""
+        """Return the callbacks' states for a checkpoint, by name; empty states are left out.
+
+        Raises:
+            TypeError: a state holds something that `torch.load(weights_only=True)` refuses.
+        """
         states = {}
         for name, callback in self._each.items():
             with _noting(f"callback {name!r}, saving"):
@@ -76,7 +87,7 @@ class Callbacks:
 
 
 def _require_plain(state: Mapping[str, Any]) -> None:
-    # A checkpoint that can't be read is worse than none: found out while it is written.
+    # A checkpoint that can't be read is worse than none, so this is checked before it is written.
     file = io.BytesIO()
     torch.save(state, file)
     file.seek(0)

@@ -1,4 +1,4 @@
-"""Shows a training in TensorBoard: its reports and learning rates, its configuration, which classes it confuses."""
+"""TensorBoard callback: writes metrics, learning rates, the configuration and confusion matrices."""
 
 import hashlib
 import json
@@ -14,13 +14,16 @@ from worker.training.parameters import Setting
 
 _PATH = "callbacks"
 _MOST_CLASSES = 50
-"""A table of more is not read."""
+"""Confusion matrices of more classes are left out, because nobody could read them."""
 
 
 class TensorBoard(Callback):
-    """Writes into a folder of `directory` that is named by the model and by a digest of configuration and seed.
+    """Writes into a subfolder of `directory` named after the model and a digest of the configuration and seed.
 
-    So trainings may share the directory, and one that resumes goes on in its folder. MissingLibrary without the extra.
+    So trainings may share the directory, and a resumed training continues in its own subfolder.
+
+    Raises:
+        MissingLibrary: without the extra `tensorboard`.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -39,7 +42,7 @@ class TensorBoard(Callback):
 
     def on_report(self, report: Report) -> None:
         assert self._files is not None, "training has begun"
-        # The uppermost layer's, where layers differ.
+        # Where layers have different rates, the top layer has the largest.
         rate = max(float(group["lr"]) for group in self._groups)
         self._files.scalars(report.step, {**report.metrics, "learning_rate": rate})
 
@@ -59,12 +62,12 @@ def tensorboard(
     *,
     directory: Annotated[str, Setting("where each training writes into a folder of its own", names="path")],
 ) -> Callback:
-    """Event files for TensorBoard: metrics and learning rates by epoch, the configuration, confusion matrices."""
+    """TensorBoard event files: metrics and learning rates by epoch, the configuration, and confusion matrices."""
     return TensorBoard(Path(directory))
 
 
 def _flat(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The settings by their dotted paths, as a space names them."""
+    """Yield the settings with their dotted paths, as a search space names them."""
     for name, value in config.items():
         if isinstance(value, Mapping):
             yield from ((f"{name}.{inner}", each) for inner, each in value.items())
@@ -73,7 +76,7 @@ def _flat(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _table(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
-    """The matrix as a table in Markdown."""
+    """Return the matrix as a table in Markdown."""
     names = names or [str(index) for index in range(len(matrix))]
     escaped = [name.replace("|", "\\|") for name in names]
     lines = [["true ↓ said →", *escaped], ["---"] * (len(matrix) + 1)]

@@ -1,4 +1,4 @@
-"""Models by name, sized from the data: factories from a dataset's facts and settings to a module."""
+"""Registry of models: factories from a dataset's facts (shapes, number of outputs) and settings to a module."""
 
 from torch import nn
 

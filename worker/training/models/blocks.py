@@ -1,4 +1,4 @@
-"""What models are made of alike: stacks of blocks, activations, first weights, and the settings for them."""
+"""Shared parts of models: stacks of blocks, activations, weight initialisation, and their settings."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal, TypeAlias
@@ -17,18 +17,19 @@ Init: TypeAlias = Annotated[
 Dropout: TypeAlias = Annotated[float, Setting("share of hidden units left out in training", low=0.0, high=1.0)]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
-# Whose gain each has: the smooth ones are near to a ReLU, which leaves half of a variance.
+# The gain each uses for initialisation: GELU and SiLU are close to ReLU, which halves the variance.
 _GAINS: dict[str, Literal["linear", "relu", "tanh"]] = {
     "linear": "linear", "relu": "relu", "gelu": "relu", "silu": "relu", "tanh": "tanh",
 }  # fmt: skip
 
 
 class Blocks(nn.Sequential):
-    """A stack of blocks; where `recompute` is set, their activations are made anew in the backward pass, not kept."""
+    """A stack of blocks; with `recompute` it uses activation checkpointing: less memory, more computation."""
 
     recompute = False
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # nn.Sequential's own name for it
+        """Apply the blocks in order."""
         for block in self:
             recompute = self.recompute and self.training
             input = checkpoint(block, input, use_reentrant=False) if recompute else block(input)  # noqa: A001
@@ -36,11 +37,17 @@ class Blocks(nn.Sequential):
 
 
 def initialised(model: nn.Module, init: Init, activation: str) -> nn.Module:
-    """The model with its matrices and kernels drawn as asked, scaled for what follows them, and biases of 0.
+    """Return the model with its weight matrices and kernels initialised as `init` says, and their biases set to 0.
 
-    `kaiming` is normal with the variance gain² / fan-in (He et al. 2015), `xavier` uniform with 2 / (fan-in + fan-out)
-    (Glorot & Bengio 2010), and `orthogonal` keeps lengths, times the gain (Saxe et al. 2014). The gain is that of the
-    activation; of gates, and of a model without activation, 1. Vectors of tokens and positions stay as they are.
+    `kaiming` is normal with variance gain² / fan-in (He et al. 2015). `xavier` is uniform with variance 2 / (fan-in +
+    fan-out) (Glorot & Bengio 2010). `orthogonal` preserves norms, times the gain (Saxe et al. 2014). Embeddings of
+    tokens and positions are not changed.
+
+    Args:
+        model: the model, which is changed in place.
+        init: the method; `default`: the model is returned unchanged.
+        activation: the activation that follows the layers and determines the gain, or "linear"; for a recurrent layer's
+            gates the gain is 1.
     """
     if init == "default":
         return model
@@ -62,7 +69,7 @@ def initialised(model: nn.Module, init: Init, activation: str) -> nn.Module:
 
 
 def _matrices(layer: nn.Module) -> Iterator[Tensor]:
-    """The weights of a linear or convolutional layer, and each gate's of a recurrent one; of others none."""
+    """Yield the weights of a linear or convolutional layer, or of each gate of a recurrent layer."""
     if isinstance(layer, nn.Linear | nn.Conv2d):
         yield layer.weight
     elif isinstance(layer, nn.RNNBase):

@@ -1,4 +1,4 @@
-"""The inputs of row models: numbers as they are, indices of categories through an embedding each."""
+"""The input layer of row models: numbers as they are, and an embedding for each categorical column."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from worker.training.data import Dataset
 
 
 class Rows(nn.Module):
-    """[n, ...] -> [n, width]: images are flattened, the dataset's categories embedded beside the numbers."""
+    """Maps [n, ...] to [n, width]: flattens images, and embeds the dataset's categories beside the numbers."""
 
     def __init__(self, dataset: Dataset) -> None:
         super().__init__()
@@ -16,6 +16,7 @@ class Rows(nn.Module):
         self.width = self.num_numbers + sum(_width(number) for number in dataset.categories)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Map features [n, ...] to [n, width]."""
         features = features.flatten(1)
         if not self.embeddings:
             return features
@@ -25,22 +26,23 @@ class Rows(nn.Module):
 
 
 class EachRow(nn.Module):
-    """A model of rows for queries: [n, rows, num_features] -> the score of each row [n, rows]."""
+    """Applies a row model to queries: features [n, rows, num_features] to a score of each row, [n, rows]."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, features: Tensor) -> Tensor:
+        """Map features [n, rows, num_features] to scores [n, rows]."""
         scores: Tensor = self.model(features.flatten(0, 1))
         return scores.view(features.shape[:2])
 
 
 def answering(model: nn.Module, dataset: Dataset) -> nn.Module:
-    """A model of rows as the dataset needs it: itself, or applied to each row of a query."""
+    """Return the row model as the dataset needs it: unchanged, or applied to each row of a query."""
     return EachRow(model) if dataset.inputs == "queries" else model
 
 
 def _width(num_categories: int) -> int:
-    """Half the number of categories, at most 50: a rule of thumb (Guo & Berkhahn 2016 tried such sizes)."""
+    """Return half the number of categories, at most 50, a rule of thumb (Guo & Berkhahn 2016 tried such sizes)."""
     return min(50, (num_categories + 1) // 2)

@@ -1,4 +1,4 @@
-"""A small GPT: tokens [n, length] -> logits of the next ones [n, length, num_outputs], or an answer for each text."""
+"""A small GPT: tokens [n, length] to next-token logits [n, length, num_outputs], or [n, num_outputs] per text."""
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ def gpt(
     dropout: Dropout = 0.0,
     init: Init = "default",
 ) -> nn.Module:
-    """A decoder-only transformer with learned positions (Radford et al. 2019); it classifies by its last token."""
+    """A decoder-only transformer with learned positions (Radford et al. 2019); classifies by its last token."""
     model = _Gpt(dataset, depth=depth, width=width, heads=heads, dropout=dropout, activation=activation)
     return initialised(model, init, activation)
 
@@ -40,6 +40,7 @@ class _Gpt(nn.Module):
         self.head = nn.Linear(width, dataset.num_outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens [n, length] to logits [n, length, num_outputs] for language modelling, else [n, num_outputs]."""
         vectors = self.drop(self.tokens(tokens) + self.positions[: tokens.shape[1]])
         vectors = self.norm(self.blocks(vectors))
         output: Tensor = self.head(vectors if self.every_token else vectors[:, -1])

@@ -1,4 +1,4 @@
-"""Models of the transformers library: tokens [n, length] -> an answer each [n, num_outputs], or one after each."""
+"""Hugging Face transformers models: tokens [n, length] to outputs [n, num_outputs], or [n, length, num_outputs]."""
 
 import math
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from worker.training.parameters import Setting
 
 
 class Answers(nn.Module):
-    """A network of the transformers library as the core calls models; padding is masked."""
+    """Adapts a transformers network to the core's model interface: tokens in, logits out; padding is masked."""
 
     def __init__(self, network: nn.Module, dataset: Dataset) -> None:
         super().__init__()
@@ -24,11 +24,12 @@ class Answers(nn.Module):
         self.length = dataset.shape[0]
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens [n, length] to logits: [n, num_outputs], or [n, length, num_outputs] for language modelling."""
         mask = None if self.padding is None or self.every_token else (tokens != self.padding).long()
         logits: Tensor = self.network(input_ids=tokens, attention_mask=mask).logits
         if self.every_token:
-            logits = logits[:, -tokens.shape[1] :]  # learnt vectors that precede the text are answered, too
-        return logits[..., : self.num_outputs]  # vocabularies are often rounded up
+            logits = logits[:, -tokens.shape[1] :]  # without the outputs for learned vectors before the text
+        return logits[..., : self.num_outputs]  # a network's vocabulary is often rounded up
 
 
 def transformers(
@@ -41,7 +42,7 @@ def transformers(
         bool, Setting("begin with its weights; false: take its architecture alone, and draw the weights anew")
     ] = True,
 ) -> nn.Module:
-    """A model of the transformers library; its vectors of tokens are new unless `data.tokenizer` is its tokenizer."""
+    """A Hugging Face transformers model; its token embeddings are new unless `data.tokenizer` is its own tokenizer."""
     made = library("transformers", "model.name")
     kind = made.AutoModelForCausalLM if dataset.kind == "language" else made.AutoModelForSequenceClassification
     try:
@@ -50,7 +51,7 @@ def transformers(
         if not pretrained:
             config.vocab_size = dataset.vocabulary
             return Answers(kind.from_config(config, dtype=torch.float32), dataset)
-        # A head of another number of classes is drawn anew.
+        # A head for another number of classes is initialised randomly.
         network = kind.from_pretrained(source, config=config, dtype=torch.float32, ignore_mismatched_sizes=True)
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
@@ -62,17 +63,17 @@ def transformers(
 
 
 def longest_text(config: Any) -> float:
-    """How many tokens a model of this configuration takes."""
+    """Return the largest number of tokens that a model of this transformers configuration takes; infinity: no limit."""
     return getattr(config, "max_position_embeddings", None) or math.inf
 
 
 def _fit(config: Any, dataset: Dataset) -> None:
-    """What the data decides; ConfigError where its texts are too long."""
+    """Adapt the configuration to the dataset; ConfigError if its texts are too long for the model."""
     if dataset.shape[0] > (longest := longest_text(config)):
         raise ConfigError("data.length", f"the model takes {longest} tokens at most, not {dataset.shape[0]}")
     config.use_cache = False
     if dataset.kind == "language":
-        config.is_decoder = True  # an encoder would read on and copy what it should foretell
+        config.is_decoder = True  # an encoder would see the next token, which it should predict
     else:
         config.num_labels = dataset.num_outputs
     if dataset.padding is not None:
@@ -80,7 +81,7 @@ def _fit(config: Any, dataset: Dataset) -> None:
 
 
 def _give_tokens(network: Any, dataset: Dataset) -> None:
-    """A vector for each token of the data: all new where they aren't the model's own, else for those it lacks."""
+    """Resize the token embeddings to the data's vocabulary; all are new unless the tokens are the model's own."""
     if dataset.tokenizer is None or dataset.vocabulary > network.config.vocab_size:
         network.resize_token_embeddings(dataset.vocabulary, mean_resizing=False)
     if dataset.tokenizer is None:

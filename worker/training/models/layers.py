@@ -1,4 +1,4 @@
-"""Any model as layers, from its input to its head: what fine-tuning counts in."""
+"""The layers of any model from its input to its head, for fine-tuning."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,10 @@ from worker.training.models.blocks import Blocks
 
 
 def layers_of(model: nn.Module) -> list[list[nn.Parameter]]:
-    """The model's weights layer by layer, each once: what precedes its stack of blocks, each block, and the head.
+    """Return the model's weights by layer, each weight once: what precedes the stack of blocks, each block, the head.
 
-    The head is what follows the stack. A model without such a stack has its parts as layers, in their order.
+    The head is everything after the stack. For a model without such a stack each child module with weights is a layer,
+    in order.
     """
     blocks = _stack(model)
     place = {id(weight): index for index, block in enumerate(blocks) for weight in block.parameters()}
@@ -23,7 +24,7 @@ def layers_of(model: nn.Module) -> list[list[nn.Parameter]]:
 
 
 def _stack(model: nn.Module) -> Sequence[nn.Module]:
-    """The core's blocks, or the largest list of blocks as other libraries keep them, or the model's parts."""
+    """Return the core's blocks, or the largest list of blocks of another library, or else the model's children."""
     for each in model.modules():
         if isinstance(each, Blocks) and len(each):
             return list(each)
@@ -35,5 +36,5 @@ def _stack(model: nn.Module) -> Sequence[nn.Module]:
 
 
 def _holds_blocks(each: nn.ModuleList) -> bool:
-    """Whether it is a stack: what lies side by side, as embeddings of columns do, has no layers of its own."""
+    """Return whether the list is a stack of blocks: parallel parts, such as embeddings of columns, have no children."""
     return len(each) > 0 and all(any(True for _ in block.children()) for block in each)

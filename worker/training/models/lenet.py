@@ -1,4 +1,4 @@
-"""LeNet-5 for small images, [n, channels, height, width] -> [n, num_outputs]."""
+"""LeNet-5 for small images: [n, channels, height, width] to [n, num_outputs]."""
 
 from torch import nn
 
@@ -10,7 +10,7 @@ from worker.training.models.blocks import ACTIVATIONS, Activation, Dropout, Init
 def lenet(
     dataset: Dataset, *, activation: Activation = "relu", dropout: Dropout = 0.0, init: Init = "default"
 ) -> nn.Module:
-    """LeNet-5: two convolutions with pooling, then three linear layers (LeCun et al. 1998), for any size of image."""
+    """LeNet-5 for images of any size: two convolutions with pooling, then three linear layers (LeCun et al. 1998)."""
     channels, height, width = dataset.shape
     if min(height, width) < 4:
         raise ConfigError("model.name", f"lenet halves images twice; {height} by {width} pixels are too small for it")

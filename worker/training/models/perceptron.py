@@ -1,4 +1,4 @@
-"""Models of rows of numbers: linear and multi-layer perceptron, [n, ...] -> [n, num_outputs]; images are flattened."""
+"""Models of rows of numbers (linear, multi-layer perceptron): [n, ...] to [n, num_outputs]; images are flattened."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -17,7 +17,7 @@ _NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.Layer
 
 
 def linear(dataset: Dataset, *, init: Init = "default") -> nn.Module:
-    """One linear layer: the baseline that any larger model has to beat."""
+    """A single linear layer (linear or softmax regression): the baseline that larger models should beat."""
     rows = Rows(dataset)
     model = nn.Sequential(rows, nn.Linear(rows.width, dataset.num_outputs))
     return answering(initialised(model, init, "linear"), dataset)
@@ -38,7 +38,7 @@ def mlp(
     dropout: Dropout = 0.0,
     init: Init = "default",
 ) -> nn.Module:
-    """A multi-layer perceptron: hidden layers with norm, activation and dropout, then a linear layer."""
+    """A multi-layer perceptron: hidden layers with norm, activation and dropout, then a linear output layer."""
     if hidden is not None and (depth is not None or width is not None):
         raise ConfigError("model.hidden", "gives the hidden layers already; leave out depth and width, or hidden")
     if hidden is None:

@@ -1,4 +1,4 @@
-"""Recurrent networks: tokens [n, length], or images read row by row -> an answer each, or one after every token."""
+"""Recurrent networks: tokens [n, length], or images row by row, to one output per example or per token."""
 
 from typing import Annotated, TypeAlias
 
@@ -15,14 +15,14 @@ Width: TypeAlias = Annotated[int, Setting("width of the state, and of a token's 
 def lstm(
     dataset: Dataset, *, depth: Depth = 1, width: Width = 128, dropout: Dropout = 0.0, init: Init = "default"
 ) -> nn.Module:
-    """Long short-term memory (Hochreiter & Schmidhuber 1997); dropout between its layers and before the answer."""
+    """Long short-term memory (Hochreiter & Schmidhuber 1997), with dropout between layers and before the output."""
     return initialised(_Recurrent(dataset, nn.LSTM, depth, width, dropout), init, "linear")
 
 
 def gru(
     dataset: Dataset, *, depth: Depth = 1, width: Width = 128, dropout: Dropout = 0.0, init: Init = "default"
 ) -> nn.Module:
-    """Gated recurrent units (Cho et al. 2014); dropout between its layers and before the answer."""
+    """Gated recurrent units (Cho et al. 2014), with dropout between layers and before the output."""
     return initialised(_Recurrent(dataset, nn.GRU, depth, width, dropout), init, "linear")
 
 
@@ -37,7 +37,8 @@ class _Recurrent(nn.Module):
         self.head = nn.Linear(width, dataset.num_outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        # Images [n, channels, height, width]: a step is a row, with all of its channels.
+        """Map tokens [n, length] or images to [n, num_outputs], or for language modelling [n, length, num_outputs]."""
+        # For images [n, channels, height, width] a time step is a row of pixels with all its channels.
         steps = inputs.transpose(1, 2).flatten(2) if self.tokens is None else self.tokens(inputs)
         states, _ = self.recurrent(steps)
         output: Tensor = self.head(self.drop(states if self.every_token else states[:, -1]))

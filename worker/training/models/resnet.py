@@ -1,4 +1,4 @@
-"""Small residual networks, [n, channels, height, width] -> [n, num_outputs]."""
+"""Small residual networks: [n, channels, height, width] to [n, num_outputs]."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ def resnet(
     dropout: Dropout = 0.0,
     init: Init = "kaiming",
 ) -> nn.Module:
-    """A residual network of three stages, as for CIFAR (He et al. 2016)."""
+    """A residual network of three stages, as for CIFAR-10 (He et al. 2016)."""
     channels = [width << stage for stage in range(_STAGES)]
     blocks = Blocks()
     width_in = width
@@ -39,7 +39,7 @@ def resnet(
 
 
 class _Residual(nn.Module):
-    """Two convolutions beside a shortcut; it begins as the shortcut alone, its last scale being 0."""
+    """Two convolutions plus a shortcut. It starts as the shortcut alone: the last batch norm's scale is 0."""
 
     def __init__(self, width_in: int, width_out: int, stride: int, activation: str) -> None:
         super().__init__()
@@ -59,5 +59,6 @@ class _Residual(nn.Module):
         self.activation = ACTIVATIONS[activation]()
 
     def forward(self, images: Tensor) -> Tensor:
+        """Map [n, width_in, height, width] to [n, width_out, height / stride, width / stride]."""
         output: Tensor = self.activation(self.body(images) + self.shortcut(images))
         return output

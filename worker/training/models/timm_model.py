@@ -1,4 +1,4 @@
-"""Models of the timm library, [n, channels, height, width] -> [n, num_outputs]."""
+"""Image models of the timm library: [n, channels, height, width] to [n, num_outputs]."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ def timm(
     pretrained: Annotated[bool, Setting("begin with the weights that timm publishes for it (a download)")] = True,
     dropout: Annotated[float, Setting("share of the head's inputs left out in training", low=0.0, high=1.0)] = 0.0,
 ) -> nn.Module:
-    """An image model of the timm library, its first layer and head made for the channels and classes of the data."""
+    """An image model of the timm library, with its first layer and head adapted to the data's channels and classes."""
     made = library("timm", "model.name")
     if not made.is_model(arch):
         raise ConfigError("model.arch", f"timm has no {arch!r}; {did_you_mean(arch, made.list_models())}")

@@ -1,4 +1,4 @@
-"""The transformer's block, pre-norm, for images and tokens alike: [n, length, width] -> the same."""
+"""Pre-norm transformer blocks for images and tokens: [n, length, width] to [n, length, width]."""
 
 import math
 from typing import Annotated, TypeAlias
@@ -14,12 +14,15 @@ Depth: TypeAlias = Annotated[int, Setting("number of transformer blocks", low=1)
 Width: TypeAlias = Annotated[int, Setting("width of each token's vector, a multiple of heads", low=1)]
 Heads: TypeAlias = Annotated[int, Setting("attention heads in each block", low=1)]
 
-# GPT-2's: small enough that the softmax over a large vocabulary begins even.
+# GPT-2's value, small enough that the softmax over a large vocabulary starts nearly uniform.
 INITIAL_STD = 0.02
 
 
 class Block(nn.Module):
-    """Attention and a two-layer perceptron, each normed before and added to what comes in (Xiong et al. 2020)."""
+    """A pre-norm transformer block: multi-head attention and a two-layer perceptron (Xiong et al. 2020).
+
+    Each of the two is applied to the layer-normed input and added to the input.
+    """
 
     def __init__(self, width: int, heads: int, dropout: float, activation: str, *, causal: bool) -> None:
         super().__init__()
@@ -33,13 +36,14 @@ class Block(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Map [n, length, width] to [n, length, width]."""
         tokens = tokens + self.drop(self._attended(self.attention_norm(tokens)))
         output: Tensor = tokens + self.drop(self.perceptron(self.perceptron_norm(tokens)))
         return output
 
     def _attended(self, tokens: Tensor) -> Tensor:
         number, length, width = tokens.shape
-        # [n, length, 3 · width] -> query, key and value, each [n, heads, length, width of a head].
+        # Splits [n, length, 3 · width] into query, key and value, each [n, heads, length, width / heads].
         query, key, value = self.attend(tokens).view(number, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         dropout = self.dropout if self.training else 0.0
         heads = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=self.causal)
@@ -48,7 +52,19 @@ class Block(nn.Module):
 
 
 def transformer(depth: int, width: int, heads: int, dropout: float, activation: str, *, causal: bool) -> Blocks:
-    """A stack of blocks, initialised as GPT-2: the deeper, the less each adds; ConfigError for uneven heads."""
+    """Return a stack of blocks, initialised as GPT-2: residual outputs have std 0.02 / sqrt(2 · depth), others 0.02.
+
+    Args:
+        depth: number of blocks.
+        width: width of each token's vector.
+        heads: attention heads in each block.
+        dropout: share of units left out in training, in [0, 1].
+        activation: a key of `ACTIVATIONS`.
+        causal: whether a token attends only to itself and earlier tokens.
+
+    Raises:
+        ConfigError: `width` is not a multiple of `heads`.
+    """
     if width % heads:
         raise ConfigError("model.heads", f"{heads} heads can't share a width of {width}; it must be a multiple")
     blocks = Blocks(*(Block(width, heads, dropout, activation, causal=causal) for _ in range(depth)))

@@ -1,4 +1,4 @@
-"""A small vision transformer, [n, channels, height, width] -> [n, num_outputs]."""
+"""A small vision transformer: [n, channels, height, width] to [n, num_outputs]."""
 
 from typing import Annotated
 
@@ -48,6 +48,7 @@ class _VisionTransformer(nn.Module):
         self.head = nn.Linear(width, dataset.num_outputs)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Map images [n, channels, height, width] to outputs [n, num_outputs]."""
         tokens = self.patches(images).flatten(2).transpose(1, 2) + self.positions
         output: Tensor = self.head(self.norm(self.blocks(self.drop(tokens))).mean(1))
         return output

@@ -45,7 +45,7 @@ async def claim_(context: Uses, request: ClaimRequest) -> Annotated[Grant | Noth
 
 @router.post("/heartbeats")
 async def heartbeat_(context: Uses, request: HeartbeatRequest) -> HeartbeatReply:
-    """Renew all leases of a worker."""
+    """Renew the leases that a worker lists. The answer has the status of each, with an order for its trial."""
     return await heartbeat(context, request)
 
 

@@ -91,7 +91,7 @@ async def pause(context: Uses, study: str, request: StopRequest | None = None) -
 
 @router.post("/{study}/resume")
 async def resume(context: Uses, study: str) -> StudyView:
-    """Hand out trials again."""
+    """Resume a paused study, so that it hands out trials again."""
     return await control.resume_study(context, study)
 
 

@@ -1,4 +1,4 @@
-"""The agent process: claims trials, keeps their leases, relays what training says; never loads torch."""
+"""The agent process: claims trials, renews leases and forwards reports to the service, without ever loading torch."""
 
 from worker.agent.agent import Agent
 from worker.agent.child import RegistrationRefused, ZygoteFailed

@@ -1,4 +1,4 @@
-"""The agent: the slots of this worker with the lease keeper and the sender they share, started and stopped together."""
+"""The agent: starts and stops this worker's slots and the background threads that they share."""
 
 from __future__ import annotations
 
@@ -35,13 +35,35 @@ log = logging.getLogger(__name__)
 
 _OPEN = frozenset({TrialState.WAITING, TrialState.RUNNING, TrialState.PAUSED})
 _DRAIN_SECONDS = 3.0
-"""How long a stopping worker waits until its trainings have saved where they stand, so that they resume from there."""
+"""How long a stopping worker waits for its training processes to save a checkpoint from which the trials resume."""
 _FLUSH_SECONDS = 5.0
-"""How long a stopping worker tries to send what is left; the rest waits in the outbox for the next worker."""
+"""How long a stopping worker tries to send its outbox; the next worker on this host sends the rest."""
 
 
 class Agent:
-    """Works for one service under one name; `directory` is its own, with outbox and logs."""
+    """Works for one service under one worker name.
+
+    Args:
+        client: The connection to the service.
+        name: The worker's name.
+        slots: The slots, each with its devices and CPU threads.
+        studies: Names of the studies to claim trials of; empty: all.
+        until_done: Whether to end when these studies are done.
+        directory: The worker's own directory, which holds its outbox, its logs and its attempts' files.
+        checkpoint_seconds: The shortest time between two checkpoints of a training.
+        disk_bytes: Disk budget for checkpoints, in bytes.
+        shared_directory: Where checkpoints are kept; None uploads them to the service.
+        tensorboard: Where TensorBoard event files are written; None writes none.
+        labels: Labels that studies may require.
+        work_seconds: How long to work; None: until stopped.
+        tasks: The kinds of task that may be executed.
+        functions: Modules and packages whose functions may be called; None: any.
+        modules: Custom modules to register.
+        pass_env: Environment variables that training processes see beside the default ones.
+        umask: The umask of training processes; None: that of this process.
+        readable: Folders below which the paths in a training configuration must lie; None: any path is allowed.
+        patience_seconds: How long a training process may always take for one step.
+    """
 
     def __init__(
         self,
@@ -113,11 +135,11 @@ class Agent:
         self._slots = [Slot(plan, shared) for plan in slots]
 
     def work(self) -> None:
-        """Carry out trials until told to stop, or until the studies are done; raises what ends a slot.
+        """Execute trials until `stop` is called, the time is over or, with `until_done`, the studies are done.
 
         Raises:
-            WorkerRefused: the service does not take this worker.
-            ZygoteFailed: training processes cannot start on this host, or not with these modules.
+            WorkerRefused: The service refuses this worker.
+            ZygoteFailed: Training processes cannot start on this host, or not with these modules.
         """
         if num_abandoned := self._outbox.finish_abandoned():
             log.warning("%d trials of a worker that died here go back to the service", num_abandoned)
@@ -141,7 +163,7 @@ class Agent:
             slot.result()
 
     def _wait(self, slots: Sequence[Future[None]]) -> None:
-        """Wait for the slots, or until the worker's time is over: then what runs is given back."""
+        """Wait for the slots. When the worker's time is over, give the running trials back."""
         left = self._work_time.seconds_to_drain
         unfinished = wait(slots, left if left < math.inf else None, FIRST_EXCEPTION).not_done
         if unfinished and self._work_time.seconds_to_drain <= 0:
@@ -149,19 +171,22 @@ class Agent:
             self.stop()
 
     def stop(self) -> None:
-        """Claim no more, end the running trials and give them back; `work` then returns. May be called by a signal."""
+        """Stop claiming and give the running trials back, so that `work` returns; a signal handler may call this."""
         self._stopping.set()
         for attempt in self._held.all():
             attempt.release("the worker was stopped", _DRAIN_SECONDS)
 
     def abandon(self) -> None:
-        """Give the running trials back as they are, for the next worker here to say; the process ends right after."""
+        """Record the running trials as released without waiting for them, right before the process exits.
+
+        The next worker on this host sends these outcomes.
+        """
         for attempt in self._held.all():
             outcome = Outcome(result="released", failure=FailureClass.PREEMPTED, message="the worker was stopped")
             self._outbox.add_finish(attempt.key, outcome)
 
     def _finished(self, key: AttemptKey, reply: FinishReply) -> None:
-        """Delete the checkpoints of a trial that is over; one that goes on may do so here."""
+        """Delete the checkpoints of a finished trial; keep those of an open one, which may resume on this host."""
         if reply.trial_state in _OPEN:
             return
         self._disk.remove_trial(key.trial)

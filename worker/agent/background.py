@@ -1,4 +1,4 @@
-"""Threads of the agent that live as long as a `with` block, woken when there is something new, closed without ado."""
+"""Background threads of the agent: they run inside a `with` block, can be woken, and never delay shutdown for long."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from worker.agent.contact import Contact, delays
 _CLOSE_SECONDS = 2.0
 
 AWAY = (ServiceUnreachable, ServiceFailure, Unauthorized)
-"""Answers after which the same call is tried again; a token that is being changed must not cost results."""
+"""Errors after which the same call is retried. Unauthorized is one, so that a token change does not cost results."""
 
 
 class Background(ABC):
-    """One thread; whatever others may wake it for is guarded by `_changed`."""
+    """One thread; `_changed` guards everything that other threads may wake it for."""
 
     def __init__(self, name: str) -> None:
         self._changed = threading.Condition()
@@ -35,28 +35,31 @@ class Background(ABC):
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        # A request that hangs is left behind: nothing here is lost with it, and the next agent repeats it.
+        # Don't wait for a request that hangs: it loses nothing, and the next agent repeats it.
         self._thread.join(_CLOSE_SECONDS)
 
     def wake(self) -> None:
-        """Look again: something may be due now."""
+        """Wake the thread: something may be due now."""
         with self._changed:
             self._num_wakes += 1
             self._changed.notify_all()
 
     def _sleep(self, seconds: float | None, num_seen: int | None = None) -> None:
-        """Wait so long (None: without end), less if closed or, given how many wakes were seen, woken since."""
+        """Sleep for at most `seconds` (None: without limit), or until the thread is closed.
+
+        With `num_seen`, the number of wakes seen so far, the sleep also ends if a wake came since.
+        """
         with self._changed:
-            self._changed.notify_all()  # whoever waits for progress looks now
+            self._changed.notify_all()  # callers that wait for progress check their condition
             self._changed.wait_for(lambda: self._closed or num_seen not in (None, self._num_wakes), seconds)
 
     @abstractmethod
     def _work(self) -> None:
-        """Do what the thread is for, until `_closed`."""
+        """Do the thread's work until `_closed`."""
 
 
 class Courier(Background):
-    """Tells the service something in rounds; while the service is away, ever more rarely."""
+    """Sends messages to the service in rounds, with exponential backoff while the service cannot be reached."""
 
     def __init__(self, name: str, contact: Contact) -> None:
         super().__init__(name)
@@ -77,4 +80,4 @@ class Courier(Background):
 
     @abstractmethod
     def _tell(self) -> float | None:
-        """Tell what is due; when to look again without being woken, in seconds (None: never)."""
+        """Send what is due; return the seconds until the next round, or None to wait until woken."""

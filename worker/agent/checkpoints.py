@@ -1,4 +1,4 @@
-"""The checkpoints an attempt needs: this host's copies where they are the same, else shared ones or the service's."""
+"""Fetches the checkpoints that an attempt needs: a local copy with the same content, a shared file, or a download."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _POLL_SECONDS = 0.1
 
 
 class CheckpointUnavailable(Exception):
-    """A checkpoint that the attempt needs cannot be had here; `outcome` is what becomes of the attempt."""
+    """A checkpoint that the attempt needs cannot be fetched here; `outcome` is the attempt's outcome."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.message)
@@ -34,7 +34,7 @@ class CheckpointUnavailable(Exception):
 
 
 class Checkpoints:
-    """Brings an attempt the checkpoints that its grant names: this host's own copy, a shared file, or the service's."""
+    """Fetches the checkpoints that a grant names, from this host's disk, a shared directory or the service."""
 
     def __init__(self, disk: Disk, client: Client, contact: Contact) -> None:
         self._disk = disk
@@ -43,10 +43,14 @@ class Checkpoints:
         self._teachers = threading.Lock()
 
     def fetch(self, grant: Grant, resume: ResumePoint, is_over: Callable[[], bool]) -> Path | None:
-        """Bring the checkpoint to resume from here, waiting for the service where it is away; None when it `is_over`.
+        """Fetch the checkpoint to resume from, retrying while the service cannot be reached.
+
+        Returns:
+            The file, or None if `is_over` returned True first.
 
         Raises:
-            CheckpointUnavailable: it is not where it should be.
+            CheckpointUnavailable: The checkpoint is gone from the service, or the shared file is unreadable or
+                different.
         """
         directory = self._disk.folder_of(AttemptKey(grant.trial, grant.attempt))
         path = directory / "resume.pt"
@@ -57,12 +61,15 @@ class Checkpoints:
         return self._download(grant, resume, path, is_over)
 
     def fetch_teacher(self, grant: Grant, teacher: Artifact, is_over: Callable[[], bool]) -> Path | None:
-        """The same of the checkpoint that its loss learns from: downloaded once for all attempts on this host.
+        """Fetch the teacher's checkpoint, downloading it once for all attempts on this host.
+
+        Returns:
+            The file, or None if `is_over` returned True first.
 
         Raises:
-            CheckpointUnavailable: the service has it no more.
+            CheckpointUnavailable: The service no longer has the checkpoint.
         """
-        while not self._teachers.acquire(timeout=_POLL_SECONDS):  # another slot is downloading, perhaps this very file
+        while not self._teachers.acquire(timeout=_POLL_SECONDS):  # another slot downloads, perhaps the same file
             if is_over():
                 return None
         try:
@@ -70,12 +77,13 @@ class Checkpoints:
             if not _is(path, teacher):
                 return self._download(grant, teacher, path, is_over)
             for used in (path, path.parent):
-                os.utime(used)  # what was not used for long is cleared first
+                os.utime(used)  # the disk budget deletes the least recently used first
             return path
         finally:
             self._teachers.release()
 
     def _download(self, grant: Grant, wanted: Artifact, path: Path, is_over: Callable[[], bool]) -> Path | None:
+        """Download a checkpoint from the service, retrying until it arrives intact or `is_over` returns True."""
         waits = delays()
         while not is_over():
             try:
@@ -85,7 +93,7 @@ class Checkpoints:
             except AWAY:
                 self._contact.lost()
             except NotFound as error:
-                # Free of charge: the service gives the next attempt an older one, or none.
+                # A released attempt costs no retry: the service grants the next attempt an older checkpoint, or none.
                 message = f"its checkpoint is gone: {error}"
                 raise CheckpointUnavailable(
                     Outcome(result="released", failure=FailureClass.PREEMPTED, message=message)
@@ -95,35 +103,35 @@ class Checkpoints:
 
 
 def teacher_key(teacher: Artifact) -> AttemptKey:
-    """Under what a teacher's checkpoint lies on this host's disk, within the budget as what attempts have saved."""
+    """Return the key under which the disk stores a teacher's checkpoint, so that the disk budget covers it too."""
     return AttemptKey(teacher.sha256, 0)
 
 
 def _is(path: Path, wanted: Artifact) -> bool:
-    """Whether a file is there and is this one."""
+    """Return whether the file exists and has the wanted size and hash."""
     try:
         if path.stat().st_size != wanted.size:
             return False
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == wanted.sha256
-    except OSError:  # it is not, or was cleared this instant
+    except OSError:  # there is no such file, or it was deleted just now
         return False
 
 
 def _copy(known: Path, path: Path, resume: ResumePoint) -> bool:
-    """Take a file of this host for the checkpoint, if it is the same."""
+    """Link a local file as the checkpoint if it has the same content; return whether it has."""
     if not _is(known, resume):
         return False
     try:
         path.unlink(missing_ok=True)
         os.link(known, path)
-    except OSError:  # it was cleared this instant
+    except OSError:  # the file was deleted just now
         return False
     return True
 
 
 def _read_shared(path: Path, resume: ResumePoint) -> Path:
-    """Take the checkpoint from a directory that workers share."""
+    """Copy the checkpoint from a directory that workers share."""
     source = path_of(resume.uri)
     try:
         if source is not None:

@@ -1,7 +1,7 @@
-"""The zygote of one slot and its training processes as the agent sees them: start, messages, termination, exit.
+"""The agent's side of a slot's zygote and training processes: start, messages, termination and exit.
 
-The zygote is the processes' parent and alone knows when one has been reaped, so it does the killing too; only when
-the zygote itself has died does the agent signal the orphaned process group directly.
+The zygote is the parent of the training processes. It alone knows when one has been reaped, so it also kills them. The
+agent signals an orphaned process group directly only if the zygote itself has died.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ from worker.protocol import (
 )
 
 ZYGOTE = "worker.trial"
-"""The module that a zygote process executes."""
+"""The module that a zygote process runs."""
 
 Said: TypeAlias = Provenance | Report | Advanced | Checkpointed | Predicted | Ended
-"""What a training process says itself."""
+"""A message that a training process sends."""
 
 _CLOSE_SECONDS = 5.0
 
 
 class ZygoteFailed(Exception):
-    """The zygote did not come up; says why in the words of its own last line."""
+    """The zygote did not start; the message quotes the last line of its log."""
 
 
 class RegistrationRefused(ZygoteFailed):
-    """The modules that this worker was told to register add nothing that works; says why in one sentence."""
+    """The custom modules cannot be registered; the message says why in one sentence."""
 
 
 class _Control:
-    """The agent's end of a zygote's control socket; broken for good once the zygote has died."""
+    """The agent's end of a zygote's control socket; permanently broken once the zygote has died."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -68,7 +68,7 @@ class _Control:
         self._inbox = Inbox()
 
     def receive(self) -> list[Message]:
-        """The next messages, in order; none only when the zygote is gone."""
+        """Return the next messages, in order; an empty list means that the zygote is gone."""
         while data := _receive(self.connection):
             if messages := self._inbox.feed(data):
                 return messages
@@ -77,7 +77,7 @@ class _Control:
 
 
 class Zygote:
-    """One slot's zygote process, pinned to its devices by `CUDA_VISIBLE_DEVICES`; carries out one attempt at a time."""
+    """A slot's zygote process, pinned to its devices by `CUDA_VISIBLE_DEVICES`; it runs one attempt at a time."""
 
     def __init__(
         self,
@@ -90,16 +90,22 @@ class Zygote:
         pass_env: Sequence[str] = (),
         umask: int | None = None,
     ) -> None:
-        """The devices are of one kind: GPUs, or the processor once for each process that shares it.
+        """Start the zygote process.
 
-        `modules` of the user's own add to what can be trained. `pass_env` names variables of the `environment` that
-        training processes see beside the usual ones; `umask` is theirs, None: this process's own.
+        Args:
+            devices: Devices of one kind: GPUs, or the processor once for each process that shares it.
+            threads: The number of CPU threads.
+            log_path: The file to which the zygote's own output is appended.
+            environment: The environment from which the training processes' environment is taken.
+            modules: Custom modules that add entries to the training core.
+            pass_env: Variables of `environment` that training processes see beside the default ones.
+            umask: The umask of the training processes; None: that of this process.
         """
         self._log_path = log_path
         ours, theirs = socket.socketpair()
         self._control = _Control(ours)
         with theirs, log_path.open("ab") as log_file:
-            self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
+            self._process = subprocess.Popen(  # noqa: S603 - runs this interpreter with our own module
                 [sys.executable, "-m", ZYGOTE, str(theirs.fileno()), devices[0].device.kind, *modules],
                 stdin=subprocess.DEVNULL,
                 stdout=log_file,
@@ -107,7 +113,7 @@ class Zygote:
                 pass_fds=[theirs.fileno()],
                 env=_training_environment(environment, pass_env, visible(devices), threads),
                 umask=-1 if umask is None else umask,
-                start_new_session=True,  # a Ctrl-C in the agent's terminal is the agent's to answer
+                start_new_session=True,  # only the agent handles a Ctrl-C in its terminal
             )
 
     def __enter__(self) -> Self:
@@ -116,7 +122,7 @@ class Zygote:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the control socket: the zygote ends, and what it has running with it."""
+        """Close the control socket, so that the zygote ends, together with its running attempt."""
         self._control.connection.close()
         try:
             self._process.wait(_CLOSE_SECONDS)
@@ -126,20 +132,20 @@ class Zygote:
 
     @property
     def pid(self) -> int:
-        """The zygote's own process id."""
+        """The zygote's process id."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether another attempt can be started."""
+        """Whether another attempt can start."""
         return not self._control.broken and self._process.poll() is None
 
     def wait_ready(self) -> Ready:
-        """Wait until everything is imported.
+        """Wait until the zygote has imported everything.
 
         Raises:
-            RegistrationRefused: the modules of the user's own cannot be registered.
-            ZygoteFailed: anything else is in the way.
+            RegistrationRefused: The custom modules cannot be registered.
+            ZygoteFailed: The zygote cannot start for another reason.
         """
         match self._control.receive():
             case [Ready() as ready]:
@@ -152,7 +158,7 @@ class Zygote:
         raise ZygoteFailed(f"training processes cannot start here: {why} (all of it: {self._log_path})")
 
     def fork(self, start: Start) -> Child:
-        """Start an attempt; one whose zygote dies right away has exited at once by SIGKILL."""
+        """Start an attempt; if the zygote dies right away, the returned process has already exited by SIGKILL."""
         ours, theirs = socket.socketpair()
         line = encode(start)
         with theirs, suppress(ConnectionError):
@@ -165,7 +171,10 @@ class Child:
     """One attempt's training process."""
 
     def __init__(self, control: _Control, channel: socket.socket, told: list[Message]) -> None:
-        """`told` is the zygote's answer to the start: `Forked`, perhaps the exit too, nothing from a dead zygote."""
+        """Attach to the process.
+
+        `told` is the zygote's answer to the start: `Forked` and perhaps `Exited`, or nothing if the zygote died.
+        """
         self._control = control
         self._channel = channel
         self._inbox = Inbox()
@@ -175,8 +184,8 @@ class Child:
         self._hear(told)
 
     def order(self, action: Action, reason: str) -> None:
-        """Tell the process what to do from its next step on."""
-        with self._lock, suppress(OSError):  # it may have exited this instant
+        """Send the process an order, which it follows from its next step on."""
+        with self._lock, suppress(OSError):  # the process may have exited just now
             if self._exited is None:
                 self._channel.sendall(encode(Order(action=action, reason=reason)))
 
@@ -187,13 +196,13 @@ class Child:
                 self._channel.sendall(encode(Answered(step)))
 
     def terminate(self) -> None:
-        """End the whole process group now; `messages` then comes to its end."""
+        """Kill the whole process group now; `messages` then ends."""
         with self._lock, suppress(OSError):
             if self._exited is None:
                 self._control.connection.sendall(encode(Terminate()))
 
     def messages(self) -> Iterator[Said | Exited]:
-        """What the process says, as it says it, and last how it exited, even if it dies without a word."""
+        """Yield the process's messages as they arrive, and finally `Exited`, even if the process sent no message."""
         with self._channel, selectors.DefaultSelector() as selector:
             selector.register(self._control.connection, selectors.EVENT_READ)
             selector.register(self._channel, selectors.EVENT_READ)
@@ -206,7 +215,7 @@ class Child:
                     yield from self._said(data)
                 if self._control.connection in ready:
                     self._hear(self._control.receive())
-            # Its last words may have come together with its death.
+            # The last messages may have arrived at the same time as the exit.
             self._channel.setblocking(False)
             with suppress(BlockingIOError):
                 while data := _receive(self._channel):
@@ -219,7 +228,7 @@ class Child:
                 yield message
 
     def _hear(self, told: list[Message]) -> None:
-        """Take in what the zygote says; without it nobody watches the process, so that has to end too."""
+        """Process messages from the zygote; kill the process if the zygote died, since nothing else supervises it."""
         exited: Exited | None = None
         for message in told:
             match message:
@@ -237,7 +246,7 @@ class Child:
 
 
 def _receive(connection: socket.socket) -> bytes:
-    """Bytes that have come; none when the other end is gone, however it went."""
+    """Return the bytes that have arrived; none if the other end is gone, for whatever reason."""
     try:
         return connection.recv(1 << 16)
     except ConnectionError:
@@ -247,7 +256,7 @@ def _receive(connection: socket.socket) -> bytes:
 def _training_environment(
     environment: Mapping[str, str], pass_env: Sequence[str], visible_gpus: str, threads: int
 ) -> dict[str, str]:
-    """What of the agent's environment training processes may see, with the slot's devices and threads."""
+    """Return the environment of training processes: allowed variables, the slot's devices and thread count."""
     number = str(threads)
     ours = {"CUDA_VISIBLE_DEVICES": visible_gpus, "OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number}
     return passed_environment(environment, pass_env) | ours

@@ -1,4 +1,4 @@
-"""Whether the service answers: told to the log once per change and once a minute in between; and how long to wait."""
+"""Tracks connectivity to the service and logs each change once, with a reminder once a minute; also backoff delays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REMIND_SECONDS = 60.0
 
 
 class Contact:
-    """Shared by all threads that call the service, so that an outage is one line and not one per thread."""
+    """Connectivity to the service, shared by all threads so that an outage is logged once and not once per thread."""
 
     def __init__(self, server: str) -> None:
         self._server = server
@@ -22,14 +22,14 @@ class Contact:
         self._told_at: float | None = None
 
     def made(self) -> None:
-        """The service answered."""
+        """Record that the service answered."""
         with self._lock:
             if self._told_at is not None:
                 log.info("the service at %s answers again", self._server)
             self._told_at = None
 
     def lost(self) -> None:
-        """The service could not be reached, or was not able to answer."""
+        """Record that the service could not be reached or could not answer."""
         now = time.monotonic()
         with self._lock:
             if self._told_at is None or now - self._told_at >= _REMIND_SECONDS:
@@ -38,8 +38,11 @@ class Contact:
 
 
 def delays(first: float = 0.5, longest: float = 15.0) -> Iterator[float]:
-    """Seconds to wait before each further try: doubling up to `longest`, jittered so that a fleet spreads out."""
-    jitter = random.Random()  # noqa: S311 - nothing secret; its own stream, so nobody's seed is touched
+    """Yield the seconds to wait before each retry: exponential backoff from `first` up to `longest`.
+
+    The delays are jittered, so that the retries of many workers spread out.
+    """
+    jitter = random.Random()  # noqa: S311 - not for security; a separate stream leaves the global seed untouched
     wait = first
     while True:
         yield wait * jitter.uniform(0.5, 1.0)

@@ -1,4 +1,4 @@
-"""The devices of this host, told through NVML without creating a CUDA context; errors name what there is instead."""
+"""Lists this host's devices through NVML, without creating a CUDA context; errors name the devices that exist."""
 
 from __future__ import annotations
 
@@ -16,32 +16,35 @@ _GIB = 1024**3
 
 
 class DeviceError(Exception):
-    """A device was asked for that this host has not; says so in one sentence that names the remedy."""
+    """This host lacks a requested device; the message is one sentence that names the remedy."""
 
 
 @dataclass(frozen=True)
 class LocalDevice:
-    """A device as the service hears of it, and what pins a process to it (`CUDA_VISIBLE_DEVICES`)."""
+    """A device as reported to the service, and the value of `CUDA_VISIBLE_DEVICES` that pins a process to it."""
 
     device: Device
     visible: str
 
     @property
     def label(self) -> str:
-        """Short and unique on this host: `cpu`, `gpu0`."""
+        """A short name that is unique on this host: `cpu`, `gpu0`."""
         return "cpu" if self.device.kind == "cpu" else f"gpu{self.device.index}"
 
 
 def cpu() -> LocalDevice:
-    """The processor, with every GPU hidden."""
+    """Return the processor as a device, with every GPU hidden."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
     return LocalDevice(Device(kind="cpu", name=platform.machine(), memory_gib=round(memory, 1)), visible="")
 
 
 def gpus(indices: Sequence[int], environment: Mapping[str, str] = os.environ) -> list[LocalDevice]:
-    """The GPUs with these numbers; raises DeviceError if one of them is not there.
+    """Return the GPUs with these numbers.
 
-    Where `CUDA_VISIBLE_DEVICES` restricts this process already (Slurm does that), the numbers count what it leaves.
+    If `CUDA_VISIBLE_DEVICES` already restricts this process (as under Slurm), the numbers count the GPUs that it lists.
+
+    Raises:
+        DeviceError: One of the GPUs does not exist, or the driver cannot list them.
     """
     present = _visible_gpus(environment)
     by_index = {gpu.device.index: gpu for gpu in present}
@@ -54,12 +57,12 @@ def gpus(indices: Sequence[int], environment: Mapping[str, str] = os.environ) ->
 
 
 def visible(devices: Sequence[LocalDevice]) -> str:
-    """What `CUDA_VISIBLE_DEVICES` says to a process that has these devices and no others."""
+    """Return the value of `CUDA_VISIBLE_DEVICES` for a process that has exactly these devices."""
     return ",".join(each.visible for each in devices if each.visible)
 
 
 def in_use(device: LocalDevice) -> str | None:
-    """What other processes do on a GPU, in words; None where nobody computes on it. Ask before training begins."""
+    """Describe what other processes compute on a GPU; None if no process does. Call it before training begins."""
     if device.device.kind == "cpu":
         return None
     try:
@@ -68,7 +71,7 @@ def in_use(device: LocalDevice) -> str | None:
         return None
     try:
         processes = pynvml.nvmlDeviceGetComputeRunningProcesses(pynvml.nvmlDeviceGetHandleByUUID(device.visible))
-    except pynvml.NVMLError:  # some drivers tell this to nobody but root
+    except pynvml.NVMLError:  # some drivers report this only to root
         return None
     finally:
         pynvml.nvmlShutdown()
@@ -81,12 +84,12 @@ def in_use(device: LocalDevice) -> str | None:
 
 
 def num_cores() -> int:
-    """Processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def num_killed_for_memory(vmstat: Path = Path("/proc/vmstat")) -> int:
-    """How many processes the kernel has killed on this host to regain memory; 0 where it does not tell."""
+    """Return how many processes the kernel's OOM killer has killed on this host; 0 if the kernel does not report it."""
     try:
         counters = dict(line.split() for line in vmstat.read_text().splitlines())
     except OSError:
@@ -97,7 +100,7 @@ def num_killed_for_memory(vmstat: Path = Path("/proc/vmstat")) -> int:
 def _visible_gpus(environment: Mapping[str, str]) -> list[LocalDevice]:
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:  # no driver, or no device behind it
+    except pynvml.NVMLError:  # no driver, or no device
         return []
     try:
         allowed = environment.get("CUDA_VISIBLE_DEVICES")
@@ -112,7 +115,10 @@ def _visible_gpus(environment: Mapping[str, str]) -> list[LocalDevice]:
 
 
 def _describe(index: int, name: str) -> LocalDevice:
-    """One GPU by its driver number or its UUID; pinned by UUID, because CUDA may number GPUs otherwise than NVML."""
+    """Describe one GPU by its driver number or UUID.
+
+    Processes are pinned to it by UUID, because CUDA may number GPUs differently from NVML.
+    """
     handle = pynvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(name)
     memory = round(pynvml.nvmlDeviceGetMemoryInfo(handle).total / _GIB, 1)
     device = Device(kind="cuda", index=index, name=pynvml.nvmlDeviceGetName(handle), memory_gib=memory)

@@ -1,4 +1,4 @@
-"""What this host keeps of attempts: of running ones everything, of ended ones the newest that a budget allows."""
+"""Local storage of attempts' files: keeps those of running attempts, and the newest of ended ones within a budget."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worker.agent.held import AttemptKey
 log = logging.getLogger(__name__)
 
 _LEFTOVER_SECONDS = 86_400.0
-"""A trial that this host gave back may come again and find its checkpoint here; after a day it is cleared."""
+"""Files of a trial that this host gave back are kept for a day, since the trial may resume here from its checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,11 @@ class Kept:
 def surplus(
     kept: Iterable[Kept], budget_bytes: int, held: Collection[AttemptKey], unsent: Collection[AttemptKey]
 ) -> list[Kept]:
-    """What has to go for the rest to fit into the budget.
+    """Select the attempts whose checkpoints to delete so that the rest fits into the budget.
 
-    The oldest first, and before them nothing of which the service has not heard everything (`unsent`). What is `held`
-    stays, even where that alone is more than the budget: each training keeps its newest ones.
+    The oldest are selected first; attempts in `unsent`, which have checkpoints that the service has not registered,
+    come last. Attempts in `held` are never selected, even if they alone exceed the budget. Each training limits itself
+    to its newest checkpoints.
     """
     left = list(kept)
     total = sum(each.num_bytes for each in left)
@@ -49,14 +50,14 @@ def surplus(
 
 
 def keep_to_owner(path: Path) -> None:
-    """Let nobody but its owner read a file that a training process has saved, with the umask of the user's code."""
-    with suppress(OSError):  # a newer one may have taken its place by now
+    """Make a file readable by its owner only, since a training process saved it with the umask of custom code."""
+    with suppress(OSError):  # a newer checkpoint may have replaced it by now
         path.chmod(0o600)
         path.with_suffix(".json").chmod(0o600)
 
 
 class Disk:
-    """The directory with a folder per trial: what its attempts print and predict, and folders of their checkpoints."""
+    """A directory with a folder per trial: its attempts' stdout, stderr, predictions and checkpoint folders."""
 
     def __init__(self, directory: Path, budget_bytes: int) -> None:
         self.directory = directory
@@ -65,19 +66,19 @@ class Disk:
         self._was_told = False
 
     def folder_of(self, key: AttemptKey) -> Path:
-        """Where an attempt saves its checkpoints; nobody else does."""
+        """Create and return the attempt's own folder for checkpoints."""
         folder = self.directory / key.trial / str(key.attempt)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def printed_by(self, key: AttemptKey) -> tuple[Path, Path]:
-        """The files of what the attempt prints: its stdout and its stderr."""
+        """Return the files of the attempt's stdout and stderr."""
         folder = self.directory / key.trial
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{key.attempt}.out", folder / f"{key.attempt}.err"
 
     def predictions_of(self, key: AttemptKey) -> Path:
-        """The file of the attempt's predictions."""
+        """Return the file of the attempt's predictions."""
         return self.directory / key.trial / f"{key.attempt}.parquet"
 
     def fit(self, held: Collection[AttemptKey], unsent: Collection[AttemptKey]) -> None:
@@ -94,24 +95,24 @@ class Disk:
             self._was_told = left > self._budget_bytes
 
     def remove_trial(self, trial: str) -> None:
-        """Delete the checkpoints of a trial that is over."""
+        """Delete the checkpoints of a finished trial."""
         for folder in (self.directory / trial).glob("*/"):
             shutil.rmtree(folder, ignore_errors=True)
         self._remove_if_empty(trial)
 
     def remove_printed(self, key: AttemptKey) -> None:
-        """Delete what an attempt printed: the service has it."""
+        """Delete an attempt's stdout and stderr, which the service has."""
         for path in self.printed_by(key):
             path.unlink(missing_ok=True)
         self._remove_if_empty(key.trial)
 
     def remove_predictions(self, key: AttemptKey) -> None:
-        """Delete the attempt's predictions: the service has them, or does not want them."""
+        """Delete an attempt's predictions, which the service has or does not want."""
         self.predictions_of(key).unlink(missing_ok=True)
         self._remove_if_empty(key.trial)
 
     def clear(self, in_use: Collection[str]) -> None:
-        """Delete what trials left here that are not in use and were not touched for a day."""
+        """Delete the files of trials that are not in use and were not modified for a day."""
         before = time.time() - _LEFTOVER_SECONDS
         for folder in self.directory.glob("*/"):
             if folder.name not in in_use and all(path.stat().st_mtime < before for path in (folder, *folder.iterdir())):
@@ -120,7 +121,7 @@ class Disk:
     def _remove_if_empty(self, trial: str) -> None:
         try:
             (self.directory / trial).rmdir()
-        except OSError:  # something of it is still needed
+        except OSError:  # files of the trial are still needed
             return
 
     def _kept(self) -> list[Kept]:
@@ -129,7 +130,7 @@ class Disk:
             try:
                 facts = [path.stat() for path in folder.iterdir()]
                 key = AttemptKey(folder.parent.name, int(folder.name))
-            except (OSError, ValueError):  # removed this instant, or nothing of ours
+            except (OSError, ValueError):  # removed just now, or not a folder of an attempt
                 continue
             touched_at = max((each.st_mtime for each in facts), default=0.0)
             kept.append(Kept(key, sum(each.st_size for each in facts), touched_at))

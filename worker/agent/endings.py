@@ -1,4 +1,4 @@
-"""How a training process ended, as the outcome that the service hears; for those that did not tell one themselves."""
+"""Outcomes of training processes that exited without sending an outcome."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from worker.agent.devices import cpu
 
 
 def not_allowed_outcome(kind: TaskKind, module: str = "") -> Outcome:
-    """The outcome of a trial that this worker was not told to carry out, whoever granted it."""
+    """Return the outcome of a trial whose kind of task, or whose function's module, this worker does not allow."""
     what = f"functions of {module}" if module else f"{kind}s"
     message = f"this worker executes no {what}; start one with --allow-{kind}s{module and f' {module}'}"
     return Outcome(result="failed", failure=FailureClass.HOST_FAULT, message=message)
 
 
 def hung_outcome(seconds: float) -> Outcome:
-    """The outcome of a training process that was ended because it made no step."""
+    """Return the outcome of a training process that was ended because it made no progress for `seconds`."""
     message = f"no new step for {seconds:.0f} s; the training process was ended"
     return Outcome(result="failed", failure=FailureClass.HUNG, message=message)
 
 
 def exit_outcome(status: int, *, is_short_of_memory: bool = False) -> Outcome:
-    """The outcome of a training process that exited without telling one; -n means by signal n.
+    """Return the outcome of a training process that exited without sending one.
 
-    `is_short_of_memory`: meanwhile the kernel killed processes on this host to regain memory.
+    Args:
+        status: The exit status; -n means killed by signal n.
+        is_short_of_memory: Whether the kernel killed processes on this host for lack of memory while the process ran.
     """
     if status == -Signals.SIGKILL and is_short_of_memory:
         return Outcome(

@@ -1,11 +1,11 @@
-"""The environment of training processes: what programs need to work, by name, and nothing that looks like a secret."""
+"""The environment of training processes: an allow-list of variables, minus those that look like secrets."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 
-TOKEN = "ASSAYER_TOKEN"  # noqa: S105 - the name, not the token
+TOKEN = "ASSAYER_TOKEN"  # noqa: S105 - a variable's name, not a token
 
 _NAMES = {
     *(
@@ -34,13 +34,15 @@ _PREFIXES = (
 )
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|KEY$|_KEY_|AUTH|COOKIE|DATABASE", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"://[^/\s@]*:[^/\s@]*@")
-"""A URL with a password."""
+"""Matches a URL with a password."""
 
 
 def passed_environment(environment: Mapping[str, str], names: Sequence[str] = ()) -> dict[str, str]:
-    """Return what training processes may see of an environment.
+    """Return the part of an environment that training processes may see.
 
-    `names` are let through too, each a variable's name or the beginning of names with a `*` behind; the token never.
+    Args:
+        environment: All variables.
+        names: Further variables to pass: names, or prefixes that end in `*`. The service's token is never passed.
     """
     return {
         name: value

@@ -1,4 +1,4 @@
-"""One attempt: bring its checkpoint, train it in a process, relay what that says, and say how it ended."""
+"""Executes one attempt: fetches checkpoints, runs the training process, forwards its messages, sends the outcome."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from worker.protocol import Advanced, Checkpointed, Ended, Exited, Predicted, Pr
 log = logging.getLogger(__name__)
 
 _SEND_SECONDS = 10.0
-"""How long a slot waits for its outcome to arrive, so that the next suggestion knows of it, before it claims again."""
+"""How long a slot waits, before its next claim, for its outcome to arrive, so that the next suggestion can use it."""
 
 
 class Execution:
-    """Carries attempts out one after the other, in the processes of one zygote."""
+    """Executes attempts one after the other, in the processes of one zygote."""
 
     def __init__(self, plan: SlotPlan, shared: Surroundings, zygote: Zygote) -> None:
         self._plan = plan
@@ -36,10 +36,10 @@ class Execution:
         self._zygote = zygote
 
     def carry_out(self, grant: Grant, requested_at: float) -> None:
-        """See the grant through to its outcome; `requested_at` is the monotonic instant at which it was asked for."""
+        """Execute the grant and send its outcome; `requested_at` is the monotonic instant when the claim was sent."""
         shared = self._shared
         attempt = shared.leasekeeper.hold(grant, requested_at)
-        if shared.stopping.is_set():  # the worker was told to stop while it was asking
+        if shared.stopping.is_set():  # the worker was stopped during the claim
             attempt.end(Fate.RELEASED, "the worker stops")
         log.info("%s started on %s: %s", _title(grant), self._plan.name, _settings(grant))
         began = time.monotonic()
@@ -53,7 +53,7 @@ class Execution:
         shared.sender.wait_until_sent(attempt.key, _SEND_SECONDS)
 
     def _try(self, attempt: HeldAttempt) -> Outcome | None:
-        """Carry the attempt out, if that may and can be; none if no training process was started."""
+        """Execute the attempt if this worker allows it; None if it was ended before its training process started."""
         kind = attempt.grant.task_kind
         if kind not in self._shared.tasks:
             return not_allowed_outcome(kind)
@@ -68,13 +68,13 @@ class Execution:
         return None if start is None else self._relay(attempt, start)
 
     def _relay(self, attempt: HeldAttempt, start: Start) -> Outcome:
-        """Start the training process and pass on what it says; the outcome as it tells it."""
+        """Start the training process, forward its messages, and return its outcome."""
         self._shared.logs.follow(attempt.key, attempt.grant.nonce)
         child = self._zygote.fork(start)
         attempt.attach(child)
         outcome: Outcome | None = None
         num_killed_before = num_killed_for_memory()
-        # How long the user's own code takes to its first step nobody knows; some has only one.
+        # Custom code may take any time to its first step, and some code has only one step.
         is_own = attempt.grant.task_kind is not TaskKind.TRAIN
         with Watchdog(child.terminate, self._shared.patience_seconds, waits_for_first=is_own) as watchdog:
             for message in child.messages():
@@ -113,7 +113,7 @@ class Execution:
         self._shared.sender.report(attempt.key, point, is_awaited=report.is_awaited)
 
     def _start(self, attempt: HeldAttempt) -> Start | None:
-        """What the training process is told; None if the attempt's fate was decided before its checkpoints came."""
+        """Return the message that starts the training process; None if the attempt ended during the downloads."""
         grant, resume, teacher = attempt.grant, None, None
         if grant.resume is not None:
             resume = self._shared.checkpoints.fetch(grant, grant.resume, lambda: attempt.fate is not None)
@@ -141,7 +141,7 @@ class Execution:
         )
 
     def _conclude(self, attempt: HeldAttempt, outcome: Outcome | None) -> Outcome | None:
-        """What the service is to hear; nothing of an attempt that it wants nothing more of."""
+        """Return the outcome to send; None if the attempt was dropped, so that the service wants no outcome."""
         match attempt.fate:
             case Fate.DROPPED:
                 log.warning("%s is dropped: %s", _title(attempt.grant), attempt.reason)
@@ -151,12 +151,12 @@ class Execution:
             case Fate.RELEASED if outcome is None or _gives_back(attempt, outcome):
                 return Outcome(result="released", failure=FailureClass.PREEMPTED, message=attempt.reason)
             case _:
-                # A refused report makes the outcome invalid in the outbox, whatever the process said.
+                # After a refused report, the outbox replaces the process's outcome by the refusal.
                 return outcome
 
 
 def _gives_back(attempt: HeldAttempt, outcome: Outcome) -> bool:
-    """Whether a released attempt ended because of that: killed, or paused by us and not by the service."""
+    """Return whether a released attempt ended because of the release: killed, or paused by the worker itself."""
     if outcome.result == "paused":
         return not attempt.is_paused
     return outcome.failure is FailureClass.PROCESS_KILLED

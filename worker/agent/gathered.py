@@ -1,8 +1,8 @@
-"""Values that wait a moment for those of the next steps, to be one report with them; knows no file and no network.
+"""Batches the metrics of short steps into one report; uses neither files nor the network.
 
-A report costs the agent much the same whether it tells one step or a hundred. So what short steps give is told
-together: values wait, and a verdict on them is late, by a tenth of the time that their attempt has been reporting, and
-by a second at most. An attempt whose steps take longer than that never waits.
+A report costs the agent about the same whether it contains one step or a hundred, so the values of short steps are
+batched. Values, and so the verdict on them, are delayed by at most a tenth of the time for which the attempt has been
+reporting, and by at most one second. Values of an attempt whose steps take longer than that are not delayed.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _SHARE = 0.1
 _LONGEST_SECONDS = 1.0
 _MOST_POINTS = 100
 _MOST_BYTES = 512 * 1024
-"""Of JSON in one report, about; the service takes no body above 1 MiB."""
+"""Approximate limit for the JSON of one report; the service accepts no body above 1 MiB."""
 
 
 @dataclass
 class _Attempt:
-    """`due_at` is the monotonic instant from which its values wait no more."""
+    """The buffered values of one attempt; from the monotonic instant `due_at` on, they are due."""
 
     began_at: float
     due_at: float
@@ -31,33 +31,33 @@ class _Attempt:
 
 
 class Gathered:
-    """The values of each attempt that are in no report yet; whoever uses it sees to it that only one thread does."""
+    """The buffered values of each attempt that are in no report yet; not thread-safe, so callers must hold a lock."""
 
     def __init__(self) -> None:
         self._attempts: dict[AttemptKey, _Attempt] = {}
 
     def add(self, key: AttemptKey, point: Point) -> None:
-        """Let one step's values wait, unless the attempt's are due."""
+        """Add one step's values to the attempt's next report."""
         if key not in self._attempts:
             now = time.monotonic()
             self._attempts[key] = _Attempt(began_at=now, due_at=now)
         self._attempts[key].points.append(point)
 
     def num(self, key: AttemptKey) -> int:
-        """How many steps' values wait for the attempt's next report."""
+        """Return how many steps are buffered for the attempt's next report."""
         return len(self._attempts[key].points) if key in self._attempts else 0
 
     def seconds_left(self, key: AttemptKey) -> float:
-        """How long the attempt's values may still wait; 0: their report is due."""
+        """Return for how many seconds the attempt's values may stay buffered; 0 if its report is due."""
         attempt = self._attempts[key]
         return 0.0 if len(attempt.points) >= _MOST_POINTS else max(0.0, attempt.due_at - time.monotonic())
 
     def waiting(self) -> list[AttemptKey]:
-        """The attempts of which values wait."""
+        """Return the attempts with buffered values."""
         return [key for key, attempt in self._attempts.items() if attempt.points]
 
     def take(self, key: AttemptKey) -> list[Point]:
-        """The attempt's values, in order, for its next report; those that come now wait for the one after it."""
+        """Return and clear the attempt's buffered values, in order; set when the next report is due."""
         attempt = self._attempts.get(key)
         if attempt is None:
             return []
@@ -67,12 +67,12 @@ class Gathered:
         return points
 
     def forget(self, key: AttemptKey) -> None:
-        """The attempt reports no more."""
+        """Remove the attempt and its buffered values."""
         self._attempts.pop(key, None)
 
 
 def split(points: list[Point]) -> Iterator[list[Point]]:
-    """Split points, in order, into reports that are small enough for the service, as far as whole points allow."""
+    """Split points, in order, into reports small enough for the service; a single point is never split."""
     batch: list[Point] = []
     num_bytes = 0
     for point in points:

@@ -1,4 +1,4 @@
-"""The attempts this host holds, and what the service or the operator has decided about each; shared by all threads."""
+"""The active attempts of this host and what service or operator has decided about each; shared by all threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.contract.report import Action
 
 
 class AttemptKey(NamedTuple):
-    """What names an attempt."""
+    """Identifies an attempt: the trial's id and the attempt's number."""
 
     trial: str
     attempt: int
@@ -21,15 +21,15 @@ class Fate(StrEnum):
     """Why an attempt is ended from outside, before its task ends by itself."""
 
     DROPPED = "dropped"
-    """Another attempt has superseded it, or the service knows it no more: nothing is sent for it."""
+    """Another attempt superseded it, or the service no longer knows it: nothing is sent for it."""
     REFUSED = "refused"
-    """The service refuses a report of it, or its data, for good: it ends by that."""
+    """The service permanently refuses one of its reports or its data: the attempt fails with that reason."""
     RELEASED = "released"
-    """The worker stops: the trial goes back to the service, for free."""
+    """The worker stops: the trial goes back to the service, at no cost to its retries."""
 
 
 class Process(Protocol):
-    """What can be told to an attempt's training process."""
+    """The messages that the agent can send to an attempt's training process."""
 
     def order(self, action: Action, reason: str) -> None: ...
 
@@ -39,7 +39,7 @@ class Process(Protocol):
 
 
 class HeldAttempt:
-    """One attempt: its grant, its training process once there is one, and its fate if others have decided it.
+    """One attempt: its grant, its training process once it has started, and its fate if it was ended from outside.
 
     `expires_at` is the instant on this host's monotonic clock at which the lease ends unless it is renewed.
     """
@@ -51,39 +51,42 @@ class HeldAttempt:
         self.lease = HeldLease(trial=grant.trial, attempt=grant.attempt, nonce=grant.nonce)
         self.fate: Fate | None = None
         self.reason = ""
-        self._lock = threading.RLock()  # a signal may stop the agent while this very thread is stopping it
+        self._lock = threading.RLock()  # reentrant: a signal handler may stop the agent in a thread that holds the lock
         self._process: Process | None = None
         self._action = Action.CONTINUE
         self._awaited: int | None = None
 
     def attach(self, process: Process) -> None:
-        """The training process is there; a fate decided before that reaches it now."""
+        """Set the training process; terminate it if the attempt's fate is already decided."""
         with self._lock:
             self._process = process
             if self.fate is not None:
                 process.terminate()
 
     def order(self, action: Action, reason: str) -> None:
-        """Pass the service's order down, if it is news; a training process obeys at its next step."""
+        """Forward the service's order if it differs from the last one; the training process obeys at its next step."""
         with self._lock:
             if action is not self._action and self._process is not None:
                 self._action = action
                 self._process.order(action, reason)
 
     def awaits(self, step: int) -> None:
-        """The training process waits for the verdict on its report of `step`."""
+        """Record that the training process waits for the verdict on its report of `step`."""
         with self._lock:
             self._awaited = step
 
     def answered(self, step: int) -> None:
-        """The service has judged the report of `step`: tell the training process, if it waits for that."""
+        """Tell the training process that the report of `step` is judged, if the process waits for that."""
         with self._lock:
             if self._process is not None and self._awaited is not None and self._awaited <= step:
                 self._awaited = None
                 self._process.answered(step)
 
     def release(self, reason: str, within_seconds: float) -> None:
-        """Give the attempt back: its process checkpoints and ends at its next step, or is ended after a while."""
+        """Give the attempt back.
+
+        Its process saves a checkpoint and ends at its next step, or is killed after `within_seconds`.
+        """
         with self._lock:
             if self.fate is not None:
                 return
@@ -102,7 +105,7 @@ class HeldAttempt:
         return self._action is Action.PAUSE
 
     def end(self, fate: Fate, reason: str) -> None:
-        """Decide the attempt's fate and end its process; the first decision stands."""
+        """Decide the attempt's fate and terminate its process; only the first decision counts."""
         with self._lock:
             if self.fate is None:
                 self.fate, self.reason = fate, reason
@@ -111,7 +114,7 @@ class HeldAttempt:
 
 
 class HeldAttempts:
-    """All attempts whose leases this host must renew: from the grant until the service has heard how they ended."""
+    """All attempts whose leases this host renews: from the grant until the service has received their outcome."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # see HeldAttempt

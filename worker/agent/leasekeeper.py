@@ -1,8 +1,8 @@
-"""One heartbeat for all leases of this host, and what its answer says: orders to pass down, attempts to end.
+"""Renews the leases of all active attempts with one heartbeat, and applies its reply: orders, and attempts to end.
 
-Durations count from the start of the request that brought them, on this host's monotonic clock, so the service's
-own deadline is never earlier than the one kept here. A lease that expired unrenewed is no reason to stop: as long as
-no newer attempt exists its results count (expired is not superseded).
+Lease durations count from the start of the request whose reply contains them, on this host's monotonic clock. The
+service's own deadline is therefore never earlier than the one kept here. A lease that expires without renewal does not
+stop training: an attempt's results count as long as no newer attempt exists (expired is not superseded).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Leasekeeper(Background):
-    """A thread that renews whatever `held` holds, as often as the service asks for."""
+    """A thread that renews the leases of all active attempts, at the interval that the service asks for."""
 
     def __init__(self, client: Client, worker: str, held: HeldAttempts, contact: Contact) -> None:
         super().__init__("leasekeeper")
@@ -33,14 +33,14 @@ class Leasekeeper(Background):
         self._interval_seconds: float | None = None
 
     def hold(self, grant: Grant, requested_at: float) -> HeldAttempt:
-        """Keep the grant's lease from now on; `requested_at` is the monotonic instant at which its claim was sent."""
+        """Begin to renew the grant's lease; `requested_at` is the monotonic instant at which its claim was sent."""
         attempt = HeldAttempt(grant, expires_at=requested_at + grant.lease_seconds)
         self._held.add(attempt)
         self._set_interval(grant.heartbeat_seconds)
         return attempt
 
     def let_go(self, attempt: HeldAttempt) -> None:
-        """Renew the lease no more."""
+        """Stop renewing the lease."""
         self._held.discard(attempt.key)
 
     def _set_interval(self, seconds: float) -> None:
@@ -56,12 +56,13 @@ class Leasekeeper(Background):
                     self._renew(attempts)
 
     def _interval_passed(self) -> bool:
-        """Wait for one interval; False as soon as there is another interval to wait for, or nothing more to do."""
+        """Wait for one interval; return False early if the interval changes or the thread is closed."""
         with self._changed:
             interval = self._interval_seconds
             return not self._changed.wait_for(lambda: self._closed or self._interval_seconds != interval, interval)
 
     def _renew(self, attempts: list[HeldAttempt]) -> None:
+        """Send one heartbeat for the attempts and apply its reply."""
         sent_at = time.monotonic()
         try:
             request = HeartbeatRequest(worker=self._worker, leases=[attempt.lease for attempt in attempts])
@@ -85,7 +86,7 @@ class Leasekeeper(Background):
 
 def _apply(attempt: HeldAttempt, status: LeaseStatus, sent_at: float) -> None:
     if not status.held:
-        # An attempt whose task has ended already is left to the answer that its outcome gets.
+        # If the attempt's task has already ended, this has no effect: the reply to its outcome decides.
         attempt.end(Fate.DROPPED, status.reason)
         return
     if status.lease_seconds is not None:
@@ -97,4 +98,4 @@ def _tell_expired(attempts: list[HeldAttempt]) -> None:
     for attempt in attempts:
         if attempt.expires_at <= time.monotonic():
             log.warning("the lease on trial %s has expired unrenewed; training goes on", attempt.grant.trial)
-            attempt.expires_at = math.inf  # said once, until a heartbeat renews it
+            attempt.expires_at = math.inf  # log it once, until a heartbeat renews the lease

@@ -1,4 +1,4 @@
-"""One thread that tells the service what training processes print, some seconds later; nobody ever waits for it."""
+"""Uploads the training process's stdout and stderr to the service from a background thread, every few seconds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROUND_SECONDS = 2.0
 
 
 class _Tail:
-    """The files that one attempt prints to, and how far the service knows them."""
+    """The output files of one attempt, and up to which offset the service has them."""
 
     def __init__(self, key: AttemptKey, nonce: str, files: dict[Stream, Path], *, ended: bool) -> None:
         self.key = key
@@ -31,31 +31,31 @@ class _Tail:
         self.ended = ended
 
     def unsent(self, stream: Stream) -> LogRequest | None:
-        """The next bytes to tell; of a backlog longer than the service keeps, the newest only."""
+        """Return the next bytes to send; of a backlog longer than the service stores, only the newest part."""
         offset, path = self.offsets[stream], self.files[stream]
         try:
             with path.open("rb") as file:
                 offset = max(offset, path.stat().st_size - MAX_LOG_BYTES)
                 file.seek(offset)
                 content = file.read(MAX_CHUNK_BYTES)
-        except OSError:  # not made yet, or tidied away
+        except OSError:  # not created yet, or deleted
             return None
         return LogRequest.of(self.nonce, offset, content) if content else None
 
 
 class LogSender(Courier):
-    """Reads the files; what it has not told when this process dies the next agent here tells."""
+    """Reads the output files and uploads what is new. The next agent on this host uploads what this one could not."""
 
     def __init__(self, client: Client, outbox: Outbox, disk: Disk, contact: Contact) -> None:
         super().__init__("logs", contact)
         self._client = client
         self._outbox = outbox
         self._disk = disk
-        # Whose attempts these were is dead, and its training processes with it: all is written.
+        # The agent that ran these attempts is dead, and so are its training processes: the files are complete.
         self._tails = {key: self._tail(key, nonce, ended=True) for key, nonce in outbox.printed()}
 
     def follow(self, key: AttemptKey, nonce: str) -> None:
-        """Tell what the attempt writes to its files, until it ends."""
+        """Upload what the attempt writes to its output files, until it ends."""
         self._outbox.add_printed(key, nonce)
         with self._changed:
             self._tails[key] = self._tail(key, nonce, ended=False)
@@ -65,14 +65,14 @@ class LogSender(Courier):
         return _Tail(key, nonce, {Stream.STDOUT: stdout, Stream.STDERR: stderr}, ended=ended)
 
     def end(self, key: AttemptKey) -> None:
-        """The process has exited: tell the rest soon, then let go."""
+        """Upload the rest soon and then stop following the attempt, because its process has exited."""
         with self._changed:
             if key in self._tails:
                 self._tails[key].ended = True
                 self.wake()
 
     def wait_until_sent(self, timeout_seconds: float) -> bool:
-        """Wait until all is told of the attempts that ended; False when that takes too long."""
+        """Wait until the output of all ended attempts is uploaded; return False on timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: not any(tail.ended for tail in self._tails.values()), timeout_seconds)
 
@@ -84,7 +84,7 @@ class LogSender(Courier):
         with self._changed:
             tails = list(self._tails.values())
         for tail in tails:
-            ended = tail.ended  # asked before reading: what comes after the end is nothing
+            ended = tail.ended  # read this before the files: nothing is written after the end
             try:
                 for stream, request in _requests(tail):
                     if self._closed:
@@ -108,7 +108,7 @@ class LogSender(Courier):
 
 
 def _requests(tail: _Tail) -> Iterator[tuple[Stream, LogRequest]]:
-    """What is to be told now, as long as the one who asks moves the offsets on."""
+    """Yield the requests that are due; the caller must advance the offsets between them."""
     for stream in tail.files:
         while (request := tail.unsent(stream)) is not None:
             yield stream, request

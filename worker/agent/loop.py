@@ -1,4 +1,4 @@
-"""One slot: claim a trial, have it carried out; then the next one."""
+"""The claim loop of one slot: claims a trial, executes it, and claims the next one."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ _UNKNOWN_STUDY_SECONDS = 5.0
 
 
 _LATER = (ServiceUnreachable, ServiceFailure, PermanentFailure)
-"""Answers after which the worker asks again. A permanent failure is one study's: a later claim may be for another."""
+"""Errors after which the worker retries. A permanent failure affects one study; a later claim may get another one."""
 
 
 class WorkerRefused(Exception):
-    """The service will have nothing to do with this worker: wrong token, other protocol. Says so in a sentence."""
+    """The service refuses this worker, for example for a wrong token or another protocol; the message says why."""
 
 
 class Slot:
-    """Runs in a thread of its own; everything it does to the outside goes through what all slots share."""
+    """One slot, in its own thread; it uses the service and the disk only through objects that all slots share."""
 
     def __init__(self, plan: SlotPlan, shared: Surroundings) -> None:
         self._plan = plan
@@ -50,11 +50,11 @@ class Slot:
         self._idle_reason = ""
 
     def work(self) -> None:
-        """Carry out trials until the worker stops or, if it is to work only so long, the studies are done.
+        """Execute trials until the worker stops, its time is over or, with `until_done`, its studies are done.
 
         Raises:
-            WorkerRefused: the service does not take this worker.
-            ZygoteFailed: training processes cannot start on this host, or not with these modules.
+            WorkerRefused: The service refuses this worker.
+            ZygoteFailed: Training processes cannot start on this host, or not with these modules.
         """
         while not self._shared.stopping.is_set():
             log_path = self._shared.directory / f"zygote-{self._plan.name}.log"
@@ -73,7 +73,11 @@ class Slot:
             log.warning("the zygote of slot %s died; starting another", self._plan.name)
 
     def _tell(self, entries: Mapping[str, Mapping[str, Any]]) -> Offered | None:
-        """Tell the service the entries of the user's own, until it answers what to offer; None: told to stop first."""
+        """Register the custom entries with the service, retrying until it answers; None if the worker stopped first.
+
+        Returns:
+            The entries to offer in claims, with their fingerprints.
+        """
         shared = self._shared
         if not entries:
             return {}
@@ -102,7 +106,7 @@ class Slot:
         return None
 
     def _work_with(self, zygote: Zygote, ready: Ready, entries: Offered) -> bool:
-        """Carry out trials as long as the zygote lives; False when there is nothing more to do."""
+        """Execute trials as long as the zygote lives; return False when the slot has nothing more to do."""
         execution = Execution(self._plan, self._shared, zygote)
         while zygote.alive:
             requested_at = time.monotonic()
@@ -119,7 +123,7 @@ class Slot:
         return True
 
     def _claim(self, ready: Ready, entries: Offered) -> Grant | Nothing | None:
-        """Ask until the service answers; None when the worker stops first, or has no time for another trial."""
+        """Claim a trial, retrying until the service answers; None if the worker stops first or has too little time."""
         shared = self._shared
         if not shared.work_time.allows_another():
             log.info("slot %s takes no more trials: the worker's time is nearly over", self._plan.name)
@@ -152,7 +156,7 @@ class Slot:
                 shared.stopping.wait(next(waits))
             except NotFound as error:
                 return Nothing(reason=str(error), retry_seconds=_UNKNOWN_STUDY_SECONDS)
-            except Conflict:  # the id was used for another question: by an earlier worker with other settings
+            except Conflict:  # an earlier worker with other settings used this id for a different claim
                 shared.outbox.settle_claim(self._plan.name, None)
                 request = request.model_copy(update={"request_id": shared.outbox.claim_id(self._plan.name)})
             except ApiError as error:

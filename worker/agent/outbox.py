@@ -1,9 +1,9 @@
-"""The durable outbox: a SQLite file holding every claim id, report and outcome until the service has answered for it.
+"""The durable outbox: a SQLite file that holds every claim id, report and outcome until the service has answered it.
 
 Rows are written before anything is sent and deleted only after the answer, so the agent may die at any instant: the
-next agent on the same file goes on where this one stopped. Only an attempt's newest values may wait in memory for the
-next ones; a training process dies with its agent, and whoever resumes its checkpoint measures them again. So they are
-written before the checkpoint is. Knows no network.
+next agent continues with the same file. Only an attempt's newest values may wait in memory to be batched with the next
+ones. If the agent dies, its training processes die too, and the attempt that resumes from the checkpoint measures these
+values again. They are therefore written before the checkpoint is. Uses no network.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Upload:
-    """One checkpoint that waits to be uploaded and registered; `is_next` once the reports before it were answered."""
+    """One checkpoint to upload and register; `is_next` is True once the service has answered all reports before it."""
 
     id: int
     key: AttemptKey
@@ -45,7 +45,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class PredictionsEntry:
-    """A file of predictions that waits to be registered; `is_finished` once nothing of its attempt is left to send."""
+    """A file of predictions to register; `is_finished` is True once no other message of its attempt is left to send."""
 
     key: AttemptKey
     request: PredictionsRequest
@@ -53,16 +53,16 @@ class PredictionsEntry:
 
 
 class Outbox(OutboxFile):
-    """Entries leave it in order per attempt; what the service refuses for good is set aside with its reason."""
+    """Queues entries in order per attempt; sets aside an entry that the service permanently refuses."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._gathered = Gathered()
 
-    # Claims: an id is on disk before it is sent, so a claim whose answer was lost is repeated, not doubled.
+    # Claims: an id is on disk before it is sent, so that a claim whose answer was lost is retried under the same id.
 
     def claim_id(self, slot: str) -> str:
-        """The id of the slot's unanswered claim, or that of a new one."""
+        """Return the id of the slot's unanswered claim, or a new id if there is none."""
         with self._transaction() as database:
             fresh = uuid.uuid4().hex
             database.execute("INSERT INTO claim VALUES (?, ?) ON CONFLICT (slot) DO NOTHING", (slot, fresh))
@@ -70,7 +70,7 @@ class Outbox(OutboxFile):
             return str(row[0])
 
     def settle_claim(self, slot: str, grant: Grant | None) -> None:
-        """The claim is answered: forget its id and remember the attempt it granted, in one transaction."""
+        """Delete the id of an answered claim and store the attempt that it granted, in one transaction."""
         with self._transaction() as database:
             database.execute("DELETE FROM claim WHERE slot = ?", (slot,))
             if grant is not None:
@@ -82,7 +82,7 @@ class Outbox(OutboxFile):
     # Provenance, reports and outcomes.
 
     def add_provenance(self, key: AttemptKey, told: Provenance) -> bool:
-        """Keep what the attempt was made from; False where nothing of it is wanted any more."""
+        """Store the attempt's provenance; return False if the attempt has ended or was refused."""
         with self._transaction() as database:
             row = database.execute(
                 "SELECT nonce FROM attempt WHERE trial = ? AND attempt = ? AND refusal IS NULL AND NOT ended", key
@@ -96,9 +96,10 @@ class Outbox(OutboxFile):
             return True
 
     def add_values(self, key: AttemptKey, point: Point, *, at_once: bool = False) -> bool:
-        """Keep one step's metrics for the attempt's next report, which is written if it is due or to be sent at once.
+        """Buffer one step's metrics for the attempt's next report; write the report if it is due or `at_once` is set.
 
-        Whether there is something new to send, now or once it is due.
+        Returns:
+            Whether the sender has something new to send, now or when the report becomes due.
         """
         with self._lock:
             self._gathered.add(key, point)
@@ -107,7 +108,11 @@ class Outbox(OutboxFile):
             return self._gathered.num(key) == 1
 
     def write_due_reports(self) -> float | None:
-        """Write the reports that are due; in how many seconds the next one will be, None: nothing waits for it."""
+        """Write the reports that are due.
+
+        Returns:
+            The seconds until the next report is due; None if no values are buffered.
+        """
         with self._lock:
             left = {key: self._gathered.seconds_left(key) for key in self._gathered.waiting()}
             for key in (key for key, seconds in left.items() if not seconds):
@@ -115,7 +120,11 @@ class Outbox(OutboxFile):
             return min(filter(None, left.values()), default=None)
 
     def _write_report(self, key: AttemptKey) -> bool:
-        """Write the values that wait as the next reports; False where none do, or none are wanted any more."""
+        """Write the buffered values as the next reports.
+
+        Returns:
+            False if there are none, or if the attempt has ended or was refused.
+        """
         with self._transaction():
             batches = list(split(self._gathered.take(key)))
             return bool(batches) and all(self._write_batch(key, batch) for batch in batches)
@@ -134,9 +143,10 @@ class Outbox(OutboxFile):
             return True
 
     def add_checkpoint(self, key: AttemptKey, saved: Checkpointed, uri: str) -> bool:
-        """Keep a checkpoint that the attempt saved and that is to be had at `uri` once it was brought there.
+        """Store a checkpoint that the attempt saved, to be registered under `uri` once its file is there.
 
-        Of those that were not registered yet, the newest two stay, and the newest of a whole step.
+        Of the attempt's checkpoints that are not registered yet, the newest two stay, and the newest one of a whole
+        step.
         """
         with self._transaction() as database:
             self._write_report(key)
@@ -160,7 +170,7 @@ class Outbox(OutboxFile):
             return True
 
     def add_finish(self, key: AttemptKey, outcome: Outcome) -> bool:
-        """Keep how the attempt ended; if it was refused, as that says, whatever `outcome` does."""
+        """Store how the attempt ended; if it was refused, the refusal replaces `outcome`."""
         with self._transaction() as database:
             self._write_report(key)
             self._gathered.forget(key)
@@ -172,7 +182,7 @@ class Outbox(OutboxFile):
                 return False
             nonce, refusal = row
             outcome = outcome if refusal is None else Outcome.model_validate_json(refusal)
-            if outcome.result in _FINAL:  # nobody will resume it; the last of what succeeded may be the study's best
+            if outcome.result in _FINAL:  # never resumed; the last checkpoint of a success may be the study's best
                 database.execute(
                     "DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE trial = ? AND attempt = ? "
                     "AND kind = 'checkpoint' ORDER BY id DESC LIMIT -1 OFFSET ?)",
@@ -182,7 +192,10 @@ class Outbox(OutboxFile):
             return True
 
     def finish_abandoned(self) -> int:
-        """End the attempts that an earlier agent left unended when it died, and their processes with it; how many."""
+        """End the attempts that an earlier agent left open when it died; return their number.
+
+        Their training processes died together with that agent.
+        """
         with self._transaction() as database:
             abandoned = database.execute("SELECT trial, attempt FROM attempt WHERE NOT ended").fetchall()
             for trial, attempt in abandoned:
@@ -191,10 +204,10 @@ class Outbox(OutboxFile):
                 self.add_finish(AttemptKey(trial, attempt), outcome)
             return len(abandoned)
 
-    # Sending: what is due, and what became of it.
+    # Sending: the entries that are due, and what became of them.
 
     def heads(self) -> list[Entry]:
-        """The oldest entry of each attempt but its checkpoints; outcomes wait for the checkpoints before them."""
+        """Return the oldest entry of each attempt, except checkpoints; an outcome waits for earlier checkpoints."""
         with self._lock:
             rows = self._database.execute(
                 "SELECT id, trial, attempt, kind, body FROM entry "
@@ -205,7 +218,7 @@ class Outbox(OutboxFile):
         return [Entry(row[0], AttemptKey(row[1], row[2]), _MODELS[row[3]].model_validate_json(row[4])) for row in rows]
 
     def uploads(self) -> list[Upload]:
-        """The oldest checkpoint of each attempt, oldest first."""
+        """Return the oldest checkpoint of each attempt, oldest first."""
         with self._lock:
             rows = self._database.execute(
                 "SELECT id, trial, attempt, body, NOT EXISTS (SELECT 1 FROM entry AS earlier WHERE "
@@ -221,7 +234,7 @@ class Outbox(OutboxFile):
         return uploads
 
     def settle_checkpoint(self, upload: Upload, refusal: str | None) -> None:
-        """The checkpoint is registered, or will not be: then it is set aside with the reason."""
+        """Delete a registered checkpoint; with a `refusal`, set it aside with that reason instead."""
         with self._transaction() as database:
             if refusal is not None:
                 self.set_entry_aside(upload.id, refusal)
@@ -229,19 +242,22 @@ class Outbox(OutboxFile):
                 database.execute("DELETE FROM entry WHERE id = ?", (upload.id,))
 
     def set_entry_aside(self, id_: int, reason: str) -> None:
-        """The service will never take this one entry; the rest of its attempt goes on."""
+        """Set aside one entry that the service will never accept; the other entries of its attempt stay."""
         with self._transaction():
             self._set_aside_where("id = ?", (id_,), reason)
 
     def answered(self, entry: Entry) -> None:
-        """The service has taken the entry; an outcome takes the attempt with it."""
+        """Delete an entry that the service has accepted; after an outcome, delete the attempt too."""
         with self._transaction() as database:
             database.execute("DELETE FROM entry WHERE id = ?", (entry.id,))
             if isinstance(entry.request, FinishRequest):
                 database.execute("DELETE FROM attempt WHERE trial = ? AND attempt = ?", entry.key)
 
     def refuse(self, key: AttemptKey, outcome: Outcome) -> None:
-        """The service will take no more of the attempt: set its entries aside, and end it with this outcome."""
+        """Set the attempt's entries aside and let it end with `outcome`, because the service refuses its messages.
+
+        If the attempt has already ended, `outcome` replaces the outcome that was stored.
+        """
         with self._transaction() as database:
             self._write_report(key)
             refusal = outcome.model_dump_json()
@@ -254,7 +270,7 @@ class Outbox(OutboxFile):
                 self.add_finish(key, outcome)
 
     def drop(self, key: AttemptKey, reason: str) -> None:
-        """The service wants nothing more of the attempt: set its entries aside and forget it."""
+        """Set the attempt's entries aside and delete the attempt, because the service wants no message of it."""
         with self._transaction() as database:
             self._write_report(key)
             self._gathered.forget(key)
@@ -262,21 +278,21 @@ class Outbox(OutboxFile):
             database.execute("DELETE FROM attempt WHERE trial = ? AND attempt = ?", key)
 
     def set_aside(self) -> list[tuple[AttemptKey, str]]:
-        """Attempt and reason of each entry that was set aside, oldest first; their bodies stay in the file."""
+        """Return attempt and reason of each entry that was set aside, oldest first; their bodies stay in the file."""
         with self._lock:
             rows = self._database.execute("SELECT trial, attempt, reason FROM set_aside ORDER BY id").fetchall()
         return [(AttemptKey(trial, attempt), reason) for trial, attempt, reason in rows]
 
     def unsent_checkpoints(self) -> set[AttemptKey]:
-        """The attempts with a checkpoint that is not registered yet."""
+        """Return the attempts with a checkpoint that is not registered yet."""
         with self._lock:
             rows = self._database.execute("SELECT DISTINCT trial, attempt FROM entry WHERE kind = 'checkpoint'")
             return {AttemptKey(*row) for row in rows.fetchall()}
 
-    # Predictions are in files; here stands which of them the service has not heard of.
+    # Predictions are in files. This table lists those that are not registered yet.
 
     def add_predictions(self, key: AttemptKey, sha256: str, size: int) -> bool:
-        """Keep in mind that the attempt has left predictions; False where nothing of it is wanted any more."""
+        """Record that the attempt has saved predictions; return False if the attempt has ended or was refused."""
         with self._transaction() as database:
             found = database.execute(
                 "INSERT INTO predicted SELECT trial, attempt, nonce, ?, ? FROM attempt "
@@ -286,7 +302,7 @@ class Outbox(OutboxFile):
             return found is not None
 
     def predictions(self) -> list[PredictionsEntry]:
-        """The predictions that the service has not heard of, oldest first."""
+        """Return the predictions that are not registered yet, oldest first."""
         with self._lock:
             rows = self._database.execute(
                 "SELECT trial, attempt, nonce, sha256, size, NOT EXISTS (SELECT 1 FROM attempt WHERE "
@@ -300,41 +316,41 @@ class Outbox(OutboxFile):
         ]
 
     def settle_predictions(self, key: AttemptKey) -> None:
-        """The service has the predictions, or does not want them."""
+        """Forget the attempt's predictions: the service has them, or does not want them."""
         with self._transaction() as database:
             database.execute("DELETE FROM predicted WHERE trial = ? AND attempt = ?", key)
 
-    # What attempts print is in files; here stands of which the service has not heard everything.
+    # The output of attempts is in files. This table lists the attempts whose output is not completely uploaded.
 
     def add_printed(self, key: AttemptKey, nonce: str) -> None:
-        """Keep in mind that the attempt prints."""
+        """Record that the attempt writes output."""
         with self._transaction() as database:
             database.execute("INSERT INTO printed VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (*key, nonce))
 
     def settle_printed(self, key: AttemptKey) -> None:
-        """The service has heard all that the attempt printed, or never will."""
+        """Forget the attempt's output: the service has all of it, or will not get the rest."""
         with self._transaction() as database:
             database.execute("DELETE FROM printed WHERE trial = ? AND attempt = ?", key)
 
     def printed(self) -> list[tuple[AttemptKey, str]]:
-        """The attempts of whose print the service has not heard everything, with their nonces."""
+        """Return the attempts whose output is not completely uploaded, with their nonces."""
         with self._lock:
             rows = self._database.execute("SELECT trial, attempt, nonce FROM printed ORDER BY rowid").fetchall()
         return [(AttemptKey(trial, attempt), nonce) for trial, attempt, nonce in rows]
 
     def holds(self, key: AttemptKey) -> bool:
-        """Whether anything of the attempt still waits for an answer, or to be sent."""
+        """Return whether a message of the attempt is buffered, unsent or unanswered."""
         written = "SELECT 1 FROM entry WHERE trial = ? AND attempt = ?"
         with self._lock:
             return self._gathered.num(key) > 0 or bool(self._database.execute(written, key).fetchone())
 
     def is_empty(self) -> bool:
-        """Whether every entry has been answered or set aside."""
+        """Return whether every entry has been answered or set aside, and no values are buffered."""
         with self._lock:
             return not self._gathered.waiting() and not self._database.execute("SELECT 1 FROM entry").fetchone()
 
     def trials(self) -> set[str]:
-        """The trials of which the service has not heard everything."""
+        """Return the trials with an open attempt, or with output or predictions that the service lacks."""
         query = "SELECT trial FROM attempt UNION SELECT trial FROM printed UNION SELECT trial FROM predicted"
         with self._lock:
             return {row[0] for row in self._database.execute(query).fetchall()}
@@ -358,7 +374,7 @@ class Outbox(OutboxFile):
 
 
 _KEPT = 2
-"""Newest unsent checkpoints of an attempt, as many as its training process keeps files of."""
+"""The newest unregistered checkpoints to keep per attempt: as many as its training process keeps files of."""
 _FINAL = frozenset({"succeeded", "pruned"})
 """Results after which a trial is not executed again."""
 _MODELS: dict[str, type[ProvenanceRequest] | type[ReportRequest] | type[FinishRequest]] = {

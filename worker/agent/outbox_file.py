@@ -1,4 +1,4 @@
-"""The SQLite file behind the outbox: its tables, how an older one is brought up to date, and its transactions."""
+"""The SQLite file of the outbox: its tables, the upgrade of an older file, and transactions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ DROP TABLE older_entry;
 UPDATE attempt SET refusal = json_object('result', 'failed', 'failure', 'invalid', 'message', refusal)
 WHERE refusal IS NOT NULL;
 """
-"""For a file of an agent that knew no provenance."""
+"""Upgrades a file of an agent version without provenance messages."""
 
 
 class OutboxFile:
@@ -53,12 +53,12 @@ class OutboxFile:
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        # NORMAL in WAL survives the death of any process. A host that loses power loses its training processes too,
-        # and the attempts with them; waiting for the disk at every step would buy nothing.
+        # With WAL, synchronous=NORMAL survives the death of any process. A host that loses power also loses its
+        # training processes and their attempts, so that waiting for the disk at every step would gain nothing.
         self._database.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {self._older()} {_SCHEMA}")
 
     def _older(self) -> str:
-        """What brings an older file to this version."""
+        """Return the SQL that upgrades an older file to this version."""
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         is_new = self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'entry'").fetchone() is None
         upgrade = "" if is_new or version >= _VERSION else _UPGRADE
@@ -70,7 +70,7 @@ class OutboxFile:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """One thread at a time, all or nothing; an inner transaction is part of the outer one."""
+        """Run one atomic transaction at a time; an inner transaction is part of the outer one."""
         with self._lock:
             if self._database.in_transaction:
                 yield self._database

@@ -1,4 +1,4 @@
-"""One thread that brings predictions to the service once their trial is finished; nobody ever waits for it."""
+"""Uploads predictions from a background thread, once the outcome of their attempt has been sent."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from worker.protocol import Predicted
 log = logging.getLogger(__name__)
 
 _FINISH_SECONDS = 0.1
-"""How often it is asked whether an outcome has been taken."""
+"""How often to check whether the service has accepted the attempt's outcome."""
 
 
 class PredictionsSender(Courier):
-    """What it has not brought when this process dies the next agent here brings.
+    """Uploads and registers files of predictions; the next agent on this host uploads what this one could not.
 
-    The outcome goes first: only then does the service know whether a trial is among the best, whose predictions alone
-    it wants. So most of them are never uploaded, and no finish waits for a file.
+    The outcome is sent first, because the service wants only the predictions of the best trials and knows a trial's
+    rank only from its outcome. Most predictions are therefore never uploaded, and no outcome waits for a file.
     """
 
     def __init__(self, client: Client, outbox: Outbox, disk: Disk, contact: Contact) -> None:
@@ -35,7 +35,7 @@ class PredictionsSender(Courier):
         self._disk = disk
 
     def keep(self, key: AttemptKey, saved: Predicted) -> None:
-        """Take an attempt's file over, and bring it to the service after the attempt's outcome."""
+        """Move the attempt's file to its place, to be uploaded after the attempt's outcome."""
         path = self._disk.predictions_of(key)
         try:
             Path(saved.path).replace(path)
@@ -48,7 +48,7 @@ class PredictionsSender(Courier):
             self._disk.remove_predictions(key)
 
     def wait_until_sent(self, timeout_seconds: float) -> bool:
-        """Wait until all are dealt with; False when that takes too long."""
+        """Wait until all predictions are settled; return False on timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._outbox.predictions(), timeout_seconds)
 
@@ -62,7 +62,7 @@ class PredictionsSender(Courier):
         return _FINISH_SECONDS if len(due) < len(entries) else None
 
     def _settle(self, entry: PredictionsEntry) -> None:
-        """Bring one file, where it is wanted; then nothing of it is kept here."""
+        """Upload one file if the service wants it, then delete it."""
         path = self._disk.predictions_of(entry.key)
         try:
             self._bring(entry, path)
@@ -77,6 +77,8 @@ class PredictionsSender(Courier):
         self._disk.remove_predictions(entry.key)
 
     def _bring(self, entry: PredictionsEntry, path: Path) -> None:
+        """Register the predictions; upload their file only if the service asks for it, then register them again."""
+
         def register() -> None:
             reply = self._client.register_predictions(*entry.key, entry.request)
             if not reply.kept:

@@ -1,4 +1,4 @@
-"""One thread that empties the outbox towards the service, in order per attempt, and passes the verdicts on."""
+"""Sends the outbox to the service from a background thread, in order per attempt, and forwards the verdicts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from worker.protocol import Provenance
 log = logging.getLogger(__name__)
 
 _DROPPING = (LeaseLost, NotFound, PermanentFailure)
-"""Answers after which the service takes nothing more of the attempt."""
+"""Errors after which the service accepts no more messages of the attempt."""
 
 
 class Sender(Courier):
-    """Nobody who adds to the outbox waits for the network; only this thread does."""
+    """Sends provenance, reports and outcomes; other threads add to the outbox and never wait for the network."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Sender(Courier):
         contact: Contact,
         on_finished: Callable[[AttemptKey, FinishReply], None] = lambda _key, _reply: None,
     ) -> None:
-        """`on_finished` hears what each outcome made of its trial."""
+        """Set up the thread; `on_finished` is called with the service's reply to each outcome."""
         super().__init__("sender", contact)
         self._client = client
         self._outbox = outbox
@@ -44,22 +44,22 @@ class Sender(Courier):
         self._backoff: dict[AttemptKey, tuple[float, Iterator[float]]] = {}
 
     def provenance(self, key: AttemptKey, told: Provenance) -> None:
-        """Keep what the attempt was made from and send it before its reports."""
+        """Store the attempt's provenance, to be sent before its reports."""
         if self._outbox.add_provenance(key, told):
             self.wake()
 
     def report(self, key: AttemptKey, point: Point, *, is_awaited: bool = False) -> None:
-        """Keep one step's metrics and send them soon, perhaps with the next ones; at once if somebody awaits it."""
+        """Store one step's metrics, to be sent soon, perhaps batched with the next ones; at once if `is_awaited`."""
         if self._outbox.add_values(key, point, at_once=is_awaited):
             self.wake()
 
     def finish(self, key: AttemptKey, outcome: Outcome) -> None:
-        """Keep how the attempt ended and send it after its reports."""
+        """Store how the attempt ended, to be sent after its reports."""
         if self._outbox.add_finish(key, outcome):
             self.wake()
 
     def wait_until_sent(self, key: AttemptKey | None, timeout_seconds: float) -> bool:
-        """Wait until nothing of the attempt (None: of any) is left to send; False when that takes too long."""
+        """Wait until nothing of the attempt, or of any attempt for None, is left to send; return False on timeout."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: self._outbox.is_empty() if key is None else not self._outbox.holds(key), timeout_seconds
@@ -74,7 +74,7 @@ class Sender(Courier):
         return min(waits if seconds_to_report is None else [*waits, seconds_to_report], default=None)
 
     def _send_due(self) -> bool:
-        """Send the oldest entry of each attempt that need not wait; whether there was one."""
+        """Send the oldest entry of each attempt that is not in backoff; return whether there was one."""
         now = time.monotonic()
         due = [entry for entry in self._outbox.heads() if self._backoff.get(entry.key, (now,))[0] <= now]
         for entry in due:
@@ -96,7 +96,7 @@ class Sender(Courier):
                     self._pass_on(entry.key, verdict, request.points[-1].step)
                 case FinishRequest() as request:
                     self._on_finished(entry.key, self._client.finish(trial, attempt, request))
-        except (ServiceFailure, Unauthorized) as error:  # a token that is being changed must not cost results
+        except (ServiceFailure, Unauthorized) as error:  # Unauthorized is retried: a token change must not cost results
             self._try_later(entry.key, error)
             return
         except ApiError as error:
@@ -120,7 +120,7 @@ class Sender(Courier):
         log.warning("the service could not take a message of trial %s, trying again: %s", key.trial, error)
 
     def _give_up(self, entry: Entry, error: ApiError) -> None:
-        """The service will never take this entry; what that means depends on what it refuses, and why."""
+        """Handle an entry that the service will never accept, depending on what it refused and why."""
         key, reason = entry.key, str(error)
         self._backoff.pop(key, None)
         if isinstance(entry.request, ReportRequest) and not isinstance(error, _DROPPING):
@@ -137,7 +137,7 @@ class Sender(Courier):
         self._drop(key, reason)
 
     def _drop(self, key: AttemptKey, reason: str) -> None:
-        """Send nothing more of an attempt; what was not sent is kept in the outbox, set aside."""
+        """Send nothing more of the attempt; its unsent entries stay in the outbox, set aside."""
         attempt = self._held.get(key)
         self._backoff.pop(key, None)
         log.warning("trial %s is dropped: %s", key.trial, reason)
@@ -147,7 +147,7 @@ class Sender(Courier):
             attempt.end(Fate.DROPPED, reason)
 
     def _refuse(self, key: AttemptKey, failure: FailureClass, message: str) -> None:
-        """The attempt ends by this, whatever its process says."""
+        """Let the attempt end with this failure, whatever outcome its process sends."""
         self._outbox.refuse(key, Outcome(result="failed", failure=failure, message=message))
         if (attempt := self._held.get(key)) is not None:
             attempt.end(Fate.REFUSED, message)

@@ -1,4 +1,4 @@
-"""A directory that workers share: checkpoints are copied there whole and verified; it holds each trial's newest."""
+"""A directory of checkpoints that workers share: complete, verified copies of each trial's newest checkpoints."""
 
 from __future__ import annotations
 
@@ -18,42 +18,47 @@ _CHUNK = 1 << 20
 
 
 class Replaced(Exception):
-    """The file to share is gone, or has another content: newer checkpoints have taken its place."""
+    """The file to share is gone or has other content, because newer checkpoints have replaced it."""
 
 
 class SharedDirectory:
-    """`DIRECTORY/TRIAL/`, a file per checkpoint, in the order in which attempts, steps and batches came."""
+    """A folder `DIRECTORY/TRIAL/` per trial; its file names sort by attempt, step and batch."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     @property
     def uri(self) -> str:
-        """The directory, as claims offer it."""
+        """The directory's URI, as claims offer it."""
         return self._directory.as_uri()
 
     def uri_of(self, key: AttemptKey, saved: Checkpointed) -> str:
-        """Where a checkpoint will be."""
+        """Return the URI that a checkpoint gets."""
         name = f"{key.attempt:06d}-{saved.step:012d}-{saved.batch:012d}-{saved.sha256[:16]}.pt"
         return (self._directory / key.trial / name).as_uri()
 
     def remove_trial(self, trial: str) -> None:
-        """Delete the checkpoints of a trial that is over."""
+        """Delete the checkpoints of a finished trial."""
         shutil.rmtree(self._directory / trial, ignore_errors=True)
 
 
 def path_of(uri: str) -> Path | None:
-    """The path that a file uri names; None for another kind of uri."""
+    """Return the path of a file URI; None for another kind of URI."""
     place = urlsplit(uri)
     return Path(unquote(place.path)) if place.scheme == "file" else None
 
 
 def share(file: Path, target: Path, sha256: str) -> None:
-    """Copy a checkpoint to its shared place, unless it is there.
+    """Copy a checkpoint to its place in the shared directory, unless it is there already.
+
+    Args:
+        file: The checkpoint on this host's disk.
+        target: Its path in the shared directory.
+        sha256: The expected hash of the content.
 
     Raises:
-        Replaced: the file is no longer that checkpoint.
-        OSError: the directory cannot be used.
+        Replaced: The file is gone or no longer that checkpoint.
+        OSError: The directory cannot be used.
     """
     if target.exists():
         return
@@ -79,22 +84,25 @@ def share(file: Path, target: Path, sha256: str) -> None:
             raise
     descriptor = os.open(target.parent, os.O_RDONLY)
     try:
-        os.fsync(descriptor)  # the rename itself is durable only once the directory is
+        os.fsync(descriptor)  # a rename is durable only once its directory is synced
     finally:
         os.close(descriptor)
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a trial's folder for whoever may use the shared directory, whatever this process keeps to itself."""
+    """Make a trial's folder with the permissions of the shared directory, whatever this process's umask is."""
     try:
-        folder.mkdir()  # not the directory itself: where it is missing, it is not mounted
+        folder.mkdir()  # don't make the parent directory: if it is missing, it is not mounted
     except FileExistsError:
         return
     folder.chmod(folder.parent.stat().st_mode & 0o777)
 
 
 def keep_newest(target: Path) -> None:
-    """After `target` was registered: keep the newest two of its trial there, and the newest of a whole step."""
+    """Delete a trial's old checkpoints after `target` was registered.
+
+    The newest two stay, and the newest one of a whole step.
+    """
     newest_first = sorted(target.parent.glob("*.pt"), reverse=True)
     ends = [path for path in newest_first if path.stem.split("-")[-2] == _END]
     for path in newest_first[_KEPT:]:

@@ -1,4 +1,4 @@
-"""What a slot is, and what all slots of a worker share; values only."""
+"""The settings of a slot, and the objects and settings that all slots of a worker share."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from worker.agent.worktime import WorkTime
 
 @dataclass(frozen=True)
 class SlotPlan:
-    """One place to carry out trials: its name within the worker, its devices and its number of CPU threads.
+    """One slot: its name within the worker, its devices and its number of CPU threads.
 
-    All of its devices, of one kind, are a trial's; the processor stands there once for each process that shares it.
+    A trial uses all devices of the slot. They are of one kind; the list repeats the processor once for each process
+    that shares it.
     """
 
     name: str
@@ -37,36 +38,36 @@ class SlotPlan:
 
     @property
     def kind(self) -> str:
-        """`cpu` or `cuda`."""
+        """The kind of the devices: `cpu` or `cuda`."""
         return self.devices[0].device.kind
 
     @property
     def title(self) -> str:
-        """Its devices by name, as people read it: `H200`, `2 x H200`."""
+        """The names of the devices, for people: `H200`, `2 x H200`."""
         names = Counter(each.device.name for each in self.devices)
         return ", ".join(name if number == 1 else f"{number} x {name}" for name, number in names.items())
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all slots of a worker share."""
+    """The objects and settings that all slots of a worker share."""
 
     client: Client
     worker: str
     host: str
     studies: Sequence[str]
     tasks: Sequence[TaskKind]
-    """What this worker was allowed to execute."""
+    """The kinds of task that this worker may execute."""
     functions: Sequence[str] | None
-    """Modules and packages whose functions it may call; None: any."""
+    """Modules and packages whose functions it may call; None allows any."""
     modules: Sequence[str]
-    """Modules of the user's own that add entries to the training core."""
+    """Custom modules that add entries to the training core."""
     pass_env: Sequence[str]
-    """Environment variables that training processes see beside the usual ones: names, or beginnings with a `*`."""
+    """Environment variables that training processes see beside the default ones: names, or prefixes with a `*`."""
     umask: int | None
-    """That of training processes, whose files may be for others; None: this process's own."""
+    """The umask of training processes, whose files others may read; None keeps that of this process."""
     slots: Mapping[str, Sequence[Device]]
-    """The devices of every slot, by its name."""
+    """The devices of each slot, by the slot's name."""
     until_done: bool
     directory: Path
     outbox: Outbox
@@ -74,15 +75,15 @@ class Surroundings:
     uploader: Uploader
     disk: Disk
     fit_disk: Callable[[], None]
-    """Keeps the disk within its budget."""
+    """Deletes checkpoints of ended attempts until the rest is within the disk budget."""
     checkpoints: Checkpoints
     directories: Sequence[str]
-    """Uris of the directories that this worker shares with others."""
+    """URIs of the directories that this worker shares with other workers."""
     checkpoint_seconds: float
     readable: Sequence[Path] | None
-    """Folders below which the paths of a training's configuration must lie; None: anywhere."""
+    """Folders below which the paths in a training configuration must lie; None allows any path."""
     tensorboard: Path | None
-    """Where attempts are shown in TensorBoard; none: nowhere."""
+    """Where TensorBoard event files are written; None writes none."""
     leasekeeper: Leasekeeper
     logs: LogSender
     predictions: PredictionsSender
@@ -90,5 +91,5 @@ class Surroundings:
     stopping: threading.Event
     labels: Mapping[str, str]
     patience_seconds: float
-    """How long a training process may always go without a step."""
+    """How long a training process may always take for one step."""
     work_time: WorkTime

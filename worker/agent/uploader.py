@@ -1,4 +1,4 @@
-"""One thread that uploads checkpoints and registers them once the reports before them have been taken."""
+"""Uploads checkpoints from a background thread, and registers each once the reports before it have been accepted."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ log = logging.getLogger(__name__)
 
 _MAX_WARNING = 500
 _REPORTS_SECONDS = 0.1
-"""How often it is asked whether the reports before a checkpoint have been taken."""
+"""How often to check whether the service has accepted the reports before a checkpoint."""
 
 
 class Uploader(Courier):
-    """Apart from the sender, so that no report waits behind a large file; `on_settled` hears that one is dealt with.
+    """Uploads in a thread separate from the sender, so that no report waits behind a large file.
 
-    With a `shared` directory a checkpoint goes there and not to the service.
+    `on_settled` is called after each checkpoint that was registered or given up. With a `shared` directory, checkpoints
+    are copied there instead of uploaded.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Uploader(Courier):
         self._shared = shared
 
     def checkpoint(self, key: AttemptKey, saved: Checkpointed) -> None:
-        """Keep in mind that the attempt has saved a checkpoint, and upload it as soon as may be."""
+        """Store a checkpoint that the attempt has saved, to be uploaded as soon as possible."""
         uri = f"{BLOB}{saved.sha256}" if self._shared is None else self._shared.uri_of(key, saved)
         if self._outbox.add_checkpoint(key, saved, uri):
             self.wake()
@@ -60,7 +61,7 @@ class Uploader(Courier):
         return _REPORTS_SECONDS if uploads else None
 
     def _settle(self, upload: Upload) -> bool:
-        """Upload, and register where its turn has come; whether nothing is left to do for it."""
+        """Upload the checkpoint, and register it if its turn has come; return whether nothing is left to do for it."""
         reason, place = None, path_of(upload.request.uri)
         try:
             if not self._register(upload, place):
@@ -86,10 +87,10 @@ class Uploader(Courier):
         return True
 
     def _register(self, upload: Upload, place: Path | None) -> bool:
-        """Bring the file to where its registration says that it is, then register it; False: its turn has not come."""
+        """Upload or copy the file, then register it; return False if the checkpoint's turn has not come."""
         file, sha256 = Path(upload.path), upload.request.sha256
         if place is not None:
-            if upload.is_next:  # only what is registered right after comes into a shared directory
+            if upload.is_next:  # copy only a checkpoint that is registered right after
                 share(file, place, sha256)
         elif not self._client.has_blob(sha256):
             try:
@@ -103,7 +104,7 @@ class Uploader(Courier):
         try:
             self._client.checkpoint(*upload.key, upload.request)
         except ApiError as error:
-            if error.code is ErrorCode.BLOB_MISSING:  # collected since, while the reports before it had to wait
+            if error.code is ErrorCode.BLOB_MISSING:  # the service deleted the unreferenced blob meanwhile
                 return False
             raise
         if place is not None:
@@ -111,7 +112,10 @@ class Uploader(Courier):
         return True
 
     def _warn(self, upload: Upload, reason: str) -> None:
-        """Say, here and at the trial, that checkpoints are not kept; training goes on, and later ones are tried."""
+        """Warn in the log and at the trial that a checkpoint is not kept.
+
+        Training continues, and later checkpoints are tried.
+        """
         log.warning("a checkpoint of trial %s is not kept: %s", upload.key.trial, reason)
         message = f"checkpoints were not kept: {reason}; a later attempt begins with the last one that was"
         with suppress(Conflict, NotFound, Invalid, PermanentFailure):  # the trial may be superseded, or its row damaged

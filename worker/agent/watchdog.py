@@ -1,4 +1,4 @@
-"""Notices a training process that does not go on for too long; ends it through a callback, once."""
+"""Detects a training process that makes no progress for too long, and calls back once to end it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from collections.abc import Callable
 from worker.agent.background import Background
 
 PATIENCE_SECONDS = 600.0
-"""A step may always take so long: loading data, compiling, a large evaluation."""
+"""A step may always take this long: loading data, compiling, a large evaluation."""
 
 PATIENCE_STEPS = 10
-"""And so many times as long as the median step."""
+"""A step may also take this many times as long as the median step."""
 
 _REMEMBERED = 100
-"""Steps that the median is taken of."""
+"""The number of last steps that the median is taken over."""
 
 
 class Watchdog(Background):
-    """Watches one process for the length of a block; `step` says that it made one, `advance` that it is at one."""
+    """Supervises one process inside a `with` block; `step` records a completed step, `advance` progress within one."""
 
     def __init__(
         self, end: Callable[[], None], patience_seconds: float = PATIENCE_SECONDS, *, waits_for_first: bool = False
     ) -> None:
-        """With `waits_for_first` the first step may take as long as it likes."""
+        """Set up the thread.
+
+        Args:
+            end: Called once, from this thread, when the process makes no progress.
+            patience_seconds: How long a step may always take.
+            waits_for_first: Whether the first step may take any time.
+        """
         super().__init__("watchdog")
         self._end = end
         self._patience_seconds = patience_seconds
@@ -33,17 +39,17 @@ class Watchdog(Background):
         self._durations: deque[float] = deque(maxlen=_REMEMBERED)
         self._stepped_at = self._advanced_at = time.monotonic()
         self.waited_seconds: float | None = None
-        """For how long the process had not gone on when it was ended; none: it was not."""
+        """How long the process had made no progress when it was ended; None if it was not ended."""
 
     def step(self) -> None:
-        """The process has made a step."""
+        """Record that the process has completed a step."""
         with self._changed:
             now = time.monotonic()
             self._durations.append(now - self._stepped_at)
             self._stepped_at = self._advanced_at = now
 
     def advance(self) -> None:
-        """The process is in the middle of a step and goes on."""
+        """Record that the process makes progress within a step."""
         with self._changed:
             self._advanced_at = time.monotonic()
 

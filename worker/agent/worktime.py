@@ -1,4 +1,4 @@
-"""How long a worker still has: when it must have drained, and whether another trial is worth beginning."""
+"""The worker's time limit: when to give running trials back, and whether another trial would still finish."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import time
 from collections import deque
 
 DRAIN_SECONDS = 60.0
-"""Kept at the end to give running trials back; a tenth of the time where that is less."""
+"""Time reserved at the end to give running trials back; at most a tenth of the whole time."""
 
 _REMEMBERED = 20
 
 
 class WorkTime:
-    """Begins when it is made; `seconds` None means without end. Asked by all slots of a worker."""
+    """A time limit that starts with the object and is shared by all slots of a worker; `seconds` None sets none."""
 
     def __init__(self, seconds: float | None) -> None:
         self._ends_at = math.inf if seconds is None else time.monotonic() + seconds
@@ -23,14 +23,14 @@ class WorkTime:
 
     @property
     def seconds_to_drain(self) -> float:
-        """Until running trials have to be given back; infinite without an end."""
+        """Seconds until the running trials must be given back; infinite without a limit."""
         return max(0.0, self._ends_at - self._drain_seconds - time.monotonic())
 
     def note(self, seconds: float) -> None:
-        """A trial took so long."""
+        """Record the duration of a trial, in seconds."""
         self._durations.append(seconds)
 
     def allows_another(self) -> bool:
-        """Whether a trial that takes as long as the median one so far would still come to its end."""
+        """Return whether a trial of the median duration so far would still finish."""
         expected = statistics.median(self._durations) if self._durations else 0.0
         return self.seconds_to_drain > expected

@@ -1,1 +1,1 @@
-"""The worker: an agent that claims trials from the service, and the training processes that carry them out."""
+"""The worker: an agent that claims trials from the service, and the training processes that execute them."""

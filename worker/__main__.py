@@ -1,4 +1,4 @@
-"""The console script `worker`, and `python -m worker`: works, or does one of the other things that it can."""
+"""The console script `worker` and `python -m worker`: starts a worker, `worker doctor` or `worker try`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from service.process_secrets import take_secrets
 
 
 def main() -> None:
-    """Do what the command line says, and exit with its status."""
-    # First of all: with a token this process starts again, without what it has loaded.
+    """Run the command line and exit with its status."""
+    # This comes before every other import: where a token is set, `take_secrets` re-executes this process.
     token = take_secrets(["ASSAYER_TOKEN"]).get("ASSAYER_TOKEN")
     from worker import cli, doctor, rehearsal  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The command `worker`: reads the command line, finds the devices, and lets an agent work until it is told to stop."""
+"""The command `worker`: reads the command line, selects the devices, and runs an agent until it is stopped."""
 
 from __future__ import annotations
 
@@ -76,16 +76,22 @@ Ctrl-C (or SIGTERM) gives the running trials back and ends; a second one ends at
 
 
 def main(arguments: Sequence[str] | None = None, token: str | None = None) -> int:
-    """Work; the exit status is 0 when told to stop or done, 1 when refused, 2 for a command line that cannot work.
+    """Run a worker.
 
-    `token` is the service's; None: what ASSAYER_TOKEN says, if it is set.
+    Args:
+        arguments: The command line without the program's name; None reads `sys.argv`.
+        token: The service's token; None uses ASSAYER_TOKEN, if it is set.
+
+    Returns:
+        The exit status: 0 when the worker was stopped or its studies are done, 1 when the service refused the worker or
+            training processes cannot start, 2 when the command line or the registered modules are unusable.
     """
     _configure_logging()
     try:
         settings = _parse(arguments)
         slots = _plan(_free(gpus(settings.gpus), share=settings.share) if settings.gpus else [cpu()], settings)
         client = Client(settings.server, token)
-        umask = os.umask(0o077)  # what the agent writes is its user's alone; code of the user's own writes as ever
+        umask = os.umask(0o077)  # only this user may read the agent's files; training processes get the old umask
         name, directory = take(settings.state_dir, settings.name or host_name(), exactly=settings.name is not None)
     except (_UsageError, DeviceError, InvalidToken, ServiceUnreachable, DirectoryError) as error:
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"worker: {error}")
@@ -125,12 +131,12 @@ def main(arguments: Sequence[str] | None = None, token: str | None = None) -> in
 
 
 class _UsageError(Exception):
-    """A command line that cannot work, in one sentence."""
+    """An unusable command line, described in one sentence."""
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
-        """Say what is wrong in one sentence instead of printing the usage."""
+        """Raise a one-sentence error instead of printing the usage."""
         raise _UsageError(f"{message} (worker --help explains)")
 
 
@@ -297,7 +303,7 @@ def _modules(text: str) -> tuple[str, ...]:
 
 
 def _free(devices: Sequence[LocalDevice], *, share: bool) -> list[LocalDevice]:
-    """The devices that nobody else uses, unless this worker is to share them."""
+    """Return the devices that no other process uses; with `share`, return all devices."""
     taken = {} if share else {device.label: use for device in devices if (use := in_use(device))}
     told = "; ".join(f"{label} is left alone: {use}" for label, use in taken.items())
     if len(taken) == len(devices):
@@ -368,8 +374,9 @@ def _name(text: str) -> str:
 
 
 def _plan(devices: Sequence[LocalDevice], settings: Settings) -> list[SlotPlan]:
+    """Group the devices into slots; with --cpu, the processor is one group."""
     num = settings.devices_per_trial
-    # The processor stands there once for each process that shares it.
+    # With --cpu, the list repeats the processor once for each process of a trial.
     each = list(devices) if settings.gpus else [*devices] * num
     groups = [each[first : first + num] for first in range(0, len(each), num)]
     if len(groups[-1]) < num:
@@ -395,22 +402,23 @@ def _places(slots: Sequence[SlotPlan]) -> str:
 
 
 def _configure_logging() -> None:
-    # A terminal gets colours; a file gets whole lines, not ones wrapped at a guessed width.
+    # A terminal gets colours. A file gets whole lines, because Rich would wrap them at a guessed width.
     plain = logging.StreamHandler()
     plain.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     rich = RichHandler(console=Console(stderr=True), show_path=False, log_time_format="%X")
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[rich if sys.stderr.isatty() else plain])
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # httpx logs every request at level INFO
 
 
 def _stop_on_signals(agent: Agent) -> None:
+    """Stop the agent on the first SIGINT or SIGTERM; on the second, exit at once."""
     told = False
 
-    def on_signal(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature signal wants
+    def on_signal(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature that `signal` requires
         nonlocal told
         if told:
             agent.abandon()
-            # The outbox is on disk, and the zygotes end with their training processes when this process is gone.
+            # Nothing is lost: the outbox is on disk, and the zygotes end their training processes when this one exits.
             os._exit(128 + signum)
         told = True
         log.info("stopping: running trials go back to the service")

@@ -1,4 +1,4 @@
-"""`worker doctor`: looks at all that a worker needs, a line each, with what to do where something is not well."""
+"""The command `worker doctor`: checks this machine and its connection to the service, with a remedy per problem."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from worker.settings import default_server, default_state_dir
 _GIB = 1024**3
 
 _LEAST_DISK_GIB = 5.0
-"""Room for a few checkpoints and their uploads."""
+"""Space for a few checkpoints and their uploads."""
 _LEAST_MEMORY_GIB = 2.0
-"""What torch and a small model take."""
+"""What torch and a small model need."""
 _LEAST_SHARED_GIB = 0.5
-"""What data loaders and NCCL ask for; Docker gives 0.06 by default."""
+"""What data loaders and NCCL need; Docker's default is 0.06 GiB."""
 _MOST_SKEW_SECONDS = 5.0
-"""Leases do not mind, since the database's clock alone counts; but logs of several machines are read side by side."""
+"""Leases tolerate any skew, since only the database's clock counts; people compare the logs of several machines."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, what was seen, and what to do about it; nothing to do where it is well."""
+    """The result of one check: what was checked, what was seen, and the remedy (None if nothing is wrong)."""
 
     what: str
     seen: str
@@ -44,9 +44,14 @@ class Finding:
 
 
 def main(arguments: Sequence[str], token: str | None = None) -> int:
-    """Print the findings; the exit status is 0 where all is well, else 1.
+    """Print the result of each check.
 
-    `token` is the service's; None: what ASSAYER_TOKEN says, if it is set.
+    Args:
+        arguments: The command line after `worker doctor`.
+        token: The service's token; None uses ASSAYER_TOKEN, if it is set.
+
+    Returns:
+        The exit status: 0 when every check passed, else 1.
     """
     parser = argparse.ArgumentParser(
         prog="worker doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -71,10 +76,20 @@ def main(arguments: Sequence[str], token: str | None = None) -> int:
 
 
 def examine(server: str, state_dir: Path, data: Sequence[Path], token: str | None = None) -> Iterator[Finding]:
-    """All that can be said of this machine and its way to the service."""
+    """Check this machine and its connection to the service.
+
+    Args:
+        server: The service's address.
+        state_dir: The directory in which workers keep their outbox and logs.
+        data: The folders below which studies may name files.
+        token: The service's token; None uses ASSAYER_TOKEN, if it is set.
+
+    Yields:
+        The result of each check, as soon as it is known.
+    """
     yield _processor()
     yield _memory()
-    yield _shared_memory(Path("/dev/shm"))  # noqa: S108 - what is looked at
+    yield _shared_memory(Path("/dev/shm"))  # noqa: S108 - this mount is what the check is about
     yield _disk(state_dir)
     for folder in data:
         yield _data(folder)
@@ -117,7 +132,7 @@ def _disk(state_dir: Path) -> Finding:
 
 
 def _data(folder: Path) -> Finding:
-    """Whether studies find data there, and no more than that."""
+    """Check that a data folder is readable and does not expose the user's home directory."""
     place = folder.resolve()
     if not (place.is_dir() and os.access(place, os.R_OK | os.X_OK)):
         return Finding("data", f"{place} is no folder that can be read", "name another one with --data")
@@ -128,7 +143,7 @@ def _data(folder: Path) -> Finding:
 
 def _torch() -> Finding:
     try:
-        import torch  # noqa: PLC0415 - takes seconds, and may be what is missing
+        import torch  # noqa: PLC0415 - takes seconds, and may not be installed
     except ImportError as error:
         return Finding("torch", f"cannot be imported ({error})", "pip install 'assayer[worker]'")
     build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the processor alone"
@@ -141,7 +156,7 @@ def _torch() -> Finding:
 
 
 def _devices() -> Iterator[Finding]:
-    """The driver, then each GPU; one line where there is none."""
+    """Report the NVIDIA driver and each GPU, or one line where the driver finds no GPU."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -164,7 +179,7 @@ def _devices() -> Iterator[Finding]:
 
 
 def _num_gpus() -> int:
-    """GPUs that this process may use."""
+    """Return the number of GPUs that this process may use."""
     if (allowed := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return len([name for name in allowed.split(",") if name.strip()])
     try:
@@ -178,7 +193,7 @@ def _num_gpus() -> int:
 
 
 def _service(server: str, token: str | None) -> Iterator[Finding]:
-    """Is it reached, does it speak this worker's protocol, does it take the token, and do the clocks agree."""
+    """Check that the service answers, speaks this protocol and accepts the token, and that the clocks agree."""
     try:
         with Client(server, token) as client:
             began, asked = time.monotonic(), datetime.now(UTC)

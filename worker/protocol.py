@@ -1,10 +1,14 @@
-"""Messages between agent and training processes: JSON lines over local sockets; standard library only, knows no end.
+"""Messages between agent and training processes as JSON lines over local sockets; imports neither agent nor trainer.
 
-Two kinds of socket carry them. Each slot has one *control* socket to its zygote (`Start`, `Terminate` down; `Ready`,
-`Forked`, `Exited` up), and each attempt one *channel* to its own training process (`Order`, `Answered` down;
-`Provenance`, `Report`, `Advanced`, `Checkpointed`, `Predicted`, `Ended` up), so that a line which a dying process
-leaves half written spoils nobody else's.
-Both ends are Python: floats that JSON has no literal for travel as Python's own `NaN` and `Infinity`.
+Uses the standard library only. Two kinds of socket carry the messages:
+
+- Each slot has one *control* socket to its zygote. The agent sends `Start` and `Terminate`; the zygote sends `Ready`,
+  `Forked` and `Exited`.
+- Each attempt has one *channel* to its own training process. The agent sends `Order` and `Answered`; the process sends
+  `Provenance`, `Report`, `Advanced`, `Checkpointed`, `Predicted` and `Ended`.
+
+Because each attempt has its own channel, a line that a dying process leaves half written damages no other attempt's
+messages. Both ends are Python, so floats without a JSON literal travel as Python's own `NaN` and `Infinity`.
 """
 
 from __future__ import annotations
@@ -15,19 +19,20 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias, get_args
 
 UNREGISTERED = 2
-"""Exit status of a zygote that cannot register modules of the user's own; its last line says why."""
+"""Exit status of a zygote that cannot register the custom modules; the last line of its log says why."""
 
 
 class ProtocolError(Exception):
-    """A line that is no message: agent and training process are not of the same version."""
+    """A line is not a message, because agent and training process are of different versions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Zygote -> agent: everything is imported, attempts can be started; `code` is the fingerprint of what trains.
+    """Zygote -> agent: all imports are done and attempts can be started.
 
-    Where modules of the user's own are registered, `entries` are what they added to the core (section -> name ->
-    description, as in its catalogue), and `own_code` is the fingerprint with their sources.
+    `code` is the fingerprint of the training code. With registered custom modules, `entries` are the entries that they
+    added to the training core (section -> name -> description, as in its catalogue), and `own_code` is the fingerprint
+    that includes the modules' sources.
     """
 
     code: str
@@ -37,13 +42,21 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Agent -> zygote, with the attempt's channel attached: fork a process that carries out `grant`.
+    """Agent -> zygote, with the attempt's channel attached: fork a process that executes `grant`.
 
-    `grant` is the service's grant as JSON, without its nonce; `stdout` and `stderr` are paths of files to append to;
-    `checkpoints` is the attempt's own directory, where one is saved not more often than every `checkpoint_seconds`;
-    `resume` and `teacher` are the files of the checkpoints that the grant names; `tensorboard` is the directory in
-    which attempts are shown. It has `num_devices` of the kind `device`. `readable` are the folders below
-    which the paths of a training's configuration must lie; None: anywhere.
+    Attributes:
+        grant: The service's grant as JSON, without its nonce.
+        device: The kind of device: `cpu` or `cuda`.
+        threads: The number of CPU threads.
+        stdout: The path of the file to which stdout is appended.
+        stderr: The path of the file to which stderr is appended.
+        checkpoints: The attempt's own directory for checkpoints.
+        checkpoint_seconds: The shortest time between two checkpoints.
+        resume: The file of the checkpoint that `grant.resume` names.
+        teacher: The file of the checkpoint that `grant.teacher` names.
+        tensorboard: The directory for TensorBoard event files; None: the attempt writes none.
+        num_devices: The number of devices of the attempt.
+        readable: The folders below which the paths in a training configuration must lie; None: any path is allowed.
     """
 
     grant: Mapping[str, Any]
@@ -62,7 +75,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Terminate:
-    """Agent -> zygote: end the running attempt's whole process group now."""
+    """Agent -> zygote: kill the running attempt's whole process group now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +87,16 @@ class Forked:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """Zygote -> agent: the attempt's process ended with exit status `status`; -n means by signal n."""
+    """Zygote -> agent: the attempt's process ended with exit status `status`, or -n if signal n killed it."""
 
     status: int
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Training process -> agent, first: the fingerprints of its data and of code of the user's own, and where it runs.
+    """Training process -> agent, first message: fingerprints of data and custom code, and the environment.
 
-    None: unknown, or for code that there is none but the worker's.
+    `data` is None if the fingerprint is unknown. `code` is None if only the worker's own code runs.
     """
 
     data: str | None
@@ -93,7 +106,10 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Training process -> agent: the metrics of one step; `is_awaited`: it waits for the service's verdict on them."""
+    """Training process -> agent: the metrics of one step.
+
+    `is_awaited` says whether the process waits for the service's verdict on them.
+    """
 
     step: int
     metrics: Mapping[str, float]
@@ -102,9 +118,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Checkpointed:
-    """Training process -> agent: the checkpoint of `step` is in the file at `path`; its report came before.
+    """Training process -> agent: the checkpoint of `step` is in the file at `path`.
 
-    `batch` counts the batches of the next step that are done; 0: it is of the end of `step`.
+    The report of `step` came before. `batch` counts the completed batches of the next step; 0 means that the checkpoint
+    is of the end of `step`.
     """
 
     step: int
@@ -116,12 +133,12 @@ class Checkpointed:
 
 @dataclass(frozen=True, slots=True)
 class Advanced:
-    """Training process -> agent, now and then in the middle of a step: training goes on."""
+    """Training process -> agent, at most once a second in the middle of a step: training makes progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """Training process -> agent, right before its last word: its predictions are in the file at `path`."""
+    """Training process -> agent, right before `Ended`: the predictions are in the file at `path`."""
 
     path: str
     sha256: str
@@ -130,7 +147,7 @@ class Predicted:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Training process -> agent, its last word: the outcome as the service's contract writes it."""
+    """Training process -> agent, last message: the outcome, as JSON of the service's contract."""
 
     outcome: Mapping[str, Any]
 
@@ -145,7 +162,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Agent -> training process: the report of `step` that it awaits is judged; what was ordered came before this."""
+    """Agent -> training process: the service has judged the awaited report of `step`.
+
+    If the verdict changed the order, an `Order` came before this message.
+    """
 
     step: int
 
@@ -170,12 +190,16 @@ _KINDS: dict[str, type[Message]] = {kind.__name__.lower(): kind for kind in get_
 
 
 def encode(message: Message) -> bytes:
-    """Write a message as one line."""
+    """Encode a message as one JSON line."""
     return json.dumps({"type": type(message).__name__.lower(), **asdict(message)}).encode() + b"\n"
 
 
 def decode(line: bytes) -> Message:
-    """Read one line back; raises `ProtocolError` for anything that `encode` does not write."""
+    """Decode one line.
+
+    Raises:
+        ProtocolError: The line is not one that `encode` writes.
+    """
     try:
         fields = json.loads(line)
         return _KINDS[fields.pop("type")](**fields)
@@ -184,12 +208,12 @@ def decode(line: bytes) -> Message:
 
 
 class Inbox:
-    """Cuts a stream of bytes into messages; an unfinished last line waits for its rest."""
+    """Splits a stream of bytes into messages; keeps an unfinished last line until the rest of it arrives."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[Message]:
-        """The messages that `data` completes, in order."""
+        """Return the messages that `data` completes, in order."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         return [decode(line) for line in lines]

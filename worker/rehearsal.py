@@ -1,4 +1,4 @@
-"""`worker try`: one trial of a study on this machine, in the foreground, and nothing of it is recorded."""
+"""The command `worker try`: runs one trial of a study on this machine, in the foreground, and records nothing."""
 
 from __future__ import annotations
 
@@ -32,16 +32,22 @@ The service is asked for the trial and told nothing: its study does not change."
 
 
 def main(arguments: Sequence[str], token: str | None = None) -> int:
-    """Try it; the exit status is 0 where the trial went well, 1 where it failed, 2 where it cannot be tried.
+    """Run one trial in the foreground.
 
-    `token` is the service's; None: what ASSAYER_TOKEN says, if it is set.
+    Args:
+        arguments: The command line after `worker try`.
+        token: The service's token; None uses ASSAYER_TOKEN, if it is set.
+
+    Returns:
+        The exit status: 0 when the trial ended well, 1 when it failed, 2 when it cannot be tried here, 130 after
+            Ctrl-C.
     """
     with tempfile.TemporaryDirectory(prefix="assayer-") as folder:
         return _try(arguments, token, Path(folder))
 
 
 def _try(arguments: Sequence[str], token: str | None, folder: Path) -> int:
-    """The same, with a folder for what is brought here."""
+    """Run the command with a temporary folder for downloads; returns the exit status."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
     try:
         given = _parse(arguments)
@@ -52,8 +58,8 @@ def _try(arguments: Sequence[str], token: str | None, folder: Path) -> int:
             teacher = _teacher(client, grant, folder / "teacher.pt")
     except (ClientError, DeviceError, _CannotTry) as error:
         return _refused(error)
-    os.environ["CUDA_VISIBLE_DEVICES"] = device.visible  # before torch is loaded
-    # As when a worker is started here: modules of functions are found in this folder.
+    os.environ["CUDA_VISIBLE_DEVICES"] = device.visible  # torch reads it when it is loaded
+    # Like a worker that is started here, find the modules of functions in the working directory.
     sys.path.insert(0, str(Path.cwd()))
     console.print(f"trial {grant.number} of {grant.study_name}, seed {grant.seed}, on {device.device.name}")
     for name, value in grant.parameters.items():
@@ -71,7 +77,7 @@ def _try(arguments: Sequence[str], token: str | None, folder: Path) -> int:
 
 
 class _CannotTry(Exception):
-    """This trial cannot be tried in the foreground; says what to do instead."""
+    """The trial cannot run in the foreground; the message says what to do instead."""
 
 
 def _refused(error: Exception) -> int:
@@ -123,7 +129,7 @@ def _check(grant: Grant) -> None:
 
 
 def _teacher(client: Client, grant: Grant, path: Path) -> Path | None:
-    """The checkpoint that the trial's loss learns from, brought here where it names a trial."""
+    """Download the teacher's checkpoint; None if the trial has no teacher trial."""
     if grant.teacher is None:
         return None
     if not client.save_blob(grant.teacher.sha256, path):
@@ -132,7 +138,7 @@ def _teacher(client: Client, grant: Grant, path: Path) -> Path | None:
 
 
 def _carry_out(console: Console, grant: Grant, given: argparse.Namespace, device: str, teacher: Path | None) -> Outcome:
-    import torch  # noqa: PLC0415 - slow to load, and the device is settled only now
+    import torch  # noqa: PLC0415 - slow to load, and the device is set only now
 
     from worker.trial.classify import failed  # noqa: PLC0415
     from worker.trial.foreground import carry_out  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""What a worker is told by its command line and its environment, as one frozen value passed down."""
+"""The worker's settings from its command line and environment, as one frozen value that is passed down."""
 
 from __future__ import annotations
 
@@ -20,11 +20,28 @@ DEFAULT_SERVER = "http://127.0.0.1:8420"
 
 @dataclass(frozen=True)
 class Settings:
-    """One worker's settings.
+    """The settings of one worker.
 
-    `gpus` empty means the CPU; `threads` None divides the cores among the slots; `name` None derives one from the host;
-    `work_seconds` None works without end; `shared_directory` None uploads checkpoints to the service;
-    `functions` None calls those of any module, where `tasks` has them; `tensorboard` None shows nothing there.
+    Attributes:
+        gpus: GPU numbers, counted from 0; empty: train on the CPU.
+        server: The service's address.
+        slots: Number of trials at a time on each device.
+        devices_per_trial: Number of devices that train one trial together.
+        threads: CPU threads per slot; None divides the cores among the slots.
+        studies: Names of the studies to work for; empty: all.
+        name: The worker's name; None derives one from the host's name.
+        state_dir: The directory of outbox, logs and attempts of this user's workers.
+        until_done: Whether the worker ends when its studies are done.
+        checkpoint_seconds: The shortest time between two checkpoints of a training.
+        labels: Labels that studies may require.
+        work_seconds: How long the worker works; None: until it is stopped.
+        share: Whether to train on a GPU that other processes use.
+        disk_gib: Disk budget for checkpoints in GiB; only checkpoints of ended attempts are deleted to meet it.
+        shared_directory: Where checkpoints are kept; None uploads them to the service.
+        tensorboard: Where TensorBoard event files are written; None writes none.
+        tasks: The kinds of task that the worker executes.
+        functions: Modules whose functions the worker may call; None: any module, if `tasks` allows functions.
+        modules: Custom modules to register.
     """
 
     gpus: tuple[int, ...]
@@ -47,21 +64,21 @@ class Settings:
     functions: tuple[str, ...] | None
     modules: tuple[str, ...]
     pass_env: tuple[str, ...]
-    """Environment variables that training processes see beside the usual ones."""
+    """Environment variables that training processes see beside the default ones."""
     data: tuple[Path, ...]
-    """The folders below which the paths of a training's configuration must lie, by their real paths."""
+    """The real paths of the folders below which the paths in a training configuration must lie."""
 
 
 def default_server(environment: Mapping[str, str] = os.environ) -> str:
-    """The service's address where none is given."""
+    """Return the service's address to use if the command line gives none."""
     return environment.get("ASSAYER_SERVER") or DEFAULT_SERVER
 
 
 def checkpoint_seconds(environment: Mapping[str, str] = os.environ) -> float:
-    """The shortest time between two checkpoints of a training.
+    """Return the shortest time between two checkpoints of a training, in seconds.
 
     Raises:
-        ValueError: the environment says something else than a number of seconds.
+        ValueError: ASSAYER_CHECKPOINT_SECONDS is not a number of seconds.
     """
     given = environment.get("ASSAYER_CHECKPOINT_SECONDS") or "60"
     seconds = float(given)
@@ -71,18 +88,22 @@ def checkpoint_seconds(environment: Mapping[str, str] = os.environ) -> float:
 
 
 def default_state_dir(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where this user's workers keep what must outlive them (XDG base directory specification)."""
+    """Return the directory for state that outlives this user's workers (XDG base directory specification)."""
     state_home = environment.get("XDG_STATE_HOME")
     return (Path(state_home) if state_home else Path.home() / ".local" / "state") / "assayer" / "worker"
 
 
 def host_name() -> str:
-    """This host's name as an identifier: what a worker is called unless told otherwise."""
+    """Return this host's name as an identifier, the default name of a worker."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname()).strip("._-")[:60] or "worker"
 
 
 def data_folder(text: str) -> Path:
-    """A folder of `--data`, by its real path; raises ArgumentTypeError where there is none."""
+    """Return the real path of a folder named by `--data`.
+
+    Raises:
+        ArgumentTypeError: There is no such folder.
+    """
     folder = Path(text)
     if not folder.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {text} (looked for {folder.absolute()})")
@@ -90,22 +111,22 @@ def data_folder(text: str) -> Path:
 
 
 def data_folders(given: Sequence[Path]) -> tuple[Path, ...]:
-    """The folders that may be read: those that are given, else the working directory."""
+    """Return the readable folders: the given ones, or the working directory if none is given."""
     return tuple(given) or (Path.cwd().resolve(),)
 
 
 def module_name(text: str) -> str:
-    """Check the name of a module to register; it is looked up but not imported, which would load torch first.
+    """Check the name of a module to register, without importing it, because that would load torch first.
 
-    Only its top-level package is looked up: to look further would import the package.
+    Only the top-level package is looked up, because a deeper look-up would import that package.
 
     Raises:
-        ArgumentTypeError: this is not the name of a module, or no such module or package can be found.
+        ArgumentTypeError: The text is not a module name, or no such module or package can be found.
     """
     if not all(part.isidentifier() for part in text.split(".")):
         raise argparse.ArgumentTypeError(f"{text!r} is no module; write it as import does: my_models, or my.losses")
     top, here = text.partition(".")[0], Path.cwd()
-    # The training process finds modules in the working folder, also where this program's own path does not have it.
+    # The training process finds modules in the working directory, even if it is not on this program's own path.
     if not (top in sys.modules or find_spec(top) or PathFinder.find_spec(top, [str(here)])):
         raise argparse.ArgumentTypeError(
             f"cannot register {text}: there is no module {top!r} in {here} or on PYTHONPATH"

@@ -1,6 +1,6 @@
-"""The seam in the training process: a grant becomes a task, its end an outcome; never speaks to the service.
+"""The training process of a trial: turns a grant into a task and its end into an outcome, without calling the service.
 
-What training code of the user's own imports: `from worker.trial import Stopped, Trial, current_trial`.
+Custom training code imports from here: `from worker.trial import Stopped, Trial, current_trial`.
 """
 
 from worker.trial.script import current_trial

@@ -1,6 +1,6 @@
-"""Starts a slot's zygote, as the agent does it: `python -m worker.trial FD DEVICE [MODULE…]`.
+"""Starts a slot's zygote, as the agent does: `python -m worker.trial FD DEVICE [MODULE…]`.
 
-FD is its control socket; the modules add entries of the user's own to the training core.
+FD is the descriptor of its control socket. The modules add custom entries to the training core.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def main() -> None:
     """Import once what every training process needs, then serve."""
     if sys.argv[2] == "cuda" and torch.version.cuda is None:
         sys.exit("this torch is built without CUDA; install torch's CUDA build, or train with --cpu")
-    # torch's optimizers import it on first use: a second in every training process, once here.
+    # torch's optimizers import it on first use. Importing it here saves every training process a second.
     importlib.import_module("torch._dynamo")
     serve(int(sys.argv[1]), carry_out, _ready(sys.argv[3:]))
 
 
 def _ready(modules: list[str]) -> Ready:
-    """What is known once the modules are imported; ends this process where they cannot be."""
+    """Import the custom modules and return the zygote's first message; exit if a module cannot be registered."""
     try:
         own = register(modules)
     except RegistrationFailed as error:

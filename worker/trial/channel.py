@@ -1,4 +1,4 @@
-"""The training process's end of its channel: reports and the outcome go up, orders come down; no network behind it."""
+"""The training process's end of its channel to the agent: sends reports and the outcome, receives orders."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from collections.abc import Mapping
 from worker.protocol import Advanced, Answered, Checkpointed, Ended, Inbox, Order, Predicted, Provenance, Report, encode
 
 _ADVANCED_SECONDS = 1.0
-"""How often at most it is said that training goes on."""
+"""The shortest time between two messages that training makes progress."""
 
 CONTINUE = Order(action="continue", reason="")
 
 
 def _nobody(step: int, metrics: Mapping[str, float]) -> None:
-    """Hears of reports where nobody else does."""
+    """Ignore a report; the default of `Channel.on_report`."""
 
 
 class AgentGone(Exception):
-    """The agent closed the channel or died: nobody waits for this attempt any more."""
+    """The agent closed the channel or died, so nothing needs this attempt any more."""
 
 
 class Channel:
-    """One attempt's socket to the agent."""
+    """The socket between one attempt's training process and the agent."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -34,23 +34,34 @@ class Channel:
         self.answered = -1
         """The step of the last awaited report that the service has judged."""
         self.on_report = _nobody
-        """Hears of each report, after the agent."""
+        """Called with each report, after it is sent to the agent."""
 
     def provenance(self, told: Provenance) -> None:
-        """Say what the attempt trains on, before the first report."""
+        """Send the attempt's provenance, before the first report."""
         self._send(encode(told))
 
     def report(self, step: int, metrics: Mapping[str, float], *, is_awaited: bool = False) -> Order:
-        """Send the metrics of one step; the answer is the newest order known now, often one to an earlier step.
+        """Send the metrics of one step.
 
-        The verdict on a report that `is_awaited` is to be had from `wait`.
+        To wait for the verdict on a report that `is_awaited`, call `wait`.
+
+        Returns:
+            The newest order received so far, often one that answers an earlier step.
         """
         self._send(encode(Report(step=step, metrics=dict(metrics), is_awaited=is_awaited)))
         self.on_report(step, metrics)
         return self.newest_order()
 
     def wait(self, step: int, seconds: float) -> Order:
-        """The newest order once the service has judged the awaited report of `step`, or so many seconds later."""
+        """Wait until the service has judged the awaited report of `step`, or until the time is over.
+
+        Args:
+            step: The step of the awaited report.
+            seconds: The longest time to wait.
+
+        Returns:
+            The newest order, at once if it is not to continue.
+        """
         deadline = time.monotonic() + seconds
         arrival = select.poll()
         arrival.register(self._connection, select.POLLIN)
@@ -62,22 +73,26 @@ class Channel:
         return order
 
     def advanced(self) -> None:
-        """Say now and then that training goes on in the middle of a step; to be called as often as one likes."""
+        """Send that training makes progress within a step, at most once a second; may be called at any rate."""
         now = time.monotonic()
         if now - self._advanced_at >= _ADVANCED_SECONDS:
             self._advanced_at = now
             self._send(encode(Advanced()))
 
     def checkpointed(self, saved: Checkpointed) -> None:
-        """Say that a checkpoint was saved, after the report of its step."""
+        """Send that a checkpoint was saved, after the report of its step."""
         self._send(encode(saved))
 
     def predicted(self, saved: Predicted) -> None:
-        """Say that the predictions of a finished training were saved."""
+        """Send that the predictions of a finished training were saved."""
         self._send(encode(saved))
 
     def newest_order(self) -> Order:
-        """The last order that has arrived, without waiting for another."""
+        """Return the last order that has arrived, without waiting.
+
+        Raises:
+            AgentGone: The agent closed the channel or died.
+        """
         while True:
             try:
                 data = self._connection.recv(1 << 16, socket.MSG_DONTWAIT)
@@ -95,7 +110,7 @@ class Channel:
                         self.answered = step
 
     def end(self, ended: Ended) -> None:
-        """Say how the attempt ended."""
+        """Send how the attempt ended."""
         self._send(encode(ended))
 
     def _send(self, line: bytes) -> None:

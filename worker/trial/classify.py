@@ -1,4 +1,4 @@
-"""From an exception in a task to the outcome that the service hears; the only place that decides failure classes."""
+"""Classifies the exception of a task as an outcome with a failure class; no other module classifies exceptions."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from worker.training import ConfigError, Diverged, GroupBroken, Infeasible, Miss
 
 _MAX_MESSAGE = 500
 _MAX_TRACEBACK = 20_000
-"""Characters; the end is kept, where the cause stands. The whole of it is in the attempt's stderr file."""
+"""In characters. The end is kept, since it names the cause; the attempt's stderr file has the whole traceback."""
 
 
 _GIB = 1024**3
 
 _HOST_ERRNOS = {errno.ENOENT, errno.ENOSPC, errno.EIO, errno.EROFS, errno.ESTALE}
-"""What the file system of one host may say and another's not: missing, full, broken, read-only."""
+"""File system errors that another host may not have: file missing, disk full, I/O error, read-only, stale handle."""
 
 _DRIVER = re.compile(
     r"uncorrectable ECC|NVIDIA driver|CUDA driver|no CUDA-capable device|device\(s\) is/are busy|"
     r"GPU is lost|CUDA initialization",
     re.IGNORECASE,
 )
-"""What the CUDA runtime says of its driver and its hardware; errors of kernels and assertions are the code's own."""
+"""Errors of the CUDA driver and the hardware. Errors of kernels and failed assertions are faults of the code."""
 
 
 _LAST_WORDS = {
@@ -36,15 +36,15 @@ _LAST_WORDS = {
         re.IGNORECASE,
     ),
 }
-"""The classes that a program's last line tells, as an exception would here."""
+"""Failure classes recognised from the last line that a program writes to stderr."""
 
 
 class UnknownTask(Exception):
-    """The grant asks for a kind of task that this worker does not carry out."""
+    """The grant asks for a kind of task that a worker does not execute."""
 
 
 def failure_class(error: BaseException) -> FailureClass:
-    """The class of a failure, told from its exception alone."""
+    """Return the failure class of an exception."""
     match error:
         case Infeasible():
             return FailureClass.INFEASIBLE
@@ -61,15 +61,15 @@ def failure_class(error: BaseException) -> FailureClass:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # how torch's CPU allocator says it
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # wording of torch's CPU allocator
         return True
     return isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def _is_host_fault(error: BaseException) -> bool:
-    """Whether another host might do better: an import, a file, a driver, a link between devices that this one lacks.
+    """Return whether another host might succeed.
 
-    Or a folder that this one's worker does not read.
+    This host lacks an import, a file, a working driver or a link between devices, or its worker may not read a folder.
     """
     if isinstance(error, OSError):
         return error.errno in _HOST_ERRNOS
@@ -79,12 +79,12 @@ def _is_host_fault(error: BaseException) -> bool:
 
 
 def failed(error: BaseException) -> Outcome:
-    """The outcome of a task that raised: class, one sentence, and the traceback where the code is at fault."""
+    """Return the outcome of a task that raised: class, one sentence, and the traceback if the code may be at fault."""
     failure = failure_class(error)
     is_setting = isinstance(error, ConfigError)
     if is_setting or failure in (FailureClass.INFEASIBLE, FailureClass.INVALID, FailureClass.DIVERGED):
         return Outcome(result="failed", failure=failure, message=str(error)[:_MAX_MESSAGE])
-    # Whose callback raised stands in a note.
+    # A note of the exception names the callback that raised.
     first_line = "; ".join([*str(error).splitlines()[:1], *getattr(error, "__notes__", [])])
     name = type(error).__name__
     return Outcome(
@@ -99,7 +99,7 @@ def failed(error: BaseException) -> Outcome:
 
 
 def exited(status: int, stderr: str) -> Outcome:
-    """The outcome of a program that ended with a status other than 0, by its last words on stderr."""
+    """Return the outcome of a program that exited with a status other than 0, classified by its last line on stderr."""
     said = (stderr.strip().splitlines() or [""])[-1].strip()
     failure = next((each for each, words in _LAST_WORDS.items() if words.search(said)), FailureClass.USER_EXCEPTION)
     return Outcome(
@@ -112,7 +112,7 @@ def exited(status: int, stderr: str) -> Outcome:
 
 
 def _shortage(is_device: bool) -> Shortage:
-    """Whose memory was short, and what other processes hold of it at this moment."""
+    """Return whether the host or the device ran out of memory, and how much of it other processes use right now."""
     if not is_device or not torch.cuda.is_available():
         return Shortage(place="host")
     free, total = torch.cuda.mem_get_info()

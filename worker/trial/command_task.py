@@ -1,4 +1,4 @@
-"""The task kind `command`: starts a program of the user's own, relays what it reports, and tells how it ended."""
+"""The task kind `command`: starts a custom program, forwards its reports, and turns its exit into an outcome."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from worker.trial.trial import Told, Trial
 
 _ROUND_SECONDS = 0.1
 _GRACE_SECONDS = 10.0
-"""How long a program that cannot hear orders has to end after SIGTERM."""
+"""How long a program that receives no orders has to end after SIGTERM."""
 
 
 def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
-    """Start the program and see it through to its exit.
+    """Start the program, wait for its exit and return the outcome.
 
-    A program that a signal has ended takes this process along, so that the agent judges both alike.
+    If a signal ended the program, this process ends itself by the same signal, so that the agent treats both alike.
 
     Raises:
-        OSError: there is no such program, or no such directory.
-        ConfigError: a pattern found something else than a number.
+        OSError: The program or its working directory does not exist.
+        ConfigError: A pattern matched something other than a number.
     """
     command = Command.model_validate(grant.task)
     channel.provenance(Provenance(None, environment(start.threads), fingerprint_of(_files(command))))
     told = Told.of(grant, start)
     trial = Trial(told, channel)
     printed = [Tail(Path(path)) for path in (start.stdout, start.stderr)]
-    # A folder with a short path: that of a socket may not be longer than some hundred characters.
+    # A folder with a short path, because the path of a socket is limited to about a hundred characters.
     with tempfile.TemporaryDirectory(prefix="assayer-") as folder:
         place = Path(folder)
         (place / "trial.json").write_text(json.dumps(asdict(told)), encoding="utf-8")
@@ -63,15 +63,24 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
 
 
 def command_line(grant: Grant) -> list[str]:
-    """The words to start the program by hand with a trial's parameters, which must not want them as a file."""
+    """Return the command line to start the program by hand with a trial's parameters.
+
+    It refers to `parameters.json` if the command takes the parameters as a file; the caller must write that file.
+    """
     return arguments(Command.model_validate(grant.task).argv, grant.parameters, Path("parameters.json"))
 
 
 def arguments(argv: Sequence[str], parameters: Mapping[str, Any], file: Path) -> list[str]:
-    """The program and its arguments, with the parameters.
+    """Return the program and its arguments, with the parameters filled in.
 
-    `{name}` is replaced by the parameter, and an argument that names one which the trial does not have is left out.
-    What is not named so is appended as `--name=value`, unless the file with all parameters, `{parameters}`, is named.
+    `{name}` is replaced by the parameter's value. An argument with a parameter that the trial does not have is left
+    out. All other parameters are appended as `--name=value`, unless an argument contains `{parameters}`, the path of
+    the file with all parameters.
+
+    Args:
+        argv: The command of the study file.
+        parameters: The trial's parameters.
+        file: The JSON file with all parameters.
     """
     values = {name: value_text(value) for name, value in parameters.items()} | {PARAMETERS_FILE: str(file)}
     named = {name for argument in argv for name in PLACEHOLDER.findall(argument)}
@@ -86,22 +95,22 @@ def arguments(argv: Sequence[str], parameters: Mapping[str, Any], file: Path) ->
 
 
 def value_text(value: Any) -> str:
-    """A parameter as text: words as they are, all else as JSON writes it."""
+    """Return a parameter as text: a string as it is, any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def variables(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """The parameters as environment variables: `optimizer.lr` is …_OPTIMIZER_LR."""
+    """Return the parameters as environment variables, named `PARAMETER` plus, for example, OPTIMIZER_LR."""
     plain = {name: re.sub(r"\W", "_", name).upper() for name in parameters}
     return {f"{PARAMETER}{plain[name]}": value_text(value) for name, value in parameters.items()}
 
 
 def _files(command: Command) -> dict[str, Path]:
-    """The files that the words of a command name: the program's own code, as far as that is to be seen."""
+    """Return the files that the words of the command name, as the program's own code."""
     found = {}
     for word in command.argv:
         path = Path(command.directory or ".") / word
-        with suppress(OSError, ValueError):  # a program in one long word is no path
+        with suppress(OSError, ValueError):  # a long inline program is not a path
             if path.is_file():
                 found[word] = path
     return found
@@ -109,15 +118,15 @@ def _files(command: Command) -> dict[str, Path]:
 
 @contextmanager
 def _started(command: Command, parameters: Mapping[str, Any], place: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The program, in the group of this process, so that it ends with it; over with the block in any case."""
-    process = subprocess.Popen(  # noqa: S603 - the user's program is the task, and the worker allows it
+    """Start the program in this process's group, so that both are killed together; kill it at the end of the block."""
+    process = subprocess.Popen(  # noqa: S603 - the custom program is the task, and the worker allows commands
         arguments(command.argv, parameters, place / "parameters.json"),
         cwd=command.directory,
         env={
             **os.environ,
-            # `python` is the one that the worker runs under, as in an activated environment.
+            # `python` is the worker's own interpreter, as in an activated virtual environment.
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-            "PYTHONUNBUFFERED": "1",  # lines are read as they are printed
+            "PYTHONUNBUFFERED": "1",  # so that lines can be read as soon as they are printed
             **variables(parameters),
             **command.environment,
             TRIAL: str(place / "trial.json"),
@@ -134,7 +143,7 @@ def _started(command: Command, parameters: Mapping[str, Any], place: Path) -> It
 def _see_through(
     process: subprocess.Popen[bytes], trial: Trial, relay: Relay, tails: Sequence[Tail], metrics: Printed
 ) -> bool:
-    """Pass on what the program reports and prints until it exits; whether it was asked to end."""
+    """Forward what the program reports and prints until it exits; return whether it was asked to end."""
     asked_at: float | None = None
     is_over = False
     while not is_over:

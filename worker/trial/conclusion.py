@@ -1,4 +1,4 @@
-"""How a task of the user's own code ended well: to its end, or because it was told to stop or to pause."""
+"""Outcomes of custom tasks that ended without an error: finished, pruned or paused."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from worker.trial.trial import Trial
 
 
 def conclude(trial: Trial, metrics: Mapping[str, float]) -> Outcome:
-    """The outcome of a task that returned, by the last word it was given; `metrics` are final ones.
+    """Return the outcome of a task that returned, according to the last order that its code received.
 
-    One whose objective ended as NaN or infinite has diverged, whatever it was told.
+    A task whose objective ended as NaN or infinite has diverged, whatever the order.
+
+    Args:
+        trial: The trial, with the last value of the objective and the last order.
+        metrics: The final metrics.
     """
     ended_at = metrics.get(trial.metric, trial.value)
     if ended_at is not None and not math.isfinite(ended_at):
@@ -37,6 +41,6 @@ def _diverged(trial: Trial, value: float) -> Outcome:
 
 
 def give_up(trial: Trial, reason: str) -> Outcome:
-    """The outcome of a task that ended itself in the middle: as it was told, else pruned by its own decision."""
+    """Return the outcome of a task that ended itself early: as ordered, or pruned by its own decision."""
     told = conclude(trial, {})
     return told if told.result != "succeeded" else Outcome(result="pruned", message=reason or "the code gave it up")

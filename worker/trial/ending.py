@@ -1,4 +1,4 @@
-"""Ends this process by the signal that has ended another one of its attempt, so that the agent judges both alike."""
+"""Ends this process by the signal that ended another process of its attempt, so that the agent treats both alike."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 
 
 def end_by(number: int) -> None:
-    """End by this signal, whatever handler it had; returns only where that signal ends nothing."""
+    """End this process by signal `number`, whatever its handler was; returns only if that signal ends no process."""
     with suppress(OSError):  # SIGKILL has no handler to reset
         signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

@@ -1,4 +1,4 @@
-"""Carries a trial's task out in this very process: told to a person instead of an agent, and recorded nowhere."""
+"""Executes a trial's task in this process: prints its reports for a person and sends nothing to an agent."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from worker.trial.task import dispatch
 
 
 class Foreground(Channel):
-    """Says each report, and orders a stop after so many steps (None: never).
+    """A channel that passes each report to `say` and orders a stop after `num_steps` steps (None: never).
 
-    Steps are the optimizer's where the training core asks for orders before each, else those that are reported.
+    With `asks_each`, the training core asks for orders before each optimizer step, and these steps are counted.
+    Otherwise the reported steps are counted.
     """
 
     def __init__(self, say: Callable[[int, Mapping[str, float]], None], num_steps: int | None, *, asks_each: bool):
-        # Nothing is ever sent: what a channel sends and hears is told here instead.
+        # The socket is never used: every method of the channel that sends or receives is overridden here.
         with socket.socket() as unconnected:
             super().__init__(unconnected)
         self._say = say
@@ -31,19 +32,19 @@ class Foreground(Channel):
         self._asks_each = asks_each
 
     def provenance(self, told: Provenance) -> None:
-        """Nobody compares it."""
+        """Do nothing: no service compares it."""
 
     def advanced(self) -> None:
-        """Nobody watches over it but the person."""
+        """Do nothing: no watchdog runs."""
 
     def checkpointed(self, saved: Checkpointed) -> None:
-        """It goes with its folder."""
+        """Do nothing: the checkpoint is deleted with its folder."""
 
     def predicted(self, saved: Predicted) -> None:
-        """They go with it."""
+        """Do nothing: the predictions are deleted with their folder."""
 
     def report(self, step: int, metrics: Mapping[str, float], *, is_awaited: bool = False) -> Order:
-        """Say the metrics of a step; nobody judges them."""
+        """Pass the metrics of a step to `say`; no service judges them."""
         del is_awaited
         self._say(step, metrics)
         if not self._asks_each:
@@ -51,12 +52,12 @@ class Foreground(Channel):
         return self._order
 
     def wait(self, step: int, seconds: float) -> Order:
-        """There is no verdict to wait for."""
+        """Return at once: there is no verdict to wait for."""
         del step, seconds
         return self._order
 
     def newest_order(self) -> Order:
-        """To stop, once there were enough steps."""
+        """Return the order, which is to stop after enough steps."""
         if self._asks_each:
             self._count()
         return self._order
@@ -64,7 +65,7 @@ class Foreground(Channel):
     def _count(self) -> None:
         if self._left is None or self._order != CONTINUE:
             return
-        # Who asks before each step has done one less than it has asked.
+        # A caller that asks before each step has completed one step fewer than it has asked.
         if self._left < 1 or (not self._asks_each and self._left == 1):
             self._order = Order("stop", "as many steps as asked for")
         self._left -= 1
@@ -80,7 +81,17 @@ def carry_out(
     teacher: Path | None = None,
     readable: Sequence[Path] | None = None,
 ) -> Outcome:
-    """Execute a grant here; raises what the task raises, so that a debugger finds it where it happened."""
+    """Execute a grant in this process; exceptions of the task are not caught, so that a debugger finds their origin.
+
+    Args:
+        grant: The trial to execute.
+        device: `cpu` or `cuda`.
+        threads: The number of CPU threads.
+        num_steps: After how many steps to stop; None: at the trial's end.
+        say: Called with the step and metrics of each report.
+        teacher: The teacher's checkpoint, if the grant names one.
+        readable: Folders below which the paths in a training configuration must lie; None: any path is allowed.
+    """
     channel = Foreground(say, num_steps, asks_each=grant.task_kind is TaskKind.TRAIN)
     with tempfile.TemporaryDirectory(prefix="assayer-") as folder:
         start = Start(

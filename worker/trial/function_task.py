@@ -1,4 +1,4 @@
-"""The task kind `function`: calls a function of the user's own with the trial; its end becomes an outcome."""
+"""The task kind `function`: calls a custom function with the trial and turns its end into an outcome."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.trial.trial import Stopped, Told, Trial
 
 
 def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
-    """Import the function, which no attempt before has loaded, and call it; raises what it raises."""
+    """Import the function, which no earlier attempt has loaded in this process, and call it; raises what it raises."""
     given = Function.model_validate(grant.task)
     known = set(sys.modules)
     function = load(given.name)
@@ -34,7 +34,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     except SystemExit as end:
         if end.code not in (None, 0):
             raise
-        returned = None  # a program's way to end well
+        returned = None  # a program ends successfully this way
     except Exception as error:
         if not is_pruned(error):
             raise
@@ -43,11 +43,11 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
 
 
 def load(name: str) -> Callable[[Any], Any]:
-    """The function that `package.module:function` names.
+    """Return the function named by `package.module:function`.
 
     Raises:
-        ImportError: the module, or one that it imports, is not installed here.
-        ConfigError: the module has no such function.
+        ImportError: The module, or one that it imports, is not installed here.
+        ConfigError: The module has no such function.
     """
     module_name, _, path = name.partition(":")
     found: Any = importlib.import_module(module_name)
@@ -63,12 +63,16 @@ def load(name: str) -> Callable[[Any], Any]:
 
 
 def settle(trial: Trial, returned: Any) -> Mapping[str, float]:
-    """Report what a function returned, if it tells a new value of the objective; else it is final metrics.
+    """Report the function's return value if it contains a new value of the objective.
 
-    A number is the objective's. Its step is the one after the last, unless it is what was reported there.
+    A plain number is a value of the objective. The new report's step is the one after the last reported step. If the
+    value equals the last reported one, nothing is reported.
+
+    Returns:
+        The final metrics for the outcome; empty if they were reported.
 
     Raises:
-        ConfigError: it is neither nothing, a number, nor a mapping of names to numbers.
+        ConfigError: The return value is neither None, a number, nor a mapping of names to numbers.
     """
     metrics = _metrics(returned, trial.metric)
     value = metrics.get(trial.metric)
@@ -87,6 +91,6 @@ def _metrics(returned: Any, objective: str) -> dict[str, float]:
         if isinstance(returned, Mapping):
             return {str(name): float(value) for name, value in returned.items()}
         return {objective: float(returned)}
-    except (TypeError, ValueError, RuntimeError):  # a tensor of several elements raises the last
+    except (TypeError, ValueError, RuntimeError):  # a tensor of several elements raises RuntimeError
         message = f"must return a number, a mapping of metrics to numbers, or nothing; it returned {returned!r:.100}"
         raise ConfigError("task.function", message) from None

@@ -1,4 +1,4 @@
-"""A callback for the Trainer of Hugging Face transformers: reports evaluations, saves checkpoints, obeys verdicts."""
+"""A callback for the Hugging Face Trainer: reports evaluations, saves checkpoints and follows the service's orders."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ except ImportError as error:
 
 
 class AssayerCallback(TrainerCallback):
-    """Reports every evaluation, and keeps the checkpoint that the trainer saves after one; for trainers of one process.
+    """Reports every evaluation and keeps the checkpoint that the trainer saves after it; for single-process trainers.
 
-    A step is an epoch, rounded, or where the study's resource is `step`, the number of optimizer steps. Evaluate and
-    save alike (`eval_strategy`, `save_strategy`); a trial that is told to stop or to pause saves in any case.
+    A step is an epoch, rounded; or, if the study's resource is `step`, the number of optimizer steps. Evaluate and save
+    at the same times (`eval_strategy`, `save_strategy`). A trial that is ordered to stop or to pause always saves.
     """
 
     def __init__(self, trial: Trial) -> None:
@@ -35,10 +35,10 @@ class AssayerCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Report the numbers among the metrics, and stop the trainer if the trial is to stop or to pause."""
+        """Report the numeric metrics, and stop the trainer if the trial is ordered to stop or to pause."""
         step = round(state.epoch or 0) if self._trial.resource == "epoch" else state.global_step
         if self._trial.step is not None and step <= self._trial.step:
-            return  # several evaluations within an epoch: the first counts
+            return  # of several evaluations within an epoch, only the first counts
         metrics: Mapping[str, Any] = kwargs["metrics"]
         self._trial.report(step, {name: value for name, value in metrics.items() if isinstance(value, int | float)})
         self._evaluated_at = state.global_step
@@ -52,7 +52,7 @@ class AssayerCallback(TrainerCallback):
         control: TrainerControl,  # noqa: ARG002 - the library's hook
         **kwargs: Any,  # noqa: ARG002 - the library's hook
     ) -> None:
-        """Keep what the trainer has saved, if it was evaluated just before."""
+        """Keep the checkpoint that the trainer saved, if an evaluation came right before it."""
         if self._evaluated_at != state.global_step:
             return
         self._evaluated_at = None
@@ -64,9 +64,9 @@ class AssayerCallback(TrainerCallback):
 
 
 def resume_folder(trial: Trial, directory: str | os.PathLike[str]) -> str | None:
-    """Unpack the trial's checkpoint there: `trainer.train(resume_from_checkpoint=resume_folder(trial, "resumed"))`.
+    """Unpack the trial's checkpoint into `directory`; None if the trial starts from scratch.
 
-    None where the trial begins afresh.
+    Use it as `trainer.train(resume_from_checkpoint=resume_folder(trial, "resumed"))`.
     """
     saved = trial.load_checkpoint()
     if saved is None:

@@ -1,4 +1,4 @@
-"""A PyTorch Lightning callback that reports a trial's epochs, saves its checkpoints and obeys its verdicts."""
+"""A PyTorch Lightning callback: reports a trial's epochs, saves its checkpoints and follows the service's orders."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ except ImportError as error:
 
 
 class AssayerCallback(Callback):
-    """Reports what was logged after each training epoch that was validated; for trainers of one process.
+    """Reports the logged metrics after each training epoch with a validation; for single-process trainers.
 
-    A step is an epoch, or where the study's resource is `step`, the number of optimizer steps. To go on from the
-    trial's checkpoint: `trainer.fit(model, ckpt_path=trial.load_checkpoint(), weights_only=True)`.
+    A step is an epoch; or, if the study's resource is `step`, the number of optimizer steps. To resume from the trial's
+    checkpoint, call `trainer.fit(model, ckpt_path=trial.load_checkpoint(), weights_only=True)`.
     """
 
     def __init__(self, trial: Trial) -> None:
@@ -25,11 +25,11 @@ class AssayerCallback(Callback):
         self._was_validated = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's hook
-        """Note that the metrics of validation are new; the check before training is none."""
+        """Record that new validation metrics exist; the sanity check before training does not count."""
         self._was_validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's hook
-        """Report, save, and stop the trainer if the trial is to stop or to pause."""
+        """Report, save a checkpoint, and stop the trainer if the trial is ordered to stop or to pause."""
         if not self._was_validated and trainer.enable_validation:
             return
         self._was_validated = False

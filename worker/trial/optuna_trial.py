@@ -1,4 +1,4 @@
-"""An Optuna objective's view of a trial: what it would suggest is declared in the study, and is read from there."""
+"""Optuna's trial interface for objectives: suggestions return the values of parameters that the study declares."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from worker.trial.trial import Trial
 
 
 class OptunaTrial:
-    """The methods of `optuna.trial.Trial` that objectives call; Optuna itself need not be installed."""
+    """The methods of `optuna.trial.Trial` that objectives call; works without Optuna installed."""
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
         self.user_attrs: dict[str, Any] = {}
-        """What the objective set; it ends with the attempt."""
+        """Attributes that the objective has set; they are lost when the attempt ends."""
 
     @property
     def number(self) -> int | None:
@@ -25,26 +25,26 @@ class OptunaTrial:
 
     @property
     def params(self) -> Mapping[str, Any]:
-        """Every parameter that the trial has."""
+        """All parameters of the trial."""
         return self._trial.parameters
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        """The declared parameter's value.
+        """Return the value of the declared parameter.
 
         Raises:
-            ConfigError: the study declares none of that name, or its value is outside [low, high].
+            ConfigError: The study does not declare the parameter, or its value is outside [low, high].
         """
         scale = f"step: {step}" if step is not None else "log: true" if log else ""
         declared = f"{{type: float, low: {low}, high: {high}{', ' if scale else ''}{scale}}}"
         return float(self._number(name, low, high, declared))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """The declared parameter's value.
+        """Return the value of the declared parameter.
 
         Raises:
-            ConfigError: the study declares none of that name, or its value is no whole number in [low, high].
+            ConfigError: The study does not declare the parameter, or its value is not an integer in [low, high].
         """
         scale = f"step: {step}" if step != 1 else "log: true" if log else ""
         declared = f"{{type: int, low: {low}, high: {high}{', ' if scale else ''}{scale}}}"
@@ -54,10 +54,10 @@ class OptunaTrial:
         return int(value)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """The declared parameter's value.
+        """Return the value of the declared parameter.
 
         Raises:
-            ConfigError: the study declares none of that name, or its value is not among the choices.
+            ConfigError: The study does not declare the parameter, or its value is not among the choices.
         """
         declared = f"{{type: categorical, choices: {list(choices)}}}"
         value = self._declared(name, declared)
@@ -67,23 +67,23 @@ class OptunaTrial:
         raise _wrong(name, f"is {value!r}, which the objective does not know; declare it as {declared}")
 
     def report(self, value: float, step: int) -> None:
-        """Report the objective's value at a step; of a step that was reported before, the first value counts."""
+        """Report the objective's value at a step; of several values for one step, the first counts."""
         if step != self._trial.step:
             self._trial.report(step, {self._trial.metric: value})
 
     def should_prune(self) -> bool:
-        """Whether to raise `optuna.TrialPruned`: the newest verdict says stop or pause."""
+        """Return whether to raise `optuna.TrialPruned`, because the newest order is to stop or to pause."""
         return self._trial.should_stop
 
     def set_user_attr(self, key: str, value: Any) -> None:
-        """Keep a value for the objective's own use."""
+        """Store a value for the objective's own use."""
         self.user_attrs[key] = value
 
     def _number(self, name: str, low: float, high: float, declared: str) -> float:
         value = self._declared(name, declared)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _wrong(name, f"is {value!r}, but the objective asks for a number; declare it as {declared}")
-        slack = 1e-9 * max(abs(low), abs(high))  # a step's multiples are not exact
+        slack = 1e-9 * max(abs(low), abs(high))  # multiples of a step are not exact in floating point
         if not low - slack <= value <= high + slack or math.isnan(value):
             raise _wrong(name, f"is {value}, but the objective asks for {low} to {high}; declare it as {declared}")
         return value
@@ -95,7 +95,7 @@ class OptunaTrial:
 
 
 def is_pruned(error: Exception) -> bool:
-    """Whether the objective gave the trial up, by Optuna's own exception."""
+    """Return whether the objective gave the trial up by raising Optuna's `TrialPruned`."""
     return any(f"{each.__module__}.{each.__name__}" == "optuna.exceptions.TrialPruned" for each in type(error).__mro__)
 
 

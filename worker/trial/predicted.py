@@ -1,4 +1,4 @@
-"""What a finished training leaves beside its metrics: its predictions as a file, and what it takes for what."""
+"""Saves the predictions of a finished training to a file, and collects its confusion counts."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _MAX_MIB = 64
 
 
 class NotKept(Exception):
-    """The predictions are not kept, for the reason that it says; training is none the worse for it."""
+    """The predictions are not kept, for the reason in the message; the training still succeeded."""
 
 
 def save(directory: Path, result: TrainingResult, class_names: tuple[str, ...]) -> Predicted | None:
-    """Write the predictions to a file in `directory`; none where there are none.
+    """Write the predictions to a file in `directory`; None if there are none.
 
     Raises:
-        NotKept: they are too many, or cannot be written.
+        NotKept: The predictions are too large, or the file cannot be written.
     """
     if not result.predictions:
         return None
@@ -40,7 +40,7 @@ def save(directory: Path, result: TrainingResult, class_names: tuple[str, ...]) 
 
 
 def confusion(result: TrainingResult, class_names: tuple[str, ...]) -> Confusion | None:
-    """The counts of all splits; none where there are none, or too many classes."""
+    """Return the confusion counts of all splits; None if there are none, or too many classes."""
     if not class_names or len(class_names) > MAX_CLASSES or not (counts := result.confusion):
         return None
     return Confusion(classes=list(class_names), splits={str(split): rows for split, rows in counts.items()})

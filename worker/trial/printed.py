@@ -1,4 +1,4 @@
-"""Metrics from what a program prints: regular expressions over its lines become reports, one per step."""
+"""Extracts metrics from a program's output: regular expressions over its lines become one report per step."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from worker.training.errors import ConfigError
 
 _LINE_END = re.compile(rb"[\r\n]")
-"""A progress bar ends its lines with a carriage return."""
+"""A carriage return also ends a line, because progress bars use it."""
 
 
 class Tail:
-    """The lines that are added to a file from now on."""
+    """Reads the lines that are appended to a file from now on."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
@@ -21,7 +21,10 @@ class Tail:
         self._rest = b""
 
     def lines(self, *, is_over: bool = False) -> list[str]:
-        """The whole lines since the last time; with `is_over` the unfinished one, too."""
+        """Return the complete lines since the last call.
+
+        With `is_over`, the unfinished last line is included, and the file is closed.
+        """
         *lines, self._rest = _LINE_END.split(self._rest + self._file.read())
         if is_over:
             lines.append(self._rest)
@@ -30,11 +33,11 @@ class Tail:
 
 
 class Printed:
-    """Finds metrics in lines.
+    """Parses metrics from lines.
 
-    A step is told when the objective's metric is found, with the newest value of every other metric since the step
-    before. Its number is what the pattern `step` found last; without one, steps are counted on from `last_step`. A step
-    that was told already is not told again.
+    A step is complete when the objective's metric is found. It gets the newest value of every other metric since the
+    previous step. Its number is the last match of the pattern `step`; without that pattern, steps are counted on from
+    `last_step`. A step is not reported if the pattern `step` has not matched yet, or if it is not above the last one.
     """
 
     def __init__(
@@ -48,10 +51,10 @@ class Printed:
         self._found: dict[str, float] = {}
 
     def read(self, line: str) -> Iterator[tuple[int, dict[str, float]]]:
-        """The steps that a line completes: none or one, with its metrics.
+        """Yield the step that a line completes, if any, with its metrics.
 
         Raises:
-            ConfigError: a pattern's group holds no number.
+            ConfigError: A pattern's group matched something other than a number.
         """
         if self._step_pattern is not None and (found := self._step_pattern.search(line)):
             self._step = int(_number("step", found))

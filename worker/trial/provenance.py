@@ -1,4 +1,4 @@
-"""What trains here: a fingerprint of the code, the core's or the user's own, and the environment that it runs in."""
+"""Provenance of a training: a fingerprint of the core's and custom code, and the software environment."""
 
 from __future__ import annotations
 
@@ -15,29 +15,37 @@ import torch
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SOURCES = ("training", "trial")
-"""What runs in a training process; the agent around it changes no result."""
+"""The packages that run in a training process; the agent's code changes no result."""
 
 _LIBRARIES = ("torch", "numpy", "scikit-learn", "torchmetrics", "pyarrow")
-"""What may change a result; without the local part of a version, so that builds for CPU and CUDA count as one."""
+"""Libraries whose version may change a result.
+
+The local part of a version is ignored, so that CPU and CUDA builds count as one.
+"""
 
 _INSTALLED = {
     _PACKAGE,
     *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
 }
-"""Where code lies that is nobody's own here."""
+"""Directories of installed code, which is not custom code."""
 
 
 def code_fingerprint(package: Path = _PACKAGE, own: Mapping[str, Path] = MappingProxyType({})) -> str:
-    """SHA-256 over the sources of training, the user's `own` among them by module, and over versions.
+    """Return a SHA-256 over the training code and the versions it depends on.
 
-    These are the versions of what training calls, and Python's minor version.
+    Args:
+        package: The folder of the package `worker`.
+        own: Files of custom code by module name, which are included.
+
+    Returns:
+        The hash over these files, the versions of the libraries that training calls, and Python's minor version.
     """
     paths = [path for folder in _SOURCES for path in (package / folder).rglob("*.py")]
     return fingerprint_of({**{path.relative_to(package).as_posix(): path for path in paths}, **own})
 
 
 def fingerprint_of(sources: Mapping[str, Path]) -> str:
-    """SHA-256 over the content of files, by their names, and over the versions that any training depends on."""
+    """Return a SHA-256 over the names and contents of files and over the versions that every training depends on."""
     digest = hashlib.sha256()
     for version in ("python", *map(str, sys.version_info[:2])), *((name, _version(name)) for name in _LIBRARIES):
         digest.update(repr(version).encode())
@@ -48,7 +56,12 @@ def fingerprint_of(sources: Mapping[str, Path]) -> str:
 
 
 def loaded_sources(module: str, known: Collection[str]) -> dict[str, Path]:
-    """The files of a module and of all that were loaded with it, beyond those `known`; not of installed packages."""
+    """Return the files of a module and of the modules that were imported with it.
+
+    Args:
+        module: The imported module.
+        known: The modules that were loaded before, which are left out; so are installed packages.
+    """
     files = {name: Path(file) for name, each in list(sys.modules.items()) if (file := getattr(each, "__file__", None))}
     return {
         name: path
@@ -58,7 +71,7 @@ def loaded_sources(module: str, known: Collection[str]) -> dict[str, Path]:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """What may explain a difference between two trainings of one configuration."""
+    """Return the versions and settings that may explain a difference between two trainings of one configuration."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,

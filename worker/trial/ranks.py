@@ -1,6 +1,7 @@
-"""A training on several devices: the training process forks one more for each further device, and watches over them.
+"""Training on several devices: the training process forks one more process per further device and supervises them.
 
-They are of its process group and end with it. What ends one of them ends the attempt, and says how it is filed.
+All processes are in one process group and end together. The process that fails first ends the attempt and determines
+its outcome.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from worker.trial.ending import end_by
 T = TypeVar("T")
 
 _GRACE_SECONDS = 5.0
-"""How long this process has to notice by itself that another one failed; on GPUs it may wait for that one for ever."""
+"""How long this process has to notice itself that another one failed; on GPUs it may wait for that one forever."""
 
 
 class RankFailed(Exception):
@@ -40,13 +41,21 @@ class RankFailed(Exception):
 
 
 def lead(num: int, folder: Path, work: Callable[[], T], say: Callable[[Outcome], None]) -> T:
-    """Do `work` in `num` processes at once, of which this is the first; returns or raises what it does here.
+    """Run `work` in `num` processes at once, of which this is the first.
 
-    Called before anything has touched CUDA or started a thread: a fork copies neither. The processes meet in `folder`,
-    and share this one's CPU threads. `say` tells the agent an outcome where this process cannot any more.
+    Call it before anything has initialised CUDA or started a thread, because a fork copies neither.
+
+    Args:
+        num: The number of processes; they share this process's CPU threads.
+        folder: Where the file for the rendezvous of the processes is created.
+        work: Called in each process.
+        say: Called with the outcome of another process that failed, if this process hangs and cannot raise it.
+
+    Returns:
+        What `work` returns in this process.
 
     Raises:
-        RankFailed: another of the processes raised; one that was killed takes this one along.
+        RankFailed: Another process raised. If another process was killed by a signal, this process ends by it too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(max(1, torch.get_num_threads() // num))
@@ -68,7 +77,7 @@ def lead(num: int, folder: Path, work: Callable[[], T], say: Callable[[Outcome],
 
 @dataclass(frozen=True)
 class _Other:
-    """Another process of the training, and the pipe by which it tells the outcome that it failed with."""
+    """Another process of the training, and the pipe through which it sends the outcome if it fails."""
 
     pid: int
     last_words: int
@@ -90,8 +99,8 @@ def _become(rank: int, take_part: Callable[[int], object], last_words: int) -> N
     try:
         take_part(rank)
     except GroupBroken:
-        pass  # of that another one is the cause
-    except BaseException as error:  # nothing may return into the first process's own work
+        pass  # another process is the cause
+    except BaseException as error:  # nothing may propagate into the first process's code
         traceback.print_exc()
         os.write(last_words, failed(error).model_dump_json().encode())
     finally:
@@ -102,7 +111,7 @@ def _become(rank: int, take_part: Callable[[int], object], last_words: int) -> N
 
 
 class _Watch:
-    """Waits in a thread of its own for the first of the others to fail; ends this process where it does not itself."""
+    """A thread that waits for the first other process to fail, and ends this process if it does not end by itself."""
 
     def __init__(self, others: Sequence[_Other], say: Callable[[Outcome], None]) -> None:
         self._others = others
@@ -110,7 +119,7 @@ class _Watch:
         self._failed = threading.Event()
         self._over = threading.Event()
         self._cause: Outcome | int | None = None
-        """What the first one failed with, or the signal that ended it."""
+        """The outcome of the process that failed first, or the number of the signal that ended it."""
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._look, name="ranks", daemon=True).start()
@@ -122,7 +131,7 @@ class _Watch:
         self._over.set()
 
     def end_as_they_did(self) -> None:
-        """End by the signal, or raise RankFailed with the outcome, of the one that failed; returns if none did."""
+        """End by the signal that ended another process, or raise RankFailed with its outcome; return if none failed."""
         self._failed.wait(_GRACE_SECONDS)
         match self._cause:
             case int() as number:
@@ -153,7 +162,7 @@ class _Watch:
 
 
 def _cause(other: _Other) -> Outcome | int | None:
-    """What a process that has said its last failed with, or the signal that ended it; none: it ended well."""
+    """Return the outcome or signal that another process failed with, after its pipe closed; None if it succeeded."""
     with os.fdopen(other.last_words, "rb") as pipe:
         said = pipe.read()
     _, status = os.waitpid(other.pid, 0)

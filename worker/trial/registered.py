@@ -1,4 +1,4 @@
-"""Entries of the user's own: imports the modules that add to the core's registries, and tells what they added."""
+"""Registration of custom entries: imports the modules that add to the core's registries and lists what they added."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _SECTIONS = {**REGISTRIES, **LISTS}
 
 
 class RegistrationFailed(Exception):
-    """Modules that cannot be registered here; says which and why in one sentence."""
+    """Custom modules cannot be registered here; the message is one sentence that names the module and the reason."""
 
 
 @dataclass(frozen=True)
 class Registered:
-    """What modules of the user's own added."""
+    """The entries that custom modules added."""
 
     entries: Mapping[str, Mapping[str, Any]]
-    """Section -> name -> description, as the catalogue shows it; of the core's own entries none."""
+    """Section -> name -> description, as in the catalogue; without the core's own entries."""
     sources: Mapping[str, Path]
     """The files that were loaded for them, by module."""
 
 
 def register(modules: Sequence[str]) -> Registered:
-    """Import the modules, found as from the working folder, into this process.
+    """Import the modules into this process, relative to the working directory.
 
     Raises:
-        RegistrationFailed: one cannot be imported, takes a name that is taken, or uses the GPU; or none adds an entry.
+        RegistrationFailed: A module cannot be imported, reuses a name or uses the GPU, or no module adds an entry.
     """
     known = set(sys.modules)
     before = {section: {entry.name for entry in registry} for section, registry in _SECTIONS.items()}
@@ -45,7 +45,7 @@ def register(modules: Sequence[str]) -> Registered:
     for module in modules:
         try:
             importlib.import_module(module)
-        except BaseException as error:  # whatever code of the user's own raises, SystemExit too, ends this worker
+        except BaseException as error:  # anything that custom code raises, even SystemExit, ends this worker
             raise RegistrationFailed(f"cannot register {module}: {_said(error, module)}") from error
         sources |= loaded_sources(module, known)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
@@ -71,14 +71,14 @@ def _said(error: BaseException, module: str) -> str:
         if error.name == module or module.startswith(f"{error.name}."):
             return f"there is no module {error.name!r} in {Path.cwd()} or on PYTHONPATH"
         return f"it needs the module {error.name!r}, which is not installed here"
-    if isinstance(error, ValueError) and str(error):  # a registry's own words, among others
+    if isinstance(error, ValueError) and str(error):  # for example an error of a registry
         return " ".join(str(error).split())
     traceback.print_exception(error)
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _as_json(section: str, name: str, description: dict[str, Any]) -> Any:
-    """The description as it is after a way over the wire."""
+    """Return the description as the service receives it."""
     try:
         return json.loads(json.dumps(description, allow_nan=False))
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The socket by which the scripts of a command report: what they say goes to the agent, what it orders to them."""
+"""The socket through which scripts of a command task report: forwards their messages to the agent, and orders back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.trial.trial import Trial
 
 
 class Relay:
-    """Open for the length of a block; any number of processes may connect."""
+    """A server socket, open inside a `with` block; any number of processes may connect."""
 
     def __init__(self, path: Path, trial: Trial, channel: Channel) -> None:
         self._trial = trial
@@ -27,7 +27,7 @@ class Relay:
         self._awaited: dict[socket.socket, int] = {}
         self._order = CONTINUE
         self.was_used = False
-        """Some script has said something by its trial: it hears orders, too."""
+        """Whether a script has sent a message; such a script also receives orders."""
 
     def __enter__(self) -> Self:
         self._selector = selectors.DefaultSelector()
@@ -42,7 +42,7 @@ class Relay:
             connection.close()
 
     def pass_on(self, seconds: float) -> Order:
-        """Pass on what there is to say in both directions, waiting at most so long for it; the newest order."""
+        """Forward messages in both directions, waiting at most `seconds` for one; return the newest order."""
         for key, _ in self._selector.select(seconds):
             connection = key.fileobj
             if connection is self._listener:
@@ -68,6 +68,7 @@ class Relay:
             _send(connection, self._order)
 
     def _hear(self, connection: socket.socket) -> None:
+        """Read one script's socket and forward its messages; remove the script if it has disconnected."""
         try:
             data = connection.recv(1 << 16)
         except ConnectionError:
@@ -89,5 +90,5 @@ class Relay:
 
 
 def _send(connection: socket.socket, message: Message) -> None:
-    with suppress(ConnectionError):  # it has ended this instant
+    with suppress(ConnectionError):  # the script has ended just now
         connection.sendall(encode(message))

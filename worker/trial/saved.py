@@ -1,4 +1,4 @@
-"""Checkpoint files of the user's own making: on disk for good before they are told, the newest two kept."""
+"""Checkpoint files of custom code: durable on disk before they are announced, with the newest two kept."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _CHUNK = 1 << 20
 
 
 def save(directory: Path, step: int, content: bytes | str | os.PathLike[str]) -> Checkpointed:
-    """Write bytes, or copy a file, as the checkpoint of `step`; whatever dies meanwhile, the one before stays whole."""
+    """Write bytes, or copy a file, as the checkpoint of `step`; a crash leaves the previous checkpoint intact."""
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"step-{step:08d}.pt"  # the name by which the agent looks for those of this host
+    path = directory / f"step-{step:08d}.pt"  # the agent searches this host for files of this name
     partial, digest = path.with_suffix(".partial"), hashlib.sha256()
     with (
         io.BytesIO(content) if isinstance(content, bytes) else Path(content).open("rb") as source,
@@ -35,7 +35,7 @@ def save(directory: Path, step: int, content: bytes | str | os.PathLike[str]) ->
 
 
 def _sync(directory: Path) -> None:
-    """Make a rename durable: it is only once its directory is."""
+    """Sync a directory, which makes a rename in it durable."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

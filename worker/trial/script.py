@@ -1,4 +1,4 @@
-"""What a script that a command task started calls to know its trial; standard library only."""
+"""Access to the trial for a script that a command task started; uses the standard library only."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from worker.trial.channel import Channel
 from worker.trial.trial import Told, Trial
 
 TRIAL = "ASSAYER_TRIAL"
-"""The variable that names the JSON file of what the trial is told."""
+"""The environment variable with the path of the JSON file that describes the trial."""
 
 CHANNEL = "ASSAYER_CHANNEL"
-"""The variable that names the socket by which the script reports."""
+"""The environment variable with the path of the socket through which the script reports."""
 
 PARAMETER = "ASSAYER_PARAMETER_"
-"""What the variables of single parameters begin with."""
+"""The prefix of the environment variables of single parameters."""
 
 
 def current_trial() -> Trial | None:
-    """The trial that this script was started for; none where a person started it.
+    """Return the trial that this script was started for; None if it was not started by a worker.
 
     Raises:
-        OSError: the worker that started the script is gone.
+        OSError: The worker that started the script is gone.
     """
     if TRIAL not in os.environ:
         return None

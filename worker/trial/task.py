@@ -1,4 +1,4 @@
-"""What a training process does with its grant: picks the kind of task, and turns whatever happens into an outcome."""
+"""Dispatches a grant to its kind of task, and turns every end of the task into an outcome."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from worker.trial.tensorboard import shown
 
 
 def carry_out(start: Start, channel: Channel) -> None:
-    """Carry out the grant and send its outcome; returns however the task ended."""
+    """Execute the grant and send its outcome; returns however the task ended."""
     torch.set_num_threads(start.threads)
     with contextlib.suppress(AgentGone):
         channel.end(Ended(_outcome(start, channel).model_dump(mode="json")))
@@ -31,13 +31,13 @@ def _outcome(start: Start, channel: Channel) -> Outcome:
         raise
     except RankFailed as error:
         return error.outcome
-    except BaseException as error:  # whatever the user's code raises, SystemExit too, is its outcome
+    except BaseException as error:  # anything that custom code raises, even SystemExit, becomes its outcome
         traceback.print_exc()
         return failed(error)
 
 
 def dispatch(grant: Grant, start: Start, channel: Channel) -> Outcome:
-    """Carry out a task of any kind; raises what it raises."""
+    """Execute a task of any kind; raises what the task raises."""
     if grant.fork_at is not None and grant.resume is None:
         message = f"the checkpoint of step {grant.fork_at} to fork from is gone"
         return Outcome(result="failed", failure=FailureClass.INVALID, message=message)

@@ -1,4 +1,4 @@
-"""Shows an attempt in TensorBoard, whatever its kind of task: what it reports, with its parameters and its end."""
+"""Writes TensorBoard event files of an attempt of any kind of task: its reports, parameters and final metrics."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _logger = logging.getLogger(__name__)
 def shown(
     grant: Grant, start: Start, channel: Channel, carry_out: Callable[[Grant, Start, Channel], Outcome]
 ) -> Outcome:
-    """Carry the grant out, and where the worker shows its attempts, write down what goes through the channel.
+    """Execute the grant; if the worker writes event files, write the attempt's reports, parameters and final metrics.
 
-    No attempt fails because it cannot be shown.
+    An attempt never fails because its event files cannot be written.
     """
     if start.tensorboard is None:
         return carry_out(grant, start, channel)
@@ -44,18 +44,18 @@ def shown(
 
 
 def folder_of(directory: Path, grant: Grant) -> Path:
-    """Where an attempt is shown: TensorBoard names it by this path."""
+    """Return the folder of an attempt's event files; TensorBoard uses this path as the attempt's name."""
     trial = f"{grant.number:04}" if grant.number is not None else grant.trial
     return directory / grant.study_name / f"trial-{trial}" / f"attempt-{grant.attempt}"
 
 
 class _Lenient:
-    """Event files that end at the first error of their disk, with a warning."""
+    """Event files that stop with a warning at the first error of their disk."""
 
     def __init__(self, folder: Path) -> None:
         self._files: EventFiles | None = None
         with self._noting():
-            # Only an earlier study of this name can have written there: nothing of that counts.
+            # Older event files there can only be of an earlier study of this name, so they are purged from step 0 on.
             self._files = EventFiles(folder, 0, "--tensorboard")
 
     def write(self, write: Callable[[EventFiles], None]) -> None:

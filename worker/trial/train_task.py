@@ -1,4 +1,4 @@
-"""The task kind `train`: a grant becomes a configuration for the training core, its result an outcome."""
+"""The task kind `train`: turns a grant into a configuration of the training core, and the result into an outcome."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
 
 
 def _tell_predictions(channel: Channel, directory: Path, result: TrainingResult, class_names: tuple[str, ...]) -> str:
-    """Save the predictions and tell the agent of them; else why they are not kept."""
+    """Save the predictions and announce them to the agent; return why they are not kept, or an empty string."""
     try:
         saved = predicted.save(directory, result, class_names)
     except predicted.NotKept as reason:
@@ -105,7 +105,11 @@ def _tell_predictions(channel: Channel, directory: Path, result: TrainingResult,
 
 
 def _configuration(grant: Grant) -> TrainingConfig:
-    """What to train; where the grant ends for good, schedules come to their end and the test split is met."""
+    """Return the training configuration of a grant.
+
+    If the grant ends at `run_until` without a pause, that is the configuration's last epoch: schedules end there, and
+    the test split is evaluated.
+    """
     if not isinstance(grant.task, dict):
         raise ConfigError("task.train", "must be a mapping of settings")
     config = TrainingConfig.from_mapping(grant.task)
@@ -115,7 +119,7 @@ def _configuration(grant: Grant) -> TrainingConfig:
 
 
 def _teacher(config: TrainingConfig, start: Start) -> Path | None:
-    """The checkpoint of the trial that the loss learns from, where it names one."""
+    """Return the checkpoint of the trial that the loss names as its teacher; None if it names none."""
     name = config.loss.settings.get("teacher")
     if not isinstance(name, str) or is_path(name):
         return None

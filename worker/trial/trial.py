@@ -1,6 +1,6 @@
-"""The trial as training code of the user's own sees it: parameters, reports and verdicts, checkpoints.
+"""The trial as custom training code sees it: parameters, reports and orders, checkpoints.
 
-Standard library only: a script under another Python may have it too.
+Uses the standard library only, so that a script under another Python interpreter can use it too.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from service.contract.lease import Grant
 
 WAIT_SECONDS = 60.0
-"""How long `report(…, wait=True)` waits at most: a service that is away does not hold training up."""
+"""The longest time that `report(…, wait=True)` waits, so that an unreachable service does not block training."""
 
-# What service/contract says of a report; the service's own models need more than the standard library.
+# The limits of service/contract for a report, repeated here because its models need more than the standard library.
 MAX_STEP = 2**53
 MAX_NAME = 128
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class Stopped(Exception):
-    """Raise it to end a trial that has been told to stop, or that is given up, from wherever that is known."""
+    """Raise it anywhere in custom code to end a trial that is ordered to stop, or that the code gives up."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """What a trial is told before it begins."""
+    """The facts about a trial that its code receives when it starts."""
 
     study: str
     number: int | None
@@ -53,7 +53,7 @@ class Told:
 
     @classmethod
     def of(cls, grant: Grant, start: Start) -> Self:
-        """What of a grant and its start concerns the user's code."""
+        """Return the facts of a grant and its start message that custom code needs."""
         return cls(
             study=grant.study_name,
             number=grant.number,
@@ -78,17 +78,17 @@ class Trial:
         self._channel = channel
         self._saved_step = told.resume_step
         self.step: int | None = told.resume_step
-        """The last step that was reported, at first that of the checkpoint; none: it begins afresh."""
+        """The last reported step, at first the step of the checkpoint; None if the trial starts from scratch."""
         self.value: float | None = None
-        """The value of the objective that was reported last."""
+        """The last reported value of the objective."""
         self.last_finite: float | None = None
-        """The last of these values that was finite; none: there was none."""
+        """The last reported value of the objective that was finite; None if there was none."""
         self.heard = CONTINUE
-        """The last word that the code was given on how to go on."""
+        """The last order that the code received."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """Name -> value of each parameter that the trial has; one whose condition does not hold is absent."""
+        """The trial's parameters, by name; a parameter whose condition does not hold is absent."""
         return self._told.parameters
 
     @property
@@ -98,7 +98,7 @@ class Trial:
 
     @property
     def number(self) -> int | None:
-        """Its number in the study, from 0."""
+        """The trial's number in the study, from 0."""
         return self._told.number
 
     @property
@@ -108,7 +108,7 @@ class Trial:
 
     @property
     def device(self) -> str:
-        """`cpu` or `cuda`, the trial's own GPU, of several the first: no others are visible."""
+        """`cpu` or `cuda`; `cuda` is the first of the trial's own GPUs, and no others are visible."""
         return self._told.device
 
     @property
@@ -118,22 +118,28 @@ class Trial:
 
     @property
     def resource(self) -> str:
-        """What a step is: `epoch` or `step`, as the study's resource says."""
+        """What a step counts: `epoch` or `step`, according to the study's resource."""
         return self._told.resource
 
     @property
     def run_until(self) -> int | None:
-        """The step to train to for now; none: until training ends by itself."""
+        """The step to train to for now, or None to train until training ends by itself."""
         return self._told.run_until
 
     def report(self, step: int, metrics: Mapping[str, float], *, wait: bool = False) -> Order:
-        """Report the metrics of one step and hear what to do: `action` is continue, pause or stop, `reason` says why.
+        """Report the metrics of one step and return the order for what to do next.
 
-        The answer is the newest verdict known now, often on an earlier step. With `wait` it is the verdict on this
-        step, unless that takes longer than a minute.
+        Args:
+            step: The step, which may not fall and must be above the checkpoint's.
+            metrics: The metrics by name; one of them should be the objective's.
+            wait: Whether to wait, for at most a minute, for the verdict on this step.
+
+        Returns:
+            The newest order: its `action` is continue, pause or stop, and its `reason` says why. Without `wait`, it
+                often answers an earlier step.
 
         Raises:
-            ValueError: the step falls, or is that of the checkpoint or before it; a metric is no number.
+            ValueError: The step falls, or is at or before the checkpoint's; there are no metrics; or one is no number.
         """
         self.tell(step, metrics, is_awaited=wait)
         if wait:
@@ -141,7 +147,7 @@ class Trial:
         return self.listen()
 
     def tell(self, step: int, metrics: Mapping[str, float], *, is_awaited: bool) -> None:
-        """Report without waiting or hearing anything; raises as `report`."""
+        """Report without waiting and without returning an order; raises the same errors as `report`."""
         step = operator.index(step)
         self._check_step(step)
         if not metrics:
@@ -158,17 +164,17 @@ class Trial:
 
     @property
     def should_stop(self) -> bool:
-        """Whether to save a checkpoint, if the code saves any, and return: the newest verdict says stop or pause."""
+        """Whether to save a checkpoint, if the code saves any, and return: the newest order is to stop or to pause."""
         return self.listen() != CONTINUE
 
     def save_checkpoint(self, content: bytes | str | os.PathLike[str]) -> None:
-        """Keep a checkpoint of the last reported step: bytes, or the file at a path, which is copied.
+        """Save a checkpoint of the last reported step: bytes, or the file at a path, which is copied.
 
-        From the newest one the trial goes on wherever it is continued: after a pause, a lost host, a stopped worker.
+        The trial resumes from the newest checkpoint after a pause, a lost host or a stopped worker, on any host.
 
         Raises:
-            ValueError: no step was reported since the last checkpoint.
-            OSError: the file cannot be read, or the disk is full.
+            ValueError: No step was reported since the last checkpoint.
+            OSError: The file cannot be read, or the disk is full.
         """
         if self.step is None or self.step == self._saved_step:
             raise ValueError("a checkpoint is of the step reported last, one of each; report a step before you save")
@@ -176,11 +182,11 @@ class Trial:
         self._saved_step = self.step
 
     def load_checkpoint(self) -> Path | None:
-        """The file of the checkpoint to go on from, which is that of `step`; none: begin afresh."""
+        """Return the file of the checkpoint to resume from, which is of step `step`; None: start from scratch."""
         return Path(self._told.resume) if self._told.resume is not None else None
 
     def listen(self) -> Order:
-        """The newest order, as `report` answers it; at the rung that the trial is to train to, it is to pause."""
+        """Return the newest order, as `report` does; from the trial's rung on, that is an order to pause."""
         order, until = self._channel.newest_order(), self._told.run_until
         if order.action == CONTINUE.action:
             is_there = self._told.pauses and self.step is not None and until is not None and self.step >= until
@@ -198,10 +204,11 @@ class Trial:
 
 
 def _check_point(step: int, values: Mapping[str, float]) -> None:
-    """Refuse here, in the user's own stack, what the service would refuse.
+    """Refuse a report that the service would refuse, so that the error appears in the stack of the custom code.
 
     Raises:
-        ValueError: a step below 0 or beyond 2^53, or a metric whose name is too long or holds what no database stores.
+        ValueError: The step is below 0 or above 2^53, or a metric's name is empty, too long or not storable in a
+            database.
     """
     if not 0 <= step <= MAX_STEP:
         raise ValueError(f"this report cannot be sent: step {step} is not from 0 to 2^53")

@@ -1,8 +1,8 @@
-"""One slot's zygote: forks one training process per attempt, and tells the agent how it exits.
+"""The zygote of one slot: forks one training process per attempt and reports its exit to the agent.
 
-It never touches CUDA (a forked CUDA context is broken) and starts no thread (a fork copies only one). It ends when the
-agent closes the control socket or dies, and takes the running attempt's process group with it. What its children carry
-out is given to it, and what they share is imported before by whoever starts it.
+The zygote never initialises CUDA, because a forked CUDA context is broken, and starts no thread, because a fork copies
+only one. It ends when the agent closes the control socket or dies, and kills the running attempt's process group. Its
+caller passes the function that the child processes run, and imports what they share beforehand.
 """
 
 from __future__ import annotations
@@ -25,16 +25,19 @@ from worker.trial.channel import Channel
 
 
 def serve(descriptor: int, carry_out: Callable[[Start, Channel], None], ready: Ready) -> None:
-    """Serve the control socket with this descriptor until the agent is gone; each child carries out one attempt.
+    """Serve the control socket with this descriptor until the agent is gone.
 
-    `ready` is the first word: what the agent tells the service of what `carry_out` does.
+    Args:
+        descriptor: The file descriptor of the control socket.
+        carry_out: Called in each forked process, with the attempt's start message and channel.
+        ready: The first message to the agent.
     """
     with socket.socket(fileno=descriptor) as control, suppress(ConnectionError):
         Zygote(control, carry_out).serve(ready)
 
 
 class Zygote:
-    """At most one training process at a time, watched together with the control socket."""
+    """Runs at most one training process at a time, and watches it together with the control socket."""
 
     def __init__(self, control: socket.socket, carry_out: Callable[[Start, Channel], None]) -> None:
         self._control = control
@@ -43,8 +46,8 @@ class Zygote:
         self._pid: int | None = None
 
     def serve(self, ready: Ready) -> None:
-        """Fork and watch until the agent is gone."""
-        # The agent decides when this process ends; a Ctrl-C or a SIGTERM to the whole group is the agent's to answer.
+        """Fork and supervise training processes until the agent is gone."""
+        # The agent decides when this process ends, so only the agent handles a Ctrl-C or a SIGTERM to the whole group.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         woken, wake = os.pipe()
@@ -52,7 +55,7 @@ class Zygote:
         os.set_blocking(wake, False)
         signal.signal(signal.SIGCHLD, _only_wake)
         signal.set_wakeup_fd(wake)
-        gc.freeze()  # what is loaded now is shared with every child, and never collected there
+        gc.freeze()  # objects loaded by now are shared with every child, so exclude them from garbage collection
         self._control.sendall(encode(ready))
         with selectors.DefaultSelector() as selector:
             selector.register(self._control, selectors.EVENT_READ)
@@ -69,7 +72,7 @@ class Zygote:
                 self._terminate()
 
     def _obey(self) -> bool:
-        """Read the control socket once; False when the agent is gone."""
+        """Read the control socket once and handle its messages; return False when the agent is gone."""
         data, descriptors, _, _ = socket.recv_fds(self._control, 1 << 16, 1)
         channel = socket.socket(fileno=descriptors[0]) if descriptors else None
         while data and not data.endswith(b"\n"):
@@ -95,12 +98,13 @@ class Zygote:
         pid = os.fork()
         if pid == 0:
             self._become_child(start, channel)
-        with suppress(OSError):  # the child does the same: whoever comes first, the group exists from here on
+        with suppress(OSError):  # the child makes the same call: whichever comes first creates the group
             os.setpgid(pid, pid)
         self._pid = pid
         self._control.sendall(encode(Forked(pid)))
 
     def _become_child(self, start: Start, channel: socket.socket) -> Never:
+        """Run the attempt in the forked process, with its own process group and output files, then exit."""
         status = 1
         try:
             os.setpgid(0, 0)
@@ -112,10 +116,10 @@ class Zygote:
             _redirect(Path(start.stdout), 1, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             _redirect(Path(start.stderr), 2, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             if isinstance(sys.stdout, io.TextIOWrapper):
-                sys.stdout.reconfigure(line_buffering=True)  # a process that is killed cannot flush
+                sys.stdout.reconfigure(line_buffering=True)  # a killed process cannot flush
             self._carry_out(start, Channel(channel))
             status = 0
-        except BaseException:  # nothing may return into the zygote's own loop
+        except BaseException:  # nothing may propagate into the zygote's loop
             traceback.print_exc()
         finally:
             with suppress(Exception):
@@ -129,7 +133,7 @@ class Zygote:
         pid, status = os.waitpid(self._pid, os.WNOHANG)
         if pid == 0:
             return
-        self._terminate()  # what the attempt itself had started and left behind
+        self._terminate()  # kill processes that the attempt started and left running
         self._pid = None
         self._control.sendall(encode(Exited(os.waitstatus_to_exitcode(status))))
 
@@ -140,7 +144,7 @@ class Zygote:
 
 
 def _only_wake(signum: int, frame: object) -> None:
-    """SIGCHLD's handler: the wakeup descriptor has told the loop already."""
+    """Do nothing on SIGCHLD: the wakeup descriptor has already woken the loop."""
 
 
 def _redirect(path: Path, descriptor: int, flags: int) -> None:

@@ -1,4 +1,4 @@
-"""Functions to search, with their spaces and their optima: the ground that samplers are compared on."""
+"""Test functions for comparing samplers, with their search spaces and optima."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Function:
-    """A function to minimise; `noise` is the standard deviation of what a trial reports."""
+    """A function to minimise; `noise` is the standard deviation of the noise in a trial's report."""
 
     family: str
     space: dict[str, Any]
@@ -22,19 +22,22 @@ class Function:
     noise: float = 0.0
 
     def report(self, parameters: Parameters, seed: int, number: int) -> float:
-        """What a trial measures: the value, and the noise that belongs to this trial of this seed."""
+        """Return the value that a trial reports: the function's value plus noise that depends on seed and number."""
         return self.value(parameters) + random.Random(f"{seed}/{number}").gauss(0.0, self.noise)
 
 
 def box(num: int, low: float, high: float) -> dict[str, Any]:
+    """Return a space of `num` float parameters x00, x01, … in [low, high]."""
     return {f"x{at:02}": {"type": "float", "low": low, "high": high} for at in range(num)}
 
 
 def point(parameters: Parameters) -> list[float]:
+    """Return the parameters' values as a vector, in the order of their names."""
     return [parameters[name] for name in sorted(parameters)]
 
 
 def branin(parameters: Parameters) -> float:
+    """Return the Branin function (Dixon and Szegö 1978), which has three global minima."""
     x, y = parameters["x"], parameters["y"]
     inner = y - 5.1 / (4 * math.pi**2) * x**2 + 5 / math.pi * x - 6
     return inner**2 + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10
@@ -55,6 +58,7 @@ _HARTMANN_P = (
 
 
 def hartmann(parameters: Parameters) -> float:
+    """Return the six-dimensional Hartmann function (Dixon and Szegö 1978)."""
     x = point(parameters)
     rows = zip((1.0, 1.2, 3.0, 3.2), _HARTMANN_A, _HARTMANN_P, strict=True)
     return -sum(
@@ -64,11 +68,13 @@ def hartmann(parameters: Parameters) -> float:
 
 
 def rosenbrock(parameters: Parameters) -> float:
+    """Return the Rosenbrock function, a curved valley with its minimum at (1, …, 1)."""
     x = point(parameters)
     return sum(100 * (x[at + 1] - x[at] ** 2) ** 2 + (1 - x[at]) ** 2 for at in range(len(x) - 1))
 
 
 def ackley(parameters: Parameters) -> float:
+    """Return the Ackley function with its minimum shifted to (1.3, …, 1.3)."""
     x = [value - 1.3 for value in point(parameters)]
     spread = math.sqrt(sum(value**2 for value in x) / len(x))
     waves = sum(math.cos(2 * math.pi * value) for value in x) / len(x)
@@ -86,6 +92,7 @@ MIXED: dict[str, Any] = {
 
 
 def mixed(parameters: Parameters) -> float:
+    """Return a smooth function of float, integer and categorical parameters."""
     penalty = {"relu": 0.2, "tanh": 0.8, "gelu": 0.0, "silu": 0.1}[parameters["activation"]]
     rate = math.log10(parameters["rate"]) + 2.7 - 0.2 * math.log2(parameters["batch"] / 64)
     width = math.log2(parameters["width"] / 200)
@@ -111,6 +118,7 @@ CONDITIONAL: dict[str, Any] = {
 
 
 def conditional(parameters: Parameters) -> float:
+    """Return a function whose other parameters depend on the chosen optimizer."""
     shared = (parameters["dropout"] - 0.3) ** 2
     match parameters["optimizer"]:
         case "sgd":
@@ -134,6 +142,7 @@ NESTED: dict[str, Any] = {
 
 
 def nested(parameters: Parameters) -> float:
+    """Return a function in which the parameter `depth` determines how many widths are active."""
     widths = [parameters[f"width{at}"] for at in range(1, parameters["depth"] + 1)]
     taper = sum((math.log2(width) - (8 - at)) ** 2 for at, width in enumerate(widths))
     return 0.3 * (4 - len(widths)) + 0.1 * taper + (math.log10(parameters["rate"]) + 2) ** 2

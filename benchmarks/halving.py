@@ -1,7 +1,8 @@
-"""Compares schedulers at equal epochs, on learning curves that it makes itself by training the core on small sets.
+"""Compares schedulers (ASHA, Hyperband, median rule) at equal epochs on recorded learning curves.
 
-Every configuration of four tasks is trained once and its curve kept; the schedulers then play whole studies against
-these tables by `service.search.simulate`, the code that the service decides with.
+Every configuration of four small tasks is trained once by the training core, and its learning curve is stored. The
+benchmark then simulates whole studies on these tables with `service.search.simulate`, which decides with the same code
+as the service.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from worker.training.errors import Diverged
 EPOCHS = 27
 METRIC = "val/loss"
 BUDGETS = (5, 10, 25)
-"""Where regret is read off: epochs spent, in whole trainings."""
+"""The epochs spent, in full trainings, at which the regret is measured."""
 WORKERS = (1, 4, 16)
 
 SPACE: dict[str, Any] = {
@@ -68,7 +69,7 @@ Table = dict[str, list[float]]
 
 
 class Played(NamedTuple):
-    """One study: what was played, and its regret when each of `BUDGETS` was spent."""
+    """One simulated study: its settings, and its regret at each budget of `BUDGETS`."""
 
     task: str
     sampler: str
@@ -79,17 +80,19 @@ class Played(NamedTuple):
 
 
 def key(parameters: Mapping[str, Value]) -> str:
+    """Return a configuration as JSON with sorted names, the key of a table."""
     return json.dumps(dict(sorted(parameters.items())))
 
 
 def configurations() -> Iterator[dict[str, Value]]:
+    """Yield every configuration of `SPACE`."""
     names = sorted(SPACE)
     for values in itertools.product(*(SPACE[name]["choices"] for name in names)):
         yield dict(zip(names, values, strict=True))
 
 
 def curve(asked: tuple[str, str]) -> list[float]:
-    """Train one configuration of a task; what diverged stays infinite."""
+    """Train one configuration of a task and return its learning curve; after a divergence the loss is infinite."""
     task, parameters = TASKS[asked[0]], json.loads(asked[1])
     torch.set_num_threads(1)
     base = {"model": {"name": "mlp"}, "loss": {"name": "cross_entropy"}, "optimizer": {"name": "adamw"}}
@@ -109,7 +112,7 @@ def curve(asked: tuple[str, str]) -> list[float]:
 
 
 def tables(cache: Path, processes: int) -> dict[str, Table]:
-    """The curves of every configuration of every task, trained once and kept."""
+    """Return the curves of every configuration of every task; train those that are not in the cache file yet."""
     known: dict[str, Table] = json.loads(cache.read_text()) if cache.exists() else {}
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         for task in TASKS:
@@ -123,7 +126,7 @@ def tables(cache: Path, processes: int) -> dict[str, Table]:
 
 
 def play(table: Table, task: str, sampler: str, scheduler: str, *, workers: int, seed: int) -> Played:
-    """Play one study and read its regret: 0 is the best loss of the table, 1 what the median configuration reaches."""
+    """Simulate one study and return its regret, where 0 is the table's best loss and 1 its median configuration's."""
     spec = StudySpec.model_validate(
         {
             "name": "curves",
@@ -162,14 +165,14 @@ def _play(asked: tuple[str, str, str, int, int]) -> Played:
 
 
 def interval(values: list[float]) -> tuple[float, float]:
-    """A 95 % bootstrap interval of the median."""
+    """Return a 95 % bootstrap interval of the median."""
     chance = random.Random(0)
     medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(500))
     return medians[12], medians[487]
 
 
 def report(results: list[Played], command: str) -> str:
-    """The results as a page: the median regret over tables and seeds with its interval, per sampler and workers."""
+    """Return the page of results: median regret over tables and seeds, with intervals, per sampler and workers."""
     seeds = len({each.seed for each in results})
     lines = [
         "# Schedulers at equal epochs, measured",
@@ -198,7 +201,7 @@ def report(results: list[Played], command: str) -> str:
 
 
 def main() -> None:
-    """Make the tables, play, and print or keep the page."""
+    """Create the tables, simulate the studies, and print or write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--samplers", nargs="+", default=list(SAMPLERS), choices=SAMPLERS)

@@ -1,4 +1,4 @@
-"""The machine that a page of results was measured on, in words."""
+"""Describes the machine for a page of benchmark results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def machine() -> str:
-    """Cores, processor, system and Python."""
+    """Return the number of cores, the processor, the operating system and the Python version."""
     cpu = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))

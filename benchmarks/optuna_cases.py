@@ -1,7 +1,7 @@
-"""Shows what Optuna's own storage makes of the six cases that tests/usecases/test_cases_optuna_fails.py plays here.
+"""Shows how Optuna's RDB storage handles the six failures of tests/usecases/test_cases_optuna_fails.py.
 
-Each is carried out as its documentation has it, on an SQLite file with heartbeats and the callback that retries; what
-came of it is read from the storage afterwards.
+Each case follows Optuna's documentation, on an SQLite file with heartbeats and the retry callback. The result is read
+from the storage afterwards.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ Retry = Callable[[optuna.Study, FrozenTrial], None]
 
 
 def storage(url: str, retry: Retry | None = None) -> RDBStorage:
+    """Open Optuna's RDB storage with heartbeats and a retry callback."""
     return RDBStorage(
         url,
         heartbeat_interval=HEARTBEAT_SECONDS,
@@ -37,15 +38,17 @@ def storage(url: str, retry: Retry | None = None) -> RDBStorage:
 
 
 def study(kept: RDBStorage) -> optuna.Study:
+    """Create the study, or load it if it exists."""
     return optuna.create_study(storage=kept, study_name="s", load_if_exists=True)
 
 
 def told(found: optuna.Study) -> str:
-    """Every trial as the storage has it."""
+    """Describe the state of every trial in the storage."""
     return ", ".join(f"{trial.number} {trial.state.name.lower()}" for trial in found.get_trials(deepcopy=False))
 
 
 def refusal(call: Callable[[], Any]) -> str:
+    """Call a function and describe whether it is accepted or raises."""
     try:
         call()
     except Exception as error:
@@ -54,7 +57,7 @@ def refusal(call: Callable[[], Any]) -> str:
 
 
 def silent_worker(url: str) -> int:
-    """The number of a trial whose worker has sent one heartbeat, and was silent for longer than the grace."""
+    """Return the number of a trial whose worker sent one heartbeat and then none for longer than the grace period."""
     kept = storage(url)
     trial = study(kept).ask()
     study_id = kept.get_study_id_from_name("s")
@@ -64,6 +67,7 @@ def silent_worker(url: str) -> int:
 
 
 def dead_before_its_first_heartbeat(url: str) -> str:
+    """A worker dies after it got a trial and before its first heartbeat."""
     one = study(storage(url))
     one.ask()
     time.sleep(GRACE_SECONDS + 1.5)
@@ -72,6 +76,7 @@ def dead_before_its_first_heartbeat(url: str) -> str:
 
 
 def reaper_killed(url: str) -> str:
+    """The process that fails stale trials is killed before it enqueues the retry."""
     silent_worker(url)
     reaper = multiprocessing.get_context("spawn").Process(target=_reap_and_die, args=[url])
     reaper.start()
@@ -89,6 +94,7 @@ def _reap_and_die(url: str) -> None:
 
 
 def transient_error(url: str) -> str:
+    """One heartbeat of a healthy worker fails with a database error."""
     kept, calls = storage(url), list[int]()
     record = kept.record_heartbeat
 
@@ -111,6 +117,7 @@ def transient_error(url: str) -> str:
 
 
 def foreign_worker(url: str) -> str:
+    """A worker finishes a trial of another worker."""
     owner, stranger = study(storage(url)), study(storage(url))
     trial = owner.ask()
     theirs = refusal(lambda: stranger.tell(trial.number, 0.1))
@@ -119,6 +126,7 @@ def foreign_worker(url: str) -> str:
 
 
 def duplicate_step(url: str) -> str:
+    """A worker reports another value for a step that was reported before."""
     one = study(storage(url))
     trial = one.ask()
     trial.report(0.5, step=1)
@@ -130,6 +138,7 @@ def duplicate_step(url: str) -> str:
 
 
 def late_finish(url: str) -> str:
+    """A worker finishes its trial after the trial was failed as stale."""
     number = silent_worker(url)
     one = study(storage(url))
     fail_stale_trials(one)
@@ -159,7 +168,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a Markdown file for the table")
     given = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    warnings.simplefilter("ignore")  # heartbeats are marked experimental
+    warnings.simplefilter("ignore")  # Optuna marks heartbeats as experimental
     lines = [
         "# Six cases, and what becomes of the trial",
         "",

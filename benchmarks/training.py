@@ -1,9 +1,9 @@
-"""What the training core costs beside a loop written by hand: processor time and peak memory, as ratios in one run.
+"""Measures the training core's overhead over a hand-written loop: ratios of processor time and peak memory.
 
-`python -m benchmarks.training --out benchmarks/results/training.md`. The loop by hand does what somebody would write
-for this one model: the same data, weights, batches, optimizer and schedule, and the same metrics after each epoch and
-once of the test examples. Both must end with the same loss. Where a GPU is, data that is resident there, bf16 and
-compile are measured against plain fp32.
+`python -m benchmarks.training --out benchmarks/results/training.md`. The hand-written loop contains what a user would
+write for this one model: the same data, weights, batches, optimizer and schedule, and the same metrics after each epoch
+and once on the test split. Both must end with the same loss, and both are measured in one run. On a GPU, the benchmark
+also compares data on the device, bf16 and compile with plain fp32.
 """
 
 from __future__ import annotations
@@ -53,12 +53,13 @@ CASES: Mapping[str, dict[str, Any]] = {
     "ResNet, digits": {"model": {"name": "resnet"}, "epochs": 10},
 }
 NUM_EXAMPLES = 1079
-"""The training part of the digits."""
+"""The number of training examples of the digits dataset."""
 LONG_STEP: dict[str, Any] = {"model": {"name": "mlp", "hidden": [512, 512]}, "batch_size": NUM_EXAMPLES}
-"""An epoch of one step of some 50 ms on one core."""
+"""An epoch of a single step, which takes about 50 ms on one core."""
 
 
 def configuration(case: str, **changes: Any) -> TrainingConfig:
+    """Return the training configuration of a case, with `changes` to its settings."""
     return TrainingConfig.from_mapping(
         {
             "data": {"name": "digits", "val_fraction": 0.2, "test_fraction": 0.2},
@@ -73,12 +74,12 @@ def configuration(case: str, **changes: Any) -> TrainingConfig:
 
 
 def by_core(config: TrainingConfig, device: torch.device = CPU) -> float:
-    """Train by the core; the last validation loss."""
+    """Train with the core; return the last validation loss."""
     return train(config, seed=0, device=str(device), on_report=lambda _: Verdict.CONTINUE).metrics["val/loss"]
 
 
 def by_hand(config: TrainingConfig, device: torch.device = CPU) -> float:
-    """Train the same by a plain loop; the last validation loss."""
+    """Train the same model with a plain loop; return the last validation loss."""
     dataset = DATA.create(config.data.name, config.data.settings).to(device)
     with own_stream(0, device):
         parts, state = assemble(config, 0, dataset, {})
@@ -125,7 +126,11 @@ def by_hand(config: TrainingConfig, device: torch.device = CPU) -> float:
 
 
 def overhead(config: TrainingConfig, rounds: int) -> tuple[float, float, float, float]:
-    """Processor time of the core by that of the loop by hand: median and quartiles; milliseconds of a step by hand."""
+    """Compare the core's processor time with that of the hand-written loop.
+
+    Returns:
+        The median, first and third quartile of the ratio, and the milliseconds per step of the hand-written loop.
+    """
     if not math.isclose(by_core(config), by_hand(config), rel_tol=1e-5):
         raise SystemExit("core and hand-written loop have not trained the same")
     core, hand = [], []
@@ -144,7 +149,7 @@ def _seconds(trains: Callable[[TrainingConfig], float], config: TrainingConfig) 
 
 
 def peak_mib(case: str, loop: str) -> float:
-    """Peak resident memory of a fresh process that trains one case with batches of 512, MiB."""
+    """Return the peak resident memory, in MiB, of a fresh process that trains one case with batches of 512."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak_mib, (case, loop))
 
@@ -157,18 +162,18 @@ def _peak_mib(case: str, loop: str) -> float:
 
 
 class Surroundings(NamedTuple):
-    """What a service, an agent and reporting add to one trial that reports each step; milliseconds."""
+    """What service, agent and reporting add to one trial that reports each step; times in milliseconds."""
 
     step: float
     """Wall time per step."""
     agent: float
     """Processor time of the agent per step."""
     report: float
-    """Time that the training process is busy with one report."""
+    """Processor time of the training process per report."""
 
 
 def surroundings(num_steps: int = 200) -> Surroundings:
-    """One trial of a real worker on a real service, each step an epoch of a single batch."""
+    """Run one trial with a real worker and a real service; each step is an epoch of a single batch."""
     study = {
         "name": "surroundings",
         "objective": {"metric": "val/loss", "direction": "minimize"},
@@ -192,7 +197,11 @@ def surroundings(num_steps: int = 200) -> Surroundings:
 
 
 def _reached(client: Client, agent: psutil.Process, step: int) -> tuple[int, float, float]:
-    """Wait until the trial has reported a step: the newest step then, the time, the agent's processor time so far."""
+    """Wait until the trial has reported `step`.
+
+    Returns:
+        The newest step then, the time, and the agent's processor time so far; times in seconds.
+    """
     while True:
         trials = client.trials("surroundings").trials
         if trials and (trials[0].step or 0) >= step:
@@ -204,7 +213,7 @@ def _reached(client: Client, agent: psutil.Process, step: int) -> tuple[int, flo
 
 
 def _report_seconds(num_reports: int = 2000) -> float:
-    """Processor time of one report to an agent that reads it at once."""
+    """Return the processor time of one report to an agent that reads it at once."""
     ours, agents = socket.socketpair()
     reader = multiprocessing.get_context("fork").Process(target=_drain, args=(agents,), daemon=True)
     reader.start()
@@ -229,11 +238,11 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "bf16, data on the GPU": {"precision": "bf16"},
     "compiled, data on the GPU": {"compile": True},
 }
-"""Settings of the ways to train faster on a GPU; the first is plain."""
+"""Settings of the ways to train faster on a GPU; the first is the plain baseline."""
 
 
 def on_gpu() -> Iterator[str]:
-    """A row for each way to train faster on a GPU, against plain fp32."""
+    """Yield a table that compares each way to train faster on a GPU with plain fp32."""
     if not torch.cuda.is_available():
         yield "No GPU was at hand: data that is resident there, bf16 and compile are not measured here."
         return
@@ -250,10 +259,10 @@ def on_gpu() -> Iterator[str]:
 
 
 def epoch_seconds(way: str, config: TrainingConfig, device: torch.device) -> list[float]:
-    """What each epoch takes, its evaluation included, when trained in one of the ways."""
+    """Return the duration of each epoch, including its evaluation, with one of the settings."""
     ends: list[float] = []
 
-    def on_report(_: Report) -> Verdict:  # its metrics have been read, so the device is done
+    def on_report(_: Report) -> Verdict:  # the metrics were copied to the host, so the device has finished
         ends.append(time.perf_counter())
         return Verdict.CONTINUE
 
@@ -265,7 +274,7 @@ def epoch_seconds(way: str, config: TrainingConfig, device: torch.device) -> lis
 
 
 def page(arguments: argparse.Namespace) -> Iterator[str]:
-    """The page of results, line by line."""
+    """Yield the page of results, line by line."""
     command = f"python -m benchmarks.training {shlex.join(sys.argv[1:])}".rstrip()
     yield from ("# The training core, measured", "", f"`{command}`", "")
     yield from (f"Machine: {machine()}, torch {torch.__version__}, one thread.", "")

@@ -1,8 +1,8 @@
-"""Measures what open dashboard pages cost a search: a driver's changes per second and answer times, with N pages open.
+"""Measures what open dashboard pages cost a search: changes per second and response times, with N pages open.
 
-A page is a client that does what the dashboard's study page does on each event (service/dashboard/web/src/live.ts and
-pages/study.tsx): read the study, the trials that changed, and the importance where a trial has ended. Linux only, for
-the processor time.
+A page is an HTTP client that requests what the dashboard's study page requests on each event
+(service/dashboard/web/src/live.ts and pages/study.tsx): the study, the changed trials and, when a trial has ended, the
+parameter importance. It runs on Linux only, because of the processor time.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from service.storage.database import Database, open_database
 from service.storage.queries import studies
 
 NUM_STEPS = 5
-"""Reports of each stored trial."""
+"""The number of reports of each stored trial."""
 
 CHANGES_PER_SECOND = 10
 LOAD_SECONDS = 300.0
-"""How long the pages may take to load their first picture of the study, which is not measured."""
+"""The longest time for the pages to load the study for the first time, which is not measured."""
 
 PAGE = 5000
 RETRY_SECONDS = 0.25
@@ -47,16 +47,16 @@ RETRY_SECONDS = 0.25
 
 @dataclass
 class Measured:
-    """What one run gave."""
+    """The results of one run."""
 
     seconds: float
     num_changes: int
     answers: dict[str, list[float]]
-    """Call -> seconds until its answer."""
+    """Call -> the response time of each request, in seconds."""
     num_requests: int = 0
-    """What the pages asked for meanwhile."""
+    """The requests of the pages during the run."""
     processor_seconds: float = 0.0
-    """Of the service."""
+    """Processor time of the service during the run."""
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Pages:
     num_requests: Any
 
     async def watch(self) -> None:
-        """Keep all pages open until told to stop."""
+        """Keep all pages open until `stop` is set."""
         pages = [asyncio.create_task(self._page()) for _ in range(self.num)]
         await asyncio.to_thread(self.stop.wait)
         for page in pages:
@@ -79,7 +79,7 @@ class Pages:
         await asyncio.gather(*pages, return_exceptions=True)
 
     async def _page(self) -> None:
-        # A browser opens six connections to a host at most.
+        # A browser opens at most six connections to one host.
         limits = httpx.Limits(max_connections=6)
         async with httpx.AsyncClient(
             base_url=f"{self.url}/api/v1", trust_env=False, timeout=300, limits=limits
@@ -92,7 +92,7 @@ class Pages:
 
 
 class _Page:
-    """One page: its picture of the study, and what it asks for on each event."""
+    """One page: the state of the study it shows, and its requests on each event."""
 
     def __init__(self, http: httpx.AsyncClient, study_path: str, num_loaded: Any, num_requests: Any) -> None:
         self._http = http
@@ -105,6 +105,7 @@ class _Page:
         self._last_id = "0"
 
     async def follow(self) -> None:
+        """Load the study, then follow its event stream until the connection ends."""
         await self._load()
         with self._num_loaded.get_lock():
             self._num_loaded.value += 1
@@ -124,13 +125,14 @@ class _Page:
                 self._importance.cancel()
 
     async def _keep_loading(self, pending: asyncio.Event) -> None:
-        """Load after each event; events during a load become a single further one."""
+        """Load after each event; all events during a load cause a single further load."""
         while True:
             await pending.wait()
             pending.clear()
             await self._load()
 
     async def _load(self) -> None:
+        """Request what the study page shows; request the importance again if a trial has ended since."""
         shown = await self._get("")
         more = True
         while more:
@@ -158,12 +160,12 @@ class _Page:
 
 
 def watch(pages: Pages) -> None:
-    """The process of the pages."""
+    """Run the pages; the entry point of their process."""
     asyncio.run(pages.watch())
 
 
 def drive(url: str, name: str, seconds: float) -> Measured:
-    """Make CHANGES_PER_SECOND changes (claim, report, finish) for a while; as many as the service lets it."""
+    """Make at most CHANGES_PER_SECOND changes per second (claim, report, finish) for `seconds`; measure their times."""
     answers: dict[str, list[float]] = {"claim": [], "report": [], "finish": [], "heartbeat": []}
     held: list[dict[str, Any]] = []
     stopped = threading.Event()
@@ -177,7 +179,7 @@ def drive(url: str, name: str, seconds: float) -> Measured:
             nonlocal due, num_changes
             time.sleep(max(0.0, due - time.perf_counter()))
             asked = time.perf_counter()
-            # A driver that is late does not catch up: no more than so many changes in any second.
+            # A late driver does not catch up, so that no second has more than CHANGES_PER_SECOND changes.
             due = max(due, asked) + 1 / CHANGES_PER_SECOND
             answer = http.post(path, json=body)
             answer.raise_for_status()
@@ -211,7 +213,7 @@ def _beat(url: str, held: list[dict[str, Any]], stopped: threading.Event, took: 
 
 
 def fill(database: Database, name: str, num_trials: int) -> None:
-    """Put completed trials of a study into the database, as if it had run for long."""
+    """Insert completed trials of a study into the database, as if it had run for a long time."""
     with database.writer.connect() as connection:
         found = studies.find(connection, name)
         assert found is not None
@@ -299,13 +301,13 @@ def _report(study_id: str, number: int, step: int, begin: int) -> dict[str, Any]
 
 
 def processor_seconds(pid: int) -> float:
-    """What a process has used of the processors so far."""
+    """Return the processor time of a process so far, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(place: str, blobs: str, num_trials: int, num_pages: int, seconds: float) -> Measured:
-    """Measure one case on a study of its own."""
+    """Measure one case on a new study."""
     service = Service(place, blobs)
     name = f"watched-{uuid.uuid4().hex[:8]}"
     try:
@@ -326,7 +328,7 @@ def measure(place: str, blobs: str, num_trials: int, num_pages: int, seconds: fl
 def _measured(service: Service, name: str, num_pages: int, seconds: float) -> Measured:
     spawn = multiprocessing.get_context("spawn")
     stop, num_loaded, num_requests = spawn.Event(), spawn.Value("q", 0), spawn.Value("q", 0)
-    # The first claim reads the whole history; what a restart costs is not asked here.
+    # Warm up: the first claim reads the whole history, and the cost of a restart is not measured here.
     drive(service.url, name, 1.0)
     pages = spawn.Process(target=watch, args=(Pages(service.url, name, num_pages, stop, num_loaded, num_requests),))
     pages.start()
@@ -348,7 +350,7 @@ def _measured(service: Service, name: str, num_pages: int, seconds: float) -> Me
 
 
 def row(database: str, num_trials: int, num_pages: int, measured: Measured) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     cells = [
         database,
         f"{num_trials:,}",
@@ -382,7 +384,7 @@ COLUMNS = [
 
 
 def main() -> None:
-    """Measure, print a table, and write it where asked."""
+    """Measure, print a table, and write it to a file if `--out` is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--database", metavar="PATH|URL", help="measure on this one (default: a fresh SQLite file)")
     parser.add_argument("--postgres", action="store_true", help="measure on a Postgres of its own, too")

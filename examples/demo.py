@@ -1,7 +1,7 @@
-"""The demo: a service, two workers and the digits study as real processes, followed live until the result.
+"""The demo: runs a service, two workers and the digits study as real processes, and follows the study to its result.
 
-Everything is kept in a temporary directory and ends with the demo. `--exit` ends after the result; its exit status is 0
-when the study completed with a best validation accuracy of at least 0.97.
+All files are in a temporary directory and are deleted at the end. With `--exit`, the demo ends after the result; its
+exit status is 0 if the study completed with a best validation accuracy of at least 0.97.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ USUAL_PORT = 8420
 
 
 class DemoError(Exception):
-    """The demo cannot go on; says why."""
+    """The demo cannot continue; the message says why."""
 
 
 class Processes:
-    """The demo's processes, started by name and ended by handle; when one dies by itself, the demo is interrupted."""
+    """The demo's processes, started by name and ended by handle; interrupts the demo when one dies by itself."""
 
     def __init__(self, directory: Path) -> None:
         self.dead: str | None = None
@@ -48,9 +48,9 @@ class Processes:
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
     def start(self, name: str, *arguments: str) -> None:
-        """Start a Python module; what it says goes to a log of its name."""
+        """Start a Python module; its output goes to a log file named after it."""
         with self._log(name).open("wb") as log:
-            # In a group of its own: Ctrl-C is for the demo, which then ends the workers before the service.
+            # In its own process group, so that only the demo gets a Ctrl-C and ends the workers before the service.
             self._running[name] = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
                 cwd=ROOT,
@@ -100,7 +100,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Search hyperparameters for handwritten digits on this machine.")
     parser.add_argument("--exit", action="store_true", help="end after the result instead of leaving the dashboard up")
     arguments = parser.parse_args()
-    for ending in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts background processes deaf to it
+    for ending in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: shells start background processes with SIGINT ignored
         signal.signal(ending, signal.default_int_handler)
     console = show.console()
     with tempfile.TemporaryDirectory(prefix="assayer-demo-") as directory:
@@ -117,6 +117,7 @@ def main() -> int:
 
 
 def demonstrate(processes: Processes, directory: Path, console: Console, *, stay: bool) -> int:
+    """Run the demo and return its exit status."""
     port = free_port()
     server = f"http://127.0.0.1:{port}"
     processes.start("service", "service", "serve", "--port", str(port), "--database", str(directory / "assayer.db"))
@@ -136,6 +137,7 @@ def demonstrate(processes: Processes, directory: Path, console: Console, *, stay
 
 
 def tell_result(client: Client, name: str, console: Console) -> bool:
+    """Print the study's result; return whether its best accuracy reaches `GOOD_ACCURACY`."""
     study, best = client.study(name), client.best(name)
     accuracy = best.values[0] if best.values else 0.0
     console.print(f"\n{show.counts(study)}; the best is trial {best.number}, with parameters")
@@ -153,7 +155,7 @@ def tell_result(client: Client, name: str, console: Console) -> bool:
 
 
 def wait_for(client: Client) -> None:
-    """Return once the service answers."""
+    """Wait until the service answers."""
     give_up_at = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -167,6 +169,7 @@ def wait_for(client: Client) -> None:
 
 
 def wait_for_interrupt(processes: Processes) -> None:
+    """Wait for Ctrl-C; re-raise the interrupt if a process has died."""
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
@@ -175,7 +178,7 @@ def wait_for_interrupt(processes: Processes) -> None:
 
 
 def free_port() -> int:
-    """Return the usual port if nobody listens there, else any free one."""
+    """Return the usual port if it is free, else any free port."""
     for port in (USUAL_PORT, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

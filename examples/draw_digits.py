@@ -1,6 +1,6 @@
-"""Scikit-learn's handwritten digits as a folder of images by class, which the study `images.yaml` reads.
+"""Writes scikit-learn's handwritten digits as a folder of images per class, which the study `images.yaml` reads.
 
-`python examples/draw_digits.py` writes examples/data/digits; another folder can be named.
+`python examples/draw_digits.py` writes examples/data/digits; an argument names another folder.
 """
 
 import sys
@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parent / "data" / "digits"
 
 
 def draw(folder: Path) -> None:
-    """Write 1797 images of 8 by 8 pixels, `folder/CLASS/NUMBER.png`."""
+    """Write 1797 images of 8 by 8 pixels to `folder/CLASS/NUMBER.png`."""
     digits = load_digits()
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         place = folder / str(label)

@@ -1,4 +1,4 @@
-"""Training code of one's own as a function: a small network on handwritten digits, which any worker can go on with."""
+"""Custom training code as a function: a small network on handwritten digits that resumes on any worker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EPOCHS = 10
 
 
 def train(trial: Trial) -> dict[str, float]:
-    """Train until the trial is told to stop; the test split is met once, at the end."""
+    """Train until the trial is ordered to stop, and evaluate the test split once at the end."""
     generator = torch.Generator().manual_seed(trial.seed)
     examples, labels = load_digits(return_X_y=True)
     examples, labels = torch.tensor(examples / 16, dtype=torch.float32), torch.tensor(labels)
@@ -53,5 +53,5 @@ def train(trial: Trial) -> dict[str, float]:
 
 @torch.no_grad()
 def accuracy(model: nn.Module, examples: torch.Tensor, labels: torch.Tensor) -> float:
-    """The share of examples whose likeliest class is the label."""
+    """Return the fraction of examples whose most likely class is the label."""
     return float((model(examples).argmax(1) == labels).float().mean())

@@ -1,4 +1,4 @@
-"""A model and a loss of one's own as entries of the training core: workers register this module, studies name them."""
+"""A custom model and a custom loss as entries of the training core: workers register this module, studies name them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.training.parameters import Setting
 
 
 class Highway(nn.Module):
-    """A layer that mixes what it computes with what it got, by a gate (Srivastava et al. 2015): [n, width] -> same."""
+    """A gated layer that mixes its input and a transformation of it (Srivastava et al. 2015), [n, width] -> same."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -30,14 +30,14 @@ def highway(
     width: Annotated[int, Setting("width of every layer", low=1)] = 64,
     depth: Annotated[int, Setting("number of gated layers", low=0)] = 2,
 ) -> nn.Module:
-    """A highway network of the flattened features."""
+    """A highway network on the flattened features."""
     layers = [Highway(width) for _ in range(depth)]
     ends = nn.Linear(dataset.num_features, width), nn.Linear(width, dataset.num_outputs)
     return nn.Sequential(nn.Flatten(), ends[0], *layers, ends[1])
 
 
 def hinge(_: Dataset, *, margin: Annotated[float, Setting("by how much to lead", low=0.0)] = 1.0) -> nn.Module:
-    """Multi-class hinge loss: how far the true class's logit is from leading all others by the margin."""
+    """Multi-class hinge loss: penalises a true class whose logit does not exceed all others by the margin."""
     return nn.MultiMarginLoss(margin=margin)
 
 

@@ -1,4 +1,4 @@
-"""Training code of one's own as a script that knows nothing of any search: options in, printed lines out."""
+"""Custom training code as a script without any search code: command-line options in, printed lines out."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class Unsteady(Client):
 
 @pytest.mark.slow
 def test_one_transient_error_in_a_heartbeat(empty_database_url: str, tmp_path: Path) -> None:
-    short = {"ASSAYER_HEARTBEAT_SECONDS": "0.2", "ASSAYER_LEASE_SECONDS": "1", "ASSAYER_REAPER_SECONDS": "0.2"}
+    short = {"ASSAYER_HEARTBEAT_SECONDS": "0.5", "ASSAYER_LEASE_SECONDS": "3", "ASSAYER_REAPER_SECONDS": "0.2"}
     with (
         running_service(tmp_path, database=empty_database_url, environment=short) as service,
         Unsteady(service.url) as client,

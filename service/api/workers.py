@@ -21,5 +21,5 @@ async def workers(context: Uses) -> WorkerList:
 
 @router.post("/workers/{name}/readmit")
 async def readmit_(context: Uses, name: str) -> WorkerView:
-    """Lift the quarantine of the worker's host."""
+    """Lift the quarantine of a host, by its name or that of a worker on it, and its exclusions from studies."""
     return await readmit(context, name)

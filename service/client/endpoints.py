@@ -337,10 +337,13 @@ class Endpoints:
         return self._transport.call("GET", "/workers", _WORKERS)
 
     def readmit(self, worker: str) -> WorkerView:
-        """Lift the quarantine of a worker's host.
+        """Lift the quarantine of a host and its exclusions from studies.
+
+        Args:
+            worker: name of a worker on the host, or of the host.
 
         Raises:
-            NotFound: no worker of this name was ever seen.
+            NotFound: no such worker or host was ever seen.
         """
         return self._transport.call("POST", f"/workers/{quote(worker, safe='')}/readmit", _WORKER)
 

@@ -30,7 +30,7 @@ examples:
   study edit digits-mlp --set space.optimizer.lr.high=1
   study accept digits-mlp --box 'optimizer.lr=[1e-3, 1e-2]' 'optimizer.name=[adamw]'
   study importance digits-mlp                   which parameters mattered
-  study workers                                 the workers, and which are in quarantine
+  study workers                                 the workers, and which get no trials
   study catalogue model mlp                     the options of a model; without words, all there is
   study fork digits-mlp 12 --at 8 --set optimizer.lr=3e-4
   study enqueue digits-mlp optimizer.lr=3e-3 optimizer.name=adamw
@@ -241,8 +241,8 @@ def _steer(verb: Verb, of_study: Verb) -> None:
     release.add_argument("--reason", default="", help="why, for the study's journal")
     delete = of_study("delete", "delete a study with all that belongs to it; none of its trials may run")
     delete.add_argument("--yes", action="store_true", help="do not ask for its name")
-    readmit = verb("readmit", "lift the quarantine of a worker's host")
-    readmit.add_argument("worker", metavar="WORKER", help="name of the worker")
+    readmit = verb("readmit", "give a host trials again after quarantine or exclusion from a study")
+    readmit.add_argument("worker", metavar="WORKER", help="name of a worker on the host, or of the host")
 
 
 def _add(of_study: Verb) -> None:

@@ -23,7 +23,7 @@ from service.contract.report import Number, from_wire
 from service.contract.stage import StageList
 from service.contract.study import Event, Front, StudyState, StudyView
 from service.contract.trial import TrialDetail, TrialState, TrialView
-from service.contract.worker import WorkerView
+from service.contract.worker import HostExclusion, WorkerView
 
 FINISHED = (TrialState.COMPLETED, TrialState.PRUNED, TrialState.FAILED, TrialState.CANCELLED)
 
@@ -176,7 +176,8 @@ def workers_table(workers: Iterable[WorkerView]) -> RenderableType:
         devices = _devices(worker)
         state = "quarantined" if worker.quarantined_at else "alive" if worker.alive else "gone"
         style = "red" if worker.quarantined_at else "green" if worker.alive else "dim"
-        reason = worker.quarantine_reason or ""
+        excluded = [f"no trials of {each.study}: {each.reason}" for each in worker.exclusions]
+        reason = "; ".join([worker.quarantine_reason] if worker.quarantine_reason else excluded)
         table.add_row(worker.name, worker.host, Text(state, style=style), devices, str(worker.num_leases), reason)
     return table if table.row_count else Text("no worker has been here yet; start one with: worker --cpu")
 
@@ -220,10 +221,20 @@ def study_page(
         facts.add_row("budget", told)
     if study.unserved:
         facts.add_row("waits", Text(f"no worker here gets trials of it: {study.unserved}", style="yellow"))
+    for exclusion in study.exclusions:
+        facts.add_row("excluded", Text(excluded_host(exclusion), style="yellow"))
     if study.notice:
         facts.add_row("notice", Text(study.notice, style="yellow"))
     beside = [Text(), Text("forks", style="bold"), forks_table(forks)] if forks else []
     return Group(facts, Text(), trials_table(trials), *beside)
+
+
+def excluded_host(exclusion: HostExclusion) -> str:
+    """Say which host gets no trials of a study, why, and how it gets them again."""
+    return (
+        f"the host {exclusion.host} gets no trials of it: {exclusion.reason}; "
+        f"repair it, then: study readmit {exclusion.host}"
+    )
 
 
 def budget(study: StudyView) -> str:
@@ -348,7 +359,8 @@ def live_page(study: StudyView, running: Iterable[TrialDetail], notice: str = ""
     trials = Table.grid(padding=(0, 2))
     for trial in running:
         trials.add_row(f"  trial {trial.number}", _last(trial, study), Text(parameters(trial.parameters), style="dim"))
-    notes = [Text(each, style="yellow") for each in (study.notice, notice) if each]
+    excluded = [excluded_host(each) for each in study.exclusions]
+    notes = [Text(each, style="yellow") for each in (study.notice, *excluded, notice) if each]
     told = f"best: {standing(study)}" + (f"\nbudget: {budget(study)}" if budget(study) else "")
     return Group(bar, Text(told), trials, *notes)
 

@@ -17,6 +17,7 @@ from service.client.errors import PermanentFailure, ServiceFailure, ServiceUnrea
 from service.contract.log import LogView, Stream
 from service.contract.study import PauseCause, StudyState, StudyView
 from service.contract.trial import TrialDetail, TrialState, TrialView
+from service.contract.worker import HostExclusion
 
 Away = ServiceUnreachable | ServiceFailure
 RETRY_SECONDS = 1.0
@@ -83,6 +84,7 @@ def _redraw(endpoints: Endpoints, study: str, console: Console) -> None:
 
 def _lines(endpoints: Endpoints, study: str, console: Console) -> None:
     num_finished, is_paused = -1, False
+    excluded: list[HostExclusion] = []
     for view in follow(endpoints, study):
         if not isinstance(view, StudyView):
             console.print(f"{view}; waiting for it", soft_wrap=True)
@@ -90,6 +92,10 @@ def _lines(endpoints: Endpoints, study: str, console: Console) -> None:
         if show.num_finished(view) != num_finished:
             num_finished = show.num_finished(view)
             console.print(f"{study}: {show.progress(view)} finished, best {show.best(view)}", soft_wrap=True)
+        for exclusion in view.exclusions:
+            if exclusion not in excluded:
+                console.print(f"{study}: {show.excluded_host(exclusion)}", soft_wrap=True)
+        excluded = view.exclusions
         was_paused, is_paused = is_paused, view.state is StudyState.PAUSED
         if is_paused and not was_paused and view.pause_cause is not PauseCause.FAILURES:
             console.print(f"{study} is paused: {view.state_reason}; waiting for it", soft_wrap=True)

@@ -33,6 +33,10 @@ class FailureClass(StrEnum):
     POISON = "poison"
 
 
+FaultScope = Literal["host", "study"]
+"""Whose trials a host fault concerns: all on the host (a driver, a full disk), or one study's (a missing file)."""
+
+
 class Device(Request):
     """A GPU or CPU that the agent detected."""
 
@@ -241,6 +245,10 @@ class Outcome(Request):
 
     result: Literal["succeeded", "pruned", "paused", "failed", "released"]
     failure: FailureClass | None = None
+    scope: FaultScope = Field(
+        default="host",
+        description="of a host_fault: whether it concerns all trials on the host, or those of this study alone",
+    )
     message: Quoted = ""
     traceback: Quoted | None = None
     shortage: Shortage | None = None

@@ -26,6 +26,7 @@ from service.contract.space import Space
 from service.contract.storable import MAX_COUNT
 from service.contract.task import Task
 from service.contract.trial import TrialState, TrialView
+from service.contract.worker import HostExclusion
 
 MOST_OBJECTIVES = 4
 """The largest number of objectives. With more, nearly every trial is on the Pareto front, so the front says nothing."""
@@ -216,6 +217,9 @@ class StudyView(Response):
     )
     unserved: str | None = Field(
         default=None, description="of an active study that is asked for alone: why no worker that is alive gets trials"
+    )
+    exclusions: list[HostExclusion] = Field(
+        default=[], description="of a study that is asked for alone: the hosts that get no trials of it"
     )
     standing: str | None = Field(default=None, description="how the best compares with the reference, in words")
     created_at: datetime

@@ -10,6 +10,15 @@ from service.contract.base import DamagedRow, Response
 from service.contract.lease import Capabilities
 
 
+class HostExclusion(Response):
+    """A host that gets no trials of one study until `study readmit HOST`; it goes on with other studies."""
+
+    study: str
+    host: str = Field(description="as its workers name it; of a worker that names none, the worker's name")
+    reason: str
+    excluded_at: datetime
+
+
 class WorkerView(Response):
     """A worker: its host, capabilities, leases and quarantine."""
 
@@ -21,6 +30,7 @@ class WorkerView(Response):
     last_seen_at: datetime
     quarantined_at: datetime | None = None
     quarantine_reason: str | None = None
+    exclusions: list[HostExclusion] = Field(default=[], description="the studies whose trials its host does not get")
 
 
 class WorkerList(Response):

@@ -18,6 +18,7 @@ OF_ALL = {
     tables.worker: ("first_seen_at", "last_seen_at", "quarantined_at"),
     tables.deployment: ("reaper_seen_at", "created_at"),
     tables.study: ("deleted_at",),
+    tables.study_host_exclusion: ("excluded_at",),
 }
 """Timestamps outside any study's revision. Each maintenance round checks the expiry of leases itself."""
 
@@ -52,7 +53,7 @@ def correct_study(connection: sa.Connection, study_id: str, now: int, revision: 
 
 
 def correct_rest(connection: sa.Connection, now: int) -> None:
-    """Set future timestamps of leases, workers, the deployment and deletions to now."""
+    """Set the future instants of leases, workers, exclusions, the deployment and deletions to now."""
     for table, columns in OF_ALL.items():
         for column in columns:
             connection.execute(table.update().where(table.c[column] > now).values({column: now}))

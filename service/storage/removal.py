@@ -27,6 +27,7 @@ OF_STUDIES = (
     tables.stage,
     tables.lesson,
     tables.compute_lease,
+    tables.study_host_exclusion,
     tables.study_spec,
 )
 """Tables with rows of a study that belong to none of its trials."""

@@ -154,6 +154,7 @@ attempt = sa.Table(
     sa.Column("num_reports", sa.Integer, nullable=False),
     sa.Column("last_step", sa.BigInteger),
     sa.Column("failure", sa.String(32)),
+    sa.Column("fault_scope", sa.String(8)),
     sa.Column("message", sa.Text),
     sa.Column("traceback", sa.Text),
     sa.Column("fingerprint", sa.String(64)),
@@ -308,6 +309,16 @@ worker = sa.Table(
     sa.Column("last_seen_at", Instant, nullable=False),
     sa.Column("quarantined_at", Instant),
     sa.Column("quarantine_reason", sa.Text),
+)
+
+study_host_exclusion = sa.Table(
+    "study_host_exclusion",
+    metadata,
+    _study_id(),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("excluded_at", Instant, nullable=False),
+    sa.PrimaryKeyConstraint("study_id", "host"),
 )
 
 entry = sa.Table(

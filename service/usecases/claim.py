@@ -24,7 +24,7 @@ from service.domain.states import FINISHED_STUDIES
 from service.search import decide
 from service.search.halving import Promote
 from service.storage import tables
-from service.storage.queries import attempts, history, leases, shares, spending, studies
+from service.storage.queries import attempts, exclusions, history, leases, shares, spending, studies
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
@@ -35,7 +35,7 @@ from service.usecases.settle import complete
 from service.usecases.stages import begin_stage, propose
 from service.usecases.studies import find
 from service.usecases.suggestions import Late
-from service.usecases.suitability import lack
+from service.usecases.suitability import exclusion_reason, lack
 from service.usecases.waiting import next_waiting
 from service.usecases.workers import is_known, see_worker
 
@@ -133,8 +133,9 @@ def _open(connection: Connection, context: Context, request: ClaimRequest) -> Op
     # Tell a worker that names a study why that study is paused: otherwise it would wait without knowing why.
     lacking = [f"{row.name} is paused: {row.state_reason}" for row in rows or [] if row.state == StudyState.PAUSED]
     faults: dict[str, StudyFault] = {}
+    excluded = exclusions.reasons_of_host(connection, request.host or request.worker)
     for row in shares.in_turn(connection, studies.claimable(connection, named), context.database.dialect.now):
-        found = guarded(row.id, "claim", partial(_suits, connection, context, row, request))
+        found = guarded(row.id, "claim", partial(_suits, connection, context, row, request, excluded.get(row.id)))
         if isinstance(found, StudyFault):
             faults[row.name] = found
         elif isinstance(found, str):
@@ -151,8 +152,15 @@ def _open(connection: Connection, context: Context, request: ClaimRequest) -> Op
     )
 
 
-def _suits(connection: Connection, context: Context, study: Row, request: ClaimRequest) -> bool | str:
-    """Return whether the worker executes the study's kind of task, or a message with what it lacks for the study."""
+def _suits(
+    connection: Connection, context: Context, study: Row, request: ClaimRequest, excluded: str | None
+) -> bool | str:
+    """Return whether the worker executes the study's task, or why it gets no trials of the study.
+
+    `excluded`: why its host is excluded from the study, if it is.
+    """
+    if excluded is not None:
+        return exclusion_reason(request.host or request.worker, excluded)
     spec = studies.spec(connection, study.id, study.spec_version)
     lacked = lack(connection, context, spec, request.capabilities)
     return lacked if lacked is not None else spec.task_kind in request.capabilities.tasks

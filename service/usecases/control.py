@@ -13,6 +13,7 @@ from service.storage.queries import history, spending, studies
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 from service.usecases.entries import whole_catalogue
+from service.usecases.hosts import lift_exclusions
 from service.usecases.settle import cancel_unclaimed, conclude, settle_stop
 from service.usecases.stages import waits_for_review
 from service.usecases.studies import check, find, get_study, store_spec, view_of
@@ -29,7 +30,7 @@ def _pause(unit_of_work: UnitOfWork, reason: str) -> None:
 
 
 async def resume_study(context: Context, name: str) -> StudyView:
-    """Assign trials again.
+    """Assign trials again, also to hosts that were excluded from the study: what was missing may be there now.
 
     Raises:
         DomainError: The study is not paused, or a user must review a box first.
@@ -41,6 +42,7 @@ async def resume_study(context: Context, name: str) -> StudyView:
             message = f"the study waits for a review of a box; accept it: study accept {unit_of_work.study.name}"
             raise DomainError(ErrorCode.STUDY_STATE, message)
         unit_of_work.advance_study(StudyEvent.RESUMED, pause_cause=None)
+        lift_exclusions(unit_of_work)
 
     study = await _change(context, name, work)
     # The study's last trials may have ended while it was paused.

@@ -50,7 +50,8 @@ def _stranded(unit_of_work: UnitOfWork, context: Context) -> tuple[list[Row], li
 def _reason(unit_of_work: UnitOfWork, context: Context, trial: Row) -> str | None:
     """Return why no worker will execute the trial; None: a worker may."""
     floor, patience = memory_floor(attempts.executions(unit_of_work.connection, trial.id)), context.limits.gone_seconds
-    largest = attempts.largest_gpu_gib(unit_of_work.connection, unit_of_work.now() - int(patience * MICROSECONDS))
+    since = unit_of_work.now() - int(patience * MICROSECONDS)
+    largest = attempts.largest_gpu_gib(unit_of_work.connection, since, trial.study_id)
     if not floor or has_larger(floor, largest):
         return None
     return f"out of memory: no GPU with more than {floor:g} GiB was here for {patience / 60:g} minutes"

@@ -47,6 +47,7 @@ def end_attempt(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcome: 
         reason=resolution.reason,
         outcome=outcome.model_dump(mode="json"),
         failure=resolution.failure,
+        fault_scope=outcome.scope if resolution.failure is FailureClass.HOST_FAULT else None,
         message=outcome.message or None,
         traceback=outcome.traceback,
         fingerprint=fingerprint(outcome) if outcome.has_failed else None,
@@ -75,6 +76,7 @@ def end_unjudged(unit_of_work: UnitOfWork, held: Held, outcome: Outcome, reason:
         reason=resolution.reason,
         outcome=outcome.model_dump(mode="json"),
         failure=resolution.failure,
+        fault_scope=outcome.scope if resolution.failure is FailureClass.HOST_FAULT else None,
         message=outcome.message or None,
         traceback=outcome.traceback,
         ended_at=unit_of_work.now(),
@@ -97,6 +99,7 @@ def _circumstances(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcom
         return Circumstances()
     trial, attempt, connection = held.trial, held.attempt, unit_of_work.connection
     host = attempts.host_of(connection, attempt.worker)
+    since = unit_of_work.now() - ALIVE_SECONDS * MICROSECONDS
     return Circumstances(
         num_losses=trial.num_losses,
         num_failures=trial.num_failures,
@@ -104,8 +107,8 @@ def _circumstances(unit_of_work: UnitOfWork, spec: StudySpec, held: Held, outcom
         host=host,
         reached=attempts.reached(connection, attempt),
         earlier=attempts.executions(connection, trial.id, before=attempt.number),
-        largest_gib=attempts.largest_gpu_gib(connection, unit_of_work.now() - ALIVE_SECONDS * MICROSECONDS),
-        is_everywhere=outcome.failure is FailureClass.HOST_FAULT and judge_host(unit_of_work, host, outcome.message),
+        largest_gib=attempts.largest_gpu_gib(connection, since, trial.study_id),
+        is_everywhere=outcome.failure is FailureClass.HOST_FAULT and judge_host(unit_of_work, host, outcome),
     )
 
 

@@ -23,7 +23,7 @@ from service.domain.states import STUDY
 from service.search import decide
 from service.storage import tables
 from service.storage.damage import split_damaged
-from service.storage.queries import journal, studies, views
+from service.storage.queries import exclusions, journal, studies, views
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
@@ -202,14 +202,16 @@ async def list_studies(context: Context) -> StudyList:
 
 
 async def get_study(context: Context, name: str) -> StudyView:
-    """Return one study, with the reason if no worker can get trials of it."""
+    """Return one study, with the hosts excluded from it and the reason if no worker can get trials of it."""
 
     def read(connection: Connection) -> StudyView:
         row, now = find(connection, name), context.database.dialect.now(connection)
         view = _complete(context.views.latest(connection, row, now))
         if row.state != StudyState.ACTIVE:
             return view
-        return view.model_copy(update={"unserved": unserved(connection, context, view.spec, now)})
+        excluded = [views.host_exclusion(each) for each in exclusions.of_study(connection, row.id)]
+        lacked = unserved(connection, context, view.spec, excluded, now)
+        return view.model_copy(update={"unserved": lacked, "exclusions": excluded})
 
     return await context.database.read_for_viewer(read)
 

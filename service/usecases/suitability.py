@@ -7,6 +7,7 @@ from collections.abc import Collection
 from service.contract.base import TaskKind
 from service.contract.lease import Capabilities
 from service.contract.study import StudySpec
+from service.contract.worker import HostExclusion
 from service.domain.entries import Key, own_of_study, unoffered
 from service.domain.errors import DamagedRowError
 from service.domain.placement import unallowed, unmet
@@ -35,13 +36,36 @@ def unregistered(connection: Connection, own: Collection[Key], capabilities: Cap
     return unoffered({key: known.get(key) for key in own}, capabilities.entries)
 
 
-def unserved(connection: Connection, context: Context, spec: StudySpec, now: int) -> str | None:
-    """Return why no live worker can get trials of a study; None: one can, or there is no live worker."""
+def exclusion_reason(host: str, reason: str) -> str:
+    """Return why a host that is excluded from a study gets no trials of it, and how it gets them again."""
+    return f"the host {host} is excluded from this study: {reason}; repair it, then: study readmit {host}"
+
+
+def unserved(
+    connection: Connection, context: Context, spec: StudySpec, excluded: Collection[HostExclusion], now: int
+) -> str | None:
+    """Return why none of the workers that are alive gets trials of a study; None: one does, or none is there to ask.
+
+    Args:
+        connection: an open connection.
+        context: what use cases work with.
+        spec: the study's spec in force.
+        excluded: the hosts that are excluded from the study.
+        now: the database's clock in microseconds.
+    """
     if spec.task_kind is TaskKind.EXTERNAL:
         return None
-    reason = None
+    reason, reasons = None, {each.host: each.reason for each in excluded}
     for row in leases.workers(connection):
         if row.last_seen_at < now - ALIVE_SECONDS * MICROSECONDS:
+            continue
+        host = row.host or row.name
+        if row.quarantined_at is not None:
+            why = f"the host {host} is quarantined: {row.quarantine_reason}; repair it, then: study readmit {host}"
+            reason = reason or why
+            continue
+        if host in reasons:
+            reason = reason or exclusion_reason(host, reasons[host])
             continue
         try:
             with reading(f"worker {row.name}", row):

@@ -8,7 +8,7 @@ from service.domain.entries import own_of_trial
 from service.domain.failures import memory_floor
 from service.domain.placement import Holder, is_kept_for, is_reachable, suffices
 from service.storage.instants import MICROSECONDS
-from service.storage.queries import attempts, checkpoints, journal, leases, trials
+from service.storage.queries import attempts, checkpoints, exclusions, journal, leases, trials
 from service.storage.queries.views import ALIVE_SECONDS
 from service.storage.tables import Connection, Row
 from service.usecases.blobs import is_there
@@ -55,7 +55,7 @@ def _unmet_need(connection: Connection, context: Context, trial: Row, request: C
         return None
     now = context.database.dialect.now(connection)
     if not is_reachable(saved.uri, request.capabilities.directories):
-        offered = leases.directories(connection, now - ALIVE_SECONDS * MICROSECONDS)
+        offered = leases.directories(connection, now - ALIVE_SECONDS * MICROSECONDS, trial.study_id)
         return "a worker that shares the directory of its checkpoint" if is_reachable(saved.uri, offered) else None
     if floor or saved.trial_id != trial.id or not saved.uri.startswith(BLOB):
         return None
@@ -75,4 +75,5 @@ def _holder(connection: Connection, context: Context, trial: Row, saved: Row, no
     host = attempts.host_of(connection, attempt.worker)
     since = now - int(3 * context.limits.heartbeat_seconds * MICROSECONDS)
     is_leaving = last.state == AttemptState.RELEASED and attempts.host_of(connection, last.worker) == host
-    return Holder(host, has_room=not is_leaving and leases.has_room(connection, host, since))
+    is_excluded = trial.study_id in exclusions.reasons_of_host(connection, host)
+    return Holder(host, has_room=not (is_leaving or is_excluded) and leases.has_room(connection, host, since))

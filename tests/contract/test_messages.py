@@ -144,6 +144,14 @@ def test_a_failure_class_is_a_word_of_the_wire() -> None:
         Outcome.model_validate({"result": "failed", "failure": "bored"})
 
 
+def test_a_host_fault_concerns_the_whole_host_unless_it_says_otherwise() -> None:
+    fault = {"result": "failed", "failure": "host_fault"}
+    assert Outcome.model_validate(fault).scope == "host"
+    assert Outcome.model_validate({**fault, "scope": "study"}).scope == "study"
+    with pytest.raises(ValidationError, match="scope"):
+        Outcome.model_validate({**fault, "scope": "world"})
+
+
 def test_a_worker_of_before_slots_could_have_several_devices_is_understood() -> None:
     told = {"slots": {"gpu0": {"kind": "cuda", "index": 0}, "gpu1.2": [{"kind": "cuda", "index": 1}]}}
     slots = Capabilities.model_validate(told).slots

@@ -144,6 +144,9 @@ async def test_nothing_that_decides_stays_in_the_future(replica: Replica) -> Non
     with replica.database.writer.begin() as connection:
         quarantined = tables.worker.update().where(tables.worker.c.name == "third")
         connection.execute(quarantined.values(quarantined_at=replica.clock(connection)))
+        study_id = connection.execute(sa.select(tables.study.c.id).where(tables.study.c.name == name)).scalar_one()
+        exclusion = {"study_id": study_id, "host": "third", "reason": "", "excluded_at": replica.clock(connection)}
+        connection.execute(tables.study_host_exclusion.insert().values(exclusion))
     assert future(replica) == set()
     await come_back(replica)
     assert {"study.active_since", "worker.last_seen_at", "attempt.ended_at", "trial.finished_at"} <= future(replica)

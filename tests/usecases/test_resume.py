@@ -239,6 +239,21 @@ async def test_a_worker_with_a_free_slot_is_waited_for(replica: Replica, blobs: 
     assert (await replica.claim(name, worker="far", host="far")).number == 0
 
 
+async def lack_a_file(replica: Replica, name: str, **offers: Any) -> None:
+    """Exclude the host near from the study: two faults in a row that concern this study alone."""
+    for _ in range(2):
+        grant = await replica.claim(name, worker="near", host="near", **offers)
+        await replica.fail(grant, FailureClass.HOST_FAULT, message="no such file", scope="study")
+
+
+async def test_no_trial_is_kept_for_a_host_that_is_excluded_from_the_study(replica: Replica, blobs: BlobStore) -> None:
+    name = await replica.create(budget={"trials": 2})
+    first = await saved_on(replica, blobs, name, "near")
+    assert (await replica.claim(name, worker="other", host="other")).number == 1
+    await lack_a_file(replica, name)
+    assert (await replica.claim(name, worker="far", host="far")).trial == first.trial
+
+
 SHARED = "file:///"
 
 
@@ -254,6 +269,19 @@ async def test_a_shared_checkpoint_is_for_those_who_see_its_directory_while_ther
     again = await replica.claim(name, worker="c", host="c", directories=[SHARED])
     assert again.resume is not None
     assert again.resume.uri == "file:///1"
+
+
+async def test_a_directory_that_only_an_excluded_host_sees_is_not_waited_for(replica: Replica) -> None:
+    name = await replica.create(budget={"trials": 2})
+    first = await replica.claim(name, worker="near", host="near", directories=[SHARED])
+    await replica.report(first, 1, 0.5)
+    await replica.checkpoint(first, 1)
+    await replica.fail(first, FailureClass.PROCESS_KILLED)
+    assert (await replica.claim(name, worker="other", host="other", directories=[])).number == 1
+    assert isinstance(await replica.ask(name, worker="far", host="far", directories=[]), Nothing)
+    await lack_a_file(replica, name, directories=[SHARED])
+    again = await replica.claim(name, worker="far", host="far", directories=[])
+    assert (again.trial, again.resume) == (first.trial, None)
 
 
 async def test_nobody_left_who_sees_the_directory_the_trial_begins_again(replica: Replica) -> None:

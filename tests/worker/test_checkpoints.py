@@ -99,6 +99,7 @@ def test_one_in_a_shared_directory_is_read_there(checkpoints: Checkpoints, tmp_p
         with pytest.raises(CheckpointUnavailable) as caught:
             checkpoints.fetch(*resumed(uri), never)
         assert caught.value.outcome.failure is FailureClass.HOST_FAULT
+        assert caught.value.outcome.scope == "study"
         assert caught.value.outcome.unreadable == uri
     shared.write_bytes(CONTENT[::-1])
     with pytest.raises(CheckpointUnavailable, match="is not the one that was registered"):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 
 import pytest
 import torch
 
+from service.contract.base import TaskKind
 from service.contract.lease import FailureClass
-from worker.agent.endings import exit_outcome
-from worker.training import ConfigError, Diverged, Infeasible, MissingLibrary, OutsideFolders
-from worker.trial.classify import UnknownTask, failed, failure_class
+from worker.agent.endings import exit_outcome, not_allowed_outcome
+from worker.training import ConfigError, Diverged, GroupBroken, Infeasible, MissingFile, MissingLibrary, OutsideFolders
+from worker.trial.classify import UnknownTask, exited, failed, failure_class
 
 
 @pytest.mark.parametrize(
@@ -18,6 +20,7 @@ from worker.trial.classify import UnknownTask, failed, failure_class
     [
         (ConfigError("optimizer.lr", "must be > 0, got -1"), FailureClass.INVALID),
         (MissingLibrary("model.name", "needs timm"), FailureClass.HOST_FAULT),
+        (MissingFile("data.path", "there is no file 'houses.csv'"), FailureClass.HOST_FAULT),
         (OutsideFolders("data.path", "/etc/shadow is outside"), FailureClass.HOST_FAULT),
         (UnknownTask("not this kind"), FailureClass.INVALID),
         (Infeasible("too many parameters"), FailureClass.INFEASIBLE),
@@ -40,6 +43,51 @@ from worker.trial.classify import UnknownTask, failed, failure_class
 def test_an_exception_has_its_class(error: BaseException, failure: FailureClass) -> None:
     assert failure_class(error) is failure
     assert failed(error).failure is failure
+
+
+@pytest.mark.parametrize(
+    ("error", "scope"),
+    [
+        (FileNotFoundError(2, "No such file", "houses.csv"), "study"),
+        (ModuleNotFoundError("No module named 'timm'"), "study"),
+        (MissingLibrary("model.name", "needs timm"), "study"),
+        (MissingFile("data.path", "there is no file 'houses.csv'"), "study"),
+        (OutsideFolders("data.path", "/etc/shadow is outside"), "study"),
+        (OSError(errno.ENOSPC, "No space left on device"), "host"),
+        (OSError(errno.EIO, "Input/output error"), "host"),
+        (OSError(errno.EROFS, "Read-only file system"), "host"),
+        (OSError(errno.ESTALE, "Stale file handle"), "host"),
+        (RuntimeError("Found no NVIDIA driver on your system"), "host"),
+        (GroupBroken("the process of rank 1 is gone"), "host"),
+    ],
+)
+def test_a_host_fault_concerns_all_trials_on_the_host_or_those_of_its_study(error: BaseException, scope: str) -> None:
+    outcome = failed(error)
+    assert (outcome.failure, outcome.scope) == (FailureClass.HOST_FAULT, scope)
+
+
+@pytest.mark.parametrize("error", [ConfigError("optimizer.lr", "must be > 0"), KeyError("x"), MemoryError()])
+def test_what_is_no_host_fault_has_the_default_scope(error: BaseException) -> None:
+    assert failed(error).scope == "host"
+
+
+@pytest.mark.parametrize(
+    ("last_line", "scope"),
+    [
+        ("ModuleNotFoundError: No module named 'nowhere'", "study"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'houses.csv'", "study"),
+        ("OSError: [Errno 28] No space left on device", "host"),
+        ("RuntimeError: Found no NVIDIA driver on your system", "host"),
+    ],
+)
+def test_the_last_line_of_a_program_tells_whom_its_host_fault_concerns(last_line: str, scope: str) -> None:
+    outcome = exited(1, f"Traceback (most recent call last):\n{last_line}\n")
+    assert (outcome.failure, outcome.scope) == (FailureClass.HOST_FAULT, scope)
+
+
+def test_a_task_that_the_worker_is_not_allowed_concerns_its_study_alone() -> None:
+    outcome = not_allowed_outcome(TaskKind.COMMAND)
+    assert (outcome.failure, outcome.scope) == (FailureClass.HOST_FAULT, "study")
 
 
 def test_a_setting_at_fault_is_said_without_a_traceback() -> None:

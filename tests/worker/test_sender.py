@@ -194,7 +194,7 @@ def test_other_data_than_the_studys_ends_the_attempt_as_a_fault_of_this_host(
     assert sender.wait_until_sent(attempt.key, 5)
     assert [call for call, _ in script.asked] == ["provenance", "finish"]
     (finish,) = script.asked_of("finish")
-    assert finish["outcome"]["failure"] == "host_fault"
+    assert (finish["outcome"]["failure"], finish["outcome"]["scope"]) == ("host_fault", "study")
     assert finish["outcome"]["message"] == "trained on data d; the study began with e"
 
 

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,23 @@ def channel() -> Iterator[Channel]:
     here, there = socket.socketpair()
     with here, there:
         yield Channel(here)
+
+
+CSV = {"name": "csv", "path": "nowhere.csv", "target": "price", "kind": "regression"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "failure"),
+    [({"optimizer.lr": 0.1}, ("host_fault", "study")), ({"data.path": "nowhere.csv"}, ("invalid", "host"))],
+)
+def test_a_missing_file_is_the_hosts_fault_unless_a_parameter_names_it(
+    channel: Channel, tmp_path: Path, parameters: dict[str, Any], failure: tuple[str, str]
+) -> None:
+    granted = grant(task=digits(data=CSV, loss={"name": "mse"}), parameters=parameters)
+    with pytest.raises(ConfigError, match=r"data\.path: there is no file 'nowhere\.csv'") as found:
+        train_task.run(granted, start_of(granted, tmp_path), channel)
+    outcome = failed(found.value)
+    assert (outcome.failure, outcome.scope) == failure
 
 
 def test_a_teacher_whose_checkpoint_is_gone_makes_the_trial_invalid(channel: Channel, tmp_path: Path) -> None:

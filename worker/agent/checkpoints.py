@@ -142,7 +142,10 @@ def _read_shared(path: Path, resume: ResumePoint) -> Path:
     except OSError as error:
         why = f"cannot be read here ({error.strerror}); share its directory with this worker too, by --checkpoints"
     message = f"the checkpoint at {resume.uri} {why}"
-    outcome = Outcome(result="failed", failure=FailureClass.HOST_FAULT, message=message, unreadable=resume.uri)
+    # The directory holds this study's checkpoints; other studies may have theirs elsewhere.
+    outcome = Outcome(
+        result="failed", failure=FailureClass.HOST_FAULT, scope="study", message=message, unreadable=resume.uri
+    )
     raise CheckpointUnavailable(outcome)
 
 

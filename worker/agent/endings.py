@@ -13,7 +13,7 @@ def not_allowed_outcome(kind: TaskKind, module: str = "") -> Outcome:
     """Return the outcome of a trial whose kind of task, or whose function's module, this worker does not allow."""
     what = f"functions of {module}" if module else f"{kind}s"
     message = f"this worker executes no {what}; start one with --allow-{kind}s{module and f' {module}'}"
-    return Outcome(result="failed", failure=FailureClass.HOST_FAULT, message=message)
+    return Outcome(result="failed", failure=FailureClass.HOST_FAULT, scope="study", message=message)
 
 
 def hung_outcome(seconds: float) -> Outcome:

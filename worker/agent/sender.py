@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from service.client import Client
 from service.client.errors import ApiError, LeaseLost, NotFound, PermanentFailure, ServiceFailure, Unauthorized
-from service.contract.lease import FailureClass, FinishReply, FinishRequest, Outcome
+from service.contract.lease import FailureClass, FaultScope, FinishReply, FinishRequest, Outcome
 from service.contract.problem import ErrorCode
 from service.contract.provenance import ProvenanceRequest
 from service.contract.report import Point, ReportRequest, Verdict
@@ -130,7 +130,7 @@ class Sender(Courier):
         if isinstance(entry.request, ProvenanceRequest) and not isinstance(error, _DROPPING):
             log.error("the provenance of trial %s: %s", key.trial, reason)
             if error.code is ErrorCode.DATA_DIFFERS:
-                self._refuse(key, FailureClass.HOST_FAULT, reason)
+                self._refuse(key, FailureClass.HOST_FAULT, reason, scope="study")
             else:
                 self._outbox.set_entry_aside(entry.id, reason)
             return
@@ -146,8 +146,8 @@ class Sender(Courier):
         if attempt is not None:
             attempt.end(Fate.DROPPED, reason)
 
-    def _refuse(self, key: AttemptKey, failure: FailureClass, message: str) -> None:
-        """Let the attempt end with this failure, whatever outcome its process sends."""
-        self._outbox.refuse(key, Outcome(result="failed", failure=failure, message=message))
+    def _refuse(self, key: AttemptKey, failure: FailureClass, message: str, *, scope: FaultScope = "host") -> None:
+        """End the attempt as failed, whatever its process says."""
+        self._outbox.refuse(key, Outcome(result="failed", failure=failure, scope=scope, message=message))
         if (attempt := self._held.get(key)) is not None:
             attempt.end(Fate.REFUSED, message)

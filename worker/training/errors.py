@@ -26,6 +26,10 @@ class MissingLibrary(ConfigError):
     """A setting needs a library that this machine lacks; another worker may have it."""
 
 
+class MissingFile(ConfigError):
+    """A setting that names a file or folder which this machine lacks and another may have."""
+
+
 class OutsideFolders(ConfigError):
     """A path lies outside the folders that this worker may read; another worker may allow it."""
 

@@ -9,7 +9,7 @@ from torch import nn
 from worker.training.allowed_folders import ANYWHERE, AllowedFolders
 from worker.training.checkpoint import load_checkpoint
 from worker.training.data import DATA, Dataset
-from worker.training.errors import ConfigError
+from worker.training.errors import ConfigError, MissingFile
 from worker.training.finetune import FINETUNING
 from worker.training.models import MODELS
 
@@ -72,7 +72,7 @@ def read_content(where: str, path: Path) -> dict[str, Any]:
         ConfigError: at `where`, there is no such file, or it is not a checkpoint of a training.
     """
     if not path.exists():
-        raise ConfigError(where, f"there is no {str(path)!r} (looked for {path.absolute()})")
+        raise MissingFile(where, f"there is no {str(path)!r} (looked for {path.absolute()})")
     try:
         content = load_checkpoint(path) if path.is_dir() else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's reader may raise anything, and its message may quote the file

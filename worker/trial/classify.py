@@ -8,8 +8,8 @@ import traceback
 
 import torch
 
-from service.contract.lease import FailureClass, Outcome, Shortage
-from worker.training import ConfigError, Diverged, GroupBroken, Infeasible, MissingLibrary, OutsideFolders
+from service.contract.lease import FailureClass, FaultScope, Outcome, Shortage
+from worker.training import ConfigError, Diverged, GroupBroken, Infeasible, MissingFile, MissingLibrary, OutsideFolders
 
 _MAX_MESSAGE = 500
 _MAX_TRACEBACK = 20_000
@@ -29,10 +29,16 @@ _DRIVER = re.compile(
 """Errors of the CUDA driver and the hardware. Errors of kernels and failed assertions are faults of the code."""
 
 
+_LACKING = (ImportError, MissingFile, MissingLibrary, OutsideFolders)
+"""What a study asks for and this host lacks, or does not read; other studies may train well here."""
+
+_MISSING = re.compile(r"^(ImportError|ModuleNotFoundError|FileNotFoundError)\b", re.IGNORECASE)
+"""Last lines of programs that lack a module or a file: a fault that concerns the study of this program alone."""
+
 _LAST_WORDS = {
     FailureClass.OUT_OF_MEMORY: re.compile(r"OutOfMemoryError|MemoryError|out of memory", re.IGNORECASE),
     FailureClass.HOST_FAULT: re.compile(
-        rf"^(ImportError|ModuleNotFoundError|FileNotFoundError)\b|No space left on device|{_DRIVER.pattern}",
+        rf"{_MISSING.pattern}|No space left on device|{_DRIVER.pattern}",
         re.IGNORECASE,
     ),
 }
@@ -48,7 +54,7 @@ def failure_class(error: BaseException) -> FailureClass:
     match error:
         case Infeasible():
             return FailureClass.INFEASIBLE
-        case ConfigError() | UnknownTask() if not isinstance(error, MissingLibrary | OutsideFolders):
+        case ConfigError() | UnknownTask() if not isinstance(error, _LACKING):
             return FailureClass.INVALID
         case Diverged():
             return FailureClass.DIVERGED
@@ -73,23 +79,35 @@ def _is_host_fault(error: BaseException) -> bool:
     """
     if isinstance(error, OSError):
         return error.errno in _HOST_ERRNOS
-    return isinstance(error, ImportError | MissingLibrary | OutsideFolders | GroupBroken) or (
+    return isinstance(error, (*_LACKING, GroupBroken)) or (
         isinstance(error, RuntimeError) and bool(_DRIVER.search(str(error)))
     )
+
+
+def fault_scope(error: BaseException) -> FaultScope:
+    """Return whether a host fault concerns all trials on this host, or those of this study alone.
+
+    A file, a module or a library that this study asks for may be missing here while other studies train well.
+    """
+    if isinstance(error, OSError):
+        return "study" if error.errno == errno.ENOENT else "host"
+    return "study" if isinstance(error, _LACKING) else "host"
 
 
 def failed(error: BaseException) -> Outcome:
     """Return the outcome of a task that raised: class, one sentence, and the traceback if the code may be at fault."""
     failure = failure_class(error)
+    scope = fault_scope(error) if failure is FailureClass.HOST_FAULT else "host"
     is_setting = isinstance(error, ConfigError)
     if is_setting or failure in (FailureClass.INFEASIBLE, FailureClass.INVALID, FailureClass.DIVERGED):
-        return Outcome(result="failed", failure=failure, message=str(error)[:_MAX_MESSAGE])
+        return Outcome(result="failed", failure=failure, scope=scope, message=str(error)[:_MAX_MESSAGE])
     # A note of the exception names the callback that raised.
     first_line = "; ".join([*str(error).splitlines()[:1], *getattr(error, "__notes__", [])])
     name = type(error).__name__
     return Outcome(
         result="failed",
         failure=failure,
+        scope=scope,
         message=(f"{name}: {first_line}" if first_line else name)[:_MAX_MESSAGE],
         traceback="".join(traceback.format_exception(error))[-_MAX_TRACEBACK:],
         shortage=_shortage(isinstance(error, torch.OutOfMemoryError))
@@ -105,6 +123,7 @@ def exited(status: int, stderr: str) -> Outcome:
     return Outcome(
         result="failed",
         failure=failure,
+        scope="study" if failure is FailureClass.HOST_FAULT and _MISSING.search(said) else "host",
         message=f"the command exited with status {status}{': ' if said else ''}{said}"[:_MAX_MESSAGE],
         traceback=stderr[-_MAX_TRACEBACK:] or None,
         shortage=_shortage("CUDA" in said) if failure is FailureClass.OUT_OF_MEMORY else None,

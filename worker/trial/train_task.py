@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from service.contract.base import Value
 from service.contract.lease import Grant, Outcome
 from service.contract.report import to_wire
 from service.contract.teacher import TEACHER, is_path
 from worker.protocol import Checkpointed, Ended, Provenance, Start
-from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, TrainingResult, Verdict, train
+from worker.training import (
+    ConfigError,
+    Ending,
+    MissingFile,
+    Monitor,
+    Report,
+    TrainingConfig,
+    TrainingResult,
+    Verdict,
+    train,
+)
 from worker.training.checkpoint import Cadence, Manifest, adopt_checkpoint
 from worker.training.data import Dataset
 from worker.trial import predicted
@@ -52,7 +65,8 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         channel.provenance(Provenance(dataset.fingerprint, environment(start.threads)))
 
     train_it = partial(
-        train,
+        _train,
+        grant.parameters,
         config,
         seed=grant.seed,
         device=start.device,
@@ -91,6 +105,16 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         metrics=metrics,
         confusion=predicted.confusion(result, class_names),
     )
+
+
+def _train(parameters: Mapping[str, Value], config: TrainingConfig, **settings: Any) -> TrainingResult:
+    """Train; a missing file that a parameter names is a mistake of the parameters, not of this host."""
+    try:
+        return train(config, **settings)
+    except MissingFile as error:
+        if error.path not in parameters:
+            raise
+        raise ConfigError(error.path, error.message) from error
 
 
 def _tell_predictions(channel: Channel, directory: Path, result: TrainingResult, class_names: tuple[str, ...]) -> str:

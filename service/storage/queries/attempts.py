@@ -6,11 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.contract.lease import Device, FailureClass, Shortage
+from service.contract.lease import Device, FailureClass, FaultScope, Shortage
 from service.contract.trial import AttemptState, TrialState
 from service.domain.failing import Ended
 from service.domain.failures import LOSSES, Execution
 from service.storage.instants import MICROSECONDS
+from service.storage.queries.exclusions import HOST_OF_WORKER, hosts_of
 from service.storage.tables import Row, attempt, checkpoint, journal, trial, worker
 
 _BEGINNINGS = ("study_resumed", "study_extended")
@@ -131,8 +132,17 @@ def _ended(row: sa.Row[Any, Any, Any, Any, Any, Any, Any]) -> Ended:
     return Ended(row.trial_id, failure, row.fingerprint, row.message or "")
 
 
-def last_failure_on(connection: sa.Connection, host: str, study_id: str | None = None) -> FailureClass | None:
-    """Return the failure of the attempt that ended last on this host, if it failed; in all studies, or in one."""
+def last_failure_on(
+    connection: sa.Connection, host: str, *, study_id: str | None = None, scope: FaultScope | None = None
+) -> FailureClass | None:
+    """Return how the attempt that ended last on this host failed, or None if it did not.
+
+    Args:
+        connection: an open connection.
+        host: the host, as `host_of` returns it.
+        study_id: count the attempts of this study alone; None: of all studies.
+        scope: skip host faults of the other scope; None: skip none.
+    """
     query = (
         sa.select(attempt.c.failure)
         .select_from(_with_worker)
@@ -142,16 +152,25 @@ def last_failure_on(connection: sa.Connection, host: str, study_id: str | None =
     )
     if study_id is not None:
         query = query.where(attempt.c.study_id == study_id)
+    if scope is not None:
+        is_host_fault = sa.func.coalesce(attempt.c.failure, "") == FailureClass.HOST_FAULT
+        query = query.where(~is_host_fault | (sa.func.coalesce(attempt.c.fault_scope, "host") == scope))
     failure = connection.execute(query).scalar_one_or_none()
     return FailureClass(failure) if failure else None
 
 
-def is_served_elsewhere(connection: sa.Connection, study_id: str, host: str) -> bool:
-    """Return whether an attempt of this study on another host has sent a report."""
+def is_served_elsewhere(connection: sa.Connection, study_id: str, host: str, *, or_begun: bool = False) -> bool:
+    """Return whether another host, which is not excluded from the study, gets its trials to report.
+
+    `or_begun`: a running attempt there is enough, even if it has not reported yet.
+    """
+    does_well = attempt.c.num_reports > 0
+    if or_begun:
+        does_well |= attempt.c.state == AttemptState.RUNNING
     query = (
         sa.select(attempt.c.trial_id)
         .select_from(_with_worker)
-        .where(attempt.c.study_id == study_id, _host != host, attempt.c.num_reports > 0)
+        .where(attempt.c.study_id == study_id, _host != host, _host.not_in(hosts_of(study_id)), does_well)
         .limit(1)
     )
     return connection.execute(query).first() is not None
@@ -162,13 +181,14 @@ def quarantine_of(connection: sa.Connection, worker_name: str, host: str) -> str
     return connection.execute(_QUARANTINE, {"worker": worker_name, "host": host}).scalar_one_or_none()
 
 
-def largest_gpu_gib(connection: sa.Connection, since: int) -> float:
-    """Return the memory in GiB of the largest GPU that a worker seen since `since` offers; 0: there is none.
+def largest_gpu_gib(connection: sa.Connection, since: int, study_id: str) -> float:
+    """Return the memory of the largest GPU that a worker offered to the study after `since`; 0: there is none.
 
-    Workers that were already in quarantine at `since` do not count.
+    Workers whose host was quarantined or excluded from the study before `since` do not count.
     """
     is_fit = sa.or_(worker.c.quarantined_at.is_(None), worker.c.quarantined_at >= since)
-    query = sa.select(worker.c.capabilities).where(worker.c.last_seen_at >= since, is_fit)
+    is_served = HOST_OF_WORKER.not_in(hosts_of(study_id, before=since))
+    query = sa.select(worker.c.capabilities).where(worker.c.last_seen_at >= since, is_fit, is_served)
     devices = [
         Device.model_validate(device)
         for capabilities in connection.execute(query).scalars()

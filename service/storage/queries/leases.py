@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.contract.trial import AttemptState
+from service.storage.queries.exclusions import HOST_OF_WORKER, hosts_of
 from service.storage.tables import attempt, claim, lease, trial, worker
 from service.storage.tables import deployment as deployment_table
 
@@ -92,9 +93,13 @@ def has_room(connection: sa.Connection, host: str, since: int) -> bool:
     return False
 
 
-def directories(connection: sa.Connection, since: int) -> set[str]:
-    """Return the directories shared by workers that were seen after `since` and are not in quarantine."""
-    query = sa.select(worker.c.capabilities).where(worker.c.last_seen_at >= since, worker.c.quarantined_at.is_(None))
+def directories(connection: sa.Connection, since: int, study_id: str) -> set[str]:
+    """Return the directories shared by workers that were seen after `since` and get trials of the study.
+
+    Workers whose host is in quarantine or excluded from the study do not count.
+    """
+    is_served = worker.c.quarantined_at.is_(None) & HOST_OF_WORKER.not_in(hosts_of(study_id))
+    query = sa.select(worker.c.capabilities).where(worker.c.last_seen_at >= since, is_served)
     return {
         directory
         for capabilities in connection.execute(query).scalars()

@@ -10,13 +10,13 @@ from service.contract.lease import Capabilities, FailureClass
 from service.contract.report import Action, Number, Verdict, to_wire
 from service.contract.study import BudgetUsed, Event, EventList, PauseCause, StudySpec, StudyState, StudyView
 from service.contract.trial import AttemptState, AttemptView, Series, TrialDetail, TrialKind, TrialState, TrialView
-from service.contract.worker import WorkerList, WorkerView
+from service.contract.worker import HostExclusion, WorkerList, WorkerView
 from service.domain.budget import SECONDS_PER_HOUR
 from service.domain.errors import DamagedRowError
 from service.domain.tally import Tally
 from service.storage.damage import reading, split_damaged
 from service.storage.instants import MICROSECONDS, to_datetime
-from service.storage.queries import leases, series, spending, trials
+from service.storage.queries import exclusions, leases, series, spending, trials
 from service.storage.tables import Connection, Row
 
 MOST_DAMAGED = 100
@@ -175,12 +175,23 @@ def _attempt(row: Row) -> AttemptView:
 
 def workers(connection: Connection, now: int) -> WorkerList:
     """Return all workers, most recently seen first."""
-    found, damaged = split_damaged(leases.workers(connection), lambda row: worker_view(row, now), lambda row: row.name)
-    return WorkerList(workers=found, damaged=damaged)
+    excluded, unreadable = split_damaged(exclusions.of_all(connection), host_exclusion, lambda row: row.host)
+    found, damaged = split_damaged(
+        leases.workers(connection), lambda row: worker_view(row, now, excluded), lambda row: row.name
+    )
+    return WorkerList(workers=found, damaged=[*damaged, *unreadable])
 
 
-def worker_view(row: Row, now: int) -> WorkerView:
-    """Return a worker for lists."""
+def host_exclusion(row: Row) -> HostExclusion:
+    """Return the exclusion of a host from a study, of a row that has the study's name."""
+    with reading(f"the exclusion of the host {row.host} from study {row.study}", row):
+        return HostExclusion(
+            study=row.study, host=row.host, reason=row.reason, excluded_at=to_datetime(row.excluded_at)
+        )
+
+
+def worker_view(row: Row, now: int, excluded: Iterable[HostExclusion] = ()) -> WorkerView:
+    """Return the view of a worker, with those of the exclusions that are of its host."""
     with reading(f"worker {row.name}", row):
         return WorkerView(
             name=row.name,
@@ -191,6 +202,7 @@ def worker_view(row: Row, now: int) -> WorkerView:
             last_seen_at=to_datetime(row.last_seen_at),
             quarantined_at=to_datetime(row.quarantined_at),
             quarantine_reason=row.quarantine_reason,
+            exclusions=[each for each in excluded if each.host == (row.host or row.name)],
         )
 
 

@@ -17,7 +17,7 @@ from worker.training.data.fingerprint import of_files
 from worker.training.data.roles import Roles
 from worker.training.data.splits import Fold, Order, Stratified
 from worker.training.data.table_file import checked, require_columns
-from worker.training.errors import ConfigError
+from worker.training.errors import ConfigError, MissingFile
 from worker.training.parameters import Setting
 
 _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -47,7 +47,7 @@ def images(
     """
     root = Path(path)
     if not root.is_dir():
-        raise ConfigError("data.path", f"there is no folder {path!r} (looked for {root.absolute()})")
+        raise MissingFile("data.path", f"there is no folder {path!r} (looked for {root.absolute()})")
     load = partial(_load, size=size, grayscale=grayscale)
     main = root / "train" if (root / "train").is_dir() else root
     given: dict[SplitName, Examples] = {}

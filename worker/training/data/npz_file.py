@@ -18,7 +18,7 @@ from worker.training.data.fingerprint import of_files
 from worker.training.data.number_checks import at_index, require_finite, require_usable
 from worker.training.data.roles import NamingRoles
 from worker.training.data.splits import Fold, Stratified
-from worker.training.errors import ConfigError, did_you_mean
+from worker.training.errors import ConfigError, MissingFile, did_you_mean
 from worker.training.parameters import Setting
 
 _UNREADABLE = (ValueError, BadZipFile, EOFError, AttributeError, KeyError, RuntimeError, SyntaxError, zlib.error)
@@ -42,7 +42,7 @@ def npz(
 ) -> Dataset:
     """A NumPy archive of rows or images, standardised by column or channel; uint8 pixels stay uint8 in memory."""
     if not Path(path).is_file():
-        raise ConfigError("data.path", f"there is no file {path!r} (looked for {Path(path).absolute()})")
+        raise MissingFile("data.path", f"there is no file {path!r} (looked for {Path(path).absolute()})")
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from worker.training.data.unreadable import nearest_column
-from worker.training.errors import ConfigError
+from worker.training.errors import ConfigError, MissingFile
 
 ReadTable: TypeAlias = Callable[[str, str, Sequence[str]], pa.Table]
 """Maps (setting, file, columns to keep as texts) to the table; ConfigError at `data.SETTING` if it can't be read."""
@@ -17,12 +17,12 @@ def checked(setting: str, file: str, read: ReadTable, as_text: Sequence[str] = (
     """Read the table in `file`, with the columns `as_text` as texts.
 
     Raises:
-        ConfigError: at `data.SETTING`, if the file does not exist, can't be read, has no rows, or repeats a column
-            name.
+        MissingFile: at `data.SETTING`, if the file does not exist.
+        ConfigError: at `data.SETTING`, if the file can't be read, has no rows, or repeats a column name.
     """
     where = f"data.{setting}"
     if not Path(file).is_file():
-        raise ConfigError(where, f"there is no file {file!r} (looked for {Path(file).absolute()})")
+        raise MissingFile(where, f"there is no file {file!r} (looked for {Path(file).absolute()})")
     table = read(setting, file, as_text)
     if len(set(table.column_names)) < len(table.column_names):
         raise ConfigError(where, f"{file!r} has two columns of the same name; rename one")

@@ -11,7 +11,7 @@ from worker.training.data.dataset import Dataset, Split, SplitName
 from worker.training.data.fingerprint import of_files
 from worker.training.data.splits import Limit, TestFraction, ValFraction
 from worker.training.data.tokenizer import Source, Tokenizer
-from worker.training.errors import ConfigError
+from worker.training.errors import ConfigError, MissingFile
 from worker.training.parameters import Setting
 
 _NUM_BYTES = 256
@@ -31,7 +31,7 @@ def text(
 ) -> Dataset:
     """A text file for language modelling: an example is a window of tokens, its target the next token of each."""
     if not Path(path).is_file():
-        raise ConfigError("data.path", f"there is no file {path!r} (looked for {Path(path).absolute()})")
+        raise MissingFile("data.path", f"there is no file {path!r} (looked for {Path(path).absolute()})")
     if val_fraction + test_fraction >= 1:
         raise ConfigError("data.val_fraction", "val_fraction and test_fraction together must be below 1")
     content = Path(path).read_bytes()

@@ -26,8 +26,9 @@ async def list_trials(context: Context, name: str, since: int, limit: int) -> Tr
     def read(connection: Connection) -> TrialList:
         study = find(connection, name)
         rows = trials.changed(connection, study.id, since, limit)
-        # A truncated list reflects the study only up to the revision of its last row.
-        is_cut_off = len(rows) >= limit and trials.changed(connection, study.id, rows[-1].revision, 1)
+        # A truncated list reflects the study only up to the revision of its last row. It may hold fewer rows than
+        # `limit`, as one revision can change several trials and is never split.
+        is_cut_off = rows and trials.changed(connection, study.id, rows[-1].revision, 1)
         revision = rows[-1].revision if is_cut_off else study.revision
         found, damaged = views.trial_views(rows)
         return TrialList(revision=revision, trials=found, damaged=damaged)

@@ -163,7 +163,7 @@ async def stream_study(
     after: After = 0,
     last_event_id: LastEventId = None,
 ) -> StreamingResponse:
-    """Stream an event for each new revision of the study. The stream ends when the study is finished."""
+    """Stream an event for each new revision of the study. The stream ends when the study is finished or deleted."""
     study_id = await find_study_id(context, study)
     told = after if last_event_id is None else last_event_id
     return _stream(_study_events(request.app.state.watch, study_id, told))
@@ -184,6 +184,7 @@ async def _study_events(watch: Watch, study_id: str, told: int) -> AsyncIterator
                 yield HEARTBEAT
                 continue
             if study_id not in revisions:  # the study was deleted
+                yield _event({"revision": told, "state": "deleted"})
                 return
             revision, state = revisions[study_id]
             if revision > told:

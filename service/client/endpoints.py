@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 from urllib.parse import quote
 
 from pydantic import TypeAdapter
@@ -53,10 +53,10 @@ from service.contract.worker import WorkerList, WorkerView
 
 
 class Changed(Response):
-    """An event of a study's stream: its revision has changed."""
+    """An event of a study's stream: its revision has changed, or the study was deleted."""
 
     revision: int
-    state: StudyState
+    state: StudyState | Literal["deleted"]
 
 
 class _Check(Response):
@@ -304,7 +304,7 @@ class Endpoints:
         return self._transport.call("GET", _path(study, "events"), _EVENTS, params=params)
 
     def stream(self, study: str, after: int = 0) -> Iterator[Changed]:
-        """Yield an event for each new revision of the study, until the study is finished or the stream breaks."""
+        """Yield an event for each new revision, until the study is finished or deleted or the stream breaks."""
         for data in self._transport.server_sent_events(_path(study, "stream"), {"after": after}):
             yield Changed.model_validate_json(data)
 

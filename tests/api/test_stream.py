@@ -109,9 +109,7 @@ def test_a_stream_ends_with_its_study(shared_service: Service, study: dict[str, 
         assert events.next() is None
 
 
-def test_a_stream_ends_when_its_study_is_deleted_and_that_of_all_says_so(
-    shared_service: Service, study: dict[str, Any]
-) -> None:
+def test_streams_say_that_a_study_was_deleted_and_its_own_ends(shared_service: Service, study: dict[str, Any]) -> None:
     path = f"/studies/{study['name']}"
     with streaming(shared_service, f"{path}/stream") as events, streaming(shared_service, "/stream") as of_all:
         assert events.next() == ("1", {"revision": 1, "state": "active"})
@@ -120,6 +118,7 @@ def test_a_stream_ends_when_its_study_is_deleted_and_that_of_all_says_so(
             told = of_all.next()
         as_json = {"Content-Type": "application/json"}
         httpx.delete(f"{shared_service.url}/api/v1{path}", headers=as_json, trust_env=False).raise_for_status()
+        assert events.next() == (None, {"revision": 1, "state": "deleted"})
         assert events.next() is None
         assert of_all.next() == (None, {"study": study["id"], "revision": 1, "state": "deleted"})
     gone = httpx.get(f"{shared_service.url}/api/v1{path}/stream", trust_env=False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from collections.abc import Iterator
 from itertools import islice
 
@@ -13,6 +11,7 @@ from service.client import Client, PermanentFailure, editing, watch
 from service.client.cli import main
 from service.contract.study import StudyView
 from tests.client.studies import hand_driven
+from tests.support.damage import spoil
 from tests.support.service import Service
 
 REVISION_OF_EDIT = 2
@@ -22,14 +21,6 @@ REVISION_OF_EDIT = 2
 def client(service: Service) -> Iterator[Client]:
     with Client(service.url) as client:
         yield client
-
-
-def spoil(service: Service, statement: str, *values: object) -> None:
-    """Change a row of the database while the service is stopped, so that it has nothing of it in memory."""
-    service.stop()
-    with contextlib.closing(sqlite3.connect(service.database)) as raw, raw:
-        assert raw.execute(statement, values).rowcount == 1
-    service.start()
 
 
 def test_a_damaged_event_is_listed_beside_the_intact_ones_and_shown(

@@ -11,7 +11,7 @@ import threading
 import pytest
 from rich.console import Console
 
-from service.client import Client, ServiceUnreachable, show, watch
+from service.client import Client, NotFound, ServiceUnreachable, show, watch
 from service.client.errors import ServiceFailure
 from service.contract.study import StudyState, StudyView
 from tests.client.studies import hand_driven
@@ -46,6 +46,18 @@ def test_follow_of_an_absent_service_is_an_error(service: Service) -> None:
     service.stop()
     with Client(service.url) as client, pytest.raises(ServiceUnreachable):
         next(watch.follow(client, "any"))
+
+
+def test_follow_ends_when_the_study_is_deleted(shared_service: Service) -> None:
+    with Client(shared_service.url) as client:
+        study = client.create_study(hand_driven())
+        views = watch.follow(client, study.name)
+        next(views)
+        deletion = threading.Timer(0.5, client.delete, (study.id,))
+        deletion.start()
+        with pytest.raises(NotFound, match="there is no study"):
+            next(views)
+        deletion.join()
 
 
 def test_a_terminal_shows_the_running_trials_and_the_best(shared_service: Service) -> None:

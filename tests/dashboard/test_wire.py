@@ -41,6 +41,12 @@ def test_every_field_is_in_the_contract_and_admits_null_where_the_contract_does(
         assert ("null" in kind.split()) == nullable or kind == "null", f"{name}.{field}: {kind}"
 
 
+def test_every_listing_carries_its_damaged_rows() -> None:
+    listings = {name for name in INTERFACES if "damaged" in MODELS[name].model_fields}
+    assert {"StudyList", "TrialList", "StageList", "EventList"} <= listings
+    assert {name: INTERFACES[name].get("damaged") for name in listings} == dict.fromkeys(listings, "DamagedRow[]")
+
+
 def test_words_are_the_contracts() -> None:
     assert UNIONS["StudyState"] == set(study.StudyState)
     assert UNIONS["TrialState"] == set(trial.TrialState)

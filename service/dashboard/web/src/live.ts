@@ -16,6 +16,8 @@ export interface Live {
   connected: boolean;
   /** What is wrong right now, as a sentence. */
   error: string | null;
+  /** The service's code for it, where the service answered. */
+  code: string | null;
 }
 
 /** Fetch what changed; may return the id of the last event that this already reflects. */
@@ -23,7 +25,7 @@ type Load = () => Promise<string | void>;
 
 /** Follow `stream` for as long as the component is shown; `load` is never run twice at once. */
 export function useLive(stream: string, load: (signal: AbortSignal) => ReturnType<Load>): Live {
-  const [live, setLive] = useState<Live>({ connected: false, error: null });
+  const [live, setLive] = useState<Live>({ connected: false, error: null, code: null });
   useEffect(() => {
     const abort = new AbortController();
     void follow(stream, once(() => load(abort.signal)), abort.signal, setLive);
@@ -52,25 +54,29 @@ async function follow(
     const hear = () => {
       clearTimeout(silence);
       silence = setTimeout(() => giveUp(new Error("The service is silent.")), SILENT_MS);
-      if (!isLive) tell({ connected: true, error: null });
+      if (!isLive) tell({ connected: true, error: null, code: null });
       isLive = true;
       failures = 0;
     };
+    let loading: ReturnType<Load> = Promise.resolve();
     const loadAgain = (id: string) => {
       hear();
       lastId = id || lastId;
-      load().catch(giveUp);
+      loading = load();
+      loading.catch(giveUp);
     };
     try {
       lastId = (await load()) ?? lastId;
       const headers: HeadersInit = lastId ? { "Last-Event-ID": lastId } : {};
       const response = await request(stream, { signal: AbortSignal.any([signal, attempt.signal]), headers });
       await readEvents(response.body!, loadAgain, hear);
-      tell({ connected: false, error: null });
+      await loading; // the last event may say that the study was deleted
+      tell({ connected: false, error: null, code: null });
     } catch (failure) {
       if (signal.aborted) return;
       const error = reason ?? failure;
-      tell({ connected: false, error: error instanceof ApiError ? error.message : sentence(error) });
+      const code = error instanceof ApiError ? error.problem.code : null;
+      tell({ connected: false, error: sentence(error), code });
       pause = RETRY_MS[Math.min(failures++, RETRY_MS.length - 1)]!;
     } finally {
       clearTimeout(silence);

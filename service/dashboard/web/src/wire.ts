@@ -74,8 +74,15 @@ export interface StudyView {
   finished_at: string | null;
 }
 
+/** A row of a listing that the service cannot read from its database. */
+export interface DamagedRow {
+  name: string;
+  reason: string;
+}
+
 export interface StudyList {
   studies: StudyView[];
+  damaged: DamagedRow[];
 }
 
 export interface Arrival {
@@ -121,6 +128,12 @@ export interface TrialDetail {
 export interface TrialList {
   revision: number;
   trials: TrialView[];
+  damaged: DamagedRow[];
+}
+
+/** The journal of a study: the pages show its damaged rows alone. */
+export interface EventList {
+  damaged: DamagedRow[];
 }
 
 export interface ParameterImportance {
@@ -146,6 +159,7 @@ export interface StageView {
 export interface StageList {
   num_stages: number;
   stages: StageView[];
+  damaged: DamagedRow[];
 }
 
 export interface Problem {

@@ -4,13 +4,14 @@ import { useEffect, useState } from "preact/hooks";
 import { get } from "../api";
 import { goals, instant } from "../format";
 import { useLive } from "../live";
+import { DamagedRows } from "../parts/damaged";
 import { Best, LiveMark, Progress, State } from "../parts/status";
 import { studyPath } from "../router";
 import type { StudyList, StudyView } from "../wire";
 
 export function StudiesPage() {
-  const [studies, setStudies] = useState<StudyView[] | null>(null);
-  const live = useLive("/stream", async (signal) => setStudies((await get<StudyList>("/studies", signal)).studies));
+  const [list, setList] = useState<StudyList | null>(null);
+  const live = useLive("/stream", async (signal) => setList(await get<StudyList>("/studies", signal)));
   useEffect(() => {
     document.title = "Studies · Assayer";
   }, []);
@@ -20,7 +21,9 @@ export function StudiesPage() {
         <h1>Studies</h1>
         <LiveMark live={live} />
       </div>
-      {studies && (studies.length ? <Table studies={studies} /> : <NoStudies />)}
+      {list && <DamagedRows kind="studies" rows={list.damaged} />}
+      {list && list.studies.length > 0 && <Table studies={list.studies} />}
+      {list && list.studies.length + list.damaged.length === 0 && <NoStudies />}
     </>
   );
 }

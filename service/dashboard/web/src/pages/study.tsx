@@ -3,15 +3,16 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "../api";
 import { budgets, goals, instant, objectives, parameter } from "../format";
-import { useLive, type Live } from "../live";
+import { useLive } from "../live";
 import { Controls } from "../parts/controls";
+import { DamagedRows } from "../parts/damaged";
 import { FrontChart } from "../parts/front_chart";
 import { HistoryChart } from "../parts/history_chart";
 import { ImportanceCard } from "../parts/importance";
 import { StagesCard } from "../parts/stages";
 import { Best, LiveMark, Progress, State } from "../parts/status";
 import { TrialsTable } from "../parts/trials_table";
-import type { StudyView, TrialList, TrialView } from "../wire";
+import type { DamagedRow, EventList, StudyView, TrialList, TrialView } from "../wire";
 
 /** Trials read at once; a longer answer is continued from its revision. */
 const PAGE = 5000;
@@ -20,23 +21,41 @@ interface Shown {
   study: StudyView;
   /** In the order of their numbers. */
   trials: TrialView[];
+  damagedTrials: DamagedRow[];
+  damagedEvents: DamagedRow[];
+}
+
+/** What was read of a study so far, so that the next read asks for the changes alone. */
+interface Known {
+  /** The study's id: another study can get the name of one that was deleted. */
+  id: string | null;
+  revision: number;
+  trials: Map<string, TrialView>;
+  /** By name: the number of the trial. */
+  damagedTrials: Map<string, DamagedRow>;
+  damagedEvents: DamagedRow[];
 }
 
 export function StudyPage({ study: key }: { study: string }) {
   const path = `/studies/${encodeURIComponent(key)}`;
   const [shown, setShown] = useState<Shown | null>(null);
-  const known = useRef({ revision: 0, trials: new Map<string, TrialView>() });
+  const known = useRef<Known>(nothing(null));
 
   const live = useLive(`${path}/stream`, async (signal) => {
     const study = await get<StudyView>(path, signal);
-    for (let more = true; more; ) {
-      const answer = await get<TrialList>(`${path}/trials?since=${known.current.revision}&limit=${PAGE}`, signal);
-      for (const trial of answer.trials) known.current.trials.set(trial.id, trial);
-      known.current.revision = answer.revision;
-      more = answer.trials.length === PAGE;
+    if (known.current.id !== study.id) {
+      // The page shows no intact events, and a stored event does not change: so it reads the edits once.
+      const { damaged } = await get<EventList>(`${path}/events?kind=study_edited`, signal);
+      known.current = { ...nothing(study.id), damagedEvents: damaged };
     }
-    const trials = [...known.current.trials.values()].sort((a, b) => (a.number ?? 0) - (b.number ?? 0));
-    setShown({ study, trials });
+    await readTrials(path, study, known.current, signal);
+    const { trials, damagedTrials, damagedEvents } = known.current;
+    setShown({
+      study,
+      trials: [...trials.values()].sort((a, b) => (a.number ?? 0) - (b.number ?? 0)),
+      damagedTrials: [...damagedTrials.values()],
+      damagedEvents,
+    });
     return String(study.revision);
   });
 
@@ -44,23 +63,26 @@ export function StudyPage({ study: key }: { study: string }) {
     document.title = `${shown?.study.name ?? key} · Assayer`;
   }, [shown?.study.name]);
 
-  if (!shown) return <Unloaded name={key} live={live} />;
-  const { study, trials } = shown;
+  if (shown && live.code === "unknown_study") return <Unloaded name={shown.study.name} error="This study was deleted." />;
+  if (!shown) return <Unloaded name={key} error={live.error} />;
+  const { study, trials, damagedTrials, damagedEvents } = shown;
   const several = objectives(study.spec).length > 1;
   return (
     <>
       <div class="heading">
         <h1>{study.name}</h1>
         <State state={study.state} />
-        <Controls study={study} path={path} onChange={(changed) => setShown({ study: changed, trials })} />
+        <Controls study={study} path={path} onChange={(changed) => setShown({ ...shown, study: changed })} />
         <LiveMark live={live} isOver={study.finished_at !== null} />
       </div>
       {study.spec.description && <p>{study.spec.description}</p>}
       {study.notice && <p class="quiet">{study.notice}</p>}
       {study.state_reason && <p class="quiet">{study.state}: {study.state_reason}</p>}
       <Facts study={study} />
+      <DamagedRows kind="trials" rows={damagedTrials} />
+      <DamagedRows kind="events" rows={damagedEvents} />
       {trials.length === 0 ? (
-        <NoTrials study={study} />
+        damagedTrials.length === 0 && <NoTrials study={study} />
       ) : (
         <>
           <section class="card" aria-labelledby="history">
@@ -76,7 +98,7 @@ export function StudyPage({ study: key }: { study: string }) {
               </>
             )}
           </section>
-          <StagesCard study={study} path={path} onChange={(changed) => setShown({ study: changed, trials })} />
+          <StagesCard study={study} path={path} onChange={(changed) => setShown({ ...shown, study: changed })} />
           <ImportanceCard study={study} path={path} />
           <section class="card" aria-labelledby="trials">
             <h2 id="trials">Trials</h2>
@@ -88,13 +110,35 @@ export function StudyPage({ study: key }: { study: string }) {
   );
 }
 
-function Unloaded({ name, live }: { name: string; live: Live }) {
+function nothing(id: string | null): Known {
+  return { id, revision: 0, trials: new Map(), damagedTrials: new Map(), damagedEvents: [] };
+}
+
+/** Read the trials that changed since `known.revision` into `known`. */
+async function readTrials(path: string, study: StudyView, known: Known, signal: AbortSignal): Promise<void> {
+  for (let more = true; more; ) {
+    const answer = await get<TrialList>(`${path}/trials?since=${known.revision}&limit=${PAGE}`, signal);
+    for (const trial of answer.trials) {
+      known.trials.set(trial.id, trial);
+      known.damagedTrials.delete(String(trial.number));
+    }
+    for (const row of answer.damaged) {
+      known.damagedTrials.set(row.name, row);
+      for (const { id, number } of known.trials.values()) if (String(number) === row.name) known.trials.delete(id);
+    }
+    known.revision = answer.revision;
+    more = answer.trials.length + answer.damaged.length > 0 && answer.revision < study.revision;
+  }
+}
+
+/** In place of a study that cannot be shown: why, if that is known yet. */
+function Unloaded({ name, error }: { name: string; error: string | null }) {
   return (
     <>
       <div class="heading"><h1>{name}</h1></div>
-      {live.error && (
+      {error && (
         <section class="card empty" role="alert">
-          <p class="error">{live.error}</p>
+          <p class="error">{error}</p>
           <p><a href="/" data-page>See all studies</a></p>
         </section>
       )}

@@ -3,6 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { get, post } from "../api";
 import type { StageList, StudyView } from "../wire";
+import { DamagedRows } from "./damaged";
 
 interface Props {
   study: StudyView;
@@ -32,23 +33,27 @@ export function StagesCard({ study, path, onChange }: Props) {
     }
   };
 
-  if (!shown || shown.stages.length === 0) return null;
+  if (!shown) return null;
+  if (shown.stages.length === 0) return <DamagedRows kind="stages" rows={shown.damaged} />;
   return (
-    <section class="card" aria-labelledby="stages">
-      <h2 id="stages">Stages</h2>
-      {shown.stages.map(({ number, reason, review }) => (
-        <div key={number}>
-          <h3>Stage {number + 1} of {shown.num_stages}{review && `, ${review}`}</h3>
-          {reason.split("; ").map((change) => <p class="quiet" key={change}>{change}</p>)}
-          {review === "proposed" && (
-            <p class="line">
-              <button class="primary" onClick={() => void accept(number)}>Accept this box</button>
-              <span class="quiet">or choose another range: study accept {study.name} --box 'NAME=[LOW, HIGH]'</span>
-            </p>
-          )}
-        </div>
-      ))}
-      {error && <p role="alert" class="error">{error}</p>}
-    </section>
+    <>
+      <DamagedRows kind="stages" rows={shown.damaged} />
+      <section class="card" aria-labelledby="stages">
+        <h2 id="stages">Stages</h2>
+        {shown.stages.map(({ number, reason, review }) => (
+          <div key={number}>
+            <h3>Stage {number + 1} of {shown.num_stages}{review && `, ${review}`}</h3>
+            {reason.split("; ").map((change) => <p class="quiet" key={change}>{change}</p>)}
+            {review === "proposed" && (
+              <p class="line">
+                <button class="primary" onClick={() => void accept(number)}>Accept this box</button>
+                <span class="quiet">or choose another range: study accept {study.name} --box 'NAME=[LOW, HIGH]'</span>
+              </p>
+            )}
+          </div>
+        ))}
+        {error && <p role="alert" class="error">{error}</p>}
+      </section>
+    </>
   );
 }

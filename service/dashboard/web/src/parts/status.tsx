@@ -5,7 +5,7 @@ import { number, numFinished } from "../format";
 import type { Live } from "../live";
 import type { StudyState, StudyView, TrialState } from "../wire";
 
-export function State({ state }: { state: StudyState | TrialState }) {
+export function State({ state }: { state: StudyState | TrialState | "damaged" }) {
   return <span class={`state ${state}`}>{state}</span>;
 }
 

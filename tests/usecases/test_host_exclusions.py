@@ -189,6 +189,17 @@ async def test_a_study_whose_file_no_host_has_any_more_pauses_with_the_reason(re
     assert study.num_trials[TrialState.FAILED] == 3
 
 
+async def test_a_host_that_did_well_before_its_exclusion_does_better_no_more(replica: Replica) -> None:
+    name = await replica.create(budget=LONG)
+    await replica.finish(await do_well(replica, name, "b"))
+    running = await do_well(replica, name, "c")
+    for _ in range(2):
+        await fault(replica, name, host="b")
+    await replica.finish(running)
+    assert [(await fault(replica, name, host="c")).trial_state for _ in range(2)] == ["waiting", "failed"]
+    assert [each.host for each in (await replica.study(name)).exclusions] == ["b"]
+
+
 async def test_a_study_that_only_excluded_hosts_are_there_for_says_so(replica: Replica) -> None:
     name = await replica.create(task=COMMAND)
     await exclude(replica, name)

@@ -46,8 +46,7 @@ def remove_rows(connection: sa.Connection, study_id: str, num_rows: int) -> bool
             break
         for table in OF_TRIALS:
             left = _remove(connection, table, table.c.trial_id.in_(trial_ids), left)
-        if left > 0:
-            left = _remove(connection, tables.trial, tables.trial.c.id.in_(trial_ids), left)
+        left = _remove(connection, tables.trial, tables.trial.c.id.in_(trial_ids), left)
     for table in OF_STUDIES:
         left = _remove(connection, table, table.c.study_id == study_id, left)
     if left > 0:

@@ -18,13 +18,12 @@ async def conclude_overtime(context: Context) -> None:
     Only these studies need a periodic check: any other study is completed when a trial of it ends.
     """
 
-    def timed(connection: Connection) -> list[str | StudyFault]:
-        found = [
+    def timed(connection: Connection) -> list[str | StudyFault | None]:
+        return [
             guarded(row.id, "budget check", partial(_timed, connection, row))
             for row in studies.all_of(connection)
             if row.state == StudyState.ACTIVE
         ]
-        return [each for each in found if each is not None]
 
     found = await context.database.read(timed)
     for fault in found:

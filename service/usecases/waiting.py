@@ -22,9 +22,8 @@ def next_waiting(
     """Return the next waiting trial that this worker may execute, or else what a waiting trial needs instead."""
     needs = None
     for trial in trials.in_states(connection, study_id, [TrialState.WAITING]):
-        is_fresh = trial.num_attempts == 0 and trial.parent_id is None
         need = _unregistered(connection, context, trial, request)
-        if need is None and not is_fresh:
+        if need is None:
             need = _unmet_need(connection, context, trial, request)
         if need is None:
             return trial, None

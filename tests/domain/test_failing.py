@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from service.contract.lease import FailureClass
-from service.domain.failing import Ended, reason_to_pause
+from service.domain.failing import Ended, may_pause, reason_to_pause
 
 BROKEN = FailureClass.USER_EXCEPTION
 
@@ -80,3 +82,25 @@ def test_half_of_the_last_twenty_failing() -> None:
 
 def test_infeasible_parameters_are_no_failures() -> None:
     assert judged(*(fine(number, FailureClass.DIVERGED) for number in range(30))) is None
+
+
+@pytest.mark.parametrize(
+    ("failure", "fingerprint", "fault"),
+    [
+        (BROKEN, "f", ("failed", "f")),
+        (FailureClass.INVALID, "f", ("failed", "f")),
+        (BROKEN, None, None),
+        (FailureClass.HOST_FAULT, "f", None),
+        (None, "f", None),
+    ],
+)
+def test_a_fault_is_the_code_s_or_the_spec_s_and_has_a_fingerprint(
+    failure: FailureClass | None, fingerprint: str | None, fault: tuple[str, str] | None
+) -> None:
+    assert Ended("t", failure, fingerprint).fault == fault
+
+
+def test_a_study_is_paused_only_after_failures_of_its_code_or_its_spec() -> None:
+    pausing = {BROKEN, FailureClass.POISON, FailureClass.INVALID, FailureClass.INFEASIBLE}
+    assert {failure for failure in FailureClass if may_pause(failure)} == pausing
+    assert not may_pause(None)

@@ -256,3 +256,28 @@ def test_every_outcome_is_a_move_of_a_running_attempt_and_trial(
     assert ATTEMPT.advance(ATTEMPT.initial, resolution.attempt)
     assert TRIAL.advance(TRIAL.moves[TrialEvent.CLAIMED].target, resolution.trial)
     assert resolution.reason
+
+
+def test_only_host_faults_count_towards_the_limit_of_host_faults() -> None:
+    earlier = [Execution(FailureClass.USER_EXCEPTION, "a")] * MAX_HOST_FAULTS
+    assert failed("host_fault", host="a", earlier=earlier).trial is TrialEvent.REQUEUED
+    earlier = [Execution(FailureClass.HOST_FAULT, "a")] * MAX_HOST_FAULTS
+    assert failed("host_fault", host="a", earlier=earlier).trial is TrialEvent.FAILED
+
+
+def test_other_processes_excuse_a_shortage_once_in_a_place() -> None:
+    free, crowded = (Shortage(place="device", total_gib=8.0, others_gib=others) for others in (0.0, 4.0))
+
+    def end_after(*earlier: Shortage | None) -> TrialEvent:
+        executions = [Execution(FailureClass.OUT_OF_MEMORY, "a", shortage=each) for each in earlier]
+        return failed("out_of_memory", shortage=crowded, earlier=executions).trial
+
+    assert end_after(None) is TrialEvent.REQUEUED
+    assert end_after(free) is TrialEvent.REQUEUED
+    assert end_after(Shortage(place="host", total_gib=8.0)) is TrialEvent.REQUEUED
+    assert end_after(crowded) is TrialEvent.PRUNED
+
+
+def test_a_shortage_on_a_device_of_unknown_size_sets_no_floor() -> None:
+    shortage = Shortage(place="device", total_gib=None)
+    assert memory_floor([Execution(FailureClass.OUT_OF_MEMORY, "a", shortage=shortage)]) == 0.0

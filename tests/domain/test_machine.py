@@ -93,3 +93,9 @@ def test_the_diagram_draws_every_move_once() -> None:
         "    closed --> walled_up: bricked",
         "    walled_up --> [*]",
     ]
+
+
+@machines
+def test_every_move_of_the_table_leads_to_its_target(machine: Machine[Any, Any]) -> None:
+    for event, move in machine.moves.items():
+        assert {machine.advance(source, event) for source in move.sources} == {move.target}

@@ -378,7 +378,7 @@ def is_played(at: Situation, name: str) -> bool:
     """Whether a call makes sense in a situation: a worker's needs a token, and meetings are played in a few."""
     if "in between" in name and at.name not in MEET_IN:
         return False
-    return at.late is not None or not _is_of_worker(name)
+    return at.late is not None or not any(map(_is_of_worker, name.split(", and ")))
 
 
 def _is_of_worker(name: str) -> bool:

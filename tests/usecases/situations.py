@@ -16,6 +16,7 @@ from service.usecases.context import Context, Limits
 from service.usecases.deletion import delete_study
 from service.usecases.restore import begin_epoch
 from tests.simulation.memory import SimulatedSqlite, memory
+from tests.usecases.inline import without_threads
 from tests.usecases.replica import LIMITS, Replica
 
 BEGAN_AT = 1_700_000_000_000_000
@@ -33,7 +34,7 @@ class Bench:
     def __init__(self) -> None:
         self.now = BEGAN_AT
         self._num_ids = 0
-        self.database = Database(SimulatedSqlite(memory().engine, lambda: self.now))
+        self.database = without_threads(Database(SimulatedSqlite(memory().engine, lambda: self.now)))
         self.fresh()
 
     def fresh(self) -> None:

@@ -11,28 +11,32 @@ import sqlalchemy as sa
 
 from service.contract.lease import FailureClass, Grant, Outcome
 from service.contract.problem import ErrorCode
-from service.contract.report import Point, ReportRequest
+from service.contract.report import Action, Point, ReportRequest
 from service.contract.study import PauseCause, StudyState
 from service.contract.trial import TrialState
 from service.domain.errors import DomainError
 from service.domain.failures import Circumstances, resolve
 from service.domain.objective import Final
 from service.domain.rungs import Rungs
+from service.domain.states import TrialEvent
 from service.search.halving import halving_of
 from service.storage import tables
 from service.storage.blobs import BlobStore
 from service.storage.queries import attempts, history, studies
 from service.storage.unit_of_work import UnitOfWork
-from service.usecases import control, memory, rungs
+from service.usecases import control, grants, memory, rungs
+from service.usecases import late_stop as late_stop_module
 from service.usecases.deletion import delete_study
 from service.usecases.enqueue import EnqueueRequest, enqueue
 from service.usecases.fence import find
 from service.usecases.late_stop import LateStop, late_stop
 from service.usecases.report import report
-from tests.usecases.replica import Replica, points
+from tests.usecases.replica import Replica, points, spec_of
+from tests.usecases.test_isolation import damage
 from tests.usecases.test_late_stop import PATIENCE
 from tests.usecases.test_resume import save
 from tests.usecases.test_rungs import ASHA, fill_the_first_rung
+from tests.usecases.trouble import state_of
 
 pytestmark = pytest.mark.anyio
 
@@ -106,7 +110,26 @@ async def test_a_report_that_reaches_no_new_rung_reads_no_history_under_the_lock
         raise AssertionError("the history was read under the lock")
 
     monkeypatch.setattr(rungs, "history", SimpleNamespace(refresh=refresh))
-    await replica.report(grant, 2, 0.5, step=2)
+    assert (await replica.report(grant, 2, 0.5, step=2)).reason == "1st of 1 at step 1: pauses there"
+
+
+async def test_a_checkpoint_without_values_asks_nothing_of_its_study(replica: Replica) -> None:
+    name = await replica.create()
+    grant = await replica.claim(name)
+    await replica.report(grant, 1, 0.5)
+    await damage(replica, name)
+    await replica.checkpoint(grant, 1)
+    assert state_of(replica, name).state == StudyState.ACTIVE
+
+
+async def test_a_report_to_a_damaged_study_pauses_it_with_what_is_damaged(replica: Replica) -> None:
+    name = await replica.create()
+    grant = await replica.claim(name)
+    await damage(replica, name)
+    assert (await replica.report(grant, 1, 0.5)).reason.startswith("not judged: ")
+    study = state_of(replica, name)
+    assert study.state == StudyState.PAUSED
+    assert "DamagedRowError" in study.state_reason
 
 
 async def test_a_step_without_the_objective_arrives_at_no_rung(replica: Replica) -> None:
@@ -129,6 +152,7 @@ async def test_a_fork_arrives_at_no_rung_and_pauses_nowhere(replica: Replica) ->
         await replica.report(fork, step - 1, 0.5, step=step)
     assert (await replica.trial(name, fork.trial)).arrivals == []
     assert (await replica.finish(fork, "paused")).trial_state == "waiting"
+    assert (await replica.study(name)).state is StudyState.ACTIVE
 
 
 @pytest.mark.parametrize(
@@ -255,9 +279,11 @@ async def test_data_are_compared_with_those_that_the_study_began_with(replica: R
     assert [bool(each) for each in warnings] == [False, True, False]
 
 
-async def test_a_fork_is_as_long_as_its_parent_whatever_a_space_calls_epochs(replica: Replica) -> None:
+@pytest.mark.parametrize("task", [None, {"function": "own:f"}])
+async def test_a_fork_is_as_long_as_its_parent_whatever_a_space_calls_epochs(replica: Replica, task: Any) -> None:
     space = {"lr": {"type": "float", "low": 1e-4, "high": 1e-1}, "epochs": {"type": "int", "low": 1, "high": 9}}
-    name = await replica.create(space=space, resource={"name": "epoch", "max": 9}, budget={"trials": 1})
+    resource = {"name": "epoch", "max": 9}
+    name = await replica.create(space=space, resource=resource, budget={"trials": 1}, task=task)
     grant = await replica.claim(name)
     await replica.report(grant, 1, 0.5)
     await replica.checkpoint(grant, 1)
@@ -356,3 +382,59 @@ async def test_a_study_s_own_time_passes_from_its_first_trial_while_it_is_active
     assert await own_time(replica, name) == (True, 1000)
     await control.pause_study(replica.context, name, "")
     assert await own_time(replica, name) == (False, 2000)
+
+
+async def test_trials_without_checkpoints_are_judged_for_good_from_the_first_one_on(replica: Replica) -> None:
+    name = await replica.create(**ASHA)
+    grants = [await replica.claim(name, worker=f"w{at}") for at in range(3)]
+    for grant, value in zip(grants, (0.1, 0.5, 0.9), strict=True):
+        await replica.report(grant, 1, value)
+    ends = [(await replica.finish(grant, "paused")).trial_state for grant in grants]
+    assert ends == ["waiting", "pruned", "pruned"]
+    assert ((await replica.study(name)).spec_version, (await replica.kinds(name)).count("pruner_changed")) == (2, 1)
+
+
+async def test_arrivals_at_rungs_mean_nothing_once_the_study_has_no_rungs(replica: Replica) -> None:
+    grant = await replica.claim(await replica.create())
+
+    def rest(unit_of_work: UnitOfWork) -> Any:
+        study = unit_of_work.study
+        spec = studies.spec(unit_of_work.connection, study.id, study.spec_version)
+        return rungs.rest(unit_of_work, spec, trial_at(3, 3, run_until=3), TrialEvent.COMPLETED, "trained")
+
+    assert await replica.context.transact(grant.study, rest) == (TrialEvent.COMPLETED, "trained", {})
+
+
+@pytest.mark.parametrize(
+    ("number", "run_until", "pauses"), [(0, 1, True), (0, 9, False), (0, None, False), (None, 1, False)]
+)
+def test_a_search_trial_pauses_at_each_rung_before_the_last(
+    number: int | None, run_until: int | None, pauses: bool
+) -> None:
+    trial: Any = SimpleNamespace(number=number, run_until=run_until)
+    assert grants._pauses(spec_of(**ASHA), trial) is pauses
+
+
+async def test_no_verdict_on_a_fork_is_late(replica: Replica) -> None:
+    name = await replica.create(**PATIENCE)
+    parent = await replica.claim(name)
+    await replica.report(parent, 1, 1.0)
+    await replica.checkpoint(parent, 1)
+    await replica.fork(name, 0, lr=0.05)
+    fork = await replica.claim(name)
+    assert (await replica.report(fork, 1, float("nan"), step=2)).action is Action.STOP
+    await replica.report(fork, 2, 0.5, step=3)
+    assert await late(replica, fork, Outcome(result="succeeded")) is None
+
+
+async def test_a_trial_that_had_no_value_when_it_was_stopped_did_not_improve(replica: Replica) -> None:
+    grant = await replica.claim(await replica.create(**PATIENCE))
+    await replica.report(grant, 1, 1.0)
+
+    def improvement(unit_of_work: UnitOfWork) -> str | None:
+        study = unit_of_work.study
+        spec = studies.spec(unit_of_work.connection, study.id, study.spec_version)
+        trial = find(unit_of_work, grant.trial, grant.attempt, grant.nonce).trial
+        return late_stop_module._improvement(unit_of_work, spec, trial, 0, 0.25)
+
+    assert await replica.context.transact(grant.study, improvement) is None

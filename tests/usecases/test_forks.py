@@ -345,3 +345,13 @@ async def test_more_epochs_train_what_has_come_to_its_end(replica: Replica) -> N
     await replica.lose()
     grants = [await replica.claim(name) for _ in range(3)]
     assert {grant.run_until for grant in grants} == {4, 6}
+
+
+async def test_a_parent_s_checkpoint_that_could_not_be_read_is_not_named_again(replica: Replica) -> None:
+    name, _ = await trained(replica)
+    fork = await replica.fork(name, 0, lr=0.05)
+    grant = await replica.claim(name)
+    assert grant.resume is not None
+    await replica.fail(grant, FailureClass.HOST_FAULT, message="cannot be read", unreadable=grant.resume.uri)
+    again = await replica.claim(name)
+    assert (again.trial, again.fork_at, again.resume) == (fork.id, grant.fork_at, None)

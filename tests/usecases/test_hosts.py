@@ -169,3 +169,8 @@ async def test_readmission_leaves_other_hosts_in_quarantine(replica: Replica) ->
     assert await quarantined(replica) == {"a1", "c1"}
     await readmit(replica.context, "a1")
     assert await quarantined(replica) == {"c1"}
+
+
+async def test_before_any_worker_has_come_a_readmission_says_so(replica: Replica) -> None:
+    with pytest.raises(DomainError, match="there is no worker 'tower'; no worker has been here yet"):
+        await readmit(replica.context, "tower")

@@ -102,3 +102,11 @@ async def test_a_fork_that_recovered_from_a_stop_completes_like_any_other(replic
     await replica.finish(fork)
     trial = await replica.trial(name, fork.trial)
     assert (trial.state, trial.values, trial.state_reason) == (TrialState.COMPLETED, [0.25], "trained to the end")
+
+
+async def test_a_verdict_that_is_known_already_is_not_given_again_for_later_steps(replica: Replica) -> None:
+    grant = await replica.claim(await replica.create(**PATIENCE))
+    await replica.report(grant, 1, 1.0, 2.0)
+    assert (await replica.report(grant, 2, 2.0, step=3)).action is Action.STOP
+    verdict = await replica.report(grant, 3, 2.0, 0.5, step=3)
+    assert (verdict.action, verdict.step) == (Action.CONTINUE, 4)

@@ -13,10 +13,14 @@ from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialState
 from service.domain.errors import DomainError
 from service.domain.failures import MAX_LOSSES
+from service.domain.machine import IllegalMoveError
+from service.domain.states import TrialEvent
 from service.storage import tables
 from service.storage.queries import leases, trials
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases import heartbeat, reap
 from service.usecases.deployment import ensure_deployment
-from service.usecases.reap import _lose
+from service.usecases.reap import _look, _lose
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio
@@ -289,3 +293,78 @@ async def test_a_finish_is_told_again_alike_and_never_otherwise(replica: Replica
     assert await replica.report(grant, 1, 0.5)
     status = await replica.heartbeat(grant)
     assert (status.held, status.order) == (False, Action.STOP)
+
+
+async def test_a_heartbeat_is_a_sign_of_life_of_its_own_worker_alone(replica: Replica) -> None:
+    name = await replica.create()
+    grant = await replica.claim(name, worker="here")
+    await replica.claim(name, worker="elsewhere")
+    before = {worker.name: worker.last_seen_at for worker in (await replica.workers()).workers}
+    replica.clock.forward(10)
+    await replica.heartbeat(grant, worker="here")
+    after = {worker.name: worker.last_seen_at for worker in (await replica.workers()).workers}
+    assert (after["here"] > before["here"], after["elsewhere"] == before["elsewhere"]) == (True, True)
+
+
+async def test_a_heartbeat_attaches_nothing_again_that_runs_or_was_given_to_another(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def reattach(*_: object) -> None:
+        raise AssertionError("the study was locked")
+
+    monkeypatch.setattr(heartbeat, "_reattach", reattach)
+    name = await replica.create(budget={"trials": 1})
+    first = await replica.claim(name)
+    assert (await replica.heartbeat(first)).held
+    await replica.fail(first, FailureClass.WORKER_LOST)
+    await replica.claim(name, worker="other")
+    assert not (await replica.heartbeat(first)).held
+
+
+async def test_after_an_outage_what_had_expired_before_is_left_to_the_next_round(replica: Replica) -> None:
+    await replica.reap()
+    await replica.claim(await replica.create())
+
+    async def look() -> int:
+        found = await replica.context.transact(None, lambda unit_of_work: _look(unit_of_work, replica.context))
+        return len(found.expired)
+
+    for _ in range(5):
+        replica.clock.forward(13)
+        num_expired = await look()
+    assert num_expired == 1
+    replica.clock.forward(3600)
+    assert await look() == 0
+
+
+async def test_an_outage_is_still_credited_in_the_round_after_it(replica: Replica) -> None:
+    await replica.reap()
+    await replica.claim(await replica.create())
+    replica.clock.forward(3600)
+    assert await replica.reap() == 0
+    assert await replica.reap() == 0
+
+
+async def test_no_clock_is_corrected_that_did_not_go_back(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def correct(*_: object) -> None:
+        raise AssertionError("the clock was corrected")
+
+    monkeypatch.setattr(reap, "correct_clock", correct)
+    for _ in range(2):
+        assert await replica.reap() == 0
+
+
+async def test_nothing_is_written_of_a_study_that_is_not_there(replica: Replica) -> None:
+    await refused(ErrorCode.UNKNOWN_STUDY, replica.context.transact("0" * 32, lambda unit_of_work: None))
+
+
+async def test_a_row_that_is_in_another_state_is_not_moved(replica: Replica) -> None:
+    grant = await replica.claim(await replica.create())
+
+    def promote(unit_of_work: UnitOfWork) -> None:
+        trial = trials.by_id(unit_of_work.connection, grant.trial)
+        assert trial is not None
+        unit_of_work.advance_trial(trial, TrialEvent.PROMOTED)
+
+    with pytest.raises(IllegalMoveError):
+        await replica.context.transact(grant.study, promote)

@@ -310,3 +310,37 @@ async def test_a_checkpoint_that_could_not_be_read_gives_way_to_the_one_before(r
         if uri == "file:///2":
             await replica.report(await replica.claim(await replica.create(), **offers), 1, 0.5)
     assert (await replica.trial(name, 0)).state_reason
+
+
+async def test_a_trial_for_a_larger_gpu_is_not_kept_for_the_host_that_holds_its_checkpoint(
+    replica: Replica, blobs: BlobStore
+) -> None:
+    small, large = ({"devices": [{"kind": "cuda", "memory_gib": gib}]} for gib in (8.0, 80.0))
+    name = await replica.create(budget={"trials": 1})
+    await replica.claim(await replica.create(), worker="far", host="far", **large)
+    grant = await replica.claim(name, worker="near", host="near", **small)
+    await save(replica, blobs, grant, 1, b"one")
+    shortage = {"place": "device", "total_gib": 8.0}
+    await replica.fail(grant, FailureClass.OUT_OF_MEMORY, shortage=shortage)
+    assert (await replica.claim(name, worker="far", host="far", **large)).attempt == 2
+
+
+async def test_no_trial_is_kept_for_a_host_whose_checkpoint_is_gone(replica: Replica, blobs: BlobStore) -> None:
+    name = await replica.create(budget={"trials": 1})
+    await saved_on(replica, blobs, name, "near")
+    path_of(blobs, b"one").unlink()
+    assert (await replica.claim(name, worker="far", host="far")).attempt == 2
+
+
+async def test_a_trial_that_another_host_gives_back_is_kept_for_the_one_that_holds_its_checkpoint(
+    replica: Replica, blobs: BlobStore
+) -> None:
+    name, other = await replica.create(budget={"trials": 1}), await replica.create()
+    await saved_on(replica, blobs, name, "near")
+    busy = await replica.claim(other, worker="near", host="near")
+    second = await replica.claim(name, worker="far", host="far")
+    await replica.finish(busy, "released")
+    await replica.finish(second, "released")
+    answer = await replica.ask(name, worker="third", host="third")
+    assert isinstance(answer, Nothing)
+    assert "waits for a moment for near" in answer.reason

@@ -171,3 +171,20 @@ async def test_an_enqueued_configuration_does_not_wait_for_a_review_that_is_not_
         await replica.report(grant, 1, loss)
         await replica.finish(grant)
     assert (await propose(replica, name)).number == 1
+
+
+async def test_a_box_that_is_accepted_as_it_was_proposed_is_not_edited(replica: Replica) -> None:
+    name = await coarse(replica)
+    proposed = await propose(replica, name)
+    await accept(replica, name, lr=list(proposed.box["lr"]))
+    (stage,) = await trail(replica, name)
+    assert (stage.review, stage.reason) == (Review.ACCEPTED, proposed.reason)
+
+
+async def test_a_box_takes_the_place_of_a_proposal_and_of_no_other_box(replica: Replica) -> None:
+    accepted, begun = await coarse(replica), await coarse(replica, review=False)
+    await propose(replica, accepted)
+    await accept(replica, accepted)
+    await replica.claim(begun)
+    assert [stage.review for stage in await trail(replica, accepted)] == [Review.ACCEPTED]
+    assert [stage.review for stage in await trail(replica, begun)] == [None]

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from service.contract.problem import ErrorCode
-from service.contract.study import EditRequest, StudyView
+from service.contract.study import EditRequest, ExtendRequest, StudyView
+from service.contract.trial import ReleaseRequest, TrialState
 from service.domain.errors import DomainError
 from service.storage.blobs import BlobStore
 from service.usecases.blobs import collect_blobs
-from service.usecases.control import stop_study
+from service.usecases.control import extend_study, stop_study
+from service.usecases.deletion import delete_study
 from service.usecases.edit import edit_study
+from service.usecases.release import release_trial
 from service.usecases.trials import get_checkpoint, get_grant
 from tests.usecases.replica import Replica, spec_of
 from tests.usecases.test_resume import put, register, save
@@ -187,3 +190,44 @@ async def test_who_wants_a_trial_s_model_is_told_where_it_is_or_that_it_is_gone(
     with pytest.raises(DomainError, match=r"trial 1 of .* has no checkpoint any more") as caught:
         await get_checkpoint(replica.context, source, "1")
     assert caught.value.code is ErrorCode.UNKNOWN_BLOB
+
+
+async def test_a_fork_may_learn_from_a_path_and_its_other_mistakes_are_told_first(
+    replica: Replica, blobs: BlobStore
+) -> None:
+    name = await replica.create(**taught("/teachers/large.pt", budget={"trials": 1}))
+    parent = await replica.claim(name)
+    await save(replica, blobs, parent, 1, b"parent")
+    await replica.finish(parent)
+    fork = await replica.fork(name, 0, **{"loss.teacher": "/teachers/small.pt"})
+    assert fork.parameters["loss.teacher"] == "/teachers/small.pt"
+    with pytest.raises(DomainError, match=r"optimizer\.rate"):
+        await replica.fork(name, 0, **{"loss.teacher": "nobody/77", "optimizer.rate": 1})
+
+
+async def test_a_study_is_not_deleted_while_another_one_learns_from_it(replica: Replica, source: str) -> None:
+    student = await replica.create(**taught(f"{source}/0"))
+    other = await replica.create(**trains())
+    await delete_study(replica.context, other)
+    await replica.finish(await replica.claim(source), "released")
+    await stop_study(replica.context, source, "")
+    for trial in await replica.trials(source):
+        if trial.state is TrialState.RUNNING:
+            await release_trial(replica.context, source, str(trial.number), ReleaseRequest())
+    with pytest.raises(DomainError, match=f"study '{student}' is not over and learns from {source}/0") as caught:
+        await delete_study(replica.context, source)
+    assert caught.value.code is ErrorCode.STUDY_STATE
+    await stop_study(replica.context, student, "")
+    await delete_study(replica.context, source)
+    await extend_study(replica.context, student, ExtendRequest(trials=9))
+    await delete_study(replica.context, await replica.create())
+
+
+async def test_a_study_whose_fork_learns_from_a_trial_of_its_own_may_be_deleted(replica: Replica, source: str) -> None:
+    name = await replica.create(**taught(f"{source}/0", budget={"trials": 1}))
+    parent = await replica.claim(name)
+    assert replica.context.blobs is not None
+    await save(replica, replica.context.blobs, parent, 1, b"parent")
+    await replica.finish(parent)
+    await replica.fork(name, 0, **{"loss.teacher": f"{name}/0"})
+    assert (await delete_study(replica.context, name)).name == name

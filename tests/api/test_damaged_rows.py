@@ -325,11 +325,10 @@ async def test_commands_survive_damaged_rows(service: Service, capsys: pytest.Ca
     assert "sick" in said.out
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # Postgres holds no JSON that cannot be parsed
 async def test_a_report_and_a_finish_of_a_damaged_trial_say_so_at_once(
     http: httpx.AsyncClient, filled: Replica
 ) -> None:
-    if filled.database.dialect.name != "sqlite":
-        pytest.skip("Postgres holds no JSON that cannot be parsed")
     name = await filled.create()
     held = await filled.claim(name)
     spoil(filled.database, f"UPDATE trial SET parameters = '{{' WHERE id = '{held.trial}'")

@@ -204,11 +204,11 @@ def test_a_hot_message_is_checked_in_microseconds() -> None:
 
     def seconds(model: type[BaseModel], document: dict[str, Any]) -> float:
         best = math.inf
-        for _ in range(20):
+        for _ in range(5):
             start = time.thread_time()
-            for _ in range(50):
+            for _ in range(10):
                 model.model_validate(document)
-            best = min(best, (time.thread_time() - start) / 50)
+            best = min(best, (time.thread_time() - start) / 10)
         return best
 
     assert seconds(ReportRequest, REPORT) < 500e-6

@@ -15,7 +15,7 @@ from tests.support.service import ROOT, free_port
 from tests.worker.grants import digits
 from tests.worker.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.prove
 
 WORKER = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--allow-functions", "--until-done"]
 WRITES = "import pathlib\ndef writes(trial):\n    pathlib.Path('result.txt').write_text('for all')\n    return 1.0\n"

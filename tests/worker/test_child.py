@@ -263,6 +263,7 @@ def test_a_zygote_leaves_nothing_running_behind(start: Any, tmp_path: Path) -> N
     child._channel.close()
 
 
+@pytest.mark.prove
 @pytest.mark.skipif(torch.version.cuda is not None, reason="this torch can use a GPU")
 def test_a_zygote_that_cannot_start_says_why(tmp_path: Path) -> None:
     device = LocalDevice(cpu().device.model_copy(update={"kind": "cuda"}), visible="")

@@ -36,6 +36,7 @@ MODULES = (
     "tests.usecases.test_failures",
     "tests.usecases.test_finish",
     "tests.usecases.test_forks",
+    "tests.usecases.test_host_exclusions",
     "tests.usecases.test_hosts",
     "tests.usecases.test_isolation",
     "tests.usecases.test_late_stop",

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from service.contract.lease import Device, FailureClass, FinishReply, Grant, Nothing, Shortage
 from service.contract.study import PauseCause, StudyState
 from service.contract.trial import TrialState
+from service.domain.errors import DomainError
 from service.storage import invariants, tables
 from service.usecases import control
 from service.usecases.deletion import delete_study, remove_deleted
@@ -17,6 +18,7 @@ from service.usecases.hosts import readmit
 from service.usecases.memory import give_up_on_memory
 from service.usecases.workers import list_workers
 from tests.usecases.replica import LIMITS, Replica
+from tests.usecases.test_isolation import damage
 
 pytestmark = pytest.mark.anyio
 
@@ -268,3 +270,34 @@ async def test_a_trial_that_waited_for_the_gpu_of_a_host_is_given_up_after_its_e
     replica.clock.forward(LIMITS.gone_seconds + 1)
     await replica.ask(None, worker="a1", host="a", **large)
     assert await give_up_on_memory(replica.context) == 1
+
+
+async def test_readmission_of_a_host_leaves_the_exclusion_of_another(replica: Replica) -> None:
+    name = await replica.create(budget=LONG)
+    for host in ("a", "c"):
+        await exclude(replica, name, host)
+    await readmit(replica.context, "a")
+    assert [each.host for each in (await replica.study(name)).exclusions] == ["c"]
+
+
+async def test_a_refused_readmission_names_no_worker_by_an_empty_host(replica: Replica) -> None:
+    await replica.ask(None, worker="tower")
+    with pytest.raises(DomainError) as caught:
+        await readmit(replica.context, "t")
+    assert caught.value.detail == "there is no worker 't'; known: tower"
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+async def test_only_a_host_fault_is_stored_with_its_scope(replica: Replica, is_damaged: bool) -> None:
+    name = await replica.create(budget=LONG)
+    await do_well(replica, name)
+    first, second = [await replica.claim(name, worker="a1", host="a") for _ in range(2)]
+    if is_damaged:
+        await damage(replica, name)
+    await replica.fail(first, FailureClass.HOST_FAULT, message=MESSAGE, scope="study")
+    await replica.fail(second, FailureClass.PROCESS_KILLED)
+    query = sa.select(tables.attempt.c.fault_scope).where(tables.attempt.c.failure.is_not(None))
+    scopes = await replica.database.read(
+        lambda connection: connection.execute(query.order_by(tables.attempt.c.failure)).scalars().all()
+    )
+    assert scopes == ["study", None]

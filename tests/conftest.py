@@ -18,6 +18,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 pytest_plugins = ["tests.support.databases", "tests.support.processor_seconds", "tests.support.service"]
 
 
+PROOF_SECONDS = 1_200
+"""How long a proof may take before it counts as hanging; other tests have the limit of pyproject.toml."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the long proofs a longer limit of time."""
+    for item in items:
+        if item.get_closest_marker("prove") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(PROOF_SECONDS))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the session where CI skipped what it should have tried."""

@@ -364,7 +364,7 @@ def test_a_worker_waits_for_its_service_and_says_so_once(
 @pytest.mark.prove
 def test_a_worker_for_so_long_drains_in_time_and_offers_its_labels(client: Client, worker: Any) -> None:
     client.create_study(endless("for") | {"requires": {"labels": {"room": "cellar"}}})
-    process = worker("for", "--name", "here", "--for", "30s", "--label", "room=cellar")
+    process = worker("for", "--name", "here", "--for", "60s", "--label", "room=cellar")
     assert eventually(lambda: training(client, "for"), START_SECONDS)
     other = worker("for", "--name", "elsewhere")
     assert process.wait(2 * START_SECONDS) == 0

@@ -446,7 +446,7 @@ def test_the_catalogue_is_shown_whole_by_section_and_by_entry_with_those_that_wo
 
     rows = {line.split()[0]: line for line in study("catalogue", "model").splitlines()}
     assert rows["my_net"].split() == ["my_net", "tower", *["A", "net", "of", "mine.", "width,", "sort"]]
-    assert rows["linear"].split()[:2] == ["linear", "One"], "the core's are told by nobody"
+    assert rows["linear"].split()[:2] == ["linear", "A"], "an entry of the core has no source"
 
     title, told, _, _, *options = study("catalogue", "model", "my_net").splitlines()
     assert title == "A net of mine."

@@ -22,7 +22,7 @@ from tests.worker.waiting import eventually
 from worker.agent.child import Zygote
 from worker.agent.devices import cpu
 from worker.agent.endings import exit_outcome
-from worker.protocol import Checkpointed, Ended, Exited, Provenance, Report, Start
+from worker.protocol import Advanced, Checkpointed, Ended, Exited, Provenance, Report, Start
 from worker.training import GroupBroken
 from worker.training.parallel import ALONE, joined
 from worker.trial import ranks
@@ -45,7 +45,15 @@ def start(folder: Path, num_devices: int = 2, **changes: Any) -> Start:
 
 def test_a_trial_on_two_devices_says_what_it_does_on_one(zygote: Zygote, tmp_path: Path) -> None:
     changes = {"task": digits(epochs=9), "run_until": 3, "pauses": True}
-    one, two = (list(zygote.fork(start(tmp_path / str(num), num, **changes)).messages()) for num in (1, 2))
+    one, two = (
+        # A slow machine takes long enough for an epoch to say inside it that it advances.
+        [
+            message
+            for message in zygote.fork(start(tmp_path / str(num), num, **changes)).messages()
+            if not isinstance(message, Advanced)
+        ]
+        for num in (1, 2)
+    )
     assert [type(message) for message in two] == [Provenance, Report, Report, Report, Checkpointed, Ended, Exited]
     assert [type(message) for message in one] == [type(message) for message in two]
     for alone, together in zip(one[1:4], two[1:4], strict=True):

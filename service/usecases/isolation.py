@@ -59,8 +59,9 @@ class StudyFault:
         text = to_storable("".join(traceback.format_exception(self.error)))
         if len(text) <= _TRACEBACK_CHARACTERS:
             return text
-        heading, end = text.split("\n", 1)[0][:_MESSAGE_CHARACTERS], text[-_TRACEBACK_CHARACTERS:]
-        return f"{heading}\n  …\n{end.split(chr(10), 1)[-1]}"
+        heading = text.partition("\n")[0][:_MESSAGE_CHARACTERS]
+        end = text[-_TRACEBACK_CHARACTERS:].partition("\n")[2]
+        return f"{heading}\n  …\n{end}"
 
 
 def guarded(study_id: str, during: str, call: Callable[[], T]) -> T | StudyFault:

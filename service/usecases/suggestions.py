@@ -30,7 +30,7 @@ VERDICT = Work("pruner", "verdict")
 ENDING = Work("sampler", "decision whether the study is over")
 
 
-class SlowSamplerError(Exception):
+class StrategyTimeoutError(Exception):
     """A study's suggestions or verdicts exceeded the time limit several times in a row."""
 
 
@@ -90,7 +90,7 @@ class Suggestions:
         the next caller with an equal `key`.
 
         Raises:
-            SlowSamplerError: The study's computations exceeded the limit MAX_SLOW times in a row.
+            StrategyTimeoutError: The study's computations exceeded the limit MAX_SLOW times in a row.
             Exception: Whatever `call` raised.
         """
         loop = asyncio.get_running_loop()
@@ -152,4 +152,4 @@ class Suggestions:
             said = f"its {of.strategy} has been computing one {of.result} for {elapsed:.0f} s"
         else:
             said = f"its {of.strategy} exceeded {limit:g} s {MAX_SLOW} times in a row"
-        raise SlowSamplerError(f"{said} (the limit is ASSAYER_SUGGEST_SECONDS)")
+        raise StrategyTimeoutError(f"{said} (the limit is ASSAYER_SUGGEST_SECONDS)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,3 +50,12 @@ def order(request: pytest.FixtureRequest) -> Order:
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    """One event loop for the checks of a module, without the logs of its mutants."""
+    logging.disable(logging.CRITICAL)  # mutants are wrong in many words
+    with asyncio.Runner() as runner:
+        yield runner
+    logging.disable(logging.NOTSET)

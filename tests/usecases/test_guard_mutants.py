@@ -6,8 +6,6 @@ import ast
 import asyncio
 import importlib
 import inspect
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -75,14 +73,6 @@ WRITES_NO_STATE = {
 """Modules that write and are not mutated."""
 
 _WRITES = {"advance_study", "advance_trial", "advance_attempt", "set_study", "set_trial", "set_attempt", "insert"}
-
-
-@pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    logging.disable(logging.CRITICAL)  # mutants are wrong in many words
-    with asyncio.Runner() as runner:
-        yield runner
-    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")

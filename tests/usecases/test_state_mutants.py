@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,14 +79,6 @@ class Played:
     async def differs(self, cell: Key) -> bool:
         """Whether the cell is another now."""
         return await moves.play(self.bench, self.situations[cell[0]], cell[1]) != self.cells[cell]
-
-
-@pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    logging.disable(logging.CRITICAL)  # mutants are wrong in many words
-    with asyncio.Runner() as runner:
-        yield runner
-    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 """Compares schedulers (ASHA, Hyperband, median rule) at equal epochs on recorded learning curves.
 
 Every configuration of four small tasks is trained once by the training core, and its learning curve is stored. The
-benchmark then simulates whole studies on these tables with `service.search.simulate`, which decides with the same code
-as the service.
+benchmark then simulates whole studies on these tables with `service.search.replay.simulate`, which decides with the
+same code as the service.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import torch
 from service.contract.base import Value
 from service.contract.catalogue import load_catalogue
 from service.contract.study import StudySpec
-from service.domain.configuration import resolve
-from service.search import simulate
+from service.domain.task_config import apply_parameters
+from service.search.replay import simulate
 from worker.training import Monitor, Report, TrainingConfig, Verdict, train
 from worker.training.errors import Diverged
 
@@ -96,7 +96,7 @@ def curve(asked: tuple[str, str]) -> list[float]:
     task, parameters = TASKS[asked[0]], json.loads(asked[1])
     torch.set_num_threads(1)
     base = {"model": {"name": "mlp"}, "loss": {"name": "cross_entropy"}, "optimizer": {"name": "adamw"}}
-    configuration, _ = resolve(base | {"epochs": EPOCHS} | task, parameters, load_catalogue())
+    configuration, _ = apply_parameters(base | {"epochs": EPOCHS} | task, parameters, load_catalogue())
     losses: list[float] = []
 
     def on_report(report: Report) -> Verdict:

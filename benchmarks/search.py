@@ -26,10 +26,10 @@ from service.contract.study import StudySpec
 from service.contract.trial import TrialState
 from service.domain.history import History, TrialRecord
 from service.search import decide
-from service.search.coordinates import coordinate, value_at
-from service.search.draws import draw
 from service.search.optuna_bridge.distributions import distribution
 from service.search.seeds import derive
+from service.search.space.sampling import sample
+from service.search.space.transform import coordinate, value_at
 
 STARTUP_TRIALS = 10
 OURS = ("random", "sobol", "tpe", "auto", "coarse_to_fine", "optuna:cmaes", "optuna:gp")
@@ -54,7 +54,7 @@ def spec_of(function: Function, sampler: str, seed: int, trials: int) -> StudySp
 def ours(function: Function, sampler: str, seed: int, trials: int) -> History:
     """Run one study of this project, one trial at a time, with the same decisions as the service."""
     spec, history = spec_of(function, sampler, seed, trials), History()
-    while isinstance(decision := decide.next(history, spec), decide.Suggest):
+    while isinstance(decision := decide.next_action(history, spec), decide.Suggest):
         made = decision.suggestion
         value = function.report(made.parameters, seed, decision.number)
         trial = TrialRecord(
@@ -76,7 +76,7 @@ def optunas(function: Function, seed: int, trials: int, *, paired: bool) -> list
 
     for number in range(trials):
         if paired and number < STARTUP_TRIALS:
-            drawn = draw(spec.space, seed, number)
+            drawn = sample(spec.space, seed, number)
             study.enqueue_trial(
                 {
                     name: distribution(spec.space[name]).to_external_repr(coordinate(spec.space[name], value))
@@ -95,10 +95,10 @@ def optunas(function: Function, seed: int, trials: int, *, paired: bool) -> list
 
 def active(spec: StudySpec, suggest: Callable[[str], Any]) -> dict[str, Any]:
     """Sample a configuration by requesting the active parameters one by one, as a define-by-run objective does."""
-    from service.domain.space import is_active, ordered  # noqa: PLC0415
+    from service.domain.space import is_active, topological_order  # noqa: PLC0415
 
     values: dict[str, Any] = {}
-    for name in ordered(spec.space):
+    for name in topological_order(spec.space):
         if is_active(spec.space[name], values):
             values[name] = suggest(name)
     return values
@@ -173,12 +173,12 @@ def ask_milliseconds(num_trials: int, sampler: str = "tpe", asks: int = 25) -> f
     """
     function = Function("", {**FUNCTIONS["mixed"].space}, FUNCTIONS["mixed"].value)
     spec = spec_of(function, sampler, 0, 10**9)
-    drawn = (draw(spec.space, 0, number) for number in range(num_trials))
+    drawn = (sample(spec.space, 0, number) for number in range(num_trials))
     history = History(1, tuple(_ended(number, values, function) for number, values in enumerate(drawn)))
     times = []
     for _ in range(asks):
         began = time.thread_time()
-        decision = decide.next(history, spec)
+        decision = decide.next_action(history, spec)
         times.append(time.thread_time() - began)
         assert isinstance(decision, decide.Suggest)
         new = _ended(decision.number, decision.suggestion.parameters, function)
@@ -194,7 +194,7 @@ def optuna_milliseconds(num_trials: int, asks: int = 9) -> float:
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
 
     def told(number: int) -> optuna.trial.FrozenTrial:
-        values = draw(spec.space, 0, number)
+        values = sample(spec.space, 0, number)
         parameters = {
             name: each.to_external_repr(coordinate(spec.space[name], values[name]))
             for name, each in distributions.items()

@@ -37,11 +37,11 @@ from benchmarks.machine import machine
 from benchmarks.service import ROOT, Service
 from service.client import Client
 from worker.training import Report, TrainingConfig, Verdict, train
-from worker.training.assembly import assemble
+from worker.training.build import build
 from worker.training.data import DATA, Split
 from worker.training.data.dataset import RESIDENT_SHARE
 from worker.training.epoch import epoch_batches
-from worker.training.seeding import own_stream
+from worker.training.seeding import forked_rng
 from worker.trial.channel import Channel
 
 CPU = torch.device("cpu")
@@ -81,8 +81,8 @@ def by_core(config: TrainingConfig, device: torch.device = CPU) -> float:
 def by_hand(config: TrainingConfig, device: torch.device = CPU) -> float:
     """Train the same model with a plain loop; return the last validation loss."""
     dataset = DATA.create(config.data.name, config.data.settings).to(device)
-    with own_stream(0, device):
-        parts, state = assemble(config, 0, dataset, {})
+    with forked_rng(0, device):
+        parts, state = build(config, 0, dataset, {})
         model, optimizer, train_split = state.model, state.optimizer, dataset.train
         loss_of, step = nn.CrossEntropyLoss(), 0
         base = optimizer.param_groups[0]["lr"]

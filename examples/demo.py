@@ -20,8 +20,9 @@ from typing import Self
 
 from rich.console import Console
 
-from service.client import Client, ClientError, ServiceUnreachable, show, study_file
-from service.client.watch import watch
+from service.cli import render
+from service.cli.watch import watch
+from service.client import Client, ClientError, ServiceUnreachable, study_file
 from service.contract.report import from_wire
 from service.contract.study import StudyState
 
@@ -102,7 +103,7 @@ def main() -> int:
     arguments = parser.parse_args()
     for ending in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: shells start background processes with SIGINT ignored
         signal.signal(ending, signal.default_int_handler)
-    console = show.console()
+    console = render.console()
     with tempfile.TemporaryDirectory(prefix="assayer-demo-") as directory:
         processes = Processes(Path(directory))
         try:
@@ -140,11 +141,12 @@ def tell_result(client: Client, name: str, console: Console) -> bool:
     """Print the study's result; return whether its best accuracy reaches `GOOD_ACCURACY`."""
     study, best = client.study(name), client.best(name)
     accuracy = best.values[0] if best.values else 0.0
-    console.print(f"\n{show.counts(study)}; the best is trial {best.number}, with parameters")
+    console.print(f"\n{render.counts(study)}; the best is trial {best.number}, with parameters")
     for parameter, value in best.parameters.items():
         console.print(f"  {parameter}: {value:.4g}" if isinstance(value, float) else f"  {parameter}: {value}")
     console.print(
-        f"validation accuracy {accuracy:.4f}" + (f": {study.standing}" if study.standing else ""), soft_wrap=True
+        f"validation accuracy {accuracy:.4f}" + (f": {study.reference_summary}" if study.reference_summary else ""),
+        soft_wrap=True,
     )
     console.print(f"test accuracy       {from_wire(best.metrics['test/accuracy']):.4f}")
     if study.state is not StudyState.COMPLETED:

@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _carry_out(given: argparse.Namespace) -> int:
     from service import main as composition  # noqa: PLC0415
     from service.storage.backup import back_up  # noqa: PLC0415
-    from service.storage.database import open_database, shown  # noqa: PLC0415
+    from service.storage.database import open_database, redacted_url  # noqa: PLC0415
 
     if given.command == "openapi":
         sys.stdout.write(json.dumps(composition.build_app(None, None).openapi(), indent=2) + "\n")
@@ -109,12 +109,12 @@ def _carry_out(given: argparse.Namespace) -> int:
         return _fsck(settings.database, as_json=given.json)
     if given.command == "backup":
         back_up(settings.database, given.file)
-        sys.stderr.write(f"service: {shown(settings.database)} is backed up in {given.file}\n")
+        sys.stderr.write(f"service: {redacted_url(settings.database)} is backed up in {given.file}\n")
         return 0
     if given.command == "restore":
         restored = composition.restore(settings, given.file)
         sys.stderr.write(
-            f"service: {shown(settings.database)} is restored and begins epoch {restored.epoch}; "
+            f"service: {redacted_url(settings.database)} is restored and begins epoch {restored.epoch}; "
             f"{restored.num_lost} attempts were running, and their trials wait again\n"
         )
         return 0
@@ -129,10 +129,10 @@ _MAX_SHOWN = 10
 
 def _fsck(database: str, *, as_json: bool) -> int:
     """Print whether each invariant holds. Return 1 if one is violated, else 0."""
-    from service.storage.database import look_on  # noqa: PLC0415
-    from service.storage.invariants import check  # noqa: PLC0415
+    from service.storage.database import open_read_only  # noqa: PLC0415
+    from service.storage.fsck.invariants import check  # noqa: PLC0415
 
-    with look_on(database) as connection:
+    with open_read_only(database) as connection:
         checked = check(connection)
     if as_json:
         sys.stdout.write(json.dumps([asdict(each) for each in checked], indent=2) + "\n")

@@ -10,10 +10,10 @@ from service.clock import sleep
 from service.domain.errors import DomainError
 from service.usecases.blobs import collect_blobs
 from service.usecases.context import Context
-from service.usecases.deletion import remove_deleted
-from service.usecases.memory import give_up_on_memory
-from service.usecases.overtime import conclude_overtime
-from service.usecases.reap import reap
+from service.usecases.maintenance.budget_expiry import complete_expired_studies
+from service.usecases.maintenance.oom_expiry import expire_oom_waiters
+from service.usecases.maintenance.reaper import reap
+from service.usecases.studies.deletion import remove_deleted
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +22,12 @@ _OVERTIME_SECONDS = 15.0
 _REMOVE_SECONDS = 10.0
 
 
-async def keep_up(context: Context) -> None:
+async def run_maintenance(context: Context) -> None:
     """Run all maintenance tasks forever, each at its own interval."""
     await asyncio.gather(
         _repeat(_reap, context, context.limits.reaper_seconds),
         _repeat(_give_up, context, _GIVE_UP_SECONDS),
-        _repeat(conclude_overtime, context, _OVERTIME_SECONDS),
+        _repeat(complete_expired_studies, context, _OVERTIME_SECONDS),
         _repeat(_remove, context, _REMOVE_SECONDS),
         _repeat(_collect, context, context.limits.collect_seconds),
     )
@@ -52,7 +52,7 @@ async def _reap(context: Context) -> None:
 
 
 async def _give_up(context: Context) -> None:
-    num_given_up = await give_up_on_memory(context)
+    num_given_up = await expire_oom_waiters(context)
     if num_given_up:
         log.warning("%d trials were given up: the GPUs that they waited for are gone", num_given_up)
 

@@ -20,23 +20,23 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from service import telemetry
+from service import log_config
 from service.api.access import AccessRules, is_loopback
 from service.api.app import App
 from service.api.app import mount as mount_api
-from service.api.stream import Watch
-from service.background import keep_up
+from service.api.stream import RevisionPoller
+from service.background import run_maintenance
 from service.contract.catalogue import load_catalogue
 from service.dashboard.mount import mount as mount_dashboard
 from service.http_server import ConnectionLimits, connection_settings, raise_file_limit
 from service.settings import InvalidSetting, Settings, SettingsError
 from service.storage.backup import require_there, restoring
 from service.storage.blobs import GIB, BlobStore
-from service.storage.database import Database, open_database, shown, sqlite_path
+from service.storage.database import Database, open_database, redacted_url, sqlite_path
 from service.storage.unit_of_work import Transactor
 from service.usecases.blobs import attach_blobs
 from service.usecases.context import Context, Limits
-from service.usecases.restore import Restored, begin_epoch
+from service.usecases.maintenance.restore import Restored, begin_epoch
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def build_app(context: Context | None, token: str | None, rules: AccessRules = _
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         assert context is not None
-        upkeep = asyncio.create_task(keep_up(context))
+        upkeep = asyncio.create_task(run_maintenance(context))
         yield
         upkeep.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -169,7 +169,7 @@ class _Server(uvicorn.Server):
     process therefore exits while such threads run. This loses nothing, because every acknowledged write is committed.
     """
 
-    def __init__(self, config: uvicorn.Config, watch: Watch) -> None:
+    def __init__(self, config: uvicorn.Config, watch: RevisionPoller) -> None:
         super().__init__(config)
         self._watch = watch
 
@@ -222,7 +222,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     Raises:
         DatabaseError, UnknownSchemaError, BlobStoreError: the database or its blob store cannot be used.
     """
-    telemetry.configure(settings.log_level)
+    log_config.configure(settings.log_level)
     # When uvicorn is done, it raises the signal that stopped it again. The database must still be closed then.
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, lambda *_: None)
@@ -231,7 +231,9 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     address = f"[{host}]" if ":" in host else host
     try:
         blobs = open_blobs(settings, database)
-        log.info("serving %s at http://%s:%d (dashboard; API pages at /docs)", shown(settings.database), address, port)
+        log.info(
+            "serving %s at http://%s:%d (dashboard; API pages at /docs)", redacted_url(settings.database), address, port
+        )
         app = build_app(build_context(settings, database, blobs), settings.token, access_rules(settings))
         config = uvicorn.Config(
             app,

@@ -11,13 +11,13 @@ def main() -> None:
     """Run the command line and exit with its status."""
     # This comes before every other import: where a token is set, `take_secrets` re-executes this process.
     token = take_secrets(["ASSAYER_TOKEN"]).get("ASSAYER_TOKEN")
-    from worker import cli, doctor, rehearsal  # noqa: PLC0415
+    from worker import cli, doctor, try_trial  # noqa: PLC0415
 
     match sys.argv[1:]:
         case ["doctor", *arguments]:
             sys.exit(doctor.main(arguments, token))
         case ["try", *arguments]:
-            sys.exit(rehearsal.main(arguments, token))
+            sys.exit(try_trial.main(arguments, token))
         case arguments:
             sys.exit(cli.main(arguments, token))
 

@@ -34,7 +34,7 @@ from worker.agent import (
     in_use,
     num_cores,
 )
-from worker.agent.directory import DirectoryError, take
+from worker.agent.state_dir import DirectoryError, acquire
 from worker.settings import (
     Settings,
     checkpoint_seconds,
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None, token: str | None = None) -> in
         slots = _plan(_free(gpus(settings.gpus), share=settings.share) if settings.gpus else [cpu()], settings)
         client = Client(settings.server, token)
         umask = os.umask(0o077)  # only this user may read the agent's files; training processes get the old umask
-        name, directory = take(settings.state_dir, settings.name or host_name(), exactly=settings.name is not None)
+        name, directory = acquire(settings.state_dir, settings.name or host_name(), exactly=settings.name is not None)
     except (_UsageError, DeviceError, InvalidToken, ServiceUnreachable, DirectoryError) as error:
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"worker: {error}")
         return 2

@@ -35,7 +35,7 @@ _MOST_SKEW_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """The result of one check: what was checked, what was seen, and the remedy (None if nothing is wrong)."""
 
     what: str
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str], token: str | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     given = parse(parser, arguments)
-    findings: list[Finding] = []
+    findings: list[CheckResult] = []
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for finding in examine(given.server, given.state_dir, given.data or [Path.cwd()], token):
         findings.append(finding)
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str], token: str | None = None) -> int:
     return int(any(finding.remedy for finding in findings))
 
 
-def examine(server: str, state_dir: Path, data: Sequence[Path], token: str | None = None) -> Iterator[Finding]:
+def examine(server: str, state_dir: Path, data: Sequence[Path], token: str | None = None) -> Iterator[CheckResult]:
     """Check this machine and its connection to the service.
 
     Args:
@@ -98,84 +98,86 @@ def examine(server: str, state_dir: Path, data: Sequence[Path], token: str | Non
     yield from _service(server, token)
 
 
-def _processor() -> Finding:
-    return Finding("processor", f"{num_cores()} cores")
+def _processor() -> CheckResult:
+    return CheckResult("processor", f"{num_cores()} cores")
 
 
-def _memory() -> Finding:
+def _memory() -> CheckResult:
     total = cpu().device.memory_gib
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024 / _GIB
     except (OSError, KeyError):  # not Linux
-        return Finding("memory", f"{total:g} GiB")
+        return CheckResult("memory", f"{total:g} GiB")
     remedy = "end other programs, or train with fewer --slots" if free < _LEAST_MEMORY_GIB else None
-    return Finding("memory", f"{free:.1f} GiB of {total:g} free", remedy)
+    return CheckResult("memory", f"{free:.1f} GiB of {total:g} free", remedy)
 
 
-def _shared_memory(place: Path) -> Finding:
+def _shared_memory(place: Path) -> CheckResult:
     if not place.is_dir():
-        return Finding("shared memory", f"there is no {place}", "mount a tmpfs there")
+        return CheckResult("shared memory", f"there is no {place}", "mount a tmpfs there")
     total = shutil.disk_usage(place).total
     lacks = total < _LEAST_SHARED_GIB * _GIB
     remedy = "give the container more: docker run --shm-size 1g, or shm_size in docker-compose.yml" if lacks else None
-    return Finding("shared memory", f"{total / _GIB:.2f} GiB", remedy)
+    return CheckResult("shared memory", f"{total / _GIB:.2f} GiB", remedy)
 
 
-def _disk(state_dir: Path) -> Finding:
+def _disk(state_dir: Path) -> CheckResult:
     there = next(path for path in (state_dir.absolute(), *state_dir.absolute().parents) if path.exists())
     if not os.access(there, os.W_OK | os.X_OK):
-        return Finding("disk", f"{there} cannot be written to", "name another directory with --state-dir")
+        return CheckResult("disk", f"{there} cannot be written to", "name another directory with --state-dir")
     free = shutil.disk_usage(there).free
     remedy = "make room, or name another directory with --state-dir" if free < _LEAST_DISK_GIB * _GIB else None
-    return Finding("disk", f"{free / _GIB:.0f} GiB free for {state_dir}", remedy)
+    return CheckResult("disk", f"{free / _GIB:.0f} GiB free for {state_dir}", remedy)
 
 
-def _data(folder: Path) -> Finding:
+def _data(folder: Path) -> CheckResult:
     """Check that a data folder is readable and does not expose the user's home directory."""
     place = folder.resolve()
     if not (place.is_dir() and os.access(place, os.R_OK | os.X_OK)):
-        return Finding("data", f"{place} is no folder that can be read", "name another one with --data")
+        return CheckResult("data", f"{place} is no folder that can be read", "name another one with --data")
     too_much = Path.home().resolve().is_relative_to(place)
     remedy = "studies may read your keys and passwords there; name the folder of your data with --data"
-    return Finding("data", f"studies may name files below {place}", remedy if too_much else None)
+    return CheckResult("data", f"studies may name files below {place}", remedy if too_much else None)
 
 
-def _torch() -> Finding:
+def _torch() -> CheckResult:
     try:
         import torch  # noqa: PLC0415 - takes seconds, and may not be installed
     except ImportError as error:
-        return Finding("torch", f"cannot be imported ({error})", "pip install 'assayer[worker]'")
+        return CheckResult("torch", f"cannot be imported ({error})", "pip install 'assayer[worker]'")
     build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the processor alone"
     seen = f"{torch.__version__}, {build}"
     if torch.version.cuda is None and _num_gpus():
-        return Finding("torch", seen, "install torch's CUDA build to train on the GPU here")
+        return CheckResult("torch", seen, "install torch's CUDA build to train on the GPU here")
     if torch.version.cuda is not None and _num_gpus() and not torch.cuda.is_available():
-        return Finding("torch", f"{seen}, which finds no GPU", "update the NVIDIA driver to one for this CUDA or later")
-    return Finding("torch", seen)
+        return CheckResult(
+            "torch", f"{seen}, which finds no GPU", "update the NVIDIA driver to one for this CUDA or later"
+        )
+    return CheckResult("torch", seen)
 
 
-def _devices() -> Iterator[Finding]:
+def _devices() -> Iterator[CheckResult]:
     """Report the NVIDIA driver and each GPU, or one line where the driver finds no GPU."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        yield Finding("GPU", "none that the NVIDIA driver knows of: train with --cpu")
+        yield CheckResult("GPU", "none that the NVIDIA driver knows of: train with --cpu")
         return
     try:
-        yield Finding("driver", f"NVIDIA {pynvml.nvmlSystemGetDriverVersion()}")
+        yield CheckResult("driver", f"NVIDIA {pynvml.nvmlSystemGetDriverVersion()}")
     finally:
         pynvml.nvmlShutdown()
     try:
         found = gpus(range(_num_gpus()))
     except DeviceError as error:
-        yield Finding("GPU", str(error), "look at nvidia-smi")
+        yield CheckResult("GPU", str(error), "look at nvidia-smi")
         return
     for gpu in found:
         use = in_use(gpu)
         remedy = "wait until that ends, or train beside it with --share" if use else None
         memory = f"{gpu.device.memory_gib:g} GiB"
-        yield Finding(gpu.label, f"{gpu.device.name}, {memory}{f'; {use}' if use else ''}", remedy)
+        yield CheckResult(gpu.label, f"{gpu.device.name}, {memory}{f'; {use}' if use else ''}", remedy)
 
 
 def _num_gpus() -> int:
@@ -192,7 +194,7 @@ def _num_gpus() -> int:
         pynvml.nvmlShutdown()
 
 
-def _service(server: str, token: str | None) -> Iterator[Finding]:
+def _service(server: str, token: str | None) -> Iterator[CheckResult]:
     """Check that the service answers, speaks this protocol and accepts the token, and that the clocks agree."""
     try:
         with Client(server, token) as client:
@@ -202,25 +204,25 @@ def _service(server: str, token: str | None) -> Iterator[Finding]:
             seen = f"{client.server} answers in {took * 1000:.0f} ms, version {health.version}, on {health.database}"
             same = health.protocol == PROTOCOL_VERSION
             remedy = f"it speaks protocol {health.protocol}, this worker {PROTOCOL_VERSION}: install the same version"
-            yield Finding("service", seen, None if same else remedy)
+            yield CheckResult("service", seen, None if same else remedy)
             yield _clock((asked - health.now).total_seconds() + took / 2)
             yield _token(client, token)
     except ClientError as error:
-        yield Finding("service", "out of reach", str(error))
+        yield CheckResult("service", "out of reach", str(error))
 
 
-def _clock(ahead_seconds: float) -> Finding:
+def _clock(ahead_seconds: float) -> CheckResult:
     seen = f"{abs(ahead_seconds):.1f} s {'ahead of' if ahead_seconds > 0 else 'behind'} the service's database"
     skewed = abs(ahead_seconds) > _MOST_SKEW_SECONDS
-    return Finding("clock", seen, "let NTP set this machine's clock (timedatectl set-ntp true)" if skewed else None)
+    return CheckResult("clock", seen, "let NTP set this machine's clock (timedatectl set-ntp true)" if skewed else None)
 
 
-def _token(client: Client, token: str | None) -> Finding:
+def _token(client: Client, token: str | None) -> CheckResult:
     try:
         client.workers()
     except ApiError as error:
-        return Finding("token", "refused", str(error))
+        return CheckResult("token", "refused", str(error))
     given = (
         "is the service's" if token or os.environ.get("ASSAYER_TOKEN") else "is not set, and the service asks for none"
     )
-    return Finding("token", given)
+    return CheckResult("token", given)

@@ -4,8 +4,9 @@ Uses the standard library only. Two kinds of socket carry the messages:
 
 - Each slot has one *control* socket to its zygote. The agent sends `Start` and `Terminate`; the zygote sends `Ready`,
   `Forked` and `Exited`.
-- Each attempt has one *channel* to its own training process. The agent sends `Order` and `Answered`; the process sends
-  `Provenance`, `Report`, `Advanced`, `Checkpointed`, `Predicted` and `Ended`.
+- Each attempt has one *channel* to its own training process. The agent sends `Order` and `VerdictReady`; the process
+sends
+  `Provenance`, `Report`, `Progress`, `CheckpointSaved`, `PredictionsSaved` and `Ended`.
 
 Because each attempt has its own channel, a line that a dying process leaves half written damages no other attempt's
 messages. Both ends are Python, so floats without a JSON literal travel as Python's own `NaN` and `Infinity`.
@@ -31,12 +32,12 @@ class Ready:
     """Zygote -> agent: all imports are done and attempts can be started.
 
     `code` is the fingerprint of the training code. With registered custom modules, `entries` are the entries that they
-    added to the training core (section -> name -> description, as in its catalogue), and `own_code` is the fingerprint
-    that includes the modules' sources.
+    added to the training core (section -> name -> description, as in its catalogue), and `custom_code` is the
+    fingerprint that includes the modules' sources.
     """
 
     code: str
-    own_code: str | None = None
+    custom_code: str | None = None
     entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -117,7 +118,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpointed:
+class CheckpointSaved:
     """Training process -> agent: the checkpoint of `step` is in the file at `path`.
 
     The report of `step` came before. `batch` counts the completed batches of the next step; 0 means that the checkpoint
@@ -132,12 +133,12 @@ class Checkpointed:
 
 
 @dataclass(frozen=True, slots=True)
-class Advanced:
+class Progress:
     """Training process -> agent, at most once a second in the middle of a step: training makes progress."""
 
 
 @dataclass(frozen=True, slots=True)
-class Predicted:
+class PredictionsSaved:
     """Training process -> agent, right before `Ended`: the predictions are in the file at `path`."""
 
     path: str
@@ -161,7 +162,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class VerdictReady:
     """Agent -> training process: the service has judged the awaited report of `step`.
 
     If the verdict changed the order, an `Order` came before this message.
@@ -178,12 +179,12 @@ Message: TypeAlias = (
     | Exited
     | Provenance
     | Report
-    | Advanced
-    | Checkpointed
-    | Predicted
+    | Progress
+    | CheckpointSaved
+    | PredictionsSaved
     | Ended
     | Order
-    | Answered
+    | VerdictReady
 )
 
 _KINDS: dict[str, type[Message]] = {kind.__name__.lower(): kind for kind in get_args(Message)}
@@ -207,7 +208,7 @@ def decode(line: bytes) -> Message:
         raise ProtocolError(f"not a message between agent and training process: {line[:200]!r}") from error
 
 
-class Inbox:
+class MessageDecoder:
     """Splits a stream of bytes into messages; keeps an unfinished last line until the rest of it arrives."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""First schema: studies, trials, attempts, leases, reports, the journal, and all other designed tables."""
+"""The first schema: every table of the service."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def upgrade() -> None:
+    op.create_table(
+        "custom_entry",
+        sa.Column("section", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("description", JSON, nullable=False),
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("worker", sa.String(length=64), nullable=False),
+        sa.Column("registered_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("section", "name", name=op.f("pk_custom_entry")),
+    )
     op.create_table(
         "deployment",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
@@ -36,20 +46,25 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("state_reason", sa.Text(), nullable=True),
         sa.Column("pause_cause", sa.String(length=16), nullable=True),
+        sa.Column("notice", sa.Text(), nullable=True),
         sa.Column("stop_requested_at", sa.BigInteger(), nullable=True),
         sa.Column("archived_at", sa.BigInteger(), nullable=True),
+        sa.Column("deleted_at", sa.BigInteger(), nullable=True),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("spec_version", sa.Integer(), nullable=False),
         sa.Column("next_number", sa.Integer(), nullable=False),
+        sa.Column("code_fingerprint", sa.String(length=64), nullable=True),
+        sa.Column("data_fingerprint", sa.String(length=64), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("finished_at", sa.BigInteger(), nullable=True),
+        sa.Column("active_since", sa.BigInteger(), nullable=True),
+        sa.Column("active_microseconds", sa.BigInteger(), server_default="0", nullable=False),
         sa.CheckConstraint("state IN ('active', 'paused', 'completed', 'stopped')", name=op.f("ck_study_state")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_study")),
         sa.UniqueConstraint("project", "name", name=op.f("uq_study_project_name")),
     )
     op.create_index(op.f("ix_study_state_priority"), "study", ["state", "priority"], unique=False)
-
     op.create_table(
         "worker",
         sa.Column("name", sa.String(length=64), nullable=False),
@@ -61,14 +76,6 @@ def upgrade() -> None:
         sa.Column("quarantined_at", sa.BigInteger(), nullable=True),
         sa.Column("quarantine_reason", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_worker")),
-    )
-    op.create_table(
-        "compute_lease",
-        sa.Column("study_id", sa.String(length=32), nullable=False),
-        sa.Column("holder", sa.String(length=32), nullable=False),
-        sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_compute_lease_study_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("study_id", name=op.f("pk_compute_lease")),
     )
     op.create_table(
         "journal",
@@ -85,6 +92,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("study_id", "revision", "ordinal", name=op.f("pk_journal")),
     )
     op.create_table(
+        "prior_trial",
+        sa.Column("study_id", sa.String(length=32), nullable=False),
+        sa.Column("ordinal", sa.Integer(), nullable=False),
+        sa.Column("trial_id", sa.String(length=32), nullable=False),
+        sa.Column("parameters", JSON, nullable=False),
+        sa.Column("value", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_prior_trial_study_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("study_id", "ordinal", name=op.f("pk_prior_trial")),
+    )
+    op.create_table(
         "stage",
         sa.Column("study_id", sa.String(length=32), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
@@ -95,6 +112,17 @@ def upgrade() -> None:
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_stage_study_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("study_id", "number", name=op.f("pk_stage")),
+    )
+    op.create_table(
+        "study_host_exclusion",
+        sa.Column("study_id", sa.String(length=32), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("excluded_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["study_id"], ["study.id"], name=op.f("fk_study_host_exclusion_study_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("study_id", "host", name=op.f("pk_study_host_exclusion")),
     )
     op.create_table(
         "study_spec",
@@ -117,11 +145,12 @@ def upgrade() -> None:
         sa.Column("spec_version", sa.Integer(), nullable=False),
         sa.Column("history_revision", sa.BigInteger(), nullable=False),
         sa.Column("parameters", JSON, nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("suggestion_reason", sa.Text(), nullable=False),
         sa.Column("notes", JSON, nullable=False),
         sa.Column("stage", sa.Integer(), nullable=True),
         sa.Column("seed", sa.BigInteger(), nullable=False),
         sa.Column("run_until", sa.Integer(), nullable=True),
+        sa.Column("rung_results", JSON, server_default="[]", nullable=False),
         sa.Column("parent_id", sa.String(length=32), nullable=True),
         sa.Column("parent_step", sa.BigInteger(), nullable=True),
         sa.Column("priority", sa.Integer(), nullable=False),
@@ -148,9 +177,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_trial")),
         sa.UniqueConstraint("study_id", "number", name=op.f("uq_trial_study_id_number")),
     )
+    op.create_index(op.f("ix_trial_parent_id"), "trial", ["parent_id"], unique=False)
     op.create_index(op.f("ix_trial_study_id_revision"), "trial", ["study_id", "revision"], unique=False)
     op.create_index(op.f("ix_trial_study_id_state_value"), "trial", ["study_id", "state", "value"], unique=False)
-
     op.create_table(
         "attempt",
         sa.Column("trial_id", sa.String(length=32), nullable=False),
@@ -160,10 +189,13 @@ def upgrade() -> None:
         sa.Column("nonce", sa.String(length=32), nullable=False),
         sa.Column("worker", sa.String(length=64), nullable=False),
         sa.Column("slot", sa.String(length=64), nullable=False),
+        sa.Column("num_devices", sa.Integer(), server_default="1", nullable=False),
         sa.Column("resume_step", sa.BigInteger(), nullable=True),
+        sa.Column("resume_batch", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("num_reports", sa.Integer(), nullable=False),
         sa.Column("last_step", sa.BigInteger(), nullable=True),
         sa.Column("failure", sa.String(length=32), nullable=True),
+        sa.Column("fault_scope", sa.String(length=8), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
         sa.Column("traceback", sa.Text(), nullable=True),
         sa.Column("fingerprint", sa.String(length=64), nullable=True),
@@ -171,6 +203,7 @@ def upgrade() -> None:
         sa.Column("code_fingerprint", sa.String(length=64), nullable=True),
         sa.Column("data_fingerprint", sa.String(length=64), nullable=True),
         sa.Column("environment", JSON, nullable=True),
+        sa.Column("warnings", JSON, nullable=True),
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.Column("revision", sa.BigInteger(), nullable=False),
@@ -188,7 +221,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_attempt_study_id_ended_at"), "attempt", ["study_id", "ended_at"], unique=False)
     op.create_table(
-        "enqueued",
+        "enqueued_trial",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("study_id", sa.String(length=32), nullable=False),
         sa.Column("parameters", JSON, nullable=False),
@@ -196,11 +229,16 @@ def upgrade() -> None:
         sa.Column("trial_id", sa.String(length=32), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_enqueued_study_id"), ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["trial_id"], ["trial.id"], name=op.f("fk_enqueued_trial_id"), ondelete="SET NULL"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_enqueued")),
-        sa.UniqueConstraint("study_id", "revision", name=op.f("uq_enqueued_study_id_revision")),
+        sa.ForeignKeyConstraint(
+            ["study_id"], ["study.id"], name=op.f("fk_enqueued_trial_study_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["trial_id"], ["trial.id"], name=op.f("fk_enqueued_trial_trial_id"), ondelete="SET NULL"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_enqueued_trial")),
+        sa.UniqueConstraint("study_id", "revision", name=op.f("uq_enqueued_trial_study_id_revision")),
     )
+    op.create_index(op.f("ix_enqueued_trial_trial_id"), "enqueued_trial", ["trial_id"], unique=False)
     op.create_table(
         "artifact",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -224,7 +262,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_artifact_sha256"), "artifact", ["sha256"], unique=False)
     op.create_index(op.f("ix_artifact_trial_id_kind"), "artifact", ["trial_id", "kind"], unique=False)
-
     op.create_table(
         "claim",
         sa.Column("request_id", sa.String(length=64), nullable=False),
@@ -242,6 +279,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("request_id", name=op.f("pk_claim")),
     )
+    op.create_index(op.f("ix_claim_trial_id_attempt"), "claim", ["trial_id", "attempt"], unique=False)
     op.create_table(
         "lease",
         sa.Column("trial_id", sa.String(length=32), nullable=False),
@@ -262,7 +300,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_lease_expires_at"), "lease", ["expires_at"], unique=False)
     op.create_index(op.f("ix_lease_worker"), "lease", ["worker"], unique=False)
-
     op.create_table(
         "log_chunk",
         sa.Column("trial_id", sa.String(length=32), nullable=False),
@@ -325,6 +362,7 @@ def upgrade() -> None:
         sa.Column("trial_id", sa.String(length=32), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("batch", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("artifact_id", sa.String(length=32), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
@@ -337,8 +375,9 @@ def upgrade() -> None:
             name=op.f("fk_checkpoint_trial_id_attempt"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("trial_id", "attempt", "step", name=op.f("pk_checkpoint")),
+        sa.PrimaryKeyConstraint("trial_id", "attempt", "step", "batch", name=op.f("pk_checkpoint")),
     )
+    op.create_index(op.f("ix_checkpoint_artifact_id"), "checkpoint", ["artifact_id"], unique=False)
 
 
 def downgrade() -> None:
@@ -346,28 +385,18 @@ def downgrade() -> None:
     op.drop_table("verdict")
     op.drop_table("report")
     op.drop_table("log_chunk")
-    op.drop_index(op.f("ix_lease_worker"), table_name="lease")
-    op.drop_index(op.f("ix_lease_expires_at"), table_name="lease")
-
     op.drop_table("lease")
     op.drop_table("claim")
-    op.drop_index(op.f("ix_artifact_trial_id_kind"), table_name="artifact")
-    op.drop_index(op.f("ix_artifact_sha256"), table_name="artifact")
-
     op.drop_table("artifact")
-    op.drop_table("enqueued")
-    op.drop_index(op.f("ix_attempt_study_id_ended_at"), table_name="attempt")
+    op.drop_table("enqueued_trial")
     op.drop_table("attempt")
-    op.drop_index(op.f("ix_trial_study_id_state_value"), table_name="trial")
-    op.drop_index(op.f("ix_trial_study_id_revision"), table_name="trial")
-
     op.drop_table("trial")
     op.drop_table("study_spec")
+    op.drop_table("study_host_exclusion")
     op.drop_table("stage")
+    op.drop_table("prior_trial")
     op.drop_table("journal")
-    op.drop_table("compute_lease")
     op.drop_table("worker")
-    op.drop_index(op.f("ix_study_state_priority"), table_name="study")
-
     op.drop_table("study")
     op.drop_table("deployment")
+    op.drop_table("custom_entry")

@@ -77,9 +77,9 @@ def check_media_type(headers: Headers, wanted: str) -> None:
     """
     given = headers.get("content-type", "")
     if given.partition(";")[0].strip().lower() != wanted:
-        told = f"this request has {given[:100]!r}" if given else "this request has none"
+        received = f"this request has {given[:100]!r}" if given else "this request has none"
         raise DomainError(
-            ErrorCode.MEDIA_TYPE, f"{told} as its Content-Type; send Content-Type: {wanted}, also without a body"
+            ErrorCode.MEDIA_TYPE, f"{received} as its Content-Type; send Content-Type: {wanted}, also without a body"
         )
 
 

@@ -45,7 +45,7 @@ def mount(app: FastAPI, context: Context | None) -> None:
     """Add the API's routes under PREFIX. Without a context the application can only describe itself."""
     if context is not None:
         app.state.context = context
-        app.state.watch = stream.Watch(context)
+        app.state.watch = stream.RevisionPoller(context)
         app.state.shared_answers = SharedAnswers()
     problems.install(app)
     guarded = APIRouter(dependencies=[Depends(bearer), Depends(check_text)], responses=problems.RESPONSES)

@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
-from service.contract.mistakes import quote
+from service.contract.validation_errors import quote
 
 LARGE_BYTES = 64 * 1024
 """Bodies of more bytes are parsed and validated in a thread. 64 KiB take about a millisecond."""

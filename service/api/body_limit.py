@@ -56,8 +56,8 @@ async def read_body(body: TimedBody, headers: Headers, max_bytes: int) -> Receiv
     Raises:
         DomainError: body_too_large, as soon as that is known, or body_timeout.
     """
-    told = headers.get("content-length", "")
-    if told.isdecimal() and int(told) > max_bytes:
+    declared = headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
     pieces, num_bytes = [], 0
     while True:

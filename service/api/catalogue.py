@@ -5,20 +5,20 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from service.api.body import JsonRoute
-from service.api.dependencies import Uses
-from service.contract.entries import EntriesReply, EntriesRequest, WholeCatalogue
-from service.usecases.entries import list_catalogue, tell_entries
+from service.api.dependencies import ContextDep
+from service.contract.custom_entries import CatalogueView, EntriesReply, EntriesRequest
+from service.usecases.catalogue import list_catalogue, register_entries
 
 router = APIRouter(tags=["catalogue"], route_class=JsonRoute)
 
 
 @router.get("/catalogue")
-async def catalogue(context: Uses) -> WholeCatalogue:
+async def catalogue(context: ContextDep) -> CatalogueView:
     """Return every setting, entry and metric of the training core, and the custom entries that workers registered."""
     return await list_catalogue(context)
 
 
 @router.put("/entries")
-async def tell(context: Uses, request: EntriesRequest) -> EntriesReply:
+async def put_entries(context: ContextDep, request: EntriesRequest) -> EntriesReply:
     """Register the custom entries with which a worker can train."""
-    return await tell_entries(context, request)
+    return await register_entries(context, request)

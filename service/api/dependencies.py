@@ -14,5 +14,5 @@ def _context(request: Request) -> Context:
     return context
 
 
-Uses = Annotated[Context, Depends(_context)]
+ContextDep = Annotated[Context, Depends(_context)]
 """The context, as a parameter of a route."""

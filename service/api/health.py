@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter
 
-from service.api.dependencies import Uses
+from service.api.dependencies import ContextDep
 from service.contract.base import PROTOCOL_VERSION
 from service.contract.health import Health
 from service.usecases.health import check_health
@@ -15,7 +15,7 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/health")
-async def health(context: Uses) -> Health:
+async def health(context: ContextDep) -> Health:
     """Check the database, and return versions and the database's time. Needs no token."""
     now = await check_health(context)
     return Health(

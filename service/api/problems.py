@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from service.api.body import INVALID_JSON
-from service.contract.mistakes import mistakes_in, models_in
 from service.contract.problem import ErrorCode, FieldError, Problem
 from service.contract.storable import to_storable
+from service.contract.validation_errors import field_errors, models_in
 from service.domain.errors import DamagedRowError, DomainError, UnserializableError
 
 log = logging.getLogger(__name__)
@@ -175,7 +175,7 @@ def _mistakes(request: Request, error: RequestValidationError) -> list[FieldErro
     model = _body_model(request)
     if elsewhere or model is None:
         return elsewhere
-    return mistakes_in(in_body, error.body, model)
+    return field_errors(in_body, error.body, model)
 
 
 def _body_model(request: Request) -> type[BaseModel] | None:

@@ -11,13 +11,13 @@ from contextlib import aclosing
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
-from service.api.dependencies import Uses
+from service.api.dependencies import ContextDep
 from service.api.parameters import After, LastEventId
 from service.clock import monotonic, sleep
 from service.domain.errors import DomainError
 from service.domain.states import FINISHED_STUDIES
 from service.usecases.context import Context
-from service.usecases.studies import find_study_id, list_revisions
+from service.usecases.studies.study_lookup import find_study_id, list_revisions
 
 router = APIRouter(tags=["stream"])
 _EVENTS = {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events, without end"}
@@ -81,7 +81,7 @@ class Reader:
         return True
 
 
-class Watch:
+class RevisionPoller:
     """Polls the revisions of all studies for all readers of this replica, while there is at least one reader.
 
     Readers share no lock. Each has its own event, so a reader that disconnects cannot block the others.
@@ -158,15 +158,15 @@ class Watch:
 @router.get("/studies/{study}/stream", response_class=StreamingResponse, responses={200: _EVENTS})
 async def stream_study(
     request: Request,
-    context: Uses,
+    context: ContextDep,
     study: str,
     after: After = 0,
     last_event_id: LastEventId = None,
 ) -> StreamingResponse:
     """Stream an event for each new revision of the study. The stream ends when the study is finished or deleted."""
     study_id = await find_study_id(context, study)
-    told = after if last_event_id is None else last_event_id
-    return _stream(_study_events(request.app.state.watch, study_id, told))
+    sent = after if last_event_id is None else last_event_id
+    return _stream(_study_events(request.app.state.watch, study_id, sent))
 
 
 @router.get("/stream", response_class=StreamingResponse, responses={200: _EVENTS})
@@ -175,7 +175,7 @@ async def stream_all(request: Request) -> StreamingResponse:
     return _stream(_all_events(request.app.state.watch))
 
 
-async def _study_events(watch: Watch, study_id: str, told: int) -> AsyncIterator[str]:
+async def _study_events(watch: RevisionPoller, study_id: str, sent: int) -> AsyncIterator[str]:
     is_first = True
     # aclosing removes the reader at once, so that the poll ends with the last reader.
     async with aclosing(watch.changes(study_id)) as changes:
@@ -184,32 +184,32 @@ async def _study_events(watch: Watch, study_id: str, told: int) -> AsyncIterator
                 yield HEARTBEAT
                 continue
             if study_id not in revisions:  # the study was deleted
-                yield _event({"revision": told, "state": "deleted"})
+                yield _event({"revision": sent, "state": "deleted"})
                 return
             revision, state = revisions[study_id]
-            if revision > told:
-                told = revision
+            if revision > sent:
+                sent = revision
                 yield _event({"revision": revision, "state": state}, event_id=revision)
             elif is_first and state not in FINISHED_STUDIES:
-                yield HEARTBEAT  # shows the client that the stream is open although nothing has changed since `told`
+                yield HEARTBEAT  # shows the client that the stream is open although nothing has changed since `sent`
             is_first = False
             if state in FINISHED_STUDIES:
                 return
 
 
-async def _all_events(watch: Watch) -> AsyncIterator[str]:
-    told: Revisions = {}
+async def _all_events(watch: RevisionPoller) -> AsyncIterator[str]:
+    sent: Revisions = {}
     async with aclosing(watch.changes()) as changes:
         async for revisions in changes:
-            if revisions is None or revisions == told:
+            if revisions is None or revisions == sent:
                 yield HEARTBEAT
                 continue
             for study_id, (revision, state) in revisions.items():
-                if told.get(study_id) != (revision, state):
+                if sent.get(study_id) != (revision, state):
                     yield _event({"study": study_id, "revision": revision, "state": state})
-            for study_id in told.keys() - revisions.keys():
-                yield _event({"study": study_id, "revision": told[study_id][0], "state": "deleted"})
-            told = revisions
+            for study_id in sent.keys() - revisions.keys():
+                yield _event({"study": study_id, "revision": sent[study_id][0], "state": "deleted"})
+            sent = revisions
 
 
 def _event(data: dict[str, object], event_id: int | None = None) -> str:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from service.api.body import JsonRoute
-from service.api.dependencies import Uses
+from service.api.dependencies import ContextDep
 from service.api.parameters import After, StageNumber
 from service.api.shared_answers import shared
 from service.contract.importance import Importance
@@ -22,17 +22,17 @@ from service.contract.study import (
     EnqueueRequest,
     EventList,
     ExtendRequest,
-    StopRequest,
+    ReasonRequest,
     StudyList,
     StudySpec,
     StudyView,
 )
-from service.usecases import control, stages, studies
-from service.usecases.deletion import delete_study
-from service.usecases.edit import edit_study
-from service.usecases.enqueue import enqueue
-from service.usecases.importance import study_importance
-from service.usecases.preview import plan_study, replay_study
+from service.usecases.studies import creation, lifecycle, stages, study_lookup
+from service.usecases.studies.deletion import delete_study
+from service.usecases.studies.edit import edit_study
+from service.usecases.studies.enqueue import enqueue
+from service.usecases.studies.importance import study_importance
+from service.usecases.studies.planning import plan_study, replay_study
 
 router = APIRouter(prefix="/studies", tags=["studies"], route_class=JsonRoute)
 
@@ -44,20 +44,20 @@ class Checked(BaseModel):
 
 
 @router.post("", status_code=201)
-async def create(context: Uses, spec: StudySpec) -> StudyView:
+async def create(context: ContextDep, spec: StudySpec) -> StudyView:
     """Create a study."""
-    return await studies.create_study(context, spec)
+    return await creation.create_study(context, spec)
 
 
 @router.post("/check")
-async def check(context: Uses, spec: StudySpec) -> Checked:
+async def check(context: ContextDep, spec: StudySpec) -> Checked:
     """Validate a spec without creating a study."""
-    await studies.check_study(context, spec)
+    await creation.check_study(context, spec)
     return Checked()
 
 
 @router.post("/plan")
-async def plan(context: Uses, spec: StudySpec, like: str | None = None) -> Plan:
+async def plan(context: ContextDep, spec: StudySpec, like: str | None = None) -> Plan:
     """Estimate what a study would cost, without creating it.
 
     The plan includes the time if `like` names a study in which the duration of a step was measured.
@@ -66,79 +66,81 @@ async def plan(context: Uses, spec: StudySpec, like: str | None = None) -> Plan:
 
 
 @router.get("", response_model=StudyList)
-async def list_(request: Request, context: Uses) -> Response:
+async def list_studies_(request: Request, context: ContextDep) -> Response:
     """List all studies, newest first."""
-    return await shared(request, context, lambda: studies.list_studies(context))
+    return await shared(request, context, lambda: study_lookup.list_studies(context))
 
 
 @router.get("/{study}", response_model=StudyView)
-async def get(request: Request, context: Uses, study: str) -> Response:
+async def get(request: Request, context: ContextDep, study: str) -> Response:
     """Return one study, by name or id."""
-    return await shared(request, context, lambda: studies.get_study(context, study))
+    return await shared(request, context, lambda: study_lookup.get_study(context, study))
 
 
 @router.delete("/{study}")
-async def delete(context: Uses, study: str) -> DeleteReply:
+async def delete(context: ContextDep, study: str) -> DeleteReply:
     """Delete a study and all its data, if none of its trials is running. Its name can be used again at once."""
     return await delete_study(context, study)
 
 
 @router.post("/{study}/pause")
-async def pause(context: Uses, study: str, request: StopRequest | None = None) -> StudyView:
+async def pause(context: ContextDep, study: str, request: ReasonRequest | None = None) -> StudyView:
     """Stop handing out trials until the study is resumed. Running trials continue."""
-    return await control.pause_study(context, study, request.reason if request else "")
+    return await lifecycle.pause_study(context, study, request.reason if request else "")
 
 
 @router.post("/{study}/resume")
-async def resume(context: Uses, study: str) -> StudyView:
+async def resume(context: ContextDep, study: str) -> StudyView:
     """Resume a paused study, so that it hands out trials again."""
-    return await control.resume_study(context, study)
+    return await lifecycle.resume_study(context, study)
 
 
 @router.post("/{study}/stop")
-async def stop(context: Uses, study: str, request: StopRequest | None = None) -> StudyView:
+async def stop(context: ContextDep, study: str, request: ReasonRequest | None = None) -> StudyView:
     """End the search. Running trials are ordered to stop."""
-    return await control.stop_study(context, study, request.reason if request else "")
+    return await lifecycle.stop_study(context, study, request.reason if request else "")
 
 
 @router.post("/{study}/extend")
-async def extend(context: Uses, study: str, request: ExtendRequest) -> StudyView:
+async def extend(context: ContextDep, study: str, request: ExtendRequest) -> StudyView:
     """Raise the budget. A finished study becomes active again."""
-    return await control.extend_study(context, study, request)
+    return await lifecycle.extend_study(context, study, request)
 
 
 @router.put("/{study}/spec")
-async def edit(context: Uses, study: str, request: EditRequest) -> StudyView:
+async def edit(context: ContextDep, study: str, request: EditRequest) -> StudyView:
     """Continue with an edited spec. The trials so far are kept as observations."""
     return await edit_study(context, study, request)
 
 
 @router.post("/{study}/enqueue", status_code=201)
-async def enqueue_(context: Uses, study: str, request: EnqueueRequest) -> EnqueueReply:
+async def enqueue_(context: ContextDep, study: str, request: EnqueueRequest) -> EnqueueReply:
     """Queue a configuration to try before the sampler's own suggestions."""
     return await enqueue(context, study, request)
 
 
 @router.get("/{study}/stages", response_model=StageList)
-async def stages_(request: Request, context: Uses, study: str) -> Response:
+async def stages_(request: Request, context: ContextDep, study: str) -> Response:
     """Return the stage history of a coarse-to-fine study: the box of each stage after the first, and why."""
     return await shared(request, context, lambda: stages.list_stages(context, study))
 
 
 @router.post("/{study}/stages/{number}")
-async def review(context: Uses, study: str, number: StageNumber, request: ReviewRequest | None = None) -> StudyView:
+async def review(
+    context: ContextDep, study: str, number: StageNumber, request: ReviewRequest | None = None
+) -> StudyView:
     """Accept the box that a stage proposes, or replace ranges of it. The study continues."""
     return await stages.review_stage(context, study, number, request or ReviewRequest())
 
 
 @router.post("/{study}/replay")
-async def replay(context: Uses, study: str, request: ReplayRequest) -> Replay:
+async def replay(context: ContextDep, study: str, request: ReplayRequest) -> Replay:
     """Simulate another pruner on the study's recorded curves."""
     return await replay_study(context, study, request)
 
 
 @router.get("/{study}/importance", response_model=Importance)
-async def importance(request: Request, context: Uses, study: str) -> Response:
+async def importance(request: Request, context: ContextDep, study: str) -> Response:
     """Return which parameters distinguish the study's best trials from the others.
 
     For an active study the answer is up to 5 seconds old.
@@ -148,11 +150,11 @@ async def importance(request: Request, context: Uses, study: str) -> Response:
 
 @router.get("/{study}/events")
 async def events(
-    context: Uses,
+    context: ContextDep,
     study: str,
     after: After = 0,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
     kind: str | None = None,
 ) -> EventList:
     """Return the study's journal after a revision, for one kind of event or for all."""
-    return await studies.list_events(context, study, after, limit, kind)
+    return await study_lookup.list_events(context, study, after, limit, kind)

@@ -19,7 +19,7 @@ from service.client.errors import (
     ServiceUnreachable,
     Unauthorized,
 )
-from service.client.trials import OpenTrial
+from service.client.open_trial import OpenTrial
 
 __all__ = [
     "ApiError",

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from service.client import spec, trials
+from service.client import open_trial as trials
+from service.client import spec
+from service.client.download import write_verified
 from service.client.endpoints import Endpoints
-from service.client.files import write_verified
 from service.client.transport import Transport
 from service.contract.study import StudySpec, StudyView
 

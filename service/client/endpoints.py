@@ -9,24 +9,20 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from service.client.transport import Transport
-from service.contract.base import Response, Value
-from service.contract.blob import BlobReply
-from service.contract.entries import EntriesReply, EntriesRequest, WholeCatalogue
-from service.contract.health import Health
-from service.contract.importance import Importance
-from service.contract.lease import (
+from service.contract.attempt import (
     CheckpointReply,
     CheckpointRequest,
-    ClaimReply,
-    ClaimRequest,
     FinishReply,
     FinishRequest,
-    Grant,
     HeartbeatReply,
     HeartbeatRequest,
-    Nothing,
-    ResumePoint,
 )
+from service.contract.base import Response, Value
+from service.contract.blob import BlobReply
+from service.contract.claim import ClaimReply, ClaimRequest, Grant, NoTrial, ResumePoint
+from service.contract.custom_entries import CatalogueView, EntriesReply, EntriesRequest
+from service.contract.health import Health
+from service.contract.importance import Importance
 from service.contract.log import LogReply, LogRequest, LogView, Stream
 from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.predictions import PredictionsList, PredictionsReply, PredictionsRequest
@@ -41,8 +37,8 @@ from service.contract.study import (
     EnqueueRequest,
     EventList,
     ExtendRequest,
-    Front,
-    StopRequest,
+    ParetoFront,
+    ReasonRequest,
     StudyList,
     StudySpec,
     StudyState,
@@ -52,7 +48,7 @@ from service.contract.trial import ForkRequest, ReleaseRequest, TrialDetail, Tri
 from service.contract.worker import WorkerList, WorkerView
 
 
-class Changed(Response):
+class RevisionEvent(Response):
     """An event of a study's stream: its revision has changed, or the study was deleted."""
 
     revision: int
@@ -74,16 +70,16 @@ _DELETED = TypeAdapter(DeleteReply)
 _STAGES = TypeAdapter(StageList)
 _TRIALS = TypeAdapter(TrialList)
 _TRIAL = TypeAdapter(TrialDetail)
-_FRONT = TypeAdapter(Front)
+_FRONT = TypeAdapter(ParetoFront)
 _FORK = TypeAdapter(TrialView)
 _EVENTS = TypeAdapter(EventList)
 _ENQUEUE = TypeAdapter(EnqueueReply)
-_CATALOGUE = TypeAdapter(WholeCatalogue)
+_CATALOGUE = TypeAdapter(CatalogueView)
 _ENTRIES = TypeAdapter(EntriesReply)
 _WORKERS = TypeAdapter(WorkerList)
 _WORKER = TypeAdapter(WorkerView)
 _GRANT = TypeAdapter(Grant)
-_CLAIM: TypeAdapter[Grant | Nothing] = TypeAdapter(ClaimReply)
+_CLAIM: TypeAdapter[Grant | NoTrial] = TypeAdapter(ClaimReply)
 _HEARTBEAT = TypeAdapter(HeartbeatReply)
 _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 _CHECKPOINT = TypeAdapter(CheckpointReply)
@@ -150,15 +146,15 @@ class Endpoints:
 
     def pause(self, study: str, reason: str = "") -> StudyView:
         """Stop handing out trials until the study is resumed."""
-        return self._transport.call("POST", _path(study, "pause"), _STUDY, StopRequest(reason=reason))
+        return self._transport.call("POST", _path(study, "pause"), _STUDY, ReasonRequest(reason=reason))
 
     def resume(self, study: str, reason: str = "") -> StudyView:
         """Resume a paused study."""
-        return self._transport.call("POST", _path(study, "resume"), _STUDY, StopRequest(reason=reason))
+        return self._transport.call("POST", _path(study, "resume"), _STUDY, ReasonRequest(reason=reason))
 
     def stop(self, study: str, reason: str = "") -> StudyView:
         """Stop the study: running trials are ordered to stop, waiting ones are cancelled."""
-        return self._transport.call("POST", _path(study, "stop"), _STUDY, StopRequest(reason=reason))
+        return self._transport.call("POST", _path(study, "stop"), _STUDY, ReasonRequest(reason=reason))
 
     def delete(self, study: str) -> DeleteReply:
         """Delete a study and all its data.
@@ -263,7 +259,7 @@ class Endpoints:
         """
         return self._transport.call("GET", _path(study, "best"), _TRIAL)
 
-    def front(self, study: str) -> Front:
+    def front(self, study: str) -> ParetoFront:
         """Return the Pareto front of the completed trials. It is empty while no trial is completed."""
         return self._transport.call("GET", _path(study, "front"), _FRONT)
 
@@ -303,16 +299,16 @@ class Endpoints:
         params = {"after": after, "limit": limit} | ({} if kind is None else {"kind": kind})
         return self._transport.call("GET", _path(study, "events"), _EVENTS, params=params)
 
-    def stream(self, study: str, after: int = 0) -> Iterator[Changed]:
+    def stream(self, study: str, after: int = 0) -> Iterator[RevisionEvent]:
         """Yield an event for each new revision, until the study is finished or deleted or the stream breaks."""
         for data in self._transport.server_sent_events(_path(study, "stream"), {"after": after}):
-            yield Changed.model_validate_json(data)
+            yield RevisionEvent.model_validate_json(data)
 
-    def catalogue(self) -> WholeCatalogue:
+    def catalogue(self) -> CatalogueView:
         """Return everything that a task can be set to, including the custom entries that workers registered."""
         return self._transport.call("GET", "/catalogue", _CATALOGUE)
 
-    def tell_entries(self, worker: str, registries: Mapping[str, Mapping[str, Any]]) -> EntriesReply:
+    def register_entries(self, worker: str, registries: Mapping[str, Mapping[str, Any]]) -> EntriesReply:
         """Register the custom entries that a worker's modules add to the core, in as many requests as their size needs.
 
         Args:
@@ -347,7 +343,7 @@ class Endpoints:
         """
         return self._transport.call("POST", f"/workers/{quote(worker, safe='')}/readmit", _WORKER)
 
-    def claim(self, request: ClaimRequest) -> Grant | Nothing:
+    def claim(self, request: ClaimRequest) -> Grant | NoTrial:
         """Claim a trial. Repeating a `request_id` gets the same answer."""
         return self._transport.call("POST", "/claims", _CLAIM, request)
 

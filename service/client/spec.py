@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from service.client.errors import InvalidStudy
-from service.contract.mistakes import mistakes_in
 from service.contract.study import StudySpec
+from service.contract.validation_errors import field_errors
 
 
 def parse(mapping: Mapping[str, Any], source: str = "the study") -> StudySpec:
@@ -25,4 +25,4 @@ def parse(mapping: Mapping[str, Any], source: str = "the study") -> StudySpec:
     try:
         return StudySpec.model_validate(dict(mapping))
     except ValidationError as error:
-        raise InvalidStudy(source, mistakes_in(error.errors(), mapping, StudySpec)) from None
+        raise InvalidStudy(source, field_errors(error.errors(), mapping, StudySpec)) from None

@@ -103,7 +103,7 @@ class Transport:
         try:
             return answer.validate_json(response.content)
         except ValidationError:
-            raise self._stranger(response) from None
+            raise self._not_assayer(response) from None
 
     def exists(self, path: str) -> bool:
         """Return whether the resource exists.
@@ -128,7 +128,7 @@ class Transport:
         try:
             return answer.validate_json(response.content)
         except ValidationError:
-            raise self._stranger(response) from None
+            raise self._not_assayer(response) from None
 
     def download(self, path: str) -> Iterator[bytes]:
         """Yield the content of a resource in pieces. Raises the exceptions of `call`."""
@@ -169,10 +169,10 @@ class Transport:
         try:
             problem = Problem.model_validate_json(response.content)
         except ValidationError:
-            raise self._stranger(response) from None
+            raise self._not_assayer(response) from None
         raise error_of(problem)
 
-    def _stranger(self, response: httpx.Response) -> ServiceUnreachable:
+    def _not_assayer(self, response: httpx.Response) -> ServiceUnreachable:
         return ServiceUnreachable(
             f"what answers at {self.server} is not an Assayer service (HTTP {response.status_code}); check the address"
         )

@@ -8,8 +8,8 @@ from typing import Self
 
 from pydantic import Base64Bytes, Field
 
+from service.contract.attempt import FailureClass
 from service.contract.base import Request, Response
-from service.contract.lease import FailureClass
 from service.contract.trial import AttemptState
 
 MAX_LOG_BYTES = 256 * 1024

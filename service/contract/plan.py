@@ -35,11 +35,11 @@ class Plan(Response):
     parts: list[PlannedPart]
     num_steps: int | None
     """Total steps of all trials. None if unknown."""
-    whole_trainings: float | None
+    full_trial_equivalents: float | None
     """The same cost in full trainings. Each fold and repeat of a trial counts as one."""
     trainings_per_trial: int = 1
     """Folds times repeats: the number of models that a trial trains side by side."""
-    at_most: bool
+    is_upper_bound: bool
     """Whether the figures are upper bounds: the pruner may save a part, or a budget may end the study sooner."""
     step_seconds: float | None = None
     """Seconds per step of one training, measured in the study that the request named."""
@@ -66,8 +66,8 @@ class Replay(Response):
 
     recorded: Spent
     replayed: Spent
-    saved: float
+    saved_fraction: float
     """Share of the recorded steps that the pruner would have saved."""
-    lost: float | None
+    regret: float | None
     """How much worse the best value would be. 0: the best value is the same."""
     notes: list[str]

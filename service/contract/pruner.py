@@ -9,13 +9,13 @@ from pydantic import BeforeValidator, Field, model_validator
 from service.contract.base import Request, by_name
 
 
-class NoPruner(Request):
+class NoPrunerSpec(Request):
     """Never stops a trial."""
 
     name: Literal["none"]
 
 
-class MedianPruner(Request):
+class MedianPrunerSpec(Request):
     """Stops a trial whose best value so far is worse than the median of the other trials at the same step."""
 
     name: Literal["median"]
@@ -23,7 +23,7 @@ class MedianPruner(Request):
     warmup_steps: int = Field(default=2, ge=0, description="steps before which nobody is judged")
 
 
-class PercentilePruner(Request):
+class PercentilePrunerSpec(Request):
     """Stops a trial whose best value so far is not in the best `percentile` percent at the same step."""
 
     name: Literal["percentile"]
@@ -32,7 +32,7 @@ class PercentilePruner(Request):
     warmup_steps: int = Field(default=2, ge=0, description="steps before which nobody is judged")
 
 
-class ThresholdPruner(Request):
+class ThresholdPrunerSpec(Request):
     """Stops a trial whose value leaves the range from `lower` to `upper`."""
 
     name: Literal["threshold"]
@@ -49,7 +49,7 @@ class ThresholdPruner(Request):
         return self
 
 
-class PatiencePruner(Request):
+class PatiencePrunerSpec(Request):
     """Stops a trial that has not improved for `patience` steps."""
 
     name: Literal["patience"]
@@ -57,7 +57,7 @@ class PatiencePruner(Request):
     min_delta: float = Field(default=0.0, ge=0, description="what counts as an improvement is more than this")
 
 
-class AshaPruner(Request):
+class AshaPrunerSpec(Request):
     """Asynchronous successive halving (ASHA, Li et al. 2020), a scheduler.
 
     All trials train to the first rung. The best 1/`eta` of each rung train on to the next.
@@ -71,7 +71,7 @@ class AshaPruner(Request):
     )
 
 
-class HyperbandPruner(Request):
+class HyperbandPrunerSpec(Request):
     """Hyperband (Li et al. 2018), a scheduler: ASHA in several brackets, each with a later first rung."""
 
     name: Literal["hyperband"]
@@ -82,9 +82,9 @@ class HyperbandPruner(Request):
     )
 
 
-Scheduler = AshaPruner | HyperbandPruner
+Scheduler = AshaPrunerSpec | HyperbandPrunerSpec
 """The pruners that also decide which trials train to which rung."""
 
-_Pruners = NoPruner | MedianPruner | PercentilePruner | ThresholdPruner | PatiencePruner | Scheduler
+_Pruners = NoPrunerSpec | MedianPrunerSpec | PercentilePrunerSpec | ThresholdPrunerSpec | PatiencePrunerSpec | Scheduler
 
 PrunerSpec = Annotated[Annotated[_Pruners, Field(discriminator="name")], BeforeValidator(by_name)]

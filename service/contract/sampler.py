@@ -9,14 +9,14 @@ from pydantic import BeforeValidator, Field
 from service.contract.base import Count, Request, Value, by_name
 
 
-class AutoSampler(Request):
+class AutoSamplerSpec(Request):
     """Chooses a sampler by the space, the budget and the observations. Each suggestion says which one and why."""
 
     name: Literal["auto"]
     seed: int = 0
 
 
-class GridSampler(Request):
+class GridSamplerSpec(Request):
     """Tries every cell of the grid once, in order or shuffled by the seed."""
 
     name: Literal["grid"]
@@ -24,14 +24,14 @@ class GridSampler(Request):
     seed: int = 0
 
 
-class RandomSampler(Request):
+class RandomSamplerSpec(Request):
     """Draws each parameter independently and uniformly on its own scale."""
 
     name: Literal["random"]
     seed: int = 0
 
 
-class SobolSampler(Request):
+class SobolSamplerSpec(Request):
     """Draws the points of a scrambled Sobol sequence, which fill the space more evenly than random draws."""
 
     name: Literal["sobol"]
@@ -48,7 +48,7 @@ class Stage(Request):
     overrides: dict[str, Value] = Field(default={}, description="settings of the task that differ in this stage")
 
 
-class CoarseToFineSampler(Request):
+class CoarseToFineSamplerSpec(Request):
     """Searches in stages, each in a smaller box around the best trials so far.
 
     By default there are two stages, derived from the budget.
@@ -60,7 +60,7 @@ class CoarseToFineSampler(Request):
     review: bool = Field(default=False, description="a person looks at each box before its stage begins")
 
 
-class TpeSampler(Request):
+class TpeSamplerSpec(Request):
     """Optuna's tree-structured Parzen estimator (Bergstra et al. 2011)."""
 
     name: Literal["tpe"]
@@ -68,14 +68,14 @@ class TpeSampler(Request):
     startup_trials: int = Field(default=10, ge=0, description="random trials before the model is used")
 
 
-class CmaesSampler(Request):
+class CmaEsSamplerSpec(Request):
     """Optuna's CMA-ES (Hansen 2016) for the numeric parameters that are unconditional. TPE samples the others."""
 
     name: Literal["optuna:cmaes"]
     seed: int = 0
 
 
-class GpSampler(Request):
+class GpSamplerSpec(Request):
     """Optuna's Gaussian process for the unconditional parameters. TPE samples the others. Needs the extra `gp`."""
 
     name: Literal["optuna:gp"]
@@ -83,7 +83,7 @@ class GpSampler(Request):
     startup_trials: int = Field(default=10, ge=1, description="Sobol's points before the model is used")
 
 
-class NsgaiiSampler(Request):
+class NsgaIiSamplerSpec(Request):
     """Optuna's NSGA-II (Deb et al. 2002), a genetic algorithm: each generation descends from the best trials."""
 
     name: Literal["optuna:nsga2"]
@@ -91,7 +91,7 @@ class NsgaiiSampler(Request):
     population: int = Field(default=50, ge=2, description="trials of a generation, and parents of the next")
 
 
-class QmcSampler(Request):
+class QmcSamplerSpec(Request):
     """Optuna's scrambled quasi-random sequences. Needs the extra `qmc`."""
 
     name: Literal["optuna:qmc"]
@@ -100,16 +100,16 @@ class QmcSampler(Request):
 
 
 _Samplers = (
-    AutoSampler
-    | GridSampler
-    | RandomSampler
-    | SobolSampler
-    | CoarseToFineSampler
-    | TpeSampler
-    | CmaesSampler
-    | GpSampler
-    | NsgaiiSampler
-    | QmcSampler
+    AutoSamplerSpec
+    | GridSamplerSpec
+    | RandomSamplerSpec
+    | SobolSamplerSpec
+    | CoarseToFineSamplerSpec
+    | TpeSamplerSpec
+    | CmaEsSamplerSpec
+    | GpSamplerSpec
+    | NsgaIiSamplerSpec
+    | QmcSamplerSpec
 )
 
 SamplerSpec = Annotated[Annotated[_Samplers, Field(discriminator="name")], BeforeValidator(by_name)]

@@ -12,8 +12,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from service.contract.base import Request, Scalar, Value
-from service.contract.mistakes import quote
 from service.contract.storable import MAX_INTEGER
+from service.contract.validation_errors import quote
 
 MAX_PARAMETERS = 256
 """The largest number of parameters of a space, conditional ones included."""

@@ -20,15 +20,15 @@ from service.contract.base import (
     TaskKind,
     Value,
 )
-from service.contract.pruner import NoPruner, PrunerSpec
-from service.contract.sampler import AutoSampler, SamplerSpec
+from service.contract.pruner import NoPrunerSpec, PrunerSpec
+from service.contract.sampler import AutoSamplerSpec, SamplerSpec
 from service.contract.space import Space
 from service.contract.storable import MAX_COUNT
 from service.contract.task import Task
 from service.contract.trial import TrialState, TrialView
 from service.contract.worker import HostExclusion
 
-MOST_OBJECTIVES = 4
+MAX_OBJECTIVES = 4
 """The largest number of objectives. With more, nearly every trial is on the Pareto front, so the front says nothing."""
 
 
@@ -63,10 +63,10 @@ class Objective(Request):
     value: Literal["last", "best"] | MeanOfLast = "last"
 
 
-def _check_several(objectives: list[Objective]) -> list[Objective]:
-    if not 2 <= len(objectives) <= MOST_OBJECTIVES:
+def _check_objectives(objectives: list[Objective]) -> list[Objective]:
+    if not 2 <= len(objectives) <= MAX_OBJECTIVES:
         raise ValueError(
-            f"a list holds 2 to {MOST_OBJECTIVES} objectives, got {len(objectives)}; "
+            f"a list holds 2 to {MAX_OBJECTIVES} objectives, got {len(objectives)}; "
             "write a single one as a mapping: objective: {metric: val/accuracy, direction: maximize}"
         )
     metrics = [objective.metric for objective in objectives]
@@ -76,7 +76,7 @@ def _check_several(objectives: list[Objective]) -> list[Objective]:
     return objectives
 
 
-Objectives = Annotated[list[Objective], AfterValidator(_check_several)]
+Objectives = Annotated[list[Objective], AfterValidator(_check_objectives)]
 """Several objectives of equal weight (multi-objective search)."""
 
 
@@ -141,8 +141,8 @@ class StudySpec(Request):
     objective: Objective | Objectives
     task: Task | None = None
     space: Space = Field(min_length=1)
-    sampler: SamplerSpec = AutoSampler(name="auto")
-    pruner: PrunerSpec = NoPruner(name="none")
+    sampler: SamplerSpec = AutoSamplerSpec(name="auto")
+    pruner: PrunerSpec = NoPrunerSpec(name="none")
     resource: Resource | None = None
     budget: Budget = Budget()
     warm_start: list[Identifier] = Field(
@@ -154,7 +154,9 @@ class StudySpec(Request):
     priority: Priority = 0
     owner: Identifier | None = None
     requires: Requires | None = None
-    code: Literal["same", "warn"] = Field(default="warn", description="whether attempts may differ in code and data")
+    code_policy: Literal["same", "warn"] = Field(
+        default="warn", description="whether attempts may differ in code and data"
+    )
     reference: Reference | None = None
     reference_point: list[float] | None = Field(
         default=None, description="of several objectives: a value of each, beyond which the hypervolume counts nothing"
@@ -172,7 +174,7 @@ class StudySpec(Request):
         return tuple(objective.direction for objective in self.objectives)
 
     @property
-    def watched(self) -> Objective:
+    def primary_objective(self) -> Objective:
         """The objective by which training progress is judged: the only one, or the first of several."""
         return self.objectives[0]
 
@@ -212,21 +214,23 @@ class StudyView(Response):
     budget_trials: int | None = Field(default=None, description="search trials in all; none: without end")
     budget_used: BudgetUsed
     best: TrialView | None = Field(description="completed trial with the best value; none where objectives are several")
-    front: list[int] | None = Field(
+    pareto_front: list[int] | None = Field(
         default=None, description="of several objectives: numbers of the completed trials that no other one dominates"
     )
-    unserved: str | None = Field(
+    no_worker_reason: str | None = Field(
         default=None, description="of an active study that is asked for alone: why no worker that is alive gets trials"
     )
     exclusions: list[HostExclusion] = Field(
         default=[], description="of a study that is asked for alone: the hosts that get no trials of it"
     )
-    standing: str | None = Field(default=None, description="how the best compares with the reference, in words")
+    reference_summary: str | None = Field(
+        default=None, description="how the best compares with the reference, in words"
+    )
     created_at: datetime
     finished_at: datetime | None
 
 
-class Front(Response):
+class ParetoFront(Response):
     """The Pareto front: the completed trials that no other completed trial dominates."""
 
     objectives: list[Objective]
@@ -248,7 +252,7 @@ class StudyList(Response):
     damaged: list[DamagedRow] = Field(default=[], description="studies that cannot be read from the database")
 
 
-class StopRequest(Request):
+class ReasonRequest(Request):
     """Why a study is paused or stopped. The reason is recorded in the study's journal."""
 
     reason: str = ""

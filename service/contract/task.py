@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from service.contract.base import Request, by_name
-from service.contract.mistakes import quote
+from service.contract.validation_errors import quote
 
 PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_][\w.-]*)\}")
 """A parameter's name in an argument of a command: `{lr}`. `${HOME}` is left to the shell."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import Field
 
+from service.contract.attempt import FailureClass
 from service.contract.base import DamagedRow, Priority, Request, Response, Value
-from service.contract.lease import FailureClass
 from service.contract.predictions import Confusion
 from service.contract.report import Number, Verdict
 
@@ -52,7 +52,7 @@ class TrialKind(StrEnum):
     FORK = "fork"
 
 
-class Arrival(Response):
+class RungResultView(Response):
     """A rung result: the objective when the trial reached the rung, and its rank among the `num` trials so far."""
 
     step: int
@@ -71,7 +71,7 @@ class TrialView(Response):
     parameters: dict[str, Value]
     values: list[float] | None
     infeasible: bool
-    reason: str
+    suggestion_reason: str
     state_reason: str | None
     stage: int | None
     parent_id: str | None = None
@@ -81,7 +81,7 @@ class TrialView(Response):
     step: int | None
     run_until: int | None = None
     """Absolute step that it trains to for now. None: until the task ends by itself."""
-    arrivals: list[Arrival] = []
+    rung_results: list[RungResultView] = []
     num_attempts: int
     metrics: dict[str, Number]
     """Final metrics from the last attempt's outcome (test metrics, seconds, …)."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import Field
 
 from service.contract.base import DamagedRow, Response
-from service.contract.lease import Capabilities
+from service.contract.capabilities import Capabilities
 
 
 class HostExclusion(Response):

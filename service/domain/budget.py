@@ -17,7 +17,7 @@ SECONDS_PER_HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class BudgetUsage:
     """The part of a search's budget usage that its history does not contain."""
 
     seconds: float = 0.0
@@ -26,7 +26,7 @@ class Used:
     """Device time of all attempts of its trials, running ones up to now."""
 
 
-NOTHING = Used()
+NO_USAGE = BudgetUsage()
 
 _COUNTED = frozenset({TrialState.COMPLETED, TrialState.PRUNED})
 """States that count as trials without improvement."""
@@ -41,25 +41,25 @@ _WORDS = {
 }
 
 
-def ends_early(budget: Budget) -> bool:
+def has_stopping_limits(budget: Budget) -> bool:
     """Return whether the budget has a stopping condition other than the number of trials."""
     return budget.model_copy(update={"trials": None}) != Budget()
 
 
-def used_up(spec: StudySpec, history: History, used: Used = NOTHING) -> str | None:
+def exhausted_reason(spec: StudySpec, history: History, usage: BudgetUsage = NO_USAGE) -> str | None:
     """Return why no trial may begin or be promoted any more, or None while trials may.
 
     The number of trials is not checked here.
     """
-    return next(_used_up(spec, history, used), None)
+    return next(_exhausted_reasons(spec, history, usage), None)
 
 
-def _used_up(spec: StudySpec, history: History, used: Used) -> Iterator[str]:
+def _exhausted_reasons(spec: StudySpec, history: History, usage: BudgetUsage) -> Iterator[str]:
     """Yield a sentence for each budget that is used up."""
     budget = spec.budget
-    if budget.hours is not None and used.seconds >= budget.hours * SECONDS_PER_HOUR:
+    if budget.hours is not None and usage.seconds >= budget.hours * SECONDS_PER_HOUR:
         yield f"the budget of {budget.hours:g} h is used up"
-    if budget.device_hours is not None and used.device_seconds >= budget.device_hours * SECONDS_PER_HOUR:
+    if budget.device_hours is not None and usage.device_seconds >= budget.device_hours * SECONDS_PER_HOUR:
         yield f"the budget of {budget.device_hours:g} device-hours is used up"
     if budget.failures is not None and num_failures(history) >= budget.failures:
         yield f"the budget of failures is used up: {num_failures(history)} of {history.next_number} trials have failed"
@@ -68,32 +68,32 @@ def _used_up(spec: StudySpec, history: History, used: Used) -> Iterator[str]:
     best = _last_improvement(history, spec.directions)
     if best is None or best.value is None:
         return
-    if budget.target is not None and not is_better(spec.watched, budget.target, best.value):
+    if budget.target is not None and not is_better(spec.primary_objective, budget.target, best.value):
         yield f"trial {best.number} reached {best.value:.6g}, and the target is {budget.target:g}"
     if budget.no_improvement is not None and since_improvement(history, best) >= budget.no_improvement:
         yield f"the last {since_improvement(history, best)} trials brought none better than trial {best.number}"
 
 
-def extended(spec: StudySpec, wanted: ExtendRequest) -> Budget:
+def extended_budget(spec: StudySpec, request: ExtendRequest) -> Budget:
     """Return the study's budget with the requested extensions.
 
     Raises:
         DomainError: an extension does not go beyond the current limit, or the budget has no such limit.
     """
-    for name, value in wanted.model_dump(exclude_none=True).items():
-        known = getattr(spec.budget, name)
-        if known is None:
+    for name, value in request.model_dump(exclude_none=True).items():
+        current = getattr(spec.budget, name)
+        if current is None:
             message = (
                 f"the study has no budget of {_WORDS[name]}, so there is none to extend; see: study show {spec.name}"
             )
             raise DomainError(ErrorCode.STUDY_STATE, message)
         if name == "target":
-            if not is_better(spec.watched, value, known):
-                raise DomainError(ErrorCode.STUDY_STATE, f"the target is {known:g}; name a better one to extend it")
-        elif value <= known:
-            message = f"the budget is {known:g} {_WORDS[name]}; name more than that to extend it"
+            if not is_better(spec.primary_objective, value, current):
+                raise DomainError(ErrorCode.STUDY_STATE, f"the target is {current:g}; name a better one to extend it")
+        elif value <= current:
+            message = f"the budget is {current:g} {_WORDS[name]}; name more than that to extend it"
             raise DomainError(ErrorCode.STUDY_STATE, message)
-    return spec.budget.model_copy(update=wanted.model_dump(exclude_none=True))
+    return spec.budget.model_copy(update=request.model_dump(exclude_none=True))
 
 
 def num_failures(history: History) -> int:
@@ -105,7 +105,7 @@ def _last_improvement(history: History, directions: Directions) -> TrialRecord |
     """Return the best trial; in a multi-objective study, the trial on the Pareto front that ended last."""
     if len(directions) == 1:
         return history.best(directions[0])
-    return max(history.front(directions), key=_end, default=None)
+    return max(history.pareto_front(directions), key=_end, default=None)
 
 
 def since_improvement(history: History, best: TrialRecord) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.contract.mistakes import did_you_mean
 from service.contract.problem import FieldError
 from service.contract.space import Space
 from service.contract.task import PARAMETERS_FILE, PLACEHOLDER, Command
+from service.contract.validation_errors import did_you_mean
 
 
 def check_command(command: Command, space: Space) -> Iterator[FieldError]:

@@ -8,21 +8,25 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from service.contract.catalogue import Catalogue, Entry
-from service.contract.sampler import CoarseToFineSampler
+from service.contract.sampler import CoarseToFineSamplerSpec
 from service.contract.space import CategoricalParameter, ConstantParameter
 from service.contract.study import StudySpec
-from service.domain.parameter import axis
+from service.domain.parameter import values_of
 
 Key: TypeAlias = tuple[str, str]
 """Section and name of an entry."""
 
 
-def with_own(catalogue: Catalogue, own: Mapping[Key, Entry]) -> Catalogue:
+def merge_custom(catalogue: Catalogue, custom: Mapping[Key, Entry]) -> Catalogue:
     """Return the catalogue with custom entries merged in; a built-in entry wins over a custom one of the same name."""
 
     def whole(registries: Mapping[str, Mapping[str, Entry]]) -> dict[str, dict[str, Entry]]:
         return {
-            section: {**entries, **{name: each for (place, name), each in own.items() if place == section}, **entries}
+            section: {
+                **entries,
+                **{name: each for (place, name), each in custom.items() if place == section},
+                **entries,
+            }
             for section, entries in registries.items()
         }
 
@@ -38,27 +42,27 @@ def fingerprint(entry: Entry) -> str:
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
 
 
-def own_of_study(spec: StudySpec, catalogue: Catalogue) -> set[Key]:
+def custom_entries_of(spec: StudySpec, catalogue: Catalogue) -> set[Key]:
     """Return the custom entries that trials of a study may use: from the task, the search space and the stages."""
     if spec.task is None or spec.task.train is None:
         return set()
     chosen = {(section, name) for section, given in spec.task.train.items() for name in _names(given)}
     for key, parameter in spec.space.items():
         if isinstance(parameter, CategoricalParameter | ConstantParameter):
-            for value in axis(parameter) or ():
+            for value in values_of(parameter) or ():
                 chosen |= _chosen({key: value})
-    stages = spec.sampler.stages if isinstance(spec.sampler, CoarseToFineSampler) else None
+    stages = spec.sampler.stages if isinstance(spec.sampler, CoarseToFineSamplerSpec) else None
     for stage in stages or []:
         chosen |= _chosen(stage.overrides)
     return _not_in(catalogue, chosen)
 
 
-def own_of_trial(parameters: Mapping[str, Any], catalogue: Catalogue) -> set[Key]:
+def custom_entries_of_trial(parameters: Mapping[str, Any], catalogue: Catalogue) -> set[Key]:
     """Return the custom entries that a trial's parameters choose."""
     return _not_in(catalogue, _chosen(parameters))
 
 
-def unoffered(needed: Mapping[Key, str | None], offered: Mapping[str, Mapping[str, str]]) -> str | None:
+def missing_entries(needed: Mapping[Key, str | None], offered: Mapping[str, Mapping[str, str]]) -> str | None:
     """Return why a worker cannot train what needs these custom entries, or None if it can.
 
     Args:

@@ -9,15 +9,15 @@ from service.contract.base import Value
 from service.contract.catalogue import Catalogue
 from service.contract.problem import FieldError
 from service.contract.space import ConstantParameter, Space
-from service.domain.configuration import check_reach, check_task, resolve
 from service.domain.space import check_parameters
+from service.domain.task_config import apply_parameters, check_space_paths, check_task
 
 _FIXED = ("data", "model", "folds", "repeats")
 _FREE = frozenset({"model.dropout"})
 """Options of the fixed sections that no weight depends on."""
 
 
-def forked(
+def fork_parameters(
     train: Mapping[str, Any],
     overrides: Mapping[str, Value],
     before: Mapping[str, Value],
@@ -39,7 +39,7 @@ def forked(
     Returns:
         The parameters, and the errors in the changes.
     """
-    parameters = {**_kept(before, changes, catalogue), **changes}
+    parameters = {**_inherited(before, changes, catalogue), **changes}
     fixed: Space = {
         key: ConstantParameter(type="constant", value=value) for key, value in {**overrides, **parameters}.items()
     }
@@ -52,11 +52,11 @@ def forked(
     ]
     errors += [
         FieldError(path=f"set.{key}", message=error.message)
-        for error in check_reach(train, fixed, catalogue)
+        for error in check_space_paths(train, fixed, catalogue)
         if (key := error.path.removeprefix("space.").removesuffix(".value")) in changes
     ]
     if not errors:
-        config, _ = resolve(train, {**overrides, **parameters}, catalogue)
+        config, _ = apply_parameters(train, {**overrides, **parameters}, catalogue)
         errors = [
             FieldError(path=error.path.replace("task.train", "set", 1), message=error.message)
             for error in check_task(config, {}, catalogue)
@@ -64,7 +64,7 @@ def forked(
     return parameters, errors
 
 
-def forked_by_hand(
+def external_fork_parameters(
     space: Space, before: Mapping[str, Value], changes: Mapping[str, Value]
 ) -> tuple[dict[str, Value], list[FieldError]]:
     """Compute the parameters of a fork of a task other than a train task, and check them against the space.
@@ -81,7 +81,7 @@ def forked_by_hand(
     ]
 
 
-def _kept(before: Mapping[str, Value], changes: Mapping[str, Value], catalogue: Catalogue) -> dict[str, Value]:
+def _inherited(before: Mapping[str, Value], changes: Mapping[str, Value], catalogue: Catalogue) -> dict[str, Value]:
     kept = dict(before)
     for section, entries in catalogue.registries.items():
         entry = entries.get(str(changes.get(f"{section}.name")))

@@ -9,7 +9,7 @@ from typing import Any
 
 from service.contract.base import Direction, Directions, Value
 from service.contract.trial import TrialState
-from service.domain.front import Losses, front, losses
+from service.domain.pareto import LossVector, losses, pareto_front
 from service.domain.states import OPEN_TRIALS
 
 Series = tuple[tuple[int, float], ...]
@@ -17,7 +17,7 @@ Series = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class RungResult:
     """A rung result: the value and rank of a trial at a rung, kept whatever happens to the trial later."""
 
     step: int
@@ -52,7 +52,7 @@ class TrialRecord:
     """Private notes that the sampler stored with its suggestion."""
     run_until: int | None = None
     """Absolute step that the trial trains to for now; None if it trains until the task ends by itself."""
-    arrivals: tuple[Arrival, ...] = ()
+    rung_results: tuple[RungResult, ...] = ()
     """Results at the rungs that the trial has reached, by ascending step."""
     finished_at: int | None = None
     """When the trial ended, in microseconds; None while it is open."""
@@ -147,11 +147,11 @@ class History:
         sign = -1.0 if direction == "maximize" else 1.0
         return min(completed, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
 
-    def front(self, directions: Directions) -> list[TrialRecord]:
+    def pareto_front(self, directions: Directions) -> list[TrialRecord]:
         """Return the Pareto front of the completed trials, in the order of their numbers."""
         completed = [trial for trial in self.finished() if trial.state is TrialState.COMPLETED]
-        points: list[Losses] = [losses(trial.values or (), directions) for trial in completed]
-        return [completed[at] for at in front(points)]
+        points: list[LossVector] = [losses(trial.values or (), directions) for trial in completed]
+        return [completed[at] for at in pareto_front(points)]
 
 
 @dataclass(frozen=True, slots=True)

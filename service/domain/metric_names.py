@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import Any
 
 from service.contract.catalogue import Catalogue, Entry
-from service.contract.mistakes import did_you_mean, quote
 from service.contract.problem import FieldError
-from service.contract.sampler import CoarseToFineSampler
+from service.contract.sampler import CoarseToFineSamplerSpec
 from service.contract.space import CategoricalParameter, ConstantParameter
 from service.contract.study import Objective, StudySpec
-from service.domain.parameter import axis
+from service.contract.validation_errors import did_you_mean, quote
+from service.domain.parameter import values_of
 
 _TEST = "test/"
 """Prefix of test metrics, which are measured once and must not influence any decision."""
@@ -186,7 +186,7 @@ class _Reported:
         else:
             given = self.train.get(section)
             found = [(f"task.train.{section}.name", given.get("name"))] if isinstance(given, dict) else []
-        stages = self.spec.sampler.stages if isinstance(self.spec.sampler, CoarseToFineSampler) else None
+        stages = self.spec.sampler.stages if isinstance(self.spec.sampler, CoarseToFineSamplerSpec) else None
         for at, stage in enumerate(stages or []):
             found.append((f"sampler.stages.{at}.overrides.{section}.name", stage.overrides.get(f"{section}.name")))
         yield from ((path, name) for path, name in found if isinstance(name, str))
@@ -216,7 +216,7 @@ class _Reported:
         """Return the text values that the space or the task gives an option of a section."""
         chosen = self.spec.space.get(f"{section}.{option}")
         if isinstance(chosen, CategoricalParameter | ConstantParameter):
-            return [value for value in axis(chosen) or () if isinstance(value, str)]
+            return [value for value in values_of(chosen) or () if isinstance(value, str)]
         given = self.train.get(section)
         value = given.get(option) if isinstance(given, dict) else None
         return [value] if isinstance(value, str) else []

@@ -12,7 +12,7 @@ from service.domain.history import Series
 
 
 @dataclass(frozen=True, slots=True)
-class Final:
+class ObjectiveResult:
     """The result of one objective of a trial."""
 
     metric: str
@@ -29,7 +29,9 @@ class Final:
         return self.value is None or self.last is None or not math.isfinite(self.last)
 
 
-def finals(objectives: Iterable[Objective], curves: Mapping[str, Series], measured: Mapping[str, float]) -> list[Final]:
+def objective_results(
+    objectives: Iterable[Objective], curves: Mapping[str, Series], measured: Mapping[str, float]
+) -> list[ObjectiveResult]:
     """Return the result of each objective.
 
     Args:
@@ -37,17 +39,17 @@ def finals(objectives: Iterable[Objective], curves: Mapping[str, Series], measur
         curves: metric -> canonical series.
         measured: metric -> value in the attempt's outcome, used for metrics without a series.
     """
-    return [_final(objective, curves.get(objective.metric, ()), measured) for objective in objectives]
+    return [_objective_result(objective, curves.get(objective.metric, ()), measured) for objective in objectives]
 
 
-def _final(objective: Objective, series: Series, measured: Mapping[str, float]) -> Final:
+def _objective_result(objective: Objective, series: Series, measured: Mapping[str, float]) -> ObjectiveResult:
     told = [value for _, value in series]
     if series:
         value = final_value(objective, series)
     else:
         value = measured.get(objective.metric)
         told = [] if value is None else [value]
-    return Final(
+    return ObjectiveResult(
         metric=objective.metric,
         last=told[-1] if told else None,
         value=value if value is not None and math.isfinite(value) else None,

@@ -20,7 +20,7 @@ from service.contract.space import (
 
 
 @dataclass(frozen=True, slots=True)
-class Lattice(Sequence[float]):
+class StepRange(Sequence[float]):
     """A lazy sequence of `num` numbers from `low` in steps of `step`."""
 
     low: float
@@ -42,7 +42,7 @@ class Lattice(Sequence[float]):
         return float(f"{self.low + places * self.step:.15g}")
 
 
-def axis(parameter: Parameter) -> Sequence[Value] | None:
+def values_of(parameter: Parameter) -> Sequence[Value] | None:
     """Return all values of a parameter in order, or None if it is continuous."""
     match parameter:
         case CategoricalParameter():
@@ -55,7 +55,7 @@ def axis(parameter: Parameter) -> Sequence[Value] | None:
             return None
         case FloatParameter(step=float(step)):
             num = math.floor((parameter.high - parameter.low) / step + 1e-6) + 1
-            return Lattice(parameter.low, step, num)
+            return StepRange(parameter.low, step, num)
         case _:
             assert_never(parameter)  # type: ignore[arg-type]  # both kinds of step are above
 
@@ -65,31 +65,31 @@ def index_of(values: Sequence[Value], value: object) -> int | None:
 
     Ranges are searched by bisection, other axes one by one.
     """
-    if isinstance(values, range | Lattice):
+    if isinstance(values, range | StepRange):
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         at = bisect_left(values, value)
         return at if at < len(values) and values[at] == value else None
-    return next((at for at, each in enumerate(values) if same(each, value)), None)
+    return next((at for at, each in enumerate(values) if same_value(each, value)), None)
 
 
-def same(value: object, other: object) -> bool:
+def same_value(value: object, other: object) -> bool:
     """Return whether two values are the same setting: 1 and 1.0 are the same, 1 and True are not."""
     return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 
-def fits(parameter: Parameter, value: object) -> bool:
+def contains(parameter: Parameter, value: object) -> bool:
     """Return whether `value` has the parameter's type, is in its range and on its step lattice."""
     if isinstance(parameter, CategoricalParameter | ConstantParameter):
-        return any(same(choice, value) for choice in axis(parameter) or ())
+        return any(same_value(choice, value) for choice in values_of(parameter) or ())
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     if isinstance(parameter, FloatParameter) and parameter.zero and value == 0:
         return True
-    return parameter.low <= value <= parameter.high and _is_on_lattice(parameter, value)
+    return parameter.low <= value <= parameter.high and _is_on_step(parameter, value)
 
 
-def _is_on_lattice(parameter: NumericParameter, value: float) -> bool:
+def _is_on_step(parameter: NumericParameter, value: float) -> bool:
     if isinstance(parameter, IntParameter):
         return isinstance(value, int) and (value - parameter.low) % parameter.step == 0
     if parameter.step is None:
@@ -98,7 +98,7 @@ def _is_on_lattice(parameter: NumericParameter, value: float) -> bool:
     return math.isclose(cells, round(cells), abs_tol=1e-6)
 
 
-def domain_of(parameter: Parameter) -> str:
+def describe_domain(parameter: Parameter) -> str:
     """Describe in words the values that a parameter may have."""
     match parameter:
         case ConstantParameter():

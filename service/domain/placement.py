@@ -6,10 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from service.contract.base import TaskKind
-from service.contract.lease import Capabilities
+from service.contract.capabilities import Capabilities
 from service.contract.study import Requires
 from service.contract.task import Function
-from service.domain.failures import LARGER
+from service.domain.failures import GPU_SIZE_TOLERANCE
 
 
 def gpu_gib(capabilities: Capabilities) -> float:
@@ -20,7 +20,7 @@ def gpu_gib(capabilities: Capabilities) -> float:
     return min((each.memory_gib or 0.0 for each in capabilities.devices if each.kind == "cuda"), default=0.0)
 
 
-def unallowed(kind: TaskKind, capabilities: Capabilities, function: Function | None = None) -> str | None:
+def disallowed_task(kind: TaskKind, capabilities: Capabilities, function: Function | None = None) -> str | None:
     """Return why a worker is not allowed to execute a task of user code (a function or a command), or None."""
     if kind not in {TaskKind.FUNCTION, TaskKind.COMMAND}:
         return None
@@ -32,7 +32,7 @@ def unallowed(kind: TaskKind, capabilities: Capabilities, function: Function | N
     return f"its function is of {module}; start a worker with --allow-functions {module}"
 
 
-def unmet(requires: Requires | None, capabilities: Capabilities) -> str | None:
+def unmet_requirement(requires: Requires | None, capabilities: Capabilities) -> str | None:
     """Return which requirement of a study a worker does not meet, or None if it meets all."""
     if requires is None:
         return None
@@ -50,25 +50,25 @@ def unmet(requires: Requires | None, capabilities: Capabilities) -> str | None:
     return None
 
 
-def suffices(memory_floor: float, capabilities: Capabilities) -> bool:
-    """Return whether a worker may run a trial for which `memory_floor` GiB of GPU memory were too small.
+def has_enough_gpu_memory(min_gib: float, capabilities: Capabilities) -> bool:
+    """Return whether a worker may run a trial for which `min_gib` GiB of GPU memory were too small.
 
     0 allows any worker.
     """
-    return not memory_floor or has_larger(memory_floor, gpu_gib(capabilities))
+    return not min_gib or exceeds_gpu_memory(min_gib, gpu_gib(capabilities))
 
 
-def has_larger(memory_floor: float, gib: float) -> bool:
-    """Return whether a GPU of `gib` GiB counts as larger than one of `memory_floor` GiB."""
-    return gib > memory_floor * LARGER
+def exceeds_gpu_memory(min_gib: float, gib: float) -> bool:
+    """Return whether a GPU of `gib` GiB counts as larger than one of `min_gib` GiB."""
+    return gib > min_gib * GPU_SIZE_TOLERANCE
 
 
-KEPT_SECONDS = 5.0
+LOCALITY_WAIT_SECONDS = 5.0
 """How long a waiting trial is reserved for the host that holds its checkpoint. Idle workers claim every second."""
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class CheckpointHost:
     """The host that holds a waiting trial's checkpoint on its local disk."""
 
     host: str
@@ -76,13 +76,14 @@ class Holder:
     """Whether the host is alive and has an idle slot."""
 
 
-def is_kept_for(holder: Holder, host: str, waited_seconds: float) -> bool:
+def is_reserved_for(checkpoint_host: CheckpointHost, host: str, waited_seconds: float) -> bool:
     """Return whether a trial stays reserved for the host that holds its checkpoint when `host` claims it.
 
-    The reservation lasts `KEPT_SECONDS` and needs an idle slot on the holder, which then resumes without a transfer of
-    the checkpoint. Otherwise any host gets the trial, so that no trial waits for a host that is busy or gone.
+    The reservation lasts `LOCALITY_WAIT_SECONDS` and needs an idle slot on the holder, which then resumes without a
+    transfer of the checkpoint. Otherwise any host gets the trial, so that no trial waits for a host that is busy or
+    gone.
     """
-    return holder.host != host and holder.has_room and 0 <= waited_seconds < KEPT_SECONDS
+    return checkpoint_host.host != host and checkpoint_host.has_room and 0 <= waited_seconds < LOCALITY_WAIT_SECONDS
 
 
 def is_reachable(uri: str, directories: Collection[str] | None) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from service.contract.base import TaskKind
+from service.contract.capabilities import Capabilities
 from service.contract.catalogue import Catalogue
-from service.contract.lease import Capabilities
 from service.contract.study import StudySpec
-from service.domain.entries import own_of_study
+from service.domain.entries import custom_entries_of
 
 _SHOWN = 12
 """Number of leading characters of a fingerprint in messages."""
@@ -17,7 +17,7 @@ def short(fingerprint: str) -> str:
     return fingerprint[:_SHOWN]
 
 
-def is_own_code(spec: StudySpec) -> bool:
+def uses_custom_code(spec: StudySpec) -> bool:
     """Return whether the study runs user code only (a function or a command).
 
     The attempt reports the fingerprint of such code, because no worker knows it before the code is loaded.
@@ -31,17 +31,17 @@ def code_for(spec: StudySpec, offered: Capabilities, catalogue: Catalogue) -> st
     It covers the training core, and the worker's registered modules if the study uses custom entries. It is None for
     a function or a command, whose fingerprint is unknown before an attempt has loaded the code.
     """
-    if is_own_code(spec):
+    if uses_custom_code(spec):
         return None
-    return offered.own_code if own_of_study(spec, catalogue) else offered.code
+    return offered.custom_code if custom_entries_of(spec, catalogue) else offered.code
 
 
-def refused_code(spec: StudySpec, expected: str | None, offered: str | None) -> str | None:
+def code_mismatch(spec: StudySpec, expected: str | None, offered: str | None) -> str | None:
     """Return why a worker gets no trial of a study that requires the same code everywhere, or None.
 
     Workers without a fingerprint are accepted.
     """
-    if spec.code != "same" or not _differ(expected, offered):
+    if spec.code_policy != "same" or not _differ(expected, offered):
         return None
     return (
         f"the study began with code {short(expected or '')}, this worker has {short(offered or '')}; install here what "
@@ -49,21 +49,21 @@ def refused_code(spec: StudySpec, expected: str | None, offered: str | None) -> 
     )
 
 
-def other_code(expected: str | None, offered: str | None) -> str | None:
+def code_warning(expected: str | None, offered: str | None) -> str | None:
     """Return a warning if an attempt used other code than the study began with, or None."""
     if not _differ(expected, offered):
         return None
     return f"trained with code {short(offered or '')}; the study began with {short(expected or '')}"
 
 
-def other_data(spec: StudySpec, expected: str | None, told: str | None) -> str | None:
+def data_warning(spec: StudySpec, expected: str | None, reported: str | None) -> str | None:
     """Return a warning if an attempt used other data than the study began with, or None.
 
     If the space searches options of `data`, trials differ in their data on purpose and nothing is compared.
     """
-    if any(key.split(".")[0] == "data" for key in spec.space) or not _differ(expected, told):
+    if any(key.split(".")[0] == "data" for key in spec.space) or not _differ(expected, reported):
         return None
-    return f"trained on data {short(told or '')}; the study began with {short(expected or '')}"
+    return f"trained on data {short(reported or '')}; the study began with {short(expected or '')}"
 
 
 def _differ(expected: str | None, found: str | None) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from service.contract.pruner import AshaPruner, HyperbandPruner
+from service.contract.pruner import AshaPrunerSpec, HyperbandPrunerSpec
 from service.contract.study import StudySpec
-from service.domain.history import Arrival
+from service.domain.history import RungResult
 
 _DEFAULT_FIRST = 2
 """Smallest default step of the first rung, because the first step of a learning curve does not predict its end."""
@@ -38,7 +38,7 @@ class Rungs:
         Any number of trials is shared among the brackets as evenly as `brackets` says, so a short study has trials in
         all of them.
         """
-        turn = _turn(self.brackets)
+        turn = _bracket_cycle(self.brackets)
         return turn[number % len(turn)]
 
     def of(self, number: int) -> tuple[int, ...]:
@@ -49,31 +49,31 @@ class Rungs:
         """Return the step of the next rung of trial `number` above `step`; at the top, the last rung."""
         return next((rung for rung in self.of(number) if rung > step), self.last)
 
-    def goal(self, number: int) -> int:
+    def first_rung(self, number: int) -> int:
         """Return the absolute step to which trial `number` trains first."""
         return self.of(number)[0] if self.promotes else self.last
 
-    def num_on(self, num_arrivals: int) -> int:
-        """Return how many of `num_arrivals` trials at a rung may continue: ⌊n/eta⌋."""
-        return num_arrivals // self.eta
+    def num_promotable(self, num_results: int) -> int:
+        """Return how many of `num_results` trials at a rung may continue: ⌊n/eta⌋."""
+        return num_results // self.eta
 
-    def passes(self, arrival: Arrival) -> bool:
+    def survives(self, result: RungResult) -> bool:
         """Return whether a trial continues after a rung in mode stop.
 
         It continues if its rank is among the best ⌊n/eta⌋ of n, or is 1 while n is below eta.
         """
-        return arrival.rank <= max(1, self.num_on(arrival.num))
+        return result.rank <= max(1, self.num_promotable(result.num))
 
 
 def rungs_of(spec: StudySpec) -> Rungs | None:
     """Return the rungs of a checked spec, or None if its pruner is not a scheduler."""
     match spec.pruner:
-        case AshaPruner() | HyperbandPruner() as pruner:
+        case AshaPrunerSpec() | HyperbandPrunerSpec() as pruner:
             assert spec.resource is not None, "check_rungs asks for it"
             steps = rung_steps(
                 pruner.min or default_first(spec.resource.max, pruner.eta), pruner.eta, spec.resource.max
             )
-            sizes = bracket_sizes(len(steps) - 1, pruner.eta) if isinstance(pruner, HyperbandPruner) else (1,)
+            sizes = bracket_sizes(len(steps) - 1, pruner.eta) if isinstance(pruner, HyperbandPrunerSpec) else (1,)
             return Rungs(steps, pruner.eta, promotes=pruner.mode == "promote", brackets=sizes)
         case _:
             return None
@@ -103,7 +103,7 @@ def bracket_sizes(num_rounds: int, eta: int) -> tuple[int, ...]:
 
 
 @lru_cache
-def _turn(sizes: Sequence[int]) -> tuple[int, ...]:
+def _bracket_cycle(sizes: Sequence[int]) -> tuple[int, ...]:
     """Return the bracket of each trial of one cycle; each trial goes to the bracket that lacks most of its share."""
     total, given, turn = sum(sizes), [0] * len(sizes), []
     for number in range(1, total + 1):

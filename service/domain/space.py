@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from service.contract.base import Scalar, Value
-from service.contract.mistakes import MAX_MISTAKES, did_you_mean, quote
 from service.contract.problem import FieldError
 from service.contract.space import (
     CategoricalParameter,
@@ -19,10 +18,11 @@ from service.contract.space import (
     Parameter,
     Space,
 )
-from service.domain.parameter import axis, domain_of, fits, same
+from service.contract.validation_errors import MAX_MISTAKES, did_you_mean, quote
+from service.domain.parameter import contains, describe_domain, same_value, values_of
 
 
-def holds(condition: Condition, value: Value) -> bool:
+def condition_met(condition: Condition, value: Value) -> bool:
     """Return whether the value of a parameter meets a condition on that parameter."""
     if isinstance(condition, Interval):
         return (
@@ -31,7 +31,7 @@ def holds(condition: Condition, value: Value) -> bool:
             and (condition.low is None or value >= condition.low)
             and (condition.high is None or value <= condition.high)
         )
-    return any(same(value, each) for each in _listed(condition))
+    return any(same_value(value, each) for each in _listed(condition))
 
 
 def is_active(parameter: Parameter, values: Mapping[str, Value]) -> bool:
@@ -39,10 +39,12 @@ def is_active(parameter: Parameter, values: Mapping[str, Value]) -> bool:
 
     `values` must contain every active parameter that the condition names.
     """
-    return all(name in values and holds(condition, values[name]) for name, condition in (parameter.when or {}).items())
+    return all(
+        name in values and condition_met(condition, values[name]) for name, condition in (parameter.when or {}).items()
+    )
 
 
-def ordered(space: Space) -> list[str]:
+def topological_order(space: Space) -> list[str]:
     """Return the parameter names in topological order: each after the parameters that its condition names.
 
     The order is the same for any order of the keys. A parameter follows those its condition names as closely as
@@ -72,9 +74,9 @@ def check_space(space: Space) -> list[FieldError]:
         for message in _condition_faults(space, parameter)
     )
     errors = list(islice(faults, MAX_MISTAKES))
-    unplaced = sorted(set(space) - set(ordered(space)))
+    unplaced = sorted(set(space) - set(topological_order(space)))
     if not errors and unplaced:
-        circle = _circle(space, unplaced)
+        circle = _find_cycle(space, unplaced)
         message = f"the conditions form a circle: {' -> '.join(circle)}; drop one of them"
         errors.append(FieldError(path=f"space.{circle[0]}.when", message=message))
     return errors
@@ -88,15 +90,15 @@ def check_parameters(space: Space, values: Mapping[str, object]) -> list[FieldEr
         for name in islice(unknown, MAX_MISTAKES)
     ]
     decided: dict[str, Value] = {}
-    for name in ordered(space):
+    for name in topological_order(space):
         parameter = space[name]
         if not is_active(parameter, decided):
             if name in values:
                 errors.append(_fault(name, f"exists only when {_condition(parameter)}; leave it out"))
         elif name not in values:
-            errors.append(_fault(name, f"is missing; give {domain_of(parameter)}"))
-        elif not fits(parameter, values[name]):
-            errors.append(_fault(name, f"must be {domain_of(parameter)}, got {quote(values[name])}"))
+            errors.append(_fault(name, f"is missing; give {describe_domain(parameter)}"))
+        elif not contains(parameter, values[name]):
+            errors.append(_fault(name, f"must be {describe_domain(parameter)}, got {quote(values[name])}"))
         else:
             decided[name] = values[name]  # type: ignore[assignment]  # it fits, so it is a Value
     return errors
@@ -115,34 +117,34 @@ def _condition_faults(space: Space, parameter: Parameter) -> Iterator[str]:
             if not _listed(condition):
                 yield f"lists no value of {name}, so that the parameter would never exist; list one"
             for value in _listed(condition):
-                if not fits(named, value):
+                if not contains(named, value):
                     yield f"{name} is never {quote(value)}; {_remedy(named, value)}"
 
 
 def _range_faults(name: str, named: Parameter, condition: Interval) -> Iterator[str]:
     if isinstance(named, CategoricalParameter | ConstantParameter):
-        choices = ", ".join(str(choice) for choice in axis(named) or ())
+        choices = ", ".join(str(choice) for choice in values_of(named) or ())
         yield f"{name} is {named.type} and has no range; list its values, some of: [{choices}]"
     elif not _meets(named, condition):
-        yield f"{name} is never {_said(condition)}; it is {domain_of(named)}"
+        yield f"{name} is never {_describe_condition(condition)}; it is {describe_domain(named)}"
 
 
 def _meets(named: NumericParameter, condition: Interval) -> bool:
     """Return whether some value of a numeric parameter lies in the interval."""
-    values = axis(named)
+    values = values_of(named)
     if values is not None:
         at = 0 if condition.low is None else bisect_left(values, condition.low)
-        return at < len(values) and holds(condition, values[at])
-    is_zero_in = isinstance(named, FloatParameter) and named.zero and holds(condition, 0.0)
+        return at < len(values) and condition_met(condition, values[at])
+    is_zero_in = isinstance(named, FloatParameter) and named.zero and condition_met(condition, 0.0)
     low = named.low if condition.low is None else max(named.low, condition.low)
-    return is_zero_in or (low <= named.high and holds(condition, low))
+    return is_zero_in or (low <= named.high and condition_met(condition, low))
 
 
 def _listed(condition: Scalar | list[Scalar]) -> list[Scalar]:
     return condition if isinstance(condition, list) else [condition]
 
 
-def _said(condition: Condition) -> str:
+def _describe_condition(condition: Condition) -> str:
     if not isinstance(condition, Interval):
         return " or ".join(repr(value) for value in _listed(condition))
     if condition.low is None:
@@ -155,10 +157,10 @@ def _said(condition: Condition) -> str:
 def _remedy(parameter: Parameter, value: Value) -> str:
     if isinstance(parameter, CategoricalParameter) and isinstance(value, str):
         return did_you_mean(value, (choice for choice in parameter.choices if isinstance(choice, str)))
-    return f"it is {domain_of(parameter)}"
+    return f"it is {describe_domain(parameter)}"
 
 
-def _circle(space: Space, unplaced: Iterable[str]) -> list[str]:
+def _find_cycle(space: Space, unplaced: Iterable[str]) -> list[str]:
     waiting = set(unplaced)
     path = [min(waiting)]
     while (parent := min(waiting & set(space[path[-1]].when or {}))) not in path:
@@ -167,7 +169,9 @@ def _circle(space: Space, unplaced: Iterable[str]) -> list[str]:
 
 
 def _condition(parameter: Parameter) -> str:
-    return " and ".join(f"{name} is {_said(condition)}" for name, condition in (parameter.when or {}).items())
+    return " and ".join(
+        f"{name} is {_describe_condition(condition)}" for name, condition in (parameter.when or {}).items()
+    )
 
 
 def _fault(name: str, message: str) -> FieldError:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialState
-from service.domain.machine import Machine, Move
+from service.domain.state_machine import StateMachine, Transition
 
 
 class StudyEvent(StrEnum):
@@ -50,48 +50,48 @@ class AttemptEvent(StrEnum):
 
 _S, _T, _A = StudyState, TrialState, AttemptState
 
-STUDY: Machine[StudyState, StudyEvent] = Machine(
+STUDY: StateMachine[StudyState, StudyEvent] = StateMachine(
     "study",
     StudyState.ACTIVE,
     {
-        StudyEvent.PAUSED: Move(frozenset({_S.ACTIVE}), _S.PAUSED),
-        StudyEvent.RESUMED: Move(frozenset({_S.PAUSED}), _S.ACTIVE),
-        StudyEvent.COMPLETED: Move(frozenset({_S.ACTIVE}), _S.COMPLETED),
-        StudyEvent.STOPPED: Move(frozenset({_S.ACTIVE, _S.PAUSED}), _S.STOPPED),
-        StudyEvent.EXTENDED: Move(frozenset({_S.ACTIVE, _S.PAUSED, _S.COMPLETED, _S.STOPPED}), _S.ACTIVE),
+        StudyEvent.PAUSED: Transition(frozenset({_S.ACTIVE}), _S.PAUSED),
+        StudyEvent.RESUMED: Transition(frozenset({_S.PAUSED}), _S.ACTIVE),
+        StudyEvent.COMPLETED: Transition(frozenset({_S.ACTIVE}), _S.COMPLETED),
+        StudyEvent.STOPPED: Transition(frozenset({_S.ACTIVE, _S.PAUSED}), _S.STOPPED),
+        StudyEvent.EXTENDED: Transition(frozenset({_S.ACTIVE, _S.PAUSED, _S.COMPLETED, _S.STOPPED}), _S.ACTIVE),
     },
 )
 
-TRIAL: Machine[TrialState, TrialEvent] = Machine(
+TRIAL: StateMachine[TrialState, TrialEvent] = StateMachine(
     "trial",
     TrialState.WAITING,
     {
-        TrialEvent.CLAIMED: Move(frozenset({_T.WAITING}), _T.RUNNING),
-        TrialEvent.REQUEUED: Move(frozenset({_T.RUNNING}), _T.WAITING),
-        TrialEvent.REATTACHED: Move(frozenset({_T.WAITING}), _T.RUNNING),
-        TrialEvent.PAUSED: Move(frozenset({_T.RUNNING}), _T.PAUSED),
-        TrialEvent.PROMOTED: Move(frozenset({_T.PAUSED}), _T.WAITING),
-        TrialEvent.NOT_PROMOTED: Move(frozenset({_T.PAUSED}), _T.PRUNED),
-        TrialEvent.COMPLETED: Move(frozenset({_T.RUNNING}), _T.COMPLETED),
-        TrialEvent.PRUNED: Move(frozenset({_T.RUNNING}), _T.PRUNED),
-        TrialEvent.FAILED: Move(frozenset({_T.RUNNING}), _T.FAILED),
-        TrialEvent.GIVEN_UP: Move(frozenset({_T.WAITING}), _T.PRUNED),
-        TrialEvent.CANCELLED: Move(frozenset({_T.WAITING, _T.RUNNING, _T.PAUSED}), _T.CANCELLED),
+        TrialEvent.CLAIMED: Transition(frozenset({_T.WAITING}), _T.RUNNING),
+        TrialEvent.REQUEUED: Transition(frozenset({_T.RUNNING}), _T.WAITING),
+        TrialEvent.REATTACHED: Transition(frozenset({_T.WAITING}), _T.RUNNING),
+        TrialEvent.PAUSED: Transition(frozenset({_T.RUNNING}), _T.PAUSED),
+        TrialEvent.PROMOTED: Transition(frozenset({_T.PAUSED}), _T.WAITING),
+        TrialEvent.NOT_PROMOTED: Transition(frozenset({_T.PAUSED}), _T.PRUNED),
+        TrialEvent.COMPLETED: Transition(frozenset({_T.RUNNING}), _T.COMPLETED),
+        TrialEvent.PRUNED: Transition(frozenset({_T.RUNNING}), _T.PRUNED),
+        TrialEvent.FAILED: Transition(frozenset({_T.RUNNING}), _T.FAILED),
+        TrialEvent.GIVEN_UP: Transition(frozenset({_T.WAITING}), _T.PRUNED),
+        TrialEvent.CANCELLED: Transition(frozenset({_T.WAITING, _T.RUNNING, _T.PAUSED}), _T.CANCELLED),
     },
 )
 
-ATTEMPT: Machine[AttemptState, AttemptEvent] = Machine(
+ATTEMPT: StateMachine[AttemptState, AttemptEvent] = StateMachine(
     "attempt",
     AttemptState.RUNNING,
     {
-        AttemptEvent.SUCCEEDED: Move(frozenset({_A.RUNNING}), _A.SUCCEEDED),
-        AttemptEvent.PRUNED: Move(frozenset({_A.RUNNING}), _A.PRUNED),
-        AttemptEvent.PAUSED: Move(frozenset({_A.RUNNING}), _A.PAUSED),
-        AttemptEvent.FAILED: Move(frozenset({_A.RUNNING}), _A.FAILED),
-        AttemptEvent.LOST: Move(frozenset({_A.RUNNING}), _A.LOST),
-        AttemptEvent.REATTACHED: Move(frozenset({_A.LOST}), _A.RUNNING),
-        AttemptEvent.RELEASED: Move(frozenset({_A.RUNNING}), _A.RELEASED),
-        AttemptEvent.CANCELLED: Move(frozenset({_A.RUNNING}), _A.CANCELLED),
+        AttemptEvent.SUCCEEDED: Transition(frozenset({_A.RUNNING}), _A.SUCCEEDED),
+        AttemptEvent.PRUNED: Transition(frozenset({_A.RUNNING}), _A.PRUNED),
+        AttemptEvent.PAUSED: Transition(frozenset({_A.RUNNING}), _A.PAUSED),
+        AttemptEvent.FAILED: Transition(frozenset({_A.RUNNING}), _A.FAILED),
+        AttemptEvent.LOST: Transition(frozenset({_A.RUNNING}), _A.LOST),
+        AttemptEvent.REATTACHED: Transition(frozenset({_A.LOST}), _A.RUNNING),
+        AttemptEvent.RELEASED: Transition(frozenset({_A.RUNNING}), _A.RELEASED),
+        AttemptEvent.CANCELLED: Transition(frozenset({_A.RUNNING}), _A.CANCELLED),
     },
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from service.contract.trial import TrialState
-from service.domain.front import Losses, front
+from service.domain.pareto import LossVector, pareto_front
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class TrialFacts:
     state: TrialState
     finished_at: int | None = None
     """When the trial ended, in microseconds; None while it is open."""
-    point: Losses | None = None
+    point: LossVector | None = None
     """Loss vector of a completed trial of a multi-objective study; otherwise None."""
     used_microseconds: int = 0
     """Device time of the attempts that have ended: duration times number of devices, summed."""
@@ -100,7 +100,7 @@ class Tally:
             candidates = [*self.front, *fresh]
         candidates.sort(key=lambda trial_id: facts[trial_id].number)
         points = [point for trial_id in candidates if (point := facts[trial_id].point) is not None]
-        return tuple(candidates[at] for at in front(points))
+        return tuple(candidates[at] for at in pareto_front(points))
 
     def facts_of(self, trial_id: str) -> TrialFacts:
         """Return the contribution of a trial."""

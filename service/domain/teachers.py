@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from service.contract.sampler import CoarseToFineSampler
+from service.contract.sampler import CoarseToFineSamplerSpec
 from service.contract.space import CategoricalParameter, ConstantParameter
 from service.contract.study import StudySpec
 from service.contract.teacher import TEACHER, is_path
@@ -64,6 +64,6 @@ def _settings(spec: StudySpec) -> Iterator[tuple[str, object]]:
             yield from ((f"space.{TEACHER}.choices[{at}]", choice) for at, choice in enumerate(choices))
         case ConstantParameter(value=value):
             yield f"space.{TEACHER}.value", value
-    if isinstance(spec.sampler, CoarseToFineSampler):
+    if isinstance(spec.sampler, CoarseToFineSamplerSpec):
         for at, stage in enumerate(spec.sampler.stages or []):
             yield f"sampler.stages.{at}.overrides.{TEACHER}", stage.overrides.get(TEACHER)

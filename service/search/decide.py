@@ -12,35 +12,41 @@ from typing import assert_never
 
 from service.contract.base import Value
 from service.contract.problem import FieldError
-from service.contract.pruner import AshaPruner, HyperbandPruner
+from service.contract.pruner import AshaPrunerSpec, HyperbandPrunerSpec
 from service.contract.report import Action, Verdict
 from service.contract.sampler import (
-    AutoSampler,
-    CmaesSampler,
-    CoarseToFineSampler,
-    GpSampler,
-    GridSampler,
-    NsgaiiSampler,
-    QmcSampler,
-    RandomSampler,
-    SobolSampler,
-    TpeSampler,
+    AutoSamplerSpec,
+    CmaEsSamplerSpec,
+    CoarseToFineSamplerSpec,
+    GpSamplerSpec,
+    GridSamplerSpec,
+    NsgaIiSamplerSpec,
+    QmcSamplerSpec,
+    RandomSamplerSpec,
+    SobolSamplerSpec,
+    TpeSamplerSpec,
 )
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
-from service.domain.budget import NOTHING, Used, used_up
-from service.domain.cells import check_cells
+from service.domain.budget import NO_USAGE, BudgetUsage, exhausted_reason
+from service.domain.finite_space import check_finite_space
 from service.domain.history import History, StageBox, Suggestion, TrialRecord
 from service.domain.objective import final_value
-from service.search.extras import check_extra
-from service.search.halving import Halving, Promote, check_rungs, halving_of, told
+from service.search.multi_objective import check_multi_objective
+from service.search.optional_deps import check_extra
 from service.search.pruners import pruner_for
-from service.search.rung_lessons import lessons
 from service.search.samplers import Sampler, sampler_for
 from service.search.samplers.cmaes import check_cmaes
-from service.search.samplers.coarse_to_fine import check_coarse_to_fine, stages_of
+from service.search.samplers.coarse_to_fine.sampler import check_coarse_to_fine, stages_of
 from service.search.samplers.grid import check_grid
-from service.search.several import check_several
+from service.search.schedulers.rung_observations import observations_at_rung
+from service.search.schedulers.successive_halving import (
+    Promote,
+    SuccessiveHalving,
+    check_rungs,
+    describe_rank,
+    halving_of,
+)
 from service.search.warm_start import check_warm_start
 
 
@@ -77,14 +83,14 @@ class Done:
 Decision = Suggest | Promote | Wait | Propose | Done
 
 
-def next(  # noqa: A001
-    history: History, spec: StudySpec, used: Used = NOTHING, *, enqueued: Mapping[str, Value] | None = None
+def next_action(
+    history: History, spec: StudySpec, used: BudgetUsage = NO_USAGE, *, enqueued: Mapping[str, Value] | None = None
 ) -> Decision:
     """Decide what a claim gets when no trial waits for a worker.
 
     An exhausted budget comes first, then a promotion, then an enqueued configuration, then the sampler. An enqueued
     configuration takes a trial number of the budget, as a suggestion does. The decision depends on the arguments only,
-    and a suggestion does not depend on `used`. The name shadows the builtin, so call it as `decide.next`.
+    and a suggestion does not depend on `used`. The name shadows the builtin, so call it as `decide.next_action`.
 
     Args:
         history: the study's search trials.
@@ -93,26 +99,26 @@ def next(  # noqa: A001
         enqueued: parameters of the next configuration that a person has enqueued, if any.
     """
     number, halving = history.next_number, halving_of(spec)
-    reason = used_up(spec, history, used)
+    reason = exhausted_reason(spec, history, used)
     if reason is None and halving is not None and (promotion := halving.promotion(history)) is not None:
         return promotion
     if reason := reason or exhausted(history, spec, has_enqueued=enqueued is not None):
         return _end(history, spec, reason)
     if enqueued is not None:
-        return Suggest(number, _begun(Suggestion(dict(enqueued), "enqueued by a person"), halving, number))
+        return Suggest(number, _with_first_rung(Suggestion(dict(enqueued), "enqueued by a person"), halving, number))
     sampler = sampler_for(spec)
-    if (held := _held(sampler, history, spec)) is not None:
+    if (held := _blocked_by(sampler, history, spec)) is not None:
         return held
     if halving is None:
         return Suggest(number, sampler.suggest(history, number, spec.sampler.seed))
-    learned, compared = lessons(history, spec, halving.rungs)
+    learned, compared = observations_at_rung(history, spec, halving.rungs)
     made = sampler.suggest(learned, number, spec.sampler.seed)
-    if isinstance(spec.sampler, TpeSampler | CmaesSampler | GpSampler | NsgaiiSampler):
+    if isinstance(spec.sampler, TpeSamplerSpec | CmaEsSamplerSpec | GpSamplerSpec | NsgaIiSamplerSpec):
         made = replace(made, reason=f"{made.reason}; trials are compared {compared}")
-    return Suggest(number, _begun(made, halving, number))
+    return Suggest(number, _with_first_rung(made, halving, number))
 
 
-def _held(sampler: Sampler, history: History, spec: StudySpec) -> Wait | Propose | None:
+def _blocked_by(sampler: Sampler, history: History, spec: StudySpec) -> Wait | Propose | None:
     """Return what blocks the next suggestion: open trials that the sampler waits for, or a review; None if nothing."""
     if blocked := sampler.waits_for(history):
         return Wait(blocked)
@@ -126,7 +132,9 @@ def _end(history: History, spec: StudySpec, reason: str) -> Wait | Done:
     return Wait(f"{reason}; {num_open} are still open") if num_open else Done(reason)
 
 
-def over(history: History, spec: StudySpec, used: Used = NOTHING, *, has_enqueued: bool = False) -> str | None:
+def completion_reason(
+    history: History, spec: StudySpec, used: BudgetUsage = NO_USAGE, *, has_enqueued: bool = False
+) -> str | None:
     """Return why the search is complete, or None while it is not.
 
     It is complete if it waits for no open trial, and either a budget is used up, or no trial number is left and no
@@ -134,7 +142,7 @@ def over(history: History, spec: StudySpec, used: Used = NOTHING, *, has_enqueue
     """
     if any(_is_awaited(trial, spec) for trial in history):
         return None
-    if reason := used_up(spec, history, used):
+    if reason := exhausted_reason(spec, history, used):
         return reason
     reason = exhausted(history, spec, has_enqueued=has_enqueued)
     halving = halving_of(spec)
@@ -143,16 +151,18 @@ def over(history: History, spec: StudySpec, used: Used = NOTHING, *, has_enqueue
     return reason
 
 
-def left_behind(history: History, spec: StudySpec) -> list[tuple[int, float | None, str]]:
+def unpromoted(history: History, spec: StudySpec) -> list[tuple[int, float | None, str]]:
     """Return (number, value reached, reason) for each paused trial that is not promoted when the search is complete."""
     halving = halving_of(spec)
-    paused = [trial for trial in history if trial.state is TrialState.PAUSED and trial.arrivals]
-    values = [final_value(spec.watched, trial.series) for trial in paused]
+    paused = [trial for trial in history if trial.state is TrialState.PAUSED and trial.rung_results]
+    values = [final_value(spec.primary_objective, trial.series) for trial in paused]
     return [
         (
             trial.number,
             value if value is not None and math.isfinite(value) else None,
-            f"not promoted: {told(trial.arrivals[-1])}" if halving is None else halving.left_behind(history, trial),
+            f"not promoted: {describe_rank(trial.rung_results[-1])}"
+            if halving is None
+            else halving.not_promoted_reason(history, trial),
         )
         for trial, value in zip(paused, values, strict=True)
     ]
@@ -163,13 +173,13 @@ def _is_awaited(trial: TrialRecord, spec: StudySpec) -> bool:
 
     It waits for open trials, except those that a scheduler has paused and need not promote.
     """
-    paused = trial.state is TrialState.PAUSED and isinstance(spec.pruner, AshaPruner | HyperbandPruner)
+    paused = trial.state is TrialState.PAUSED and isinstance(spec.pruner, AshaPrunerSpec | HyperbandPrunerSpec)
     return trial.is_open and not paused
 
 
-def _begun(suggestion: Suggestion, halving: Halving | None, number: int) -> Suggestion:
+def _with_first_rung(suggestion: Suggestion, halving: SuccessiveHalving | None, number: int) -> Suggestion:
     """Return the suggestion with the step of its trial's first rung, if there is a scheduler."""
-    return suggestion if halving is None else replace(suggestion, run_until=halving.rungs.goal(number))
+    return suggestion if halving is None else replace(suggestion, run_until=halving.rungs.first_rung(number))
 
 
 def num_planned(spec: StudySpec) -> int | None:
@@ -198,7 +208,7 @@ def judge(history: History, spec: StudySpec, number: int) -> Verdict:
     step, _ = trial.series[-1]
     for at, value in trial.series:
         if not math.isfinite(value):
-            reason = f"diverged: {spec.watched.metric} is {value} at step {at}"
+            reason = f"diverged: {spec.primary_objective.metric} is {value} at step {at}"
             return Verdict(action=Action.STOP, reason=reason, step=step)
     last = _last_step(spec, trial.stage)
     if last is not None and step >= last:
@@ -208,31 +218,31 @@ def judge(history: History, spec: StudySpec, number: int) -> Verdict:
 
 def overrides_of(spec: StudySpec, stage: int | None) -> Mapping[str, Value]:
     """Return the task settings that a coarse-to-fine stage overrides."""
-    if stage is None or not isinstance(spec.sampler, CoarseToFineSampler):
+    if stage is None or not isinstance(spec.sampler, CoarseToFineSamplerSpec):
         return {}
     return stages_of(spec)[stage].overrides
 
 
 def check_strategy(spec: StudySpec) -> list[FieldError]:
     """Check that sampler, pruner, space, budget and warm start of a spec work together; its space must be checked."""
-    if errors := check_cells(spec.space):
+    if errors := check_finite_space(spec.space):
         return errors
-    return [*check_several(spec), *check_rungs(spec), *check_warm_start(spec), *_check_sampler(spec)]
+    return [*check_multi_objective(spec), *check_rungs(spec), *check_warm_start(spec), *_check_sampler(spec)]
 
 
 def _check_sampler(spec: StudySpec) -> list[FieldError]:
     match spec.sampler:
-        case GridSampler():
+        case GridSamplerSpec():
             return check_grid(spec.space)
-        case CoarseToFineSampler():
+        case CoarseToFineSamplerSpec():
             return check_coarse_to_fine(spec)
-        case AutoSampler() | RandomSampler() | SobolSampler() | TpeSampler() | NsgaiiSampler():
+        case AutoSamplerSpec() | RandomSamplerSpec() | SobolSamplerSpec() | TpeSamplerSpec() | NsgaIiSamplerSpec():
             return []
-        case CmaesSampler():
+        case CmaEsSamplerSpec():
             return check_cmaes(spec.space)
-        case GpSampler():
+        case GpSamplerSpec():
             return check_extra(spec.sampler.name, "gp")
-        case QmcSampler():
+        case QmcSamplerSpec():
             return check_extra(spec.sampler.name, "qmc")
         case _:
             assert_never(spec.sampler)
@@ -240,7 +250,7 @@ def _check_sampler(spec: StudySpec) -> list[FieldError]:
 
 def _last_step(spec: StudySpec, stage: int | None) -> int | None:
     """Return the absolute step that a trial trains to, or None if it is unknown."""
-    if isinstance(spec.sampler, CoarseToFineSampler) and stage is not None:
+    if isinstance(spec.sampler, CoarseToFineSamplerSpec) and stage is not None:
         resource = stages_of(spec)[stage].resource
         if resource is not None:
             return resource

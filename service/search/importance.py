@@ -5,9 +5,9 @@ from __future__ import annotations
 from service.contract.importance import Importance, ParameterImportance
 from service.contract.study import StudySpec
 from service.domain.history import History
-from service.search.halving import halving_of
-from service.search.lessons import Role
-from service.search.rung_lessons import lessons as lessons_at_rung
+from service.search.observations import ObservationKind
+from service.search.schedulers.rung_observations import observations_at_rung as lessons_at_rung
+from service.search.schedulers.successive_halving import halving_of
 
 MIN_TRIALS = 20
 """Smallest number of observations; with fewer, the result would be chance."""
@@ -35,17 +35,17 @@ def importance(history: History, spec: StudySpec) -> Importance:
     # Import NumPy and Optuna only when importance is requested.
     import numpy as np  # noqa: PLC0415
 
-    from service.search.columns import columns_of  # noqa: PLC0415
-    from service.search.optuna_bridge.fronts import badness  # noqa: PLC0415
+    from service.search.optuna_bridge.pareto import loss_rank  # noqa: PLC0415
     from service.search.optuna_bridge.ped_anova import divergences  # noqa: PLC0415
+    from service.search.trial_matrix import trial_matrix_of  # noqa: PLC0415
 
-    columns = columns_of(spec.space, history.trials, len(spec.objectives))
-    lessons = columns.roles <= Role.INFEASIBLE
+    columns = trial_matrix_of(spec.space, history.trials, len(spec.objectives))
+    lessons = columns.roles <= ObservationKind.INFEASIBLE
     num_trials = int(lessons.sum())
     if num_trials < MIN_TRIALS:
         notes.append(f"{num_trials} trials have ended so far; importance needs {MIN_TRIALS}")
         return Importance(revision=revision, num_trials=num_trials, num_best=0, parameters=[], notes=notes)
-    losses = badness(columns, spec.directions)
+    losses = loss_rank(columns, spec.directions)
     keys = np.column_stack([columns.roles, -columns.steps, losses])[lessons]
     # Equal trials share a rank, so that none of them is among the best by chance.
     places = np.unique(keys, axis=0, return_inverse=True)[1]
@@ -59,7 +59,7 @@ def importance(history: History, spec: StudySpec) -> Importance:
         found, total = dict.fromkeys(found, 0.0), 1.0
     elif num_trials < _FEW:
         notes.append(f"by {num_trials} trials this is a first impression; {_FEW} tell more")
-    had = {name: int((lessons & np.isfinite(columns.of([name])[:, 0])).sum()) for name in found}
+    had = {name: int((lessons & np.isfinite(columns.columns([name])[:, 0])).sum()) for name in found}
     return Importance(
         revision=revision,
         num_trials=num_trials,

@@ -12,7 +12,7 @@ def derive(seed: int, *path: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()) >> 1
 
 
-def generator(seed: int, *path: int | str) -> random.Random:
+def make_rng(seed: int, *path: int | str) -> random.Random:
     """Return a random generator seeded by `derive(seed, *path)`."""
     return random.Random(derive(seed, *path))  # noqa: S311 - not used for security
 

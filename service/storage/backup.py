@@ -10,7 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from service.storage.database import DatabaseError, shown, url_of
+from service.storage.database import DatabaseError, redacted_url, url_of
 from service.storage.dialect import open_to_read
 
 _BESIDE = ("", "-wal", "-shm", "-journal", ".lock")
@@ -46,7 +46,7 @@ def restoring(backup: Path, given: str) -> Iterator[str]:
     if url.get_backend_name() != "sqlite":
         raise DatabaseError(
             f"Postgres reads its own backups: pg_restore --dbname={_for_postgres(url)} {backup}, "
-            f"then: service restore --database {shown(given)}"
+            f"then: service restore --database {redacted_url(given)}"
         )
     with _copied(backup, Path(url.database or "")) as partial:
         yield str(partial)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from service.storage.instants import MICROSECONDS
+from service.storage.timestamps import MICROSECONDS
 
 _ID_FILE = "store-id"
 _CHUNK = 1 << 20
@@ -49,7 +49,7 @@ class BlobStore:
         self.directory = directory
         self._budget_bytes = budget_bytes
 
-    def room(self, num_bytes: int, make_room: Callable[[], int]) -> float:
+    def reserve(self, num_bytes: int, make_room: Callable[[], int]) -> float:
         """Return how many more bytes fit, at least `num_bytes`.
 
         If they do not fit, `make_room` first deletes what it can.
@@ -114,16 +114,16 @@ class BlobStore:
             return None
 
     def touch(self, sha256: str) -> bool:
-        """Reset the blob's age for `remove_untouched`; return False if it does not exist."""
+        """Reset the blob's age for `collect`; return False if it does not exist."""
         try:
             os.utime(self._path(sha256))
         except FileNotFoundError:
             return False
         return True
 
-    def incoming(self, sha256: str) -> Incoming:
+    def writer(self, sha256: str) -> BlobWriter:
         """Start to store a blob."""
-        return Incoming(self._path(sha256), sha256)
+        return BlobWriter(self._path(sha256), sha256)
 
     def read(self, sha256: str) -> Iterator[bytes]:
         """Yield the blob in pieces of 1 MiB; a damaged blob is deleted from the store.
@@ -141,13 +141,14 @@ class BlobStore:
             path.unlink(missing_ok=True)
             raise HashMismatch(digest.hexdigest())
 
-    def remove_untouched(self, wanted: Collection[str], before: int, settled: Collection[str] = ()) -> int:
+    def collect(self, wanted: Collection[str], before: int, unreferenced: Collection[str] = ()) -> int:
         """Delete the blobs that are not wanted and were last touched before an instant; return how many.
 
         Args:
             wanted: SHA-256 of the blobs to keep.
             before: Instant in UTC microseconds.
-            settled: SHA-256 of blobs that nobody will request any more: they are deleted however recently they were
+            unreferenced: SHA-256 of blobs that nobody will request any more: they are deleted however recently they
+            were
                 touched.
         """
         num_removed = 0
@@ -155,7 +156,7 @@ class BlobStore:
             if path.name in wanted:
                 continue
             with contextlib.suppress(FileNotFoundError):  # another replica may have deleted it
-                if path.name in settled or path.stat().st_mtime * MICROSECONDS < before:
+                if path.name in unreferenced or path.stat().st_mtime * MICROSECONDS < before:
                     path.unlink()
                     num_removed += 1
         return num_removed
@@ -174,7 +175,7 @@ class BlobStore:
         return self.directory / sha256[:2] / sha256
 
 
-class Incoming:
+class BlobWriter:
     """A blob being written to the store; closing it without `keep` leaves nothing behind."""
 
     def __init__(self, path: Path, sha256: str) -> None:

@@ -52,7 +52,7 @@ def url_of(given: str) -> sa.URL:
     raise DatabaseError(f"{backend} is not supported; use sqlite:///path or postgresql://user@host/name")
 
 
-def shown(given: str) -> str:
+def redacted_url(given: str) -> str:
     """Return a database's URL for messages: without its password and without the driver's name."""
     url = url_of(given)
     return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
@@ -79,7 +79,7 @@ class Database:
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
         """Run `query` on one consistent snapshot in a reading thread, for requests that the search waits for."""
-        return await asyncio.get_running_loop().run_in_executor(self.reading, self.read_now, query)
+        return await asyncio.get_running_loop().run_in_executor(self.reading, self.read_sync, query)
 
     async def read_for_viewer(self, query: Callable[[sa.Connection], T]) -> T:
         """Run `query` on one consistent snapshot for a user or dashboard, in the small pool of viewer threads."""
@@ -93,7 +93,7 @@ class Database:
         with self.connected(self._viewer) as connection:
             return query(connection)
 
-    def read_now(self, query: Callable[[sa.Connection], T]) -> T:
+    def read_sync(self, query: Callable[[sa.Connection], T]) -> T:
         """Run `query` on one consistent snapshot in this thread."""
         with self.connected(self._reader) as connection:
             return query(connection)
@@ -119,7 +119,7 @@ class Database:
             if self.dialect.is_full(error):
                 reason = "the disk of the database is full, so nothing was written; free some space, then repeat it"
                 raise DomainError(ErrorCode.DATABASE_FULL, reason) from error
-            if not self.dialect.is_away(error):
+            if not self.dialect.is_unavailable(error):
                 raise
             reason = "the database does not answer; repeat the request in a second"
             raise DomainError(ErrorCode.UNAVAILABLE, reason) from error
@@ -201,7 +201,7 @@ def open_database(given: str, *, migrating: bool = True) -> Database:
 
 
 @contextlib.contextmanager
-def look_on(given: str) -> Iterator[sa.Connection]:
+def open_read_only(given: str) -> Iterator[sa.Connection]:
     """Yield one consistent read-only snapshot of a database, whether or not a service is running on it.
 
     Raises:
@@ -209,7 +209,7 @@ def look_on(given: str) -> Iterator[sa.Connection]:
         UnknownSchemaError: The database has another schema than this version.
     """
     url = url_of(given)
-    engine = _open_onlooker(url)
+    engine = _read_only_engine(url)
     try:
         migrate.require_current(engine)
         with engine.connect() as connection:
@@ -220,18 +220,18 @@ def look_on(given: str) -> Iterator[sa.Connection]:
         engine.dispose()
 
 
-def _open_onlooker(url: sa.URL) -> sa.Engine:
+def _read_only_engine(url: sa.URL) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
-        return _postgres(url).onlooker()
+        return _postgres(url).read_only_engine()
     path = Path(url.database or "")
     if not path.is_file():
         raise DatabaseError(f"cannot open {path}: there is no such file; name the database with --database")
-    return Sqlite(path).onlooker()
+    return Sqlite(path).read_only_engine()
 
 
 def _unusable(given: str, error: sa.exc.DBAPIError) -> DatabaseError:
     reason = str(error.orig).strip().splitlines()[0]
-    return DatabaseError(f"cannot use {shown(given)}: {reason}")
+    return DatabaseError(f"cannot use {redacted_url(given)}: {reason}")
 
 
 def _postgres(url: sa.URL) -> Postgres:

@@ -57,7 +57,7 @@ class Dialect(Protocol):
     def reader(self, num_connections: int) -> sa.Engine:
         """Return an engine for reading, in which each transaction is one consistent snapshot."""
 
-    def onlooker(self) -> sa.Engine:
+    def read_only_engine(self) -> sa.Engine:
         """Return a read-only engine for a process outside the service, which may be running at the same time."""
 
     def now(self, connection: sa.Connection) -> int:
@@ -72,7 +72,7 @@ class Dialect(Protocol):
     def is_orphan(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether a row refers to one that does not exist, or that another transaction has just deleted."""
 
-    def is_away(self, error: sa.exc.DBAPIError) -> bool:
+    def is_unavailable(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether the database could not be reached, or the connection was lost during the transaction."""
 
     def is_full(self, error: sa.exc.DBAPIError) -> bool:
@@ -103,7 +103,7 @@ class Sqlite:
     def reader(self, num_connections: int) -> sa.Engine:
         return self._engine(num_connections, "BEGIN", "PRAGMA query_only = ON")
 
-    def onlooker(self) -> sa.Engine:
+    def read_only_engine(self) -> sa.Engine:
         engine = sa.create_engine(
             "sqlite://",
             creator=lambda: open_to_read(self._path),
@@ -160,7 +160,7 @@ class Sqlite:
     def is_orphan(self, error: sa.exc.DBAPIError) -> bool:
         return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 
-    def is_away(self, error: sa.exc.DBAPIError) -> bool:  # noqa: ARG002 - all dialects have this signature
+    def is_unavailable(self, error: sa.exc.DBAPIError) -> bool:  # noqa: ARG002 - all dialects have this signature
         return False  # SQLite is a file and runs in this process
 
     def is_full(self, error: sa.exc.DBAPIError) -> bool:
@@ -183,7 +183,7 @@ class Postgres:
         engine = self._engine(num_connections, "REPEATABLE READ")
         return engine.execution_options(postgresql_readonly=True)
 
-    def onlooker(self) -> sa.Engine:
+    def read_only_engine(self) -> sa.Engine:
         return self.reader(1)
 
     def _engine(self, num_connections: int, isolation: Any) -> sa.Engine:
@@ -214,11 +214,11 @@ class Postgres:
     def is_orphan(self, error: sa.exc.DBAPIError) -> bool:
         return getattr(error.orig, "sqlstate", None) == "23503"  # foreign_key_violation
 
-    def is_away(self, error: sa.exc.DBAPIError) -> bool:
+    def is_unavailable(self, error: sa.exc.DBAPIError) -> bool:
         # Connection exceptions, and shutdown, crash and start-up of the server. No SQLSTATE: no server was reached.
         state = getattr(error.orig, "sqlstate", None)
-        is_told = state is None or state.startswith(("08", "57P"))
-        return error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and is_told)
+        is_disconnect = state is None or state.startswith(("08", "57P"))
+        return error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and is_disconnect)
 
     def is_full(self, error: sa.exc.DBAPIError) -> bool:
         return getattr(error.orig, "sqlstate", None) == "53100"  # disk_full

@@ -22,11 +22,10 @@ OF_TRIALS = (
 """Tables with rows of a trial, each before the tables that it refers to."""
 
 OF_STUDIES = (
-    tables.enqueued,
+    tables.enqueued_trial,
     tables.journal,
     tables.stage,
-    tables.lesson,
-    tables.compute_lease,
+    tables.prior_trial,
     tables.study_host_exclusion,
     tables.study_spec,
 )

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from service.contract.lease import FailureClass
+from service.contract.attempt import FailureClass
 from service.contract.report import Action
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialKind, TrialState
@@ -107,12 +107,12 @@ trial = sa.Table(
     sa.Column("spec_version", sa.Integer, nullable=False),
     sa.Column("history_revision", sa.BigInteger, nullable=False),
     sa.Column("parameters", Json, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("suggestion_reason", sa.Text, nullable=False),
     sa.Column("notes", Json, nullable=False),
     sa.Column("stage", sa.Integer),
     sa.Column("seed", sa.BigInteger, nullable=False),
     sa.Column("run_until", sa.Integer),
-    sa.Column("arrivals", Json, nullable=False, server_default="[]"),
+    sa.Column("rung_results", Json, nullable=False, server_default="[]"),
     sa.Column("parent_id", Id, sa.ForeignKey("trial.id", ondelete="SET NULL")),
     sa.Column("parent_step", sa.BigInteger),
     sa.Column("priority", sa.Integer, nullable=False),
@@ -321,20 +321,20 @@ study_host_exclusion = sa.Table(
     sa.PrimaryKeyConstraint("study_id", "host"),
 )
 
-entry = sa.Table(
-    "entry",
+custom_entry = sa.Table(
+    "custom_entry",
     metadata,
     sa.Column("section", sa.String(64), nullable=False),
     sa.Column("name", sa.String(64), nullable=False),
     sa.Column("description", Json, nullable=False),
     sa.Column("fingerprint", sa.String(64), nullable=False),
     sa.Column("worker", sa.String(64), nullable=False),
-    sa.Column("told_at", Instant, nullable=False),
+    sa.Column("registered_at", Instant, nullable=False),
     sa.PrimaryKeyConstraint("section", "name"),
 )
 
-enqueued = sa.Table(
-    "enqueued",
+enqueued_trial = sa.Table(
+    "enqueued_trial",
     metadata,
     sa.Column("id", Id, primary_key=True),
     _study_id(),
@@ -360,8 +360,8 @@ stage = sa.Table(
     sa.PrimaryKeyConstraint("study_id", "number"),
 )
 
-lesson = sa.Table(
-    "lesson",
+prior_trial = sa.Table(
+    "prior_trial",
     metadata,
     _study_id(),
     sa.Column("ordinal", sa.Integer, nullable=False),
@@ -370,14 +370,6 @@ lesson = sa.Table(
     sa.Column("parameters", Json, nullable=False),
     sa.Column("value", sa.Double, nullable=False),
     sa.PrimaryKeyConstraint("study_id", "ordinal"),
-)
-
-compute_lease = sa.Table(
-    "compute_lease",
-    metadata,
-    sa.Column("study_id", Id, sa.ForeignKey("study.id", ondelete="CASCADE"), primary_key=True),
-    sa.Column("holder", Id, nullable=False),
-    sa.Column("expires_at", Instant, nullable=False),
 )
 
 Row = sa.Row[Any]

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from service.contract.problem import ErrorCode
 from service.contract.study import StudyState
 from service.domain.errors import DomainError
-from service.domain.machine import IllegalMoveError, Machine
+from service.domain.state_machine import IllegalTransitionError, StateMachine
 from service.domain.states import ATTEMPT, STUDY, TRIAL, AttemptEvent, StudyEvent, TrialEvent
 from service.storage import tables
 from service.storage.database import Database
@@ -144,7 +144,7 @@ class UnitOfWork:
     ) -> None:
         """Apply `event` to the study and record it with `details`; also update the study's active time."""
         revision = self.revision
-        columns |= self._own_time(STUDY.moves[event].target)
+        columns |= self._own_time(STUDY.transitions[event].target)
         self._move(_SET_STUDY, STUDY, event, key_id=self.study.id, revision=revision, state_reason=reason, **columns)
         self.record(f"study_{event}", data={"reason": reason, **(details or {})})
 
@@ -184,15 +184,15 @@ class UnitOfWork:
     def _move(
         self,
         update: sa.Update,
-        machine: Machine[Any, Any],
+        machine: StateMachine[Any, Any],
         event: StudyEvent | TrialEvent | AttemptEvent,
         **columns: Any,
     ) -> None:
         """Run the event's transition as a guarded UPDATE; raise unless the row is in a source state of the event."""
-        move = machine.moves[event]
+        move = machine.transitions[event]
         guarded = _guarded(update, tuple(sorted(move.sources)))
         if self.connection.execute(guarded, {"state": move.target, **columns}).rowcount != 1:
-            raise IllegalMoveError(f"{machine.name}: {event} found none in {', '.join(sorted(move.sources))}")
+            raise IllegalTransitionError(f"{machine.name}: {event} found none in {', '.join(sorted(move.sources))}")
 
 
 class Transact(Protocol):
@@ -213,9 +213,9 @@ class Transactor:
     async def __call__(self, study_id: str | None, work: Callable[[UnitOfWork], T], /) -> T:
         loop = asyncio.get_running_loop()
         # Shielded: a caller that is cancelled must not leave a transaction half done.
-        return await asyncio.shield(loop.run_in_executor(self._database.writing, self.now, study_id, work))
+        return await asyncio.shield(loop.run_in_executor(self._database.writing, self.run_sync, study_id, work))
 
-    def now(self, study_id: str | None, work: Callable[[UnitOfWork], T], /) -> T:
+    def run_sync(self, study_id: str | None, work: Callable[[UnitOfWork], T], /) -> T:
         """Run `work` in one transaction on this thread.
 
         Raises:

@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from service.contract.attempt import BLOB
 from service.contract.blob import BlobReply
-from service.contract.lease import BLOB
 from service.contract.problem import ErrorCode
 from service.domain.errors import DomainError
 from service.storage import tables
 from service.storage.blobs import BlobStore, HashMismatch, StoreFull
-from service.storage.instants import MICROSECONDS
 from service.storage.queries import checkpoints
 from service.storage.tables import Connection, Row
+from service.storage.timestamps import MICROSECONDS
 from service.storage.unit_of_work import Transactor
 from service.usecases.context import Context
 from service.usecases.deployment import ensure_deployment
@@ -43,12 +43,12 @@ def attach_blobs(transact: Transactor, directory: Path, budget_bytes: int | None
     """
     # First commit the deployment, then write its id into the directory, then record that id in the database. A server
     # that dies in between leaves a directory that the next server accepts as its own.
-    deployment = transact.now(None, ensure_deployment)
+    deployment = transact.run_sync(None, ensure_deployment)
     store = BlobStore(directory, budget_bytes)
     store_id = deployment.blob_store_id or deployment.deployment_id
     store.claim(store_id, is_new=deployment.blob_store_id is None)
     record = tables.deployment.update().values(blob_store_id=store_id)
-    transact.now(None, lambda unit_of_work: unit_of_work.connection.execute(record).rowcount)
+    transact.run_sync(None, lambda unit_of_work: unit_of_work.connection.execute(record).rowcount)
     return store
 
 
@@ -70,14 +70,14 @@ async def store_blob(context: Context, sha256: str, pieces: AsyncIterator[bytes]
         DomainError: The content has another hash, or does not fit on the disk or into the budget. Nothing is stored.
     """
     store, size, gathered = store_of(context), 0, bytearray()
-    incoming = await _on_disk(lambda: store.incoming(sha256))
+    incoming = await _on_disk(lambda: store.writer(sha256))
 
     room = 0.0
 
     def write(piece: bytes) -> None:
         nonlocal room
         if room < len(piece):  # measure the store only when the free space known so far may not suffice
-            room = store.room(len(piece), lambda: _make_room(context, store))
+            room = store.reserve(len(piece), lambda: _make_room(context, store))
         room -= len(piece)
         incoming.write(piece)
 
@@ -126,7 +126,7 @@ def is_uploaded(context: Context, sha256: str, size: int) -> bool:
     return store.size(sha256) == size and store.touch(sha256)
 
 
-def is_there(context: Context, artifact: Row) -> bool:
+def is_stored(context: Context, artifact: Row) -> bool:
     """Return whether an artifact can be read.
 
     An artifact with a blob URI can be read if its blob is in the store. The service cannot check other locations and
@@ -148,7 +148,7 @@ async def collect_blobs(context: Context) -> int:
 
     wanted, now = await context.database.read(look)
     await asyncio.to_thread(context.blobs.limit_ages, now)
-    return await asyncio.to_thread(context.blobs.remove_untouched, wanted, now - grace)
+    return await asyncio.to_thread(context.blobs.collect, wanted, now - grace)
 
 
 def _make_room(context: Context, store: BlobStore) -> int:
@@ -157,16 +157,16 @@ def _make_room(context: Context, store: BlobStore) -> int:
     def look(connection: Connection) -> tuple[set[str], set[str]]:
         return checkpoints.wanted(connection), checkpoints.registered(connection)
 
-    wanted, registered = context.database.read_now(look)
-    return store.remove_untouched(wanted, before=0, settled=registered)
+    wanted, registered = context.database.read_sync(look)
+    return store.collect(wanted, before=0, unreferenced=registered)
 
 
 async def _on_disk(do: Callable[[], T]) -> T:
     """Run `do` in a thread and convert storage errors into a DomainError for the caller."""
-    return await asyncio.to_thread(_told, do)
+    return await asyncio.to_thread(_translated, do)
 
 
-def _told(do: Callable[[], T]) -> T:
+def _translated(do: Callable[[], T]) -> T:
     with _problems():
         return do()
 

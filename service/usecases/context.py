@@ -41,7 +41,7 @@ class Limits:
     """How long a claim waits for other claims of the same study before it goes on to the next study."""
 
 
-class Histories:
+class HistoryCache:
     """Cache of this replica: one history per study, updated by revision on every access."""
 
     def __init__(self) -> None:
@@ -49,14 +49,14 @@ class Histories:
 
     def latest(self, connection: Connection, study_id: str, metric: str) -> History:
         """Return the study's history as `connection` sees it; reading threads call this."""
-        fresh = history.refresh(connection, study_id, metric, self.known(study_id))
+        fresh = history.refresh(connection, study_id, metric, self.cached(study_id))
         # Readers overlap: the newer view stays.
-        known = self.known(study_id)
+        known = self.cached(study_id)
         if (fresh.epoch, fresh.revision) >= (known.epoch, known.revision):
             self._known[study_id] = fresh
         return fresh
 
-    def known(self, study_id: str) -> History:
+    def cached(self, study_id: str) -> History:
         """Return the cached history of a study, however old it is: a transaction refreshes it for itself."""
         return self._known.get(study_id, History())
 
@@ -108,14 +108,14 @@ class Context:
     limits: Limits = Limits()
     blobs: BlobStore | None = None
     """Store of uploaded content. None: this replica accepts none."""
-    histories: Histories = field(default_factory=Histories)
+    histories: HistoryCache = field(default_factory=HistoryCache)
     views: StudyViews = field(default_factory=StudyViews)
     importances: Importances = field(default_factory=Importances)
     suggestions: Suggestions = field(default_factory=Suggestions)
     faults: RecentFaults = field(default_factory=RecentFaults)
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
 
-    def turn(self, study_id: str) -> asyncio.Lock:
+    def claim_lock(self, study_id: str) -> asyncio.Lock:
         """Return the study's lock for claims of this replica.
 
         One claim at a time runs the study's sampler. The other claims wait for this lock, outside any transaction.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from service.storage.instants import to_datetime
+from service.storage.timestamps import to_datetime
 from service.usecases.context import Context
 
 

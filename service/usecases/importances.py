@@ -26,7 +26,7 @@ class Computed:
     computed_at: float
     """Seconds on the replica's monotonic clock."""
 
-    def holds(self, epoch: int, study: Row, now: float) -> bool:
+    def is_current(self, epoch: int, study: Row, now: float) -> bool:
         """Return whether the result can be used for the study as it is now."""
         if (self.epoch, self.spec_version) != (epoch, study.spec_version) or self.answer.revision > study.revision:
             return False
@@ -43,7 +43,7 @@ class Importances:
     def find(self, epoch: int, study: Row, now: float) -> Importance | None:
         """Return the cached result if it is still usable."""
         known = self._computed.get(study.id)
-        return known.answer if known is not None and known.holds(epoch, study, now) else None
+        return known.answer if known is not None and known.is_current(epoch, study, now) else None
 
     def keep(self, study_id: str, computed: Computed) -> None:
         """Cache a result."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any
 
-from service.contract.lease import ClaimRequest
+from service.contract.claim import ClaimRequest
 from service.contract.worker import WorkerList
 from service.storage import tables
-from service.storage.instants import MICROSECONDS
 from service.storage.queries import leases, views
 from service.storage.tables import Connection
+from service.storage.timestamps import MICROSECONDS
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.context import Context
 
 
-def is_known(connection: Connection, context: Context, request: ClaimRequest) -> bool:
+def seen_recently(connection: Connection, context: Context, request: ClaimRequest) -> bool:
     """Return whether the worker was seen recently with the same capabilities; if so, a claim skips recording it."""
     row = leases.worker_named(connection, request.worker)
     if row is None or row.capabilities != _facts(request)["capabilities"]:
@@ -24,7 +24,7 @@ def is_known(connection: Connection, context: Context, request: ClaimRequest) ->
     return bool(silence < context.limits.heartbeat_seconds / 2 * MICROSECONDS)
 
 
-def see_worker(unit_of_work: UnitOfWork, request: ClaimRequest) -> None:
+def upsert_worker(unit_of_work: UnitOfWork, request: ClaimRequest) -> None:
     """Record that a worker is alive, and what it can execute."""
     now = unit_of_work.now()
     facts = {**_facts(request), "last_seen_at": now}

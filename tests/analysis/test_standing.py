@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.analysis.standing import standing
+from service.analysis.reference_summary import reference_summary
 from service.contract.study import Reference
 
 
@@ -29,4 +29,4 @@ from service.contract.study import Reference
     ],
 )
 def test_a_value_beside_its_references(value: float, direction: Any, reference: dict[str, float], said: str) -> None:
-    assert standing(value, Reference(**reference), direction) == said
+    assert reference_summary(value, Reference(**reference), direction) == said

@@ -13,8 +13,9 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from service.contract.entries import EntriesRequest
-from service.contract.lease import CheckpointRequest, ClaimRequest, FinishRequest, Grant, HeartbeatRequest
+from service.contract.attempt import CheckpointRequest, FinishRequest, HeartbeatRequest
+from service.contract.claim import ClaimRequest, Grant
+from service.contract.custom_entries import EntriesRequest
 from service.contract.log import LogRequest
 from service.contract.predictions import PredictionsRequest
 from service.contract.problem import ErrorCode
@@ -337,7 +338,7 @@ class Everything:
             }
 
         kept = sorted(str(each) for each in self._blobs.rglob("*") if each.is_file())
-        return self._database.read_now(rows) | {"blobs": kept}
+        return self._database.read_sync(rows) | {"blobs": kept}
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from service.api.body import LARGE_BYTES, JsonRoute
-from service.contract.mistakes import MAX_MISTAKES
 from service.contract.problem import ErrorCode
 from service.contract.study import StudyView
+from service.contract.validation_errors import MAX_MISTAKES
 from tests.api.test_problems import problem
 from tests.api.test_routes import SPEC
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from service.client import Client
-from service.contract.lease import HeartbeatRequest
+from service.contract.attempt import HeartbeatRequest
 from service.contract.problem import Problem
 from tests.support.service import Service, running_service
 

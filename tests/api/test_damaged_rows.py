@@ -16,17 +16,17 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 
 from service.__main__ import main as service_main
-from service.client.cli import main as study_main
-from service.contract.entries import EntriesRequest
+from service.cli.main import main as study_main
+from service.contract.custom_entries import EntriesRequest
 from service.contract.report import Point, ReportRequest
 from service.contract.trial import TrialState
 from service.main import build_app, build_context
 from service.settings import Settings
 from service.storage.blobs import BlobStore
 from service.storage.database import Database
-from service.storage.invariants import check
-from service.usecases.entries import tell_entries
-from service.usecases.report import report
+from service.storage.fsck.invariants import check
+from service.usecases.attempts.report import report
+from service.usecases.catalogue import register_entries
 from tests.support.service import Service
 from tests.usecases.replica import Replica, claim_request
 from tests.usecases.test_teachers import taught
@@ -38,7 +38,7 @@ TRIAL = f"id = (SELECT id FROM trial WHERE number = 0 AND study_id = {SICK})"
 SEVERAL = [{"metric": "loss", "direction": "minimize"}, {"metric": "size", "direction": "minimize"}]
 BOTH = ("sqlite", "postgresql")
 
-MOVING = {"budget_used": None, "unserved": None}
+MOVING = {"budget_used": None, "no_worker_reason": None}
 """What follows from the time, or from the workers that are there."""
 
 WHOLE_STUDY = "", "/trials", "/events", "/forks", "/predictions", "/importance", "/stages"
@@ -110,7 +110,7 @@ DAMAGES = [
     Damage("values-are-words", f'UPDATE trial SET "values" = \'["x"]\' WHERE {TRIAL}', "/trials"),
     Damage("values-are-no-json", f"UPDATE trial SET \"values\" = '[' WHERE {TRIAL}", "/trials", ("sqlite",)),
     Damage("metrics-are-a-list", f"UPDATE trial SET metrics = '[]' WHERE {TRIAL}", "/trials"),
-    Damage("arrivals-are-a-number", f"UPDATE trial SET arrivals = '1' WHERE {TRIAL}", "/trials"),
+    Damage("rung-results-are-a-number", f"UPDATE trial SET rung_results = '1' WHERE {TRIAL}", "/trials"),
     Damage(
         "reason-is-no-text", f"UPDATE trial SET reason = CAST(x'c328' AS TEXT) WHERE {TRIAL}", "/trials", ("sqlite",)
     ),
@@ -154,7 +154,7 @@ async def fill(replica: Replica) -> None:
         await replica.fork(name, 0, lr=0.05)
     await replica.ask("healthy", worker="v", host="there")
     own = {"worker": "v", "registries": {"model": {"mine": {"description": "a model"}}}}
-    await tell_entries(replica.context, EntriesRequest.model_validate(own))
+    await register_entries(replica.context, EntriesRequest.model_validate(own))
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ async def test_listings_survive_a_damaged_row(http: httpx.AsyncClient, filled: R
     (row,) = at["damaged"]
     assert row["name"]
     assert row["reason"]
-    found = {each.name: each.broken for each in filled.database.read_now(check)}
+    found = {each.name: each.broken for each in filled.database.read_sync(check)}
     assert found["readable"], damage.name
 
 
@@ -246,7 +246,7 @@ async def test_a_damaged_trial_leaves_the_front_of_the_others(http: httpx.AsyncC
     number = "number = 0 AND study_id = (SELECT id FROM study WHERE name = 'several')"
     spoil(filled.database, f'UPDATE trial SET "values" = \'["x"]\' WHERE {number}')
     assert [each["number"] for each in (await answer(http, "/studies/several/front"))["trials"]] == [1]
-    assert (await answer(http, "/studies/several"))["front"] == [1]
+    assert (await answer(http, "/studies/several"))["pareto_front"] == [1]
 
 
 async def test_a_damaged_worker_keeps_no_other_from_its_trials(filled: Replica) -> None:

@@ -9,15 +9,16 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.contract.entries import EntriesReply, WholeCatalogue
+from service.contract.attempt import FinishReply, HeartbeatReply
+from service.contract.claim import Grant, NoTrial, ResumePoint
+from service.contract.custom_entries import CatalogueView, EntriesReply
 from service.contract.health import Health
 from service.contract.importance import Importance
-from service.contract.lease import FinishReply, Grant, HeartbeatReply, Nothing, ResumePoint
 from service.contract.log import LogView
 from service.contract.plan import Plan, Replay
 from service.contract.report import Verdict
 from service.contract.stage import Review, StageList
-from service.contract.study import EnqueueReply, Front, StudyList, StudyView
+from service.contract.study import EnqueueReply, ParetoFront, StudyList, StudyView
 from service.contract.trial import TrialDetail, TrialList, TrialView
 from service.contract.worker import WorkerList
 from service.main import build_app
@@ -99,7 +100,9 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     seen = LogView.model_validate(await call("GET", "/studies/digits/trials/0/logs?stream=stdout&attempt=1"))
     assert (seen.text, seen.next, seen.ended) == ("one\n", 4, True)
     assert TrialDetail.model_validate(await call("GET", "/studies/digits/best")).number == 0
-    assert [trial.number for trial in Front.model_validate(await call("GET", "/studies/digits/front")).trials] == [0]
+    assert [
+        trial.number for trial in ParetoFront.model_validate(await call("GET", "/studies/digits/front")).trials
+    ] == [0]
     assert await call("GET", "/studies/digits/predictions") == {"trials": [], "damaged": []}
     other = {"pruner": "none"}
     assert Replay.model_validate(await call("POST", "/studies/digits/replay", json=other)).replayed.num_steps == 1
@@ -107,7 +110,7 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert (mattered.num_trials, mattered.parameters) == (1, [])
     told = {"worker": "w", "registries": {"model": {"mine": {"parameters": {"width": {"type": "int", "default": 8}}}}}}
     assert list(EntriesReply.model_validate(await call("PUT", "/entries", json=told)).entries["model"]) == ["mine"]
-    assert WholeCatalogue.model_validate(await call("GET", "/catalogue")).own["model"]["mine"].worker == "w"
+    assert CatalogueView.model_validate(await call("GET", "/catalogue")).custom["model"]["mine"].worker == "w"
     assert WorkerList.model_validate(await call("GET", "/workers")).workers[0].name == "w"
     assert (await call("POST", "/workers/w/readmit"))["quarantined_at"] is None
     kinds = [event["kind"] for event in (await call("GET", "/studies/digits/events?after=1"))["events"]]
@@ -119,7 +122,7 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     coarse = Grant.model_validate(await call("POST", "/claims", json=claim("request-1")))
     ended = {"nonce": coarse.nonce, "outcome": {"result": "succeeded"}}
     await call("POST", f"/trials/{coarse.trial}/attempts/1/finish", json=ended)
-    assert Nothing.model_validate(await call("POST", "/claims", json=claim("request-2"))).reason
+    assert NoTrial.model_validate(await call("POST", "/claims", json=claim("request-2"))).reason
     (stage,) = StageList.model_validate(await call("GET", "/studies/digits/stages")).stages
     assert (stage.number, stage.review) == (1, Review.PROPOSED)
     assert (await call("POST", "/studies/digits/stages/1", json={"box": {"lr": [0.001, 0.01]}}))["state"] == "active"
@@ -136,7 +139,7 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert TrialView.model_validate(freed).state == "waiting"
 
     assert (await call("POST", "/studies/digits/stop"))["state"] == "stopped"
-    nothing = Nothing.model_validate(await call("POST", "/claims", json=claim("request-4")))
+    nothing = NoTrial.model_validate(await call("POST", "/claims", json=claim("request-4")))
     assert nothing.done
     assert (await call("DELETE", "/studies/digits"))["name"] == "digits"
 

@@ -115,7 +115,7 @@ def test_an_address_that_nobody_can_serve_at(tmp_path: Path, option: str, value:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("module", ["service", "service.client.cli", "worker"])
+@pytest.mark.parametrize("module", ["service", "service.cli.main", "worker"])
 def test_every_command_tells_its_version(module: str) -> None:
     command = [sys.executable, "-m", module, "--version"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -16,12 +16,12 @@ import httpx
 import pytest
 
 from service.api import stream
-from service.api.stream import Watch
+from service.api.stream import RevisionPoller
 from service.main import build_context
 from service.settings import Settings
 from service.storage.database import Database
-from service.usecases import control, studies
 from service.usecases.context import Context
+from service.usecases.studies import creation, lifecycle
 from tests.support.service import Service
 from tests.usecases.replica import spec_of
 
@@ -144,8 +144,8 @@ def test_a_stream_of_nothing_is_a_problem(shared_service: Service) -> None:
 @pytest.mark.anyio
 async def test_many_readers_share_one_poll_that_ends_with_them(database: Database) -> None:
     context = build_context(Settings(), database)
-    watch = Watch(context)
-    name = (await studies.create_study(context, spec_of())).name
+    watch = RevisionPoller(context)
+    name = (await creation.create_study(context, spec_of())).name
     readers = [watch.changes() for _ in range(20)]
     first = await asyncio.gather(*(anext(reader) for reader in readers))
     assert all(seen == first[0] for seen in first)
@@ -153,7 +153,7 @@ async def test_many_readers_share_one_poll_that_ends_with_them(database: Databas
     waiting = [asyncio.ensure_future(anext(reader)) for reader in readers]
     await asyncio.sleep(0)
     changed = time.monotonic()
-    await control.pause_study(context, name, "")
+    await lifecycle.pause_study(context, name, "")
     moved = await asyncio.wait_for(asyncio.gather(*waiting), WAIT_SECONDS)
     assert time.monotonic() - changed < 5
     assert all(revision == (2, "paused") for seen in moved if seen for revision in seen.values())
@@ -167,8 +167,8 @@ async def test_many_readers_share_one_poll_that_ends_with_them(database: Databas
 async def test_a_new_reader_hears_after_many_were_cancelled_while_studies_moved(database: Database) -> None:
     """Readers that are cancelled at the instant of a notification leave nothing behind that others wait for."""
     context = build_context(Settings(), database)
-    watch = Watch(context)
-    study = await studies.create_study(context, spec_of())
+    watch = RevisionPoller(context)
+    study = await creation.create_study(context, spec_of())
     staying = watch.changes()
     assert await anext(staying)
     for num_steps in range(6):
@@ -188,14 +188,14 @@ async def test_a_new_reader_hears_after_many_were_cancelled_while_studies_moved(
         assert await asyncio.wait_for(anext(newcomer), WAIT_SECONDS) is not None
         heard = asyncio.ensure_future(anext(newcomer))
         await asyncio.sleep(0.05)
-        await control.pause_study(context, study.name, "")
+        await lifecycle.pause_study(context, study.name, "")
         assert (await asyncio.wait_for(heard, WAIT_SECONDS) or {})[study.id][1] == "paused"
     finally:
         await asyncio.wait_for(staying.aclose(), WAIT_SECONDS)
         await asyncio.wait_for(newcomer.aclose(), WAIT_SECONDS)
 
 
-async def _read(watch: Watch) -> None:
+async def _read(watch: RevisionPoller) -> None:
     async with contextlib.aclosing(watch.changes()) as changes:
         async for _ in changes:
             pass
@@ -203,8 +203,8 @@ async def _read(watch: Watch) -> None:
 
 async def _move(context: Context, name: str, num: int) -> None:
     for _ in range(num):
-        await control.pause_study(context, name, "")
-        await control.resume_study(context, name)
+        await lifecycle.pause_study(context, name, "")
+        await lifecycle.resume_study(context, name)
 
 
 @pytest.mark.anyio
@@ -213,8 +213,8 @@ async def test_a_reader_of_one_study_hears_a_heartbeat_while_only_others_move(
 ) -> None:
     monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.6)
     context = build_context(Settings(), database)
-    watch = Watch(context)
-    quiet, busy = [await studies.create_study(context, spec_of()) for _ in range(2)]
+    watch = RevisionPoller(context)
+    quiet, busy = [await creation.create_study(context, spec_of()) for _ in range(2)]
     async with contextlib.aclosing(watch.changes(quiet.id)) as changes:
         assert await anext(changes) == {quiet.id: (1, "active")}
         moving = asyncio.ensure_future(_move(context, busy.name, 10_000))
@@ -231,8 +231,8 @@ async def test_no_heartbeat_is_sent_while_the_revisions_cannot_be_read(
 ) -> None:
     monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.6)
     context = build_context(Settings(), database)
-    study = await studies.create_study(context, spec_of())
-    async with contextlib.aclosing(Watch(context).changes(study.id)) as changes:
+    study = await creation.create_study(context, spec_of())
+    async with contextlib.aclosing(RevisionPoller(context).changes(study.id)) as changes:
         assert await anext(changes) == {study.id: (1, "active")}
         closed = ThreadPoolExecutor(1)
         closed.shutdown()
@@ -244,8 +244,8 @@ async def test_no_heartbeat_is_sent_while_the_revisions_cannot_be_read(
 @pytest.mark.anyio
 async def test_a_slow_reader_finds_the_newest_revision_and_none_of_those_between(database: Database) -> None:
     context = build_context(Settings(), database)
-    watch = Watch(context)
-    study = await studies.create_study(context, spec_of())
+    watch = RevisionPoller(context)
+    study = await creation.create_study(context, spec_of())
     async with contextlib.aclosing(watch.changes(study.id)) as changes:
         assert await anext(changes) == {study.id: (1, "active")}
         await _move(context, study.name, 3)
@@ -258,7 +258,7 @@ async def test_a_slow_reader_finds_the_newest_revision_and_none_of_those_between
 @pytest.mark.anyio
 async def test_closing_ends_readers_and_refuses_new_ones(database: Database) -> None:
     context = build_context(Settings(), database)
-    watch = Watch(context)
+    watch = RevisionPoller(context)
     reading = [asyncio.ensure_future(_read(watch)) for _ in range(20)]
     await asyncio.sleep(0.1)
     watch.close()
@@ -275,11 +275,11 @@ def polls() -> int:
 @pytest.mark.anyio
 async def test_many_readers_are_sent_to_read_in_turn_and_none_is_forgotten(database: Database) -> None:
     context = build_context(Settings(), database)
-    watch = Watch(context)
-    study = await studies.create_study(context, spec_of())
+    watch = RevisionPoller(context)
+    study = await creation.create_study(context, spec_of())
     readers = [watch.changes(study.id) for _ in range(12)]
     await asyncio.gather(*(anext(reader) for reader in readers))
-    await control.pause_study(context, study.name, "")
+    await lifecycle.pause_study(context, study.name, "")
     began = time.monotonic()
     heard: list[float] = []
 

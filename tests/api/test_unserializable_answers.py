@@ -12,8 +12,9 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from service.contract.entries import EntriesReply
-from service.contract.lease import CheckpointReply, FinishReply, Grant, LeaseStatus
+from service.contract.attempt import CheckpointReply, FinishReply, LeaseStatus
+from service.contract.claim import Grant
+from service.contract.custom_entries import EntriesReply
 from service.contract.log import LogReply
 from service.contract.predictions import PredictionsReply
 from service.contract.provenance import WarningsReply

@@ -90,8 +90,8 @@ def commits_in_one_place(module: Module) -> Iterator[Breach]:
 
 
 def reads_the_clock_in_one_place(module: Module) -> Iterator[Breach]:
-    """Instants are the database's, timers the clock module's. The client lives in its caller's process."""
-    if module.within("service") and not module.within("service/clock.py", "service/client"):
+    """Instants are the database's, timers the clock module's. Client and command live in their caller's process."""
+    if module.within("service") and not module.within("service/clock.py", "service/client", "service/cli"):
         for line, name in _names_used(module):
             if name in CLOCK_READS:
                 yield line, f"{name} reads this machine's clock; data takes unit_of_work.now(), timers service.clock"
@@ -99,7 +99,9 @@ def reads_the_clock_in_one_place(module: Module) -> Iterator[Breach]:
 
 def spells_no_state(module: Module) -> Iterator[Breach]:
     """A state's name stands in the vocabulary; the wire's outcome (`result=`) shares some of its words."""
-    if not module.within("service") or module.within("service/contract", "service/domain", "service/client"):
+    if not module.within("service") or module.within(
+        "service/contract", "service/domain", "service/client", "service/cli"
+    ):
         return
     results = {id(keyword.value) for call in _calls(module) for keyword in call.keywords if keyword.arg == "result"}
     for node in ast.walk(module.tree):
@@ -125,7 +127,9 @@ def seeds_nothing_global(module: Module) -> Iterator[Breach]:
 
 def takes_chance_from_outside(module: Module) -> Iterator[Breach]:
     """Suggestions and trainings repeat from their seeds; only the composition root has a source without one."""
-    if not module.within("service", "worker/training") or module.within("service/main.py", "service/client"):
+    if not module.within("service", "worker/training") or module.within(
+        "service/main.py", "service/client", "service/cli"
+    ):
         return
     for line, name in _names_used(module):
         if name in INJECTED:

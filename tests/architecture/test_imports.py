@@ -39,12 +39,12 @@ def copied_house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wrong_imports_break_the_contracts_they_should(copied_house: Path) -> None:
     wrong = {
         "service/domain/space.py": ("import sqlalchemy", "only storage speaks SQL"),
-        "service/domain/objective.py": ("import service.usecases.claim", "service: edges -> usecases"),
-        "service/search/scale.py": ("import service.clock", "the pure rooms know no clock"),
+        "service/domain/objective.py": ("import service.usecases.dispatch.claim", "service: edges -> usecases"),
+        "service/search/space/transform.py": ("import service.clock", "the pure rooms know no clock"),
         "service/search/seeds.py": ("import optuna", "only the bridge speaks Optuna"),
         "service/api/trials.py": ("import service.storage.tables", "edges reach storage"),
-        "service/usecases/finish.py": ("import fastapi", "only the edges speak HTTP"),
-        "worker/agent/held.py": ("import torch", "the agent process never loads torch"),
+        "service/usecases/attempts/finish.py": ("import fastapi", "only the edges speak HTTP"),
+        "worker/agent/attempts.py": ("import torch", "the agent process never loads torch"),
         "worker/trial/classify.py": ("import service.domain.states", "the worker sees nothing of the service"),
     }
     for path, (statement, _) in wrong.items():

@@ -7,20 +7,13 @@ import sys
 from pathlib import Path
 
 from service.client import Client
-from service.contract.lease import (
-    CheckpointReply,
-    CheckpointRequest,
-    ClaimRequest,
-    FinishReply,
-    FinishRequest,
-    Grant,
-    Nothing,
-)
+from service.contract.attempt import CheckpointReply, CheckpointRequest, FinishReply, FinishRequest
+from service.contract.claim import ClaimRequest, Grant, NoTrial
 from service.contract.report import ReportRequest, Verdict, from_wire
 from tests.chaos.ledger import Claimed, Finished, Ledger, Reported, Saved
 from tests.chaos.training import METRIC
 from worker import cli
-from worker.agent import child
+from worker.agent import process
 
 
 class NotingClient(Client):
@@ -30,7 +23,7 @@ class NotingClient(Client):
         super().__init__(server, token)
         self._ledger = Ledger(Path(os.environ["CHAOS_LEDGER"]))
 
-    def claim(self, request: ClaimRequest) -> Grant | Nothing:
+    def claim(self, request: ClaimRequest) -> Grant | NoTrial:
         answer = super().claim(request)
         if isinstance(answer, Grant):
             assert answer.number is not None
@@ -61,5 +54,5 @@ class NotingClient(Client):
 
 if __name__ == "__main__":
     cli.Client = NotingClient  # type: ignore[misc]
-    child.ZYGOTE = "tests.chaos.zygote"
+    process.ZYGOTE = "tests.chaos.zygote"
     sys.exit(cli.main())

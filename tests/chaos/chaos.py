@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from service.client import Client
 from service.storage import tables
-from service.storage.database import look_on
+from service.storage.database import open_read_only
 from tests.chaos.check import Known, violations
 from tests.chaos.cluster import LEASE_SECONDS, STUDY, Cluster, cluster
 from tests.chaos.faults import Faults, Kind, plan
@@ -161,7 +161,7 @@ async def _ended(
 def _judge(built: Cluster, num_trials: int, seed: int, seconds: float, faults: Faults, proxy: Proxy) -> Result:
     known = Known.of(read(agent.ledger for agent in built.agents))
     num_counted = num_trials * NUM_STEPS
-    with look_on(built.database.url) as connection:
+    with open_read_only(built.database.url) as connection:
         found = violations(connection, known, num_trials, NUM_STEPS)
         attempts = _moves(connection)
     found["agents have told everything when they end"] = [

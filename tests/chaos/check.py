@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from service.contract.trial import TrialState
 from service.storage import tables
-from service.storage.invariants import check as check_invariants
+from service.storage.fsck.invariants import check as check_invariants
 from service.storage.queries import series
 from tests.chaos.ledger import Claimed, Fact, Finished, Key, Reported, Saved, Trained
 from tests.chaos.training import METRIC, values

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from service.contract.lease import FailureClass, FinishRequest, Grant, Outcome
+from service.contract.attempt import FailureClass, FinishRequest, Outcome
+from service.contract.claim import Grant
 from service.contract.report import Point, ReportRequest
 from service.storage.database import Database
-from service.usecases.finish import finish
-from service.usecases.report import report
+from service.usecases.attempts.finish import finish
+from service.usecases.attempts.report import report
 from tests.chaos.check import PROMISES, Known, violations
 from tests.chaos.ledger import Claimed, Fact, Finished, Ledger, Reported, Saved, Trained, read
 from tests.chaos.training import METRIC, values
@@ -85,7 +86,7 @@ async def facts(database: Database) -> list[Fact]:
 def broken(database: Database, facts: list[Fact], num_trials: int = NUM_TRIALS) -> set[str]:
     """The promises that the checker sees broken, by the names of what asked for them."""
     known = Known.of(facts)
-    found = database.read_now(lambda connection: violations(connection, known, num_trials, NUM_STEPS))
+    found = database.read_sync(lambda connection: violations(connection, known, num_trials, NUM_STEPS))
     return {PROMISES[sentence].__name__ for sentence, said in found.items() if said}
 
 

@@ -8,25 +8,25 @@ from typing import Any
 
 import pytest
 
-from service.contract.lease import ResumePoint
+from service.contract.claim import ResumePoint
 from tests.chaos.ledger import Trained, read
 from tests.chaos.training import CHECKPOINT_STEPS, METRIC, NUM_STEPS, values
 from tests.worker.grants import grant
-from worker.agent import child, cpu
-from worker.agent.child import Zygote
-from worker.protocol import Checkpointed, Ended, Exited, Report, Start
+from worker.agent import cpu, process
+from worker.agent.process import Zygote
+from worker.protocol import CheckpointSaved, Ended, Exited, Report, Start
 
 
 @pytest.fixture
 def zygote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(child, "ZYGOTE", "tests.chaos.zygote")
+    monkeypatch.setattr(process, "ZYGOTE", "tests.chaos.zygote")
     environment = {**os.environ, "CHAOS_LEDGER": str(tmp_path / "ledger")}
-    with Zygote([cpu()], 1, tmp_path / "zygote.log", environment, pass_env=["CHAOS_LEDGER"]) as process:
-        process.wait_ready()
-        yield process
+    with Zygote([cpu()], 1, tmp_path / "zygote.log", environment, pass_env=["CHAOS_LEDGER"]) as zygote_process:
+        zygote_process.wait_ready()
+        yield zygote_process
 
 
-def start(folder: Path, resume: Checkpointed | None = None) -> Start:
+def start(folder: Path, resume: CheckpointSaved | None = None) -> Start:
     folder.mkdir()
     point = resume and ResumePoint(step=resume.step, sha256=resume.sha256, size=resume.size, uri="")
     told = grant(run_until=NUM_STEPS, resume=point).model_dump(mode="json")
@@ -41,7 +41,7 @@ def test_a_training_that_resumes_measures_what_one_without_a_fault_does(zygote: 
     assert {said.step: said.metrics[METRIC] for said in whole if isinstance(said, Report)} == expected
     assert isinstance(whole[-2], Ended)
     assert whole[-1] == Exited(0)
-    saved = [said for said in whole if isinstance(said, Checkpointed)]
+    saved = [said for said in whole if isinstance(said, CheckpointSaved)]
     assert [said.step for said in saved] == list(range(CHECKPOINT_STEPS, NUM_STEPS, CHECKPOINT_STEPS))
     rest = list(zygote.fork(start(tmp_path / "rest", resume=saved[0])).messages())
     resumed = {said.step: said.metrics[METRIC] for said in rest if isinstance(said, Report)}
@@ -55,7 +55,7 @@ def test_a_training_that_resumes_from_another_checkpoint_measures_something_else
     zygote: Zygote, tmp_path: Path
 ) -> None:
     whole = list(zygote.fork(start(tmp_path / "whole")).messages())
-    first = next(said for said in whole if isinstance(said, Checkpointed))
+    first = next(said for said in whole if isinstance(said, CheckpointSaved))
     Path(first.path).write_text(f'[{first.step}, "{"0" * 64}"]', encoding="ascii")
     rest = list(zygote.fork(start(tmp_path / "rest", resume=first)).messages())
     expected = values(grant().seed, grant().parameters)

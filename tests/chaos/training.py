@@ -15,9 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from service.contract.lease import Grant, Outcome
+from service.contract.attempt import Outcome
+from service.contract.claim import Grant
 from tests.chaos.ledger import Ledger, Trained
-from worker.protocol import Checkpointed, Ended, Start
+from worker.protocol import CheckpointSaved, Ended, Start
 from worker.trial.channel import AgentGone, Channel
 
 NUM_STEPS = 6
@@ -78,14 +79,14 @@ def _train(grant: Grant, start: Start, channel: Channel, ledger: Ledger) -> Outc
     return Outcome(result="succeeded")
 
 
-def _save(directory: Path, step: int, state: str) -> Checkpointed:
+def _save(directory: Path, step: int, state: str) -> CheckpointSaved:
     """Write a checkpoint under the name by which the agent looks for those of this host."""
     content = json.dumps([step, state]).encode()
     path = directory / f"step-{step:08d}.pt"
     partial = path.with_suffix(".partial")
     partial.write_bytes(content)
     partial.replace(path)
-    return Checkpointed(step, str(path), hashlib.sha256(content).hexdigest(), len(content))
+    return CheckpointSaved(step, str(path), hashlib.sha256(content).hexdigest(), len(content))
 
 
 def _digest(content: bytes) -> str:

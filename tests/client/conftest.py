@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from service.cli.main import main
 from service.client import Client
-from service.client.cli import main
 from tests.client.studies import hand_driven
 from tests.support.service import Service
 

@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
-from service.client import commands
-from service.client.cli import main
+from service.cli import commands
+from service.cli.main import main
+from service.contract.attempt import CheckpointRequest, FinishRequest, Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import Capabilities, CheckpointRequest, ClaimRequest, Device, FinishRequest, Grant, Outcome
+from service.contract.capabilities import Capabilities, Device
+from service.contract.claim import ClaimRequest, Grant
 from service.contract.provenance import ProvenanceRequest, WarningRequest
 from service.contract.report import Point, ReportRequest
 from tests.client.conftest import Study
@@ -333,7 +335,7 @@ def test_words_that_are_no_command_are_status_2(capsys: pytest.CaptureFixture[st
 def test_without_a_service_a_process_ends_with_one_sentence() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     done = subprocess.run(
-        [sys.executable, "-m", "service.client.cli", "list"],
+        [sys.executable, "-m", "service.cli.main", "list"],
         cwd=ROOT,
         env=os.environ | {"ASSAYER_SERVER": url},
         capture_output=True,
@@ -437,7 +439,7 @@ def test_the_catalogue_is_shown_whole_by_section_and_by_entry_with_those_that_wo
     width = {"type": "int", "default": 16, "low": 1, "description": "of each layer"}
     sort = {"type": "str", "required": True, "choices": ["wide", "deep"]}
     net = {"description": "A net of mine.", "parameters": {"width": width, "sort": sort}}
-    study.client.tell_entries("tower", {"model": {"my_net": net, "my_line": {}}})
+    study.client.register_entries("tower", {"model": {"my_net": net, "my_line": {}}})
 
     whole = " ".join(study("catalogue").split())
     assert "optimizer sgd, adam, adamw" in whole

@@ -21,8 +21,10 @@ from service.client import (
     ServiceUnreachable,
     Unauthorized,
 )
+from service.contract.attempt import FinishRequest, Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import Capabilities, ClaimRequest, FinishRequest, Grant, Nothing, Outcome
+from service.contract.capabilities import Capabilities
+from service.contract.claim import ClaimRequest, Grant, NoTrial
 from service.contract.problem import ErrorCode
 from service.contract.report import Action
 from service.contract.study import StudyState
@@ -58,8 +60,8 @@ def test_a_notebook_drives_a_study_to_its_end(client: Client) -> None:
     assert best.values[0] == pytest.approx(0.92)
     assert best.metrics == {"test/accuracy": 0.8}
     assert [(series.metric, series.steps) for series in best.series] == [("val/accuracy", [1, 2, 3])]
-    assert done.standing is not None
-    assert "baseline" in done.standing
+    assert done.reference_summary is not None
+    assert "baseline" in done.reference_summary
 
 
 def test_a_plain_loop_finishes_its_trials_and_gives_the_last_one_back(client: Client) -> None:
@@ -227,7 +229,7 @@ def test_a_claim_is_repeated_by_its_request_id(client: Client) -> None:
     assert isinstance(again, Grant)
     assert first == again.model_copy(update={"lease_seconds": first.lease_seconds})
     nothing = client.claim(request.model_copy(update={"request_id": uuid.uuid4().hex}))
-    assert isinstance(nothing, Nothing)
+    assert isinstance(nothing, NoTrial)
     assert not nothing.done
 
 
@@ -290,7 +292,7 @@ def test_an_address_that_is_none_is_one_sentence() -> None:
 def test_what_is_too_large_for_one_request_is_sent_in_several_or_cut(client: Client) -> None:
     option = {"type": "str", "description": "x" * 30_000}
     entries = {f"net_{number}": {"parameters": {"width": option}} for number in range(80)}
-    told = client.tell_entries("large", {"model": entries, "loss": {"my_loss": {}}})  # 2.4 MB as JSON
+    told = client.register_entries("large", {"model": entries, "loss": {"my_loss": {}}})  # 2.4 MB as JSON
     assert set(told.entries["model"]) == set(entries)
     assert set(told.entries["loss"]) == {"my_loss"}
     study = client.create_study(hand_driven(trials=1))

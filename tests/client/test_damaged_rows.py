@@ -7,8 +7,9 @@ from itertools import islice
 
 import pytest
 
-from service.client import Client, PermanentFailure, editing, watch
-from service.client.cli import main
+from service.cli import edit, watch
+from service.cli.main import main
+from service.client import Client, PermanentFailure
 from service.contract.study import StudyView
 from tests.client.studies import hand_driven
 from tests.support.damage import spoil
@@ -27,7 +28,7 @@ def test_a_damaged_event_is_listed_beside_the_intact_ones_and_shown(
     service: Service, client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = client.create_study(hand_driven())
-    editing.edit(client, study.name, None, ["budget.trials=7"])
+    edit.edit(client, study.name, None, ["budget.trials=7"])
     spoil(service, "UPDATE journal SET data = '{' WHERE study_id = ? AND revision = ?", study.id, REVISION_OF_EDIT)
     client.pause(study.name)
 

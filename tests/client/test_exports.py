@@ -34,5 +34,5 @@ def test_every_error_code_has_its_exception() -> None:
 
 def test_the_client_loads_nothing_heavy() -> None:
     heavy = ("torch", "fastapi", "sqlalchemy", "optuna", "numpy", "yaml")
-    program = f"import sys, service.client, service.client.cli; print([m for m in {heavy} if m in sys.modules])"
+    program = f"import sys, service.client, service.cli.main; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"

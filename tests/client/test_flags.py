@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from service.client.cli import main
-from service.client.grammar import parser
+from service.cli.main import main
+from service.cli.parser import parser
 from tests.client.conftest import Study
 
 RAISED = 'Traceback (most recent call last):\n  File "mine.py", line 3, in train\nKeyError: 7\n'

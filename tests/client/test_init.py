@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from service.cli.main import main
 from service.client import Client, study_file
-from service.client.cli import main
 from service.contract.study import StudySpec
 from tests.support.service import ROOT, Service
 from worker.training.data import DATA

@@ -11,9 +11,11 @@ import pyarrow.parquet
 import pytest
 from rich.console import Console
 
-from service.client.predictions import confusion_page
+from service.cli.predictions import confusion_page
+from service.contract.attempt import FinishRequest, Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import Capabilities, ClaimRequest, FinishRequest, Grant, Outcome
+from service.contract.capabilities import Capabilities
+from service.contract.claim import ClaimRequest, Grant
 from service.contract.predictions import Confusion, PredictionsRequest
 from service.contract.report import Point, ReportRequest
 from tests.client.conftest import Study

@@ -18,7 +18,7 @@ from service.client import InvalidStudy, study_file
 from service.client.spec import parse
 from service.client.study_file import dump, load, read
 from service.contract.base import TaskKind
-from service.contract.sampler import TpeSampler
+from service.contract.sampler import TpeSamplerSpec
 from tests.support.service import ROOT
 
 STUDY = """
@@ -208,7 +208,7 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     (tmp_path / "zero.yaml").symlink_to("/dev/zero")
     for name in ("pipe.yaml", "zero.yaml"):
-        command = [sys.executable, "-m", "service.client.cli", "plan", str(tmp_path / name)]
+        command = [sys.executable, "-m", "service.cli.main", "plan", str(tmp_path / name)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 1
         assert done.stderr == f"{tmp_path / name}: is no file but a device or a pipe; name the study file\n"
@@ -266,7 +266,7 @@ def test_a_file_becomes_a_spec(tmp_path: Path) -> None:
     path.write_text(STUDY)
     spec = study_file.load(path)
     assert spec.task_kind is TaskKind.TRAIN
-    assert spec.sampler == TpeSampler(name="tpe", seed=7)
+    assert spec.sampler == TpeSamplerSpec(name="tpe", seed=7)
     assert spec.pruner.name == "median"
 
 

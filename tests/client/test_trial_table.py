@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
+from service.cli.trial_table import TrialTable
 from service.client.errors import InvalidStudy
-from service.client.trial_table import TrialTable
 from service.contract.study import StudySpec
 from service.contract.trial import TrialKind, TrialState, TrialView
 from tests.client.conftest import Study
@@ -33,7 +33,7 @@ def trial(number: int, value: float | None = None, **changes: Any) -> TrialView:
         "parameters": {"lr": 10.0 ** -(number % 5)},
         "values": None if value is None else [value],
         "infeasible": False,
-        "reason": "random",
+        "suggestion_reason": "random",
         "state_reason": None if value is not None else "boom",
         "stage": None,
         "step": number,
@@ -123,7 +123,7 @@ def test_all_trials_come_in_pages_and_every_form_has_them(
 ) -> None:
     name = study.create(budget={"trials": 35})
     study.finish(name)
-    monkeypatch.setattr("service.client.commands.PAGE_TRIALS", 4)
+    monkeypatch.setattr("service.cli.commands.PAGE_TRIALS", 4)
     page = study("trials", name).splitlines()
     assert page[0].split() == ["number", "state", "val/accuracy", "step", "lr", "reason"]
     assert len(page) == 1 + 30 + 1

@@ -12,15 +12,15 @@ import pytest
 NO_TEXT = os.fsdecode(b"caf\xe9")
 
 LINES = [
-    ("service.client.cli", "show", NO_TEXT),
-    ("service.client.cli", "--server", f"http://{NO_TEXT}", "list"),
-    ("service.client.cli", "create", "study.yaml", "--name", NO_TEXT),
-    ("service.client.cli", "enqueue", "digits", f"lr={NO_TEXT}"),
-    ("service.client.cli", "enqueue", "digits", f"{NO_TEXT}=1"),
-    ("service.client.cli", "edit", "digits", "--set", f"space.lr.high={NO_TEXT}"),
-    ("service.client.cli", "fork", "digits", "1", "--set", f"lr={NO_TEXT}"),
-    ("service.client.cli", "pause", "digits", "--reason", NO_TEXT),
-    ("service.client.cli", "readmit", NO_TEXT),
+    ("service.cli.main", "show", NO_TEXT),
+    ("service.cli.main", "--server", f"http://{NO_TEXT}", "list"),
+    ("service.cli.main", "create", "study.yaml", "--name", NO_TEXT),
+    ("service.cli.main", "enqueue", "digits", f"lr={NO_TEXT}"),
+    ("service.cli.main", "enqueue", "digits", f"{NO_TEXT}=1"),
+    ("service.cli.main", "edit", "digits", "--set", f"space.lr.high={NO_TEXT}"),
+    ("service.cli.main", "fork", "digits", "1", "--set", f"lr={NO_TEXT}"),
+    ("service.cli.main", "pause", "digits", "--reason", NO_TEXT),
+    ("service.cli.main", "readmit", NO_TEXT),
     ("worker", "--cpu", "--label", f"room={NO_TEXT}"),
     ("worker", "--cpu", "--name", NO_TEXT),
     ("worker", "--cpu", "--data", NO_TEXT),
@@ -37,9 +37,9 @@ import contextlib, importlib, io, json, os, sys
 for module, *words in json.loads(sys.stdin.read()):
     words = [os.fsdecode(bytes.fromhex(word)) for word in words]
     said = io.StringIO()
-    main = {"service.client.cli": "service.client.cli", "worker": "worker.cli", "service": "service.__main__"}[module]
+    main = {"service.cli.main": "service.cli.main", "worker": "worker.cli", "service": "service.__main__"}[module]
     if module == "worker" and words[0] in ("try", "doctor"):
-        main = {"try": "worker.rehearsal", "doctor": "worker.doctor"}[words.pop(0)]
+        main = {"try": "worker.try_trial", "doctor": "worker.doctor"}[words.pop(0)]
     with contextlib.redirect_stderr(said):
         try:
             status = importlib.import_module(main).main(words)
@@ -64,9 +64,9 @@ def test_a_word_that_is_not_utf_8_is_one_sentence() -> None:
         assert "Traceback" not in said, line
 
 
-@pytest.mark.parametrize("module", ["service.client.cli", "worker"])
+@pytest.mark.parametrize("module", ["service.cli.main", "worker"])
 def test_a_real_command_ends_so(module: str) -> None:
-    words = ["show", NO_TEXT] if module == "service.client.cli" else ["--cpu", "--label", f"a={NO_TEXT}"]
+    words = ["show", NO_TEXT] if module == "service.cli.main" else ["--cpu", "--label", f"a={NO_TEXT}"]
     done = subprocess.run([sys.executable, "-m", module, *words], capture_output=True, check=False)
     assert done.returncode == 2
     assert done.stdout == b""

@@ -11,7 +11,8 @@ import threading
 import pytest
 from rich.console import Console
 
-from service.client import Client, NotFound, ServiceUnreachable, show, watch
+from service.cli import render, watch
+from service.client import Client, NotFound, ServiceUnreachable
 from service.client.errors import ServiceFailure
 from service.contract.study import StudyState, StudyView
 from tests.client.studies import hand_driven
@@ -71,7 +72,7 @@ def test_a_terminal_shows_the_running_trials_and_the_best(shared_service: Servic
             running = watch._Running(client, study.name)
             assert running.refresh() == ""
             assert [detail.number for detail in running.trials] == [0]
-            console.print(show.live_page(client.study(study.name), running.trials))
+            console.print(render.live_page(client.study(study.name), running.trials))
             break
         assert "step 1/3  val/accuracy 0.25" in screen.getvalue()
         driver.start()
@@ -84,7 +85,7 @@ def test_a_terminal_shows_the_running_trials_and_the_best(shared_service: Servic
 def test_ctrl_c_leaves_the_study_going_and_says_so(shared_service: Service) -> None:
     with Client(shared_service.url) as client:
         name = client.create_study(hand_driven()).name
-        command = [sys.executable, "-m", "service.client.cli", "watch", name, "--server", shared_service.url]
+        command = [sys.executable, "-m", "service.cli.main", "watch", name, "--server", shared_service.url]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert "0/3 finished" in process.stdout.readline()
@@ -101,7 +102,7 @@ def test_ctrl_c_leaves_the_study_going_and_says_so(shared_service: Service) -> N
 def command(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
     """Run `study` as a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "service.client.cli", *words, "--server", service.url],
+        [sys.executable, "-m", "service.cli.main", *words, "--server", service.url],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -164,7 +165,7 @@ def test_a_study_that_a_person_pauses_is_watched_on(shared_service: Service) -> 
     with Client(shared_service.url) as client:
         name = client.create_study(hand_driven()).name
         client.pause(name, "need the GPU")
-        words = [sys.executable, "-m", "service.client.cli", "watch", name, "--server", shared_service.url]
+        words = [sys.executable, "-m", "service.cli.main", "watch", name, "--server", shared_service.url]
         with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert "0/3 finished" in process.stdout.readline()

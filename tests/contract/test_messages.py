@@ -15,18 +15,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 import service.contract
+from service.contract.attempt import FinishRequest, HeartbeatRequest, Outcome
 from service.contract.base import Request, Response
-from service.contract.entries import EntriesRequest
-from service.contract.lease import (
-    Capabilities,
-    ClaimReply,
-    ClaimRequest,
-    FinishRequest,
-    Grant,
-    HeartbeatRequest,
-    Nothing,
-    Outcome,
-)
+from service.contract.capabilities import Capabilities
+from service.contract.claim import ClaimReply, ClaimRequest, Grant, NoTrial
+from service.contract.custom_entries import EntriesRequest
 from service.contract.problem import ErrorCode, Problem
 from service.contract.report import NonFinite, Number, Point, ReportRequest, Verdict, from_wire, to_wire
 from service.contract.study import StudySpec
@@ -102,10 +95,10 @@ def test_a_response_ignores_a_field_of_a_newer_service() -> None:
 
 
 def test_a_claim_is_answered_by_a_grant_or_by_nothing() -> None:
-    nothing: Nothing | Grant = TypeAdapter(ClaimReply).validate_python(
+    nothing: NoTrial | Grant = TypeAdapter(ClaimReply).validate_python(
         {"kind": "nothing", "reason": "all handed out", "retry_seconds": 1, "hint": "ignored"}
     )
-    assert nothing == Nothing(reason="all handed out", retry_seconds=1.0)
+    assert nothing == NoTrial(reason="all handed out", retry_seconds=1.0)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ValidationError
 
 import service.contract
 from service.contract.base import Response
-from service.contract.lease import Capabilities, ClaimRequest
+from service.contract.capabilities import Capabilities
+from service.contract.claim import ClaimRequest
 from service.contract.report import NonFinite
 from service.contract.storable import MAX_INTEGER
 from service.contract.study import StudySpec

@@ -13,16 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from service.contract.attempt import CheckpointRequest, FinishRequest, HeartbeatRequest, Outcome
 from service.contract.base import Request
-from service.contract.entries import EntriesRequest
-from service.contract.lease import CheckpointRequest, ClaimRequest, FinishRequest, HeartbeatRequest, Outcome
-from service.contract.mistakes import mistakes_in
+from service.contract.claim import ClaimRequest
+from service.contract.custom_entries import EntriesRequest
 from service.contract.predictions import Confusion
 from service.contract.provenance import ProvenanceRequest, WarningRequest
 from service.contract.report import ReportRequest
 from service.contract.storable import MAX_DEPTH, MAX_INTEGER, find_flaw, to_storable
-from service.contract.study import EditRequest, EnqueueRequest, StopRequest, StudySpec
+from service.contract.study import EditRequest, EnqueueRequest, ReasonRequest, StudySpec
 from service.contract.trial import ForkRequest
+from service.contract.validation_errors import field_errors
 
 STUDY: dict[str, Any] = {
     "name": "digits",
@@ -55,7 +56,7 @@ MESSAGES: dict[type[Request], dict[str, Any]] = {
     EditRequest: {"spec": STUDY, "version": 1},
     EnqueueRequest: {"parameters": {"lr": 0.1, "model": "mlp", "widths": [3, "a"]}, "priority": 2},
     ForkRequest: {"at": 3, "set": {"lr": 0.1, "model": "mlp"}, "priority": 1},
-    StopRequest: {"reason": "lunch"},
+    ReasonRequest: {"reason": "lunch"},
     ClaimRequest: {
         "request_id": "0123456789",
         "worker": "tower",
@@ -110,7 +111,7 @@ def test_what_cannot_be_stored_is_refused_by_its_path(model: type[Request], good
     for path, document in cases:
         with pytest.raises(ValidationError) as caught:
             model.model_validate(document)
-        mistakes = mistakes_in(caught.value.errors(), document, model)
+        mistakes = field_errors(caught.value.errors(), document, model)
         named = [mistake.path for mistake in mistakes]
         assert any(".".join(map(str, path)).startswith(each) for each in named), (path, named)
         json.dumps([mistake.message for mistake in mistakes], ensure_ascii=False).encode()
@@ -158,7 +159,7 @@ def test_what_user_code_wrote_is_mended_and_not_refused() -> None:
 def test_the_sentence_names_the_field_and_the_character(changes: dict[str, Any], path: str, message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         StudySpec.model_validate(STUDY | changes)
-    (mistake,) = mistakes_in(caught.value.errors(), STUDY | changes, StudySpec)
+    (mistake,) = field_errors(caught.value.errors(), STUDY | changes, StudySpec)
     assert (mistake.path, mistake.message) == (path, message)
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from service.contract.base import TaskKind
-from service.contract.mistakes import mistakes_in
 from service.contract.space import Parameter
 from service.contract.study import StudySpec
+from service.contract.validation_errors import field_errors
 
 SMALLEST: dict[str, Any] = {
     "name": "smallest",
@@ -33,7 +33,7 @@ def test_the_smallest_study_has_defaults_for_the_rest() -> None:
         "auto",
         "none",
     )
-    assert smallest.watched.value == "last"
+    assert smallest.primary_objective.value == "last"
     assert (smallest.budget.trials, smallest.resource, smallest.retry_failed) == (None, None, None)
 
 
@@ -115,7 +115,7 @@ def test_an_objective_is_one_or_a_list_of_several() -> None:
     one, two = spec(objective=LOSS), spec(objective=[LOSS, {**SIZE, "direction": "maximize"}])
     assert [each.metric for each in one.objectives] == ["loss"]
     assert [each.metric for each in two.objectives] == ["loss", "size"]
-    assert (two.watched.metric, two.directions) == ("loss", ("minimize", "maximize"))
+    assert (two.primary_objective.metric, two.directions) == ("loss", ("minimize", "maximize"))
     assert StudySpec.model_validate_json(two.model_dump_json()) == two
 
 
@@ -140,7 +140,7 @@ def test_a_wrong_objective_is_told_where_it_stands(objective: Any, path: str, me
     written = {**SMALLEST, "objective": objective}
     with pytest.raises(ValidationError) as caught:
         StudySpec.model_validate(written)
-    (mistake,) = mistakes_in(caught.value.errors(), written, StudySpec)
+    (mistake,) = field_errors(caught.value.errors(), written, StudySpec)
     assert mistake.path == path
     assert mistake.message.startswith(message)
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from service.client import first_look
-from service.client.column_texts import NumberRules
+from service.cli import inspect_data
+from service.cli.column_texts import NumberRules
 from service.client.errors import InvalidStudy
 from tests.support.service import ROOT
 from worker.training import ConfigError
@@ -91,7 +91,7 @@ def table(columns: dict[str, Sequence[str]], delimiter: str = ",") -> str:
 def said_by_init(path: Path, rules: NumberRules) -> tuple[list[str], str]:
     """What `study init` says of the columns, or why it refuses."""
     try:
-        looked = first_look.look(str(path), first_look.Asked("y", rules=rules))
+        looked = inspect_data.inspect_data(str(path), inspect_data.InspectOptions("y", rules=rules))
     except InvalidStudy as refusal:
         return [], str(refusal)
     assert looked.data["name"] == path.suffix[1:]
@@ -127,7 +127,7 @@ def agree(path: Path, rules: NumberRules | None = None) -> None:
 
 def test_both_have_the_same_rules() -> None:
     for name in ("column_texts.py", "csv_dialect.py"):
-        core, copy = ROOT / "worker/training/data" / name, ROOT / "service/client" / name
+        core, copy = ROOT / "worker/training/data" / name, ROOT / "service/cli" / name
         assert core.read_bytes() == copy.read_bytes(), f"cp {core.relative_to(ROOT)} {copy.relative_to(ROOT)}"
 
 
@@ -156,7 +156,7 @@ def test_whole_tables(delimiter: str, tmp_path: Path) -> None:
     }
     path = tmp_path / "t.csv"
     path.write_text(table({**usable, "y": [f"{row}.5" for row in range(ROWS)]}, delimiter))
-    looked = first_look.look(str(path), first_look.Asked("y"))
+    looked = inspect_data.inspect_data(str(path), inspect_data.InspectOptions("y"))
     assert looked.data.get("delimiter", ",") == delimiter
     done, why = done_by_core(path, NumberRules(), looked.data["features"])
     assert looked.columns == done, why
@@ -187,7 +187,7 @@ def test_encodings(encoding: str, tmp_path: Path) -> None:
     words = ["café", "señor"] if encoding == "cp1252" else ["서울 사람", "부산"]
     path = tmp_path / "t.csv"
     path.write_text(table({"x": [*words, "?"], "y": [f"{row}.5" for row in range(ROWS)]}), encoding=encoding)
-    looked = first_look.look(str(path), first_look.Asked("y"))
+    looked = inspect_data.inspect_data(str(path), inspect_data.InspectOptions("y"))
     written = looked.data.get("encoding", "utf-8")
     assert written == encoding.removesuffix("-sig")
     settings = {name: value for name, value in looked.data.items() if name != "name"}

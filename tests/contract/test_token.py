@@ -40,7 +40,7 @@ def test_a_token_of_printable_ascii_is_taken() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "status"),
-    [(["service", "serve", "--port", "0"], 1), (["service.client.cli", "list"], 1), (["worker", "--cpu"], 2)],
+    [(["service", "serve", "--port", "0"], 1), (["service.cli.main", "list"], 1), (["worker", "--cpu"], 2)],
 )
 def test_every_command_says_so_in_a_sentence(arguments: list[str], status: int, tmp_path: os.PathLike[str]) -> None:
     environment = {**os.environ, "ASSAYER_TOKEN": "s€cret", "ASSAYER_SERVER": "http://127.0.0.1:1"}

@@ -7,9 +7,11 @@ import uuid
 from typing import Any
 
 from service.client import Client
-from service.client.trials import OpenTrial
+from service.client.open_trial import OpenTrial
+from service.contract.attempt import FailureClass, FinishRequest, Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import Capabilities, ClaimRequest, FailureClass, FinishRequest, Grant, Outcome
+from service.contract.capabilities import Capabilities
+from service.contract.claim import ClaimRequest, Grant
 from service.contract.predictions import Confusion
 from service.contract.report import Point, ReportRequest
 from service.contract.study import StudyView

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from service.client import Client, editing
+from service.cli import edit
+from service.client import Client
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.searches import create, drive
 from tests.support.damage import spoil
@@ -36,7 +37,7 @@ def test_a_study_names_its_damaged_trials_and_events_beside_the_others(
     open_page: OpenPage, fresh: Client, service: Service
 ) -> None:
     study = create(fresh, "sick")
-    editing.edit(fresh, "sick", None, ["budget.trials=50"])
+    edit.edit(fresh, "sick", None, ["budget.trials=50"])
     drive(fresh, "sick", 1)
     spoil(service, SPOIL_EVENT, study.id, REVISION_OF_EDIT)
     spoil(service, SPOIL_TRIAL, study.id, 0)

@@ -14,7 +14,8 @@ from playwright.sync_api import Page, expect
 from service.api.stream import HEARTBEAT_SECONDS
 from service.client import Client
 from service.contract.base import TaskKind
-from service.contract.lease import Capabilities, ClaimRequest, Nothing
+from service.contract.capabilities import Capabilities
+from service.contract.claim import ClaimRequest, NoTrial
 from service.contract.predictions import Confusion
 from service.contract.study import StudyState
 from tests.dashboard.conftest import OpenPage
@@ -135,7 +136,7 @@ def test_the_boxes_of_a_staged_search_are_told_and_accepted(open_page: OpenPage,
     drive(client, "staged", 6, steps=2)
     offered = Capabilities(tasks=[TaskKind.EXTERNAL])
     seventh = ClaimRequest(request_id="the-seventh", worker="next", studies=["staged"], capabilities=offered)
-    assert isinstance(client.claim(seventh), Nothing)
+    assert isinstance(client.claim(seventh), NoTrial)
     with open_page(client.server + "/studies/staged") as page:
         card = page.get_by_role("region", name="Stages")
         [proposed] = client.stages("staged").stages

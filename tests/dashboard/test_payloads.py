@@ -14,8 +14,10 @@ import pytest
 from playwright.sync_api import Dialog, Page, expect
 
 from service.client import Client
+from service.contract.attempt import FailureClass, FinishRequest, Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import Capabilities, ClaimRequest, FailureClass, FinishRequest, Grant, Outcome
+from service.contract.capabilities import Capabilities
+from service.contract.claim import ClaimRequest, Grant
 from service.contract.log import LogRequest, Stream
 from service.contract.predictions import Confusion
 from service.contract.provenance import ProvenanceRequest, WarningRequest

@@ -95,7 +95,7 @@ def test_every_setting_of_client_and_worker_is_told() -> None:
     told = table(section("settings.md", "The client and the worker"))
     of_commands = set(table(section("settings.md", "What a command is told")))
     assert set(told) == variables("service/client", "worker") - of_commands
-    assert of_commands == variables("worker/trial/script.py")
+    assert of_commands == variables("worker/trial/sdk.py")
     assert told["ASSAYER_SERVER"][0].strip("`") == DEFAULT_SERVER == default_server({})
 
 
@@ -121,24 +121,24 @@ MODELS: dict[str, type[BaseModel]] = {
     "int": IntParameter,
     "categorical": CategoricalParameter,
     "constant": ConstantParameter,
-    "auto": sampler.AutoSampler,
-    "grid": sampler.GridSampler,
-    "random": sampler.RandomSampler,
-    "sobol": sampler.SobolSampler,
-    "optuna:cmaes": sampler.CmaesSampler,
-    "optuna:gp": sampler.GpSampler,
-    "optuna:nsga2": sampler.NsgaiiSampler,
-    "optuna:qmc": sampler.QmcSampler,
-    "coarse_to_fine": sampler.CoarseToFineSampler,
+    "auto": sampler.AutoSamplerSpec,
+    "grid": sampler.GridSamplerSpec,
+    "random": sampler.RandomSamplerSpec,
+    "sobol": sampler.SobolSamplerSpec,
+    "optuna:cmaes": sampler.CmaEsSamplerSpec,
+    "optuna:gp": sampler.GpSamplerSpec,
+    "optuna:nsga2": sampler.NsgaIiSamplerSpec,
+    "optuna:qmc": sampler.QmcSamplerSpec,
+    "coarse_to_fine": sampler.CoarseToFineSamplerSpec,
     "stage": sampler.Stage,
-    "tpe": sampler.TpeSampler,
-    "none": pruner.NoPruner,
-    "median": pruner.MedianPruner,
-    "asha": pruner.AshaPruner,
-    "hyperband": pruner.HyperbandPruner,
-    "percentile": pruner.PercentilePruner,
-    "threshold": pruner.ThresholdPruner,
-    "patience": pruner.PatiencePruner,
+    "tpe": sampler.TpeSamplerSpec,
+    "none": pruner.NoPrunerSpec,
+    "median": pruner.MedianPrunerSpec,
+    "asha": pruner.AshaPrunerSpec,
+    "hyperband": pruner.HyperbandPrunerSpec,
+    "percentile": pruner.PercentilePrunerSpec,
+    "threshold": pruner.ThresholdPrunerSpec,
+    "patience": pruner.PatiencePrunerSpec,
     "Resource": study.Resource,
     "Budget": study.Budget,
     "Reference": study.Reference,
@@ -169,7 +169,7 @@ def test_every_sampler_and_pruner_has_a_section() -> None:
     names = {
         model["properties"]["name"]["const"]
         for title, model in schema.items()
-        if title.endswith(("Sampler", "Pruner")) and "name" in model["properties"]
+        if title.endswith(("SamplerSpec", "PrunerSpec")) and "name" in model["properties"]
     }
     bridged = {"optuna:cmaes", "optuna:gp", "optuna:nsga2", "optuna:qmc"}
     samplers = {"auto", "grid", "random", "sobol", "coarse_to_fine", "tpe", *bridged}

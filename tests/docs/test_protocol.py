@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from service.contract.lease import FailureClass, Grant, HeartbeatReply, Nothing, Outcome
+from service.contract.attempt import FailureClass, HeartbeatReply, Outcome
+from service.contract.claim import Grant, NoTrial
 from service.contract.problem import ErrorCode
 from service.contract.report import Verdict
 from tests.support.service import ROOT, Service
@@ -20,7 +21,7 @@ from tests.support.service import ROOT, Service
 TEXT = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^```sh\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 DOCUMENTS = re.findall(r"^```json (\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-MODELS = {model.__name__: model for model in (Grant, Nothing, Verdict, HeartbeatReply, Outcome)}
+MODELS = {model.__name__: model for model in (Grant, NoTrial, Verdict, HeartbeatReply, Outcome)}
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the examples are written with curl, which is not here")

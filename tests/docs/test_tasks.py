@@ -47,7 +47,7 @@ def client(shared_service: Service, project: Path) -> Iterator[Client]:
         worker = subprocess.Popen(command, cwd=project, env=environment, stdout=log, stderr=log)
     try:
         with Client(shared_service.url) as opened:
-            assert eventually(lambda: opened.catalogue().own, 60.0), (project / "worker.log").read_text()
+            assert eventually(lambda: opened.catalogue().custom, 60.0), (project / "worker.log").read_text()
             yield opened
     finally:
         worker.terminate()

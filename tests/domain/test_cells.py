@@ -12,9 +12,9 @@ from pydantic import TypeAdapter
 
 from service.contract.base import Value
 from service.contract.space import Space
-from service.domain.cells import cells, size
-from service.domain.parameter import axis
-from service.domain.space import check_parameters, is_active, ordered
+from service.domain.finite_space import configuration_grid, num_configurations
+from service.domain.parameter import values_of
+from service.domain.space import check_parameters, is_active, topological_order
 
 
 def space(parameters: dict[str, Any]) -> Space:
@@ -23,9 +23,9 @@ def space(parameters: dict[str, Any]) -> Space:
 
 def listed(checked: Space) -> list[dict[str, Value]]:
     """Every configuration, the slow way: the full product, cut down to active parameters, without repeats."""
-    names = ordered(checked)
+    names = topological_order(checked)
     found: dict[str, dict[str, Value]] = {}
-    for values in itertools.product(*(axis(checked[name]) or [] for name in names)):
+    for values in itertools.product(*(values_of(checked[name]) or [] for name in names)):
         active: dict[str, Value] = {}
         for name, value in zip(names, values, strict=True):
             if is_active(checked[name], active):
@@ -54,7 +54,7 @@ def finite_spaces(draw: st.DrawFn) -> Space:
         if parameters and is_conditional:
             condition: dict[str, Any] = {}
             for name in draw(st.lists(st.sampled_from(list(parameters)), min_size=1, max_size=2, unique=True)):
-                values = [value for value in axis(space({name: parameters[name]})[name]) or [] if value != [1, 2]]
+                values = [value for value in values_of(space({name: parameters[name]})[name]) or [] if value != [1, 2]]
                 is_range = parameters[name]["type"] in ("int", "float") and draw(st.booleans())
                 if is_range or parameters[name]["type"] == "float":
                     condition[name] = {draw(st.sampled_from(["low", "high"])): draw(st.sampled_from(values))}
@@ -68,7 +68,7 @@ def finite_spaces(draw: st.DrawFn) -> Space:
 @settings(deadline=None)
 @given(finite_spaces())
 def test_numbering_is_the_same_as_listing(checked: Space) -> None:
-    found = cells(checked)
+    found = configuration_grid(checked)
     assert found is not None
     expected = listed(checked)
     assert found.size == len(expected)
@@ -77,7 +77,7 @@ def test_numbering_is_the_same_as_listing(checked: Space) -> None:
 
 
 def test_a_number_outside_is_an_index_error() -> None:
-    found = cells(space({"a": {"type": "int", "low": 1, "high": 3}}))
+    found = configuration_grid(space({"a": {"type": "int", "low": 1, "high": 3}}))
     assert found is not None
     with pytest.raises(IndexError):
         found[3]
@@ -86,7 +86,12 @@ def test_a_number_outside_is_an_index_error() -> None:
 
 
 def test_a_continuous_range_makes_a_space_infinite() -> None:
-    assert size(space({"a": {"type": "float", "low": 0, "high": 1}, "b": {"type": "int", "low": 0, "high": 1}})) is None
+    assert (
+        num_configurations(
+            space({"a": {"type": "float", "low": 0, "high": 1}, "b": {"type": "int", "low": 0, "high": 1}})
+        )
+        is None
+    )
 
 
 def test_billions_of_cells_cost_nothing() -> None:
@@ -98,7 +103,7 @@ def test_billions_of_cells_cost_nothing() -> None:
             "d": {"type": "int", "low": 1, "high": 2, "when": {"b": {"low": 0.5, "high": 0.75}}},
         }
     )
-    found = cells(huge)
+    found = configuration_grid(huge)
     assert found is not None
     assert found.size == (10**9 - 2 + 2 * 3) * (10**9 + 1 + 10**9 // 4 + 1)
     assert found[0] == {"a": 1, "b": 0.0}
@@ -107,6 +112,6 @@ def test_billions_of_cells_cost_nothing() -> None:
 
 
 def test_steps_read_as_the_study_file_would_write_them() -> None:
-    lattice = axis(space({"a": {"type": "float", "low": 0.1, "high": 0.5, "step": 0.1}})["a"])
+    lattice = values_of(space({"a": {"type": "float", "low": 0.1, "high": 0.5, "step": 0.1}})["a"])
     assert lattice is not None
     assert list(lattice) == [0.1, 0.2, 0.3, 0.4, 0.5]

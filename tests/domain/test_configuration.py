@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from service.contract.catalogue import Catalogue, load_catalogue
 from service.contract.space import Space
-from service.domain.configuration import check_overrides, check_reach, check_task, resolve
+from service.domain.task_config import apply_parameters, check_overrides, check_space_paths, check_task
 
 OWN = " For one of your own, start a worker with --register MODULE first"
 
@@ -145,7 +145,7 @@ def test_a_required_option_may_come_from_the_space() -> None:
 
 def told_of_space(space: dict[str, Any], **changes: Any) -> list[tuple[str, str]]:
     checked = TypeAdapter(Space).validate_python(space)
-    return [(error.path, error.message) for error in check_reach({**BASE, **changes}, checked, CATALOGUE)]
+    return [(error.path, error.message) for error in check_space_paths({**BASE, **changes}, checked, CATALOGUE)]
 
 
 def between(low: float, high: float, **more: Any) -> dict[str, Any]:
@@ -262,7 +262,7 @@ def test_a_section_that_the_task_lacks_is_named() -> None:
     without = {key: value for key, value in BASE.items() if key != "optimizer"}
     space = TypeAdapter(Space).validate_python({"optimizer.lr": between(0.1, 1)})
     message = "reaches nothing: the task has no optimizer; add task.train.optimizer"
-    assert [error.message for error in check_reach(without, space, CATALOGUE)] == [message]
+    assert [error.message for error in check_space_paths(without, space, CATALOGUE)] == [message]
 
 
 @pytest.mark.parametrize(
@@ -287,17 +287,17 @@ def test_a_section_that_the_task_lacks_is_named() -> None:
 def test_parameters_are_set_and_what_the_choice_does_not_know_is_dropped(
     parameters: dict[str, Any], changed: dict[str, Any], dropped: list[str]
 ) -> None:
-    assert resolve(BASE, parameters, CATALOGUE) == ({**BASE, **changed}, dropped)
+    assert apply_parameters(BASE, parameters, CATALOGUE) == ({**BASE, **changed}, dropped)
 
 
 def test_a_section_that_the_base_leaves_out_is_made() -> None:
-    config, dropped = resolve({}, {"optimizer.name": "sgd", "optimizer.lr": 0.1}, CATALOGUE)
+    config, dropped = apply_parameters({}, {"optimizer.name": "sgd", "optimizer.lr": 0.1}, CATALOGUE)
     assert (config, dropped) == ({"optimizer": {"name": "sgd", "lr": 0.1}}, [])
 
 
 def test_the_base_is_left_as_it_was() -> None:
     before = {"model": {"name": "mlp", "hidden": [128, 64]}}
-    config, _ = resolve(before, {"model.dropout": 0.1}, CATALOGUE)
+    config, _ = apply_parameters(before, {"model.dropout": 0.1}, CATALOGUE)
     config["model"]["hidden"].append(1)
     assert before == {"model": {"name": "mlp", "hidden": [128, 64]}}
 

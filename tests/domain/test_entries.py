@@ -8,7 +8,13 @@ import pytest
 
 from service.contract.catalogue import Entry, load_catalogue
 from service.contract.study import StudySpec
-from service.domain.entries import fingerprint, own_of_study, own_of_trial, unoffered, with_own
+from service.domain.entries import (
+    custom_entries_of,
+    custom_entries_of_trial,
+    fingerprint,
+    merge_custom,
+    missing_entries,
+)
 from tests.usecases.replica import spec_of
 
 CATALOGUE = load_catalogue()
@@ -32,11 +38,11 @@ def study(space: dict[str, Any] | None = None, **changes: Any) -> StudySpec:
 
 def test_the_catalogue_takes_them_in_behind_its_own_and_keeps_its_own() -> None:
     own = {("model", "mine"): entry(), ("model", "mlp"): entry(), ("nowhere", "mine"): entry()}
-    whole = with_own(CATALOGUE, own)
+    whole = merge_custom(CATALOGUE, own)
     assert [*whole.registries["model"]] == [*CATALOGUE.registries["model"], "mine"]
     assert whole.registries["model"]["mlp"] == CATALOGUE.registries["model"]["mlp"]
     assert whole.registries.keys() == CATALOGUE.registries.keys()
-    assert with_own(CATALOGUE, {}) == CATALOGUE
+    assert merge_custom(CATALOGUE, {}) == CATALOGUE
 
 
 def test_a_fingerprint_is_of_the_options_and_not_of_the_prose() -> None:
@@ -78,28 +84,28 @@ STAGES = {
     ids=["none", "the task", "a choice", "a constant", "a stage", "an option's value", "no task", "a command"],
 )
 def test_a_study_says_which_it_may_choose(spec: StudySpec, chosen: set[tuple[str, str]]) -> None:
-    assert own_of_study(spec, CATALOGUE) == chosen
+    assert custom_entries_of(spec, CATALOGUE) == chosen
 
 
 def test_callbacks_are_several_and_found_in_their_list() -> None:
     spec = study(train={"callbacks": [{"name": "norms"}, {"name": "mine"}, {"name": "mine", "often": 3}]})
-    assert own_of_study(spec, CATALOGUE) == {("callbacks", "mine")}
-    assert "mine" in with_own(CATALOGUE, {("callbacks", "mine"): entry()}).lists["callbacks"]
+    assert custom_entries_of(spec, CATALOGUE) == {("callbacks", "mine")}
+    assert "mine" in merge_custom(CATALOGUE, {("callbacks", "mine"): entry()}).lists["callbacks"]
 
 
 def test_a_trial_says_which_its_parameters_choose() -> None:
     parameters = {"model.name": "mine", "optimizer.name": "sgd", "loss.name": 3, "else.name": "mine", "name": "mine"}
-    assert own_of_trial(parameters, CATALOGUE) == {("model", "mine")}
+    assert custom_entries_of_trial(parameters, CATALOGUE) == {("model", "mine")}
 
 
 def test_a_worker_offers_each_with_the_options_told_last_or_is_told_what_it_lacks() -> None:
     needed = {("model", "mine"): "new", ("loss", "mine"): "new"}
-    assert unoffered({}, {}) is None
-    assert unoffered(needed, {"model": {"mine": "new"}, "loss": {"mine": "new", "other": "x"}}) is None
-    assert unoffered(needed, {"model": {"mine": "new"}}) == (
+    assert missing_entries({}, {}) is None
+    assert missing_entries(needed, {"model": {"mine": "new"}, "loss": {"mine": "new", "other": "x"}}) is None
+    assert missing_entries(needed, {"model": {"mine": "new"}}) == (
         "the loss 'mine' is not built in; start a worker with --register and the module that adds it"
     )
-    assert unoffered(needed, {"model": {"mine": "old"}, "loss": {"mine": "new"}}) == (
+    assert missing_entries(needed, {"model": {"mine": "old"}, "loss": {"mine": "new"}}) == (
         "the model 'mine' has other options by now; start this worker again with the newest module"
     )
-    assert unoffered({("model", "mine"): None}, {"model": {"mine": "old"}}) is not None, "nobody has told it here"
+    assert missing_entries({("model", "mine"): None}, {"model": {"mine": "old"}}) is not None, "nobody has told it here"

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from service.contract.lease import FailureClass
-from service.domain.failing import Ended, may_pause, reason_to_pause
+from service.contract.attempt import FailureClass
+from service.domain.circuit_breaker import AttemptEnd, may_pause, reason_to_pause
 
 BROKEN = FailureClass.USER_EXCEPTION
 
 
-def failing(trial: int, fingerprint: str = "f", message: str = "boom") -> Ended:
-    return Ended(f"t{trial}", BROKEN, fingerprint, message)
+def failing(trial: int, fingerprint: str = "f", message: str = "boom") -> AttemptEnd:
+    return AttemptEnd(f"t{trial}", BROKEN, fingerprint, message)
 
 
-def fine(trial: int, failure: FailureClass | None = None) -> Ended:
-    return Ended(f"t{trial}", failure)
+def fine(trial: int, failure: FailureClass | None = None) -> AttemptEnd:
+    return AttemptEnd(f"t{trial}", failure)
 
 
-def judged(*ends: Ended) -> str | None:
+def judged(*ends: AttemptEnd) -> str | None:
     return reason_to_pause(ends[:20], ends[::-1][:20])
 
 
@@ -42,16 +42,16 @@ def test_a_trial_that_does_well_when_it_is_tried_again_speaks_for_the_study() ->
     assert judged(failing(0), fine(0), failing(1), failing(2)) is None
 
 
-def invalid(trial: int, fingerprint: str = "v", message: str = "data.path: there is no file") -> Ended:
-    return Ended(f"t{trial}", FailureClass.INVALID, fingerprint, message)
+def invalid(trial: int, fingerprint: str = "v", message: str = "data.path: there is no file") -> AttemptEnd:
+    return AttemptEnd(f"t{trial}", FailureClass.INVALID, fingerprint, message)
 
 
-def silent(trial: int, message: str = "loss was never reported; it reported accuracy") -> Ended:
-    return Ended(f"t{trial}", None, message=message, lacks_objective=True)
+def silent(trial: int, message: str = "loss was never reported; it reported accuracy") -> AttemptEnd:
+    return AttemptEnd(f"t{trial}", None, message=message, lacks_objective=True)
 
 
-def broken_constraint(trial: int, message: str) -> Ended:
-    return Ended(f"t{trial}", FailureClass.INFEASIBLE, "c", message)
+def broken_constraint(trial: int, message: str) -> AttemptEnd:
+    return AttemptEnd(f"t{trial}", FailureClass.INFEASIBLE, "c", message)
 
 
 def test_the_same_mistake_in_all_of_the_first_three_trials() -> None:
@@ -97,7 +97,7 @@ def test_infeasible_parameters_are_no_failures() -> None:
 def test_a_fault_is_the_code_s_or_the_spec_s_and_has_a_fingerprint(
     failure: FailureClass | None, fingerprint: str | None, fault: tuple[str, str] | None
 ) -> None:
-    assert Ended("t", failure, fingerprint).fault == fault
+    assert AttemptEnd("t", failure, fingerprint).fault == fault
 
 
 def test_a_study_is_paused_only_after_failures_of_its_code_or_its_spec() -> None:

@@ -8,25 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.contract.lease import FailureClass, Outcome, Shortage
+from service.contract.attempt import FailureClass, MemoryShortage, Outcome
 from service.domain.failures import (
     MAX_HOST_FAULTS,
     MAX_LOSSES,
-    Circumstances,
-    Execution,
+    FailureContext,
+    PastAttempt,
     Resolution,
-    before_loss,
-    memory_floor,
+    min_gpu_gib,
     resolve,
+    undo_loss,
 )
 from service.domain.states import ATTEMPT, TRIAL, AttemptEvent, TrialEvent
 
 
 def resolved(outcome: Outcome, **given: Any) -> Resolution:
-    return resolve(outcome, Circumstances(**given))
+    return resolve(outcome, FailureContext(**given))
 
 
-def failed(failure: str, message: str = "", shortage: Shortage | None = None, **given: Any) -> Resolution:
+def failed(failure: str, message: str = "", shortage: MemoryShortage | None = None, **given: Any) -> Resolution:
     outcome = Outcome(result="failed", failure=FailureClass(failure), message=message, shortage=shortage)
     return resolved(outcome, **given)
 
@@ -114,12 +114,14 @@ def test_a_worker_heard_of_after_all_gets_back_what_its_loss_cost(
     lost = failed(failure, num_losses=num_losses, num_failures=num_failures, retry_failed=9)
     assert lost.trial is TrialEvent.REQUEUED
     after = (num_losses + lost.is_loss, num_failures + lost.is_failure)
-    assert before_loss(*after) == (num_losses, num_failures)
+    assert undo_loss(*after) == (num_losses, num_failures)
 
 
-@pytest.mark.parametrize("shortage", [None, Shortage(place="host", total_gib=64.0), Shortage(place="device")])
-def test_memory_short_elsewhere_than_on_a_known_gpu_is_retried(shortage: Shortage | None) -> None:
-    given = {"earlier": after(HOST), "retry_failed": 1}
+@pytest.mark.parametrize(
+    "shortage", [None, MemoryShortage(place="host", total_gib=64.0), MemoryShortage(place="device")]
+)
+def test_memory_short_elsewhere_than_on_a_known_gpu_is_retried(shortage: MemoryShortage | None) -> None:
+    given = {"past_attempts": after(HOST), "retry_failed": 1}
     again = failed("out_of_memory", "boom", shortage, **given)
     assert (again.trial, again.infeasible, again.is_failure) == (TrialEvent.REQUEUED, False, True)
     last = failed("out_of_memory", "boom", shortage, num_failures=1, **given)
@@ -142,8 +144,8 @@ def test_a_fault_of_the_host_costs_the_trial_nothing_however_often() -> None:
 
 def test_the_sixth_fault_of_one_host_is_charged_to_the_trial() -> None:
     def fault(*hosts: str) -> Resolution:
-        earlier = [Execution(FailureClass.HOST_FAULT, host) for host in hosts]
-        return failed("host_fault", "no file", host="a", earlier=earlier)
+        earlier = [PastAttempt(FailureClass.HOST_FAULT, host) for host in hosts]
+        return failed("host_fault", "no file", host="a", past_attempts=earlier)
 
     assert MAX_HOST_FAULTS == 5
     for hosts in (["a"] * 4, [*["a"] * 4, *["b"] * 9]):
@@ -154,21 +156,21 @@ def test_the_sixth_fault_of_one_host_is_charged_to_the_trial() -> None:
 
 
 def test_a_fault_that_every_host_has_is_an_exception_of_the_user() -> None:
-    resolution = failed("host_fault", "no file", is_everywhere=True)
+    resolution = failed("host_fault", "no file", all_hosts_fail=True)
     assert (resolution.trial, resolution.failure) == (TrialEvent.FAILED, FailureClass.USER_EXCEPTION)
     assert resolution.is_failure
     assert resolution.reason == "no file (no other host does better)"
 
 
-def lost_on(*hosts: str, steps: tuple[int | None, ...] | None = None) -> list[Execution]:
+def lost_on(*hosts: str, steps: tuple[int | None, ...] | None = None) -> list[PastAttempt]:
     reached = steps or (None,) * len(hosts)
     return [
-        Execution(FailureClass.WORKER_LOST, host, (step or 0, 0)) for host, step in zip(hosts, reached, strict=True)
+        PastAttempt(FailureClass.WORKER_LOST, host, (step or 0, 0)) for host, step in zip(hosts, reached, strict=True)
     ]
 
 
 def test_three_losses_without_progress_on_two_hosts_are_poison() -> None:
-    resolution = failed("process_killed", "killed", host="b", earlier=lost_on("a", "a"))
+    resolution = failed("process_killed", "killed", host="b", past_attempts=lost_on("a", "a"))
     assert (resolution.trial, resolution.failure) == (TrialEvent.FAILED, FailureClass.POISON)
     assert resolution.reason == "poison: lost 3 times without progress, on a, b; the last: killed"
     assert resolution.attempt is AttemptEvent.FAILED
@@ -182,29 +184,29 @@ def test_three_losses_without_progress_on_two_hosts_are_poison() -> None:
         ("b", (6, 0), lost_on("a", "a", steps=(5, 5))),
         ("b", (5, 1), lost_on("a", "a", steps=(5, 5))),
         ("b", (5, 0), lost_on("a", "a", steps=(5, 5))),
-        ("b", (0, 0), [*lost_on("a"), Execution(FailureClass.OUT_OF_MEMORY, "a"), *lost_on("a")]),
+        ("b", (0, 0), [*lost_on("a"), PastAttempt(FailureClass.OUT_OF_MEMORY, "a"), *lost_on("a")]),
     ],
     ids=["one host", "two losses", "progress", "progress within a step", "the first got somewhere", "not all losses"],
 )
 def test_fewer_losses_or_hosts_or_some_progress_are_no_poison(
-    host: str, reached: tuple[int, int], earlier: list[Execution]
+    host: str, reached: tuple[int, int], earlier: list[PastAttempt]
 ) -> None:
-    resolution = failed("hung", host=host, reached=reached, earlier=earlier)
+    resolution = failed("hung", host=host, progress=reached, past_attempts=earlier)
     assert (resolution.trial, resolution.is_loss) == (TrialEvent.REQUEUED, True)
 
 
 def test_dying_at_the_same_step_again_and_again_is_poison() -> None:
     earlier = lost_on("a", "b", "a", steps=(5, 5, 5))
-    assert failed("hung", host="b", reached=(5, 0), earlier=earlier).failure is FailureClass.POISON
+    assert failed("hung", host="b", progress=(5, 0), past_attempts=earlier).failure is FailureClass.POISON
 
 
-FULL = Shortage(place="device", total_gib=24.0)
-CROWDED = Shortage(place="device", total_gib=24.0, others_gib=8.0)
-HOST = Shortage(place="host", total_gib=64.0)
+FULL = MemoryShortage(place="device", total_gib=24.0)
+CROWDED = MemoryShortage(place="device", total_gib=24.0, others_gib=8.0)
+HOST = MemoryShortage(place="host", total_gib=64.0)
 
 
-def after(*shortages: Shortage) -> list[Execution]:
-    return [Execution(FailureClass.OUT_OF_MEMORY, "a", shortage=shortage) for shortage in shortages]
+def after(*shortages: MemoryShortage) -> list[PastAttempt]:
+    return [PastAttempt(FailureClass.OUT_OF_MEMORY, "a", shortage=shortage) for shortage in shortages]
 
 
 @pytest.mark.parametrize(
@@ -222,9 +224,13 @@ def after(*shortages: Shortage) -> list[Execution]:
     ],
 )
 def test_out_of_memory(
-    shortage: Shortage | None, earlier: tuple[Shortage, ...], largest_gib: float, event: TrialEvent, said: str
+    shortage: MemoryShortage | None,
+    earlier: tuple[MemoryShortage, ...],
+    largest_gib: float,
+    event: TrialEvent,
+    said: str,
 ) -> None:
-    resolution = failed("out_of_memory", "boom", shortage, earlier=after(*earlier), largest_gib=largest_gib)
+    resolution = failed("out_of_memory", "boom", shortage, past_attempts=after(*earlier), largest_gib=largest_gib)
     assert resolution.trial is event
     assert said in resolution.reason
     assert resolution.infeasible is (event is TrialEvent.PRUNED)
@@ -235,8 +241,8 @@ def test_out_of_memory(
     ("shortages", "floor"),
     [((), 0.0), ((FULL,), 24.0), ((CROWDED,), 0.0), ((CROWDED, CROWDED), 24.0), ((HOST, HOST), 0.0)],
 )
-def test_a_trial_needs_more_memory_than_was_too_little(shortages: tuple[Shortage, ...], floor: float) -> None:
-    assert memory_floor(after(*shortages)) == floor
+def test_a_trial_needs_more_memory_than_was_too_little(shortages: tuple[MemoryShortage, ...], floor: float) -> None:
+    assert min_gpu_gib(after(*shortages)) == floor
 
 
 @given(
@@ -244,40 +250,40 @@ def test_a_trial_needs_more_memory_than_was_too_little(shortages: tuple[Shortage
     failure=st.none() | st.sampled_from(FailureClass),
     past=st.fixed_dictionaries(
         {name: st.integers(0, 20) for name in ("num_losses", "num_failures", "retry_failed")}
-        | {"is_everywhere": st.booleans(), "largest_gib": st.sampled_from([0.0, 24.0, 80.0])}
-        | {"earlier": st.lists(st.sampled_from([*lost_on("a", "b"), *after(FULL, CROWDED, HOST)]), max_size=6)},
+        | {"all_hosts_fail": st.booleans(), "largest_gib": st.sampled_from([0.0, 24.0, 80.0])}
+        | {"past_attempts": st.lists(st.sampled_from([*lost_on("a", "b"), *after(FULL, CROWDED, HOST)]), max_size=6)},
     ),
     shortage=st.none() | st.sampled_from([FULL, CROWDED, HOST]),
 )
 def test_every_outcome_is_a_move_of_a_running_attempt_and_trial(
-    result: Any, failure: FailureClass | None, past: dict[str, Any], shortage: Shortage | None
+    result: Any, failure: FailureClass | None, past: dict[str, Any], shortage: MemoryShortage | None
 ) -> None:
     resolution = resolved(Outcome(result=result, failure=failure, shortage=shortage), **past)
     assert ATTEMPT.advance(ATTEMPT.initial, resolution.attempt)
-    assert TRIAL.advance(TRIAL.moves[TrialEvent.CLAIMED].target, resolution.trial)
+    assert TRIAL.advance(TRIAL.transitions[TrialEvent.CLAIMED].target, resolution.trial)
     assert resolution.reason
 
 
 def test_only_host_faults_count_towards_the_limit_of_host_faults() -> None:
-    earlier = [Execution(FailureClass.USER_EXCEPTION, "a")] * MAX_HOST_FAULTS
-    assert failed("host_fault", host="a", earlier=earlier).trial is TrialEvent.REQUEUED
-    earlier = [Execution(FailureClass.HOST_FAULT, "a")] * MAX_HOST_FAULTS
-    assert failed("host_fault", host="a", earlier=earlier).trial is TrialEvent.FAILED
+    earlier = [PastAttempt(FailureClass.USER_EXCEPTION, "a")] * MAX_HOST_FAULTS
+    assert failed("host_fault", host="a", past_attempts=earlier).trial is TrialEvent.REQUEUED
+    earlier = [PastAttempt(FailureClass.HOST_FAULT, "a")] * MAX_HOST_FAULTS
+    assert failed("host_fault", host="a", past_attempts=earlier).trial is TrialEvent.FAILED
 
 
 def test_other_processes_excuse_a_shortage_once_in_a_place() -> None:
-    free, crowded = (Shortage(place="device", total_gib=8.0, others_gib=others) for others in (0.0, 4.0))
+    free, crowded = (MemoryShortage(place="device", total_gib=8.0, others_gib=others) for others in (0.0, 4.0))
 
-    def end_after(*earlier: Shortage | None) -> TrialEvent:
-        executions = [Execution(FailureClass.OUT_OF_MEMORY, "a", shortage=each) for each in earlier]
-        return failed("out_of_memory", shortage=crowded, earlier=executions).trial
+    def end_after(*earlier: MemoryShortage | None) -> TrialEvent:
+        executions = [PastAttempt(FailureClass.OUT_OF_MEMORY, "a", shortage=each) for each in earlier]
+        return failed("out_of_memory", shortage=crowded, past_attempts=executions).trial
 
     assert end_after(None) is TrialEvent.REQUEUED
     assert end_after(free) is TrialEvent.REQUEUED
-    assert end_after(Shortage(place="host", total_gib=8.0)) is TrialEvent.REQUEUED
+    assert end_after(MemoryShortage(place="host", total_gib=8.0)) is TrialEvent.REQUEUED
     assert end_after(crowded) is TrialEvent.PRUNED
 
 
 def test_a_shortage_on_a_device_of_unknown_size_sets_no_floor() -> None:
-    shortage = Shortage(place="device", total_gib=None)
-    assert memory_floor([Execution(FailureClass.OUT_OF_MEMORY, "a", shortage=shortage)]) == 0.0
+    shortage = MemoryShortage(place="device", total_gib=None)
+    assert min_gpu_gib([PastAttempt(FailureClass.OUT_OF_MEMORY, "a", shortage=shortage)]) == 0.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from service.contract.lease import Outcome
-from service.domain.fingerprint import fingerprint
+from service.contract.attempt import Outcome
+from service.domain.error_fingerprint import error_fingerprint
 
 TRACEBACK = """Traceback (most recent call last):
   File "/home/ann/train/model.py", line 12, in build
@@ -17,7 +17,7 @@ RuntimeError: bad size 64 at 0x7f00
 
 
 def of(traceback: str | None, message: str = "") -> str:
-    return fingerprint(Outcome(result="failed", message=message, traceback=traceback))
+    return error_fingerprint(Outcome(result="failed", message=message, traceback=traceback))
 
 
 def test_lines_addresses_messages_homes_and_library_frames_do_not_matter() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.contract.catalogue import load_catalogue
-from service.domain.forks import forked
+from service.domain.forks import fork_parameters
 from tests.worker.grants import digits
 
 SGD = {"name": "sgd", "lr": 0.1, "nesterov": True}
@@ -17,7 +17,7 @@ def changed(
     changes: dict[str, Any], before: dict[str, Any] | None = None, overrides: dict[str, Any] | None = None, **task: Any
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The fork's parameters, and what is wrong with the changes, by path."""
-    parameters, errors = forked(digits(**task), overrides or {}, before or {}, changes, load_catalogue())
+    parameters, errors = fork_parameters(digits(**task), overrides or {}, before or {}, changes, load_catalogue())
     return parameters, {error.path: error.message for error in errors}
 
 

@@ -9,7 +9,7 @@ import pytest
 from service.contract.catalogue import Catalogue, Entry, load_catalogue
 from service.contract.problem import FieldError
 from service.contract.study import StudySpec
-from service.domain.entries import with_own
+from service.domain.entries import merge_custom
 from service.domain.metric_names import check_fit, check_metrics
 from worker.training.callbacks import CALLBACKS
 
@@ -18,7 +18,7 @@ OWN = {
     ("loss", "mine"): Entry(),
     ("callbacks", "mine"): Entry(),
 }
-CATALOGUE = with_own(load_catalogue(), OWN)
+CATALOGUE = merge_custom(load_catalogue(), OWN)
 LR = {"optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-1}}
 CSV = {"name": "csv", "path": "houses.csv", "target": "price"}
 

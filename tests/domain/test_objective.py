@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contract.study import Objective, StudySpec
-from service.domain.objective import check_objectives, final_value, finals, is_better
+from service.domain.objective import check_objectives, final_value, is_better, objective_results
 
 INF = math.inf
 
@@ -58,15 +58,17 @@ SIZE = LOSS.model_copy(update={"metric": "num_parameters"})
 
 
 def test_an_objective_without_a_series_is_what_was_measured_at_the_end() -> None:
-    loss, size = finals([LOSS, SIZE], {"val/loss": ((1, 0.5), (2, 0.4))}, {"num_parameters": 100.0, "val/loss": 9.0})
+    loss, size = objective_results(
+        [LOSS, SIZE], {"val/loss": ((1, 0.5), (2, 0.4))}, {"num_parameters": 100.0, "val/loss": 9.0}
+    )
     assert (loss.value, size.value, size.last) == (0.4, 100.0, 100.0)
 
 
 def test_what_was_never_told_differs_from_what_is_not_finite() -> None:
-    loss, size = finals([LOSS, SIZE], {"val/loss": ((1, 0.5), (2, math.nan))}, {})
+    loss, size = objective_results([LOSS, SIZE], {"val/loss": ((1, 0.5), (2, math.nan))}, {})
     assert (loss.value, str(loss.last), loss.is_finite) == (None, "nan", False)
     assert (size.value, size.last, size.is_finite) == (None, None, True)
-    (wild,) = finals([SIZE], {}, {"num_parameters": INF})
+    (wild,) = objective_results([SIZE], {}, {"num_parameters": INF})
     assert (wild.value, wild.last, wild.is_finite) == (None, INF, False)
 
 

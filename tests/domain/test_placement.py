@@ -5,10 +5,18 @@ from __future__ import annotations
 import pytest
 
 from service.contract.base import TaskKind
-from service.contract.lease import Capabilities, Device
+from service.contract.capabilities import Capabilities, Device
 from service.contract.study import Requires
 from service.contract.task import Function
-from service.domain.placement import KEPT_SECONDS, Holder, is_kept_for, is_reachable, suffices, unallowed, unmet
+from service.domain.placement import (
+    LOCALITY_WAIT_SECONDS,
+    CheckpointHost,
+    disallowed_task,
+    has_enough_gpu_memory,
+    is_reachable,
+    is_reserved_for,
+    unmet_requirement,
+)
 
 CPU = Capabilities(devices=[Device(kind="cpu", memory_gib=512)])
 SMALL = Capabilities(devices=[Device(kind="cuda", memory_gib=16)], labels={"room": "cellar"})
@@ -33,7 +41,7 @@ LARGE = Capabilities(devices=[Device(kind="cuda", memory_gib=80)])
     ],
 )
 def test_what_a_study_requires(requires: Requires | None, capabilities: Capabilities, lack: str | None) -> None:
-    assert unmet(requires, capabilities) == lack
+    assert unmet_requirement(requires, capabilities) == lack
 
 
 @pytest.mark.parametrize(
@@ -48,7 +56,7 @@ def test_what_a_study_requires(requires: Requires | None, capabilities: Capabili
 def test_code_of_the_user_s_own_needs_a_worker_that_was_told_so(
     kind: TaskKind, tasks: list[TaskKind], lack: str | None
 ) -> None:
-    assert unallowed(kind, Capabilities(tasks=tasks)) == lack
+    assert disallowed_task(kind, Capabilities(tasks=tasks)) == lack
 
 
 @pytest.mark.parametrize(
@@ -65,13 +73,13 @@ def test_code_of_the_user_s_own_needs_a_worker_that_was_told_so(
 def test_functions_may_be_allowed_of_some_modules_alone(functions: list[str] | None, is_allowed: bool) -> None:
     capabilities = Capabilities(tasks=[TaskKind.FUNCTION], functions=functions)
     lack = "its function is of mine.training; start a worker with --allow-functions mine.training"
-    told = unallowed(TaskKind.FUNCTION, capabilities, Function(name="mine.training:train"))
+    told = disallowed_task(TaskKind.FUNCTION, capabilities, Function(name="mine.training:train"))
     assert told == (None if is_allowed else lack)
 
 
 def test_a_trial_that_ran_out_of_memory_is_for_larger_gpus() -> None:
-    assert [suffices(16.0, each) for each in (CPU, SMALL, LARGE)] == [False, False, True]
-    assert all(suffices(0.0, each) for each in (CPU, SMALL, LARGE))
+    assert [has_enough_gpu_memory(16.0, each) for each in (CPU, SMALL, LARGE)] == [False, False, True]
+    assert all(has_enough_gpu_memory(0.0, each) for each in (CPU, SMALL, LARGE))
 
 
 @pytest.mark.parametrize(
@@ -80,14 +88,14 @@ def test_a_trial_that_ran_out_of_memory_is_for_larger_gpus() -> None:
         ("far", True, 0.0, True),
         ("near", True, 0.0, False),
         ("far", False, 0.0, False),
-        ("far", True, KEPT_SECONDS, False),
+        ("far", True, LOCALITY_WAIT_SECONDS, False),
     ],
     ids=["for a moment", "not from its holder", "not while that is busy or gone", "not for long"],
 )
 def test_a_trial_is_kept_for_the_holder_of_its_checkpoint(
     host: str, has_room: bool, waited: float, is_kept: bool
 ) -> None:
-    assert is_kept_for(Holder("near", has_room), host, waited) is is_kept
+    assert is_reserved_for(CheckpointHost("near", has_room), host, waited) is is_kept
 
 
 @pytest.mark.parametrize(

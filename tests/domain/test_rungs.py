@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.history import Arrival
+from service.domain.history import RungResult
 from service.domain.rungs import Rungs, bracket_sizes, default_first, rung_steps, rungs_of
 from tests.search.studies import study
 
@@ -71,19 +71,19 @@ def test_each_bracket_begins_a_rung_later_and_the_last_one_chooses_nowhere() -> 
     hyperband = rungs({"name": "hyperband", "min": 1}, 9)
     first = {hyperband.bracket(number): number for number in reversed(range(17))}
     assert [hyperband.of(first[bracket]) for bracket in range(3)] == [(1, 3, 9), (3, 9), (9,)]
-    assert [hyperband.goal(first[bracket]) for bracket in range(3)] == [1, 3, 9]
+    assert [hyperband.first_rung(first[bracket]) for bracket in range(3)] == [1, 3, 9]
 
 
 def test_where_arrivals_decide_for_good_everybody_sets_out_for_the_end() -> None:
     stopping = rungs({"name": "asha", "mode": "stop"}, 27)
-    assert (stopping.goal(0), stopping.promotes) == (27, False)
+    assert (stopping.first_rung(0), stopping.promotes) == (27, False)
 
 
 @pytest.mark.parametrize(
     ("rank", "num", "passes"), [(1, 1, True), (2, 2, False), (1, 3, True), (2, 5, False), (2, 6, True)]
 )
 def test_the_best_third_passes_and_the_best_one_while_there_are_few(rank: int, num: int, passes: bool) -> None:
-    assert rungs("asha", 27).passes(Arrival(3, 0.5, rank, num)) is passes
+    assert rungs("asha", 27).survives(RungResult(3, 0.5, rank, num)) is passes
 
 
 @pytest.mark.parametrize("pruner", ["none", "median"])

@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from service.contract.space import Space
-from service.domain.space import check_parameters, check_space, is_active, ordered
+from service.domain.space import check_parameters, check_space, is_active, topological_order
 
 SPACE: dict[str, Any] = {
     "optimizer.name": {"type": "categorical", "choices": ["sgd", "adamw"]},
@@ -85,7 +85,7 @@ def test_the_order_puts_conditions_first_and_ignores_the_order_of_keys() -> None
     forward = space()
     backward = dict(reversed(forward.items()))
     expected = ["decay", "warm", "layers", "width", "dropout", "optimizer.name", "optimizer.momentum", "seed"]
-    assert ordered(forward) == expected == ordered(backward)
+    assert topological_order(forward) == expected == topological_order(backward)
 
 
 def test_a_parameter_exists_only_under_its_condition() -> None:

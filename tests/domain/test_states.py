@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.domain.machine import Machine
+from service.domain.state_machine import StateMachine
 from service.domain.states import ATTEMPT, FINISHED_STUDIES, OPEN_TRIALS, STUDY, TRIAL
 
 STUDY_FOLLOWS = {
@@ -45,9 +45,9 @@ ATTEMPT_FOLLOWS = {
     ],
     ids=["study", "trial", "attempt"],
 )
-def test_what_may_follow_what(machine: Machine[Any, Any], follows: dict[str, set[str]], initial: str) -> None:
+def test_what_may_follow_what(machine: StateMachine[Any, Any], follows: dict[str, set[str]], initial: str) -> None:
     drawn: dict[str, set[str]] = {state: set() for state in machine.states}
-    for move in machine.moves.values():
+    for move in machine.transitions.values():
         for source in move.sources:
             drawn[source].add(move.target)
     assert machine.initial == initial

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from service.contract.trial import TrialState
-from service.domain.front import front
+from service.domain.pareto import pareto_front
 from service.domain.tally import Tally, TrialFacts
 
 FINAL = [TrialState.COMPLETED, TrialState.PRUNED, TrialState.FAILED, TrialState.CANCELLED]
@@ -45,7 +45,9 @@ def _check(tally: Tally, facts: dict[str, TrialFacts], now: int) -> None:
     states = [each.state for each in facts.values()]
     assert tally.num_trials == {state: states.count(state) for state in set(states)}
     completed = sorted((each for each in facts.values() if each.point is not None), key=lambda each: each.number)
-    on_front = [completed[at].number for at in front([each.point for each in completed if each.point is not None])]
+    on_front = [
+        completed[at].number for at in pareto_front([each.point for each in completed if each.point is not None])
+    ]
     assert [tally.facts_of(key).number for key in tally.front] == on_front
     spent = sum(
         each.used_microseconds + sum((now - began) * num for began, num in each.running) for each in facts.values()

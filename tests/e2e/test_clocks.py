@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from service.client import Client
 from service.contract.trial import AttemptState, TrialState
 from service.storage import tables
-from service.storage.database import look_on
-from service.storage.invariants import check
+from service.storage.database import open_read_only
+from service.storage.fsck.invariants import check
 from tests.e2e.test_worker import spec
 from tests.support.service import ROOT, running_service
 from tests.worker.grants import digits
@@ -65,7 +65,7 @@ def test_workers_a_day_ahead_and_a_day_behind_train_as_others_and_every_instant_
             assert client.study(name).num_trials == {TrialState.COMPLETED: 2}
             attempts = [each for number in range(2) for each in client.trial(name, number).attempts]
             assert [each.state for each in attempts] == [AttemptState.SUCCEEDED] * 2
-    with look_on(str(service.database)) as connection:
+    with open_read_only(str(service.database)) as connection:
         columns = [each for table in tables.metadata.sorted_tables for each in table.c if each.name.endswith("_at")]
         instants = [at for each in columns for at in connection.execute(sa.select(each)).scalars() if at is not None]
         assert not any(each.broken for each in check(connection))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from service.cli.main import main
 from service.client import Client, study_file
-from service.client.cli import main
 from service.contract.study import StudyState
 from service.contract.trial import TrialState
 from tests.support.service import ROOT, Service

@@ -13,8 +13,8 @@ import pytest
 from sklearn.datasets import load_wine
 
 from examples.draw_digits import draw
+from service.cli.main import main
 from service.client import Client, study_file
-from service.client.cli import main
 from service.client.spec import parse
 from service.contract.base import TaskKind
 from service.contract.study import StudySpec, StudyState, StudyView
@@ -39,7 +39,7 @@ def client(shared_service: Service, tmp_path_factory: pytest.TempPathFactory) ->
         worker = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     try:
         with Client(shared_service.url) as opened:
-            assert eventually(lambda: opened.catalogue().own, 60.0), (directory / "worker.log").read_text()
+            assert eventually(lambda: opened.catalogue().custom, 60.0), (directory / "worker.log").read_text()
             yield opened
     finally:
         worker.terminate()
@@ -57,14 +57,14 @@ def finish(client: Client, spec: StudySpec) -> StudyView:
     study = client.study(study.name)
     assert study.state is StudyState.COMPLETED
     assert study.num_trials.get(TrialState.FAILED, 0) == 0
-    assert study.best is not None or study.front
+    assert study.best is not None or study.pareto_front
     return study
 
 
 def test_the_example_with_two_objectives_finds_a_front(client: Client) -> None:
     study = finish(client, small(study_file.load(ROOT / "examples" / "digits_small.yaml")))
     front = client.front(study.name)
-    assert [trial.number for trial in front.trials] == study.front
+    assert [trial.number for trial in front.trials] == study.pareto_front
     assert (front.hypervolume or 0) > 0.3 * 10_000
     for trial in front.trials:
         assert trial.values is not None
@@ -84,8 +84,8 @@ def test_an_example_finds_something(client: Client, path: Path, tmp_path: Path) 
     assert best.values is not None
     if study.spec.task_kind is not TaskKind.COMMAND:  # a script has nowhere to say what is no step
         assert any(name.startswith("test/") for name in best.metrics)
-    assert study.standing is not None, "every example knows what to compare with"
-    assert "reaches baseline" in study.standing
+    assert study.reference_summary is not None, "every example knows what to compare with"
+    assert "reaches baseline" in study.reference_summary
 
 
 def test_a_first_study_as_init_writes_it_finds_something(
@@ -97,7 +97,7 @@ def test_a_first_study_as_init_writes_it_finds_something(
         == 0
     )
     study = finish(client, small(study_file.load("mine.yaml")))
-    assert "reaches baseline" in (study.standing or "")
+    assert "reaches baseline" in (study.reference_summary or "")
 
 
 def wine_study(path: Path, **data: Any) -> StudySpec:

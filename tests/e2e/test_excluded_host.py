@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from service.client import Client
-from service.contract.lease import ClaimRequest, FinishRequest, Grant, Outcome
+from service.contract.attempt import FinishRequest, Outcome
+from service.contract.claim import ClaimRequest, Grant
 from service.contract.report import Point, ReportRequest
 from service.contract.study import StudyState
 from service.contract.trial import TrialState
@@ -56,7 +57,7 @@ def train_elsewhere(client: Client, name: str) -> None:
 
 
 def say(client: Client, *words: str) -> str:
-    command = [sys.executable, "-m", "service.client.cli", *words, "--server", client.server]
+    command = [sys.executable, "-m", "service.cli.main", *words, "--server", client.server]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     return done.stdout
 
@@ -66,7 +67,7 @@ def test_a_worker_without_one_studys_file_trains_the_other_study(shared_service:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     worker = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--name", "near"]
     worker += ["--state-dir", str(tmp_path / "state"), "--server", shared_service.url]
-    watch = [sys.executable, "-m", "service.client.cli", "watch", "broken", "--server", shared_service.url]
+    watch = [sys.executable, "-m", "service.cli.main", "watch", "broken", "--server", shared_service.url]
     with Client(shared_service.url) as client, (tmp_path / "worker.log").open("wb") as log:
         client.create_study(study("broken", "flats.csv", priority=1))
         client.create_study(study("healthy", "houses.csv"))

@@ -15,8 +15,8 @@ import pytest
 from service.client import Client
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialState
-from service.storage.database import look_on
-from service.storage.invariants import check
+from service.storage.database import open_read_only
+from service.storage.fsck.invariants import check
 from tests.support.service import ROOT, Service
 from tests.worker.waiting import eventually
 
@@ -94,5 +94,5 @@ def test_a_worker_repeats_what_a_full_database_refused(served: Service, full: Pa
         assert client.study("wide").state == StudyState.COMPLETED
     with contextlib.closing(sqlite3.connect(served.database)) as raw:
         assert raw.execute("SELECT count(*) FROM report").fetchone() == (STEPS * (METRICS + 1),)
-    with look_on(str(served.database)) as connection:
+    with open_read_only(str(served.database)) as connection:
         assert [each for each in check(connection) if each.broken] == []

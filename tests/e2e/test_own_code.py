@@ -15,7 +15,7 @@ import pytest
 
 from service.client import Client
 from service.contract.base import TaskKind
-from service.contract.lease import ClaimRequest, Grant, Nothing
+from service.contract.claim import ClaimRequest, Grant, NoTrial
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialState
 from tests.support.event_files import curves
@@ -157,7 +157,7 @@ def test_it_goes_on_after_a_death_and_ends_at_its_next_report_after_a_stop(
 class Generous(Client):
     """A client through which a worker is granted what it did not offer to execute."""
 
-    def claim(self, request: ClaimRequest) -> Grant | Nothing:
+    def claim(self, request: ClaimRequest) -> Grant | NoTrial:
         offered = request.capabilities.model_copy(update={"tasks": list(TaskKind), "functions": None})
         return super().claim(request.model_copy(update={"capabilities": offered}))
 

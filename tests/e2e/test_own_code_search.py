@@ -115,6 +115,6 @@ def test_a_command_is_promoted_from_rung_to_rung_and_goes_on_from_its_own_checkp
     worse, best = client.trial("climbing", 0), client.trial("climbing", 1)
     assert (worse.state, values(worse)) == (TrialState.PRUNED, [2.0])
     assert (best.state, values(best)) == (TrialState.COMPLETED, [1.0, 1.0])
-    assert [arrival.step for arrival in best.arrivals] == [1]
+    assert [arrival.step for arrival in best.rung_results] == [1]
     assert (values(best, "resumed at"), len(best.attempts)) == ([0.0, 1.0], 2)
     assert client.study("climbing").notice is None, "it saved checkpoints, so trials paused"

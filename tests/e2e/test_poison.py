@@ -20,22 +20,15 @@ import pytest
 import sqlalchemy as sa
 
 from service.client import Client
+from service.contract.attempt import FinishRequest, HeartbeatRequest, HeldLease, Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import (
-    Capabilities,
-    ClaimRequest,
-    FinishRequest,
-    Grant,
-    HeartbeatRequest,
-    HeldLease,
-    Nothing,
-    Outcome,
-)
+from service.contract.capabilities import Capabilities
+from service.contract.claim import ClaimRequest, Grant, NoTrial
 from service.contract.report import Point, ReportRequest
 from service.contract.study import StudyState
 from service.storage import tables
 from service.storage.database import url_of
-from service.storage.invariants import check
+from service.storage.fsck.invariants import check
 from tests.support import poisoned_service as hostile
 from tests.support.service import ROOT, Service
 from tests.worker.grants import digits
@@ -144,8 +137,8 @@ class Poisoned:
         with self.engine.begin() as connection:
             table = tables.trial
             of_study = table.c.study_id == self._id_of(connection, study)
-            self.undo.append(table.update().where(of_study).values(arrivals=[]))
-            connection.execute(table.update().where(of_study).values(arrivals=[{"no": "rung"}]))
+            self.undo.append(table.update().where(of_study).values(rung_results=[]))
+            connection.execute(table.update().where(of_study).values(rung_results=[{"no": "rung"}]))
 
     def heal(self) -> None:
         """Put back what was damaged: `fsck` reads it too."""
@@ -264,7 +257,7 @@ def test_a_healthy_study_lives_beside_hostile_ones(poisoned: Poisoned) -> None:
             healthy.phase = "skipped studies"
             for name in expected:  # a claim that names a hostile study hears why it gets nothing
                 answer = client.claim(claim_of(name, "asker"))
-                assert isinstance(answer, Nothing), answer
+                assert isinstance(answer, NoTrial), answer
                 assert name in answer.reason or answer.reason.startswith("no active study"), answer
             # Storage comes and goes.
             healthy.phase = "a folder that vanishes and a clock that jumps"

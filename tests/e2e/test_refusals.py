@@ -14,16 +14,18 @@ from pathlib import Path
 import pytest
 
 from service.client import Client
+from service.contract.attempt import FailureClass, FinishRequest, Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import Capabilities, ClaimRequest, FailureClass, FinishRequest, Grant, Outcome
+from service.contract.capabilities import Capabilities
+from service.contract.claim import ClaimRequest, Grant
 from service.contract.report import Point, ReportRequest
 from service.contract.trial import AttemptState, TrialState
 from tests.e2e.test_worker import child_of, endless, training
 from tests.support.service import Service, running_service
 from tests.usecases.replica import spec_of
 from tests.worker.waiting import eventually
-from worker.agent.contact import Contact
-from worker.agent.held import AttemptKey, HeldAttempt, HeldAttempts
+from worker.agent.attempts import ActiveAttempt, ActiveAttempts, AttemptKey
+from worker.agent.connectivity import ServiceStatus
 from worker.agent.outbox import Outbox
 from worker.agent.sender import Sender
 
@@ -97,8 +99,8 @@ def test_a_worker_that_has_lost_its_lease_stops_its_child_and_trains_the_next_tr
         assert client.trial("taken", 0) == before
         [path] = tmp_path.glob("*/outbox.sqlite")
         outbox = Outbox(path)
-        assert {key for key, _ in outbox.set_aside()} == {AttemptKey(other.trial, 1)}
-        assert all("drop the trial" in reason for _, reason in outbox.set_aside())
+        assert {key for key, _ in outbox.dead_letters()} == {AttemptKey(other.trial, 1)}
+        assert all("drop the trial" in reason for _, reason in outbox.dead_letters())
         outbox.close()
         client.stop("taken")
         assert process.wait(START_SECONDS) == 0
@@ -108,20 +110,20 @@ def test_a_report_refused_for_good_ends_its_attempt_invalid_and_what_comes_later
     client: Client, tmp_path: Path
 ) -> None:
     study = client.create_study(spec_of()).name
-    outbox, held = Outbox(tmp_path / "outbox.sqlite"), HeldAttempts()
+    outbox, held = Outbox(tmp_path / "outbox.sqlite"), ActiveAttempts()
 
     def hold(number: int) -> AttemptKey:
         outbox.claim_id("cpu")
         grant = claim(client, study, TaskKind.EXTERNAL, number)
-        outbox.settle_claim("cpu", grant)
-        held.add(HeldAttempt(grant, expires_at=time.monotonic() + 60))
+        outbox.ack_claim("cpu", grant)
+        held.add(ActiveAttempt(grant, expires_at=time.monotonic() + 60))
         return AttemptKey(grant.trial, grant.attempt)
 
     def point(step: int, value: float) -> Point:
         return Point(step=step, metrics={"loss": value})
 
     refused, later = hold(0), hold(1)
-    with Sender(client, outbox, held, Contact(client.server)) as sender:
+    with Sender(client, outbox, held, ServiceStatus(client.server)) as sender:
         for value in (0.5, 0.9):  # the same step with another value
             sender.report(refused, point(1, value))
         sender.finish(refused, Outcome(result="succeeded"))
@@ -132,7 +134,7 @@ def test_a_report_refused_for_good_ends_its_attempt_invalid_and_what_comes_later
     assert [(each.state, each.failure) for each in ended.attempts] == [(AttemptState.FAILED, FailureClass.INVALID)]
     assert "loss at step 1 is already 0.5, now 0.9 was sent" in (ended.attempts[0].message or "")
     assert ended.series[0].values == [0.5]
-    assert {key for key, _ in outbox.set_aside()} == {refused}
-    assert all("now 0.9 was sent" in reason for _, reason in outbox.set_aside())
+    assert {key for key, _ in outbox.dead_letters()} == {refused}
+    assert all("now 0.9 was sent" in reason for _, reason in outbox.dead_letters())
     assert client.trial(study, 1).values == [0.4]
     outbox.close()

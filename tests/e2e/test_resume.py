@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from service.cli.main import main as study_command
 from service.client import Client
-from service.client.cli import main as study_command
-from service.contract.lease import FailureClass
+from service.contract.attempt import FailureClass
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialDetail, TrialState
 from tests.e2e.test_worker import child_of, spec
@@ -41,7 +41,7 @@ import hashlib, os, pathlib, sys
 
 
 def observe():
-    task = sys.modules.get("worker.trial.train_task")
+    task = sys.modules.get("worker.trial.tasks.train")
     if task is None:
         return
     train = task.train

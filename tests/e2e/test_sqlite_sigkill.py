@@ -19,13 +19,15 @@ import sqlalchemy as sa
 
 from service.client import Client
 from service.client.errors import ServiceFailure, ServiceUnreachable
+from service.contract.attempt import FinishReply, FinishRequest, Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import Capabilities, ClaimRequest, FinishReply, FinishRequest, Grant, Outcome
+from service.contract.capabilities import Capabilities
+from service.contract.claim import ClaimRequest, Grant
 from service.contract.report import Point, ReportRequest, Verdict
 from service.contract.trial import TrialView
 from service.storage import tables
-from service.storage.database import look_on
-from service.storage.invariants import check
+from service.storage.database import open_read_only
+from service.storage.fsck.invariants import check
 from tests.support.service import Service, running_service
 from tests.support.sizes import size
 from tests.worker.waiting import eventually
@@ -162,7 +164,7 @@ def missing(connection: sa.Connection, answers: Answers) -> list[str]:
 
 def look(service: Service, answers: Answers) -> None:
     """Whether the file that the dead service left is whole, right, and holds every answer."""
-    with look_on(str(service.database)) as connection:
+    with open_read_only(str(service.database)) as connection:
         assert [each for each in check(connection) if each.broken] == []
         assert missing(connection, answers) == []
 

@@ -141,13 +141,13 @@ def test_a_bad_study_file(live: Service, tmp_path: Path, name: str) -> None:
     case = FILES[name]
     content = case.text if isinstance(case.text, bytes) else case.text.encode()
     (tmp_path / "study.yaml").write_bytes(content)
-    status, told = called(tmp_path, "service.client.cli", "create", "study.yaml", server=live.url)
+    status, told = called(tmp_path, "service.cli.main", "create", "study.yaml", server=live.url)
     assert status == case.status, told
     assert case.named in told
     assert len(told.splitlines()) <= MOST_LINES, told
 
 
-STUDY = "service.client.cli"
+STUDY = "service.cli.main"
 CALLS: dict[str, tuple[int, list[str], str]] = {
     "no command": (2, [STUDY], "COMMAND"),
     "an unknown command": (2, [STUDY, "strat"], "strat"),

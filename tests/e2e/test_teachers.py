@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from service.client import Client, cli
+from service.cli import main
+from service.client import Client
 from service.contract.trial import TrialDetail, TrialState
 from tests.support.service import Service
 from tests.worker.grants import digits
-from worker import rehearsal
+from worker import try_trial
 from worker.agent import Agent, SlotPlan, cpu
 from worker.training import load_models
 
@@ -53,16 +54,16 @@ def test_the_best_trial_s_model_is_kept_teaches_another_study_and_can_be_taken_h
     assert grant.task["loss"]["teacher"] == f"teaching/{best.number}"
 
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["--server", client.server, "checkpoint", "teaching", "best"]) == 0
+    assert main.main(["--server", client.server, "checkpoint", "teaching", "best"]) == 0
     [model] = load_models("teaching-best.pt")
     assert model(torch.zeros(1, 13)).shape == (1, 3)
-    assert cli.main(["--server", client.server, "checkpoint", "teaching", "best"]) != 0
+    assert main.main(["--server", client.server, "checkpoint", "teaching", "best"]) != 0
     assert "is there already" in capsys.readouterr().err
 
     monkeypatch.syspath_prepend(tmp_path)  # what a try changes of this process is undone
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     said = ["taught", "--trial", "1", "--server", client.server, "--threads", "1"]
-    assert rehearsal.main(said) == 0
+    assert try_trial.main(said) == 0
     reported = client.trial("taught", 1).values
     assert reported is not None
     assert f"val/loss {reported[0]:.5g}" in capsys.readouterr().out, "as when the worker carried it out"

@@ -18,9 +18,10 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
+from service.cli.main import main as study_command
 from service.client import Client
-from service.client.cli import main as study_command
-from service.contract.lease import Device, FailureClass
+from service.contract.attempt import FailureClass
+from service.contract.capabilities import Device
 from service.contract.log import Stream
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, AttemptView, TrialState
@@ -29,7 +30,7 @@ from tests.support.service import Service, running_service
 from tests.worker.grants import digits
 from tests.worker.waiting import eventually
 from worker.agent import Agent, LocalDevice, SlotPlan, cpu
-from worker.agent.child import ZYGOTE
+from worker.agent.process import ZYGOTE
 from worker.training.data import DATA
 from worker.trial.provenance import code_fingerprint
 

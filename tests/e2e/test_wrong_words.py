@@ -108,7 +108,7 @@ def test_a_wrong_word_pauses_its_study_after_three_trials(client: Client, judged
     assert view.state_reason is not None
     assert view.state_reason.startswith(f"the first {NUM_ALIKE} trials all failed alike: ")
     assert cause in view.state_reason
-    command = [sys.executable, "-m", "service.client.cli", "watch", name, "--server", client.server]
+    command = [sys.executable, "-m", "service.cli.main", "watch", name, "--server", client.server]
     watched = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert watched.returncode == 1
     assert watched.stderr.startswith(f"{name} is paused: {view.state_reason}\n")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.contract.lease import Outcome
+from service.contract.attempt import Outcome
 from tests.worker.grants import grant, start_of
-from worker.agent.child import Zygote
 from worker.agent.devices import DeviceError, LocalDevice, gpus
+from worker.agent.process import Zygote
 from worker.protocol import Ended
 
 pytestmark = pytest.mark.gpu

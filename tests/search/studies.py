@@ -77,7 +77,7 @@ def played(
     history = History()
     running: list[int] = []
     while True:
-        decision = decide.next(history, spec)
+        decision = decide.next_action(history, spec)
         if isinstance(decision, decide.Suggest):
             history = begun(history, decision)
             running.append(decision.number)

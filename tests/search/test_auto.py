@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from service.domain.history import History
-from service.search import decide, extras
-from service.search.draws import identities
+from service.search import decide, optional_deps
+from service.search.space.sampling import config_keys
 from tests.search.studies import EVERY_KIND, begun, played, record, smooth, study
 
 NUMBERS: dict[str, Any] = {f"x{at}": {"type": "float", "low": 0.0, "high": 1.0} for at in range(3)}
@@ -21,23 +21,23 @@ FINITE: dict[str, Any] = {
 
 @pytest.fixture
 def without_gp(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(extras._LIBRARIES, "gp", ("a_library_that_is_not_there",))
-    extras.has_extra.cache_clear()
+    monkeypatch.setitem(optional_deps._LIBRARIES, "gp", ("a_library_that_is_not_there",))
+    optional_deps.has_extra.cache_clear()
     yield
-    extras.has_extra.cache_clear()
+    optional_deps.has_extra.cache_clear()
 
 
 def reason(space: dict[str, Any], num_trials: int, budget: int | None = 100) -> str:
     values = {"x0": 0.1, "x1": 0.2, "x2": 0.3}
     history = History(trials=tuple(record(at, values, value=float(at)) for at in range(num_trials)))
-    decision = decide.next(history, study(space, sampler="auto", budget={"trials": budget}))
+    decision = decide.next_action(history, study(space, sampler="auto", budget={"trials": budget}))
     assert isinstance(decision, decide.Suggest)
     return decision.suggestion.reason
 
 
 def test_a_budget_that_covers_a_finite_space_makes_a_grid_of_all_of_it() -> None:
     history = played(study(FINITE, sampler="auto", budget={"trials": 50}), lambda _: 0.0, at_once=4)
-    assert len(history) == len(identities(trial.parameters for trial in history)) == 12
+    assert len(history) == len(config_keys(trial.parameters for trial in history)) == 12
     assert reason(FINITE, 0).startswith("auto: the budget of 100 covers all 12 configurations; grid: cell ")
 
 
@@ -45,9 +45,9 @@ def test_a_budget_raised_later_does_not_turn_a_model_s_search_into_a_grid() -> N
     spec = study(FINITE, sampler="auto", budget={"trials": 11})
     history = played(spec, lambda values: float(str(values["a"])))
     larger = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": 12})})
-    decision = decide.next(history, larger)
+    decision = decide.next_action(history, larger)
     assert isinstance(decision, decide.Suggest)
-    assert len(identities(trial.parameters for trial in begun(history, decision))) == 12
+    assert len(config_keys(trial.parameters for trial in begun(history, decision))) == 12
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from pydantic import TypeAdapter
 
 from service.contract.base import Value
 from service.contract.space import Space
-from service.search.bounds import check_box, in_numbers, in_space
-from service.search.boxes import Evidence, narrow
+from service.search.samplers.coarse_to_fine.box import Evidence, check_box, from_bounds, refine, to_bounds
 from tests.search.studies import EVERY_KIND, played, study
 
 DECLARED: dict[str, Any] = EVERY_KIND | {"model.width": {"type": "int", "low": 8, "high": 512, "log": True}}
@@ -30,8 +29,8 @@ def space(parameters: dict[str, Any]) -> Space:
 def test_a_box_that_was_stored_is_the_box_again(seed: int, num_top: int) -> None:
     spec = study(DECLARED, sampler={"name": "random", "seed": seed})
     trials = played(spec, lambda _: 0.0).trials
-    box = narrow(spec.space, spec.space, Evidence(trials, num_top)).space
-    assert in_space(spec.space, json.loads(json.dumps(in_numbers(box)))) == box
+    box = refine(spec.space, spec.space, Evidence(trials, num_top)).space
+    assert from_bounds(spec.space, json.loads(json.dumps(to_bounds(box)))) == box
 
 
 @pytest.mark.parametrize(
@@ -53,7 +52,7 @@ def test_a_box_that_was_stored_is_the_box_again(seed: int, num_top: int) -> None
 )
 def test_of_an_edited_space_a_box_keeps_what_is_left(declared: Any, box: list[Value], cut: list[Value]) -> None:
     after = space({"x": declared, "new": {"type": "int", "low": 1, "high": 2}})
-    assert in_numbers(in_space(after, {"x": box, "gone": [1, 2]})) == {"x": cut, "new": [1, 2]}
+    assert to_bounds(from_bounds(after, {"x": box, "gone": [1, 2]})) == {"x": cut, "new": [1, 2]}
 
 
 @pytest.mark.parametrize(

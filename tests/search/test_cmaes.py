@@ -46,22 +46,22 @@ def test_a_trial_that_ends_late_changes_no_generation_that_was_told() -> None:
     spec = spec_of("optuna:cmaes", trials=40)
     history = History()
     for number in range(20):
-        decision = decide.next(history, spec)
+        decision = decide.next_action(history, spec)
         assert isinstance(decision, decide.Suggest)
         history = begun(history, decision)
         if number != 3:
             history = ended(history, number, valley(history.trials[number].parameters))
     assert history.trials[9].notes["told"] == [0, 1, 2, 4, 5, 6, 7, 8]
-    late = decide.next(ended(history, 3, -1e9), spec)
+    late = decide.next_action(ended(history, 3, -1e9), spec)
     assert isinstance(late, decide.Suggest)
-    assert late.suggestion.notes == decide.next(history, spec).suggestion.notes  # type: ignore[union-attr]
+    assert late.suggestion.notes == decide.next_action(history, spec).suggestion.notes  # type: ignore[union-attr]
 
 
 def test_failed_trials_are_drawn_anew_and_infeasible_ones_count_as_worst() -> None:
     spec = spec_of("optuna:cmaes", trials=40)
     history = History()
     for number in range(10):
-        decision = decide.next(history, spec)
+        decision = decide.next_action(history, spec)
         assert isinstance(decision, decide.Suggest)
         history = begun(history, decision)
         fate: dict[str, Any] = {"value": None, "state": TrialState.FAILED, "infeasible": number == 1}
@@ -70,7 +70,7 @@ def test_failed_trials_are_drawn_anew_and_infeasible_ones_count_as_worst() -> No
 
 
 def test_what_it_cannot_move_in_is_left_to_tpe() -> None:
-    decision = decide.next(History(), study(EVERY_KIND, sampler="optuna:cmaes"))
+    decision = decide.next_action(History(), study(EVERY_KIND, sampler="optuna:cmaes"))
     assert isinstance(decision, decide.Suggest)
     assert decision.suggestion.reason == "cmaes: generation 0 of 8 trials each; 4 others by tpe"
 

@@ -16,13 +16,12 @@ from service.contract.base import Value
 from service.contract.space import CategoricalParameter, NumericParameter, Space
 from service.contract.trial import TrialState
 from service.domain.history import History, TrialRecord
-from service.domain.parameter import fits
+from service.domain.parameter import contains
 from service.domain.space import check_parameters
 from service.search import decide
-from service.search.bounds import extent
-from service.search.boxes import Evidence, narrow
-from service.search.samplers.coarse_to_fine import CoarseToFine, stages_of
-from service.search.simulate import run
+from service.search.replay.simulate import run
+from service.search.samplers.coarse_to_fine.box import Evidence, format_range, refine
+from service.search.samplers.coarse_to_fine.sampler import CoarseToFineSampler, stages_of
 from tests.search.studies import DIGITS, begun, ended, played, record, smooth, study
 
 STAGES = [{"trials": 20, "resource": 2}, {"trials": 10, "resource": 4}, {"trials": 5}]
@@ -44,7 +43,7 @@ class TestBox:
 
     def test_a_log_range_narrows_by_its_exponents(self) -> None:
         declared = space(lr=LR)
-        box = narrow(declared, declared, evidence(*({"lr": 1e-3} for _ in range(20)), num_top=7))
+        box = refine(declared, declared, evidence(*({"lr": 1e-3} for _ in range(20)), num_top=7))
         lr = box.space["lr"]
         assert not isinstance(lr, CategoricalParameter)
         # An eighth of the four decades to either side.
@@ -53,13 +52,13 @@ class TestBox:
 
     def test_few_trials_narrow_little(self) -> None:
         declared = space(x={"type": "float", "low": 0.0, "high": 1.0})
-        boxes = [narrow(declared, declared, evidence(*({"x": 0.5},) * 20, num_top=num)).space["x"] for num in (1, 4, 9)]
-        assert [extent(box) for box in boxes] == ["[0, 1]", "[0.3, 0.7]", "[0.4, 0.6]"]
+        boxes = [refine(declared, declared, evidence(*({"x": 0.5},) * 20, num_top=num)).space["x"] for num in (1, 4, 9)]
+        assert [format_range(box) for box in boxes] == ["[0, 1]", "[0.3, 0.7]", "[0.4, 0.6]"]
 
     def test_a_parameter_that_does_not_matter_keeps_its_range(self) -> None:
         declared = space(x={"type": "float", "low": 0.0, "high": 1.0})
         even = [{"x": at / 5} for at in (3, 1, 2, 4)]
-        assert narrow(declared, declared, evidence(*even, num_top=4)).changes == ()
+        assert refine(declared, declared, evidence(*even, num_top=4)).changes == ()
 
     @pytest.mark.parametrize(
         ("places", "end", "grown"),
@@ -70,14 +69,14 @@ class TestBox:
     ) -> None:
         declared = space(x={"type": "float", "low": 0.0, "high": 1.0})
         inner = space(x={"type": "float", "low": 0.4, "high": 0.6})
-        box = narrow(declared, inner, evidence(*({"x": place} for place in places), num_top=3))
-        assert extent(box.space["x"]) == grown
+        box = refine(declared, inner, evidence(*({"x": place} for place in places), num_top=3))
+        assert format_range(box.space["x"]) == grown
         why = f"because the best 3 of 4 lie there, and the {end} end grows where the best one sits"
         assert box.changes == (f"x [0.4, 0.6] -> {grown} {why}",)
 
     def test_a_box_never_grows_out_of_the_declared_space(self) -> None:
         declared = space(lr=LR)
-        box = narrow(declared, declared, evidence({"lr": 0.09}, {"lr": 0.05}, {"lr": 0.01}, num_top=2))
+        box = refine(declared, declared, evidence({"lr": 0.09}, {"lr": 0.05}, {"lr": 0.01}, num_top=2))
         lr = box.space["lr"]
         assert not isinstance(lr, CategoricalParameter)
         assert lr.high == 0.1
@@ -86,7 +85,7 @@ class TestBox:
     def test_a_value_is_dropped_only_on_evidence(self) -> None:
         declared = space(name={"type": "categorical", "choices": ["sgd", "adamw", "rare"]})
         tried = ["adamw"] * 5 + ["sgd"] * 14 + ["rare"]
-        box = narrow(declared, declared, evidence(*({"name": name} for name in tried), num_top=5))
+        box = refine(declared, declared, evidence(*({"name": name} for name in tried), num_top=5))
         assert box.space["name"].choices == ["adamw", "rare"]  # type: ignore[union-attr]
         why = "because the others were tried often and are not among the best 5 of 20"
         assert box.changes == (f"name {{sgd, adamw, rare}} -> {{adamw, rare}} {why}",)
@@ -97,34 +96,34 @@ class TestBox:
             momentum={"type": "float", "low": 0.0, "high": 1.0, "when": {"name": "sgd"}},
         )
         without = evidence({"name": "adamw"}, {"name": "adamw"}, {"name": "sgd", "momentum": 0.1}, num_top=2)
-        assert narrow(declared, declared, without).changes == ()
+        assert refine(declared, declared, without).changes == ()
         top: list[Mapping[str, Value]] = [{"name": "sgd", "momentum": 0.5}] * 4
-        assert extent(narrow(declared, declared, evidence(*top, num_top=4)).space["momentum"]) == "[0.3, 0.7]"
+        assert format_range(refine(declared, declared, evidence(*top, num_top=4)).space["momentum"]) == "[0.3, 0.7]"
 
     def test_ordered_choices_narrow_as_a_range_and_keep_two(self) -> None:
         declared = space(batch={"type": "categorical", "choices": [8, 16, 32, 64, 128, 256], "ordered": True})
-        middle = narrow(declared, declared, evidence(*({"batch": 64},) * 20, num_top=7))
-        assert extent(middle.space["batch"]) == "{32, 64, 128}"
-        alone = narrow(declared, middle.space, evidence(*({"batch": 64},) * 40, num_top=30))
-        assert extent(alone.space["batch"]) == "{32, 64, 128}", "a border choice alone is no box"
-        back = narrow(declared, middle.space, evidence(*({"batch": 128},) * 20, num_top=7))
-        assert extent(back.space["batch"]) == "{128, 256}", "and it grows beyond the border"
+        middle = refine(declared, declared, evidence(*({"batch": 64},) * 20, num_top=7))
+        assert format_range(middle.space["batch"]) == "{32, 64, 128}"
+        alone = refine(declared, middle.space, evidence(*({"batch": 64},) * 40, num_top=30))
+        assert format_range(alone.space["batch"]) == "{32, 64, 128}", "a border choice alone is no box"
+        back = refine(declared, middle.space, evidence(*({"batch": 128},) * 20, num_top=7))
+        assert format_range(back.space["batch"]) == "{128, 256}", "and it grows beyond the border"
 
     def test_zero_stays_with_the_smallest_decade_or_goes(self) -> None:
         declared = space(decay={"type": "float", "low": 1e-6, "high": 1e-2, "log": True, "zero": True})
-        none = narrow(declared, declared, evidence(*({"decay": 0.0},) * 40, num_top=30))
-        assert extent(none.space["decay"]) == "0 or [1e-06, 1e-05]"
-        some = narrow(declared, declared, evidence(*({"decay": 1e-3},) * 20, num_top=9))
-        assert extent(some.space["decay"]) == "[0.000354, 0.00282]"
-        back = narrow(declared, none.space, evidence(*({"decay": 9e-6},) * 20, num_top=7))
-        assert extent(back.space["decay"]) == "[5.84e-06, 5.63e-05]"
+        none = refine(declared, declared, evidence(*({"decay": 0.0},) * 40, num_top=30))
+        assert format_range(none.space["decay"]) == "0 or [1e-06, 1e-05]"
+        some = refine(declared, declared, evidence(*({"decay": 1e-3},) * 20, num_top=9))
+        assert format_range(some.space["decay"]) == "[0.000354, 0.00282]"
+        back = refine(declared, none.space, evidence(*({"decay": 9e-6},) * 20, num_top=7))
+        assert format_range(back.space["decay"]) == "[5.84e-06, 5.63e-05]"
 
     def test_a_trial_from_outside_draws_the_box_towards_it(self) -> None:
         declared = space(x={"type": "float", "low": 0.0, "high": 1.0}, name={"type": "categorical", "choices": [1, 2]})
         inner = space(x={"type": "float", "low": 0.1, "high": 0.3}, name={"type": "categorical", "choices": [1]})
-        box = narrow(declared, inner, evidence({"x": 0.9, "name": 2}, num_top=1))
-        assert fits(box.space["x"], 0.9)
-        assert fits(box.space["name"], 2)
+        box = refine(declared, inner, evidence({"x": 0.9, "name": 2}, num_top=1))
+        assert contains(box.space["x"], 0.9)
+        assert contains(box.space["name"], 2)
 
     @settings(deadline=None, max_examples=30)
     @given(data=st.data())
@@ -146,7 +145,7 @@ class TestBox:
         for stage in range(6):
             spec = study({name: kind.model_dump() for name, kind in box.items()}, sampler="random")
             trials = played(spec, lambda _: 0.0).trials[seed % 7 :]
-            box = narrow(declared, box, Evidence(trials, min(num_top, len(trials)))).space
+            box = refine(declared, box, Evidence(trials, min(num_top, len(trials)))).space
             seed = seed // 7 + stage
             for name, parameter in box.items():
                 base = declared[name]
@@ -155,7 +154,7 @@ class TestBox:
                 elif isinstance(parameter, NumericParameter):
                     assert isinstance(base, NumericParameter)
                     assert base.low <= parameter.low < parameter.high <= base.high
-                    assert fits(base, parameter.low)
+                    assert contains(base, parameter.low)
             TypeAdapter(Space).validate_python({name: kind.model_dump() for name, kind in box.items()})
 
 
@@ -167,12 +166,12 @@ class TestStages:
     def test_stages_follow_each_other_each_with_its_trials_and_resource(self) -> None:
         history = played(self.spec, smooth, at_once=3)
         assert [trial.stage for trial in history] == [0] * 20 + [1] * 10 + [2] * 5
-        decisions = [decide.next(History(trials=history.trials[:at]), self.spec) for at in (0, 20, 30)]
+        decisions = [decide.next_action(History(trials=history.trials[:at]), self.spec) for at in (0, 20, 30)]
         assert [made.suggestion.run_until for made in decisions if isinstance(made, decide.Suggest)] == [2, 4, None]
 
     def test_a_stage_begins_when_the_one_before_has_ended(self) -> None:
         history = History()
-        while isinstance(decision := decide.next(history, self.spec), decide.Suggest):
+        while isinstance(decision := decide.next_action(history, self.spec), decide.Suggest):
             history = begun(history, decision)
         assert len(history) == 20
         assert decision == decide.Wait("stage 2 of 3 begins when the 20 open trials before it have ended")
@@ -180,7 +179,7 @@ class TestStages:
     def test_a_stage_whose_trials_all_failed_leaves_the_box_as_it_was(self) -> None:
         history = played(study(sampler="random", budget={"trials": 20}), smooth)
         failed = tuple(TrialRecord(trial.number, TrialState.FAILED, trial.parameters, stage=0) for trial in history)
-        decision = decide.next(History(trials=failed), self.spec)
+        decision = decide.next_action(History(trials=failed), self.spec)
         assert isinstance(decision, decide.Suggest)
         assert decision.suggestion.reason.startswith(
             "stage 2 of 3: the box of stage 1, which its trials gave no reason to change"
@@ -188,7 +187,7 @@ class TestStages:
 
     def test_every_suggestion_lies_in_its_stages_box_and_says_what_the_box_is(self) -> None:
         history = played(self.spec, smooth)
-        sampler = CoarseToFine.of(self.spec)
+        sampler = CoarseToFineSampler.of(self.spec)
         for trial in history:
             assert trial.stage is not None
             box = sampler.box(history, trial.stage)
@@ -198,10 +197,10 @@ class TestStages:
 
     def test_the_fine_box_closes_in_on_the_optimum(self) -> None:
         history = played(self.spec, smooth)
-        boxes = [CoarseToFine.of(self.spec).box(history, stage).space["optimizer.lr"] for stage in range(3)]
+        boxes = [CoarseToFineSampler.of(self.spec).box(history, stage).space["optimizer.lr"] for stage in range(3)]
         widths = [math.log10(box.high / box.low) for box in boxes if not isinstance(box, CategoricalParameter)]
         assert widths[0] > 1.5 * widths[1]
-        assert all(fits(box, 10**-2.5) for box in boxes)
+        assert all(contains(box, 10**-2.5) for box in boxes)
 
     def coarse(self, *fates: dict[str, Any]) -> Evidence:
         """What twenty trials of the first stage say when the leading ones end as told, the rest with value 5."""
@@ -210,7 +209,7 @@ class TestStages:
             history = ended(
                 history, number, **{"value": 5.0, "stage": 0, **(fates[number] if number < len(fates) else {})}
             )
-        return CoarseToFine.of(self.spec)._evidence(history.trials, 0)
+        return CoarseToFineSampler.of(self.spec)._evidence(history.trials, 0)
 
     def test_a_completed_trial_ranks_before_a_pruned_one_and_infeasible_ones_come_last(self) -> None:
         known = self.coarse(
@@ -228,7 +227,7 @@ class TestStages:
     def test_values_of_shorter_training_are_not_compared_with_longer_ones(self) -> None:
         history = played(self.spec, smooth)
         shorter = History(trials=tuple(replace(t, value=-1.0) if t.stage == 0 else t for t in history))
-        sampler = CoarseToFine.of(self.spec)
+        sampler = CoarseToFineSampler.of(self.spec)
         assert sampler.box(shorter, 1) != sampler.box(history, 1)
         known = sampler._evidence(shorter.trials, 1)
         assert [trial.stage for trial in known.ranked] == [1] * 10
@@ -241,8 +240,8 @@ class TestStages:
             spec = study(
                 sampler={"name": "coarse_to_fine", "stages": [{**stages[0], "overrides": overrides}, stages[1]]}
             )
-            assert len(CoarseToFine.of(spec)._evidence(trials, 1).ranked) == num_known
-            assert len(CoarseToFine.of(spec)._evidence(trials, 0).ranked) == 20
+            assert len(CoarseToFineSampler.of(spec)._evidence(trials, 1).ranked) == num_known
+            assert len(CoarseToFineSampler.of(spec)._evidence(trials, 0).ranked) == 20
 
     def test_what_differs_in_a_stage_is_told_for_its_trials_alone(self) -> None:
         stages = [{"trials": 5, "overrides": {"schedule.name": "constant"}}, {"trials": 5}]
@@ -254,17 +253,17 @@ class TestStages:
         stages = [{"trials": 20, "keep": 0.2}, {"trials": 10, "sampler": "tpe"}]
         spec = study(sampler={"name": "coarse_to_fine", "stages": stages}, budget={"trials": 30})
         history = played(spec, smooth)
-        box = CoarseToFine.of(spec).box(history, 1).space
+        box = CoarseToFineSampler.of(spec).box(history, 1).space
         inside = [trial for trial in history.trials[:20] if check_parameters(box, trial.parameters) == []]
         assert 5 <= len(inside) < 20
-        suggestion = CoarseToFine.of(spec).suggest(History(trials=history.trials[:20]), 20, 0)
+        suggestion = CoarseToFineSampler.of(spec).suggest(History(trials=history.trials[:20]), 20, 0)
         assert f"tpe: a model of {len(inside)} trials" in suggestion.reason
 
     def test_a_larger_budget_continues_the_last_stage(self) -> None:
         spec = study(sampler="coarse_to_fine", budget={"trials": 12}, resource={"max": 8})
         history = played(spec, smooth)
         larger = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": 60})})
-        decision = decide.next(history, larger)
+        decision = decide.next_action(history, larger)
         assert isinstance(decision, decide.Suggest)
         assert decision.suggestion.stage == 1
 
@@ -291,7 +290,7 @@ class TestDecidedBoxes:
         return replace(played(self.spec, smooth), trials=played(self.spec, smooth).trials[:20], stages={})
 
     def proposal(self, history: History) -> decide.Propose:
-        decision = decide.next(history, self.reviewed)
+        decision = decide.next_action(history, self.reviewed)
         assert isinstance(decision, decide.Propose)
         return decision
 
@@ -300,7 +299,7 @@ class TestDecidedBoxes:
         known = History()
         begun_at = {}
         for trial in history:
-            made = decide.next(known, self.spec)
+            made = decide.next_action(known, self.spec)
             assert isinstance(made, decide.Suggest)
             if made.suggestion.begins is not None:
                 begun_at[made.number] = made.suggestion.begins.number
@@ -312,27 +311,27 @@ class TestDecidedBoxes:
     def test_a_box_stands_once_its_stage_has_begun(self) -> None:
         history = played(self.spec, smooth)
         late = replace(history.trials[0], parameters={**history.trials[0].parameters, "optimizer.lr": 1e-5}, value=-9.0)
-        sampler, after = CoarseToFine.of(self.spec), history.with_trial(late)
+        sampler, after = CoarseToFineSampler.of(self.spec), history.with_trial(late)
         assert sampler.box(replace(after, stages={}), 1).space != sampler.box(history, 1).space
         assert sampler.box(after, 1) == sampler.box(history, 1)
 
     def test_a_study_that_is_reviewed_proposes_what_it_would_have_searched(self) -> None:
-        made = decide.next(self.coarse(), self.spec)
+        made = decide.next_action(self.coarse(), self.spec)
         assert isinstance(made, decide.Suggest)
         assert self.proposal(self.coarse()) == decide.Propose(made.suggestion.begins, 3)  # type: ignore[arg-type]
 
     def test_nothing_is_proposed_while_the_stage_before_is_open_or_once_the_budget_is_spent(self) -> None:
         history = self.coarse()
         still_open = history.with_trial(replace(history.trials[3], state=TrialState.RUNNING))
-        assert isinstance(decide.next(still_open, self.reviewed), decide.Wait)
+        assert isinstance(decide.next_action(still_open, self.reviewed), decide.Wait)
         spent = self.reviewed.model_copy(update={"budget": self.reviewed.budget.model_copy(update={"trials": 20})})
-        assert isinstance(decide.next(history, spent), decide.Done)
+        assert isinstance(decide.next_action(history, spent), decide.Done)
 
     def test_an_accepted_box_is_searched_and_later_ones_are_drawn_from_it(self) -> None:
         proposed = self.proposal(self.coarse()).stage
         theirs = replace(proposed, box={**proposed.box, "optimizer.lr": [1e-5, 2e-5]}, reason="a person said so")
         history = self.coarse().with_stage(theirs)
-        while isinstance(decision := decide.next(history, self.reviewed), decide.Suggest):
+        while isinstance(decision := decide.next_action(history, self.reviewed), decide.Suggest):
             assert decision.suggestion.reason.startswith("stage 2 of 3: a person said so; ")
             assert decision.suggestion.begins is None
             assert 1e-5 <= decision.suggestion.parameters["optimizer.lr"] <= 2e-5  # type: ignore[operator]
@@ -347,7 +346,7 @@ class TestDecidedBoxes:
         accepted = history.with_stage(self.proposal(history).stage)
         larger = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": 90})})
         for known, stage in ((history, 0), (accepted, 1)):
-            decision = decide.next(known, larger)
+            decision = decide.next_action(known, larger)
             assert isinstance(decision, decide.Suggest)
             assert decision.suggestion.stage == stage
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.contract.study import StudySpec
-from service.search.edit import check_edit, differences
+from service.search.spec_diff import check_edit, differences
 from tests.search.studies import study
 
 LR = {"type": "float", "low": 1e-5, "high": 1e-1, "log": True}

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.contract.mistakes import mistakes_in
 from service.contract.space import MAX_CHOICES, MAX_PARAMETERS, MAX_POINTS
 from service.contract.study import EnqueueRequest, StudySpec
 from service.contract.trial import TrialState
+from service.contract.validation_errors import field_errors
 from service.domain.history import History, TrialRecord
 from service.domain.space import check_parameters, check_space
 from service.search import decide
@@ -52,7 +52,7 @@ def mistakes(**changes: Any) -> list[str]:
     try:
         spec = StudySpec.model_validate(given)
     except ValidationError as error:
-        found = mistakes_in(error.errors(), given, StudySpec)
+        found = field_errors(error.errors(), given, StudySpec)
     else:
         found = check_space(spec.space) or decide.check_strategy(spec)
     return [f"{each.path}: {each.message}" for each in found]
@@ -71,7 +71,7 @@ def test_every_sampler_suggests_inside_the_widest_spaces(sampler: str, name: str
     history = History()
     # A Gaussian process takes a second for each question: its startup, and the first two that it is asked.
     for number in range(12 if sampler in {"auto", "optuna:gp"} else 20):
-        decision = decide.next(history, spec)
+        decision = decide.next_action(history, spec)
         assert isinstance(decision, decide.Suggest), decision
         made = decision.suggestion
         assert not check_parameters(spec.space, made.parameters), (number, made.parameters)
@@ -156,7 +156,7 @@ def test_the_largest_space_is_checked_and_drawn_from_at_once() -> None:
     began = time.monotonic()
     assert not mistakes(space=chain)
     spec = StudySpec.model_validate(document(space=chain))
-    assert isinstance(decide.next(History(), spec), decide.Suggest)
+    assert isinstance(decide.next_action(History(), spec), decide.Suggest)
     assert time.monotonic() - began < 5
 
 
@@ -182,7 +182,7 @@ def test_a_configuration_is_looked_up_in_a_wide_range_at_once() -> None:
     spec = StudySpec.model_validate(document(space={"x": WIDE["int"]}, sampler="grid"))
     began = time.monotonic()
     own = TrialRecord(0, TrialState.COMPLETED, {"x": MAX - 1}, series=((1, 1.0),), value=1.0)
-    assert isinstance(decide.next(History(1, (own,)), spec), decide.Suggest)
+    assert isinstance(decide.next_action(History(1, (own,)), spec), decide.Suggest)
     assert time.monotonic() - began < 2
 
 

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from service.domain.history import History
-from service.search import decide, extras
-from service.search.draws import sobol_draw
-from service.search.samplers.gp import MOST_LESSONS, Gp
+from service.search import decide, optional_deps
+from service.search.samplers.gp import MAX_OBSERVATIONS, GpSampler
+from service.search.space.sampling import sobol_sample
 from tests.search.studies import EVERY_KIND, record, study
 
 SPACE: dict[str, Any] = {f"x{at}": {"type": "float", "low": 0.0, "high": 1.0} for at in range(2)}
 
 
 def bowl(num_trials: int, space: dict[str, Any] = SPACE) -> History:
-    drawn = [sobol_draw(study(space).space, at, 0) for at in range(num_trials)]
+    drawn = [sobol_sample(study(space).space, at, 0) for at in range(num_trials)]
     return History(
         trials=tuple(
             record(at, each, sum((value - 0.3) ** 2 for value in each.values() if isinstance(value, float)))
@@ -27,20 +27,20 @@ def bowl(num_trials: int, space: dict[str, Any] = SPACE) -> History:
 
 
 def reason(history: History, space: dict[str, Any] = SPACE) -> str:
-    return Gp(study(space).space, "minimize", 10).suggest(history, len(history), 0).reason
+    return GpSampler(study(space).space, "minimize", 10).suggest(history, len(history), 0).reason
 
 
 @pytest.fixture
 def without_torch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(extras._LIBRARIES, "gp", ("torch", "a_library_that_is_not_there"))
-    extras.has_extra.cache_clear()
+    monkeypatch.setitem(optional_deps._LIBRARIES, "gp", ("torch", "a_library_that_is_not_there"))
+    optional_deps.has_extra.cache_clear()
     yield
-    extras.has_extra.cache_clear()
+    optional_deps.has_extra.cache_clear()
 
 
 def test_it_finds_the_bottom_of_a_bowl_within_a_few_trials() -> None:
     history = bowl(20)
-    drawn = Gp(study(SPACE).space, "minimize", 10).suggest(history, 20, 0)
+    drawn = GpSampler(study(SPACE).space, "minimize", 10).suggest(history, 20, 0)
     assert drawn.reason == "gp: expected improvement by a Gaussian process of 20 trials"
     assert all(abs(value - 0.3) < 0.05 for value in drawn.parameters.values() if isinstance(value, float))
 
@@ -50,8 +50,11 @@ def test_it_begins_with_sobol_s_points() -> None:
 
 
 def test_a_long_history_is_left_to_tpe() -> None:
-    told = f"gp left to tpe, as {MOST_LESSONS + 1} trials are more than the {MOST_LESSONS} that it is fast with; tpe: a"
-    assert reason(bowl(MOST_LESSONS + 1)).startswith(told)
+    told = (
+        f"gp left to tpe, as {MAX_OBSERVATIONS + 1} trials are more than the {MAX_OBSERVATIONS} that it is fast "
+        "with; tpe: a"
+    )
+    assert reason(bowl(MAX_OBSERVATIONS + 1)).startswith(told)
 
 
 def test_a_space_mostly_of_choices_and_conditions_is_left_to_tpe() -> None:

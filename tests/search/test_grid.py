@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from service.contract.space import FloatParameter, IntParameter
 from service.domain.history import History
 from service.search import decide
-from service.search.draws import identities
-from service.search.samplers.grid import Grid, grid_axis
+from service.search.samplers.grid import GridSampler, grid_axis
+from service.search.space.sampling import config_keys
 from tests.search.studies import begun, ended, played, record, study
 
 SPACE: dict[str, Any] = {
@@ -36,9 +36,9 @@ def test_numbers_handed_out_are_the_smaller_of_budget_and_size(
     space = {f"p{at}": {"type": "categorical", "choices": list(range(num))} for at, num in enumerate(sizes)}
     spec = study(space, sampler={"name": "grid", "shuffle": shuffle, "seed": seed}, budget={"trials": budget})
     history = played(spec, lambda _: 0.0, at_once=at_once)
-    total = Grid(spec.space, shuffle=shuffle).size
+    total = GridSampler(spec.space, shuffle=shuffle).size
     assert len(history) == min(total, budget or total)
-    assert len(identities(trial.parameters for trial in history)) == len(history)
+    assert len(config_keys(trial.parameters for trial in history)) == len(history)
 
 
 def test_cells_come_in_order_the_last_name_fastest_without_repeats_under_conditions() -> None:
@@ -57,10 +57,10 @@ def test_enqueued_configurations_cost_no_cell() -> None:
     spec = study(SPACE, sampler="grid", budget={})
     history = History(trials=(record(0, {"name": "adamw", "lr": 0.03}, 0.5),))
     cells = []
-    while isinstance(decision := decide.next(history, spec), decide.Suggest):
+    while isinstance(decision := decide.next_action(history, spec), decide.Suggest):
         cells.append(decision.suggestion.parameters)
         history = begun(history, decision)
-    assert len(identities(cells)) == len(cells) == 20
+    assert len(config_keys(cells)) == len(cells) == 20
     assert len(history) == 21
 
 
@@ -82,15 +82,15 @@ def test_after_any_edits_every_cell_of_the_last_grid_was_tried_exactly_once(
         }
         spec = study(space, sampler={"name": "grid", "shuffle": shuffle, "seed": seed}, budget={})
         left = num if at < len(edits) - 1 else 100
-        while left and isinstance(decision := decide.next(history, spec), decide.Suggest):
+        while left and isinstance(decision := decide.next_action(history, spec), decide.Suggest):
             history = ended(begun(history, decision), decision.number, 0.0)
             left -= 1
     tried = [dict(trial.parameters) for trial in history.trials[len(by_hand) :]]
-    assert len(identities(tried)) == len(tried)
-    assert not identities(tried) & identities(trial.parameters for trial in by_hand)
+    assert len(config_keys(tried)) == len(tried)
+    assert not config_keys(tried) & config_keys(trial.parameters for trial in by_hand)
     cells = [{"a": a, "b": b} for a in range(1, high + 1) for b in (1, 2)]
-    assert identities(cells) <= identities(trial.parameters for trial in history)
-    assert isinstance(decide.next(history, spec), decide.Done)
+    assert config_keys(cells) <= config_keys(trial.parameters for trial in history)
+    assert isinstance(decide.next_action(history, spec), decide.Done)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_points_are_even_on_the_parameters_own_scale(parameter: Any, values: lis
 def test_a_billion_cells_are_handed_out_as_quickly_as_ten() -> None:
     space = {f"p{at}": {"type": "int", "low": 1, "high": 1000} for at in range(3)}
     spec = study(space, sampler={"name": "grid", "shuffle": True}, budget={})
-    decision = decide.next(History(), spec)
+    decision = decide.next_action(History(), spec)
     assert isinstance(decision, decide.Suggest)
     assert decision.suggestion.reason.endswith("of 1000000000, number 1 in shuffled order")
 

@@ -16,10 +16,11 @@ from service.contract.base import Value
 from service.contract.report import Action
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
-from service.domain.history import Arrival, History, TrialRecord
-from service.search import decide, simulate
-from service.search.halving import Halving, Promote, halving_of
-from service.search.rung_lessons import lessons
+from service.domain.history import History, RungResult, TrialRecord
+from service.search import decide
+from service.search.replay import simulate
+from service.search.schedulers.rung_observations import observations_at_rung
+from service.search.schedulers.successive_halving import Promote, SuccessiveHalving, halving_of
 from tests.search.studies import curve, record, study
 
 LINE: dict[str, Any] = {"x": {"type": "float", "low": 0.0, "high": 1.0}}
@@ -31,21 +32,21 @@ def spec_of(pruner: Any = "asha", last: int = 9, **changes: Any) -> StudySpec:
     return study(LINE, pruner=pruner, **{"sampler": "random", "resource": {"name": "epoch", "max": last}, **changes})
 
 
-def scheduler(spec: StudySpec) -> Halving:
+def scheduler(spec: StudySpec) -> SuccessiveHalving:
     found = halving_of(spec)
     assert found is not None
     return found
 
 
 def learned(spec: StudySpec, history: History) -> tuple[History, str]:
-    return lessons(history, spec, scheduler(spec).rungs)
+    return observations_at_rung(history, spec, scheduler(spec).rungs)
 
 
 def paused(number: int, *values: float, rungs: tuple[int, ...]) -> TrialRecord:
     """A trial that pauses at the last of `rungs`, which it has reached with these values."""
-    arrivals = tuple(Arrival(rung, value, 1, 1) for rung, value in zip(rungs, values, strict=True))
+    arrivals = tuple(RungResult(rung, value, 1, 1) for rung, value in zip(rungs, values, strict=True))
     steps = tuple((rung, value) for rung, value in zip(rungs, values, strict=True))
-    return record(number, state=TrialState.PAUSED, series=steps, arrivals=arrivals, run_until=rungs[-1])
+    return record(number, state=TrialState.PAUSED, series=steps, rung_results=arrivals, run_until=rungs[-1])
 
 
 def first_rung(*values: float) -> History:
@@ -124,7 +125,7 @@ class TestPromotion:
         assert promotion.reason == "promoted to step 3: 1st of 6 at step 1, of which the best 2 go on"
 
     def test_it_goes_before_anything_new_even_what_a_person_enqueued(self) -> None:
-        decision = decide.next(first_rung(0.3, 0.1, 0.2), self.spec, enqueued={"x": 0.5})
+        decision = decide.next_action(first_rung(0.3, 0.1, 0.2), self.spec, enqueued={"x": 0.5})
         assert isinstance(decision, Promote)
         assert (decision.number, decision.run_until) == (1, 3)
 
@@ -149,25 +150,28 @@ class TestArrivals:
 
     def test_a_trial_arrives_with_the_first_value_at_or_behind_the_rung(self) -> None:
         history = History(trials=(record(0, series=((2, 0.5), (4, 0.25))),))
-        assert scheduler(self.spec).arrivals(history, 0) == (Arrival(1, 0.5, 1, 1), Arrival(3, 0.25, 1, 1))
+        assert scheduler(self.spec).new_rung_results(history, 0) == (
+            RungResult(1, 0.5, 1, 1),
+            RungResult(3, 0.25, 1, 1),
+        )
 
     def test_its_rank_counts_those_who_came_before(self) -> None:
         history = History(trials=(*first_rung(0.1, 0.3, 0.2), record(3, series=curve(0.2))))
-        assert scheduler(self.spec).arrivals(history, 3) == (Arrival(1, 0.2, rank=3, num=4),)
+        assert scheduler(self.spec).new_rung_results(history, 3) == (RungResult(1, 0.2, rank=3, num=4),)
 
     def test_an_arrival_is_never_retracted_and_never_repeated(self) -> None:
         fell_back = replace(paused(0, 0.5, rungs=(1,)), state=TrialState.RUNNING, series=curve(0.7))
-        assert scheduler(self.spec).arrivals(History(trials=(fell_back,)), 0) == ()
+        assert scheduler(self.spec).new_rung_results(History(trials=(fell_back,)), 0) == ()
 
     def test_a_value_that_is_no_number_is_no_arrival(self) -> None:
         history = History(trials=(record(0, series=curve(math.nan)),))
-        assert scheduler(self.spec).arrivals(history, 0) == ()
+        assert scheduler(self.spec).new_rung_results(history, 0) == ()
         assert decide.judge(history, self.spec, 0).action is Action.STOP
 
     @pytest.mark.parametrize(("value", "counted"), [("last", 0.7), ("best", 0.4), ({"mean_of_last": 2}, 0.55)])
     def test_it_counts_for_what_the_objective_would_be_there(self, value: Any, counted: float) -> None:
         spec = spec_of(objective={"metric": "val/loss", "direction": "minimize", "value": value})
-        arrived = scheduler(spec).arrivals(History(trials=(record(0, series=curve(0.9, 0.4, 0.7)),)), 0)
+        arrived = scheduler(spec).new_rung_results(History(trials=(record(0, series=curve(0.9, 0.4, 0.7)),)), 0)
         assert arrived[-1].value == pytest.approx(counted)
 
 
@@ -176,7 +180,7 @@ class TestVerdicts:
 
     def test_at_its_rung_a_trial_pauses(self) -> None:
         history = first_rung(0.1, 0.3)
-        arrived = replace(record(2, series=curve(0.2)), arrivals=(Arrival(1, 0.2, 2, 3),), run_until=1)
+        arrived = replace(record(2, series=curve(0.2)), rung_results=(RungResult(1, 0.2, 2, 3),), run_until=1)
         verdict = decide.judge(History(trials=(*history, arrived)), spec_of(), 2)
         assert (verdict.action, verdict.reason) == (Action.PAUSE, "2nd of 3 at step 1: pauses there")
 
@@ -186,7 +190,7 @@ class TestVerdicts:
         assert (verdict.action, verdict.reason) == (Action.CONTINUE, "its next rung is at step 2")
 
     def test_a_promoted_trial_goes_on_to_its_next_rung(self) -> None:
-        trial = replace(record(0, series=curve(0.3, 0.2)), arrivals=(Arrival(1, 0.2, 1, 3),), run_until=3)
+        trial = replace(record(0, series=curve(0.3, 0.2)), rung_results=(RungResult(1, 0.2, 1, 3),), run_until=3)
         verdict = decide.judge(History(trials=(trial,)), spec_of(), 0)
         assert (verdict.action, verdict.reason) == (Action.CONTINUE, "1st of 3 at step 1: goes on to step 3")
 
@@ -195,12 +199,12 @@ class TestVerdicts:
     )
     def test_in_mode_stop_the_arrival_decides(self, rank: int, num: int, action: Action) -> None:
         spec = spec_of({"name": "asha", "min": 1, "mode": "stop"})
-        trial = replace(record(0, series=curve(0.3)), arrivals=(Arrival(1, 0.3, rank, num),), run_until=9)
+        trial = replace(record(0, series=curve(0.3)), rung_results=(RungResult(1, 0.3, rank, num),), run_until=9)
         assert decide.judge(History(trials=(trial,)), spec, 0).action is action
 
     def test_who_is_to_stop_and_was_lost_instead_is_told_again(self) -> None:
         spec = spec_of({"name": "asha", "min": 1, "mode": "stop"})
-        trial = replace(record(0, series=curve(0.3, 0.1)), arrivals=(Arrival(1, 0.3, 2, 5),), run_until=9)
+        trial = replace(record(0, series=curve(0.3, 0.1)), rung_results=(RungResult(1, 0.3, 2, 5),), run_until=9)
         verdict = decide.judge(History(trials=(trial,)), spec, 0)
         assert (verdict.action, verdict.reason) == (Action.STOP, "2nd of 5 at step 1, of which the best 1 goes on")
 
@@ -233,7 +237,7 @@ class TestWholeStudies:
         assert [trial.number for trial in history] == list(range(trials))
         assert reached(history) == [trials, trials // 3, trials // 3 // 3]
         for rung in (1, 3):
-            arrived = [(arrival, trial) for trial in history for arrival in trial.arrivals if arrival.step == rung]
+            arrived = [(arrival, trial) for trial in history for arrival in trial.rung_results if arrival.step == rung]
             assert all(arrival.rank <= arrival.num // 3 for arrival, trial in arrived if trial.last_step != rung)
 
     def test_the_counts_are_those_of_the_table(self) -> None:
@@ -280,22 +284,22 @@ class TestTheEnd:
     spent = "all 2 trials of the budget were handed out"
 
     def test_paused_trials_are_not_waited_for_once_none_can_be_promoted(self) -> None:
-        assert decide.next(first_rung(0.1, 0.2), self.spec) == decide.Done(self.spent)
-        assert decide.over(first_rung(0.1, 0.2), self.spec) == self.spent
+        assert decide.next_action(first_rung(0.1, 0.2), self.spec) == decide.Done(self.spent)
+        assert decide.completion_reason(first_rung(0.1, 0.2), self.spec) == self.spent
 
     def test_they_are_while_another_may_arrive(self) -> None:
         history = first_rung(0.1, 0.2)
-        running = history.with_trial(replace(history.trials[0], state=TrialState.RUNNING, arrivals=()))
-        assert decide.next(running, self.spec) == decide.Wait(f"{self.spent}; 1 are still open")
-        assert decide.over(running, self.spec) is None
+        running = history.with_trial(replace(history.trials[0], state=TrialState.RUNNING, rung_results=()))
+        assert decide.next_action(running, self.spec) == decide.Wait(f"{self.spent}; 1 are still open")
+        assert decide.completion_reason(running, self.spec) is None
 
     def test_and_while_one_can_be_promoted(self) -> None:
         spec = spec_of(budget={"trials": 3})
-        assert decide.over(first_rung(0.1, 0.2, 0.3), spec) is None
+        assert decide.completion_reason(first_rung(0.1, 0.2, 0.3), spec) is None
 
     def test_who_stays_behind_keeps_its_value_and_is_told_its_place(self) -> None:
         history = first_rung(0.1, 0.2)
-        assert decide.left_behind(history, self.spec)[1] == (
+        assert decide.unpromoted(history, self.spec)[1] == (
             1,
             0.2,
             "not promoted: 2nd of 2 at step 1, and none went on",
@@ -304,9 +308,9 @@ class TestTheEnd:
     def test_the_place_is_the_one_at_the_end_among_all_that_arrived(self) -> None:
         # Trial 0 was the best of its rung when it came; then three better ones came, and the best of them went on.
         history = first_rung(0.9, 0.1, 0.2, 0.3)
-        assert history.trials[0].arrivals[0].rank == 1
+        assert history.trials[0].rung_results[0].rank == 1
         gone = replace(history.trials[1], state=TrialState.COMPLETED, run_until=3)
-        left = decide.left_behind(history.with_trial(gone), self.spec)
+        left = decide.unpromoted(history.with_trial(gone), self.spec)
         assert [why for _, _, why in left] == [
             "not promoted: 4th of 4 at step 1, the best went on",
             "not promoted: 2nd of 4 at step 1, the best went on",
@@ -356,12 +360,12 @@ class TestLessons:
 
     def test_the_reason_says_where_trials_were_compared(self) -> None:
         history = simulate.run(self.spec, slope, workers=3, max_steps=30).history
-        decision = decide.next(history, self.spec)
+        decision = decide.next_action(history, self.spec)
         while isinstance(decision, Promote):
             history = history.with_trial(
                 replace(decision.of(history.trials[decision.number]), state=TrialState.RUNNING)
             )
-            decision = decide.next(history, self.spec)
+            decision = decide.next_action(history, self.spec)
         assert isinstance(decision, decide.Suggest)
         assert "; trials are compared by step " in decision.suggestion.reason
         assert decision.suggestion.run_until == 1

@@ -8,33 +8,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.domain.front import Losses, dominates, front
-from service.search.optuna_bridge.fronts import hypervolume
+from service.domain.pareto import LossVector, dominates, pareto_front
+from service.search.optuna_bridge.pareto import hypervolume
 from tests.domain.test_front import points_of
 
 CORNER = 10
 
 
-def swept(points: list[Losses]) -> float:
+def swept(points: list[LossVector]) -> float:
     """The area under a front in the plane, by rectangles from left to right."""
-    stairs = sorted({points[at] for at in front(points)})
+    stairs = sorted({points[at] for at in pareto_front(points)})
     edges = [x for x, _ in stairs] + [float(CORNER)]
     return sum((right - left) * (CORNER - y) for (left, right), (_, y) in zip(pairwise(edges), stairs, strict=True))
 
 
-def volume(points: list[Losses]) -> float:
+def volume(points: list[LossVector]) -> float:
     num_objectives = len(points[0]) if points else 2
     return hypervolume(points, (float(CORNER),) * num_objectives)
 
 
 @given(points_of(2))
-def test_in_the_plane_it_is_the_area_under_the_stairs(points: list[Losses]) -> None:
+def test_in_the_plane_it_is_the_area_under_the_stairs(points: list[LossVector]) -> None:
     assert volume(points) == pytest.approx(swept(points))
 
 
 @settings(deadline=None)
 @given(st.integers(2, 4).flatmap(lambda num: points_of(num, most=6)))
-def test_it_is_what_counting_cubes_gives(points: list[Losses]) -> None:
+def test_it_is_what_counting_cubes_gives(points: list[LossVector]) -> None:
     """Coordinates are whole numbers here, so the space is made of unit cubes."""
     num_objectives = len(points[0]) if points else 2
     cubes = {()}
@@ -45,7 +45,7 @@ def test_it_is_what_counting_cubes_gives(points: list[Losses]) -> None:
 
 
 @given(st.integers(2, 4).flatmap(lambda num: st.tuples(points_of(num), points_of(num, most=3))))
-def test_another_point_adds_to_it_or_is_dominated(given_points: tuple[list[Losses], list[Losses]]) -> None:
+def test_another_point_adds_to_it_or_is_dominated(given_points: tuple[list[LossVector], list[LossVector]]) -> None:
     points, more = given_points
     before, after = volume(points), volume([*points, *more])
     assert after >= before - 1e-9

@@ -16,13 +16,13 @@ from service.contract.base import Value
 from service.contract.importance import Importance
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
-from service.domain.history import Arrival, History, TrialRecord
-from service.search.columns import columns_of
-from service.search.coordinates import coordinate
-from service.search.draws import draw
+from service.domain.history import History, RungResult, TrialRecord
 from service.search.importance import importance
 from service.search.optuna_bridge.distributions import distribution
 from service.search.optuna_bridge.ped_anova import divergences
+from service.search.space.sampling import sample
+from service.search.space.transform import coordinate
+from service.search.trial_matrix import trial_matrix_of
 from tests.search.studies import EVERY_KIND, curve, record, study
 
 RATE = {"type": "float", "low": 1e-5, "high": 1e-1, "log": True}
@@ -38,7 +38,7 @@ def of_rate(values: Mapping[str, Value]) -> float:
 
 
 def tried(spec: StudySpec, num: int, objective: Objective = of_rate, seed: int = 0) -> list[TrialRecord]:
-    drawn = [draw(spec.space, seed, number) for number in range(num)]
+    drawn = [sample(spec.space, seed, number) for number in range(num)]
     return [record(number, values, objective(values)) for number, values in enumerate(drawn)]
 
 
@@ -87,7 +87,7 @@ def test_of_several_objectives_the_best_are_on_the_outer_fronts() -> None:
 def test_it_is_optunas_own(num: int) -> None:
     spec = study(EVERY_KIND)
     trials = tried(spec, num, lambda values: float(len(repr(values))) + float(str(values["optimizer.lr"])))
-    columns = columns_of(spec.space, trials)
+    columns = trial_matrix_of(spec.space, trials)
     domains = {name: distribution(parameter) for name, parameter in spec.space.items()}
     known = optuna.create_study()
     for trial in trials:
@@ -182,7 +182,7 @@ def test_under_a_scheduler_trials_are_compared_at_one_rung() -> None:
             state=TrialState.PAUSED,
             value=None,
             series=((1, trial.value or 0.0),),
-            arrivals=(Arrival(1, trial.value or 0.0, 1, 1),),
+            rung_results=(RungResult(1, trial.value or 0.0, 1, 1),),
         )
         for trial in tried(spec, 60)
     ]

@@ -38,7 +38,7 @@ def test_parents_are_the_best_of_the_generation_and_of_its_own_parents() -> None
     assert history.trials[6].notes["parents"] == [0, 1, 2, 3, 4, 5]
     parents = history.trials[12].notes["parents"]
     assert len(parents) == 6
-    front = [trial.number for trial in History(trials=history.trials[:12]).front(("minimize", "maximize"))]
+    front = [trial.number for trial in History(trials=history.trials[:12]).pareto_front(("minimize", "maximize"))]
     assert set(front[:6]) <= set(parents) or set(parents) <= set(front)
 
 
@@ -57,21 +57,21 @@ def test_children_inherit_most_of_what_their_parents_had() -> None:
 def test_a_trial_that_ends_late_changes_no_parents_that_were_chosen() -> None:
     spec, history = spec_of(), History()
     for number in range(10):
-        decision = decide.next(history, spec)
+        decision = decide.next_action(history, spec)
         assert isinstance(decision, decide.Suggest)
         history = begun(history, decision)
         if number != 3:
             history = ended(history, number, trade(history.trials[number].parameters))
     assert history.trials[7].notes["parents"] == [0, 1, 2, 4, 5, 6]
-    late = decide.next(ended(history, 3, (-9.0, 9.0)), spec)
+    late = decide.next_action(ended(history, 3, (-9.0, 9.0)), spec)
     assert isinstance(late, decide.Suggest)
-    assert late.suggestion == decide.next(history, spec).suggestion  # type: ignore[union-attr]
+    assert late.suggestion == decide.next_action(history, spec).suggestion  # type: ignore[union-attr]
 
 
 def test_infeasible_trials_never_become_parents_while_there_are_others() -> None:
     spec, history = spec_of(population=3), History()
     for number in range(7):
-        decision = decide.next(history, spec)
+        decision = decide.next_action(history, spec)
         assert isinstance(decision, decide.Suggest)
         history = begun(history, decision)
         bad: dict[str, Any] = {"state": TrialState.PRUNED, "infeasible": True}
@@ -91,7 +91,7 @@ def test_the_reason_says_whose_child_it_is() -> None:
     decisions = []
     history = played(spec_of(), trade)
     for number in (3, 20):
-        decision = decide.next(History(trials=history.trials[:number]), spec_of())
+        decision = decide.next_action(History(trials=history.trials[:number]), spec_of())
         assert isinstance(decision, decide.Suggest)
         decisions.append(decision.suggestion.reason)
     assert decisions == [

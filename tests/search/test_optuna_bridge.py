@@ -11,11 +11,11 @@ import pytest
 
 from service.contract.trial import TrialState
 from service.domain.history import TrialRecord
-from service.search.columns import columns_of
-from service.search.coordinates import coordinate, value_at
-from service.search.draws import draw
 from service.search.optuna_bridge import nsga2, tpe
 from service.search.optuna_bridge.distributions import distribution
+from service.search.space.sampling import sample
+from service.search.space.transform import coordinate, value_at
+from service.search.trial_matrix import trial_matrix_of
 from tests.search.studies import curve, record, study
 
 SPACE: dict[str, Any] = {
@@ -34,10 +34,10 @@ SPEC = study(SPACE)
 def lived(num_trials: int, seed: int = 0) -> list[TrialRecord]:
     """Trials with every fate, the last few open; good ones lie close together, as they do late in a search."""
     chance = random.Random(seed)
-    center = draw(SPEC.space, seed)
+    center = sample(SPEC.space, seed)
     trials = []
     for number in range(num_trials):
-        values = draw(SPEC.space, seed, number)
+        values = sample(SPEC.space, seed, number)
         if chance.random() < number / num_trials / 2:
             values = {name: center[name] if chance.random() < 0.7 else value for name, value in values.items()}
         loss = sum(values[name] != center[name] for name in values) + chance.random()
@@ -78,7 +78,7 @@ def test_the_answer_is_optunas_own_to_the_last_bit(num_trials: int, direction: A
     trials = lived(num_trials)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {name: distribution(parameter) for name, parameter in SPEC.space.items()}
-    columns = columns_of(SPEC.space, trials)
+    columns = trial_matrix_of(SPEC.space, trials)
     for seed in range(5):
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=True)
         study = optuna.create_study(direction=direction)
@@ -112,7 +112,7 @@ def test_of_several_objectives_it_is_too(num_trials: int, directions: Any) -> No
     trials = with_several(lived(num_trials), len(directions))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {name: distribution(parameter) for name, parameter in SPEC.space.items()}
-    columns = columns_of(SPEC.space, trials, len(directions))
+    columns = trial_matrix_of(SPEC.space, trials, len(directions))
     for seed in range(3):
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=True)
         study = optuna.create_study(directions=directions)
@@ -155,7 +155,7 @@ def test_parents_and_children_are_those_of_optunas_nsga2(directions: Any) -> Non
 def test_of_a_long_history_the_kernels_nearby_decide_as_all_of_them_would(
     num_trials: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    columns = columns_of(SPEC.space, lived(num_trials))
+    columns = trial_matrix_of(SPEC.space, lived(num_trials))
     bounded = [tpe.suggest_tpe(SPEC.space, ("minimize",), columns, seed) for seed in range(10)]
-    monkeypatch.setattr(tpe, "MOST_KERNELS", num_trials)
+    monkeypatch.setattr(tpe, "MAX_KERNELS", num_trials)
     assert bounded == [tpe.suggest_tpe(SPEC.space, ("minimize",), columns, seed) for seed in range(10)]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from service.contract.study import Budget
-from service.search import simulate
-from service.search.plan import plan
+from service.search.replay import simulate
+from service.search.replay.plan import plan
 from tests.search.studies import study
 from tests.search.test_simulate import LINE, bowl
 
@@ -77,7 +77,7 @@ def test_it_says_what_it_cannot_know() -> None:
     assert (unlimited.trials, unlimited.num_steps, unlimited.resource) == (30, 30, "trial")
     assert "each trial counts as one step" in unlimited.notes[0]
     median = plan(study(LINE, sampler="random", pruner="median", resource={"max": 9}))
-    assert (median.at_most, median.whole_trainings) == (True, 30.0)
+    assert (median.is_upper_bound, median.full_trial_equivalents) == (True, 30.0)
 
 
 def test_a_grid_without_a_resource_costs_its_cells() -> None:
@@ -101,8 +101,12 @@ def test_each_fold_and_repeat_of_a_trial_is_a_training(
 ) -> None:
     spec = study(LINE | space, sampler="random", task={"train": train}, resource={"max": 9}, budget={"trials": 10})
     planned = plan(spec)
-    assert (planned.trainings_per_trial, planned.num_steps, planned.whole_trainings) == (trainings, 90, 10 * trainings)
-    assert planned.at_most is at_most
+    assert (planned.trainings_per_trial, planned.num_steps, planned.full_trial_equivalents) == (
+        trainings,
+        90,
+        10 * trainings,
+    )
+    assert planned.is_upper_bound is at_most
     budget = {"trials": 10, "device_hours": 1}
     hours = plan(spec.model_copy(update={"budget": Budget.model_validate(budget)}), step_seconds=60)
     assert any(f"are enough for {60 // trainings} of these 90 steps" in note for note in hours.notes) is (trainings > 0)
@@ -111,7 +115,7 @@ def test_each_fold_and_repeat_of_a_trial_is_a_training(
 def test_it_says_which_budgets_may_end_it_sooner() -> None:
     budget = {"trials": 10, "hours": 2, "device_hours": 0.5, "failures": 3, "no_improvement": 20, "target": 0.1}
     bounded = plan(study(LINE, sampler="random", resource={"max": 9}, budget=budget), step_seconds=60.0)
-    assert (bounded.num_steps, bounded.step_seconds, bounded.at_most) == (90, 60.0, True)
+    assert (bounded.num_steps, bounded.step_seconds, bounded.is_upper_bound) == (90, 60.0, True)
     assert bounded.notes == [
         (
             "it ends sooner once 2 hours have passed, or 0.5 device-hours are used up, or 3 trials have failed, "

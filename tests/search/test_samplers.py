@@ -13,12 +13,12 @@ import pytest
 from service.contract.base import Value
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
-from service.domain.cells import size
+from service.domain.finite_space import num_configurations
 from service.domain.history import History, TrialRecord
 from service.domain.space import check_parameters
 from service.search import decide
-from service.search.draws import identities
 from service.search.samplers import sampler_for
+from service.search.space.sampling import config_keys
 from tests.search.studies import DIGITS, EVERY_KIND, begun, curve, ended, played, study
 
 GRID_DIGITS = {
@@ -127,7 +127,7 @@ def _shaken(spec: StudySpec) -> History:
         {"value": None},
         {"value": 0.1},
     ]
-    while isinstance(decision := decide.next(history, spec), decide.Suggest):
+    while isinstance(decision := decide.next_action(history, spec), decide.Suggest):
         history = begun(history, decision)
         if decision.number < 22:
             fate = fates[decision.number % len(fates)]
@@ -205,10 +205,10 @@ def test_each_suggestion_gives_its_reason(name: str) -> None:
 @pytest.mark.parametrize("at_once", [1, 4])
 def test_no_configuration_is_tried_twice_while_a_new_one_is_left(name: str, at_once: int) -> None:
     spec = spec_of(name, space=SMALL)
-    assert size(spec.space) == (4 + 2) * 3 * 2
+    assert num_configurations(spec.space) == (4 + 2) * 3 * 2
     larger = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": 36})})
     history = played(larger, rough(larger), at_once=at_once)
-    assert len(history) == len(identities(trial.parameters for trial in history)) == 36
+    assert len(history) == len(config_keys(trial.parameters for trial in history)) == 36
 
 
 ENDING = ("grid", "shuffled grid", "auto", "auto of two")
@@ -233,7 +233,7 @@ def test_a_history_made_under_another_version_of_the_space_is_searched_on(name: 
     ended_too = [replace(each, state=TrialState.COMPLETED, **values) if each.is_open else each for each in before]
     history = replace(before, trials=tuple(ended_too))
     for _ in range(2):
-        decision = decide.next(history, spec)
+        decision = decide.next_action(history, spec)
         assert isinstance(decision, decide.Suggest)
         assert check_parameters(spec.space, decision.suggestion.parameters) == []
         again = sampler_for(spec).suggest(copy.deepcopy(history), decision.number, 7)

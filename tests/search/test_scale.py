@@ -16,8 +16,8 @@ from service.contract.space import (
     NumericParameter,
     Parameter,
 )
-from service.domain.parameter import axis, fits
-from service.search.scale import from_unit, to_unit
+from service.domain.parameter import contains, values_of
+from service.search.space.transform import from_unit, to_unit
 
 PARAMETERS: list[Parameter] = [
     FloatParameter(type="float", low=-3.0, high=5.0),
@@ -42,7 +42,7 @@ each = pytest.mark.parametrize("parameter", PARAMETERS, ids=str)
 @given(unit=units)
 def test_every_place_is_a_value_of_the_parameter(parameter: Parameter, unit: float) -> None:
     value = from_unit(parameter, unit)
-    assert fits(parameter, value)
+    assert contains(parameter, value)
     assert 0 <= to_unit(parameter, value) <= 1
 
 
@@ -66,7 +66,7 @@ def test_numbers_keep_their_order(parameter: Parameter, one: float, other: float
 @each
 def test_the_ends_are_reached(parameter: Parameter) -> None:
     first, last = from_unit(parameter, 0.0), from_unit(parameter, 1.0)
-    values = axis(parameter)
+    values = values_of(parameter)
     if values is not None:
         assert (first, last) == (values[0], values[-1])
     else:

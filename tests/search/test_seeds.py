@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.search.permutation import permuted
-from service.search.seeds import derive, generator, trial_seed
+from service.search.seeds import derive, make_rng, trial_seed
+from service.search.space.sampling import permuted
 
 
 def test_seeds_are_the_same_everywhere() -> None:
@@ -19,7 +19,7 @@ def test_seeds_differ_by_seed_number_and_purpose() -> None:
     assert len(seeds) == 400
     assert trial_seed(0, 1) != derive(0, 1)
     assert all(0 <= seed < 2**31 for seed in seeds)
-    assert generator(0, 1).random() != generator(1, 0).random()
+    assert make_rng(0, 1).random() != make_rng(1, 0).random()
 
 
 @settings(deadline=None, max_examples=50)

@@ -12,10 +12,11 @@ import pytest
 from service.contract.base import Value
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
-from service.domain.front import losses
 from service.domain.history import History
-from service.search import decide, simulate
-from service.search.optuna_bridge.fronts import hypervolume
+from service.domain.pareto import losses
+from service.search import decide
+from service.search.optuna_bridge.pareto import hypervolume
+from service.search.replay import simulate
 from tests.search.studies import record, study
 
 SPACE: dict[str, Any] = {f"x{at}": {"type": "float", "low": 0.0, "high": 1.0} for at in range(5)}
@@ -67,7 +68,7 @@ def test_one_objective_may_be_written_with_any_of_them() -> None:
 def test_auto_picks_by_the_budget_and_says_why(num_trials: int, budget: int | None, told: str) -> None:
     values = {f"x{at}": 0.5 for at in range(5)}
     history = History(trials=tuple(record(at, values, value=1.0, further=(at / 9,)) for at in range(num_trials)))
-    decision = decide.next(history, spec_of("auto", trials=budget))  # type: ignore[arg-type]
+    decision = decide.next_action(history, spec_of("auto", trials=budget))  # type: ignore[arg-type]
     assert isinstance(decision, decide.Suggest)
     assert decision.suggestion.reason.startswith(told)
 
@@ -83,7 +84,7 @@ def zdt(parameters: Mapping[str, Value], step: int, *, power: float) -> dict[str
 def volume(sampler: Any, seed: int, power: float) -> float:
     spec = spec_of(sampler)
     played = simulate.run(spec, lambda *asked: zdt(*asked, power=power), workers=2, seed=seed)
-    points = [losses(trial.values or (), spec.directions) for trial in played.history.front(spec.directions)]
+    points = [losses(trial.values or (), spec.directions) for trial in played.history.pareto_front(spec.directions)]
     return hypervolume(points, (1.1, 6.0))
 
 

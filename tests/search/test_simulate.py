@@ -13,7 +13,7 @@ from service.contract.report import Action
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
 from service.domain.history import History
-from service.search import simulate
+from service.search.replay import simulate
 from tests.search.studies import record, study
 
 LINE: dict[str, Any] = {"x": {"type": "float", "low": 0.0, "high": 1.0}}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import qmc
 
-from service.search.draws import sobol_draw
-from service.search.sobol import NUM_TABULATED, scrambled, sobol
+from service.search.space.sampling import sobol_sample
+from service.search.space.sobol import NUM_TABULATED, scrambled, sobol
 from tests.search.studies import EVERY_KIND, study
 
 
@@ -44,7 +44,7 @@ def test_it_fills_the_cube_more_evenly_than_chance_and_differently_for_each_seed
 
 def test_a_conditional_parameter_has_a_dimension_of_its_own() -> None:
     space = study(EVERY_KIND).space
-    drawn = [sobol_draw(space, index, 1) for index in range(64)]
+    drawn = [sobol_sample(space, index, 1) for index in range(64)]
     assert [each["optimizer.name"] for each in drawn].count("sgd") == 32
     momenta = sorted(each["optimizer.momentum"] for each in drawn if "optimizer.momentum" in each)  # type: ignore[type-var]
     assert len(momenta) == 32

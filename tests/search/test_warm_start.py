@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from service.contract.base import Value
 from service.domain.history import History
-from service.search import decide, simulate
+from service.search import decide
+from service.search.replay import simulate
 from service.search.samplers import sampler_for
-from service.search.warm_start import MOST_EARLIER, REPLACED, spread, still_taught_by
+from service.search.warm_start import MAX_PRIOR_TRIALS, REPLACED, active_prior_trials, select_spread
 from tests.search.studies import played, record, smooth, study
 
 CUBE: dict[str, Any] = {name: {"type": "float", "low": 0.0, "high": 1.0} for name in "abc"}
@@ -68,8 +69,8 @@ def test_what_was_learned_of_an_unlike_function_is_made_up_for(unlike: Function)
 def test_after_enough_trials_of_its_own_a_study_is_as_if_it_had_begun_cold() -> None:
     spec = study(sampler={"name": "tpe", "startup_trials": 5})
     own = played(spec, smooth)
-    foreign = tuple(record(at - MOST_EARLIER, own.trials[0].parameters, -9.0) for at in range(MOST_EARLIER))
-    num = MOST_EARLIER // REPLACED
+    foreign = tuple(record(at - MAX_PRIOR_TRIALS, own.trials[0].parameters, -9.0) for at in range(MAX_PRIOR_TRIALS))
+    num = MAX_PRIOR_TRIALS // REPLACED
     for number, is_cold in ((num - 1, False), (num, True), (num + 9, True)):
         cold = History(trials=own.trials[:number])
         warm = History(trials=own.trials[:number], earlier=foreign)
@@ -80,15 +81,15 @@ def test_after_enough_trials_of_its_own_a_study_is_as_if_it_had_begun_cold() -> 
 def test_the_worst_make_way_first() -> None:
     earlier = tuple(record(at - 8, value=float(-at)) for at in range(8))
     own = (record(0, value=1.0), record(1))
-    assert still_taught_by(History(trials=own, earlier=earlier), 2) == earlier[REPLACED:]
-    assert still_taught_by(History(trials=own, earlier=earlier), 0) == earlier
+    assert active_prior_trials(History(trials=own, earlier=earlier), 2) == earlier[REPLACED:]
+    assert active_prior_trials(History(trials=own, earlier=earlier), 0) == earlier
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200), st.sampled_from(["minimize", "maximize"]))
 def test_of_many_trials_an_even_spread_is_taken_the_best_in_any_case(values: list[float], direction: Any) -> None:
-    taken = spread([record(at, value=value) for at, value in enumerate(values)], direction)
+    taken = select_spread([record(at, value=value) for at, value in enumerate(values)], direction)
     kept = [trial.value for trial in taken]
-    assert len(taken) == min(len(values), MOST_EARLIER)
+    assert len(taken) == min(len(values), MAX_PRIOR_TRIALS)
     assert kept == sorted(kept, reverse=direction == "minimize")  # type: ignore[type-var]
     assert kept[-1] == (min if direction == "minimize" else max)(values)
     assert [trial.number for trial in taken] == list(range(-len(taken), 0))
@@ -101,7 +102,7 @@ def test_in_a_finite_space_what_others_tried_may_be_tried_here() -> None:
     space = {"a": {"type": "int", "low": 1, "high": 6}}
     spec = study(space, sampler={"name": "tpe", "startup_trials": 2}, budget={"trials": 6})
     earlier = [record(at, {"a": at + 1}, value=float(at)) for at in range(6)]
-    decision = decide.next(History(earlier=spread(earlier, "minimize")), spec)
+    decision = decide.next_action(History(earlier=select_spread(earlier, "minimize")), spec)
     assert isinstance(decision, decide.Suggest)
     assert decision.suggestion.reason.startswith("tpe: a model of 6 trials")
     run = simulate.run(spec, lambda given, _: {"val/loss": float(str(given["a"]))}, workers=1, earlier=earlier)
@@ -112,7 +113,7 @@ def test_other_trials_are_neither_numbered_nor_best_nor_of_any_budget() -> None:
     spec = study(sampler="tpe", budget={"trials": 1, "target": 0.5})
     earlier = tuple(record(at - 20, smooth_parameters(at), 0.1) for at in range(20))
     history = History(earlier=earlier)
-    decision = decide.next(history, spec)
+    decision = decide.next_action(history, spec)
     assert isinstance(decision, decide.Suggest)
     assert decision.number == 0
     assert "20 of other studies" in decision.suggestion.reason

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from service.contract.lease import ClaimRequest, FinishRequest, Grant, HeartbeatReply, HeartbeatRequest
+from service.contract.attempt import FinishRequest, HeartbeatReply, HeartbeatRequest
+from service.contract.claim import ClaimRequest, Grant
 from service.contract.problem import ErrorCode
 from service.contract.report import Action, ReportRequest, Verdict
 from tests.simulation import views

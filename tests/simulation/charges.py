@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from service.contract.lease import FailureClass, Outcome
+from service.contract.attempt import FailureClass, Outcome
 from tests.simulation import views
 
 if TYPE_CHECKING:

@@ -60,7 +60,7 @@ def _people(world: World) -> Iterator[str]:
         ((study_id, version),) = views.rows("SELECT id, spec_version FROM study WHERE name = ?", name)
         if (views.spec_of(study_id, version).budget.trials or 0) < budget:
             yield f"{name} was extended to {budget} trials, and that is gone"
-    queue = {row[0] for row in views.rows("SELECT id FROM enqueued")}
+    queue = {row[0] for row in views.rows("SELECT id FROM enqueued_trial")}
     if missing := set(world.record.enqueued) - queue:
         yield f"{len(missing)} configurations that people enqueued are gone"
 
@@ -73,7 +73,7 @@ def _epoch(world: World) -> Iterator[str]:
 
 
 def _journal(world: World) -> Iterator[str]:
-    led_to = {f"trial_{event}": move.target for event, move in TRIAL.moves.items()}
+    led_to = {f"trial_{event}": move.target for event, move in TRIAL.transitions.items()}
     ends: dict[str, str] = {}
     for trial, kind in views.rows("SELECT trial_id, kind FROM journal WHERE kind LIKE 'trial_%' ORDER BY revision"):
         if trial in ends:
@@ -92,14 +92,15 @@ def _suggestions(world: World) -> Iterator[str]:
         if repr(whole) != repr(seen.histories[seen.revision]):
             yield f"something of {seen.name} was changed without its revision"
         for number, version, revision, parameters, reason, stage, enqueued in views.rows(
-            "SELECT number, spec_version, history_revision, trial.parameters, reason, stage, enqueued.id FROM trial"
-            " LEFT JOIN enqueued ON enqueued.trial_id = trial.id WHERE trial.study_id = ? ORDER BY number",
+            "SELECT number, spec_version, history_revision, trial.parameters, suggestion_reason, stage,"
+            " enqueued_trial.id FROM trial LEFT JOIN enqueued_trial ON enqueued_trial.trial_id = trial.id"
+            " WHERE trial.study_id = ? ORDER BY number",
             study_id,
         ):
             if enqueued is not None:
                 continue
             known = seen.histories.get(revision)
-            decision: Any = decide.next(known, views.spec_of(study_id, version)) if known is not None else None
+            decision: Any = decide.next_action(known, views.spec_of(study_id, version)) if known is not None else None
             stored = number, json.loads(parameters), reason, stage
             if isinstance(decision, decide.Suggest):
                 said = decision.suggestion

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from service.contract.lease import CheckpointRequest, FinishRequest, Grant, Outcome
+from service.contract.attempt import CheckpointRequest, FinishRequest, Outcome
+from service.contract.claim import Grant
 from service.contract.report import Point, ReportRequest
 from tests.simulation.record import Call, Token
 

@@ -50,7 +50,7 @@ def lay(root: Path, texts: Mapping[str, str]) -> None:
 
     Args:
         root: the folder that the paths are relative to.
-        texts: path of a module below `root`, such as `service/usecases/claim.py` -> its edited text.
+        texts: path of a module below `root`, such as `service/usecases/dispatch/claim.py` -> its edited text.
     """
     for name in list(sys.modules):
         if name in REIMPORTED or name.startswith(tuple(f"{each}." for each in REIMPORTED)):

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from service.contract.lease import CheckpointRequest, FinishRequest, HeartbeatRequest, HeldLease, Outcome
+from service.contract.attempt import CheckpointRequest, FinishRequest, HeartbeatRequest, HeldLease, Outcome
 from service.contract.problem import ErrorCode
 from service.contract.report import Point, ReportRequest
 from service.contract.stage import ReviewRequest
 from service.contract.study import EnqueueRequest, ExtendRequest, StudySpec
 from service.domain.errors import DomainError
-from service.usecases import control, studies
 from service.usecases.context import Context
 from service.usecases.deployment import ensure_deployment
-from service.usecases.enqueue import enqueue
-from service.usecases.hosts import readmit
-from service.usecases.stages import review_stage
+from service.usecases.quarantine import lift_quarantine
+from service.usecases.studies import creation, lifecycle
+from service.usecases.studies.enqueue import enqueue
+from service.usecases.studies.stages import review_stage
 from tests.simulation import views
 from tests.simulation.record import Call
 
@@ -47,7 +47,7 @@ async def create(world: World, spec: StudySpec) -> None:
     """Begin a study, however often it takes."""
     while True:
         try:
-            await studies.create_study(world.replicas[0].context, spec)
+            await creation.create_study(world.replicas[0].context, spec)
             return
         except sa.exc.OperationalError:
             continue
@@ -110,18 +110,18 @@ async def _carry_out(world: World, context: Context, deed: str, name: str) -> No
     chance = world.chance
     match deed:
         case "pause":
-            await control.pause_study(context, name, "")
+            await lifecycle.pause_study(context, name, "")
         case "resume":
-            await control.resume_study(context, name)
+            await lifecycle.resume_study(context, name)
         case "accept":
             await review_stage(context, name, 1, ReviewRequest())
         case "stop":
-            await control.stop_study(context, name, "")
+            await lifecycle.stop_study(context, name, "")
         case "readmit":
-            await readmit(context, name)
+            await lift_quarantine(context, name)
         case "extend":
             budget = (world.plan.specs[name].budget.trials or 0) + chance.choice([2, 3, 5])
-            await control.extend_study(context, name, ExtendRequest(trials=budget))
+            await lifecycle.extend_study(context, name, ExtendRequest(trials=budget))
             world.record.extended.append((name, budget))
         case "enqueue":
             for _ in range(chance.choice([1, 2, 3])):

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from service.contract.base import TaskKind
-from service.contract.lease import Capabilities, Device
+from service.contract.capabilities import Capabilities, Device
 from service.contract.study import StudySpec
 from tests.simulation import faults as faulty
 from tests.simulation.faults import Faults

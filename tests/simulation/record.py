@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.contract.lease import CheckpointRequest, ClaimRequest, FinishRequest, HeartbeatRequest
+from service.contract.attempt import CheckpointRequest, FinishRequest, HeartbeatRequest
+from service.contract.claim import ClaimRequest
 from service.contract.problem import ErrorCode
 from service.contract.report import ReportRequest
-from service.usecases.checkpoint import register_checkpoint
-from service.usecases.claim import claim
+from service.usecases.attempts.checkpoint import register_checkpoint
+from service.usecases.attempts.finish import finish
+from service.usecases.attempts.heartbeat import heartbeat
+from service.usecases.attempts.report import report
 from service.usecases.context import Context
-from service.usecases.finish import finish
-from service.usecases.heartbeat import heartbeat
-from service.usecases.report import report
+from service.usecases.dispatch.claim import claim
 
 Key = tuple[str, int]
 """An attempt as the database names it: the trial's id and the attempt's number."""

@@ -16,8 +16,8 @@ from service.domain.errors import DomainError
 from service.storage.database import Database
 from service.storage.unit_of_work import Transactor
 from service.usecases.context import Context, Limits
-from service.usecases.overtime import conclude_overtime
-from service.usecases.reap import reap
+from service.usecases.maintenance.budget_expiry import complete_expired_studies
+from service.usecases.maintenance.reaper import reap
 from tests.simulation.memory import SimulatedSqlite, memory
 from tests.simulation.plan import ReplicaPlan
 from tests.simulation.record import Answer, Call
@@ -100,7 +100,7 @@ class Replica:
         while True:
             try:
                 await reap(self.context)
-                await conclude_overtime(self.context)
+                await complete_expired_studies(self.context)
             except sa.exc.OperationalError:
                 pass  # as in the service: the next round tries again
             except Exception as error:

@@ -22,13 +22,15 @@ def test_it_applies_to_the_code_as_it_is(mutant: Mutant) -> None:
 
 
 def test_one_that_no_longer_applies_is_named() -> None:
-    stale = Mutant("gone", (Edit("service/usecases/reap.py", "this is not in the code", ""),))
-    with pytest.raises(StaleMutantError, match=r"'gone' no longer applies: service/usecases/reap\.py"):
+    stale = Mutant("gone", (Edit("service/usecases/maintenance/reaper.py", "this is not in the code", ""),))
+    with pytest.raises(StaleMutantError, match=r"'gone' no longer applies: service/usecases/maintenance/reaper\.py"):
         stale.edited(ROOT)
 
 
 def test_a_service_without_an_edit_is_not_caught() -> None:
-    unchanged = Mutant("unchanged", (Edit("service/usecases/reap.py", "import logging\n", "import logging\n"),))
+    unchanged = Mutant(
+        "unchanged", (Edit("service/usecases/maintenance/reaper.py", "import logging\n", "import logging\n"),)
+    )
     assert hunt(unchanged, [1]) == []
 
 

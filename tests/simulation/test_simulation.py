@@ -50,7 +50,7 @@ def test_an_exception_that_isolation_keeps_from_callers_is_blamed(monkeypatch: p
     def fail(*_: object) -> None:
         raise AttributeError("planted")
 
-    monkeypatch.setattr("service.usecases.claim.give", fail)
+    monkeypatch.setattr("service.usecases.dispatch.claim.start_attempt", fail)
     assert any("logged an error" in each and "planted" in each for each in play(1).violations)
 
 

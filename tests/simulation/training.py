@@ -6,7 +6,8 @@ import math
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from service.contract.lease import FailureClass, Grant, Outcome, Shortage
+from service.contract.attempt import FailureClass, MemoryShortage, Outcome
+from service.contract.claim import Grant
 from tests.simulation.plan import WorkerPlan
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def ending_before(world: World, worker: WorkerPlan, grant: Grant, step: int) -> 
         case FailureClass.USER_EXCEPTION:
             return _raised(world.chance.choice(["KeyError", "ValueError", "IndexError", "ZeroDivisionError"]))
         case FailureClass.OUT_OF_MEMORY:
-            return _failed(failure, shortage=Shortage(place="host"))
+            return _failed(failure, shortage=MemoryShortage(place="host"))
     return _failed(failure)
 
 
@@ -60,7 +61,7 @@ def _ending_at_once(world: World, worker: WorkerPlan, grant: Grant) -> Outcome |
     others_gib = world.chance.choice([0.0, 0.0, 2.0])
     return _failed(
         FailureClass.OUT_OF_MEMORY,
-        shortage=Shortage(place="device", total_gib=worker.gpu_gib, others_gib=others_gib),
+        shortage=MemoryShortage(place="device", total_gib=worker.gpu_gib, others_gib=others_gib),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from service.domain.errors import DomainError
-from service.usecases.restore import begin_epoch
+from service.usecases.maintenance.restore import begin_epoch
 from tests.simulation import views
 from tests.simulation.memory import memory
 from tests.simulation.replica import LIMITS, Replica, build_context

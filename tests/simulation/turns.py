@@ -93,9 +93,9 @@ def _queue(study_id: str, key: Key, arrived_at: int, *, is_new: bool) -> Iterato
     """A new trial is the one that people want most urgently, of those the first; only then the sampler's."""
     if not is_new:
         return
-    taken = views.rows("SELECT priority, revision, parameters FROM enqueued WHERE trial_id = ?", key[0])
+    taken = views.rows("SELECT priority, revision, parameters FROM enqueued_trial WHERE trial_id = ?", key[0])
     left = views.rows(
-        "SELECT priority, revision FROM enqueued WHERE study_id = ? AND trial_id IS NULL AND created_at < ?",
+        "SELECT priority, revision FROM enqueued_trial WHERE study_id = ? AND trial_id IS NULL AND created_at < ?",
         study_id,
         arrived_at,
     )

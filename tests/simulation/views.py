@@ -6,14 +6,14 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from service.contract.lease import Outcome
+from service.contract.attempt import Outcome
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
-from service.domain.history import Arrival, History, Series, StageBox, TrialRecord
+from service.domain.history import History, RungResult, Series, StageBox, TrialRecord
 from tests.simulation.memory import memory
 
 _TRIALS = (
-    "SELECT id, number, state, parameters, value, infeasible, stage, notes, run_until, arrivals,"
+    "SELECT id, number, state, parameters, value, infeasible, stage, notes, run_until, rung_results,"
     " finished_at FROM trial"
     " WHERE study_id = ?"
 )
@@ -96,6 +96,6 @@ def _record(row: tuple[Any, ...]) -> TrialRecord:
         stage=stage,
         notes=json.loads(notes),
         run_until=run_until,
-        arrivals=tuple(Arrival(**arrival) for arrival in json.loads(arrivals)),
+        rung_results=tuple(RungResult(**arrival) for arrival in json.loads(arrivals)),
         finished_at=finished_at,
     )

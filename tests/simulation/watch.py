@@ -233,7 +233,9 @@ class Watch:
 
 def _suggests(study_id: str, history: History, version: int) -> bool:
     spec: Any = views.spec_of(study_id, version)
-    has_enqueued = bool(views.rows("SELECT 1 FROM enqueued WHERE study_id = ? AND trial_id IS NULL LIMIT 1", study_id))
+    has_enqueued = bool(
+        views.rows("SELECT 1 FROM enqueued_trial WHERE study_id = ? AND trial_id IS NULL LIMIT 1", study_id)
+    )
     if decide.exhausted(history, spec, has_enqueued=has_enqueued) or spec.budget.hours is not None:
         return False  # hours end without an event: such a study is never held against another
     return has_enqueued or sampler_for(spec).waits_for(history) is None

@@ -6,17 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from service.contract.lease import (
-    ClaimRequest,
-    FailureClass,
-    FinishRequest,
-    Grant,
-    HeartbeatReply,
-    HeartbeatRequest,
-    HeldLease,
-    Nothing,
-    Outcome,
-)
+from service.contract.attempt import FailureClass, FinishRequest, HeartbeatReply, HeartbeatRequest, HeldLease, Outcome
+from service.contract.claim import ClaimRequest, Grant, NoTrial
 from service.contract.problem import ErrorCode
 from service.contract.report import Action, Point, Verdict, to_wire
 from service.domain.errors import DomainError
@@ -91,7 +82,7 @@ class Worker:
     async def _slot(self, slot: str) -> None:
         while True:
             reply = await self._claim(slot)
-            if isinstance(reply, Nothing):
+            if isinstance(reply, NoTrial):
                 await self._sleep(reply.retry_seconds * self._world.chance.uniform(1, 4))
                 continue
             token = reply.trial, reply.attempt, reply.nonce
@@ -100,7 +91,7 @@ class Worker:
                 await self._train(attempt)
             await self._sleep(self._world.chance.uniform(0, 2))
 
-    async def _claim(self, slot: str) -> Grant | Nothing:
+    async def _claim(self, slot: str) -> Grant | NoTrial:
         claim_ids, plan = self.disk.claim_ids, self.plan
         while True:
             # Persisted before it is sent: a reply that was lost, or a life that ended, costs no trial.
@@ -119,7 +110,7 @@ class Worker:
             except (Unreachable, Failed, DomainError):
                 await self._sleep(self._world.chance.uniform(0.5, 5))
                 continue
-            assert isinstance(reply, Grant | Nothing)
+            assert isinstance(reply, Grant | NoTrial)
             del claim_ids[slot]
             return reply
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from service.contract.lease import CheckpointRequest, ClaimRequest, FailureClass, FinishRequest, Grant
+from service.contract.attempt import CheckpointRequest, FailureClass, FinishRequest
+from service.contract.claim import ClaimRequest, Grant
 from service.contract.report import ReportRequest, Verdict, from_wire
 from service.domain.objective import final_value
 from tests.simulation import views
@@ -143,6 +144,6 @@ def _values(world: World) -> Iterator[str]:
             resume = resumes[trial, attempt] or 0
             series = {step: known for step, known in series.items() if step <= resume}
             series |= world.record.produced.get(world.watch.token_of((trial, attempt)), {})
-        wanted = final_value(world.plan.specs[study].watched, tuple(sorted(series.items())))
+        wanted = final_value(world.plan.specs[study].primary_objective, tuple(sorted(series.items())))
         if wanted != value:
             yield f"{trial} has value {value}, its series says {wanted}"

@@ -28,7 +28,7 @@ TRIAL: dict[str, Any] = {
     "spec_version": 1,
     "history_revision": 0,
     "parameters": {"lr": 0.1},
-    "reason": "drawn",
+    "suggestion_reason": "drawn",
     "notes": {},
     "seed": 1,
     "priority": 0,

@@ -18,10 +18,11 @@ from service.__main__ import main
 from service.client import Client
 from service.client.errors import LeaseLost
 from service.contract.base import TaskKind
-from service.contract.lease import Capabilities, ClaimRequest, Grant
+from service.contract.capabilities import Capabilities
+from service.contract.claim import ClaimRequest, Grant
 from service.contract.report import Point, ReportRequest
-from service.storage.database import look_on
-from service.storage.invariants import check
+from service.storage.database import open_read_only
+from service.storage.fsck.invariants import check
 from tests.support.databases import Postgres
 from tests.support.service import Service, running_service
 from tests.usecases.replica import spec_of
@@ -90,7 +91,7 @@ def test_a_backup_under_load_is_whole_and_a_restore_voids_the_leases(
         with reporting(client, grant):
             status, said = command("backup", backup, "--database", service.database)
         assert (status, said) == (0, f"service: sqlite:///{service.database} is backed up in {backup}")
-        with look_on(str(backup)) as connection:
+        with open_read_only(str(backup)) as connection:
             assert not any(each.broken for each in check(connection))
     status, said = command("restore", backup, "--database", other / "assayer.db")
     assert status == 0
@@ -101,7 +102,7 @@ def test_a_backup_under_load_is_whole_and_a_restore_voids_the_leases(
             client.report(grant.trial, grant.attempt, report_of(grant, 1))
         new = claim_of(client, study.name)
         assert (new.trial, new.attempt) == (grant.trial, 2)
-        with look_on(str(restored.database)) as connection:
+        with open_read_only(str(restored.database)) as connection:
             assert not any(each.broken for each in check(connection))
 
 
@@ -204,7 +205,7 @@ def test_what_postgres_users_are_told_backs_up_under_load_and_voids_the_leases_f
             new = claim_of(client, study.name)
             assert (new.trial, new.attempt) == (grant.trial, 2)
             other_client.report(new.trial, new.attempt, report_of(new, 1))
-            with look_on(url) as connection:
+            with open_read_only(url) as connection:
                 assert not any(each.broken for each in check(connection))
 
 

@@ -19,7 +19,7 @@ def name_of(content: bytes) -> str:
 
 
 def put(store: BlobStore, content: bytes, name: str | None = None) -> bool:
-    incoming = store.incoming(name or name_of(content))
+    incoming = store.writer(name or name_of(content))
     try:
         incoming.write(content)
         return incoming.keep()
@@ -57,7 +57,7 @@ def test_content_under_another_name_is_refused_and_nothing_is_left(store: BlobSt
 
 
 def test_what_broke_off_leaves_nothing(store: BlobStore) -> None:
-    incoming = store.incoming(name_of(b"whole"))
+    incoming = store.writer(name_of(b"whole"))
     incoming.write(b"who")
     incoming.close()
     assert files(store) == []
@@ -79,10 +79,10 @@ def test_only_what_is_unwanted_and_old_is_removed(store: BlobStore) -> None:
         put(store, content)
     for content in (old, wanted):
         os.utime(store._path(name_of(content)), (1000, 1000))
-    assert store.remove_untouched({name_of(wanted)}, before=2000 * 1_000_000) == 1
+    assert store.collect({name_of(wanted)}, before=2000 * 1_000_000) == 1
     assert sorted(files(store)) == sorted([name_of(young), name_of(wanted)])
     assert store.touch(name_of(wanted))
-    assert store.remove_untouched(set(), before=2000 * 1_000_000) == 0
+    assert store.collect(set(), before=2000 * 1_000_000) == 0
     assert not store.touch(name_of(old))
 
 

@@ -36,13 +36,13 @@ def test_sqlite_is_set_to_lose_nothing(sqlite: str) -> None:
         assert pragma(connection, "synchronous") == 2  # FULL
         assert pragma(connection, "foreign_keys") == 1
         assert pragma(connection, "query_only") == 0
-    assert database.read_now(lambda connection: pragma(connection, "query_only")) == 1
+    assert database.read_sync(lambda connection: pragma(connection, "query_only")) == 1
     database.close()
 
 
 def test_a_reader_cannot_write(database: Database) -> None:
     with pytest.raises(sa.exc.DBAPIError, match=r"readonly|read-only"):
-        database.read_now(lambda connection: put(connection, tables.study, STUDY))
+        database.read_sync(lambda connection: put(connection, tables.study, STUDY))
 
 
 def test_a_reader_sees_one_snapshot(database: Database) -> None:
@@ -53,7 +53,7 @@ def test_a_reader_sees_one_snapshot(database: Database) -> None:
             put_attempt(writer)
         return before, connection.execute(counted).scalar_one()
 
-    assert database.read_now(read) == (0, 0)
+    assert database.read_sync(read) == (0, 0)
 
 
 def test_children_cannot_outlive_their_parents(database: Database) -> None:
@@ -68,8 +68,8 @@ def test_the_databases_clock_tells_microseconds_of_now(database: Database) -> No
         return database.dialect.now(connection)
 
     # A database elsewhere has a clock of its own, which is near this one.
-    assert database.read_now(moment) == pytest.approx(time.time() * 1e6, abs=3600e6)
-    first, second = database.read_now(moment), database.read_now(moment)
+    assert database.read_sync(moment) == pytest.approx(time.time() * 1e6, abs=3600e6)
+    first, second = database.read_sync(moment), database.read_sync(moment)
     assert 0 <= second - first < 5_000_000
 
 

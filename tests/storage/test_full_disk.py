@@ -54,7 +54,7 @@ def rows(database: Database) -> dict[str, int]:
         names = ["report", "journal", "verdict", "attempt"]
         return {name: connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar_one() for name in names}
 
-    return database.read_now(count)
+    return database.read_sync(count)
 
 
 async def test_a_full_disk_loses_nothing(database: Database) -> None:

@@ -15,12 +15,12 @@ import sqlalchemy as sa
 
 from service.__main__ import main
 from service.client import Client
-from service.contract.lease import FailureClass
+from service.contract.attempt import FailureClass
 from service.contract.log import LogRequest, Stream
-from service.storage.database import Database, look_on
-from service.storage.invariants import INVARIANTS, check
-from service.usecases import control
-from service.usecases.logs import append_log
+from service.storage.database import Database, open_read_only
+from service.storage.fsck.invariants import INVARIANTS, check
+from service.usecases.studies import lifecycle
+from service.usecases.trials.logs import append_log
 from tests.support.service import Service
 from tests.usecases.replica import Replica, spec_of
 
@@ -74,7 +74,7 @@ async def _play(replica: Replica) -> None:
     await replica.finish(fork, "released")
     name = await replica.create(name="stopped")
     await replica.fail(await replica.claim(name), FailureClass.WORKER_LOST)
-    await control.stop_study(replica.context, name, "")
+    await lifecycle.stop_study(replica.context, name, "")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def broken(connection: sa.Connection) -> set[str]:
 
 
 def test_a_database_that_only_the_service_wrote_is_clean(played: Database) -> None:
-    assert [each for each in played.read_now(check) if each.broken] == []
+    assert [each for each in played.read_sync(check) if each.broken] == []
 
 
 GOING = "(SELECT id FROM study WHERE name = 'going')"
@@ -199,7 +199,7 @@ BREAKS = {
         f"UPDATE trial SET run_until = 3 WHERE state = 'paused' AND study_id = {CLIMBING}",
     ],
     "arrivals": [
-        f"UPDATE trial SET arrivals = '{each}' WHERE number = 0 AND study_id = {CLIMBING}"
+        f"UPDATE trial SET rung_results = '{each}' WHERE number = 0 AND study_id = {CLIMBING}"
         for each in (
             '[{"step": 2, "value": 0.5, "rank": 1, "num": 1}]',
             '[{"step": 9, "value": 0.5, "rank": 1, "num": 1}]',
@@ -249,7 +249,7 @@ def test_a_row_that_refers_to_none(sqlite_template: Path, tmp_path: Path) -> Non
     path = tmp_path / "orphan.db"
     with contextlib.closing(sqlite3.connect(shutil.copy(sqlite_template, path), isolation_level=None)) as raw:
         raw.execute("INSERT INTO study_spec VALUES ('nobody', 1, '{}', 0, 0)")
-    with look_on(str(path)) as connection:
+    with open_read_only(str(path)) as connection:
         assert broken(connection) == {"owned", "foreign_keys"}
 
 
@@ -262,7 +262,7 @@ def test_a_file_that_is_damaged(sqlite_template: Path, tmp_path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(page * size - 2)  # the last bytes of the index hold its one entry
         file.write(b"xx")
-    with look_on(str(path)) as connection:
+    with open_read_only(str(path)) as connection:
         assert broken(connection) == {"integrity"}
 
 

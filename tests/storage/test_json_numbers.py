@@ -45,7 +45,7 @@ def read_back(database: Database, **columns: Any) -> sa.Row[Any]:
         put_attempt(connection)
         put(connection, tables.trial, TRIAL, id="t1", number=1, **columns)
     query = sa.select(tables.trial).where(tables.trial.c.id == "t1")
-    return database.read_now(lambda connection: connection.execute(query).one())
+    return database.read_sync(lambda connection: connection.execute(query).one())
 
 
 def is_same(value: Any, other: Any) -> bool:
@@ -73,7 +73,7 @@ def test_none_in_a_json_column_is_null_to_sql(database: Database) -> None:
     row = read_back(database, values=None)
     assert row._mapping["values"] is None
     query = sa.select(tables.trial.c.id).where(tables.trial.c.id == "t1", tables.trial.c["values"].is_(None))
-    assert database.read_now(lambda connection: connection.execute(query).scalars().all()) == ["t1"]
+    assert database.read_sync(lambda connection: connection.execute(query).scalars().all()) == ["t1"]
 
 
 @each_example

@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from service.storage import migrate, tables
 from service.storage.database import open_database
 from service.storage.migrate import UnknownSchemaError
-from tests.storage.rows import ARTIFACT, CHECKPOINT, STUDY, TRIAL, put, put_attempt
+from tests.storage.rows import put_attempt
 
 REBUILD = '''
 """Changes a column of the study table: SQLite must rebuild it for that."""
@@ -115,37 +115,6 @@ def test_a_migration_that_fails_changes_nothing(
         migrate.upgrade(engine)
     assert migrate.current(engine) == HEAD
     assert "color" not in {column["name"] for column in sa.inspect(engine).get_columns("study")}
-
-
-def test_studies_of_before_there_were_budgets_of_time_began_with_their_first_trial(engine: sa.Engine) -> None:
-    migrate.upgrade(engine, "0004")
-    with engine.begin() as connection:
-        put_attempt(connection)
-        put(connection, tables.study, STUDY, id="s2", name="untouched")
-    migrate.downgrade(engine, "0003")
-    migrate.upgrade(engine)
-    with engine.connect() as connection:
-        begun = sa.select(tables.study.c.active_since, tables.study.c.active_microseconds).order_by(tables.study.c.id)
-        assert connection.execute(begun).all() == [(TRIAL["created_at"], 0), (None, 0)]
-
-
-def test_checkpoints_of_before_there_were_middles_are_of_whole_steps(engine: sa.Engine) -> None:
-    """SQLite rebuilds their table; the artifacts and attempts that they belong to stay, and so do they."""
-    migrate.upgrade(engine)
-    with engine.begin() as connection:
-        put_attempt(connection)
-        for step, batch in ((1, 0), (1, 20), (2, 0)):
-            put(connection, tables.artifact, ARTIFACT, id=f"a{step}-{batch}")
-            put(connection, tables.checkpoint, CHECKPOINT, step=step, batch=batch, artifact_id=f"a{step}-{batch}")
-    migrate.downgrade(engine, "0006")
-    migrate.upgrade(engine)
-    with engine.connect() as connection:
-        saved = sa.select(tables.checkpoint.c.step, tables.checkpoint.c.batch, tables.checkpoint.c.artifact_id)
-        assert connection.execute(saved.order_by(sa.text("1, 2"))).all() == [(1, 0, "a1-0"), (2, 0, "a2-0")]
-        assert len(connection.execute(sa.select(tables.artifact)).all()) == 2
-        assert connection.execute(sa.select(tables.attempt.c.resume_batch)).scalars().all() == [0]
-    key = sa.inspect(engine).get_pk_constraint("checkpoint")
-    assert key["constrained_columns"] == ["trial_id", "attempt", "step", "batch"]
 
 
 def further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, more: str = "") -> None:

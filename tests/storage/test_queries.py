@@ -22,7 +22,7 @@ Told = list[tuple[int, int, float]]
 
 
 def canonical(database: Database) -> list[tuple[int, float]]:
-    rows = database.read_now(lambda connection: series.canonical(connection, ["t0"], "loss"))
+    rows = database.read_sync(lambda connection: series.canonical(connection, ["t0"], "loss"))
     return [(row.step, series.value_of(row)) for row in rows]
 
 
@@ -98,7 +98,7 @@ class Play:
         self.study_id = secrets.token_hex(8)
         self.num_attempts: list[int] = []
         self.step = 0
-        self.transact.now(
+        self.transact.run_sync(
             None,
             lambda unit_of_work: unit_of_work.insert(
                 tables.study, **STUDY | {"id": self.study_id, "name": self.study_id}
@@ -106,13 +106,13 @@ class Play:
         )
 
     def refresh(self, known: History) -> History:
-        return self.database.read_now(lambda connection: history.refresh(connection, self.study_id, "loss", known))
+        return self.database.read_sync(lambda connection: history.refresh(connection, self.study_id, "loss", known))
 
     def move(self, kind: str, number: int) -> None:
         if kind == "begin":
-            self.transact.now(self.study_id, self.begin)
+            self.transact.run_sync(self.study_id, self.begin)
         elif number < len(self.num_attempts):
-            self.transact.now(self.study_id, lambda unit_of_work: getattr(self, kind)(unit_of_work, number))
+            self.transact.run_sync(self.study_id, lambda unit_of_work: getattr(self, kind)(unit_of_work, number))
 
     def id(self, number: int) -> str:
         return f"{self.study_id}-{number}"
@@ -154,7 +154,7 @@ def test_a_history_is_of_one_revision_even_where_a_newer_one_is_known(database: 
         newer = play.refresh(History())
         return before, history.refresh(connection, play.study_id, "loss", newer)
 
-    before, after = database.read_now(look)
+    before, after = database.read_sync(look)
     assert after == before
     assert len(after) == 1
 
@@ -169,11 +169,11 @@ def test_trials_that_changed_come_in_whole_revisions(database: Database) -> None
         for number in range(3):
             unit_of_work.set_trial(play.id(number), priority=1)
 
-    play.transact.now(play.study_id, all_at_once)
+    play.transact.run_sync(play.study_id, all_at_once)
     play.move("begin", 0)
 
     def changed(since: int, limit: int) -> list[int]:
-        rows = database.read_now(lambda connection: trials.changed(connection, play.study_id, since, limit))
+        rows = database.read_sync(lambda connection: trials.changed(connection, play.study_id, since, limit))
         return [row.number for row in rows]
 
     assert changed(0, 2) == [0, 1, 2]
@@ -190,7 +190,7 @@ def test_the_best_is_completed_and_the_earliest_of_equals(database: Database, di
         put(connection, tables.study, STUDY)
         for each, (state, value) in enumerate([*values, ("completed", None)]):
             put(connection, tables.trial, TRIAL, id=f"t{each}", number=each, state=state, value=value)
-    best = database.read_now(lambda connection: trials.best(connection, "s1", direction))
+    best = database.read_sync(lambda connection: trials.best(connection, "s1", direction))
     assert best is not None
     assert best.number == number
 
@@ -202,7 +202,7 @@ def test_a_study_is_found_by_id_by_name_and_by_project_and_name(database: Databa
         put(connection, tables.study, STUDY, id="s3", name="s1")
 
     def found(name: str) -> str | None:
-        row = database.read_now(lambda connection: studies.find(connection, name))
+        row = database.read_sync(lambda connection: studies.find(connection, name))
         return row.id if row is not None else None
 
     assert [found(name) for name in ("s1", "digits", "other/digits", "default/digits", "other/s1")] == [

@@ -40,7 +40,7 @@ def transact(database: Database) -> Transactor:
 
 def num_events(database: Database) -> int:
     query = sa.select(sa.func.count()).select_from(tables.journal)
-    return database.read_now(lambda connection: connection.execute(query).scalar_one())
+    return database.read_sync(lambda connection: connection.execute(query).scalar_one())
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_row_whose_json_nobody_could_read_is_not_stored(
     database: Database, transact: Transactor, value: object
 ) -> None:
     with pytest.raises(UnserializableError, match=r"a value to store cannot be written as JSON: .*; nothing"):
-        transact.now("s1", lambda unit_of_work: unit_of_work.record("something", data={"value": value}))
+        transact.run_sync("s1", lambda unit_of_work: unit_of_work.record("something", data={"value": value}))
     assert num_events(database) == 0
 
 
@@ -79,9 +79,9 @@ def test_an_answer_that_nobody_could_read_undoes_the_transaction(
         return answer()
 
     with pytest.raises(UnserializableError, match="the answer \\(Verdict\\) cannot be written as JSON"):
-        transact.now("s1", work)
+        transact.run_sync("s1", work)
     assert num_events(database) == 0
-    assert transact.now("s1", lambda unit_of_work: unit_of_work.record("more")) is None
+    assert transact.run_sync("s1", lambda unit_of_work: unit_of_work.record("more")) is None
     assert num_events(database) == 1
 
 
@@ -92,8 +92,8 @@ def test_what_can_be_read_is_stored_and_answered(database: Database, transact: T
         unit_of_work.record("something", data={"values": values})
         return [GOOD]
 
-    assert transact.now("s1", work) == [GOOD]
-    events = database.read_now(lambda connection: views.events(journal.after(connection, "s1", 0, 10)))
+    assert transact.run_sync("s1", work) == [GOOD]
+    events = database.read_sync(lambda connection: views.events(journal.after(connection, "s1", 0, 10)))
     check_answer(events)
     (event,) = EventList.model_validate_json(events.model_dump_json()).events
     assert event.data == {"values": values}

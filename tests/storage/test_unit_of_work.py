@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from service.contract.problem import ErrorCode
 from service.domain.errors import DomainError
-from service.domain.machine import IllegalMoveError
+from service.domain.state_machine import IllegalTransitionError
 from service.domain.states import AttemptEvent, StudyEvent, TrialEvent
 from service.storage import tables
 from service.storage.database import Database, open_database, url_of
@@ -39,13 +39,13 @@ def postgres_database(postgres_url: str) -> Iterator[Database]:
 
 
 def study(database: Database) -> sa.Row[Any]:
-    found = database.read_now(lambda connection: studies.find(connection, "s1"))
+    found = database.read_sync(lambda connection: studies.find(connection, "s1"))
     assert found is not None
     return found
 
 
 def told(database: Database) -> list[tuple[int, int, str]]:
-    rows = database.read_now(lambda connection: journal.after(connection, "s1", 0, 1000))
+    rows = database.read_sync(lambda connection: journal.after(connection, "s1", 0, 1000))
     return [(row.revision, row.ordinal, row.kind) for row in rows]
 
 
@@ -56,16 +56,16 @@ def test_an_error_leaves_nothing(database: Database, transact: Transactor) -> No
         raise RuntimeError("half way")
 
     with pytest.raises(RuntimeError, match="half way"):
-        transact.now("s1", work)
+        transact.run_sync("s1", work)
     assert study(database).revision == 0
     assert told(database) == []
-    trial = database.read_now(lambda connection: trials.by_id(connection, "t0"))
+    trial = database.read_sync(lambda connection: trials.by_id(connection, "t0"))
     assert trial is not None
     assert trial.last_step is None
 
 
 def test_what_only_looks_moves_no_revision(database: Database, transact: Transactor) -> None:
-    assert transact.now("s1", lambda unit_of_work: unit_of_work.study.name) == "digits"
+    assert transact.run_sync("s1", lambda unit_of_work: unit_of_work.study.name) == "digits"
     assert study(database).revision == 0
 
 
@@ -76,10 +76,10 @@ def test_a_transaction_is_one_revision_whatever_it_writes(database: Database, tr
         unit_of_work.advance_study(StudyEvent.PAUSED)
         return unit_of_work.revision
 
-    assert transact.now("s1", work) == 1
-    assert transact.now("s1", lambda unit_of_work: unit_of_work.record("more")) is None
+    assert transact.run_sync("s1", work) == 1
+    assert transact.run_sync("s1", lambda unit_of_work: unit_of_work.record("more")) is None
     assert study(database).revision == 2
-    stamped = database.read_now(lambda connection: connection.execute(sa.select(tables.attempt.c.revision)).scalar())
+    stamped = database.read_sync(lambda connection: connection.execute(sa.select(tables.attempt.c.revision)).scalar())
     assert stamped == 1
 
 
@@ -101,11 +101,11 @@ def test_the_journal_is_read_in_whole_revisions(database: Database, transact: Tr
         for kind in ("first", "second", "third"):
             unit_of_work.record(kind)
 
-    transact.now("s1", work)
-    transact.now("s1", work)
+    transact.run_sync("s1", work)
+    transact.run_sync("s1", work)
 
     def page(after: int, limit: int) -> list[int]:
-        return [row.revision for row in database.read_now(lambda at: journal.after(at, "s1", after, limit))]
+        return [row.revision for row in database.read_sync(lambda at: journal.after(at, "s1", after, limit))]
 
     assert page(0, 1) == [1, 1, 1]
     assert page(0, 5) == [1, 1, 1]
@@ -119,29 +119,29 @@ def test_time_stands_still_within_a_transaction(database: Database, transact: Tr
         database.dialect.now(unit_of_work.connection)
         return first, unit_of_work.now()
 
-    first, second = transact.now("s1", work)
+    first, second = transact.run_sync("s1", work)
     assert first == second
 
 
 def test_a_move_that_the_table_does_not_know_is_refused(database: Database, transact: Transactor) -> None:
-    trial = database.read_now(lambda connection: trials.by_id(connection, "t0"))
+    trial = database.read_sync(lambda connection: trials.by_id(connection, "t0"))
     assert trial is not None
-    with pytest.raises(IllegalMoveError, match="trial: claimed found none in waiting"):
-        transact.now("s1", lambda unit_of_work: unit_of_work.advance_trial(trial, TrialEvent.CLAIMED))
-    with pytest.raises(IllegalMoveError, match="attempt: reattached found none in lost"):
-        transact.now("s1", lambda unit_of_work: unit_of_work.advance_attempt(trial, 1, AttemptEvent.REATTACHED))
-    with pytest.raises(IllegalMoveError, match="study: resumed found none in paused"):
-        transact.now("s1", lambda unit_of_work: unit_of_work.advance_study(StudyEvent.RESUMED))
-    transact.now("s1", lambda unit_of_work: unit_of_work.advance_trial(trial, TrialEvent.COMPLETED))
+    with pytest.raises(IllegalTransitionError, match="trial: claimed found none in waiting"):
+        transact.run_sync("s1", lambda unit_of_work: unit_of_work.advance_trial(trial, TrialEvent.CLAIMED))
+    with pytest.raises(IllegalTransitionError, match="attempt: reattached found none in lost"):
+        transact.run_sync("s1", lambda unit_of_work: unit_of_work.advance_attempt(trial, 1, AttemptEvent.REATTACHED))
+    with pytest.raises(IllegalTransitionError, match="study: resumed found none in paused"):
+        transact.run_sync("s1", lambda unit_of_work: unit_of_work.advance_study(StudyEvent.RESUMED))
+    transact.run_sync("s1", lambda unit_of_work: unit_of_work.advance_trial(trial, TrialEvent.COMPLETED))
     for event in TrialEvent:
-        with pytest.raises(IllegalMoveError):
-            transact.now("s1", lambda unit_of_work, event=event: unit_of_work.advance_trial(trial, event))
+        with pytest.raises(IllegalTransitionError):
+            transact.run_sync("s1", lambda unit_of_work, event=event: unit_of_work.advance_trial(trial, event))
     assert told(database) == [(1, 0, "trial_completed")]
 
 
 def test_a_study_that_is_not_there_is_said_so(transact: Transactor) -> None:
     with pytest.raises(DomainError) as caught:
-        transact.now("s2", lambda _: None)
+        transact.run_sync("s2", lambda _: None)
     assert caught.value.code is ErrorCode.UNKNOWN_STUDY
 
 
@@ -184,7 +184,7 @@ def test_two_that_really_collide_both_succeed_in_the_end(postgres_database: Data
     transact = Transactor(postgres_database, lambda: secrets.token_hex(16))
     facts = {"host": "", "capabilities": {}, "protocol": 1, "first_seen_at": 0, "last_seen_at": 0}
     for name in ("a", "b"):
-        transact.now(None, lambda unit_of_work, name=name: unit_of_work.insert(tables.worker, name=name, **facts))
+        transact.run_sync(None, lambda unit_of_work, name=name: unit_of_work.insert(tables.worker, name=name, **facts))
     colliding = Colliding()
 
     async def together() -> None:
@@ -227,7 +227,7 @@ def test_who_always_loses_is_told_to_come_back(postgres_database: Database) -> N
         unit_of_work.insert(tables.trial, **TRIAL)
 
     with pytest.raises(DomainError) as caught:
-        Transactor(postgres_database, lambda: "id").now(None, work)
+        Transactor(postgres_database, lambda: "id").run_sync(None, work)
     assert caught.value.code is ErrorCode.BUSY
     assert num_tries == MAX_TRIES
 
@@ -241,15 +241,15 @@ def test_a_database_that_goes_away_in_the_middle_is_told_as_that_and_then_used_a
 
     transact = Transactor(postgres_database, lambda: "id")
     with pytest.raises(DomainError) as caught:
-        transact.now(None, end_this_connection)
+        transact.run_sync(None, end_this_connection)
     assert caught.value.code is ErrorCode.UNAVAILABLE
-    assert transact.now(None, lambda unit_of_work: studies.find(unit_of_work.connection, "s1")) is None
+    assert transact.run_sync(None, lambda unit_of_work: studies.find(unit_of_work.connection, "s1")) is None
 
 
 def test_a_database_that_cannot_be_reached_is_told_as_that() -> None:
     nowhere = Database(Postgres(url_of("postgresql://me:secret@127.0.0.1:1/assayer")))
     with pytest.raises(DomainError, match="does not answer") as caught:
-        nowhere.read_now(lambda connection: studies.find(connection, "s1"))
+        nowhere.read_sync(lambda connection: studies.find(connection, "s1"))
     assert caught.value.code is ErrorCode.UNAVAILABLE
     nowhere.close()
 
@@ -285,4 +285,6 @@ def test_who_stops_waiting_does_not_stop_the_write(database: Database, transact:
 
 def test_an_attempt_is_its_own_row(transact: Transactor) -> None:
     with pytest.raises(sa.exc.IntegrityError):
-        transact.now("s1", lambda unit_of_work: unit_of_work.insert(tables.attempt, **ATTEMPT | {"trial_id": "t9"}))
+        transact.run_sync(
+            "s1", lambda unit_of_work: unit_of_work.insert(tables.attempt, **ATTEMPT | {"trial_id": "t9"})
+        )

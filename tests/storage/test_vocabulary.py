@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from service.contract.lease import FailureClass
+from service.contract.attempt import FailureClass
 from service.contract.report import Action
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialKind, TrialState

@@ -125,7 +125,7 @@ def opened_database(database_url: str) -> Iterator[Database]:
 def database(opened_database: Database) -> Database:
     """An open database of each dialect that holds nothing that was told; emptied, as making one takes longer."""
     with opened_database.writer.begin() as connection:
-        for table in (tables.study, tables.worker, tables.deployment, tables.entry):
+        for table in (tables.study, tables.worker, tables.deployment, tables.custom_entry):
             connection.execute(table.delete())
     return opened_database
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from service.__main__ import main
 from service.domain.history import History, Suggestion
-from service.search.samplers.random import Random
+from service.search.samplers.random import RandomSampler
 from service.storage.dialect import Postgres, Sqlite
 
 RAISES, HANGS, SPINS, NO_NUMBER, NO_JSON, EXITS, STOPS, HUNGRY = range(1001, 1009)
@@ -45,13 +45,13 @@ def _misbehave(seed: int) -> dict[str, Any] | None:
 
 
 def poison() -> None:
-    suggest: Callable[[Random, History, int, int], Suggestion] = Random.suggest
+    suggest: Callable[[RandomSampler, History, int, int], Suggestion] = RandomSampler.suggest
 
-    def suggesting(sampler: Random, history: History, number: int, seed: int) -> Suggestion:
+    def suggesting(sampler: RandomSampler, history: History, number: int, seed: int) -> Suggestion:
         parameters = _misbehave(seed)
         return suggest(sampler, history, number, seed) if parameters is None else Suggestion(parameters, "hostile")
 
-    Random.suggest = suggesting  # type: ignore[method-assign]
+    RandomSampler.suggest = suggesting  # type: ignore[method-assign]
 
 
 def move_clock(ahead: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from tests.training import pretrained
 from worker.training import MissingLibrary, TrainingConfig
-from worker.training.extras import library
+from worker.training.optional_deps import library
 
 Configure = Callable[..., TrainingConfig]
 

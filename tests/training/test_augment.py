@@ -8,7 +8,7 @@ import torch
 from worker.training import ConfigError, train
 from worker.training.augment import AUGMENTATIONS, Augment
 from worker.training.data import DATA
-from worker.training.seeding import own_stream
+from worker.training.seeding import forked_rng
 
 DIGITS = DATA.create("digits", DATA.check("digits", {}))
 FEATURES, TARGETS = DIGITS.train.features[:64], DIGITS.train.targets[:64]
@@ -19,7 +19,7 @@ def create(name: str, **settings: Any) -> Augment:
 
 
 def applied(name: str, **settings: Any) -> tuple[torch.Tensor, Any]:
-    with own_stream(0, torch.device("cpu")):
+    with forked_rng(0, torch.device("cpu")):
         return create(name, **settings)(FEATURES, TARGETS)
 
 
@@ -52,7 +52,7 @@ def test_a_crop_shifts_an_image_within_its_border():
 @pytest.mark.parametrize("settings", [{"rotate": 20}, {"translate": 0.2}, {"zoom": 0.2}, {"shear": 20}])
 def test_affine_changes_keep_the_size_and_draw_for_each_image(settings: dict[str, float]):
     twice = torch.cat([FEATURES[:1]] * 8)
-    with own_stream(0, torch.device("cpu")):
+    with forked_rng(0, torch.device("cpu")):
         features, _ = create("images", **settings)(twice, TARGETS[:8])
     assert features.shape == twice.shape
     assert len(torch.unique(features.flatten(1), dim=0)) == 8
@@ -73,7 +73,7 @@ def test_mixup_blends_examples_and_their_targets(name: str, settings: dict[str, 
 
 def test_cutmix_counts_the_pixels_that_it_pastes():
     for seed in range(20):
-        with own_stream(seed, torch.device("cpu")):
+        with forked_rng(seed, torch.device("cpu")):
             features, ((share, own), (rest, _)) = create("images", cutmix=1.0)(FEATURES, TARGETS)
         assert torch.equal(own, TARGETS)
         assert share + rest == pytest.approx(1)
@@ -83,7 +83,7 @@ def test_cutmix_counts_the_pixels_that_it_pastes():
 
 
 def test_mixup_and_cutmix_take_turns():
-    with own_stream(0, torch.device("cpu")):
+    with forked_rng(0, torch.device("cpu")):
         augment = create("images", mixup=1.0, cutmix=1.0)
         in_between = []
         for _ in range(20):

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from worker.training.checkpoint import (
-    Cadence,
     Checkpointer,
     Manifest,
-    adopt_checkpoint,
+    SaveInterval,
+    import_checkpoint,
     load_checkpoint,
     newest_checkpoint,
     save_checkpoint,
@@ -125,7 +125,7 @@ def test_a_file_from_elsewhere_becomes_the_checkpoint(tmp_path: Path, batch: int
     saved = save_checkpoint(tmp_path / "there", 3, {"step": 3}, batch)
     arrived = tmp_path / "resume.pt"
     (tmp_path / "there" / saved.file).rename(arrived)
-    assert adopt_checkpoint(tmp_path / "here", 3, arrived, batch) == saved
+    assert import_checkpoint(tmp_path / "here", 3, arrived, batch) == saved
     assert load_checkpoint(tmp_path / "here") == {"step": 3}
     assert not arrived.exists()
 
@@ -145,26 +145,26 @@ def test_a_file_from_elsewhere_becomes_the_checkpoint(tmp_path: Path, batch: int
 def test_saving_takes_a_hundredth_of_the_time_but_never_waits_longer_than_ten_minutes(
     since: float, cost: float, is_due: bool
 ):
-    assert Cadence(60).is_due(since, cost) is is_due
+    assert SaveInterval(60).is_due(since, cost) is is_due
 
 
 def test_what_is_not_due_is_saved_only_if_it_must(tmp_path: Path):
     saved = []
-    checkpointer = Checkpointer(tmp_path, Cadence(1000), saved.append)
-    checkpointer.offer(1, lambda: pytest.fail("a snapshot costs, too"), must=False)
-    checkpointer.offer(2, lambda: {"step": 2}, must=True)
+    checkpointer = Checkpointer(tmp_path, SaveInterval(1000), saved.append)
+    checkpointer.maybe_save(1, lambda: pytest.fail("a snapshot costs, too"), force=False)
+    checkpointer.maybe_save(2, lambda: {"step": 2}, force=True)
     assert saved == [newest_checkpoint(tmp_path)]
     assert load_checkpoint(tmp_path) == {"step": 2}
 
 
 def test_the_middle_of_an_epoch_is_saved_only_by_a_cadence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     saved = []
-    for cadence in (None, Cadence(0)):
+    for cadence in (None, SaveInterval(0)):
         checkpointer = Checkpointer(tmp_path, cadence, saved.append)
-        checkpointer.offer_within(3, lambda: pytest.fail("the epoch may be over in a moment"), 50)
+        checkpointer.maybe_save_mid_epoch(3, lambda: pytest.fail("the epoch may be over in a moment"), 50)
         later = time.perf_counter() + 1
         monkeypatch.setattr("worker.training.checkpoint.time.perf_counter", lambda: later)  # noqa: B023
-        checkpointer.offer_within(3, lambda: {"step": 3}, 60)
+        checkpointer.maybe_save_mid_epoch(3, lambda: {"step": 3}, 60)
         monkeypatch.undo()
     assert [(manifest.step, manifest.batch) for manifest in saved] == [(3, 60)]
 
@@ -199,15 +199,15 @@ def test_ends_come_first_and_with_the_middles_take_a_hundredth_of_the_time(
 
     monkeypatch.setattr("worker.training.checkpoint.time.perf_counter", lambda: now)
     monkeypatch.setattr("worker.training.checkpoint.save_checkpoint", save)
-    checkpointer = Checkpointer(tmp_path, Cadence(60), lambda manifest: saved.append((now, manifest.batch)))
+    checkpointer = Checkpointer(tmp_path, SaveInterval(60), lambda manifest: saved.append((now, manifest.batch)))
     longest, before = 0.0, 0.0
     for second in range(1, 3601):
         now += 1
         epoch, batch = divmod(second, epoch_seconds)
         if batch:
-            checkpointer.offer_within(epoch, dict, batch)
+            checkpointer.maybe_save_mid_epoch(epoch, dict, batch)
         else:
-            checkpointer.offer(epoch, dict, must=False)
+            checkpointer.maybe_save(epoch, dict, force=False)
         longest, before = max(longest, now - before), saved[-1][0] if saved else 0.0
     assert sum(not batch for _, batch in saved) == pytest.approx(num_ends, abs=1)
     assert sum(batch > 0 for _, batch in saved) == pytest.approx(num_middles, abs=1)
@@ -218,11 +218,11 @@ def test_ends_come_first_and_with_the_middles_take_a_hundredth_of_the_time(
 def test_the_same_place_is_not_saved_twice(tmp_path: Path):
     saved = []
     checkpointer = Checkpointer(tmp_path, None, saved.append, begun_at=(3, 50))
-    checkpointer.offer(3, lambda: pytest.fail("that is what it began with"), must=True, batch=50)
+    checkpointer.maybe_save(3, lambda: pytest.fail("that is what it began with"), force=True, batch=50)
     for _ in range(2):
-        checkpointer.offer(4, lambda: {"step": 4}, must=True)
+        checkpointer.maybe_save(4, lambda: {"step": 4}, force=True)
     assert [(manifest.step, manifest.batch) for manifest in saved] == [(4, 0)]
 
 
 def test_without_a_directory_nothing_is_saved():
-    Checkpointer(None, None, pytest.fail).offer(1, lambda: pytest.fail("a snapshot costs, too"), must=True)
+    Checkpointer(None, None, pytest.fail).maybe_save(1, lambda: pytest.fail("a snapshot costs, too"), force=True)

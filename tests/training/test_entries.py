@@ -15,9 +15,9 @@ from worker.training.augment import AUGMENTATIONS
 from worker.training.data import DATA, Dataset, Inputs, Kind, Split
 from worker.training.losses import LOSSES
 from worker.training.models import MODELS
-from worker.training.optimizers import OPTIMIZERS
-from worker.training.schedules import SCHEDULES
-from worker.training.seeding import own_stream
+from worker.training.optimization.optimizers import OPTIMIZERS
+from worker.training.optimization.schedules import SCHEDULES
+from worker.training.seeding import forked_rng
 
 
 def tokens(kind: Kind) -> Dataset:
@@ -78,7 +78,7 @@ def test_every_model_overfits_one_batch_with_every_fitting_loss(
     dataset = MADE[inputs](kind)
     small: dict[str, Any] = {"depth": 1, "width": 32, "source": gpt2}
     settings = {name: value for name, value in small.items() if name in MODELS.entry(model_name).parameters}
-    with own_stream(0, torch.device("cpu")):
+    with forked_rng(0, torch.device("cpu")):
         model = MODELS.create(model_name, MODELS.check(model_name, settings), dataset)
     loss = LOSSES.create(loss_name, LOSSES.check(loss_name, {}), dataset)
     rate = 0.005 if model_name == "transformers" else 0.02  # GPT-2's first layer is its last, too
@@ -141,7 +141,7 @@ def test_every_model_begins_as_its_initialisation_says(name: str, init: str):
 def first(name: str, made: Callable[[Kind], Dataset], settings: dict[str, Any]) -> tuple[nn.Module, str]:
     """A model as it begins, and its activation."""
     checked = MODELS.check(name, settings)
-    with own_stream(0, torch.device("cpu")):
+    with forked_rng(0, torch.device("cpu")):
         return MODELS.create(name, checked, made("classification")).eval(), checked.get("activation", "none")
 
 

@@ -86,8 +86,8 @@ def test_what_models_say_together_stands_for_the_mean_of_what_they_say(name: str
     features, link = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)), LINKS[name]
     with torch.no_grad():
         together = MeanOf([first, second], link)(features)
-        mean = (link.means(first(features)) + link.means(second(features))) / 2
-    torch.testing.assert_close(link.means(together), mean, atol=1e-5, rtol=0)
+        mean = (link.inverse(first(features)) + link.inverse(second(features))) / 2
+    torch.testing.assert_close(link.inverse(together), mean, atol=1e-5, rtol=0)
 
 
 def test_regression_is_told_in_the_unit_of_the_target():

@@ -7,25 +7,25 @@ import pytest
 import torch
 
 from worker.training import ConfigError, Report, Verdict, train
-from worker.training.assembly import Parts, assemble, load
-from worker.training.finetune import FINETUNING
+from worker.training.build import Components, build, load
 from worker.training.models.layers import layers_of
-from worker.training.seeding import own_stream
+from worker.training.optimization.finetune import FINETUNING
+from worker.training.seeding import forked_rng
 from worker.training.state import TrainState
 
 DEEP = {"name": "mlp", "depth": 3, "width": 8}
 CPU = torch.device("cpu")
 
 
-def assembled(config) -> tuple[Parts, TrainState]:
-    with own_stream(0, CPU):
-        return assemble(config, 0, load(config, CPU)[0], {})
+def assembled(config) -> tuple[Components, TrainState]:
+    with forked_rng(0, CPU):
+        return build(config, 0, load(config, CPU)[0], {})
 
 
 def moved(config, **how: Any) -> set[str]:
     """Names of the weights and statistics that a training changed."""
-    with own_stream(0, CPU):
-        _, state = assemble(config, 0, load(config, CPU)[0], {})
+    with forked_rng(0, CPU):
+        _, state = build(config, 0, load(config, CPU)[0], {})
     before = {name: weight.clone() for name, weight in state.model.state_dict().items()}
     after = train(config, **how).model.state_dict()
     return {name for name, weight in before.items() if not torch.equal(weight, after[name])}

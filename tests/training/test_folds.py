@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, Verdict, train
-from worker.training.assembly import load
+from worker.training.build import load
 from worker.training.checkpoint import load_checkpoint
+from worker.training.cross_validation import Replicates, mean_and_spread
 from worker.training.data import DATA
-from worker.training.data.splits import Fold, Order, Splitting, split_indices
-from worker.training.members import Members, mean_and_spread
-from worker.training.seeding import derive, own_stream
+from worker.training.data.splits import Fold, SplitConstraint, Splitting, split_indices
+from worker.training.seeding import derive, forked_rng
 
 ACCURACY = Monitor("val/accuracy", "maximize")
 
 
 def folds_of(
-    num_examples: int, count: int, labels: Any = None, order: Order | None = None, **how: Any
+    num_examples: int, count: int, labels: Any = None, order: SplitConstraint | None = None, **how: Any
 ) -> list[dict[str, list[int]]]:
     splits = [
         split_indices(labels, num_examples, Splitting(turn=Fold(index, count), **how), order) for index in range(count)
@@ -56,7 +56,7 @@ def test_every_example_that_does_not_test_validates_once(count: int, labels: lis
     st.lists(st.integers(0, 30), min_size=80, max_size=150).filter(lambda groups: len(set(groups)) > 8),
 )
 def test_a_group_is_in_one_fold(count: int, groups: list[int]):
-    folds = folds_of(len(groups), count, order=Order(groups=np.array(groups)))
+    folds = folds_of(len(groups), count, order=SplitConstraint(groups=np.array(groups)))
     seen = [{groups[each] for each in fold["val"]} for fold in folds] + [{groups[each] for each in folds[0]["test"]}]
     assert sum(len(each) for each in seen) == len(set(groups))
     for fold in folds:
@@ -65,7 +65,7 @@ def test_a_group_is_in_one_fold(count: int, groups: list[int]):
 
 def test_a_fold_column_gives_the_folds():
     column = np.array(["a", "b", "c", "test"] * 6)
-    folds = folds_of(24, 3, order=Order(folds=column, val_folds=["val"], test_folds=["test"]))
+    folds = folds_of(24, 3, order=SplitConstraint(folds=column, val_folds=["val"], test_folds=["test"]))
     assert [set(column[fold["val"]]) for fold in folds] == [{"a"}, {"b"}, {"c"}]
     assert [set(column[fold["test"]]) for fold in folds] == [{"test"}] * 3
 
@@ -75,7 +75,7 @@ def test_what_training_draws_is_drawn_in_every_fold():
     assert all(len(set(fold["train"])) < 60 for fold in folds_of(100, 4, bootstrap=1))
 
 
-COLUMN = Order(folds=np.array(["a", "b", "c"] * 6), val_folds=["val"])
+COLUMN = SplitConstraint(folds=np.array(["a", "b", "c"] * 6), val_folds=["val"])
 
 
 @pytest.mark.parametrize(
@@ -87,20 +87,32 @@ COLUMN = Order(folds=np.array(["a", "b", "c"] * 6), val_folds=["val"])
             None,
             r"folds: 5 folds need as many examples of each class, and there are 3; write fewer folds",
         ),
-        (5, None, Order(groups=np.arange(18) // 6), r"folds: 5 folds need as many groups, and there are 2"),
-        (3, None, Order(groups=np.repeat([0, 1, 2, 3], [8, 8, 1, 1])), r"folds: a fold of groups holds a single"),
+        (5, None, SplitConstraint(groups=np.arange(18) // 6), r"folds: 5 folds need as many groups, and there are 2"),
+        (
+            3,
+            None,
+            SplitConstraint(groups=np.repeat([0, 1, 2, 3], [8, 8, 1, 1])),
+            r"folds: a fold of groups holds a single",
+        ),
         (9, None, None, r"folds: 9 folds need as many pairs of examples, and there are 7"),
         (
             2,
             None,
-            Order(times=np.arange(18)),
+            SplitConstraint(times=np.arange(18)),
             r"folds: in time, later examples would tell .*; leave out folds",
         ),
         (2, None, COLUMN, r"folds: the fold column has 3 folds beside those that test; write folds: 3"),
-        (2, None, Order(folds=COLUMN.folds, val_folds=["a"]), r"data\.val_folds: with folds each value validates"),
+        (
+            2,
+            None,
+            SplitConstraint(folds=COLUMN.folds, val_folds=["a"]),
+            r"data\.val_folds: with folds each value validates",
+        ),
     ],
 )
-def test_folds_that_cannot_be_are_told(count: int, labels: list[int] | None, order: Order | None, message: str):
+def test_folds_that_cannot_be_are_told(
+    count: int, labels: list[int] | None, order: SplitConstraint | None, message: str
+):
     given_labels = None if labels is None else np.array(labels)
     with pytest.raises(ConfigError, match=message):
         folds_of(18 if labels is None else len(labels), count, given_labels, order)
@@ -140,9 +152,9 @@ def reports_of(config: TrainingConfig, **arguments: Any) -> list[Report]:
 def test_every_epoch_reports_the_mean_over_the_folds_and_their_spread(configure):
     """Against as many trainings apart, each on data that is split as its fold."""
     config, each = configure(folds=3), []
-    with own_stream(0, torch.device("cpu")):
+    with forked_rng(0, torch.device("cpu")):
         for index, dataset in enumerate(load(config, torch.device("cpu"))):
-            alone = Members(configure(), derive(0, f"member/{index}") if index else 0, [dataset], {})
+            alone = Replicates(configure(), derive(0, f"member/{index}") if index else 0, [dataset], {})
             alone.train_epoch(lambda: Verdict.CONTINUE, lambda: None)
             each += alone.measure()
     reports = reports_of(config)

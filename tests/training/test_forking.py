@@ -10,10 +10,10 @@ import torch
 
 from tests.training.test_trainer import ACCURACY, Journal, same_weights, without_time
 from worker.training import ConfigError, Report, TrainingConfig, TrainingResult, train
-from worker.training.assembly import load
+from worker.training.build import load
 from worker.training.checkpoint import load_checkpoint
+from worker.training.cross_validation import Replicates
 from worker.training.epoch import epoch_batches
-from worker.training.members import Members
 
 AT = 3
 STILL = {"name": "adamw", "lr": 1e-12}
@@ -84,10 +84,10 @@ def test_another_optimizer_begins_without_moments(configure, parent: Begin, tmp_
 def test_the_same_optimizer_keeps_its_moments_and_takes_the_new_rate(configure, parent: Begin, tmp_path: Path):
     parent()
     config = configure(optimizer={"name": "adamw", "lr": 0.5, "weight_decay": 0.3}, batch_size=32)
-    members = Members(config, 1, load(config, torch.device("cpu")), {}, AT)
+    members = Replicates(config, 1, load(config, torch.device("cpu")), {}, AT)
     saved = load_checkpoint(tmp_path)
     assert saved is not None
-    members.restore(saved)
+    members.load_state_dict(saved)
     ((parts, state),) = [(member.parts, member.state) for member in members.each]
     assert [group["lr"] for group in state.optimizer.param_groups] == [0.5, 0.5]
     assert [group["initial_lr"] for group in state.optimizer.param_groups] == [0.5, 0.5]

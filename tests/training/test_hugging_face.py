@@ -12,7 +12,7 @@ from tests.training import pretrained
 from worker.training import ConfigError, MissingLibrary, train
 from worker.training.data import DATA, Dataset, Split
 from worker.training.models import MODELS
-from worker.training.seeding import own_stream
+from worker.training.seeding import forked_rng
 
 TOKENS = torch.randint(1, 9, (4, 12), generator=torch.Generator().manual_seed(0))
 TEXTS = Dataset(
@@ -22,7 +22,7 @@ LANGUAGE = Dataset("language", {"train": Split(TOKENS, TOKENS)}, class_names=tup
 
 
 def create(dataset: Dataset, **settings: Any) -> torch.nn.Module:
-    with own_stream(0, torch.device("cpu")):
+    with forked_rng(0, torch.device("cpu")):
         return MODELS.create("transformers", MODELS.check("transformers", settings), dataset).eval()
 
 

@@ -11,12 +11,12 @@ from sklearn import metrics as reference
 from torch import nn
 
 from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, TrainingResult, Verdict, train
-from worker.training.assembly import assemble
-from worker.training.checkpoint import Cadence, load_checkpoint
+from worker.training.build import build
+from worker.training.checkpoint import SaveInterval, load_checkpoint
 from worker.training.data import DATA, Dataset
 from worker.training.epoch import epoch_batches
 from worker.training.models import MODELS
-from worker.training.precision import autocast
+from worker.training.optimization.precision import autocast
 
 ROOT = Path(__file__).parents[2]
 LOSS = Monitor("val/loss", "minimize")
@@ -87,7 +87,7 @@ def test_a_crash_loses_no_more_than_since_the_last_checkpoint(configure, tmp_pat
             raise KeyboardInterrupt
         return Verdict.CONTINUE
 
-    class Always(Cadence):
+    class Always(SaveInterval):
         def is_due(self, *_: float, **__: bool) -> bool:
             return True
 
@@ -114,7 +114,7 @@ def test_a_stop_takes_effect_at_the_next_step(configure, tmp_path: Path):
 
 def test_a_pause_takes_effect_after_its_checkpoint(configure, tmp_path: Path):
     steps = Steps(10, Verdict.PAUSE)
-    train(configure(**EVERYTHING), poll=steps, checkpoint_dir=tmp_path, cadence=Cadence(1000))
+    train(configure(**EVERYTHING), poll=steps, checkpoint_dir=tmp_path, cadence=SaveInterval(1000))
     assert steps.count == 10
     saved = load_checkpoint(tmp_path)
     assert saved is not None
@@ -138,7 +138,7 @@ def test_a_last_example_joins_the_batch_before_it(configure):
         )
         dataset = DATA.create("digits", config.data.settings)
         train(config)
-        return [len(batch) for batch in epoch_batches(assemble(config, 0, dataset, {})[0], 0)]
+        return [len(batch) for batch in epoch_batches(build(config, 0, dataset, {})[0], 0)]
 
     assert sizes(129, 64) == [64, 65]
     assert sizes(130, 64) == [64, 64, 2]
@@ -147,7 +147,7 @@ def test_a_last_example_joins_the_batch_before_it(configure):
 
 def test_every_epoch_has_an_order_of_its_own(configure):
     config = configure()
-    parts, _ = assemble(config, 0, DATA.create("wine", config.data.settings), {})
+    parts, _ = build(config, 0, DATA.create("wine", config.data.settings), {})
     one, other = (torch.cat(list(epoch_batches(parts, epoch))) for epoch in (0, 1))
     assert not torch.equal(one, other)
     assert torch.equal(one.sort()[0], torch.arange(106))

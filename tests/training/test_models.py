@@ -12,7 +12,7 @@ from worker.training import ConfigError, train
 from worker.training.data import DATA, Dataset, Split
 from worker.training.models import MODELS
 from worker.training.models.blocks import Blocks
-from worker.training.seeding import own_stream
+from worker.training.seeding import forked_rng
 
 DIGITS = DATA.create("digits", DATA.check("digits", {}))
 WINE = DATA.create("wine", DATA.check("wine", {}))
@@ -22,7 +22,7 @@ TEXT = Dataset(
 
 
 def create(name: str, dataset: Dataset, **settings: Any) -> nn.Module:
-    with own_stream(0, torch.device("cpu")):
+    with forked_rng(0, torch.device("cpu")):
         return MODELS.create(name, MODELS.check(name, settings), dataset)
 
 
@@ -89,7 +89,7 @@ def test_recomputed_activations_give_the_same_gradients(name: str):
             if isinstance(blocks, Blocks):
                 blocks.recompute = recompute
         model.zero_grad()
-        with own_stream(1, torch.device("cpu")):
+        with forked_rng(1, torch.device("cpu")):
             model(DIGITS.train.features[:16]).square().sum().backward()
         gradients.append([weight.grad.clone() for weight in model.parameters()])
     for one, other in zip(*gradients, strict=True):

@@ -7,8 +7,8 @@ import torch
 from torch import nn, optim
 
 from worker.training import ConfigError, train
-from worker.training.optimizers import OPTIMIZERS, Weights, shape_gradients, weight_groups
-from worker.training.tuning import Learning
+from worker.training.optimization.optimizers import OPTIMIZERS, Weights, shape_gradients, weight_groups
+from worker.training.optimization.trainable import ParamGroup
 
 NAMES = [entry.name for entry in OPTIMIZERS]
 
@@ -26,7 +26,7 @@ def create(name: str, weights: Weights, **settings: Any) -> optim.Optimizer:
 
 
 def groups(model: nn.Module) -> Weights:
-    return weight_groups([Learning(list(model.parameters()))])
+    return weight_groups([ParamGroup(list(model.parameters()))])
 
 
 def with_gradients(model: nn.Module, *values: float) -> nn.Module:

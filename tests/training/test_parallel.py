@@ -15,7 +15,7 @@ from tests.support.forked import in_processes
 from worker.training import Ending, Monitor, Report, TrainingConfig, Verdict, train
 from worker.training.callbacks import Callback, Training
 from worker.training.checkpoint import load_checkpoint
-from worker.training.parallel import meeting
+from worker.training.parallel import rendezvous
 
 LOSS = Monitor("val/loss", "minimize")
 Told = tuple[list[Report], dict[str, Tensor], dict[str, float], Tensor]
@@ -38,7 +38,7 @@ def together(num: int, folder: Path, call: Callable[[int], Any]) -> list[Any]:
     place = folder / "meeting"
 
     def take_part(rank: int) -> Any:
-        with meeting(place, rank, num):
+        with rendezvous(place, rank, num):
             return call(rank)
 
     return in_processes(num, folder, take_part)
@@ -161,7 +161,7 @@ def test_nobody_waits_for_one_that_was_killed(configure, tmp_path: Path):
 
     status, *others = together(3, tmp_path, killed)
     assert status == -signal.SIGKILL
-    assert all(each.startswith("GroupBroken: another process of this training is gone") for each in others)
+    assert all(each.startswith("ProcessGroupError: another process of this training is gone") for each in others)
 
 
 def test_processes_of_torchrun_find_each_other(configure, tmp_path: Path, monkeypatch):

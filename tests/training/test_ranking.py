@@ -15,7 +15,7 @@ from worker.training.data import DATA, Dataset, Split
 from worker.training.evaluate import evaluate
 from worker.training.losses import LOSSES
 from worker.training.metrics import METRIC_NAMES, Metrics
-from worker.training.ranked import ranking_values
+from worker.training.ranking_metrics import ranking_values
 
 DRAW = np.random.default_rng(0)
 LISTS = [(DRAW.normal(size=size).round(1), DRAW.integers(0, 4, size)) for size in (1, 2, 7, 15, 30) for _ in range(20)]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.training import ConfigError
-from worker.training.schedules import SCHEDULES, Plateau, Schedule
+from worker.training.optimization.schedules import SCHEDULES, Plateau, Schedule
 
 RISING = {"one_cycle", "cyclic"}
 

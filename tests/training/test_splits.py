@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.training import ConfigError
-from worker.training.data.splits import Order, Splitting, split_indices
+from worker.training.data.splits import SplitConstraint, Splitting, split_indices
 
 HOW = Splitting(val_fraction=0.2, test_fraction=0.2)
 
@@ -19,7 +19,7 @@ HOW = Splitting(val_fraction=0.2, test_fraction=0.2)
 )
 def test_a_group_stays_in_one_part(groups: list[int], seed: int):
     how = Splitting(0.2, 0.2, seed)
-    parts = split_indices(None, len(groups), how, Order(groups=np.array(groups)))
+    parts = split_indices(None, len(groups), how, SplitConstraint(groups=np.array(groups)))
     assert set(parts) == {"train", "val", "test"}
     assert sorted(np.concatenate(list(parts.values()))) == list(range(len(groups)))
     seen = [set(np.array(groups)[part]) for part in parts.values()]
@@ -28,7 +28,7 @@ def test_a_group_stays_in_one_part(groups: list[int], seed: int):
 
 def test_the_newest_examples_test_and_the_oldest_train():
     times = np.random.default_rng(0).permutation(100)
-    parts = split_indices(None, 100, HOW, Order(times=times))
+    parts = split_indices(None, 100, HOW, SplitConstraint(times=times))
     assert sorted(times[parts["train"]]) == list(range(60))
     assert sorted(times[parts["val"]]) == list(range(60, 80))
     assert sorted(times[parts["test"]]) == list(range(80, 100))
@@ -36,17 +36,17 @@ def test_the_newest_examples_test_and_the_oldest_train():
 
 def test_a_limit_in_time_keeps_the_oldest():
     times = np.arange(100)[::-1].copy()
-    parts = split_indices(None, 100, Splitting(limit=5), Order(times=times))
+    parts = split_indices(None, 100, Splitting(limit=5), SplitConstraint(times=times))
     assert times[parts["train"]].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_fold_says_where_an_example_goes():
     folds = np.array(["0", "1", "2", "3"] * 5)
-    parts = split_indices(None, 20, HOW, Order(folds=folds, val_folds=["1"], test_folds=["2", "3"]))
+    parts = split_indices(None, 20, HOW, SplitConstraint(folds=folds, val_folds=["1"], test_folds=["2", "3"]))
     assert {name: set(folds[part]) for name, part in parts.items()} == {
         "train": {"0"}, "val": {"1"}, "test": {"2", "3"},
     }  # fmt: skip
-    assert set(split_indices(None, 20, HOW, Order(folds=folds, val_folds=["1"]))) == {"train", "val"}
+    assert set(split_indices(None, 20, HOW, SplitConstraint(folds=folds, val_folds=["1"]))) == {"train", "val"}
 
 
 @pytest.mark.parametrize(
@@ -62,4 +62,4 @@ def test_a_fold_says_where_an_example_goes():
 def test_what_cannot_be_split_is_told(order: dict[str, Any], message: str):
     given = {name: np.array(value) if name in ("folds", "groups") else value for name, value in order.items()}
     with pytest.raises(ConfigError, match=message):
-        split_indices(None, 18, HOW, Order(**given))
+        split_indices(None, 18, HOW, SplitConstraint(**given))

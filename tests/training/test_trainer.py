@@ -22,7 +22,7 @@ from worker.training import (
     Verdict,
     train,
 )
-from worker.training.checkpoint import Cadence, Manifest
+from worker.training.checkpoint import Manifest, SaveInterval
 from worker.training.data import DATA
 from worker.training.metrics import METRIC_NAMES
 
@@ -202,7 +202,7 @@ def test_with_a_cadence_that_is_not_due_a_pause_is_saved_and_the_end_of_what_may
         monitor=monitor,
         on_report=journal,
         checkpoint_dir=tmp_path,
-        cadence=Cadence(1000),
+        cadence=SaveInterval(1000),
         on_checkpoint=on_checkpoint,
         until_epoch=until,
     )
@@ -211,7 +211,7 @@ def test_with_a_cadence_that_is_not_due_a_pause_is_saved_and_the_end_of_what_may
 
 def test_early_stopping_is_an_end_too(configure, tmp_path: Path):
     config = configure(epochs=30, patience=1, optimizer={"name": "adamw", "lr": 0.5})
-    result = train(config, checkpoint_dir=tmp_path, cadence=Cadence(1000))
+    result = train(config, checkpoint_dir=tmp_path, cadence=SaveInterval(1000))
     assert result.step < 30
     assert [path.name for path in tmp_path.glob("*.pt")] == [f"step-{result.step:08d}.pt"]
 

@@ -14,27 +14,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from service.contract.lease import CheckpointRequest, FailureClass, Grant, HeartbeatReply, LeaseStatus, Nothing
+from service.contract.attempt import CheckpointRequest, FailureClass, HeartbeatReply, LeaseStatus
+from service.contract.claim import Grant, NoTrial
 from service.contract.provenance import WarningRequest
 from service.contract.report import ReportRequest, Verdict
 from service.contract.stage import ReviewRequest
 from service.contract.study import EditRequest, EnqueueRequest, ExtendRequest
 from service.contract.trial import ReleaseRequest, TrialView
 from service.domain.errors import DomainError
-from service.storage import invariants
-from service.usecases import control, stages
-from service.usecases.checkpoint import register_checkpoint
+from service.storage.fsck import invariants
+from service.usecases.attempts.checkpoint import register_checkpoint
+from service.usecases.attempts.provenance import warn
+from service.usecases.attempts.report import report
 from service.usecases.context import Context
-from service.usecases.deletion import delete_study
-from service.usecases.edit import edit_study
-from service.usecases.enqueue import enqueue
-from service.usecases.forks import list_forks
-from service.usecases.memory import give_up_on_memory
-from service.usecases.overtime import conclude_overtime
-from service.usecases.provenance import warn
-from service.usecases.release import release_trial
-from service.usecases.report import report
-from service.usecases.restore import begin_epoch
+from service.usecases.maintenance.budget_expiry import complete_expired_studies
+from service.usecases.maintenance.oom_expiry import expire_oom_waiters
+from service.usecases.maintenance.restore import begin_epoch
+from service.usecases.studies import lifecycle, stages, study_lookup
+from service.usecases.studies.deletion import delete_study
+from service.usecases.studies.edit import edit_study
+from service.usecases.studies.enqueue import enqueue
+from service.usecases.trials.forks import list_forks
+from service.usecases.trials.release import release_trial
 from tests.simulation.memory import memory
 from tests.usecases.replica import points
 from tests.usecases.situations import LOSS, Bench, Situation, build
@@ -180,19 +181,21 @@ async def _expire(bench: Bench, at: Situation) -> object:
 @call("upkeep")
 async def _upkeep(bench: Bench, at: Situation) -> object:
     del at
-    await conclude_overtime(bench.replica.context)
-    return await give_up_on_memory(bench.replica.context)
+    await complete_expired_studies(bench.replica.context)
+    return await expire_oom_waiters(bench.replica.context)
 
 
 def _people_calls() -> None:
     def of_context(name: str, deed: Callable[[Context, str], Awaitable[object]]) -> None:
         CALLS[name] = lambda bench, at: deed(bench.replica.context, at.study)
 
-    of_context("pause", lambda context, name: control.pause_study(context, name, ""))
-    of_context("resume", control.resume_study)
-    of_context("stop", lambda context, name: control.stop_study(context, name, ""))
-    of_context("extend", lambda context, name: control.extend_study(context, name, ExtendRequest(trials=9)))
-    of_context("extend too little", lambda context, name: control.extend_study(context, name, ExtendRequest(trials=1)))
+    of_context("pause", lambda context, name: lifecycle.pause_study(context, name, ""))
+    of_context("resume", lifecycle.resume_study)
+    of_context("stop", lambda context, name: lifecycle.stop_study(context, name, ""))
+    of_context("extend", lambda context, name: lifecycle.extend_study(context, name, ExtendRequest(trials=9)))
+    of_context(
+        "extend too little", lambda context, name: lifecycle.extend_study(context, name, ExtendRequest(trials=1))
+    )
     of_context(
         "enqueue what does not fit", lambda context, name: enqueue(context, name, EnqueueRequest(parameters={"lr": 9}))
     )
@@ -223,7 +226,7 @@ async def _release_fork(bench: Bench, at: Situation) -> object:
 
 
 async def _edit(context: Context, name: str, version: int) -> object:
-    view = await control.get_study(context, name)
+    view = await study_lookup.get_study(context, name)
     spec = view.spec.model_copy(update={"budget": view.spec.budget.model_copy(update={"trials": 7})})
     return await edit_study(context, name, EditRequest(version=version, spec=spec))
 
@@ -298,14 +301,14 @@ async def play(bench: Bench, at: Situation, name: str) -> str:
 
 def broken(bench: Bench) -> list[str]:
     """The invariants that what was played last has broken."""
-    return [each.name for each in bench.database.read_now(invariants.check) if each.broken]
+    return [each.name for each in bench.database.read_sync(invariants.check) if each.broken]
 
 
 def _told(answer: object) -> str:
     match answer:
         case Grant():
             return f"grant of {'a fork' if answer.number is None else answer.number}, attempt {answer.attempt}"
-        case Nothing():
+        case NoTrial():
             return f"nothing{', done' if answer.done else ''}: {_without_numbers(answer.reason)}"
         case Verdict():
             return f"verdict {answer.action}"
@@ -334,7 +337,7 @@ def _state() -> dict[str, str]:
         state[f"study {name}"] = _words(columns)
     for name, kind, number, *columns in rows(
         "SELECT study.name, kind, number, trial.state, num_attempts || ' attempts', num_losses || ' losses',"
-        " num_failures || ' failures', infeasible, value, run_until, json_array_length(arrivals) || ' arrivals',"
+        " num_failures || ' failures', infeasible, value, run_until, json_array_length(rung_results) || ' arrivals',"
         " trial.finished_at IS NOT NULL FROM trial JOIN study ON study.id = study_id ORDER BY trial.id"
     ):
         state[f"trial {_of(name)}{kind if number is None else number}"] = _words(columns)
@@ -349,7 +352,7 @@ def _state() -> dict[str, str]:
         state[f"attempt {_of(name)}{trial}.{number}"] = _words(columns)
     ((journal, enqueued, boxes),) = rows(
         "SELECT (SELECT group_concat(kind) FROM (SELECT kind FROM journal ORDER BY study_id, revision, ordinal)),"
-        " (SELECT count(*) FROM enqueued), (SELECT group_concat(coalesce(review, 'begun')) FROM stage)"
+        " (SELECT count(*) FROM enqueued_trial), (SELECT group_concat(coalesce(review, 'begun')) FROM stage)"
     )
     state["journal"] = " ".join(str(journal or "").split(",")[-4:])
     state["enqueued"], state["boxes"] = str(enqueued), str(boxes)

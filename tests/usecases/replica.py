@@ -11,23 +11,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.contract.base import TaskKind
-from service.contract.catalogue import load_catalogue
-from service.contract.lease import (
-    Capabilities,
+from service.contract.attempt import (
     CheckpointReply,
     CheckpointRequest,
-    ClaimRequest,
     FailureClass,
     FinishReply,
     FinishRequest,
-    Grant,
     HeartbeatRequest,
     HeldLease,
     LeaseStatus,
-    Nothing,
     Outcome,
 )
+from service.contract.base import TaskKind
+from service.contract.capabilities import Capabilities
+from service.contract.catalogue import load_catalogue
+from service.contract.claim import ClaimRequest, Grant, NoTrial
 from service.contract.predictions import PredictionsReply, PredictionsRequest
 from service.contract.provenance import ProvenanceRequest
 from service.contract.report import Number, Point, ReportRequest, Verdict, to_wire
@@ -37,17 +35,18 @@ from service.contract.worker import WorkerList
 from service.storage.blobs import BlobStore
 from service.storage.database import Database
 from service.storage.unit_of_work import Transactor
-from service.usecases import studies, trials
-from service.usecases.checkpoint import register_checkpoint
-from service.usecases.claim import claim
+from service.usecases.attempts.checkpoint import register_checkpoint
+from service.usecases.attempts.finish import finish
+from service.usecases.attempts.heartbeat import heartbeat
+from service.usecases.attempts.provenance import record_provenance
+from service.usecases.attempts.report import report
 from service.usecases.context import Context, Limits
-from service.usecases.finish import finish
-from service.usecases.forks import fork_trial
-from service.usecases.heartbeat import heartbeat
-from service.usecases.predictions import register_predictions
-from service.usecases.provenance import tell_provenance
-from service.usecases.reap import reap
-from service.usecases.report import report
+from service.usecases.dispatch.claim import claim
+from service.usecases.maintenance.reaper import reap
+from service.usecases.studies import creation, study_lookup
+from service.usecases.trials import trial_lookup
+from service.usecases.trials.forks import fork_trial
+from service.usecases.trials.predictions import register_predictions
 from service.usecases.workers import list_workers
 
 # On a busy machine dozens of claims at once take seconds; the tests of numbers want every one of them granted.
@@ -114,10 +113,10 @@ class Replica:
         self.context = Context(self.database, transact, load_catalogue(), new_id, LIMITS)
 
     async def create(self, **changes: Any) -> str:
-        return (await studies.create_study(self.context, spec_of(**changes))).name
+        return (await creation.create_study(self.context, spec_of(**changes))).name
 
     async def study(self, name: str) -> StudyView:
-        return await studies.get_study(self.context, name)
+        return await study_lookup.get_study(self.context, name)
 
     async def stored(self, name: str) -> StudyView:
         """The study without what moves by itself: its hours and those of its devices."""
@@ -126,10 +125,10 @@ class Replica:
         return study.model_copy(update={"budget_used": used})
 
     async def trial(self, name: str, key: int | str) -> TrialDetail:
-        return await trials.get_trial(self.context, name, str(key))
+        return await trial_lookup.get_trial(self.context, name, str(key))
 
     async def trials(self, name: str) -> list[TrialView]:
-        found = await trials.list_trials(self.context, name, 0, 10_000)
+        found = await trial_lookup.list_trials(self.context, name, 0, 10_000)
         return sorted(found.trials, key=lambda trial: trial.number or 0)
 
     async def fork(self, name: str, key: int | str, at: int | None = None, **changes: Any) -> TrialView:
@@ -137,9 +136,9 @@ class Replica:
 
     async def kinds(self, name: str) -> list[str]:
         """The journal, by the kinds of its rows."""
-        return [event.kind for event in (await studies.list_events(self.context, name, 0, 10_000)).events]
+        return [event.kind for event in (await study_lookup.list_events(self.context, name, 0, 10_000)).events]
 
-    async def ask(self, name: str | None, **more: Any) -> Grant | Nothing:
+    async def ask(self, name: str | None, **more: Any) -> Grant | NoTrial:
         return await claim(self.context, claim_request(name, **more))
 
     async def claim(self, name: str | None, **more: Any) -> Grant:
@@ -148,10 +147,10 @@ class Replica:
         return answer
 
     async def provenance(
-        self, grant: Grant, data: str | None, own_code: str | None = None, **environment: str
+        self, grant: Grant, data: str | None, custom_code: str | None = None, **environment: str
     ) -> list[str]:
-        request = ProvenanceRequest(nonce=grant.nonce, code=own_code, data=data, environment=environment)
-        return (await tell_provenance(self.context, grant.trial, grant.attempt, request)).warnings
+        request = ProvenanceRequest(nonce=grant.nonce, code=custom_code, data=data, environment=environment)
+        return (await record_provenance(self.context, grant.trial, grant.attempt, request)).warnings
 
     async def report(
         self, grant: Grant, sequence: int, *values: float, step: int | None = None, nonce: str | None = None
@@ -236,7 +235,7 @@ def sha256_of(content: bytes) -> str:
 def put(store: BlobStore, content: bytes) -> str:
     """Store a blob, as an upload does; its SHA-256."""
     name = sha256_of(content)
-    incoming = store.incoming(name)
+    incoming = store.writer(name)
     incoming.write(content)
     incoming.keep()
     incoming.close()

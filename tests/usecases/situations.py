@@ -6,15 +6,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from service.contract.attempt import FailureClass
 from service.contract.catalogue import load_catalogue
-from service.contract.lease import FailureClass, Grant
+from service.contract.claim import Grant
 from service.contract.study import ExtendRequest
 from service.storage.database import Database
 from service.storage.unit_of_work import Transactor
-from service.usecases import control
 from service.usecases.context import Context, Limits
-from service.usecases.deletion import delete_study
-from service.usecases.restore import begin_epoch
+from service.usecases.maintenance.restore import begin_epoch
+from service.usecases.studies import lifecycle
+from service.usecases.studies.deletion import delete_study
 from tests.simulation.memory import SimulatedSqlite, memory
 from tests.usecases.inline import without_threads
 from tests.usecases.replica import LIMITS, Replica
@@ -122,14 +123,14 @@ async def lost(bench: Bench) -> tuple[str, Grant | None]:
 @situation
 async def lost_then_stopped(bench: Bench) -> tuple[str, Grant | None]:
     name, grant = await lost(bench)
-    await control.stop_study(bench.replica.context, name, "")
+    await lifecycle.stop_study(bench.replica.context, name, "")
     return name, grant
 
 
 @situation
 async def lost_then_paused(bench: Bench) -> tuple[str, Grant | None]:
     name, grant = await lost(bench)
-    await control.pause_study(bench.replica.context, name, "")
+    await lifecycle.pause_study(bench.replica.context, name, "")
     return name, grant
 
 
@@ -161,7 +162,7 @@ async def resumed(bench: Bench) -> tuple[str, Grant | None]:
 @situation
 async def of_same_code(bench: Bench) -> tuple[str, Grant | None]:
     """Only workers with the code of the first are served."""
-    name = await bench.replica.create(name="s", code="same", task={"function": "own:f"})
+    name = await bench.replica.create(name="s", code_policy="same", task={"function": "own:f"})
     return name, await bench.replica.claim(name, code="0123456789abcdef")
 
 
@@ -212,14 +213,14 @@ async def all_failing(bench: Bench) -> tuple[str, Grant | None]:
 @situation
 async def stopping(bench: Bench) -> tuple[str, Grant | None]:
     name, grant = await running(bench)
-    await control.stop_study(bench.replica.context, name, "")
+    await lifecycle.stop_study(bench.replica.context, name, "")
     return name, grant
 
 
 @situation
 async def study_paused(bench: Bench) -> tuple[str, Grant | None]:
     name, grant = await running(bench)
-    await control.pause_study(bench.replica.context, name, "")
+    await lifecycle.pause_study(bench.replica.context, name, "")
     return name, grant
 
 
@@ -235,7 +236,7 @@ async def study_completed(bench: Bench) -> tuple[str, Grant | None]:
 async def study_stopped(bench: Bench) -> tuple[str, Grant | None]:
     name, grant = await running(bench)
     await bench.replica.finish(grant)
-    await control.stop_study(bench.replica.context, name, "")
+    await lifecycle.stop_study(bench.replica.context, name, "")
     return name, grant
 
 
@@ -319,7 +320,7 @@ async def stranded(bench: Bench) -> tuple[str, Grant | None]:
 @situation
 async def fork_waits(bench: Bench) -> tuple[str, Grant | None]:
     name, grant = await study_completed(bench)
-    await control.extend_study(bench.replica.context, name, ExtendRequest(trials=2))
+    await lifecycle.extend_study(bench.replica.context, name, ExtendRequest(trials=2))
     return name, grant
 
 
@@ -347,7 +348,7 @@ async def reviewed_and_stopping(bench: Bench) -> tuple[str, Grant | None]:
     await bench.replica.fork(name, 0, lr=0.05)
     fork = await bench.replica.claim(name)
     await bench.replica.ask(name)
-    await control.stop_study(bench.replica.context, name, "")
+    await lifecycle.stop_study(bench.replica.context, name, "")
     return name, fork
 
 

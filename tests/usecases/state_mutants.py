@@ -7,24 +7,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from service.domain.machine import Machine, Move
+from service.domain.state_machine import StateMachine, Transition
 from service.domain.states import ATTEMPT, STUDY, TRIAL
 
-MACHINES: tuple[Machine[Any, Any], ...] = (STUDY, TRIAL, ATTEMPT)
+MACHINES: tuple[StateMachine[Any, Any], ...] = (STUDY, TRIAL, ATTEMPT)
 
 
 @dataclass(frozen=True)
 class TableMutant:
     """A machine in which an event may find a state that it may not find, or may no longer find one that it may."""
 
-    machine: Machine[Any, Any]
+    machine: StateMachine[Any, Any]
     event: Any
     state: Any
 
     @property
     def is_allowing(self) -> bool:
         """Whether the mutant allows what is forbidden."""
-        return self.state not in self.machine.moves[self.event].sources
+        return self.state not in self.machine.transitions[self.event].sources
 
     def __str__(self) -> str:
         return f"{self.machine.name}: {self.event} {'from' if self.is_allowing else 'not from'} {self.state}"
@@ -32,9 +32,9 @@ class TableMutant:
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
         """The machine is so for the length of a block."""
-        moves: Any = self.machine.moves
+        moves: Any = self.machine.transitions
         right = moves[self.event]
-        moves[self.event] = Move(right.sources ^ {self.state}, right.target)
+        moves[self.event] = Transition(right.sources ^ {self.state}, right.target)
         try:
             yield
         finally:
@@ -46,6 +46,6 @@ def table_mutants() -> list[TableMutant]:
     return [
         TableMutant(machine, event, state)
         for machine in MACHINES
-        for event in machine.moves
+        for event in machine.transitions
         for state in machine.states
     ]

@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from service.contract.lease import Device, FailureClass, Grant, Nothing
+from service.contract.attempt import FailureClass
+from service.contract.capabilities import Device
+from service.contract.claim import Grant, NoTrial
 from service.contract.study import ExtendRequest, StudyState
 from service.contract.trial import TrialState
 from service.domain.budget import since_improvement
 from service.domain.errors import DomainError
 from service.storage import tables
-from service.storage.instants import MICROSECONDS
-from service.storage.invariants import check
+from service.storage.fsck.invariants import check
 from service.storage.queries import studies
-from service.usecases import control
-from service.usecases.overtime import conclude_overtime
+from service.storage.timestamps import MICROSECONDS
+from service.usecases.maintenance.budget_expiry import complete_expired_studies
+from service.usecases.studies import lifecycle
 from service.usecases.study_views import StudyViews
 from tests.usecases.interleaving import Order
 from tests.usecases.replica import Replica
@@ -48,7 +50,7 @@ async def clean(replica: Replica) -> bool:
 
 async def refused(replica: Replica, name: str) -> str:
     answer = await replica.ask(name)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     return answer.reason
 
 
@@ -80,12 +82,12 @@ async def test_while_a_study_is_paused_its_hours_do_not_pass(replica: Replica) -
     name = await replica.create(budget={"trials": 9, "hours": 2})
     await replica.train(name, 0.5)
     await pass_time(replica, name, 1)
-    await control.pause_study(replica.context, name, "")
+    await lifecycle.pause_study(replica.context, name, "")
     row = await replica.database.read(lambda connection: studies.find(connection, name))
     assert row is not None
     assert row.active_since is None
     assert row.active_microseconds == pytest.approx(HOUR, rel=0.01)
-    await control.resume_study(replica.context, name)
+    await lifecycle.resume_study(replica.context, name)
     await replica.train(name, 0.5)
     await pass_time(replica, name, 1)
     assert await refused(replica, name) == "the named studies are over"
@@ -96,10 +98,10 @@ async def test_a_study_whose_hours_end_is_completed_though_nobody_asks(replica: 
     name, other = await replica.create(budget={"hours": 1}), await replica.create(budget={})
     for each in (name, other):
         await replica.train(each, 0.5)
-    await conclude_overtime(replica.context)
+    await complete_expired_studies(replica.context)
     assert (await replica.study(name)).state is StudyState.ACTIVE
     await pass_time(replica, name, 1)
-    await conclude_overtime(replica.context)
+    await complete_expired_studies(replica.context)
     assert (await replica.study(name)).state is StudyState.COMPLETED
     assert (await replica.study(other)).state is StudyState.ACTIVE
 
@@ -226,7 +228,7 @@ async def test_a_claim_and_the_end_that_uses_the_budget_up_come_one_after_the_ot
     running = await one.claim(name)
     await one.report(running, 1, 0.2)
     answer, _ = await order.of(replicas, lambda: one.ask(name, worker="b"), lambda: use_up(other, running, spent))
-    assert isinstance(answer, Grant if order.first == 0 else Nothing)
+    assert isinstance(answer, Grant if order.first == 0 else NoTrial)
     assert await clean(one)
 
 
@@ -252,7 +254,7 @@ async def test_under_many_claimers_no_more_than_what_was_running_is_made(replica
 async def test_a_study_that_reached_its_target_goes_on_to_a_better_one(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 9, "target": 0.2})
     await replica.train(name, 0.2)
-    view = await control.extend_study(replica.context, name, ExtendRequest(target=0.1))
+    view = await lifecycle.extend_study(replica.context, name, ExtendRequest(target=0.1))
     assert (view.state, view.spec.budget.target, view.spec_version) == (StudyState.ACTIVE, 0.1, 2)
     assert isinstance(await replica.ask(name), Grant)
 
@@ -261,8 +263,8 @@ async def test_hours_that_are_over_go_on_when_extended_and_none_pass_in_between(
     name = await replica.create(budget={"hours": 1})
     await replica.train(name, 0.5)
     await pass_time(replica, name, 1)
-    await conclude_overtime(replica.context)
-    view = await control.extend_study(replica.context, name, ExtendRequest(hours=2))
+    await complete_expired_studies(replica.context)
+    view = await lifecycle.extend_study(replica.context, name, ExtendRequest(hours=2))
     assert view.state is StudyState.ACTIVE
     assert view.budget_used.hours == pytest.approx(1, rel=0.01)
     assert isinstance(await replica.ask(name), Grant)
@@ -285,7 +287,7 @@ async def test_an_extension_that_changes_nothing_is_refused(
     name = await replica.create(budget={"hours": 2, "failures": 1, "target": 0.2})
     await replica.train(name, 0.2)
     with pytest.raises(DomainError, match=told):
-        await control.extend_study(replica.context, name, ExtendRequest.model_validate(wanted))
+        await lifecycle.extend_study(replica.context, name, ExtendRequest.model_validate(wanted))
     view = await replica.study(name)
     assert (view.state, view.spec_version) == (StudyState.COMPLETED, 1)
 

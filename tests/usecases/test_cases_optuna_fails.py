@@ -17,28 +17,21 @@ import pytest
 
 from service.client import Client
 from service.client.errors import ServiceUnreachable
+from service.contract.attempt import FinishReply, FinishRequest, HeartbeatReply, HeartbeatRequest, Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import (
-    Capabilities,
-    ClaimRequest,
-    FinishReply,
-    FinishRequest,
-    Grant,
-    HeartbeatReply,
-    HeartbeatRequest,
-    Outcome,
-)
+from service.contract.capabilities import Capabilities
+from service.contract.claim import ClaimRequest, Grant
 from service.contract.problem import ErrorCode
 from service.contract.trial import AttemptState, TrialState
 from service.domain.errors import DomainError
 from service.storage.database import open_database
-from service.storage.invariants import check
+from service.storage.fsck.invariants import check
 from tests.support.service import ROOT, running_service
 from tests.usecases.replica import Replica, spec_of
 from tests.worker.waiting import eventually
-from worker.agent.contact import Contact
-from worker.agent.held import HeldAttempts
-from worker.agent.leasekeeper import Leasekeeper
+from worker.agent.attempts import ActiveAttempts
+from worker.agent.connectivity import ServiceStatus
+from worker.agent.heartbeat import Heartbeat
 
 pytestmark = pytest.mark.anyio
 
@@ -123,7 +116,7 @@ def test_one_transient_error_in_a_heartbeat(empty_database_url: str, tmp_path: P
         study = client.create_study(spec_of())
         asked_at = time.monotonic()
         grant = claim(client, study.name)
-        with Leasekeeper(client, "w", HeldAttempts(), Contact(service.url)) as leasekeeper:
+        with Heartbeat(client, "w", ActiveAttempts(), ServiceStatus(service.url)) as leasekeeper:
             attempt = leasekeeper.hold(grant, asked_at)
             # For two leases' length: without a heartbeat the trial would be another's by now.
             assert eventually(lambda: attempt.expires_at > asked_at + 3 * grant.lease_seconds, 30)

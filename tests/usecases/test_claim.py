@@ -9,19 +9,21 @@ from typing import Any
 
 import pytest
 
+from service.contract.attempt import FailureClass
 from service.contract.base import TaskKind
-from service.contract.lease import Capabilities, ClaimRequest, Device, FailureClass, Grant, Nothing
+from service.contract.capabilities import Capabilities, Device
+from service.contract.claim import ClaimRequest, Grant, NoTrial
 from service.contract.problem import ErrorCode
 from service.contract.study import EnqueueRequest, ExtendRequest, StudyState
 from service.contract.trial import TrialState
 from service.domain.errors import DomainError
 from service.storage import tables
-from service.storage.instants import MICROSECONDS
-from service.storage.queries import leases, spending
+from service.storage.queries import budget_usage, leases
+from service.storage.timestamps import MICROSECONDS
 from service.storage.unit_of_work import UnitOfWork
-from service.usecases import control
-from service.usecases.claim import claim
-from service.usecases.enqueue import enqueue
+from service.usecases.dispatch.claim import claim
+from service.usecases.studies import lifecycle
+from service.usecases.studies.enqueue import enqueue
 from service.usecases.workers import list_workers
 from tests.usecases.replica import Replica
 
@@ -38,7 +40,7 @@ GRID: dict[str, Any] = {
 }
 
 
-async def claim_all(*replicas: Replica, name: str, num_claims: int) -> list[Grant | Nothing]:
+async def claim_all(*replicas: Replica, name: str, num_claims: int) -> list[Grant | NoTrial]:
     """As many claims at once, spread over the replicas, each from a worker of its own."""
     turns = itertools.cycle(replicas)
     return await asyncio.gather(*(next(turns).ask(name, worker=f"w{number}") for number in range(num_claims)))
@@ -150,7 +152,7 @@ async def test_a_worker_gets_only_what_it_can_execute(replica: Replica) -> None:
         request_id=secrets.token_hex(8), worker="w", capabilities=Capabilities(tasks=[TaskKind.TRAIN])
     )
     answer = await claim(replica.context, request)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert answer.reason == "no active study has a task that this worker executes"
     assert not answer.done
     assert (await replica.study(name)).num_trials == {}
@@ -165,7 +167,7 @@ async def test_code_of_the_user_s_own_goes_only_to_a_worker_that_allows_it(
     name = await replica.create(task=task)
     request = ClaimRequest(request_id=secrets.token_hex(8), worker="w", studies=[name])
     answer = await claim(replica.context, request)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert answer.reason == f"{name}: its task is a {flag[:-1]}; start a worker with --allow-{flag}"
     allowed = Capabilities(tasks=[TaskKind(flag[:-1])])
     request = ClaimRequest(request_id=secrets.token_hex(8), worker="w", studies=[name], capabilities=allowed)
@@ -177,7 +179,7 @@ async def test_code_of_the_user_s_own_goes_only_to_a_worker_that_allows_it(
 async def test_a_function_goes_only_to_a_worker_that_allows_its_module(replica: Replica) -> None:
     name = await replica.create(task={"function": "mine.training:train"})
     answer = await replica.ask(name, functions=["other"])
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert answer.reason == (
         f"{name}: its function is of mine.training; start a worker with --allow-functions mine.training"
     )
@@ -248,10 +250,10 @@ async def test_a_study_is_only_for_workers_that_meet_what_it_requires(replica: R
     name = await replica.create(requires={"gpu_memory_gib": 20, "labels": {"room": "cellar"}})
     small, large = (Device(kind="cuda", memory_gib=memory) for memory in (16, 24))
     answer = await replica.ask(name, devices=[small])
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert answer.reason == f"{name}: requires a GPU with 20 GiB; this worker has 16 GiB"
     answer = await replica.ask(name, devices=[large])
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert answer.reason == f"{name}: requires a worker with --label room=cellar"
     assert isinstance(await replica.ask(name, devices=[large], labels={"room": "cellar"}), Grant)
 
@@ -363,12 +365,12 @@ async def test_a_budget_of_trials_alone_needs_no_sum_of_what_was_spent(
         raise AssertionError("the spending was summed up")
 
     name = await replica.create(budget={"trials": 9})
-    monkeypatch.setattr(spending, "used", used)
+    monkeypatch.setattr(budget_usage, "budget_usage", used)
     assert isinstance(await replica.ask(name), Grant)
-    assert (await control.extend_study(replica.context, name, ExtendRequest(trials=12))).spec.budget.trials == 12
+    assert (await lifecycle.extend_study(replica.context, name, ExtendRequest(trials=12))).spec.budget.trials == 12
 
 
 async def test_no_named_study_is_over_where_none_is_named(replica: Replica) -> None:
     answer = await replica.ask(None)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert (answer.done, answer.reason) == (False, "no active study has a task that this worker executes")

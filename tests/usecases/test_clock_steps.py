@@ -10,12 +10,13 @@ import sqlalchemy as sa
 
 from service.contract.study import StudyState
 from service.contract.trial import TrialState
-from service.storage import invariants, tables
+from service.storage import tables
 from service.storage.blobs import BlobStore
-from service.storage.future_instants import OF_ALL, OF_STUDIES
+from service.storage.fsck import invariants
+from service.storage.future_timestamps import OF_ALL, OF_STUDIES
 from service.storage.tables import Connection
-from service.usecases import control
 from service.usecases.blobs import collect_blobs
+from service.usecases.studies import lifecycle
 from tests.usecases.replica import LIMITS, Replica, put
 
 pytestmark = pytest.mark.anyio
@@ -30,8 +31,8 @@ ONLY_SHOWN = {
     "artifact.created_at",
     "checkpoint.created_at",
     "log_chunk.created_at",
-    "entry.told_at",
-    "enqueued.created_at",
+    "custom_entry.registered_at",
+    "enqueued_trial.created_at",
     "stage.decided_at",
     "study_spec.created_at",
 }
@@ -54,11 +55,11 @@ def future(replica: Replica) -> set[str]:
         latest = {str(column): connection.execute(sa.select(sa.func.max(column))).scalar_one() for column in INSTANTS}
         return {name for name, at in latest.items() if (at or 0) > now} - {"lease.expires_at"}
 
-    return replica.database.read_now(read)
+    return replica.database.read_sync(read)
 
 
 def broken(replica: Replica) -> dict[str, Any]:
-    return {each.name: each.broken for each in replica.database.read_now(invariants.check) if each.broken}
+    return {each.name: each.broken for each in replica.database.read_sync(invariants.check) if each.broken}
 
 
 def lease_seconds(replica: Replica) -> list[float]:
@@ -68,7 +69,7 @@ def lease_seconds(replica: Replica) -> list[float]:
         now = replica.clock(connection)
         return [(each - now) / 1e6 for each in connection.execute(sa.select(tables.lease.c.expires_at)).scalars()]
 
-    return replica.database.read_now(read)
+    return replica.database.read_sync(read)
 
 
 async def go_ahead(replica: Replica) -> None:
@@ -86,7 +87,7 @@ def test_every_instant_is_corrected_limited_or_only_shown() -> None:
     corrected = {
         f"{table.name}.{column}" for table, columns in (*OF_STUDIES.items(), *OF_ALL.items()) for column in columns
     }
-    assert set(map(str, INSTANTS)) == corrected | ONLY_SHOWN | {"lease.expires_at", "compute_lease.expires_at"}
+    assert set(map(str, INSTANTS)) == corrected | ONLY_SHOWN | {"lease.expires_at"}
 
 
 async def test_a_lease_that_was_granted_ahead_ends_within_its_length(replica: Replica) -> None:
@@ -138,7 +139,7 @@ async def test_nothing_that_decides_stays_in_the_future(replica: Replica) -> Non
     await replica.checkpoint(running, 1)
     stopped = await replica.create()
     await replica.claim(stopped, worker="third")
-    await control.stop_study(replica.context, stopped, "")
+    await lifecycle.stop_study(replica.context, stopped, "")
     over = await replica.create(budget={"trials": 1})
     await replica.train(over, 0.5)
     with replica.database.writer.begin() as connection:
@@ -178,7 +179,7 @@ async def test_hours_pass_again(replica: Replica) -> None:
     await come_back(replica)
     await replica.reap()
     replica.clock.forward(1800)
-    await control.pause_study(replica.context, name, "")
+    await lifecycle.pause_study(replica.context, name, "")
     assert (await replica.study(name)).budget_used.hours == pytest.approx(0.5, abs=0.01)
 
 

@@ -9,28 +9,32 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from service.contract.lease import FailureClass, Grant, Outcome
+from service.contract.attempt import FailureClass, Outcome
+from service.contract.claim import Grant
 from service.contract.problem import ErrorCode
 from service.contract.report import Action, Point, ReportRequest
 from service.contract.study import PauseCause, StudyState
 from service.contract.trial import TrialState
 from service.domain.errors import DomainError
-from service.domain.failures import Circumstances, resolve
-from service.domain.objective import Final
+from service.domain.failures import FailureContext, resolve
+from service.domain.objective import ObjectiveResult
 from service.domain.rungs import Rungs
 from service.domain.states import TrialEvent
-from service.search.halving import halving_of
+from service.search.schedulers.successive_halving import halving_of
 from service.storage import tables
 from service.storage.blobs import BlobStore
 from service.storage.queries import attempts, history, studies
 from service.storage.unit_of_work import UnitOfWork
-from service.usecases import control, grants, memory, rungs
-from service.usecases import late_stop as late_stop_module
-from service.usecases.deletion import delete_study
-from service.usecases.enqueue import EnqueueRequest, enqueue
-from service.usecases.fence import find
-from service.usecases.late_stop import LateStop, late_stop
-from service.usecases.report import report
+from service.usecases.attempts import late_stop as late_stop_module
+from service.usecases.attempts import rungs
+from service.usecases.attempts.late_stop import LateStop, late_stop
+from service.usecases.attempts.report import report
+from service.usecases.dispatch import grants
+from service.usecases.fencing import find_attempt
+from service.usecases.maintenance import oom_expiry
+from service.usecases.studies import lifecycle
+from service.usecases.studies.deletion import delete_study
+from service.usecases.studies.enqueue import EnqueueRequest, enqueue
 from tests.usecases.replica import Replica, points, spec_of
 from tests.usecases.test_isolation import damage
 from tests.usecases.test_late_stop import PATIENCE
@@ -41,13 +45,13 @@ from tests.usecases.trouble import state_of
 pytestmark = pytest.mark.anyio
 
 THREE_RUNGS = Rungs((1, 3, 9), eta=3, promotes=True, brackets=(1,))
-GOOD = Final("loss", last=0.25, value=0.25, is_finite=True)
+GOOD = ObjectiveResult("loss", last=0.25, value=0.25, is_finite=True)
 
 
 def trial_at(step: int | None, *arrived: int, run_until: int | None = None) -> Any:
     """A trial with this last step and arrivals."""
     arrivals = [{"step": each, "value": 0.5, "rank": 1, "num": 1} for each in arrived]
-    return SimpleNamespace(number=0, last_step=step, arrivals=arrivals, run_until=run_until)
+    return SimpleNamespace(number=0, last_step=step, rung_results=arrivals, run_until=run_until)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,7 @@ def trial_at(step: int | None, *arrived: int, run_until: int | None = None) -> A
     ],
 )
 def test_a_trial_may_arrive_at_rungs_that_its_steps_reach_and_that_are_new(trial: Any, may_arrive: bool) -> None:
-    assert rungs._may_arrive(THREE_RUNGS, trial) is may_arrive
+    assert rungs._may_reach_rung(THREE_RUNGS, trial) is may_arrive
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,7 @@ def test_a_trial_may_arrive_at_rungs_that_its_steps_reach_and_that_are_new(trial
     ],
 )
 def test_the_goal_of_a_trial_is_the_rung_that_it_was_to_train_to(trial: Any, step: int | None) -> None:
-    arrival = rungs._arrival_at_goal(trial)
+    arrival = rungs._result_at_target(trial)
     assert (None if arrival is None else arrival.step) == step
 
 
@@ -87,7 +91,7 @@ async def test_a_trial_is_promoted_only_while_it_is_the_one_to_promote(replica: 
     def promote(unit_of_work: UnitOfWork) -> None:
         study = unit_of_work.study
         spec = studies.spec(unit_of_work.connection, study.id, study.spec_version)
-        known = history.refresh(unit_of_work.connection, study.id, "loss", replica.context.histories.known(study.id))
+        known = history.refresh(unit_of_work.connection, study.id, "loss", replica.context.histories.cached(study.id))
         halving = halving_of(spec)
         assert halving is not None
         promotion = halving.promotion(known)
@@ -150,7 +154,7 @@ async def test_a_fork_arrives_at_no_rung_and_pauses_nowhere(replica: Replica) ->
     assert fork.number is None
     for step in range(2, 10):
         await replica.report(fork, step - 1, 0.5, step=step)
-    assert (await replica.trial(name, fork.trial)).arrivals == []
+    assert (await replica.trial(name, fork.trial)).rung_results == []
     assert (await replica.finish(fork, "paused")).trial_state == "waiting"
     assert (await replica.study(name)).state is StudyState.ACTIVE
 
@@ -170,7 +174,7 @@ async def test_a_fork_arrives_at_no_rung_and_pauses_nowhere(replica: Replica) ->
     ],
 )
 async def test_a_late_verdict_changes_the_end_of_a_trial_that_is_over_with_a_value(
-    replica: Replica, outcome: Outcome, ended: Final, is_late: bool
+    replica: Replica, outcome: Outcome, ended: ObjectiveResult, is_late: bool
 ) -> None:
     grant = await replica.claim(await replica.create(**PATIENCE))
     await replica.report(grant, 1, 1.0, 2.0, 2.0)
@@ -178,12 +182,12 @@ async def test_a_late_verdict_changes_the_end_of_a_trial_that_is_over_with_a_val
     assert (await late(replica, grant, outcome, ended) is not None) is is_late
 
 
-async def late(replica: Replica, grant: Grant, outcome: Outcome, ended: Final = GOOD) -> LateStop | None:
+async def late(replica: Replica, grant: Grant, outcome: Outcome, ended: ObjectiveResult = GOOD) -> LateStop | None:
     def work(unit_of_work: UnitOfWork) -> LateStop | None:
         study = unit_of_work.study
         spec = studies.spec(unit_of_work.connection, study.id, study.spec_version)
-        held = find(unit_of_work, grant.trial, grant.attempt, grant.nonce)
-        return late_stop(unit_of_work, spec, held, resolve(outcome, Circumstances()), [ended])
+        held = find_attempt(unit_of_work, grant.trial, grant.attempt, grant.nonce)
+        return late_stop(unit_of_work, spec, held, resolve(outcome, FailureContext()), [ended])
 
     return await replica.context.transact(grant.study, work)
 
@@ -195,7 +199,7 @@ async def test_no_verdict_is_late_that_came_with_the_last_step(replica: Replica)
 
 
 async def test_a_study_that_a_person_paused_or_stopped_is_not_paused_for_its_failures(replica: Replica) -> None:
-    for control_study in (control.pause_study, control.stop_study):
+    for control_study in (lifecycle.pause_study, lifecycle.stop_study):
         name = await replica.create(budget={"trials": 9})
         grants = [await replica.claim(name, worker=f"w{at}") for at in range(4)]
         for grant in grants[:2]:
@@ -223,7 +227,7 @@ async def test_an_end_without_failure_has_no_fingerprint_and_is_judged_by_itself
         raise AssertionError("the trial's attempts were read")
 
     name = await replica.create()
-    monkeypatch.setattr(attempts, "executions", executions)
+    monkeypatch.setattr(attempts, "past_attempts", executions)
     await replica.train(name, 0.5)
     query = sa.select(tables.attempt.c.fingerprint, tables.trial.c.state).join_from(tables.attempt, tables.trial)
     row = await replica.database.read(lambda connection: connection.execute(query).one())
@@ -255,9 +259,9 @@ async def test_a_trial_is_given_up_for_memory_only_while_no_gpu_has_it(replica: 
     shortage = {"place": "device", "total_gib": 24.0}
     await replica.fail(grant, FailureClass.OUT_OF_MEMORY, shortage=shortage)
     context = replica.context
-    found = await context.transact(None, lambda unit_of_work: memory._stranded(unit_of_work, context))
+    found = await context.transact(None, lambda unit_of_work: oom_expiry._unplaceable_trials(unit_of_work, context))
     assert found == ([], [])
-    assert await context.transact(grant.study, lambda each: memory._give_up(each, context, grant.trial)) == 0
+    assert await context.transact(grant.study, lambda each: oom_expiry._expire(each, context, grant.trial)) == 0
     assert (await replica.trial(name, 0)).state is TrialState.WAITING
 
 
@@ -345,12 +349,12 @@ async def test_a_refusal_to_delete_names_a_fork_by_its_id(replica: Replica) -> N
 async def test_a_study_that_takes_no_configuration_says_in_which_state_it_is(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 9})
     await replica.claim(name)
-    await control.stop_study(replica.context, name, "")
+    await lifecycle.stop_study(replica.context, name, "")
     request = EnqueueRequest(parameters={"lr": 1e-2})
     with pytest.raises(DomainError, match="the study is being stopped"):
         await enqueue(replica.context, name, request)
     over = await replica.create()
-    await control.stop_study(replica.context, over, "")
+    await lifecycle.stop_study(replica.context, over, "")
     with pytest.raises(DomainError, match="the study is stopped"):
         await enqueue(replica.context, over, request)
 
@@ -367,20 +371,20 @@ async def own_time(replica: Replica, name: str) -> tuple[bool, float]:
 
 async def test_a_study_s_own_time_passes_from_its_first_trial_while_it_is_active(replica: Replica) -> None:
     name = await replica.create()
-    await control.pause_study(replica.context, name, "")
-    await control.resume_study(replica.context, name)
+    await lifecycle.pause_study(replica.context, name, "")
+    await lifecycle.resume_study(replica.context, name)
     assert await own_time(replica, name) == (False, 0)
     await replica.claim(name)
     replica.clock.forward(1000)
-    await control.pause_study(replica.context, name, "")
+    await lifecycle.pause_study(replica.context, name, "")
     assert await own_time(replica, name) == (False, 1000)
     replica.clock.forward(1000)
-    await control.resume_study(replica.context, name)
+    await lifecycle.resume_study(replica.context, name)
     assert await own_time(replica, name) == (True, 1000)
     replica.clock.forward(1000)
-    await control.extend_study(replica.context, name, control.ExtendRequest(trials=9))
+    await lifecycle.extend_study(replica.context, name, lifecycle.ExtendRequest(trials=9))
     assert await own_time(replica, name) == (True, 1000)
-    await control.pause_study(replica.context, name, "")
+    await lifecycle.pause_study(replica.context, name, "")
     assert await own_time(replica, name) == (False, 2000)
 
 
@@ -400,7 +404,7 @@ async def test_arrivals_at_rungs_mean_nothing_once_the_study_has_no_rungs(replic
     def rest(unit_of_work: UnitOfWork) -> Any:
         study = unit_of_work.study
         spec = studies.spec(unit_of_work.connection, study.id, study.spec_version)
-        return rungs.rest(unit_of_work, spec, trial_at(3, 3, run_until=3), TrialEvent.COMPLETED, "trained")
+        return rungs.pause_or_finish(unit_of_work, spec, trial_at(3, 3, run_until=3), TrialEvent.COMPLETED, "trained")
 
     assert await replica.context.transact(grant.study, rest) == (TrialEvent.COMPLETED, "trained", {})
 
@@ -434,7 +438,7 @@ async def test_a_trial_that_had_no_value_when_it_was_stopped_did_not_improve(rep
     def improvement(unit_of_work: UnitOfWork) -> str | None:
         study = unit_of_work.study
         spec = studies.spec(unit_of_work.connection, study.id, study.spec_version)
-        trial = find(unit_of_work, grant.trial, grant.attempt, grant.nonce).trial
+        trial = find_attempt(unit_of_work, grant.trial, grant.attempt, grant.nonce).trial
         return late_stop_module._improvement(unit_of_work, spec, trial, 0, 0.25)
 
     assert await replica.context.transact(grant.study, improvement) is None

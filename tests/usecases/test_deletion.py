@@ -13,16 +13,17 @@ import sqlalchemy as sa
 from service.contract.log import LogRequest, Stream
 from service.contract.problem import ErrorCode
 from service.contract.trial import ReleaseRequest
-from service.storage import invariants, removal, tables
+from service.storage import removal, tables
 from service.storage.blobs import BlobStore
+from service.storage.fsck import invariants
 from service.storage.tables import Connection
-from service.usecases import control, studies
 from service.usecases.blobs import collect_blobs
-from service.usecases.deletion import delete_study, remove_deleted
-from service.usecases.logs import append_log
-from service.usecases.memory import give_up_on_memory
-from service.usecases.release import release_trial
-from service.usecases.restore import begin_epoch
+from service.usecases.maintenance.oom_expiry import expire_oom_waiters
+from service.usecases.maintenance.restore import begin_epoch
+from service.usecases.studies import lifecycle, study_lookup
+from service.usecases.studies.deletion import delete_study, remove_deleted
+from service.usecases.trials.logs import append_log
+from service.usecases.trials.release import release_trial
 from tests.usecases.replica import LIMITS, Replica
 from tests.usecases.test_leases import refused
 
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 
 def broken(replica: Replica) -> dict[str, Any]:
-    return {each.name: each.broken for each in replica.database.read_now(invariants.check) if each.broken}
+    return {each.name: each.broken for each in replica.database.read_sync(invariants.check) if each.broken}
 
 
 def num_rows(replica: Replica) -> dict[str, int]:
@@ -40,10 +41,10 @@ def num_rows(replica: Replica) -> dict[str, int]:
         return {
             table.name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
             for table in tables.metadata.sorted_tables
-            if table not in (tables.worker, tables.deployment, tables.entry)
+            if table not in (tables.worker, tables.deployment, tables.custom_entry)
         }
 
-    return {name: num for name, num in replica.database.read_now(read).items() if num}
+    return {name: num for name, num in replica.database.read_sync(read).items() if num}
 
 
 async def remove(replica: Replica) -> int:
@@ -64,7 +65,7 @@ async def play(replica: Replica, **changes: Any) -> str:
 
 
 def test_every_table_is_emptied_for_a_study_or_is_of_none() -> None:
-    of_none = {tables.worker, tables.deployment, tables.entry, tables.study, tables.trial}
+    of_none = {tables.worker, tables.deployment, tables.custom_entry, tables.study, tables.trial}
     assert {*removal.OF_TRIALS, *removal.OF_STUDIES} | of_none == set(tables.metadata.sorted_tables)
 
 
@@ -78,17 +79,17 @@ async def test_a_deleted_study_is_gone_for_everybody(replica: Replica) -> None:
         replica.study(reply.id),
         replica.trials(name),
         replica.ask(name),
-        control.pause_study(replica.context, name, ""),
+        lifecycle.pause_study(replica.context, name, ""),
         delete_study(replica.context, name),
     ):
         await refused(ErrorCode.UNKNOWN_STUDY, call)
-    assert [each.name for each in (await studies.list_studies(replica.context)).studies] == [other]
-    assert reply.id not in await studies.list_revisions(replica.context)
+    assert [each.name for each in (await study_lookup.list_studies(replica.context)).studies] == [other]
+    assert reply.id not in await study_lookup.list_revisions(replica.context)
     assert broken(replica) == {}
     # Whoever asks for any study gets one of those that are there.
     assert (await replica.claim(None)).study_name == other
     assert await replica.reap() == 0
-    assert await give_up_on_memory(replica.context) == 0
+    assert await expire_oom_waiters(replica.context) == 0
     assert await remove(replica) == 1
     assert broken(replica) == {}
     await refused(ErrorCode.UNKNOWN_STUDY, replica.study(reply.id))
@@ -223,7 +224,7 @@ async def test_it_is_removed_in_small_pieces_while_others_are_served(
         await replica.train(name, *([0.5] * 20))
     other = await replica.claim(await replica.create())
     await delete_study(replica.context, name)
-    monkeypatch.setattr("service.usecases.deletion._NUM_ROWS", 7)
+    monkeypatch.setattr("service.usecases.studies.deletion._NUM_ROWS", 7)
     before, served = sum(num_rows(replica).values()), 0
     replica.clock.forward(LIMITS.removal_seconds + 1)
 

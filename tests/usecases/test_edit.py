@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from service.contract.lease import Grant, Nothing
+from service.contract.claim import Grant, NoTrial
 from service.contract.problem import ErrorCode
 from service.contract.report import Action
 from service.contract.study import EditRequest, EnqueueRequest, StudySpec, StudyState, StudyView
 from service.domain.errors import DomainError
-from service.usecases import control, studies
-from service.usecases.edit import edit_study
-from service.usecases.enqueue import enqueue
-from service.usecases.stages import list_stages
+from service.usecases.studies import lifecycle, study_lookup
+from service.usecases.studies.edit import edit_study
+from service.usecases.studies.enqueue import enqueue
+from service.usecases.studies.stages import list_stages
 from tests.usecases.interleaving import At, Call, play
 from tests.usecases.replica import Replica
 
@@ -53,7 +53,7 @@ async def test_from_an_edit_on_trials_are_of_the_new_space_and_old_ones_stay(rep
     assert (view.state, view.spec_version, view.spec.description) == (StudyState.ACTIVE, 2, "larger rates")
     new = await replica.train(name, 0.3)
     assert 1.0 <= new.parameters["lr"] <= 10.0  # type: ignore[operator]
-    assert "a model of 2 trials" in (await replica.trial(name, 3)).reason
+    assert "a model of 2 trials" in (await replica.trial(name, 3)).suggestion_reason
     assert [trial.parameters for trial in await replica.trials(name)][:2] == [grant.parameters for grant in old]
     assert (await replica.report(running, 1, 0.1)).action is Action.CONTINUE
     assert (await replica.finish(running)).values == [0.1]
@@ -62,7 +62,7 @@ async def test_from_an_edit_on_trials_are_of_the_new_space_and_old_ones_stay(rep
 async def test_the_journal_says_what_was_edited(replica: Replica) -> None:
     name = await replica.create()
     await edit(replica, name, budget={"trials": 9}, priority=2, owner="ann")
-    (event,) = (await studies.list_events(replica.context, name, 0, 100, "study_edited")).events
+    (event,) = (await study_lookup.list_events(replica.context, name, 0, 100, "study_edited")).events
     changes = ["budget.trials: 3 -> 9", "priority: 0 -> 2", 'owner: "ann" added']
     assert event.data == {"version": 2, "changes": changes}
 
@@ -160,7 +160,7 @@ async def test_a_budget_below_what_was_made_ends_the_search_when_its_trials_have
     await replica.train(name, 0.5)
     running = await replica.claim(name)
     assert (await edit(replica, name, budget={"trials": 1})).state is StudyState.ACTIVE
-    assert isinstance(await replica.ask(name), Nothing)
+    assert isinstance(await replica.ask(name), NoTrial)
     await replica.report(running, 1, 0.1)
     await replica.finish(running)
     assert (await replica.study(name)).state is StudyState.COMPLETED
@@ -185,10 +185,10 @@ async def test_a_completed_study_goes_on_if_the_new_spec_has_more_to_do(replica:
 
 async def test_a_paused_study_stays_paused_and_a_stopped_one_has_to_be_extended_first(replica: Replica) -> None:
     name = await replica.create()
-    await control.pause_study(replica.context, name, "look")
+    await lifecycle.pause_study(replica.context, name, "look")
     view = await edit(replica, name, priority=1)
     assert (view.state, view.state_reason) == (StudyState.PAUSED, "look")
-    await control.stop_study(replica.context, name, "")
+    await lifecycle.stop_study(replica.context, name, "")
     with pytest.raises(DomainError, match="the study was stopped; extend it first") as caught:
         await edit(replica, name, priority=2)
     assert caught.value.code is ErrorCode.STUDY_STATE

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from service.contract.entries import EntriesReply, EntriesRequest
-from service.contract.lease import Grant, Nothing
+from service.contract.claim import Grant, NoTrial
+from service.contract.custom_entries import EntriesReply, EntriesRequest
 from service.contract.problem import ErrorCode
 from service.contract.report import ReportRequest
 from service.contract.study import EditRequest
 from service.domain.errors import DomainError
 from service.storage import tables
-from service.usecases.edit import edit_study
-from service.usecases.entries import list_catalogue, tell_entries
-from service.usecases.preview import plan_study
+from service.usecases.catalogue import list_catalogue, register_entries
+from service.usecases.studies.edit import edit_study
+from service.usecases.studies.planning import plan_study
 from tests.usecases.replica import Replica, points, spec_of
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +38,7 @@ SPACE = {"model.width": {"type": "int", "low": 2, "high": 32}}
 async def tell(replica: Replica, worker: str = "w", **registries: Any) -> EntriesReply:
     told = registries or {"model": {"my_net": NET}}
     request = EntriesRequest.model_validate({"worker": worker, "registries": told})
-    return await tell_entries(replica.context, request)
+    return await register_entries(replica.context, request)
 
 
 async def with_net(replica: Replica, **changes: Any) -> tuple[str, dict[str, Any]]:
@@ -96,7 +96,7 @@ async def test_telling_it_again_changes_nothing_and_with_other_options_says_so(r
     )
     whole = await list_catalogue(replica.context)
     assert list(whole.registries["model"]["my_net"].parameters) == ["depth"]
-    assert whole.own["model"]["my_net"].worker == "cellar"
+    assert whole.custom["model"]["my_net"].worker == "cellar"
 
 
 async def test_the_catalogue_lists_the_cores_entries_and_those_told(replica: Replica) -> None:
@@ -107,7 +107,7 @@ async def test_the_catalogue_lists_the_cores_entries_and_those_told(replica: Rep
         section: {"model": {"my_net"}, "loss": {"my_loss"}}.get(section, set()) for section in core.registries
     }
     assert whole.registries["model"]["my_net"].description == "A net of mine."
-    assert {section: set(told) for section, told in whole.own.items()} == {"model": {"my_net"}, "loss": {"my_loss"}}
+    assert {section: set(told) for section, told in whole.custom.items()} == {"model": {"my_net"}, "loss": {"my_loss"}}
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ async def test_what_shadows_the_core_or_is_for_no_section_is_refused_whole(
     with pytest.raises(DomainError, match=said) as caught:
         await tell(replica, loss={"fine": {}}, **told)
     assert caught.value.code is code
-    assert (await list_catalogue(replica.context)).own == {}
+    assert (await list_catalogue(replica.context)).custom == {}
 
 
 async def test_a_study_gives_trials_only_to_workers_that_have_its_entries_as_told_last(replica: Replica) -> None:
@@ -135,13 +135,13 @@ async def test_a_study_gives_trials_only_to_workers_that_have_its_entries_as_tol
     lacks = f"{name}: the model 'my_net' is not built in; start a worker with --register and the module that adds it"
     for wanted in (name, None):
         answer = await replica.ask(wanted, worker="plain")
-        assert isinstance(answer, Nothing)
+        assert isinstance(answer, NoTrial)
         assert answer.reason == lacks
     await tell(
         replica, "newer", model={"my_net": {"parameters": {"width": WIDTH, "depth": {"type": "int", "default": 1}}}}
     )
     answer = await replica.ask(name, **offers)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert answer.reason == (
         f"{name}: the model 'my_net' has other options by now; start this worker again with the newest module"
     )
@@ -169,25 +169,25 @@ async def test_an_edit_may_choose_one_and_what_runs_goes_on(replica: Replica) ->
     name = await editable(replica)
     running = await replica.claim(name, worker="plain")
     offers = await choose_my_loss(replica, name)
-    assert isinstance(await replica.ask(name, worker="plain"), Nothing)
+    assert isinstance(await replica.ask(name, worker="plain"), NoTrial)
     await replica.report(running, 1, 0.5)
     assert (await replica.claim(name, **offers)).number == 1
 
 
 async def test_a_claim_that_waits_for_its_turn_goes_by_the_spec_that_it_then_finds(replica: Replica) -> None:
     name = await editable(replica)
-    async with replica.context.turn((await replica.study(name)).id):
+    async with replica.context.claim_lock((await replica.study(name)).id):
         asked = asyncio.create_task(replica.ask(name, worker="plain"))
         await eventually_queued(replica, (await replica.study(name)).id)
         await choose_my_loss(replica, name)
     answer = await asked
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert "the loss 'my_loss' is not built in" in answer.reason
 
 
 async def eventually_queued(replica: Replica, study_id: str) -> None:
     """Wait until a claim has looked at the studies and waits for the turn of this one."""
-    while not replica.context.turn(study_id)._waiters:  # noqa: ASYNC110 - a lock tells nobody who waits
+    while not replica.context.claim_lock(study_id)._waiters:  # noqa: ASYNC110 - a lock tells nobody who waits
         await asyncio.sleep(0.001)
 
 
@@ -202,7 +202,7 @@ async def test_a_fork_that_chooses_one_waits_for_a_worker_that_has_it(replica: R
     assert other.number == 1, "the fork waits, and the search goes on"
     await replica.claim(name, worker="plain")
     answer = await replica.ask(name, worker="plain")
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert answer.reason.endswith("start a worker with --register and the module that adds it")
     grant = await replica.claim(name, entries=reply.entries)
     assert grant.trial == fork.id
@@ -215,39 +215,41 @@ def points_of(grant: Grant) -> ReportRequest:
 
 async def test_a_study_that_no_living_worker_can_train_says_why(replica: Replica) -> None:
     name, offers = await with_net(replica)
-    assert (await replica.study(name)).unserved is None, "nobody is there to ask"
+    assert (await replica.study(name)).no_worker_reason is None, "nobody is there to ask"
     await replica.ask(name, worker="plain")
-    assert (await replica.study(name)).unserved == (
+    assert (await replica.study(name)).no_worker_reason == (
         "the model 'my_net' is not built in; start a worker with --register and the module that adds it"
     )
     await replica.claim(name, **offers)
-    assert (await replica.study(name)).unserved is None
+    assert (await replica.study(name)).no_worker_reason is None
     with replica.database.writer.begin() as connection:
         connection.execute(tables.worker.update().where(tables.worker.c.name == "w").values(last_seen_at=0))
-    assert (await replica.study(name)).unserved is not None, "the one that has it is gone"
+    assert (await replica.study(name)).no_worker_reason is not None, "the one that has it is gone"
     required = await replica.create(requires={"labels": {"room": "cellar"}}, task={"command": ["true"]})
-    assert (await replica.study(required)).unserved == "requires a worker with --label room=cellar"
+    assert (await replica.study(required)).no_worker_reason == "requires a worker with --label room=cellar"
     small, large = ([{"kind": "cuda", "index": index, "memory_gib": gib}] for index, gib in ((0, 8), (1, 80)))
     demanding = await replica.create(requires={"gpu_memory_gib": 40}, task={"command": ["true"]})
     await replica.ask(demanding, worker="two", devices=small, slots={"0": small})
-    assert (await replica.study(demanding)).unserved is not None
+    assert (await replica.study(demanding)).no_worker_reason is not None
     await replica.ask(demanding, worker="two", devices=small, slots={"0": small, "1": large})
-    assert (await replica.study(demanding)).unserved is None, "its other slot would do"
-    assert (await replica.study(await replica.create())).unserved is None, "no worker drives a study without a task"
+    assert (await replica.study(demanding)).no_worker_reason is None, "its other slot would do"
+    assert (await replica.study(await replica.create())).no_worker_reason is None, (
+        "no worker drives a study without a task"
+    )
 
 
 async def test_code_is_compared_with_the_modules_only_where_their_entries_are_chosen(replica: Replica) -> None:
     core, ours, theirs = "a" * 64, "b" * 64, "c" * 64
-    name, offers = await with_net(replica, code="same")
-    await replica.claim(name, code=core, own_code=ours, **offers)
+    name, offers = await with_net(replica, code_policy="same")
+    await replica.claim(name, code=core, custom_code=ours, **offers)
     assert (await replica.trial(name, 0)).attempts[0].code == ours
-    answer = await replica.ask(name, worker="v", code=core, own_code=theirs, **offers)
-    assert isinstance(answer, Nothing)
+    answer = await replica.ask(name, worker="v", code=core, custom_code=theirs, **offers)
+    assert isinstance(answer, NoTrial)
     assert "this worker has cccccccccccc" in answer.reason
     train = TASK["train"] | {"model": {"name": "linear"}}
     plain = await replica.create(task={"train": train}, space={"batch_size": {"type": "int", "low": 8, "high": 64}})
-    for worker, own_code in (("v", ours), ("w", theirs), ("x", None)):
-        await replica.claim(plain, worker=worker, code=core, own_code=own_code)
+    for worker, custom_code in (("v", ours), ("w", theirs), ("x", None)):
+        await replica.claim(plain, worker=worker, code=core, custom_code=custom_code)
     assert {attempt.code for number in range(3) for attempt in (await replica.trial(plain, number)).attempts} == {core}
 
 
@@ -256,4 +258,4 @@ async def test_two_workers_may_tell_the_same_for_the_first_time_at_once(replicas
     told = await asyncio.gather(*(tell(each, worker) for worker in ("v", "w") for each in (first, second)))
     assert len({str(reply.entries) for reply in told}) == 1
     assert all(reply.notes == [] for reply in told)
-    assert [*(await list_catalogue(first.context)).own["model"]] == ["my_net"]
+    assert [*(await list_catalogue(first.context)).custom["model"]] == ["my_net"]

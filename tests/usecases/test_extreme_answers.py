@@ -15,10 +15,11 @@ from service.contract.study import MeanOfLast, Objective
 from service.contract.trial import TrialState
 from service.domain.objective import final_value
 from service.storage.database import Database
-from service.usecases import studies, trials
-from service.usecases.importance import study_importance
-from service.usecases.preview import plan_study
-from service.usecases.report import report
+from service.usecases.attempts.report import report
+from service.usecases.studies import creation, study_lookup
+from service.usecases.studies.importance import study_importance
+from service.usecases.studies.planning import plan_study
+from service.usecases.trials import trial_lookup
 from tests.usecases.replica import Replica, spec_of
 
 pytestmark = pytest.mark.anyio
@@ -58,11 +59,11 @@ async def send_all(replica: Replica, name: str, *, several: bool = False) -> Non
     context = replica.context
     view = await replica.study(name)
     sent(view)
-    sent(await studies.list_studies(context))
-    sent(await trials.list_trials(context, name, 0, 100))
-    sent(await studies.list_events(context, name, 0, 1000))
+    sent(await study_lookup.list_studies(context))
+    sent(await trial_lookup.list_trials(context, name, 0, 100))
+    sent(await study_lookup.list_events(context, name, 0, 1000))
     sent(await study_importance(context, name))
-    sent(await (trials.get_front if several else trials.get_best)(context, name))
+    sent(await (trial_lookup.get_front if several else trial_lookup.get_best)(context, name))
     for each in await replica.trials(name):
         sent(await replica.trial(name, each.number or 0))
     sent(await plan_study(context, view.spec, name))
@@ -108,7 +109,7 @@ async def test_extreme_values_before_a_pruner(database: Database, pruner: str) -
     replica = Replica(database)
     options = {"percentile": {"percentile": 50}, "patience": {"patience": 1}}.get(pruner, {})
     spec = spec_of(pruner={"name": pruner, **options}, resource={"name": "epoch", "max": 9}, budget={"trials": 20})
-    name = (await studies.create_study(replica.context, spec)).name
+    name = (await creation.create_study(replica.context, spec)).name
     for curve in CURVES:
         grant = await replica.claim(name)
         for step, value in enumerate(curve, start=1):

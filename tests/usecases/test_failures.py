@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from service.contract.lease import Device, FailureClass, Grant, Nothing, Shortage
+from service.contract.attempt import FailureClass, MemoryShortage
+from service.contract.capabilities import Device
+from service.contract.claim import Grant, NoTrial
 from service.contract.report import Point, ReportRequest
 from service.contract.study import StudyState
 from service.contract.trial import TrialState
 from service.storage import tables
-from service.usecases.control import resume_study
-from service.usecases.memory import give_up_on_memory
-from service.usecases.report import report
+from service.usecases.attempts.report import report
+from service.usecases.maintenance.oom_expiry import expire_oom_waiters
+from service.usecases.studies.lifecycle import resume_study
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio
@@ -53,7 +55,7 @@ async def test_the_first_three_trials_failing_alike_pause_the_study_until_it_is_
     cause = await replica.database.read(lambda connection: connection.execute(sa.select(tables.study.c.pause_cause)))
     assert cause.scalar_one() == "failures"
     answer = await replica.ask(name)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     await resume_study(replica.context, name)
     await fail_next(replica, name)  # the past is the past
     assert (await replica.study(name)).state is StudyState.ACTIVE
@@ -81,7 +83,7 @@ async def test_the_first_three_trials_ending_with_the_same_mistake_pause_the_stu
     assert study.state is StudyState.PAUSED
     assert study.state_reason == f"the first 3 trials all failed alike: {message}"
     answer = await replica.ask(name, worker="w9")
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert answer.reason == f"{study.name} is paused: {study.state_reason}"
     for grant in (grants[0], grants[2]):  # what still runs may end in any way
         await replica.fail(grant, failure, message=message)
@@ -146,7 +148,7 @@ def gpu(memory_gib: float) -> dict[str, Any]:
     return {"devices": [Device(kind="cuda", memory_gib=memory_gib)]}
 
 
-FULL = Shortage(place="device", total_gib=24.0)
+FULL = MemoryShortage(place="device", total_gib=24.0)
 
 
 async def test_a_trial_out_of_memory_waits_for_a_larger_gpu_of_the_fleet(replica: Replica) -> None:
@@ -159,7 +161,7 @@ async def test_a_trial_out_of_memory_waits_for_a_larger_gpu_of_the_fleet(replica
     next_one = await replica.claim(name, worker="small", host="small", **gpu(24))
     assert next_one.number == 1
     nothing = await replica.ask(name, worker="small", host="small", **gpu(24))
-    assert isinstance(nothing, Nothing)
+    assert isinstance(nothing, NoTrial)
     assert nothing.reason == f"{name}: trial 0 waits for a GPU with more than 24 GiB"
     again = await replica.claim(name, worker="large", host="large", **gpu(80))
     assert (again.number, again.attempt) == (0, 2)
@@ -207,22 +209,22 @@ async def test_a_trial_waits_for_a_larger_gpu_only_as_long_as_one_may_come_back(
     grant = await replica.claim(name, worker="small", host="small", **gpu(24))
     await replica.fail(grant, FailureClass.OUT_OF_MEMORY, message="CUDA out of memory", shortage=FULL)
     replica.clock.forward(890)
-    assert await give_up_on_memory(replica.context) == 0
+    assert await expire_oom_waiters(replica.context) == 0
     replica.clock.forward(20)
     await replica.ask(await replica.create(), worker="small", host="small", **gpu(24))
-    assert await give_up_on_memory(replica.context) == 1
+    assert await expire_oom_waiters(replica.context) == 1
     trial = await replica.trial(name, 0)
     assert (trial.state, trial.infeasible, trial.values) == (TrialState.PRUNED, True, None)
     assert trial.state_reason == "out of memory: no GPU with more than 24 GiB was here for 15 minutes"
     assert trial.attempts[-1].failure is FailureClass.OUT_OF_MEMORY
     assert (await replica.study(name)).state is StudyState.COMPLETED
-    assert await give_up_on_memory(replica.context) == 0
+    assert await expire_oom_waiters(replica.context) == 0
 
 
 async def test_a_trial_that_waits_for_another_reason_is_not_given_up(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 2})
-    crowded = Shortage(place="device", total_gib=24.0, others_gib=8.0)
+    crowded = MemoryShortage(place="device", total_gib=24.0, others_gib=8.0)
     await replica.fail(await replica.claim(name, **gpu(24)), FailureClass.OUT_OF_MEMORY, shortage=crowded)
     await replica.finish(await replica.claim(name, **gpu(24)), "released")
     replica.clock.forward(3600)
-    assert await give_up_on_memory(replica.context) == 0
+    assert await expire_oom_waiters(replica.context) == 0

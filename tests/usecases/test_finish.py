@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from service.contract.lease import FailureClass
+from service.contract.attempt import FailureClass
 from service.contract.problem import ErrorCode
 from service.contract.report import NonFinite
 from service.contract.trial import TrialState
 from service.domain.errors import DomainError
 from service.search import decide
 from service.storage.queries import attempts
-from service.usecases import control
-from service.usecases.trials import get_best
+from service.usecases.studies import lifecycle
+from service.usecases.trials.trial_lookup import get_best
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio
@@ -123,16 +123,16 @@ async def test_whether_a_search_is_over_is_asked_only_where_it_may_be(
         num_asked += 1
         return right(*args, **kwargs)
 
-    right = decide.over
-    monkeypatch.setattr(decide, "over", over)
+    right = decide.completion_reason
+    monkeypatch.setattr(decide, "completion_reason", over)
     name = await replica.create(budget={"trials": 3})
     first, second = await replica.claim(name), await replica.claim(name, worker="other")
     await replica.finish(first)
     assert num_asked == 0, "a trial of it runs"
-    await control.pause_study(replica.context, name, "")
+    await lifecycle.pause_study(replica.context, name, "")
     await replica.finish(second)
     assert num_asked == 0, "it is paused"
-    await control.resume_study(replica.context, name)
+    await lifecycle.resume_study(replica.context, name)
     assert num_asked == 1
 
 

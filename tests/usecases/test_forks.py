@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
-from service.contract.lease import FailureClass, Grant, Nothing
+from service.contract.attempt import FailureClass
+from service.contract.claim import Grant, NoTrial
 from service.contract.problem import ErrorCode
 from service.contract.report import Action
 from service.contract.study import StudyState
 from service.contract.trial import TrialKind, TrialState, TrialView
 from service.domain.errors import DomainError
 from service.storage.blobs import BlobStore
-from service.storage.invariants import check
-from service.usecases import control
+from service.storage.fsck.invariants import check
 from service.usecases.blobs import collect_blobs
-from service.usecases.forks import list_forks
+from service.usecases.studies import lifecycle
+from service.usecases.trials.forks import list_forks
 from tests.usecases.replica import Replica
 from tests.usecases.test_resume import save
 from tests.worker.grants import digits
@@ -54,7 +55,7 @@ async def forks(replica: Replica, name: str) -> list[TrialView]:
 
 
 def assert_sound(replica: Replica) -> None:
-    assert [each for each in replica.database.read_now(check) if each.broken] == []
+    assert [each for each in replica.database.read_sync(check) if each.broken] == []
 
 
 async def test_it_goes_on_from_its_parents_newest_checkpoint_with_what_was_changed(replica: Replica) -> None:
@@ -62,7 +63,7 @@ async def test_it_goes_on_from_its_parents_newest_checkpoint_with_what_was_chang
     fork = await replica.fork(name, 0, lr=0.05)
     assert (fork.kind, fork.number, fork.state) == (TrialKind.FORK, None, TrialState.WAITING)
     assert (fork.parent_id, fork.parent_step) == (parent.trial, 4)
-    assert fork.reason == "forked from trial 0 at step 4 with lr=0.05"
+    assert fork.suggestion_reason == "forked from trial 0 at step 4 with lr=0.05"
     grant = await replica.claim(name)
     assert (grant.trial, grant.number, grant.parameters, grant.seed) == (fork.id, None, {"lr": 0.05}, parent.seed)
     assert grant.resume is not None
@@ -124,32 +125,32 @@ async def test_a_completed_study_is_active_until_its_fork_has_ended(replica: Rep
     assert active.state_reason == "a fork of trial 0 is to be trained"
     grant = await replica.claim(name)
     answer = await replica.ask(name)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert not answer.done
     assert (await replica.study(name)).state is StudyState.ACTIVE
     await go_on(replica, grant, 0.3)
     ended = await replica.study(name)
     assert (ended.state, sum(ended.num_trials.values())) == (StudyState.COMPLETED, 1)
     answer = await replica.ask(name)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert answer.done
     assert_sound(replica)
 
 
 async def test_a_paused_study_hands_it_out_when_it_is_resumed(replica: Replica) -> None:
     name, _ = await trained(replica, budget={"trials": 5})
-    await control.pause_study(replica.context, name, "")
+    await lifecycle.pause_study(replica.context, name, "")
     fork = await replica.fork(name, 0, lr=0.05)
-    assert isinstance(await replica.ask(name), Nothing)
+    assert isinstance(await replica.ask(name), NoTrial)
     assert (await replica.study(name)).state is StudyState.PAUSED
-    await control.resume_study(replica.context, name)
+    await lifecycle.resume_study(replica.context, name)
     assert (await replica.claim(name)).trial == fork.id
 
 
 async def test_stopping_the_study_ends_it_and_a_stopped_study_is_forked_no_more(replica: Replica) -> None:
     name, _ = await trained(replica, budget={"trials": 5})
     waiting = await replica.fork(name, 0, lr=0.05)
-    await control.stop_study(replica.context, name, "")
+    await lifecycle.stop_study(replica.context, name, "")
     assert (await replica.trial(name, waiting.id)).state is TrialState.CANCELLED
     assert (await replica.study(name)).state is StudyState.STOPPED
     with pytest.raises(DomainError, match="the study was stopped; extend it first") as caught:
@@ -222,7 +223,7 @@ async def test_a_checkpoint_that_one_worker_cannot_read_is_for_another(replica: 
     await replica.ask(name, worker="a", **shares)
     fork = await replica.fork(name, 0, lr=0.05)
     answer = await replica.ask(name, worker="b", **shares_not)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert f"trial {fork.id} waits for a worker that shares the directory of its checkpoint" in answer.reason
     assert (await replica.claim(name, worker="a", **shares)).trial == fork.id
 

@@ -18,7 +18,7 @@ from tests.usecases.in_memory import InMemoryTest
 from tests.usecases.state_mutants import table_mutants
 
 EQUIVALENT = {
-    "fence.find: trial is None or attempt is None without trial is None": (
+    "fencing.find_attempt: trial is None or attempt is None without trial is None": (
         "an attempt belongs to a trial that exists, so where there is no trial there is no attempt"
     ),
     "forks._run_until: false for parent.run_until is None": (
@@ -28,7 +28,7 @@ EQUIVALENT = {
     "forks._checkpoint: found.uri.startswith(BLOB) and context.blobs is not None without context.blobs is not None": (
         "without a blob store no blob counts as kept, so none is found"
     ),
-    "grants._resume_place: false for trial.num_attempts == 0": (
+    "grants._resume_point_for: false for trial.num_attempts == 0": (
         "a trial without attempts has no checkpoints, so the loop after the condition ends in the same answer"
     ),
     "grants._resume_point: false for attempt.resume_step is None": (
@@ -41,18 +41,18 @@ EQUIVALENT = {
     "provenance._compare_data: data is not None and study.data_fingerprint is None without data is not None": (
         "it writes NULL where NULL stands"
     ),
-    "reap._note_round: true for unit_of_work.connection.execute("
+    "reaper._note_round: true for unit_of_work.connection.execute("
     "table.update().values(reaper_seen_at=now)).rowcount == 0": (
         "a deployment that has begun is not begun again, and the second update writes the same instant"
     ),
     "report.report: fault is not None or isinstance(judged, StudyFault) without isinstance(judged, StudyFault)": (
         "where the judgement is a fault, the work is called with it"
     ),
-    "settle._move_trial: late is not None and event in {TrialEvent.COMPLETED, TrialEvent.PRUNED} "
+    "outcome._move_trial: late is not None and event in {TrialEvent.COMPLETED, TrialEvent.PRUNED} "
     "without event in {TrialEvent.COMPLETED, TrialEvent.PRUNED}": (
         "a verdict is late only for trials that are over with values, which complete or are pruned"
     ),
-    "settle._drop_lease: true for table.c.attempt == attempt": (
+    "outcome._drop_lease: true for table.c.attempt == attempt": (
         "only the newest attempt of a trial may have a lease, and only the newest attempt ends"
     ),
 }
@@ -64,11 +64,12 @@ situation and in each call that is among these lines, once, nothing differs.
 
 WRITES_NO_STATE = {
     "service.usecases.blobs": "writes files, and the mark of the folder of blobs",
-    "service.usecases.entries": "writes what workers can train with, which no trial's state depends on",
-    "service.usecases.logs": "appends lines of logs",
-    "service.usecases.predictions": "registers files of predictions",
-    "service.usecases.studies": "creates studies: refused or made as a whole",
-    "service.usecases.warm_start": "reads trials of other studies when a study is created",
+    "service.usecases.catalogue": "writes what workers can train with, which no trial's state depends on",
+    "service.usecases.trials.logs": "appends lines of logs",
+    "service.usecases.trials.predictions": "registers files of predictions",
+    "service.usecases.studies.creation": "creates studies: refused or made as a whole",
+    "service.usecases.specs": "stores a version of a spec, which its callers decide about",
+    "service.usecases.studies.warm_start": "reads trials of other studies when a study is created",
 }
 """Modules that write and are not mutated."""
 

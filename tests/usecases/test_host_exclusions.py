@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from service.contract.lease import Device, FailureClass, FinishReply, Grant, Nothing, Shortage
+from service.contract.attempt import FailureClass, FinishReply, MemoryShortage
+from service.contract.capabilities import Device
+from service.contract.claim import Grant, NoTrial
 from service.contract.study import PauseCause, StudyState
 from service.contract.trial import TrialState
 from service.domain.errors import DomainError
-from service.storage import invariants, tables
-from service.usecases import control
-from service.usecases.deletion import delete_study, remove_deleted
-from service.usecases.hosts import readmit
-from service.usecases.memory import give_up_on_memory
+from service.storage import tables
+from service.storage.fsck import invariants
+from service.usecases.maintenance.oom_expiry import expire_oom_waiters
+from service.usecases.quarantine import lift_quarantine
+from service.usecases.studies import lifecycle
+from service.usecases.studies.deletion import delete_study, remove_deleted
 from service.usecases.workers import list_workers
 from tests.usecases.replica import LIMITS, Replica
 from tests.usecases.test_isolation import damage
@@ -56,7 +59,7 @@ async def test_a_host_that_lacks_a_studys_file_goes_on_with_another_study(replic
     await exclude(replica, broken)
     for worker in ("a1", "a2"):  # every worker of the host, a new one too
         answer = await replica.ask(broken, worker=worker, host="a")
-        assert isinstance(answer, Nothing)
+        assert isinstance(answer, NoTrial)
         assert answer.reason == (
             f"{broken}: the host a is excluded from this study: two faults in a row on a in this study alone; "
             f"the last: {MESSAGE}; repair it, then: study readmit a"
@@ -91,9 +94,9 @@ async def test_a_worker_that_names_no_host_is_excluded_by_its_own_name(replica: 
     for _ in range(2):
         grant = await replica.claim(name, worker="solo")
         await replica.fail(grant, FailureClass.HOST_FAULT, message=MESSAGE, scope="study")
-    assert isinstance(await replica.ask(name, worker="solo"), Nothing)
+    assert isinstance(await replica.ask(name, worker="solo"), NoTrial)
     assert isinstance(await replica.ask(name, worker="other"), Grant)
-    await readmit(replica.context, "solo")
+    await lift_quarantine(replica.context, "solo")
     assert (await replica.study(name)).exclusions == []
 
 
@@ -101,19 +104,19 @@ async def test_resuming_the_study_lifts_its_exclusions_alone(replica: Replica) -
     first, second = await replica.create(budget=LONG), await replica.create(budget=LONG)
     for name in (first, second):
         await exclude(replica, name)
-    await control.pause_study(replica.context, first, "the files are being copied")
+    await lifecycle.pause_study(replica.context, first, "the files are being copied")
     assert len((await replica.study(second)).exclusions) == 1
-    assert (await control.resume_study(replica.context, first)).exclusions == []
+    assert (await lifecycle.resume_study(replica.context, first)).exclusions == []
     assert isinstance(await replica.ask(first, worker="a1", host="a"), Grant)
-    assert isinstance(await replica.ask(second, worker="a1", host="a"), Nothing)
+    assert isinstance(await replica.ask(second, worker="a1", host="a"), NoTrial)
 
 
 @pytest.mark.parametrize("by", ["a", "a1"])
 async def test_readmission_by_host_or_worker_lifts_the_exclusion(replica: Replica, by: str) -> None:
     name = await replica.create()
     await exclude(replica, name)
-    assert isinstance(await replica.ask(name, worker="a2", host="a"), Nothing)
-    view = await readmit(replica.context, by)
+    assert isinstance(await replica.ask(name, worker="a2", host="a"), NoTrial)
+    view = await lift_quarantine(replica.context, by)
     assert (view.host, view.exclusions) == ("a", [])
     assert (await replica.study(name)).exclusions == []
     assert isinstance(await replica.ask(name, worker="a2", host="a"), Grant)
@@ -134,7 +137,7 @@ async def test_other_studies_that_do_well_there_in_between_forgive_nothing(repli
     for _ in range(2):
         await fault(replica, broken)
         await replica.finish(await do_well(replica, healthy, "a"))
-    assert isinstance(await replica.ask(broken, worker="a1", host="a"), Nothing)
+    assert isinstance(await replica.ask(broken, worker="a1", host="a"), NoTrial)
 
 
 async def test_faults_of_both_scopes_are_counted_apart(replica: Replica) -> None:
@@ -159,7 +162,7 @@ async def test_a_trial_that_has_not_reported_yet_on_another_host_counts(replica:
     await replica.claim(name, worker="b1", host="b")
     for _ in range(2):
         assert (await fault(replica, name)).trial_state == "waiting"
-    assert isinstance(await replica.ask(name, worker="a1", host="a"), Nothing)
+    assert isinstance(await replica.ask(name, worker="a1", host="a"), NoTrial)
     assert (await replica.study(name)).state is StudyState.ACTIVE
 
 
@@ -205,14 +208,14 @@ async def test_a_host_that_did_well_before_its_exclusion_does_better_no_more(rep
 async def test_a_study_that_only_excluded_hosts_are_there_for_says_so(replica: Replica) -> None:
     name = await replica.create(task=COMMAND)
     await exclude(replica, name)
-    assert (await replica.study(name)).unserved is None, "the host b serves it"
+    assert (await replica.study(name)).no_worker_reason is None, "the host b serves it"
     with replica.database.writer.begin() as connection:
         connection.execute(tables.worker.update().where(tables.worker.c.name == "b1").values(last_seen_at=0))
-    told = (await replica.study(name)).unserved or ""
+    told = (await replica.study(name)).no_worker_reason or ""
     assert told.startswith("the host a is excluded from this study: two faults in a row on a")
     assert told.endswith("repair it, then: study readmit a")
-    await readmit(replica.context, "a")
-    assert (await replica.study(name)).unserved is None
+    await lift_quarantine(replica.context, "a")
+    assert (await replica.study(name)).no_worker_reason is None
 
 
 async def test_a_study_that_only_quarantined_hosts_are_there_for_says_so(replica: Replica) -> None:
@@ -222,7 +225,7 @@ async def test_a_study_that_only_quarantined_hosts_are_there_for_says_so(replica
         await fault(replica, name, scope="host")
     with replica.database.writer.begin() as connection:
         connection.execute(tables.worker.update().where(tables.worker.c.name == "b1").values(last_seen_at=0))
-    told = (await replica.study(name)).unserved or ""
+    told = (await replica.study(name)).no_worker_reason or ""
     assert told.startswith("the host a is quarantined: two host faults in a row on a while other hosts do well")
     assert told.endswith("repair it, then: study readmit a")
 
@@ -239,7 +242,7 @@ async def test_a_deleted_study_leaves_no_exclusion(replica: Replica) -> None:
         pass
     with replica.database.writer.connect() as connection:
         assert connection.execute(sa.select(tables.study_host_exclusion)).all() == []
-    assert not any(each.broken for each in replica.database.read_now(invariants.check))
+    assert not any(each.broken for each in replica.database.read_sync(invariants.check))
 
 
 async def test_no_trial_waits_for_the_larger_gpu_of_an_excluded_host(replica: Replica) -> None:
@@ -251,7 +254,7 @@ async def test_no_trial_waits_for_the_larger_gpu_of_an_excluded_host(replica: Re
     replica.clock.forward(LIMITS.gone_seconds + 1)
     await replica.ask(None, worker="a1", host="a", **large)
     grant = await replica.claim(name, worker="c1", host="c", **small)
-    shortage = Shortage(place="device", total_gib=8)
+    shortage = MemoryShortage(place="device", total_gib=8)
     reply = await replica.fail(grant, FailureClass.OUT_OF_MEMORY, message="CUDA out of memory", shortage=shortage)
     assert reply.trial_state == TrialState.PRUNED
 
@@ -262,28 +265,28 @@ async def test_a_trial_that_waited_for_the_gpu_of_a_host_is_given_up_after_its_e
     await do_well(replica, name)
     await fault(replica, name, **large)
     grant = await replica.claim(name, worker="c1", host="c", **small)
-    shortage = Shortage(place="device", total_gib=8)
+    shortage = MemoryShortage(place="device", total_gib=8)
     reply = await replica.fail(grant, FailureClass.OUT_OF_MEMORY, message="CUDA out of memory", shortage=shortage)
     assert reply.trial_state == TrialState.WAITING
     await fault(replica, name, **large)
-    assert await give_up_on_memory(replica.context) == 0, "the host may be readmitted soon"
+    assert await expire_oom_waiters(replica.context) == 0, "the host may be readmitted soon"
     replica.clock.forward(LIMITS.gone_seconds + 1)
     await replica.ask(None, worker="a1", host="a", **large)
-    assert await give_up_on_memory(replica.context) == 1
+    assert await expire_oom_waiters(replica.context) == 1
 
 
 async def test_readmission_of_a_host_leaves_the_exclusion_of_another(replica: Replica) -> None:
     name = await replica.create(budget=LONG)
     for host in ("a", "c"):
         await exclude(replica, name, host)
-    await readmit(replica.context, "a")
+    await lift_quarantine(replica.context, "a")
     assert [each.host for each in (await replica.study(name)).exclusions] == ["c"]
 
 
 async def test_a_refused_readmission_names_no_worker_by_an_empty_host(replica: Replica) -> None:
     await replica.ask(None, worker="tower")
     with pytest.raises(DomainError) as caught:
-        await readmit(replica.context, "t")
+        await lift_quarantine(replica.context, "t")
     assert caught.value.detail == "there is no worker 't'; known: tower"
 
 

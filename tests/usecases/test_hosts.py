@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from service.contract.lease import FailureClass, FinishReply, Grant, Nothing
+from service.contract.attempt import FailureClass, FinishReply
+from service.contract.claim import Grant, NoTrial
 from service.contract.problem import ErrorCode
 from service.contract.study import StudyState
 from service.contract.trial import TrialState
 from service.domain.errors import DomainError
-from service.usecases.hosts import readmit
+from service.usecases.quarantine import lift_quarantine
 from service.usecases.workers import list_workers
 from tests.usecases.replica import Replica
 
@@ -34,7 +35,7 @@ async def test_two_faults_in_a_row_while_others_do_well_quarantine_the_host(repl
     assert (await fault(replica, name, worker="a2")).trial_state == "waiting"
     for worker in ("a1", "a2", "a3"):  # every worker of the host, a new one too
         answer = await replica.ask(name, worker=worker, host="a")
-        assert isinstance(answer, Nothing)
+        assert isinstance(answer, NoTrial)
         assert answer.reason.startswith("quarantined: two host faults in a row on a while other hosts do well")
         assert answer.reason.endswith(f"no module named 'torch'; repair it, then: study readmit {worker}")
     shown = {view.name: view for view in (await list_workers(replica.context)).workers}
@@ -104,7 +105,7 @@ async def test_readmission_is_for_the_whole_host(replica: Replica) -> None:
     await do_well(replica, name)
     await fault(replica, name)
     await fault(replica, name, worker="a2")
-    view = await readmit(replica.context, "a1")
+    view = await lift_quarantine(replica.context, "a1")
     assert (view.name, view.quarantined_at, view.quarantine_reason) == ("a1", None, None)
     assert isinstance(await replica.ask(name, worker="a2", host="a"), Grant)
 
@@ -113,7 +114,7 @@ async def test_a_worker_nobody_knows_cannot_be_readmitted(replica: Replica) -> N
     await replica.create()
     await replica.ask(None, worker="tower")
     with pytest.raises(DomainError, match="there is no worker 'towr'; did you mean 'tower'") as caught:
-        await readmit(replica.context, "towr")
+        await lift_quarantine(replica.context, "towr")
     assert caught.value.code is ErrorCode.UNKNOWN_WORKER
 
 
@@ -139,9 +140,9 @@ async def test_a_worker_that_told_no_host_is_one_itself(replica: Replica) -> Non
     await fault(replica, name, worker="alone", host="")
     assert await quarantined(replica) == {"alone"}
     assert isinstance(await replica.ask(name, worker="other", host=""), Grant)
-    await readmit(replica.context, "other")
+    await lift_quarantine(replica.context, "other")
     assert await quarantined(replica) == {"alone"}
-    await readmit(replica.context, "alone")
+    await lift_quarantine(replica.context, "alone")
     assert await quarantined(replica) == set()
 
 
@@ -167,10 +168,10 @@ async def test_readmission_leaves_other_hosts_in_quarantine(replica: Replica) ->
         await fault(replica, name, worker=f"{host}1", host=host)
         await fault(replica, name, worker=f"{host}1", host=host)
     assert await quarantined(replica) == {"a1", "c1"}
-    await readmit(replica.context, "a1")
+    await lift_quarantine(replica.context, "a1")
     assert await quarantined(replica) == {"c1"}
 
 
 async def test_before_any_worker_has_come_a_readmission_says_so(replica: Replica) -> None:
     with pytest.raises(DomainError, match="there is no worker 'tower'; no worker has been here yet"):
-        await readmit(replica.context, "tower")
+        await lift_quarantine(replica.context, "tower")

@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from service.contract.lease import FinishReply, Grant, LeaseStatus, Nothing
+from service.contract.attempt import FinishReply, LeaseStatus
+from service.contract.claim import Grant, NoTrial
 from service.contract.problem import ErrorCode
 from service.contract.report import Action, Verdict
 from service.contract.study import StudyState, StudyView
 from service.contract.trial import AttemptState, TrialState
 from service.domain.errors import DomainError
 from service.storage import tables
-from service.storage.invariants import check
-from service.usecases.control import stop_study
+from service.storage.fsck.invariants import check
+from service.usecases.studies.lifecycle import stop_study
 from tests.usecases.interleaving import LOCK_LEASE, LOCK_STUDY, RENEW_LEASE, At, Call, Order, play
 from tests.usecases.replica import Replica
 
@@ -61,7 +62,7 @@ async def test_claim_and_claim_get_the_next_two_numbers(replicas: tuple[Replica,
     assert grants[order.first].number == 0
     assert grants[1 - order.first].number == 1
     assert (await one.kinds(name)).count("trial_created") == 2
-    assert isinstance(await one.ask(name), Nothing)
+    assert isinstance(await one.ask(name), NoTrial)
     assert await clean(one)
 
 
@@ -72,7 +73,7 @@ async def test_claim_and_claim_share_no_waiting_trial(replicas: tuple[Replica, R
     granted, nothing = answers[order.first], answers[1 - order.first]
     assert isinstance(granted, Grant)
     assert (granted.trial, granted.attempt) == (before.trial, 2)
-    assert isinstance(nothing, Nothing)
+    assert isinstance(nothing, NoTrial)
     assert (await one.trial(name, 0)).num_attempts == 2
     assert await clean(one)
 
@@ -102,7 +103,7 @@ async def test_claim_and_late_finish_of_one_trial_have_one_winner(
         assert code(finished) is ErrorCode.LEASE_SUPERSEDED
         assert trial.state is TrialState.RUNNING
     else:
-        assert isinstance(granted, Nothing)
+        assert isinstance(granted, NoTrial)
         assert isinstance(finished, FinishReply)
         assert (trial.state, trial.values, trial.num_attempts) == (TrialState.COMPLETED, [0.5], 1)
     assert await clean(one)
@@ -203,7 +204,7 @@ async def test_stop_and_claim_leave_nothing_that_nobody_knows_of(
     study, granted = await order.of(replicas, lambda: stop_study(one.context, name, ""), lambda: other.ask(name))
     if order.first == 0:
         assert study.state is StudyState.STOPPED
-        assert isinstance(granted, Nothing)
+        assert isinstance(granted, NoTrial)
         assert await one.trials(name) == []
     else:
         assert study.state is StudyState.ACTIVE

@@ -11,13 +11,15 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.contract.lease import FailureClass, Grant
+from service.contract.attempt import FailureClass
+from service.contract.claim import Grant
 from service.contract.study import ExtendRequest, StudyState
 from service.contract.trial import AttemptState, TrialState
 from service.domain.errors import DomainError
 from service.domain.states import OPEN_TRIALS
-from service.storage import invariants, tables
-from service.usecases import control
+from service.storage import tables
+from service.storage.fsck import invariants
+from service.usecases.studies import lifecycle
 from tests.support.sizes import size
 from tests.usecases.replica import Replica
 
@@ -121,13 +123,13 @@ class Game:
             case "lose":
                 await self.replica.lose()
             case "stop" if which < 3:
-                await control.stop_study(context, self.name, "")
+                await lifecycle.stop_study(context, self.name, "")
             case "pause":
-                await control.pause_study(context, self.name, "")
+                await lifecycle.pause_study(context, self.name, "")
             case "resume":
-                await control.resume_study(context, self.name)
+                await lifecycle.resume_study(context, self.name)
             case "extend":
-                await control.extend_study(context, self.name, ExtendRequest(trials=self.budget + 1))
+                await lifecycle.extend_study(context, self.name, ExtendRequest(trials=self.budget + 1))
                 self.budget += 1
 
     async def check(self) -> None:
@@ -166,7 +168,7 @@ class Game:
         for turn in range(100):
             view = await self.replica.study(self.name)
             if view.state is StudyState.PAUSED and not view.stop_requested:  # by a person, or for its failures
-                await control.resume_study(self.replica.context, self.name)
+                await lifecycle.resume_study(self.replica.context, self.name)
             answer = await self.replica.ask(self.name, request_id=f"{self.name}-end-{turn}")
             if isinstance(answer, Grant):
                 await self.replica.fail(answer, FailureClass.INVALID)

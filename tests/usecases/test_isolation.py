@@ -11,20 +11,20 @@ from typing import Any
 
 import pytest
 
-from service.contract.lease import Grant, Nothing
+from service.contract.claim import Grant, NoTrial
 from service.contract.problem import ErrorCode
 from service.contract.report import Action, ReportRequest
 from service.contract.study import Event, StudyState
 from service.contract.trial import TrialState
 from service.domain.errors import DomainError
 from service.search import decide
-from service.search.halving import Halving
+from service.search.schedulers.successive_halving import SuccessiveHalving
 from service.storage import tables
 from service.storage.blobs import BlobStore
 from service.storage.queries import checkpoints
-from service.usecases.control import resume_study, stop_study
-from service.usecases.overtime import conclude_overtime
-from service.usecases.studies import list_events
+from service.usecases.maintenance.budget_expiry import complete_expired_studies
+from service.usecases.studies.lifecycle import resume_study, stop_study
+from service.usecases.studies.study_lookup import list_events
 from tests.usecases.replica import Replica, points, put
 from tests.usecases.trouble import POISONED, POISONED_PRUNER, Trouble, hurry, require_no_finding, state_of
 
@@ -69,7 +69,7 @@ async def test_a_sampler_that_raises_pauses_its_study_and_the_claim_goes_on(repl
 async def test_a_claim_that_names_the_study_hears_why(replica: Replica, trouble: Trouble) -> None:
     broken = await replica.create(**POISONED)
     answer = await replica.ask(broken)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert answer.reason == f"{broken}: the study's strategy or data failed in a claim: KeyError: 'weights'"
     assert not answer.done
 
@@ -109,7 +109,7 @@ async def test_a_study_that_cannot_be_asked_now_is_skipped_and_not_paused(
     broken, healthy = await replica.create(**POISONED), await replica.create(budget={"trials": 1})
     assert (await replica.claim(None)).study_name == healthy
     answer = await replica.ask(None)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert f"{broken}: {reason}" in answer.reason
     assert state_of(replica, broken).state == StudyState.ACTIVE
 
@@ -126,7 +126,7 @@ async def test_if_several_studies_fail_within_a_minute_an_alarm_is_logged_and_th
     assert len(alarms) == 1
     assert "3 studies failed within a minute, so the service itself is probably at fault" in alarms[0]
     answer = await replica.ask(broken[4])
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert "KeyError: 'weights'" in answer.reason
 
 
@@ -164,7 +164,7 @@ async def test_a_finish_is_stored_though_its_judgement_fails(
     grant = await replica.claim(name)
     await replica.report(grant, 1, 0.5)
     with monkeypatch.context() as patch:
-        patch.setattr("service.usecases.settle.finals", _raising)
+        patch.setattr("service.usecases.attempts.outcome.objective_results", _raising)
         reply = await replica.finish(grant, result)
         assert reply.trial_state == TrialState.WAITING
         assert await replica.finish(grant, result) == reply
@@ -191,7 +191,7 @@ async def test_a_finish_of_a_study_that_is_being_stopped_ends_it(
     name = await replica.create()
     grant = await replica.claim(name)
     await stop_study(replica.context, name, "enough")
-    monkeypatch.setattr("service.usecases.settle.finals", _raising)
+    monkeypatch.setattr("service.usecases.attempts.outcome.objective_results", _raising)
     assert (await replica.finish(grant)).trial_state == TrialState.CANCELLED
     assert (await replica.study(name)).state is StudyState.STOPPED
     require_no_finding(replica)
@@ -214,17 +214,17 @@ async def test_a_scheduler_that_raises_loses_no_report_and_no_finish(
 ) -> None:
     name = await replica.create(**ASHA)
     grant = await replica.claim(name)
-    monkeypatch.setattr(Halving, "arrivals", _raising)
+    monkeypatch.setattr(SuccessiveHalving, "new_rung_results", _raising)
     assert (await replica.report(grant, 1, 0.5)).action is Action.CONTINUE
     assert (await replica.study(name)).state is StudyState.PAUSED
-    monkeypatch.setattr("service.usecases.settle.rest", _raising)
+    monkeypatch.setattr("service.usecases.attempts.outcome.pause_or_finish", _raising)
     assert (await replica.finish(grant, "paused")).trial_state == TrialState.WAITING
     require_no_finding(replica)
 
 
 async def test_a_promotion_that_raises_pauses_the_study(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
     broken, healthy = await replica.create(**ASHA, priority=9), await replica.create()
-    monkeypatch.setattr(Halving, "promotion", _raising)
+    monkeypatch.setattr(SuccessiveHalving, "promotion", _raising)
     assert (await replica.claim(None)).study_name == healthy
     assert state_of(replica, broken).state == StudyState.PAUSED
 
@@ -277,7 +277,7 @@ async def test_a_study_whose_spec_is_damaged_is_skipped_and_paused(replica: Repl
     assert state_of(replica, broken).state == StudyState.PAUSED
     assert (await replica.report(grant, 1, 0.5)).action is Action.CONTINUE
     assert (await replica.finish(grant)).trial_state == TrialState.WAITING
-    await conclude_overtime(replica.context)
+    await complete_expired_studies(replica.context)
     assert (await replica.claim(None)).study_name == healthy
 
 
@@ -291,7 +291,7 @@ async def test_hours_run_out_though_another_study_is_damaged(replica: Replica) -
         spent = table.update().where(table.c.name == timed).values(active_microseconds=3_600_000_000)
         connection.execute(spent)
     await damage(replica, broken)
-    await conclude_overtime(replica.context)
+    await complete_expired_studies(replica.context)
     assert state_of(replica, timed).state == StudyState.COMPLETED
     assert state_of(replica, broken).state == StudyState.PAUSED
 
@@ -302,7 +302,7 @@ async def test_a_search_goes_on_without_its_damaged_trial(replica: Replica) -> N
     second = await replica.claim(name)
     with replica.database.writer.begin() as connection:
         table = tables.trial
-        connection.execute(table.update().where(table.c.id == first.trial).values(arrivals=[{"no": "rung"}]))
+        connection.execute(table.update().where(table.c.id == first.trial).values(rung_results=[{"no": "rung"}]))
     replica.context.histories.forget((await replica.study(name)).id)
     assert (await replica.report(second, 1, 0.5)).action is Action.CONTINUE
     assert (await replica.finish(second)).trial_state == TrialState.COMPLETED
@@ -316,7 +316,7 @@ async def test_a_grant_that_cannot_be_told_again_is_given_up(replica: Replica) -
     await replica.claim(broken, request_id="the-request")
     await damage(replica, broken)
     answer = await replica.ask(None, request_id="the-request")
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert answer.reason.startswith("what this request was granted cannot be told again: ")
     assert (await replica.claim(None, request_id="another-request")).study_name == healthy
 
@@ -345,7 +345,7 @@ async def test_an_overflow_in_a_strategy_is_no_mistake_of_the_request(
     def overflowing(*_: Any) -> Any:
         return float(10**400)
 
-    monkeypatch.setattr("service.usecases.settle.finals", overflowing)
+    monkeypatch.setattr("service.usecases.attempts.outcome.objective_results", overflowing)
     assert (await replica.finish(grant)).trial_state == TrialState.WAITING
     assert "OverflowError" in (state_of(replica, name).state_reason or "")
 
@@ -353,12 +353,12 @@ async def test_an_overflow_in_a_strategy_is_no_mistake_of_the_request(
 async def test_a_claim_waits_a_moment_for_a_study_and_then_asks_the_next(replica: Replica) -> None:
     hurry(replica, turn_seconds=0.2)
     busy, other = await replica.create(priority=9), await replica.create(budget={"trials": 1})
-    async with replica.context.turn((await replica.study(busy)).id):
+    async with replica.context.claim_lock((await replica.study(busy)).id):
         assert (await replica.claim(None)).study_name == other
         began = time.monotonic()
         answer = await replica.ask(None)
         assert 0.2 <= time.monotonic() - began < 2
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert f"{busy}: busy with other claims; ask again" in answer.reason
     assert (await replica.claim(None)).study_name == busy
 
@@ -373,7 +373,7 @@ async def test_a_sampler_that_hangs_holds_up_one_claim_up_to_the_limit_and_no_ot
     assert (await replica.claim(None)).study_name == healthy
     assert 0.5 <= time.monotonic() - began < 10
     answer = await replica.ask(slow)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert "its sampler has been computing a suggestion for" in answer.reason
     assert threading.active_count() < num_threads + 20
     # Neither the loop's own threads nor those of other studies are taken.
@@ -394,7 +394,7 @@ async def test_a_late_suggestion_for_a_number_that_was_taken_is_not_used(replica
     hurry(replica, suggest_seconds=0.3)
     trouble.blocks = threading.Event()
     slow = await replica.create(**POISONED)
-    assert isinstance(await replica.ask(slow), Nothing)
+    assert isinstance(await replica.ask(slow), NoTrial)
     other = Replica(replica.database)  # its sampler answers
     blocks, trouble.blocks, trouble.error = trouble.blocks, None, None
     assert (await other.claim(slow)).number == 0

@@ -8,9 +8,9 @@ import pytest
 
 from service.contract.report import Action
 from service.contract.trial import TrialDetail, TrialState
-from service.storage.invariants import check
-from service.usecases.control import stop_study
-from service.usecases.trials import get_best
+from service.storage.fsck.invariants import check
+from service.usecases.studies.lifecycle import stop_study
+from service.usecases.trials.trial_lookup import get_best
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio

@@ -6,21 +6,22 @@ import asyncio
 
 import pytest
 
-from service.contract.lease import FailureClass
+from service.contract.attempt import FailureClass
 from service.contract.problem import ErrorCode
 from service.contract.report import Action
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialState
 from service.domain.errors import DomainError
 from service.domain.failures import MAX_LOSSES
-from service.domain.machine import IllegalMoveError
+from service.domain.state_machine import IllegalTransitionError
 from service.domain.states import TrialEvent
 from service.storage import tables
 from service.storage.queries import leases, trials
 from service.storage.unit_of_work import UnitOfWork
-from service.usecases import heartbeat, reap
+from service.usecases.attempts import heartbeat
 from service.usecases.deployment import ensure_deployment
-from service.usecases.reap import _look, _lose
+from service.usecases.maintenance import reaper
+from service.usecases.maintenance.reaper import _find_expired, _lose_attempt
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio
@@ -251,7 +252,10 @@ async def test_a_lease_that_was_renewed_since_the_look_is_not_reaped(replica: Re
     (overdue,) = await replica.database.read(lambda at: leases.expired(at, replica.clock(at)))
     assert (await replica.heartbeat(grant)).held
     assert (
-        await replica.context.transact(overdue.study_id, lambda unit_of_work: _lose(unit_of_work, None, overdue)) == 0
+        await replica.context.transact(
+            overdue.study_id, lambda unit_of_work: _lose_attempt(unit_of_work, None, overdue)
+        )
+        == 0
     )
     assert (await replica.trial(name, 0)).state is TrialState.RUNNING
 
@@ -268,7 +272,10 @@ async def test_a_lease_renewed_since_the_look_is_left_to_the_next_look_though_it
     assert (await replica.heartbeat(grant)).held
     replica.clock.forward(3600)
     assert (
-        await replica.context.transact(overdue.study_id, lambda unit_of_work: _lose(unit_of_work, None, overdue)) == 0
+        await replica.context.transact(
+            overdue.study_id, lambda unit_of_work: _lose_attempt(unit_of_work, None, overdue)
+        )
+        == 0
     )
     assert await replica.reap() == 0
     assert (await replica.trial(name, 0)).state is TrialState.RUNNING
@@ -277,7 +284,9 @@ async def test_a_lease_renewed_since_the_look_is_left_to_the_next_look_though_it
 async def _reap_only(replica: Replica) -> int:
     """The part of a round that takes one overdue lease away."""
     (overdue,) = await replica.database.read(lambda connection: leases.expired(connection, replica.clock(connection)))
-    return await replica.context.transact(overdue.study_id, lambda unit_of_work: _lose(unit_of_work, None, overdue))
+    return await replica.context.transact(
+        overdue.study_id, lambda unit_of_work: _lose_attempt(unit_of_work, None, overdue)
+    )
 
 
 async def test_a_finish_is_told_again_alike_and_never_otherwise(replica: Replica) -> None:
@@ -326,7 +335,7 @@ async def test_after_an_outage_what_had_expired_before_is_left_to_the_next_round
     await replica.claim(await replica.create())
 
     async def look() -> int:
-        found = await replica.context.transact(None, lambda unit_of_work: _look(unit_of_work, replica.context))
+        found = await replica.context.transact(None, lambda unit_of_work: _find_expired(unit_of_work, replica.context))
         return len(found.expired)
 
     for _ in range(5):
@@ -349,7 +358,7 @@ async def test_no_clock_is_corrected_that_did_not_go_back(replica: Replica, monk
     async def correct(*_: object) -> None:
         raise AssertionError("the clock was corrected")
 
-    monkeypatch.setattr(reap, "correct_clock", correct)
+    monkeypatch.setattr(reaper, "correct_clock", correct)
     for _ in range(2):
         assert await replica.reap() == 0
 
@@ -366,5 +375,5 @@ async def test_a_row_that_is_in_another_state_is_not_moved(replica: Replica) -> 
         assert trial is not None
         unit_of_work.advance_trial(trial, TrialEvent.PROMOTED)
 
-    with pytest.raises(IllegalMoveError):
+    with pytest.raises(IllegalTransitionError):
         await replica.context.transact(grant.study, promote)

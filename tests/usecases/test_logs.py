@@ -8,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.contract.lease import Grant
+from service.contract.claim import Grant
 from service.contract.log import MAX_CHUNK_BYTES, MAX_LOG_BYTES, LogRequest, LogView, Stream
 from service.contract.problem import ErrorCode
 from service.domain.errors import DomainError
-from service.storage.invariants import check
-from service.usecases.logs import append_log, read_log
+from service.storage.fsck.invariants import check
+from service.usecases.trials.logs import append_log, read_log
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio

@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from service.contract.lease import FailureClass, Grant
+from service.contract.attempt import FailureClass
+from service.contract.claim import Grant
 from service.contract.problem import ErrorCode
 from service.domain.errors import DomainError
 from service.storage.blobs import BlobStore

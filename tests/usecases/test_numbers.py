@@ -8,15 +8,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from service.contract.entries import EntriesRequest
+from service.contract.custom_entries import EntriesRequest
 from service.contract.problem import ErrorCode
 from service.contract.study import EditRequest, EnqueueRequest
 from service.domain.errors import DomainError
-from service.storage import invariants
-from service.usecases.edit import edit_study
-from service.usecases.enqueue import enqueue
-from service.usecases.entries import tell_entries
-from service.usecases.workers import is_known
+from service.storage.fsck import invariants
+from service.usecases.catalogue import register_entries
+from service.usecases.studies.edit import edit_study
+from service.usecases.studies.enqueue import enqueue
+from service.usecases.workers import seen_recently
 from tests.usecases.replica import Replica, claim_request, spec_of
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +26,7 @@ EXTREMES = [1e16, 1e23, -1e23, 1.7976931348623157e308, 1e-320, -0.0, 1.0]
 
 
 def broken(replica: Replica) -> dict[str, Any]:
-    return {each.name: each.broken for each in replica.database.read_now(invariants.check) if each.broken}
+    return {each.name: each.broken for each in replica.database.read_sync(invariants.check) if each.broken}
 
 
 async def play(replica: Replica, value: float) -> None:
@@ -110,14 +110,14 @@ async def test_a_worker_with_the_same_capabilities_is_known(replica: Replica) ->
     name = await replica.create()
     await replica.claim(name, devices=devices)
     request = claim_request(name, devices=devices)
-    assert await replica.database.read(lambda connection: is_known(connection, replica.context, request))
+    assert await replica.database.read(lambda connection: seen_recently(connection, replica.context, request))
 
 
 async def test_an_entry_that_is_told_again_has_no_other_options(replica: Replica) -> None:
     entry = {"description": "own", "parameters": {"scale": {"type": "float", "default": 1e23}}}
     request = EntriesRequest.model_validate({"worker": "w", "registries": {"model": {"own": entry}}})
     for _ in range(2):
-        assert (await tell_entries(replica.context, request)).notes == []
+        assert (await register_entries(replica.context, request)).notes == []
 
 
 async def test_reports_of_a_batch_with_other_numbers_are_refused(replica: Replica) -> None:

@@ -7,16 +7,17 @@ import os
 
 import pytest
 
-from service.contract.lease import Grant, Outcome
+from service.contract.attempt import Outcome
+from service.contract.claim import Grant
 from service.contract.predictions import NUM_KEPT, Confusion
 from service.contract.problem import ErrorCode
 from service.contract.report import Point, ReportRequest
 from service.domain.errors import DomainError
 from service.storage.blobs import BlobStore
-from service.storage.invariants import check
+from service.storage.fsck.invariants import check
 from service.storage.queries import checkpoints
 from service.usecases.blobs import collect_blobs
-from service.usecases.predictions import find_predictions, list_predictions
+from service.usecases.trials.predictions import find_predictions, list_predictions
 from tests.usecases.replica import Replica, sha256_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blobs")]
@@ -188,7 +189,7 @@ async def test_a_full_store_gives_up_what_nobody_needs_at_once(replica: Replica,
     for _ in range(NUM_KEPT):
         await replica.train(name, 0.5)
     registered = await replica.database.read(checkpoints.registered)
-    assert blobs.remove_untouched(await replica.database.read(checkpoints.wanted), 0, registered) == 1
+    assert blobs.collect(await replica.database.read(checkpoints.wanted), 0, registered) == 1
 
 
 async def test_two_replicas_that_are_told_at_once_keep_them_once(

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from service.contract.lease import FailureClass
+from service.contract.attempt import FailureClass
 from service.contract.plan import ReplayRequest
-from service.contract.pruner import AshaPruner
+from service.contract.pruner import AshaPrunerSpec
 from service.domain.errors import DomainError
 from service.storage import tables
-from service.usecases import studies
-from service.usecases.preview import plan_study, replay_study
+from service.usecases.studies import study_lookup
+from service.usecases.studies.planning import plan_study, replay_study
 from tests.usecases.replica import Replica, spec_of
 
 pytestmark = pytest.mark.anyio
 
-ASHA = ReplayRequest(pruner=AshaPruner(name="asha", min=1))
+ASHA = ReplayRequest(pruner=AshaPrunerSpec(name="asha", min=1))
 NINE = {"resource": {"name": "epoch", "max": 9}, "budget": {"trials": 9}}
 
 
 async def test_a_plan_begins_nothing(replica: Replica) -> None:
     plan = await plan_study(replica.context, spec_of(**NINE, pruner=ASHA.pruner))
     assert plan.num_steps == 9 * 1 + 3 * 2 + 1 * 6
-    assert (await studies.list_studies(replica.context)).studies == []
+    assert (await study_lookup.list_studies(replica.context)).studies == []
 
 
 async def test_a_plan_of_what_cannot_work_is_refused(replica: Replica) -> None:
@@ -73,8 +73,8 @@ async def test_a_replay_says_what_a_scheduler_would_have_saved_and_lost(replica:
     replayed = await replay_study(replica.context, name, ASHA)
     assert (replayed.recorded.num_steps, replayed.recorded.best, replayed.recorded.trial) == (81, 0.05, 8)
     assert (replayed.replayed.num_steps, replayed.replayed.trial) == (9 + 3 * 2 + 6, 0)
-    assert replayed.saved == pytest.approx(1 - 21 / 81)
-    assert replayed.lost == pytest.approx(0.05)
+    assert replayed.saved_fraction == pytest.approx(1 - 21 / 81)
+    assert replayed.regret == pytest.approx(0.05)
     assert replayed.notes == []
     assert await replica.stored(name) == before
 

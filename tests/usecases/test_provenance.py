@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from service.contract.lease import FailureClass, Nothing
+from service.contract.attempt import FailureClass
+from service.contract.claim import NoTrial
 from service.contract.problem import ErrorCode
 from service.contract.provenance import WarningRequest
 from service.domain.errors import DomainError
-from service.usecases.provenance import warn
+from service.usecases.attempts.provenance import warn
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio
@@ -54,10 +55,10 @@ async def test_other_code_and_data_are_warned_of_and_journalled(replica: Replica
 
 
 async def test_a_study_of_one_code_gives_nothing_to_a_worker_with_another(replica: Replica) -> None:
-    name = await replica.create(code="same")
+    name = await replica.create(code_policy="same")
     await replica.claim(name, code=OURS)
     answer = await replica.ask(name, worker="v", code=THEIRS)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert f"{name}: the study began with code aaaaaaaaaaaa, this worker has bbbbbbbbbbbb" in answer.reason
     assert len(await replica.trials(name)) == 1, "nothing was spent"
     assert (await replica.claim(name, worker="u", code=OURS)).number == 1
@@ -65,7 +66,7 @@ async def test_a_study_of_one_code_gives_nothing_to_a_worker_with_another(replic
 
 
 async def test_a_study_of_one_code_refuses_other_data_which_one_host_alone_has(replica: Replica) -> None:
-    name = await replica.create(code="same")
+    name = await replica.create(code_policy="same")
     first = await replica.claim(name, worker="good", host="good")
     await replica.provenance(first, OURS)
     await replica.report(first, 1, 0.5)
@@ -78,7 +79,7 @@ async def test_a_study_of_one_code_refuses_other_data_which_one_host_alone_has(r
         assert await replica.stored(name) == before
         await replica.fail(grant, FailureClass.HOST_FAULT, message=caught.value.detail)
     answer = await replica.ask(name, worker="odd", host="odd")
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert "trained on data bbbbbbbbbbbb; the study began with aaaaaaaaaaaa" in answer.reason, "quarantined, and why"
 
 
@@ -88,26 +89,26 @@ FUNCTION = {"function": "mine:train"}
 async def test_of_a_function_the_user_s_own_code_is_compared_and_not_the_worker_s(replica: Replica) -> None:
     name = await replica.create(task=FUNCTION)
     first = await replica.claim(name, code=OURS)
-    assert await replica.provenance(first, None, own_code=OURS) == []
+    assert await replica.provenance(first, None, custom_code=OURS) == []
     second = await replica.claim(name, code=THEIRS)
-    assert await replica.provenance(second, None, own_code=OURS) == []
+    assert await replica.provenance(second, None, custom_code=OURS) == []
     third = await replica.claim(name, code=OURS)
     warnings = ["trained with code bbbbbbbbbbbb; the study began with aaaaaaaaaaaa"]
-    assert await replica.provenance(third, None, own_code=THEIRS) == warnings
-    assert await replica.provenance(third, None, own_code=THEIRS) == warnings, "again changes nothing"
+    assert await replica.provenance(third, None, custom_code=THEIRS) == warnings
+    assert await replica.provenance(third, None, custom_code=THEIRS) == warnings, "again changes nothing"
     with pytest.raises(DomainError, match="has told another provenance before"):
-        await replica.provenance(third, None, own_code=OURS)
+        await replica.provenance(third, None, custom_code=OURS)
     attempts = [(await replica.trial(name, number)).attempts[0] for number in range(3)]
     assert [attempt.code for attempt in attempts] == [OURS, OURS, THEIRS]
     assert attempts[2].warnings == warnings
 
 
 async def test_a_study_of_one_code_refuses_other_code_of_the_user_s_own(replica: Replica) -> None:
-    name = await replica.create(task=FUNCTION, code="same")
-    await replica.provenance(await replica.claim(name), None, own_code=OURS)
+    name = await replica.create(task=FUNCTION, code_policy="same")
+    await replica.provenance(await replica.claim(name), None, custom_code=OURS)
     other = await replica.claim(name, worker="odd", host="odd")
     with pytest.raises(DomainError, match="copy the same files to worker odd") as caught:
-        await replica.provenance(other, None, own_code=THEIRS)
+        await replica.provenance(other, None, custom_code=THEIRS)
     assert caught.value.code is ErrorCode.DATA_DIFFERS
 
 

@@ -10,10 +10,10 @@ from service.contract.problem import ErrorCode
 from service.contract.report import Action
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, ReleaseRequest, TrialState, TrialView
-from service.storage import invariants
+from service.storage.fsck import invariants
 from service.storage.queries import trials
-from service.usecases import control
-from service.usecases.release import release_trial
+from service.usecases.studies import lifecycle
+from service.usecases.trials.release import release_trial
 from tests.usecases.replica import Replica
 from tests.usecases.test_leases import refused
 
@@ -25,7 +25,7 @@ async def release(replica: Replica, name: str, key: int | str = 0, **request: An
 
 
 def broken(replica: Replica) -> dict[str, Any]:
-    return {each.name: each.broken for each in replica.database.read_now(invariants.check) if each.broken}
+    return {each.name: each.broken for each in replica.database.read_sync(invariants.check) if each.broken}
 
 
 async def test_a_released_trial_goes_on_with_another_worker_at_nobodys_charge(replica: Replica) -> None:
@@ -92,7 +92,7 @@ async def test_only_a_running_trial_can_be_released(replica: Replica, end: str) 
     else:
         await replica.lose()
     if end == "cancelled":
-        await control.stop_study(replica.context, name, "")
+        await lifecycle.stop_study(replica.context, name, "")
     before = await replica.stored(name)
     assert f"is {end}" in await refused(ErrorCode.STUDY_STATE, release(replica, name))
     assert await replica.stored(name) == before
@@ -103,7 +103,7 @@ async def test_only_a_running_trial_can_be_released(replica: Replica, end: str) 
 async def test_a_stopped_study_ends_with_the_release_of_its_last_trial(replica: Replica) -> None:
     name = await replica.create()
     await replica.claim(name)
-    await control.stop_study(replica.context, name, "")
+    await lifecycle.stop_study(replica.context, name, "")
     assert (await replica.study(name)).state is StudyState.ACTIVE
     assert (await release(replica, name)).state is TrialState.CANCELLED
     assert (await replica.study(name)).state is StudyState.STOPPED

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from service.contract.log import LogRequest, Stream
 from service.storage import removal
-from service.usecases.deletion import delete_study
-from service.usecases.logs import append_log
+from service.usecases.studies.deletion import delete_study
+from service.usecases.trials.logs import append_log
 from tests.usecases.replica import Replica
 from tests.usecases.test_deletion import broken, num_rows, play
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from service.contract.problem import ErrorCode
 from service.contract.report import Action, Point, ReportRequest
 from service.domain.errors import DomainError
-from service.usecases.report import report
+from service.usecases.attempts.report import report
 from tests.usecases.replica import Replica, points
 
 pytestmark = pytest.mark.anyio

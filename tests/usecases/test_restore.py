@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from service.contract.lease import FailureClass, HeartbeatRequest, HeldLease
+from service.contract.attempt import FailureClass, HeartbeatRequest, HeldLease
 from service.contract.problem import ErrorCode
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialState
 from service.domain.errors import DomainError
 from service.domain.history import History
 from service.storage import tables
-from service.storage.invariants import check
+from service.storage.fsck.invariants import check
 from service.storage.queries.history import refresh
-from service.usecases import control
-from service.usecases.heartbeat import heartbeat
-from service.usecases.restore import Restored, begin_epoch
+from service.usecases.attempts.heartbeat import heartbeat
+from service.usecases.maintenance.restore import Restored, begin_epoch
+from service.usecases.studies import lifecycle
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio
@@ -128,7 +128,7 @@ async def test_an_end_that_is_known_is_still_answered(replica: Replica) -> None:
 async def test_a_study_that_was_being_stopped_is_stopped(replica: Replica) -> None:
     name = await replica.create()
     await replica.claim(name)
-    await control.stop_study(replica.context, name, "")
+    await lifecycle.stop_study(replica.context, name, "")
     await begin_epoch(replica.context)
     assert (await replica.study(name)).state is StudyState.STOPPED
     assert [trial.state for trial in await replica.trials(name)] == [TrialState.CANCELLED]

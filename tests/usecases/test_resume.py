@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.contract.lease import CheckpointReply, CheckpointRequest, FailureClass, Grant, Nothing, ResumePoint
+from service.contract.attempt import CheckpointReply, CheckpointRequest, FailureClass
+from service.contract.claim import Grant, NoTrial, ResumePoint
 from service.contract.problem import ErrorCode
 from service.domain.errors import DomainError
 from service.storage.blobs import BlobStore, BlobStoreError
 from service.storage.database import open_database
 from service.storage.queries import trials
 from service.storage.unit_of_work import Transactor
+from service.usecases.attempts.checkpoint import register_checkpoint
 from service.usecases.blobs import attach_blobs, collect_blobs
-from service.usecases.checkpoint import register_checkpoint
 from tests.usecases.replica import Replica, put, sha256_of
 
 pytestmark = pytest.mark.anyio
@@ -212,7 +213,7 @@ async def test_who_finds_nothing_else_is_told_what_the_trial_waits_for(replica: 
     name = await replica.create(budget={"trials": 1})
     await saved_on(replica, blobs, name, "near")
     answer = await replica.ask(name, worker="far", host="far")
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert answer.reason == f"{name}: trial 0 waits for a moment for near, which holds its checkpoint"
     assert (await replica.study(name)).state == "active"
 
@@ -234,7 +235,7 @@ async def test_a_worker_with_a_free_slot_is_waited_for(replica: Replica, blobs: 
     name = await replica.create(budget={"trials": 1})
     await saved_on(replica, blobs, name, "near", slots=slots)
     await replica.claim(await replica.create(), worker="near", host="near", slots=slots)
-    assert isinstance(await replica.ask(name, worker="far", host="far"), Nothing)
+    assert isinstance(await replica.ask(name, worker="far", host="far"), NoTrial)
     await replica.claim(await replica.create(), worker="near", host="near", slots=slots)
     assert (await replica.claim(name, worker="far", host="far")).number == 0
 
@@ -264,7 +265,7 @@ async def test_a_shared_checkpoint_is_for_those_who_see_its_directory_while_ther
     await replica.checkpoint(first, 1)
     await replica.fail(first, FailureClass.PROCESS_KILLED)
     answer = await replica.ask(name, worker="b", host="b", directories=[])
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert "waits for a worker that shares the directory of its checkpoint" in answer.reason
     again = await replica.claim(name, worker="c", host="c", directories=[SHARED])
     assert again.resume is not None
@@ -278,7 +279,7 @@ async def test_a_directory_that_only_an_excluded_host_sees_is_not_waited_for(rep
     await replica.checkpoint(first, 1)
     await replica.fail(first, FailureClass.PROCESS_KILLED)
     assert (await replica.claim(name, worker="other", host="other", directories=[])).number == 1
-    assert isinstance(await replica.ask(name, worker="far", host="far", directories=[]), Nothing)
+    assert isinstance(await replica.ask(name, worker="far", host="far", directories=[]), NoTrial)
     await lack_a_file(replica, name, directories=[SHARED])
     again = await replica.claim(name, worker="far", host="far", directories=[])
     assert (again.trial, again.resume) == (first.trial, None)
@@ -342,5 +343,5 @@ async def test_a_trial_that_another_host_gives_back_is_kept_for_the_one_that_hol
     await replica.finish(busy, "released")
     await replica.finish(second, "released")
     answer = await replica.ask(name, worker="third", host="third")
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert "waits for a moment for near" in answer.reason

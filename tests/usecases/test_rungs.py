@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from service.contract.lease import FailureClass, Grant, Nothing
+from service.contract.attempt import FailureClass
+from service.contract.claim import Grant, NoTrial
 from service.contract.report import Action, ReportRequest
 from service.contract.study import ExtendRequest, StudyState
 from service.contract.trial import TrialDetail, TrialState
-from service.usecases import control
+from service.usecases.studies import lifecycle
 from tests.usecases.replica import Replica, points
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +47,7 @@ async def fill_the_first_rung(replica: Replica, name: str, *values: float) -> No
 
 
 def told(trial: TrialDetail) -> list[tuple[int, int, int]]:
-    return [(arrival.step, arrival.rank, arrival.num) for arrival in trial.arrivals]
+    return [(arrival.step, arrival.rank, arrival.num) for arrival in trial.rung_results]
 
 
 async def test_a_trial_is_granted_to_its_first_rung_and_pauses_there(replica: Replica) -> None:
@@ -99,7 +100,7 @@ async def test_arrivals_at_once_are_ranked_one_after_the_other(replica: Replica)
     grants = [await replica.claim(name, worker=f"w{at}") for at in range(9)]
     await asyncio.gather(*(replica.report(grant, 1, 0.5 + at / 10) for at, grant in enumerate(grants)))
     trials = await replica.trials(name)
-    assert sorted(arrival.num for trial in trials for arrival in trial.arrivals) == list(range(1, 10))
+    assert sorted(arrival.num for trial in trials for arrival in trial.rung_results) == list(range(1, 10))
 
 
 async def test_a_whole_study_ends_with_the_counts_of_the_table(replica: Replica) -> None:
@@ -187,7 +188,7 @@ async def test_a_trial_that_begins_afresh_keeps_the_rungs_it_has_reached(replica
     assert again.resume is None
     await replica.report(again, 1, 0.25)
     trial = await replica.trial(name, 0)
-    assert [(arrival.value, arrival.rank) for arrival in trial.arrivals] == [(0.5, 1)]
+    assert [(arrival.value, arrival.rank) for arrival in trial.rung_results] == [(0.5, 1)]
     assert (await replica.kinds(name)).count("rung_reached") == 1
 
 
@@ -275,15 +276,15 @@ class TestControl:
     async def test_a_stopped_study_cancels_what_is_paused(self, replica: Replica) -> None:
         name = await replica.create(**ASHA)
         await fill_the_first_rung(replica, name, 0.3, 0.1)
-        assert (await control.stop_study(replica.context, name, "")).state == StudyState.STOPPED
+        assert (await lifecycle.stop_study(replica.context, name, "")).state == StudyState.STOPPED
         assert {trial.state for trial in await replica.trials(name)} == {TrialState.CANCELLED}
 
     async def test_a_paused_study_promotes_nobody_until_it_is_resumed(self, replica: Replica) -> None:
         name = await replica.create(**ASHA)
         await fill_the_first_rung(replica, name, 0.3, 0.1, 0.2)
-        await control.pause_study(replica.context, name, "")
-        assert isinstance(await replica.ask(name), Nothing)
-        await control.resume_study(replica.context, name)
+        await lifecycle.pause_study(replica.context, name, "")
+        assert isinstance(await replica.ask(name), NoTrial)
+        await lifecycle.resume_study(replica.context, name)
         assert (await replica.claim(name)).number == 1
 
     async def test_the_last_finish_of_a_study_prunes_what_stays_behind(self, replica: Replica) -> None:
@@ -301,10 +302,10 @@ class TestControl:
     ) -> None:
         name = await replica.create(**ASHA | {"budget": {"trials": 2}})
         await fill_the_first_rung(replica, name, 0.1, 0.3)
-        await control.extend_study(replica.context, name, ExtendRequest(trials=6))
+        await lifecycle.extend_study(replica.context, name, ExtendRequest(trials=6))
         await fill_the_first_rung(replica, name, 0.2, 0.4, 0.5, 0.6)
         # Two of six have a place: trial 0 is the best and over, trial 2 the second.
         trials = await replica.trials(name)
         assert [trial.state for trial in trials][:2] == [TrialState.PRUNED] * 2
         assert (await replica.claim(name)).number == 2
-        assert isinstance(await replica.ask(name), Nothing)
+        assert isinstance(await replica.ask(name), NoTrial)

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from service.contract.lease import FinishRequest, Outcome
+from service.contract.attempt import FinishRequest, Outcome
 from service.contract.report import NonFinite, Point, ReportRequest
-from service.contract.study import Front
+from service.contract.study import ParetoFront
 from service.contract.trial import TrialDetail, TrialState
 from service.domain.errors import DomainError
-from service.storage.invariants import check
+from service.storage.fsck.invariants import check
 from service.storage.queries import checkpoints
-from service.usecases import studies
-from service.usecases.finish import finish
-from service.usecases.report import report
-from service.usecases.trials import get_best, get_front
+from service.usecases.attempts.finish import finish
+from service.usecases.attempts.report import report
+from service.usecases.studies import creation
+from service.usecases.trials.trial_lookup import get_best, get_front
 from tests.usecases.replica import Replica, spec_of
 
 pytestmark = pytest.mark.anyio
@@ -69,7 +69,7 @@ async def test_a_trial_of_which_one_objective_is_not_finite_has_diverged(replica
     assert trial.state_reason == f"diverged: {wild} ended nan"
 
 
-async def shown(replica: Replica, **changes: Any) -> tuple[str, Front]:
+async def shown(replica: Replica, **changes: Any) -> tuple[str, ParetoFront]:
     """A study with four trials: the second is dominated by the first, the third and the last by nobody."""
     name = await replica.create(**{**SEVERAL, "objective": SEVERAL["objective"][:2], **changes})
     for accuracy, loss in ((0.9, 0.5), (0.8, 0.6), (0.7, 0.1), (0.95, 0.9)):
@@ -81,7 +81,7 @@ async def test_the_front_is_whom_nobody_dominates(replica: Replica) -> None:
     name, front = await shown(replica)
     assert [trial.number for trial in front.trials] == [0, 2, 3]
     view = await replica.study(name)
-    assert (view.best, view.front, view.standing) == (None, [0, 2, 3], None)
+    assert (view.best, view.pareto_front, view.reference_summary) == (None, [0, 2, 3], None)
     assert view.budget_used.since_improvement == 0
     await train(replica, name, {"accuracy": 0.6, "loss": 0.6})
     assert (await replica.study(name)).budget_used.since_improvement == 1
@@ -100,7 +100,7 @@ async def test_before_a_trial_is_completed_the_front_is_empty(replica: Replica) 
     name = await replica.create(**SEVERAL)
     front = await get_front(replica.context, name)
     assert (front.trials, front.reference_point, front.hypervolume) == ([], None, None)
-    assert (await replica.study(name)).front == []
+    assert (await replica.study(name)).pareto_front == []
 
 
 async def test_no_trial_is_best(replica: Replica) -> None:
@@ -137,5 +137,5 @@ async def test_last_checkpoints_of_all_on_the_front_are_kept(replica: Replica) -
 async def test_a_study_that_cannot_work_is_refused_with_all_that_is_wrong(replica: Replica) -> None:
     spec = spec_of(**SEVERAL, sampler="optuna:gp", pruner="median")
     with pytest.raises(DomainError) as caught:
-        await studies.create_study(replica.context, spec)
+        await creation.create_study(replica.context, spec)
     assert [error.path for error in caught.value.errors] == ["sampler.name", "pruner"]

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from service.contract.lease import Grant, Nothing
+from service.contract.claim import Grant, NoTrial
 from service.contract.problem import ErrorCode
 from service.contract.stage import Review, ReviewRequest, StageView
 from service.contract.study import ExtendRequest, StudyState
 from service.domain.errors import DomainError
-from service.usecases import control
-from service.usecases.stages import list_stages, review_stage
+from service.usecases.studies import lifecycle
+from service.usecases.studies.stages import list_stages, review_stage
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +41,7 @@ async def trail(replica: Replica, name: str) -> list[StageView]:
 async def propose(replica: Replica, name: str) -> StageView:
     """Claim, so that the study proposes its next box."""
     answer = await replica.ask(name)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert "the study is paused" in answer.reason
     return (await trail(replica, name))[-1]
 
@@ -57,7 +57,7 @@ async def test_a_stage_that_begins_leaves_its_box_and_the_reason(replica: Replic
     (stage,) = await trail(replica, name)
     assert (stage.number, stage.review) == (1, None)
     trial = await replica.trial(name, 4)
-    assert stage.reason in trial.reason
+    assert stage.reason in trial.suggestion_reason
     assert stage.reason.startswith("lr [0.0001, 0.1] -> ")
     low, high = stage.box["lr"]
     assert all(low <= grant.parameters["lr"] <= high for grant in grants)  # type: ignore[operator]
@@ -140,14 +140,14 @@ async def test_resuming_does_not_pass_for_a_review(replica: Replica) -> None:
     name = await coarse(replica)
     await propose(replica, name)
     with pytest.raises(DomainError, match=f"waits for a review of a box; accept it: study accept {name}"):
-        await control.resume_study(replica.context, name)
+        await lifecycle.resume_study(replica.context, name)
     assert (await replica.study(name)).state is StudyState.PAUSED
 
 
 async def test_a_study_that_waits_for_a_review_can_be_stopped(replica: Replica) -> None:
     name = await coarse(replica)
     await propose(replica, name)
-    assert (await control.stop_study(replica.context, name, "")).state is StudyState.STOPPED
+    assert (await lifecycle.stop_study(replica.context, name, "")).state is StudyState.STOPPED
     with pytest.raises(DomainError, match="none does"):
         await accept(replica, name)
 
@@ -155,7 +155,7 @@ async def test_a_study_that_waits_for_a_review_can_be_stopped(replica: Replica) 
 async def test_a_study_that_was_extended_instead_of_reviewed_asks_again(replica: Replica) -> None:
     name = await coarse(replica)
     first = await propose(replica, name)
-    view = await control.extend_study(replica.context, name, ExtendRequest(trials=9))
+    view = await lifecycle.extend_study(replica.context, name, ExtendRequest(trials=9))
     assert view.state is StudyState.ACTIVE
     assert (await propose(replica, name)).box == first.box
     assert len(await trail(replica, name)) == 1
@@ -165,7 +165,7 @@ async def test_an_enqueued_configuration_does_not_wait_for_a_review_that_is_not_
     name = await replica.create(sampler=sampler(review=True), budget={"trials": 8})
     grants = [await replica.claim(name) for _ in range(4)]
     answer = await replica.ask(name)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert "stage 2 of 3 begins when the 4 open trials before it have ended" in answer.reason
     for grant, loss in zip(grants, LOSSES, strict=True):
         await replica.report(grant, 1, loss)

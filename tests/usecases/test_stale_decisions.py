@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from service.contract.lease import HeldLease, Nothing
+from service.contract.attempt import HeldLease
+from service.contract.claim import NoTrial
 from service.contract.study import StudyState
 from service.contract.trial import TrialState
 from service.domain.history import StageBox
@@ -17,8 +18,11 @@ from service.search import decide
 from service.search.decide import Propose
 from service.storage.queries import history, studies
 from service.storage.unit_of_work import UnitOfWork
-from service.usecases import claim, control, heartbeat, memory, overtime, settle, stages
-from service.usecases.enqueue import EnqueueRequest, enqueue
+from service.usecases.attempts import heartbeat, outcome
+from service.usecases.dispatch import claim
+from service.usecases.maintenance import budget_expiry, oom_expiry
+from service.usecases.studies import lifecycle, stages
+from service.usecases.studies.enqueue import EnqueueRequest, enqueue
 from service.usecases.suggestions import Late
 from tests.usecases.replica import Replica, claim_request
 from tests.usecases.test_edit import OTHER, edit
@@ -44,10 +48,10 @@ def after_the_decision(monkeypatch: pytest.MonkeyPatch, work: Callable[[], Await
     monkeypatch.setattr(claim, "_decide", decide_then_work)
 
 
-async def look(replica: Replica, name: str) -> claim.Situation:
+async def look(replica: Replica, name: str) -> claim.StudySnapshot:
     study_id = (await replica.study(name)).id
     return await replica.database.read(
-        lambda connection: claim._look(connection, replica.context, study_id, claim_request(name))
+        lambda connection: claim._load_snapshot(connection, replica.context, study_id, claim_request(name))
     )
 
 
@@ -66,13 +70,13 @@ class Computed:
 async def test_no_worker_trains_with_code_that_another_claim_has_just_ruled_out(
     replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = await replica.create(code="same")
+    name = await replica.create(code_policy="same")
     for grant in [await replica.claim(name, worker=f"w{at}") for at in range(2)]:
         await replica.finish(grant, "released")
     other = Replica(replica.database)
     after_the_decision(monkeypatch, lambda: other.claim(name, worker="first", code="a" * 64))
     answer = await replica.ask(name, worker="second", code="b" * 64)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert [trial.state for trial in await replica.trials(name)].count(TrialState.RUNNING) == 1
 
 
@@ -121,7 +125,7 @@ async def test_a_claim_and_a_report_do_not_wait_for_a_result_that_is_late(replic
     late: Any = Computed(Late("all threads are busy"), Late("all threads are busy"))
     replica.context = replace(replica.context, suggestions=late)
     answer = await replica.ask(grant.study)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert answer.reason.endswith("all threads are busy; ask again")
     verdict = await replica.report(grant, 1, 0.5)
     assert verdict.reason == "not judged: all threads are busy; this training goes on"
@@ -139,7 +143,7 @@ async def test_a_suggestion_from_before_a_configuration_was_enqueued_is_not_used
 
 
 async def test_a_claim_whose_study_is_removed_meanwhile_is_answered(replica: Replica) -> None:
-    answer = await claim._nothing(replica.context, claim_request("gone"), ["gone: it was deleted"])
+    answer = await claim._no_trial(replica.context, claim_request("gone"), ["gone: it was deleted"])
     assert (answer.reason, answer.done) == ("gone: it was deleted", False)
 
 
@@ -152,7 +156,7 @@ async def test_no_history_is_read_of_a_study_that_the_worker_cannot_execute(
     name = await replica.create(requires={"labels": {"site": "north"}})
     monkeypatch.setattr(replica.context.histories, "latest", latest)
     answer = await replica.ask(name)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert answer.reason == f"{name}: requires a worker with --label site=north"
 
 
@@ -175,14 +179,14 @@ async def test_a_trial_that_no_longer_waits_is_not_given_up_for_memory(replica: 
 
     async def give_up(trial_id: str) -> int:
         return await context.transact(
-            grant.study, lambda unit_of_work: memory._give_up(unit_of_work, context, trial_id)
+            grant.study, lambda unit_of_work: oom_expiry._expire(unit_of_work, context, trial_id)
         )
 
     def reason(*_: object) -> str:
         return "out of memory"
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory, "_reason", reason)
+        patch.setattr(oom_expiry, "_reason", reason)
         assert await give_up(grant.trial) == 0
         assert await give_up("0" * 32) == 0
         await replica.finish(grant, "released")
@@ -199,7 +203,7 @@ async def test_a_box_that_was_computed_before_the_study_moved_is_not_proposed(re
         if known is old:
             await replica.claim(name)
             now.revision = (await replica.study(name)).revision
-        await replica.context.transact(study_id, lambda each, known=known: stages.propose(each, known, proposal))  # type: ignore[misc]
+        await replica.context.transact(study_id, lambda each, known=known: stages.request_review(each, known, proposal))  # type: ignore[misc]
         assert (await replica.study(name)).state is state
 
 
@@ -231,10 +235,10 @@ async def test_a_trial_without_a_value_stays_behind_without_values(
     def complete(unit_of_work: UnitOfWork) -> None:
         study = unit_of_work.study
         spec = studies.spec(unit_of_work.connection, study.id, study.spec_version)
-        known = history.refresh(unit_of_work.connection, study.id, "loss", replica.context.histories.known(study.id))
-        settle.complete(unit_of_work, spec, known, "over")
+        known = history.refresh(unit_of_work.connection, study.id, "loss", replica.context.histories.cached(study.id))
+        outcome.complete_study(unit_of_work, spec, known, "over")
 
-    monkeypatch.setattr(decide, "left_behind", left_behind)
+    monkeypatch.setattr(decide, "unpromoted", left_behind)
     await replica.context.transact(grant.study, complete)
     trial = await replica.trial(name, 0)
     assert (trial.state_reason, trial.values) == ("not promoted", None)
@@ -249,11 +253,11 @@ async def test_a_paused_study_is_not_asked_whether_its_hours_are_over(
     async def conclude(_: object, study_id: object) -> None:
         asked.append(study_id)
 
-    monkeypatch.setattr(overtime, "conclude", conclude)
+    monkeypatch.setattr(budget_expiry, "complete_if_done", conclude)
     timed, paused, damaged = [await replica.create(budget={"trials": 3, "hours": 1.0}) for _ in range(3)]
     await replica.create()
-    await control.pause_study(replica.context, paused, "")
+    await lifecycle.pause_study(replica.context, paused, "")
     await damage(replica, damaged)
     study_id = (await replica.study(timed)).id
-    await overtime.conclude_overtime(replica.context)
+    await budget_expiry.complete_expired_studies(replica.context)
     assert asked == [study_id]

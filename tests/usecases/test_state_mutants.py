@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from service.contract.problem import ErrorCode
-from service.domain.machine import IllegalMoveError, Machine
+from service.domain.state_machine import IllegalTransitionError, StateMachine
 from service.domain.states import ATTEMPT, STUDY, TRIAL
 from service.storage.queries import trials
 from service.storage.unit_of_work import UnitOfWork
@@ -122,7 +122,7 @@ def test_the_tables_allow_what_they_should(played: Played, runner: asyncio.Runne
     moved = run(runner, look())
     wrong = [str(each) for each in table_mutants() if moved[str(each)] != _is_allowed(each)]
     assert wrong == []
-    assert {machine.name: set(map(str, machine.moves)) for machine in MACHINES} == {
+    assert {machine.name: set(map(str, machine.transitions)) for machine in MACHINES} == {
         name: set(events) for name, events in ALLOWED.items()
     }
 
@@ -156,7 +156,7 @@ def test_a_late_finish_completes_no_cancelled_trial(played: Played, runner: asyn
     ]
     late = [
         TableMutant(TRIAL, event, state)
-        for event in TRIAL.moves
+        for event in TRIAL.transitions
         if event.value in ("reattached", "completed")
         for state in TRIAL.states
         if state.value == "cancelled"
@@ -202,15 +202,15 @@ async def _moves(played: Played, mutant: TableMutant) -> bool:
 
     try:
         await played.bench.replica.context.transact(study_id, work)
-    except IllegalMoveError:
+    except IllegalTransitionError:
         assert memory().rows(f"SELECT state FROM {table}") == [(mutant.state.value,)]
         return False
-    target = mutant.machine.moves[mutant.event].target
+    target = mutant.machine.transitions[mutant.event].target
     assert memory().rows(f"SELECT state FROM {table}") == [(target.value,)]
     return True
 
 
-def _advance(unit_of_work: UnitOfWork, machine: Machine[Any, Any], event: Any, trial: sa.Row[Any]) -> None:
+def _advance(unit_of_work: UnitOfWork, machine: StateMachine[Any, Any], event: Any, trial: sa.Row[Any]) -> None:
     match machine.name:
         case "study":
             unit_of_work.advance_study(event)

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from service.contract.lease import FailureClass, Nothing
+from service.contract.attempt import FailureClass
+from service.contract.claim import NoTrial
 from service.contract.problem import ErrorCode
 from service.contract.report import Action
 from service.contract.study import EnqueueRequest, ExtendRequest, StudySpec, StudyState
 from service.contract.trial import AttemptState, TrialState
 from service.domain.errors import DomainError
-from service.usecases import control, studies
-from service.usecases.enqueue import enqueue
+from service.usecases.studies import creation, lifecycle, study_lookup
+from service.usecases.studies.enqueue import enqueue
 from tests.usecases.replica import Replica, spec_of
 
 pytestmark = pytest.mark.anyio
@@ -57,14 +58,14 @@ async def test_a_spec_that_cannot_work_is_refused_with_the_field(
     replica: Replica, changes: dict[str, Any], path: str, message: str
 ) -> None:
     with pytest.raises(DomainError) as caught:
-        await studies.create_study(replica.context, trained(**changes))
+        await creation.create_study(replica.context, trained(**changes))
     assert caught.value.code is ErrorCode.INVALID_SPEC
     assert any(path in error.path and message in error.message for error in caught.value.errors), caught.value.errors
-    assert (await studies.list_studies(replica.context)).studies == []
+    assert (await study_lookup.list_studies(replica.context)).studies == []
 
 
 async def test_a_training_study_takes_its_resource_from_the_task(replica: Replica) -> None:
-    view = await studies.create_study(replica.context, trained())
+    view = await creation.create_study(replica.context, trained())
     assert view.spec.resource is not None
     assert (view.spec.resource.name, view.spec.resource.max) == ("epoch", 5)
     grant = await replica.claim(view.name)
@@ -75,7 +76,7 @@ async def test_a_training_study_takes_its_resource_from_the_task(replica: Replic
 
 async def test_a_stage_s_overrides_reach_the_task_of_its_trials_and_of_no_others(replica: Replica) -> None:
     stages = [{"trials": 1, "resource": 2, "overrides": {"schedule.name": "constant", "data.limit": 50}}, {"trials": 1}]
-    view = await studies.create_study(
+    view = await creation.create_study(
         replica.context, trained(sampler={"name": "coarse_to_fine", "stages": stages}, budget={"trials": 2})
     )
     coarse = await replica.claim(view.name)
@@ -102,7 +103,7 @@ async def test_what_only_the_training_core_understands_is_refused_of_other_tasks
 async def test_a_stage_s_overrides_that_cannot_be_are_refused_at_creation(replica: Replica) -> None:
     stages = [{"trials": 1, "overrides": {"data.limt": 50}}, {"trials": 1}]
     with pytest.raises(DomainError) as caught:
-        await studies.create_study(replica.context, trained(sampler={"name": "coarse_to_fine", "stages": stages}))
+        await creation.create_study(replica.context, trained(sampler={"name": "coarse_to_fine", "stages": stages}))
     assert [error.path for error in caught.value.errors] == ["sampler.stages.0.overrides.data.limt"]
     assert "did you mean 'data.limit'?" in caught.value.errors[0].message
 
@@ -137,33 +138,33 @@ async def test_a_claim_names_a_study_as_everything_else_does(replica: Replica) -
 async def test_a_paused_study_hands_out_nothing_and_lets_the_running_go_on(replica: Replica) -> None:
     name = await replica.create()
     grant = await replica.claim(name)
-    assert (await control.pause_study(replica.context, name, "lunch")).state_reason == "lunch"
-    assert isinstance(await replica.ask(name), Nothing)
+    assert (await lifecycle.pause_study(replica.context, name, "lunch")).state_reason == "lunch"
+    assert isinstance(await replica.ask(name), NoTrial)
     assert (await replica.report(grant, 1, 0.5)).action is Action.CONTINUE
     assert (await replica.finish(grant)).trial_state == "completed"
-    assert (await control.resume_study(replica.context, name)).state is StudyState.ACTIVE
+    assert (await lifecycle.resume_study(replica.context, name)).state is StudyState.ACTIVE
     assert (await replica.claim(name)).number == 1
 
 
 async def test_only_what_fits_the_state_can_be_asked(replica: Replica) -> None:
     name = await replica.create()
     with pytest.raises(DomainError, match="the study is active; only one that is paused can be resumed") as caught:
-        await control.resume_study(replica.context, name)
+        await lifecycle.resume_study(replica.context, name)
     assert caught.value.code is ErrorCode.STUDY_STATE
-    await control.stop_study(replica.context, name, "")
+    await lifecycle.stop_study(replica.context, name, "")
     with pytest.raises(DomainError, match="the study is stopped; only one that is active can be paused"):
-        await control.pause_study(replica.context, name, "")
+        await lifecycle.pause_study(replica.context, name, "")
 
 
 async def test_a_study_with_nothing_running_stops_at_once(replica: Replica) -> None:
     name = await replica.create()
-    view = await control.stop_study(replica.context, name, "enough")
+    view = await lifecycle.stop_study(replica.context, name, "enough")
     assert (view.state, view.state_reason, view.stop_requested) == (StudyState.STOPPED, "enough", True)
     assert view.finished_at is not None
     answer = await replica.ask(name)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert answer.done
-    again = await control.stop_study(replica.context, name, "more than enough")
+    again = await lifecycle.stop_study(replica.context, name, "more than enough")
     assert (again.state_reason, again.revision) == ("enough", view.revision)
 
 
@@ -172,10 +173,10 @@ async def test_a_stop_waits_for_those_who_run(replica: Replica, result: str) -> 
     name = await replica.create()
     running, waiting = await replica.claim(name), await replica.claim(name)
     await replica.finish(waiting, "released")
-    view = await control.stop_study(replica.context, name, "enough")
+    view = await lifecycle.stop_study(replica.context, name, "enough")
     assert (view.state, view.stop_requested) == (StudyState.ACTIVE, True)
     assert (await replica.trial(name, 1)).state is TrialState.CANCELLED
-    assert isinstance(await replica.ask(name), Nothing)
+    assert isinstance(await replica.ask(name), NoTrial)
     status = await replica.heartbeat(running)
     assert (status.order, status.reason) == (Action.STOP, "the study was stopped")
     verdict = await replica.report(running, 1, 0.5)
@@ -189,7 +190,7 @@ async def test_what_ends_by_itself_after_a_stop_keeps_its_end(replica: Replica) 
     name = await replica.create()
     done, failed = await replica.claim(name), await replica.claim(name)
     await replica.report(done, 1, 0.5)
-    await control.stop_study(replica.context, name, "")
+    await lifecycle.stop_study(replica.context, name, "")
     assert (await replica.finish(done)).values == [0.5]
     assert (await replica.fail(failed, FailureClass.USER_EXCEPTION)).trial_state == "failed"
     assert (await replica.study(name)).state is StudyState.STOPPED
@@ -198,7 +199,7 @@ async def test_what_ends_by_itself_after_a_stop_keeps_its_end(replica: Replica) 
 async def test_a_stopped_study_does_not_wait_for_a_dead_worker(replica: Replica) -> None:
     name = await replica.create()
     await replica.claim(name)
-    await control.stop_study(replica.context, name, "")
+    await lifecycle.stop_study(replica.context, name, "")
     assert await replica.lose() == 1
     assert (await replica.study(name)).state is StudyState.STOPPED
     trial = await replica.trial(name, 0)
@@ -207,15 +208,15 @@ async def test_a_stopped_study_does_not_wait_for_a_dead_worker(replica: Replica)
 
 async def test_a_paused_study_can_be_stopped(replica: Replica) -> None:
     name = await replica.create()
-    await control.pause_study(replica.context, name, "")
-    assert (await control.stop_study(replica.context, name, "")).state is StudyState.STOPPED
+    await lifecycle.pause_study(replica.context, name, "")
+    assert (await lifecycle.stop_study(replica.context, name, "")).state is StudyState.STOPPED
 
 
 async def test_a_study_is_complete_after_its_last_finish(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 2})
     grants = [await replica.claim(name) for _ in range(2)]
     answer = await replica.ask(name)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert "all 2 trials of the budget were handed out; 2 are still open" in answer.reason
     assert not answer.done
     for grant in grants:
@@ -225,7 +226,7 @@ async def test_a_study_is_complete_after_its_last_finish(replica: Replica) -> No
     view = await replica.study(name)
     assert (view.state, view.state_reason) == (StudyState.COMPLETED, "all 2 trials of the budget were handed out")
     answer = await replica.ask(name)
-    assert isinstance(answer, Nothing)
+    assert isinstance(answer, NoTrial)
     assert answer.done
 
 
@@ -233,7 +234,7 @@ async def test_a_finished_study_goes_on_when_extended(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 1})
     await replica.train(name, 0.5)
     assert (await replica.study(name)).state is StudyState.COMPLETED
-    view = await control.extend_study(replica.context, name, ExtendRequest(trials=2))
+    view = await lifecycle.extend_study(replica.context, name, ExtendRequest(trials=2))
     assert (view.state, view.spec_version, view.budget_trials, view.finished_at) == (StudyState.ACTIVE, 2, 2, None)
     grant = await replica.train(name, 0.4)
     assert grant.number == 1
@@ -242,8 +243,8 @@ async def test_a_finished_study_goes_on_when_extended(replica: Replica) -> None:
 
 async def test_a_stopped_study_goes_on_when_extended(replica: Replica) -> None:
     name = await replica.create()
-    await control.stop_study(replica.context, name, "")
-    view = await control.extend_study(replica.context, name, ExtendRequest(trials=4))
+    await lifecycle.stop_study(replica.context, name, "")
+    view = await lifecycle.extend_study(replica.context, name, ExtendRequest(trials=4))
     assert (view.state, view.stop_requested) == (StudyState.ACTIVE, False)
     assert (await replica.claim(name)).number == 0
 
@@ -251,7 +252,7 @@ async def test_a_stopped_study_goes_on_when_extended(replica: Replica) -> None:
 async def test_a_budget_only_grows(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 3})
     with pytest.raises(DomainError, match="the budget is 3 trials; name more than that to extend it"):
-        await control.extend_study(replica.context, name, ExtendRequest(trials=3))
+        await lifecycle.extend_study(replica.context, name, ExtendRequest(trials=3))
     assert (await replica.study(name)).spec_version == 1
 
 
@@ -263,7 +264,7 @@ async def test_enqueued_configurations_go_first(replica: Replica) -> None:
     grants = [await replica.claim(name) for _ in range(4)]
     assert [grant.parameters["lr"] for grant in grants[:3]] == [0.03, 0.01, 0.02]
     assert grants[3].parameters["lr"] not in {0.01, 0.02, 0.03}
-    assert (await replica.trial(name, 0)).reason == "enqueued by a person"
+    assert (await replica.trial(name, 0)).suggestion_reason == "enqueued by a person"
 
 
 async def test_an_enqueued_configuration_must_fit(replica: Replica) -> None:
@@ -272,7 +273,7 @@ async def test_an_enqueued_configuration_must_fit(replica: Replica) -> None:
         await enqueue(replica.context, name, EnqueueRequest(parameters={"lr": 7.0}))
     assert caught.value.code is ErrorCode.INVALID_PARAMETERS
     await replica.claim(name)
-    await control.stop_study(replica.context, name, "")
+    await lifecycle.stop_study(replica.context, name, "")
     with pytest.raises(DomainError, match="the study is being stopped; extend it first"):
         await enqueue(replica.context, name, EnqueueRequest(parameters={"lr": 0.01}))
 
@@ -283,10 +284,10 @@ async def test_studies_are_listed_newest_first_with_their_counts_and_best(replic
     await replica.train(newer, 0.5)
     await replica.train(newer, 0.3)
     await replica.claim(newer)
-    views = (await studies.list_studies(replica.context)).studies
+    views = (await study_lookup.list_studies(replica.context)).studies
     assert [view.name for view in views] == [newer, older]
     assert views[0].num_trials == {TrialState.COMPLETED: 2, TrialState.RUNNING: 1}
     assert views[0].best is not None
     assert (views[0].best.number, views[0].best.values) == (1, [0.3])
-    assert views[0].standing is not None
-    assert "baseline" in views[0].standing
+    assert views[0].reference_summary is not None
+    assert "baseline" in views[0].reference_summary

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from service.contract.lease import FailureClass
+from service.contract.attempt import FailureClass
 from service.contract.problem import ErrorCode
 from service.contract.study import StudyState
 from service.domain.errors import DomainError
 from service.storage import tables
-from service.usecases import memory
 from service.usecases.isolation import StudyFault, for_each_study, pause_for
+from service.usecases.maintenance import oom_expiry
 from tests.usecases.replica import Replica
 from tests.usecases.trouble import state_of
 
@@ -94,6 +94,8 @@ async def test_a_trial_whose_attempts_cannot_be_read_is_a_fault_and_not_given_up
         of_trial = tables.attempt.c.trial_id == grant.trial
         connection.execute(tables.attempt.update().where(of_trial).values(outcome={"shortage": "a string"}))
     context = replica.context
-    stranded, faults = await context.transact(None, lambda unit_of_work: memory._stranded(unit_of_work, context))
+    stranded, faults = await context.transact(
+        None, lambda unit_of_work: oom_expiry._unplaceable_trials(unit_of_work, context)
+    )
     assert stranded == []
     assert [fault.study_id for fault in faults] == [grant.study]

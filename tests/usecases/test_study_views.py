@@ -12,17 +12,19 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from service.contract.lease import FailureClass, Grant
+from service.contract.attempt import FailureClass
+from service.contract.claim import Grant
 from service.contract.study import EditRequest, EnqueueRequest, ExtendRequest, StudyState, StudyView
 from service.contract.trial import TrialState
 from service.storage import tables
 from service.storage.database import Database
 from service.storage.queries import studies as study_queries
-from service.usecases import control, importances, studies
-from service.usecases.edit import edit_study
-from service.usecases.enqueue import enqueue
-from service.usecases.importance import study_importance
-from service.usecases.restore import begin_epoch
+from service.usecases import importances
+from service.usecases.maintenance.restore import begin_epoch
+from service.usecases.studies import lifecycle, study_lookup
+from service.usecases.studies.edit import edit_study
+from service.usecases.studies.enqueue import enqueue
+from service.usecases.studies.importance import study_importance
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio
@@ -40,8 +42,8 @@ async def check(replica: Replica, name: str) -> StudyView:
     assert plain(told) == plain(fresh)
     assert told.budget_used.hours == pytest.approx(fresh.budget_used.hours, abs=0.01)
     assert told.budget_used.device_hours == pytest.approx(fresh.budget_used.device_hours, abs=0.01)
-    [listed] = [each for each in (await studies.list_studies(replica.context)).studies if each.name == name]
-    assert plain(listed.model_copy(update={"unserved": told.unserved})) == plain(told)
+    [listed] = [each for each in (await study_lookup.list_studies(replica.context)).studies if each.name == name]
+    assert plain(listed.model_copy(update={"no_worker_reason": told.no_worker_reason})) == plain(told)
     counted = await replica.database.read(lambda connection: _counted(connection, told.id))
     assert (told.revision, dict(told.num_trials)) == counted[:2]
     assert told.budget_used.since_improvement == counted[2]
@@ -87,10 +89,10 @@ async def test_a_viewer_sees_every_kind_of_write_at_once(replica: Replica) -> No
     await sees(replica.lose())
     await sees(replica.claim(name))  # the lost trial goes on
     assert lost.number is not None
-    assert (await sees(control.pause_study(replica.context, name, "lunch"))).state_reason == "lunch"
-    await sees(control.resume_study(replica.context, name))
+    assert (await sees(lifecycle.pause_study(replica.context, name, "lunch"))).state_reason == "lunch"
+    await sees(lifecycle.resume_study(replica.context, name))
     request = ExtendRequest(trials=9)
-    assert (await sees(control.extend_study(replica.context, name, request))).budget_trials == 9
+    assert (await sees(lifecycle.extend_study(replica.context, name, request))).budget_trials == 9
     spec = (await replica.study(name)).spec
     edited = spec.model_copy(update={"description": "another"})
     version = (await replica.study(name)).spec_version
@@ -98,7 +100,7 @@ async def test_a_viewer_sees_every_kind_of_write_at_once(replica: Replica) -> No
     assert view.spec.description == "another"
     await sees(enqueue(replica.context, name, EnqueueRequest(parameters={"lr": 0.01})))
     await sees(replica.fork(name, grant.number or 0, lr=0.02))
-    await sees(control.stop_study(replica.context, name, "enough"))
+    await sees(lifecycle.stop_study(replica.context, name, "enough"))
 
 
 async def test_a_view_after_a_restore_is_of_the_new_epoch(replica: Replica) -> None:
@@ -115,7 +117,7 @@ async def test_the_answer_to_a_write_is_not_kept_where_the_write_is_rolled_back(
 
     def work(unit_of_work: Any) -> None:
         unit_of_work.record("noted")
-        studies.view_of(unit_of_work, replica.context, study_id)
+        study_lookup.view_of(unit_of_work, replica.context, study_id)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -131,7 +133,7 @@ async def test_hours_pass_while_the_revision_stands(replica: Replica) -> None:
     after = (await replica.study(name)).budget_used
     assert (after.hours - before.hours) * 3600 >= 0.25
     assert (after.device_hours - before.device_hours) * 3600 >= 0.25
-    await control.pause_study(replica.context, name, "")
+    await lifecycle.pause_study(replica.context, name, "")
     paused = (await replica.study(name)).budget_used
     await asyncio.sleep(0.1)
     assert (await replica.study(name)).budget_used.hours == paused.hours
@@ -159,9 +161,9 @@ async def test_a_random_sequence_of_changes_is_seen_as_it_is(replica: Replica, s
             await replica.fail(grant, FailureClass.DIVERGED)
 
     async def pause_() -> None:
-        await control.pause_study(replica.context, name, "")
+        await lifecycle.pause_study(replica.context, name, "")
         await check(replica, name)
-        await control.resume_study(replica.context, name)
+        await lifecycle.resume_study(replica.context, name)
 
     for _ in range(40):
         kinds: list[Callable[[], Awaitable[None]]] = [claim_, pause_]
@@ -180,7 +182,7 @@ async def test_a_front_is_kept_up_to_date(replica: Replica) -> None:
         await replica.report(grant, 1, loss)
         await replica.finish(grant, metrics={"seconds": seconds})
         assert plain(await replica.study(name)) == plain(await Replica(replica.database).study(name))
-    assert (await replica.study(name)).front == [6]
+    assert (await replica.study(name)).pareto_front == [6]
 
 
 async def test_viewers_and_the_search_use_threads_of_their_own(
@@ -201,7 +203,7 @@ async def test_viewers_and_the_search_use_threads_of_their_own(
     with monkeypatch.context() as patch:
         patch.setattr(replica.database, "reading", closed)
         await replica.study(name)
-        await studies.list_studies(replica.context)
+        await study_lookup.list_studies(replica.context)
         await replica.trials(name)
         await replica.workers()
         await study_importance(replica.context, name)
@@ -241,11 +243,11 @@ def test_one_of_two_readers_with_the_older_snapshot_does_not_put_the_view_back(d
     name = asyncio.run(replica.create())
 
     def read(connection: sa.Connection) -> tuple[int, int]:
-        row, now = studies.find(connection, name), database.dialect.now(connection)
-        asyncio.run(control.pause_study(replica.context, name, ""))
+        row, now = study_lookup.find_study(connection, name), database.dialect.now(connection)
+        asyncio.run(lifecycle.pause_study(replica.context, name, ""))
         newer = asyncio.run(replica.study(name))
         older = replica.context.views.latest(connection, row, now)
         return older.revision, newer.revision
 
-    assert database.read_now(read) == (1, 2)
+    assert database.read_sync(read) == (1, 2)
     assert asyncio.run(replica.study(name)).revision == 2

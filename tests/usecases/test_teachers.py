@@ -13,11 +13,11 @@ from service.contract.trial import ReleaseRequest, TrialState
 from service.domain.errors import DomainError
 from service.storage.blobs import BlobStore
 from service.usecases.blobs import collect_blobs
-from service.usecases.control import extend_study, stop_study
-from service.usecases.deletion import delete_study
-from service.usecases.edit import edit_study
-from service.usecases.release import release_trial
-from service.usecases.trials import get_checkpoint, get_grant
+from service.usecases.studies.deletion import delete_study
+from service.usecases.studies.edit import edit_study
+from service.usecases.studies.lifecycle import extend_study, stop_study
+from service.usecases.trials.release import release_trial
+from service.usecases.trials.trial_lookup import get_checkpoint, get_grant
 from tests.usecases.replica import Replica, spec_of
 from tests.usecases.test_resume import put, register, save
 from tests.worker.grants import digits

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from service.usecases import control
-from service.usecases.trials import list_trials
+from service.usecases.studies import lifecycle
+from service.usecases.trials.trial_lookup import list_trials
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio
@@ -20,7 +20,7 @@ async def test_no_trial_is_lost_where_one_revision_changes_several(replica: Repl
     for grant in running[:2]:
         await replica.report(grant, 1, 0.5)
         await replica.finish(grant)
-    await control.stop_study(replica.context, name, "")  # cancels the three waiting trials in one revision
+    await lifecycle.stop_study(replica.context, name, "")  # cancels the three waiting trials in one revision
     revisions = {trial.number: trial.revision for trial in await replica.trials(name)}
     assert len({revisions[number] for number in (2, 3, 4)}) == 1
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from service.contract.lease import FailureClass
+from service.contract.attempt import FailureClass
 from service.domain.errors import DomainError
 from service.domain.history import History
 from service.search import decide
 from service.storage import tables
 from service.storage.queries import studies
 from service.storage.tables import Connection
-from service.usecases.preview import plan_study
-from service.usecases.studies import list_events
+from service.usecases.studies.planning import plan_study
+from service.usecases.studies.study_lookup import list_events
 from tests.usecases.replica import Replica, spec_of
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +36,7 @@ def history_of(replica: Replica, name: str) -> History:
         assert row is not None
         return replica.context.histories.latest(connection, row.id, "loss")
 
-    return replica.database.read_now(read)
+    return replica.database.read_sync(read)
 
 
 async def test_completed_trials_are_taken_over_with_parameters_and_values(replica: Replica) -> None:
@@ -48,7 +48,7 @@ async def test_completed_trials_are_taken_over_with_parameters_and_values(replic
     assert [dict(trial.parameters) for trial in taken] == [trial.parameters for trial in theirs]
     assert [trial.notes["trial"] for trial in taken] == [trial.id for trial in theirs]
     grant = await replica.claim(new)
-    assert (await replica.trial(new, 0)).reason.startswith("tpe: a model of 12 trials, 12 of other studies")
+    assert (await replica.trial(new, 0)).suggestion_reason.startswith("tpe: a model of 12 trials, 12 of other studies")
     assert grant.number == 0
 
 
@@ -69,7 +69,7 @@ async def test_they_stay_what_they_were(replica: Replica) -> None:
     known = history_of(fresh, new)
     assert len(known.earlier) == 12
     spec = (await fresh.study(new)).spec
-    again = decide.next(History(trials=(), earlier=known.earlier), spec)
+    again = decide.next_action(History(trials=(), earlier=known.earlier), spec)
     assert isinstance(again, decide.Suggest)
     assert again.suggestion.parameters == grant.parameters
 

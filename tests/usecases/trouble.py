@@ -11,9 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from service.domain.history import History, Suggestion
-from service.search.pruners.threshold import Threshold
-from service.search.samplers.random import Random
-from service.storage import invariants, tables
+from service.search.pruners.threshold import ThresholdPruner
+from service.search.samplers.random import RandomSampler
+from service.storage import tables
+from service.storage.fsck import invariants
 from tests.usecases.replica import Replica
 
 POISON = 666
@@ -38,20 +39,20 @@ class Trouble:
 @pytest.fixture
 def trouble(monkeypatch: pytest.MonkeyPatch) -> Iterator[Trouble]:
     chosen = Trouble()
-    suggest, judge = Random.suggest, Threshold.judge
+    suggest, judge = RandomSampler.suggest, ThresholdPruner.judge
 
-    def suggesting(sampler: Random, history: History, number: int, seed: int) -> Suggestion:
+    def suggesting(sampler: RandomSampler, history: History, number: int, seed: int) -> Suggestion:
         if seed == POISON:
             chosen.strike()
         return suggest(sampler, history, number, seed)
 
-    def judging(pruner: Threshold, history: History, number: int) -> Any:
+    def judging(pruner: ThresholdPruner, history: History, number: int) -> Any:
         if pruner._upper == POISON:
             chosen.strike()
         return judge(pruner, history, number)
 
-    monkeypatch.setattr(Random, "suggest", suggesting)
-    monkeypatch.setattr(Threshold, "judge", judging)
+    monkeypatch.setattr(RandomSampler, "suggest", suggesting)
+    monkeypatch.setattr(ThresholdPruner, "judge", judging)
     yield chosen
     if chosen.blocks is not None:
         chosen.blocks.set()

@@ -10,8 +10,8 @@ import pytest
 from service.client import Client
 from service.contract.report import Action
 from tests.worker.scripted import Scripted, scripted_service
-from worker.agent.contact import Contact
-from worker.agent.held import HeldAttempts
+from worker.agent.attempts import ActiveAttempts
+from worker.agent.connectivity import ServiceStatus
 from worker.agent.outbox import Outbox
 
 
@@ -62,10 +62,10 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 
 @pytest.fixture
-def held() -> HeldAttempts:
-    return HeldAttempts()
+def held() -> ActiveAttempts:
+    return ActiveAttempts()
 
 
 @pytest.fixture
-def contact(script: Scripted) -> Contact:
-    return Contact(script.url)
+def contact(script: Scripted) -> ServiceStatus:
+    return ServiceStatus(script.url)

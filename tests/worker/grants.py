@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from service.contract.base import TaskKind
-from service.contract.lease import Grant, Monitor
+from service.contract.claim import Grant, Monitor
 from worker.protocol import Start
 
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from worker.protocol import Answered, Inbox, Message, Order, encode
+from worker.protocol import Message, MessageDecoder, Order, VerdictReady, encode
 from worker.trial.channel import Channel
-from worker.trial.trial import Told, Trial
+from worker.trial.trial import Trial, TrialInfo
 
 
 class Agent:
@@ -18,13 +18,13 @@ class Agent:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._inbox = Inbox()
+        self._inbox = MessageDecoder()
 
     def order(self, action: str, reason: str = "because") -> None:
         self._connection.sendall(encode(Order(action, reason)))
 
     def answer(self, step: int) -> None:
-        self._connection.sendall(encode(Answered(step)))
+        self._connection.sendall(encode(VerdictReady(step)))
 
     def heard(self) -> list[Message]:
         """What the trial has said since the last time."""
@@ -34,7 +34,7 @@ class Agent:
             return []
 
 
-def told(directory: Path, **changes: Any) -> Told:
+def told(directory: Path, **changes: Any) -> TrialInfo:
     fields: dict[str, Any] = {
         "study": "s",
         "number": 3,
@@ -49,7 +49,7 @@ def told(directory: Path, **changes: Any) -> Told:
         "resume_step": None,
         "resume": None,
     }
-    return Told(**{**fields, **changes})
+    return TrialInfo(**{**fields, **changes})
 
 
 @contextmanager

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from service.client import Client
-from service.contract.lease import Artifact, FailureClass, Grant, ResumePoint
+from service.contract.attempt import FailureClass
+from service.contract.claim import Artifact, Grant, ResumePoint
 from tests.support.service import Service
 from tests.worker.grants import grant
+from worker.agent.attempts import AttemptKey
 from worker.agent.checkpoints import Checkpoints, CheckpointUnavailable, teacher_key
-from worker.agent.contact import Contact
-from worker.agent.disk import Disk
-from worker.agent.held import AttemptKey
+from worker.agent.connectivity import ServiceStatus
+from worker.agent.local_storage import Disk
 
 CONTENT = b"the state of a training"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -34,7 +35,7 @@ def disk(tmp_path: Path) -> Disk:
 
 @pytest.fixture
 def checkpoints(live: Client, disk: Disk) -> Checkpoints:
-    return Checkpoints(disk, live, Contact(live.server))
+    return Checkpoints(disk, live, ServiceStatus(live.server))
 
 
 def resumed(uri: str = f"blob:{SHA256}", sha256: str = SHA256) -> tuple[Grant, ResumePoint]:
@@ -109,7 +110,10 @@ def test_one_in_a_shared_directory_is_read_there(checkpoints: Checkpoints, tmp_p
 def test_nobody_waits_for_a_service_that_is_away_once_the_attempt_is_over(tmp_path: Path) -> None:
     with Client("http://127.0.0.1:1") as nobody:
         asked = iter([False, True])
-        assert Checkpoints(Disk(tmp_path, 0), nobody, Contact("x")).fetch(*resumed(), lambda: next(asked, True)) is None
+        assert (
+            Checkpoints(Disk(tmp_path, 0), nobody, ServiceStatus("x")).fetch(*resumed(), lambda: next(asked, True))
+            is None
+        )
 
 
 TEACHER = Artifact(sha256=SHA256, size=len(CONTENT), uri=f"blob:{SHA256}")

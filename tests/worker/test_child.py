@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 import torch
 
+from service.contract.attempt import FailureClass, Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import FailureClass, Outcome
 from service.contract.report import Action
 from tests.worker.grants import digits, grant, start_of, table
 from tests.worker.waiting import eventually
-from worker.agent.child import Child, Said, Zygote, ZygoteFailed
 from worker.agent.devices import LocalDevice, cpu
-from worker.protocol import Advanced, Checkpointed, Ended, Exited, Predicted, Provenance, Report, Start
+from worker.agent.process import Child, ChildMessage, Zygote, ZygoteFailed
+from worker.protocol import CheckpointSaved, Ended, Exited, PredictionsSaved, Progress, Provenance, Report, Start
 from worker.training.checkpoint import load_checkpoint
 from worker.training.metrics import confusion_matrix
 from worker.training.predictions_file import read
@@ -45,7 +45,7 @@ def start(tmp_path: Path) -> Any:
     return of
 
 
-def outcome_of(messages: list[Said | Exited]) -> Outcome:
+def outcome_of(messages: list[ChildMessage | Exited]) -> Outcome:
     [ended] = [message for message in messages if isinstance(message, Ended)]
     return Outcome.model_validate(ended.outcome)
 
@@ -71,7 +71,7 @@ def test_it_ends_for_good_at_the_step_the_grant_names(zygote: Zygote, start: Any
 
 def test_a_finished_training_leaves_its_predictions_and_what_it_takes_for_what(zygote: Zygote, start: Any) -> None:
     *_, saved, _, _ = messages = list(zygote.fork(start(task=digits(epochs=1))).messages())
-    assert isinstance(saved, Predicted)
+    assert isinstance(saved, PredictionsSaved)
     content = Path(saved.path).read_bytes()
     assert (saved.sha256, saved.size) == (hashlib.sha256(content).hexdigest(), len(content))
     found, class_names = read(Path(saved.path))
@@ -84,7 +84,7 @@ def test_a_finished_training_leaves_its_predictions_and_what_it_takes_for_what(z
 
 def test_at_a_rung_it_saves_a_checkpoint_and_says_that_it_pauses(zygote: Zygote, start: Any) -> None:
     messages = list(zygote.fork(start(task=digits(epochs=9), run_until=3, pauses=True)).messages())
-    assert [message.step for message in messages if isinstance(message, Checkpointed)] == [3]
+    assert [message.step for message in messages if isinstance(message, CheckpointSaved)] == [3]
     assert outcome_of(messages).result == "paused"
     assert outcome_of(messages).message == "trained to step 3, its rung"
 
@@ -130,13 +130,13 @@ def test_it_pauses_in_the_middle_of_an_epoch_once_it_has_saved_where_it_stands(
     child = zygote.fork(replace(start(task=task), checkpoint_seconds=0.0))
     messages = []
     for message in child.messages():
-        if isinstance(message, Checkpointed) and not messages:
+        if isinstance(message, CheckpointSaved) and not messages:
             child.order(Action.PAUSE, "because")
-        if not isinstance(message, Provenance | Advanced):
+        if not isinstance(message, Provenance | Progress):
             messages.append(message)
     *saved, ended, _ = messages  # an order that comes before the next step finds its place saved already
     assert saved
-    assert all(isinstance(each, Checkpointed) and each.step == 0 < each.batch for each in saved)
+    assert all(isinstance(each, CheckpointSaved) and each.step == 0 < each.batch for each in saved)
     assert isinstance(ended, Ended)
     assert (ended.outcome["result"], ended.outcome["message"]) == ("paused", "because")
 
@@ -159,7 +159,7 @@ def test_a_process_killed_after_a_checkpoint_is_resumed_to_the_same_weights(
     expected = list(zygote.fork(place("straight")).messages())
     child = zygote.fork(place("killed"))
     messages = child.messages()
-    saved = next(message for message in messages if isinstance(message, Checkpointed))
+    saved = next(message for message in messages if isinstance(message, CheckpointSaved))
     assert (saved.batch > 0) == is_middle
     assert child.pid is not None
     os.kill(child.pid, signal.SIGKILL)
@@ -178,7 +178,7 @@ def test_a_process_killed_after_a_checkpoint_is_resumed_to_the_same_weights(
         assert all(torch.equal(tensor, weights(other)[name]) for name, tensor in weights(one).items())
 
 
-def until_first_report(child: Child) -> Iterator[Said | Exited]:
+def until_first_report(child: Child) -> Iterator[ChildMessage | Exited]:
     messages = child.messages()
     assert [type(next(messages)) for _ in range(2)] == [Provenance, Report]
     return messages

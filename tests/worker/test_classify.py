@@ -8,10 +8,18 @@ import signal
 import pytest
 import torch
 
+from service.contract.attempt import FailureClass
 from service.contract.base import TaskKind
-from service.contract.lease import FailureClass
-from worker.agent.endings import exit_outcome, not_allowed_outcome
-from worker.training import ConfigError, Diverged, GroupBroken, Infeasible, MissingFile, MissingLibrary, OutsideFolders
+from worker.agent.exit_outcomes import exit_outcome, not_allowed_outcome
+from worker.training import (
+    ConfigError,
+    Diverged,
+    Infeasible,
+    MissingFile,
+    MissingLibrary,
+    OutsideFolders,
+    ProcessGroupError,
+)
 from worker.trial.classify import UnknownTask, exited, failed, failure_class
 
 
@@ -58,7 +66,7 @@ def test_an_exception_has_its_class(error: BaseException, failure: FailureClass)
         (OSError(errno.EROFS, "Read-only file system"), "host"),
         (OSError(errno.ESTALE, "Stale file handle"), "host"),
         (RuntimeError("Found no NVIDIA driver on your system"), "host"),
-        (GroupBroken("the process of rank 1 is gone"), "host"),
+        (ProcessGroupError("the process of rank 1 is gone"), "host"),
     ],
 )
 def test_a_host_fault_concerns_all_trials_on_the_host_or_those_of_its_study(error: BaseException, scope: str) -> None:

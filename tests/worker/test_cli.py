@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from service.contract.lease import Device
+from service.contract.capabilities import Device
 from worker import cli
-from worker.agent import LocalDevice, cpu, directory, num_cores
+from worker.agent import LocalDevice, cpu, num_cores, state_dir
 from worker.agent.devices import visible
 
 
@@ -123,10 +123,10 @@ def test_studies_may_name_files_below_the_working_directory_or_the_folders_of_da
 
 
 def test_two_workers_on_one_host_get_two_names_and_an_explicit_name_must_be_free(tmp_path: Path) -> None:
-    assert directory.take(tmp_path, "host", exactly=False) == ("host", tmp_path / "host")
-    assert directory.take(tmp_path, "host", exactly=False) == ("host-2", tmp_path / "host-2")
-    with pytest.raises(directory.DirectoryError, match="choose another --name"):
-        directory.take(tmp_path, "host", exactly=True)
+    assert state_dir.acquire(tmp_path, "host", exactly=False) == ("host", tmp_path / "host")
+    assert state_dir.acquire(tmp_path, "host", exactly=False) == ("host-2", tmp_path / "host-2")
+    with pytest.raises(state_dir.DirectoryError, match="choose another --name"):
+        state_dir.acquire(tmp_path, "host", exactly=True)
 
 
 @pytest.mark.parametrize(

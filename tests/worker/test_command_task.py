@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 
+from service.contract.attempt import FailureClass, Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import FailureClass, Monitor, Outcome
+from service.contract.claim import Monitor
 from service.contract.report import Action
 from tests.support.service import ROOT
 from tests.worker.grants import grant, start_of
 from tests.worker.waiting import eventually
-from worker.agent.child import Said, Zygote
 from worker.agent.devices import cpu
-from worker.protocol import Checkpointed, Ended, Exited, Provenance, Report, Start
-from worker.trial.command_task import arguments, variables
+from worker.agent.process import ChildMessage, Zygote
+from worker.protocol import CheckpointSaved, Ended, Exited, Provenance, Report, Start
+from worker.trial.tasks.command import arguments, variables
 
 PARAMETERS = {"lr": 0.1, "optimizer.name": "sgd", "hidden": [64, 32], "nesterov": True}
 FILE = Path("/p.json")
@@ -108,19 +109,19 @@ def python(tmp_path: Path) -> Python:
     return of
 
 
-def outcome_of(messages: list[Said | Exited]) -> Outcome:
+def outcome_of(messages: list[ChildMessage | Exited]) -> Outcome:
     [ended] = [message for message in messages if isinstance(message, Ended)]
     return Outcome.model_validate(ended.outcome)
 
 
-def reports(messages: list[Said | Exited]) -> list[tuple[int, dict[str, float]]]:
+def reports(messages: list[ChildMessage | Exited]) -> list[tuple[int, dict[str, float]]]:
     return [(message.step, dict(message.metrics)) for message in messages if isinstance(message, Report)]
 
 
 def test_a_script_reports_and_saves_by_its_trial(zygote: Zygote, start: Callable[..., Start], python: Python) -> None:
     messages = list(zygote.fork(start(*python(SCRIPT))).messages())
     assert reports(messages) == [(step, {"loss": step * 0.5}) for step in range(1, 6)]
-    assert [message.step for message in messages if isinstance(message, Checkpointed)] == [1, 2, 3, 4, 5]
+    assert [message.step for message in messages if isinstance(message, CheckpointSaved)] == [1, 2, 3, 4, 5]
     assert outcome_of(messages) == Outcome(result="succeeded")
 
 
@@ -159,7 +160,7 @@ def test_at_its_rung_the_script_is_told_to_pause_and_goes_on_from_its_checkpoint
 ) -> None:
     messages = list(zygote.fork(start(*python(SCRIPT), run_until=2, pauses=True)).messages())
     assert outcome_of(messages) == Outcome(result="paused", message="trained to step 2, its rung")
-    [*_, saved] = [message for message in messages if isinstance(message, Checkpointed)]
+    [*_, saved] = [message for message in messages if isinstance(message, CheckpointSaved)]
     resume = {"step": saved.step, "sha256": saved.sha256, "size": saved.size, "uri": f"blob:{saved.sha256}"}
     begun = start(*python(SCRIPT), resume=resume)
     again = list(zygote.fork(Start(**{**asdict(begun), "resume": saved.path})).messages())

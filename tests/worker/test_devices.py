@@ -9,7 +9,7 @@ from typing import Any
 import pynvml
 import pytest
 
-from service.contract.lease import Device
+from service.contract.capabilities import Device
 from worker import cli
 from worker.agent.devices import DeviceError, LocalDevice, cpu, in_use, num_killed_for_memory
 

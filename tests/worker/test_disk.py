@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from worker.agent.disk import Disk, Kept, surplus
-from worker.agent.held import AttemptKey
+from worker.agent.attempts import AttemptKey
+from worker.agent.local_storage import Disk, KeptAttempt, evictable
 
 A, B, C = (AttemptKey(trial, 1) for trial in "abc")
-KEPT = [Kept(A, 10, touched_at=3.0), Kept(B, 10, touched_at=1.0), Kept(C, 10, touched_at=2.0)]
+KEPT = [KeptAttempt(A, 10, touched_at=3.0), KeptAttempt(B, 10, touched_at=1.0), KeptAttempt(C, 10, touched_at=2.0)]
 
 
 def gone(budget_bytes: int, held: Collection[AttemptKey] = (), unsent: Collection[AttemptKey] = ()) -> list[AttemptKey]:
-    return [each.key for each in surplus(KEPT, budget_bytes, held, unsent)]
+    return [each.key for each in evictable(KEPT, budget_bytes, held, unsent)]
 
 
 def test_the_oldest_goes_first_and_no_more_than_needed() -> None:

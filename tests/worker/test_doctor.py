@@ -29,7 +29,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
-def examine(server: str, state_dir: Path) -> dict[str, doctor.Finding]:
+def examine(server: str, state_dir: Path) -> dict[str, doctor.CheckResult]:
     return {finding.what: finding for finding in doctor.examine(server, state_dir, [state_dir])}
 
 
@@ -106,7 +106,7 @@ def test_the_folders_that_studies_may_read_are_told_and_a_home_is_too_much(
     monkeypatch.setenv("HOME", str(tmp_path / "home" / "me"))
     (tmp_path / "home" / "me" / "data").mkdir(parents=True)
 
-    def data(folder: Path) -> doctor.Finding:
+    def data(folder: Path) -> doctor.CheckResult:
         return {each.what: each for each in doctor.examine(guarded.url, tmp_path, [folder])}["data"]
 
     assert data(tmp_path / "home" / "me" / "data").remedy is None

@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 import torch
 
+from service.contract.attempt import FailureClass, Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import FailureClass, Monitor, Outcome
+from service.contract.claim import Monitor
 from service.contract.report import Action
 from tests.worker.grants import grant, start_of
 from tests.worker.own import trial_and_agent
-from worker.agent.child import Said, Zygote
 from worker.agent.devices import cpu
-from worker.protocol import Checkpointed, Ended, Exited, Provenance, Report, Start
+from worker.agent.process import ChildMessage, Zygote
+from worker.protocol import CheckpointSaved, Ended, Exited, Provenance, Report, Start
 from worker.training.errors import ConfigError
-from worker.trial.function_task import settle
+from worker.trial.tasks.function import settle
 
 CODE = """
 import os, pathlib, sys
@@ -114,7 +115,7 @@ def start(tmp_path: Path) -> Callable[..., Start]:
     return of
 
 
-def outcome_of(messages: list[Said | Exited]) -> Outcome:
+def outcome_of(messages: list[ChildMessage | Exited]) -> Outcome:
     [ended] = [message for message in messages if isinstance(message, Ended)]
     return Outcome.model_validate(ended.outcome)
 
@@ -126,7 +127,7 @@ def test_a_function_reports_saves_and_returns(zygote: Zygote, start: Callable[..
         Report(1, {"loss": 0.5}),
         Report(2, {"loss": 1.0}),
     ]
-    assert [message.step for message in messages if isinstance(message, Checkpointed)] == [1, 2]
+    assert [message.step for message in messages if isinstance(message, CheckpointSaved)] == [1, 2]
     assert outcome_of(messages) == Outcome(result="succeeded")
     assert messages[-1] == Exited(0)
 
@@ -240,7 +241,7 @@ def test_it_is_told_to_stop_at_its_next_report(
 def test_at_its_rung_it_pauses(zygote: Zygote, start: Callable[..., Start]) -> None:
     begun = start("mine:counts", {"lr": 0.5, "steps": 9}, run_until=3, pauses=True)
     messages = list(zygote.fork(begun).messages())
-    assert [message.step for message in messages if isinstance(message, Checkpointed)] == [1, 2, 3]
+    assert [message.step for message in messages if isinstance(message, CheckpointSaved)] == [1, 2, 3]
     assert outcome_of(messages) == Outcome(result="paused", message="trained to step 3, its rung")
 
 

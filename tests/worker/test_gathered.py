@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from service.contract.report import Point
 from tests.worker.waiting import StoppedClock
-from worker.agent.gathered import Gathered
-from worker.agent.held import AttemptKey
+from worker.agent.attempts import AttemptKey
+from worker.agent.report_buffer import ReportBuffer
 
 KEY = AttemptKey("t1", 1)
 
@@ -21,9 +21,9 @@ class Told:
         self.came_at: dict[int, float] = {}
         self.reports: list[tuple[float, list[int]]] = []
         self._clock = StoppedClock()
-        self._gathered = Gathered()
+        self._gathered = ReportBuffer()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("worker.agent.gathered.time", self._clock)
+            patch.setattr("worker.agent.report_buffer.time", self._clock)
             for step, gap in enumerate(gaps, start=1):
                 self._pass(gap)
                 self._gathered.add(KEY, Point(step=step, metrics={"loss": 0.5}))

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from tests.worker.own import Agent, trial_and_agent
-from worker.protocol import Checkpointed, Report
+from worker.protocol import CheckpointSaved, Report
 from worker.trial.trial import Trial
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what the library does on import is its own
     from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
-    from worker.trial.huggingface import AssayerCallback, resume_folder
+    from worker.integrations.transformers import AssayerCallback, resume_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -45,10 +45,10 @@ def train(trial: Trial, folder: Path, **settings: Any) -> None:
     trainer.train(resume_from_checkpoint=resume_folder(trial, folder / "resumed"))
 
 
-def told(agent: Agent) -> tuple[list[tuple[int, float]], list[Checkpointed]]:
+def told(agent: Agent) -> tuple[list[tuple[int, float]], list[CheckpointSaved]]:
     heard = agent.heard()
     steps = [(each.step, each.metrics["eval_loss"]) for each in heard if isinstance(each, Report)]
-    return steps, [each for each in heard if isinstance(each, Checkpointed)]
+    return steps, [each for each in heard if isinstance(each, CheckpointSaved)]
 
 
 def test_evaluations_are_reported_and_a_paused_trial_goes_on_as_if_nothing_was(tmp_path: Path) -> None:

@@ -24,12 +24,12 @@ def test_the_agent_loads_neither_torch_nor_fastapi() -> None:
 
 @pytest.mark.parametrize(
     ("module", "library", "extra"),
-    [("lightning", "pytorch_lightning", "lightning"), ("huggingface", "transformers", "transformers")],
+    [("lightning", "pytorch_lightning", "lightning"), ("transformers", "transformers", "transformers")],
 )
 def test_a_callback_without_its_library_names_the_extra(
     module: str, library: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
-    monkeypatch.delitem(sys.modules, f"worker.trial.{module}", raising=False)
+    monkeypatch.delitem(sys.modules, f"worker.integrations.{module}", raising=False)
     with pytest.raises(ImportError, match=rf"pip install 'assayer\[{extra}\]'"):
-        importlib.import_module(f"worker.trial.{module}")
+        importlib.import_module(f"worker.integrations.{module}")

@@ -9,21 +9,21 @@ from collections.abc import Iterator
 import pytest
 
 from service.client import Client
-from service.contract.lease import Grant
+from service.contract.claim import Grant
 from service.contract.problem import ErrorCode
 from service.contract.report import Action
 from tests.worker.conftest import HeardProcess
 from tests.worker.grants import grant
 from tests.worker.scripted import Scripted, problem
 from tests.worker.waiting import eventually
-from worker.agent.contact import Contact
-from worker.agent.held import Fate, HeldAttempts
-from worker.agent.leasekeeper import Leasekeeper
+from worker.agent.attempts import ActiveAttempts, EndReason
+from worker.agent.connectivity import ServiceStatus
+from worker.agent.heartbeat import Heartbeat
 
 
 @pytest.fixture
-def leasekeeper(client: Client, held: HeldAttempts, contact: Contact) -> Iterator[Leasekeeper]:
-    with Leasekeeper(client, "host-a", held, contact) as keeper:
+def leasekeeper(client: Client, held: ActiveAttempts, contact: ServiceStatus) -> Iterator[Heartbeat]:
+    with Heartbeat(client, "host-a", held, contact) as keeper:
         yield keeper
 
 
@@ -43,7 +43,7 @@ def answers(script: Scripted, **status: object) -> None:
 
 
 def test_one_heartbeat_speaks_for_all_leases_and_only_while_there_are_any(
-    leasekeeper: Leasekeeper, script: Scripted
+    leasekeeper: Heartbeat, script: Scripted
 ) -> None:
     answers(script)
     first = leasekeeper.hold(granted(trial="t1"), time.monotonic())
@@ -60,7 +60,7 @@ def test_one_heartbeat_speaks_for_all_leases_and_only_while_there_are_any(
     assert len(script.asked_of("heartbeat")) == num_asked
 
 
-def test_a_renewed_lease_counts_from_the_start_of_the_request(leasekeeper: Leasekeeper, script: Scripted) -> None:
+def test_a_renewed_lease_counts_from_the_start_of_the_request(leasekeeper: Heartbeat, script: Scripted) -> None:
     answers(script)
     slow = script.heartbeat
 
@@ -76,7 +76,7 @@ def test_a_renewed_lease_counts_from_the_start_of_the_request(leasekeeper: Lease
     assert attempt.expires_at - 60 < time.monotonic() - 0.3
 
 
-def test_an_order_reaches_the_process_once(leasekeeper: Leasekeeper, script: Scripted, process: HeardProcess) -> None:
+def test_an_order_reaches_the_process_once(leasekeeper: Heartbeat, script: Scripted, process: HeardProcess) -> None:
     answers(script, order="stop", reason="the study was stopped")
     leasekeeper.hold(granted(), time.monotonic()).attach(process)
     assert eventually(lambda: len(script.asked_of("heartbeat")) >= 3)
@@ -84,16 +84,16 @@ def test_an_order_reaches_the_process_once(leasekeeper: Leasekeeper, script: Scr
     assert process.num_terminations == 0
 
 
-def test_a_superseded_attempt_ends_at_once(leasekeeper: Leasekeeper, script: Scripted, process: HeardProcess) -> None:
+def test_a_superseded_attempt_ends_at_once(leasekeeper: Heartbeat, script: Scripted, process: HeardProcess) -> None:
     answers(script, held=False, lease_seconds=None, order="stop", reason="superseded by attempt 2")
     attempt = leasekeeper.hold(granted(), time.monotonic())
     attempt.attach(process)
     assert eventually(lambda: process.num_terminations == 1)
-    assert (attempt.fate, attempt.reason) == (Fate.DROPPED, "superseded by attempt 2")
+    assert (attempt.fate, attempt.reason) == (EndReason.DROPPED, "superseded by attempt 2")
 
 
 def test_a_service_that_fails_costs_no_attempt_even_when_the_lease_expires(
-    leasekeeper: Leasekeeper, script: Scripted, process: HeardProcess, caplog: pytest.LogCaptureFixture
+    leasekeeper: Heartbeat, script: Scripted, process: HeardProcess, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
     script.heartbeat = lambda _: problem(503, ErrorCode.BUSY)
@@ -106,12 +106,10 @@ def test_a_service_that_fails_costs_no_attempt_even_when_the_lease_expires(
     assert eventually(lambda: time.monotonic() + 50 < attempt.expires_at < time.monotonic() + 61)
 
 
-def test_a_fate_decided_before_the_process_was_there_reaches_it(
-    leasekeeper: Leasekeeper, process: HeardProcess
-) -> None:
+def test_a_fate_decided_before_the_process_was_there_reaches_it(leasekeeper: Heartbeat, process: HeardProcess) -> None:
     attempt = leasekeeper.hold(granted(heartbeat_seconds=60.0), time.monotonic())
-    attempt.end(Fate.RELEASED, "the worker was stopped")
-    attempt.end(Fate.DROPPED, "later")
+    attempt.end(EndReason.RELEASED, "the worker was stopped")
+    attempt.end(EndReason.DROPPED, "later")
     attempt.attach(process)
     assert process.num_terminations == 1
-    assert attempt.fate is Fate.RELEASED
+    assert attempt.fate is EndReason.RELEASED

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from tests.worker.own import Agent, trial_and_agent
-from worker.protocol import Checkpointed, Report
+from worker.protocol import CheckpointSaved, Report
 from worker.trial.trial import Trial
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what the library does on import is its own
     import pytorch_lightning as lightning
 
-    from worker.trial.lightning import AssayerCallback
+    from worker.integrations.lightning import AssayerCallback
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -64,10 +64,10 @@ def fit(trial: Trial, folder: Path, **settings: Any) -> None:
     trainer.fit(model, LOADER, LOADER, ckpt_path=trial.load_checkpoint(), weights_only=True)
 
 
-def reports(agent: Agent) -> tuple[list[Report], list[Checkpointed]]:
+def reports(agent: Agent) -> tuple[list[Report], list[CheckpointSaved]]:
     heard = agent.heard()
     return [each for each in heard if isinstance(each, Report)], [
-        each for each in heard if isinstance(each, Checkpointed)
+        each for each in heard if isinstance(each, CheckpointSaved)
     ]
 
 

@@ -14,9 +14,9 @@ from service.contract.problem import ErrorCode
 from tests.worker.scripted import Scripted, problem
 from tests.worker.waiting import eventually
 from worker.agent import logs
-from worker.agent.contact import Contact
-from worker.agent.disk import Disk
-from worker.agent.held import AttemptKey
+from worker.agent.attempts import AttemptKey
+from worker.agent.connectivity import ServiceStatus
+from worker.agent.local_storage import Disk
 from worker.agent.logs import LogSender
 from worker.agent.outbox import Outbox
 
@@ -30,7 +30,7 @@ def disk(tmp_path: Path) -> Disk:
 
 @pytest.fixture
 def sender(
-    client: Client, outbox: Outbox, disk: Disk, contact: Contact, monkeypatch: pytest.MonkeyPatch
+    client: Client, outbox: Outbox, disk: Disk, contact: ServiceStatus, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[LogSender]:
     monkeypatch.setattr(logs, "_ROUND_SECONDS", 0.05)
     with LogSender(client, outbox, disk, contact) as running:
@@ -102,7 +102,7 @@ def test_what_the_service_refuses_for_good_is_let_go(
 
 
 def test_what_an_agent_did_not_tell_before_it_died_the_next_one_tells(
-    script: Scripted, client: Client, outbox: Outbox, disk: Disk, contact: Contact
+    script: Scripted, client: Client, outbox: Outbox, disk: Disk, contact: ServiceStatus
 ) -> None:
     LogSender(client, outbox, disk, contact).follow(KEY, "n")  # it dies before it tells anything
     disk.printed_by(KEY)[0].write_bytes(b"last words\n")
@@ -114,7 +114,7 @@ def test_what_an_agent_did_not_tell_before_it_died_the_next_one_tells(
 
 
 def test_of_a_long_backlog_only_what_is_kept_is_sent(
-    script: Scripted, client: Client, outbox: Outbox, disk: Disk, contact: Contact
+    script: Scripted, client: Client, outbox: Outbox, disk: Disk, contact: ServiceStatus
 ) -> None:
     disk.printed_by(KEY)[0].write_bytes(b"x" * MAX_LOG_BYTES + b"y" * MAX_LOG_BYTES)
     with LogSender(client, outbox, disk, contact) as sender:

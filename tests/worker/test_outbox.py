@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.api.access import AccessRules
-from service.contract.lease import FailureClass, FinishRequest, Grant, Outcome
+from service.contract.attempt import FailureClass, FinishRequest, Outcome
+from service.contract.claim import Grant
 from service.contract.report import NonFinite, Point, ReportRequest
 from tests.worker.grants import grant
 from tests.worker.waiting import StoppedClock
-from worker.agent.held import AttemptKey
+from worker.agent.attempts import AttemptKey
 from worker.agent.outbox import Outbox
-from worker.protocol import Checkpointed, Provenance
+from worker.protocol import CheckpointSaved, Provenance
 
 SUCCEEDED = Outcome(result="succeeded", metrics={"val/accuracy": 0.9})
 
@@ -31,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def outbox(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
     """An outbox for which no time passes: on a slow machine values would wait for those of the next steps."""
-    monkeypatch.setattr("worker.agent.gathered.time", StoppedClock())
+    monkeypatch.setattr("worker.agent.report_buffer.time", StoppedClock())
     box = Outbox(path)
     yield box
     box.close()
@@ -48,14 +49,14 @@ def refused(message: str) -> Outcome:
     return Outcome(result="failed", failure=FailureClass.INVALID, message=message)
 
 
-def saved(step: int, batch: int = 0) -> Checkpointed:
-    return Checkpointed(step=step, path=f"/checkpoints/{step}", sha256=f"{step:064x}", size=step, batch=batch)
+def saved(step: int, batch: int = 0) -> CheckpointSaved:
+    return CheckpointSaved(step=step, path=f"/checkpoints/{step}", sha256=f"{step:064x}", size=step, batch=batch)
 
 
 def hold(outbox: Outbox, granted: Grant | None = None) -> AttemptKey:
     granted = granted or grant()
     outbox.claim_id("cpu")
-    outbox.settle_claim("cpu", granted)
+    outbox.ack_claim("cpu", granted)
     return AttemptKey(granted.trial, granted.attempt)
 
 
@@ -66,7 +67,7 @@ def test_a_claim_keeps_its_id_until_it_is_answered(path: Path) -> None:
     box = Outbox(path)
     assert box.claim_id("cpu") == asked
     assert box.claim_id("gpu0") != asked
-    box.settle_claim("cpu", None)
+    box.ack_claim("cpu", None)
     assert box.claim_id("cpu") != asked
     box.close()
 
@@ -77,7 +78,7 @@ def test_reports_are_numbered_and_leave_in_order_with_the_outcome_last(outbox: O
         assert outbox.add_values(key, point(step))
     assert outbox.add_finish(key, SUCCEEDED)
     sent = []
-    while heads := outbox.heads():
+    while heads := outbox.pending():
         [head] = heads
         sent.append(head.request)
         outbox.answered(head)
@@ -130,7 +131,7 @@ class Life:
 
     def send(self) -> None:
         self._box.write_due_reports()
-        while heads := self._box.heads():
+        while heads := self._box.pending():
             self._sent += [head.request for head in heads if isinstance(head.request, ReportRequest)]
             for head in heads:
                 self._box.answered(head)
@@ -144,7 +145,7 @@ class Life:
 
     def end(self) -> None:
         while uploads := self._box.uploads():
-            self._box.settle_checkpoint(uploads[0], None)
+            self._box.ack_checkpoint(uploads[0], None)
         self._box.add_finish(self._key, SUCCEEDED)
         self._keep()
         self.send()
@@ -170,7 +171,7 @@ def test_whatever_dies_when_each_step_is_sent_once_in_order_and_none_is_lost_bel
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         clock = StoppedClock()
-        patch.setattr("worker.agent.gathered.time", clock)
+        patch.setattr("worker.agent.report_buffer.time", clock)
         life = Life(tmp_path_factory.mktemp("outbox") / "outbox.sqlite", clock)
         for happening in happenings:
             happening(life)
@@ -181,21 +182,21 @@ def test_values_that_nobody_adds_to_are_due_and_counted_as_not_sent(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = StoppedClock()
-    monkeypatch.setattr("worker.agent.gathered.time", clock)
+    monkeypatch.setattr("worker.agent.report_buffer.time", clock)
     key = hold(outbox)
     outbox.add_values(key, point(1))
     clock.now = 5.0
     outbox.add_values(key, point(2))
     for _ in range(2):
-        outbox.answered(*outbox.heads())
+        outbox.answered(*outbox.pending())
     assert [outbox.add_values(key, point(step)) for step in (3, 4)] == [True, False], "the first sets the time"
     assert outbox.holds(key)
     assert not outbox.is_empty()
-    assert outbox.heads() == []
+    assert outbox.pending() == []
     assert outbox.write_due_reports() == 0.5
     clock.now = 5.5
     assert outbox.write_due_reports() is None
-    [head] = outbox.heads()
+    [head] = outbox.pending()
     assert isinstance(head.request, ReportRequest)
     assert [each.step for each in head.request.points] == [3, 4]
 
@@ -204,10 +205,10 @@ def test_what_was_sent_but_not_answered_before_a_death_is_sent_again_unchanged(p
     box = Outbox(path)
     key = hold(box)
     box.add_values(key, Point(step=1, metrics={"val/loss": NonFinite(status="nan")}))
-    [before] = box.heads()
+    [before] = box.pending()
     box.close()
     box = Outbox(path)
-    assert box.heads() == [before]
+    assert box.pending() == [before]
     box.close()
 
 
@@ -216,7 +217,7 @@ def test_attempts_do_not_wait_for_each_other(outbox: Outbox) -> None:
     outbox.add_values(first, point(1))
     outbox.add_values(first, point(2))
     outbox.add_values(second, point(1))
-    assert [head.key for head in outbox.heads()] == [first, second]
+    assert [head.key for head in outbox.pending()] == [first, second]
 
 
 def test_after_a_refused_report_the_reports_are_set_aside_and_the_outcome_is_invalid(outbox: Outbox) -> None:
@@ -225,11 +226,11 @@ def test_after_a_refused_report_the_reports_are_set_aside_and_the_outcome_is_inv
     outbox.refuse(key, refused("step 1 was reported with another value"))
     assert not outbox.add_values(key, point(2))
     outbox.add_finish(key, SUCCEEDED)
-    [head] = outbox.heads()
+    [head] = outbox.pending()
     assert isinstance(head.request, FinishRequest)
     assert head.request.outcome.failure is FailureClass.INVALID
     assert "another value" in head.request.outcome.message
-    assert outbox.set_aside() == [(key, "step 1 was reported with another value")]
+    assert outbox.dead_letters() == [(key, "step 1 was reported with another value")]
 
 
 def test_a_refusal_that_comes_after_the_outcome_was_written_makes_it_invalid_too(outbox: Outbox) -> None:
@@ -237,7 +238,7 @@ def test_a_refusal_that_comes_after_the_outcome_was_written_makes_it_invalid_too
     outbox.add_values(key, point(1))
     outbox.add_finish(key, SUCCEEDED)
     outbox.refuse(key, refused("no"))
-    [head] = outbox.heads()
+    [head] = outbox.pending()
     assert isinstance(head.request, FinishRequest)
     assert head.request.outcome.failure is FailureClass.INVALID
 
@@ -251,7 +252,7 @@ def test_a_dropped_attempt_sends_nothing_more_and_later_attempts_proceed(outbox:
     assert outbox.is_empty()
     later = hold(outbox, grant(trial="t2"))
     outbox.add_values(later, point(1))
-    assert [head.key for head in outbox.heads()] == [later]
+    assert [head.key for head in outbox.pending()] == [later]
 
 
 def test_an_outcome_is_written_once(outbox: Outbox) -> None:
@@ -271,7 +272,7 @@ def test_the_next_agent_ends_what_a_dead_one_left_running_and_only_that(path: Pa
     assert box.finish_abandoned() == 1
     assert box.finish_abandoned() == 0
     outcomes = {}
-    while heads := box.heads():
+    while heads := box.pending():
         for head in heads:
             if isinstance(head.request, FinishRequest):
                 outcomes[head.key] = head.request.outcome
@@ -288,12 +289,12 @@ def test_a_checkpoint_is_next_once_the_reports_before_it_were_answered(outbox: O
     outbox.add_values(key, point(2))
     [upload] = outbox.uploads()
     assert (upload.path, upload.request.uri, upload.is_next) == ("/checkpoints/1", URI, False)
-    outbox.answered(outbox.heads()[0])
+    outbox.answered(outbox.pending()[0])
     [upload] = outbox.uploads()
     assert upload.is_next
-    assert [head.request.sequence for head in outbox.heads()] == [2], "no report waits for a checkpoint"
-    outbox.settle_checkpoint(upload, None)
-    assert outbox.uploads() == outbox.set_aside() == []
+    assert [head.request.sequence for head in outbox.pending()] == [2], "no report waits for a checkpoint"
+    outbox.ack_checkpoint(upload, None)
+    assert outbox.uploads() == outbox.dead_letters() == []
 
 
 @pytest.mark.parametrize(
@@ -316,7 +317,7 @@ def test_of_the_checkpoints_not_sent_the_newest_two_stay_and_the_newest_of_a_who
     while uploads := outbox.uploads():
         left += [(upload.request.step, upload.request.batch) for upload in uploads]
         for upload in uploads:
-            outbox.settle_checkpoint(upload, None)
+            outbox.ack_checkpoint(upload, None)
     assert left == [(9, 0), *kept]
 
 
@@ -327,11 +328,11 @@ def test_an_outcome_waits_for_the_checkpoints_before_it(path: Path) -> None:
     box.add_finish(key, Outcome(result="paused"))
     box.close()
     box = Outbox(path)
-    assert box.heads() == []
+    assert box.pending() == []
     [upload] = box.uploads()
-    box.settle_checkpoint(upload, "the disk is full")
-    assert box.set_aside() == [(key, "the disk is full")]
-    [head] = box.heads()
+    box.ack_checkpoint(upload, "the disk is full")
+    assert box.dead_letters() == [(key, "the disk is full")]
+    [head] = box.pending()
     assert isinstance(head.request, FinishRequest)
     assert head.request.outcome.result == "paused"
     box.close()
@@ -342,7 +343,7 @@ def test_a_trial_that_was_stopped_needs_no_checkpoint_any_more(outbox: Outbox) -
     outbox.add_checkpoint(key, saved(1), URI)
     outbox.add_finish(key, Outcome(result="pruned"))
     assert outbox.uploads() == []
-    assert len(outbox.heads()) == 1
+    assert len(outbox.pending()) == 1
     assert not outbox.add_checkpoint(key, saved(2), URI)
 
 
@@ -353,9 +354,9 @@ def test_the_last_checkpoint_of_a_trial_that_succeeded_goes_before_its_outcome(o
     outbox.add_finish(key, Outcome(result="succeeded"))
     [upload] = outbox.uploads()
     assert upload.request.step == 2
-    assert outbox.heads() == []
-    outbox.settle_checkpoint(upload, None)
-    assert len(outbox.heads()) == 1
+    assert outbox.pending() == []
+    outbox.ack_checkpoint(upload, None)
+    assert len(outbox.pending()) == 1
 
 
 OLDER = """
@@ -382,11 +383,11 @@ def test_what_an_older_agent_left_is_taken_over(path: Path) -> None:
         database.executescript(OLDER)
     for _ in range(2):
         with contextlib.closing(Outbox(path)) as box:
-            assert [head.key for head in box.heads()] == [AttemptKey("t1", 1)]
+            assert [head.key for head in box.pending()] == [AttemptKey("t1", 1)]
     with contextlib.closing(Outbox(path)) as box:
         assert box.add_provenance(AttemptKey("t1", 1), Provenance(None, {}))
         assert box.finish_abandoned() == 2
-        outcomes = [head.request.outcome for head in box.heads() if isinstance(head.request, FinishRequest)]
+        outcomes = [head.request.outcome for head in box.pending() if isinstance(head.request, FinishRequest)]
         assert [(outcome.failure, outcome.message) for outcome in outcomes] == [
             (FailureClass.INVALID, "step 1 has another value")
         ]
@@ -396,7 +397,7 @@ def test_many_metrics_of_many_steps_become_several_reports_that_the_service_take
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = StoppedClock()
-    monkeypatch.setattr("worker.agent.gathered.time", clock)
+    monkeypatch.setattr("worker.agent.report_buffer.time", clock)
     key = hold(outbox)
     outbox.add_values(key, point(0))
     clock.now = 60.0  # from here on values wait for a second, and no time passes
@@ -405,7 +406,7 @@ def test_many_metrics_of_many_steps_become_several_reports_that_the_service_take
         outbox.add_values(key, Point(step=step, metrics=dict.fromkeys(names, step / 3)))
     outbox.add_finish(key, SUCCEEDED)
     reports: list[ReportRequest] = []
-    while isinstance((entry := outbox.heads()[0]).request, ReportRequest):
+    while isinstance((entry := outbox.pending()[0]).request, ReportRequest):
         reports.append(entry.request)
         outbox.answered(entry)
     assert isinstance(entry.request, FinishRequest)

@@ -13,9 +13,10 @@ from service.contract.predictions import MAX_CLASSES
 from tests.worker.grants import digits, grant, start_of
 from worker.training import Ending, TrainingResult
 from worker.training.predictions import Predictions
-from worker.trial import predicted, train_task
+from worker.trial import predictions
 from worker.trial.channel import Channel
-from worker.trial.predicted import NotKept, confusion, save
+from worker.trial.predictions import PredictionsNotKept, confusion, save
+from worker.trial.tasks import train
 
 
 def result_of(outputs: torch.Tensor, targets: torch.Tensor) -> TrainingResult:
@@ -29,16 +30,18 @@ def classified(num_classes: int) -> tuple[TrainingResult, tuple[str, ...]]:
 
 
 def test_too_many_are_not_kept_and_it_is_said_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predicted, "_MAX_MIB", 1)
+    monkeypatch.setattr(predictions, "_MAX_MIB", 1)
     result = result_of(torch.zeros(700, 400), torch.zeros(700, dtype=torch.int64))
-    with pytest.raises(NotKept, match=r"the predictions of 700 examples take 1.1 MiB, more than 1, and are not kept"):
+    with pytest.raises(
+        PredictionsNotKept, match=r"the predictions of 700 examples take 1.1 MiB, more than 1, and are not kept"
+    ):
         save(tmp_path, result, tuple(map(str, range(400))))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_written_is_not_kept(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(NotKept, match=r"the predictions are not kept: .*File exists"):
+    with pytest.raises(PredictionsNotKept, match=r"the predictions are not kept: .*File exists"):
         save(tmp_path / "file", *classified(3))
 
 
@@ -59,7 +62,7 @@ def test_a_training_whose_predictions_are_not_kept_succeeds_and_says_so(tmp_path
     (Path(start.checkpoints) / "predictions.parquet").mkdir(parents=True)  # a folder where the file should be
     agent, connection = socket.socketpair()
     with agent, connection:
-        outcome = train_task.run(grant(task=digits(epochs=1)), start, Channel(connection))
+        outcome = train.run(grant(task=digits(epochs=1)), start, Channel(connection))
     assert outcome.result == "succeeded"
     assert outcome.message.startswith("the predictions are not kept: ")
     assert outcome.confusion is not None

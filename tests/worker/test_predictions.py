@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from service.client import Client
-from service.contract.lease import Outcome
+from service.contract.attempt import Outcome
 from service.contract.problem import ErrorCode
 from tests.worker.grants import grant
 from tests.worker.scripted import Answer, Body, Scripted, problem
 from tests.worker.waiting import eventually
-from worker.agent.contact import Contact
-from worker.agent.disk import Disk
-from worker.agent.held import AttemptKey, HeldAttempts
+from worker.agent.attempts import ActiveAttempts, AttemptKey
+from worker.agent.connectivity import ServiceStatus
+from worker.agent.local_storage import Disk
 from worker.agent.outbox import Outbox
 from worker.agent.predictions import PredictionsSender
 from worker.agent.sender import Sender
-from worker.protocol import Predicted
+from worker.protocol import PredictionsSaved
 
 KEY = AttemptKey("t1", 1)
 CONTENT = b"what the model says"
@@ -33,20 +33,20 @@ def disk(tmp_path: Path) -> Disk:
 
 
 @pytest.fixture
-def predictions(client: Client, outbox: Outbox, disk: Disk, contact: Contact) -> Iterator[PredictionsSender]:
+def predictions(client: Client, outbox: Outbox, disk: Disk, contact: ServiceStatus) -> Iterator[PredictionsSender]:
     with PredictionsSender(client, outbox, disk, contact) as running:
         yield running
 
 
 @pytest.fixture
-def saved(outbox: Outbox, disk: Disk, script: Scripted) -> Predicted:
+def saved(outbox: Outbox, disk: Disk, script: Scripted) -> PredictionsSaved:
     """The file of attempt 1 of t1, which is granted; the service wants it, and has no blob yet."""
     script.predictions = wants(script)
     outbox.claim_id("cpu")
-    outbox.settle_claim("cpu", grant(nonce="n"))
+    outbox.ack_claim("cpu", grant(nonce="n"))
     path = disk.folder_of(KEY) / "predictions.parquet"
     path.write_bytes(CONTENT)
-    return Predicted(str(path), SHA256, len(CONTENT))
+    return PredictionsSaved(str(path), SHA256, len(CONTENT))
 
 
 def wants(script: Scripted) -> Answer:
@@ -62,7 +62,7 @@ def wants(script: Scripted) -> Answer:
 def finish(outbox: Outbox) -> None:
     """The attempt has ended, and the service has heard how."""
     outbox.add_finish(KEY, Outcome(result="succeeded"))
-    for entry in outbox.heads():
+    for entry in outbox.pending():
         outbox.answered(entry)
 
 
@@ -71,9 +71,9 @@ def is_settled(outbox: Outbox, disk: Disk) -> bool:
 
 
 def test_they_are_uploaded_and_registered_after_the_outcome(
-    script: Scripted, client: Client, outbox: Outbox, disk: Disk, contact: Contact, saved: Predicted
+    script: Scripted, client: Client, outbox: Outbox, disk: Disk, contact: ServiceStatus, saved: PredictionsSaved
 ) -> None:
-    sender = Sender(client, outbox, HeldAttempts(), contact)
+    sender = Sender(client, outbox, ActiveAttempts(), contact)
     with PredictionsSender(client, outbox, disk, contact) as predictions:
         predictions.keep(KEY, saved)
         assert not Path(saved.path).exists(), "its folder goes with the trial"
@@ -89,7 +89,7 @@ def test_they_are_uploaded_and_registered_after_the_outcome(
 
 
 def test_what_is_not_wanted_is_not_uploaded(
-    script: Scripted, predictions: PredictionsSender, outbox: Outbox, disk: Disk, saved: Predicted
+    script: Scripted, predictions: PredictionsSender, outbox: Outbox, disk: Disk, saved: PredictionsSaved
 ) -> None:
     script.predictions = lambda _: (200, {"kept": False, "reason": "trial 1 is not among the best 10 trials"})
     predictions.keep(KEY, saved)
@@ -100,7 +100,7 @@ def test_what_is_not_wanted_is_not_uploaded(
 
 
 def test_an_outage_delays_and_loses_nothing(
-    script: Scripted, predictions: PredictionsSender, outbox: Outbox, disk: Disk, saved: Predicted
+    script: Scripted, predictions: PredictionsSender, outbox: Outbox, disk: Disk, saved: PredictionsSaved
 ) -> None:
     script.predictions = lambda _: problem(503, ErrorCode.UNAVAILABLE)
     predictions.keep(KEY, saved)
@@ -113,7 +113,13 @@ def test_an_outage_delays_and_loses_nothing(
 
 
 def test_what_an_agent_did_not_bring_before_it_was_killed_the_next_one_brings(
-    script: Scripted, client: Client, tmp_path: Path, outbox: Outbox, disk: Disk, contact: Contact, saved: Predicted
+    script: Scripted,
+    client: Client,
+    tmp_path: Path,
+    outbox: Outbox,
+    disk: Disk,
+    contact: ServiceStatus,
+    saved: PredictionsSaved,
 ) -> None:
     PredictionsSender(client, outbox, disk, contact).keep(KEY, saved)  # killed before it sends anything
     outbox.add_finish(KEY, Outcome(result="succeeded"))
@@ -122,7 +128,7 @@ def test_what_an_agent_did_not_bring_before_it_was_killed_the_next_one_brings(
     assert following.finish_abandoned() == 0
     assert following.trials() == {KEY.trial}, "its files are not to be cleared"
     with (
-        Sender(client, following, HeldAttempts(), contact),
+        Sender(client, following, ActiveAttempts(), contact),
         PredictionsSender(client, following, disk, contact) as predictions,
     ):
         assert predictions.wait_until_sent(5)
@@ -146,7 +152,7 @@ def test_what_the_service_refuses_for_good_is_let_go(
     predictions: PredictionsSender,
     outbox: Outbox,
     disk: Disk,
-    saved: Predicted,
+    saved: PredictionsSaved,
     refusal: tuple[int, ErrorCode],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -159,7 +165,7 @@ def test_what_the_service_refuses_for_good_is_let_go(
 
 
 def test_of_an_attempt_that_nothing_is_wanted_of_no_file_stays(
-    predictions: PredictionsSender, outbox: Outbox, disk: Disk, saved: Predicted
+    predictions: PredictionsSender, outbox: Outbox, disk: Disk, saved: PredictionsSaved
 ) -> None:
     outbox.drop(KEY, "superseded")
     predictions.keep(KEY, saved)

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.protocol import (
-    Advanced,
-    Checkpointed,
+    CheckpointSaved,
     Ended,
     Exited,
     Forked,
-    Inbox,
     Message,
+    MessageDecoder,
     Order,
-    Predicted,
+    PredictionsSaved,
+    Progress,
     ProtocolError,
     Provenance,
     Ready,
@@ -38,9 +38,9 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Forked, pid=st.integers(1)),
     st.builds(Exited, status=st.integers(-64, 255)),
     st.builds(Report, step=st.integers(0), metrics=metrics),
-    st.just(Advanced()),
-    st.builds(Checkpointed, step=st.integers(0), path=text, sha256=text, size=st.integers(0), batch=st.integers(0)),
-    st.builds(Predicted, path=text, sha256=text, size=st.integers(0)),
+    st.just(Progress()),
+    st.builds(CheckpointSaved, step=st.integers(0), path=text, sha256=text, size=st.integers(0), batch=st.integers(0)),
+    st.builds(PredictionsSaved, path=text, sha256=text, size=st.integers(0)),
     st.builds(Ended, outcome=st.dictionaries(text, json_values, max_size=3)),
     st.builds(Order, action=text, reason=text),
     st.builds(
@@ -65,7 +65,7 @@ def test_a_message_reads_back_as_it_was_written(message: Message) -> None:
 @given(st.lists(messages, max_size=5), st.integers(1, 7))
 def test_an_inbox_finds_the_messages_wherever_the_stream_is_cut(sent: list[Message], size: int) -> None:
     stream = b"".join(map(encode, sent))
-    inbox = Inbox()
+    inbox = MessageDecoder()
     received = [message for at in range(0, len(stream), size) for message in inbox.feed(stream[at : at + size])]
     assert received == sent
 

@@ -23,7 +23,7 @@ def test_it_names_the_content_and_not_the_place(copied: Path) -> None:
     assert code_fingerprint(copied) == code_fingerprint()
 
 
-@pytest.mark.parametrize("change", ["training/trainer.py", "trial/train_task.py"])
+@pytest.mark.parametrize("change", ["training/trainer.py", "trial/tasks/train.py"])
 def test_one_line_of_what_trains_changes_it(copied: Path, change: str) -> None:
     with (copied / change).open("a") as file:
         file.write("# another line\n")

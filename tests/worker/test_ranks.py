@@ -13,20 +13,20 @@ from typing import Any
 import pytest
 import torch.distributed as dist
 
-from service.contract.lease import FailureClass, Outcome
+from service.contract.attempt import FailureClass, Outcome
 from service.contract.report import Action
 from tests.support.forked import in_processes
 from tests.support.processes import children
 from tests.worker.grants import digits, grant, start_of
 from tests.worker.waiting import eventually
-from worker.agent.child import Zygote
 from worker.agent.devices import cpu
-from worker.agent.endings import exit_outcome
-from worker.protocol import Advanced, Checkpointed, Ended, Exited, Provenance, Report, Start
-from worker.training import GroupBroken
-from worker.training.parallel import ALONE, joined
+from worker.agent.exit_outcomes import exit_outcome
+from worker.agent.process import Zygote
+from worker.protocol import CheckpointSaved, Ended, Exited, Progress, Provenance, Report, Start
+from worker.training import ProcessGroupError
+from worker.training.parallel import SINGLE_PROCESS, process_group
 from worker.trial import ranks
-from worker.trial.ranks import RankFailed, lead
+from worker.trial.ranks import RankFailed, launch
 
 ENDLESS = 1_000_000
 
@@ -50,11 +50,11 @@ def test_a_trial_on_two_devices_says_what_it_does_on_one(zygote: Zygote, tmp_pat
         [
             message
             for message in zygote.fork(start(tmp_path / str(num), num, **changes)).messages()
-            if not isinstance(message, Advanced)
+            if not isinstance(message, Progress)
         ]
         for num in (1, 2)
     )
-    assert [type(message) for message in two] == [Provenance, Report, Report, Report, Checkpointed, Ended, Exited]
+    assert [type(message) for message in two] == [Provenance, Report, Report, Report, CheckpointSaved, Ended, Exited]
     assert [type(message) for message in one] == [type(message) for message in two]
     for alone, together in zip(one[1:4], two[1:4], strict=True):
         assert isinstance(alone, Report)
@@ -110,8 +110,8 @@ def _group(pid: int) -> list[str]:
 
 def other_fails(first: str) -> str:
     """The work of a process of which the other one fails for want of memory, while the first waits for it or sleeps."""
-    with joined() as group:
-        assert group is not ALONE
+    with process_group() as group:
+        assert group is not SINGLE_PROCESS
         if not group.is_first:
             raise MemoryError("no more")
         if first == "sleeps":
@@ -119,7 +119,7 @@ def other_fails(first: str) -> str:
         try:
             dist.barrier()
         except RuntimeError as error:
-            raise GroupBroken("another process is gone") from error
+            raise ProcessGroupError("another process is gone") from error
         return "done"
 
 
@@ -131,7 +131,7 @@ def test_what_another_one_raises_is_the_outcome(tmp_path: Path, monkeypatch: pyt
 
     def led(_: int) -> Outcome | str:
         try:
-            return lead(2, tmp_path, lambda: other_fails(first), lambda outcome: _note(told, outcome))
+            return launch(2, tmp_path, lambda: other_fails(first), lambda outcome: _note(told, outcome))
         except RankFailed as error:
             return error.outcome
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.contract.entries import EntriesRequest
+from service.contract.custom_entries import EntriesRequest
 from tests.support.service import ROOT
 from worker.training.config import LISTS, REGISTRIES
 from worker.trial.provenance import code_fingerprint, loaded_sources
-from worker.trial.registered import RegistrationFailed, register
+from worker.trial.registration import RegistrationFailed, register
 
 LOSS = """
 from worker.training.losses import LOSSES

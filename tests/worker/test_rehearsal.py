@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from service.client import Client
-from service.contract.lease import ClaimRequest, Grant
+from service.contract.claim import ClaimRequest, Grant
 from tests.support.service import ROOT, Service, running_service
 from tests.worker.grants import digits
 
@@ -159,7 +159,9 @@ def my_net(dataset, *, width: int = 8):
     return nn.Sequential(nn.Flatten(), nn.Linear(dataset.num_features, width), nn.Linear(width, dataset.num_outputs))
 """
     (tmp_path / "nets.py").write_text(net)
-    told = client.tell_entries("quiet", {"model": {"my_net": {"parameters": {"width": {"type": "int", "default": 8}}}}})
+    told = client.register_entries(
+        "quiet", {"model": {"my_net": {"parameters": {"width": {"type": "int", "default": 8}}}}}
+    )
     space = {"model.width": {"type": "int", "low": 2, "high": 9}}
     begin(client, "registered", {"train": digits(epochs=1, model={"name": "my_net"})}, space, entries=told.entries)
     result = attempt(live, tmp_path, "registered", "--trial", "0", "--threads", "1", "--register", "nets")

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 import pytest
 
 from service.client import Client
-from service.contract.lease import Outcome
+from service.contract.attempt import Outcome
 from service.contract.problem import ErrorCode
 from service.contract.report import Action, Point
 from tests.worker.conftest import HeardProcess
 from tests.worker.grants import grant
 from tests.worker.scripted import FINISHED, Scripted, problem, verdict
 from tests.worker.waiting import eventually
-from worker.agent.contact import Contact
-from worker.agent.held import AttemptKey, Fate, HeldAttempt, HeldAttempts
+from worker.agent.attempts import ActiveAttempt, ActiveAttempts, AttemptKey, EndReason
+from worker.agent.connectivity import ServiceStatus
 from worker.agent.outbox import Outbox
 from worker.agent.sender import Sender
 from worker.protocol import Provenance
@@ -25,20 +25,20 @@ SUCCEEDED = Outcome(result="succeeded")
 
 
 @pytest.fixture
-def sender(client: Client, outbox: Outbox, held: HeldAttempts, contact: Contact) -> Iterator[Sender]:
+def sender(client: Client, outbox: Outbox, held: ActiveAttempts, contact: ServiceStatus) -> Iterator[Sender]:
     with Sender(client, outbox, held, contact) as running:
         yield running
 
 
 @pytest.fixture
-def attempt(outbox: Outbox, held: HeldAttempts, process: HeardProcess) -> HeldAttempt:
+def attempt(outbox: Outbox, held: ActiveAttempts, process: HeardProcess) -> ActiveAttempt:
     return hold(outbox, held, process)
 
 
-def hold(outbox: Outbox, held: HeldAttempts, process: HeardProcess, trial: str = "t1") -> HeldAttempt:
+def hold(outbox: Outbox, held: ActiveAttempts, process: HeardProcess, trial: str = "t1") -> ActiveAttempt:
     granted = grant(trial=trial)
-    outbox.settle_claim("cpu", granted)
-    attempt = HeldAttempt(granted, expires_at=time.monotonic() + 60)
+    outbox.ack_claim("cpu", granted)
+    attempt = ActiveAttempt(granted, expires_at=time.monotonic() + 60)
     attempt.attach(process)
     held.add(attempt)
     return attempt
@@ -49,7 +49,7 @@ def point(step: int) -> Point:
 
 
 def test_reports_then_the_outcome_are_sent_and_verdicts_passed_on(
-    sender: Sender, attempt: HeldAttempt, script: Scripted, process: HeardProcess, held: HeldAttempts
+    sender: Sender, attempt: ActiveAttempt, script: Scripted, process: HeardProcess, held: ActiveAttempts
 ) -> None:
     script.report = lambda body: verdict("stop", "hopeless") if body["sequence"] == 2 else verdict()
     sender.report(attempt.key, point(1))
@@ -62,7 +62,7 @@ def test_reports_then_the_outcome_are_sent_and_verdicts_passed_on(
 
 
 def test_a_process_that_awaits_a_verdict_is_told_after_it_and_nobody_else_is(
-    sender: Sender, attempt: HeldAttempt, process: HeardProcess
+    sender: Sender, attempt: ActiveAttempt, process: HeardProcess
 ) -> None:
     sender.report(attempt.key, point(1))
     assert sender.wait_until_sent(attempt.key, 5)
@@ -74,7 +74,7 @@ def test_a_process_that_awaits_a_verdict_is_told_after_it_and_nobody_else_is(
 
 
 def test_while_the_service_fails_the_order_is_kept_and_nothing_is_lost(
-    sender: Sender, attempt: HeldAttempt, script: Scripted
+    sender: Sender, attempt: ActiveAttempt, script: Scripted
 ) -> None:
     script.report = lambda _: problem(503, ErrorCode.BUSY)
     for step in (1, 2, 3):
@@ -88,7 +88,12 @@ def test_while_the_service_fails_the_order_is_kept_and_nothing_is_lost(
 
 
 def test_a_trial_whose_messages_must_wait_does_not_hold_up_another(
-    sender: Sender, attempt: HeldAttempt, script: Scripted, outbox: Outbox, held: HeldAttempts, process: HeardProcess
+    sender: Sender,
+    attempt: ActiveAttempt,
+    script: Scripted,
+    outbox: Outbox,
+    held: ActiveAttempts,
+    process: HeardProcess,
 ) -> None:
     other = hold(outbox, held, process, trial="t2")
     script.report = lambda _: problem(500, ErrorCode.INTERNAL)
@@ -110,28 +115,33 @@ def test_a_trial_whose_messages_must_wait_does_not_hold_up_another(
 )
 def test_an_attempt_the_service_wants_no_more_is_dropped(
     sender: Sender,
-    attempt: HeldAttempt,
+    attempt: ActiveAttempt,
     script: Scripted,
     outbox: Outbox,
-    held: HeldAttempts,
+    held: ActiveAttempts,
     process: HeardProcess,
     status: int,
     code: ErrorCode,
 ) -> None:
     script.report = lambda _: problem(status, code, "attempt 2 has the trial")
     sender.report(attempt.key, point(1))
-    assert eventually(lambda: attempt.fate is Fate.DROPPED)
+    assert eventually(lambda: attempt.fate is EndReason.DROPPED)
     assert process.num_terminations == 1
     assert held.get(attempt.key) is None
-    assert outbox.set_aside() == [(attempt.key, "attempt 2 has the trial")]
+    assert outbox.dead_letters() == [(attempt.key, "attempt 2 has the trial")]
 
 
 def test_a_report_refused_for_good_ends_its_attempt_invalid_and_later_trials_proceed(
-    sender: Sender, attempt: HeldAttempt, script: Scripted, outbox: Outbox, held: HeldAttempts, process: HeardProcess
+    sender: Sender,
+    attempt: ActiveAttempt,
+    script: Scripted,
+    outbox: Outbox,
+    held: ActiveAttempts,
+    process: HeardProcess,
 ) -> None:
     script.report = lambda _: problem(409, ErrorCode.REPORT_CONFLICT, "step 1 has another value")
     sender.report(attempt.key, point(1))
-    assert eventually(lambda: attempt.fate is Fate.REFUSED)
+    assert eventually(lambda: attempt.fate is EndReason.REFUSED)
     assert process.num_terminations == 1
     sender.finish(attempt.key, SUCCEEDED)
     assert sender.wait_until_sent(attempt.key, 5)
@@ -145,9 +155,9 @@ def test_a_report_refused_for_good_ends_its_attempt_invalid_and_later_trials_pro
 
 
 def test_what_an_earlier_agent_left_is_sent_first_thing(
-    client: Client, outbox: Outbox, held: HeldAttempts, contact: Contact, script: Scripted
+    client: Client, outbox: Outbox, held: ActiveAttempts, contact: ServiceStatus, script: Scripted
 ) -> None:
-    outbox.settle_claim("cpu", grant())
+    outbox.ack_claim("cpu", grant())
     key = AttemptKey("t1", 1)
     outbox.add_values(key, point(1))
     outbox.finish_abandoned()
@@ -157,7 +167,7 @@ def test_what_an_earlier_agent_left_is_sent_first_thing(
     assert script.asked_of("finish")[0]["outcome"]["failure"] == "process_killed"
 
 
-def test_nobody_who_reports_waits_for_the_network(sender: Sender, attempt: HeldAttempt, script: Scripted) -> None:
+def test_nobody_who_reports_waits_for_the_network(sender: Sender, attempt: ActiveAttempt, script: Scripted) -> None:
     def slow(_: dict[str, object]) -> tuple[int, dict[str, object]]:
         time.sleep(0.5)
         return FINISHED
@@ -173,7 +183,7 @@ TOLD = Provenance(data="d" * 64, environment={"torch": "2.9"})
 
 
 def test_what_an_attempt_was_made_from_goes_before_its_reports(
-    sender: Sender, attempt: HeldAttempt, script: Scripted
+    sender: Sender, attempt: ActiveAttempt, script: Scripted
 ) -> None:
     sender.provenance(attempt.key, TOLD)
     sender.report(attempt.key, point(1))
@@ -183,7 +193,7 @@ def test_what_an_attempt_was_made_from_goes_before_its_reports(
 
 
 def test_other_data_than_the_studys_ends_the_attempt_as_a_fault_of_this_host(
-    sender: Sender, attempt: HeldAttempt, script: Scripted, process: HeardProcess
+    sender: Sender, attempt: ActiveAttempt, script: Scripted, process: HeardProcess
 ) -> None:
     script.provenance = lambda _: problem(409, ErrorCode.DATA_DIFFERS, "trained on data d; the study began with e")
     sender.provenance(attempt.key, TOLD)
@@ -199,7 +209,7 @@ def test_other_data_than_the_studys_ends_the_attempt_as_a_fault_of_this_host(
 
 
 def test_a_provenance_that_is_refused_otherwise_costs_nothing_else(
-    sender: Sender, attempt: HeldAttempt, script: Scripted, process: HeardProcess
+    sender: Sender, attempt: ActiveAttempt, script: Scripted, process: HeardProcess
 ) -> None:
     script.provenance = lambda _: problem(409, ErrorCode.REPORT_CONFLICT)
     sender.provenance(attempt.key, TOLD)

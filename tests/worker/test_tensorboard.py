@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 
+from service.contract.attempt import Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import Grant, Monitor, Outcome
+from service.contract.claim import Grant, Monitor
 from tests.support.event_files import curves, parameters
 from tests.support.service import ROOT
 from tests.worker.grants import grant, start_of
 from tests.worker.waiting import eventually
-from worker.agent.child import Zygote
 from worker.agent.devices import cpu
+from worker.agent.process import Zygote
 from worker.protocol import Ended, Report, Start
 from worker.trial import tensorboard
 from worker.trial.channel import Channel

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from tests.worker.grants import digits, grant, start_of
-from worker.protocol import Advanced, Checkpointed, Inbox, Message, Order, Report, encode
+from worker.protocol import CheckpointSaved, Message, MessageDecoder, Order, Progress, Report, encode
 from worker.training import ConfigError
-from worker.trial import train_task
 from worker.trial.channel import Channel
 from worker.trial.classify import failed
+from worker.trial.tasks import train
 
 TASK = digits(batch_size=16, epochs=2)
 """Fifteen or more steps in an epoch."""
@@ -23,7 +23,7 @@ TASK = digits(batch_size=16, epochs=2)
 
 def heard(agent: socket.socket) -> list[Message]:
     """All that was said so far."""
-    return Inbox().feed(agent.recv(1 << 20))
+    return MessageDecoder().feed(agent.recv(1 << 20))
 
 
 def test_in_the_middle_of_an_epoch_it_says_that_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,10 +31,10 @@ def test_in_the_middle_of_an_epoch_it_says_that_it_goes_on(tmp_path: Path, monke
     granted = grant(task=TASK)
     agent, process = socket.socketpair()
     with agent, process:
-        train_task.run(granted, start_of(granted, tmp_path), Channel(process))
+        train.run(granted, start_of(granted, tmp_path), Channel(process))
         said = heard(agent)
     first = next(index for index, message in enumerate(said) if isinstance(message, Report))
-    assert sum(isinstance(message, Advanced) for message in said[:first]) > 10
+    assert sum(isinstance(message, Progress) for message in said[:first]) > 10
 
 
 def test_a_pause_before_the_first_step_finds_nothing_to_save(tmp_path: Path) -> None:
@@ -42,8 +42,8 @@ def test_a_pause_before_the_first_step_finds_nothing_to_save(tmp_path: Path) -> 
     agent, process = socket.socketpair()
     with agent, process:
         agent.sendall(encode(Order("pause", "because")))
-        assert train_task.run(granted, start_of(granted, tmp_path), Channel(process)).result == "paused"
-        assert not [message for message in heard(agent) if isinstance(message, Checkpointed)]
+        assert train.run(granted, start_of(granted, tmp_path), Channel(process)).result == "paused"
+        assert not [message for message in heard(agent) if isinstance(message, CheckpointSaved)]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_missing_file_is_the_hosts_fault_unless_a_parameter_names_it(
 ) -> None:
     granted = grant(task=digits(data=CSV, loss={"name": "mse"}), parameters=parameters)
     with pytest.raises(ConfigError, match=r"data\.path: there is no file 'nowhere\.csv'") as found:
-        train_task.run(granted, start_of(granted, tmp_path), channel)
+        train.run(granted, start_of(granted, tmp_path), channel)
     outcome = failed(found.value)
     assert (outcome.failure, outcome.scope) == failure
 
@@ -73,7 +73,7 @@ def test_a_missing_file_is_the_hosts_fault_unless_a_parameter_names_it(
 def test_a_teacher_whose_checkpoint_is_gone_makes_the_trial_invalid(channel: Channel, tmp_path: Path) -> None:
     granted = grant(task=digits(loss={"name": "distill", "teacher": "teaching/7"}))
     with pytest.raises(ConfigError, match=r"loss\.teacher: .* teaching/7 is gone") as found:
-        train_task.run(granted, start_of(granted, tmp_path), channel)
+        train.run(granted, start_of(granted, tmp_path), channel)
     assert failed(found.value).failure == "invalid"
 
 
@@ -81,4 +81,4 @@ def test_a_teacher_that_is_a_path_is_read_there(channel: Channel, tmp_path: Path
     granted = grant(task=digits(loss={"name": "distill", "teacher": str(tmp_path / "large.pt")}))
     start = replace(start_of(granted, tmp_path), teacher=str(tmp_path))
     with pytest.raises(ConfigError, match=r"loss\.teacher: there is no '.*large\.pt'"):
-        train_task.run(granted, start, channel)
+        train.run(granted, start, channel)

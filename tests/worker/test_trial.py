@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from service.contract.report import Point
 from tests.worker.own import Agent, trial_and_agent
-from worker.protocol import Checkpointed, Order, Report
+from worker.protocol import CheckpointSaved, Order, Report
 from worker.trial.channel import CONTINUE
 from worker.trial.trial import Trial, _check_point
 
@@ -85,8 +85,8 @@ def test_a_checkpoint_is_of_the_last_step_and_outlives_the_file_that_it_came_fro
     trial.save_checkpoint(b"second")
     reported, first, _, second = agent.heard()
     assert isinstance(reported, Report)
-    assert isinstance(first, Checkpointed)
-    assert isinstance(second, Checkpointed)
+    assert isinstance(first, CheckpointSaved)
+    assert isinstance(second, CheckpointSaved)
     assert [(each.step, Path(each.path).read_bytes()) for each in (first, second)] == [(1, b"first"), (2, b"second")]
     trial.report(3, {"loss": 0.4})
     trial.save_checkpoint(str(mine))
@@ -117,7 +117,7 @@ def test_what_the_service_would_refuse_is_refused_here_with_the_remedy(pair: tup
     trial.save_checkpoint(b"one")
     with pytest.raises(ValueError, match="one of each; report a step before you save"):
         trial.save_checkpoint(b"two")
-    assert [type(message) for message in agent.heard()] == [Checkpointed]
+    assert [type(message) for message in agent.heard()] == [CheckpointSaved]
 
 
 def test_a_script_needs_nothing_but_the_standard_library() -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from service.client import Client
+from service.contract.attempt import BLOB, FinishRequest, Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import BLOB, Capabilities, ClaimRequest, FinishRequest, Grant, Outcome
+from service.contract.capabilities import Capabilities
+from service.contract.claim import ClaimRequest, Grant
 from service.contract.problem import ErrorCode
 from service.contract.report import Point
 from tests.client.studies import hand_driven
@@ -18,13 +20,13 @@ from tests.support.service import Service, running_service
 from tests.worker.grants import grant
 from tests.worker.scripted import Body, Scripted, problem
 from tests.worker.waiting import eventually
-from worker.agent.contact import Contact
-from worker.agent.held import AttemptKey, HeldAttempts
+from worker.agent.attempts import ActiveAttempts, AttemptKey
+from worker.agent.connectivity import ServiceStatus
 from worker.agent.outbox import Outbox
 from worker.agent.sender import Sender
-from worker.agent.shared import SharedDirectory
+from worker.agent.shared_directory import SharedDirectory
 from worker.agent.uploader import Uploader
-from worker.protocol import Checkpointed
+from worker.protocol import CheckpointSaved
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +51,8 @@ class Slot:
         self.directory = directory
         self.study = client.create_study(hand_driven()).name
         self.outbox = Outbox(directory / "outbox.sqlite")
-        contact = Contact(client.server)
-        self.sender = Sender(client, self.outbox, HeldAttempts(), contact)
+        contact = ServiceStatus(client.server)
+        self.sender = Sender(client, self.outbox, ActiveAttempts(), contact)
         self.uploader = Uploader(client, self.outbox, contact, self.sender.wake, shared)
         self.grant = self.claim()
 
@@ -67,7 +69,7 @@ class Slot:
         )
         grant = self.client.claim(request)
         assert isinstance(grant, Grant)
-        self.outbox.settle_claim("cpu", grant)
+        self.outbox.ack_claim("cpu", grant)
         return grant
 
     def save(self, step: int, num_bytes: int = 1000, batch: int = 0) -> Path:
@@ -77,7 +79,7 @@ class Slot:
         path = self.directory / f"{step}-{batch}.pt"
         path.write_bytes(f"{self.key} {step} {batch} ".encode().ljust(num_bytes, b"."))
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        self.uploader.checkpoint(self.key, Checkpointed(step, str(path), sha256, num_bytes, batch))
+        self.uploader.checkpoint(self.key, CheckpointSaved(step, str(path), sha256, num_bytes, batch))
         return path
 
     def save_and_wait(self, step: int, num_bytes: int = 1000, batch: int = 0) -> Path:
@@ -120,7 +122,7 @@ def test_a_file_that_newer_ones_replaced_is_set_aside_without_ado(client: Client
     slot.save(1).unlink()
     with slot.sender, slot.uploader:
         assert eventually(slot.outbox.is_empty)
-    [(key, reason)] = slot.outbox.set_aside()
+    [(key, reason)] = slot.outbox.dead_letters()
     assert key == slot.key
     assert "cannot be read" in reason
     assert slot.warnings() == []
@@ -152,7 +154,12 @@ def test_one_that_does_not_fit_is_told_at_the_trial_and_training_goes_on(slot: S
 @pytest.mark.parametrize("code", [ErrorCode.DAMAGED_DATA, ErrorCode.UNSERIALIZABLE])
 @pytest.mark.parametrize("refused", ["checkpoint", "warning"])
 def test_a_damaged_trial_does_not_delay_the_checkpoints_of_other_trials(
-    scripted: tuple[Scripted, Client], outbox: Outbox, contact: Contact, tmp_path: Path, code: ErrorCode, refused: str
+    scripted: tuple[Scripted, Client],
+    outbox: Outbox,
+    contact: ServiceStatus,
+    tmp_path: Path,
+    code: ErrorCode,
+    refused: str,
 ) -> None:
     script, client = scripted
     damaged, other = (AttemptKey(trial, 1) for trial in ("damaged", "other"))
@@ -167,14 +174,14 @@ def test_a_damaged_trial_does_not_delay_the_checkpoints_of_other_trials(
     script.warning = lambda _: problem(500, code)
     with Uploader(client, outbox, contact, on_settled=lambda: None) as uploader:
         for step, key in enumerate((damaged, other), start=1):
-            outbox.settle_claim("cpu", grant(trial=key.trial))
+            outbox.ack_claim("cpu", grant(trial=key.trial))
             path = tmp_path / f"{step}.pt"
             path.write_bytes(b"weights")
             sha256 = hashlib.sha256(b"weights").hexdigest()
-            uploader.checkpoint(key, Checkpointed(step, str(path), sha256, len(b"weights")))
+            uploader.checkpoint(key, CheckpointSaved(step, str(path), sha256, len(b"weights")))
         assert eventually(outbox.is_empty)
     assert [body["step"] for body in script.asked_of("checkpoint")] == [1, 2]
-    assert outbox.set_aside() == [(damaged, "no")]
+    assert outbox.dead_letters() == [(damaged, "no")]
 
 
 @pytest.fixture
@@ -192,7 +199,7 @@ def test_in_a_shared_directory_the_newest_two_of_a_trial_stay_and_nothing_is_upl
         for step in (1, 2, 3):
             path = slot.save_and_wait(step, num_bytes=5000)  # more than the service would take
         resume = slot.resume().resume
-    assert slot.outbox.set_aside() == []
+    assert slot.outbox.dead_letters() == []
     assert resume is not None
     assert (resume.step, resume.sha256) == (3, hashlib.sha256(path.read_bytes()).hexdigest())
     files = sorted((shared / slot.grant.trial).iterdir())

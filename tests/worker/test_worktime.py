@@ -7,23 +7,23 @@ import time
 
 import pytest
 
-from worker.agent.worktime import DRAIN_SECONDS, WorkTime
+from worker.agent.time_limit import DRAIN_SECONDS, TimeLimit
 
 
 def test_without_an_end_there_is_always_time() -> None:
-    endless = WorkTime(None)
+    endless = TimeLimit(None)
     endless.note(1e9)
     assert endless.allows_another()
     assert math.isinf(endless.seconds_to_drain)
 
 
 def test_a_part_of_the_time_is_kept_for_draining() -> None:
-    assert WorkTime(100).seconds_to_drain == pytest.approx(90, abs=1)
-    assert WorkTime(36_000).seconds_to_drain == pytest.approx(36_000 - DRAIN_SECONDS, abs=1)
+    assert TimeLimit(100).seconds_to_drain == pytest.approx(90, abs=1)
+    assert TimeLimit(36_000).seconds_to_drain == pytest.approx(36_000 - DRAIN_SECONDS, abs=1)
 
 
 def test_a_trial_as_long_as_the_median_so_far_must_fit() -> None:
-    hour = WorkTime(3600)
+    hour = TimeLimit(3600)
     assert hour.allows_another()
     for seconds in (10, 4000, 5000):
         hour.note(seconds)
@@ -34,7 +34,7 @@ def test_a_trial_as_long_as_the_median_so_far_must_fit() -> None:
 
 
 def test_nothing_begins_once_it_drains() -> None:
-    short = WorkTime(0.02)
+    short = TimeLimit(0.02)
     time.sleep(0.03)
     assert short.seconds_to_drain == 0
     assert not short.allows_another()

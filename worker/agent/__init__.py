@@ -1,10 +1,10 @@
 """The agent process: claims trials, renews leases and forwards reports to the service, without ever loading torch."""
 
 from worker.agent.agent import Agent
-from worker.agent.child import RegistrationRefused, ZygoteFailed
+from worker.agent.agent_context import SlotPlan
 from worker.agent.devices import DeviceError, LocalDevice, cpu, gpus, in_use, num_cores
-from worker.agent.loop import WorkerRefused
-from worker.agent.surroundings import SlotPlan
+from worker.agent.process import RegistrationRefused, ZygoteFailed
+from worker.agent.slot import WorkerRefused
 
 __all__ = [
     "Agent",

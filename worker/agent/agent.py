@@ -12,24 +12,24 @@ from pathlib import Path
 from types import MappingProxyType
 
 from service.client import Client
+from service.contract.attempt import FailureClass, FinishReply, Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import FailureClass, FinishReply, Outcome
 from service.contract.trial import TrialState
+from worker.agent.agent_context import AgentContext, SlotPlan
+from worker.agent.attempts import ActiveAttempts, AttemptKey
 from worker.agent.checkpoints import Checkpoints, teacher_key
-from worker.agent.contact import Contact
-from worker.agent.disk import Disk
-from worker.agent.held import AttemptKey, HeldAttempts
-from worker.agent.leasekeeper import Leasekeeper
+from worker.agent.connectivity import ServiceStatus
+from worker.agent.heartbeat import Heartbeat
+from worker.agent.local_storage import Disk
 from worker.agent.logs import LogSender
-from worker.agent.loop import Slot
 from worker.agent.outbox import Outbox
 from worker.agent.predictions import PredictionsSender
 from worker.agent.sender import Sender
-from worker.agent.shared import SharedDirectory
-from worker.agent.surroundings import SlotPlan, Surroundings
+from worker.agent.shared_directory import SharedDirectory
+from worker.agent.slot import Slot
+from worker.agent.time_limit import TimeLimit
 from worker.agent.uploader import Uploader
 from worker.agent.watchdog import PATIENCE_SECONDS
-from worker.agent.worktime import WorkTime
 
 log = logging.getLogger(__name__)
 
@@ -88,19 +88,19 @@ class Agent:
         readable: Sequence[Path] | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        self._work_time = WorkTime(work_seconds)
+        self._work_time = TimeLimit(work_seconds)
         self._outbox = Outbox(directory / "outbox.sqlite")
-        self._held = HeldAttempts()
+        self._held = ActiveAttempts()
         self._stopping = threading.Event()
-        contact = Contact(client.server)
+        contact = ServiceStatus(client.server)
         self._disk = Disk(directory / "attempts", disk_bytes)
         self._shared = SharedDirectory(shared_directory) if shared_directory is not None else None
         self._sender = Sender(client, self._outbox, self._held, contact, self._finished)
         self._uploader = Uploader(client, self._outbox, contact, self._sender.wake, self._shared)
-        self._leasekeeper = Leasekeeper(client, name, self._held, contact)
+        self._leasekeeper = Heartbeat(client, name, self._held, contact)
         self._logs = LogSender(client, self._outbox, self._disk, contact)
         self._predictions = PredictionsSender(client, self._outbox, self._disk, contact)
-        shared = Surroundings(
+        shared = AgentContext(
             client=client,
             worker=name,
             host=socket.gethostname(),

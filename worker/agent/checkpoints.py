@@ -11,14 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from service.client import Client
+from service.client.download import write_verified
 from service.client.errors import NotFound
-from service.client.files import write_verified
-from service.contract.lease import BLOB, Artifact, FailureClass, Grant, Outcome, ResumePoint
-from worker.agent.background import AWAY
-from worker.agent.contact import Contact, delays
-from worker.agent.disk import Disk
-from worker.agent.held import AttemptKey
-from worker.agent.shared import path_of
+from service.contract.attempt import BLOB, FailureClass, Outcome
+from service.contract.claim import Artifact, Grant, ResumePoint
+from worker.agent.attempts import AttemptKey
+from worker.agent.connectivity import ServiceStatus, backoff
+from worker.agent.local_storage import Disk
+from worker.agent.shared_directory import path_of
+from worker.agent.threads import RETRYABLE
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class CheckpointUnavailable(Exception):
 class Checkpoints:
     """Fetches the checkpoints that a grant names, from this host's disk, a shared directory or the service."""
 
-    def __init__(self, disk: Disk, client: Client, contact: Contact) -> None:
+    def __init__(self, disk: Disk, client: Client, contact: ServiceStatus) -> None:
         self._disk = disk
         self._client = client
         self._contact = contact
@@ -84,14 +85,14 @@ class Checkpoints:
 
     def _download(self, grant: Grant, wanted: Artifact, path: Path, is_over: Callable[[], bool]) -> Path | None:
         """Download a checkpoint from the service, retrying until it arrives intact or `is_over` returns True."""
-        waits = delays()
+        waits = backoff()
         while not is_over():
             try:
                 if self._client.save_blob(wanted.sha256, path):
                     return path
                 log.warning("a checkpoint for trial %s came damaged; asking again", grant.trial)
-            except AWAY:
-                self._contact.lost()
+            except RETRYABLE:
+                self._contact.down()
             except NotFound as error:
                 # A released attempt costs no retry: the service grants the next attempt an older checkpoint, or none.
                 message = f"its checkpoint is gone: {error}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pynvml
 
-from service.contract.lease import Device
+from service.contract.capabilities import Device
 
 _GIB = 1024**3
 

@@ -7,19 +7,20 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from service.contract.attempt import FailureClass, Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import FailureClass, Grant, Outcome
+from service.contract.claim import Grant
 from service.contract.report import Point, to_wire
 from service.contract.task import Function
+from worker.agent.agent_context import AgentContext, SlotPlan
+from worker.agent.attempts import ActiveAttempt, EndReason
 from worker.agent.checkpoints import CheckpointUnavailable
-from worker.agent.child import Zygote
 from worker.agent.devices import num_killed_for_memory
-from worker.agent.disk import keep_to_owner
-from worker.agent.endings import exit_outcome, hung_outcome, not_allowed_outcome
-from worker.agent.held import Fate, HeldAttempt
-from worker.agent.surroundings import SlotPlan, Surroundings
+from worker.agent.exit_outcomes import exit_outcome, hung_outcome, not_allowed_outcome
+from worker.agent.local_storage import keep_to_owner
+from worker.agent.process import Zygote
 from worker.agent.watchdog import Watchdog
-from worker.protocol import Advanced, Checkpointed, Ended, Exited, Predicted, Provenance, Report, Start
+from worker.protocol import CheckpointSaved, Ended, Exited, PredictionsSaved, Progress, Provenance, Report, Start
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ _SEND_SECONDS = 10.0
 class Execution:
     """Executes attempts one after the other, in the processes of one zygote."""
 
-    def __init__(self, plan: SlotPlan, shared: Surroundings, zygote: Zygote) -> None:
+    def __init__(self, plan: SlotPlan, shared: AgentContext, zygote: Zygote) -> None:
         self._plan = plan
         self._shared = shared
         self._zygote = zygote
@@ -40,7 +41,7 @@ class Execution:
         shared = self._shared
         attempt = shared.leasekeeper.hold(grant, requested_at)
         if shared.stopping.is_set():  # the worker was stopped during the claim
-            attempt.end(Fate.RELEASED, "the worker stops")
+            attempt.end(EndReason.RELEASED, "the worker stops")
         log.info("%s started on %s: %s", _title(grant), self._plan.name, _settings(grant))
         began = time.monotonic()
         outcome = self._try(attempt) if attempt.fate is None else None
@@ -52,7 +53,7 @@ class Execution:
         shared.sender.finish(attempt.key, outcome)
         shared.sender.wait_until_sent(attempt.key, _SEND_SECONDS)
 
-    def _try(self, attempt: HeldAttempt) -> Outcome | None:
+    def _try(self, attempt: ActiveAttempt) -> Outcome | None:
         """Execute the attempt if this worker allows it; None if it was ended before its training process started."""
         kind = attempt.grant.task_kind
         if kind not in self._shared.tasks:
@@ -67,7 +68,7 @@ class Execution:
             return unavailable.outcome
         return None if start is None else self._relay(attempt, start)
 
-    def _relay(self, attempt: HeldAttempt, start: Start) -> Outcome:
+    def _relay(self, attempt: ActiveAttempt, start: Start) -> Outcome:
         """Start the training process, forward its messages, and return its outcome."""
         self._shared.logs.follow(attempt.key, attempt.grant.nonce)
         child = self._zygote.fork(start)
@@ -85,13 +86,13 @@ class Execution:
                     case Report() as report:
                         watchdog.step()
                         self._report(attempt, report)
-                    case Advanced():
+                    case Progress():
                         watchdog.advance()
-                    case Checkpointed() as saved:
+                    case CheckpointSaved() as saved:
                         keep_to_owner(Path(saved.path))
                         self._shared.uploader.checkpoint(attempt.key, saved)
                         self._shared.fit_disk()
-                    case Predicted() as saved_predictions:
+                    case PredictionsSaved() as saved_predictions:
                         keep_to_owner(Path(saved_predictions.path))
                         self._shared.predictions.keep(attempt.key, saved_predictions)
                     case Ended(told):
@@ -105,14 +106,14 @@ class Execution:
         assert outcome is not None, "the last message is always Exited"
         return outcome
 
-    def _report(self, attempt: HeldAttempt, report: Report) -> None:
+    def _report(self, attempt: ActiveAttempt, report: Report) -> None:
         if report.is_awaited:
             attempt.awaits(report.step)
         wire = {name: to_wire(value) for name, value in report.metrics.items()}
         point = Point(step=report.step, metrics=wire)
         self._shared.sender.report(attempt.key, point, is_awaited=report.is_awaited)
 
-    def _start(self, attempt: HeldAttempt) -> Start | None:
+    def _start(self, attempt: ActiveAttempt) -> Start | None:
         """Return the message that starts the training process; None if the attempt ended during the downloads."""
         grant, resume, teacher = attempt.grant, None, None
         if grant.resume is not None:
@@ -140,22 +141,22 @@ class Execution:
             readable=None if self._shared.readable is None else [str(folder) for folder in self._shared.readable],
         )
 
-    def _conclude(self, attempt: HeldAttempt, outcome: Outcome | None) -> Outcome | None:
+    def _conclude(self, attempt: ActiveAttempt, outcome: Outcome | None) -> Outcome | None:
         """Return the outcome to send; None if the attempt was dropped, so that the service wants no outcome."""
         match attempt.fate:
-            case Fate.DROPPED:
+            case EndReason.DROPPED:
                 log.warning("%s is dropped: %s", _title(attempt.grant), attempt.reason)
                 self._shared.outbox.drop(attempt.key, attempt.reason)
                 self._shared.leasekeeper.let_go(attempt)
                 return None
-            case Fate.RELEASED if outcome is None or _gives_back(attempt, outcome):
+            case EndReason.RELEASED if outcome is None or _gives_back(attempt, outcome):
                 return Outcome(result="released", failure=FailureClass.PREEMPTED, message=attempt.reason)
             case _:
                 # After a refused report, the outbox replaces the process's outcome by the refusal.
                 return outcome
 
 
-def _gives_back(attempt: HeldAttempt, outcome: Outcome) -> bool:
+def _gives_back(attempt: ActiveAttempt, outcome: Outcome) -> bool:
     """Return whether a released attempt ended because of the release: killed, or paused by the worker itself."""
     if outcome.result == "paused":
         return not attempt.is_paused

@@ -9,11 +9,11 @@ from pathlib import Path
 from service.client import Client
 from service.client.errors import ApiError
 from service.contract.log import MAX_CHUNK_BYTES, MAX_LOG_BYTES, LogRequest, Stream
-from worker.agent.background import AWAY, Courier
-from worker.agent.contact import Contact
-from worker.agent.disk import Disk
-from worker.agent.held import AttemptKey
+from worker.agent.attempts import AttemptKey
+from worker.agent.connectivity import ServiceStatus
+from worker.agent.local_storage import Disk
 from worker.agent.outbox import Outbox
+from worker.agent.threads import RETRYABLE, SenderThread
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,10 @@ class _Tail:
         return LogRequest.of(self.nonce, offset, content) if content else None
 
 
-class LogSender(Courier):
+class LogSender(SenderThread):
     """Reads the output files and uploads what is new. The next agent on this host uploads what this one could not."""
 
-    def __init__(self, client: Client, outbox: Outbox, disk: Disk, contact: Contact) -> None:
+    def __init__(self, client: Client, outbox: Outbox, disk: Disk, contact: ServiceStatus) -> None:
         super().__init__("logs", contact)
         self._client = client
         self._outbox = outbox
@@ -76,7 +76,7 @@ class LogSender(Courier):
         with self._changed:
             return self._changed.wait_for(lambda: not any(tail.ended for tail in self._tails.values()), timeout_seconds)
 
-    def _tell(self) -> float:
+    def _send_next(self) -> float:
         self._send_all()
         return _ROUND_SECONDS
 
@@ -90,7 +90,7 @@ class LogSender(Courier):
                     if self._closed:
                         return
                     tail.offsets[stream] = self._client.append_log(*tail.key, stream, request).offset
-            except AWAY:
+            except RETRYABLE:
                 raise
             except ApiError as error:
                 log.warning("what trial %s printed stays on this host: %s", tail.key.trial, error)
@@ -101,7 +101,7 @@ class LogSender(Courier):
                     self._let_go(tail)
 
     def _let_go(self, tail: _Tail) -> None:
-        self._outbox.settle_printed(tail.key)
+        self._outbox.ack_printed(tail.key)
         with self._changed:
             self._tails.pop(tail.key, None)
             self._changed.notify_all()

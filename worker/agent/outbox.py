@@ -13,14 +13,15 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.contract.lease import CheckpointRequest, FailureClass, FinishRequest, Grant, Outcome
+from service.contract.attempt import CheckpointRequest, FailureClass, FinishRequest, Outcome
+from service.contract.claim import Grant
 from service.contract.predictions import PredictionsRequest
 from service.contract.provenance import ProvenanceRequest
 from service.contract.report import Point, ReportRequest
-from worker.agent.gathered import Gathered, split
-from worker.agent.held import AttemptKey
+from worker.agent.attempts import AttemptKey
 from worker.agent.outbox_file import OutboxFile
-from worker.protocol import Checkpointed, Provenance
+from worker.agent.report_buffer import ReportBuffer, split
+from worker.protocol import CheckpointSaved, Provenance
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Outbox(OutboxFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._gathered = Gathered()
+        self._gathered = ReportBuffer()
 
     # Claims: an id is on disk before it is sent, so that a claim whose answer was lost is retried under the same id.
 
@@ -69,7 +70,7 @@ class Outbox(OutboxFile):
             row = database.execute("SELECT request_id FROM claim WHERE slot = ?", (slot,)).fetchone()
             return str(row[0])
 
-    def settle_claim(self, slot: str, grant: Grant | None) -> None:
+    def ack_claim(self, slot: str, grant: Grant | None) -> None:
         """Delete the id of an answered claim and store the attempt that it granted, in one transaction."""
         with self._transaction() as database:
             database.execute("DELETE FROM claim WHERE slot = ?", (slot,))
@@ -142,7 +143,7 @@ class Outbox(OutboxFile):
             self._add(key, "report", ReportRequest(nonce=row[0], sequence=row[1], points=points).model_dump_json())
             return True
 
-    def add_checkpoint(self, key: AttemptKey, saved: Checkpointed, uri: str) -> bool:
+    def add_checkpoint(self, key: AttemptKey, saved: CheckpointSaved, uri: str) -> bool:
         """Store a checkpoint that the attempt saved, to be registered under `uri` once its file is there.
 
         Of the attempt's checkpoints that are not registered yet, the newest two stay, and the newest one of a whole
@@ -206,7 +207,7 @@ class Outbox(OutboxFile):
 
     # Sending: the entries that are due, and what became of them.
 
-    def heads(self) -> list[Entry]:
+    def pending(self) -> list[Entry]:
         """Return the oldest entry of each attempt, except checkpoints; an outcome waits for earlier checkpoints."""
         with self._lock:
             rows = self._database.execute(
@@ -233,18 +234,18 @@ class Outbox(OutboxFile):
             uploads.append(Upload(id_, AttemptKey(trial, attempt), saved["path"], request, bool(is_next)))
         return uploads
 
-    def settle_checkpoint(self, upload: Upload, refusal: str | None) -> None:
+    def ack_checkpoint(self, upload: Upload, refusal: str | None) -> None:
         """Delete a registered checkpoint; with a `refusal`, set it aside with that reason instead."""
         with self._transaction() as database:
             if refusal is not None:
-                self.set_entry_aside(upload.id, refusal)
+                self.dead_letter(upload.id, refusal)
             else:
                 database.execute("DELETE FROM entry WHERE id = ?", (upload.id,))
 
-    def set_entry_aside(self, id_: int, reason: str) -> None:
+    def dead_letter(self, id_: int, reason: str) -> None:
         """Set aside one entry that the service will never accept; the other entries of its attempt stay."""
         with self._transaction():
-            self._set_aside_where("id = ?", (id_,), reason)
+            self._dead_letter_where("id = ?", (id_,), reason)
 
     def answered(self, entry: Entry) -> None:
         """Delete an entry that the service has accepted; after an outcome, delete the attempt too."""
@@ -262,7 +263,7 @@ class Outbox(OutboxFile):
             self._write_report(key)
             refusal = outcome.model_dump_json()
             database.execute("UPDATE attempt SET refusal = ? WHERE trial = ? AND attempt = ?", (refusal, *key))
-            self._set_aside(key, outcome.message)
+            self._dead_letter(key, outcome.message)
             row = database.execute(
                 "UPDATE attempt SET ended = 0 WHERE trial = ? AND attempt = ? AND ended RETURNING 1", key
             ).fetchone()
@@ -274,10 +275,10 @@ class Outbox(OutboxFile):
         with self._transaction() as database:
             self._write_report(key)
             self._gathered.forget(key)
-            self._set_aside(key, reason)
+            self._dead_letter(key, reason)
             database.execute("DELETE FROM attempt WHERE trial = ? AND attempt = ?", key)
 
-    def set_aside(self) -> list[tuple[AttemptKey, str]]:
+    def dead_letters(self) -> list[tuple[AttemptKey, str]]:
         """Return attempt and reason of each entry that was set aside, oldest first; their bodies stay in the file."""
         with self._lock:
             rows = self._database.execute("SELECT trial, attempt, reason FROM set_aside ORDER BY id").fetchall()
@@ -315,7 +316,7 @@ class Outbox(OutboxFile):
             for trial, attempt, nonce, sha256, size, is_finished in rows
         ]
 
-    def settle_predictions(self, key: AttemptKey) -> None:
+    def ack_predictions(self, key: AttemptKey) -> None:
         """Forget the attempt's predictions: the service has them, or does not want them."""
         with self._transaction() as database:
             database.execute("DELETE FROM predicted WHERE trial = ? AND attempt = ?", key)
@@ -327,7 +328,7 @@ class Outbox(OutboxFile):
         with self._transaction() as database:
             database.execute("INSERT INTO printed VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (*key, nonce))
 
-    def settle_printed(self, key: AttemptKey) -> None:
+    def ack_printed(self, key: AttemptKey) -> None:
         """Forget the attempt's output: the service has all of it, or will not get the rest."""
         with self._transaction() as database:
             database.execute("DELETE FROM printed WHERE trial = ? AND attempt = ?", key)
@@ -361,10 +362,10 @@ class Outbox(OutboxFile):
             (*key, kind, body),
         )
 
-    def _set_aside(self, key: AttemptKey, reason: str) -> None:
-        self._set_aside_where("trial = ? AND attempt = ?", key, reason)
+    def _dead_letter(self, key: AttemptKey, reason: str) -> None:
+        self._dead_letter_where("trial = ? AND attempt = ?", key, reason)
 
-    def _set_aside_where(self, which: str, given: tuple[object, ...], reason: str) -> None:
+    def _dead_letter_where(self, which: str, given: tuple[object, ...], reason: str) -> None:
         self._database.execute(
             "INSERT INTO set_aside (trial, attempt, kind, body, reason) "
             f"SELECT trial, attempt, kind, body, ? FROM entry WHERE {which} ORDER BY id",

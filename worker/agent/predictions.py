@@ -8,12 +8,12 @@ from pathlib import Path
 from service.client import Client
 from service.client.errors import ApiError
 from service.contract.problem import ErrorCode
-from worker.agent.background import AWAY, Courier
-from worker.agent.contact import Contact
-from worker.agent.disk import Disk
-from worker.agent.held import AttemptKey
+from worker.agent.attempts import AttemptKey
+from worker.agent.connectivity import ServiceStatus
+from worker.agent.local_storage import Disk
 from worker.agent.outbox import Outbox, PredictionsEntry
-from worker.protocol import Predicted
+from worker.agent.threads import RETRYABLE, SenderThread
+from worker.protocol import PredictionsSaved
 
 log = logging.getLogger(__name__)
 
@@ -21,20 +21,20 @@ _FINISH_SECONDS = 0.1
 """How often to check whether the service has accepted the attempt's outcome."""
 
 
-class PredictionsSender(Courier):
+class PredictionsSender(SenderThread):
     """Uploads and registers files of predictions; the next agent on this host uploads what this one could not.
 
     The outcome is sent first, because the service wants only the predictions of the best trials and knows a trial's
     rank only from its outcome. Most predictions are therefore never uploaded, and no outcome waits for a file.
     """
 
-    def __init__(self, client: Client, outbox: Outbox, disk: Disk, contact: Contact) -> None:
+    def __init__(self, client: Client, outbox: Outbox, disk: Disk, contact: ServiceStatus) -> None:
         super().__init__("predictions", contact)
         self._client = client
         self._outbox = outbox
         self._disk = disk
 
-    def keep(self, key: AttemptKey, saved: Predicted) -> None:
+    def keep(self, key: AttemptKey, saved: PredictionsSaved) -> None:
         """Move the attempt's file to its place, to be uploaded after the attempt's outcome."""
         path = self._disk.predictions_of(key)
         try:
@@ -52,7 +52,7 @@ class PredictionsSender(Courier):
         with self._changed:
             return self._changed.wait_for(lambda: not self._outbox.predictions(), timeout_seconds)
 
-    def _tell(self) -> float | None:
+    def _send_next(self) -> float | None:
         entries = self._outbox.predictions()
         due = [entry for entry in entries if entry.is_finished]
         for entry in due:
@@ -66,14 +66,14 @@ class PredictionsSender(Courier):
         path = self._disk.predictions_of(entry.key)
         try:
             self._bring(entry, path)
-        except AWAY as error:
+        except RETRYABLE as error:
             if not isinstance(error, ApiError) or error.code is not ErrorCode.STORAGE_FULL:
                 raise
             log.warning("the predictions of trial %s are not kept: %s", entry.key.trial, error)
         except (ApiError, OSError) as error:
             log.warning("the predictions of trial %s are not kept: %s", entry.key.trial, error)
-        self._contact.made()
-        self._outbox.settle_predictions(entry.key)
+        self._contact.up()
+        self._outbox.ack_predictions(entry.key)
         self._disk.remove_predictions(entry.key)
 
     def _bring(self, entry: PredictionsEntry, path: Path) -> None:

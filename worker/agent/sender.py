@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 
 from service.client import Client
 from service.client.errors import ApiError, LeaseLost, NotFound, PermanentFailure, ServiceFailure, Unauthorized
-from service.contract.lease import FailureClass, FaultScope, FinishReply, FinishRequest, Outcome
+from service.contract.attempt import FailureClass, FinishReply, FinishRequest, Outcome
+from service.contract.lease import FaultScope
 from service.contract.problem import ErrorCode
 from service.contract.provenance import ProvenanceRequest
 from service.contract.report import Point, ReportRequest, Verdict
-from worker.agent.background import Courier
-from worker.agent.contact import Contact, delays
-from worker.agent.held import AttemptKey, Fate, HeldAttempts
+from worker.agent.attempts import ActiveAttempts, AttemptKey, EndReason
+from worker.agent.connectivity import ServiceStatus, backoff
 from worker.agent.outbox import Entry, Outbox
+from worker.agent.threads import SenderThread
 from worker.protocol import Provenance
 
 log = logging.getLogger(__name__)
@@ -24,15 +25,15 @@ _DROPPING = (LeaseLost, NotFound, PermanentFailure)
 """Errors after which the service accepts no more messages of the attempt."""
 
 
-class Sender(Courier):
+class Sender(SenderThread):
     """Sends provenance, reports and outcomes; other threads add to the outbox and never wait for the network."""
 
     def __init__(
         self,
         client: Client,
         outbox: Outbox,
-        held: HeldAttempts,
-        contact: Contact,
+        held: ActiveAttempts,
+        contact: ServiceStatus,
         on_finished: Callable[[AttemptKey, FinishReply], None] = lambda _key, _reply: None,
     ) -> None:
         """Set up the thread; `on_finished` is called with the service's reply to each outcome."""
@@ -65,7 +66,7 @@ class Sender(Courier):
                 lambda: self._outbox.is_empty() if key is None else not self._outbox.holds(key), timeout_seconds
             )
 
-    def _tell(self) -> float | None:
+    def _send_next(self) -> float | None:
         seconds_to_report = self._outbox.write_due_reports()
         if self._send_due():
             return 0.0
@@ -76,7 +77,7 @@ class Sender(Courier):
     def _send_due(self) -> bool:
         """Send the oldest entry of each attempt that is not in backoff; return whether there was one."""
         now = time.monotonic()
-        due = [entry for entry in self._outbox.heads() if self._backoff.get(entry.key, (now,))[0] <= now]
+        due = [entry for entry in self._outbox.pending() if self._backoff.get(entry.key, (now,))[0] <= now]
         for entry in due:
             if self._closed:
                 break
@@ -102,7 +103,7 @@ class Sender(Courier):
         except ApiError as error:
             self._give_up(entry, error)
             return
-        self._contact.made()
+        self._contact.up()
         self._backoff.pop(entry.key, None)
         self._outbox.answered(entry)
         if isinstance(entry.request, FinishRequest):
@@ -115,7 +116,7 @@ class Sender(Courier):
             attempt.answered(step)
 
     def _try_later(self, key: AttemptKey, error: ApiError) -> None:
-        _, waits = self._backoff.get(key, (0.0, delays()))
+        _, waits = self._backoff.get(key, (0.0, backoff()))
         self._backoff[key] = (time.monotonic() + next(waits), waits)
         log.warning("the service could not take a message of trial %s, trying again: %s", key.trial, error)
 
@@ -132,7 +133,7 @@ class Sender(Courier):
             if error.code is ErrorCode.DATA_DIFFERS:
                 self._refuse(key, FailureClass.HOST_FAULT, reason, scope="study")
             else:
-                self._outbox.set_entry_aside(entry.id, reason)
+                self._outbox.dead_letter(entry.id, reason)
             return
         self._drop(key, reason)
 
@@ -144,10 +145,10 @@ class Sender(Courier):
         self._outbox.drop(key, reason)
         self._held.discard(key)
         if attempt is not None:
-            attempt.end(Fate.DROPPED, reason)
+            attempt.end(EndReason.DROPPED, reason)
 
     def _refuse(self, key: AttemptKey, failure: FailureClass, message: str, *, scope: FaultScope = "host") -> None:
         """End the attempt as failed, whatever its process says."""
         self._outbox.refuse(key, Outcome(result="failed", failure=failure, scope=scope, message=message))
         if (attempt := self._held.get(key)) is not None:
-            attempt.end(Fate.REFUSED, message)
+            attempt.end(EndReason.REFUSED, message)

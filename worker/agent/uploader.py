@@ -9,15 +9,15 @@ from pathlib import Path
 
 from service.client import Client
 from service.client.errors import ApiError, Conflict, Invalid, NotFound, PermanentFailure, ServiceFailure, Unauthorized
-from service.contract.lease import BLOB
+from service.contract.attempt import BLOB
 from service.contract.problem import ErrorCode
 from service.contract.provenance import WarningRequest
-from worker.agent.background import Courier
-from worker.agent.contact import Contact
-from worker.agent.held import AttemptKey
+from worker.agent.attempts import AttemptKey
+from worker.agent.connectivity import ServiceStatus
 from worker.agent.outbox import Outbox, Upload
-from worker.agent.shared import Replaced, SharedDirectory, keep_newest, path_of, share
-from worker.protocol import Checkpointed
+from worker.agent.shared_directory import CheckpointReplaced, SharedDirectory, keep_newest, path_of, share
+from worker.agent.threads import SenderThread
+from worker.protocol import CheckpointSaved
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _REPORTS_SECONDS = 0.1
 """How often to check whether the service has accepted the reports before a checkpoint."""
 
 
-class Uploader(Courier):
+class Uploader(SenderThread):
     """Uploads in a thread separate from the sender, so that no report waits behind a large file.
 
     `on_settled` is called after each checkpoint that was registered or given up. With a `shared` directory, checkpoints
@@ -37,7 +37,7 @@ class Uploader(Courier):
         self,
         client: Client,
         outbox: Outbox,
-        contact: Contact,
+        contact: ServiceStatus,
         on_settled: Callable[[], None],
         shared: SharedDirectory | None = None,
     ) -> None:
@@ -47,13 +47,13 @@ class Uploader(Courier):
         self._on_settled = on_settled
         self._shared = shared
 
-    def checkpoint(self, key: AttemptKey, saved: Checkpointed) -> None:
+    def checkpoint(self, key: AttemptKey, saved: CheckpointSaved) -> None:
         """Store a checkpoint that the attempt has saved, to be uploaded as soon as possible."""
         uri = f"{BLOB}{saved.sha256}" if self._shared is None else self._shared.uri_of(key, saved)
         if self._outbox.add_checkpoint(key, saved, uri):
             self.wake()
 
-    def _tell(self) -> float | None:
+    def _send_next(self) -> float | None:
         uploads = self._outbox.uploads()
         num_settled = sum(self._settle(upload) for upload in uploads if not self._closed)
         if num_settled:
@@ -66,7 +66,7 @@ class Uploader(Courier):
         try:
             if not self._register(upload, place):
                 return False
-        except Replaced as error:
+        except CheckpointReplaced as error:
             reason = str(error)
         except OSError as error:
             reason = f"{place or upload.path}: {error.strerror}"
@@ -81,8 +81,8 @@ class Uploader(Courier):
                 log.warning("the service did not take a checkpoint of trial %s: %s", upload.key.trial, reason)
         if reason is not None and place is not None:
             place.unlink(missing_ok=True)
-        self._contact.made()
-        self._outbox.settle_checkpoint(upload, reason)
+        self._contact.up()
+        self._outbox.ack_checkpoint(upload, reason)
         self._on_settled()
         return True
 
@@ -96,7 +96,7 @@ class Uploader(Courier):
             try:
                 content = file.open("rb")
             except OSError as error:
-                raise Replaced(f"its file cannot be read: {error}") from None
+                raise CheckpointReplaced(f"its file cannot be read: {error}") from None
             with content:
                 self._client.put_blob(sha256, content)
         if not upload.is_next:

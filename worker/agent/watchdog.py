@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from worker.agent.background import Background
+from worker.agent.threads import BackgroundThread
 
 PATIENCE_SECONDS = 600.0
 """A step may always take this long: loading data, compiling, a large evaluation."""
@@ -19,7 +19,7 @@ _REMEMBERED = 100
 """The number of last steps that the median is taken over."""
 
 
-class Watchdog(Background):
+class Watchdog(BackgroundThread):
     """Supervises one process inside a `with` block; `step` records a completed step, `advance` progress within one."""
 
     def __init__(

@@ -5,15 +5,15 @@ from worker.training.config import TrainingConfig
 from worker.training.errors import (
     ConfigError,
     Diverged,
-    GroupBroken,
     Infeasible,
     MissingFile,
     MissingLibrary,
     OutsideFolders,
+    ProcessGroupError,
     TrainingError,
 )
 from worker.training.events import Ending, Monitor, Report, TrainingResult, Verdict
-from worker.training.trained import load_models
+from worker.training.load import load_models
 from worker.training.trainer import train
 
 __all__ = [
@@ -21,12 +21,12 @@ __all__ = [
     "ConfigError",
     "Diverged",
     "Ending",
-    "GroupBroken",
     "Infeasible",
     "MissingFile",
     "MissingLibrary",
     "Monitor",
     "OutsideFolders",
+    "ProcessGroupError",
     "Report",
     "Training",
     "TrainingConfig",

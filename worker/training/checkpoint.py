@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from worker.training.parallel import ALONE, Group
+from worker.training.parallel import SINGLE_PROCESS, Group
 
 _FORMAT = 1
 _KEPT = 2
@@ -45,7 +45,7 @@ class Manifest:
 
 
 @dataclass(frozen=True)
-class Cadence:
+class SaveInterval:
     """How often to save a checkpoint.
 
     Saving takes about 1 % of the training time at most, but the interval never exceeds ten minutes. In the middle of an
@@ -79,10 +79,10 @@ class Checkpointer:
     def __init__(
         self,
         directory: Path | None,
-        cadence: Cadence | None,
+        cadence: SaveInterval | None,
         on_saved: Callable[[Manifest], None] | None,
         begun_at: tuple[int, int] = (0, 0),
-        group: Group = ALONE,
+        group: Group = SINGLE_PROCESS,
     ) -> None:
         """Prepare to save checkpoints; in a group, the first rank decides and saves.
 
@@ -94,7 +94,7 @@ class Checkpointer:
             group: the processes that train together.
         """
         self._group = group
-        self._wants = group.by_first(self._is_wanted, (False, True))
+        self._wants = group.on_rank_zero(self._is_wanted, (False, True))
         self._directory = directory
         self._cadence = cadence
         self._on_saved = on_saved
@@ -102,16 +102,16 @@ class Checkpointer:
         self._saved_at = self._end_saved_at = time.perf_counter()
         self._cost_seconds = 0.0
 
-    def offer(self, step: int, content: Callable[[], Mapping[str, Any]], *, must: bool, batch: int = 0) -> None:
-        """Save a checkpoint if one is due or `must` is set; the same position is never saved twice.
+    def maybe_save(self, step: int, content: Callable[[], Mapping[str, Any]], *, force: bool, batch: int = 0) -> None:
+        """Save a checkpoint if one is due or `force` is set; the same position is never saved twice.
 
         Args:
             step: completed epochs.
             content: called only if a checkpoint is saved; returns what it holds.
-            must: save even if none is due (but never without a directory).
+            force: save even if none is due (but never without a directory).
             batch: batches completed since `step`.
         """
-        if not self._wants(step, batch, must=must):
+        if not self._wants(step, batch, force=force):
             return
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.synchronize()  # so that steps still running on the device do not count as saving time
@@ -128,20 +128,20 @@ class Checkpointer:
         if self._on_saved is not None:
             self._on_saved(manifest)
 
-    def offer_within(self, step: int, content: Callable[[], Mapping[str, Any]], batch: int) -> None:
+    def maybe_save_mid_epoch(self, step: int, content: Callable[[], Mapping[str, Any]], batch: int) -> None:
         """Save a checkpoint in the middle of an epoch if one is due; without a cadence none is saved there."""
         if self._cadence is not None:
-            self.offer(step, content, must=False, batch=batch)
+            self.maybe_save(step, content, force=False, batch=batch)
 
-    def _is_wanted(self, step: int, batch: int, *, must: bool) -> bool:
+    def _is_wanted(self, step: int, batch: int, *, force: bool) -> bool:
         if self._directory is None or (step, batch) == self._newest:
             return False
         since = time.perf_counter() - (self._saved_at if batch else self._end_saved_at)
         is_due = self._cadence is None or self._cadence.is_due(since, self._cost_seconds, is_middle=batch > 0)
-        return must or is_due
+        return force or is_due
 
 
-def adopt_checkpoint(directory: Path, step: int, file: Path, batch: int = 0) -> Manifest:
+def import_checkpoint(directory: Path, step: int, file: Path, batch: int = 0) -> Manifest:
     """Make a verified file from elsewhere the checkpoint of `step`, or of a batch after it, and return its manifest.
 
     The file is moved into `directory`.

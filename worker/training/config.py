@@ -8,15 +8,15 @@ from worker.training.augment import AUGMENTATIONS
 from worker.training.callbacks import CALLBACKS
 from worker.training.data import DATA
 from worker.training.errors import ConfigError, did_you_mean
-from worker.training.finetune import FINETUNING
 from worker.training.losses import LOSSES
 from worker.training.metrics import EXTRA_METRICS
 from worker.training.models import MODELS
-from worker.training.optimizers import OPTIMIZERS
+from worker.training.optimization.finetune import FINETUNING
+from worker.training.optimization.optimizers import OPTIMIZERS
+from worker.training.optimization.precision import PRECISIONS
+from worker.training.optimization.schedules import SCHEDULES
 from worker.training.parameters import Parameter, check_all
-from worker.training.precision import PRECISIONS
 from worker.training.registry import Registry
-from worker.training.schedules import SCHEDULES
 
 REGISTRIES: Mapping[str, Registry[Any]] = {
     "data": DATA,

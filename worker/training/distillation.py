@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from worker.training.allowed_folders import ANYWHERE, AllowedFolders
 from worker.training.data import Dataset
+from worker.training.load import models_of, read_content
 from worker.training.parameters import Setting
 from worker.training.state import require_same
-from worker.training.trained import models_of, read_content
 
 
 class Distillation(nn.Module):

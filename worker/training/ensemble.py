@@ -17,8 +17,8 @@ class MeanOf(nn.Module):
         self.link = link
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return outputs [..., num_outputs] that `link.means` maps to the models' mean."""
+        """Return outputs [..., num_outputs] that `link.inverse` maps to the models' mean."""
         total: Tensor = torch.zeros((), device=features.device)
         for model in self.models:  # one at a time, because a language model's outputs are large
-            total = total + self.link.means(model(features).float())
+            total = total + self.link.inverse(model(features).float())
         return self.link.outputs(total / len(self.models))

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from worker.training.assembly import Parts
 from worker.training.augment import Targets
+from worker.training.build import Components
 from worker.training.distillation import Distillation
 from worker.training.errors import Diverged
 from worker.training.events import Verdict
-from worker.training.optimizers import clear_gradients, shape_gradients
+from worker.training.optimization.optimizers import clear_gradients, shape_gradients
 from worker.training.seeding import generator
 from worker.training.state import TrainState
 
@@ -19,7 +19,7 @@ from worker.training.state import TrainState
 _STEPS_BETWEEN_CHECKS = 50
 
 
-def train_epoch(parts: Parts, state: TrainState, poll: Callable[[], Verdict], save: Callable[[], None]) -> Verdict:
+def train_epoch(parts: Components, state: TrainState, poll: Callable[[], Verdict], save: Callable[[], None]) -> Verdict:
     """Train from the current state to the epoch's end, or until `poll` returns another verdict.
 
     Args:
@@ -56,7 +56,7 @@ def train_epoch(parts: Parts, state: TrainState, poll: Callable[[], Verdict], sa
     return Verdict.CONTINUE
 
 
-def epoch_batches(parts: Parts, epoch: int) -> Sequence[Tensor]:
+def epoch_batches(parts: Components, epoch: int) -> Sequence[Tensor]:
     """Return the example indices of each batch of an epoch, on the dataset's device.
 
     The order follows from the seed and the epoch, so a checkpoint needs only the position in it. If the last batch has
@@ -70,7 +70,7 @@ def epoch_batches(parts: Parts, epoch: int) -> Sequence[Tensor]:
     return batches
 
 
-def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
+def _step(parts: Components, state: TrainState, batch: Tensor) -> None:
     """One optimizer step on one batch."""
     config, optimizer = parts.config, state.optimizer
     clear_gradients(optimizer.param_groups)
@@ -85,13 +85,13 @@ def _step(parts: Parts, state: TrainState, batch: Tensor) -> None:
         state.average.update_parameters(state.model)
 
 
-def _add_gradients(parts: Parts, state: TrainState, batch: Tensor) -> list[tuple[Tensor, int]]:
+def _add_gradients(parts: Components, state: TrainState, batch: Tensor) -> list[tuple[Tensor, int]]:
     """Sum the batch's gradient over `accumulate` pieces, and in a group over the ranks' shares.
 
     Returns:
         Mean losses, each with the number of examples that it is the mean of.
     """
-    features, wanted = _examples(parts, parts.group.share(batch))
+    features, wanted = _examples(parts, parts.group.shard(batch))
     # The number is equal on every rank, because some models need all ranks to call them together.
     num_pieces = min(parts.config.accumulate, math.ceil(len(batch) / parts.group.size))
     losses: list[tuple[Tensor, int]] = []
@@ -113,7 +113,7 @@ def _add_gradients(parts: Parts, state: TrainState, batch: Tensor) -> list[tuple
     return [(mean, len(batch))]
 
 
-def _examples(parts: Parts, chosen: Tensor) -> tuple[Tensor, Targets]:
+def _examples(parts: Components, chosen: Tensor) -> tuple[Tensor, Targets]:
     """Return the augmented features and targets; both are empty if the rank has no share of the batch."""
     features, targets = parts.dataset.batch(parts.dataset.train, chosen)
     return parts.augment(features, targets) if len(chosen) else (features, [(1.0, targets)])
@@ -127,7 +127,7 @@ def _pieces(features: Tensor, wanted: Targets, num: int) -> Sequence[tuple[Tenso
     return [(piece, list(theirs)) for piece, *theirs in zip(features.tensor_split(num), *targets, strict=True)]
 
 
-def _loss(parts: Parts, features: Tensor, wanted: Targets) -> Tensor:
+def _loss(parts: Components, features: Tensor, wanted: Targets) -> Tensor:
     """Return the mean loss of the examples; mixed targets are weighted by their shares."""
     with parts.autocast:
         outputs = parts.forward(features)

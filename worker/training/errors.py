@@ -55,7 +55,7 @@ class Diverged(TrainingError):
         self.last_finite = last_finite
 
 
-class GroupBroken(RuntimeError):
+class ProcessGroupError(RuntimeError):
     """Another process of the group is gone or out of reach; the cause may be in that process's own error."""
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from worker.training.data import Dataset, SplitName
 from worker.training.metrics import Metrics
-from worker.training.parallel import ALONE, Group
+from worker.training.parallel import SINGLE_PROCESS, Group
 
 # Large enough to keep a device busy, and small enough for the activations of any model here.
 _BATCH = 4096
@@ -24,7 +24,7 @@ def evaluate(
     names: tuple[SplitName, ...],
     *,
     autocast: AbstractContextManager[object] | None = None,
-    group: Group = ALONE,
+    group: Group = SINGLE_PROCESS,
 ) -> dict[str, float]:
     """Return `split/loss` (the mean over the split's examples) and each metric as `split/metric`.
 
@@ -47,7 +47,7 @@ def evaluate(
         metrics.reset()
         total = torch.zeros((), device=dataset.device)
         with torch.inference_mode(), autocast or nullcontext():
-            for outputs, targets in answers(model, dataset, name, group):
+            for outputs, targets in predictions_of(model, dataset, name, group):
                 total += loss(outputs, targets) * len(targets)
                 metrics.update(outputs, targets)
             measured = {"loss": float(total) / len(dataset.splits[name]), **metrics.compute()}
@@ -55,8 +55,8 @@ def evaluate(
     return values
 
 
-def answers(
-    model: nn.Module, dataset: Dataset, name: SplitName, group: Group = ALONE
+def predictions_of(
+    model: nn.Module, dataset: Dataset, name: SplitName, group: Group = SINGLE_PROCESS
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the model's outputs on a split (float32) and the targets, batch by batch, in the split's order."""
     model.eval()
@@ -65,4 +65,4 @@ def answers(
     size = max(1, min(_BATCH, _BATCH_NUMBERS // numbers))
     for start in range(0, len(split), size * group.size):
         features, targets = dataset.batch(split, slice(start, start + size * group.size))
-        yield group.outputs(model, features).float(), targets
+        yield group.gathered_forward(model, features).float(), targets

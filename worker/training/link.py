@@ -16,11 +16,11 @@ class Link:
     """A pair of inverse functions between a model's outputs and what they mean.
 
     Attributes:
-        means: maps outputs [..., num_outputs] to probabilities, or to values as they are (the inverse link of a GLM).
+        inverse: maps outputs [..., num_outputs] to probabilities, or to values as they are (the inverse link of a GLM).
         outputs: maps these back to outputs of the same shape.
     """
 
-    means: Callable[[Tensor], Tensor]
+    inverse: Callable[[Tensor], Tensor]
     outputs: Callable[[Tensor], Tensor]
 
 

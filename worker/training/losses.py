@@ -85,7 +85,7 @@ class Focal(nn.Module):
         return (losses if self.weights is None else losses * self.weights[targets]).mean()
 
 
-class OneAgainstRest(nn.Module):
+class OneVsRest(nn.Module):
     """One-vs-rest loss: the mean over examples of class weight times the mean binary cross entropy of all classes.
 
     Args:
@@ -167,7 +167,7 @@ def bce(
     balance: Balance = 0.0,
 ) -> nn.Module:
     """Binary cross entropy of each class against the rest, on the sigmoid of its output (Wightman et al. 2021)."""
-    return OneAgainstRest(_weights(dataset, class_weights, balance), label_smoothing)
+    return OneVsRest(_weights(dataset, class_weights, balance), label_smoothing)
 
 
 def mse(_: Dataset) -> nn.Module:

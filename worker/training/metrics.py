@@ -22,7 +22,7 @@ from torchmetrics.text import Perplexity
 
 from worker.training.data import Dataset, Kind
 from worker.training.link import LINKS, Link
-from worker.training.ranked import ranking_values
+from worker.training.ranking_metrics import ranking_values
 
 _BY_KIND: Mapping[Kind, tuple[str, ...]] = {
     "classification": ("accuracy", "precision_macro", "recall_macro", "f1_macro"),
@@ -82,7 +82,7 @@ class Metrics:
             case "classification":
                 self._collection.update(outputs, targets)
                 if self._auroc is not None:
-                    self._auroc.update(self._link.means(outputs), targets)
+                    self._auroc.update(self._link.inverse(outputs), targets)
             case "regression":
                 self._collection.update(*(values.squeeze(1) * self._std + self._mean for values in (outputs, targets)))
             case "language":

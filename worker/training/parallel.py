@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from worker.training.errors import GroupBroken
+from worker.training.errors import ProcessGroupError
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -28,19 +28,19 @@ P = ParamSpec("P")
 class Group:
     """One process's view of the process group.
 
-    All ranks must call every method except `place` and `share`, in the same order. These methods raise GroupBroken if
+    All ranks must call every method except `place` and `shard`, in the same order. These methods raise GroupBroken if
     another process is gone.
 
     Attributes:
         rank: this process's rank, from 0.
         size: the number of processes.
-        words: a CPU process group (gloo) for messages between ranks, so that they don't wait for a GPU; None: one
+        cpu_group: a CPU process group (gloo) for messages between ranks, so that they don't wait for a GPU; None: one
             process.
     """
 
     rank: int = 0
     size: int = 1
-    words: dist.ProcessGroup | None = None
+    cpu_group: dist.ProcessGroup | None = None
 
     @property
     def is_first(self) -> bool:
@@ -53,15 +53,15 @@ class Group:
             return device
         return f"cuda:{os.environ.get('LOCAL_RANK', self.rank)}"
 
-    def told(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Broadcast the first rank's value, which must be picklable, and return it on all ranks."""
         if self.size == 1:
             return value
         box = [value]
-        _together(dist.broadcast_object_list, box, group_src=0, group=self.words)
+        _together(dist.broadcast_object_list, box, group_src=0, group=self.cpu_group)
         return box[0]
 
-    def by_first(self, ask: Callable[P, T], answers: Sequence[T]) -> Callable[P, T]:
+    def on_rank_zero(self, ask: Callable[P, T], answers: Sequence[T]) -> Callable[P, T]:
         """Return a function that calls `ask` on the first rank only, and returns its answer on all ranks.
 
         Args:
@@ -73,20 +73,20 @@ class Group:
 
         def told(*args: P.args, **kwargs: P.kwargs) -> T:
             place = torch.tensor(answers.index(ask(*args, **kwargs)) if self.is_first else 0)
-            _together(dist.broadcast, place, group_src=0, group=self.words)
+            _together(dist.broadcast, place, group_src=0, group=self.cpu_group)
             return answers[int(place)]
 
         return told
 
-    def gathered(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Return every rank's value, by rank (all-gather); values must be picklable."""
         if self.size == 1:
             return [value]
         each: list[Any] = [None] * self.size
-        _together(dist.all_gather_object, each, value, group=self.words)
+        _together(dist.all_gather_object, each, value, group=self.cpu_group)
         return each
 
-    def share(self, batch: Tensor) -> Tensor:
+    def shard(self, batch: Tensor) -> Tensor:
         """Return this rank's part of a batch's indices [n]; parts are as equal as possible, and may be empty."""
         return batch if self.size == 1 else batch.tensor_split(self.size)[self.rank]
 
@@ -111,7 +111,7 @@ class Group:
                 weight.grad = gradient.view_as(weight).to(weight.dtype)
         return total[-1]
 
-    def outputs(self, model: nn.Module, features: Tensor) -> Tensor:
+    def gathered_forward(self, model: nn.Module, features: Tensor) -> Tensor:
         """Return the model's outputs for examples [n, ...] on all ranks; each rank computes an equal share of them."""
         if self.size == 1:
             return model(features)  # type: ignore[no-any-return]
@@ -128,12 +128,12 @@ class Group:
         return everything[: len(features)]
 
 
-ALONE = Group()
+SINGLE_PROCESS = Group()
 
 
 @contextmanager
-def joined() -> Iterator[Group]:
-    """Yield the process group for one training, or `ALONE` if there is a single process.
+def process_group() -> Iterator[Group]:
+    """Yield the process group for one training, or `SINGLE_PROCESS` if there is a single process.
 
     If torchrun started this process and the user's code has not initialised the group, this function does so.
     """
@@ -141,17 +141,17 @@ def joined() -> Iterator[Group]:
     if is_launched:
         dist.init_process_group()
     if not dist.is_initialized() or dist.get_world_size() == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
     else:
-        words = dist.new_group(backend="gloo")
-        yield Group(dist.get_rank(), dist.get_world_size(), words)
-        dist.destroy_process_group(words)
+        cpu_group = dist.new_group(backend="gloo")
+        yield Group(dist.get_rank(), dist.get_world_size(), cpu_group)
+        dist.destroy_process_group(cpu_group)
     if is_launched:
         dist.destroy_process_group()
 
 
 @contextmanager
-def meeting(file: Path, rank: int, size: int) -> Iterator[None]:
+def rendezvous(file: Path, rank: int, size: int) -> Iterator[None]:
     """Form a group of `size` processes on this host, which find each other through `file`.
 
     The function waits for the other processes. Enter it before CUDA is used.
@@ -171,7 +171,7 @@ def meeting(file: Path, rank: int, size: int) -> Iterator[None]:
     dist.destroy_process_group()
 
 
-def summed(values: Tensor) -> Tensor:
+def all_reduce_sum(values: Tensor) -> Tensor:
     """Return the sum of all ranks' values on all ranks (all-reduce); gradients flow back to every rank."""
     return _Summed.apply(values)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -192,4 +192,4 @@ def _together(collective: Callable[..., object], *args: object, **kwargs: object
     try:
         collective(*args, **kwargs)
     except RuntimeError as error:
-        raise GroupBroken(f"another process of this training is gone ({str(error).splitlines()[0]})") from error
+        raise ProcessGroupError(f"another process of this training is gone ({str(error).splitlines()[0]})") from error

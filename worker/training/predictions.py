@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from worker.training.data import Dataset, SplitName
-from worker.training.evaluate import answers
+from worker.training.evaluate import predictions_of
 from worker.training.link import Link
-from worker.training.parallel import ALONE, Group
+from worker.training.parallel import SINGLE_PROCESS, Group
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def predict(
     link: Link,
     autocast: AbstractContextManager[object],
     *,
-    group: Group = ALONE,
+    group: Group = SINGLE_PROCESS,
 ) -> Predictions:
     """Return the predictions of a model on a split, in the split's order.
 
@@ -54,11 +54,13 @@ def predict(
         group: the processes that share the computation.
     """
     with torch.inference_mode(), autocast:
-        outputs, targets = (torch.cat(parts) for parts in zip(*answers(model, dataset, name, group), strict=True))
+        outputs, targets = (
+            torch.cat(parts) for parts in zip(*predictions_of(model, dataset, name, group), strict=True)
+        )
     split = dataset.splits[name]
     places = torch.arange(len(targets)) if split.ids is None else split.ids
     if dataset.kind == "classification":
-        outputs = link.means(outputs)
+        outputs = link.inverse(outputs)
     elif dataset.kind == "ranking":
         outputs, targets, places = outputs[targets >= 0], targets[targets >= 0], places[places >= 0]
     else:

@@ -22,7 +22,7 @@ def generator(seed: int, purpose: str, device: str | torch.device = "cpu") -> to
 
 
 @contextmanager
-def own_stream(seed: int, device: torch.device) -> Iterator[None]:
+def forked_rng(seed: int, device: torch.device) -> Iterator[None]:
     """Run with torch's default random streams seeded from `seed`, and restore them afterwards.
 
     Weight initialisation and dropout take no generator and draw from the default stream, so the stream itself is

@@ -9,7 +9,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
 from worker.training.errors import ConfigError
-from worker.training.schedules import Plateau
+from worker.training.optimization.schedules import Plateau
 
 Weights = dict[str, Tensor]
 
@@ -77,7 +77,7 @@ class TrainState:
         self.loss_sum = torch.zeros((), device=self.device)
 
     @property
-    def answering(self) -> nn.Module:
+    def eval_model(self) -> nn.Module:
         """The model that is evaluated and kept: the averaged weights if there are any, else the trained ones."""
         return self.model if self.average is None else self.average.module
 
@@ -106,9 +106,9 @@ class TrainState:
 
     def weights(self) -> Weights:
         """Return a copy of the evaluated model's weights."""
-        return {name: tensor.detach().clone() for name, tensor in self.answering.state_dict().items()}
+        return {name: tensor.detach().clone() for name, tensor in self.eval_model.state_dict().items()}
 
-    def content(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the whole state as a mapping that `torch.load(weights_only=True)` reads back."""
         return {
             "model": self.model.state_dict(),
@@ -122,7 +122,7 @@ class TrainState:
             **{name: getattr(self, name) for name in _NUMBERS},
         }
 
-    def restore(self, content: dict[str, Any]) -> None:
+    def load_state_dict(self, content: dict[str, Any]) -> None:
         """Continue from `content`, taken in a training of the same configuration and seed."""
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])

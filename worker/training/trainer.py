@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from worker.training.allowed_folders import AllowedFolders
-from worker.training.assembly import callbacks_of, load
+from worker.training.build import callbacks_of, load
 from worker.training.callbacks import Callback
-from worker.training.callbacks.several import Callbacks
-from worker.training.checkpoint import Cadence, Checkpointer, Manifest, load_checkpoint
-from worker.training.compatibility import check_fit, find_device
+from worker.training.callbacks.callback_list import CallbackList
+from worker.training.checkpoint import Checkpointer, Manifest, SaveInterval, load_checkpoint
 from worker.training.config import TrainingConfig
+from worker.training.cross_validation import Replicates, mean_and_spread
 from worker.training.data import Dataset, SplitName
 from worker.training.errors import ConfigError, Diverged
 from worker.training.events import Ending, Monitor, OnReport, Report, TrainingResult, Verdict
-from worker.training.members import Members, mean_and_spread
-from worker.training.parallel import joined
+from worker.training.parallel import process_group
 from worker.training.predictions import Predictions
-from worker.training.seeding import own_stream
+from worker.training.seeding import forked_rng
+from worker.training.validate import check_fit, find_device
 
 
 def _continue(*_: object) -> Verdict:
@@ -39,7 +39,7 @@ def train(
     on_report: OnReport = _continue,
     poll: Callable[[], Verdict] = _continue,
     checkpoint_dir: Path | None = None,
-    cadence: Cadence | None = None,
+    cadence: SaveInterval | None = None,
     on_checkpoint: Callable[[Manifest], None] | None = None,
     until_epoch: int | None = None,
     constraints: Mapping[str, Any] | None = None,
@@ -95,28 +95,28 @@ def train(
     if monitor is None and config.patience is not None:
         monitor = Monitor("val/loss", "minimize", keep="last")
     folders = AllowedFolders.of(readable)
-    with joined() as group, closing(callbacks_of(config, callbacks, group, folders)) as called:
+    with process_group() as group, closing(callbacks_of(config, callbacks, group, folders)) as called:
         place = find_device(group.place(device))
         datasets = load(config, place, folders)
         if on_data is not None and group.is_first:
             on_data(datasets[0])
         for dataset in datasets:
             check_fit(config, dataset, monitor, group)
-        with own_stream(seed, place):
-            members = Members(
+        with forked_rng(seed, place):
+            members = Replicates(
                 config, seed, datasets, constraints or {}, fork_at, teacher=teacher, group=group, folders=folders
             )
             states: Mapping[str, Any] = {}
             saved = load_checkpoint(checkpoint_dir) if checkpoint_dir is not None and group.is_first else None
-            if (saved := group.told(saved)) is not None:
-                if members.restore(saved):
+            if (saved := group.broadcast(saved)) is not None:
+                if members.load_state_dict(saved):
                     states = saved["callbacks"]
             elif fork_at is not None:
                 raise ConfigError("fork_at", f"the checkpoint of epoch {fork_at} to fork from is gone")
             begun_at = members.epoch, members.batch
             checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint, begun_at, group)
             called.begin(members.seen, states)
-            on_report, poll = group.by_first(on_report, list(Verdict)), group.by_first(poll, list(Verdict))
+            on_report, poll = group.on_rank_zero(on_report, list(Verdict)), group.on_rank_zero(poll, list(Verdict))
             verdict = _train_until(end, members, called, checkpointer, monitor=monitor, on_report=on_report, poll=poll)
             result = _result(verdict, members)
             called.end(result)
@@ -125,8 +125,8 @@ def train(
 
 def _train_until(
     end: int,
-    members: Members,
-    callbacks: Callbacks,
+    members: Replicates,
+    callbacks: CallbackList,
     checkpointer: Checkpointer,
     *,
     monitor: Monitor | None,
@@ -137,10 +137,10 @@ def _train_until(
     config, verdict = members.config, Verdict.CONTINUE
 
     def content() -> dict[str, Any]:
-        return {**members.content(), "callbacks": callbacks.content()}
+        return {**members.state_dict(), "callbacks": callbacks.state_dict()}
 
     def save() -> None:
-        checkpointer.offer_within(members.epoch, content, members.batch)
+        checkpointer.maybe_save_mid_epoch(members.epoch, content, members.batch)
 
     while members.epoch < end and verdict is Verdict.CONTINUE and not _reason_to_end(members):
         began = time.perf_counter()
@@ -148,7 +148,7 @@ def _train_until(
         if verdict is not Verdict.CONTINUE:  # stopped in the middle of the epoch
             members.seconds += time.perf_counter() - began
             if verdict is Verdict.PAUSE:
-                checkpointer.offer(members.epoch, content, must=True, batch=members.batch)
+                checkpointer.maybe_save(members.epoch, content, force=True, batch=members.batch)
             break
         values = members.measure()
         _require_finite_losses(members, values)
@@ -163,11 +163,11 @@ def _train_until(
         is_over = members.epoch == config.epochs or bool(_reason_to_end(members))
         pauses = not is_over and (verdict is Verdict.PAUSE or members.epoch == end)
         must = pauses or (is_over and verdict is not Verdict.STOP and _may_be_best(members, monitor))
-        checkpointer.offer(members.epoch, content, must=must)
+        checkpointer.maybe_save(members.epoch, content, force=must)
     return verdict
 
 
-def _result(verdict: Verdict, members: Members) -> TrainingResult:
+def _result(verdict: Verdict, members: Replicates) -> TrainingResult:
     """Return the result; a finished training restores its best weights and is evaluated on the test split, once."""
     ending = Ending.PAUSED
     if verdict is Verdict.STOP:
@@ -195,7 +195,7 @@ def _result(verdict: Verdict, members: Members) -> TrainingResult:
     )
 
 
-def _may_be_best(members: Members, monitor: Monitor | None) -> bool:
+def _may_be_best(members: Replicates, monitor: Monitor | None) -> bool:
     """Return whether this training may be better than the best of other trainings; True if that is unknown."""
     if monitor is None or monitor.best is None:
         return True
@@ -203,7 +203,7 @@ def _may_be_best(members: Members, monitor: Monitor | None) -> bool:
     return monitor.is_better(metrics[monitor.metric], monitor.best)
 
 
-def _reason_to_end(members: Members) -> str:
+def _reason_to_end(members: Replicates) -> str:
     """Return a callback's reason to end, or that of early stopping (Prechelt 1998); an empty text: train on."""
     patience = members.config.patience
     if members.ended or patience is None:
@@ -217,7 +217,7 @@ def _ends_a_cycle(epoch: int, config: TrainingConfig) -> bool:
     return epoch * config.snapshots // config.epochs > (epoch - 1) * config.snapshots // config.epochs
 
 
-def _require_finite_losses(members: Members, each: Sequence[Mapping[str, float]]) -> None:
+def _require_finite_losses(members: Replicates, each: Sequence[Mapping[str, float]]) -> None:
     for name, value in mean_and_spread(each).items():
         if name.endswith("/loss") and not math.isfinite(value):
             raise Diverged(members.epoch + 1, name, members.metrics.get(name))

@@ -3,7 +3,7 @@
 Custom training code imports from here: `from worker.trial import Stopped, Trial, current_trial`.
 """
 
-from worker.trial.script import current_trial
+from worker.trial.sdk import current_trial
 from worker.trial.trial import Stopped, Trial
 
 __all__ = ["Stopped", "Trial", "current_trial"]

@@ -12,8 +12,8 @@ import torch
 
 from worker.protocol import UNREGISTERED, Ready
 from worker.trial.provenance import code_fingerprint
-from worker.trial.registered import RegistrationFailed, register
-from worker.trial.task import carry_out
+from worker.trial.registration import RegistrationFailed, register
+from worker.trial.tasks.dispatch import carry_out
 from worker.trial.zygote import serve
 
 

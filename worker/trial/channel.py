@@ -7,7 +7,18 @@ import socket
 import time
 from collections.abc import Mapping
 
-from worker.protocol import Advanced, Answered, Checkpointed, Ended, Inbox, Order, Predicted, Provenance, Report, encode
+from worker.protocol import (
+    CheckpointSaved,
+    Ended,
+    MessageDecoder,
+    Order,
+    PredictionsSaved,
+    Progress,
+    Provenance,
+    Report,
+    VerdictReady,
+    encode,
+)
 
 _ADVANCED_SECONDS = 1.0
 """The shortest time between two messages that training makes progress."""
@@ -28,7 +39,7 @@ class Channel:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._inbox = Inbox()
+        self._inbox = MessageDecoder()
         self._order = CONTINUE
         self._advanced_at = time.monotonic()
         self.answered = -1
@@ -77,13 +88,13 @@ class Channel:
         now = time.monotonic()
         if now - self._advanced_at >= _ADVANCED_SECONDS:
             self._advanced_at = now
-            self._send(encode(Advanced()))
+            self._send(encode(Progress()))
 
-    def checkpointed(self, saved: Checkpointed) -> None:
+    def checkpointed(self, saved: CheckpointSaved) -> None:
         """Send that a checkpoint was saved, after the report of its step."""
         self._send(encode(saved))
 
-    def predicted(self, saved: Predicted) -> None:
+    def predicted(self, saved: PredictionsSaved) -> None:
         """Send that the predictions of a finished training were saved."""
         self._send(encode(saved))
 
@@ -106,7 +117,7 @@ class Channel:
                 match message:
                     case Order():
                         self._order = message
-                    case Answered(step):
+                    case VerdictReady(step):
                         self.answered = step
 
     def end(self, ended: Ended) -> None:

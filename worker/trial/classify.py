@@ -8,8 +8,17 @@ import traceback
 
 import torch
 
-from service.contract.lease import FailureClass, FaultScope, Outcome, Shortage
-from worker.training import ConfigError, Diverged, GroupBroken, Infeasible, MissingFile, MissingLibrary, OutsideFolders
+from service.contract.attempt import FailureClass, MemoryShortage, Outcome
+from service.contract.lease import FaultScope
+from worker.training import (
+    ConfigError,
+    Diverged,
+    Infeasible,
+    MissingFile,
+    MissingLibrary,
+    OutsideFolders,
+    ProcessGroupError,
+)
 
 _MAX_MESSAGE = 500
 _MAX_TRACEBACK = 20_000
@@ -79,7 +88,7 @@ def _is_host_fault(error: BaseException) -> bool:
     """
     if isinstance(error, OSError):
         return error.errno in _HOST_ERRNOS
-    return isinstance(error, (*_LACKING, GroupBroken)) or (
+    return isinstance(error, (*_LACKING, ProcessGroupError)) or (
         isinstance(error, RuntimeError) and bool(_DRIVER.search(str(error)))
     )
 
@@ -130,10 +139,10 @@ def exited(status: int, stderr: str) -> Outcome:
     )
 
 
-def _shortage(is_device: bool) -> Shortage:
+def _shortage(is_device: bool) -> MemoryShortage:
     """Return whether the host or the device ran out of memory, and how much of it other processes use right now."""
     if not is_device or not torch.cuda.is_available():
-        return Shortage(place="host")
+        return MemoryShortage(place="host")
     free, total = torch.cuda.mem_get_info()
     others = max(0, total - free - torch.cuda.memory_reserved())
-    return Shortage(place="device", total_gib=round(total / _GIB, 1), others_gib=round(others / _GIB, 1))
+    return MemoryShortage(place="device", total_gib=round(total / _GIB, 1), others_gib=round(others / _GIB, 1))

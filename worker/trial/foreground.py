@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from service.contract.attempt import Outcome
 from service.contract.base import TaskKind
-from service.contract.lease import Grant, Outcome
-from worker.protocol import Checkpointed, Order, Predicted, Provenance, Start
+from service.contract.claim import Grant
+from worker.protocol import CheckpointSaved, Order, PredictionsSaved, Provenance, Start
 from worker.trial.channel import CONTINUE, Channel
-from worker.trial.task import dispatch
+from worker.trial.tasks.dispatch import dispatch
 
 
 class Foreground(Channel):
@@ -37,10 +38,10 @@ class Foreground(Channel):
     def advanced(self) -> None:
         """Do nothing: no watchdog runs."""
 
-    def checkpointed(self, saved: Checkpointed) -> None:
+    def checkpointed(self, saved: CheckpointSaved) -> None:
         """Do nothing: the checkpoint is deleted with its folder."""
 
-    def predicted(self, saved: Predicted) -> None:
+    def predicted(self, saved: PredictionsSaved) -> None:
         """Do nothing: the predictions are deleted with their folder."""
 
     def report(self, step: int, metrics: Mapping[str, float], *, is_awaited: bool = False) -> Order:

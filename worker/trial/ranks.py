@@ -20,9 +20,9 @@ from typing import Never, Self, TypeVar
 
 import torch
 
-from service.contract.lease import Outcome
-from worker.training import GroupBroken
-from worker.training.parallel import meeting
+from service.contract.attempt import Outcome
+from worker.training import ProcessGroupError
+from worker.training.parallel import rendezvous
 from worker.trial.classify import failed
 from worker.trial.ending import end_by
 
@@ -40,7 +40,7 @@ class RankFailed(Exception):
         self.outcome = outcome
 
 
-def lead(num: int, folder: Path, work: Callable[[], T], say: Callable[[Outcome], None]) -> T:
+def launch(num: int, folder: Path, work: Callable[[], T], say: Callable[[Outcome], None]) -> T:
     """Run `work` in `num` processes at once, of which this is the first.
 
     Call it before anything has initialised CUDA or started a thread, because a fork copies neither.
@@ -63,27 +63,27 @@ def lead(num: int, folder: Path, work: Callable[[], T], say: Callable[[Outcome],
     place.unlink(missing_ok=True)
 
     def take_part(rank: int) -> T:
-        with meeting(place, rank, num):
+        with rendezvous(place, rank, num):
             return work()
 
     others = [_fork(rank, take_part) for rank in range(1, num)]
     with _Watch(others, say) as watch:
         try:
             return take_part(0)
-        except GroupBroken:
+        except ProcessGroupError:
             watch.end_as_they_did()
             raise
 
 
 @dataclass(frozen=True)
-class _Other:
+class _PeerProcess:
     """Another process of the training, and the pipe through which it sends the outcome if it fails."""
 
     pid: int
     last_words: int
 
 
-def _fork(rank: int, take_part: Callable[[int], object]) -> _Other:
+def _fork(rank: int, take_part: Callable[[int], object]) -> _PeerProcess:
     read, write = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -92,13 +92,13 @@ def _fork(rank: int, take_part: Callable[[int], object]) -> _Other:
         os.close(read)
         _become(rank, take_part, write)
     os.close(write)
-    return _Other(pid, read)
+    return _PeerProcess(pid, read)
 
 
 def _become(rank: int, take_part: Callable[[int], object], last_words: int) -> Never:
     try:
         take_part(rank)
-    except GroupBroken:
+    except ProcessGroupError:
         pass  # another process is the cause
     except BaseException as error:  # nothing may propagate into the first process's code
         traceback.print_exc()
@@ -113,7 +113,7 @@ def _become(rank: int, take_part: Callable[[int], object], last_words: int) -> N
 class _Watch:
     """A thread that waits for the first other process to fail, and ends this process if it does not end by itself."""
 
-    def __init__(self, others: Sequence[_Other], say: Callable[[Outcome], None]) -> None:
+    def __init__(self, others: Sequence[_PeerProcess], say: Callable[[Outcome], None]) -> None:
         self._others = others
         self._say = say
         self._failed = threading.Event()
@@ -161,7 +161,7 @@ class _Watch:
         os._exit(1)
 
 
-def _cause(other: _Other) -> Outcome | int | None:
+def _cause(other: _PeerProcess) -> Outcome | int | None:
     """Return the outcome or signal that another process failed with, after its pipe closed; None if it succeeded."""
     with os.fdopen(other.last_words, "rb") as pipe:
         said = pipe.read()

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.contract.lease import Grant, Outcome
+from service.contract.attempt import Outcome
+from service.contract.claim import Grant
 from worker.protocol import Start
 from worker.training.callbacks.event_files import EventFiles
 from worker.trial.channel import Channel

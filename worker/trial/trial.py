@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from worker.protocol import Order, Start
 from worker.trial.channel import CONTINUE, Channel
-from worker.trial.saved import save
+from worker.trial.checkpoint_file import save
 
 if TYPE_CHECKING:
-    from service.contract.lease import Grant
+    from service.contract.claim import Grant
 
 WAIT_SECONDS = 60.0
 """The longest time that `report(…, wait=True)` waits, so that an unreachable service does not block training."""
@@ -35,7 +35,7 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
-class Told:
+class TrialInfo:
     """The facts about a trial that its code receives when it starts."""
 
     study: str
@@ -73,11 +73,11 @@ class Told:
 class Trial:
     """One trial; use it from one thread at a time."""
 
-    def __init__(self, told: Told, channel: Channel) -> None:
-        self._told = told
+    def __init__(self, info: TrialInfo, channel: Channel) -> None:
+        self._told = info
         self._channel = channel
-        self._saved_step = told.resume_step
-        self.step: int | None = told.resume_step
+        self._saved_step = info.resume_step
+        self.step: int | None = info.resume_step
         """The last reported step, at first the step of the checkpoint; None if the trial starts from scratch."""
         self.value: float | None = None
         """The last reported value of the objective."""
@@ -144,7 +144,7 @@ class Trial:
         self.tell(step, metrics, is_awaited=wait)
         if wait:
             self._channel.wait(step, WAIT_SECONDS)
-        return self.listen()
+        return self.poll()
 
     def tell(self, step: int, metrics: Mapping[str, float], *, is_awaited: bool) -> None:
         """Report without waiting and without returning an order; raises the same errors as `report`."""
@@ -165,7 +165,7 @@ class Trial:
     @property
     def should_stop(self) -> bool:
         """Whether to save a checkpoint, if the code saves any, and return: the newest order is to stop or to pause."""
-        return self.listen() != CONTINUE
+        return self.poll() != CONTINUE
 
     def save_checkpoint(self, content: bytes | str | os.PathLike[str]) -> None:
         """Save a checkpoint of the last reported step: bytes, or the file at a path, which is copied.
@@ -185,7 +185,7 @@ class Trial:
         """Return the file of the checkpoint to resume from, which is of step `step`; None: start from scratch."""
         return Path(self._told.resume) if self._told.resume is not None else None
 
-    def listen(self) -> Order:
+    def poll(self) -> Order:
         """Return the newest order, as `report` does; from the trial's rung on, that is an order to pause."""
         order, until = self._channel.newest_order(), self._told.run_until
         if order.action == CONTINUE.action:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Never
 
-from worker.protocol import Exited, Forked, Inbox, Message, Ready, Start, Terminate, encode
+from worker.protocol import Exited, Forked, Message, MessageDecoder, Ready, Start, Terminate, encode
 from worker.trial.channel import Channel
 
 
@@ -42,7 +42,7 @@ class Zygote:
     def __init__(self, control: socket.socket, carry_out: Callable[[Start, Channel], None]) -> None:
         self._control = control
         self._carry_out = carry_out
-        self._inbox = Inbox()
+        self._inbox = MessageDecoder()
         self._pid: int | None = None
 
     def serve(self, ready: Ready) -> None:

@@ -7,7 +7,7 @@ from typing import assert_never, cast
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from service.contract.space import CategoricalParameter, ConstantParameter, FloatParameter, IntParameter, Parameter
-from service.domain.parameter import axis
+from service.domain.parameter import values_of
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:
@@ -26,7 +26,7 @@ def distribution(parameter: Parameter) -> BaseDistribution:
             high = range(parameter.low, parameter.high + 1, parameter.step)[-1]
             return IntDistribution(parameter.low, high, log=parameter.log, step=parameter.step)
         case FloatParameter():
-            values = axis(parameter)
+            values = values_of(parameter)
             top = parameter.high if values is None else cast("float", values[-1])
             low = parameter.low / 10 if parameter.zero else parameter.low
             return FloatDistribution(low, top, log=parameter.log, step=parameter.step)

@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from service.contract.base import Value
 from service.contract.space import Space
 from service.domain.history import TrialRecord
-from service.domain.parameter import fits
-from service.search.coordinates import coordinate, value_at
+from service.domain.parameter import contains
 from service.search.optuna_bridge.distributions import distribution
+from service.search.space.transform import coordinate, value_at
 
 
 def suggest_gp(
@@ -34,7 +34,7 @@ def suggest_gp(
     """
     distributions = {name: distribution(space[name]) for name in names}
 
-    def told(trial: TrialRecord) -> FrozenTrial:
+    def frozen_trial(trial: TrialRecord) -> FrozenTrial:
         return create_trial(
             state=TrialState.RUNNING if trial.is_open else TrialState.COMPLETE,
             value=losses.get(trial.number),
@@ -49,9 +49,9 @@ def suggest_gp(
         trial
         for trial in trials
         if (trial.is_open or trial.number in losses)
-        and all(name in trial.parameters and fits(space[name], trial.parameters[name]) for name in names)
+        and all(name in trial.parameters and contains(space[name], trial.parameters[name]) for name in names)
     ]
-    view = cast("Study", _StudyView([told(trial) for trial in known]))
+    view = cast("Study", _StudyView([frozen_trial(trial) for trial in known]))
     sampler = GPSampler(seed=seed, n_startup_trials=1, warn_independent_sampling=False)
     drawn = sampler.sample_relative(view, create_trial(state=TrialState.RUNNING), distributions)
     return {name: value_at(space[name], distributions[name].to_internal_repr(value)) for name, value in drawn.items()}

@@ -11,8 +11,8 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial
 
 from service.contract.space import Space
-from service.search.columns import Columns, Floats
 from service.search.optuna_bridge.distributions import distribution
+from service.search.trial_matrix import Floats, TrialMatrix
 
 _FEWEST = 2
 """Smallest number of trials with an active parameter for which a density is estimated."""
@@ -26,7 +26,7 @@ class _Tried:
 
 
 def divergences(
-    space: Space, columns: Columns, lessons: NDArray[np.bool_], best: NDArray[np.bool_]
+    space: Space, columns: TrialMatrix, lessons: NDArray[np.bool_], best: NDArray[np.bool_]
 ) -> dict[str, float]:
     """Compute each parameter's Pearson divergence between the best trials and all (Watanabe, Bansal and Hutter 2023).
 

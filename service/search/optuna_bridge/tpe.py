@@ -30,17 +30,16 @@ from optuna.study import StudyDirection
 
 from service.contract.base import Directions, Value
 from service.contract.space import Space
-from service.domain.space import is_active, ordered
-from service.search.columns import Columns, Floats
-from service.search.coordinates import value_at
-from service.search.lessons import Role
+from service.domain.space import is_active, topological_order
+from service.search.observations import ObservationKind
 from service.search.optuna_bridge.distributions import distribution
-from service.search.scale import from_unit
+from service.search.space.transform import from_unit, value_at
+from service.search.trial_matrix import Floats, TrialMatrix
 
 NUM_CANDIDATES = 24
 """Number of candidates drawn from the density of the good trials; the best one is taken. Optuna's default."""
 
-MOST_KERNELS = 500
+MAX_KERNELS = 500
 """Largest number of kernels of the bad trials' density that are evaluated.
 
 With up to this many kernels, the suggestion equals Optuna's own to the last bit.
@@ -63,7 +62,7 @@ Distributions = dict[str, BaseDistribution]
 
 
 @dataclass(frozen=True, slots=True)
-class TpeAnswer:
+class TpeSuggestion:
     """A suggested configuration, and the numbers of trials behind the model."""
 
     parameters: dict[str, Value]
@@ -75,8 +74,8 @@ class TpeAnswer:
 
 
 def suggest_tpe(
-    space: Space, directions: Directions, columns: Columns, seed: int, fixed: Mapping[str, Value] | None = None
-) -> TpeAnswer:
+    space: Space, directions: Directions, columns: TrialMatrix, seed: int, fixed: Mapping[str, Value] | None = None
+) -> TpeSuggestion:
     """Suggest one configuration of `space` by TPE (Bergstra et al. 2011; multivariate as in Falkner et al. 2018).
 
     Open trials count as bad (constant liar), infeasible ones as the worst, and pruned ones as worse than completed
@@ -90,37 +89,37 @@ def suggest_tpe(
         seed: seed of the draws.
         fixed: values of parameters that are already decided.
     """
-    chance = np.random.RandomState(seed)
+    rng = np.random.RandomState(seed)
     good, bad = _divided(columns, directions)
     values: dict[str, Value] = dict(fixed or {})
     for group in _groups(space):
         asked = {name: distribution(space[name]) for name in group if name not in values}
         asked = {name: each for name, each in asked.items() if is_active(space[name], values)}
         values |= {name: from_unit(space[name], 0.0) for name, each in asked.items() if each.single()}
-        drawn = _draw(columns, good, bad, {name: each for name, each in asked.items() if not each.single()}, chance)
+        drawn = _draw(columns, good, bad, {name: each for name, each in asked.items() if not each.single()}, rng)
         values |= {name: value_at(space[name], number) for name, number in drawn.items()}
-    num_open = int((columns.roles == Role.OPEN).sum())
+    num_open = int((columns.roles == ObservationKind.OPEN).sum())
     num_good, num_learned = len(good), len(good) + len(bad) - num_open
-    return TpeAnswer(values, num_learned, num_good, num_open)
+    return TpeSuggestion(values, num_learned, num_good, num_open)
 
 
-def _divided(columns: Columns, directions: Directions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _divided(columns: TrialMatrix, directions: Directions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split the trials into good and bad ones; return their row indices, ascending.
 
     Completed trials are better than pruned ones, and those better than infeasible ones. Completed trials are ordered by
     value or, in a multi-objective study, by non-domination rank; pruned ones by the step they reached and their value
     there; infeasible ones by number.
     """
-    lessons = columns.roles <= Role.INFEASIBLE
+    lessons = columns.roles <= ObservationKind.INFEASIBLE
     gamma = default_gamma if len(directions) == 1 else default_gamma_multiobjective
     num_good = gamma(int(lessons.sum()))
     points = columns.values * [-1.0 if direction == "maximize" else 1.0 for direction in directions]
-    completed = np.flatnonzero(columns.roles == Role.COMPLETED)
+    completed = np.flatnonzero(columns.roles == ObservationKind.COMPLETED)
     if len(directions) > 1 and num_good < len(completed):
         good = completed[_outer(points[completed], num_good)]
     else:
         good = _best(columns, points[:, 0], num_good)
-    bad = lessons | (columns.roles == Role.OPEN)
+    bad = lessons | (columns.roles == ObservationKind.OPEN)
     bad[good] = False
     return good, np.flatnonzero(bad)
 
@@ -132,17 +131,17 @@ def _outer(points: Floats, num: int) -> NDArray[np.int64]:
     """
     # Optuna reads only the values of the trials and the directions of the study.
     minimized: Any = SimpleNamespace(directions=[StudyDirection.MINIMIZE] * points.shape[1])
-    told: list[Any] = [SimpleNamespace(at=at, values=values) for at, values in enumerate(points.tolist())]
-    outer: list[Any] = _split_complete_trials_multi_objective(told, minimized, num)[0]
+    trials: list[Any] = [SimpleNamespace(at=at, values=values) for at, values in enumerate(points.tolist())]
+    outer: list[Any] = _split_complete_trials_multi_objective(trials, minimized, num)[0]
     return np.array([point.at for point in outer], np.int64)
 
 
-def _best(columns: Columns, losses: Floats, num_good: int) -> NDArray[np.int64]:
+def _best(columns: TrialMatrix, losses: Floats, num_good: int) -> NDArray[np.int64]:
     """Return the row indices of the `num_good` best observations, ascending."""
     losses = np.where(np.isnan(losses), np.inf, losses)
-    lessons = columns.roles <= Role.INFEASIBLE
+    lessons = columns.roles <= ObservationKind.INFEASIBLE
     eligible = np.flatnonzero(lessons)
-    completed = np.flatnonzero(columns.roles == Role.COMPLETED)
+    completed = np.flatnonzero(columns.roles == ObservationKind.COMPLETED)
     if 0 < num_good <= len(completed):
         # Sorting all trials of a long history would cost more than the models.
         worst_good = np.partition(losses[completed], num_good - 1)[num_good - 1]
@@ -152,22 +151,22 @@ def _best(columns: Columns, losses: Floats, num_good: int) -> NDArray[np.int64]:
 
 
 def _draw(
-    columns: Columns,
+    columns: TrialMatrix,
     good: NDArray[np.int64],
     bad: NDArray[np.int64],
     asked: Distributions,
-    chance: np.random.RandomState,
+    rng: np.random.RandomState,
 ) -> dict[str, float]:
     """Draw candidates from the density of the good trials; return the one with the best ratio to the bad density."""
     if not asked:
         return {}
-    coordinates = columns.of(list(asked))
+    coordinates = columns.columns(list(asked))
     near_good = _with_all(coordinates[good])
     # In a multi-objective study all good trials have the same weight, however old they are.
     weights = np.ones(len(near_good)) if columns.values.shape[1] > 1 else None
     dense = _estimator(near_good, asked, weights)
     rare = _estimator(_with_all(coordinates[bad]), asked)
-    candidates = dense.sample(chance, NUM_CANDIDATES)
+    candidates = dense.sample(rng, NUM_CANDIDATES)
     drawn = np.column_stack([candidates[name] for name in asked])
     near = _near(rare._mixture_distribution, drawn)  # noqa: SLF001 - the kernels have no public name
     best = np.argmax(dense.log_pdf(candidates) - near.log_pdf(drawn))
@@ -186,9 +185,9 @@ def _with_all(coordinates: Floats) -> Floats:
 def _near(mixture: _MixtureOfProductDistribution, drawn: Floats) -> _MixtureOfProductDistribution:
     """Return the mixture reduced to the kernels near a candidate, because the others are negligible there.
 
-    A mixture of up to `MOST_KERNELS` kernels is returned unchanged.
+    A mixture of up to `MAX_KERNELS` kernels is returned unchanged.
     """
-    if len(mixture.weights) <= MOST_KERNELS:
+    if len(mixture.weights) <= MAX_KERNELS:
         return mixture
     weight = np.tile(np.log(mixture.weights), (len(drawn), 1))
     for at, each in enumerate(mixture.distributions):
@@ -205,7 +204,7 @@ def _near(mixture: _MixtureOfProductDistribution, drawn: Floats) -> _MixtureOfPr
     below_best = weight - weight.max(axis=1, keepdims=True)
     surest = np.unique(np.argpartition(-weight, _SUREST, axis=1)[:, :_SUREST])
     near = np.setdiff1d(np.flatnonzero(below_best.max(axis=0) > -_REACH), surest)
-    num = min(len(near), MOST_KERNELS - len(surest))
+    num = min(len(near), MAX_KERNELS - len(surest))
     # If too many kernels are near a candidate, take evenly spaced ones, which also represent their neighbours in time.
     sample = near[np.linspace(0, len(near) - 1, num).astype(int)] if num else near
     rows = np.concatenate([surest, sample])
@@ -223,7 +222,7 @@ def _kept(each: _BatchedDistributions, rows: NDArray[np.int64]) -> _BatchedDistr
 def _groups(space: Space) -> list[list[str]]:
     """Group the parameter names by condition; groups and names are in topological order."""
     groups: dict[frozenset[tuple[str, str]], list[str]] = {}
-    for name in ordered(space):
+    for name in topological_order(space):
         condition = frozenset((named, repr(value)) for named, value in (space[name].when or {}).items())
         groups.setdefault(condition, []).append(name)
     return list(groups.values())

@@ -5,40 +5,40 @@ from __future__ import annotations
 from typing import assert_never
 
 from service.contract.pruner import (
-    AshaPruner,
-    HyperbandPruner,
-    MedianPruner,
-    NoPruner,
-    PatiencePruner,
-    PercentilePruner,
-    ThresholdPruner,
+    AshaPrunerSpec,
+    HyperbandPrunerSpec,
+    MedianPrunerSpec,
+    NoPrunerSpec,
+    PatiencePrunerSpec,
+    PercentilePrunerSpec,
+    ThresholdPrunerSpec,
 )
 from service.contract.study import StudySpec
-from service.search.halving import halving_of
 from service.search.pruners.base import Pruner
-from service.search.pruners.none import Never
-from service.search.pruners.patience import Patience
-from service.search.pruners.percentile import Percentile
-from service.search.pruners.threshold import Threshold
+from service.search.pruners.none import NoPruner
+from service.search.pruners.patience import PatiencePruner
+from service.search.pruners.percentile import PercentilePruner
+from service.search.pruners.threshold import ThresholdPruner
+from service.search.schedulers.successive_halving import halving_of
 
 __all__ = ["Pruner", "pruner_for"]
 
 
 def pruner_for(spec: StudySpec) -> Pruner:
     """Build the pruner of a checked spec."""
-    direction = spec.watched.direction
+    direction = spec.primary_objective.direction
     match spec.pruner:
-        case NoPruner():
-            return Never()
-        case MedianPruner(startup_trials=startup_trials, warmup_steps=warmup_steps):
-            return Percentile(direction, 50.0, startup_trials=startup_trials, warmup_steps=warmup_steps)
-        case PercentilePruner(percentile=percentile, startup_trials=startup_trials, warmup_steps=warmup_steps):
-            return Percentile(direction, percentile, startup_trials=startup_trials, warmup_steps=warmup_steps)
-        case ThresholdPruner(lower=lower, upper=upper, warmup_steps=warmup_steps):
-            return Threshold(lower=lower, upper=upper, warmup_steps=warmup_steps)
-        case PatiencePruner(patience=patience, min_delta=min_delta):
-            return Patience(direction, patience=patience, min_delta=min_delta)
-        case AshaPruner() | HyperbandPruner():
+        case NoPrunerSpec():
+            return NoPruner()
+        case MedianPrunerSpec(startup_trials=startup_trials, warmup_steps=warmup_steps):
+            return PercentilePruner(direction, 50.0, startup_trials=startup_trials, warmup_steps=warmup_steps)
+        case PercentilePrunerSpec(percentile=percentile, startup_trials=startup_trials, warmup_steps=warmup_steps):
+            return PercentilePruner(direction, percentile, startup_trials=startup_trials, warmup_steps=warmup_steps)
+        case ThresholdPrunerSpec(lower=lower, upper=upper, warmup_steps=warmup_steps):
+            return ThresholdPruner(lower=lower, upper=upper, warmup_steps=warmup_steps)
+        case PatiencePrunerSpec(patience=patience, min_delta=min_delta):
+            return PatiencePruner(direction, patience=patience, min_delta=min_delta)
+        case AshaPrunerSpec() | HyperbandPrunerSpec():
             halving = halving_of(spec)
             assert halving is not None
             return halving

@@ -6,7 +6,7 @@ from service.contract.report import Action, Verdict
 from service.domain.history import History
 
 
-class Never:
+class NoPruner:
     """Lets every trial continue to its end."""
 
     def judge(self, history: History, number: int) -> Verdict:

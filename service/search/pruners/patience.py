@@ -7,7 +7,7 @@ from service.contract.report import Action, Verdict
 from service.domain.history import History
 
 
-class Patience:
+class PatiencePruner:
     """Early stopping (Prechelt 1998) of a trial by its own learning curve only.
 
     Args:

@@ -10,7 +10,7 @@ from service.contract.report import Action, Verdict
 from service.domain.history import History, Series, TrialRecord
 
 
-class Percentile:
+class PercentilePruner:
     """The stopping rule of Google Vizier (Golovin et al. 2017, section 3.3.2) for any percentile, on best values.
 
     Args:

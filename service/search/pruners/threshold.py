@@ -6,7 +6,7 @@ from service.contract.report import Action, Verdict
 from service.domain.history import History
 
 
-class Threshold:
+class ThresholdPruner:
     """Stops trials with impossible values, by limits known in advance and without comparing trials.
 
     Args:

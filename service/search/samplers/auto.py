@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from service.contract.base import Directions
 from service.contract.space import ConstantParameter, NumericParameter, Space
-from service.domain.cells import size
+from service.domain.finite_space import num_configurations
 from service.domain.history import History, Suggestion, TrialRecord
-from service.search.lessons import is_lesson
+from service.search.observations import is_observation
 from service.search.samplers.base import Sampler, before
-from service.search.samplers.gp import Gp, obstacle_to_gp
-from service.search.samplers.grid import Grid
-from service.search.samplers.nsga2 import Nsgaii
-from service.search.samplers.sobol import Sobol
+from service.search.samplers.gp import GpSampler, gp_unavailable_reason
+from service.search.samplers.grid import GridSampler
+from service.search.samplers.nsga2 import NsgaIiSampler
+from service.search.samplers.sobol import SobolSampler
 from service.search.samplers.tpe import propose
-from service.search.warm_start import still_taught_by
+from service.search.warm_start import active_prior_trials
 
 _STARTUP_TRIALS = 10
 """Number of observations from which a model is used. A budget of at most this many trials is too small for a model."""
@@ -36,7 +36,7 @@ _MOST_DIMENSIONS = 20
 """Number of parameters above which a Gaussian process on distances is no better than TPE on densities."""
 
 
-class Auto(Sampler):
+class AutoSampler(Sampler):
     """Delegates to the sampler that suits the space, the budget and the observations.
 
     It uses a grid if the budget covers the space, and only Sobol points if the budget is tiny. Otherwise it uses a
@@ -55,9 +55,9 @@ class Auto(Sampler):
         self._space = space
         self._directions = directions
         self._budget = budget
-        num_cells = size(space)
+        num_cells = num_configurations(space)
         is_covered = num_cells is not None and budget is not None and num_cells <= budget
-        self._grid = Grid(_without_points(space), shuffle=True) if is_covered else None
+        self._grid = GridSampler(_without_points(space), shuffle=True) if is_covered else None
 
     def suggest(self, history: History, number: int, seed: int) -> Suggestion:
         trials = before(history, number)
@@ -73,22 +73,24 @@ class Auto(Sampler):
         if self._grid and self._grid_goes_on(trials):
             why = f"the budget of {self._budget} covers all {self._grid.size} configurations"
             return self._grid.suggest(history, number, seed), why
-        earlier = still_taught_by(history, number)
+        earlier = active_prior_trials(history, number)
         if self._budget is not None and self._budget <= _STARTUP_TRIALS and not history.earlier:
-            return Sobol(self._space).suggest(history, number, seed), f"{self._budget} trials are too few for a model"
+            return SobolSampler(self._space).suggest(
+                history, number, seed
+            ), f"{self._budget} trials are too few for a model"
         if len(self._directions) > 1 and self._budget is not None and self._budget >= _ENOUGH_FOR_GENERATIONS:
             why = f"nsga2, as {len(self._directions)} objectives and {self._budget} trials leave time for generations"
-            return Nsgaii(self._space, self._directions, _POPULATION).suggest(history, number, seed), why
-        num_lessons = len(earlier) + sum(map(is_lesson, trials))
+            return NsgaIiSampler(self._space, self._directions, _POPULATION).suggest(history, number, seed), why
+        num_lessons = len(earlier) + sum(map(is_observation, trials))
         if num_lessons < _STARTUP_TRIALS:
             why = f"{num_lessons} of {_STARTUP_TRIALS} trials to learn from"
-            return Sobol(self._space).suggest(history, number, seed), why
-        if obstacle := self._obstacle_to_gp(num_lessons):
+            return SobolSampler(self._space).suggest(history, number, seed), why
+        if obstacle := self._gp_unavailable_reason(num_lessons):
             why = f"tpe, as {obstacle}"
             made = propose(self._space, self._directions, trials, number, seed, startup_trials=0, earlier=earlier)
             return made, why
         why = f"gp, as the space is mostly numbers and {num_lessons} trials are few"
-        return Gp(self._space, self._directions[0], _STARTUP_TRIALS).suggest(history, number, seed), why
+        return GpSampler(self._space, self._directions[0], _STARTUP_TRIALS).suggest(history, number, seed), why
 
     def _grid_goes_on(self, trials: Sequence[TrialRecord]) -> bool:
         """Return whether a grid is used: the budget covers the space and no other sampler has begun.
@@ -97,13 +99,13 @@ class Auto(Sampler):
         """
         return self._grid is not None and all(trial.notes.get(_BY) != "model" for trial in trials)
 
-    def _obstacle_to_gp(self, num_lessons: int) -> str | None:
+    def _gp_unavailable_reason(self, num_observations: int) -> str | None:
         if len(self._directions) > 1:
             return f"there are {len(self._directions)} objectives"
         num_searched = sum(not isinstance(each, ConstantParameter) for each in self._space.values())
         if num_searched > _MOST_DIMENSIONS:
             return f"{num_searched} parameters are many for a Gaussian process"
-        return obstacle_to_gp(self._space, num_lessons)
+        return gp_unavailable_reason(self._space, num_observations)
 
 
 def _without_points(space: Space) -> Space:

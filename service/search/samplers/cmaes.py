@@ -9,12 +9,12 @@ from service.contract.base import Direction, Value
 from service.contract.problem import FieldError
 from service.contract.space import Space
 from service.domain.history import History, Suggestion, TrialRecord
-from service.domain.parameter import fits
-from service.search.lessons import losses
+from service.domain.parameter import contains
+from service.search.observations import losses
 from service.search.samplers.base import Sampler, before
-from service.search.samplers.tpe import completed
-from service.search.scale import from_unit, scaled_names, to_unit
+from service.search.samplers.tpe import fill_in
 from service.search.seeds import derive
+from service.search.space.transform import from_unit, scaled_names, to_unit
 
 if TYPE_CHECKING:
     from cmaes import CMA
@@ -29,7 +29,7 @@ _SPREAD = 1 / 6
 """Standard deviation of the first generation, as a fraction of the unit cube's width. Optuna's default."""
 
 
-class Cmaes(Sampler):
+class CmaEsSampler(Sampler):
     """Covariance matrix adaptation (Hansen 2016) in the unit cube of the ordered, unconditional parameters.
 
     A generation ends when as many of its trials have ended as the population size. Trials that parallel workers drew
@@ -69,7 +69,7 @@ class Cmaes(Sampler):
         also = f"; {others} others by tpe" if others else ""
         reason = f"cmaes: generation {strategy.generation} of {strategy.population_size} trials each{also}"
         return Suggestion(
-            completed(self._space, (self._direction,), trials, number=number, seed=seed, fixed=fixed),
+            fill_in(self._space, (self._direction,), trials, number=number, seed=seed, fixed=fixed),
             reason,
             notes=notes,
         )
@@ -98,7 +98,7 @@ class Cmaes(Sampler):
         strategy.tell([(np.array(place(trial)), ranks[trial.number]) for trial in parents])
 
     def _is_inside(self, parameters: Mapping[str, Value]) -> bool:
-        return all(name in parameters and fits(self._space[name], parameters[name]) for name in self._names)
+        return all(name in parameters and contains(self._space[name], parameters[name]) for name in self._names)
 
 
 def check_cmaes(space: Space) -> list[FieldError]:

@@ -10,12 +10,11 @@ from service.contract.base import Value
 from service.contract.problem import FieldError
 from service.contract.space import FloatParameter, NumericParameter, Parameter, Space
 from service.contract.storable import MAX_INTEGER
-from service.domain.cells import Cells
+from service.domain.finite_space import ConfigurationGrid
 from service.domain.history import History, Suggestion, TrialRecord
-from service.domain.parameter import axis
-from service.search.draws import identities, identity
-from service.search.permutation import permuted
+from service.domain.parameter import values_of
 from service.search.samplers.base import Sampler, before
+from service.search.space.sampling import config_key, config_keys, permuted
 
 _CELL, _GRID = "cell", "grid"
 """Names of the notes that hold a trial's cell and the grid that the cell belongs to."""
@@ -24,14 +23,14 @@ _ORDER, _PLACE = "order", "place"
 """Names of the notes that hold the order in which a trial was drawn (a seed, or None) and its position there."""
 
 
-class Grid(Sampler):
+class GridSampler(Sampler):
     """Tries every cell once at any parallelism; the next cell is the one after all that were handed out.
 
     Cells that other trials have tried are skipped: those of the grid before an edit, and enqueued configurations.
     """
 
     def __init__(self, space: Space, *, shuffle: bool) -> None:
-        self._cells = Cells(space, {name: grid_axis(parameter) for name, parameter in space.items()})
+        self._cells = ConfigurationGrid(space, {name: grid_axis(parameter) for name, parameter in space.items()})
         self._shuffle = shuffle
         self._name = _named(space)
 
@@ -42,10 +41,10 @@ class Grid(Sampler):
 
     def suggest(self, history: History, number: int, seed: int) -> Suggestion:
         own, others = self._divided(before(history, number))
-        tried, elsewhere = {trial.notes[_CELL] for trial in own}, identities(trial.parameters for trial in others)
+        tried, elsewhere = {trial.notes[_CELL] for trial in own}, config_keys(trial.parameters for trial in others)
         order = seed if self._shuffle else None
         place = max((trial.notes[_PLACE] + 1 for trial in own if trial.notes[_ORDER] == order), default=0)
-        while (cell := self._cell(place, seed)) in tried or identity(self._cells[cell]) in elsewhere:
+        while (cell := self._cell(place, seed)) in tried or config_key(self._cells[cell]) in elsewhere:
             place += 1
         said = f", number {place + 1} in shuffled order" if self._shuffle else ""
         notes = {_CELL: cell, _GRID: self._name, _ORDER: order, _PLACE: place}
@@ -53,9 +52,9 @@ class Grid(Sampler):
 
     def remaining(self, history: History) -> int:
         own, others = self._divided(history.trials)
-        elsewhere = identities(trial.parameters for trial in others if trial.parameters in self._cells)
+        elsewhere = config_keys(trial.parameters for trial in others if trial.parameters in self._cells)
         if elsewhere:
-            elsewhere -= identities(trial.parameters for trial in own)
+            elsewhere -= config_keys(trial.parameters for trial in own)
         return self.size - len(own) - len(elsewhere)
 
     def _cell(self, place: int, seed: int) -> int:
@@ -76,7 +75,7 @@ def check_grid(space: Space) -> list[FieldError]:
     for name, parameter in space.items():
         if not isinstance(parameter, NumericParameter):
             continue
-        values = axis(parameter)
+        values = values_of(parameter)
         if parameter.points is None and values is None:
             message = (
                 f"a grid cannot list the continuous range [{parameter.low:g}, {parameter.high:g}]; "
@@ -86,7 +85,7 @@ def check_grid(space: Space) -> list[FieldError]:
         elif parameter.points is not None and values is not None and parameter.points > len(values):
             message = f"{parameter.points} points, but the range has only {len(values)} values; drop points for all"
             errors.append(FieldError(path=f"space.{name}.points", message=message))
-    if not errors and (size := Grid(space, shuffle=False).size) > MAX_INTEGER:
+    if not errors and (size := GridSampler(space, shuffle=False).size) > MAX_INTEGER:
         message = (
             f"the grid has about 10^{int(log10(size))} cells, more than can be numbered (2^53); "
             "give its ranges fewer points, or write sampler: random"
@@ -108,14 +107,14 @@ def grid_axis(parameter: Parameter) -> Sequence[Value]:
     value, it is one more point.
     """
     if not isinstance(parameter, NumericParameter) or parameter.points is None:
-        values = axis(parameter)
+        values = values_of(parameter)
         assert values is not None, "check_grid refuses a continuous range without points"
         return values
     spaced = [_point(parameter, index / (parameter.points - 1)) for index in range(parameter.points)]
     if isinstance(parameter, FloatParameter) and parameter.step is None:
         return [0.0, *spaced] if parameter.zero else spaced
     step = parameter.step or 1
-    lattice = axis(parameter)
+    lattice = values_of(parameter)
     assert lattice is not None
     # Rounding may merge points of a log range, because the first whole numbers are further apart than the points.
     places = (min(round((value - parameter.low) / step), len(lattice) - 1) for value in spaced)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from service.contract.space import Space
 from service.domain.history import History, Suggestion
-from service.search.draws import configuration, new_draw
 from service.search.samplers.base import Sampler, before
+from service.search.space.sampling import configuration, sample_unseen
 
 
-class Qmc(Sampler):
+class QmcSampler(Sampler):
     """Quasi-random search with a sequence of Optuna, "halton" or "sobol"."""
 
     def __init__(self, space: Space, sequence: str) -> None:
@@ -19,6 +19,6 @@ class Qmc(Sampler):
         from service.search.optuna_bridge.qmc import qmc_point  # noqa: PLC0415 - loads scipy
 
         point = configuration(self._space, qmc_point(sorted(self._space), self._sequence, number, seed))
-        parameters, redraws = new_draw(self._space, before(history, number), number, seed, first=point)
+        parameters, redraws = sample_unseen(self._space, before(history, number), number, seed, first=point)
         instead = ", replaced by a random draw because an earlier trial had it before" if redraws else ""
         return Suggestion(parameters, f"qmc: point {number} of the {self._sequence} sequence{instead}")

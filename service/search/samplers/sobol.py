@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from service.contract.space import Space
 from service.domain.history import History, Suggestion
-from service.search.draws import new_draw, sobol_draw
 from service.search.samplers.base import Sampler, before
+from service.search.space.sampling import sample_unseen, sobol_sample
 
 
-class Sobol(Sampler):
+class SobolSampler(Sampler):
     """Quasi-random search (Sobol 1967, scrambled as in Owen 1995).
 
     The index of a point is the trial's number. In a finite space no configuration is repeated while a new one is left.
@@ -18,7 +18,7 @@ class Sobol(Sampler):
         self._space = space
 
     def suggest(self, history: History, number: int, seed: int) -> Suggestion:
-        point = sobol_draw(self._space, number, seed)
-        parameters, redraws = new_draw(self._space, before(history, number), number, seed, first=point)
+        point = sobol_sample(self._space, number, seed)
+        parameters, redraws = sample_unseen(self._space, before(history, number), number, seed, first=point)
         instead = ", replaced by a random draw because an earlier trial had it before" if redraws else ""
         return Suggestion(parameters, f"sobol: point {number} of the sequence{instead}")

@@ -7,18 +7,18 @@ from itertools import chain, islice
 
 from service.contract.base import Directions, Value
 from service.contract.space import Space
-from service.domain.cells import size
+from service.domain.finite_space import num_configurations
 from service.domain.history import History, Suggestion, TrialRecord
-from service.search.draws import new_draw
-from service.search.lessons import is_lesson
+from service.search.observations import is_observation
 from service.search.samplers.base import Sampler, before
 from service.search.seeds import derive
-from service.search.warm_start import still_taught_by
+from service.search.space.sampling import sample_unseen
+from service.search.warm_start import active_prior_trials
 
 _REDRAWS = 5
 
 
-class Tpe(Sampler):
+class TpeSampler(Sampler):
     """Tree-structured Parzen estimator (Bergstra et al. 2011)."""
 
     def __init__(self, space: Space, directions: Directions, startup_trials: int) -> None:
@@ -34,7 +34,7 @@ class Tpe(Sampler):
             number,
             seed,
             startup_trials=self._startup_trials,
-            earlier=still_taught_by(history, number),
+            earlier=active_prior_trials(history, number),
         )
 
 
@@ -61,29 +61,29 @@ def propose(
         startup_trials: number of observations, prior trials included, from which the model is used.
         earlier: prior trials, from which the model learns too.
     """
-    num_lessons = sum(1 for _ in islice(filter(is_lesson, chain(earlier, trials)), startup_trials))
+    num_lessons = sum(1 for _ in islice(filter(is_observation, chain(earlier, trials)), startup_trials))
     if num_lessons < startup_trials:
-        parameters, _ = new_draw(space, trials, number, seed)
+        parameters, _ = sample_unseen(space, trials, number, seed)
         return Suggestion(parameters, f"tpe startup: random, {num_lessons} of {startup_trials} trials to learn from")
 
     # Importing Optuna takes a fifth of a second and 20 MB, so import it only when TPE is used.
-    from service.search.columns import columns_of  # noqa: PLC0415
     from service.search.optuna_bridge.tpe import suggest_tpe  # noqa: PLC0415
+    from service.search.trial_matrix import trial_matrix_of  # noqa: PLC0415
 
-    columns = columns_of(space, (*earlier, *trials), len(directions))
-    is_finite = size(space) is not None
+    columns = trial_matrix_of(space, (*earlier, *trials), len(directions))
+    is_finite = num_configurations(space) is not None
     for redraw in range(_REDRAWS):
         answer = suggest_tpe(space, directions, columns, derive(seed, "tpe", number, redraw))
-        if not is_finite or not columns.hold(space, answer.parameters, since=len(earlier)):
+        if not is_finite or not columns.contains(space, answer.parameters, since=len(earlier)):
             open_too = f" and {answer.num_open} open ones to keep away from" if answer.num_open else ""
             others = f", {len(earlier)} of other studies" if earlier else ""
             reason = f"tpe: a model of {answer.num_learned} trials{others}, {answer.num_good} of them good{open_too}"
             return Suggestion(answer.parameters, reason)
-    parameters, _ = new_draw(space, trials, number, seed)
+    parameters, _ = sample_unseen(space, trials, number, seed)
     return Suggestion(parameters, "tpe: random, because the model's best configurations were all tried")
 
 
-def completed(
+def fill_in(
     space: Space,
     directions: Directions,
     trials: Sequence[TrialRecord],
@@ -96,8 +96,8 @@ def completed(
     if fixed.keys() == space.keys():
         return dict(fixed)
 
-    from service.search.columns import columns_of  # noqa: PLC0415
     from service.search.optuna_bridge.tpe import suggest_tpe  # noqa: PLC0415
+    from service.search.trial_matrix import trial_matrix_of  # noqa: PLC0415
 
-    columns = columns_of(space, trials, len(directions))
+    columns = trial_matrix_of(space, trials, len(directions))
     return suggest_tpe(space, directions, columns, derive(seed, "tpe", number), fixed).parameters

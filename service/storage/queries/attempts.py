@@ -6,13 +6,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.contract.lease import Device, FailureClass, FaultScope, Shortage
+from service.contract.attempt import FailureClass, MemoryShortage
+from service.contract.capabilities import Device
+from service.contract.lease import FaultScope
 from service.contract.trial import AttemptState, TrialState
-from service.domain.failing import Ended
-from service.domain.failures import LOSSES, Execution
-from service.storage.instants import MICROSECONDS
+from service.domain.circuit_breaker import AttemptEnd
+from service.domain.failures import LOSSES, PastAttempt
 from service.storage.queries.exclusions import HOST_OF_WORKER, hosts_of
 from service.storage.tables import Row, attempt, checkpoint, journal, trial, worker
+from service.storage.timestamps import MICROSECONDS
 
 _BEGINNINGS = ("study_resumed", "study_extended")
 _NO_END_OF_ITS_OWN = sorted({*LOSSES, FailureClass.HOST_FAULT, FailureClass.PREEMPTED})
@@ -60,36 +62,36 @@ def host_of(connection: sa.Connection, worker_name: str) -> str:
     return host or worker_name
 
 
-def executions(connection: sa.Connection, trial_id: str, *, before: int | None = None) -> list[Execution]:
+def past_attempts(connection: sa.Connection, trial_id: str, *, before: int | None = None) -> list[PastAttempt]:
     """Return the trial's ended attempts (only those with a number below `before`), oldest first."""
     if before is None:
         rows = connection.execute(_EXECUTIONS, {"trial": trial_id}).all()
     else:
         rows = connection.execute(_EARLIER, {"trial": trial_id, "before": before}).all()
     return [
-        Execution(
+        PastAttempt(
             failure=FailureClass(row.failure) if row.failure else None,
             host=row.host,
-            reached=reached(connection, row),
+            progress=progress_of(connection, row),
             shortage=_shortage(row.outcome),
         )
         for row in rows
     ]
 
 
-def reached(connection: sa.Connection, row: Row) -> tuple[int, int]:
+def progress_of(connection: sa.Connection, row: Row) -> tuple[int, int]:
     """Return the certain progress of an attempt: its last step, and the batches after it that a checkpoint holds."""
     found = connection.execute(_FURTHEST, {"trial": row.trial_id, "attempt": row.number}).one_or_none()
     saved = (0, 0) if found is None else (found.step, found.batch)
     return max((row.last_step or 0, 0), saved)
 
 
-def _shortage(outcome: Any) -> Shortage | None:
+def _shortage(outcome: Any) -> MemoryShortage | None:
     found = (outcome or {}).get("shortage")
-    return Shortage.model_validate(found) if found else None
+    return MemoryShortage.model_validate(found) if found else None
 
 
-def ends(connection: sa.Connection, study_id: str, *, limit: int, newest: bool) -> list[Ended]:
+def ends(connection: sa.Connection, study_id: str, *, limit: int, newest: bool) -> list[AttemptEnd]:
     """Return the ends of `limit` attempts since the study began or was last resumed, from the oldest or newest on.
 
     Only attempts that ended by themselves count: not those released, cancelled, lost, preempted, or failed by a host
@@ -125,11 +127,11 @@ def ends(connection: sa.Connection, study_id: str, *, limit: int, newest: bool) 
     return [_ended(row) for row in connection.execute(query)]
 
 
-def _ended(row: sa.Row[Any, Any, Any, Any, Any, Any, Any]) -> Ended:
+def _ended(row: sa.Row[Any, Any, Any, Any, Any, Any, Any]) -> AttemptEnd:
     if row.state == AttemptState.SUCCEEDED and row.trial_state == TrialState.FAILED:
-        return Ended(row.trial_id, None, message=row.trial_reason or "", lacks_objective=True)
+        return AttemptEnd(row.trial_id, None, message=row.trial_reason or "", lacks_objective=True)
     failure = FailureClass(row.failure) if row.failure else None
-    return Ended(row.trial_id, failure, row.fingerprint, row.message or "")
+    return AttemptEnd(row.trial_id, failure, row.fingerprint, row.message or "")
 
 
 def last_failure_on(

@@ -12,7 +12,7 @@ from service.contract.teacher import TEACHER
 from service.contract.trial import TrialState
 from service.domain.states import FINISHED_STUDIES, OPEN_TRIALS
 from service.domain.teachers import teachers_of
-from service.storage.queries import fronts, predictions, studies, trials
+from service.storage.queries import pareto, predictions, studies, trials
 from service.storage.tables import artifact, attempt, checkpoint, study, study_spec, trial
 
 Place = tuple[int, int]
@@ -209,6 +209,6 @@ def teachers_named(connection: sa.Connection, damaged: set[str]) -> Iterator[tup
 def _best(connection: sa.Connection, study_id: str, spec: StudySpec) -> list[str]:
     """Return the id of the best trial, if there is one; with several objectives, those of the Pareto front."""
     if len(spec.objectives) > 1:
-        return [row.id for row in fronts.of_study(connection, study_id, spec.directions)[0]]
-    best = trials.best(connection, study_id, spec.watched.direction)
+        return [row.id for row in pareto.of_study(connection, study_id, spec.directions)[0]]
+    best = trials.best(connection, study_id, spec.primary_objective.direction)
     return [best.id] if best is not None else []

@@ -7,9 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.storage.tables import entry
+from service.storage.tables import custom_entry
 
-_ALL = sa.select(entry).order_by(entry.c.section, entry.c.name)
+_ALL = sa.select(custom_entry).order_by(custom_entry.c.section, custom_entry.c.name)
 
 
 def all_of(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
@@ -21,5 +21,7 @@ def named(connection: sa.Connection, keys: Collection[tuple[str, str]]) -> Seque
     """Return the registered custom entries among these sections and names."""
     if not keys:
         return []
-    chosen = sa.or_(*(sa.and_(entry.c.section == section, entry.c.name == name) for section, name in sorted(keys)))
+    chosen = sa.or_(
+        *(sa.and_(custom_entry.c.section == section, custom_entry.c.name == name) for section, name in sorted(keys))
+    )
     return connection.execute(_ALL.where(chosen)).all()

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from service.contract.trial import TrialState
 from service.domain.errors import DamagedRowError
-from service.domain.history import Arrival, History, Series, StageBox, TrialRecord
+from service.domain.history import History, RungResult, Series, StageBox, TrialRecord
 from service.storage.damage import reading
-from service.storage.queries import lessons, series, stages, trials
+from service.storage.queries import prior_trials, series, stages, trials
 from service.storage.tables import deployment, study
 
 _POSITION = sa.select(study.c.revision, sa.func.coalesce(sa.select(deployment.c.epoch).scalar_subquery(), 0)).where(
@@ -35,7 +35,7 @@ def refresh(connection: sa.Connection, study_id: str, metric: str, known: Histor
     for point in series.canonical(connection, [row.id for row in moved], metric):
         points.setdefault(point.trial_id, []).append((point.step, series.value_of(point)))
     # Prior trials were stored when the study was created, and never change.
-    earlier = known.earlier if known.revision else lessons.of_study(connection, study_id)
+    earlier = known.earlier if known.revision else prior_trials.of_study(connection, study_id)
     records = list(known.trials)
     for row in sorted(moved, key=lambda row: row.number):
         record = _record(row, tuple(points.get(row.id, ())))
@@ -76,6 +76,6 @@ def _intact_record(row: sa.Row[Any], points: Series) -> TrialRecord:
         stage=row.stage,
         notes=row.notes,
         run_until=row.run_until,
-        arrivals=tuple(Arrival(**arrival) for arrival in row.arrivals),
+        rung_results=tuple(RungResult(**arrival) for arrival in row.rung_results),
         finished_at=row.finished_at,
     )

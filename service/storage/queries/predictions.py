@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from service.contract.predictions import NUM_KEPT
 from service.contract.study import StudySpec
 from service.contract.trial import TrialKind, TrialState
-from service.storage.queries import fronts, studies, trials
+from service.storage.queries import pareto, studies, trials
 from service.storage.tables import artifact, study, trial
 
 KIND = "predictions"
@@ -24,9 +24,9 @@ def kept_for(connection: sa.Connection, study_id: str, spec: StudySpec) -> set[s
     among them never will be, because values of completed trials do not change.
     """
     if len(spec.objectives) > 1:
-        best: Iterable[sa.Row[Any]] = fronts.of_study(connection, study_id, spec.directions)[0]
+        best: Iterable[sa.Row[Any]] = pareto.of_study(connection, study_id, spec.directions)[0]
     else:
-        best = trials.best_of(connection, study_id, spec.watched.direction, NUM_KEPT)
+        best = trials.best_of(connection, study_id, spec.primary_objective.direction, NUM_KEPT)
     beside = sa.select(trial.c.id).where(
         trial.c.study_id == study_id, trial.c.state == TrialState.COMPLETED, trial.c.kind != TrialKind.SEARCH
     )

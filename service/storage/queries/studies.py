@@ -12,7 +12,7 @@ from service.contract.trial import TrialState
 from service.domain.errors import DamagedRowError
 from service.domain.states import OPEN_TRIALS
 from service.storage.damage import reading
-from service.storage.tables import enqueued, study, study_spec, trial
+from service.storage.tables import enqueued_trial, study, study_spec, trial
 
 # Statements that every claim and report runs are built once, because building costs more than executing.
 IS_THERE = study.c.deleted_at.is_(None)
@@ -37,9 +37,9 @@ _CLAIMABLE = (
     .order_by(study.c.priority.desc(), study.c.created_at, study.c.id)
 )
 _ENQUEUED = (
-    sa.select(enqueued)
-    .where(enqueued.c.study_id == sa.bindparam("study"), enqueued.c.trial_id.is_(None))
-    .order_by(enqueued.c.priority.desc(), enqueued.c.revision)
+    sa.select(enqueued_trial)
+    .where(enqueued_trial.c.study_id == sa.bindparam("study"), enqueued_trial.c.trial_id.is_(None))
+    .order_by(enqueued_trial.c.priority.desc(), enqueued_trial.c.revision)
     .limit(1)
 )
 
@@ -143,6 +143,8 @@ def next_enqueued(connection: sa.Connection, study_id: str) -> sa.Row[Any] | Non
 def num_enqueued(connection: sa.Connection, study_id: str, *, at_least: int) -> int:
     """Return how many enqueued configurations have a priority of `at_least` or higher."""
     query = sa.select(sa.func.count()).where(
-        enqueued.c.study_id == study_id, enqueued.c.trial_id.is_(None), enqueued.c.priority >= at_least
+        enqueued_trial.c.study_id == study_id,
+        enqueued_trial.c.trial_id.is_(None),
+        enqueued_trial.c.priority >= at_least,
     )
     return connection.execute(query).scalar_one()

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from service.contract.base import Directions
 from service.contract.trial import TrialKind, TrialState
-from service.domain.front import stored_losses
+from service.domain.pareto import stored_losses
 from service.domain.tally import Tally, TrialFacts
 from service.storage.tables import attempt, deployment, trial
 

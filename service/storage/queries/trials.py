@@ -8,8 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service.contract.attempt import FailureClass
 from service.contract.base import Direction
-from service.contract.lease import FailureClass
 from service.contract.trial import TrialKind, TrialState
 from service.storage.tables import attempt, study, trial
 

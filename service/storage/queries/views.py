@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 
+from service.contract.attempt import FailureClass
 from service.contract.base import DamagedRow, Direction
-from service.contract.lease import Capabilities, FailureClass
+from service.contract.capabilities import Capabilities
 from service.contract.report import Action, Number, Verdict, to_wire
 from service.contract.study import BudgetUsed, Event, EventList, PauseCause, StudySpec, StudyState, StudyView
 from service.contract.trial import AttemptState, AttemptView, Series, TrialDetail, TrialKind, TrialState, TrialView
@@ -15,9 +16,9 @@ from service.domain.budget import SECONDS_PER_HOUR
 from service.domain.errors import DamagedRowError
 from service.domain.tally import Tally
 from service.storage.damage import reading, split_damaged
-from service.storage.instants import MICROSECONDS, to_datetime
-from service.storage.queries import exclusions, leases, series, spending, trials
+from service.storage.queries import budget_usage, exclusions, leases, series, trials
 from service.storage.tables import Connection, Row
+from service.storage.timestamps import MICROSECONDS, to_datetime
 
 MOST_DAMAGED = 100
 """Maximum number of best trials to examine for one that can be read."""
@@ -35,7 +36,7 @@ def study_view(connection: Connection, row: Row, spec: StudySpec, tally: Tally, 
 def _study_view(connection: Connection, row: Row, spec: StudySpec, tally: Tally, now: int) -> StudyView:
     best, front, improved_at = None, None, None
     if len(spec.objectives) == 1:
-        best = best_trial(connection, row.id, spec.watched.direction)
+        best = best_trial(connection, row.id, spec.primary_objective.direction)
         improved_at = None if best is None else (best.finished_at, best.number)
     else:
         on_front = [tally.facts_of(trial_id) for trial_id in tally.front]
@@ -61,7 +62,7 @@ def _study_view(connection: Connection, row: Row, spec: StudySpec, tally: Tally,
             since_improvement=0 if improved_at is None else tally.num_ended_after(improved_at),
         ),
         best=trial_view(best) if best else None,
-        front=front,
+        pareto_front=front,
         created_at=to_datetime(row.created_at),
         finished_at=to_datetime(row.finished_at),
     )
@@ -77,7 +78,7 @@ def at(view: StudyView, row: Row, tally: Tally, now: int) -> StudyView:
 
 def _time_used(row: Row, tally: Tally, now: int) -> dict[str, float]:
     return {
-        "hours": spending.active_seconds(row, now) / SECONDS_PER_HOUR,
+        "hours": budget_usage.active_seconds(row, now) / SECONDS_PER_HOUR,
         "device_hours": tally.device_microseconds(now) / MICROSECONDS / SECONDS_PER_HOUR,
     }
 
@@ -112,14 +113,14 @@ def _trial_view(row: Row) -> TrialView:
         parameters=row.parameters,
         values=row._mapping["values"],  # noqa: SLF001 - the documented way to get a column named like a method
         infeasible=row.infeasible,
-        reason=row.reason,
+        suggestion_reason=row.suggestion_reason,
         state_reason=row.state_reason,
         stage=row.stage,
         parent_id=row.parent_id,
         parent_step=row.parent_step,
         step=row.last_step,
         run_until=row.run_until,
-        arrivals=row.arrivals,
+        rung_results=row.rung_results,
         num_attempts=row.num_attempts,
         metrics=row.metrics,
         created_at=to_datetime(row.created_at),

@@ -10,7 +10,7 @@ MUTANTS = (
         (
             Edit(
                 "service/domain/failures.py",
-                "    if given.is_everywhere:\n",
+                "    if context.all_hosts_fail:\n",
                 "    if True:\n",
             ),
         ),
@@ -19,7 +19,7 @@ MUTANTS = (
         "no host is put in quarantine",
         (
             Edit(
-                "service/usecases/hosts.py",
+                "service/usecases/quarantine.py",
                 "        .values(quarantined_at=unit_of_work.now(), quarantine_reason=reason)\n",
                 "        .values(quarantine_reason=reason)\n",
             ),
@@ -39,7 +39,7 @@ MUTANTS = (
         "a restore counts as a loss",
         (
             Edit(
-                "service/usecases/restore.py",
+                "service/usecases/maintenance/restore.py",
                 "FailureClass.PREEMPTED",
                 "FailureClass.WORKER_LOST",
             ),
@@ -69,7 +69,7 @@ MUTANTS = (
         "a broken study goes on",
         (
             Edit(
-                "service/usecases/settle.py",
+                "service/usecases/attempts/outcome.py",
                 "    if is_fault:\n        _pause",
                 "    if False:\n        _pause",
             ),
@@ -79,8 +79,8 @@ MUTANTS = (
         "memory that did not suffice is forgotten",
         (
             Edit(
-                "service/usecases/waiting.py",
-                "    if not suffices(floor, request.capabilities):\n",
+                "service/usecases/dispatch/assignment.py",
+                "    if not has_enough_gpu_memory(floor, request.capabilities):\n",
                 "    if False:\n",
             ),
         ),

@@ -7,10 +7,10 @@ from tests.simulation.mutants.edit import Edit, Mutant
 
 def _unfenced(path: str, number: str, after: str) -> tuple[Edit, ...]:
     """Take the attempt as it is, whoever asks."""
-    found = f"        held = find(unit_of_work, trial_id, {number}, request.nonce)\n{after}"
+    found = f"        held = find_attempt(unit_of_work, trial_id, {number}, request.nonce)\n{after}"
     taken = (
         "        from service.storage.queries import trials as _trials\n"
-        "        from service.usecases.fence import Held as _Held\n"
+        "        from service.usecases.fencing import FencedAttempt as _Held\n"
         "        held = _Held(\n"
         "            _trials.by_id(unit_of_work.connection, trial_id),\n"
         f"            _trials.attempt_of(unit_of_work.connection, trial_id, {number}),\n"
@@ -22,21 +22,21 @@ def _unfenced(path: str, number: str, after: str) -> tuple[Edit, ...]:
 MUTANTS = (
     Mutant(
         "no fence on finish",
-        _unfenced("service/usecases/finish.py", "number", "        if held.attempt.outcome is None"),
+        _unfenced("service/usecases/attempts/finish.py", "number", "        if held.attempt.outcome is None"),
     ),
     Mutant(
         "no fence on report",
-        _unfenced("service/usecases/report.py", "attempt", "        if request.sequence <="),
+        _unfenced("service/usecases/attempts/report.py", "attempt", "        if request.sequence <="),
     ),
     Mutant(
         "no fence on checkpoint",
-        _unfenced("service/usecases/checkpoint.py", "number", "        held = hold("),
+        _unfenced("service/usecases/attempts/checkpoint.py", "number", "        held = ensure_attached("),
     ),
     Mutant(
         "no fence on heartbeat",
         (
             Edit(
-                "service/usecases/heartbeat.py",
+                "service/usecases/attempts/heartbeat.py",
                 "    if known is None or known.nonce != asked.nonce or known.num_attempts != asked.attempt:\n",
                 "    if known is None:\n",
             ),
@@ -45,15 +45,17 @@ MUTANTS = (
     Mutant(
         "superseded attempts may write",
         (
-            Edit("service/usecases/fence.py", " or attempt.number != trial.num_attempts:", ":"),
-            Edit("service/usecases/fence.py", "    if held.attempt.state == AttemptState.RUNNING:\n", "    if True:\n"),
+            Edit("service/usecases/fencing.py", " or attempt.number != trial.num_attempts:", ":"),
+            Edit(
+                "service/usecases/fencing.py", "    if held.attempt.state == AttemptState.RUNNING:\n", "    if True:\n"
+            ),
         ),
     ),
     Mutant(
         "expired is treated as superseded",
         (
             Edit(
-                "service/usecases/fence.py",
+                "service/usecases/fencing.py",
                 "    if held.attempt.state == AttemptState.LOST and held.trial.state == TrialState.WAITING:\n",
                 "    if False:\n",
             ),
@@ -63,7 +65,7 @@ MUTANTS = (
         "a restored database keeps its epoch",
         (
             Edit(
-                "service/usecases/restore.py",
+                "service/usecases/maintenance/restore.py",
                 "ensure_deployment(unit_of_work).epoch) + 1\n",
                 "ensure_deployment(unit_of_work).epoch)\n",
             ),
@@ -73,12 +75,12 @@ MUTANTS = (
         "a restore leaves leases and claims",
         (
             Edit(
-                "service/usecases/restore.py",
+                "service/usecases/maintenance/restore.py",
                 "        unit_of_work.connection.execute(table.delete().where(table.c.study_id == study_id))\n",
                 "        pass\n",
             ),
             Edit(
-                "service/usecases/restore.py",
+                "service/usecases/maintenance/restore.py",
                 "        if attempt.state == AttemptState.RUNNING:\n",
                 "        if False:\n",
             ),
@@ -88,7 +90,7 @@ MUTANTS = (
         "a restore leaves the nonces of lost attempts",
         (
             Edit(
-                "service/usecases/restore.py",
+                "service/usecases/maintenance/restore.py",
                 "        unit_of_work.set_attempt(attempt.trial_id, attempt.number, nonce=unit_of_work.new_id())\n",
                 "",
             ),

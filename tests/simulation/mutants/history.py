@@ -43,8 +43,8 @@ MUTANTS = (
         "suggestion kept although its number was taken",
         (
             Edit(
-                "service/usecases/claim.py",
-                "    is_fresh = study.spec_version == situation.study.spec_version"
+                "service/usecases/dispatch/claim.py",
+                "    is_fresh = study.spec_version == snapshot.study.spec_version"
                 " and study.next_number == known.next_number\n",
                 "    is_fresh = True\n",
             ),
@@ -84,7 +84,7 @@ MUTANTS = (
         "an extension is forgotten",
         (
             Edit(
-                "service/usecases/control.py",
+                "service/usecases/studies/lifecycle.py",
                 "            spec_version=study.spec_version + 1,\n            pause_cause",
                 "            pause_cause",
             ),

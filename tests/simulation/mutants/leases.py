@@ -9,10 +9,10 @@ MUTANTS = (
         "loss and requeue in two transactions",
         (
             Edit(
-                "service/usecases/reap.py",
-                "    end_attempt(unit_of_work, spec, Held(trial, attempt), outcome)\n    return 1",
+                "service/usecases/maintenance/reaper.py",
+                "    end_attempt(unit_of_work, spec, FencedAttempt(trial, attempt), outcome)\n    return 1",
                 "    from service.domain.states import AttemptEvent\n"
-                "    from service.usecases.settle import _drop_lease\n"
+                "    from service.usecases.attempts.outcome import _drop_lease\n"
                 "    del spec\n"
                 "    unit_of_work.advance_attempt(\n"
                 "        trial, attempt.number, AttemptEvent.LOST, outcome=outcome.model_dump(mode='json'),\n"
@@ -29,12 +29,12 @@ MUTANTS = (
                 " num_losses=trial.num_losses + 1)",
             ),
             Edit(
-                "service/usecases/reap.py",
-                "    await conclude(context, lease.study_id)\n",
+                "service/usecases/maintenance/reaper.py",
+                "    await complete_if_done(context, lease.study_id)\n",
                 "    if num_lost:\n"
                 "        requeue = lambda unit_of_work: _requeue(unit_of_work, lease)\n"
                 "        await context.transact(lease.study_id, requeue)\n"
-                "    await conclude(context, lease.study_id)\n",
+                "    await complete_if_done(context, lease.study_id)\n",
             ),
         ),
     ),
@@ -42,7 +42,7 @@ MUTANTS = (
         "lease not looked at again before it is lost",
         (
             Edit(
-                "service/usecases/reap.py",
+                "service/usecases/maintenance/reaper.py",
                 "    if lease.expires_at != seen.expires_at:\n        return 0\n",
                 "",
             ),
@@ -62,7 +62,7 @@ MUTANTS = (
         "no outage credit",
         (
             Edit(
-                "service/usecases/reap.py",
+                "service/usecases/maintenance/reaper.py",
                 "    is_back = silence > _MISSED_ROUNDS * round_length\n",
                 "    is_back = False\n",
             ),
@@ -72,7 +72,7 @@ MUTANTS = (
         "a heartbeat renews nothing",
         (
             Edit(
-                "service/usecases/heartbeat.py",
+                "service/usecases/attempts/heartbeat.py",
                 ".values(renewed_at=now, expires_at=now + int(context.limits.lease_seconds * MICROSECONDS))",
                 ".values(renewed_at=now)",
             ),
@@ -82,7 +82,7 @@ MUTANTS = (
         "heartbeats bring no orders",
         (
             Edit(
-                "service/usecases/heartbeat.py",
+                "service/usecases/attempts/heartbeat.py",
                 "    if study.stop_requested_at is not None:\n",
                 "    if False:\n",
             ),
@@ -102,7 +102,7 @@ MUTANTS = (
         "lost trials begin afresh",
         (
             Edit(
-                "service/usecases/grants.py",
+                "service/usecases/dispatch/grants.py",
                 "        resume_step=resume_step,\n",
                 "        resume_step=None,\n",
             ),

@@ -9,7 +9,7 @@ MUTANTS = (
         "duplicate report counted",
         (
             Edit(
-                "service/usecases/report.py",
+                "service/usecases/attempts/report.py",
                 "            return _replayed(unit_of_work, held, request)\n",
                 "            counted = held.attempt.num_reports + 1\n"
                 "            unit_of_work.set_attempt(held.trial.id, held.attempt.number, num_reports=counted)\n"
@@ -21,7 +21,7 @@ MUTANTS = (
         "verdict judged anew on replay",
         (
             Edit(
-                "service/usecases/report.py",
+                "service/usecases/attempts/report.py",
                 "            return _replayed(unit_of_work, held, request)\n",
                 "            return judged.verdict\n",
             ),
@@ -44,7 +44,7 @@ MUTANTS = (
         "claim forgets its request",
         (
             Edit(
-                "service/usecases/grants.py",
+                "service/usecases/dispatch/grants.py",
                 "        request_id=request.request_id,\n",
                 "        request_id=unit_of_work.new_id(),\n",
             ),
@@ -54,7 +54,7 @@ MUTANTS = (
         "checkpoint before metrics",
         (
             Edit(
-                "service/usecases/checkpoint.py",
+                "service/usecases/attempts/checkpoint.py",
                 "    if known is None or known < request.step:\n",
                 "    if False:\n",
             ),
@@ -64,7 +64,7 @@ MUTANTS = (
         "a finish said again is refused",
         (
             Edit(
-                "service/usecases/finish.py",
+                "service/usecases/attempts/finish.py",
                 '        elif held.attempt.outcome != request.outcome.model_dump(mode="json"):\n',
                 "        else:\n",
             ),
@@ -74,7 +74,7 @@ MUTANTS = (
         "another outcome is answered as if it were stored",
         (
             Edit(
-                "service/usecases/finish.py",
+                "service/usecases/attempts/finish.py",
                 '        elif held.attempt.outcome != request.outcome.model_dump(mode="json"):\n',
                 "        elif False:\n",
             ),
@@ -84,7 +84,7 @@ MUTANTS = (
         "reports may leave a hole",
         (
             Edit(
-                "service/usecases/report.py",
+                "service/usecases/attempts/report.py",
                 "    if request.sequence != attempt.num_reports + 1:\n",
                 "    if False:\n",
             ),

@@ -14,7 +14,7 @@ MUTANTS = (
                 ".order_by(study.c.created_at, study.c.id)",
             ),
             Edit(
-                "service/storage/queries/shares.py",
+                "service/storage/queries/fair_share.py",
                 "key=lambda row: (-row.priority, used.get(row.owner or row.id, 0))",
                 "key=lambda row: used.get(row.owner or row.id, 0)",
             ),
@@ -24,7 +24,7 @@ MUTANTS = (
         "fair shares ignored",
         (
             Edit(
-                "service/storage/queries/shares.py",
+                "service/storage/queries/fair_share.py",
                 "key=lambda row: (-row.priority, used.get(row.owner or row.id, 0))",
                 "key=lambda row: -row.priority",
             ),
@@ -35,8 +35,8 @@ MUTANTS = (
         (
             Edit(
                 "service/storage/queries/studies.py",
-                ".order_by(enqueued.c.priority.desc(), enqueued.c.revision)",
-                ".order_by(enqueued.c.priority.desc(), enqueued.c.revision.desc())",
+                ".order_by(enqueued_trial.c.priority.desc(), enqueued_trial.c.revision)",
+                ".order_by(enqueued_trial.c.priority.desc(), enqueued_trial.c.revision.desc())",
             ),
         ),
     ),
@@ -45,8 +45,8 @@ MUTANTS = (
         (
             Edit(
                 "service/storage/queries/studies.py",
-                ".order_by(enqueued.c.priority.desc(), enqueued.c.revision)",
-                ".order_by(enqueued.c.revision)",
+                ".order_by(enqueued_trial.c.priority.desc(), enqueued_trial.c.revision)",
+                ".order_by(enqueued_trial.c.revision)",
             ),
         ),
     ),
@@ -54,7 +54,7 @@ MUTANTS = (
         "quarantine ignored",
         (
             Edit(
-                "service/usecases/claim.py",
+                "service/usecases/dispatch/claim.py",
                 "    if opening.quarantine is not None:\n",
                 "    if False:\n",
             ),
@@ -64,8 +64,8 @@ MUTANTS = (
         "requirements ignored",
         (
             Edit(
-                "service/usecases/suitability.py",
-                "        or unmet(spec.requires, capabilities)\n",
+                "service/usecases/eligibility.py",
+                "        or unmet_requirement(spec.requires, capabilities)\n",
                 "",
             ),
         ),
@@ -74,12 +74,12 @@ MUTANTS = (
         "a paused study hands out trials",
         (
             Edit(
-                "service/usecases/claim.py",
-                "    if situation.study.state != StudyState.ACTIVE:\n",
+                "service/usecases/dispatch/claim.py",
+                "    if snapshot.study.state != StudyState.ACTIVE:\n",
                 "    if False:\n",
             ),
             Edit(
-                "service/usecases/claim.py",
+                "service/usecases/dispatch/claim.py",
                 "    if study.state != StudyState.ACTIVE or study.stop_requested_at is not None:\n",
                 "    if study.stop_requested_at is not None:\n",
             ),
@@ -94,8 +94,8 @@ MUTANTS = (
         "every claim writes its worker down",
         (
             Edit(
-                "service/usecases/claim.py",
-                "    if not opening.is_known:\n",
+                "service/usecases/dispatch/claim.py",
+                "    if not opening.seen_recently:\n",
                 "    if True:\n",
             ),
         ),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from worker.training.extras import library
+from worker.training.optional_deps import library
 
 _FLUSH_SECONDS = 1
 """How much a killed process may lose where TensorFlow is installed; without it each event is written at once."""

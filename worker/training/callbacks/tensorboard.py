@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from worker.training.callbacks.callback import Callback, Training
 from worker.training.callbacks.event_files import EventFiles
 from worker.training.events import Report, TrainingResult
-from worker.training.extras import library
+from worker.training.optional_deps import library
 from worker.training.parameters import Setting
 
 _PATH = "callbacks"

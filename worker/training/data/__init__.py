@@ -7,10 +7,10 @@ from worker.training.data.builtin import breast_cancer, diabetes, digits, wine
 from worker.training.data.csv_file import csv
 from worker.training.data.dataset import Dataset, Inputs, Kind, Split, SplitName
 from worker.training.data.image_folder import images
+from worker.training.data.language_modeling import text
 from worker.training.data.npz_file import npz
 from worker.training.data.parquet_file import parquet
-from worker.training.data.text_file import text
-from worker.training.data.texts_file import texts
+from worker.training.data.text_classification import texts
 from worker.training.registry import Registry
 
 DATA: Registry[Dataset] = Registry("data")

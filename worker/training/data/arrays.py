@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.training.data.dataset import Dataset, Kind, SplitName
-from worker.training.data.splits import Order, Splitting, split_indices
+from worker.training.data.splits import SplitConstraint, Splitting, split_indices
 from worker.training.data.targets import with_targets
 
 
@@ -28,7 +28,7 @@ class Examples:
     features: NDArray[Any]
     targets: NDArray[Any]
     names: NDArray[Any] | None = None
-    order: Order | None = None
+    order: SplitConstraint | None = None
 
 
 def assemble_arrays(
@@ -77,8 +77,8 @@ def assemble_arrays(
         kind,
         class_names,
         where=where,
-    ).numbered(indices)
-    dataset = dataset.named({None: main.names, **{name: part.names for name, part in given.items()}})
+    ).with_ids(indices)
+    dataset = dataset.with_names({None: main.names, **{name: part.names for name, part in given.items()}})
     if not is_pixels:
         return dataset
     pixel_mean, pixel_std = (torch.from_numpy(each.astype(np.float32)).view(-1, 1, 1) for each in (mean, std))

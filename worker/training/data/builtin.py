@@ -14,17 +14,17 @@ from worker.training.data.splits import Fold, Splitting, Stratified
 
 def digits(turn: Fold | None = None, *, splitting: Stratified) -> Dataset:
     """Handwritten digits: 1797 images of 8 by 8 pixels, 10 classes (Alpaydin & Kaynak 1998)."""
-    return _dataset("digits", "classification", splitting.at(turn))
+    return _dataset("digits", "classification", splitting.at_fold(turn))
 
 
 def wine(turn: Fold | None = None, *, splitting: Stratified) -> Dataset:
     """Wine cultivars: 178 chemical analyses with 13 measurements, 3 classes (Forina 1991)."""
-    return _dataset("wine", "classification", splitting.at(turn))
+    return _dataset("wine", "classification", splitting.at_fold(turn))
 
 
 def breast_cancer(turn: Fold | None = None, *, splitting: Stratified) -> Dataset:
     """Breast cancer, malignant or benign: 569 biopsies with 30 measurements (Wolberg, Street & Mangasarian 1993)."""
-    return _dataset("breast_cancer", "classification", splitting.at(turn))
+    return _dataset("breast_cancer", "classification", splitting.at_fold(turn))
 
 
 def diabetes(turn: Fold | None = None, *, splitting: Splitting) -> Dataset:

@@ -1,6 +1,6 @@
 """Rules by which the texts of a table's column become numbers or categories.
 
-`service/client/column_texts.py` is a copy of this file, so that `study init` says what the training core will do
+`service/cli/column_texts.py` is a copy of this file, so that `study init` says what the training core will do
 without loading it. A test in tests/contract compares the two. The file imports only the standard library.
 """
 

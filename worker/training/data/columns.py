@@ -15,8 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from worker.training.data.dataset import Dataset, Kind, SplitName
-from worker.training.data.queries import with_queries
-from worker.training.data.splits import Order, Splitting, split_indices
+from worker.training.data.ranking import with_queries
+from worker.training.data.splits import SplitConstraint, Splitting, split_indices
 from worker.training.data.targets import with_targets
 from worker.training.errors import ConfigError
 
@@ -27,7 +27,7 @@ _Encode: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
-class Columns:
+class TableColumns:
     """Examples before encoding.
 
     Attributes:
@@ -41,13 +41,13 @@ class Columns:
     numeric: NDArray[np.float64]
     categorical: NDArray[Any]
     targets: NDArray[Any]
-    order: Order | None = None
+    order: SplitConstraint | None = None
     queries: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
 
-    def take(self, indices: NDArray[np.int64]) -> "Columns":
+    def take(self, indices: NDArray[np.int64]) -> "TableColumns":
         """Return the examples at `indices` [n], without the constraint on the split."""
         return replace(
             self,
@@ -60,8 +60,8 @@ class Columns:
 
 
 def assemble(
-    main: Columns,
-    given: Mapping[SplitName, Columns],
+    main: TableColumns,
+    given: Mapping[SplitName, TableColumns],
     kind: Kind,
     splitting: Splitting,
     *,
@@ -89,7 +89,7 @@ def assemble(
     """
     labels = main.targets if kind == "classification" else None
     indices = split_indices(labels, len(main), splitting.beside(given), main.order)
-    parts: dict[SplitName, Columns] = {name: main.take(chosen) for name, chosen in indices.items()}
+    parts: dict[SplitName, TableColumns] = {name: main.take(chosen) for name, chosen in indices.items()}
     parts |= given
     for name, part in parts.items():
         if missing == "refuse" and np.isnan(part.numeric).any():
@@ -98,7 +98,7 @@ def assemble(
     encode_numeric = _fit_numeric(train, missing)
     encode_categorical, categories = _fit_categorical(train, encoding)
 
-    def features(part: Columns) -> torch.Tensor:
+    def features(part: TableColumns) -> torch.Tensor:
         blocks = [encode_numeric(part.numeric), encode_categorical(part.categorical)]
         return torch.from_numpy(np.concatenate(blocks, axis=1).astype(np.float32))
 
@@ -107,10 +107,10 @@ def assemble(
     queries = {name: part.queries for name, part in parts.items() if part.queries is not None}
     if queries:
         return replace(with_queries(encoded, targets, queries, indices), categories=categories)
-    return replace(with_targets(encoded, targets, kind, class_names).numbered(indices), categories=categories)
+    return replace(with_targets(encoded, targets, kind, class_names).with_ids(indices), categories=categories)
 
 
-def _fit_numeric(train: Columns, missing: Missing) -> _Encode:
+def _fit_numeric(train: TableColumns, missing: Missing) -> _Encode:
     if not train.numeric.shape[1]:
         return lambda values: values
     # A column without values in training is kept as zeros, so that the width does not depend on the split.
@@ -118,7 +118,7 @@ def _fit_numeric(train: Columns, missing: Missing) -> _Encode:
     return cast("_Encode", make_pipeline(imputer, StandardScaler()).fit(train.numeric).transform)
 
 
-def _fit_categorical(train: Columns, encoding: Encoding) -> tuple[_Encode, tuple[int, ...]]:
+def _fit_categorical(train: TableColumns, encoding: Encoding) -> tuple[_Encode, tuple[int, ...]]:
     """Return the encoder and, if it gives indices, the number of categories of each column."""
     if not train.categorical.shape[1]:
         return (lambda values: values), ()

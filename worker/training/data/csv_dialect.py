@@ -1,6 +1,6 @@
 """Detects a CSV file's encoding and delimiter.
 
-`service/client/csv_dialect.py` is a copy of this file, so that `study init` reads a file as the training core does. A
+`service/cli/csv_dialect.py` is a copy of this file, so that `study init` reads a file as the training core does. A
 test in tests/contract compares the two. The file imports only the standard library.
 """
 

@@ -8,11 +8,11 @@ from typing import Annotated, TypeAlias
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from worker.training.data.column_roles import RankingRoles
 from worker.training.data.column_texts import NULL_TEXTS
 from worker.training.data.csv_dialect import PREFIX_BYTES, detect_delimiter, detect_encoding
 from worker.training.data.dataset import Dataset
 from worker.training.data.number_checks import in_row
-from worker.training.data.roles import RankingRoles
 from worker.training.data.splits import Fold, Stratified
 from worker.training.data.tables import TableSettings, load_tables
 from worker.training.data.unreadable import why_no_csv
@@ -40,7 +40,7 @@ def csv(
     that lie beside the study file.
     """
     return load_tables(
-        partial(read_csv, encoding, delimiter), table, roles, splitting.at(turn), place=in_row, is_text=True
+        partial(read_csv, encoding, delimiter), table, roles, splitting.at_fold(turn), place=in_row, is_text=True
     )
 
 

@@ -138,13 +138,13 @@ class Dataset:
             features = (features - self.pixel_mean) / self.pixel_std
         return features, targets
 
-    def numbered(self, ids: Mapping[SplitName, NDArray[np.int64]]) -> "Dataset":
+    def with_ids(self, ids: Mapping[SplitName, NDArray[np.int64]]) -> "Dataset":
         """Return the same dataset with `ids` [n] for the splits named there."""
         numbers = {name: torch.from_numpy(each) for name, each in ids.items()}
         splits = {name: replace(split, ids=numbers.get(name)) for name, split in self.splits.items()}
         return replace(self, splits=splits)
 
-    def named(self, names: Mapping[SplitName | None, NDArray[Any] | None]) -> "Dataset":
+    def with_names(self, names: Mapping[SplitName | None, NDArray[Any] | None]) -> "Dataset":
         """Return the same dataset with the user's own ids by position.
 
         Args:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.training.data.arrays import Examples, assemble_arrays
+from worker.training.data.column_roles import Roles
 from worker.training.data.csv_file import read_csv
 from worker.training.data.dataset import Dataset, SplitName
 from worker.training.data.fingerprint import of_files
-from worker.training.data.roles import Roles
-from worker.training.data.splits import Fold, Order, Stratified
+from worker.training.data.splits import Fold, SplitConstraint, Stratified
 from worker.training.data.table_file import checked, require_columns
 from worker.training.errors import ConfigError, MissingFile
 from worker.training.parameters import Setting
@@ -57,7 +57,7 @@ def images(
     examples = _examples(root, main, load)
     if table is not None or roles.columns:
         examples = replace(examples, order=_order(table, roles, examples))
-    dataset = assemble_arrays(examples, given, "classification", splitting.at(turn), where="data.path")
+    dataset = assemble_arrays(examples, given, "classification", splitting.at_fold(turn), where="data.path")
     # The path below `root` contains the class, so the fingerprint includes it.
     files = {
         str(file.relative_to(root)): str(file)
@@ -83,7 +83,7 @@ def _examples(root: Path, folder: Path, load: Callable[[Path], NDArray[np.uint8]
     return Examples(pixels, np.array([file.parent.name for file in files]), names)
 
 
-def _order(path: str | None, roles: Roles, examples: Examples) -> Order:
+def _order(path: str | None, roles: Roles, examples: Examples) -> SplitConstraint:
     """Return the constraint on the split of the images from the CSV file at `path`."""
     if path is None:
         setting = next(iter(roles.columns))

@@ -12,11 +12,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from worker.training.data.arrays import Examples, assemble_arrays
+from worker.training.data.column_roles import NamingRoles
 from worker.training.data.column_texts import MAX_INTEGER_CLASSES, describe_classes, describe_numbers
 from worker.training.data.dataset import Dataset, Kind, SplitName
 from worker.training.data.fingerprint import of_files
 from worker.training.data.number_checks import at_index, require_finite, require_usable
-from worker.training.data.roles import NamingRoles
 from worker.training.data.splits import Fold, Stratified
 from worker.training.errors import ConfigError, MissingFile, did_you_mean
 from worker.training.parameters import Setting
@@ -66,7 +66,7 @@ def npz(
             raise ConfigError("data.features", f"examples of {name} have the shape {shapes}")
     if kind == "regression" and any(part.targets.dtype.kind not in "uifb" for part in (examples, *given.values())):
         raise ConfigError("data.kind", f"{target + main!r} holds no numbers, so regression can't learn it")
-    dataset = assemble_arrays(examples, given, kind or _kind_of(examples.targets), splitting.at(turn))
+    dataset = assemble_arrays(examples, given, kind or _kind_of(examples.targets), splitting.at_fold(turn))
     told = (f"{features}: {_features_words(examples.features)}", f"{target}: target; {_target_words(examples, kind)}")
     return replace(dataset, fingerprint=of_files({"path": path}), columns=told)
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 from pyarrow import parquet as arrow_parquet
 
+from worker.training.data.column_roles import RankingRoles
 from worker.training.data.dataset import Dataset
 from worker.training.data.number_checks import at_index
-from worker.training.data.roles import RankingRoles
 from worker.training.data.splits import Fold, Stratified
 from worker.training.data.tables import TableSettings, load_tables
 from worker.training.errors import ConfigError
@@ -25,7 +25,7 @@ def parquet(
     Relative paths are resolved from the directory in which the process was started. `study create` makes paths absolute
     that lie beside the study file.
     """
-    return load_tables(_read, table, roles, splitting.at(turn), place=at_index, is_text=False)
+    return load_tables(_read, table, roles, splitting.at_fold(turn), place=at_index, is_text=False)
 
 
 def _read(setting: str, file: str, as_text: Sequence[str]) -> pa.Table:

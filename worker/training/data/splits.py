@@ -57,7 +57,7 @@ class Splitting:
     ] = None
     turn: Fold | None = None
 
-    def at(self, turn: Fold | None) -> Self:
+    def at_fold(self, turn: Fold | None) -> Self:
         """Return the same splitting with `turn` as the fold that validates."""
         return replace(self, turn=turn)
 
@@ -84,7 +84,7 @@ class Stratified(Splitting):
 
 
 @dataclass(frozen=True)
-class Order:
+class SplitConstraint:
     """A constraint on the split, one at most: groups that stay together, times, or named folds.
 
     Attributes:
@@ -103,7 +103,7 @@ class Order:
 
 
 def split_indices(
-    labels: NDArray[Any] | None, num_examples: int, how: Splitting, order: Order | None = None
+    labels: NDArray[Any] | None, num_examples: int, how: Splitting, order: SplitConstraint | None = None
 ) -> dict[SplitName, Indices]:
     """Return the indices of `train` and, if asked for, of `val` and `test`.
 
@@ -117,7 +117,7 @@ def split_indices(
         ConfigError: a part would be too small to hold two examples, or one of each class; or settings contradict each
             other.
     """
-    order = order or Order()
+    order = order or SplitConstraint()
     if how.turn is not None:
         how = replace(how, val_fraction=0.0)
     if order.folds is not None:
@@ -132,7 +132,9 @@ def split_indices(
     return parts | {"train": _drawn(parts["train"], how)}
 
 
-def _by_fraction(rest: Indices, labels: NDArray[Any] | None, how: Splitting, order: Order) -> dict[SplitName, Indices]:
+def _by_fraction(
+    rest: Indices, labels: NDArray[Any] | None, how: Splitting, order: SplitConstraint
+) -> dict[SplitName, Indices]:
     parts: dict[SplitName, Indices] = {}
     num_examples = len(rest)
     fractions: dict[SplitName, float] = {"test": how.test_fraction, "val": how.val_fraction}
@@ -161,7 +163,7 @@ def _by_fraction(rest: Indices, labels: NDArray[Any] | None, how: Splitting, ord
 
 
 def _without_fold(
-    rest: Indices, labels: NDArray[Any] | None, fold: Fold, seed: int, order: Order
+    rest: Indices, labels: NDArray[Any] | None, fold: Fold, seed: int, order: SplitConstraint
 ) -> tuple[Indices, Indices]:
     """Return `rest` without one of its folds, and that fold, which is made of whole groups or stratified by class."""
     if order.times is not None:
@@ -191,7 +193,7 @@ def _apart(rest: Indices, groups: NDArray[Any], share: float, seed: int) -> tupl
     return rest[kept], rest[held_out]
 
 
-def _in_turn(folds: NDArray[Any], order: Order, fold: Fold) -> Order:
+def _in_turn(folds: NDArray[Any], order: SplitConstraint, fold: Fold) -> SplitConstraint:
     """Return the constraint in which the fold column's folds, except those that test, validate one after the other."""
     if list(order.val_folds) != ["val"]:
         raise ConfigError("data.val_folds", "with folds each value validates in turn; leave it out")
@@ -203,7 +205,7 @@ def _in_turn(folds: NDArray[Any], order: Order, fold: Fold) -> Order:
     return replace(order, val_folds=[names[fold.index]])
 
 
-def _by_fold(folds: NDArray[Any], order: Order) -> dict[SplitName, Indices]:
+def _by_fold(folds: NDArray[Any], order: SplitConstraint) -> dict[SplitName, Indices]:
     parts: dict[SplitName, Indices] = {}
     taken = np.zeros(len(folds), dtype=bool)
     held_out: dict[SplitName, Sequence[str]] = {"test": order.test_folds, "val": order.val_folds}

@@ -10,12 +10,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from worker.training.data.column_reading import Reading, read_columns, read_target, settle_decimals, target_words
+from worker.training.data.column_roles import Roles, codes
 from worker.training.data.column_texts import MAX_INTEGER_CLASSES, NumberRules, lacking
-from worker.training.data.columns import Columns, Encoding, Missing, assemble
+from worker.training.data.columns import Encoding, Missing, TableColumns, assemble
 from worker.training.data.dataset import Dataset, Kind, SplitName
 from worker.training.data.fingerprint import of_files
 from worker.training.data.number_checks import Place, require_usable
-from worker.training.data.roles import Roles, codes
 from worker.training.data.splits import Splitting
 from worker.training.data.table_file import ReadTable, checked, require_columns
 from worker.training.errors import ConfigError
@@ -110,7 +110,7 @@ def load_tables(
     to_columns = partial(_columns, target=how.target, kind=kind, place=place)
     columns = to_columns(_read_all(main, readings, "data.features", rules), targets)
     columns = replace(columns, order=roles.order(main), queries=_queries(main, roles))
-    given: dict[SplitName, Columns] = {}
+    given: dict[SplitName, TableColumns] = {}
     names: dict[SplitName | None, NDArray[Any] | None] = {None: roles.names(main_setting, main)}
     parts: dict[SplitName, str | None] = {"val": how.val, "test": how.test, "test_val": how.test_val}
     for name, file in parts.items():
@@ -126,7 +126,7 @@ def load_tables(
     dataset = assemble(columns, given, kind, splitting, encoding=how.categories, missing=how.missing)
     told = [f"{name}: {each.told}" for name, each in readings.items()]
     told.append(f"{how.target}: target; {target_words(targets, reading.numbers, kind)}")
-    return replace(dataset.named(names), fingerprint=of_files(files), columns=tuple(told))
+    return replace(dataset.with_names(names), fingerprint=of_files(files), columns=tuple(told))
 
 
 def _features(how: TableSettings, roles: Roles, main: pa.Table) -> Sequence[str]:
@@ -174,7 +174,7 @@ def _columns(
     kind: Kind,
     place: Place,
     of: str = "",
-) -> Columns:
+) -> TableColumns:
     """Return the values of a file; `of` names the file in errors, unless it is the main file."""
     texts = [name for name, column in features.items() if pa.types.is_string(column.type)]
     numbers = {name: features[name].cast(pa.float64()).to_numpy() for name in features if name not in texts}
@@ -182,7 +182,7 @@ def _columns(
         require_usable("data.features", f"column {name!r}{of}", values, place)
     # A missing text becomes its own category.
     categories = [np.array(features[name].fill_null("").to_pylist(), dtype=object) for name in texts]
-    return Columns(
+    return TableColumns(
         numeric=np.column_stack(list(numbers.values())) if numbers else np.empty((len(targets), 0)),
         categorical=np.column_stack(categories) if categories else np.empty((len(targets), 0), dtype=object),
         targets=_targets(targets, f"column {target!r}{of}", kind, place),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.training.errors import ConfigError
-from worker.training.extras import library
+from worker.training.optional_deps import library
 from worker.training.parameters import Setting
 
 Source: TypeAlias = Annotated[

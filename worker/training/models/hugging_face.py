@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from worker.training.data import Dataset
 from worker.training.errors import ConfigError
-from worker.training.extras import library
 from worker.training.models.transformer import INITIAL_STD
+from worker.training.optional_deps import library
 from worker.training.parameters import Setting
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from worker.training.data import Dataset
 from worker.training.errors import ConfigError, did_you_mean
-from worker.training.extras import library
+from worker.training.optional_deps import library
 from worker.training.parameters import Setting
 
 

@@ -68,8 +68,8 @@ export interface StudyView {
   budget_trials: number | null;
   budget_used: BudgetUsed;
   best: TrialView | null;
-  front: number[] | null;
-  standing: string | null;
+  pareto_front: number[] | null;
+  reference_summary: string | null;
   created_at: string;
   finished_at: string | null;
 }
@@ -85,7 +85,7 @@ export interface StudyList {
   damaged: DamagedRow[];
 }
 
-export interface Arrival {
+export interface RungResultView {
   step: number;
   value: number;
   rank: number;
@@ -99,10 +99,10 @@ export interface TrialView {
   parameters: Record<string, Value>;
   values: number[] | null;
   infeasible: boolean;
-  reason: string;
+  suggestion_reason: string;
   state_reason: string | null;
   step: number | null;
-  arrivals: Arrival[];
+  rung_results: RungResultView[];
   num_attempts: number;
   metrics: Record<string, number | NonFinite>;
   started_at: string | null;

@@ -53,7 +53,7 @@ function Table({ studies }: { studies: StudyView[] }) {
               <td><Progress study={study} /></td>
               <td>
                 <Best study={study} />
-                {study.standing && <div class="quiet standing">{study.standing}</div>}
+                {study.reference_summary && <div class="quiet standing">{study.reference_summary}</div>}
               </td>
               <td>{goals(study.spec)}</td>
               <td class="quiet">{instant(study.created_at)}</td>

@@ -152,9 +152,9 @@ function Facts({ study }: { study: StudyView }) {
   return (
     <dl class="card facts">
       <div>
-        <dt>{study.front ? "Front" : `Best ${objectives(spec)[0].metric}`}</dt>
+        <dt>{study.pareto_front ? "Front" : `Best ${objectives(spec)[0].metric}`}</dt>
         <dd class="large"><Best study={study} /></dd>
-        {study.standing && <dd>{study.standing}</dd>}
+        {study.reference_summary && <dd>{study.reference_summary}</dd>}
         {best && (
           <dd class="quiet">
             trial {best.number}: {Object.entries(best.parameters).map(([name, value]) => `${name} ${parameter(value)}`).join(", ")}

@@ -35,6 +35,6 @@ export function FrontChart({ study, trials }: { study: StudyView; trials: TrialV
 
 function summary(study: StudyView, trials: TrialView[], metrics: string): string {
   const completed = trials.filter((trial) => trial.state === "completed").length;
-  const found = study.front?.length ? `trials ${study.front.join(", ")} are on the front` : "no trial is on the front yet";
+  const found = study.pareto_front?.length ? `trials ${study.pareto_front.join(", ")} are on the front` : "no trial is on the front yet";
   return `${metrics} of ${completed} completed trials; ${found}. The table below has every value.`;
 }

@@ -9,7 +9,7 @@ import { look } from "./echarts";
 export function frontOptions(study: StudyView, trials: TrialView[], axes: [number, number]): EChartsCoreOption {
   const { color, quiet, axis, legend, tooltip, textStyle } = look(study);
   const all = objectives(study.spec);
-  const front = new Set(study.front);
+  const front = new Set(study.pareto_front);
   const completed = trials.filter((trial) => trial.state === "completed" && trial.values !== null);
   const points = (isOnFront: boolean) =>
     completed

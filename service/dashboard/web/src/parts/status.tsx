@@ -36,7 +36,7 @@ export function Progress({ study }: { study: StudyView }) {
 }
 
 export function Best({ study }: { study: StudyView }) {
-  if (study.front?.length) return <strong class="number">{study.front.length} on the front</strong>;
+  if (study.pareto_front?.length) return <strong class="number">{study.pareto_front.length} on the front</strong>;
   const value = study.best?.values?.[0];
   if (value === undefined) return <span class="quiet">none yet</span>;
   return <strong class="number">{number(value)}</strong>;

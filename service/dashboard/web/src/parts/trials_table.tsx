@@ -49,7 +49,7 @@ export function TrialsTable({ study, trials }: { study: StudyView; trials: Trial
                     class="plain"
                     aria-expanded={open === trial.id}
                     aria-label={`Trial ${trial.number}: details`}
-                    title={trial.reason}
+                    title={trial.suggestion_reason}
                     onClick={() => setOpen(open === trial.id ? null : trial.id)}
                   >
                     <span aria-hidden="true" class="fold">{open === trial.id ? "▾" : "▸"}</span> {trial.number}
@@ -84,9 +84,9 @@ function Detail({ study, trial }: { study: StudyView; trial: TrialView }) {
   return (
     <dl>
       <dt>Why these parameters</dt>
-      <dd>{trial.reason}</dd>
+      <dd>{trial.suggestion_reason}</dd>
       {trial.state_reason && <><dt>Why {trial.state}</dt><dd>{trial.state_reason}</dd></>}
-      {trial.arrivals.map((at) => (
+      {trial.rung_results.map((at) => (
         <Fragment key={at.step}><dt>At step {at.step}</dt><dd>{number(at.value)}, place {at.rank} of {at.num}</dd></Fragment>
       ))}
       {trial.num_attempts > 1 && <><dt>Attempts</dt><dd>{trial.num_attempts}</dd></>}
@@ -97,12 +97,12 @@ function Detail({ study, trial }: { study: StudyView; trial: TrialView }) {
   );
 }
 
-function isBest({ best, front }: StudyView, trial: TrialView): boolean {
-  return trial.id === best?.id || (trial.number !== null && (front?.includes(trial.number) ?? false));
+function isBest({ best, pareto_front }: StudyView, trial: TrialView): boolean {
+  return trial.id === best?.id || (trial.number !== null && (pareto_front?.includes(trial.number) ?? false));
 }
 
 function value(trial: TrialView): string {
-  const found = objective(trial) ?? (trial.state === "paused" ? (trial.arrivals.at(-1)?.value ?? null) : null);
+  const found = objective(trial) ?? (trial.state === "paused" ? (trial.rung_results.at(-1)?.value ?? null) : null);
   if (trial.infeasible) return "infeasible";
   return found === null ? "–" : number(found);
 }

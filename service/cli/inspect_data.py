@@ -1,0 +1,259 @@
+"""Inspects a data file for `study init`: the kind of task, the classes, and the score of a trivial baseline.
+
+It follows the training core's rules for reading files without loading the core, because a user who writes a study file
+need not have torch.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from service.cli.column_texts import (
+    MAX_INTEGER_CLASSES,
+    Decimal,
+    NumberRules,
+    Numbers,
+    describe_classes,
+    describe_numbers,
+    describe_sentences,
+    lacking,
+    mixed,
+)
+from service.cli.data_columns import Column, Made, place, read_features, read_target, usual_decimal, wrong_number
+from service.cli.data_files import read_archive, read_csv, read_parquet
+from service.client.errors import InvalidStudy
+from service.contract.catalogue import load_catalogue
+from service.contract.problem import FieldError
+from service.contract.validation_errors import did_you_mean
+
+Kind = Literal["classification", "regression", "language"]
+
+_FEWEST = 5
+"""The smallest number of examples per class. With fewer, some part of a split might have none of them."""
+
+_IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+_WORD = re.compile(r"\w+|[^\w\s]")
+_TEXT_LENGTH = 128
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """Properties of the data from which `study init` writes the study file."""
+
+    data: dict[str, Any]
+    """The `data` section of the study file."""
+    kind: Kind
+    inputs: Literal["rows", "images", "tokens"]
+    num_examples: int | None = None
+    """None: a built-in dataset, which only the worker has."""
+    classes: Counter[Any] = field(default_factory=Counter)
+    spread: float | None = None
+    """The loss of a trivial baseline: the target's standard deviation, or the entropy of a byte in nats."""
+    left_out: list[str] = field(default_factory=list)
+    """Columns that are left out, each with the reason."""
+    columns: list[str] = field(default_factory=list)
+    """How the training core will read each column, one line per column."""
+
+    def relative_to(self, folder: Path) -> DataSummary:
+        """Return the same with a path that is relative to the folder of the study file."""
+        path = self.data.get("path")
+        if path is None or Path(path).is_absolute() or (folder / path).exists():
+            return self
+        return replace(self, data={**self.data, "path": os.path.relpath(path, folder)})
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """The user's options about the data. None: detect it from the data."""
+
+    target: str | None = None
+    kind: Kind | None = None
+    encoding: str | None = None
+    rules: NumberRules = field(default_factory=NumberRules)
+
+
+def inspect_data(source: str, asked: InspectOptions) -> DataSummary:
+    """Inspect a built-in dataset, a CSV, Parquet, NPZ or text file, or a folder of images.
+
+    Raises:
+        InvalidStudy: the source does not exist, or training cannot learn from it. The message says why.
+    """
+    entries = load_catalogue().registries["data"]
+    builtin = {name: entry for name, entry in entries.items() if "path" not in entry.parameters}
+    path = Path(source)
+    if source in builtin:
+        _refuse_target(source, asked.target)
+        return DataSummary({"name": source}, builtin[source].facts["kinds"][0], "rows")
+    if path.is_dir():
+        _refuse_target(source, asked.target)
+        return _images(path)
+    if not path.is_file():
+        raise _wrong(source, f"there is no such file, folder or built-in set; {did_you_mean(source, builtin)}")
+    match path.suffix.lower():
+        case ".csv" | ".tsv":
+            file = read_csv(path, asked.encoding)
+            settings = {} if file.encoding == "utf-8" else {"encoding": file.encoding}
+            settings |= {} if file.delimiter == "," else {"delimiter": file.delimiter}
+            return _table({"name": "csv", "path": source, **settings}, file.columns, asked)
+        case ".parquet":
+            return _table({"name": "parquet", "path": source}, read_parquet(path), asked)
+        case ".npz":
+            return _archive(path, asked.target or "y", asked.kind)
+        case ".txt":
+            _refuse_target(source, asked.target)
+            return _text(path)
+        case _:
+            raise _wrong(source, "is no .csv, .tsv, .parquet, .npz or .txt file; write the study file by hand")
+
+
+def _table(data: dict[str, Any], columns: Mapping[str, Column], asked: InspectOptions) -> DataSummary:
+    target, rules, is_text = asked.target, asked.rules, data["name"] == "csv"
+    if target is None:
+        raise _wrong(data["path"], f"which column is to be predicted? write --target, one of: {', '.join(columns)}")
+    for option, names in (("--target", [target]), ("--categorical", rules.categorical)):
+        for name in names:
+            if name not in columns:
+                raise _wrong(option, f"there is no column {name!r}; {did_you_mean(name, columns)}")
+    data |= {"na_values": list(rules.na_values)} if rules.na_values else {}
+    data |= {"categorical": list(rules.categorical)} if rules.categorical else {}
+    usual = usual_decimal(columns, rules, is_text=is_text)
+    told = _table_target(target, columns[target], asked, usual, is_text=is_text)
+    others = {name: each for name, each in columns.items() if name != target}
+    made = read_features(others, rules, usual, is_text=is_text)
+    if is_text and told.kind == "classification" and (text := _text_column(made, columns)) is not None:
+        return _texts(data, columns, target, told, text)
+    for each in made.values():
+        if each.refusal and not each.left_out:
+            hint = "; here: --na-value TEXT, --categorical COLUMN" if "data.na_values" in each.refusal else ""
+            raise _wrong(data["path"], each.refusal + hint)
+    features = [name for name, each in made.items() if not each.left_out]
+    if not features:
+        raise _wrong(data["path"], f"has no column to learn from beside {target!r}")
+    is_complete = len(features) == len(made)
+    found = {**data, "target": target, "kind": told.kind} | ({} if is_complete else {"features": features})
+    without = [f"{name} {each.left_out}" for name, each in made.items() if each.left_out]
+    lines = [*(f"{name}: {made[name].told}" for name in features), f"{target}: target; {told.words}"]
+    return DataSummary(found, told.kind, "rows", len(columns[target]), told.classes, told.spread, without, lines)
+
+
+def _table_target(target: str, values: Column, asked: InspectOptions, usual: Decimal, *, is_text: bool) -> _Targets:
+    """Return the targets in a table's column."""
+    are_classes = asked.kind == "classification" or target in asked.rules.categorical
+    read, texts = read_target(values, asked.rules, usual, are_classes=are_classes, is_text=is_text)
+    if texts is not None and texts.others and not are_classes:
+        remedy = "write data.kind: classification if they are classes; here: --na-value TEXT, --task classification"
+        raise _wrong("--target", mixed(target, texts, remedy))
+    numbers = None if texts is None or are_classes else texts.numbers
+    return _targets(f"column {target!r}", read, asked.kind, numbers, is_text=is_text)
+
+
+def _text_column(made: Mapping[str, Made], columns: Mapping[str, Column]) -> str | None:
+    """Return the column with the most text among those that hold sentences."""
+    found = [name for name, each in made.items() if each.sentences is not None]
+    return max(found, key=lambda name: sum(len(value or "") for value in columns[name]), default=None)
+
+
+def _texts(data: dict[str, Any], columns: Mapping[str, Column], target: str, told: _Targets, text: str) -> DataSummary:
+    """Inspect a table as texts: the model reads one column of sentences and ignores the other columns."""
+    written = columns[text]
+    if gaps := [index for index, value in enumerate(written) if value is None]:
+        raise _wrong(data["path"], lacking(f"column {text!r}", len(gaps), place(gaps[0], is_text=True)))
+    num_words = sorted(len(_WORD.findall(value)) for value in written)
+    usual = num_words[int(0.95 * (len(num_words) - 1))]
+    length = next((size for size in (16, 32, 64, 128) if size >= usual), 256)
+    settings = {name: value for name, value in data.items() if name not in ("na_values", "categorical")}
+    found = {**settings, "name": "texts", "text": text, "target": target, "tokens": "words", "length": length}
+    without = [f"{name}, since a model of texts reads one column" for name in columns if name not in (text, target)]
+    lines = [f"{text}: {describe_sentences(written)}", f"{target}: target; {told.words}"]
+    return DataSummary(found, "classification", "tokens", len(written), told.classes, None, without, lines)
+
+
+@dataclass(frozen=True)
+class _Targets:
+    kind: Kind
+    classes: Counter[Any] = field(default_factory=Counter)
+    spread: float | None = None
+    words: str = ""
+
+
+def _targets(
+    what: str, values: Column, asked: Kind | None, numbers: Numbers | None = None, *, is_text: bool = False
+) -> _Targets:
+    """Analyse the target's values. Refuse those that training cannot learn."""
+    if not len(values):
+        raise _wrong("--target", f"{what} is empty")
+    if gaps := [index for index, value in enumerate(values) if value is None]:
+        raise _wrong("--target", lacking(what, len(gaps), place(gaps[0], is_text=is_text)))
+    kind = asked or _kind_of(values)
+    if kind == "classification":
+        classes = Counter(values)
+        if len(classes) == 1:
+            raise _wrong("--target", f"{what} holds one value only: {values[0]}")
+        rarest, num = min(classes.items(), key=lambda each: each[1])
+        if num < _FEWEST:
+            hint = f"{_FEWEST} are needed to train, validate and test; merge or remove it, or write --task regression"
+            raise _wrong("--target", f"{what} has too few examples of {str(rarest)!r} ({num}); {hint}")
+        words = describe_classes({str(label): count for label, count in classes.items()})
+        return _Targets(kind, classes, words=words)
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        raise _wrong("--target", f"{what} holds values that are no numbers, so regression can't learn it")
+    if refusal := wrong_number(what, values, is_text=is_text):
+        raise _wrong("--target", refusal)
+    mean = math.fsum(values) / len(values)
+    spread = math.sqrt(math.fsum((number - mean) ** 2 for number in values) / len(values))
+    if spread == 0:
+        raise _wrong("--target", f"{what} holds one value only: {values[0]}")
+    return _Targets(kind, spread=spread, words=describe_numbers(min(values), max(values), 0, numbers))
+
+
+def _kind_of(values: Column) -> Kind:
+    """Return the kind of task: texts and few different integers are classes, other numbers are regression."""
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        return "classification"
+    is_whole = all(isinstance(value, int) for value in values)
+    return "classification" if is_whole and len(set(values)) <= MAX_INTEGER_CLASSES else "regression"
+
+
+def _archive(path: Path, target: str, kind: Kind | None) -> DataSummary:
+    values, shape = read_archive(path, target)
+    told = _targets(f"array {target!r}", values, kind)
+    lines = [f"{target}: target; {told.words}"]
+    data = {"name": "npz", "path": str(path), "target": target, "kind": told.kind}
+    inputs: Literal["rows", "images"] = "rows" if len(shape) == 2 else "images"
+    return DataSummary(data, told.kind, inputs, len(values), told.classes, told.spread, columns=lines)
+
+
+def _images(folder: Path) -> DataSummary:
+    main = folder / "train" if (folder / "train").is_dir() else folder
+    found = [file for file in main.glob("*/*") if file.suffix.lower() in _IMAGES and not file.name.startswith(".")]
+    if not found:
+        raise _wrong(str(folder), "holds no images in folders of classes, like cat/1.png")
+    told = _targets("the folder", sorted(file.parent.name for file in found), "classification")
+    return DataSummary({"name": "images", "path": str(folder)}, told.kind, "images", len(found), told.classes)
+
+
+def _text(path: Path) -> DataSummary:
+    content = path.read_bytes()
+    fewest = 10 * (_TEXT_LENGTH + 2)
+    if len(content) < fewest:
+        raise _wrong(str(path), f"has {len(content)} bytes; at least {fewest} are needed to train, validate and test")
+    counts = Counter(content)
+    nats = -sum(num / len(content) * math.log(num / len(content)) for num in counts.values())
+    data = {"name": "text", "path": str(path), "length": _TEXT_LENGTH}
+    return DataSummary(data, "language", "tokens", len(content) // _TEXT_LENGTH, spread=nats)
+
+
+def _refuse_target(source: str, target: str | None) -> None:
+    if target is not None:
+        raise _wrong("--target", f"{source} says itself what is to be predicted; leave it out")
+
+
+def _wrong(source: str, message: str) -> InvalidStudy:
+    return InvalidStudy(source, [FieldError(path="", message=message)])

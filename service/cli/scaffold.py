@@ -1,0 +1,185 @@
+"""Writes the study file of `study init`: search ranges from the literature, each with a comment that gives the reason.
+
+The ranges are from J. Johnson, EECS 498, lecture 11 (rates 1e-4 to 1e-1; decay 0, 1e-5, 1e-4), Google's Deep Learning
+Tuning Playbook (the rate first, batch size for speed), and A. Karpathy, A Recipe for Training Neural Networks (a plain
+baseline first).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.cli.inspect_data import DataSummary
+
+_TRIALS, _EPOCHS = 30, 20
+_BATCHES = (16, 32, 64, 128)
+_BUILTIN_EXAMPLES = 600
+"""Assumed size of a built-in dataset: enough for batches of 32.
+
+The sets have 178 examples or more, and only the worker has them.
+"""
+
+_TRAIN_SHARE = 0.6
+_UNBALANCED = 0.8
+"""If one class has more than this share of the examples, accuracy says little."""
+
+_PLAIN = re.compile(r"[A-Za-z_/][\w ./-]*(?<! )")
+_WORDS = {"true", "false", "null", "y", "n", "yes", "no", "on", "off"}
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A parameter of the space: its domain, the comment that explains it, and its baseline value, if any."""
+
+    key: str
+    domain: str
+    why: str
+    plain: str | None
+
+
+def name_for(source: str) -> str:
+    """Derive a study name from the path or name of the data."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).resolve().stem).strip("-._")[:64] or "first"
+
+
+def write(look: DataSummary, name: str, file: str) -> str:
+    """Return the text of a study file.
+
+    Args:
+        look: the inspected data.
+        name: the study's name.
+        file: the file's future path, for the commands in its comments.
+    """
+    lines = _space(look)
+    baseline = " ".join(f"{line.key}={line.plain}" for line in lines if line.plain is not None)
+    batch = _batches(look)[len(_batches(look)) // 2]
+    metric, direction, scored, said = _objective(look)
+    reference = [] if scored is None else [f"reference: {{baseline: {scored:.4g}}}     # {said}"]
+    return "\n".join(
+        [
+            f"# {_title(look)}",
+            "# Look at the data itself before you train on it. Then:",
+            "#",
+            f"#   study plan {file}",
+            f"#   study create {file}",
+            f"#   study enqueue {name} {baseline}     # a plain baseline first",
+            f"#   study watch {name}",
+            f"#   study importance {name}     # once 20 trials have ended: what to search more closely",
+            *(f"# {line}" for line in about_data(look)),
+            f"name: {_value(name)}",
+            "format: 1",
+            f"objective: {{metric: {metric}, direction: {direction}, value: best}}",
+            "task:",
+            "  train:",
+            f"    data: {_mapping(look.data)}",
+            f"    model: {{name: {_models(look)[-1]}}}",
+            f"    loss: {{name: {'mse' if look.kind == 'regression' else 'cross_entropy'}}}",
+            "    optimizer: {name: adamw, lr: 1e-3, weight_decay: 0}",
+            "    schedule: {name: cosine}     # ends with small steps; nothing to tune",
+            f"    batch_size: {batch}",
+            f"    epochs: {_EPOCHS}     # if the best trials still improve at the end, write more",
+            "# In the order of what usually matters most. Begin with these; add more once they are settled.",
+            "space:",
+            *(part for line in lines for part in (f"  # {line.why}", f"  {line.key}: {line.domain}")),
+            "sampler: auto",
+            "pruner: {name: median}     # stops what is behind half of the others",
+            f"budget: {{trials: {_TRIALS}}}",
+            *reference,
+            "",
+        ]
+    )
+
+
+def about_data(look: DataSummary) -> list[str]:
+    """Describe how the data were read, column by column, and what is left out."""
+    encoding = [f"Read as {look.data['encoding']}."] if "encoding" in look.data else []
+    columns = ["Columns:", *(f"  {line}" for line in look.columns)] if look.columns else []
+    without = [f"Left out: {each}." for each in look.left_out]
+    # The name of a column may contain a line break.
+    return ["".join(c if c.isprintable() else " " for c in line) for line in (*encoding, *columns, *without)]
+
+
+def _title(look: DataSummary) -> str:
+    counted = "" if look.num_examples is None else f", {look.num_examples} examples"
+    classes = f" of {len(look.classes)} classes" if look.classes else ""
+    return f"A first study of {look.data.get('path', look.data['name'])}: {look.kind}{counted}{classes}."
+
+
+def _objective(look: DataSummary) -> tuple[str, str, float | None, str]:
+    """Return the metric, its direction, and a trivial baseline's score with a description of it."""
+    if look.kind == "regression":
+        return "val/rmse", "minimize", look.spread, "what predicting the mean gives"
+    if look.kind == "language":
+        return "val/loss", "minimize", look.spread, "what guessing each byte by how often it occurs gives"
+    if not look.classes:
+        return "val/accuracy", "maximize", None, ""
+    share = max(look.classes.values()) / look.classes.total()
+    if share > _UNBALANCED:
+        f1 = 2 * share / (1 + share) / len(look.classes)
+        return "val/f1_macro", "maximize", f1, "what always saying the most frequent class gives"
+    return "val/accuracy", "maximize", share, "what always saying the most frequent class gives"
+
+
+def _models(look: DataSummary) -> list[str]:
+    """Return the baseline model, if there is a simpler one, and the model that has to beat it."""
+    return {"rows": ["linear", "mlp"], "images": ["linear", "resnet"], "tokens": ["gpt"]}[look.inputs]
+
+
+def _space(look: DataSummary) -> list[_Line]:
+    *plainer, model = _models(look)
+    when = f", when: {{model.name: {model}}}" if plainer else ""
+    rate = _Line(
+        "optimizer.lr",
+        "{type: float, low: 1e-4, high: 1e-1, log: true}",
+        "The learning rate decides most, and by its order of magnitude.",
+        "1e-3",
+    )
+    lines = [rate]
+    if plainer:
+        why = "One linear layer is the baseline that any larger model has to beat."
+        lines.append(_Line("model.name", f"{{type: categorical, choices: [{plainer[0]}, {model}]}}", why, plainer[0]))
+    widths = {"mlp": (32, 512), "resnet": (8, 32), "gpt": (64, 256)}[model]
+    why = "How much the model can hold: too little underfits, too much costs time and overfits."
+    domain = f"{{type: categorical, choices: [{_doubled(*widths)}], ordered: true{when}}}"
+    lines.append(_Line("model.width", domain, why, None if plainer else str(widths[0])))
+    batches = _batches(look)
+    if len(batches) > 1:
+        domain = f"{{type: categorical, choices: [{', '.join(map(str, batches))}], ordered: true}}"
+        why = "Mostly a matter of speed, once the rate fits it; small batches regularise a little."
+        lines.append(_Line("batch_size", domain, why, str(batches[len(batches) // 2])))
+    domain = "{type: categorical, choices: [0, 1e-5, 1e-4], ordered: true}"
+    lines.append(_Line("optimizer.weight_decay", domain, "Against overfitting; little is enough.", "0"))
+    domain = f"{{type: float, low: 0.0, high: 0.5, step: 0.1{when}}}"
+    why = "Against overfitting too; of use once the model is large enough to overfit."
+    lines.append(_Line("model.dropout", domain, why, None if plainer else "0"))
+    return lines
+
+
+def _batches(look: DataSummary) -> list[int]:
+    """Return the batch sizes that give at least eight steps per epoch."""
+    num_train = (look.num_examples or _BUILTIN_EXAMPLES) * _TRAIN_SHARE
+    return [size for size in _BATCHES if size * 8 <= num_train] or [8]
+
+
+def _doubled(low: int, high: int) -> str:
+    sizes = [low]
+    while sizes[-1] < high:
+        sizes.append(2 * sizes[-1])
+    return ", ".join(map(str, sizes))
+
+
+def _mapping(values: dict[str, Any]) -> str:
+    return "{" + ", ".join(f"{name}: {_value(value)}" for name, value in values.items()) + "}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, str):
+        is_plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
+        return value if is_plain else json.dumps(value, ensure_ascii=False)
+    return str(value)

@@ -1,0 +1,1 @@
+"""Replay: plays a search against recorded or simulated trials, and plans its cost."""

@@ -1,0 +1,1 @@
+"""Coarse-to-fine search: stages, the boxes that they search, and the reasons for them."""

@@ -1,0 +1,1 @@
+"""Schedulers: successive halving (ASHA, Hyperband) and what its rungs teach samplers."""

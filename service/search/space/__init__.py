@@ -1,0 +1,1 @@
+"""Spaces: the unit cube, random samples and quasi-random sequences."""

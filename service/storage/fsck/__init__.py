@@ -1,0 +1,1 @@
+"""Checks every invariant of a database and names the rows that violate one."""

@@ -1,0 +1,1 @@
+"""Attempts: their reports, checkpoints, heartbeats, and how they end."""

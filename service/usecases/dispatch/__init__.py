@@ -1,0 +1,1 @@
+"""Dispatch: which trial a worker gets, and the grant of it."""

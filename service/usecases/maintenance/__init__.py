@@ -1,0 +1,1 @@
+"""Maintenance: what the service does by itself, such as ending expired leases."""

@@ -1,0 +1,1 @@
+"""Studies: create, edit, extend, fork and delete them, and questions about them."""

@@ -1,0 +1,146 @@
+"""Create studies: check a spec against the catalogue, and store it as a new study."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from service.contract.catalogue import Catalogue
+from service.contract.problem import ErrorCode, FieldError
+from service.contract.sampler import CoarseToFineSamplerSpec
+from service.contract.study import Resource, StudySpec, StudyView
+from service.contract.validation_errors import MAX_MISTAKES
+from service.domain.command import check_command
+from service.domain.errors import DomainError
+from service.domain.metric_names import check_fit, check_metrics
+from service.domain.objective import check_objectives
+from service.domain.space import check_space
+from service.domain.states import STUDY
+from service.domain.task_config import check_overrides, check_space_paths, check_task
+from service.search import decide
+from service.storage.queries import studies
+from service.storage.tables import Connection
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.catalogue import known_catalogue
+from service.usecases.context import Context
+from service.usecases.specs import store_spec
+from service.usecases.studies.study_lookup import view_of
+from service.usecases.studies.teachers import pin_teachers
+from service.usecases.studies.warm_start import PriorTrials, find_prior_trials, store_prior_trials
+
+
+def check_spec(catalogue: Catalogue, spec: StudySpec) -> StudySpec:
+    """Check a whole spec, including its task against the catalogue, and fill in what follows from the task.
+
+    Raises:
+        DomainError: The spec is invalid; all errors are listed.
+    """
+    errors = [*check_space(spec.space), *check_objectives(spec)]
+    if spec.task is not None and spec.task.train is not None:
+        errors += check_task(spec.task.train, spec.space, catalogue)
+        errors += check_space_paths(spec.task.train, spec.space, catalogue)
+        errors += [*check_fit(spec, catalogue), *check_metrics(spec, catalogue)]
+        errors += _override_errors(catalogue, spec, spec.task.train)
+        spec, resource_errors = _with_resource(catalogue, spec, spec.task.train.get("epochs"))
+        errors += resource_errors
+    else:
+        errors += _meaningless(spec)
+    if spec.task is not None and spec.task.command is not None:
+        errors += islice(check_command(spec.task.command, spec.space), MAX_MISTAKES)
+    if not errors:
+        errors += decide.check_strategy(spec)
+    if errors:
+        first = errors[0]
+        # Each check stops at MAX_MISTAKES errors, so the total is unknown in that case.
+        number = "" if len(errors) >= MAX_MISTAKES else f"{len(errors) - 1} "
+        more = f" (and {number}more)" if len(errors) > 1 else ""
+        raise DomainError(ErrorCode.INVALID_SPEC, f"{first.path}: {first.message}{more}", errors[:MAX_MISTAKES])
+    return spec
+
+
+def _meaningless(spec: StudySpec) -> Iterator[FieldError]:
+    """Yield errors for settings that only the training core supports, in a study with another task."""
+    if spec.constraints is not None:
+        message = "count the parameters of the training core's models, and this task is another; leave them out"
+        yield FieldError(path="constraints", message=message)
+    stages = spec.sampler.stages if isinstance(spec.sampler, CoarseToFineSamplerSpec) else None
+    for at, stage in enumerate(stages or []):
+        if stage.overrides:
+            message = "set the training core, and this task gets the space's parameters alone; leave them out"
+            yield FieldError(path=f"sampler.stages.{at}.overrides", message=message)
+
+
+def _override_errors(catalogue: Catalogue, spec: StudySpec, train: Mapping[str, Any]) -> list[FieldError]:
+    stages = spec.sampler.stages if isinstance(spec.sampler, CoarseToFineSamplerSpec) else None
+    return [
+        FieldError(path=f"sampler.stages.{at}.{error.path}", message=error.message)
+        for at, stage in enumerate(stages or [])
+        for error in check_overrides(train, spec.space, stage.overrides, catalogue)
+    ]
+
+
+def _with_resource(catalogue: Catalogue, spec: StudySpec, epochs: object) -> tuple[StudySpec, list[FieldError]]:
+    """Set the resource of a train task to its epochs, or check that it equals them."""
+    if "epochs" in spec.space:
+        return spec, []
+    horizon = epochs if isinstance(epochs, int) else catalogue.settings["epochs"].default
+    if spec.resource is None:
+        return spec.model_copy(update={"resource": Resource(name="epoch", max=horizon)}), []
+    if spec.resource.name == "epoch" and spec.resource.max == horizon:
+        return spec, []
+    message = (
+        f"is {spec.resource.max} {spec.resource.name}s, but the task trains {horizon} epochs (task.train.epochs); "
+        "make them equal, or leave resource out"
+    )
+    return spec, [FieldError(path="resource.max", message=message)]
+
+
+async def check_study(context: Context, given: StudySpec) -> tuple[StudySpec, PriorTrials | None]:
+    """Check the spec of a new study, including the teachers and the studies for a warm start that it names.
+
+    Raises:
+        DomainError: The spec is invalid.
+    """
+    # Run in a thread: the cost grows with the spec, which may be large.
+    spec = await asyncio.to_thread(check_spec, await known_catalogue(context), given)
+
+    def read(connection: Connection) -> tuple[StudySpec, PriorTrials | None]:
+        return pin_teachers(context, connection, spec), find_prior_trials(connection, spec)
+
+    return await context.database.read(read)
+
+
+async def create_study(context: Context, given: StudySpec) -> StudyView:
+    """Check the spec and create the study.
+
+    Raises:
+        DomainError: The spec is invalid, or the project has a study with this name.
+    """
+    spec, lessons = await check_study(context, given)
+    study_id = context.new_id()
+
+    def work(unit_of_work: UnitOfWork) -> StudyView:
+        if studies.find(unit_of_work.connection, f"{spec.project}/{spec.name}") is not None:
+            raise DomainError(
+                ErrorCode.STUDY_EXISTS,
+                f"there is already a study {spec.name!r} in project {spec.project!r}; choose another name",
+            )
+        unit_of_work.begin_study(
+            id=study_id,
+            project=spec.project,
+            name=spec.name,
+            state=STUDY.initial,
+            owner=spec.owner,
+            priority=spec.priority,
+            spec_version=1,
+            next_number=0,
+        )
+        store_spec(unit_of_work, study_id, 1, spec)
+        unit_of_work.record("study_created", data={"name": spec.name})
+        if lessons is not None:
+            store_prior_trials(unit_of_work, lessons)
+        return view_of(unit_of_work, context, study_id)
+
+    return await context.transact(None, work)

@@ -1,0 +1,1 @@
+"""Trials: questions about them, their logs and predictions, and forks."""

@@ -1,0 +1,1 @@
+"""Callbacks that report the trials of other training libraries."""

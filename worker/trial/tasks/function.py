@@ -1,0 +1,97 @@
+"""The task kind `function`: calls a custom function with the trial and turns its end into an outcome."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from service.contract.attempt import Outcome
+from service.contract.claim import Grant
+from service.contract.task import Function
+from worker.protocol import Provenance, Start
+from worker.training.errors import ConfigError, did_you_mean
+from worker.trial.channel import Channel
+from worker.trial.optuna_trial import OptunaTrial, is_pruned
+from worker.trial.outcome import conclude, give_up
+from worker.trial.provenance import environment, fingerprint_of, loaded_sources
+from worker.trial.trial import Stopped, Trial, TrialInfo
+
+
+def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
+    """Import the function, which no earlier attempt has loaded in this process, and call it; raises what it raises."""
+    given = Function.model_validate(grant.task)
+    known = set(sys.modules)
+    function = load(given.name)
+    sources = loaded_sources(given.name.partition(":")[0], known)
+    channel.provenance(Provenance(None, environment(start.threads), fingerprint_of(sources)))
+    trial = Trial(TrialInfo.of(grant, start), channel)
+    try:
+        returned = function(OptunaTrial(trial) if given.style == "optuna" else trial)
+    except Stopped as stopped:
+        return give_up(trial, str(stopped))
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            raise
+        returned = None  # a program ends successfully this way
+    except Exception as error:
+        if not is_pruned(error):
+            raise
+        return give_up(trial, str(error))
+    return conclude(trial, settle(trial, returned))
+
+
+def load(name: str) -> Callable[[Any], Any]:
+    """Return the function named by `package.module:function`.
+
+    Raises:
+        ImportError: The module, or one that it imports, is not installed here.
+        ConfigError: The module has no such function.
+    """
+    module_name, _, path = name.partition(":")
+    found: Any = importlib.import_module(module_name)
+    for part in path.split("."):
+        if not hasattr(found, part):
+            known = [each for each in vars(found) if callable(getattr(found, each)) and not each.startswith("_")]
+            raise ConfigError("task.function", f"{module_name} has no {part!r}; {did_you_mean(part, known)}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise ConfigError("task.function", f"{name} is no function but {found!r:.100}")
+    function: Callable[[Any], Any] = found
+    return function
+
+
+def settle(trial: Trial, returned: Any) -> Mapping[str, float]:
+    """Report the function's return value if it contains a new value of the objective.
+
+    A plain number is a value of the objective. The new report's step is the one after the last reported step. If the
+    value equals the last reported one, nothing is reported.
+
+    Returns:
+        The final metrics for the outcome; empty if they were reported.
+
+    Raises:
+        ConfigError: The return value is neither None, a number, nor a mapping of names to numbers.
+    """
+    metrics = _metrics(returned, trial.metric)
+    value = metrics.get(trial.metric)
+    if value is None or trial.heard.action != "continue":
+        return metrics
+    if value == trial.value or (math.isnan(value) and trial.value is not None and math.isnan(trial.value)):
+        return {name: other for name, other in metrics.items() if name != trial.metric}
+    trial.report((trial.step or 0) + 1, metrics)
+    return {}
+
+
+def _metrics(returned: Any, objective: str) -> dict[str, float]:
+    if returned is None:
+        return {}
+    try:
+        if isinstance(returned, Mapping):
+            return {str(name): float(value) for name, value in returned.items()}
+        return {objective: float(returned)}
+    except (TypeError, ValueError, RuntimeError):  # a tensor of several elements raises RuntimeError
+        message = f"must return a number, a mapping of metrics to numbers, or nothing; it returned {returned!r:.100}"
+        raise ConfigError("task.function", message) from None

@@ -1,0 +1,154 @@
+"""The task kind `train`: turns a grant into a configuration of the training core, and the result into an outcome."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from service.contract.attempt import Outcome
+from service.contract.base import Value
+from service.contract.claim import Grant
+from service.contract.report import to_wire
+from service.contract.teacher import TEACHER, is_path
+from worker.protocol import CheckpointSaved, Ended, Provenance, Start
+from worker.training import (
+    ConfigError,
+    Ending,
+    MissingFile,
+    Monitor,
+    Report,
+    TrainingConfig,
+    TrainingResult,
+    Verdict,
+    train,
+)
+from worker.training.checkpoint import Manifest, SaveInterval, import_checkpoint
+from worker.training.data import Dataset
+from worker.trial import predictions
+from worker.trial.channel import CONTINUE, Channel
+from worker.trial.provenance import environment
+from worker.trial.ranks import launch
+
+
+def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
+    """Train from the grant's checkpoint to its step, or to the configuration's end; raises what the core raises."""
+    config, directory = _configuration(grant), Path(start.checkpoints)
+    teacher = _teacher(config, start)
+    if grant.resume is not None and start.resume is not None:
+        import_checkpoint(directory, grant.resume.step, Path(start.resume), grant.resume.batch)
+    order = CONTINUE
+    class_names: tuple[str, ...] = ()
+
+    def on_report(report: Report) -> Verdict:
+        nonlocal order
+        order = channel.report(report.step, report.metrics)
+        return Verdict(order.action)
+
+    def poll() -> Verdict:
+        nonlocal order
+        channel.advanced()
+        order = channel.newest_order()
+        return Verdict(order.action)
+
+    def on_checkpoint(manifest: Manifest) -> None:
+        path = str(directory / manifest.file)
+        channel.checkpointed(CheckpointSaved(manifest.step, path, manifest.sha256, manifest.size, manifest.batch))
+
+    def on_data(dataset: Dataset) -> None:
+        nonlocal class_names
+        class_names = dataset.class_names
+        for line in dataset.columns:
+            sys.stdout.write(f"data: {line}\n")
+        channel.provenance(Provenance(dataset.fingerprint, environment(start.threads)))
+
+    train_it = partial(
+        _train,
+        grant.parameters,
+        config,
+        seed=grant.seed,
+        device=start.device,
+        monitor=Monitor(**grant.monitor.model_dump()),
+        on_report=on_report,
+        poll=poll,
+        checkpoint_dir=directory,
+        cadence=SaveInterval(start.checkpoint_seconds),
+        on_checkpoint=on_checkpoint,
+        until_epoch=grant.run_until,
+        constraints=grant.constraints,
+        on_data=on_data,
+        fork_at=grant.fork_at,
+        teacher=teacher,
+        readable=None if start.readable is None else [Path(folder) for folder in start.readable],
+    )
+    if start.num_devices == 1:
+        result = train_it()
+    else:
+        result = launch(
+            start.num_devices,
+            directory,
+            train_it,
+            lambda outcome: channel.end(Ended(outcome.model_dump(mode="json"))),
+        )
+    metrics = {name: to_wire(float(value)) for name, value in result.metrics.items()}
+    if result.ending is Ending.STOPPED:
+        return Outcome(result="pruned", message=order.reason, metrics=metrics)
+    if result.ending is Ending.PAUSED:
+        message = order.reason or f"trained to step {result.step}, its rung"
+        return Outcome(result="paused", message=message, metrics=metrics)
+    notes = result.reason, _tell_predictions(channel, directory, result, class_names)
+    return Outcome(
+        result="succeeded",
+        message="; ".join(note for note in notes if note),
+        metrics=metrics,
+        confusion=predictions.confusion(result, class_names),
+    )
+
+
+def _train(parameters: Mapping[str, Value], config: TrainingConfig, **settings: Any) -> TrainingResult:
+    """Train; a missing file that a parameter names is a mistake of the parameters, not of this host."""
+    try:
+        return train(config, **settings)
+    except MissingFile as error:
+        if error.path not in parameters:
+            raise
+        raise ConfigError(error.path, error.message) from error
+
+
+def _tell_predictions(channel: Channel, directory: Path, result: TrainingResult, class_names: tuple[str, ...]) -> str:
+    """Save the predictions and announce them to the agent; return why they are not kept, or an empty string."""
+    try:
+        saved = predictions.save(directory, result, class_names)
+    except predictions.PredictionsNotKept as reason:
+        return str(reason)
+    if saved is not None:
+        channel.predicted(saved)
+    return ""
+
+
+def _configuration(grant: Grant) -> TrainingConfig:
+    """Return the training configuration of a grant.
+
+    If the grant ends at `run_until` without a pause, that is the configuration's last epoch: schedules end there, and
+    the test split is evaluated.
+    """
+    if not isinstance(grant.task, dict):
+        raise ConfigError("task.train", "must be a mapping of settings")
+    config = TrainingConfig.from_mapping(grant.task)
+    if grant.run_until is None or grant.pauses:
+        return config
+    return replace(config, epochs=min(config.epochs, grant.run_until))
+
+
+def _teacher(config: TrainingConfig, start: Start) -> Path | None:
+    """Return the checkpoint of the trial that the loss names as its teacher; None if it names none."""
+    name = config.loss.settings.get("teacher")
+    if not isinstance(name, str) or is_path(name):
+        return None
+    if start.teacher is None:
+        message = f"the checkpoint of {name} is gone; begin another study, whose teacher is kept while it goes on"
+        raise ConfigError(TEACHER, message)
+    return Path(start.teacher)

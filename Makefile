@@ -30,7 +30,7 @@ simulate: $(INSTALLED)                ## play worlds full of faults against the 
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),300) --first $(or $(FIRST),1)
 
 mutants: $(INSTALLED)                 ## hunt every planted mutant with the simulation, on all cores, and record its killing seed
-	$(BIN)/python -m tests.simulation.prove
+	$(BIN)/python -m tests.simulation.killing_seeds
 
 chaos: $(INSTALLED)                   ## kill real processes while 10,000 trials are searched, 20 minutes (TRIALS=500, SEED=1)
 	$(BIN)/python -m tests.chaos --trials $(or $(TRIALS),10000) --seed $(or $(SEED),1) \

@@ -1,4 +1,4 @@
-"""Shows how Optuna's RDB storage handles the six failures of tests/usecases/test_cases_optuna_fails.py.
+"""Shows how Optuna's RDB storage handles the six failures of tests/usecases/test_lost_results.py.
 
 Each case follows Optuna's documentation, on an SQLite file with heartbeats and the retry callback. The result is read
 from the storage afterwards.
@@ -174,7 +174,7 @@ def main() -> None:
         "",
         f"Optuna {optuna.__version__}, RDB storage on SQLite, with the callback that retries; a heartbeat every",
         f"{HEARTBEAT_SECONDS} s, {GRACE_SECONDS} s of grace: what was observed. Here: what the tests of",
-        "`tests/usecases/test_cases_optuna_fails.py` assert, on SQLite and on Postgres.",
+        "`tests/usecases/test_lost_results.py` assert, on SQLite and on Postgres.",
         "",
         "| case | Optuna | here |",
         "| --- | --- | --- |",

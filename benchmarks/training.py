@@ -40,7 +40,7 @@ from worker.training import Report, TrainingConfig, Verdict, train
 from worker.training.build import build
 from worker.training.data import DATA, Split
 from worker.training.data.dataset import RESIDENT_SHARE
-from worker.training.epoch import epoch_batches
+from worker.training.loop.epoch import epoch_batches
 from worker.training.seeding import forked_rng
 from worker.trial.channel import Channel
 

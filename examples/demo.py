@@ -20,7 +20,7 @@ from typing import Self
 
 from rich.console import Console
 
-from service.cli import render
+from service.cli.render import formatting, study_pages
 from service.cli.watch import watch
 from service.client import Client, ClientError, ServiceUnreachable, study_file
 from service.contract.report import from_wire
@@ -103,7 +103,7 @@ def main() -> int:
     arguments = parser.parse_args()
     for ending in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: shells start background processes with SIGINT ignored
         signal.signal(ending, signal.default_int_handler)
-    console = render.console()
+    console = formatting.console()
     with tempfile.TemporaryDirectory(prefix="assayer-demo-") as directory:
         processes = Processes(Path(directory))
         try:
@@ -141,7 +141,7 @@ def tell_result(client: Client, name: str, console: Console) -> bool:
     """Print the study's result; return whether its best accuracy reaches `GOOD_ACCURACY`."""
     study, best = client.study(name), client.best(name)
     accuracy = best.values[0] if best.values else 0.0
-    console.print(f"\n{render.counts(study)}; the best is trial {best.number}, with parameters")
+    console.print(f"\n{study_pages.counts(study)}; the best is trial {best.number}, with parameters")
     for parameter, value in best.parameters.items():
         console.print(f"  {parameter}: {value:.4g}" if isinstance(value, float) else f"  {parameter}: {value}")
     console.print(

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
+from worker.training.components.losses import LOSSES
 from worker.training.data import Dataset
-from worker.training.losses import LOSSES
 from worker.training.models import MODELS
 from worker.training.parameters import Setting
 

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(whole, argv)
     if (contradiction := conflict(arguments)) is not None:
         whole.error(contradiction)
-    from service.cli.commands import COMMANDS  # noqa: PLC0415
+    from service.cli.commands.table import COMMANDS  # noqa: PLC0415
     from service.client.client import Client  # noqa: PLC0415 - `study --help` waits for neither httpx nor rich
 
     try:

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from service.cli.render import number
+from service.cli.render.formatting import number
 from service.client.errors import InvalidStudy
 from service.contract.predictions import Confusion, PredictionsList
 from service.contract.problem import FieldError

@@ -11,7 +11,7 @@ from itertools import chain
 from rich.console import Console
 from rich.live import Live
 
-from service.cli import render
+from service.cli.render import study_pages
 from service.client.endpoints import Endpoints
 from service.client.errors import PermanentFailure, ServiceFailure, ServiceUnreachable
 from service.contract.log import LogView, Stream
@@ -79,7 +79,7 @@ def _redraw(endpoints: Endpoints, study: str, console: Console) -> None:
             else:
                 notice = f"{view}; waiting for it"
             if shown is not None:
-                live.update(render.live_page(shown, running.trials, notice))
+                live.update(study_pages.live_page(shown, running.trials, notice))
 
 
 def _lines(endpoints: Endpoints, study: str, console: Console) -> None:
@@ -89,12 +89,14 @@ def _lines(endpoints: Endpoints, study: str, console: Console) -> None:
         if not isinstance(view, StudyView):
             console.print(f"{view}; waiting for it", soft_wrap=True)
             continue
-        if render.num_finished(view) != num_finished:
-            num_finished = render.num_finished(view)
-            console.print(f"{study}: {render.progress(view)} finished, best {render.best(view)}", soft_wrap=True)
+        if study_pages.num_finished(view) != num_finished:
+            num_finished = study_pages.num_finished(view)
+            console.print(
+                f"{study}: {study_pages.progress(view)} finished, best {study_pages.best(view)}", soft_wrap=True
+            )
         for exclusion in view.exclusions:
             if exclusion not in excluded:
-                console.print(f"{study}: {render.excluded_host(exclusion)}", soft_wrap=True)
+                console.print(f"{study}: {study_pages.excluded_host(exclusion)}", soft_wrap=True)
         excluded = view.exclusions
         was_paused, is_paused = is_paused, view.state is StudyState.PAUSED
         if is_paused and not was_paused and view.pause_cause is not PauseCause.FAILURES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.cli import render
+from service.cli.render import study_pages
 from service.client.endpoints import Endpoints
 from service.client.errors import SearchFailed
 from service.contract.study import PauseCause, StudyState, StudyView
@@ -28,7 +28,7 @@ def require_result(endpoints: Endpoints, study: StudyView) -> None:
         told = [f"{name} is paused: {reason}", *_evidence(endpoints, study)]
         raise SearchFailed("\n".join([*told, f"correct it, then: study resume {name}"]))
     if study.state is StudyState.COMPLETED and not study.num_trials.get(TrialState.COMPLETED):
-        ended = f"{name}: {render.num_finished(study)} trials ended, none completed: {render.counts(study)}"
+        ended = f"{name}: {study_pages.num_finished(study)} trials ended, none completed: {study_pages.counts(study)}"
         raise SearchFailed("\n".join([ended, *_evidence(endpoints, study)]))
 
 

@@ -29,7 +29,7 @@ from service.usecases.attempts.report import report
 from service.usecases.catalogue import register_entries
 from tests.support.service import Service
 from tests.usecases.replica import Replica, claim_request
-from tests.usecases.test_teachers import taught
+from tests.usecases.studies.test_teachers import taught
 
 pytestmark = pytest.mark.anyio
 

@@ -61,8 +61,8 @@ CAUGHT: list[tuple[Rule, str, str]] = [
     (reads_the_clock_in_one_place, "service/main.py", "import datetime\ndatetime.datetime.utcnow()"),
     (spells_no_state, "service/usecases/dispatch/claim.py", "if study.state == 'active': pass"),
     (spells_no_state, "service/storage/queries/trials.py", "states = ['waiting', 'running']"),
-    (prints_nothing, "worker/agent/slot.py", "print('claimed')"),
-    (seeds_nothing_global, "worker/training/trainer.py", "import torch\ntorch.manual_seed(0)"),
+    (prints_nothing, "worker/agent/slots/slot.py", "print('claimed')"),
+    (seeds_nothing_global, "worker/training/loop/trainer.py", "import torch\ntorch.manual_seed(0)"),
     (seeds_nothing_global, "worker/trial/tasks/dispatch.py", "import numpy as np\nnp.random.seed(0)"),
     (seeds_nothing_global, "service/search/decide.py", "from random import seed\nseed(0)"),
     (takes_chance_from_outside, "service/usecases/dispatch/grants.py", "import secrets\nnonce = secrets.token_hex()"),
@@ -74,8 +74,8 @@ CAUGHT: list[tuple[Rule, str, str]] = [
     (says_its_purpose, "service/domain/lease.py", "x = 1"),
     (uses_the_words, "service/api/studies.py", "class TrialManager: pass"),
     (uses_the_words, "service/domain/utils.py", "x = 1"),
-    (uses_the_words, "worker/agent/slot.py", "def kill_trial(): pass"),
-    (uses_the_words, "worker/agent/slot.py", "def claim(job_id): pass"),
+    (uses_the_words, "worker/agent/slots/slot.py", "def kill_trial(): pass"),
+    (uses_the_words, "worker/agent/slots/slot.py", "def claim(job_id): pass"),
     (uses_the_words, "service/search/decide.py", "for hp in space: pass"),
     (uses_the_words, "service/search/decide.py", "import search as experiment"),
     (uses_the_words, "service/search/decide.py", "self.best_HP = 1"),
@@ -95,7 +95,7 @@ def test_every_rule_has_been_seen_to_catch_something() -> None:
 
 ALLOWED: list[tuple[Rule, str, str]] = [
     (commits_in_one_place, "service/storage/unit_of_work.py", "connection.commit()"),
-    (commits_in_one_place, "worker/agent/outbox.py", "self._file.commit()"),
+    (commits_in_one_place, "worker/agent/outbox/outbox.py", "self._file.commit()"),
     (reads_the_clock_in_one_place, "service/clock.py", "import time\ntime.monotonic()"),
     (
         reads_the_clock_in_one_place,
@@ -108,7 +108,7 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (seeds_nothing_global, "worker/training/seeding.py", "import torch\ntorch.Generator().manual_seed(0)"),
     (takes_chance_from_outside, "service/search/seeds.py", "import random\nrandom.Random(0).random()"),
     (takes_chance_from_outside, "worker/training/data/splits.py", "import numpy as np\nnp.random.default_rng(0)"),
-    (uses_the_words, "worker/agent/process.py", "os.killpg(process.pid, signal.SIGKILL)"),
+    (uses_the_words, "worker/agent/slots/process.py", "os.killpg(process.pid, signal.SIGKILL)"),
     (uses_the_words, "service/contract/lease.py", "PROCESS_KILLED = 'process_killed'"),
     (uses_the_words, "service/main.py", "from contextlib import contextmanager"),
 ]

@@ -13,7 +13,7 @@ from service.contract.report import ReportRequest, Verdict, from_wire
 from tests.chaos.ledger import Claimed, Finished, Ledger, Reported, Saved
 from tests.chaos.training import METRIC
 from worker import cli
-from worker.agent import process
+from worker.agent.slots import process
 
 
 class NotingClient(Client):

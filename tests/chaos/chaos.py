@@ -21,7 +21,7 @@ from tests.chaos.faults import Faults, Kind, plan
 from tests.chaos.ledger import read
 from tests.chaos.proxy import Proxy, Rates
 from tests.chaos.training import METRIC, NUM_STEPS
-from worker.agent.outbox import Outbox
+from worker.agent.outbox.outbox import Outbox
 
 MAX_WASTE = 0.1
 """Steps that may be trained in vain, as a share of those that count."""

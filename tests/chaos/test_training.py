@@ -12,8 +12,9 @@ from service.contract.claim import ResumePoint
 from tests.chaos.ledger import Trained, read
 from tests.chaos.training import CHECKPOINT_STEPS, METRIC, NUM_STEPS, values
 from tests.worker.grants import grant
-from worker.agent import cpu, process
-from worker.agent.process import Zygote
+from worker.agent import cpu
+from worker.agent.slots import process
+from worker.agent.slots.process import Zygote
 from worker.protocol import CheckpointSaved, Ended, Exited, Report, Start
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from service.cli import commands
+from service.cli.commands import table
 from service.cli.main import main
 from service.contract.attempt import CheckpointRequest, FinishRequest, Outcome
 from service.contract.base import TaskKind
@@ -323,7 +323,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert caught.value.code == 0
     told = capsys.readouterr().out
-    assert set(commands.COMMANDS) <= {line.split()[0] for line in told.splitlines() if re.match(r" {4}\w", line)}
+    assert set(table.COMMANDS) <= {line.split()[0] for line in told.splitlines() if re.match(r" {4}\w", line)}
 
 
 def test_words_that_are_no_command_are_status_2(capsys: pytest.CaptureFixture[str]) -> None:

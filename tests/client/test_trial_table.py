@@ -123,7 +123,7 @@ def test_all_trials_come_in_pages_and_every_form_has_them(
 ) -> None:
     name = study.create(budget={"trials": 35})
     study.finish(name)
-    monkeypatch.setattr("service.cli.commands.PAGE_TRIALS", 4)
+    monkeypatch.setattr("service.cli.commands.trials.PAGE_TRIALS", 4)
     page = study("trials", name).splitlines()
     assert page[0].split() == ["number", "state", "val/accuracy", "step", "lr", "reason"]
     assert len(page) == 1 + 30 + 1

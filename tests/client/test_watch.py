@@ -11,7 +11,8 @@ import threading
 import pytest
 from rich.console import Console
 
-from service.cli import render, watch
+from service.cli import watch
+from service.cli.render import study_pages
 from service.client import Client, NotFound, ServiceUnreachable
 from service.client.errors import ServiceFailure
 from service.contract.study import StudyState, StudyView
@@ -72,7 +73,7 @@ def test_a_terminal_shows_the_running_trials_and_the_best(shared_service: Servic
             running = watch._Running(client, study.name)
             assert running.refresh() == ""
             assert [detail.number for detail in running.trials] == [0]
-            console.print(render.live_page(client.study(study.name), running.trials))
+            console.print(study_pages.live_page(client.study(study.name), running.trials))
             break
         assert "step 1/3  val/accuracy 0.25" in screen.getvalue()
         driver.start()

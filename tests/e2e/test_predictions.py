@@ -13,7 +13,7 @@ import pytest
 
 from service.contract.problem import ErrorCode
 from tests.worker.grants import digits, grant
-from tests.worker.scripted import Body, problem, scripted_service
+from tests.worker.scripted_service import Body, problem, scripted_service
 from tests.worker.waiting import eventually
 
 pytestmark = pytest.mark.prove

@@ -26,8 +26,8 @@ from tests.usecases.replica import spec_of
 from tests.worker.waiting import eventually
 from worker.agent.attempts import ActiveAttempt, ActiveAttempts, AttemptKey
 from worker.agent.connectivity import ServiceStatus
-from worker.agent.outbox import Outbox
-from worker.agent.sender import Sender
+from worker.agent.outbox.outbox import Outbox
+from worker.agent.outbox.sender import Sender
 
 pytestmark = pytest.mark.prove
 

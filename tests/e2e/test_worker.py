@@ -30,7 +30,7 @@ from tests.support.service import Service, running_service
 from tests.worker.grants import digits
 from tests.worker.waiting import eventually
 from worker.agent import Agent, LocalDevice, SlotPlan, cpu
-from worker.agent.process import ZYGOTE
+from worker.agent.slots.process import ZYGOTE
 from worker.training.data import DATA
 from worker.trial.provenance import code_fingerprint
 

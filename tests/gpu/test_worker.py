@@ -11,7 +11,7 @@ import torch
 from service.contract.attempt import Outcome
 from tests.worker.grants import grant, start_of
 from worker.agent.devices import DeviceError, LocalDevice, gpus
-from worker.agent.process import Zygote
+from worker.agent.slots.process import Zygote
 from worker.protocol import Ended
 
 pytestmark = pytest.mark.gpu

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.domain.pareto import LossVector, dominates, pareto_front
 from service.search.optuna_bridge.pareto import hypervolume
-from tests.domain.test_front import points_of
+from tests.domain.test_pareto import points_of
 
 CORNER = 10
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tests.simulation.many import Played, many
-from tests.simulation.world import Result
+from tests.simulation.scenario import Result
 
 SHOWN = 20
 """Violations that are told of one world; the first ones say the most."""

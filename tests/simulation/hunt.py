@@ -58,7 +58,7 @@ def _play(texts: Mapping[str, str], seeds: Iterable[int], num_wanted: int) -> li
     lay(ROOT, texts)
     # Worlds read what the service logs; nobody else does.
     logging.getLogger().addHandler(logging.NullHandler())
-    play = importlib.import_module("tests.simulation.world").play
+    play = importlib.import_module("tests.simulation.scenario").play
     caught: list[tuple[int, str]] = []
     for seed in seeds:
         if violations := play(seed).violations:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from tests.simulation.world import Result, play
+from tests.simulation.scenario import Result, play
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation.record import Call
+from tests.simulation.client_record import Call
 from tests.simulation.replica import LIMITS, Failed
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.scenario import Scenario
 
 TIMEOUT_SECONDS = 10.0
 
@@ -21,7 +21,7 @@ class Unreachable(Exception):
 class Network:
     """Delivers calls to whichever replica it finds."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Scenario) -> None:
         self._world = world
         self.num_under_way = 0
         """Copies that were sent and have not arrived."""

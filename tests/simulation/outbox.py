@@ -8,7 +8,7 @@ from random import Random
 from service.contract.attempt import CheckpointRequest, FinishRequest, Outcome
 from service.contract.claim import Grant
 from service.contract.report import Point, ReportRequest
-from tests.simulation.record import Call, Token
+from tests.simulation.client_record import Call, Token
 
 
 @dataclass

@@ -18,12 +18,12 @@ from service.storage.unit_of_work import Transactor
 from service.usecases.context import Context, Limits
 from service.usecases.maintenance.budget_expiry import complete_expired_studies
 from service.usecases.maintenance.reaper import reap
+from tests.simulation.client_record import Answer, Call
 from tests.simulation.memory import SimulatedSqlite, memory
 from tests.simulation.plan import ReplicaPlan
-from tests.simulation.record import Answer, Call
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.scenario import Scenario
 
 LIMITS = Limits(lease_seconds=60, heartbeat_seconds=10, reaper_seconds=5, retry_seconds=6)
 
@@ -46,7 +46,7 @@ def catalogue() -> Catalogue:
     return load_catalogue()
 
 
-def build_context(world: World) -> Context:
+def build_context(world: Scenario) -> Context:
     """What one process of the service works with: the shared database, and caches of its own."""
     database = Database(SimulatedSqlite(memory().engine, world.now))
     limits = PATIENT if world.plan.is_patient else LIMITS
@@ -56,7 +56,7 @@ def build_context(world: World) -> Context:
 class Replica:
     """Serves while it is up; what it knows beyond the database is gone when it crashes."""
 
-    def __init__(self, world: World, plan: ReplicaPlan) -> None:
+    def __init__(self, world: Scenario, plan: ReplicaPlan) -> None:
         self._world = world
         self._plan = plan
         self._tasks: set[asyncio.Task[None]] = set()

@@ -40,4 +40,4 @@ def test_it_is_caught(mutant: Mutant) -> None:
     witnesses = read_witnesses()[mutant.name]
     seeds = [*witnesses, *range(witnesses[-1] + 1, witnesses[-1] + 1 + NUM_MORE)]
     caught = hunt(mutant, seeds)
-    assert caught, f"survived the worlds {seeds}; hunt it: python -m tests.simulation.prove {mutant.name!r}"
+    assert caught, f"survived the worlds {seeds}; hunt it: python -m tests.simulation.killing_seeds {mutant.name!r}"

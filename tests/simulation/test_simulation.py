@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.world import play
+from tests.simulation.scenario import play
 from tests.support.sizes import size
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,8 +11,8 @@ from service.contract.claim import Grant
 from tests.simulation.plan import WorkerPlan
 
 if TYPE_CHECKING:
-    from tests.simulation.record import Token
-    from tests.simulation.world import World
+    from tests.simulation.client_record import Token
+    from tests.simulation.scenario import Scenario
 
 _ENDS = (
     *[FailureClass.PROCESS_KILLED] * 6,
@@ -29,7 +29,7 @@ _ENDS = (
 _TRACEBACK = 'Traceback (most recent call last):\n  File "/code/train.py", line 1, in step\n{name}: said the code\n'
 
 
-def ending_before(world: World, worker: WorkerPlan, grant: Grant, step: int) -> Outcome | None:
+def ending_before(world: Scenario, worker: WorkerPlan, grant: Grant, step: int) -> Outcome | None:
     """How the training ends before this step, if it does."""
     first = grant.resume.step + 1 if grant.resume else 1
     if step == first and (end := _ending_at_once(world, worker, grant)) is not None:
@@ -45,7 +45,7 @@ def ending_before(world: World, worker: WorkerPlan, grant: Grant, step: int) -> 
     return _failed(failure)
 
 
-def _ending_at_once(world: World, worker: WorkerPlan, grant: Grant) -> Outcome | None:
+def _ending_at_once(world: Scenario, worker: WorkerPlan, grant: Grant) -> Outcome | None:
     if worker.host in world.bad_hosts:
         return _failed(FailureClass.HOST_FAULT, message="/data/train.npz is not there")
     if grant.study_name in world.broken:

@@ -11,15 +11,15 @@ from service.contract.claim import ClaimRequest, Grant, NoTrial
 from service.contract.problem import ErrorCode
 from service.contract.report import Action, Point, Verdict, to_wire
 from service.domain.errors import DomainError
+from tests.simulation.client_record import Call, Token
 from tests.simulation.network import Unreachable
 from tests.simulation.outbox import Disk, Entry, HeldAttempt
 from tests.simulation.plan import WorkerPlan
-from tests.simulation.record import Call, Token
 from tests.simulation.replica import LIMITS, Failed
 from tests.simulation.training import ending_before, middles_before, value_at
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.scenario import Scenario
 
 CHECKPOINT_STEPS = 2
 """A checkpoint is saved every so many steps."""
@@ -28,7 +28,7 @@ CHECKPOINT_STEPS = 2
 class Worker:
     """An agent with some slots: each claims and trains, and one sends and one gives signs of life for all of them."""
 
-    def __init__(self, world: World, plan: WorkerPlan) -> None:
+    def __init__(self, world: Scenario, plan: WorkerPlan) -> None:
         self._world = world
         self.plan = plan
         self.disk = Disk()

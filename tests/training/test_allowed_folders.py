@@ -10,7 +10,7 @@ from torch import nn
 from tests.training.conftest import Configure
 from worker.training import ConfigError, OutsideFolders, TrainingConfig, load_models, train
 from worker.training.allowed_folders import ANYWHERE, AllowedFolders
-from worker.training.checkpoint import save_checkpoint
+from worker.training.checkpoints.checkpoint import save_checkpoint
 from worker.training.config import LISTS, REGISTRIES
 from worker.training.parameters import Setting
 from worker.training.registry import Registry

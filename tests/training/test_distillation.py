@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional
 
 from worker.training import ConfigError, Monitor, train
+from worker.training.components.losses import LOSSES
 from worker.training.data import DATA
-from worker.training.losses import LOSSES
 
 WINE = DATA.create("wine", DATA.check("wine", {}))
 STUDENT = {"name": "linear"}

@@ -9,12 +9,12 @@ from sklearn import metrics as reference
 from torch import nn
 
 from worker.training import ConfigError
+from worker.training.components.ensemble import MeanOf
+from worker.training.components.link import LINKS, link_of
+from worker.training.components.losses import LOSSES
+from worker.training.components.metrics import METRIC_NAMES, Metrics, confusion_matrix, reported_names
 from worker.training.data import Dataset, Split
-from worker.training.ensemble import MeanOf
 from worker.training.evaluate import evaluate
-from worker.training.link import LINKS, link_of
-from worker.training.losses import LOSSES
-from worker.training.metrics import METRIC_NAMES, Metrics, confusion_matrix, reported_names
 
 CPU = torch.device("cpu")
 

@@ -11,9 +11,9 @@ import pytest
 
 from service.storage.blobs import BlobStore
 from service.storage.database import Database, open_database
+from tests.usecases.failing_strategies import trouble  # noqa: F401 - a fixture
 from tests.usecases.interleaving import At, Order
 from tests.usecases.replica import Replica
-from tests.usecases.trouble import trouble  # noqa: F401 - a fixture
 
 
 @pytest.fixture

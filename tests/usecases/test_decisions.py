@@ -35,12 +35,12 @@ from service.usecases.maintenance import oom_expiry
 from service.usecases.studies import lifecycle
 from service.usecases.studies.deletion import delete_study
 from service.usecases.studies.enqueue import EnqueueRequest, enqueue
+from tests.usecases.attempts.test_late_stop import PATIENCE
+from tests.usecases.attempts.test_resume import save
+from tests.usecases.attempts.test_rungs import ASHA, fill_the_first_rung
+from tests.usecases.failing_strategies import state_of
 from tests.usecases.replica import Replica, points, spec_of
 from tests.usecases.test_isolation import damage
-from tests.usecases.test_late_stop import PATIENCE
-from tests.usecases.test_resume import save
-from tests.usecases.test_rungs import ASHA, fill_the_first_rung
-from tests.usecases.trouble import state_of
 
 pytestmark = pytest.mark.anyio
 

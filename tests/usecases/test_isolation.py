@@ -25,8 +25,8 @@ from service.storage.queries import checkpoints
 from service.usecases.maintenance.budget_expiry import complete_expired_studies
 from service.usecases.studies.lifecycle import resume_study, stop_study
 from service.usecases.studies.study_lookup import list_events
+from tests.usecases.failing_strategies import POISONED, POISONED_PRUNER, Trouble, hurry, require_no_finding, state_of
 from tests.usecases.replica import Replica, points, put
-from tests.usecases.trouble import POISONED, POISONED_PRUNER, Trouble, hurry, require_no_finding, state_of
 
 pytestmark = pytest.mark.anyio
 

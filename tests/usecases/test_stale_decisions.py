@@ -24,11 +24,11 @@ from service.usecases.maintenance import budget_expiry, oom_expiry
 from service.usecases.studies import lifecycle, stages
 from service.usecases.studies.enqueue import EnqueueRequest, enqueue
 from service.usecases.suggestions import Late
+from tests.usecases.attempts.test_rungs import ASHA, climb, fill_the_first_rung
+from tests.usecases.failing_strategies import state_of
 from tests.usecases.replica import Replica, claim_request
-from tests.usecases.test_edit import OTHER, edit
+from tests.usecases.studies.test_edit import OTHER, edit
 from tests.usecases.test_isolation import damage
-from tests.usecases.test_rungs import ASHA, climb, fill_the_first_rung
-from tests.usecases.trouble import state_of
 
 pytestmark = pytest.mark.anyio
 

@@ -14,8 +14,8 @@ from service.domain.errors import DomainError
 from service.storage import tables
 from service.usecases.isolation import StudyFault, for_each_study, pause_for
 from service.usecases.maintenance import oom_expiry
+from tests.usecases.failing_strategies import state_of
 from tests.usecases.replica import Replica
-from tests.usecases.trouble import state_of
 
 
 def test_a_long_traceback_keeps_its_heading_and_its_end() -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from service.client import Client
 from service.contract.report import Action
-from tests.worker.scripted import Scripted, scripted_service
+from tests.worker.scripted_service import Scripted, scripted_service
 from worker.agent.attempts import ActiveAttempts
 from worker.agent.connectivity import ServiceStatus
-from worker.agent.outbox import Outbox
+from worker.agent.outbox.outbox import Outbox
 
 
 class HeardProcess:

@@ -10,7 +10,7 @@ import pytest
 
 PROBE = """
 import sys, pkgutil, importlib, worker.agent
-for module in pkgutil.iter_modules(worker.agent.__path__, "worker.agent."):
+for module in pkgutil.walk_packages(worker.agent.__path__, "worker.agent."):
     importlib.import_module(module.name)
 import worker.cli
 sys.exit(",".join(sorted({"torch", "fastapi", "sqlalchemy", "optuna", "numpy", "sklearn"} & set(sys.modules))) or 0)

@@ -3,8 +3,8 @@
 from worker.agent.agent import Agent
 from worker.agent.agent_context import SlotPlan
 from worker.agent.devices import DeviceError, LocalDevice, cpu, gpus, in_use, num_cores
-from worker.agent.process import RegistrationRefused, ZygoteFailed
-from worker.agent.slot import WorkerRefused
+from worker.agent.slots.process import RegistrationRefused, ZygoteFailed
+from worker.agent.slots.slot import WorkerRefused
 
 __all__ = [
     "Agent",

@@ -17,19 +17,19 @@ from service.contract.base import TaskKind
 from service.contract.trial import TrialState
 from worker.agent.agent_context import AgentContext, SlotPlan
 from worker.agent.attempts import ActiveAttempts, AttemptKey
-from worker.agent.checkpoints import Checkpoints, teacher_key
+from worker.agent.checkpoints.fetch import Checkpoints, teacher_key
+from worker.agent.checkpoints.local_storage import Disk
+from worker.agent.checkpoints.shared_directory import SharedDirectory
 from worker.agent.connectivity import ServiceStatus
 from worker.agent.heartbeat import Heartbeat
-from worker.agent.local_storage import Disk
-from worker.agent.logs import LogSender
-from worker.agent.outbox import Outbox
-from worker.agent.predictions import PredictionsSender
-from worker.agent.sender import Sender
-from worker.agent.shared_directory import SharedDirectory
-from worker.agent.slot import Slot
+from worker.agent.outbox.outbox import Outbox
+from worker.agent.outbox.sender import Sender
+from worker.agent.slots.slot import Slot
+from worker.agent.slots.watchdog import PATIENCE_SECONDS
 from worker.agent.time_limit import TimeLimit
-from worker.agent.uploader import Uploader
-from worker.agent.watchdog import PATIENCE_SECONDS
+from worker.agent.uploads.checkpoint_upload import Uploader
+from worker.agent.uploads.log_upload import LogSender
+from worker.agent.uploads.prediction_upload import PredictionsSender
 
 log = logging.getLogger(__name__)
 

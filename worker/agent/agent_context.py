@@ -11,17 +11,17 @@ from pathlib import Path
 from service.client import Client
 from service.contract.base import TaskKind
 from service.contract.capabilities import Device
-from worker.agent.checkpoints import Checkpoints
+from worker.agent.checkpoints.fetch import Checkpoints
+from worker.agent.checkpoints.local_storage import Disk
 from worker.agent.connectivity import ServiceStatus
 from worker.agent.devices import LocalDevice
 from worker.agent.heartbeat import Heartbeat
-from worker.agent.local_storage import Disk
-from worker.agent.logs import LogSender
-from worker.agent.outbox import Outbox
-from worker.agent.predictions import PredictionsSender
-from worker.agent.sender import Sender
+from worker.agent.outbox.outbox import Outbox
+from worker.agent.outbox.sender import Sender
 from worker.agent.time_limit import TimeLimit
-from worker.agent.uploader import Uploader
+from worker.agent.uploads.checkpoint_upload import Uploader
+from worker.agent.uploads.log_upload import LogSender
+from worker.agent.uploads.prediction_upload import PredictionsSender
 
 
 @dataclass(frozen=True)

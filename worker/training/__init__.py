@@ -1,6 +1,7 @@
 """The PyTorch training core, usable without the service: `train(TrainingConfig.from_mapping({…}))`."""
 
 from worker.training.callbacks import Callback, Training
+from worker.training.checkpoints.load import load_models
 from worker.training.config import TrainingConfig
 from worker.training.errors import (
     ConfigError,
@@ -13,8 +14,7 @@ from worker.training.errors import (
     TrainingError,
 )
 from worker.training.events import Ending, Monitor, Report, TrainingResult, Verdict
-from worker.training.load import load_models
-from worker.training.trainer import train
+from worker.training.loop.trainer import train
 
 __all__ = [
     "Callback",

@@ -11,27 +11,27 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from worker.training.allowed_folders import ANYWHERE, AllowedFolders
-from worker.training.augment import AUGMENTATIONS, Augment
 from worker.training.callbacks import CALLBACKS, Callback
 from worker.training.callbacks.callback_list import CallbackList
+from worker.training.components.augment import AUGMENTATIONS, Augment
+from worker.training.components.distillation import Distillation
+from worker.training.components.link import Link, link_of
+from worker.training.components.losses import LOSSES
+from worker.training.components.metrics import Metrics
+from worker.training.components.optimizers import OPTIMIZERS, weight_groups
+from worker.training.components.precision import autocast, grad_scaler
+from worker.training.components.schedules import SCHEDULES, Plateau, Schedule
 from worker.training.config import TrainingConfig
 from worker.training.data import DATA, Dataset
 from worker.training.data.splits import Fold
-from worker.training.distillation import Distillation
+from worker.training.distributed.group import SINGLE_PROCESS, Group
+from worker.training.distributed.sync_batch_norm import has_synced_batch_norms, sync_batch_norms
 from worker.training.errors import ConfigError
-from worker.training.link import Link, link_of
-from worker.training.losses import LOSSES
-from worker.training.metrics import Metrics
 from worker.training.models import MODELS
 from worker.training.models.blocks import Blocks
-from worker.training.optimization.finetune import FINETUNING
-from worker.training.optimization.optimizers import OPTIMIZERS, weight_groups
-from worker.training.optimization.precision import autocast, grad_scaler
-from worker.training.optimization.schedules import SCHEDULES, Plateau, Schedule
-from worker.training.optimization.trainable import TrainableModel
-from worker.training.parallel import SINGLE_PROCESS, Group
+from worker.training.models.finetune import FINETUNING
+from worker.training.models.trainable import TrainableModel
 from worker.training.state import TrainState
-from worker.training.sync_batch_norm import has_synced_batch_norms, sync_batch_norms
 from worker.training.validate import check_constraints
 
 

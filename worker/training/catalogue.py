@@ -4,8 +4,8 @@ import json
 import sys
 from typing import Any
 
+from worker.training.components.metrics import METRIC_NAMES
 from worker.training.config import DEFAULT_SECTIONS, LISTS, REGISTRIES, SETTINGS
-from worker.training.metrics import METRIC_NAMES
 from worker.training.registry import Registry
 
 

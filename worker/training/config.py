@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from worker.training.augment import AUGMENTATIONS
 from worker.training.callbacks import CALLBACKS
+from worker.training.components.augment import AUGMENTATIONS
+from worker.training.components.losses import LOSSES
+from worker.training.components.metrics import EXTRA_METRICS
+from worker.training.components.optimizers import OPTIMIZERS
+from worker.training.components.precision import PRECISIONS
+from worker.training.components.schedules import SCHEDULES
 from worker.training.data import DATA
 from worker.training.errors import ConfigError, did_you_mean
-from worker.training.losses import LOSSES
-from worker.training.metrics import EXTRA_METRICS
 from worker.training.models import MODELS
-from worker.training.optimization.finetune import FINETUNING
-from worker.training.optimization.optimizers import OPTIMIZERS
-from worker.training.optimization.precision import PRECISIONS
-from worker.training.optimization.schedules import SCHEDULES
+from worker.training.models.finetune import FINETUNING
 from worker.training.parameters import Parameter, check_all
 from worker.training.registry import Registry
 

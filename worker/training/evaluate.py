@@ -7,9 +7,9 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from worker.training.components.metrics import Metrics
 from worker.training.data import Dataset, SplitName
-from worker.training.metrics import Metrics
-from worker.training.parallel import SINGLE_PROCESS, Group
+from worker.training.distributed.group import SINGLE_PROCESS, Group
 
 # Large enough to keep a device busy, and small enough for the activations of any model here.
 _BATCH = 4096

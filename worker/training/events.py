@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias
 
 from torch import Tensor, nn
 
+from worker.training.components.metrics import confusion_matrix
 from worker.training.data import SplitName
-from worker.training.metrics import confusion_matrix
 from worker.training.predictions import Predictions
 
 

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from worker.training.components.link import Link
 from worker.training.data import Dataset, SplitName
+from worker.training.distributed.group import SINGLE_PROCESS, Group
 from worker.training.evaluate import predictions_of
-from worker.training.link import Link
-from worker.training.parallel import SINGLE_PROCESS, Group
 
 
 @dataclass(frozen=True)

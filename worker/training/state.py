@@ -1,5 +1,7 @@
 """The training state of one model that must survive a restart, as tensors and plain Python."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,10 +10,10 @@ from torch import Tensor, nn, optim
 from torch.amp.grad_scaler import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
-from worker.training.errors import ConfigError
-from worker.training.optimization.schedules import Plateau
+from worker.training.components.schedules import Plateau
 
 Weights = dict[str, Tensor]
+
 
 # Attributes that are stored and restored as they are.
 _NUMBERS = ("epoch", "step", "batch", "metrics", "num_counted")
@@ -136,20 +138,3 @@ class TrainState:
         self.snapshots = content["snapshots"]
         for name in _NUMBERS:
             setattr(self, name, content[name])
-
-
-def require_same(where: str, saved: dict[str, Any], now: dict[str, Any], path: str = "") -> None:
-    """Check that a checkpoint's configuration equals the current one.
-
-    Raises:
-        ConfigError: at `where`, for the first setting that differs.
-    """
-    for name in sorted(saved.keys() | now.keys()):
-        was, wanted = saved.get(name), now.get(name)
-        if isinstance(was, dict) and isinstance(wanted, dict):
-            require_same(where, was, wanted, f"{path}{name}.")
-        elif was != wanted:
-            raise ConfigError(
-                where,
-                f"its checkpoint is of a training with {path}{name} = {was!r}, not {wanted!r}; use another directory",
-            )

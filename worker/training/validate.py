@@ -5,15 +5,15 @@ from typing import Any
 
 import torch
 
-from worker.training.augment import AUGMENTATIONS
+from worker.training.components.augment import AUGMENTATIONS
+from worker.training.components.losses import LOSSES
+from worker.training.components.metrics import reported_names
 from worker.training.config import TrainingConfig
 from worker.training.data import Dataset
+from worker.training.distributed.group import SINGLE_PROCESS, Group
 from worker.training.errors import ConfigError, Infeasible, did_you_mean
 from worker.training.events import Monitor
-from worker.training.losses import LOSSES
-from worker.training.metrics import reported_names
 from worker.training.models import MODELS
-from worker.training.parallel import SINGLE_PROCESS, Group
 from worker.training.parameters import Parameter, check_all
 from worker.training.registry import Entry, Registry
 

@@ -22,7 +22,7 @@ import torch
 
 from service.contract.attempt import Outcome
 from worker.training import ProcessGroupError
-from worker.training.parallel import rendezvous
+from worker.training.distributed.group import rendezvous
 from worker.trial.classify import failed
 from worker.trial.ending import end_by
 

@@ -9,8 +9,8 @@ import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from worker.training.callbacks.callback import Callback, Training
+from worker.training.distributed.group import SINGLE_PROCESS, Group
 from worker.training.events import Report, TrainingResult
-from worker.training.parallel import SINGLE_PROCESS, Group
 
 
 class CallbackList:

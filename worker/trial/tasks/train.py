@@ -26,7 +26,7 @@ from worker.training import (
     Verdict,
     train,
 )
-from worker.training.checkpoint import Manifest, SaveInterval, import_checkpoint
+from worker.training.checkpoints.checkpoint import Manifest, SaveInterval, import_checkpoint
 from worker.training.data import Dataset
 from worker.trial import predictions
 from worker.trial.channel import CONTINUE, Channel

@@ -1,0 +1,74 @@
+"""Commands before a study runs: init, plan, create, and replay of a finished one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from service.cli import inspect_data, scaffold
+from service.cli.column_texts import NumberRules
+from service.cli.commands.output import invalid, note, print_answer
+from service.cli.commands.studies import watch_study
+from service.cli.render import plan_pages
+from service.client import spec, study_file
+from service.client.client import Client
+from service.client.errors import Invalid, InvalidStudy
+from service.contract.plan import ReplayRequest
+from service.contract.validation_errors import field_errors
+
+
+def init_study(client: Client, arguments: argparse.Namespace) -> None:
+    del client  # the study is checked later, when it is planned or created
+    rules = NumberRules(na_values=arguments.na_value, categorical=arguments.categorical)
+    asked = inspect_data.InspectOptions(arguments.target, arguments.task, arguments.encoding, rules)
+    found = inspect_data.inspect_data(arguments.data, asked)
+    name = arguments.name or scaffold.name_for(arguments.data)
+    path = Path(arguments.out or f"{name}.yaml")
+    text = scaffold.write(found.relative_to(path.parent), name, str(path))
+    study = spec.parse(study_file.read(text, source=str(path)), source=str(path))
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise invalid(str(path), "is there already; name another by --out, or remove it") from None
+    except OSError as error:
+        raise invalid(str(path), f"cannot be written: {error.strerror}") from None
+    page = [f"wrote {path}; read it, then: study plan {path}", *scaffold.about_data(found)]
+    print_answer(arguments, study, "\n".join(page))
+
+
+def create_study(client: Client, arguments: argparse.Namespace) -> None:
+    study = study_file.load(arguments.file, note)
+    if arguments.name is not None:
+        study = spec.parse(study.model_dump() | {"name": arguments.name}, source="--name")
+    try:
+        view = client.create_study(study)
+    except Invalid as refused:
+        raise InvalidStudy(arguments.file, refused.errors) from None
+    if not arguments.watch:
+        budget = f"{view.budget_trials} trials" if view.budget_trials else "no budget"
+        print_answer(arguments, view, f"created {view.name} ({budget}); follow it with: study watch {view.name}")
+        return
+    arguments.name = view.name
+    watch_study(client, arguments)
+
+
+def plan_study(client: Client, arguments: argparse.Namespace) -> None:
+    study = study_file.load(arguments.file, note)
+    try:
+        plan = client.post_plan(study, arguments.like)
+    except Invalid as refused:
+        raise InvalidStudy(arguments.file, refused.errors) from None
+    print_answer(arguments, plan, plan_pages.plan_page(plan, arguments.step_seconds))
+
+
+def replay_study(client: Client, arguments: argparse.Namespace) -> None:
+    pruner = study_file.read(arguments.pruner, source="--pruner")
+    try:
+        request = ReplayRequest.model_validate({"pruner": pruner, "workers": arguments.workers})
+    except ValidationError as error:
+        raise InvalidStudy("study replay", field_errors(error.errors(), {"pruner": pruner}, ReplayRequest)) from None
+    replay = client.replay(arguments.name, request)
+    print_answer(arguments, replay, plan_pages.replay_page(replay, request.pruner.name))

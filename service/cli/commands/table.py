@@ -1,0 +1,64 @@
+"""Maps the name of each command to its function."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from service.cli.commands.planning import create_study, init_study, plan_study, replay_study
+from service.cli.commands.studies import (
+    accept_box,
+    delete_study,
+    edit_study,
+    extend_study,
+    list_studies,
+    pause_study,
+    resume_study,
+    show_importance,
+    show_study,
+    stop_study,
+    watch_study,
+)
+from service.cli.commands.trials import (
+    download_checkpoint,
+    enqueue_trial,
+    fork_trial,
+    list_trials,
+    print_logs,
+    print_predictions,
+    release_trial,
+    show_best,
+    show_confusion,
+)
+from service.cli.commands.workers import list_workers, readmit_worker, show_catalogue
+from service.client.client import Client
+
+COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
+    "init": init_study,
+    "create": create_study,
+    "plan": plan_study,
+    "replay": replay_study,
+    "importance": show_importance,
+    "list": list_studies,
+    "show": show_study,
+    "trials": list_trials,
+    "best": show_best,
+    "checkpoint": download_checkpoint,
+    "logs": print_logs,
+    "predictions": print_predictions,
+    "confusion": show_confusion,
+    "watch": watch_study,
+    "pause": pause_study,
+    "resume": resume_study,
+    "edit": edit_study,
+    "accept": accept_box,
+    "stop": stop_study,
+    "extend": extend_study,
+    "release": release_trial,
+    "delete": delete_study,
+    "enqueue": enqueue_trial,
+    "fork": fork_trial,
+    "workers": list_workers,
+    "catalogue": show_catalogue,
+    "readmit": readmit_worker,
+}

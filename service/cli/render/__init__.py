@@ -1,0 +1,1 @@
+"""Renders answers of the service for a terminal; never calls the service."""

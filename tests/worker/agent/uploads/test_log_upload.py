@@ -1,0 +1,125 @@
+"""The log sender tells what is printed, outlives outages, and lets go of what has ended."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.client import Client
+from service.contract.log import MAX_LOG_BYTES
+from service.contract.problem import ErrorCode
+from tests.worker.scripted_service import Scripted, problem
+from tests.worker.waiting import eventually
+from worker.agent.attempts import AttemptKey
+from worker.agent.checkpoints.local_storage import Disk
+from worker.agent.connectivity import ServiceStatus
+from worker.agent.outbox.outbox import Outbox
+from worker.agent.uploads import log_upload
+from worker.agent.uploads.log_upload import LogSender
+
+KEY = AttemptKey("t1", 1)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    return Disk(tmp_path / "attempts", 0)
+
+
+@pytest.fixture
+def sender(
+    client: Client, outbox: Outbox, disk: Disk, contact: ServiceStatus, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LogSender]:
+    monkeypatch.setattr(log_upload, "_ROUND_SECONDS", 0.05)
+    with LogSender(client, outbox, disk, contact) as running:
+        yield running
+
+
+@pytest.fixture
+def out(sender: LogSender, disk: Disk) -> Path:
+    """Where attempt 1 of t1 prints; nobody has made the files yet."""
+    sender.follow(KEY, "n")
+    return disk.printed_by(KEY)[0]
+
+
+def told(script: Scripted) -> bytes:
+    return b"".join(b64decode(body["content"]) for body in script.asked_of("log"))
+
+
+def test_what_is_printed_comes_while_the_process_lives_and_its_last_words_at_once(
+    script: Scripted, sender: LogSender, out: Path
+) -> None:
+    out.write_bytes(b"one\n")
+    assert eventually(lambda: told(script) == b"one\n")
+    with out.open("ab") as file:
+        file.write(b"two\n")
+    sender.end(KEY)
+    assert sender.wait_until_sent(5)
+    assert told(script) == b"one\ntwo\n"
+    assert [body["offset"] for body in script.asked_of("log")] == [0, 4]
+    assert all(body["nonce"] == "n" for body in script.asked_of("log"))
+    assert not out.parent.exists(), "what the service has is not kept here"
+
+
+def test_it_goes_on_where_the_service_says(script: Scripted, sender: LogSender, out: Path) -> None:
+    script.log = lambda _: (200, {"offset": 6})
+    out.write_bytes(b"known known more")
+    sender.end(KEY)
+    assert eventually(lambda: len(script.asked_of("log")) >= 2)
+    script.log = lambda body: (200, {"offset": body["offset"] + len(b64decode(body["content"]))})
+    assert sender.wait_until_sent(5)
+    assert script.asked_of("log")[1]["offset"] == 6
+
+
+def test_an_outage_delays_and_loses_nothing(script: Scripted, sender: LogSender, out: Path) -> None:
+    healthy = script.log
+    script.log = lambda _: problem(503, ErrorCode.BUSY)
+    out.write_bytes(b"one\n")
+    sender.end(KEY)
+    assert eventually(lambda: script.asked_of("log"))
+    assert not sender.wait_until_sent(0.1)
+    script.log = healthy
+    script.asked.clear()
+    assert sender.wait_until_sent(5)
+    assert told(script) == b"one\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(409, ErrorCode.LEASE_SUPERSEDED), (500, ErrorCode.DAMAGED_DATA), (500, ErrorCode.UNSERIALIZABLE)],
+)
+def test_what_the_service_refuses_for_good_is_let_go(
+    script: Scripted, sender: LogSender, out: Path, status: int, code: ErrorCode
+) -> None:
+    script.log = lambda _: problem(status, code)
+    out.write_bytes(b"one\n")
+    assert eventually(lambda: script.asked_of("log"))
+    sender.end(KEY)
+    assert sender.wait_until_sent(5)
+    assert len(script.asked_of("log")) == 1
+
+
+def test_what_an_agent_did_not_tell_before_it_died_the_next_one_tells(
+    script: Scripted, client: Client, outbox: Outbox, disk: Disk, contact: ServiceStatus
+) -> None:
+    LogSender(client, outbox, disk, contact).follow(KEY, "n")  # it dies before it tells anything
+    disk.printed_by(KEY)[0].write_bytes(b"last words\n")
+    with LogSender(client, outbox, disk, contact) as following:
+        assert following.wait_until_sent(5)
+    assert told(script) == b"last words\n"
+    assert outbox.printed() == []
+    assert not disk.printed_by(KEY)[0].exists()
+
+
+def test_of_a_long_backlog_only_what_is_kept_is_sent(
+    script: Scripted, client: Client, outbox: Outbox, disk: Disk, contact: ServiceStatus
+) -> None:
+    disk.printed_by(KEY)[0].write_bytes(b"x" * MAX_LOG_BYTES + b"y" * MAX_LOG_BYTES)
+    with LogSender(client, outbox, disk, contact) as sender:
+        sender.follow(KEY, "n")
+        sender.end(KEY)
+        assert sender.wait_until_sent(5)
+    assert told(script) == b"y" * MAX_LOG_BYTES
+    assert script.asked_of("log")[0]["offset"] == MAX_LOG_BYTES

@@ -1,0 +1,1 @@
+"""Slots: each claims a trial, executes it in a training process, and claims the next one."""

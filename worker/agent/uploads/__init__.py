@@ -1,0 +1,1 @@
+"""Uploads to the service from background threads: checkpoints, predictions and logs."""

@@ -1,0 +1,1 @@
+"""Checkpoint files: written, verified, and loaded as trained models."""

@@ -1,0 +1,117 @@
+"""Loads the trained models of a checkpoint, rebuilt from the configuration that it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from worker.training.allowed_folders import ANYWHERE, AllowedFolders
+from worker.training.checkpoints.checkpoint import load_checkpoint
+from worker.training.data import DATA, Dataset
+from worker.training.errors import ConfigError, MissingFile
+from worker.training.models import MODELS
+from worker.training.models.finetune import FINETUNING
+
+
+def load_models(path: Path | str) -> list[nn.Module]:
+    """Load the trained models of a checkpoint file, or of the newest checkpoint in a directory.
+
+    The dataset is loaded too, from where the configuration says, because models are sized from it.
+
+    Args:
+        path: the file or directory.
+
+    Returns:
+        One model for each fold and repeat, on the CPU in evaluation mode, with the best weights if those were kept.
+
+    Raises:
+        ConfigError: the checkpoint or the dataset can't be used.
+    """
+    content = read_content("checkpoint", Path(path))
+    return models_of("checkpoint", content, _created(content["origin"], "data", DATA))
+
+
+def models_of(
+    where: str, content: dict[str, Any], dataset: Dataset, folders: AllowedFolders = ANYWHERE
+) -> list[nn.Module]:
+    """Return the trained models in a checkpoint's content, for a dataset like the one they were trained on.
+
+    Args:
+        where: the setting named in errors.
+        content: the checkpoint's content.
+        dataset: the dataset that sizes the models.
+        folders: the folders that paths in the checkpoint's own configuration must lie in.
+
+    Raises:
+        ConfigError: at `where`, the weights do not fit the dataset.
+        OutsideFolders: a path of the configuration lies outside the `folders`.
+    """
+    best, models = content["best"], []
+    for index, member in enumerate(content["members"]):
+        weights = member["model"]
+        if best is not None and best["weights"] is not None:
+            weights = best["weights"][index]
+        elif member["average"] is not None:
+            # The average's state also has `n_averaged`, which is not a weight.
+            average = {name: each for name, each in member["average"].items() if name != "n_averaged"}
+            weights = {name.removeprefix("module."): each for name, each in average.items()}
+        model = _untrained(content["origin"], dataset, folders)
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ConfigError(where, "its weights are for other data; use one of the same inputs") from error
+        models.append(model.eval())
+    return models
+
+
+def read_content(where: str, path: Path) -> dict[str, Any]:
+    """Return what a checkpoint holds, as `Replicates.state_dict` wrote it.
+
+    Raises:
+        ConfigError: at `where`, there is no such file, or it is not a checkpoint of a training.
+    """
+    if not path.exists():
+        raise MissingFile(where, f"there is no {str(path)!r} (looked for {path.absolute()})")
+    try:
+        content = load_checkpoint(path) if path.is_dir() else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's reader may raise anything, and its message may quote the file
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+            raise
+        raise ConfigError(where, f"{str(path)!r} can't be read as a checkpoint") from None
+    if not isinstance(content, dict) or "origin" not in content:
+        raise ConfigError(where, f"{str(path)!r} holds no checkpoint of a training")
+    return content
+
+
+def _untrained(origin: dict[str, Any], dataset: Dataset, folders: AllowedFolders) -> nn.Module:
+    """Build the model of a configuration for this dataset, with its initial weights."""
+    model: nn.Module = _created(origin, "model", MODELS, dataset, folders=folders)
+    _created(origin, "finetune", FINETUNING, model, folders=folders)  # fine-tuning may add layers
+    return model
+
+
+def _created(
+    origin: dict[str, Any], section: str, registry: Any, *context: object, folders: AllowedFolders = ANYWHERE
+) -> Any:
+    settings = {name: value for name, value in origin[section].items() if name != "name"}
+    return registry.create(origin[section]["name"], settings, *context, folders=folders)
+
+
+def require_same(where: str, saved: dict[str, Any], now: dict[str, Any], path: str = "") -> None:
+    """Check that a checkpoint's configuration equals the current one.
+
+    Raises:
+        ConfigError: at `where`, for the first setting that differs.
+    """
+    for name in sorted(saved.keys() | now.keys()):
+        was, wanted = saved.get(name), now.get(name)
+        if isinstance(was, dict) and isinstance(wanted, dict):
+            require_same(where, was, wanted, f"{path}{name}.")
+        elif was != wanted:
+            raise ConfigError(
+                where,
+                f"its checkpoint is of a training with {path}{name} = {was!r}, not {wanted!r}; use another directory",
+            )

@@ -1,0 +1,48 @@
+"""Link functions: map model outputs to probabilities or values, as the loss interprets them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worker.training.components.losses import LOSSES
+from worker.training.data import Kind
+from worker.training.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Link:
+    """A pair of inverse functions between a model's outputs and what they mean.
+
+    Attributes:
+        inverse: maps outputs [..., num_outputs] to probabilities, or to values as they are (the inverse link of a GLM).
+        outputs: maps these back to outputs of the same shape.
+    """
+
+    inverse: Callable[[Tensor], Tensor]
+    outputs: Callable[[Tensor], Tensor]
+
+
+# Probabilities are clamped away from 0 and 1, where an output, and so its loss, would be infinite.
+LINKS: Mapping[str, Link] = {
+    "softmax": Link(lambda logits: logits.softmax(-1), lambda shares: shares.clamp_min(1e-30).log()),
+    "sigmoid": Link(torch.sigmoid, lambda shares: shares.logit(eps=1e-7)),
+    "identity": Link(lambda values: values, lambda values: values),
+}
+
+
+def link_of(loss_name: str, kind: Kind) -> Link:
+    """Return the link of a loss.
+
+    It is the fact `link` of the loss's registry entry. Without one it is softmax for classification and language
+    modelling, and identity for other kinds of task.
+
+    Raises:
+        ConfigError: there is no link of that name.
+    """
+    usual = "softmax" if kind in ("classification", "language") else "identity"
+    name = str(LOSSES.entry(loss_name).facts.get("link", usual))
+    if name not in LINKS:
+        raise ConfigError("loss.name", f"{loss_name} was added with the link {name!r}; {did_you_mean(name, LINKS)}")
+    return LINKS[name]

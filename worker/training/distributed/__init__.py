@@ -1,0 +1,1 @@
+"""Data-parallel training: several processes train one model."""

@@ -1,0 +1,1 @@
+"""The training loop: epochs, cross-validation and forks."""

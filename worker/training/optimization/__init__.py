@@ -1,1 +1,0 @@
-"""How weights learn: optimizers, schedules, precision, and which weights a fine-tuning trains."""

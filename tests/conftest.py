@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -15,7 +16,12 @@ settings.load_profile("house")
 # A shell starts background processes deaf to Ctrl-C, and their children would be, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["tests.support.databases", "tests.support.processor_seconds", "tests.support.service"]
+pytest_plugins = [
+    "tests.support.databases",
+    "tests.support.forked_commands",
+    "tests.support.processor_seconds",
+    "tests.support.service",
+]
 
 
 PROOF_SECONDS = 1_200
@@ -27,6 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("prove") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(PROOF_SECONDS))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector all imported modules and thousands of tests, which live until the session ends."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)

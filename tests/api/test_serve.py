@@ -15,6 +15,7 @@ import pytest
 
 from service.settings import Settings
 from service.storage.database import url_of
+from tests.support.forked_commands import COMMANDS
 from tests.support.service import ROOT, Service, free_port, running_service
 
 PORTS = ("99999", "65536", "-1", "text", "1.5", "")
@@ -23,7 +24,7 @@ PORTS = ("99999", "65536", "-1", "text", "1.5", "")
 def told(*arguments: str, environment: Mapping[str, str] = {}) -> subprocess.CompletedProcess[str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("ASSAYER_")}
     command = [sys.executable, "-m", "service", *arguments]
-    return subprocess.run(
+    return COMMANDS.run(
         command, cwd=ROOT, env=clean | dict(environment), capture_output=True, text=True, timeout=30, check=False
     )
 
@@ -110,8 +111,9 @@ def test_a_setting_that_cannot_be_used(environment: dict[str, str], message: str
     ],
 )
 def test_an_address_that_nobody_can_serve_at(tmp_path: Path, option: str, value: str, message: str) -> None:
-    environment = {"ASSAYER_TOKEN": "a-secret", "ASSAYER_DATABASE": str(tmp_path / "a.db")}
-    assert message in sentence(told("serve", f"{option}={value}", environment=environment), status=2)
+    environment = {"ASSAYER_TOKEN": "a-secret"} if value == "192.0.2.1" else {}  # no token is the first mistake there
+    done = told("serve", f"{option}={value}", "--database", str(tmp_path / "a.db"), environment=environment)
+    assert message in sentence(done, status=2)
     assert list(tmp_path.iterdir()) == []
 
 

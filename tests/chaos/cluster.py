@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.chaos.postgres import Postgres, postgres
+from tests.support.forked_commands import ForkServer
 from tests.support.processes import children
 from tests.support.service import ROOT, Service
 
@@ -18,6 +19,8 @@ NUM_AGENTS = 8
 LEASE_SECONDS = 4.0
 HEARTBEAT_SECONDS = 0.8
 STUDY = "chaos"
+
+AGENTS = ForkServer("tests.chaos.agent", "tests.chaos.zygote")
 
 _LIMITS = {
     "ASSAYER_LEASE_SECONDS": f"{LEASE_SECONDS:g}",
@@ -44,7 +47,7 @@ class Agent:
         command += ["--name", self.name, "--state-dir", str(self._directory), "--study", STUDY, "--until-done"]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ASSAYER_")}
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = AGENTS.popen(
                 command,
                 cwd=ROOT,
                 env=environment | {"CHAOS_LEDGER": str(self.ledger)},

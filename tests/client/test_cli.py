@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import subprocess
 import sys
 import threading
 import uuid
@@ -25,6 +24,7 @@ from service.contract.provenance import ProvenanceRequest, WarningRequest
 from service.contract.report import Point, ReportRequest
 from tests.client.conftest import Study
 from tests.client.studies import hand_driven
+from tests.support.forked_commands import COMMANDS
 from tests.support.service import ROOT, free_port
 from tests.worker.waiting import eventually
 
@@ -334,7 +334,7 @@ def test_words_that_are_no_command_are_status_2(capsys: pytest.CaptureFixture[st
 
 def test_without_a_service_a_process_ends_with_one_sentence() -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    done = subprocess.run(
+    done = COMMANDS.run(
         [sys.executable, "-m", "service.cli.main", "list"],
         cwd=ROOT,
         env=os.environ | {"ASSAYER_SERVER": url},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from service.client.spec import parse
 from service.client.study_file import dump, load, read
 from service.contract.base import TaskKind
 from service.contract.sampler import TpeSamplerSpec
+from tests.support.forked_commands import COMMANDS
 from tests.support.service import ROOT
 
 STUDY = """
@@ -209,7 +209,7 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "zero.yaml").symlink_to("/dev/zero")
     for name in ("pipe.yaml", "zero.yaml"):
         command = [sys.executable, "-m", "service.cli.main", "plan", str(tmp_path / name)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+        done = COMMANDS.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 1
         assert done.stderr == f"{tmp_path / name}: is no file but a device or a pipe; name the study file\n"
 

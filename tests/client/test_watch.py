@@ -17,6 +17,7 @@ from service.client import Client, NotFound, ServiceUnreachable
 from service.client.errors import ServiceFailure
 from service.contract.study import StudyState, StudyView
 from tests.client.studies import hand_driven
+from tests.support.forked_commands import COMMANDS
 from tests.support.service import ROOT, Service
 
 
@@ -87,7 +88,7 @@ def test_ctrl_c_leaves_the_study_going_and_says_so(shared_service: Service) -> N
     with Client(shared_service.url) as client:
         name = client.create_study(hand_driven()).name
         command = [sys.executable, "-m", "service.cli.main", "watch", name, "--server", shared_service.url]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with COMMANDS.popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert "0/3 finished" in process.stdout.readline()
             process.send_signal(signal.SIGINT)
@@ -102,7 +103,7 @@ def test_ctrl_c_leaves_the_study_going_and_says_so(shared_service: Service) -> N
 
 def command(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
     """Run `study` as a process of its own."""
-    return subprocess.run(
+    return COMMANDS.run(
         [sys.executable, "-m", "service.cli.main", *words, "--server", service.url],
         cwd=ROOT,
         capture_output=True,
@@ -167,7 +168,7 @@ def test_a_study_that_a_person_pauses_is_watched_on(shared_service: Service) -> 
         name = client.create_study(hand_driven()).name
         client.pause(name, "need the GPU")
         words = [sys.executable, "-m", "service.cli.main", "watch", name, "--server", shared_service.url]
-        with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        with COMMANDS.popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert "0/3 finished" in process.stdout.readline()
             assert process.stdout.readline() == f"{name} is paused: need the GPU; waiting for it\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from service.client import Client, study_file
 from service.contract.study import StudyState
 from service.contract.trial import TrialState
 from tests.docs.generated import DOCS
+from tests.support.forked_commands import TRAINING
 from tests.support.service import ROOT, Service
 from tests.worker.waiting import eventually
 from worker.trial import Trial
@@ -44,7 +44,7 @@ def client(shared_service: Service, project: Path) -> Iterator[Client]:
     command += ["--register", "my_models", "--server", shared_service.url, "--state-dir", str(project / "state")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (project / "worker.log").open("wb") as log:
-        worker = subprocess.Popen(command, cwd=project, env=environment, stdout=log, stderr=log)
+        worker = TRAINING.popen(command, cwd=project, env=environment, stdout=log, stderr=log)
     try:
         with Client(shared_service.url) as opened:
             assert eventually(lambda: opened.catalogue().custom, 60.0), (project / "worker.log").read_text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from service.cli.main import main
 from service.client import Client, study_file
 from service.contract.study import StudyState
 from service.contract.trial import TrialState
+from tests.support.forked_commands import TRAINING
 from tests.support.service import ROOT, Service
 
 pytestmark = pytest.mark.prove
@@ -48,7 +48,7 @@ def test_a_dirty_file_is_searched_to_the_end(
     command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--server", service.url]
     command += ["--state-dir", str(tmp_path / "state"), "--data", str(tmp_path)]
     with (tmp_path / "worker.log").open("wb") as log:
-        worker = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        worker = TRAINING.popen(command, cwd=ROOT, stdout=log, stderr=log)
     try:
         with Client(service.url) as client:
             for _ in client.stream("houses"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from service.client.spec import parse
 from service.contract.base import TaskKind
 from service.contract.study import StudySpec, StudyState, StudyView
 from service.contract.trial import TrialState
+from tests.support.forked_commands import TRAINING
 from tests.support.service import ROOT, Service
 from tests.worker.waiting import eventually
 
@@ -36,7 +36,7 @@ def client(shared_service: Service, tmp_path_factory: pytest.TempPathFactory) ->
         command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--allow-functions", "--allow-commands"]
         command += ["--register", "examples.own_model", "--server", shared_service.url, "--state-dir", str(directory)]
         command += ["--data", ".", "--data", str(tmp_path_factory.getbasetemp())]
-        worker = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        worker = TRAINING.popen(command, cwd=ROOT, stdout=log, stderr=log)
     try:
         with Client(shared_service.url) as opened:
             assert eventually(lambda: opened.catalogue().custom, 60.0), (directory / "worker.log").read_text()

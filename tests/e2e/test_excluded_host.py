@@ -17,6 +17,7 @@ from service.contract.claim import ClaimRequest, Grant
 from service.contract.report import Point, ReportRequest
 from service.contract.study import StudyState
 from service.contract.trial import TrialState
+from tests.support.forked_commands import COMMANDS, TRAINING
 from tests.support.service import ROOT, Service
 from tests.worker.waiting import eventually
 
@@ -58,7 +59,7 @@ def train_elsewhere(client: Client, name: str) -> None:
 
 def say(client: Client, *words: str) -> str:
     command = [sys.executable, "-m", "service.cli.main", *words, "--server", client.server]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    done = COMMANDS.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     return done.stdout
 
 
@@ -72,8 +73,8 @@ def test_a_worker_without_one_studys_file_trains_the_other_study(shared_service:
         client.create_study(study("broken", "flats.csv", priority=1))
         client.create_study(study("healthy", "houses.csv"))
         train_elsewhere(client, "broken")
-        watching = subprocess.Popen(watch, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        working = subprocess.Popen(worker, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+        watching = COMMANDS.popen(watch, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        working = TRAINING.popen(worker, cwd=tmp_path, env=environment, stdout=log, stderr=log)
         try:
             assert eventually(lambda: client.study("healthy").state is StudyState.COMPLETED, SECONDS)
             assert client.study("healthy").num_trials == {TrialState.COMPLETED: 4}

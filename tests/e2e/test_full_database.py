@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialState
 from service.storage.database import open_read_only
 from service.storage.fsck.invariants import check
+from tests.support.forked_commands import TRAINING
 from tests.support.service import ROOT, Service
 from tests.worker.waiting import eventually
 
@@ -72,7 +72,7 @@ def test_a_worker_repeats_what_a_full_database_refused(served: Service, full: Pa
             "budget": {"trials": 1},
         }
         client.create_study(spec)
-        worker = subprocess.Popen(command, cwd=project, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=log)
+        worker = TRAINING.popen(command, cwd=project, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=log)
         try:
             assert eventually((project / "reported").exists, SECONDS)
             full.touch()

@@ -19,6 +19,7 @@ from service.contract.claim import ClaimRequest, Grant, NoTrial
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialState
 from tests.support.event_files import curves
+from tests.support.forked_commands import TRAINING, forked_zygotes
 from tests.support.processes import children
 from tests.support.service import ROOT, Service
 from tests.worker.waiting import eventually
@@ -81,7 +82,7 @@ class Workers:
     def start(self, study: str, *flags: str) -> subprocess.Popen[str]:
         command = [*self._command, "--study", study, "--until-done", *flags]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        process = subprocess.Popen(command, cwd=self._project, env=environment, stderr=subprocess.PIPE, text=True)
+        process = TRAINING.popen(command, cwd=self._project, env=environment, stderr=subprocess.PIPE, text=True)
         self._started.append(process)
         return process
 
@@ -178,7 +179,7 @@ def test_a_worker_executes_nothing_that_it_does_not_allow_even_if_it_is_granted(
 ) -> None:
     name = f"granted-{kind}"
     study(client, name, TASKS[kind])
-    with Generous(client.server) as generous, ThreadPoolExecutor(1) as pool:
+    with forked_zygotes(), Generous(client.server) as generous, ThreadPoolExecutor(1) as pool:
         agent = Agent(
             generous,
             name=name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from service.client import Client
 from service.contract.study import StudyState
 from service.contract.trial import TrialDetail, TrialState
+from tests.support.forked_commands import TRAINING
 from tests.support.service import ROOT, Service
 
 pytestmark = pytest.mark.prove
@@ -88,7 +88,7 @@ def client(shared_service: Service, tmp_path_factory: pytest.TempPathFactory) ->
         command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--server", opened.server, *flags]
         command += [word for study in studies for word in ("--study", str(study["name"]))]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        worked = subprocess.run(
+        worked = TRAINING.run(
             command, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS
         )
         assert worked.returncode == 0, worked.stderr

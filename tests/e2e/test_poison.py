@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -30,6 +29,7 @@ from service.storage import tables
 from service.storage.database import url_of
 from service.storage.fsck.invariants import check
 from tests.support import poisoned_service as hostile
+from tests.support.forked_commands import TRAINING
 from tests.support.service import ROOT, Service
 from tests.worker.grants import digits
 from tests.worker.waiting import eventually
@@ -302,7 +302,7 @@ def test_a_worker_trains_a_healthy_study_to_the_end_beside_hostile_ones(poisoned
         command += ["--state-dir", str(tmp_path / "worker"), "--name", "w"]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ASSAYER_")}
         with (tmp_path / "worker.log").open("w") as log:
-            worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+            worker = TRAINING.popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         try:
             assert eventually(lambda: poisoned.state_of("healthy")[0] == StudyState.COMPLETED, 90), (
                 tmp_path / "worker.log"

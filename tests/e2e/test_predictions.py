@@ -12,6 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from service.contract.problem import ErrorCode
+from tests.support.forked_commands import TRAINING
 from tests.worker.grants import digits, grant
 from tests.worker.scripted_service import Body, problem, scripted_service
 from tests.worker.waiting import eventually
@@ -24,7 +25,7 @@ START_SECONDS = 60.0
 def start(server: str, state: Path) -> subprocess.Popen[bytes]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ASSAYER_")}
     command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--server", server, "--state-dir", str(state)]
-    return subprocess.Popen([*command, "--until-done", "--study", "predicted"], env=clean)
+    return TRAINING.popen([*command, "--until-done", "--study", "predicted"], env=clean)
 
 
 def test_an_agent_that_is_killed_before_it_brought_them_leaves_them_to_the_next(tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from service.client import Client
+from tests.support.forked_commands import COMMANDS, TRAINING
 from tests.support.service import ROOT, free_port
 from tests.worker.grants import digits
 from tests.worker.waiting import eventually
@@ -37,7 +37,7 @@ def test_files_are_the_user_s_alone(tmp_path: Path, umask: int) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ASSAYER_")}
     port = free_port()
     command = [sys.executable, "-m", "service", "serve", "--port", str(port), "--database", str(served / "assayer.db")]
-    service = subprocess.Popen(command, cwd=ROOT, env=clean, umask=umask)
+    service = COMMANDS.popen(command, cwd=ROOT, env=clean, umask=umask)
     try:
         with Client(f"http://127.0.0.1:{port}") as client:
             assert eventually(lambda: _answers(client), 60.0)
@@ -50,7 +50,7 @@ def test_files_are_the_user_s_alone(tmp_path: Path, umask: int) -> None:
             client.create_study({"name": "writes", "task": {"function": "mine:writes"}, "space": space, **common})
             for study, flags in (("trains", []), ("shares", ["--checkpoints", str(shared)]), ("writes", [])):
                 state = tmp_path / f"state-{study}"
-                subprocess.run(
+                TRAINING.run(
                     [*WORKER, "--server", client.server, "--state-dir", str(state), "--study", study, *flags],
                     cwd=project,
                     env=clean | {"PYTHONPATH": str(ROOT), "ASSAYER_CHECKPOINT_SECONDS": "0"},
@@ -62,7 +62,7 @@ def test_files_are_the_user_s_alone(tmp_path: Path, umask: int) -> None:
                 assert open_to_others(state) == []
             backup = served / "backup.db"
             command = [sys.executable, "-m", "service", "backup", "--database", str(served / "assayer.db"), str(backup)]
-            subprocess.run(command, cwd=ROOT, env=clean, umask=umask, check=True, timeout=60)
+            COMMANDS.run(command, cwd=ROOT, env=clean, umask=umask, check=True, timeout=60)
             assert backup.exists()
             assert list(served.rglob("*-blobs/*"))
             assert open_to_others(served) == []

@@ -21,6 +21,7 @@ from service.contract.claim import ClaimRequest, Grant
 from service.contract.report import Point, ReportRequest
 from service.contract.trial import AttemptState, TrialState
 from tests.e2e.test_worker import child_of, endless, training
+from tests.support.forked_commands import TRAINING
 from tests.support.service import Service, running_service
 from tests.usecases.replica import spec_of
 from tests.worker.waiting import eventually
@@ -53,7 +54,7 @@ def working(live: Service, study: str, state_dir: Path) -> Iterator[subprocess.P
     command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--server", live.url]
     command += ["--state-dir", str(state_dir), "--study", study, "--until-done"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ASSAYER_")}
-    with subprocess.Popen(command, env=environment, text=True) as process:
+    with TRAINING.popen(command, env=environment, text=True) as process:
         try:
             yield process
         finally:

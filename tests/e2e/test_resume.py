@@ -22,6 +22,7 @@ from service.contract.attempt import FailureClass
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialDetail, TrialState
 from tests.e2e.test_worker import child_of, spec
+from tests.support.forked_commands import TRAINING
 from tests.support.service import Service, running_service
 from tests.worker.grants import digits, table
 from tests.worker.waiting import eventually
@@ -102,7 +103,7 @@ def worker(live: Service, weights: Path, tmp_path_factory: pytest.TempPathFactor
             command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--server", live.url, "--until-done"]
             command += ["--name", host, "--state-dir", str(hosts / host), "--study", study]
             command += ["--pass-env", "WEIGHTS", "--data", str(tmp_path_factory.getbasetemp())]
-            process = subprocess.Popen(command, env=environment | {"ASSAYER_CHECKPOINT_SECONDS": "0"}, text=True)
+            process = TRAINING.popen(command, env=environment | {"ASSAYER_CHECKPOINT_SECONDS": "0"}, text=True)
             stack.callback(process.wait)
             stack.callback(process.kill)
             return process
@@ -235,7 +236,7 @@ def test_of_a_long_epoch_that_is_killed_and_handed_on_in_its_middle_nothing_is_l
     Within the epoch two checkpoints of its middle must be saved, each no sooner than a second after training began.
     """
     model = {"name": "mlp", "hidden": [16], "dropout": 0.2}
-    long_epoch = {"batch_size": 1, "epochs": 1, "model": model, "data": table(tmp_path / "data.csv", 20_000)}
+    long_epoch = {"batch_size": 1, "epochs": 1, "model": model, "data": table(tmp_path / "data.csv", 12_000)}
     for name in ("long", "long-disturbed"):
         client.create_study(study_of(name, **long_epoch))
     straight = worker("long", "straight")

@@ -16,6 +16,7 @@ from service.client import Client
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, TrialDetail, TrialState
 from tests.e2e.test_worker import spec
+from tests.support.forked_commands import TRAINING
 from tests.support.service import Service, running_service
 from tests.worker.grants import digits
 from tests.worker.waiting import eventually
@@ -41,7 +42,7 @@ def worker(live: Service, tmp_path: Path) -> Iterator[Callable[[str], subprocess
         def start(host: str) -> subprocess.Popen[bytes]:
             command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--server", live.url, "--until-done"]
             command += ["--name", host, "--state-dir", str(tmp_path / host), "--study", "climbing"]
-            process = subprocess.Popen(command, env=environment)
+            process = TRAINING.popen(command, env=environment)
             stack.callback(process.wait)
             stack.callback(process.kill)
             return process

@@ -18,6 +18,7 @@ import pytest
 from service.client import Client
 from tests.client.studies import hand_driven
 from tests.support.capabilities import WITHOUT_CAPABILITIES
+from tests.support.forked_commands import COMMANDS
 from tests.support.service import ROOT, Service, free_port, running_service
 
 pytestmark = pytest.mark.prove
@@ -38,6 +39,7 @@ sampler: random
 budget: {trials: 4}
 """
 PROCESSOR_SECONDS = 5.0
+"""The most that an answer may cost; a command of the service or of `study` is forked and imports nothing."""
 MOST_LINES = 20
 
 
@@ -126,7 +128,8 @@ def called(
     kept |= {"PYTHONPATH": str(ROOT), **({"ASSAYER_SERVER": server} if server else {}), **environment}
     before = os.times()
     command = [*prefix, sys.executable, "-m", *words]
-    done = subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, check=False, timeout=60)
+    run = subprocess.run if prefix else COMMANDS.run
+    done = run(command, cwd=folder, env=kept, capture_output=True, text=True, check=False, timeout=60)
     after = os.times()
     spent = after.children_user - before.children_user + after.children_system - before.children_system
     told = (done.stdout + done.stderr).strip()

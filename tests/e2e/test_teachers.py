@@ -12,6 +12,7 @@ import torch
 from service.cli import main
 from service.client import Client
 from service.contract.trial import TrialDetail, TrialState
+from tests.support.forked_commands import forked_zygotes
 from tests.support.service import Service
 from tests.worker.grants import digits
 from worker import try_trial
@@ -35,7 +36,8 @@ def searched(client: Client, directory: Path, name: str, train: dict[str, Any]) 
     client.create_study(given | {"space": RATES, "sampler": "grid"})
     slots = [SlotPlan("cpu", [cpu()], 1)]
     options: dict[str, Any] = {"studies": [name], "until_done": True, "directory": directory}
-    Agent(client, name=name, slots=slots, checkpoint_seconds=600.0, disk_bytes=0, **options).work()
+    with forked_zygotes():
+        Agent(client, name=name, slots=slots, checkpoint_seconds=600.0, disk_bytes=0, **options).work()
     trials = [client.trial(name, number) for number in (0, 1)]
     assert [trial.state for trial in trials] == [TrialState.COMPLETED] * 2, [trial.attempts for trial in trials]
     return trials

@@ -25,6 +25,7 @@ from service.contract.capabilities import Device
 from service.contract.log import Stream
 from service.contract.study import StudyState
 from service.contract.trial import AttemptState, AttemptView, TrialState
+from tests.support.forked_commands import TRAINING
 from tests.support.processes import children
 from tests.support.service import Service, running_service
 from tests.worker.grants import digits
@@ -60,11 +61,14 @@ def worker(live: Service, tmp_path: Path) -> Iterator[Callable[..., subprocess.P
     with contextlib.ExitStack() as stack:
 
         def start(
-            study: str, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
+            study: str,
+            *arguments: str,
+            environment: Mapping[str, str] = MappingProxyType({}),
+            popen: Callable[..., subprocess.Popen[str]] = TRAINING.popen,
         ) -> subprocess.Popen[str]:
             command = [sys.executable, "-m", "worker", "--cpu", "--threads", "1", "--server", live.url]
             command += ["--state-dir", str(tmp_path), "--study", study, "--until-done", *arguments]
-            process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean | dict(environment))
+            process = popen(command, stderr=subprocess.PIPE, text=True, env=clean | dict(environment))
             stack.callback(process.wait)
             stack.callback(process.kill)
             assert process.stderr is not None
@@ -106,6 +110,11 @@ def training(client: Client, study: str, attempt: int = 1) -> bool:
     """Whether the attempt runs and has reported."""
     known = attempts(client, study)
     return len(known) == attempt and known[-1].state is AttemptState.RUNNING and steps(client, study) > 0
+
+
+def is_zygote(pid: int) -> bool:
+    """Whether an agent of this process has started that process as a zygote."""
+    return f"\0-m\0{ZYGOTE}\0" in Path(f"/proc/{pid}/cmdline").read_text()
 
 
 def child_of(process: subprocess.Popen[str]) -> int:
@@ -180,7 +189,7 @@ def test_every_slot_of_every_device_trains_pinned_to_its_own(client: Client, tmp
         done = pool.submit(agent.work)
         try:
             assert eventually(lambda: num_running(client, "four") == 4, 2 * START_SECONDS)
-            zygotes = [pid for pid in children(os.getpid()) if ZYGOTE in Path(f"/proc/{pid}/cmdline").read_text()]
+            zygotes = [pid for pid in children(os.getpid()) if is_zygote(pid)]
             pinned = [Path(f"/proc/{pid}/environ").read_bytes() for pid in zygotes]
             for device in devices:
                 assert sum(f"CUDA_VISIBLE_DEVICES={device.visible}\0".encode() in each for each in pinned) == 2
@@ -308,7 +317,7 @@ def test_what_a_killed_process_printed_can_be_read(
     printing: None, client: Client, worker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.create_study(endless("printing"))
-    process = worker("printing")
+    process = worker("printing", popen=subprocess.Popen)  # so that Python loads the module by itself
     assert eventually(lambda: training(client, "printing"), START_SECONDS)
     first = child_of(process)
     printed = process_files(tmp_path, client.trials("printing").trials[0].id, 1)
@@ -338,7 +347,7 @@ def test_a_worker_with_the_wrong_token_says_so_and_ends(tmp_path: Path) -> None:
     with running_service(tmp_path, environment={"ASSAYER_TOKEN": "right"}) as service:
         command = [sys.executable, "-m", "worker", "--cpu", "--server", service.url, "--state-dir", str(tmp_path / "w")]
         environment = {**os.environ, "ASSAYER_TOKEN": "wrong"}
-        result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+        result = TRAINING.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
     assert result.returncode == 1
     assert "token" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
@@ -365,7 +374,7 @@ def test_a_worker_waits_for_its_service_and_says_so_once(
 @pytest.mark.prove
 def test_a_worker_for_so_long_drains_in_time_and_offers_its_labels(client: Client, worker: Any) -> None:
     client.create_study(endless("for") | {"requires": {"labels": {"room": "cellar"}}})
-    process = worker("for", "--name", "here", "--for", "45s", "--label", "room=cellar")
+    process = worker("for", "--name", "here", "--for", "15s", "--label", "room=cellar")
     assert eventually(lambda: training(client, "for"), START_SECONDS)
     other = worker("for", "--name", "elsewhere")
     assert process.wait(2 * START_SECONDS) == 0
@@ -413,7 +422,7 @@ def test_a_training_process_that_hangs_is_ended_and_the_trial_waits_again(client
         done = pool.submit(agent.work)
         try:
             assert eventually(lambda: len(attempts(client, "hung")) == 1, START_SECONDS)
-            [zygote] = [pid for pid in children(os.getpid()) if ZYGOTE in Path(f"/proc/{pid}/cmdline").read_text()]
+            [zygote] = [pid for pid in children(os.getpid()) if is_zygote(pid)]
             assert eventually(lambda: children(zygote), START_SECONDS)
             [child] = children(zygote)
             time.sleep(4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 from service.client import Client
 from service.contract.study import PauseCause, StudyState
 from service.contract.trial import TrialState
+from tests.support.forked_commands import COMMANDS, TRAINING
 from tests.support.service import ROOT, Service
 
 pytestmark = pytest.mark.prove
@@ -87,7 +87,7 @@ def judged(client: Client, tmp_path_factory: pytest.TempPathFactory) -> None:
     command += ["--server", client.server, "--state-dir", str(project / "state")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (project / "worker.log").open("wb") as log:
-        worker = subprocess.Popen(command, cwd=project, env=environment, stdout=log, stderr=log)
+        worker = TRAINING.popen(command, cwd=project, env=environment, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + SECONDS
         while any(client.study(name).state is StudyState.ACTIVE for name in (*WRONG, "healthy")):
@@ -109,7 +109,7 @@ def test_a_wrong_word_pauses_its_study_after_three_trials(client: Client, judged
     assert view.state_reason.startswith(f"the first {NUM_ALIKE} trials all failed alike: ")
     assert cause in view.state_reason
     command = [sys.executable, "-m", "service.cli.main", "watch", name, "--server", client.server]
-    watched = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    watched = COMMANDS.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert watched.returncode == 1
     assert watched.stderr.startswith(f"{name} is paused: {view.state_reason}\n")
     assert "Traceback" not in watched.stdout + watched.stderr

@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.forked_commands import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -56,7 +58,7 @@ class Service:
         command = [*self.program, "serve", "--port", str(self.port), "--database", self._served]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ASSAYER_")}
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = COMMANDS.popen(
                 command, cwd=ROOT, env=environment | self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         deadline = time.monotonic() + START_SECONDS

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from service.contract.capabilities import Device
+from tests.support.forked_commands import COMMANDS
 from worker import cli
 from worker.agent import LocalDevice, cpu, num_cores, state_dir
 from worker.agent.devices import visible
@@ -17,7 +18,7 @@ from worker.agent.devices import visible
 
 def worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ASSAYER_")}
-    return subprocess.run(
+    return COMMANDS.run(
         [sys.executable, "-m", "worker", *arguments],
         capture_output=True,
         text=True,

@@ -13,6 +13,7 @@ import pytest
 
 from service.client import Client
 from service.contract.claim import ClaimRequest, Grant
+from tests.support.forked_commands import TRAINING
 from tests.support.service import ROOT, Service, running_service
 from tests.worker.grants import digits
 
@@ -63,7 +64,7 @@ def attempt(live: Service, folder: Path, *arguments: str, said: str = "") -> sub
     (folder / "own.py").write_text(OWN)
     command = [sys.executable, "-m", "worker", "try", "--server", live.url, *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(
+    return TRAINING.run(
         command, cwd=folder, env=environment, input=said, capture_output=True, text=True, check=False, timeout=120
     )
 

@@ -16,6 +16,7 @@ from service.contract.attempt import FailureClass, Outcome
 from service.contract.base import TaskKind
 from service.contract.claim import Monitor
 from service.contract.report import Action
+from tests.support.forked_commands import forked_zygotes
 from tests.support.service import ROOT
 from tests.worker.grants import grant, start_of
 from tests.worker.waiting import eventually
@@ -75,7 +76,7 @@ for step in range((trial.step or 0) + 1, 6):
 def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
     folder = tmp_path_factory.mktemp("zygote")
     environment = {**os.environ, "ASSAYER_TOKEN": "a-secret", "PYTHONPATH": str(ROOT)}
-    with Zygote([cpu()], 1, folder / "zygote.log", environment) as process:
+    with forked_zygotes(), Zygote([cpu()], 1, folder / "zygote.log", environment) as process:
         process.wait_ready()
         yield process
 

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from service.contract.attempt import FailureClass, Outcome
 from service.contract.report import Action
 from tests.support.forked import in_processes
+from tests.support.forked_commands import forked_zygotes
 from tests.support.processes import children
 from tests.worker.grants import digits, grant, start_of
 from tests.worker.waiting import eventually
@@ -33,7 +34,7 @@ ENDLESS = 1_000_000
 
 @pytest.fixture(scope="module")
 def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    with Zygote([cpu(), cpu()], 1, tmp_path_factory.mktemp("zygote") / "zygote.log") as process:
+    with forked_zygotes(), Zygote([cpu(), cpu()], 1, tmp_path_factory.mktemp("zygote") / "zygote.log") as process:
         process.wait_ready()
         yield process
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import torch
 
 from service.contract.custom_entries import EntriesRequest
+from tests.support.forked_commands import TRAINING
 from tests.support.service import ROOT
 from worker.training.config import LISTS, REGISTRIES
 from worker.trial.provenance import code_fingerprint, loaded_sources
@@ -151,7 +151,7 @@ def test_a_module_that_uses_the_gpu_when_it_is_imported_is_refused(
 def test_a_worker_with_a_module_that_is_not_there_ends_with_a_sentence_and_status_2(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "worker", "--cpu", "--state-dir", str(tmp_path)]
     command += ["--register", "nowhere.to_be_found"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    ended = TRAINING.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 2
     assert f"cannot register nowhere.to_be_found: there is no module 'nowhere' in {ROOT}" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -18,6 +18,7 @@ from service.contract.attempt import Outcome
 from service.contract.base import TaskKind
 from service.contract.claim import Grant, Monitor
 from tests.support.event_files import curves, parameters
+from tests.support.forked_commands import forked_zygotes
 from tests.support.service import ROOT
 from tests.worker.grants import grant, start_of
 from tests.worker.waiting import eventually
@@ -58,7 +59,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def zygote(code: Path) -> Iterator[Zygote]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(code), str(ROOT), *sys.path])}
-    with Zygote([cpu()], 1, code / "zygote.log", environment) as process:
+    with forked_zygotes(), Zygote([cpu()], 1, code / "zygote.log", environment) as process:
         process.wait_ready()
         yield process
 

@@ -17,6 +17,7 @@ import torch
 from service.contract.attempt import FailureClass, Outcome
 from service.contract.base import TaskKind
 from service.contract.report import Action
+from tests.support.forked_commands import forked_zygotes
 from tests.worker.grants import digits, grant, start_of, table
 from tests.worker.waiting import eventually
 from worker.agent.devices import LocalDevice, cpu
@@ -213,7 +214,10 @@ def test_terminating_ends_whatever_the_training_process_has_begun(start: Any, tm
         f"    pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(process.pid))\n"
         "os.register_at_fork(after_in_child=lambda: threading.Timer(0.2, begin).start())\n"
     )
-    with Zygote([cpu()], 1, tmp_path / "zygote.log", os.environ | {"PYTHONPATH": str(tmp_path)}) as zygote:
+    with (
+        forked_zygotes(),
+        Zygote([cpu()], 1, tmp_path / "zygote.log", os.environ | {"PYTHONPATH": str(tmp_path)}) as zygote,
+    ):
         zygote.wait_ready()
         child = zygote.fork(start(task=digits(epochs=ENDLESS)))
         messages = until_first_report(child)
@@ -242,7 +246,7 @@ def silent() -> dict[str, Any]:
 
 
 def test_when_the_zygote_dies_its_child_dies_too(start: Any, tmp_path: Path) -> None:
-    with Zygote([cpu()], 1, tmp_path / "zygote.log") as zygote:
+    with forked_zygotes(), Zygote([cpu()], 1, tmp_path / "zygote.log") as zygote:
         zygote.wait_ready()
         child = zygote.fork(start(task=silent()))
         os.kill(zygote.pid, signal.SIGKILL)
@@ -255,7 +259,7 @@ def test_when_the_zygote_dies_its_child_dies_too(start: Any, tmp_path: Path) -> 
 
 
 def test_a_zygote_leaves_nothing_running_behind(start: Any, tmp_path: Path) -> None:
-    with Zygote([cpu()], 1, tmp_path / "zygote.log") as zygote:
+    with forked_zygotes(), Zygote([cpu()], 1, tmp_path / "zygote.log") as zygote:
         zygote.wait_ready()
         child = zygote.fork(start(task=silent()))
         assert child.pid is not None

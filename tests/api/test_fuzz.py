@@ -5,6 +5,7 @@ EXAMPLES calls of each operation are made, and as many chains of calls; CI makes
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import FlakyStrategyDefinition
 from schemathesis.config import SchemathesisConfig
 
 from service.main import build_app
@@ -38,6 +40,13 @@ CONFIG = SchemathesisConfig.from_dict(
             # a body without its Content-Type.
             "positive_data_acceptance": {"expected-statuses": ["2xx", 404, 409, 415, 422]},
         },
+        "operations": [
+            # A new study has no best trial yet, and a new trial no checkpoint: 404.
+            {
+                "include-path-regex": "/(best|checkpoint)$",
+                "checks": {"ensure_resource_availability": {"enabled": False}},
+            },
+        ],
     }
 )
 BOUNDED = settings(
@@ -69,10 +78,23 @@ def test_no_call_breaks_the_contract(case: schemathesis.Case, server: str) -> No
 
 
 def test_no_chain_of_calls_breaks_the_contract(server: str) -> None:
-    """What one call answers, others are made with: a study's name, a grant's trial and nonce."""
+    """Calls use what earlier calls answered: a study's name, a grant's trial and nonce.
+
+    All chains share one database, so a repeated beginning may get another answer, such as a name that is taken now.
+    Hypothesis calls that flaky and stops; the test then goes on with other chains.
+    """
+    num_chains = 0
 
     class Chains(DESCRIBED.as_state_machine()):  # type: ignore[misc]
+        def setup(self) -> None:
+            super().setup()
+            nonlocal num_chains
+            num_chains += 1
+
         def get_call_kwargs(self, case: schemathesis.Case) -> dict[str, Any]:
             return {"base_url": server}
 
-    Chains.run(settings=settings(BOUNDED, stateful_step_count=8))
+    while num_chains < EXAMPLES:
+        bounded = settings(BOUNDED, max_examples=EXAMPLES - num_chains, derandomize=num_chains == 0)
+        with contextlib.suppress(FlakyStrategyDefinition):
+            Chains.run(settings=settings(bounded, stateful_step_count=8))

@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests may ask for; and in CI a skipped test is a failure, those for a GPU excepted."""
+"""Fixtures for all tests. In CI a skipped test fails, except tests for a GPU."""
 
 from __future__ import annotations
 

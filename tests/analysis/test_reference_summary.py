@@ -1,4 +1,4 @@
-"""How a value stands against what is known, in words."""
+"""Describes a value relative to the study's reference values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real application on a database of each dialect, spoken to without a socket."""
+"""Runs the real application on SQLite and Postgres, in process, without a socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Foreign web pages, names that were rebound, and callers without the token get nothing out of the service."""
+"""Access control: foreign web pages, rebound host names and callers without the token are refused."""
 
 from __future__ import annotations
 

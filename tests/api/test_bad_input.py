@@ -1,4 +1,4 @@
-"""Bad input of workers and people: each kind is a typed error with a remedy, and no row of any table another then."""
+"""Bad input: every kind is a typed error with a remedy, and changes no row of any table."""
 
 from __future__ import annotations
 

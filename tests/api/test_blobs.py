@@ -1,4 +1,4 @@
-"""Blobs over HTTP: content under its hash, and nothing that is not."""
+"""Blobs over HTTP: stored under the hash of their content, and refused if content and hash differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies of every kind that is no request: each is refused in a sentence, and none stops the event loop."""
+"""Malformed request bodies: each is refused with one sentence, and none blocks the event loop."""
 
 from __future__ import annotations
 

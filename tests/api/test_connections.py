@@ -1,4 +1,4 @@
-"""Connections that do nothing, or want too much, end; slow ones that work go on. Real sockets, a real process."""
+"""Connection limits: idle and greedy connections end; slow ones that send data stay open. Real sockets."""
 
 from __future__ import annotations
 

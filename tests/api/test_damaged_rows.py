@@ -1,4 +1,4 @@
-"""Every listing shows a damaged row as damaged and everything else as before; `service fsck` names the row."""
+"""Damaged rows: every listing shows them as damaged beside the intact ones, and `service fsck` names them."""
 
 from __future__ import annotations
 

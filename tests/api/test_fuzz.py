@@ -1,4 +1,4 @@
-"""Schemathesis against a real service: no call breaks the OpenAPI document, alone or after others, and none is a 5xx.
+"""Schemathesis against a real service: no call and no chain of calls breaks the OpenAPI document or answers 5xx.
 
 EXAMPLES calls of each operation are made, and as many chains of calls; CI makes few, `make fuzz` at least 500.
 """

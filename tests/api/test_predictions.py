@@ -1,4 +1,4 @@
-"""Predictions over HTTP: registered by a worker, read as a file by whoever looks."""
+"""Predictions over HTTP: a worker registers them, and any client downloads them as a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every error is an RFC 9457 problem with a stable code, a status from one table, and a sentence to act on."""
+"""Errors: each is an RFC 9457 problem with a stable code, a status from one table, and a remedy."""
 
 from __future__ import annotations
 

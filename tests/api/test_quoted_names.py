@@ -1,4 +1,4 @@
-"""A message that quotes a name or value of the request cuts it, so that it stays one sentence."""
+"""Error messages that quote a name or value of the request shorten it, so the message stays one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every route answers what it says, once, from a study's beginning to its end."""
+"""Every route, called in order from the creation of a study to its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`service serve` says in one sentence why it cannot, and stops when it is told to."""
+"""`service serve`: reports in one sentence why it cannot start, and stops on a signal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readers that ask the same share an answer, and none gets one that is older than its question."""
+"""Shared answers: equal requests share one computation, and no answer is older than its request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stream tells of every move of a revision, from where the reader was, and ends when the study is over."""
+"""The event stream: sends every change of a revision since the reader's position, and ends with the study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A write whose answer cannot be sent as JSON stores nothing and says so; every write of the API, on both databases."""
+"""Unserializable answers: the write is rolled back and reported, for every write of the API on both databases."""
 
 from __future__ import annotations
 

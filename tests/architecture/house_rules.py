@@ -1,4 +1,4 @@
-"""The house rules that a machine can read: each looks at one module and says where it is broken and what to write."""
+"""House rules for the code: each checks one module and reports where it breaks the rule and what to write instead."""
 
 from __future__ import annotations
 

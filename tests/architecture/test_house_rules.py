@@ -1,4 +1,4 @@
-"""The code keeps the house rules, and each rule catches what it is there for."""
+"""The code keeps the house rules, and each rule finds a planted violation."""
 
 from __future__ import annotations
 

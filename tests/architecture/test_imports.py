@@ -1,4 +1,4 @@
-"""Imports go one way: import-linter's contracts hold, are the ones in force, and the light rooms stay light."""
+"""Imports: import-linter's contracts hold, and the modules that must start fast import nothing heavy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of the training core trains what it says: by hand as by the core, and each row for a GPU."""
+"""The benchmark of the training core trains the same by hand and by the core, with a row for each GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: real processes in the middle of real faults, and what came of it as a table."""
+"""`python -m tests.chaos`: real processes under real faults; prints the result as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m worker` with two things exchanged: training is the stub, and answers are noted before they are used."""
+"""`python -m worker` with a stub for the training, which records each answer before the agent uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One search in the middle of everything that goes wrong: a cluster, faults, and at the end the question who lied."""
+"""Runs one search on a cluster under faults, and checks every promise at the end."""
 
 from __future__ import annotations
 

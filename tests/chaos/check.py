@@ -1,4 +1,4 @@
-"""The promises, checked when all is over: what the clients know against what the database holds."""
+"""Checks the promises at the end: compares the clients' ledgers with the database."""
 
 from __future__ import annotations
 

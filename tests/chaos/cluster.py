@@ -1,4 +1,4 @@
-"""The processes under test: a Postgres, its replicas, and agents; all of them end with the block that started them."""
+"""The processes under test: Postgres, service replicas and agents; all end with the `with` block that started them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong besides messages: a plan made from a seed, and how each fault of it is carried out."""
+"""Faults other than lost messages: a plan drawn from a seed, and how each fault is caused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client knows: every answer that it got, every step that it trained, one line each, written before it acts."""
+"""The ledger of a client: every answer and every trained step, one line each, written before the client acts on it."""
 
 from __future__ import annotations
 

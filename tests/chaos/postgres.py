@@ -1,4 +1,4 @@
-"""A Postgres server that can be crashed: its processes end at once, and the next start recovers from the log."""
+"""A Postgres server that tests can crash; the next start recovers from its log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way between agents and replicas: drops requests and replies, doubles requests, and delivers some too late."""
+"""A faulty proxy between agents and replicas: drops, duplicates and delays requests and replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of one result, for people (a table), for programs (JSON) and to keep (Markdown)."""
+"""The figures of one result as a table, as JSON and as Markdown."""
 
 from __future__ import annotations
 

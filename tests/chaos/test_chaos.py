@@ -1,4 +1,4 @@
-"""Real processes, real faults: nothing is lost, doubled or invented, and little is trained in vain."""
+"""Chaos test: under real faults nothing is lost, duplicated or invented, and little training is wasted."""
 
 from __future__ import annotations
 

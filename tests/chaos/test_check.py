@@ -1,4 +1,4 @@
-"""The checker sees every promise kept in a true story, and each one broken where somebody meddled with it."""
+"""The checker accepts a correct record, and finds every planted violation of a promise."""
 
 from __future__ import annotations
 

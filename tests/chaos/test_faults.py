@@ -1,4 +1,4 @@
-"""Plans of faults repeat from their seed, grow with the search and leave no kind out."""
+"""Fault plans: equal for equal seeds, longer for longer searches, with every kind of fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages between agents and replicas go wrong as they are told to, and otherwise arrive as they were sent."""
+"""The proxy causes the faults that it is configured for, and otherwise forwards messages unchanged."""
 
 from __future__ import annotations
 

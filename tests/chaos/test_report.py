@@ -1,4 +1,4 @@
-"""What chaos tells: the same figures as a table, as JSON and as a page, and first of all what was broken."""
+"""The chaos report: the same figures in all three formats, with broken promises first."""
 
 from __future__ import annotations
 

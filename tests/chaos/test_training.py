@@ -1,4 +1,4 @@
-"""The stub in the worker's own zygote: it measures what its seed gives, however often it is interrupted."""
+"""The training stub in the worker's own zygote: its values follow from the seed, however often it is interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of the `study` command share: it is called in this process, against one service."""
+"""Shared by tests of the `study` command, which run it in this process against one service."""
 
 from __future__ import annotations
 

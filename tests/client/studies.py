@@ -1,4 +1,4 @@
-"""A study that tests drive by hand."""
+"""A study whose trials a test runs by hand."""
 
 from __future__ import annotations
 

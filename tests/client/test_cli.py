@@ -1,4 +1,4 @@
-"""The `study` command: every verb against a real service; mistakes are a sentence and an exit status."""
+"""The `study` command: every command against a real service; each mistake is one sentence and an exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The typed client drives studies on a real service, and turns its refusals into exceptions."""
+"""The typed client against a real service; refusals become exceptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the client and the `study` command say of rows that are damaged in the service's database."""
+"""What the client and the `study` command report about damaged rows of the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flags that contradict each other are named, and what `study` says of failed trials and unknown studies."""
+"""Conflicting flags are named; failed trials and unknown studies are described."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`study init`: what it writes for any data passes the service's check; of what nothing can be learnt, it says why."""
+"""`study init`: its study file passes the service's check for any data, or it says why the data cannot be learned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`study predictions` and `study confusion`: rows, the file, and what is taken for what; what is not there is told."""
+"""`study predictions` and `study confusion`: rows, the file, the confusion matrix, and missing predictions."""
 
 from __future__ import annotations
 

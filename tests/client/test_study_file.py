@@ -1,4 +1,4 @@
-"""A study file is read as YAML 1.2 and every mistake in it is one sentence: file, setting, what to write."""
+"""Study files are read as YAML 1.2; every mistake is one sentence with file, setting and remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`study trials`: which trials, which columns, in which order, and in which form."""
+"""`study trials`: filters, columns, sort order and output formats."""
 
 from __future__ import annotations
 

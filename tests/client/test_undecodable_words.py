@@ -1,4 +1,4 @@
-"""A word of a command line that is not UTF-8 is one sentence and exit status 2, whatever it was to be."""
+"""An argument that is not UTF-8 is refused with one sentence and exit status 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Following a study: every change once, through restarts of the service, and live in a terminal."""
+"""`study watch`: shows every change once, across restarts of the service, and live in a terminal."""
 
 from __future__ import annotations
 

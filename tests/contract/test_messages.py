@@ -1,4 +1,4 @@
-"""All messages: requests refuse what they do not know, responses ignore it, and everything travels as plain JSON."""
+"""Messages: requests refuse unknown fields, responses ignore them, and all of them are plain JSON."""
 
 from __future__ import annotations
 

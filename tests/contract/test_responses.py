@@ -1,4 +1,4 @@
-"""Every message of the service that its model accepts can be written as JSON, and reads back equal."""
+"""Every response that its model accepts can be written as JSON and is read back equal."""
 
 from __future__ import annotations
 

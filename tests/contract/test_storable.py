@@ -1,4 +1,4 @@
-"""No request holds what JSON or a database cannot carry: it is refused by its path, wherever in the message it is."""
+"""Requests refuse values that JSON or a database cannot hold, and name the path of the value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The study file as a model: what is filled in, what is short for what, and which parts exclude each other."""
+"""The study spec: defaults, short forms, and parts that exclude each other."""
 
 from __future__ import annotations
 

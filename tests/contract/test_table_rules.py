@@ -1,4 +1,4 @@
-"""What `study init` says of a table's columns is what the training core makes of them, over a corpus of dirty files."""
+"""`study init` and the training core read the columns of a table alike, over a corpus of dirty files."""
 
 from __future__ import annotations
 

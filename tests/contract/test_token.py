@@ -1,4 +1,4 @@
-"""A token that no HTTP header can carry is refused where it is read: by the service, the client and the worker."""
+"""A token that no HTTP header can hold is refused by the service, the client and the worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A browser whose pages must be clean: a console error, an uncaught exception or a failed request fails the test."""
+"""A browser in which a console error, an uncaught exception or a failed request fails the test."""
 
 from __future__ import annotations
 

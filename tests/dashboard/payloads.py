@@ -1,4 +1,4 @@
-"""A hundred texts that become code or markup where a page forgets that they are text."""
+"""A hundred texts that become code or markup on a page that does not escape them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Studies for the pages to show: real trials of a small function, driven through the Python client."""
+"""Studies for the pages: real trials of a small function, run through the Python client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the dashboard is built, with which Node, and what is said when it cannot be."""
+"""The build of the dashboard: when it runs, with which Node, and what it reports on failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages name the damaged rows of a listing beside the intact ones, and say that a study was deleted."""
+"""The pages list damaged rows beside the intact ones, and report a deleted study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service says at the dashboard's addresses: built, and not built."""
+"""What the service serves at the dashboard's addresses, with and without a build."""
 
 from __future__ import annotations
 

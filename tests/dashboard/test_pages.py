@@ -1,4 +1,4 @@
-"""What people see and can do on the dashboard, in a real browser on a real service."""
+"""The dashboard in a real browser on a real service: what users see and do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text stays text: a hundred script payloads, wherever the API takes text, in a real browser on every page."""
+"""A hundred script payloads, wherever the API takes text, stay text on every page in a real browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wire's types in the dashboard say nothing that the contract does not."""
+"""The dashboard's wire types equal the contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documents are true: every setting, error and field stands in them as the code has it, and the examples work."""
+"""The documents list every setting, error and field as in the code, and their examples work."""
 
 from __future__ import annotations
 

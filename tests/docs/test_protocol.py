@@ -1,4 +1,4 @@
-"""docs/protocol.md is true: its commands run as written against a real service, its answers are what the wire says."""
+"""docs/protocol.md: its commands run as written against a real service, and its answers are those of the wire."""
 
 from __future__ import annotations
 

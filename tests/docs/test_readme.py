@@ -1,4 +1,4 @@
-"""README tells the truth: its tree is the tree, its commands work as they stand, CI runs its test command."""
+"""README: its tree is the tree, its commands work as written, and CI runs its test command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page on code of one's own is true: its examples are carried out as they stand, by a real worker."""
+"""docs/tasks.md: a real worker executes its examples as written."""
 
 from __future__ import annotations
 

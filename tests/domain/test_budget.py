@@ -1,4 +1,4 @@
-"""Budgets that end a search before its numbers do: each alone, at its very edge."""
+"""Budgets that complete a search early: each alone, at its exact limit."""
 
 from __future__ import annotations
 

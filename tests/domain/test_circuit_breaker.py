@@ -1,4 +1,4 @@
-"""A study is paused when its failures say that its code is broken, and only then."""
+"""The circuit breaker: pauses a study if its failures show that its code is broken, and only then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments of a command name parameters that there are, or the file with all of them."""
+"""Placeholders of a command name existing parameters or the file that holds all of them."""
 
 from __future__ import annotations
 

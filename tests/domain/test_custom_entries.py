@@ -1,4 +1,4 @@
-"""Entries of the user's own: the catalogue with them, what a study chooses of them, and whom it is for."""
+"""Custom entries: the catalogue with them, which of them a study uses, and which workers suit it."""
 
 from __future__ import annotations
 

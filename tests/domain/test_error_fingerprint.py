@@ -1,4 +1,4 @@
-"""Two tracebacks of one fault have one fingerprint, and two faults have two."""
+"""Tracebacks of one fault have equal fingerprints, those of different faults different ones."""
 
 from __future__ import annotations
 

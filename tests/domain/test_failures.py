@@ -1,4 +1,4 @@
-"""What every way of ending costs: the attempt's end, the trial's next state, and which budget pays."""
+"""What each end of an attempt costs: the attempt's state, the trial's next state, and which budget is charged."""
 
 from __future__ import annotations
 

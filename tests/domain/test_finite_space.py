@@ -1,4 +1,4 @@
-"""Cells of a finite space: counted and found by arithmetic, equal to what listing them would give."""
+"""Finite spaces: configurations are counted and indexed by arithmetic, equal to an enumeration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fork may change: all of a training that its weights survive."""
+"""Which settings a fork may change: those that the weights of its parent survive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A train task's objectives are metrics that its trainings report, as far as that is known before the data is read."""
+"""The objectives of a train task are metrics that its training reports, as far as known without the data."""
 
 from __future__ import annotations
 

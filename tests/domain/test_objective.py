@@ -1,4 +1,4 @@
-"""The final values of a trial: of each series by its rule, or measured at the end; and which objectives can be had."""
+"""The objective values of a trial: from each series by its rule, or measured at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Pareto front: laws that hold for any points."""
+"""The Pareto front: properties that hold for any points."""
 
 from __future__ import annotations
 

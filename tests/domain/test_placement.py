@@ -1,4 +1,4 @@
-"""A worker gets what it can execute: the study's requirements, and the trial's need of memory."""
+"""Placement: workers get trials whose requirements and GPU memory they satisfy."""
 
 from __future__ import annotations
 

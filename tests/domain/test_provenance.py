@@ -1,4 +1,4 @@
-"""Attempts of one study are compared with what it began with; who tells nothing is compared with nothing."""
+"""Provenance: attempts are compared with the study's first one; unknown values are not compared."""
 
 from __future__ import annotations
 

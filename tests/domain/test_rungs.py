@@ -1,4 +1,4 @@
-"""Where rungs stand and who begins on which, against the tables of the papers."""
+"""The positions of rungs and the first rung of each trial, against the tables of the papers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conditions are checked at creation; configurations are checked against the space."""
+"""Search spaces: conditions are checked at creation, configurations against the space."""
 
 from __future__ import annotations
 

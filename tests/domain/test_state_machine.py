@@ -1,4 +1,4 @@
-"""Laws of a state machine, over the three we have and a hand-made one."""
+"""Laws of state machines, for the three of the service and a small one."""
 
 from __future__ import annotations
 

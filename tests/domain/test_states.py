@@ -1,4 +1,4 @@
-"""The three machines are the ones that the protocol promises: which state may follow which."""
+"""The three state machines equal those of the protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tally that was updated trial by trial is the one that counts all trials at once."""
+"""A tally that is updated trial by trial equals a count of all trials."""
 
 from __future__ import annotations
 

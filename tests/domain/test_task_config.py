@@ -1,4 +1,4 @@
-"""A train task against the core's catalogue: what is unknown or missing, what reaches nothing, what is dropped."""
+"""A train task against the core's catalogue: unknown, missing, unused and dropped settings."""
 
 from __future__ import annotations
 

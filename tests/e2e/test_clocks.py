@@ -1,4 +1,4 @@
-"""Workers whose clocks are a day off: time is the database's, so nobody notices."""
+"""Workers whose clocks are a day off: all times come from the database, so nothing changes."""
 
 from __future__ import annotations
 

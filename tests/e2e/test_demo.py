@@ -1,4 +1,4 @@
-"""The demo, as `make demo ARGS=--exit` starts it: real processes, a live search, a result worth having."""
+"""The demo as `make demo ARGS=--exit` starts it: real processes, a live search, a good result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dirty CSV file of a stranger: `study init`, `study create`, a worker, to the end; and what the log says of it."""
+"""A dirty CSV file from `study init` to the last trial, and what the log says about its columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The example studies, and data of the user's own, with small budgets: real service, real worker, a better result."""
+"""The example studies and a user's own data with small budgets: real service, real worker, improving results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real worker without one study's file trains the other study, and gets the first one's trials after readmission."""
+"""A worker that lacks one study's file trains the other study, and the first one after readmission."""
 
 from __future__ import annotations
 

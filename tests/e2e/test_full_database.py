@@ -1,4 +1,4 @@
-"""A real worker on a service whose database disk is full: it repeats all it has to say; nothing is lost or doubled."""
+"""A worker on a service whose database disk is full: it repeats its reports, and none is lost or duplicated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker's token is out of reach of the code that it executes, whatever that code looks into."""
+"""Code that a worker executes cannot read the worker's token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training code of the user's own on a real service, by real workers: deaths, stops, and workers that refuse it."""
+"""A user's own training code on real workers: crashes, stops, and workers that refuse it."""
 
 from __future__ import annotations
 

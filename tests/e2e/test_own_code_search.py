@@ -1,4 +1,4 @@
-"""Searches over training code of the user's own on a real service: a pruner stops it, and ASHA promotes it."""
+"""Searches over a user's own training code: a pruner stops trials, and ASHA promotes them."""
 
 from __future__ import annotations
 

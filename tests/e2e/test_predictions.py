@@ -1,4 +1,4 @@
-"""Predictions of a real worker come to the service, even if the agent is killed before it brought them."""
+"""Predictions reach the service even if the agent is killed before it has uploaded them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What service and worker keep on disk is for their user alone, whatever the umask; files of a user's code are not."""
+"""Files of service and worker are private to their user, whatever the umask; files of a user's code are not changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service refuses a worker for good costs that one attempt: it ends, and the worker goes on."""
+"""A final refusal by the service ends that attempt only; the worker continues."""
 
 from __future__ import annotations
 

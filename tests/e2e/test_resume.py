@@ -1,4 +1,4 @@
-"""Real workers killed at random instants: the trial goes on elsewhere, and ends as if nothing had happened."""
+"""Workers killed at random times: another worker resumes the trial, with the same result as without interruption."""
 
 from __future__ import annotations
 

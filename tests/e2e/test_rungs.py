@@ -1,4 +1,4 @@
-"""A real study under ASHA: two workers, one killed while it trains a promoted trial, and exact counts at the end."""
+"""A study under ASHA: one of two workers is killed while it trains a promoted trial; final counts are exact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service on SQLite, stopped by SIGKILL under load: the file stays whole and every answer true."""
+"""The service on SQLite, killed under load: the file stays intact, and every acknowledged write is there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGTERM ends a real service within 10 seconds, whatever is open at that moment."""
+"""SIGTERM ends a service within 10 seconds, whatever is open at that moment."""
 
 from __future__ import annotations
 

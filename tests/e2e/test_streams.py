@@ -1,4 +1,4 @@
-"""Streams of a real service under load: readers that go away all at once take nothing from those that come."""
+"""Event streams under load: readers that close all at once do not disturb later readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the best trial of one study to the teacher of another: kept, downloaded, learned from, and taken home."""
+"""The best trial of one study is kept, is the teacher of another study, and can be downloaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real workers on a real service: whole studies, and every way a worker or its service may go away in the middle."""
+"""Real workers on a real service: whole studies, and every way in which a worker or the service can fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study with one wrong word pauses after its first three trials and says why; a study beside it completes."""
+"""A study with one wrong word pauses after three trials with the reason; a study beside it completes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A GPU as the agent sees it, and a trial trained on it: only where there is one."""
+"""The agent on a real GPU, and a trial trained there; skipped on machines without one."""
 
 from __future__ import annotations
 

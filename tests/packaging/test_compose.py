@@ -1,4 +1,4 @@
-"""The container files agree with each other and with the programs; there may be no Docker engine to ask."""
+"""The container files agree with each other and with the commands; needs no Docker engine."""
 
 from __future__ import annotations
 

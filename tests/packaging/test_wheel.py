@@ -1,4 +1,4 @@
-"""The built wheel, installed alone in an empty environment, serves: it needs no checkout, no Node and no torch."""
+"""The built wheel in an empty environment serves without a checkout, Node or torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one place that decides: suggest, wait or done, exactly."""
+"""`decide`: whether to suggest, promote, wait or end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The widest spaces that a study may have: every sampler suggests inside of them, at once; wider ones are refused."""
+"""The widest spaces: every sampler suggests inside them quickly; wider ones are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hypervolume: a hand computation in the plane, a count of cubes in space, and what holds for any points."""
+"""The hypervolume: by hand in the plane, by counting cubes in space, and properties for any points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Importance: what decides is told from what does not, as Optuna tells it, and what is not known is said."""
+"""Importance: separates parameters that matter from others, as Optuna does, and reports what is unknown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several objectives: what is refused, what `auto` picks, and that models find better fronts than chance."""
+"""Multi-objective search: what is refused, what `auto` chooses, and that models beat random search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our TPE and NSGA-II are Optuna's own: the same answers from the same trials, at a bounded cost."""
+"""TPE and NSGA-II answer as Optuna's own do for the same trials, at a bounded cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every pruner, and each rule on worked numbers."""
+"""Properties of every pruner, and each rule on worked numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chance is a function of seed and number; a shuffle is a bijection."""
+"""Random numbers are a function of seed and number; a shuffle is a bijection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an edit changes is told in words, and what would make old trials incomparable is refused."""
+"""Edits of a spec: what changes is described, and an edit that makes old trials incomparable is refused."""
 
 from __future__ import annotations
 

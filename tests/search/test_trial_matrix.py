@@ -1,4 +1,4 @@
-"""Trials as arrays: what a fresh computation gives, however often and in whatever order they were asked for."""
+"""Trials as arrays: incremental updates equal a fresh computation, in whatever order."""
 
 from __future__ import annotations
 

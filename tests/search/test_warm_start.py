@@ -1,4 +1,4 @@
-"""Warm start: other studies shape the beginning of one, and nothing after it."""
+"""Warm start: prior trials of other studies guide only the first suggestions."""
 
 from __future__ import annotations
 

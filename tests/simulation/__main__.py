@@ -1,4 +1,4 @@
-"""`python -m tests.simulation`: many worlds, or one again by its seed: what was wrong, and how fast it went."""
+"""`python -m tests.simulation`: plays many scenarios, or one again by its seed; prints violations and speed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the clients of a world did and were told: the evidence that the database is compared with."""
+"""The record of the clients of a scenario: what they sent and which answers they got."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong in a world and how often, drawn from its seed: some worlds are calm, some wild."""
+"""Faults of a scenario and their probabilities, drawn from its seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hunts a mutant: a forked process imports the service with the mutant's edits and plays worlds until it is caught."""
+"""Hunts a mutant: a forked process imports the edited service and plays scenarios until one catches it."""
 
 from __future__ import annotations
 

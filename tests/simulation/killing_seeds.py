@@ -1,4 +1,4 @@
-"""`python -m tests.simulation.killing_seeds`: hunt every mutant, and write down the first worlds that catch each."""
+"""`python -m tests.simulation.killing_seeds`: hunts every mutant and stores the first seeds that catch it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plays many worlds, in this process or spread over several."""
+"""Plays many scenarios, in this process or in several."""
 
 from __future__ import annotations
 

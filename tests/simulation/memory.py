@@ -1,4 +1,4 @@
-"""One in-memory SQLite database that all simulated replicas share, with the world's clock and the world's faults."""
+"""One in-memory SQLite database that all simulated replicas share, with the scenario's clock and faults."""
 
 from __future__ import annotations
 

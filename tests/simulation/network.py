@@ -1,4 +1,4 @@
-"""The way between workers and replicas: it drops, doubles and delays messages, and loses replies."""
+"""The network between workers and replicas: drops, duplicates and delays messages, and loses replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What befalls machines: replicas and agents crash, hosts stand still or go bad, the database is away or goes back."""
+"""Outages: replicas and agents crash, hosts stall or fail, the database is unavailable or restored."""
 
 from __future__ import annotations
 

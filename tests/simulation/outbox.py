@@ -1,4 +1,4 @@
-"""What a simulated worker keeps on its disk: claims that were sent, attempts held, and what of them is still unsent."""
+"""The disk of a simulated worker: sent claims, active attempts, and messages that are not yet sent."""
 
 from __future__ import annotations
 

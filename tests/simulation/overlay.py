@@ -1,4 +1,4 @@
-"""Imports modules of the service from edited text instead of from their files."""
+"""Imports modules of the service from edited source text."""
 
 from __future__ import annotations
 

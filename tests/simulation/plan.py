@@ -1,4 +1,4 @@
-"""What a world consists of, drawn from its seed: studies, replicas, workers, people and faults."""
+"""The plan of a scenario, drawn from its seed: studies, replicas, workers, users and faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One simulated replica of the service: a context with its caches, a reaper, and requests that a crash takes along."""
+"""A simulated replica of the service: a context with caches, a reaper, and requests that a crash interrupts."""
 
 from __future__ import annotations
 

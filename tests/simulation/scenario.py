@@ -1,4 +1,4 @@
-"""One world, played from its seed: its plan put to work in simulated time, and the checks along the way."""
+"""One scenario, played from its seed in simulated time, with its checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database of all worlds: no world reaches into the next."""
+"""Scenarios are isolated: no scenario's database is visible in the next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulation proves something: it catches every fault that is planted in the service."""
+"""The simulation catches every fault that is planted in the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real use cases keep every promise in worlds where everything fails; each world repeats from its seed."""
+"""The real use cases keep every promise in scenarios full of faults, each reproducible from its seed."""
 
 from __future__ import annotations
 

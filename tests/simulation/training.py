@@ -1,4 +1,4 @@
-"""What a trial's training does: a curve of its own, and now and then an end of its own."""
+"""A simulated training: a learning curve, and sometimes a failure."""
 
 from __future__ import annotations
 

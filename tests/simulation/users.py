@@ -1,4 +1,4 @@
-"""People of a world: they pause, stop, extend and enqueue, repair what is broken, and one of them guesses nonces."""
+"""Simulated users: they pause, stop, extend, enqueue and repair, and one guesses nonces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A simulated worker that keeps the agent's protocol: persisted claim ids, an outbox sent in order, obeyed verdicts."""
+"""A simulated worker that follows the agent's protocol: stored claim ids, an ordered outbox, obeyed verdicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that tests of storage put into a database by hand."""
+"""Rows that storage tests insert by hand."""
 
 from __future__ import annotations
 

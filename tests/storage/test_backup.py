@@ -1,4 +1,4 @@
-"""`service backup` and `service restore`: a copy of one instant under load, put back whole or not at all."""
+"""`service backup` and `service restore`: a consistent copy under load, restored whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The blob store: what is in it is whole and is what its name says."""
+"""The blob store: every blob is complete and matches its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database opens safely, or says in one sentence why it does not."""
+"""Opening a database: safely, or with one sentence that says why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A full disk of the database: refused as `database_full`, nothing half written, and all goes on once there is room."""
+"""A full database disk: refused as `database_full`, nothing half written, and writes work again once there is room."""
 
 from __future__ import annotations
 

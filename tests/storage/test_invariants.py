@@ -1,4 +1,4 @@
-"""fsck: a database with trials that ended in every way is clean; each invariant, broken by raw SQL, is named."""
+"""fsck: a database with every kind of end is clean, and each invariant broken by raw SQL is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values come back from a database as they were written: numbers in JSON and in columns of their own, and no value."""
+"""Values read from a database equal those written: numbers in JSON and in columns, and null."""
 
 from __future__ import annotations
 

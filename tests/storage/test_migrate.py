@@ -1,4 +1,4 @@
-"""Migrations make the schema that the tables declare, on both databases, and refuse what they do not know."""
+"""Migrations make the declared schema on both databases, and refuse an unknown one."""
 
 from __future__ import annotations
 

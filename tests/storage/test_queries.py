@@ -1,4 +1,4 @@
-"""What strategies and readers are told: the canonical series, a history brought up to date, trials that changed."""
+"""Queries for strategies and readers: the canonical series, an updated history, and changed trials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a transaction stores as JSON or answers is checked before it commits, on both databases."""
+"""Stored JSON and answers are checked before the commit, on both databases."""
 
 from __future__ import annotations
 

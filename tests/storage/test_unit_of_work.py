@@ -1,4 +1,4 @@
-"""Everything is written through one unit of work: whole or not at all, in one order per study, on guarded moves."""
+"""The unit of work: all or nothing, one order per study, guarded transitions."""
 
 from __future__ import annotations
 

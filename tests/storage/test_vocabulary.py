@@ -1,4 +1,4 @@
-"""The database holds words of the vocabulary only, and finite numbers."""
+"""The database accepts only words of the vocabulary and finite numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands of tests that run as root start without root's capabilities, so that file modes hold for them too."""
+"""Starts commands without root's capabilities, so that file modes apply to tests that run as root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damages rows of a service's database, as a broken disk would."""
+"""Damages rows of a service's database, as a broken disk does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Databases for tests: real SQLite files and fresh databases of a real Postgres server, empty or migrated."""
+"""Databases for tests: SQLite files and fresh databases of a real Postgres server, empty or migrated."""
 
 from __future__ import annotations
 

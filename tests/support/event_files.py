@@ -1,4 +1,4 @@
-"""TensorBoard's event files of one folder, read back by its own accumulator."""
+"""Reads TensorBoard event files with TensorBoard's own accumulator."""
 
 from __future__ import annotations
 

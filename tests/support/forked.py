@@ -1,4 +1,4 @@
-"""Calls in several processes at once, forked from this one, so that nothing is imported anew."""
+"""Runs calls in several forked processes at once, so that nothing is imported again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel knows of processes."""
+"""What the kernel reports about processes."""
 
 from __future__ import annotations
 

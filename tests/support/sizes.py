@@ -1,4 +1,4 @@
-"""How much of a long proof is played: all of it by `make prove`, a smaller part in CI and wherever nobody says."""
+"""The size of long proofs: full by `make prove`, smaller in CI and by default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the training core's tests share: one thread, and a small configuration to start from."""
+"""Shared by tests of the training core: one thread, and a small configuration."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

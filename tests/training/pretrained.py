@@ -1,4 +1,4 @@
-"""Tiny pretrained models and a tokenizer, made here as `save_pretrained` writes them: nothing can be downloaded."""
+"""Tiny pretrained models and a tokenizer, written here as `save_pretrained` does, since downloads are impossible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths of a configuration outside the folders that may be read: refused by where they really lead, each by name."""
+"""Paths outside the allowed folders are refused by their real location, each by name."""
 
 from pathlib import Path
 from typing import Annotated, Any

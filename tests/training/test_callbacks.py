@@ -1,4 +1,4 @@
-"""Callbacks: what they see and when, how they end a training, what becomes of their faults, and that they resume."""
+"""Callbacks: what they receive and when, how they stop a training, their errors, and resuming."""
 
 import sys
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The catalogue the service carries is the one the core exports."""
+"""The catalogue file of the service equals the core's export."""
 
 from pathlib import Path
 

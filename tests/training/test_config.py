@@ -1,4 +1,4 @@
-"""A configuration is checked once, whole, before anything is built."""
+"""A configuration is validated as a whole before anything is built."""
 
 from typing import Any
 

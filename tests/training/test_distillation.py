@@ -1,4 +1,4 @@
-"""Distillation: the loss that its paper gives, a student that comes to answer as its teacher, and what is refused."""
+"""Distillation: the loss of the paper, a student that learns the answers of its teacher, and refusals."""
 
 from pathlib import Path
 from typing import Any

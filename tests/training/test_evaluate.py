@@ -1,4 +1,4 @@
-"""Losses and metrics of a split agree with scikit-learn, in the target's own unit."""
+"""Losses and metrics of a split agree with scikit-learn, in the target's unit."""
 
 from collections.abc import Collection
 

@@ -1,4 +1,4 @@
-"""The examples' trainings learn something real; the house's own data set reaches its target."""
+"""The trainings of the examples learn; the built-in dataset reaches its target."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Declared parameters are read from signatures and hold the values given to them."""
+"""Declared parameters are read from signatures, and values are checked against them."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""The file of predictions: what is read back is what was said, and other tools read it in one line."""
+"""Prediction files: read back equal, and readable by other tools in one line."""
 
 import json
 from pathlib import Path

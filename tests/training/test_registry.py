@@ -1,4 +1,4 @@
-"""A registry keeps each name once and helps with the ones it doesn't know."""
+"""A registry holds each name once, and suggests close names for an unknown one."""
 
 from dataclasses import dataclass
 from typing import Annotated

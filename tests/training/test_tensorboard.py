@@ -1,4 +1,4 @@
-"""Event files, as TensorBoard itself reads them back."""
+"""Event files, read back by TensorBoard itself."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""One replica of the service on a database of each dialect, and two on one Postgres database."""
+"""One replica of the service on each database, and two replicas on one Postgres database."""
 
 from __future__ import annotations
 

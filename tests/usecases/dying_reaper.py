@@ -1,4 +1,4 @@
-"""A process that reaps, and stands still between a loss and the requeue of its trial until somebody kills it."""
+"""A process whose reaper stops between a loss and the requeue of its trial until it is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Studies whose sampler or pruner raises or hangs, and what tests of isolation ask of a replica."""
+"""Studies whose sampler or pruner raises or hangs, for tests of isolation."""
 
 from __future__ import annotations
 

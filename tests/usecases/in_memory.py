@@ -1,4 +1,4 @@
-"""Runs tests of the use cases as functions, each on an empty database in memory: as often as there are mutants."""
+"""Runs tests of the use cases on an empty in-memory database each, once per mutant."""
 
 from __future__ import annotations
 

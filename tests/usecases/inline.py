@@ -1,4 +1,4 @@
-"""An executor without threads: whoever shares one connection in memory would only wait for the other thread."""
+"""An executor without threads, for tests that share one connection in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two transactions of two replicas on one Postgres, in an order that a test chooses: one stops, the other comes."""
+"""Two transactions of two replicas on one Postgres, interleaved in an order that a test chooses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every call from every state: what each use case makes of a study, a trial and an attempt, as lines of text.
+"""Every call from every situation: what each use case makes of a study, a trial and an attempt, as lines of text.
 
 `python -m tests.usecases.moves` writes the table that test_state_mutants.py compares with (moves.txt).
 """

@@ -1,4 +1,4 @@
-"""One replica of the service without HTTP, as tests drive it: claims, reports and finishes in a word each."""
+"""One replica of the service without HTTP, with short methods for claims, reports and finishes."""
 
 from __future__ import annotations
 

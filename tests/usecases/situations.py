@@ -1,4 +1,4 @@
-"""States of a database that every call is tried from, each made by the use cases themselves, in memory."""
+"""Database states from which every call is tried; the use cases themselves create them, in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mutants of the tables of the state machines: each move that is forbidden allowed, and each allowed forbidden."""
+"""Mutants of the state tables: each forbidden transition allowed, each allowed one forbidden."""
 
 from __future__ import annotations
 

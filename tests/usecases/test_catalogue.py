@@ -1,4 +1,4 @@
-"""Entries of the user's own: told by workers, chosen by studies, and trained by whoever has them."""
+"""Custom entries: workers register them, studies choose them, and only workers that have them get the trials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decisions that move a trial or a study, asked where another check would otherwise answer first."""
+"""Decisions that change a trial or a study, each in a situation where no other check answers first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A test kills every mutant of a condition that decides a state change; the others change nothing."""
+"""A check kills every mutant of a condition that decides a state change; the others change nothing."""
 
 from __future__ import annotations
 

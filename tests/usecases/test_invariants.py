@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: nothing is lost, doubled or left hanging."""
+"""In any order of events, nothing is lost, duplicated or left unfinished."""
 
 from __future__ import annotations
 

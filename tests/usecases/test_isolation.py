@@ -1,4 +1,4 @@
-"""One study whose strategy or data fails is paused alone: claims, reports, finishes and upkeep of all others go on."""
+"""Isolation: a study whose strategy or data fails is paused alone; calls and maintenance of all others continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Six cases in which Optuna 5 loses a trial or a result, on SQLite and on Postgres: here none is lost.
+"""Six cases in which Optuna 5 loses a trial or a result: none is lost here, on SQLite and on Postgres.
 
 What Optuna makes of each is in benchmarks/results/optuna.md, as benchmarks/optuna_cases.py saw it.
 """

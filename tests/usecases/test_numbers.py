@@ -1,4 +1,4 @@
-"""Numbers are compared as numbers: what is sent again is accepted as the same, and `service fsck` finds nothing."""
+"""Numbers are compared as numbers: a repeated request is accepted, and `service fsck` finds no violation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A claim, a promotion or a proposal that was decided on an older view of its study is decided again."""
+"""Stale decisions: a claim, promotion or proposal decided on an older history is decided again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every call from every state does what moves.txt says, and every mutant of the tables of states shows in it."""
+"""Every call from every situation matches moves.txt, and every mutant of the state tables breaks a line of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study's fault says of the exception behind it, and what becomes of the study and of the upkeep of others."""
+"""Study faults: how the exception is described, and what happens to the study and the maintenance of others."""
 
 from __future__ import annotations
 

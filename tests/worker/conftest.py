@@ -1,4 +1,4 @@
-"""What the worker's tests share: a service that answers as told, and an agent's parts around it."""
+"""Shared by the worker's tests: a scripted service and the parts of an agent."""
 
 from __future__ import annotations
 

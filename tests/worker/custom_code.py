@@ -1,4 +1,4 @@
-"""What tests of the user's own code share: a trial whose agent is the test, and code that a zygote can import."""
+"""Shared by tests of users' own code: a trial whose agent is the test, and code that a zygote can import."""
 
 from __future__ import annotations
 

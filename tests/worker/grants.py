@@ -1,4 +1,4 @@
-"""Grants as the service would give them, for tests that need one without a service."""
+"""Grants for tests that run without a service."""
 
 from __future__ import annotations
 

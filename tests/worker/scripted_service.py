@@ -1,4 +1,4 @@
-"""A small HTTP server that answers as a test tells it to: for refusals and outages a healthy service never shows."""
+"""A small HTTP server with scripted answers, for refusals and outages that a healthy service never shows."""
 
 from __future__ import annotations
 

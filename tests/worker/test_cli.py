@@ -1,4 +1,4 @@
-"""The command line: every mistake is one sentence that names the remedy, with a status to act on."""
+"""The `worker` command line: every mistake is one sentence with a remedy and an exit status."""
 
 from __future__ import annotations
 

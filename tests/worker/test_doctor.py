@@ -1,4 +1,4 @@
-"""`worker doctor`: a line for each thing that a worker needs, ok or what to do; status 1 where one is not ok."""
+"""`worker doctor`: one line per check, with a remedy where it fails; status 1 if any fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The agent process stays small: importing it loads neither torch nor a web framework."""
+"""Importing the agent loads neither torch nor a web framework."""
 
 from __future__ import annotations
 

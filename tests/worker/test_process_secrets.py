@@ -1,4 +1,4 @@
-"""Secrets leave the environment block of a process: it starts again once, as the same process, with the same words."""
+"""Secrets leave the environment block of a process: it re-executes once, with the same arguments."""
 
 from __future__ import annotations
 

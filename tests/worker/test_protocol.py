@@ -1,4 +1,4 @@
-"""Messages between agent and training process survive any cutting of the stream that carries them."""
+"""Messages between agent and training process survive any fragmentation of the stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`worker try`: a trial of a study in the foreground, as an attempt would execute it, and nothing is recorded."""
+"""`worker try`: executes a trial in the foreground like an attempt, and records nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a spec will cost, on worked numbers, and as the simulator then spends it."""
+"""The planned cost of a spec, on worked numbers, equals what the simulator spends."""
 
 from __future__ import annotations
 

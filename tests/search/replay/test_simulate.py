@@ -1,4 +1,4 @@
-"""The simulator: whole studies by the code of the service, in simulated time, the same from the same seed."""
+"""The simulator plays whole studies by the service's code in simulated time, reproducibly from a seed."""
 
 from __future__ import annotations
 

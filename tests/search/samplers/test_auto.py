@@ -1,4 +1,4 @@
-"""The default sampler picks what suits, says which and why, and always picks the same for the same study."""
+"""The default sampler chooses a suitable sampler, says which and why, and always the same for the same study."""
 
 from __future__ import annotations
 

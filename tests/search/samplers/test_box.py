@@ -1,4 +1,4 @@
-"""A box in numbers is the box again, whatever became of the space, and a person's box lies inside."""
+"""Boxes: conversion to bounds and back loses nothing, also after an edit of the space."""
 
 from __future__ import annotations
 

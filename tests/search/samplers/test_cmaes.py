@@ -1,4 +1,4 @@
-"""CMA-ES: its state is a function of the trials, told generation by generation, whatever order they end in."""
+"""CMA-ES: its state is a function of the trials by generation, in whatever order they end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coarse to fine: stages in order, boxes from evidence, growth at a border, never a collapse."""
+"""Coarse-to-fine search: stages in order, boxes from observations, growth at a border, no collapse."""
 
 from __future__ import annotations
 

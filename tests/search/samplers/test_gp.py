@@ -1,4 +1,4 @@
-"""Gaussian process: asked where it is the better model and can be, and otherwise TPE, with the reason."""
+"""Gaussian process: used where it is the better model and available, otherwise TPE with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A grid hands out every cell exactly once, then is done."""
+"""A grid suggests every configuration exactly once, then reports that it is done."""
 
 from __future__ import annotations
 

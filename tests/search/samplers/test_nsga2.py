@@ -1,4 +1,4 @@
-"""NSGA-II: generations descend from the outer fronts, by notes alone, whatever order trials end in."""
+"""NSGA-II: generations descend from the first fronts, by the notes of trials, in whatever order they end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every sampler, whatever it is made of."""
+"""Properties of every sampler."""
 
 from __future__ import annotations
 

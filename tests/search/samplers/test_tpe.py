@@ -1,4 +1,4 @@
-"""TPE through the bridge: random first, then better than random; every kind of trial teaches what it should."""
+"""TPE through the bridge: random first, then better than random; every kind of trial is the right observation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who goes on from which rung: worked tables of the papers, exact counts at any parallelism, and what models learn."""
+"""Promotion from rung to rung: tables of the papers, exact counts at any parallelism, and observations at a rung."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sobol's sequence: the known one, scrambled without losing what it is for."""
+"""Sobol's sequence: equals the published one, and keeps its properties when scrambled."""
 
 from __future__ import annotations
 

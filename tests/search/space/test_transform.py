@@ -1,4 +1,4 @@
-"""Every parameter has a scale on which search is uniform."""
+"""Transforms: every parameter has a scale on which the search is uniform."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Budgets beside that of trials: what a world's study may still begin, by rules of its own."""
+"""Computes what the budgets of a study still allow, independently of the service."""
 
 from __future__ import annotations
 

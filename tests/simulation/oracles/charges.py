@@ -1,4 +1,4 @@
-"""What every attempt cost its trial, reckoned anew: nothing for what was free, and everything for what was not."""
+"""Recomputes what every attempt is charged: nothing where it is excused, everything where it is not."""
 
 from __future__ import annotations
 

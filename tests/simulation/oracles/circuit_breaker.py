@@ -1,4 +1,4 @@
-"""Faulty hosts and broken code: which is which, that hosts are put in quarantine and studies paused, and only then."""
+"""Checks that faulty hosts are quarantined and broken studies paused, and only these."""
 
 from __future__ import annotations
 

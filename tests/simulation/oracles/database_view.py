@@ -1,4 +1,4 @@
-"""Reads the database beside the service, by rules of its own: what the service reads is compared with this."""
+"""Reads the database independently of the service's own queries."""
 
 from __future__ import annotations
 

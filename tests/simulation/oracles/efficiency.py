@@ -1,4 +1,4 @@
-"""What the service wastes where nothing goes wrong: attempts, refusals, and transactions."""
+"""Counts waste where nothing fails: attempts, refusals and transactions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The promises, checked at the end of a world from what its clients know and what the database holds."""
+"""Checks the promises at the end of a scenario: clients' records against the database."""
 
 from __future__ import annotations
 

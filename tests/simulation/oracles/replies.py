@@ -1,4 +1,4 @@
-"""Looks at every answer: whether it may be so, given what was answered before and what the database holds."""
+"""Checks every reply against earlier replies and the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks at a world after every transaction, and blames what must not be between any two."""
+"""Checks the database after every transaction."""
 
 from __future__ import annotations
 

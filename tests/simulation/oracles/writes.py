@@ -1,4 +1,4 @@
-"""Every acknowledged write is there, nothing else is, and what workers are answered is what is stored."""
+"""Checks that every acknowledged write is stored, that nothing else is, and that answers equal what is stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint is whole or it isn't there: crashes, damage and foreign content."""
+"""Checkpoints are complete or absent: crashes, damage and foreign content."""
 
 import json
 import logging

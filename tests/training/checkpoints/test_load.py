@@ -1,4 +1,4 @@
-"""Trained models from their checkpoints: those that a training ended with, and what is no checkpoint."""
+"""Trained models from checkpoints: those at the end of a training, and files that are no checkpoint."""
 
 from pathlib import Path
 from typing import Any

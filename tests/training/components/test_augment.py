@@ -1,4 +1,4 @@
-"""Augmentation: what it does to a batch, that it learns, and what it refuses."""
+"""Augmentation: its effect on a batch, that training with it learns, and what it refuses."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What every model, loss and optimizer must do, whichever it is."""
+"""Contract of every model, loss and optimizer."""
 
 from collections.abc import Callable
 from dataclasses import replace

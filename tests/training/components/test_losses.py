@@ -1,4 +1,4 @@
-"""Every loss against scikit-learn or a sum by hand."""
+"""Every loss against scikit-learn or a hand computation."""
 
 from typing import Any
 

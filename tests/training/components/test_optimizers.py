@@ -1,4 +1,4 @@
-"""Optimizers: what decays, how gradients are shaped, and that each is PyTorch's own."""
+"""Optimizers: weight decay, gradient clipping, and equality with PyTorch's own."""
 
 from typing import Any
 

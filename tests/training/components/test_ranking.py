@@ -1,4 +1,4 @@
-"""Ranking the rows of queries: how tables become lists; losses and metrics against scikit-learn and sums by hand."""
+"""Ranking: tables become lists of queries; losses and metrics against scikit-learn and hand computations."""
 
 from itertools import combinations
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Each schedule against a table, and what holds of all of them."""
+"""Each schedule against a table, and properties of all."""
 
 import pytest
 import torch

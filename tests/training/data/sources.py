@@ -1,4 +1,4 @@
-"""The same sixty patients, ill or well, in every kind of file that data is read from."""
+"""The same sixty patients in every file format of the data readers."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What users get wrong is told before the first step, in a sentence that names the setting: of every source of data."""
+"""Bad data and settings are refused before the first step, with the name of the setting, for every format."""
 
 from collections.abc import Callable
 from pathlib import Path

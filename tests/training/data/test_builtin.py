@@ -1,4 +1,4 @@
-"""Built-in sets: split by a seed, stratified, scaled by the training part alone."""
+"""Built-in datasets: split by a seed, stratified, scaled by the training split alone."""
 
 from typing import Any
 

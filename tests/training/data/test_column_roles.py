@@ -1,4 +1,4 @@
-"""What decides the split beside chance and what names the examples: the same for tables, archives, texts and images."""
+"""Columns that decide the split or name the examples: the same for tables, archives, texts and images."""
 
 from pathlib import Path
 from typing import Any

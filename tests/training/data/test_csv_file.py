@@ -1,4 +1,4 @@
-"""CSV files of the user's own: what is read, guessed and refused."""
+"""CSV files: what is read, guessed and refused."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""NumPy archives, folders of images and texts of the user's own: what is read, and what is refused."""
+"""NumPy archives and folders of images and texts: what is read, and what is refused."""
 
 from pathlib import Path
 from typing import Any

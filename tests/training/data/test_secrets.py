@@ -1,4 +1,4 @@
-"""Files that are no data, a key or a password, given to every reader: no message, traceback or log quotes them."""
+"""Files that are not data, such as a key, are quoted by no message, traceback or log of any reader."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Splits that something else than chance decides."""
+"""Splits by groups, time or a column instead of at random."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is common to tables, whatever file they come from: CSV and Parquet give the same dataset."""
+"""Tables: CSV and Parquet give the same dataset."""
 
 import datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Texts with a class each: which tokens they become, and what is refused."""
+"""Texts with classes: their tokens, and what is refused."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Several processes that train one model, for real: the numbers of a single one, and nobody waits for the dead."""
+"""Several processes train one model: equal numbers to one process, and no hang after a crash."""
 
 import os
 import signal

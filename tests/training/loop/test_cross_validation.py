@@ -1,4 +1,4 @@
-"""Cross-validation and repeats: whose examples validate when, the mean and spread that are reported, and resuming."""
+"""Cross-validation and repeats: splits, reported mean and spread, and resuming."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A fork goes on with another training's weights and its own settings, and trains only what is new."""
+"""A fork continues from another training's weights with its own settings, and trains only the new steps."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a training can be told about its steps, and that all of it survives an interruption at any step."""
+"""Settings of the training steps, each equal after an interruption at any step."""
 
 from collections.abc import Callable
 from pathlib import Path

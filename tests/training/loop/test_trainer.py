@@ -1,4 +1,4 @@
-"""The loop: what it reports, how it ends, and that an interrupted training is the same training."""
+"""The training loop: its reports, how it ends, and that an interrupted training equals an uninterrupted one."""
 
 import subprocess
 import sys

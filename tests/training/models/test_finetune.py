@@ -1,4 +1,4 @@
-"""Fine-tuning: what learns, how fast and from when on, and that all else stays; the same after an interruption."""
+"""Fine-tuning: which weights learn, how fast and from when on; equal after an interruption."""
 
 from pathlib import Path
 from typing import Any

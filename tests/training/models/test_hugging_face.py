@@ -1,4 +1,4 @@
-"""Models and tokenizers of the transformers library: what of them is taken, and what is refused."""
+"""Models and tokenizers of the transformers library: what is used of them, and what is refused."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Models: what their settings make of them, and what they refuse."""
+"""Models: the effect of their settings, and what they refuse."""
 
 from typing import Any
 

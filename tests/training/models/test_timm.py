@@ -1,4 +1,4 @@
-"""Models of the timm library; collected where it imports, for which torchvision has to fit torch."""
+"""Models of the timm library; needs a torchvision that fits torch."""
 
 import pytest
 

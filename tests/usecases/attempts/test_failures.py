@@ -1,4 +1,4 @@
-"""Failures as the database keeps them: fingerprints, poison, memory, and studies that are paused for their failures."""
+"""Failures in the database: fingerprints, poison trials, out-of-memory, and studies paused for their failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finish makes the final value from the canonical series, and says what the outcome makes of the trial."""
+"""Finishing an attempt: the value comes from the canonical series, and the outcome decides the trial's state."""
 
 from __future__ import annotations
 

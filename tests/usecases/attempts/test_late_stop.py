@@ -1,4 +1,4 @@
-"""A verdict that reaches a worker late throws nothing away: an improvement beyond the best counts."""
+"""Late verdicts: if a trial improves on the best after its stop was decided, the improvement counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints in the middle of a step: resumed from as those of its end, never ahead of metrics, kept while of use."""
+"""Mid-epoch checkpoints: resumed like those at an epoch's end, never ahead of their metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What attempts were made from: kept with each, compared with the study's first, told or refused where it differs."""
+"""Provenance of attempts: stored, compared with the study's first, and reported or refused where it differs."""
 
 from __future__ import annotations
 

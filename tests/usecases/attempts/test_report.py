@@ -1,4 +1,4 @@
-"""Reports arrive in order and once, are judged, and a replay is told what was said the first time."""
+"""Reports: accepted in order and once, judged, and repeated reports get the first verdict."""
 
 from __future__ import annotations
 

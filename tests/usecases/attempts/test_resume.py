@@ -1,4 +1,4 @@
-"""Resume: the next attempt begins with the newest checkpoint that is there, and its steps go on from it."""
+"""Resume: the next attempt starts from the newest available checkpoint and continues its steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promotion as the database keeps it: arrivals stand, counts are exact under any claimers, checkpoints carry on."""
+"""Promotion in the database: stored rung results, exact counts with any claimers, resumption from checkpoints."""
 
 from __future__ import annotations
 

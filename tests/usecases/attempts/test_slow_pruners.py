@@ -1,4 +1,4 @@
-"""A pruner that hangs keeps no report waiting beyond the time limit, and nothing of another study."""
+"""A pruner that hangs delays no report beyond the time limit, and no other study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims: numbers are exact under any number of claimers and replicas, and a repeated request changes nothing."""
+"""Claims: numbers are exact with any number of claimers and replicas, and a repeated request changes nothing."""
 
 from __future__ import annotations
 

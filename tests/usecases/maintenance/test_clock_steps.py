@@ -1,4 +1,4 @@
-"""The database's clock goes two years ahead and comes back: nothing that was dated meanwhile decides for two years."""
+"""The database's clock is two years ahead for a while: no time stored then decides anything after its correction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A host that lacks what one study needs is excluded from that study alone, until a person readmits it."""
+"""A host that lacks what one study needs is excluded from that study until a user readmits it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leases: expired is not superseded, a lost trial waits for another worker, an outage of the service costs nobody."""
+"""Leases: expiry, requeueing to another worker, and credit for outages of the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A host that fails where others do well gets no more trials until a person readmits it."""
+"""Quarantine: a host that fails where others succeed gets no trials until a user readmits it."""
 
 from __future__ import annotations
 

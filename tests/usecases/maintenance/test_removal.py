@@ -1,4 +1,4 @@
-"""The rows of a deleted study are removed in pieces of limited size, and those of other studies stay."""
+"""Removal of a deleted study's rows in limited batches; other studies keep theirs."""
 
 from __future__ import annotations
 

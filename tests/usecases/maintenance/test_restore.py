@@ -1,4 +1,4 @@
-"""Restore: what was granted before it counts no more, the trials wait, and nothing else is changed."""
+"""Restore: invalidates earlier leases, makes their trials wait, and changes nothing else."""
 
 from __future__ import annotations
 

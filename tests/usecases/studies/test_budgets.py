@@ -1,4 +1,4 @@
-"""Budgets of time, devices, failures, a target and progress: exact at the claim, and over when nobody claims."""
+"""Budgets of time, devices, failures, target and progress: exact at the claim, and checked where nobody claims."""
 
 from __future__ import annotations
 

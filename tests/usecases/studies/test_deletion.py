@@ -1,4 +1,4 @@
-"""A deleted study is gone for everybody at once, its name is free, and in the end nothing of it is left."""
+"""Deletion: the study disappears at once, its name is free, and its rows and files are removed."""
 
 from __future__ import annotations
 

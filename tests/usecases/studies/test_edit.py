@@ -1,4 +1,4 @@
-"""A study goes on with another spec: old trials stay as evidence, and nobody's edit is lost."""
+"""Edits: a study continues with another spec, old trials remain observations, and concurrent edits are not lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever numbers were accepted, every answer that holds them is JSON, and a client reads the same from it."""
+"""Extreme numbers: every answer that contains them is JSON, and a client reads the same numbers."""
 
 from __future__ import annotations
 

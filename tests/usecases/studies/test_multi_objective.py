@@ -1,4 +1,4 @@
-"""Several objectives from claim to front: final values, what completes a trial, and who is on the front."""
+"""Multi-objective studies from claim to Pareto front: values, completion, and membership."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Previews: a plan checks and begins nothing; a replay plays what was recorded, and changes nothing."""
+"""Plans and replays: a plan creates nothing, and a replay changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stages leave a trail, and where a person is asked the study waits for the answer and searches what it says."""
+"""Stages: their history is stored, and with a review the study waits for the user's answer."""
 
 from __future__ import annotations
 

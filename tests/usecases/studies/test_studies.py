@@ -1,4 +1,4 @@
-"""Studies are checked whole before they begin, and pause, resume, stop and grow as a person says."""
+"""Studies: checked whole before creation; paused, resumed, stopped and extended by users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What viewers get from the cache is what the database says, after every kind of write and at every instant."""
+"""Cached study views equal the database after every kind of write and at any time."""
 
 from __future__ import annotations
 

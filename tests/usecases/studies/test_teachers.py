@@ -1,4 +1,4 @@
-"""Teachers: trials of other studies are found when a study begins, stay the same, and are kept while it goes on."""
+"""Teachers: trials of other studies are found at creation, stay fixed, and are kept while needed."""
 
 from __future__ import annotations
 

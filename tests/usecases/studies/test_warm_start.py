@@ -1,4 +1,4 @@
-"""Warm start: which trials of earlier studies a new one takes over, and that they are what they were when it began."""
+"""Warm start: which prior trials a new study copies, and that they stay as they were."""
 
 from __future__ import annotations
 

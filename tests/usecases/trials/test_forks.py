@@ -1,4 +1,4 @@
-"""Forks: a trial goes on from another one's checkpoint beside the search, which neither pays for it nor hears of it."""
+"""Forks: a trial continues from another one's checkpoint, outside the search's history and budget."""
 
 from __future__ import annotations
 

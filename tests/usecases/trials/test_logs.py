@@ -1,4 +1,4 @@
-"""Logs: bytes by offset, once; the newest are kept; whatever became of the attempt, they can be read."""
+"""Logs: each byte once by offset, the newest kept, readable whatever became of the attempt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions: those of the best trials are kept, fenced as every write; what the others have is not wanted."""
+"""Predictions: kept for the best trials, fenced like every write, and refused for the others."""
 
 from __future__ import annotations
 

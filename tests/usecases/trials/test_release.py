@@ -1,4 +1,4 @@
-"""A person takes a running trial from its worker: it waits again, uncharged, and the old worker is told to drop it."""
+"""Release: a user takes a running trial from its worker; it waits again, and the worker drops it."""
 
 from __future__ import annotations
 

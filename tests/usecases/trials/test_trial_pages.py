@@ -1,4 +1,4 @@
-"""Listings of trials that are read page by page hold every trial, wherever a page ends."""
+"""Paged listings contain every trial, wherever a page ends."""
 
 from __future__ import annotations
 

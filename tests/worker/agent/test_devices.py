@@ -1,4 +1,4 @@
-"""A GPU that another process uses is left alone, told by a scripted NVML; and what the kernel says of memory."""
+"""Devices: a GPU in use by another process is not used (scripted NVML), and memory limits of the kernel."""
 
 from __future__ import annotations
 

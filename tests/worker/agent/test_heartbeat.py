@@ -1,4 +1,4 @@
-"""One heartbeat keeps all leases; its answer reaches the training processes."""
+"""One heartbeat renews all leases; its reply reaches the training processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker with an end begins no trial that it could not finish, and keeps time to give the running ones back."""
+"""A worker with a time limit starts no trial that it cannot finish, and gives running ones back in time."""
 
 from __future__ import annotations
 

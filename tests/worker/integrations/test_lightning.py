@@ -1,4 +1,4 @@
-"""The callback in a real Lightning trainer: epochs are reported, verdicts obeyed, and checkpoints gone on from."""
+"""The callback in a real Lightning Trainer: reports epochs, follows verdicts, resumes from checkpoints."""
 
 from __future__ import annotations
 

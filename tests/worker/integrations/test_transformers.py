@@ -1,4 +1,4 @@
-"""The callback in a real Trainer with a tiny random model: evaluations are reported, and a checkpoint goes on."""
+"""The callback in a real transformers Trainer: reports evaluations and resumes from a checkpoint."""
 
 from __future__ import annotations
 

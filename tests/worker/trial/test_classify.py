@@ -1,4 +1,4 @@
-"""From exceptions and exit statuses to failure classes: the table that decides what a failure costs."""
+"""Classification of exceptions and exit statuses into failure classes."""
 
 from __future__ import annotations
 

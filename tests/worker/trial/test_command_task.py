@@ -1,4 +1,4 @@
-"""Commands of the user's own in real processes: what they are told, how they report, and every way they end."""
+"""Command tasks in real processes: their arguments, how they report, and every way they end."""
 
 from __future__ import annotations
 

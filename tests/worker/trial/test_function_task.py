@@ -1,4 +1,4 @@
-"""Functions of the user's own in real training processes: what they are given, and what becomes of how they end."""
+"""Function tasks in real training processes: their arguments and every way they end."""
 
 from __future__ import annotations
 

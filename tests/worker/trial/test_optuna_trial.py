@@ -1,4 +1,4 @@
-"""Objectives written for Optuna: what they ask for is read from the study; a disagreement says what to write."""
+"""Objectives written for Optuna: their suggestions are read from the study, and differences name the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot be kept of a training costs it nothing but a word; of regressions and many classes nothing is counted."""
+"""Predictions that cannot be stored cost the training nothing but a note; large ones are not summarised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The code of training has a fingerprint: equal where the sources are, another as soon as one of them is."""
+"""The fingerprint of training code changes with its sources and only then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training on two devices in the processes that the worker starts for it: one attempt to whoever looks on."""
+"""A training on two devices in two processes: one attempt to the service."""
 
 from __future__ import annotations
 

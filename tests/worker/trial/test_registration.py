@@ -1,4 +1,4 @@
-"""Modules of the user's own, imported where the core is: what they add is told, what cannot work is a sentence."""
+"""Modules of the user's own: their entries are registered, and errors are one sentence."""
 
 from __future__ import annotations
 

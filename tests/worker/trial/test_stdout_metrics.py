@@ -1,4 +1,4 @@
-"""Metrics from printed lines: which step they belong to, and what is told once."""
+"""Metrics read from printed lines: their steps, and no duplicates."""
 
 from __future__ import annotations
 

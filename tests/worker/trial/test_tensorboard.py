@@ -1,4 +1,4 @@
-"""Attempts of every kind of task in TensorBoard's event files: what was reported, and nothing fails for them."""
+"""TensorBoard files for every kind of task; errors of theirs fail no training."""
 
 from __future__ import annotations
 

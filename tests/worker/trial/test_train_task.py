@@ -1,4 +1,4 @@
-"""The training core behind its channel: what it says in the middle of an epoch, and saves there; its teacher."""
+"""The training core behind its channel: mid-epoch messages and checkpoints, and teachers."""
 
 from __future__ import annotations
 

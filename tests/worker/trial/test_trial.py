@@ -1,4 +1,4 @@
-"""The trial as the user's code sees it: reports and verdicts, rungs, checkpoints, and what it refuses."""
+"""The trial object of user code: reports, verdicts, rungs, checkpoints, and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checkpoint to resume from: this host's own copy where it is the same, else the service's, verified."""
+"""Fetching a checkpoint: the local copy if it matches, otherwise the service's, verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A host keeps what running attempts saved, and of ended ones the newest that its budget allows."""
+"""Local storage: keeps files of running attempts, and the newest of ended ones within the budget."""
 
 from __future__ import annotations
 

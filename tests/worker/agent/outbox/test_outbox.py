@@ -1,4 +1,4 @@
-"""The outbox keeps what the service has not answered for, in order, over any death of the agent."""
+"""The outbox keeps unanswered messages in order across crashes of the agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of short steps go together: a bounded wait, in order, and far fewer reports than steps."""
+"""Batching of short steps: a bounded delay, in order, and far fewer reports than steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sender empties the outbox in order, waits out outages, and knows which refusals are final."""
+"""The sender empties the outbox in order, waits out outages, and recognises final refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The zygote and its training processes, for real: reports, orders, every way to die, and what a child may see."""
+"""Real zygotes and training processes: reports, orders, every way to exit, and what a child can read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that makes no step for too long is ended once; one that goes on is not, however slow it has been."""
+"""The watchdog ends a process once that makes no progress for too long, and no slow one that does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints come to the service, or to a shared directory, whole and in their turn; a refusal costs no training."""
+"""Checkpoint upload to the service or a shared directory: complete, in order; a refusal stops no training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log sender tells what is printed, outlives outages, and lets go of what has ended."""
+"""Log upload: sends output, survives outages, and drops logs of ended attempts."""
 
 from __future__ import annotations
 

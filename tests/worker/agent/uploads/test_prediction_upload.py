@@ -1,4 +1,4 @@
-"""Predictions come to the service after their trial's outcome, if it wants them, whatever dies or is away meanwhile."""
+"""Predictions are uploaded after their trial's outcome, if the service keeps them, across crashes and outages."""
 
 from __future__ import annotations
 

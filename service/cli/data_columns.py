@@ -23,12 +23,12 @@ from service.cli.column_texts import (
     categories_of,
     describe_numbers,
     describe_texts,
-    drowned,
+    find_outlier,
     is_decided_comma,
-    mixed,
-    outlying,
-    sentences,
-    unusable,
+    mixed_column_message,
+    outlier_message,
+    sentences_message,
+    unusable_number_message,
 )
 
 Column = Sequence[Any]
@@ -129,9 +129,9 @@ def wrong_number(what: str, values: Sequence[float | None], *, is_text: bool) ->
     known = [value for value in values if value is not None]
     for index, value in zip(places, known, strict=True):
         if abs(value) > MAX_NUMBER:
-            return unusable(what, value, place(index, is_text=is_text))
-    at = drowned(known)
-    return "" if at is None else outlying(what, known[at], place(places[at], is_text=is_text))
+            return unusable_number_message(what, value, place(index, is_text=is_text))
+    at = find_outlier(known)
+    return "" if at is None else outlier_message(what, known[at], place(places[at], is_text=is_text))
 
 
 def place(index: int, *, is_text: bool) -> str:
@@ -199,11 +199,11 @@ def _of_texts(name: str, column: Column, read: TextColumn, rules: NumberRules, *
     if not read.num_values:
         return Made(NO_VALUES)
     if read.others:
-        return Made("", mixed(name, read, f"list the column in data.categorical: [{name}]"))
+        return Made("", mixed_column_message(name, read, f"list the column in data.categorical: [{name}]"))
     if read.numbers is not None:
         return _of_numbers(name, to_numbers(column, read.numbers, rules), read.numbers, is_text=is_text)
     if read.is_sentences:
-        return Made("", sentences(name, read), "holds sentences", read)
+        return Made("", sentences_message(name, read), "holds sentences", read)
     if read.num_distinct > MAX_CATEGORIES:
         return Made("", "", f"holds {read.num_distinct} different texts")
     return Made(describe_texts(read))

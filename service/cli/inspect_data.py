@@ -23,8 +23,8 @@ from service.cli.column_texts import (
     describe_classes,
     describe_numbers,
     describe_sentences,
-    lacking,
-    mixed,
+    missing_target_message,
+    mixed_column_message,
 )
 from service.cli.data_columns import Column, Made, place, read_features, read_target, usual_decimal, wrong_number
 from service.cli.data_files import read_archive, read_csv, read_parquet
@@ -149,7 +149,7 @@ def _table_target(target: str, values: Column, asked: InspectOptions, usual: Dec
     read, texts = read_target(values, asked.rules, usual, are_classes=are_classes, is_text=is_text)
     if texts is not None and texts.others and not are_classes:
         remedy = "write data.kind: classification if they are classes; here: --na-value TEXT, --task classification"
-        raise _wrong("--target", mixed(target, texts, remedy))
+        raise _wrong("--target", mixed_column_message(target, texts, remedy))
     numbers = None if texts is None or are_classes else texts.numbers
     return _targets(f"column {target!r}", read, asked.kind, numbers, is_text=is_text)
 
@@ -164,7 +164,7 @@ def _texts(data: dict[str, Any], columns: Mapping[str, Column], target: str, tol
     """Inspect a table as texts: the model reads one column of sentences and ignores the other columns."""
     written = columns[text]
     if gaps := [index for index, value in enumerate(written) if value is None]:
-        raise _wrong(data["path"], lacking(f"column {text!r}", len(gaps), place(gaps[0], is_text=True)))
+        raise _wrong(data["path"], missing_target_message(f"column {text!r}", len(gaps), place(gaps[0], is_text=True)))
     num_words = sorted(len(_WORD.findall(value)) for value in written)
     usual = num_words[int(0.95 * (len(num_words) - 1))]
     length = next((size for size in (16, 32, 64, 128) if size >= usual), 256)
@@ -190,7 +190,7 @@ def _targets(
     if not len(values):
         raise _wrong("--target", f"{what} is empty")
     if gaps := [index for index, value in enumerate(values) if value is None]:
-        raise _wrong("--target", lacking(what, len(gaps), place(gaps[0], is_text=is_text)))
+        raise _wrong("--target", missing_target_message(what, len(gaps), place(gaps[0], is_text=is_text)))
     kind = asked or _kind_of(values)
     if kind == "classification":
         classes = Counter(values)

@@ -118,7 +118,7 @@ def agree(path: Path, rules: NumberRules | None = None) -> None:
     elif "no column to learn from" in refused:
         assert "no numbers or text" in why or "different texts" in why
     elif "one value only" in refused:
-        assert "one class only" in why or "nothing to learn" in why
+        assert "only the class" in why or "nothing to learn" in why
     else:
         assert why
         # The first words name the column and its fault; remedies are each one's own.

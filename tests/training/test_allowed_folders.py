@@ -52,7 +52,7 @@ def test_every_kind_of_data_is_read_in_the_folders_alone(
     error = refused(mapping, data(name, place), allowed)
     assert str(error) == (
         f"data.path: {place} is outside the folders this worker may read ({allowed}); "
-        f"start it with --data {place.parent}"
+        f"start the worker with --data {place.parent}"
     )
 
 
@@ -157,7 +157,7 @@ def test_a_manifest_leads_to_no_file_elsewhere(configure: Configure, folders: tu
     [manifest] = (outside / "other").glob("*.json")
     file = manifest.with_suffix(".pt")
     (allowed / "teacher" / manifest.name).write_text(manifest.read_text().replace(file.name, str(file)))
-    with pytest.raises(ConfigError, match="holds no checkpoint"):
+    with pytest.raises(ConfigError, match="is not a checkpoint"):
         load_models(allowed / "teacher")
 
 

@@ -179,7 +179,7 @@ class Keeps(Callback):
 
 
 def test_state_of_what_no_checkpoint_can_hold_is_refused_when_it_is_saved(configure, tmp_path: Path):
-    said = r"must hold tensors, numbers, texts, lists and mappings alone; there is a pathlib\..*PosixPath"
+    said = r"may only hold tensors, numbers, texts, lists and mappings; it holds pathlib\..*PosixPath"
     with pytest.raises(TypeError, match=said):
         train(configure(epochs=1), checkpoint_dir=tmp_path, callbacks=[Keeps([tmp_path])])
     assert not list(tmp_path.glob("*.json"))
@@ -224,7 +224,7 @@ def curve(config: TrainingConfig, **arguments: Any) -> list[Report]:
 def built_in(name: str, folder: Path) -> dict[str, Any]:
     required: dict[str, Any] = {"directory": str(folder)}
     return {"name": name} | {
-        key: required[key] for key, each in CALLBACKS.entry(name).parameters.items() if each.required
+        key: required[key] for key, each in CALLBACKS.entry(name).parameters.items() if each.is_required
     }
 
 

@@ -65,7 +65,7 @@ def entries(section: str) -> st.SearchStrategy[dict[str, Any]]:
 
     def smallest(name: str) -> dict[str, Any]:
         entry = REGISTRIES[section].entry(name)
-        return {"name": name} | {setting: "x" for setting, each in entry.parameters.items() if each.required}
+        return {"name": name} | {setting: "x" for setting, each in entry.parameters.items() if each.is_required}
 
     return st.sampled_from(names).map(smallest)
 

@@ -34,7 +34,7 @@ def test_the_loss_and_its_gradient_are_the_papers(teacher: str):
     features, targets = WINE.train.features[:5], WINE.train.targets[:5]
     outputs = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
     soft = functional.softmax(loss.teachers[0](features) / 3.0, -1)
-    torch.testing.assert_close(loss.answers(features), soft)
+    torch.testing.assert_close(loss.teacher_probabilities(features), soft)
     hard = loss(outputs, targets)
     torch.testing.assert_close(hard, functional.cross_entropy(outputs, targets))
     blended = loss.blend(hard, outputs, soft)
@@ -50,7 +50,7 @@ def test_the_loss_and_its_gradient_are_the_papers(teacher: str):
 def test_a_student_of_few_examples_comes_nearer_to_its_teacher_with_its_answers(teacher: str, configure):
     loss = LOSSES.create("distill", LOSSES.check("distill", {"teacher": teacher}), WINE)
     features = WINE.splits["val"].features
-    known = loss.answers(features)
+    known = loss.teacher_probabilities(features)
 
     def distance(**changes: Any) -> float:
         model = train(configure(model=STUDENT, optimizer={"name": "adamw", "lr": 0.05}, epochs=60, **changes)).model
@@ -74,11 +74,11 @@ def test_repeats_and_averages_teach_together(configure, tmp_path: Path):
     loss = LOSSES.create("distill", LOSSES.check("distill", {"teacher": str(file), "temperature": 1.0}), WINE)
     features = WINE.train.features
     expected = torch.stack([model(features).softmax(-1) for model in result.models]).mean(0)
-    torch.testing.assert_close(loss.answers(features), expected)
+    torch.testing.assert_close(loss.teacher_probabilities(features), expected)
 
 
 def test_a_distilled_training_resumes_bit_for_bit(teacher: str, configure, tmp_path: Path):
-    config = configure(loss=taught(teacher), augment={"name": "mixup"}, accumulate=2)
+    config = configure(loss=taught(teacher), augment={"name": "mixup"}, grad_accumulation=2)
     straight = train(config).model.state_dict()
     train(config, checkpoint_dir=tmp_path / "student", until_epoch=2)
     resumed = train(config, checkpoint_dir=tmp_path / "student").model.state_dict()
@@ -90,7 +90,7 @@ def test_a_distilled_training_resumes_bit_for_bit(teacher: str, configure, tmp_p
     [
         ({"data": {"name": "wine", "seed": 1}}, r"loss\.teacher: .*with data\.seed = 0, not 1"),
         ({"folds": 3}, r"loss\.teacher: .*with folds = None, not 3"),
-        ({"data": {"name": "digits"}}, r"loss\.teacher: its weights are for other data"),
+        ({"data": {"name": "digits"}}, r"loss\.teacher: the weights do not fit the inputs of this data"),
     ],
 )
 def test_teachers_that_may_have_seen_what_is_held_out_are_refused(
@@ -110,7 +110,7 @@ def test_what_is_no_checkpoint_is_refused(configure, tmp_path: Path):
     for name, message in (
         ("gone", r"loss\.teacher: there is no '.*gone'"),
         ("text.pt", r"loss\.teacher: '.*text\.pt' can't be read as a checkpoint"),
-        ("empty", r"loss\.teacher: '.*empty' holds no checkpoint of a training"),
+        ("empty", r"loss\.teacher: '.*empty' is not a checkpoint of a training"),
     ):
         with pytest.raises(ConfigError, match=message):
             train(configure(loss=taught(str(tmp_path / name))))

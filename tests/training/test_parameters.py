@@ -28,7 +28,7 @@ DECLARED = parameters_of(factory)
 def test_keyword_only_parameters_become_settings():
     assert list(DECLARED) == ["rate", "widths", "limit", "shape", "anything"]
     assert [each.type for each in DECLARED.values()] == ["float", "list[int]", "int", "str", "any"]
-    assert DECLARED["rate"].required
+    assert DECLARED["rate"].is_required
     assert DECLARED["widths"].default == [8, 4]
 
 

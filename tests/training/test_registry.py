@@ -50,7 +50,7 @@ def test_what_several_entries_have_in_common_is_a_dataclass_whose_fields_are_the
     def shaped(*, bias: bool = True, shape: Shape) -> tuple[Shape, bool]:
         return shape, bias
 
-    assert {name: each.required for name, each in models.entry("shaped").parameters.items()} == {
+    assert {name: each.is_required for name, each in models.entry("shaped").parameters.items()} == {
         "bias": False, "width": True, "depth": False,
     }  # fmt: skip
     assert models.create("shaped", models.check("shaped", {"width": 4.0, "bias": False})) == (Shape(4, 2), False)

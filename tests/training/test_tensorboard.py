@@ -56,7 +56,7 @@ def test_a_classification_ends_with_its_confusion(configure, tmp_path: Path):
     [folder] = tmp_path.iterdir()
     [event] = read(folder).Tensors("test/confusion/text_summary")
     header, _, *rows = event.tensor_proto.string_val[0].decode().splitlines()
-    assert header == "| true ↓ said → | class_0 | class_1 | class_2 |"
+    assert header == "| true ↓ predicted → | class_0 | class_1 | class_2 |"
     assert rows == [
         f"| **class_{index}** | {' | '.join(map(str, row))} |" for index, row in enumerate(result.confusion["test"])
     ]

@@ -56,33 +56,33 @@ class AllowedFolders:
         if self.folders is None:
             return
         real_path = _real(path)
-        if real_path is None or not self._holds(real_path):
+        if real_path is None or not self._contains(real_path):
             raise self._outside(where, path, real_path)
         for link in self._links_out_of(real_path):
             raise self._outside(where, str(link), _real(link))
 
-    def _holds(self, real_path: Path) -> bool:
+    def _contains(self, real_path: Path) -> bool:
         return any(real_path.is_relative_to(folder) for folder in self.folders or ())
 
     def _links_out_of(self, top: Path) -> Iterator[Path]:
         """Yield the symbolic links below a folder that lead out of the allowed folders."""
-        waiting, seen = [top] if top.is_dir() else [], set[Path]()
-        while waiting:
-            if (folder := waiting.pop()) in seen:
+        pending, visited = [top] if top.is_dir() else [], set[Path]()
+        while pending:
+            if (folder := pending.pop()) in visited:
                 continue
-            seen.add(folder)
+            visited.add(folder)
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if not entry.is_symlink():
-                        waiting += [Path(entry.path)] if entry.is_dir() else []
-                    elif (target := _real(entry.path)) is None or not self._holds(target):
+                        pending += [Path(entry.path)] if entry.is_dir() else []
+                    elif (target := _real(entry.path)) is None or not self._contains(target):
                         yield Path(entry.path)
                     else:
-                        waiting += [target] if target.is_dir() else []
+                        pending += [target] if target.is_dir() else []
 
     def _outside(self, where: str, path: str, real_path: Path | None) -> OutsideFolders:
         allowed = ", ".join(str(folder) for folder in self.folders or ())
-        remedy = "" if real_path is None else f"; start it with --data {real_path.parent}"
+        remedy = "" if real_path is None else f"; start the worker with --data {real_path.parent}"
         return OutsideFolders(where, f"{path} is outside the folders this worker may read ({allowed}){remedy}")
 
 

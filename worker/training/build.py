@@ -44,7 +44,7 @@ class Components:
         seed: the seed of this model's training.
         dataset: the dataset, on its device.
         augment: changes a training batch.
-        tuning: the model with its trainable weights.
+        trainable: the model with its trainable weights.
         forward: the model, compiled if the configuration says so.
         loss: maps outputs and targets to the batch's mean loss.
         link: maps outputs to probabilities or values.
@@ -58,7 +58,7 @@ class Components:
     seed: int
     dataset: Dataset
     augment: Augment
-    tuning: TrainableModel
+    trainable: TrainableModel
     forward: Callable[[Tensor], Tensor]
     loss: nn.Module
     link: Link
@@ -66,7 +66,7 @@ class Components:
     schedule: Schedule
     autocast: AbstractContextManager[object]
     group: Group = SINGLE_PROCESS
-    calls_together: bool = False
+    needs_all_ranks: bool = False
     """Whether all ranks of the group must call the model in training, even a rank without examples."""
 
 
@@ -81,22 +81,25 @@ def load(config: TrainingConfig, device: torch.device, folders: AllowedFolders =
     if config.folds is None:
         return [DATA.create(name, settings, folders=folders).to(device)]
     if not DATA.entry(name).facts.get("folds"):
-        raise ConfigError("folds", f"data {name!r} can't be divided into folds; leave it out")
+        raise ConfigError("folds", f"data {name!r} can't be divided into folds; leave folds out")
     folds = [Fold(index, config.folds) for index in range(config.folds)]
     return [DATA.create(name, settings, fold, folders=folders).to(device) for fold in folds]
 
 
 def callbacks_of(
-    config: TrainingConfig, given: Sequence[Callback], group: Group = SINGLE_PROCESS, folders: AllowedFolders = ANYWHERE
+    config: TrainingConfig,
+    callbacks: Sequence[Callback],
+    group: Group = SINGLE_PROCESS,
+    folders: AllowedFolders = ANYWHERE,
 ) -> CallbackList:
-    """Build the configured callbacks, followed by the `given` ones; in a group only the first rank has any."""
+    """Build the configured callbacks, followed by `callbacks`; in a group only the first rank has any."""
     if not group.is_first:
         return CallbackList([], group)
-    named = [
-        (each.name, CALLBACKS.create(each.name, each.settings, folders=folders, path=f"callbacks[{index}]"))
-        for index, each in enumerate(config.callbacks)
+    configured = [
+        (section.name, CALLBACKS.create(section.name, section.settings, folders=folders, path=f"callbacks[{index}]"))
+        for index, section in enumerate(config.callbacks)
     ]
-    return CallbackList([*named, *((type(each).__name__, each) for each in given)], group)
+    return CallbackList([*configured, *((type(callback).__name__, callback) for callback in callbacks)], group)
 
 
 def build(
@@ -129,18 +132,18 @@ def build(
     """
     device = dataset.device
     model = MODELS.create(config.model.name, config.model.settings, dataset, folders=folders)
-    tuning = FINETUNING.create(config.finetune.name, config.finetune.settings, model, folders=folders)
+    trainable = FINETUNING.create(config.finetune.name, config.finetune.settings, model, folders=folders)
     if group.size > 1:
         sync_batch_norms(model)
     model.to(device)
-    check_constraints(constraints, tuning.num_parameters)
-    if config.recompute:
+    check_constraints(constraints, trainable.num_parameters)
+    if config.activation_checkpointing:
         _checkpoint_activations(model, config.model.name)
     schedule = SCHEDULES.create(config.schedule.name, config.schedule.settings)
     state = TrainState(
         device=device,
         model=model,
-        optimizer=OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, weight_groups(tuning.groups)),
+        optimizer=OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, weight_groups(trainable.groups)),
         scaler=grad_scaler(config.precision, device),
         plateau=schedule if isinstance(schedule, Plateau) else None,
         average=_average(model, config.ema_decay),
@@ -150,12 +153,12 @@ def build(
     if isinstance(loss, Distillation):
         loss.require_data_of(config.to_mapping())
     link = link_of(config.loss.name, dataset.kind)
-    parts = Components(
+    components = Components(
         config=config,
         seed=seed,
         dataset=dataset,
         augment=AUGMENTATIONS.create(config.augment.name, config.augment.settings, dataset),
-        tuning=tuning,
+        trainable=trainable,
         forward=torch.compile(model) if config.compile else model,
         loss=loss,
         link=link,
@@ -163,9 +166,9 @@ def build(
         schedule=schedule,
         autocast=autocast(config.precision, device),
         group=group,
-        calls_together=has_synced_batch_norms(model),
+        needs_all_ranks=has_synced_batch_norms(model),
     )
-    return parts, state
+    return components, state
 
 
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
@@ -175,6 +178,8 @@ def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
 def _checkpoint_activations(model: nn.Module, name: str) -> None:
     stacks = [blocks for blocks in model.modules() if isinstance(blocks, Blocks)]
     if not stacks:
-        raise ConfigError("recompute", f"model {name!r} has no stack of blocks to recompute; leave it out")
+        raise ConfigError(
+            "activation_checkpointing", f"model {name!r} has no stack of blocks to apply it to; leave it out"
+        )
     for blocks in stacks:
-        blocks.recompute = True
+        blocks.activation_checkpointing = True

@@ -59,7 +59,7 @@ SETTINGS: Mapping[str, Parameter] = {
             "per_class (precision, recall and F1 of each class)",
         ),
         Parameter(
-            "accumulate",
+            "grad_accumulation",
             "int",
             default=1,
             low=1,
@@ -76,7 +76,7 @@ SETTINGS: Mapping[str, Parameter] = {
             "compile", "bool", default=False, description="compile the model (torch.compile): slow start, fast steps"
         ),
         Parameter(
-            "recompute",
+            "activation_checkpointing",
             "bool",
             default=False,
             description="compute a model's inner activations again in the backward pass: less memory, more time",
@@ -165,10 +165,10 @@ class TrainingConfig:
     clip_value: float | None
     l1: float
     metrics: Sequence[str]
-    accumulate: int
+    grad_accumulation: int
     precision: str
     compile: bool
-    recompute: bool
+    activation_checkpointing: bool
     ema_decay: float | None
     patience: int | None
     snapshots: int
@@ -184,43 +184,43 @@ class TrainingConfig:
         """
         if not isinstance(mapping, Mapping):
             raise ConfigError("task.train", f"must be a mapping of settings, got {mapping!r}")
-        known = [*REGISTRIES, *LISTS, *SETTINGS]
+        valid_names = [*REGISTRIES, *LISTS, *SETTINGS]
         for name in mapping:
-            if name not in known:
-                raise ConfigError(str(name), f"there is no such setting; {did_you_mean(name, known)}")
+            if name not in valid_names:
+                raise ConfigError(str(name), f"there is no such setting; {did_you_mean(name, valid_names)}")
         sections: dict[str, Any] = {}
         for name, registry in REGISTRIES.items():
-            usual = DEFAULT_SECTIONS.get(name)
-            if name == "schedule" and (taught := OPTIMIZERS.entry(sections["optimizer"].name).facts.get("schedule")):
-                usual = {"name": taught}
-            sections[name] = _section(registry, usual if mapping.get(name) is None else mapping[name])
+            default = DEFAULT_SECTIONS.get(name)
+            if name == "schedule" and (schedule := OPTIMIZERS.entry(sections["optimizer"].name).facts.get("schedule")):
+                default = {"name": schedule}
+            sections[name] = _section(registry, default if mapping.get(name) is None else mapping[name])
         lists: dict[str, Any] = {name: _sections(name, registry, mapping.get(name)) for name, registry in LISTS.items()}
         plain = {name: value for name, value in mapping.items() if name in SETTINGS}
         return cls(**sections, **lists, **check_all("", "training", SETTINGS, plain))
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the complete mapping with all defaults; `from_mapping` reads it back as an equal configuration."""
-        chosen = {name: getattr(self, name).to_mapping() for name in REGISTRIES}
+        sections = {name: getattr(self, name).to_mapping() for name in REGISTRIES}
         lists = {name: [section.to_mapping() for section in getattr(self, name)] for name in LISTS}
-        return chosen | lists | {name: getattr(self, name) for name in SETTINGS}
+        return sections | lists | {name: getattr(self, name) for name in SETTINGS}
 
 
-def _section(registry: Registry[Any], given: Any) -> Section:
-    if given is None:
+def _section(registry: Registry[Any], value: Any) -> Section:
+    if value is None:
         raise ConfigError(registry.section, f"missing; write {registry.section}: {{name: …}}")
-    return _chosen(registry, given, registry.section)
+    return _parse_section(registry, value, registry.section)
 
 
-def _sections(name: str, registry: Registry[Any], given: Any) -> list[Section]:
-    if given is None:
+def _sections(name: str, registry: Registry[Any], value: Any) -> list[Section]:
+    if value is None:
         return []
-    if not isinstance(given, list | tuple):
-        raise ConfigError(name, f"must be a list, like [{{name: …}}], got {given!r}")
-    return [_chosen(registry, each, f"{name}[{index}]") for index, each in enumerate(given)]
+    if not isinstance(value, list | tuple):
+        raise ConfigError(name, f"must be a list, like [{{name: …}}], got {value!r}")
+    return [_parse_section(registry, each, f"{name}[{index}]") for index, each in enumerate(value)]
 
 
-def _chosen(registry: Registry[Any], given: Any, path: str) -> Section:
-    if not isinstance(given, Mapping) or "name" not in given:
-        raise ConfigError(path, f"must be a mapping with a name, like {{name: …}}, got {given!r}")
-    settings = {name: value for name, value in given.items() if name != "name"}
-    return Section(given["name"], registry.check(given["name"], settings, path))
+def _parse_section(registry: Registry[Any], value: Any, path: str) -> Section:
+    if not isinstance(value, Mapping) or "name" not in value:
+        raise ConfigError(path, f"must be a mapping with a name, like {{name: …}}, got {value!r}")
+    settings = {name: setting for name, setting in value.items() if name != "name"}
+    return Section(value["name"], registry.check(value["name"], settings, path))

@@ -48,8 +48,8 @@ class Diverged(TrainingError):
     """
 
     def __init__(self, step: int, metric: str, last_finite: float | None) -> None:
-        tail = "it never was finite" if last_finite is None else f"its last finite value was {last_finite:.6g}"
-        super().__init__(f"{metric} is no longer a finite number in epoch {step}; {tail}")
+        history = "it never was finite" if last_finite is None else f"its last finite value was {last_finite:.6g}"
+        super().__init__(f"{metric} is no longer a finite number in epoch {step}; {history}")
         self.step = step
         self.metric = metric
         self.last_finite = last_finite
@@ -59,11 +59,11 @@ class ProcessGroupError(RuntimeError):
     """Another process of the group is gone or out of reach; the cause may be in that process's own error."""
 
 
-def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """Return the nearest of the `known` names as a question, or the whole list if none is near."""
-    names = sorted(known)
+def did_you_mean(name: object, valid_names: Iterable[str]) -> str:
+    """Return the nearest of the `valid_names` as a question, or the whole list if none is near."""
+    names = sorted(valid_names)
     near = get_close_matches(str(name), names, n=1, cutoff=0.65)
-    near = near or [each for each in names if len(str(name)) >= 3 and each.startswith(str(name))]  # an abbreviation
+    near = near or [valid for valid in names if len(str(name)) >= 3 and valid.startswith(str(name))]  # an abbreviation
     if near:
         return f"did you mean {near[0]!r}?"
     return f"known: {', '.join(names)}" if names else "none is known"

@@ -70,7 +70,7 @@ class Parameter:
     names: Names | None = None
 
     @property
-    def required(self) -> bool:
+    def is_required(self) -> bool:
         """Whether there is no default."""
         return self.default is REQUIRED
 
@@ -108,7 +108,7 @@ class Parameter:
     def describe(self) -> dict[str, Any]:
         """Return the parameter as the JSON catalogue stores it."""
         facts: dict[str, Any] = {"type": self.type}
-        facts |= {"required": True} if self.required else {"default": self.default}
+        facts |= {"required": True} if self.is_required else {"default": self.default}
         facts["description"] = self.description
         facts |= {bound: limit for bound in ("low", "high") if (limit := getattr(self, bound)) is not None}
         if self.exclusive_low:
@@ -126,10 +126,10 @@ def parameters_of(factory: Callable[..., object]) -> dict[str, Parameter]:
     A parameter whose type is a dataclass stands for the fields of this dataclass that have a `Setting`. So several
     factories can share a group of settings.
     """
-    found: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = {}
     for name, (hint, default) in _keywords(factory).items():
-        found |= _fields_of(hint) if is_dataclass(hint) else {name: _parameter(name, hint, default)}
-    return found
+        parameters |= _fields_of(hint) if is_dataclass(hint) else {name: _parameter(name, hint, default)}
+    return parameters
 
 
 def arguments_of(
@@ -143,7 +143,7 @@ def arguments_of(
         context: objects that are not settings; a parameter annotated with the type of one of them receives it.
     """
     arguments = dict(values)
-    by_type = {type(each): each for each in context}
+    by_type = {type(value): value for value in context}
     for name, (hint, _) in _keywords(factory).items():
         if hint in by_type:
             arguments[name] = by_type[hint]
@@ -152,26 +152,26 @@ def arguments_of(
     return arguments
 
 
-def check_all(path: str, owner: str, declared: Mapping[str, Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of all declared parameters: the given ones converted, the others at their defaults.
+def check_all(path: str, owner: str, declared: Mapping[str, Parameter], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of all declared parameters: those in `settings` converted, the others at their defaults.
 
     Args:
         path: the setting that the parameters belong to, for errors; "": they are top-level settings.
         owner: what the parameters belong to, in words, for errors.
         declared: the parameters by name.
-        given: the values as the configuration gives them.
+        settings: the values as the configuration gives them.
 
     Raises:
         ConfigError: a name is unknown, a required parameter is missing, or a value is not valid.
     """
-    for name in given:
+    for name in settings:
         if name not in declared:
             raise ConfigError(_join(path, name), f"{owner} has no such setting; {did_you_mean(name, declared)}")
     values: dict[str, Any] = {}
     for name, parameter in declared.items():
-        if name in given:
-            values[name] = parameter.check(_join(path, name), given[name])
-        elif parameter.required:
+        if name in settings:
+            values[name] = parameter.check(_join(path, name), settings[name])
+        elif parameter.is_required:
             raise ConfigError(_join(path, name), f"missing, but {owner} needs it: {parameter.description}")
         else:
             values[name] = parameter.default
@@ -180,8 +180,8 @@ def check_all(path: str, owner: str, declared: Mapping[str, Parameter], given: M
 
 def _keywords(factory: Callable[..., object]) -> dict[str, tuple[Any, Any]]:
     """Return the annotation and the default of each keyword-only parameter."""
-    made_by = factory.__init__ if isinstance(factory, type) else factory  # type: ignore[misc]
-    hints = get_type_hints(made_by, include_extras=True)
+    constructor = factory.__init__ if isinstance(factory, type) else factory  # type: ignore[misc]
+    hints = get_type_hints(constructor, include_extras=True)
     return {
         name: (hints.get(name, Any), declared.default)
         for name, declared in inspect.signature(factory).parameters.items()

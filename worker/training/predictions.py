@@ -58,22 +58,25 @@ def predict(
             torch.cat(parts) for parts in zip(*predictions_of(model, dataset, name, group), strict=True)
         )
     split = dataset.splits[name]
-    places = torch.arange(len(targets)) if split.ids is None else split.ids
+    positions = torch.arange(len(targets)) if split.ids is None else split.ids
     if dataset.kind == "classification":
         outputs = link.inverse(outputs)
     elif dataset.kind == "ranking":
-        outputs, targets, places = outputs[targets >= 0], targets[targets >= 0], places[places >= 0]
+        outputs, targets, positions = outputs[targets >= 0], targets[targets >= 0], positions[positions >= 0]
     else:
         outputs, targets = (each.squeeze(1) * dataset.target_std + dataset.target_mean for each in (outputs, targets))
-    ids = places.numpy() if split.names is None else split.names[places.numpy()]
+    ids = positions.numpy() if split.names is None else split.names[positions.numpy()]
     return Predictions(ids, outputs.cpu(), targets.cpu())
 
 
-def mean_by_id(each: Sequence[Predictions]) -> Predictions:
+def mean_by_id(predictions: Sequence[Predictions]) -> Predictions:
     """Return all predictions by ascending id, with the outputs for the same example averaged."""
-    ids, inverse = np.unique(np.concatenate([one.ids for one in each]), return_inverse=True)
-    place = torch.from_numpy(inverse)
-    outputs, targets = torch.cat([one.outputs for one in each]), torch.cat([one.targets for one in each])
-    sums = torch.zeros(len(ids), *outputs.shape[1:]).index_add_(0, place, outputs)
-    counts = place.bincount().view(-1, *(1 for _ in outputs.shape[1:]))
-    return Predictions(ids, sums / counts, targets.new_empty(len(ids)).index_put_((place,), targets))
+    ids, inverse = np.unique(np.concatenate([part.ids for part in predictions]), return_inverse=True)
+    index = torch.from_numpy(inverse)
+    outputs, targets = (
+        torch.cat([part.outputs for part in predictions]),
+        torch.cat([part.targets for part in predictions]),
+    )
+    sums = torch.zeros(len(ids), *outputs.shape[1:]).index_add_(0, index, outputs)
+    counts = index.bincount().view(-1, *(1 for _ in outputs.shape[1:]))
+    return Predictions(ids, sums / counts, targets.new_empty(len(ids)).index_put_((index,), targets))

@@ -49,26 +49,32 @@ def read(path: Path) -> tuple[dict[SplitName, Predictions], tuple[str, ...]]:
     """Return the predictions by split and the class names (empty for regression and ranking)."""
     table = parquet.read_table(path)
     class_names = tuple(json.loads(table.schema.metadata[b"classes"]))
-    found: dict[SplitName, Predictions] = {}
+    predictions: dict[SplitName, Predictions] = {}
     splits = table.column("split").to_pylist()
     for name in dict.fromkeys(splits):
         part = table.filter(pa.array([split == name for split in splits]))
-        found[name] = _predictions(part, class_names)
-    return found, class_names
+        predictions[name] = _predictions(part, class_names)
+    return predictions, class_names
 
 
-def _table(name: SplitName, given: Predictions, class_names: tuple[str, ...]) -> pa.Table:
-    outputs, targets = given.outputs.float().numpy(), given.targets.numpy()
-    columns: dict[str, Any] = {"split": _words([0] * len(targets), (name,)), "id": pa.array(given.ids.tolist())}
+def _table(name: SplitName, predictions: Predictions, class_names: tuple[str, ...]) -> pa.Table:
+    outputs, targets = predictions.outputs.float().numpy(), predictions.targets.numpy()
+    columns: dict[str, Any] = {
+        "split": _dictionary([0] * len(targets), (name,)),
+        "id": pa.array(predictions.ids.tolist()),
+    }
     if class_names:
-        columns |= {"target": _words(targets, class_names), "prediction": _words(outputs.argmax(1), class_names)}
+        columns |= {
+            "target": _dictionary(targets, class_names),
+            "prediction": _dictionary(outputs.argmax(1), class_names),
+        }
         columns |= {f"p/{each}": pa.array(outputs[:, index]) for index, each in enumerate(class_names)}
     else:
         columns |= {"target": pa.array(targets), "prediction": pa.array(outputs)}
     return pa.table(columns)
 
 
-def _words(indices: Any, names: tuple[str, ...]) -> pa.DictionaryArray:
+def _dictionary(indices: Any, names: tuple[str, ...]) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(names, pa.string()))
 
 
@@ -79,6 +85,6 @@ def _predictions(part: pa.Table, class_names: tuple[str, ...]) -> Predictions:
     ids = np.array(part.column("id").to_pylist())
     if not class_names:
         return Predictions(ids, tensor("prediction"), tensor("target"))
-    index = {name: at for at, name in enumerate(class_names)}
+    index = {name: position for position, name in enumerate(class_names)}
     targets = torch.tensor([index[name] for name in part.column("target").to_pylist()])
     return Predictions(ids, torch.stack([tensor(f"p/{name}") for name in class_names], dim=1), targets)

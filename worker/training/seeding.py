@@ -29,11 +29,11 @@ def forked_rng(seed: int, device: torch.device) -> Iterator[None]:
     forked.
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        set_stream_states(first_states(seed, device), device)
+        set_rng_states(initial_rng_states(seed, device), device)
         yield
 
 
-def first_states(seed: int, device: torch.device) -> dict[str, Tensor]:
+def initial_rng_states(seed: int, device: torch.device) -> dict[str, Tensor]:
     """Return the initial states of the default streams for `seed`, by kind of device (`cpu`, `cuda`)."""
     states = {"cpu": generator(seed, "torch").get_state()}
     if device.type == "cuda":
@@ -41,7 +41,7 @@ def first_states(seed: int, device: torch.device) -> dict[str, Tensor]:
     return states
 
 
-def stream_states(device: torch.device) -> dict[str, Tensor]:
+def rng_states(device: torch.device) -> dict[str, Tensor]:
     """Return the current states of torch's default streams that training on `device` draws from, by kind of device."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
@@ -49,7 +49,7 @@ def stream_states(device: torch.device) -> dict[str, Tensor]:
     return states
 
 
-def set_stream_states(states: dict[str, Tensor], device: torch.device) -> None:
+def set_rng_states(states: dict[str, Tensor], device: torch.device) -> None:
     """Set torch's default streams to these states; a state for a kind of device that is not in use is ignored."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:

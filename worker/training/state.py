@@ -51,7 +51,7 @@ class TrainState:
         batch: completed batches of the next epoch.
         step: all optimizer steps so far.
         metrics: the metrics after the last epoch.
-        streams: the states of torch's default random streams for this model, as of when it last gave way to another.
+        rng_states: the states of torch's default random streams for this model, as of when it last gave way to another.
         snapshots: copies of the weights for the snapshot ensemble.
         num_counted: training examples in `loss_sum`.
     """
@@ -66,7 +66,7 @@ class TrainState:
     batch: int = 0
     step: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
-    streams: dict[str, Tensor] = field(default_factory=dict)
+    rng_states: dict[str, Tensor] = field(default_factory=dict)
     snapshots: list[Weights] = field(default_factory=list)
     num_counted: int = 0
 
@@ -118,7 +118,7 @@ class TrainState:
             "scaler": self.scaler.state_dict(),
             "plateau": None if self.plateau is None else self.plateau.state,
             "average": None if self.average is None else self.average.state_dict(),
-            "streams": self.streams,
+            "rng_states": self.rng_states,
             "loss_sum": self.loss_sum,
             "snapshots": self.snapshots,
             **{name: getattr(self, name) for name in _NUMBERS},
@@ -133,7 +133,7 @@ class TrainState:
             self.plateau.state = content["plateau"]
         if self.average is not None:
             self.average.load_state_dict(content["average"])
-        self.streams |= content["streams"]  # a checkpoint holds no streams of other kinds of device
+        self.rng_states |= content["rng_states"]  # a checkpoint may lack the states of this kind of device
         self.loss_sum.copy_(content["loss_sum"])
         self.snapshots = content["snapshots"]
         for name in _NUMBERS:

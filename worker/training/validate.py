@@ -31,7 +31,9 @@ def find_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise ConfigError("device", f"unknown device {name!r}; use cpu or cuda:0") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError("device", f"{name!r}, but this machine has {torch.cuda.device_count()} CUDA devices; use cpu")
+        raise ConfigError(
+            "device", f"{name!r} does not exist: this machine has {torch.cuda.device_count()} CUDA devices; use cpu"
+        )
     return device
 
 
@@ -51,12 +53,14 @@ def check_fit(config: TrainingConfig, dataset: Dataset, monitor: Monitor | None,
     _require_fit("model.name", MODELS, config.model.name, "inputs", dataset.inputs)
     _require_fit("augment.name", AUGMENTATIONS, config.augment.name, "inputs", dataset.inputs)
     if dataset.categories and config.augment.name == "mixup":
-        raise ConfigError("augment.name", "indices of categories can't be mixed; use data.categories: onehot, or none")
+        raise ConfigError(
+            "augment.name", "mixup can't mix category indices; use data.categories: onehot, or augment.name: none"
+        )
     if config.batch_size > len(dataset.train):
         raise ConfigError("batch_size", f"{config.batch_size} is more than the {len(dataset.train)} training examples")
     if config.batch_size < group.size:
         raise ConfigError(
-            "batch_size", f"{config.batch_size} examples are too few for {group.size} devices; each needs one at least"
+            "batch_size", f"{config.batch_size} examples are too few for {group.size} devices; each needs at least one"
         )
     if config.metrics and dataset.kind != "classification":
         raise ConfigError("metrics", f"{' and '.join(config.metrics)} are for classification, not for {dataset.kind}")
@@ -91,12 +95,12 @@ def check_constraints(constraints: Mapping[str, Any], num_parameters: int) -> No
     """
     for name in constraints:
         if name != "parameters":
-            raise ConfigError(f"constraints.{name}", "there is no such constraint; known: parameters")
+            raise ConfigError(f"constraints.{name}", "there is no such constraint; use parameters")
     if "parameters" not in constraints:
         return
     bounds = constraints["parameters"]
     if not isinstance(bounds, Mapping):
         raise ConfigError("constraints.parameters", f"must be a mapping like {{max: 5e6}}, got {bounds!r}")
-    most = check_all("constraints.parameters", "the constraint", _BOUNDS, bounds)["max"]
-    if num_parameters > most:
-        raise Infeasible(f"the model has {num_parameters:,} parameters; the constraint allows {most:,.0f}")
+    maximum = check_all("constraints.parameters", "the constraint", _BOUNDS, bounds)["max"]
+    if num_parameters > maximum:
+        raise Infeasible(f"the model has {num_parameters:,} parameters; the constraint allows {maximum:,.0f}")

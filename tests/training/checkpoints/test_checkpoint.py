@@ -77,7 +77,7 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, damage: str, 
             file.with_suffix(".json").write_text("{")
     with caplog.at_level(logging.WARNING):
         assert load_checkpoint(tmp_path) == {"step": 1}
-    assert "is damaged or gone" in caplog.text
+    assert "is damaged or missing" in caplog.text
 
 
 @pytest.mark.parametrize("survived", range(4))
@@ -217,7 +217,7 @@ def test_ends_come_first_and_with_the_middles_take_a_hundredth_of_the_time(
 
 def test_the_same_place_is_not_saved_twice(tmp_path: Path):
     saved = []
-    checkpointer = Checkpointer(tmp_path, None, saved.append, begun_at=(3, 50))
+    checkpointer = Checkpointer(tmp_path, None, saved.append, start_position=(3, 50))
     checkpointer.maybe_save(3, lambda: pytest.fail("that is what it began with"), force=True, batch=50)
     for _ in range(2):
         checkpointer.maybe_save(4, lambda: {"step": 4}, force=True)

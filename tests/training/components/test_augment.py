@@ -120,5 +120,5 @@ def test_categories_are_not_mixed(configure, tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("c,y\n" + "".join(f"{'rgb'[i % 3]},{i % 2}\n" for i in range(60)))
     data = {"name": "csv", "path": str(path), "target": "y", "categories": "embedded"}
-    with pytest.raises(ConfigError, match=r"augment\.name: indices of categories can't be mixed"):
+    with pytest.raises(ConfigError, match=r"augment\.name: mixup can't mix category indices"):
         train(configure(data=data, augment={"name": "mixup"}))

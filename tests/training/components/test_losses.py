@@ -119,7 +119,7 @@ def test_a_certain_answer_has_a_finite_gradient(name: str):
 
 
 def test_weights_of_other_classes_are_told():
-    with pytest.raises(ConfigError, match=r"loss\.class_weights: 2 weights for the 3 classes of the data"):
+    with pytest.raises(ConfigError, match=r"loss\.class_weights: there are 2 weights for 3 classes"):
         create("cross_entropy", class_weights=[1, 2])
-    with pytest.raises(ConfigError, match=r"loss\.balance: class_weights are given already"):
+    with pytest.raises(ConfigError, match=r"loss\.balance: can't be combined with class_weights"):
         create("focal", class_weights=[1, 2, 3], balance=1)

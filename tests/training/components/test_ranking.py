@@ -169,12 +169,15 @@ def test_categories_are_embedded_in_lists_too(table: Path):
     ("given", "message"),
     [
         ({"query": "wards"}, r"data\.query: there is no column 'wards'; did you mean 'ward'\?"),
-        ({"kind": "regression"}, r"data\.kind: rows of a query are ranked, whatever the target; leave out kind, or"),
-        ({"limit": 50}, r"data\.limit: draws single rows, which would tear queries apart; leave it out"),
-        ({"bootstrap": 1}, r"data\.bootstrap: draws single rows"),
+        (
+            {"kind": "regression"},
+            r"data\.kind: data.query ranks the rows of each query, so kind has no effect; leave out kind, or",
+        ),
+        ({"limit": 50}, r"data\.limit: selects single rows, which would split queries; leave it out"),
+        ({"bootstrap": 1}, r"data\.bootstrap: selects single rows"),
         ({"group": "noise"}, r"data\.query: only one of group and query can decide the split"),
         ({"target": "noise"}, r"data\.target: the \w+ examples hold the relevance -\d.*; 0 is the lowest"),
-        ({"target": "ward", "query": "x"}, r"data\.target: column 'ward' holds no numbers, so ranking can't learn it"),
+        ({"target": "ward", "query": "x"}, r"data\.target: column 'ward' does not hold numbers, which ranking needs"),
     ],
 )
 def test_a_fault_names_its_setting(table: Path, given: dict[str, Any], message: str):
@@ -195,7 +198,10 @@ def test_queries_that_tell_nothing_are_refused(tmp_path: Path, relevance: int, m
     [
         ({"loss": {"name": "mse"}}, r"loss\.name: mse is for regression, but the data is for ranking; use listnet or"),
         ({"model": {"name": "lenet"}}, r"model\.name: lenet is for images, but the data is for queries; use linear or"),
-        ({"model": {"name": "mlp", "norm": "batch"}}, r"model\.norm: a batch norm would count what pads short queries"),
+        (
+            {"model": {"name": "mlp", "norm": "batch"}},
+            r"model\.norm: a batch norm would include the padding of short queries",
+        ),
         ({"augment": {"name": "mixup"}}, r"augment\.name: mixup is for rows or images, but the data is for queries"),
         ({"batch_size": 19}, r"batch_size: 19 is more than the 17 training examples"),
     ],

@@ -19,17 +19,17 @@ TABLES: list[tuple[str, dict[str, object], dict[float, float]]] = [
     ("constant", {}, {0: 1, 0.5: 1, 1: 1}),
     ("constant", {"warmup": 0.2}, {0: 0, 0.1: 0.5, 0.2: 1, 1: 1}),
     ("cosine", {}, {0: 1, 0.25: 0.853553, 0.5: 0.5, 1: 0}),
-    ("cosine", {"floor": 0.1, "warmup": 0.5}, {0.25: 0.5, 0.5: 1, 0.75: 0.55, 1: 0.1}),
+    ("cosine", {"final_fraction": 0.1, "warmup": 0.5}, {0.25: 0.5, 0.5: 1, 0.75: 0.55, 1: 0.1}),
     ("cosine", {"cycles": 2}, {0: 1, 0.25: 0.5, 0.499999: 0, 0.5: 1, 0.75: 0.5, 1: 0}),
-    ("linear", {"floor": 0.2}, {0: 1, 0.5: 0.6, 1: 0.2}),
+    ("linear", {"final_fraction": 0.2}, {0: 1, 0.5: 0.6, 1: 0.2}),
     ("polynomial", {"power": 2}, {0: 1, 0.5: 0.25, 1: 0}),
-    ("polynomial", {"power": 0.5, "floor": 0.5}, {0: 1, 0.75: 0.75, 1: 0.5}),
+    ("polynomial", {"power": 0.5, "final_fraction": 0.5}, {0: 1, 0.75: 0.75, 1: 0.5}),
     ("step", {}, {0: 1, 0.29: 1, 0.3: 0.1, 0.6: 0.01, 0.9: 0.001, 1: 0.001}),
     ("step", {"every": 1 / 3, "factor": 0.5}, {0.33: 1, 2 / 3: 0.25, 1: 0.125}),
     ("multi_step", {}, {0: 1, 0.49: 1, 0.5: 0.1, 0.75: 0.01, 1: 0.01}),
     ("multiplicative", {}, {0: 1, 0.49: 1, 0.5: 0.3, 0.75: 0.03, 1: 0.03}),
     ("multiplicative", {"drops": [0.2], "factors": [2]}, {0.1: 1, 0.2: 2}),
-    ("exponential", {"final": 0.01}, {0: 1, 0.5: 0.1, 1: 0.01}),
+    ("exponential", {"final_fraction": 0.01}, {0: 1, 0.5: 0.1, 1: 0.01}),
     ("inverse_sqrt", {"warmup": 0.1}, {0: 0, 0.05: 0.5, 0.1: 1, 0.4: 0.5, 0.9: 1 / 3}),
     ("one_cycle", {"peak": 0.2, "start": 0.1, "end": 0}, {0: 0.1, 0.1: 0.55, 0.2: 1, 0.6: 0.5, 1: 0}),
     ("one_cycle", {"peak": 1}, {0: 0.04, 1: 1}),
@@ -77,5 +77,5 @@ def test_a_plateau_drops_where_pytorchs_does(metric: str, losses: list[float], p
 
 
 def test_each_drop_needs_its_factor():
-    with pytest.raises(ConfigError, match=r"schedule\.factors: 1 factors for 2 drops"):
+    with pytest.raises(ConfigError, match=r"schedule\.factors: there are 1 factors for 2 drops"):
         create("multiplicative", factors=[0.5])

@@ -115,7 +115,7 @@ def test_splits_share_nothing_lose_nothing_and_keep_the_classes(labels: list[int
         ({"val_fraction": 0.5, "test_fraction": 0.5}, "data.val_fraction: val_fraction and test_fraction together"),
         ({"test_fraction": 0.001}, "data.test_fraction: 0.001 of 178 examples leaves 0; at least 2 are needed"),
         ({"val_fraction": 0.01}, "data.val_fraction: no stratified split is possible"),
-        ({"limit": 1}, "data.limit: the training examples hold one class only"),
+        ({"limit": 1}, "data.limit: the training examples have only the class"),
     ],
 )
 def test_impossible_splits_are_told(given: dict[str, Any], message: str):

@@ -127,7 +127,7 @@ def test_only_one_can_decide(source: str, tmp_path: Path):
 
 @each_source
 def test_what_decides_has_a_value_everywhere(source: str, tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"data\.time: column 'gaps' lacks a value in 6 rows; remove them"):
+    with pytest.raises(ConfigError, match=r"data\.time: column 'gaps' lacks a value in 6 rows; remove those rows"):
         load(SOURCES[source](tmp_path) | {"time": "gaps"})
 
 
@@ -135,9 +135,9 @@ def test_what_decides_has_a_value_everywhere(source: str, tmp_path: Path):
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        ("twice", r"data\.id: column 'twice' of data\.path holds 0 twice; ids must differ"),
-        ("half", r"data\.id: column 'half' holds (double|float), no whole numbers or texts"),
-        ("gaps", r"data\.id: column 'gaps' lacks a value in 6 rows; remove them"),
+        ("twice", r"data\.id: column 'twice' of data\.path holds 0 more than once; ids must differ"),
+        ("half", r"data\.id: column 'half' holds (double|float), not whole numbers or texts"),
+        ("gaps", r"data\.id: column 'gaps' lacks a value in 6 rows; remove those rows"),
         ("patent", r"data\.id: there is no (column|array) 'patent'; did you mean 'patient'\?"),
     ],
 )
@@ -149,10 +149,13 @@ def test_ids_that_name_no_example_are_told(source: str, column: str, message: st
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"table": None, "group": "site"}, r"data\.group: a folder has no columns; name a CSV file that has, as data"),
-        ({}, r"data\.table: decides nothing; name one of its columns as data\.group, data\.time or data\.fold"),
+        (
+            {"table": None, "group": "site"},
+            r"data\.group: a folder of images has no columns; name a CSV file with this column as data",
+        ),
+        ({}, r"data\.table: no setting uses a column of this file; name one as data\.group, data\.time or data\.fold"),
         ({"table": "no.csv", "group": "site"}, r"data\.table: there is no file 'no\.csv'"),
-        ({"table": "short.csv", "group": "site"}, r"data\.table: 'short\.csv' has no row whose file is 'ill/02\.png'"),
+        ({"table": "short.csv", "group": "site"}, r"data\.table: 'short\.csv' has no row for the file 'ill/02\.png'"),
         ({"table": "twice.csv", "group": "site"}, r"data\.table: 'twice\.csv' has two rows for 'ill/00\.png'; keep"),
         ({"table": "other.csv", "group": "site"}, r"data\.table: there is no column 'file'"),
     ],

@@ -106,8 +106,8 @@ def test_a_wrong_encoding_is_told(tmp_path: Path, header: str):
     [
         ({"target": "sorts"}, "data.target: there is no column 'sorts'; did you mean 'sort'?"),
         ({"target": "sort", "features": ["sizes"]}, "data.features: there is no column 'sizes'; did you mean 'size'?"),
-        ({"target": "sort", "features": ["sort"]}, "data.features: needs at least one column, and not the target"),
-        ({"target": "sort", "kind": "regression"}, "data.kind: column 'sort' holds no numbers"),
+        ({"target": "sort", "features": ["sort"]}, "data.features: must name at least one column and not the target"),
+        ({"target": "sort", "kind": "regression"}, "data.kind: column 'sort' does not hold numbers"),
         ({"target": "sort", "encoding": "utf-88"}, "data.encoding: unknown encoding 'utf-88'"),
         ({"target": "sort", "delimiter": ";;"}, "data.delimiter: must be one character"),
         ({"target": "sort", "delimiter": ";"}, "data.target: there is no column 'sort'"),
@@ -126,7 +126,7 @@ def test_a_fault_names_its_setting(flowers: Path, given: dict[str, Any], message
 @pytest.mark.parametrize(
     ("header", "rows", "message"),
     [
-        ("x,y", ["1,a", "2,a", "3,a"] * 5, "data.target: the training examples hold one class only: a"),
+        ("x,y", ["1,a", "2,a", "3,a"] * 5, "data.target: the training examples have only the class a"),
         ("x,y", ["1,0.5", "2,0.5", "3,0.5"] * 5, "data.target: every training example has the value 0.5"),
         ("x,y", [], "data.path: .* has columns but no rows"),
         ("x,x", ["1,2"], "data.path: .* two columns of the same name"),
@@ -137,8 +137,12 @@ def test_a_fault_names_its_setting(flowers: Path, given: dict[str, Any], message
         ("x,y", [*["1,1.5", "2,2.5"] * 8, "3,1e30"], r"data.target: column 'y' holds 1e\+30 in row 17 .* so far from"),
         ("x,y", ["1,nan", "2,0.5"] * 10, "data.target: column 'y' lacks a value in 10 rows"),
         ("x,y", ["1,inf", "2,0.5"] * 10, r"data.target: column 'y' holds inf in row 1 \(not"),
-        ("x,y", ["2024-01-31,a", "2024-02-01,b"] * 10, "data.features: column 'x' holds date32.* no numbers or text"),
-        ("x,y", ["1,a", "2,b,c"], "data.path: .* is no table that can be read"),
+        (
+            "x,y",
+            ["2024-01-31,a", "2024-02-01,b"] * 10,
+            "data.features: column 'x' holds date32.* neither numbers nor text",
+        ),
+        ("x,y", ["1,a", "2,b,c"], "data.path: .* can't be read as a CSV file"),
         ("x,y", [f"name{i},{'ab'[i % 2]}" for i in range(1500)], "data.features: column 'x' has 1500 different texts"),
     ],
 )
@@ -149,14 +153,16 @@ def test_contents_that_cannot_be_learned_from(tmp_path: Path, header: str, rows:
 
 def test_an_empty_file_is_told(tmp_path: Path):
     (tmp_path / "t.csv").touch()
-    with pytest.raises(ConfigError, match=r"data\.path: .* is no table that can be read"):
+    with pytest.raises(ConfigError, match=r"data\.path: .* can't be read as a CSV file"):
         load(tmp_path / "t.csv", target="y")
 
 
 def test_a_class_that_training_never_saw(tmp_path: Path):
     train = write(tmp_path / "train.csv", "x,y", ["1,a", "2,b"] * 4)
     val = write(tmp_path / "val.csv", "x,y", ["1,a", "2,c"])
-    with pytest.raises(ConfigError, match=r"data\.target: the val examples hold class 'c', which training never saw"):
+    with pytest.raises(
+        ConfigError, match=r"data\.target: the val examples hold class 'c', which no training example has"
+    ):
         load(train=str(train), val=str(val), test=str(val), target="y")
 
 

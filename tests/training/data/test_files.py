@@ -54,16 +54,16 @@ def test_an_archive_may_bring_its_parts(tmp_path: Path):
         ({"x": np.ones((9, 2)), "z": [1] * 9}, {}, r"data\.target: there is no array 'y'"),
         ({"a": np.ones((9, 2)), "y": [1] * 9}, {}, r"data\.features: there is no array 'x'"),
         ({"x": np.ones((9, 2)), "y": [1] * 8}, {}, r"data\.target: 'y' has the shape \[8\] for 9 examples"),
-        ({"x": np.ones(9), "y": [1] * 9}, {}, r"data\.features: 'x' is float64 \[9\]; rows or images"),
-        ({"x": np.array([["a"]] * 9), "y": [1] * 9}, {}, r"data\.features: 'x' is <U1 \[9, 1\]; rows or images"),
+        ({"x": np.ones(9), "y": [1] * 9}, {}, r"data\.features: 'x' is float64 \[9\]; it must hold rows or images"),
+        ({"x": np.array([["a"]] * 9), "y": [1] * 9}, {}, r"data\.features: 'x' is <U1 \[9, 1\]; it must hold rows"),
         ({"x": np.full((30, 2), np.nan), "y": [1, 2] * 15}, {}, r"data\.features: array 'x' holds nan at \[0, 0\]"),
         ({"x": np.ones((30, 2)), "y": [np.nan, 2] * 15}, {}, r"data\.target: array 'y' holds nan at \[0\]"),
-        ({"x": np.ones((30, 2)), "y": [1] * 30}, {}, r"data\.target: the training examples hold one class only: 1"),
+        ({"x": np.ones((30, 2)), "y": [1] * 30}, {}, r"data\.target: the training examples have only the class 1"),
         (
             {"x_train": np.ones((30, 2)), "y_train": [1, 2] * 15, "x_val": np.ones((4, 3)), "y_val": [1, 2] * 2}, {},
-            r"data\.features: examples of val have the shape \[3\], but those of training \[2\]",
+            r"data\.features: the val examples have the shape \[3\], but the training examples have \[2\]",
         ),
-        ({"x": np.array([{}] * 9), "y": [1] * 9}, {}, r"data\.path: .* is no NumPy archive that can be read"),
+        ({"x": np.array([{}] * 9), "y": [1] * 9}, {}, r"data\.path: .* can't be read as a NumPy archive"),
     ],
 )  # fmt: skip
 def test_an_archive_that_cannot_be_learned_from(tmp_path: Path, arrays: Any, given: dict[str, Any], message: str):
@@ -79,7 +79,7 @@ def test_a_missing_path_is_told(name: str, tmp_path: Path):
 
 def test_something_else_than_an_archive(tmp_path: Path):
     (tmp_path / "data.npz").write_text("no archive")
-    with pytest.raises(ConfigError, match=r"data\.path: .* is no NumPy archive that can be read"):
+    with pytest.raises(ConfigError, match=r"data\.path: .* can't be read as a NumPy archive"):
         load("npz", tmp_path / "data.npz")
 
 
@@ -126,14 +126,14 @@ def test_fingerprints_are_of_the_content(tmp_path: Path):
 def test_a_damaged_image_is_named(tmp_path: Path):
     folder = draw_images(tmp_path / "all")
     (folder / "red" / "0.png").write_bytes((folder / "red" / "0.png").read_bytes()[:40])
-    with pytest.raises(ConfigError, match=r"data\.path: '.*red/0\.png' is no image that can be read"):
+    with pytest.raises(ConfigError, match=r"data\.path: '.*red/0\.png' can't be read as an image"):
         load("images", folder)
 
 
 def test_a_folder_without_images(tmp_path: Path):
     (tmp_path / "red").mkdir()
     (tmp_path / "red" / "notes.txt").touch()
-    with pytest.raises(ConfigError, match=r"data\.path: .* holds no images in folders of classes"):
+    with pytest.raises(ConfigError, match=r"data\.path: .* has no images in class folders"):
         load("images", tmp_path)
 
 

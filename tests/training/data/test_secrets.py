@@ -108,8 +108,8 @@ def test_nothing_of_a_file_that_is_no_checkpoint_is_told(secret: str, mapping: d
 def test_a_line_that_does_not_fit_is_told_by_its_number_and_its_counts(mapping: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "file.csv"
     for content, message in (
-        ("x,y\n1,a\n2\n", r"file\.csv' is no table that can be read: line 3 has 1 columns where 2 are expected"),
-        ("", "is no table that can be read: it is empty"),
+        ("x,y\n1,a\n2\n", r"file\.csv' can't be read as a CSV file: line 3 has 1 columns, but 2 are expected"),
+        ("", "can't be read as a CSV file: it is empty"),
         ("x,y\n" + "z" * 3_000_000, "a line is longer than a megabyte"),
     ):
         file.write_text(content)

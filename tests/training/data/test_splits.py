@@ -52,10 +52,16 @@ def test_a_fold_says_where_an_example_goes():
 @pytest.mark.parametrize(
     ("order", "message"),
     [
-        ({"folds": ["0", "1"] * 9, "val_folds": ["2"]}, r"data\.val_folds: no row has the fold '2'; there are: 0, 1"),
-        ({"folds": ["0", "1"] * 9, "val_folds": ["1"], "test_folds": ["1"]}, r"data\.val_folds: a fold can't validate"),
-        ({"folds": ["0", "1"] * 9, "val_folds": ["0", "1"]}, r"data\.val_folds: no row is left to train on"),
-        ({"folds": ["0"] * 17 + ["1"], "val_folds": ["1"]}, r"data\.val_folds: a single row is too few to measure"),
+        (
+            {"folds": ["0", "1"] * 9, "val_folds": ["2"]},
+            r"data\.val_folds: no row has the fold '2'; the folds are: 0, 1",
+        ),
+        (
+            {"folds": ["0", "1"] * 9, "val_folds": ["1"], "test_folds": ["1"]},
+            r"data\.val_folds: the same fold can't validate",
+        ),
+        ({"folds": ["0", "1"] * 9, "val_folds": ["0", "1"]}, r"data\.val_folds: no row is left for training"),
+        ({"folds": ["0"] * 17 + ["1"], "val_folds": ["1"]}, r"data\.val_folds: these folds have a single row"),
         ({"groups": ["a"] * 18}, r"data\.test_fraction: no split by group is possible"),
     ],
 )

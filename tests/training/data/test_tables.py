@@ -98,7 +98,7 @@ def test_what_a_category_and_a_gap_tell_is_learned(categories: str, kind: str, t
 
 
 def test_missing_numbers_can_be_refused(read: Any):
-    with pytest.raises(ConfigError, match=r"data\.missing: the \w+ examples lack numbers; remove those rows"):
+    with pytest.raises(ConfigError, match=r"data\.missing: the \w+ examples have missing numbers; remove those rows"):
         read(missing="refuse")
 
 
@@ -147,7 +147,7 @@ def test_folds_may_be_numbers(tmp_path: Path):
         ({"time": "age"}, r"data\.time: column 'age' lacks a value in 6 rows"),
         (
             {"fold": "part", "val_folds": ["dev"]},
-            r"data\.val_folds: no row has the fold 'dev'; there are: test, train, val",
+            r"data\.val_folds: no row has the fold 'dev'; the folds are: test, train, val",
         ),
         ({"target": "il"}, r"data\.target: there is no column 'il'; did you mean 'ill'\?"),
     ],
@@ -159,7 +159,7 @@ def test_a_fault_names_its_setting(read: Any, given: dict[str, Any], message: st
 
 def test_another_file_called_parquet_is_refused(tmp_path: Path):
     (tmp_path / "t.parquet").write_text("age,ill\n1,yes\n")
-    with pytest.raises(ConfigError, match=r"data\.path: .* is no table that can be read"):
+    with pytest.raises(ConfigError, match=r"data\.path: .* can't be read as a Parquet file"):
         load("parquet", tmp_path / "t.parquet")
 
 

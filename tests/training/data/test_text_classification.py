@@ -82,10 +82,10 @@ def test_a_fault_names_its_setting(moods: Path, given: dict[str, Any], message: 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("1,a\n2,b\n" * 9, r"data\.text: column 'says' holds int64, no texts"),
+        ("1,a\n2,b\n" * 9, r"data\.text: column 'says' holds int64, not texts"),
         (",a\nx,b\n" * 9, r"data\.text: column 'says' lacks a value in 9 rows"),
         ("x,\ny,b\n" * 9, r"data\.target: column 'mood' lacks a value in 9 rows"),
-        ("x,b\ny,b\n" * 9, r"data\.target: the training examples hold one class only: b"),
+        ("x,b\ny,b\n" * 9, r"data\.target: the training examples have only the class b"),
     ],
 )
 def test_contents_that_cannot_be_learned_from(tmp_path: Path, rows: str, message: str):

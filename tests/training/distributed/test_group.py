@@ -48,7 +48,7 @@ def together(num: int, folder: Path, call: Callable[[int], Any]) -> list[Any]:
     ("num", "changes"),
     [
         # 106 examples in batches of 26: the last one is of two examples, and the third rank has none of them.
-        (3, {"batch_size": 26, "accumulate": 4, "clip_norm": 0.5, "l1": 1e-4, "metrics": ["auroc"]}),
+        (3, {"batch_size": 26, "grad_accumulation": 4, "clip_norm": 0.5, "l1": 1e-4, "metrics": ["auroc"]}),
         (3, {"batch_size": 26, "model": {"name": "mlp", "hidden": [16], "norm": "batch"}, "ema_decay": 0.5}),
         (2, {"batch_size": 15, "folds": 2, "repeats": 2, "precision": "bf16", "schedule": {"name": "plateau"}}),
     ],
@@ -91,7 +91,7 @@ def test_paused_in_the_middle_of_an_epoch_a_group_ends_bit_for_bit_the_same(conf
         assert resumed[2] == straight[2]
     saved = load_checkpoint(tmp_path / "checkpoints")
     assert saved is not None
-    assert not torch.equal(saved["members"][0]["streams"]["cpu"], saved["streams_of_others"][0][0]["cpu"])
+    assert not torch.equal(saved["replicates"][0]["rng_states"]["cpu"], saved["rng_states_of_other_ranks"][0][0]["cpu"])
 
 
 def test_any_number_of_processes_goes_on_from_a_checkpoint(configure, tmp_path: Path):
@@ -147,7 +147,7 @@ def test_all_see_that_a_training_diverged_or_cannot_be(configure, tmp_path: Path
     words = "Diverged: train/loss is no longer a finite number in epoch 1; it never was finite"
     assert together(2, tmp_path / "diverging", lambda _: train(diverging)) == [words] * 2
     small = configure(batch_size=1)
-    words = "ConfigError: batch_size: 1 examples are too few for 2 devices; each needs one at least"
+    words = "ConfigError: batch_size: 1 examples are too few for 2 devices; each needs at least one"
     assert together(2, tmp_path / "small", lambda _: train(small)) == [words] * 2
 
 

@@ -26,7 +26,7 @@ def folds_of(
     num_examples: int, count: int, labels: Any = None, order: SplitConstraint | None = None, **how: Any
 ) -> list[dict[str, list[int]]]:
     splits = [
-        split_indices(labels, num_examples, Splitting(turn=Fold(index, count), **how), order) for index in range(count)
+        split_indices(labels, num_examples, Splitting(fold=Fold(index, count), **how), order) for index in range(count)
     ]
     return [{name: part.tolist() for name, part in parts.items()} for parts in splits]
 
@@ -85,28 +85,33 @@ COLUMN = SplitConstraint(folds=np.array(["a", "b", "c"] * 6), val_folds=["val"])
             5,
             [0, 1] * 4,
             None,
-            r"folds: 5 folds need as many examples of each class, and there are 3; write fewer folds",
+            r"folds: 5 folds need at least as many examples of each class, but there are 3; use fewer folds",
         ),
-        (5, None, SplitConstraint(groups=np.arange(18) // 6), r"folds: 5 folds need as many groups, and there are 2"),
+        (
+            5,
+            None,
+            SplitConstraint(groups=np.arange(18) // 6),
+            r"folds: 5 folds need at least as many groups, but there are 2",
+        ),
         (
             3,
             None,
             SplitConstraint(groups=np.repeat([0, 1, 2, 3], [8, 8, 1, 1])),
-            r"folds: a fold of groups holds a single",
+            r"folds: a fold of groups has a single",
         ),
-        (9, None, None, r"folds: 9 folds need as many pairs of examples, and there are 7"),
+        (9, None, None, r"folds: 9 folds need at least as many pairs of examples, but there are 7"),
         (
             2,
             None,
             SplitConstraint(times=np.arange(18)),
-            r"folds: in time, later examples would tell .*; leave out folds",
+            r"folds: later examples would train for earlier ones .*; leave out folds",
         ),
-        (2, None, COLUMN, r"folds: the fold column has 3 folds beside those that test; write folds: 3"),
+        (2, None, COLUMN, r"folds: the fold column has 3 folds that do not test; write folds: 3"),
         (
             2,
             None,
             SplitConstraint(folds=COLUMN.folds, val_folds=["a"]),
-            r"data\.val_folds: with folds each value validates",
+            r"data\.val_folds: folds uses each value",
         ),
     ],
 )
@@ -123,7 +128,7 @@ def test_folds_that_cannot_be_are_told(
     [
         ({"folds": 1}, r"folds: must be >= 2, got 1"),
         ({"repeats": 0}, r"repeats: must be >= 1, got 0"),
-        ({"folds": 99}, r"folds: 99 folds need as many examples of each class"),
+        ({"folds": 99}, r"folds: 99 folds need at least as many examples of each class"),
         ({"folds": 5, "batch_size": 120}, r"batch_size: 120 is more than the 113 training examples"),
     ],
 )
@@ -135,11 +140,11 @@ def test_settings_that_cannot_be_are_told(configure, changes: dict[str, Any], me
 def test_data_without_folds_is_told(configure, tmp_path: Path):
     (tmp_path / "t.txt").write_text("to be or not to be " * 99)
     data = {"name": "text", "path": str(tmp_path / "t.txt"), "length": 8}
-    with pytest.raises(ConfigError, match=r"folds: data 'text' can't be divided into folds; leave it out"):
+    with pytest.raises(ConfigError, match=r"folds: data 'text' can't be divided into folds; leave folds out"):
         train(configure(data=data, folds=2))
     (tmp_path / "t.csv").write_text("x,y\n" + "1,a\n2,b\n" * 20)
     parts = {part: str(tmp_path / "t.csv") for part in ("train", "val", "test")}
-    with pytest.raises(ConfigError, match=r"folds: the data brings its own validation examples"):
+    with pytest.raises(ConfigError, match=r"folds: the data has separate validation examples"):
         train(configure(data={"name": "csv", "target": "y", **parts}, folds=2))
 
 
@@ -282,11 +287,11 @@ def test_a_checkpoint_between_two_folds_is_none_of_a_whole_epoch(configure, tmp_
     train(configure(folds=3), poll=pausing(7 + 1), checkpoint_dir=tmp_path)
     saved = load_checkpoint(tmp_path)
     assert saved is not None
-    assert [(member["epoch"], member["batch"]) for member in saved["members"]] == [(0, 6), (0, 1), (0, 0)]
+    assert [(member["epoch"], member["batch"]) for member in saved["replicates"]] == [(0, 6), (0, 1), (0, 0)]
     assert [path.name for path in tmp_path.glob("*.pt")] == ["step-00000000-batch-00000007.pt"]
 
 
 def test_folds_of_another_number_are_another_training(configure, tmp_path: Path):
     train(configure(folds=3, epochs=2), checkpoint_dir=tmp_path, until_epoch=1)
-    with pytest.raises(ConfigError, match=r"checkpoint_dir: its checkpoint is of a training with folds = 3, not 4"):
+    with pytest.raises(ConfigError, match=r"checkpoint_dir: the checkpoint is of a training with folds = 3, not 4"):
         train(configure(folds=4, epochs=2), checkpoint_dir=tmp_path)

@@ -84,21 +84,21 @@ def test_another_optimizer_begins_without_moments(configure, parent: Begin, tmp_
 def test_the_same_optimizer_keeps_its_moments_and_takes_the_new_rate(configure, parent: Begin, tmp_path: Path):
     parent()
     config = configure(optimizer={"name": "adamw", "lr": 0.5, "weight_decay": 0.3}, batch_size=32)
-    members = Replicates(config, 1, load(config, torch.device("cpu")), {}, AT)
+    replicates = Replicates(config, 1, load(config, torch.device("cpu")), {}, AT)
     saved = load_checkpoint(tmp_path)
     assert saved is not None
-    members.load_state_dict(saved)
-    ((parts, state),) = [(member.parts, member.state) for member in members.each]
+    replicates.load_state_dict(saved)
+    ((components, state),) = [(replicate.components, replicate.state) for replicate in replicates.each]
     assert [group["lr"] for group in state.optimizer.param_groups] == [0.5, 0.5]
     assert [group["initial_lr"] for group in state.optimizer.param_groups] == [0.5, 0.5]
     assert [group["weight_decay"] for group in state.optimizer.param_groups] == [0.3, 0.0]
     kept = state.optimizer.state_dict()["state"]
-    for index, moments in saved["members"][0]["optimizer"]["state"].items():
+    for index, moments in saved["replicates"][0]["optimizer"]["state"].items():
         assert torch.equal(kept[index]["exp_avg"], moments["exp_avg"])
     # Half of six epochs is done, however many steps an epoch has.
-    assert (state.epoch, state.batch, state.step) == (AT, 0, AT * len(epoch_batches(parts, AT)))
-    assert state.step < saved["members"][0]["step"]
-    assert (members.seconds, members.best) == (0.0, None)
+    assert (state.epoch, state.batch, state.step) == (AT, 0, AT * len(epoch_batches(components, AT)))
+    assert state.step < saved["replicates"][0]["step"]
+    assert (replicates.seconds, replicates.best) == (0.0, None)
 
 
 def test_an_interrupted_fork_goes_on_with_its_own_checkpoint(configure, parent: Begin, tmp_path: Path):
@@ -124,9 +124,9 @@ def test_patience_and_the_best_begin_with_the_fork(configure, parent: Begin, tmp
 @pytest.mark.parametrize(
     ("changes", "at", "message"),
     [
-        ({"model": {"name": "mlp", "hidden": [8]}}, AT, "model: a fork goes on with the weights it is forked from"),
+        ({"model": {"name": "mlp", "hidden": [8]}}, AT, "model: a fork continues the weights of its checkpoint"),
         ({}, AT - 1, "fork_at: the checkpoint is of epoch 3, not of the end of epoch 2"),
-        ({"repeats": 2}, AT, "folds: a fork goes on with the 1 models it is forked from, not 2"),
+        ({"repeats": 2}, AT, "folds: a fork continues the 1 models of its checkpoint, not 2"),
     ],
 )
 def test_what_it_cannot_begin_with_is_told(
@@ -138,5 +138,5 @@ def test_what_it_cannot_begin_with_is_told(
 
 
 def test_without_a_checkpoint_nothing_is_trained(configure, tmp_path: Path):
-    with pytest.raises(ConfigError, match="fork_at: the checkpoint of epoch 3 to fork from is gone"):
+    with pytest.raises(ConfigError, match="fork_at: the checkpoint of epoch 3 to fork from is missing"):
         train(configure(), seed=1, checkpoint_dir=tmp_path, fork_at=AT)

@@ -27,7 +27,7 @@ EVERYTHING: dict[str, Any] = {
     "model": {"name": "vit", "depth": 1, "width": 16, "dropout": 0.2},
     "optimizer": {"name": "sgd", "lr": 0.05},
     "schedule": {"name": "plateau", "patience": 0, "threshold": 0.5},
-    "batch_size": 32, "epochs": 3, "accumulate": 2, "precision": "bf16", "recompute": True,
+    "batch_size": 32, "epochs": 3, "grad_accumulation": 2, "precision": "bf16", "activation_checkpointing": True,
     "ema_decay": 0.8, "clip_norm": 1.0, "snapshots": 3, "metrics": ["auroc"],
 }  # fmt: skip
 STEPS = 3 * 7
@@ -118,13 +118,13 @@ def test_a_pause_takes_effect_after_its_checkpoint(configure, tmp_path: Path):
     assert steps.count == 10
     saved = load_checkpoint(tmp_path)
     assert saved is not None
-    [member] = saved["members"]
+    [member] = saved["replicates"]
     assert (member["epoch"], member["batch"], member["step"]) == (1, 2, 9)
 
 
 def test_a_batch_in_parts_is_the_same_step(configure):
     config = {"model": {"name": "mlp"}, "optimizer": {"name": "sgd", "lr": 0.1}, "batch_size": 53}
-    whole, parts = (train(configure(**config, accumulate=number)) for number in (1, 4))
+    whole, parts = (train(configure(**config, grad_accumulation=number)) for number in (1, 4))
     for name, weights in whole.model.state_dict().items():
         torch.testing.assert_close(parts.model.state_dict()[name], weights)
     assert parts.metrics["train/loss"] == pytest.approx(whole.metrics["train/loss"], rel=1e-5)
@@ -195,7 +195,7 @@ def test_the_average_of_the_weights_is_what_is_evaluated(configure):
     straight: list[TrainingResult] = []
     for steps in range(1, 15):  # seven batches in an epoch
         straight.append(_paused_after(configure(**config), steps))
-        weights.append(straight[-1]["members"][0]["model"]["1.weight"])
+        weights.append(straight[-1]["replicates"][0]["model"]["1.weight"])
     mean = weights[0]
     for each in weights[1:]:
         mean = 0.9 * mean + 0.1 * each
@@ -293,9 +293,9 @@ def test_a_single_snapshot_answers_as_the_model_does(configure, changes: dict[st
 
 
 def test_recomputing_needs_blocks_and_changes_nothing(configure):
-    with pytest.raises(ConfigError, match=r"recompute: model 'linear' has no stack of blocks to recompute"):
-        train(configure(model={"name": "linear"}, recompute=True))
-    plain, recomputed = (train(configure(recompute=each)) for each in (False, True))
+    with pytest.raises(ConfigError, match=r"activation_checkpointing: model \'linear\' has no stack of blocks"):
+        train(configure(model={"name": "linear"}, activation_checkpointing=True))
+    plain, recomputed = (train(configure(activation_checkpointing=each)) for each in (False, True))
     assert plain.metrics["val/loss"] == pytest.approx(recomputed.metrics["val/loss"], rel=1e-4)
 
 

@@ -169,7 +169,7 @@ def test_a_checkpoint_is_never_ahead_of_the_reports(configure, tmp_path: Path):
 def test_a_checkpoint_of_another_configuration_is_refused(configure, tmp_path: Path):
     train(configure(), checkpoint_dir=tmp_path, until_epoch=1)
     with pytest.raises(
-        ConfigError, match=r"checkpoint_dir: its checkpoint is of a training with model\.hidden = \[16\]"
+        ConfigError, match=r"checkpoint_dir: the checkpoint is of a training with model\.hidden = \[16\]"
     ):
         train(configure(model={"name": "mlp", "hidden": [8], "dropout": 0.2}), checkpoint_dir=tmp_path)
     with pytest.raises(ConfigError, match="with seed = 0, not 1"):
@@ -321,8 +321,8 @@ def test_constraints_are_checked_before_training(configure):
             "metrics: auroc are for classification, not for regression",
         ),
         ({}, {"device": "gpu"}, "device: unknown device 'gpu'; use cpu or cuda:0"),
-        ({}, {"device": "cuda:64"}, "device: 'cuda:64', but this machine has"),
-        ({}, {"constraints": {"memory": 1}}, "constraints.memory: there is no such constraint; known: parameters"),
+        ({}, {"device": "cuda:64"}, "device: 'cuda:64' does not exist: this machine has"),
+        ({}, {"constraints": {"memory": 1}}, "constraints.memory: there is no such constraint; use parameters"),
         ({}, {"constraints": {"parameters": 5}}, "constraints.parameters: must be a mapping like {max: 5e6}, got 5"),
         ({}, {"constraints": {"parameters": {"mx": 5}}}, "constraints.parameters.mx: the constraint has no such"),
     ],

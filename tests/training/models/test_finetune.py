@@ -88,11 +88,11 @@ def test_more_frozen_layers_than_there_are_below_the_head_are_refused(configure)
 
 def test_lora_adds_thin_matrices_and_changes_nothing_at_first(configure):
     config = configure(model=DEEP, finetune={"name": "lora", "rank": 2})
-    parts, state = assembled(config)
+    components, state = assembled(config)
     _, plain = assembled(configure(model=DEEP))
-    features = parts.dataset.train.features
+    features = components.dataset.train.features
     torch.testing.assert_close(state.model.eval()(features), plain.model.eval()(features))
-    assert parts.tuning.num_parameters == 2 * (13 + 8) + 2 * 2 * (8 + 8) + (8 * 3 + 3)
+    assert components.trainable.num_parameters == 2 * (13 + 8) + 2 * 2 * (8 + 8) + (8 * 3 + 3)
     names = moved(config)
     assert {name for name in names if "lora" not in name} == {"2.weight", "2.bias"}
     assert len(names) == 2 * 3 + 2
@@ -107,7 +107,7 @@ def test_lora_takes_layers_by_name_and_refuses_names_of_none(configure):
 
 @pytest.mark.parametrize("name", ["prefix", "prompt"])
 def test_what_precedes_a_text_is_for_texts(name: str, configure):
-    with pytest.raises(ConfigError, match=r"finetune\.name: what precedes a text is for model transformers alone"):
+    with pytest.raises(ConfigError, match=r"finetune\.name: prefix and prompt tuning need the model transformers"):
         train(configure(finetune={"name": name}))
 
 
@@ -115,7 +115,9 @@ def test_what_precedes_a_text_has_to_fit_the_model(gpt2: str, configure, tmp_pat
     config = configure(
         data=sums(tmp_path), model={"name": "transformers", "source": gpt2}, finetune={"name": "prompt", "vectors": 17}
     )
-    with pytest.raises(ConfigError, match=r"finetune\.vectors: 17 before 16 tokens are more than the 32"):
+    with pytest.raises(
+        ConfigError, match=r"finetune\.vectors: 17 vectors and 16 tokens exceed the model's limit of 32"
+    ):
         train(config)
 
 

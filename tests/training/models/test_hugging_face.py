@@ -120,14 +120,14 @@ def test_a_pretrained_encoder_learns_reviews(bert: str, tmp_path: Path, configur
 
 
 def test_what_does_not_come_is_refused(bert: str, tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"model\.source: no model for classification comes from '.*/gone'"):
+    with pytest.raises(ConfigError, match=r"model\.source: can't load a model for classification from '.*/gone'"):
         create(TEXTS, source=str(tmp_path / "gone"))
     long = Dataset(
         "classification", {"train": Split(torch.ones(2, 40).long(), torch.arange(2))}, ("a", "b"), vocabulary=9
     )
-    with pytest.raises(ConfigError, match=r"data\.length: the model takes 32 tokens at most, not 40"):
+    with pytest.raises(ConfigError, match=r"data\.length: the model takes at most 32 tokens, not 40"):
         create(long, source=bert)
-    with pytest.raises(ConfigError, match=r"data\.tokenizer: there is no tokenizer '.*/gone'"):
+    with pytest.raises(ConfigError, match=r"data\.tokenizer: can't load a tokenizer from '.*/gone'"):
         DATA.create("texts", DATA.check("texts", texts(tmp_path, str(tmp_path / "gone"))))
 
 

@@ -56,7 +56,7 @@ def test_depth_and_width_make_the_hidden_layers():
 
 
 def test_hidden_layers_said_twice_are_refused():
-    with pytest.raises(ConfigError, match=r"model\.hidden: gives the hidden layers already"):
+    with pytest.raises(ConfigError, match=r"model\.hidden: can't be combined with depth or width"):
         create("mlp", WINE, hidden=[16], depth=2)
 
 
@@ -87,7 +87,7 @@ def test_recomputed_activations_give_the_same_gradients(name: str):
     for recompute in (False, True):
         for blocks in model.modules():
             if isinstance(blocks, Blocks):
-                blocks.recompute = recompute
+                blocks.activation_checkpointing = recompute
         model.zero_grad()
         with forked_rng(1, torch.device("cpu")):
             model(DIGITS.train.features[:16]).square().sum().backward()
@@ -99,9 +99,9 @@ def test_recomputed_activations_give_the_same_gradients(name: str):
 @pytest.mark.parametrize(
     ("name", "dataset", "settings", "message"),
     [
-        ("vit", DIGITS, {"patch": 3}, r"model\.patch: images of 8 by 8 pixels have no whole patches of 3"),
-        ("vit", DIGITS, {"heads": 5}, r"model\.heads: 5 heads can't share a width of 64"),
-        ("gpt", TEXT, {"heads": 3}, r"model\.heads: 3 heads can't share a width of 128"),
+        ("vit", DIGITS, {"patch": 3}, r"model\.patch: images of 8 by 8 pixels can't be divided into patches of 3"),
+        ("vit", DIGITS, {"heads": 5}, r"model\.heads: the width 64 is not a multiple of 5 heads"),
+        ("gpt", TEXT, {"heads": 3}, r"model\.heads: the width 128 is not a multiple of 3 heads"),
     ],
 )
 def test_settings_that_do_not_go_together(name: str, dataset: Dataset, settings: dict[str, Any], message: str):

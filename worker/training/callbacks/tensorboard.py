@@ -13,8 +13,8 @@ from worker.training.optional_deps import library
 from worker.training.parameters import Setting
 
 _PATH = "callbacks"
-_MOST_CLASSES = 50
-"""Confusion matrices of more classes are left out, because nobody could read them."""
+_MAX_CLASSES = 50
+"""Confusion matrices of more classes are left out, because they would be unreadable."""
 
 
 class TensorBoard(Callback):
@@ -33,8 +33,8 @@ class TensorBoard(Callback):
 
     def on_begin(self, training: Training) -> None:
         config = {name: value for name, value in training.config.items() if name != _PATH}
-        told = json.dumps([config, training.seed], sort_keys=True)
-        digest = hashlib.sha256(told.encode()).hexdigest()[:8]
+        identity = json.dumps([config, training.seed], sort_keys=True)
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
         self._groups = training.optimizers[0].param_groups
         self._class_names = training.datasets[0].class_names
         self._files = EventFiles(self._directory / f"{config['model']['name']}-{digest}", training.epoch + 1, _PATH)
@@ -50,7 +50,7 @@ class TensorBoard(Callback):
         assert self._files is not None, "training has begun"
         self._files.final(result.step, result.metrics)
         for split, matrix in result.confusion.items():
-            if len(matrix) <= _MOST_CLASSES:
+            if len(matrix) <= _MAX_CLASSES:
                 self._files.text(result.step, f"{split}/confusion", _table(matrix, self._class_names))
 
     def close(self) -> None:
@@ -70,7 +70,7 @@ def _flat(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the settings with their dotted paths, as a search space names them."""
     for name, value in config.items():
         if isinstance(value, Mapping):
-            yield from ((f"{name}.{inner}", each) for inner, each in value.items())
+            yield from ((f"{name}.{inner}", setting) for inner, setting in value.items())
         else:
             yield name, value
 
@@ -79,6 +79,6 @@ def _table(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     """Return the matrix as a table in Markdown."""
     names = names or [str(index) for index in range(len(matrix))]
     escaped = [name.replace("|", "\\|") for name in names]
-    lines = [["true ↓ said →", *escaped], ["---"] * (len(matrix) + 1)]
+    lines = [["true ↓ predicted →", *escaped], ["---"] * (len(matrix) + 1)]
     lines += [[f"**{name}**", *map(str, row)] for name, row in zip(escaped, matrix, strict=True)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

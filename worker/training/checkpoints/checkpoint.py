@@ -15,10 +15,10 @@ import torch
 from worker.training.distributed.group import SINGLE_PROCESS, Group
 
 _FORMAT = 1
-_KEPT = 2
-_MIDDLE = "-batch-"
-_SHARE = 0.01
-_LONGEST_SECONDS = 600.0
+_NUM_KEPT = 2
+_MID_EPOCH = "-batch-"
+_MAX_TIME_SHARE = 0.01
+_MAX_INTERVAL_SECONDS = 600.0
 _LONG_EPOCH_SECONDS = 1.0
 _logger = logging.getLogger(__name__)
 
@@ -59,46 +59,46 @@ class SaveInterval:
 
     every_seconds: float
 
-    def is_due(self, since_seconds: float, cost_seconds: float, *, is_middle: bool = False) -> bool:
+    def is_due(self, since_seconds: float, cost_seconds: float, *, is_mid_epoch: bool = False) -> bool:
         """Return whether to save now.
 
         Args:
             since_seconds: the time since the last checkpoint.
             cost_seconds: how long saving it took.
-            is_middle: whether the training is in the middle of an epoch.
+            is_mid_epoch: whether the training is in the middle of an epoch.
         """
-        seconds = max(self.every_seconds, cost_seconds / _SHARE)
+        seconds = max(self.every_seconds, cost_seconds / _MAX_TIME_SHARE)
         # Before the first save the cost is unknown, so an epoch that takes under a second is saved at its end only.
-        wanted = max(2 * seconds, _LONG_EPOCH_SECONDS) if is_middle else seconds
-        return since_seconds >= min(_LONGEST_SECONDS, wanted)
+        interval = max(2 * seconds, _LONG_EPOCH_SECONDS) if is_mid_epoch else seconds
+        return since_seconds >= min(_MAX_INTERVAL_SECONDS, interval)
 
 
 class Checkpointer:
-    """Saves the state of a training in its directory, after every epoch or as the cadence says."""
+    """Saves the state of a training in its directory, after every epoch or at its save interval."""
 
     def __init__(
         self,
         directory: Path | None,
-        cadence: SaveInterval | None,
+        save_interval: SaveInterval | None,
         on_saved: Callable[[Manifest], None] | None,
-        begun_at: tuple[int, int] = (0, 0),
+        start_position: tuple[int, int] = (0, 0),
         group: Group = SINGLE_PROCESS,
     ) -> None:
         """Prepare to save checkpoints; in a group, the first rank decides and saves.
 
         Args:
             directory: where checkpoints go; None: nothing is saved.
-            cadence: how often to save; None: after every epoch.
+            save_interval: how often to save; None: after every epoch.
             on_saved: called with the manifest of each checkpoint.
-            begun_at: the epoch and batch at which the training begins; that state needs no checkpoint.
+            start_position: the epoch and batch at which the training begins; that state needs no checkpoint.
             group: the processes that train together.
         """
         self._group = group
-        self._wants = group.on_rank_zero(self._is_wanted, (False, True))
+        self._should_save = group.on_rank_zero(self._decide_to_save, (False, True))
         self._directory = directory
-        self._cadence = cadence
+        self._save_interval = save_interval
         self._on_saved = on_saved
-        self._newest = begun_at
+        self._newest = start_position
         self._saved_at = self._end_saved_at = time.perf_counter()
         self._cost_seconds = 0.0
 
@@ -111,33 +111,35 @@ class Checkpointer:
             force: save even if none is due (but never without a directory).
             batch: batches completed since `step`.
         """
-        if not self._wants(step, batch, force=force):
+        if not self._should_save(step, batch, force=force):
             return
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.synchronize()  # so that steps still running on the device do not count as saving time
-        began = time.perf_counter()
+        started = time.perf_counter()
         state = content()
         if self._directory is None or not self._group.is_first:
             return
         manifest = save_checkpoint(self._directory, step, state, batch)
         self._newest = step, batch
         self._saved_at = time.perf_counter()
-        self._cost_seconds = self._saved_at - began
+        self._cost_seconds = self._saved_at - started
         if not batch:
             self._end_saved_at = self._saved_at
         if self._on_saved is not None:
             self._on_saved(manifest)
 
     def maybe_save_mid_epoch(self, step: int, content: Callable[[], Mapping[str, Any]], batch: int) -> None:
-        """Save a checkpoint in the middle of an epoch if one is due; without a cadence none is saved there."""
-        if self._cadence is not None:
+        """Save a checkpoint in the middle of an epoch if one is due; without a save interval none is saved there."""
+        if self._save_interval is not None:
             self.maybe_save(step, content, force=False, batch=batch)
 
-    def _is_wanted(self, step: int, batch: int, *, force: bool) -> bool:
+    def _decide_to_save(self, step: int, batch: int, *, force: bool) -> bool:
         if self._directory is None or (step, batch) == self._newest:
             return False
         since = time.perf_counter() - (self._saved_at if batch else self._end_saved_at)
-        is_due = self._cadence is None or self._cadence.is_due(since, self._cost_seconds, is_middle=batch > 0)
+        is_due = self._save_interval is None or self._save_interval.is_due(
+            since, self._cost_seconds, is_mid_epoch=batch > 0
+        )
         return force or is_due
 
 
@@ -173,12 +175,12 @@ def save_checkpoint(directory: Path, step: int, content: Mapping[str, Any], batc
 
 def _stale(newest_first: list[Path]) -> list[Path]:
     """Return what to delete: all but the newest two and the newest end of an epoch, from which alone others begin."""
-    ends = [path for path in newest_first if _MIDDLE not in path.stem]
-    return [path for path in newest_first[_KEPT:] if path not in ends[:1]]
+    ends = [path for path in newest_first if _MID_EPOCH not in path.stem]
+    return [path for path in newest_first[_NUM_KEPT:] if path not in ends[:1]]
 
 
 def _file_name(step: int, batch: int = 0) -> str:
-    return f"step-{step:08d}{f'{_MIDDLE}{batch:08d}' if batch else ''}.pt"
+    return f"step-{step:08d}{f'{_MID_EPOCH}{batch:08d}' if batch else ''}.pt"
 
 
 def _commit(path: Path, step: int, batch: int = 0) -> Manifest:
@@ -194,7 +196,7 @@ def newest_checkpoint(directory: Path) -> Manifest | None:
     for path in _manifest_paths(directory):
         if (manifest := _verified(path)) is not None:
             return manifest
-        _logger.warning("checkpoint %s is damaged or gone; trying the one before it", path.with_suffix(".pt"))
+        _logger.warning("checkpoint %s is damaged or missing; trying the previous one", path.with_suffix(".pt"))
     return None
 
 

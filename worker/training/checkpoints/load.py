@@ -50,19 +50,21 @@ def models_of(
         OutsideFolders: a path of the configuration lies outside the `folders`.
     """
     best, models = content["best"], []
-    for index, member in enumerate(content["members"]):
-        weights = member["model"]
+    for index, replicate in enumerate(content["replicates"]):
+        weights = replicate["model"]
         if best is not None and best["weights"] is not None:
             weights = best["weights"][index]
-        elif member["average"] is not None:
+        elif replicate["average"] is not None:
             # The average's state also has `n_averaged`, which is not a weight.
-            average = {name: each for name, each in member["average"].items() if name != "n_averaged"}
-            weights = {name.removeprefix("module."): each for name, each in average.items()}
+            average = {name: tensor for name, tensor in replicate["average"].items() if name != "n_averaged"}
+            weights = {name.removeprefix("module."): tensor for name, tensor in average.items()}
         model = _untrained(content["origin"], dataset, folders)
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
-            raise ConfigError(where, "its weights are for other data; use one of the same inputs") from error
+            raise ConfigError(
+                where, "the weights do not fit the inputs of this data; use a checkpoint for the same inputs"
+            ) from error
         models.append(model.eval())
     return models
 
@@ -82,7 +84,7 @@ def read_content(where: str, path: Path) -> dict[str, Any]:
             raise
         raise ConfigError(where, f"{str(path)!r} can't be read as a checkpoint") from None
     if not isinstance(content, dict) or "origin" not in content:
-        raise ConfigError(where, f"{str(path)!r} holds no checkpoint of a training")
+        raise ConfigError(where, f"{str(path)!r} is not a checkpoint of a training")
     return content
 
 
@@ -100,18 +102,18 @@ def _created(
     return registry.create(origin[section]["name"], settings, *context, folders=folders)
 
 
-def require_same(where: str, saved: dict[str, Any], now: dict[str, Any], path: str = "") -> None:
+def require_same(where: str, saved: dict[str, Any], current: dict[str, Any], path: str = "") -> None:
     """Check that a checkpoint's configuration equals the current one.
 
     Raises:
         ConfigError: at `where`, for the first setting that differs.
     """
-    for name in sorted(saved.keys() | now.keys()):
-        was, wanted = saved.get(name), now.get(name)
-        if isinstance(was, dict) and isinstance(wanted, dict):
-            require_same(where, was, wanted, f"{path}{name}.")
-        elif was != wanted:
+    for name in sorted(saved.keys() | current.keys()):
+        saved_value, value = saved.get(name), current.get(name)
+        if isinstance(saved_value, dict) and isinstance(value, dict):
+            require_same(where, saved_value, value, f"{path}{name}.")
+        elif saved_value != value:
             raise ConfigError(
                 where,
-                f"its checkpoint is of a training with {path}{name} = {was!r}, not {wanted!r}; use another directory",
+                f"the checkpoint is of a training with {path}{name} = {saved_value!r}, not {value!r}; use another one",
             )

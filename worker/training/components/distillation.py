@@ -45,17 +45,19 @@ class Distillation(nn.Module):
         """Return the mean cross entropy of logits [..., num_classes] and class indices [...]."""
         return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten(), label_smoothing=self.label_smoothing)
 
-    def require_data_of(self, now: dict[str, Any]) -> None:
-        """Raise ConfigError if the teachers may have trained on examples that the configuration `now` holds out."""
-        require_same("loss.teacher", _split(self.origin), _split(now))
+    def require_data_of(self, config: dict[str, Any]) -> None:
+        """Raise ConfigError if the teachers may have trained on examples that `config` holds out."""
+        require_same("loss.teacher", _split(self.origin), _split(config))
 
-    def answers(self, features: Tensor) -> Tensor:
+    def teacher_probabilities(self, features: Tensor) -> Tensor:
         """Return the teachers' softened probabilities for a batch, averaged over the teachers, [..., num_classes]."""
         with torch.no_grad():
-            each = [functional.softmax(teacher(features).float() / self.temperature, -1) for teacher in self.teachers]
-            return torch.stack(each).mean(0)
+            probabilities = [
+                functional.softmax(teacher(features).float() / self.temperature, -1) for teacher in self.teachers
+            ]
+            return torch.stack(probabilities).mean(0)
 
-    def blend(self, loss: Tensor, outputs: Tensor, answers: Tensor) -> Tensor:
+    def blend(self, loss: Tensor, outputs: Tensor, probabilities: Tensor) -> Tensor:
         """Return a batch's loss with the teachers' share: a mean over examples, or over tokens.
 
         It is (1 - weight) · loss + weight · T² · KL(teachers ‖ student), with both distributions softened by T. The
@@ -64,11 +66,13 @@ class Distillation(nn.Module):
         Args:
             loss: the batch's loss on its targets, a scalar.
             outputs: the student's logits, [..., num_classes].
-            answers: the teachers' probabilities as `answers` returns them, [..., num_classes].
+            probabilities: the teachers' probabilities as `teacher_probabilities` returns them, [..., num_classes].
         """
-        given = functional.log_softmax(outputs / self.temperature, -1)
-        taught = functional.kl_div(given.flatten(0, -2), answers.flatten(0, -2), reduction="batchmean")
-        return (1 - self.weight) * loss + self.weight * self.temperature**2 * taught
+        log_probabilities = functional.log_softmax(outputs / self.temperature, -1)
+        divergence = functional.kl_div(
+            log_probabilities.flatten(0, -2), probabilities.flatten(0, -2), reduction="batchmean"
+        )
+        return (1 - self.weight) * loss + self.weight * self.temperature**2 * divergence
 
 
 def distill(

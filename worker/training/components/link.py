@@ -41,8 +41,8 @@ def link_of(loss_name: str, kind: Kind) -> Link:
     Raises:
         ConfigError: there is no link of that name.
     """
-    usual = "softmax" if kind in ("classification", "language") else "identity"
-    name = str(LOSSES.entry(loss_name).facts.get("link", usual))
+    default = "softmax" if kind in ("classification", "language") else "identity"
+    name = str(LOSSES.entry(loss_name).facts.get("link", default))
     if name not in LINKS:
         raise ConfigError("loss.name", f"{loss_name} was added with the link {name!r}; {did_you_mean(name, LINKS)}")
     return LINKS[name]

@@ -80,8 +80,8 @@ class Focal(nn.Module):
         targets = targets.flatten()
         log_p = functional.log_softmax(outputs.flatten(0, -2), dim=-1).gather(1, targets.unsqueeze(1)).squeeze(1)
         # For gamma < 1 the power's gradient is infinite at p = 1, so 1 - p is clamped to at least 1e-6.
-        missing = (1 - log_p.exp()).clamp_min(1e-6)
-        losses = -(missing**self.gamma) * log_p
+        error = (1 - log_p.exp()).clamp_min(1e-6)
+        losses = -(error**self.gamma) * log_p
         return (losses if self.weights is None else losses * self.weights[targets]).mean()
 
 
@@ -104,9 +104,9 @@ class OneVsRest(nn.Module):
         """Return the mean loss of logits [..., num_classes] and class indices [...]."""
         outputs, targets = outputs.flatten(0, -2), targets.flatten()
         num_classes = outputs.shape[-1]
-        wanted = functional.one_hot(targets, num_classes).to(outputs.dtype)
-        wanted = wanted * (1 - self.label_smoothing) + self.label_smoothing / num_classes
-        losses = functional.binary_cross_entropy_with_logits(outputs, wanted, reduction="none").mean(1)
+        probabilities = functional.one_hot(targets, num_classes).to(outputs.dtype)
+        probabilities = probabilities * (1 - self.label_smoothing) + self.label_smoothing / num_classes
+        losses = functional.binary_cross_entropy_with_logits(outputs, probabilities, reduction="none").mean(1)
         return (losses if self.weights is None else losses * self.weights[targets]).mean()
 
 
@@ -119,8 +119,10 @@ class ListNet(nn.Module):
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean over queries for scores [n, rows] and relevances [n, rows] (-1: no row)."""
         is_row = targets >= 0
-        wanted, given = (values.masked_fill(~is_row, -torch.inf).log_softmax(1) for values in (targets, outputs))
-        return (wanted.exp() * (wanted - given).masked_fill(~is_row, 0.0)).sum(1).mean()
+        log_targets, log_scores = (
+            values.masked_fill(~is_row, -torch.inf).log_softmax(1) for values in (targets, outputs)
+        )
+        return (log_targets.exp() * (log_targets - log_scores).masked_fill(~is_row, 0.0)).sum(1).mean()
 
 
 class RankNet(nn.Module):
@@ -212,10 +214,11 @@ def _weights(dataset: Dataset, class_weights: Sequence[float] | None, balance: f
     """Return class weights [num_classes], given or by inverse class frequency; None: all classes count alike."""
     if class_weights is not None:
         if balance:
-            raise ConfigError("loss.balance", "class_weights are given already; set one of the two")
+            raise ConfigError("loss.balance", "can't be combined with class_weights; set one of the two")
         if len(class_weights) != dataset.num_classes:
             raise ConfigError(
-                "loss.class_weights", f"{len(class_weights)} weights for the {dataset.num_classes} classes of the data"
+                "loss.class_weights",
+                f"there are {len(class_weights)} weights for {dataset.num_classes} classes; give one per class",
             )
         return torch.tensor(class_weights)
     if not balance:

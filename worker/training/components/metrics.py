@@ -33,7 +33,7 @@ _BY_KIND: Mapping[Kind, tuple[str, ...]] = {
 EXTRA_METRICS = ("auroc", "per_class")
 _EVALUATED = ("val", "test_val", "test")
 # The protocol allows metric names of up to 128 characters.
-_LONGEST_CLASS_NAME = 64
+_MAX_CLASS_NAME_LENGTH = 64
 
 # What a training may report: the training loss is a mean during the epoch, everything else is measured after it.
 METRIC_NAMES: Mapping[Kind, tuple[str, ...]] = {
@@ -67,7 +67,7 @@ class Metrics:
             self._auroc = MulticlassAUROC(dataset.num_classes, average="macro", validate_args=False).to(device)
         for metric in [*self._collection.modules(), self._auroc]:
             if isinstance(metric, Metric):
-                metric.distributed_available_fn = _has_all
+                metric.distributed_available_fn = _is_distributed
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch of model outputs and targets.
@@ -98,7 +98,9 @@ class Metrics:
         values: dict[str, float] = {}
         for name, value in self._collection.compute().items():
             if value.ndim:
-                values |= {f"{name}/{each}": one for each, one in zip(self._class_names, value.tolist(), strict=True)}
+                values |= {
+                    f"{name}/{label}": number for label, number in zip(self._class_names, value.tolist(), strict=True)
+                }
             else:
                 values[name] = float(value)
         if self._auroc is not None:
@@ -118,8 +120,8 @@ def confusion_matrix(outputs: Tensor, targets: Tensor) -> list[list[int]]:
         outputs: logits or probabilities, [n, num_classes]; the largest is the prediction.
         targets: class indices, [n].
     """
-    counted: list[list[int]] = multiclass_confusion_matrix(outputs, targets, outputs.shape[-1]).tolist()
-    return counted
+    matrix: list[list[int]] = multiclass_confusion_matrix(outputs, targets, outputs.shape[-1]).tolist()
+    return matrix
 
 
 def reported_names(dataset: Dataset, extra: Collection[str]) -> list[str]:
@@ -135,7 +137,7 @@ def reported_names(dataset: Dataset, extra: Collection[str]) -> list[str]:
     return ["train/loss", *(f"{split}/{metric}" for split in splits for metric in metrics)]
 
 
-def _has_all() -> bool:
+def _is_distributed() -> bool:
     """Tell torchmetrics not to synchronise: every rank has all outputs, so each would be counted once per rank."""
     return False
 
@@ -150,20 +152,20 @@ def _metrics_of(dataset: Dataset, extra: Collection[str]) -> dict[str, Metric | 
     if dataset.kind == "ranking":
         return {name: MeanMetric() for name in _BY_KIND["ranking"]}
 
-    def counting(metric: Callable[..., Metric], average: str | None) -> Metric:
+    def create(metric: Callable[..., Metric], average: str | None) -> Metric:
         return metric(dataset.num_classes, average=average, validate_args=False)
 
-    accuracy = counting(MulticlassAccuracy, "micro")
+    accuracy = create(MulticlassAccuracy, "micro")
     if dataset.kind == "language":
         return {"accuracy": accuracy, "perplexity": Perplexity()}
     by_name = {"precision": MulticlassPrecision, "recall": MulticlassRecall, "f1": MulticlassF1Score}
     metrics: dict[str, Metric | MetricCollection] = {"accuracy": accuracy}
-    metrics |= {f"{name}_macro": counting(kind, "macro") for name, kind in by_name.items()}
+    metrics |= {f"{name}_macro": create(kind, "macro") for name, kind in by_name.items()}
     if "per_class" in extra:
-        metrics |= {name: counting(kind, None) for name, kind in by_name.items()}
+        metrics |= {name: create(kind, None) for name, kind in by_name.items()}
     return metrics
 
 
 def _short(index: int, class_name: str) -> str:
     """Return a class's name for use in a metric's name, or its index if the name is too long."""
-    return class_name if len(class_name) <= _LONGEST_CLASS_NAME else str(index)
+    return class_name if len(class_name) <= _MAX_CLASS_NAME_LENGTH else str(index)

@@ -23,21 +23,21 @@ WeightDecay = Annotated[
 ]
 
 
-def weight_groups(learning: Sequence[ParamGroup]) -> Weights:
+def weight_groups(param_groups: Sequence[ParamGroup]) -> Weights:
     """Return the trainable weights as parameter groups for an optimizer: per rate one with and one without decay.
 
     Matrices, kernels and embeddings decay. Biases and the scales of norms, which have one dimension, do not: decay does
     not make the function simpler there (He et al. 2019, "Bag of tricks").
 
     Args:
-        learning: the groups of weights that are trained alike.
+        param_groups: the groups of weights that are trained alike.
 
     Returns:
         Groups with `params`, `rate` (the group's factor of the learning rate) and `decays`.
     """
     groups: list[dict[str, Any]] = []
-    for rate in dict.fromkeys(each.rate for each in learning):
-        weights = [weight for each in learning if each.rate == rate for weight in each.weights]
+    for rate in dict.fromkeys(each.rate for each in param_groups):
+        weights = [weight for each in param_groups if each.rate == rate for weight in each.weights]
         decaying, others = [each for each in weights if each.ndim > 1], [each for each in weights if each.ndim <= 1]
         groups.append({"params": decaying, "rate": rate, "decays": True})
         groups.append({"params": others, "rate": rate, "decays": False, "weight_decay": 0.0})
@@ -67,11 +67,11 @@ def shape_gradients(weights: Weights, *, l1: float, clip_norm: float | None, cli
         for weight in (each for group in weights if group["decays"] for each in group["params"]):
             if weight.grad is not None:
                 weight.grad.add_(weight.detach().sign(), alpha=l1)
-    everything = [weight for group in weights for weight in group["params"]]
+    all_weights = [weight for group in weights for weight in group["params"]]
     if clip_value is not None:
-        nn.utils.clip_grad_value_(everything, clip_value)
+        nn.utils.clip_grad_value_(all_weights, clip_value)
     if clip_norm is not None:
-        nn.utils.clip_grad_norm_(everything, clip_norm)
+        nn.utils.clip_grad_norm_(all_weights, clip_norm)
 
 
 def sgd(

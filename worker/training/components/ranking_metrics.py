@@ -21,16 +21,16 @@ def ranking_values(scores: Tensor, relevance: Tensor) -> tuple[dict[str, Tensor]
     """
     is_row = relevance >= 0
     relevance = relevance.clamp_min(0)
-    upwards, order = relevance.sort(dim=1, stable=True)
+    ascending, order = relevance.sort(dim=1, stable=True)
     by_score = scores.masked_fill(~is_row, -torch.inf).gather(1, order).argsort(dim=1, descending=True, stable=True)
-    ranked = upwards.gather(1, by_score)
-    places = torch.arange(1, ranked.shape[1] + 1, device=ranked.device)
+    ranked = ascending.gather(1, by_score)
+    ranks = torch.arange(1, ranked.shape[1] + 1, device=ranked.device)
     hits = ranked > 0
-    precisions = hits.cumsum(1) / places
-    gains, ideal = ranked / (places + 1).log2(), upwards.flip(1) / (places + 1).log2()
+    precisions = hits.cumsum(1) / ranks
+    gains, ideal = ranked / (ranks + 1).log2(), ascending.flip(1) / (ranks + 1).log2()
     counts = hits.any(1)
     values = {
-        "mrr": (hits / places).amax(1),
+        "mrr": (hits / ranks).amax(1),
         "map": (precisions * hits).sum(1) / hits.sum(1),
         "ndcg": gains.sum(1) / ideal.sum(1),
         "ndcg_10": gains[:, :10].sum(1) / ideal[:, :10].sum(1),

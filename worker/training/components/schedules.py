@@ -14,7 +14,8 @@ Schedule: TypeAlias = Callable[[float], float]
 SCHEDULES: Registry[Schedule] = Registry("schedule")
 
 Warmup = Annotated[float, Setting("fraction of the training over which the rate first rises from 0", low=0.0, high=0.9)]
-Floor = Annotated[float, Setting("what is left of the base rate at the end, as a fraction", low=0.0, high=1.0)]
+FinalFraction = Annotated[float, Setting("what is left of the base rate at the end, as a fraction", low=0.0, high=1.0)]
+Floor = Annotated[float, Setting("lowest rate, as a fraction of the base rate", low=0.0, high=1.0)]
 
 Factor = Annotated[float, Setting("what a drop multiplies the rate by", low=0.0, high=1.0)]
 Drops = Annotated[
@@ -25,38 +26,41 @@ Drops = Annotated[
 @SCHEDULES.add
 def constant(*, warmup: Warmup = 0.0) -> Schedule:
     """A constant learning rate."""
-    return _warmed(warmup, lambda _: 1.0)
+    return _with_warmup(warmup, lambda _: 1.0)
 
 
 @SCHEDULES.add
-def linear(*, warmup: Warmup = 0.0, floor: Floor = 0.0) -> Schedule:
-    """Linear decay from the base rate to the floor."""
-    return polynomial(power=1.0, warmup=warmup, floor=floor)
+def linear(*, warmup: Warmup = 0.0, final_fraction: FinalFraction = 0.0) -> Schedule:
+    """Linear decay to the final fraction of the base rate."""
+    return polynomial(power=1.0, warmup=warmup, final_fraction=final_fraction)
 
 
 @SCHEDULES.add
 def polynomial(
     *,
     warmup: Warmup = 0.0,
-    floor: Floor = 0.0,
+    final_fraction: FinalFraction = 0.0,
     power: Annotated[
         float, Setting("1 falls in a straight line, more falls sooner", low=0.0, exclusive_low=True)
     ] = 2.0,
 ) -> Schedule:
-    """Polynomial decay from the base rate to the floor: the remaining fraction to the given power."""
-    return _warmed(warmup, lambda fraction: _between(floor, 1.0, (1 - fraction) ** power))
+    """Polynomial decay to the final fraction of the base rate: the remaining training to the given power."""
+    return _with_warmup(warmup, lambda fraction: _interpolate(final_fraction, 1.0, (1 - fraction) ** power))
 
 
 @SCHEDULES.add
 def cosine(
     *,
     warmup: Warmup = 0.0,
-    floor: Floor = 0.0,
+    final_fraction: FinalFraction = 0.0,
     cycles: Annotated[int, Setting("how often it falls; more than once for warm restarts", low=1)] = 1,
 ) -> Schedule:
-    """Cosine decay from the base rate to the floor, once or with warm restarts (SGDR, Loshchilov & Hutter 2017)."""
-    return _warmed(
-        warmup, lambda fraction: _between(floor, 1.0, (1 + math.cos(math.pi * _within(fraction, cycles))) / 2)
+    """Cosine decay to the final fraction of the base rate, once or with warm restarts (Loshchilov & Hutter 2017)."""
+    return _with_warmup(
+        warmup,
+        lambda fraction: _interpolate(
+            final_fraction, 1.0, (1 + math.cos(math.pi * _cycle_fraction(fraction, cycles))) / 2
+        ),
     )
 
 
@@ -71,13 +75,13 @@ def step(
 ) -> Schedule:
     """Step decay: the rate drops by a factor at regular intervals."""
     # Add 1e-9, because rounding must not make three thirds less than a whole.
-    return _warmed(warmup, lambda fraction: factor ** math.floor(fraction / every + 1e-9))
+    return _with_warmup(warmup, lambda fraction: factor ** math.floor(fraction / every + 1e-9))
 
 
 @SCHEDULES.add
 def multi_step(*, warmup: Warmup = 0.0, drops: Drops = (0.5, 0.75), factor: Factor = 0.1) -> Schedule:
     """Step decay: the rate drops by the same factor at each of the given fractions."""
-    return _warmed(warmup, lambda fraction: factor ** sum(fraction >= drop for drop in drops))
+    return _with_warmup(warmup, lambda fraction: factor ** sum(fraction >= drop for drop in drops))
 
 
 @SCHEDULES.add
@@ -89,8 +93,10 @@ def multiplicative(
 ) -> Schedule:
     """Step decay: the rate is multiplied at each of the given fractions by that drop's own factor."""
     if len(factors) != len(drops):
-        raise ConfigError("schedule.factors", f"{len(factors)} factors for {len(drops)} drops; give one for each")
-    return _warmed(
+        raise ConfigError(
+            "schedule.factors", f"there are {len(factors)} factors for {len(drops)} drops; give one per drop"
+        )
+    return _with_warmup(
         warmup,
         lambda fraction: math.prod(factor for drop, factor in zip(drops, factors, strict=True) if fraction >= drop),
     )
@@ -100,12 +106,12 @@ def multiplicative(
 def exponential(
     *,
     warmup: Warmup = 0.0,
-    final: Annotated[
+    final_fraction: Annotated[
         float, Setting("what is left of the base rate at the end, as a fraction", low=0.0, high=1.0, exclusive_low=True)
     ] = 0.01,
 ) -> Schedule:
     """Exponential decay: the rate shrinks by the same factor in every step."""
-    return _warmed(warmup, lambda fraction: final**fraction)
+    return _with_warmup(warmup, lambda fraction: final_fraction**fraction)
 
 
 @SCHEDULES.add
@@ -116,7 +122,7 @@ def inverse_sqrt(
     ] = 0.05,
 ) -> Schedule:
     """Linear warm-up, then decay with the inverse square root of the completed fraction (Vaswani et al. 2017)."""
-    return _warmed(warmup, lambda fraction: math.sqrt(warmup / (warmup + fraction * (1 - warmup))))
+    return _with_warmup(warmup, lambda fraction: math.sqrt(warmup / (warmup + fraction * (1 - warmup))))
 
 
 @SCHEDULES.add
@@ -130,9 +136,9 @@ def one_cycle(
 
     def factor(fraction: float) -> float:
         if fraction < peak:
-            return _between(1.0, start, (1 + math.cos(math.pi * fraction / peak)) / 2)
+            return _interpolate(1.0, start, (1 + math.cos(math.pi * fraction / peak)) / 2)
         fall = (fraction - peak) / (1 - peak) if peak < 1 else 0.0
-        return _between(end, 1.0, (1 + math.cos(math.pi * fall)) / 2)
+        return _interpolate(end, 1.0, (1 + math.cos(math.pi * fall)) / 2)
 
     return factor
 
@@ -148,7 +154,7 @@ def cyclic(
 
     def factor(fraction: float) -> float:
         height = shrink ** min(math.floor(fraction * cycles), cycles - 1)
-        return _between(floor, 1.0, height * (1 - abs(2 * _within(fraction, cycles) - 1)))
+        return _interpolate(floor, 1.0, height * (1 - abs(2 * _cycle_fraction(fraction, cycles) - 1)))
 
     return factor
 
@@ -193,7 +199,7 @@ class Plateau:
             state |= {"factor": max(state["factor"] * self._factor, self._floor), "waited": 0.0}
 
 
-def _warmed(warmup: float, schedule: Schedule) -> Schedule:
+def _with_warmup(warmup: float, schedule: Schedule) -> Schedule:
     """Return a schedule with a linear warm-up over the first `warmup`, then `schedule` rescaled to the rest."""
 
     def factor(fraction: float) -> float:
@@ -204,11 +210,11 @@ def _warmed(warmup: float, schedule: Schedule) -> Schedule:
     return factor
 
 
-def _between(low: float, high: float, share: float) -> float:
+def _interpolate(low: float, high: float, share: float) -> float:
     return low + (high - low) * share
 
 
-def _within(fraction: float, cycles: int) -> float:
+def _cycle_fraction(fraction: float, cycles: int) -> float:
     """Return the completed fraction of the current cycle, 0 to 1; the end of the last cycle is 1, not 0."""
-    done = fraction * cycles
-    return done - min(math.floor(done), cycles - 1)
+    position = fraction * cycles
+    return position - min(math.floor(position), cycles - 1)

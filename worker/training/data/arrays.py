@@ -22,18 +22,18 @@ class Examples:
         features: [n, num_features] or [n, channels, height, width], numbers or uint8 pixels.
         targets: [n].
         names: [n], the user's own ids of the examples; None: there are none.
-        order: the constraint on the split; None: it is random.
+        constraint: the constraint on the split; None: it is random.
     """
 
     features: NDArray[Any]
     targets: NDArray[Any]
     names: NDArray[Any] | None = None
-    order: SplitConstraint | None = None
+    constraint: SplitConstraint | None = None
 
 
 def assemble_arrays(
     main: Examples,
-    given: Mapping[SplitName, Examples],
+    separate: Mapping[SplitName, Examples],
     kind: Kind,
     splitting: Splitting,
     class_names: tuple[str, ...] = (),
@@ -47,28 +47,28 @@ def assemble_arrays(
 
     Args:
         main: the examples to split; all numbers are finite, which the reader of the file has checked.
-        given: splits with arrays of their own; these are not split off `main`.
+        separate: splits with arrays of their own; these are not split off `main`.
         kind: the kind of task.
         splitting: how to split `main`.
         class_names: the names of the classes in sorted order; empty: the labels.
         where: the setting named in errors about targets.
     """
     labels = main.targets if kind == "classification" else None
-    indices = split_indices(labels, len(main.targets), splitting.beside(given), main.order)
+    indices = split_indices(labels, len(main.targets), splitting.without_separate(separate), main.constraint)
     parts: dict[SplitName, Examples] = {
-        name: Examples(main.features[chosen], main.targets[chosen]) for name, chosen in indices.items()
+        name: Examples(main.features[rows], main.targets[rows]) for name, rows in indices.items()
     }
-    parts |= given
+    parts |= separate
     train = parts["train"].features
-    others = (0, *range(2, train.ndim))
-    mean, std = train.mean(axis=others, dtype=np.float64), train.std(axis=others, dtype=np.float64)
+    axes = (0, *range(2, train.ndim))
+    mean, std = train.mean(axis=axes, dtype=np.float64), train.std(axis=axes, dtype=np.float64)
     std = np.where(std == 0, 1.0, std)
     is_pixels = train.dtype == np.uint8 and train.ndim == 4
 
     def features(part: Examples) -> Tensor:
         if is_pixels:
             return torch.from_numpy(np.ascontiguousarray(part.features))
-        shape = (-1, *(1 for _ in others[1:]))
+        shape = (-1, *(1 for _ in axes[1:]))
         return torch.from_numpy(((part.features - mean.reshape(shape)) / std.reshape(shape)).astype(np.float32))
 
     dataset = with_targets(
@@ -78,7 +78,7 @@ def assemble_arrays(
         class_names,
         where=where,
     ).with_ids(indices)
-    dataset = dataset.with_names({None: main.names, **{name: part.names for name, part in given.items()}})
+    dataset = dataset.with_names({None: main.names, **{name: part.names for name, part in separate.items()}})
     if not is_pixels:
         return dataset
     pixel_mean, pixel_std = (torch.from_numpy(each.astype(np.float32)).view(-1, 1, 1) for each in (mean, std))

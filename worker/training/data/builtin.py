@@ -12,24 +12,24 @@ from worker.training.data.fingerprint import of_builtin
 from worker.training.data.splits import Fold, Splitting, Stratified
 
 
-def digits(turn: Fold | None = None, *, splitting: Stratified) -> Dataset:
+def digits(fold: Fold | None = None, *, splitting: Stratified) -> Dataset:
     """Handwritten digits: 1797 images of 8 by 8 pixels, 10 classes (Alpaydin & Kaynak 1998)."""
-    return _dataset("digits", "classification", splitting.at_fold(turn))
+    return _dataset("digits", "classification", splitting.at_fold(fold))
 
 
-def wine(turn: Fold | None = None, *, splitting: Stratified) -> Dataset:
+def wine(fold: Fold | None = None, *, splitting: Stratified) -> Dataset:
     """Wine cultivars: 178 chemical analyses with 13 measurements, 3 classes (Forina 1991)."""
-    return _dataset("wine", "classification", splitting.at_fold(turn))
+    return _dataset("wine", "classification", splitting.at_fold(fold))
 
 
-def breast_cancer(turn: Fold | None = None, *, splitting: Stratified) -> Dataset:
+def breast_cancer(fold: Fold | None = None, *, splitting: Stratified) -> Dataset:
     """Breast cancer, malignant or benign: 569 biopsies with 30 measurements (Wolberg, Street & Mangasarian 1993)."""
-    return _dataset("breast_cancer", "classification", splitting.at_fold(turn))
+    return _dataset("breast_cancer", "classification", splitting.at_fold(fold))
 
 
-def diabetes(turn: Fold | None = None, *, splitting: Splitting) -> Dataset:
+def diabetes(fold: Fold | None = None, *, splitting: Splitting) -> Dataset:
     """Diabetes progression after one year: 442 patients with 10 measurements, regression (Efron et al. 2004)."""
-    return _dataset("diabetes", "regression", replace(splitting, turn=turn, stratify=False))
+    return _dataset("diabetes", "regression", replace(splitting, fold=fold, stratify=False))
 
 
 def _dataset(name: str, kind: Kind, splitting: Splitting) -> Dataset:

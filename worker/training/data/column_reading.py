@@ -20,9 +20,9 @@ from worker.training.data.column_texts import (
     describe_numbers,
     describe_texts,
     is_decided_comma,
-    mixed,
+    mixed_column_message,
     quoted,
-    sentences,
+    sentences_message,
 )
 from worker.training.data.unreadable import shown_column
 from worker.training.errors import ConfigError
@@ -34,11 +34,11 @@ class Reading:
 
     Attributes:
         type: the column's type after reading.
-        told: what the main file's column holds, in words.
+        description: what the main file's column holds, in words.
     """
 
     type: pa.DataType
-    told: str
+    description: str
     numbers: Numbers | None = None
     """How the column's texts are read as numbers; None: the file holds numbers."""
 
@@ -61,7 +61,7 @@ class Reading:
             return _without_missing(column.cast(self.type), rules)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise ConfigError(
-                where, f"column {name!r} holds {column.type} here, but {self.told} in training"
+                where, f"column {name!r} holds {column.type} here, but {self.description} in training"
             ) from error
 
 
@@ -81,13 +81,13 @@ def settle_decimals(
     """
     texts = [name for name in names if pa.types.is_string(table.column(name).type)]
     usual: Decimal = "," if any(is_decided_comma(_read(table.column(name), rules)) for name in texts) else "."
-    pointed = [name for name in names if as_text and _may_have_point(table.column(name), rules)]
-    if as_text is not None and pointed:
-        again = as_text(pointed)
-        for name in pointed:
-            numbers = _read(again.column(name), rules, usual).numbers
+    ambiguous = [name for name in names if as_text and _may_have_point(table.column(name), rules)]
+    if as_text is not None and ambiguous:
+        as_texts = as_text(ambiguous)
+        for name in ambiguous:
+            numbers = _read(as_texts.column(name), rules, usual).numbers
             if rules.decimal == "," or (numbers is not None and numbers.ambiguous is not None):
-                table = table.set_column(table.column_names.index(name), name, again.column(name))
+                table = table.set_column(table.column_names.index(name), name, as_texts.column(name))
     return table, usual
 
 
@@ -130,7 +130,9 @@ def read_target(
     if are_classes or read.numbers is None:
         return _categories(column, rules), Reading(pa.string(), "classes")
     if read.others:
-        raise ConfigError("data.target", mixed(name, read, "write data.kind: classification if they are classes"))
+        raise ConfigError(
+            "data.target", mixed_column_message(name, read, "write data.kind: classification if they are classes")
+        )
     values = _numbers("data.target", name, column, read.numbers)
     whole = values.drop_null().to_numpy()
     if len(whole) and np.isfinite(whole).all() and (whole == np.round(whole)).all() and (np.abs(whole) < 2**53).all():
@@ -144,18 +146,18 @@ def counts_of(column: pa.ChunkedArray) -> dict[str, int]:
     return dict(zip(pairs.field("values").to_pylist(), pairs.field("counts").to_pylist(), strict=True))
 
 
-def number_words(values: pa.ChunkedArray, numbers: Numbers | None) -> str:
+def describe_number_column(values: pa.ChunkedArray, numbers: Numbers | None) -> str:
     """Describe a column of numbers."""
-    found = pc.min_max(values).as_py()
-    if found["min"] is None:
+    bounds = pc.min_max(values).as_py()
+    if bounds["min"] is None:
         return NO_VALUES
-    return describe_numbers(found["min"], found["max"], values.null_count, numbers)
+    return describe_numbers(bounds["min"], bounds["max"], values.null_count, numbers)
 
 
-def target_words(column: pa.ChunkedArray, numbers: Numbers | None, kind: str) -> str:
+def describe_target(column: pa.ChunkedArray, numbers: Numbers | None, kind: str) -> str:
     """Describe the target of the main file."""
     if kind != "classification":
-        return number_words(column, numbers)
+        return describe_number_column(column, numbers)
     return describe_classes({str(value): count for value, count in counts_of(column).items()})
 
 
@@ -169,13 +171,15 @@ def _of_text(name: str, column: pa.ChunkedArray, rules: NumberRules, usual: Deci
         return Reading(pa.float64(), NO_VALUES, Numbers(markers=tuple(rules.na_values)))
     if read.numbers is not None:
         if read.others:
-            raise ConfigError("data.features", mixed(name, read, f"list the column in data.categorical: [{name}]"))
+            raise ConfigError(
+                "data.features", mixed_column_message(name, read, f"list the column in data.categorical: [{name}]")
+            )
         values = _numbers("data.features", name, column, read.numbers)
-        return Reading(pa.float64(), number_words(values, read.numbers), read.numbers)
+        return Reading(pa.float64(), describe_number_column(values, read.numbers), read.numbers)
     if read.is_sentences:
-        raise ConfigError("data.features", sentences(name, read))
+        raise ConfigError("data.features", sentences_message(name, read))
     if read.num_distinct > MAX_CATEGORIES:
-        message = f"column {shown_column(name)} has {read.num_distinct} different texts; list features without it"
+        message = f"column {shown_column(name)} has {read.num_distinct} different texts; leave it out of data.features"
         raise ConfigError("data.features", message)
     return Reading(pa.string(), describe_texts(read))
 
@@ -188,9 +192,10 @@ def _of_type(name: str, column: pa.ChunkedArray, rules: NumberRules) -> Reading:
     if pa.types.is_boolean(kind):
         return Reading(kind, f"true or false; {column.null_count:,} missing" if column.null_count else "true or false")
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
-        return Reading(pa.float64(), number_words(_without_missing(column.cast(pa.float64()), rules), None))
+        return Reading(pa.float64(), describe_number_column(_without_missing(column.cast(pa.float64()), rules), None))
     raise ConfigError(
-        "data.features", f"column {shown_column(name)} holds {kind}, no numbers or text; list features without it"
+        "data.features",
+        f"column {shown_column(name)} holds {kind}, neither numbers nor text; leave it out of data.features",
     )
 
 
@@ -216,14 +221,16 @@ def _categories(column: pa.ChunkedArray, rules: NumberRules) -> pa.ChunkedArray:
 
 def _numbers(where: str, name: str, column: pa.ChunkedArray, numbers: Numbers) -> pa.ChunkedArray:
     """Return the numbers in a column of texts; ConfigError at `where` for a text that is not a number."""
-    found: Mapping[str, float | None] = {text: numbers.read(text) for text in counts_of(column)}
-    if wrong := [text for text, value in found.items() if value is None]:
+    number_of: Mapping[str, float | None] = {text: numbers.read(text) for text in counts_of(column)}
+    if not_numbers := [text for text, value in number_of.items() if value is None]:
         kind = f"numbers with the unit {numbers.unit!r}" if numbers.unit else "numbers"
-        raise ConfigError(where, f"column {name!r} holds {quoted(wrong)} here, but {kind} in training")
-    coded = column.combine_chunks().dictionary_encode()
-    values = [found[text] for text in coded.dictionary.to_pylist()]
-    known = pa.array([None if value is None or math.isnan(value) else value for value in values], pa.float64())
-    return pa.chunked_array([known.take(coded.indices)])
+        raise ConfigError(where, f"column {name!r} holds {quoted(not_numbers)} here, but {kind} in training")
+    encoded = column.combine_chunks().dictionary_encode()
+    values = [number_of[text] for text in encoded.dictionary.to_pylist()]
+    numbers_or_null = pa.array(
+        [None if value is None or math.isnan(value) else value for value in values], pa.float64()
+    )
+    return pa.chunked_array([numbers_or_null.take(encoded.indices)])
 
 
 def _without_missing(column: pa.ChunkedArray, rules: NumberRules) -> pa.ChunkedArray:

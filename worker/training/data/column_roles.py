@@ -56,12 +56,12 @@ class Roles:
             require_columns(f"data.{setting}", [column], table)
             require_values(f"data.{setting}", column, table)
 
-    def order(self, table: pa.Table) -> SplitConstraint:
+    def split_constraint(self, table: pa.Table) -> SplitConstraint:
         """Return the constraint on the split of the table's rows."""
         for setting, name in self.columns.items():
             match setting:
                 case "group" | "query":
-                    return SplitConstraint(groups=codes(table, name))
+                    return SplitConstraint(groups=integer_codes(table, name))
                 case "time":
                     column = table.column(name).combine_chunks()
                     return SplitConstraint(times=pc.rank(column, tiebreaker="min").to_numpy(zero_copy_only=False))
@@ -82,12 +82,14 @@ class Roles:
         require_values("data.id", self.id, table)
         column = table.column(self.id)
         if not (pa.types.is_integer(column.type) or pa.types.is_string(column.type)):
-            raise ConfigError("data.id", f"column {self.id!r} holds {column.type}, no whole numbers or texts")
+            raise ConfigError("data.id", f"column {self.id!r} holds {column.type}, not whole numbers or texts")
         counts = column.value_counts()
         most = int(np.argmax(counts.field("counts").to_numpy()))
         if counts.field("counts")[most].as_py() > 1:
-            twice = counts.field("values")[most].as_py()
-            raise ConfigError("data.id", f"column {self.id!r} of data.{setting} holds {twice!r} twice; ids must differ")
+            repeated = counts.field("values")[most].as_py()
+            raise ConfigError(
+                "data.id", f"column {self.id!r} of data.{setting} holds {repeated!r} more than once; ids must differ"
+            )
         return np.array(column.to_pylist())
 
 
@@ -110,8 +112,8 @@ class RankingRoles(NamingRoles):
     ] = None
 
 
-def codes(table: pa.Table, name: str) -> NDArray[np.int64]:
+def integer_codes(table: pa.Table, name: str) -> NDArray[np.int64]:
     """Return an integer for each row of a column, equal where the values are equal, [n]."""
     column = table.column(name).combine_chunks().dictionary_encode()
-    found: NDArray[np.int64] = column.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    return found
+    integers: NDArray[np.int64] = column.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return integers

@@ -47,10 +47,10 @@ _NUMBERS = {
     ".": re.compile(rf"[-+]?(?:\d+|[1-9]\d{{0,2}}(?:,\d{{3}})+|{_GROUPS})?(?:(?<=\d)\.|\.(?=\d))?\d*(?:[eE][-+]?\d+)?"),
     ",": re.compile(rf"[-+]?(?:\d+|[1-9]\d{{0,2}}(?:\.\d{{3}})+|{_GROUPS})?(?:(?<=\d),|,(?=\d))?\d*(?:[eE][-+]?\d+)?"),
 }
-_EITHER = re.compile(r"[-+]?[1-9]\d{0,2}[.,]\d{3}")
-_NO_DIGIT = re.compile(r"[ '\u2019\u00a0\u202f]")
-_SHOWN, _LONGEST = 3, 40
-_FEWEST_TO_DROWN, _ALIKE = 10, 1e-6
+_AMBIGUOUS = re.compile(r"[-+]?[1-9]\d{0,2}[.,]\d{3}")
+_SEPARATORS = re.compile(r"[ '\u2019\u00a0\u202f]")
+_NUM_SHOWN, _MAX_LENGTH = 3, 40
+_MIN_OUTLIER_VALUES, _EQUAL_STDS = 10, 1e-6
 
 Decimal = Literal[".", ","]
 DECIMALS: tuple[Decimal, Decimal] = (".", ",")
@@ -136,7 +136,7 @@ class _Cell:
         if decimal not in self.decimals:
             return None
         thousands = "," if decimal == "." else "."
-        return float(_NO_DIGIT.sub("", self.text).replace(thousands, "").replace(decimal, "."))
+        return float(_SEPARATORS.sub("", self.text).replace(thousands, "").replace(decimal, "."))
 
 
 def read_texts(
@@ -165,14 +165,18 @@ def read_texts(
         else:
             cells[text] = _parse(stripped)
     num_values = sum(counts[text] for text in cells)
-    found = _notation({text: cell for text, cell in cells.items() if cell is not None}, counts, decimal, usual)
-    others = {text: counts[text] for text, cell in cells.items() if cell is None or not _is_read(cell, found)}
+    notation = _detect_notation(
+        {text: cell for text, cell in cells.items() if cell is not None}, counts, decimal, usual
+    )
+    others = {text: counts[text] for text, cell in cells.items() if cell is None or not _is_read(cell, notation)}
     num_others = sum(others.values())
-    told = tuple(sorted(missing, key=lambda each: (-missing[each], each)))
-    if found is not None and 2 * num_others < num_values:
-        numbers = Numbers(found.decimal, found.unit, found.ambiguous, tuple(each for each in told if each))
-        others_told = tuple(sorted(others, key=lambda each: (-others[each], each)))
-        return TextColumn(num_values, num_missing + sum(missing.values()), len(cells), numbers, others_told, num_others)
+    missing_texts = tuple(sorted(missing, key=lambda each: (-missing[each], each)))
+    if notation is not None and 2 * num_others < num_values:
+        numbers = Numbers(
+            notation.decimal, notation.unit, notation.ambiguous, tuple(text for text in missing_texts if text)
+        )
+        other_texts = tuple(sorted(others, key=lambda each: (-others[each], each)))
+        return TextColumn(num_values, num_missing + sum(missing.values()), len(cells), numbers, other_texts, num_others)
     return categories_of(counts, num_missing, markers)
 
 
@@ -185,7 +189,7 @@ def categories_of(counts: Mapping[str, int], num_missing: int = 0, markers: Sequ
         num_missing + sum(counts.values()) - num_values,
         len(texts),
         is_sentences=_are_sentences(texts),
-        shown=tuple(sorted(texts, key=lambda each: (-texts[each], each))[:_SHOWN]),
+        shown=tuple(sorted(texts, key=lambda each: (-texts[each], each))[:_NUM_SHOWN]),
     )
 
 
@@ -209,11 +213,12 @@ def describe_numbers(low: float, high: float, num_missing: int, numbers: Numbers
 
 def describe_texts(column: TextColumn) -> str:
     """Return a description of a column of categories."""
-    most = f"{column.num_distinct:,} categories ({quoted(column.shown)}{', …' if column.num_distinct > _SHOWN else ''})"
+    ellipsis = ", …" if column.num_distinct > _NUM_SHOWN else ""
+    most = f"{column.num_distinct:,} categories ({quoted(column.shown)}{ellipsis})"
     gaps = f"; {column.num_missing:,} missing, a category of their own" if column.num_missing else ""
     alone = "; nothing to learn from" if column.num_distinct == 1 and not column.num_missing else ""
     rare = 2 * column.num_distinct > column.num_values > MAX_INTEGER_CLASSES
-    return most + gaps + alone + ("; more than half of the rows hold one of their own" if rare else "")
+    return most + gaps + alone + ("; more than half of the rows have a category of their own" if rare else "")
 
 
 def describe_sentences(texts: Sequence[str]) -> str:
@@ -225,8 +230,8 @@ def describe_sentences(texts: Sequence[str]) -> str:
 def describe_classes(counts: Mapping[str, int]) -> str:
     """Return a description of the classes of a target."""
     most = sorted(counts, key=lambda each: (-counts[each], each))
-    shown = [f"{quoted([each])} {counts[each]:,} times" for each in most[:_SHOWN]]
-    return f"{len(most):,} classes ({', '.join(shown)}{', …' if len(most) > _SHOWN else ''})"
+    shown = [f"{quoted([each])} {counts[each]:,} times" for each in most[:_NUM_SHOWN]]
+    return f"{len(most):,} classes ({', '.join(shown)}{', …' if len(most) > _NUM_SHOWN else ''})"
 
 
 def is_decided_comma(column: TextColumn) -> bool:
@@ -234,7 +239,7 @@ def is_decided_comma(column: TextColumn) -> bool:
     return column.numbers is not None and column.numbers.decimal == "," and column.numbers.ambiguous is None
 
 
-def mixed(name: str, column: TextColumn, remedy: str) -> str:
+def mixed_column_message(name: str, column: TextColumn, remedy: str) -> str:
     """Return an error message about a column with numbers and other texts.
 
     Args:
@@ -251,50 +256,50 @@ def mixed(name: str, column: TextColumn, remedy: str) -> str:
     )
 
 
-def lacking(what: str, count: int, first: str) -> str:
+def missing_target_message(what: str, count: int, first: str) -> str:
     """Return an error message about a target with missing values: how many rows, and where the first is."""
     rows = f"{count:,} rows, the first {first}" if count > 1 else f"1 row, {first}"
     return f"{what} lacks a value in {rows}; remove them" if count > 1 else f"{what} lacks a value in {rows}; remove it"
 
 
-def sentences(name: str, column: TextColumn) -> str:
+def sentences_message(name: str, column: TextColumn) -> str:
     """Return an error message about a feature column of sentences, which names the data source for them."""
     return (
-        f"column {name!r} holds {column.num_distinct:,} different sentences, which are no categories; learn from them "
-        f"by data: {{name: texts, text: {name}, …}}, leave the column out of data.features, or list it in "
+        f"column {name!r} holds {column.num_distinct:,} different sentences, not categories; to learn from them, "
+        f"use data: {{name: texts, text: {name}, …}}; or leave the column out of data.features, or list it in "
         "data.categorical"
     )
 
 
-def unusable(name: str, value: float, place: str) -> str:
+def unusable_number_message(name: str, value: float, place: str) -> str:
     """Return an error message about a number that training can't compute with, and where it is."""
     return f"{name} holds {value:g} {place}; numbers must be finite and below 3.4e38: correct it, or remove that row"
 
 
 def quoted(texts: Iterable[str]) -> str:
     """Return up to three texts in quotes; long ones are truncated."""
-    shown = [repr(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…") for text in texts]
-    return ", ".join(shown[:_SHOWN])
+    shown = [repr(text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 1]}…") for text in texts]
+    return ", ".join(shown[:_NUM_SHOWN])
 
 
-def drowned(values: Sequence[float]) -> int | None:
+def find_outlier(values: Sequence[float]) -> int | None:
     """Return the index of an outlier so large that the other values would be equal once standardised, or None."""
-    if len(values) < _FEWEST_TO_DROWN:
+    if len(values) < _MIN_OUTLIER_VALUES:
         return None
     mean = math.fsum(values) / len(values)
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
     median = sorted(values)[len(values) // 2]
     distances = sorted(abs(value - median) for value in values)
     usual = distances[int(0.9 * (len(distances) - 1))]
-    if usual == 0 or usual > _ALIKE * std:
+    if usual == 0 or usual > _EQUAL_STDS * std:
         return None
     return max(range(len(values)), key=lambda index: abs(values[index] - median))
 
 
-def outlying(name: str, value: float, place: str) -> str:
+def outlier_message(name: str, value: float, place: str) -> str:
     """Return an error message about such an outlier, and where it is."""
     return (
-        f"{name} holds {value:g} {place}, so far from the other values that they become alike once standardised; "
+        f"{name} holds {value:g} {place}, so far from the other values that standardising makes them equal; "
         "correct it, or remove that row"
     )
 
@@ -307,7 +312,7 @@ def _as_number(text: str) -> float | None:
 
 
 def _parse(text: str) -> _Cell | None:
-    if len(text) > _LONGEST:
+    if len(text) > _MAX_LENGTH:
         return None
     if _UNLIMITED.fullmatch(text):
         return _Cell(text, "", DECIMALS)
@@ -324,19 +329,19 @@ def _parse(text: str) -> _Cell | None:
 
 
 @dataclass
-class _Found:
+class _Notation:
     decimal: Decimal
     unit: str
     ambiguous: str | None = field(default=None)
 
 
-def _is_read(cell: _Cell, found: _Found | None) -> bool:
-    return found is not None and cell.unit == found.unit and found.decimal in cell.decimals
+def _is_read(cell: _Cell, notation: _Notation | None) -> bool:
+    return notation is not None and cell.unit == notation.unit and notation.decimal in cell.decimals
 
 
-def _notation(
+def _detect_notation(
     cells: Mapping[str, _Cell], counts: Mapping[str, int], decimal: Decimal | None, usual: Decimal
-) -> _Found | None:
+) -> _Notation | None:
     """Return the unit and the decimal sign of most of the numbers; None if there are no numbers."""
     if not cells:
         return None
@@ -348,11 +353,11 @@ def _notation(
     for text, cell in cells.items():
         for each in cell.decimals:
             fitting[each] += counts[text] if cell.unit == unit else 0
-    found = _Found(decimal or ("," if fitting[","] > fitting["."] else "."), unit)
+    notation = _Notation(decimal or ("," if fitting[","] > fitting["."] else "."), unit)
     if decimal is None and fitting["."] == fitting[","]:
-        found.ambiguous = next((text for text, cell in cells.items() if _EITHER.fullmatch(cell.text)), None)
-        found.decimal = usual if found.ambiguous else "."
-    return found
+        notation.ambiguous = next((text for text, cell in cells.items() if _AMBIGUOUS.fullmatch(cell.text)), None)
+        notation.decimal = usual if notation.ambiguous else "."
+    return notation
 
 
 def _are_sentences(texts: Mapping[str, int]) -> bool:

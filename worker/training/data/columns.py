@@ -34,14 +34,14 @@ class TableColumns:
         numeric: [n, a], NaN where a value is missing.
         categorical: [n, b], texts.
         targets: [n].
-        order: the constraint on the split; None: it is random.
+        constraint: the constraint on the split; None: it is random.
         queries: [n], the number of each row's query, for ranking.
     """
 
     numeric: NDArray[np.float64]
     categorical: NDArray[Any]
     targets: NDArray[Any]
-    order: SplitConstraint | None = None
+    constraint: SplitConstraint | None = None
     queries: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
@@ -54,14 +54,14 @@ class TableColumns:
             numeric=self.numeric[indices],
             categorical=self.categorical[indices],
             targets=self.targets[indices],
-            order=None,
+            constraint=None,
             queries=None if self.queries is None else self.queries[indices],
         )
 
 
 def assemble(
     main: TableColumns,
-    given: Mapping[SplitName, TableColumns],
+    separate: Mapping[SplitName, TableColumns],
     kind: Kind,
     splitting: Splitting,
     *,
@@ -77,7 +77,7 @@ def assemble(
 
     Args:
         main: the examples to split.
-        given: splits with a file of their own; these are not split off `main`.
+        separate: splits with a file of their own; these are not split off `main`.
         kind: the kind of task.
         splitting: how to split `main`.
         encoding: how categorical columns are encoded.
@@ -88,12 +88,15 @@ def assemble(
         ConfigError: numbers are missing and `missing` is "refuse", or no such split is possible.
     """
     labels = main.targets if kind == "classification" else None
-    indices = split_indices(labels, len(main), splitting.beside(given), main.order)
-    parts: dict[SplitName, TableColumns] = {name: main.take(chosen) for name, chosen in indices.items()}
-    parts |= given
+    indices = split_indices(labels, len(main), splitting.without_separate(separate), main.constraint)
+    parts: dict[SplitName, TableColumns] = {name: main.take(rows) for name, rows in indices.items()}
+    parts |= separate
     for name, part in parts.items():
         if missing == "refuse" and np.isnan(part.numeric).any():
-            raise ConfigError("data.missing", f"the {name} examples lack numbers; remove those rows, or impute: median")
+            raise ConfigError(
+                "data.missing",
+                f"the {name} examples have missing numbers; remove those rows, or set data.missing: median",
+            )
     train = parts["train"]
     encode_numeric = _fit_numeric(train, missing)
     encode_categorical, categories = _fit_categorical(train, encoding)
@@ -130,4 +133,4 @@ def _fit_categorical(train: TableColumns, encoding: Encoding) -> tuple[_Encode, 
     def indices(values: NDArray[Any]) -> NDArray[np.float64]:
         return cast("NDArray[np.float64]", ordinal.transform(values)) + 1
 
-    return indices, tuple(len(known) + 1 for known in ordinal.categories_)
+    return indices, tuple(len(values) + 1 for values in ordinal.categories_)

@@ -26,7 +26,7 @@ Delimiter: TypeAlias = Annotated[
 
 
 def csv(
-    turn: Fold | None = None,
+    fold: Fold | None = None,
     *,
     table: TableSettings,
     encoding: Encoding = "utf-8",
@@ -40,7 +40,7 @@ def csv(
     that lie beside the study file.
     """
     return load_tables(
-        partial(read_csv, encoding, delimiter), table, roles, splitting.at_fold(turn), place=in_row, is_text=True
+        partial(read_csv, encoding, delimiter), table, roles, splitting.at_fold(fold), describe_row=in_row, is_text=True
     )
 
 
@@ -81,8 +81,10 @@ def read_csv(encoding: str, delimiter: str | None, setting: str, file: str, as_t
     except pa.ArrowInvalid as error:
         if "UTF8" in str(error):
             raise _wrong_encoding(file, encoding) from None
-        why = why_no_csv(partial(read, read_options=arrow_csv.ReadOptions(encoding=encoding, use_threads=False)), error)
-        raise ConfigError(f"data.{setting}", f"{file!r} is no table that can be read: {why}") from None
+        reason = why_no_csv(
+            partial(read, read_options=arrow_csv.ReadOptions(encoding=encoding, use_threads=False)), error
+        )
+        raise ConfigError(f"data.{setting}", f"{file!r} can't be read as a CSV file: {reason}") from None
     # pyarrow returns columns that it can't decode as bytes instead of failing.
     if any(pa.types.is_binary(kind) for kind in table.schema.types):
         raise _wrong_encoding(file, encoding)
@@ -90,8 +92,8 @@ def read_csv(encoding: str, delimiter: str | None, setting: str, file: str, as_t
 
 
 def _prefix(file: str) -> bytes:
-    with Path(file).open("rb") as opened:
-        return opened.read(PREFIX_BYTES)
+    with Path(file).open("rb") as stream:
+        return stream.read(PREFIX_BYTES)
 
 
 def _delimiter_of(file: str, encoding: str) -> str:
@@ -104,5 +106,5 @@ def _wrong_encoding(file: str, encoding: str) -> ConfigError:
         "data.encoding",
         f"{file!r} is not written in {encoding}; it looks like {guess}: write data.encoding: {guess}"
         if guess != encoding
-        else f"{file!r} is not written in {encoding} throughout; save it as utf-8",
+        else f"{file!r} is not written in {encoding} as a whole; save it as utf-8",
     )

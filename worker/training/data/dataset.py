@@ -124,14 +124,14 @@ class Dataset:
         """The number of training examples, or tokens, of each class, [num_classes]."""
         return torch.bincount(self.train.targets.flatten(), minlength=self.num_classes)
 
-    def batch(self, split: Split, chosen: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Return features and targets of the chosen examples on the dataset's device, as a model takes them.
+    def batch(self, split: Split, indices: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Return features and targets of the examples at `indices` on the dataset's device, as a model takes them.
 
         Args:
             split: one of the dataset's splits.
-            chosen: indices [n], or a slice.
+            indices: indices [n], or a slice.
         """
-        features, targets = split.features[chosen], split.targets[chosen]
+        features, targets = split.features[indices], split.targets[indices]
         if features.device != self.device:
             features, targets = (each.to(self.device, non_blocking=True) for each in (features, targets))
         if self.pixel_mean is not None and self.pixel_std is not None:

@@ -16,7 +16,7 @@ from worker.training.data.csv_file import read_csv
 from worker.training.data.dataset import Dataset, SplitName
 from worker.training.data.fingerprint import of_files
 from worker.training.data.splits import Fold, SplitConstraint, Stratified
-from worker.training.data.table_file import checked, require_columns
+from worker.training.data.table_file import read_checked, require_columns
 from worker.training.errors import ConfigError, MissingFile
 from worker.training.parameters import Setting
 
@@ -27,7 +27,7 @@ _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 
 
 def images(
-    turn: Fold | None = None,
+    fold: Fold | None = None,
     *,
     path: Annotated[
         str, Setting("folder with a folder of images per class, or with train, val, test of such folders", names="path")
@@ -50,18 +50,18 @@ def images(
         raise MissingFile("data.path", f"there is no folder {path!r} (looked for {root.absolute()})")
     load = partial(_load, size=size, grayscale=grayscale)
     main = root / "train" if (root / "train").is_dir() else root
-    given: dict[SplitName, Examples] = {}
+    separate: dict[SplitName, Examples] = {}
     parts: tuple[SplitName, ...] = ("val", "test", "test_val")
     if main != root:
-        given = {name: _examples(root, root / name, load) for name in parts if (root / name).is_dir()}
+        separate = {name: _examples(root, root / name, load) for name in parts if (root / name).is_dir()}
     examples = _examples(root, main, load)
     if table is not None or roles.columns:
-        examples = replace(examples, order=_order(table, roles, examples))
-    dataset = assemble_arrays(examples, given, "classification", splitting.at_fold(turn), where="data.path")
+        examples = replace(examples, constraint=_split_constraint(table, roles, examples))
+    dataset = assemble_arrays(examples, separate, "classification", splitting.at_fold(fold), where="data.path")
     # The path below `root` contains the class, so the fingerprint includes it.
     files = {
         str(file.relative_to(root)): str(file)
-        for part in (main, *(root / name for name in given))
+        for part in (main, *(root / name for name in separate))
         for file in _files(part)
     }
     files |= {} if table is None else {"table": table}
@@ -69,41 +69,43 @@ def images(
 
 
 def _files(folder: Path) -> list[Path]:
-    found = (file for file in folder.glob("*/*") if file.suffix.lower() in _ENDINGS)
-    return sorted(file for file in found if not file.name.startswith("."))
+    images = (file for file in folder.glob("*/*") if file.suffix.lower() in _ENDINGS)
+    return sorted(file for file in images if not file.name.startswith("."))
 
 
 def _examples(root: Path, folder: Path, load: Callable[[Path], NDArray[np.uint8]]) -> Examples:
     files = _files(folder)
     if not files:
-        raise ConfigError("data.path", f"{str(folder)!r} holds no images in folders of classes, like cat/1.png")
+        raise ConfigError("data.path", f"{str(folder)!r} has no images in class folders, such as cat/1.png")
     with ThreadPoolExecutor() as threads:  # decoding releases the GIL
         pixels = np.stack(list(threads.map(load, files)))
     names = np.array([file.relative_to(root).as_posix() for file in files])
     return Examples(pixels, np.array([file.parent.name for file in files]), names)
 
 
-def _order(path: str | None, roles: Roles, examples: Examples) -> SplitConstraint:
+def _split_constraint(path: str | None, roles: Roles, examples: Examples) -> SplitConstraint:
     """Return the constraint on the split of the images from the CSV file at `path`."""
     if path is None:
         setting = next(iter(roles.columns))
-        raise ConfigError(f"data.{setting}", "a folder has no columns; name a CSV file that has, as data.table")
+        raise ConfigError(
+            f"data.{setting}", "a folder of images has no columns; name a CSV file with this column as data.table"
+        )
     if not roles.columns:
         raise ConfigError(
-            "data.table", "decides nothing; name one of its columns as data.group, data.time or data.fold"
+            "data.table", "no setting uses a column of this file; name one as data.group, data.time or data.fold"
         )
-    rows = checked("table", path, partial(read_csv, "utf-8", None))
+    rows = read_checked("table", path, partial(read_csv, "utf-8", None))
     require_columns("data.table", ["file"], rows)
-    place: dict[str, int] = {}
+    row_of: dict[str, int] = {}
     for index, file in enumerate(rows.column("file").to_pylist()):
-        if place.setdefault(str(file), index) != index:
+        if row_of.setdefault(str(file), index) != index:
             raise ConfigError("data.table", f"{path!r} has two rows for {file!r}; keep one")
     names: list[str] = [] if examples.names is None else examples.names.tolist()
-    if missing := [name for name in names if name not in place]:
-        raise ConfigError("data.table", f"{path!r} has no row whose file is {missing[0]!r}")
-    rows = rows.take([place[name] for name in names])
+    if missing := [name for name in names if name not in row_of]:
+        raise ConfigError("data.table", f"{path!r} has no row for the file {missing[0]!r}; add one")
+    rows = rows.take([row_of[name] for name in names])
     roles.require(rows)
-    return roles.order(rows)
+    return roles.split_constraint(rows)
 
 
 def _load(file: Path, *, size: int, grayscale: bool) -> NDArray[np.uint8]:
@@ -116,9 +118,11 @@ def _load(file: Path, *, size: int, grayscale: bool) -> NDArray[np.uint8]:
     except MemoryError:
         raise
     except Image.DecompressionBombError:
-        raise ConfigError("data.path", f"{str(file)!r} is too large an image; scale it down first") from None
+        raise ConfigError("data.path", f"{str(file)!r} is too large; scale the image down") from None
     except Exception:
         kinds = ", ".join(_FORMATS)
-        raise ConfigError("data.path", f"{str(file)!r} is no image that can be read; known are {kinds}") from None
+        raise ConfigError(
+            "data.path", f"{str(file)!r} can't be read as an image; supported formats are {kinds}"
+        ) from None
     pixels: NDArray[Any] = np.asarray(ImageOps.fit(image, (size, size)))
     return pixels[np.newaxis] if grayscale else pixels.transpose(2, 0, 1)

@@ -37,8 +37,8 @@ def text(
     content = Path(path).read_bytes()
     stream: NDArray[Any]
     if tokenizer is not None:
-        own = Tokenizer(tokenizer)
-        stream, names = own.stream(_decoded("data.tokenizer", path, content)), own.names
+        hf_tokenizer = Tokenizer(tokenizer)
+        stream, names = hf_tokenizer.stream(_decoded("data.tokenizer", path, content)), hf_tokenizer.names
     elif tokens == "bytes":
         stream, names = np.frombuffer(content, dtype=np.uint8), tuple(str(byte) for byte in range(_NUM_BYTES))
     else:
@@ -60,11 +60,14 @@ def text(
 def _characters(path: str, content: bytes, share: float) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Return each character's index among those of the first `share`; unknown ones have the last index, �."""
     points = np.frombuffer(_decoded("data.tokens", path, content).encode("utf-32-le"), dtype=np.uint32)
-    known = np.unique(points[: round(len(points) * share)])
-    places = np.searchsorted(known, points)
-    found = known[np.minimum(places, len(known) - 1)] == points if len(known) else np.zeros(len(points), dtype=bool)
-    names = (*(chr(point) for point in known), "\N{REPLACEMENT CHARACTER}")
-    return np.where(found, places, len(known)).astype(np.uint32), names
+    vocabulary = np.unique(points[: round(len(points) * share)])
+    indices = np.searchsorted(vocabulary, points)
+    if len(vocabulary):
+        is_known = vocabulary[np.minimum(indices, len(vocabulary) - 1)] == points
+    else:
+        is_known = np.zeros(len(points), dtype=bool)
+    names = (*(chr(point) for point in vocabulary), "\N{REPLACEMENT CHARACTER}")
+    return np.where(is_known, indices, len(vocabulary)).astype(np.uint32), names
 
 
 def _decoded(setting: str, path: str, content: bytes) -> str:
@@ -75,10 +78,11 @@ def _decoded(setting: str, path: str, content: bytes) -> str:
 
 
 def _windows(name: str, stream: NDArray[Any], length: int, limit: int | None = None) -> Split:
-    number = (len(stream) - 1) // length
-    if number < 1:
+    num_windows = (len(stream) - 1) // length
+    if num_windows < 1:
         raise ConfigError(
-            "data.length", f"the {name} part has {len(stream)} tokens, too few for one example of {length}"
+            "data.length",
+            f"the {name} part has {len(stream)} tokens, too few for one example of {length}; use a smaller length",
         )
-    tokens = torch.from_numpy(stream[: number * length + 1].astype(np.int64))
-    return Split(tokens[:-1].view(number, length)[:limit], tokens[1:].view(number, length)[:limit])
+    tokens = torch.from_numpy(stream[: num_windows * length + 1].astype(np.int64))
+    return Split(tokens[:-1].view(num_windows, length)[:limit], tokens[1:].view(num_windows, length)[:limit])

@@ -26,7 +26,7 @@ _UNREADABLE = (ValueError, BadZipFile, EOFError, AttributeError, KeyError, Runti
 
 
 def npz(
-    turn: Fold | None = None,
+    fold: Fold | None = None,
     *,
     path: Annotated[
         str, Setting("file with the arrays x and y, or x_train, y_train, x_val, y_val, x_test, …", names="path")
@@ -47,40 +47,45 @@ def npz(
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except _UNREADABLE:  # their messages may quote the file
-        message = f"{path!r} is no NumPy archive that can be read; write it by numpy.savez, without objects"
+        message = f"{path!r} can't be read as a NumPy archive; write it with numpy.savez, without objects"
         raise ConfigError("data.path", message) from None
-    of_ids = NamingRoles(id=roles.id)
+    id_roles = NamingRoles(id=roles.id)
     main = "_train" if f"{features}_train" in arrays else ""
-    given: dict[SplitName, Examples] = {}
+    separate: dict[SplitName, Examples] = {}
     parts: tuple[SplitName, ...] = ("val", "test", "test_val")
     for name in parts:
         if f"{features}_{name}" in arrays:
             part = _examples(arrays, f"{features}_{name}", f"{target}_{name}")
-            given[name] = replace(part, names=of_ids.names("path", _table(arrays, of_ids, f"_{name}", part)))
+            separate[name] = replace(part, names=id_roles.names("path", _table(arrays, id_roles, f"_{name}", part)))
     examples = _examples(arrays, features + main, target + main)
     table = _table(arrays, roles, main, examples)
-    examples = replace(examples, names=roles.names("path", table), order=roles.order(table))
-    for name, part in given.items():
+    examples = replace(examples, names=roles.names("path", table), constraint=roles.split_constraint(table))
+    for name, part in separate.items():
         if part.features.shape[1:] != examples.features.shape[1:]:
-            shapes = f"{list(part.features.shape[1:])}, but those of training {list(examples.features.shape[1:])}"
-            raise ConfigError("data.features", f"examples of {name} have the shape {shapes}")
-    if kind == "regression" and any(part.targets.dtype.kind not in "uifb" for part in (examples, *given.values())):
-        raise ConfigError("data.kind", f"{target + main!r} holds no numbers, so regression can't learn it")
-    dataset = assemble_arrays(examples, given, kind or _kind_of(examples.targets), splitting.at_fold(turn))
-    told = (f"{features}: {_features_words(examples.features)}", f"{target}: target; {_target_words(examples, kind)}")
-    return replace(dataset, fingerprint=of_files({"path": path}), columns=told)
+            shapes = (
+                f"{list(part.features.shape[1:])}, but the training examples have {list(examples.features.shape[1:])}"
+            )
+            raise ConfigError("data.features", f"the {name} examples have the shape {shapes}")
+    if kind == "regression" and any(part.targets.dtype.kind not in "uifb" for part in (examples, *separate.values())):
+        raise ConfigError("data.kind", f"{target + main!r} does not hold numbers, which regression needs")
+    dataset = assemble_arrays(examples, separate, kind or _kind_of(examples.targets), splitting.at_fold(fold))
+    descriptions = (
+        f"{features}: {_describe_features(examples.features)}",
+        f"{target}: target; {_describe_target(examples, kind)}",
+    )
+    return replace(dataset, fingerprint=of_files({"path": path}), columns=descriptions)
 
 
-def _features_words(x: NDArray[Any]) -> str:
+def _describe_features(x: NDArray[Any]) -> str:
     """Describe an array of features, and how many of its columns have a single value."""
     if x.ndim == 4:
         return f"{len(x):,} images of {' by '.join(str(size) for size in x.shape[1:])}"
     constant = int((x == x[:1]).all(axis=0).sum())
-    told = f"; {constant:,} of them with one value only: nothing to learn from" if constant else ""
-    return f"{len(x):,} rows of {x.shape[1]:,} numbers{told}"
+    remark = f"; {constant:,} of them with one value only: nothing to learn from" if constant else ""
+    return f"{len(x):,} rows of {x.shape[1]:,} numbers{remark}"
 
 
-def _target_words(examples: Examples, kind: Kind | None) -> str:
+def _describe_target(examples: Examples, kind: Kind | None) -> str:
     """Describe an array of targets."""
     if (kind or _kind_of(examples.targets)) == "classification":
         return describe_classes(Counter(str(label) for label in examples.targets.tolist()))
@@ -113,7 +118,7 @@ def _examples(arrays: dict[str, NDArray[Any]], features: str, target: str) -> Ex
         x = x[:, np.newaxis]
     if x.ndim not in (2, 4) or x.dtype.kind not in "uifb":
         raise ConfigError(
-            "data.features", f"{features!r} is {x.dtype} {list(x.shape)}; rows or images of numbers are needed"
+            "data.features", f"{features!r} is {x.dtype} {list(x.shape)}; it must hold rows or images of numbers"
         )
     if not len(x):
         raise ConfigError("data.features", f"{features!r} holds no examples")

@@ -6,10 +6,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.training.data.column_texts import MAX_NUMBER, drowned, outlying, unusable
+from worker.training.data.column_texts import MAX_NUMBER, find_outlier, outlier_message, unusable_number_message
 from worker.training.errors import ConfigError
 
-Place: TypeAlias = Callable[[int], str]
+DescribeRow: TypeAlias = Callable[[int], str]
 """Returns, in words, where in a file the row with this index is."""
 
 _SUSPICIOUS = 1e6
@@ -26,7 +26,7 @@ def at_index(index: int) -> str:
     return f"at index {index}"
 
 
-def require_usable(where: str, what: str, values: NDArray[np.float64], place: Place) -> None:
+def require_usable(where: str, what: str, values: NDArray[np.float64], describe_row: DescribeRow) -> None:
     """Check that numbers [n] are finite as float32, and that no outlier makes all others equal once standardised.
 
     NaN is a missing value and allowed.
@@ -35,31 +35,35 @@ def require_usable(where: str, what: str, values: NDArray[np.float64], place: Pl
         where: the setting named in errors.
         what: the column in words, for errors.
         values: the numbers, [n].
-        place: returns in words where a row is.
+        describe_row: returns in words where a row is.
 
     Raises:
         ConfigError: at `where`.
     """
-    if (wrong := _first(np.abs(values) > MAX_NUMBER)) is not None:
-        raise ConfigError(where, unusable(what, float(values[wrong]), place(wrong)))
-    known = np.flatnonzero(~np.isnan(values))
-    if len(known) and _is_suspicious(values[known]) and (index := drowned(values[known].tolist())) is not None:
-        row = int(known[index])
-        raise ConfigError(where, outlying(what, float(values[row]), place(row)))
+    if (first := _first(np.abs(values) > MAX_NUMBER)) is not None:
+        raise ConfigError(where, unusable_number_message(what, float(values[first]), describe_row(first)))
+    present = np.flatnonzero(~np.isnan(values))
+    if (
+        len(present)
+        and _is_suspicious(values[present])
+        and (index := find_outlier(values[present].tolist())) is not None
+    ):
+        row = int(present[index])
+        raise ConfigError(where, outlier_message(what, float(values[row]), describe_row(row)))
 
 
 def require_finite(where: str, what: str, values: NDArray[Any]) -> None:
     """Raise ConfigError at `where` if an array of any shape has a number that is NaN or not finite as float32."""
     if values.dtype.kind != "f":
         return
-    if (wrong := _first(~(np.abs(values.reshape(-1)) <= MAX_NUMBER))) is not None:
-        index = np.unravel_index(wrong, values.shape)
-        at = f"at [{', '.join(str(each) for each in index)}]"
-        raise ConfigError(where, unusable(what, float(values[index]), at))
+    if (first := _first(~(np.abs(values.reshape(-1)) <= MAX_NUMBER))) is not None:
+        index = np.unravel_index(first, values.shape)
+        position = f"at [{', '.join(str(each) for each in index)}]"
+        raise ConfigError(where, unusable_number_message(what, float(values[index]), position))
 
 
-def _first(wrong: NDArray[np.bool_]) -> int | None:
-    return int(wrong.argmax()) if wrong.any() else None
+def _first(is_wrong: NDArray[np.bool_]) -> int | None:
+    return int(is_wrong.argmax()) if is_wrong.any() else None
 
 
 def _is_suspicious(values: NDArray[np.float64]) -> bool:

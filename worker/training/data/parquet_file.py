@@ -14,7 +14,7 @@ from worker.training.errors import ConfigError
 
 
 def parquet(
-    turn: Fold | None = None,
+    fold: Fold | None = None,
     *,
     table: TableSettings,
     roles: RankingRoles,
@@ -25,14 +25,14 @@ def parquet(
     Relative paths are resolved from the directory in which the process was started. `study create` makes paths absolute
     that lie beside the study file.
     """
-    return load_tables(_read, table, roles, splitting.at_fold(turn), place=at_index, is_text=False)
+    return load_tables(_read, table, roles, splitting.at_fold(fold), describe_row=at_index, is_text=False)
 
 
 def _read(setting: str, file: str, as_text: Sequence[str]) -> pa.Table:
     del as_text  # a Parquet file declares which columns are texts
     try:
-        with arrow_parquet.ParquetFile(file) as opened:
-            table = opened.read()
+        with arrow_parquet.ParquetFile(file) as stream:
+            table = stream.read()
         table = pa.table(
             {name: _plain(table.column(name)) for name in table.column_names}
             if len(set(table.column_names)) == len(table.column_names)
@@ -41,7 +41,7 @@ def _read(setting: str, file: str, as_text: Sequence[str]) -> pa.Table:
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:  # their messages may quote the file
         if isinstance(error, OSError) and error.errno is not None:
             raise  # an error of the disk
-        raise ConfigError(f"data.{setting}", f"{file!r} is no table that can be read; is it a Parquet file?") from None
+        raise ConfigError(f"data.{setting}", f"{file!r} can't be read as a Parquet file") from None
     return table
 
 

@@ -50,12 +50,12 @@ def _padded(
     """Return features [queries, rows, num_features], targets and ids [queries, rows]; padding is 0, NO_ROW and -1."""
     _, query, sizes = np.unique(queries, return_inverse=True, return_counts=True)
     order = np.argsort(query, kind="stable")
-    place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    column = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     shape = (len(sizes), int(sizes.max()))
     lists, targets = torch.zeros(*shape, features.shape[1]), torch.full(shape, NO_ROW)
-    numbers = torch.full(shape, -1, dtype=torch.int64)
-    where = torch.from_numpy(query[order]), torch.from_numpy(place)
-    lists[where] = features[torch.from_numpy(order)]
-    targets[where] = torch.from_numpy(relevance[order].astype(np.float32))
-    numbers[where] = torch.from_numpy(ids[order])
-    return Split(lists, targets, numbers)
+    positions = torch.full(shape, -1, dtype=torch.int64)
+    cells = torch.from_numpy(query[order]), torch.from_numpy(column)
+    lists[cells] = features[torch.from_numpy(order)]
+    targets[cells] = torch.from_numpy(relevance[order].astype(np.float32))
+    positions[cells] = torch.from_numpy(ids[order])
+    return Split(lists, targets, positions)

@@ -43,7 +43,7 @@ class Splitting:
         stratify: whether each class has the same share in every part.
         limit: the largest number of training examples; None: no limit.
         bootstrap: the seed for drawing training examples with replacement; None: each is used once.
-        turn: the fold that validates in a cross-validation; None: there is no cross-validation.
+        fold: the fold that validates in a cross-validation; None: there is no cross-validation.
     """
 
     val_fraction: ValFraction = 0.2
@@ -55,24 +55,26 @@ class Splitting:
         int | None,
         Setting("seed by which as many training examples are drawn anew, with replacement; null: each once", low=0),
     ] = None
-    turn: Fold | None = None
+    fold: Fold | None = None
 
-    def at_fold(self, turn: Fold | None) -> Self:
-        """Return the same splitting with `turn` as the fold that validates."""
-        return replace(self, turn=turn)
+    def at_fold(self, fold: Fold | None) -> Self:
+        """Return the same splitting with `fold` as the fold that validates."""
+        return replace(self, fold=fold)
 
-    def beside(self, given: Collection[SplitName]) -> "Splitting":
-        """Return the same splitting for data that brings the splits `given` as separate files: these are not split off.
+    def without_separate(self, separate: Collection[SplitName]) -> "Splitting":
+        """Return the same splitting for data with `separate` files for some splits, which are not split off.
 
         Raises:
-            ConfigError: the data brings its own validation examples, but a cross-validation was asked for.
+            ConfigError: the data has a separate file of validation examples, but `folds` is set.
         """
-        if self.turn is not None and "val" in given:
-            raise ConfigError("folds", "the data brings its own validation examples; leave those out, or folds")
+        if self.fold is not None and "val" in separate:
+            raise ConfigError(
+                "folds", "the data has separate validation examples, so no fold can validate; leave them out, or folds"
+            )
         return replace(
             self,
-            val_fraction=0.0 if "val" in given else self.val_fraction,
-            test_fraction=0.0 if "test" in given else self.test_fraction,
+            val_fraction=0.0 if "val" in separate else self.val_fraction,
+            test_fraction=0.0 if "test" in separate else self.test_fraction,
         )
 
 
@@ -103,7 +105,7 @@ class SplitConstraint:
 
 
 def split_indices(
-    labels: NDArray[Any] | None, num_examples: int, how: Splitting, order: SplitConstraint | None = None
+    labels: NDArray[Any] | None, num_examples: int, how: Splitting, constraint: SplitConstraint | None = None
 ) -> dict[SplitName, Indices]:
     """Return the indices of `train` and, if asked for, of `val` and `test`.
 
@@ -111,29 +113,32 @@ def split_indices(
         labels: class labels [n] to stratify by; None: there are no classes.
         num_examples: n.
         how: fractions, seed and other settings of the split.
-        order: the constraint on the split; None: it is random.
+        constraint: the constraint on the split; None: it is random.
 
     Raises:
         ConfigError: a part would be too small to hold two examples, or one of each class; or settings contradict each
             other.
     """
-    order = order or SplitConstraint()
-    if how.turn is not None:
+    constraint = constraint or SplitConstraint()
+    if how.fold is not None:
         how = replace(how, val_fraction=0.0)
-    if order.folds is not None:
-        parts = _by_fold(order.folds, order if how.turn is None else _in_turn(order.folds, order, how.turn))
+    if constraint.folds is not None:
+        parts = _by_fold(
+            constraint.folds,
+            constraint if how.fold is None else _rotate_folds(constraint.folds, constraint, how.fold),
+        )
     else:
         if how.val_fraction + how.test_fraction >= 1:
             raise ConfigError("data.val_fraction", "val_fraction and test_fraction together must be below 1")
         rest = np.random.default_rng(how.seed).permutation(num_examples)
-        if order.times is not None:
-            rest = np.argsort(order.times, kind="stable")
-        parts = _by_fraction(rest, labels if how.stratify else None, how, order)
-    return parts | {"train": _drawn(parts["train"], how)}
+        if constraint.times is not None:
+            rest = np.argsort(constraint.times, kind="stable")
+        parts = _by_fraction(rest, labels if how.stratify else None, how, constraint)
+    return parts | {"train": _select_training(parts["train"], how)}
 
 
 def _by_fraction(
-    rest: Indices, labels: NDArray[Any] | None, how: Splitting, order: SplitConstraint
+    rest: Indices, labels: NDArray[Any] | None, how: Splitting, constraint: SplitConstraint
 ) -> dict[SplitName, Indices]:
     parts: dict[SplitName, Indices] = {}
     num_examples = len(rest)
@@ -145,88 +150,99 @@ def _by_fraction(
         size = round(num_examples * fraction)
         if size < 2:
             raise ConfigError(path, f"{fraction:g} of {num_examples} examples leaves {size}; at least 2 are needed")
-        if order.times is not None:
+        if constraint.times is not None:
             rest, parts[name] = rest[:-size], rest[-size:]
             continue
         try:
-            if order.groups is not None:
-                rest, parts[name] = _apart(rest, order.groups[rest], size / len(rest), how.seed)
+            if constraint.groups is not None:
+                rest, parts[name] = _split_groups(rest, constraint.groups[rest], size / len(rest), how.seed)
             else:
                 stratify = None if labels is None else labels[rest]
                 rest, parts[name] = train_test_split(rest, test_size=size, random_state=how.seed, stratify=stratify)
         except ValueError as error:
-            kind = "split by group" if order.groups is not None else "stratified split"
+            kind = "split by group" if constraint.groups is not None else "stratified split"
             raise ConfigError(path, f"no {kind} is possible: {error}") from error
-    if how.turn is not None:
-        rest, parts["val"] = _without_fold(rest, labels, how.turn, how.seed, order)
+    if how.fold is not None:
+        rest, parts["val"] = _split_fold(rest, labels, how.fold, how.seed, constraint)
     return parts | {"train": rest}
 
 
-def _without_fold(
-    rest: Indices, labels: NDArray[Any] | None, fold: Fold, seed: int, order: SplitConstraint
+def _split_fold(
+    rest: Indices, labels: NDArray[Any] | None, fold: Fold, seed: int, constraint: SplitConstraint
 ) -> tuple[Indices, Indices]:
     """Return `rest` without one of its folds, and that fold, which is made of whole groups or stratified by class."""
-    if order.times is not None:
-        raise ConfigError("folds", "in time, later examples would tell of earlier ones; leave out folds, or data.time")
-    drawn: dict[str, Any] = {"shuffle": True, "random_state": seed}
-    if order.groups is not None:
-        groups = order.groups[rest]
-        folds = GroupKFold(fold.count, **drawn).split(rest, groups=groups)
-        there, what = len(np.unique(groups)), "groups"
+    if constraint.times is not None:
+        raise ConfigError(
+            "folds",
+            "later examples would train for earlier ones in a split by time; leave out folds, or data.time",
+        )
+    shuffling: dict[str, Any] = {"shuffle": True, "random_state": seed}
+    if constraint.groups is not None:
+        groups = constraint.groups[rest]
+        folds = GroupKFold(fold.count, **shuffling).split(rest, groups=groups)
+        num_available, what = len(np.unique(groups)), "groups"
     elif labels is not None:
-        folds = StratifiedKFold(fold.count, **drawn).split(rest, labels[rest])
-        there, what = np.unique(labels[rest], return_counts=True)[1].min(), "examples of each class"
+        folds = StratifiedKFold(fold.count, **shuffling).split(rest, labels[rest])
+        num_available, what = np.unique(labels[rest], return_counts=True)[1].min(), "examples of each class"
     else:
-        folds = KFold(fold.count, **drawn).split(rest)
-        there, what = len(rest) // 2, "pairs of examples"
-    if there < fold.count:
-        raise ConfigError("folds", f"{fold.count} folds need as many {what}, and there are {there}; write fewer folds")
+        folds = KFold(fold.count, **shuffling).split(rest)
+        num_available, what = len(rest) // 2, "pairs of examples"
+    if num_available < fold.count:
+        raise ConfigError(
+            "folds", f"{fold.count} folds need at least as many {what}, but there are {num_available}; use fewer folds"
+        )
     kept, held_out = list(folds)[fold.index]
     if len(held_out) < 2:
-        raise ConfigError("folds", "a fold of groups holds a single example, too few to measure; write fewer folds")
+        raise ConfigError("folds", "a fold of groups has a single example, but at least 2 are needed; use fewer folds")
     return rest[kept], rest[held_out]
 
 
-def _apart(rest: Indices, groups: NDArray[Any], share: float, seed: int) -> tuple[Indices, Indices]:
+def _split_groups(rest: Indices, groups: NDArray[Any], share: float, seed: int) -> tuple[Indices, Indices]:
     """Split whole groups, with about `share` of them in the second part."""
     kept, held_out = next(GroupShuffleSplit(1, test_size=share, random_state=seed).split(rest, groups=groups))
     return rest[kept], rest[held_out]
 
 
-def _in_turn(folds: NDArray[Any], order: SplitConstraint, fold: Fold) -> SplitConstraint:
+def _rotate_folds(folds: NDArray[Any], constraint: SplitConstraint, fold: Fold) -> SplitConstraint:
     """Return the constraint in which the fold column's folds, except those that test, validate one after the other."""
-    if list(order.val_folds) != ["val"]:
-        raise ConfigError("data.val_folds", "with folds each value validates in turn; leave it out")
-    names = sorted(set(folds.tolist()) - set(order.test_folds))
+    if list(constraint.val_folds) != ["val"]:
+        raise ConfigError(
+            "data.val_folds", "folds uses each value of the fold column for validation once; leave val_folds out"
+        )
+    names = sorted(set(folds.tolist()) - set(constraint.test_folds))
     if len(names) != fold.count:
         raise ConfigError(
-            "folds", f"the fold column has {len(names)} folds beside those that test; write folds: {len(names)}"
+            "folds", f"the fold column has {len(names)} folds that do not test; write folds: {len(names)}"
         )
-    return replace(order, val_folds=[names[fold.index]])
+    return replace(constraint, val_folds=[names[fold.index]])
 
 
-def _by_fold(folds: NDArray[Any], order: SplitConstraint) -> dict[SplitName, Indices]:
+def _by_fold(folds: NDArray[Any], constraint: SplitConstraint) -> dict[SplitName, Indices]:
     parts: dict[SplitName, Indices] = {}
     taken = np.zeros(len(folds), dtype=bool)
-    held_out: dict[SplitName, Sequence[str]] = {"test": order.test_folds, "val": order.val_folds}
-    for name, wanted in held_out.items():
-        chosen = np.isin(folds, list(wanted))
-        if missing := sorted(set(wanted) - set(folds.tolist())):
-            known = ", ".join(sorted(set(folds.tolist()))[:10])
-            raise ConfigError(f"data.{name}_folds", f"no row has the fold {missing[0]!r}; there are: {known}")
+    held_out: dict[SplitName, Sequence[str]] = {"test": constraint.test_folds, "val": constraint.val_folds}
+    for name, fold_names in held_out.items():
+        chosen = np.isin(folds, list(fold_names))
+        if missing := sorted(set(fold_names) - set(folds.tolist())):
+            existing = ", ".join(sorted(set(folds.tolist()))[:10])
+            raise ConfigError(f"data.{name}_folds", f"no row has the fold {missing[0]!r}; the folds are: {existing}")
         if (chosen & taken).any():
-            raise ConfigError(f"data.{name}_folds", "a fold can't validate and test; name it once")
+            raise ConfigError(
+                f"data.{name}_folds", "the same fold can't validate and test; name it in val_folds or in test_folds"
+            )
         if chosen.sum() == 1:
-            raise ConfigError(f"data.{name}_folds", "a single row is too few to measure; at least 2 are needed")
+            raise ConfigError(
+                f"data.{name}_folds", "these folds have a single row, but at least 2 are needed; name more folds"
+            )
         taken |= chosen
-        if wanted:
+        if fold_names:
             parts[name] = np.flatnonzero(chosen)
     if taken.all():
-        raise ConfigError("data.val_folds", "no row is left to train on")
+        raise ConfigError("data.val_folds", "no row is left for training; name fewer folds")
     return parts | {"train": np.flatnonzero(~taken)}
 
 
-def _drawn(train: Indices, how: Splitting) -> Indices:
+def _select_training(train: Indices, how: Splitting) -> Indices:
     train = train[: how.limit]
     if how.bootstrap is None:
         return train

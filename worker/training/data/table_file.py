@@ -13,7 +13,7 @@ ReadTable: TypeAlias = Callable[[str, str, Sequence[str]], pa.Table]
 """Maps (setting, file, columns to keep as texts) to the table; ConfigError at `data.SETTING` if it can't be read."""
 
 
-def checked(setting: str, file: str, read: ReadTable, as_text: Sequence[str] = ()) -> pa.Table:
+def read_checked(setting: str, file: str, read: ReadTable, as_text: Sequence[str] = ()) -> pa.Table:
     """Read the table in `file`, with the columns `as_text` as texts.
 
     Raises:
@@ -31,9 +31,9 @@ def checked(setting: str, file: str, read: ReadTable, as_text: Sequence[str] = (
     return table
 
 
-def require_columns(where: str, wanted: Sequence[str], table: pa.Table) -> None:
+def require_columns(where: str, names: Sequence[str], table: pa.Table) -> None:
     """Raise ConfigError at `where` for a column that does not exist; the message suggests the nearest name."""
-    for name in wanted:
+    for name in names:
         if name not in table.column_names:
             raise ConfigError(where, f"there is no column {name!r}; {nearest_column(name, table.column_names)}")
 
@@ -41,4 +41,4 @@ def require_columns(where: str, wanted: Sequence[str], table: pa.Table) -> None:
 def require_values(where: str, name: str, table: pa.Table) -> None:
     """Raise ConfigError at `where` if the column lacks values."""
     if count := table.column(name).null_count:
-        raise ConfigError(where, f"column {name!r} lacks a value in {count} rows; remove them")
+        raise ConfigError(where, f"column {name!r} lacks a value in {count} rows; remove those rows")

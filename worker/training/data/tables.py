@@ -9,15 +9,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from worker.training.data.column_reading import Reading, read_columns, read_target, settle_decimals, target_words
-from worker.training.data.column_roles import Roles, codes
-from worker.training.data.column_texts import MAX_INTEGER_CLASSES, NumberRules, lacking
+from worker.training.data.column_reading import Reading, describe_target, read_columns, read_target, settle_decimals
+from worker.training.data.column_roles import Roles, integer_codes
+from worker.training.data.column_texts import MAX_INTEGER_CLASSES, NumberRules, missing_target_message
 from worker.training.data.columns import Encoding, Missing, TableColumns, assemble
 from worker.training.data.dataset import Dataset, Kind, SplitName
 from worker.training.data.fingerprint import of_files
-from worker.training.data.number_checks import Place, require_usable
+from worker.training.data.number_checks import DescribeRow, require_usable
 from worker.training.data.splits import Splitting
-from worker.training.data.table_file import ReadTable, checked, require_columns
+from worker.training.data.table_file import ReadTable, read_checked, require_columns
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
 
@@ -70,7 +70,7 @@ class TableSettings:
 
 
 def load_tables(
-    read: ReadTable, how: TableSettings, roles: Roles, splitting: Splitting, *, place: Place, is_text: bool
+    read: ReadTable, how: TableSettings, roles: Roles, splitting: Splitting, *, describe_row: DescribeRow, is_text: bool
 ) -> Dataset:
     """Return the dataset of one table that is split, or of one table per split.
 
@@ -79,7 +79,7 @@ def load_tables(
         how: the settings of columns and files.
         roles: the columns that decide the split or hold ids.
         splitting: how the main file is split.
-        place: returns in words where in a file a row is; rows count from 0.
+        describe_row: returns in words where in a file a row is; rows count from 0.
         is_text: whether the file stores all values as texts, numbers too (CSV).
 
     Raises:
@@ -89,63 +89,65 @@ def load_tables(
         raise ConfigError("data.path", "give either path (one file to split) or train (a file of training examples)")
     main_setting, rules = "path" if how.train is None else "train", how.rules
     files: dict[str, str] = {main_setting: how.path or how.train or ""}
-    main = checked(main_setting, files[main_setting], read, rules.categorical)
+    main = read_checked(main_setting, files[main_setting], read, rules.categorical)
     require_columns("data.target", [how.target], main)
     require_columns("data.categorical", rules.categorical, main)
     roles.require(main)
 
     def as_text(names: Sequence[str]) -> pa.Table:
-        return checked(main_setting, files[main_setting], read, names)
+        return read_checked(main_setting, files[main_setting], read, names)
 
     features = _features(how, roles, main)
     main, usual = settle_decimals(main, [*features, how.target], rules, as_text if is_text else None)
     readings = read_columns(main, features, rules, usual)
-    targets, reading = read_target(
+    targets, target_reading = read_target(
         main.column(how.target), how.target, rules, usual, are_classes=how.kind == "classification"
     )
     kind = how.kind or _kind_of(targets)
     if roles.query is not None:
         _check_query(how, splitting)
         kind = "ranking"
-    to_columns = partial(_columns, target=how.target, kind=kind, place=place)
+    to_columns = partial(_columns, target=how.target, kind=kind, describe_row=describe_row)
     columns = to_columns(_read_all(main, readings, "data.features", rules), targets)
-    columns = replace(columns, order=roles.order(main), queries=_queries(main, roles))
-    given: dict[SplitName, TableColumns] = {}
+    columns = replace(columns, constraint=roles.split_constraint(main), queries=_queries(main, roles))
+    separate: dict[SplitName, TableColumns] = {}
     names: dict[SplitName | None, NDArray[Any] | None] = {None: roles.names(main_setting, main)}
     parts: dict[SplitName, str | None] = {"val": how.val, "test": how.test, "test_val": how.test_val}
     for name, file in parts.items():
         if file is not None:
             files[name] = file
-            all_readings = {**readings, how.target: reading}
-            table = checked(name, file, read, [each for each in all_readings if all_readings[each].is_text])
+            all_readings = {**readings, how.target: target_reading}
+            table = read_checked(name, file, read, [each for each in all_readings if all_readings[each].is_text])
             require_columns(f"data.{name}", [*all_readings, *([roles.query] if roles.query else [])], table)
             values = _read_all(table, all_readings, f"data.{name}", rules)
             part = to_columns(values, values.pop(how.target), of=f" of data.{name}")
-            given[name] = replace(part, queries=_queries(table, roles))
+            separate[name] = replace(part, queries=_queries(table, roles))
             names[name] = roles.names(name, table)
-    dataset = assemble(columns, given, kind, splitting, encoding=how.categories, missing=how.missing)
-    told = [f"{name}: {each.told}" for name, each in readings.items()]
-    told.append(f"{how.target}: target; {target_words(targets, reading.numbers, kind)}")
-    return replace(dataset.with_names(names), fingerprint=of_files(files), columns=tuple(told))
+    dataset = assemble(columns, separate, kind, splitting, encoding=how.categories, missing=how.missing)
+    descriptions = [f"{name}: {reading.description}" for name, reading in readings.items()]
+    descriptions.append(f"{how.target}: target; {describe_target(targets, target_reading.numbers, kind)}")
+    return replace(dataset.with_names(names), fingerprint=of_files(files), columns=tuple(descriptions))
 
 
 def _features(how: TableSettings, roles: Roles, main: pa.Table) -> Sequence[str]:
     """Return the columns to learn from."""
     taken = {how.target, *roles.columns.values()}
-    chosen = [name for name in main.column_names if name not in taken] if how.features is None else how.features
-    require_columns("data.features", chosen, main)
-    if not chosen or how.target in chosen:
-        raise ConfigError("data.features", f"needs at least one column, and not the target {how.target!r} itself")
-    return chosen
+    names = [name for name in main.column_names if name not in taken] if how.features is None else how.features
+    require_columns("data.features", names, main)
+    if not names or how.target in names:
+        raise ConfigError("data.features", f"must name at least one column and not the target {how.target!r}")
+    return names
 
 
 def _check_query(how: TableSettings, splitting: Splitting) -> None:
     """Raise ConfigError for settings that can't be combined with ranking."""
     if how.kind is not None:
-        raise ConfigError("data.kind", "rows of a query are ranked, whatever the target; leave out kind, or query")
+        raise ConfigError(
+            "data.kind", "data.query ranks the rows of each query, so kind has no effect; leave out kind, or query"
+        )
     for setting in ("limit", "bootstrap"):
         if getattr(splitting, setting) is not None:
-            raise ConfigError(f"data.{setting}", "draws single rows, which would tear queries apart; leave it out")
+            raise ConfigError(f"data.{setting}", "selects single rows, which would split queries; leave it out")
 
 
 def _read_all(
@@ -155,7 +157,7 @@ def _read_all(
 
 
 def _queries(table: pa.Table, roles: Roles) -> NDArray[np.int64] | None:
-    return None if roles.query is None else codes(table, roles.query)
+    return None if roles.query is None else integer_codes(table, roles.query)
 
 
 def _kind_of(target: pa.ChunkedArray) -> Kind:
@@ -172,31 +174,33 @@ def _columns(
     *,
     target: str,
     kind: Kind,
-    place: Place,
+    describe_row: DescribeRow,
     of: str = "",
 ) -> TableColumns:
     """Return the values of a file; `of` names the file in errors, unless it is the main file."""
     texts = [name for name, column in features.items() if pa.types.is_string(column.type)]
     numbers = {name: features[name].cast(pa.float64()).to_numpy() for name in features if name not in texts}
     for name, values in numbers.items():
-        require_usable("data.features", f"column {name!r}{of}", values, place)
+        require_usable("data.features", f"column {name!r}{of}", values, describe_row)
     # A missing text becomes its own category.
     categories = [np.array(features[name].fill_null("").to_pylist(), dtype=object) for name in texts]
     return TableColumns(
         numeric=np.column_stack(list(numbers.values())) if numbers else np.empty((len(targets), 0)),
         categorical=np.column_stack(categories) if categories else np.empty((len(targets), 0), dtype=object),
-        targets=_targets(targets, f"column {target!r}{of}", kind, place),
+        targets=_targets(targets, f"column {target!r}{of}", kind, describe_row),
     )
 
 
-def _targets(column: pa.ChunkedArray, what: str, kind: Kind, place: Place) -> NDArray[Any]:
+def _targets(column: pa.ChunkedArray, what: str, kind: Kind, describe_row: DescribeRow) -> NDArray[Any]:
     if count := column.null_count:
-        raise ConfigError("data.target", lacking(what, count, place(column.is_null().index(True).as_py())))
+        raise ConfigError(
+            "data.target", missing_target_message(what, count, describe_row(column.is_null().index(True).as_py()))
+        )
     if kind == "classification":
         return np.array(column.to_pylist())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         path = "data.kind" if kind == "regression" else "data.target"
-        raise ConfigError(path, f"{what} holds no numbers, so {kind} can't learn it")
+        raise ConfigError(path, f"{what} does not hold numbers, which {kind} needs")
     values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy()
-    require_usable("data.target", what, values, place)
+    require_usable("data.target", what, values, describe_row)
     return values

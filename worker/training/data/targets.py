@@ -37,7 +37,7 @@ def with_targets(
     if kind == "classification":
         classes = np.unique(train)
         if len(classes) < 2:
-            raise ConfigError(where, f"the training examples hold one class only: {classes[0]}")
+            raise ConfigError(where, f"the training examples have only the class {classes[0]}; at least 2 are needed")
         splits = {
             name: Split(each, _class_indices(name, targets[name], classes, where)) for name, each in features.items()
         }
@@ -55,5 +55,5 @@ def with_targets(
 def _class_indices(name: str, targets: NDArray[Any], classes: NDArray[Any], where: str) -> Tensor:
     unseen = set(targets.tolist()) - set(classes.tolist())
     if unseen:
-        raise ConfigError(where, f"the {name} examples hold class {min(unseen)!r}, which training never saw")
+        raise ConfigError(where, f"the {name} examples hold class {min(unseen)!r}, which no training example has")
     return torch.from_numpy(np.searchsorted(classes, targets).astype(np.int64))

@@ -17,7 +17,7 @@ from worker.training.data.csv_file import Delimiter, Encoding, read_csv
 from worker.training.data.dataset import Dataset
 from worker.training.data.fingerprint import of_files
 from worker.training.data.splits import Fold, Stratified, split_indices
-from worker.training.data.table_file import checked, require_columns, require_values
+from worker.training.data.table_file import read_checked, require_columns, require_values
 from worker.training.data.tables import Target
 from worker.training.data.targets import with_targets
 from worker.training.data.tokenizer import Source, Tokenizer
@@ -26,11 +26,11 @@ from worker.training.parameters import Setting
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 # Padding, an unknown word, and the first token with a meaning.
-_NOTHING, _UNKNOWN, _FIRST = 0, 1, 2
+_PADDING, _UNKNOWN, _FIRST = 0, 1, 2
 
 
 def texts(
-    turn: Fold | None = None,
+    fold: Fold | None = None,
     *,
     path: Annotated[str, Setting("CSV file with a header line", names="path")],
     text: Annotated[str, Setting("column of the texts")],
@@ -47,28 +47,28 @@ def texts(
     splitting: Stratified,
 ) -> Dataset:
     """A CSV file of texts to classify: each text becomes a row of tokens, padded at its beginning."""
-    table = checked("path", path, partial(read_csv, encoding, delimiter))
+    table = read_checked("path", path, partial(read_csv, encoding, delimiter))
     require_columns("data.text", [text], table)
     require_columns("data.target", [target], table)
     for setting, name in (("text", text), ("target", target)):
         require_values(f"data.{setting}", name, table)
     if not pa.types.is_string(table.schema.field(text).type):
-        raise ConfigError("data.text", f"column {text!r} holds {table.schema.field(text).type}, no texts")
+        raise ConfigError("data.text", f"column {text!r} holds {table.schema.field(text).type}, not texts")
     roles.require(table)
     labels = np.array([str(label) for label in table.column(target).to_pylist()])
-    parts = split_indices(labels, len(labels), splitting.at_fold(turn), roles.order(table))
-    written = table.column(text).to_pylist()
+    parts = split_indices(labels, len(labels), splitting.at_fold(fold), roles.split_constraint(table))
+    raw_texts = table.column(text).to_pylist()
     if tokenizer is not None:
-        own = Tokenizer(tokenizer)
-        rows, vocabulary, padding = own.rows(written, length), len(own.names), own.padding
+        hf_tokenizer = Tokenizer(tokenizer)
+        rows, vocabulary, padding = hf_tokenizer.rows(raw_texts, length), len(hf_tokenizer.names), hf_tokenizer.padding
     else:
-        pieces = [_pieces(each, tokens) for each in written]
-        known = _known([pieces[index] for index in parts["train"]], tokens, words)
-        rows = torch.stack([_row(each, known, length) for each in pieces])
-        vocabulary, padding = _FIRST + len(known), _NOTHING
+        pieces = [_pieces(each, tokens) for each in raw_texts]
+        token_of = _vocabulary([pieces[index] for index in parts["train"]], tokens, words)
+        rows = torch.stack([_row(each, token_of, length) for each in pieces])
+        vocabulary, padding = _FIRST + len(token_of), _PADDING
     dataset = with_targets(
-        {name: rows[torch.from_numpy(chosen)] for name, chosen in parts.items()},
-        {name: labels[chosen] for name, chosen in parts.items()},
+        {name: rows[torch.from_numpy(indices)] for name, indices in parts.items()},
+        {name: labels[indices] for name, indices in parts.items()},
         "classification",
     ).with_ids(parts)
     dataset = dataset.with_names({None: roles.names("path", table)})
@@ -80,7 +80,7 @@ def texts(
         tokenizer=tokenizer,
         fingerprint=of_files({"path": path}),
         columns=(
-            f"{text}: {describe_sentences(written)}",
+            f"{text}: {describe_sentences(raw_texts)}",
             f"{target}: target; {classes}",
         ),
     )
@@ -90,17 +90,17 @@ def _pieces(text: str, tokens: str) -> Sequence[str | int]:
     return text.encode() if tokens == "bytes" else _WORD.findall(text.lower())
 
 
-def _known(training: list[Sequence[str | int]], tokens: str, words: int) -> dict[str | int, int]:
+def _vocabulary(training: list[Sequence[str | int]], tokens: str, words: int) -> dict[str | int, int]:
     """Return the token of each byte, or of the most frequent words of the training texts."""
     if tokens == "bytes":
         return {byte: _FIRST + byte for byte in range(256)}
     counts = Counter(word for text in training for word in text)
     # Equally frequent words are sorted alphabetically, so that the order of the rows does not matter.
-    chosen = sorted(counts, key=lambda word: (-counts[word], str(word)))[:words]
-    return {word: _FIRST + place for place, word in enumerate(chosen)}
+    most_frequent = sorted(counts, key=lambda word: (-counts[word], str(word)))[:words]
+    return {word: _FIRST + index for index, word in enumerate(most_frequent)}
 
 
-def _row(pieces: Sequence[str | int], known: dict[str | int, int], length: int) -> torch.Tensor:
+def _row(pieces: Sequence[str | int], token_of: dict[str | int, int], length: int) -> torch.Tensor:
     """Return the text's tokens [length], padded at the beginning because sequence models classify by the last token."""
-    found = [known.get(piece, _UNKNOWN) for piece in pieces[:length]]
-    return torch.tensor([_NOTHING] * (length - len(found)) + found)
+    row = [token_of.get(piece, _UNKNOWN) for piece in pieces[:length]]
+    return torch.tensor([_PADDING] * (length - len(row)) + row)

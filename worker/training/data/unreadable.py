@@ -24,16 +24,16 @@ def why_no_csv(read_again: Callable[[], object], error: pa.ArrowInvalid) -> str:
     """
     try:
         read_again()
-    except pa.ArrowInvalid as again:
-        error = again
-    said = str(error)
-    if found := _COUNTS.search(said):
-        return f"line {found['row']} has {found['found']} columns where {found['expected']} are expected"
-    if said.startswith("Empty CSV"):
+    except pa.ArrowInvalid as precise_error:
+        error = precise_error
+    message = str(error)
+    if counts := _COUNTS.search(message):
+        return f"line {counts['row']} has {counts['found']} columns, but {counts['expected']} are expected"
+    if message.startswith("Empty CSV"):
         return "it is empty"
-    if "straddles two block" in said:
+    if "straddles two block" in message:
         return "a line is longer than a megabyte"
-    return "it is not written as CSV"
+    return "it is not in CSV format"
 
 
 def nearest_column(name: str, names: Iterable[str]) -> str:
@@ -51,4 +51,4 @@ def nearest_column(name: str, names: Iterable[str]) -> str:
 
 def shown_column(name: str) -> str:
     """Return a file's column name as a message quotes it; a placeholder if it does not look like a name."""
-    return repr(name) if _NAME.fullmatch(name) else "(its name is no column's name)"
+    return repr(name) if _NAME.fullmatch(name) else "(name not shown: it does not look like a column name)"

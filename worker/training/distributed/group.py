@@ -28,8 +28,8 @@ P = ParamSpec("P")
 class Group:
     """One process's view of the process group.
 
-    All ranks must call every method except `place` and `shard`, in the same order. These methods raise GroupBroken if
-    another process is gone.
+    All ranks must call every method except `local_device` and `shard`, in the same order. These methods raise
+    ProcessGroupError if another process is gone.
 
     Attributes:
         rank: this process's rank, from 0.
@@ -47,7 +47,7 @@ class Group:
         """Whether this is rank 0, which reports, saves checkpoints and receives verdicts."""
         return self.rank == 0
 
-    def place(self, device: str) -> str:
+    def local_device(self, device: str) -> str:
         """Return the device of this rank if all train on `device`: for `cuda` each rank uses its own GPU."""
         if self.size == 1 or device != "cuda":
             return device
@@ -57,9 +57,9 @@ class Group:
         """Broadcast the first rank's value, which must be picklable, and return it on all ranks."""
         if self.size == 1:
             return value
-        box = [value]
-        _together(dist.broadcast_object_list, box, group_src=0, group=self.cpu_group)
-        return box[0]
+        values = [value]
+        _run_collective(dist.broadcast_object_list, values, group_src=0, group=self.cpu_group)
+        return values[0]
 
     def on_rank_zero(self, ask: Callable[P, T], answers: Sequence[T]) -> Callable[P, T]:
         """Return a function that calls `ask` on the first rank only, and returns its answer on all ranks.
@@ -71,20 +71,20 @@ class Group:
         if self.size == 1:
             return ask
 
-        def told(*args: P.args, **kwargs: P.kwargs) -> T:
-            place = torch.tensor(answers.index(ask(*args, **kwargs)) if self.is_first else 0)
-            _together(dist.broadcast, place, group_src=0, group=self.cpu_group)
-            return answers[int(place)]
+        def broadcast_answer(*args: P.args, **kwargs: P.kwargs) -> T:
+            index = torch.tensor(answers.index(ask(*args, **kwargs)) if self.is_first else 0)
+            _run_collective(dist.broadcast, index, group_src=0, group=self.cpu_group)
+            return answers[int(index)]
 
-        return told
+        return broadcast_answer
 
     def all_gather(self, value: T) -> list[T]:
         """Return every rank's value, by rank (all-gather); values must be picklable."""
         if self.size == 1:
             return [value]
-        each: list[Any] = [None] * self.size
-        _together(dist.all_gather_object, each, value, group=self.cpu_group)
-        return each
+        values: list[Any] = [None] * self.size
+        _run_collective(dist.all_gather_object, values, value, group=self.cpu_group)
+        return values
 
     def shard(self, batch: Tensor) -> Tensor:
         """Return this rank's part of a batch's indices [n]; parts are as equal as possible, and may be empty."""
@@ -93,7 +93,7 @@ class Group:
     def sum_gradients(self, weights: Sequence[nn.Parameter], losses: Sequence[Tensor]) -> Tensor:
         """Replace each weight's gradient by its sum over all ranks (all-reduce), and return the sum of all losses.
 
-        One message with a fixed layout carries everything, so that every sum is computed in the same order each time.
+        One message with a fixed layout carries all of them, so that every sum is computed in the same order each time.
         If a weight has no gradient although this rank trained on examples, no rank uses the weight, and it keeps none.
 
         Args:
@@ -104,7 +104,7 @@ class Group:
         parts = [zero.expand(each.numel()) if each.grad is None else each.grad.flatten() for each in weights]
         loss = torch.stack([zero.squeeze(0), *losses]).sum()
         total = torch.cat([*parts, loss.unsqueeze(0)])
-        _together(dist.all_reduce, total)
+        _run_collective(dist.all_reduce, total)
         sums = torch.split(total[:-1], [each.numel() for each in weights])
         for weight, gradient in zip(weights, sums, strict=True):
             if weight.grad is not None or not losses:
@@ -118,14 +118,14 @@ class Group:
         num = ceil(len(features) / self.size)
         # The last example pads the last shares, so that all have the same size.
         first, last = num * self.rank, len(features) - 1
-        mine: Tensor = (
+        outputs: Tensor = (
             model(features[torch.arange(first, first + num, device=features.device).clamp(max=last)])
             .float()
             .contiguous()
         )
-        everything = mine.new_empty(num * self.size, *mine.shape[1:])
-        _together(dist.all_gather_single, everything, mine)
-        return everything[: len(features)]
+        gathered = outputs.new_empty(num * self.size, *outputs.shape[1:])
+        _run_collective(dist.all_gather_single, gathered, outputs)
+        return gathered[: len(features)]
 
 
 SINGLE_PROCESS = Group()
@@ -166,29 +166,29 @@ def rendezvous(file: Path, rank: int, size: int) -> Iterator[None]:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the host's name may resolve to another interface
     if torch.cuda.is_available():
         torch.cuda.set_device(rank)
-    _together(dist.init_process_group, init_method=f"file://{file}", rank=rank, world_size=size)
+    _run_collective(dist.init_process_group, init_method=f"file://{file}", rank=rank, world_size=size)
     yield
     dist.destroy_process_group()
 
 
 def all_reduce_sum(values: Tensor) -> Tensor:
     """Return the sum of all ranks' values on all ranks (all-reduce); gradients flow back to every rank."""
-    return _Summed.apply(values)  # type: ignore[no-any-return, no-untyped-call]
+    return _AllReduceSum.apply(values)  # type: ignore[no-any-return, no-untyped-call]
 
 
-class _Summed(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     @staticmethod
     def forward(_: Any, values: Tensor) -> Tensor:
         total = values.clone()
-        _together(dist.all_reduce, total)
+        _run_collective(dist.all_reduce, total)
         return total
 
     @staticmethod
     def backward(_: Any, *gradients: Tensor) -> Tensor:
-        return _Summed.forward(None, gradients[0].contiguous())
+        return _AllReduceSum.forward(None, gradients[0].contiguous())
 
 
-def _together(collective: Callable[..., object], *args: object, **kwargs: object) -> None:
+def _run_collective(collective: Callable[..., object], *args: object, **kwargs: object) -> None:
     try:
         collective(*args, **kwargs)
     except RuntimeError as error:

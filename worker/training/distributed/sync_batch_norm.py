@@ -20,22 +20,22 @@ class SyncBatchNorm(_BatchNorm):
         """Normalise values [n, num_features, ...] per feature."""
         if not self.training:
             return super().forward(values)
-        exact = values.float()
-        others = [0, *range(2, values.ndim)]
-        shape = [1, -1, *(1 for _ in others[1:])]
-        num_here = exact.new_tensor([values.numel() // values.shape[1]])
-        totals = all_reduce_sum(torch.cat([exact.sum(others), num_here]))
+        values32 = values.float()
+        axes = [0, *range(2, values.ndim)]
+        shape = [1, -1, *(1 for _ in axes[1:])]
+        num_local = values32.new_tensor([values.numel() // values.shape[1]])
+        totals = all_reduce_sum(torch.cat([values32.sum(axes), num_local]))
         num = totals[-1]
         mean = totals[:-1] / num
-        centred = exact - mean.view(shape)
-        variance = all_reduce_sum(centred.square().sum(others)) / num
-        self._remember(mean.detach(), (variance * num / (num - 1).clamp_min(1)).detach())
+        centred = values32 - mean.view(shape)
+        variance = all_reduce_sum(centred.square().sum(axes)) / num
+        self._update_running_stats(mean.detach(), (variance * num / (num - 1).clamp_min(1)).detach())
         normed: Tensor = centred * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
             normed = normed * self.weight.view(shape) + self.bias.view(shape)
         return normed.to(values.dtype)
 
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_running_stats(self, mean: Tensor, variance: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)
@@ -49,12 +49,12 @@ def sync_batch_norms(model: nn.Module) -> None:
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, _BatchNorm):
-                shared = SyncBatchNorm(
+                synced = SyncBatchNorm(
                     child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats
                 )
                 for part in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
-                    setattr(shared, part, getattr(child, part))
-                setattr(module, name, shared)
+                    setattr(synced, part, getattr(child, part))
+                setattr(module, name, synced)
 
 
 def has_synced_batch_norms(model: nn.Module) -> bool:

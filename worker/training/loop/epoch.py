@@ -19,11 +19,13 @@ from worker.training.state import TrainState
 _STEPS_BETWEEN_CHECKS = 50
 
 
-def train_epoch(parts: Components, state: TrainState, poll: Callable[[], Verdict], save: Callable[[], None]) -> Verdict:
+def train_epoch(
+    components: Components, state: TrainState, poll: Callable[[], Verdict], save: Callable[[], None]
+) -> Verdict:
     """Train from the current state to the epoch's end, or until `poll` returns another verdict.
 
     Args:
-        parts: the components of the training.
+        components: the components of the training.
         state: the training state, which is updated in place.
         poll: asked before each optimizer step; any verdict but CONTINUE ends the epoch there.
         save: called after each step but the last; may save the state.
@@ -34,16 +36,16 @@ def train_epoch(parts: Components, state: TrainState, poll: Callable[[], Verdict
     Raises:
         Diverged: the mean training loss is not finite; checked every 50 steps and at the end.
     """
-    batches = epoch_batches(parts, state.epoch)
-    horizon = len(batches) * parts.config.epochs
+    batches = epoch_batches(components, state.epoch)
+    horizon = len(batches) * components.config.epochs
     last_finite = state.metrics.get("train/loss")
-    parts.tuning.begin_epoch(state.epoch / parts.config.epochs)
+    components.trainable.begin_epoch(state.epoch / components.config.epochs)
     while state.batch < len(batches):
         if (verdict := poll()) is not Verdict.CONTINUE:
             return verdict
         # Evaluated at the middle of the step, so that neither the first nor the last step has a rate of 0.
-        state.scale_rates(parts.schedule((state.step + 0.5) / horizon))
-        _step(parts, state, batches[state.batch])
+        state.scale_rates(components.schedule((state.step + 0.5) / horizon))
+        _step(components, state, batches[state.batch])
         state.step += 1
         state.batch += 1
         if state.batch % _STEPS_BETWEEN_CHECKS == 0 or state.batch == len(batches):
@@ -56,25 +58,25 @@ def train_epoch(parts: Components, state: TrainState, poll: Callable[[], Verdict
     return Verdict.CONTINUE
 
 
-def epoch_batches(parts: Components, epoch: int) -> Sequence[Tensor]:
+def epoch_batches(components: Components, epoch: int) -> Sequence[Tensor]:
     """Return the example indices of each batch of an epoch, on the dataset's device.
 
     The order follows from the seed and the epoch, so a checkpoint needs only the position in it. If the last batch has
     a single example, it joins the one before, because a batch norm over one example is meaningless.
     """
-    train = parts.dataset.train
-    order = torch.randperm(len(train), generator=generator(parts.seed, f"order/{epoch}")).to(train.features.device)
-    batches = list(torch.split(order, parts.config.batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1 < parts.config.batch_size:
+    train = components.dataset.train
+    order = torch.randperm(len(train), generator=generator(components.seed, f"order/{epoch}")).to(train.features.device)
+    batches = list(torch.split(order, components.config.batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1 < components.config.batch_size:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
 
 
-def _step(parts: Components, state: TrainState, batch: Tensor) -> None:
+def _step(components: Components, state: TrainState, batch: Tensor) -> None:
     """One optimizer step on one batch."""
-    config, optimizer = parts.config, state.optimizer
+    config, optimizer = components.config, state.optimizer
     clear_gradients(optimizer.param_groups)
-    for loss, number in _add_gradients(parts, state, batch):
+    for loss, number in _add_gradients(components, state, batch):
         state.count_loss(loss, number)
     if config.l1 or config.clip_norm is not None or config.clip_value is not None:
         state.scaler.unscale_(optimizer)
@@ -85,59 +87,61 @@ def _step(parts: Components, state: TrainState, batch: Tensor) -> None:
         state.average.update_parameters(state.model)
 
 
-def _add_gradients(parts: Components, state: TrainState, batch: Tensor) -> list[tuple[Tensor, int]]:
-    """Sum the batch's gradient over `accumulate` pieces, and in a group over the ranks' shares.
+def _add_gradients(components: Components, state: TrainState, batch: Tensor) -> list[tuple[Tensor, int]]:
+    """Sum the batch's gradient over `grad_accumulation` pieces, and in a group over the ranks' shares.
 
     Returns:
         Mean losses, each with the number of examples that it is the mean of.
     """
-    features, wanted = _examples(parts, parts.group.shard(batch))
+    features, mixed_targets = _examples(components, components.group.shard(batch))
     # The number is equal on every rank, because some models need all ranks to call them together.
-    num_pieces = min(parts.config.accumulate, math.ceil(len(batch) / parts.group.size))
+    num_pieces = min(components.config.grad_accumulation, math.ceil(len(batch) / components.group.size))
     losses: list[tuple[Tensor, int]] = []
-    for piece, targets in _pieces(features, wanted, num_pieces):
+    for piece, targets in _pieces(features, mixed_targets, num_pieces):
         if not len(piece):
-            if parts.calls_together:
-                with parts.autocast:
-                    torch.autograd.backward(parts.forward(piece).sum() * 0)
+            if components.needs_all_ranks:
+                with components.autocast:
+                    torch.autograd.backward(components.forward(piece).sum() * 0)
             continue
-        loss = _loss(parts, piece, targets)
+        loss = _loss(components, piece, targets)
         share = len(piece) / len(batch)
         torch.autograd.backward(state.scaler.scale(loss if share == 1 else loss * share))
         losses.append((loss.detach(), len(piece)))
-    if parts.group.size == 1:
+    if components.group.size == 1:
         return losses
-    everything = [weight for each in state.optimizer.param_groups for weight in each["params"]]
-    learning = [weight for weight in everything if weight.requires_grad]
-    mean = parts.group.sum_gradients(learning, [loss * (number / len(batch)) for loss, number in losses])
+    weights = [weight for group in state.optimizer.param_groups for weight in group["params"]]
+    trainable = [weight for weight in weights if weight.requires_grad]
+    mean = components.group.sum_gradients(
+        trainable, [loss * (num_examples / len(batch)) for loss, num_examples in losses]
+    )
     return [(mean, len(batch))]
 
 
-def _examples(parts: Components, chosen: Tensor) -> tuple[Tensor, Targets]:
+def _examples(components: Components, indices: Tensor) -> tuple[Tensor, Targets]:
     """Return the augmented features and targets; both are empty if the rank has no share of the batch."""
-    features, targets = parts.dataset.batch(parts.dataset.train, chosen)
-    return parts.augment(features, targets) if len(chosen) else (features, [(1.0, targets)])
+    features, targets = components.dataset.batch(components.dataset.train, indices)
+    return components.augment(features, targets) if len(indices) else (features, [(1.0, targets)])
 
 
-def _pieces(features: Tensor, wanted: Targets, num: int) -> Sequence[tuple[Tensor, Targets]]:
+def _pieces(features: Tensor, mixed_targets: Targets, num: int) -> Sequence[tuple[Tensor, Targets]]:
     """Split a batch and its targets into `num` pieces; with too few examples some are empty."""
     if num == 1:
-        return [(features, wanted)]
-    targets = [[(share, each) for each in whole.tensor_split(num)] for share, whole in wanted]
-    return [(piece, list(theirs)) for piece, *theirs in zip(features.tensor_split(num), *targets, strict=True)]
+        return [(features, mixed_targets)]
+    targets = [[(share, piece) for piece in whole.tensor_split(num)] for share, whole in mixed_targets]
+    return [(piece, list(of_piece)) for piece, *of_piece in zip(features.tensor_split(num), *targets, strict=True)]
 
 
-def _loss(parts: Components, features: Tensor, wanted: Targets) -> Tensor:
+def _loss(components: Components, features: Tensor, mixed_targets: Targets) -> Tensor:
     """Return the mean loss of the examples; mixed targets are weighted by their shares."""
-    with parts.autocast:
-        outputs = parts.forward(features)
+    with components.autocast:
+        outputs = components.forward(features)
     outputs = outputs.float()
-    losses: list[Tensor] = [parts.loss(outputs, targets) for _, targets in wanted]
+    losses: list[Tensor] = [components.loss(outputs, targets) for _, targets in mixed_targets]
     loss = losses[0]
     if len(losses) > 1:
-        loss = torch.stack([share * each for (share, _), each in zip(wanted, losses, strict=True)]).sum()
-    if isinstance(parts.loss, Distillation):
-        with parts.autocast:
-            answers = parts.loss.answers(features)
-        loss = parts.loss.blend(loss, outputs, answers)
+        loss = torch.stack([share * each for (share, _), each in zip(mixed_targets, losses, strict=True)]).sum()
+    if isinstance(components.loss, Distillation):
+        with components.autocast:
+            probabilities = components.loss.teacher_probabilities(features)
+        loss = components.loss.blend(loss, outputs, probabilities)
     return loss

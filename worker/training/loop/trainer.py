@@ -87,7 +87,7 @@ def train(
         OutsideFolders: a path is not in a `readable` folder; raised before the first step.
         Infeasible: a constraint is broken; raised before the first step.
         Diverged: a loss is not finite; raised as soon as it is noticed.
-        GroupBroken: another process of the group is gone.
+        ProcessGroupError: another process of the group is gone.
     """
     end = config.epochs if until_epoch is None else min(until_epoch, config.epochs)
     if end < 1:
@@ -95,37 +95,39 @@ def train(
     if monitor is None and config.patience is not None:
         monitor = Monitor("val/loss", "minimize", keep="last")
     folders = AllowedFolders.of(readable)
-    with process_group() as group, closing(callbacks_of(config, callbacks, group, folders)) as called:
-        place = find_device(group.place(device))
-        datasets = load(config, place, folders)
+    with process_group() as group, closing(callbacks_of(config, callbacks, group, folders)) as callback_list:
+        torch_device = find_device(group.local_device(device))
+        datasets = load(config, torch_device, folders)
         if on_data is not None and group.is_first:
             on_data(datasets[0])
         for dataset in datasets:
             check_fit(config, dataset, monitor, group)
-        with forked_rng(seed, place):
-            members = Replicates(
+        with forked_rng(seed, torch_device):
+            replicates = Replicates(
                 config, seed, datasets, constraints or {}, fork_at, teacher=teacher, group=group, folders=folders
             )
             states: Mapping[str, Any] = {}
             saved = load_checkpoint(checkpoint_dir) if checkpoint_dir is not None and group.is_first else None
             if (saved := group.broadcast(saved)) is not None:
-                if members.load_state_dict(saved):
+                if replicates.load_state_dict(saved):
                     states = saved["callbacks"]
             elif fork_at is not None:
-                raise ConfigError("fork_at", f"the checkpoint of epoch {fork_at} to fork from is gone")
-            begun_at = members.epoch, members.batch
-            checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint, begun_at, group)
-            called.begin(members.seen, states)
+                raise ConfigError("fork_at", f"the checkpoint of epoch {fork_at} to fork from is missing")
+            start_position = replicates.epoch, replicates.batch
+            checkpointer = Checkpointer(checkpoint_dir, cadence, on_checkpoint, start_position, group)
+            callback_list.begin(replicates.seen, states)
             on_report, poll = group.on_rank_zero(on_report, list(Verdict)), group.on_rank_zero(poll, list(Verdict))
-            verdict = _train_until(end, members, called, checkpointer, monitor=monitor, on_report=on_report, poll=poll)
-            result = _result(verdict, members)
-            called.end(result)
+            verdict = _train_until(
+                end, replicates, callback_list, checkpointer, monitor=monitor, on_report=on_report, poll=poll
+            )
+            result = _result(verdict, replicates)
+            callback_list.end(result)
             return result
 
 
 def _train_until(
     end: int,
-    members: Replicates,
+    replicates: Replicates,
     callbacks: CallbackList,
     checkpointer: Checkpointer,
     *,
@@ -134,82 +136,82 @@ def _train_until(
     poll: Callable[[], Verdict],
 ) -> Verdict:
     """Train epoch by epoch up to epoch `end`, or until a verdict, a callback or early stopping ends the training."""
-    config, verdict = members.config, Verdict.CONTINUE
+    config, verdict = replicates.config, Verdict.CONTINUE
 
     def content() -> dict[str, Any]:
-        return {**members.state_dict(), "callbacks": callbacks.state_dict()}
+        return {**replicates.state_dict(), "callbacks": callbacks.state_dict()}
 
     def save() -> None:
-        checkpointer.maybe_save_mid_epoch(members.epoch, content, members.batch)
+        checkpointer.maybe_save_mid_epoch(replicates.epoch, content, replicates.batch)
 
-    while members.epoch < end and verdict is Verdict.CONTINUE and not _reason_to_end(members):
+    while replicates.epoch < end and verdict is Verdict.CONTINUE and not _reason_to_end(replicates):
         began = time.perf_counter()
-        verdict = members.train_epoch(poll, save)
+        verdict = replicates.train_epoch(poll, save)
         if verdict is not Verdict.CONTINUE:  # stopped in the middle of the epoch
-            members.seconds += time.perf_counter() - began
+            replicates.seconds += time.perf_counter() - began
             if verdict is Verdict.PAUSE:
-                checkpointer.maybe_save(members.epoch, content, force=True, batch=members.batch)
+                checkpointer.maybe_save(replicates.epoch, content, force=True, batch=replicates.batch)
             break
-        values = members.measure()
-        _require_finite_losses(members, values)
-        members.complete_epoch(values, callbacks.measure(values[0]), monitor)
-        if _ends_a_cycle(members.epoch, config):
-            members.take_snapshot()
-        members.seconds += time.perf_counter() - began
-        report = Report(members.epoch, members.metrics)
+        values = replicates.measure()
+        _require_finite_losses(replicates, values)
+        replicates.complete_epoch(values, callbacks.measure(values[0]), monitor)
+        if _ends_a_cycle(replicates.epoch, config):
+            replicates.take_snapshot()
+        replicates.seconds += time.perf_counter() - began
+        report = Report(replicates.epoch, replicates.metrics)
         verdict = on_report(report)
-        members.ended = callbacks.report(report)
+        replicates.ended = callbacks.report(report)
         # The checkpoint follows the report, so that no checkpoint is ever ahead of what was reported.
-        is_over = members.epoch == config.epochs or bool(_reason_to_end(members))
-        pauses = not is_over and (verdict is Verdict.PAUSE or members.epoch == end)
-        must = pauses or (is_over and verdict is not Verdict.STOP and _may_be_best(members, monitor))
-        checkpointer.maybe_save(members.epoch, content, force=must)
+        is_over = replicates.epoch == config.epochs or bool(_reason_to_end(replicates))
+        pauses = not is_over and (verdict is Verdict.PAUSE or replicates.epoch == end)
+        force = pauses or (is_over and verdict is not Verdict.STOP and _may_be_best(replicates, monitor))
+        checkpointer.maybe_save(replicates.epoch, content, force=force)
     return verdict
 
 
-def _result(verdict: Verdict, members: Replicates) -> TrainingResult:
+def _result(verdict: Verdict, replicates: Replicates) -> TrainingResult:
     """Return the result; a finished training restores its best weights and is evaluated on the test split, once."""
     ending = Ending.PAUSED
     if verdict is Verdict.STOP:
         ending = Ending.STOPPED
-    elif members.epoch == members.config.epochs or _reason_to_end(members):
+    elif replicates.epoch == replicates.config.epochs or _reason_to_end(replicates):
         ending = Ending.FINISHED
     final: dict[str, float] = {}
     predictions: dict[SplitName, Predictions] = {}
     if ending is Ending.FINISHED:
-        members.restore_best()
-        final = mean_and_spread(members.evaluate("test"))
-        if members.snapshots:
-            final |= mean_and_spread(members.evaluate_snapshots("val", "test_val", "test"))
-        predictions = members.predict("val", "test_val", "test")
-    size = float(max(member.parts.tuning.num_parameters for member in members.each))
+        replicates.restore_best()
+        final = mean_and_spread(replicates.evaluate("test"))
+        if replicates.snapshots:
+            final |= mean_and_spread(replicates.evaluate_snapshots("val", "test_val", "test"))
+        predictions = replicates.predict("val", "test_val", "test")
+    size = float(max(replicate.components.trainable.num_parameters for replicate in replicates.each))
     return TrainingResult(
         ending=ending,
-        step=members.epoch,
-        metrics={**members.metrics, **final, "seconds": members.seconds, "num_parameters": size},
-        best_step=members.best.step if members.best is not None and members.best.weights is not None else None,
-        models=members.models,
+        step=replicates.epoch,
+        metrics={**replicates.metrics, **final, "seconds": replicates.seconds, "num_parameters": size},
+        best_step=replicates.best.step if replicates.best is not None and replicates.best.weights is not None else None,
+        models=replicates.models,
         predictions=predictions,
-        snapshots=members.snapshots,
-        reason=_reason_to_end(members) if members.epoch < members.config.epochs else "",
+        snapshots=replicates.snapshots,
+        reason=_reason_to_end(replicates) if replicates.epoch < replicates.config.epochs else "",
     )
 
 
-def _may_be_best(members: Replicates, monitor: Monitor | None) -> bool:
+def _may_be_best(replicates: Replicates, monitor: Monitor | None) -> bool:
     """Return whether this training may be better than the best of other trainings; True if that is unknown."""
     if monitor is None or monitor.best is None:
         return True
-    metrics = members.best.metrics if monitor.keep == "best" and members.best is not None else members.metrics
+    metrics = replicates.best.metrics if monitor.keep == "best" and replicates.best is not None else replicates.metrics
     return monitor.is_better(metrics[monitor.metric], monitor.best)
 
 
-def _reason_to_end(members: Replicates) -> str:
+def _reason_to_end(replicates: Replicates) -> str:
     """Return a callback's reason to end, or that of early stopping (Prechelt 1998); an empty text: train on."""
-    patience = members.config.patience
-    if members.ended or patience is None:
-        return members.ended
-    best = members.best.step if members.best is not None else members.first_epoch
-    return f"no better for {patience} epochs" if members.epoch - best >= patience else ""
+    patience = replicates.config.patience
+    if replicates.ended or patience is None:
+        return replicates.ended
+    best = replicates.best.step if replicates.best is not None else replicates.first_epoch
+    return f"no better for {patience} epochs" if replicates.epoch - best >= patience else ""
 
 
 def _ends_a_cycle(epoch: int, config: TrainingConfig) -> bool:
@@ -217,7 +219,7 @@ def _ends_a_cycle(epoch: int, config: TrainingConfig) -> bool:
     return epoch * config.snapshots // config.epochs > (epoch - 1) * config.snapshots // config.epochs
 
 
-def _require_finite_losses(members: Replicates, each: Sequence[Mapping[str, float]]) -> None:
+def _require_finite_losses(replicates: Replicates, each: Sequence[Mapping[str, float]]) -> None:
     for name, value in mean_and_spread(each).items():
         if name.endswith("/loss") and not math.isfinite(value):
-            raise Diverged(members.epoch + 1, name, members.metrics.get(name))
+            raise Diverged(replicates.epoch + 1, name, replicates.metrics.get(name))

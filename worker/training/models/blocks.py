@@ -24,19 +24,19 @@ _GAINS: dict[str, Literal["linear", "relu", "tanh"]] = {
 
 
 class Blocks(nn.Sequential):
-    """A stack of blocks; with `recompute` it uses activation checkpointing: less memory, more computation."""
+    """A stack of blocks; with `activation_checkpointing` it takes less memory and more computation."""
 
-    recompute = False
+    activation_checkpointing = False
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # nn.Sequential's own name for it
         """Apply the blocks in order."""
         for block in self:
-            recompute = self.recompute and self.training
+            recompute = self.activation_checkpointing and self.training
             input = checkpoint(block, input, use_reentrant=False) if recompute else block(input)  # noqa: A001
         return input
 
 
-def initialised(model: nn.Module, init: Init, activation: str) -> nn.Module:
+def initialise(model: nn.Module, init: Init, activation: str) -> nn.Module:
     """Return the model with its weight matrices and kernels initialised as `init` says, and their biases set to 0.
 
     `kaiming` is normal with variance gain² / fan-in (He et al. 2015). `xavier` is uniform with variance 2 / (fan-in +

@@ -25,7 +25,7 @@ class Rows(nn.Module):
         return torch.cat([features[:, : self.num_numbers], *embedded], dim=1)
 
 
-class EachRow(nn.Module):
+class RowScorer(nn.Module):
     """Applies a row model to queries: features [n, rows, num_features] to a score of each row, [n, rows]."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -38,9 +38,9 @@ class EachRow(nn.Module):
         return scores.view(features.shape[:2])
 
 
-def answering(model: nn.Module, dataset: Dataset) -> nn.Module:
+def apply_to_rows(model: nn.Module, dataset: Dataset) -> nn.Module:
     """Return the row model as the dataset needs it: unchanged, or applied to each row of a query."""
-    return EachRow(model) if dataset.inputs == "queries" else model
+    return RowScorer(model) if dataset.inputs == "queries" else model
 
 
 def _width(num_categories: int) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 from torch import nn
 
 from worker.training.errors import ConfigError
-from worker.training.models.hugging_face import Answers, longest_text
+from worker.training.models.hugging_face import TransformersAdapter, longest_text
 from worker.training.models.layers import layers_of
 from worker.training.models.trainable import ParamGroup, TrainableModel
 from worker.training.optional_deps import library
@@ -74,7 +74,7 @@ def lora(
     top = layers_of(model)[-1]
     linear = _linear_layers(model, top)
     if targets is None and not linear:
-        raise ConfigError("finetune.name", "the model has no linear layer below its head to add to; use full")
+        raise ConfigError("finetune.name", "the model has no linear layer below its head; use full")
     settings = peft.LoraConfig(
         r=rank,
         lora_alpha=alpha,
@@ -86,8 +86,8 @@ def lora(
         peft.inject_adapter_in_model(settings, model)
     except ValueError as error:
         raise ConfigError("finetune.targets", str(error)) from error
-    added = [weight for weight in model.parameters() if weight.requires_grad]
-    return TrainableModel(model, [ParamGroup([*added, *(top if head else [])])])
+    lora_weights = [weight for weight in model.parameters() if weight.requires_grad]
+    return TrainableModel(model, [ParamGroup([*lora_weights, *(top if head else [])])])
 
 
 @FINETUNING.add
@@ -104,14 +104,14 @@ def prompt(model: nn.Module, *, vectors: NumVectors = 16) -> TrainableModel:
 
 def _with_prompt(kind: str, model: nn.Module, vectors: int) -> TrainableModel:
     peft = library("peft", "finetune.name")
-    if not isinstance(model, Answers):
+    if not isinstance(model, TransformersAdapter):
         raise ConfigError(
-            "finetune.name", "what precedes a text is for model transformers alone; use lora, head or full"
+            "finetune.name", "prefix and prompt tuning need the model transformers; use lora, head or full"
         )
     if model.length + vectors > (longest := longest_text(model.network.config)):
         raise ConfigError(
             "finetune.vectors",
-            f"{vectors} before {model.length} tokens are more than the {longest} that the model takes",
+            f"{vectors} vectors and {model.length} tokens exceed the model's limit of {longest} tokens; use fewer",
         )
     task = "CAUSAL_LM" if model.every_token else "SEQ_CLS"
     model.network = peft.get_peft_model(model.network, getattr(peft, kind)(task_type=task, num_virtual_tokens=vectors))
@@ -120,11 +120,11 @@ def _with_prompt(kind: str, model: nn.Module, vectors: int) -> TrainableModel:
 
 def _linear_layers(model: nn.Module, head: Sequence[nn.Parameter]) -> dict[str, nn.Module]:
     """Return the linear layers below the head by name, including GPT-2's, which transformers writes as Conv1D."""
-    elsewhere = {id(weight) for weight in head}
+    excluded = {id(weight) for weight in head}
     # A language model's last layer may share its weights with the token embedding.
-    elsewhere |= {id(layer.weight) for layer in model.modules() if isinstance(layer, nn.Embedding)}
+    excluded |= {id(layer.weight) for layer in model.modules() if isinstance(layer, nn.Embedding)}
     return {
         name: layer
         for name, layer in model.named_modules()
-        if (isinstance(layer, nn.Linear) or type(layer).__name__ == "Conv1D") and id(layer.weight) not in elsewhere
+        if (isinstance(layer, nn.Linear) or type(layer).__name__ == "Conv1D") and id(layer.weight) not in excluded
     }

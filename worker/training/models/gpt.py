@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from worker.training.data import Dataset
-from worker.training.models.blocks import Activation, Dropout, Init, initialised
+from worker.training.models.blocks import Activation, Dropout, Init, initialise
 from worker.training.models.transformer import INITIAL_STD, Depth, Heads, Width, transformer
 
 
@@ -20,7 +20,7 @@ def gpt(
 ) -> nn.Module:
     """A decoder-only transformer with learned positions (Radford et al. 2019); classifies by its last token."""
     model = _Gpt(dataset, depth=depth, width=width, heads=heads, dropout=dropout, activation=activation)
-    return initialised(model, init, activation)
+    return initialise(model, init, activation)
 
 
 class _Gpt(nn.Module):

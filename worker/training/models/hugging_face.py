@@ -13,7 +13,7 @@ from worker.training.optional_deps import library
 from worker.training.parameters import Setting
 
 
-class Answers(nn.Module):
+class TransformersAdapter(nn.Module):
     """Adapts a transformers network to the core's model interface: tokens in, logits out; padding is masked."""
 
     def __init__(self, network: nn.Module, dataset: Dataset) -> None:
@@ -43,23 +43,24 @@ def transformers(
     ] = True,
 ) -> nn.Module:
     """A Hugging Face transformers model; its token embeddings are new unless `data.tokenizer` is its own tokenizer."""
-    made = library("transformers", "model.name")
-    kind = made.AutoModelForCausalLM if dataset.kind == "language" else made.AutoModelForSequenceClassification
+    hf = library("transformers", "model.name")
+    kind = hf.AutoModelForCausalLM if dataset.kind == "language" else hf.AutoModelForSequenceClassification
     try:
-        config = made.AutoConfig.from_pretrained(source)
-        _fit(config, dataset)
+        config = hf.AutoConfig.from_pretrained(source)
+        _adapt_config(config, dataset)
         if not pretrained:
             config.vocab_size = dataset.vocabulary
-            return Answers(kind.from_config(config, dtype=torch.float32), dataset)
+            return TransformersAdapter(kind.from_config(config, dtype=torch.float32), dataset)
         # A head for another number of classes is initialised randomly.
         network = kind.from_pretrained(source, config=config, dtype=torch.float32, ignore_mismatched_sizes=True)
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(
-            "model.source", f"no model for {dataset.kind} comes from {source!r} ({reason}); name a directory of one"
+            "model.source",
+            f"can't load a model for {dataset.kind} from {source!r} ({reason}); name a directory with one",
         ) from error
-    _give_tokens(network, dataset)
-    return Answers(network, dataset)
+    _resize_embeddings(network, dataset)
+    return TransformersAdapter(network, dataset)
 
 
 def longest_text(config: Any) -> float:
@@ -67,10 +68,12 @@ def longest_text(config: Any) -> float:
     return getattr(config, "max_position_embeddings", None) or math.inf
 
 
-def _fit(config: Any, dataset: Dataset) -> None:
+def _adapt_config(config: Any, dataset: Dataset) -> None:
     """Adapt the configuration to the dataset; ConfigError if its texts are too long for the model."""
     if dataset.shape[0] > (longest := longest_text(config)):
-        raise ConfigError("data.length", f"the model takes {longest} tokens at most, not {dataset.shape[0]}")
+        raise ConfigError(
+            "data.length", f"the model takes at most {longest} tokens, not {dataset.shape[0]}; use a smaller length"
+        )
     config.use_cache = False
     if dataset.kind == "language":
         config.is_decoder = True  # an encoder would see the next token, which it should predict
@@ -80,7 +83,7 @@ def _fit(config: Any, dataset: Dataset) -> None:
         config.pad_token_id = dataset.padding
 
 
-def _give_tokens(network: Any, dataset: Dataset) -> None:
+def _resize_embeddings(network: Any, dataset: Dataset) -> None:
     """Resize the token embeddings to the data's vocabulary; all are new unless the tokens are the model's own."""
     if dataset.tokenizer is None or dataset.vocabulary > network.config.vocab_size:
         network.resize_token_embeddings(dataset.vocabulary, mean_resizing=False)

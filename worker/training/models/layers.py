@@ -14,27 +14,27 @@ def layers_of(model: nn.Module) -> list[list[nn.Parameter]]:
     in order.
     """
     blocks = _stack(model)
-    place = {id(weight): index for index, block in enumerate(blocks) for weight in block.parameters()}
+    block_of = {id(weight): index for index, block in enumerate(blocks) for weight in block.parameters()}
     layers: list[list[nn.Parameter]] = [[] for _ in range(len(blocks) + 2)]
-    behind = False
+    is_after_stack = False
     for weight in model.parameters():
-        behind = behind or id(weight) in place
-        layers[place.get(id(weight), len(blocks) if behind else -1) + 1].append(weight)
+        is_after_stack = is_after_stack or id(weight) in block_of
+        layers[block_of.get(id(weight), len(blocks) if is_after_stack else -1) + 1].append(weight)
     return [weights for weights in layers if weights]
 
 
 def _stack(model: nn.Module) -> Sequence[nn.Module]:
     """Return the core's blocks, or the largest list of blocks of another library, or else the model's children."""
-    for each in model.modules():
-        if isinstance(each, Blocks) and len(each):
-            return list(each)
-    lists = [list(each) for each in model.modules() if isinstance(each, nn.ModuleList) and _holds_blocks(each)]
+    for module in model.modules():
+        if isinstance(module, Blocks) and len(module):
+            return list(module)
+    lists = [list(each) for each in model.modules() if isinstance(each, nn.ModuleList) and _is_block_list(each)]
     if lists:
         return max(lists, key=lambda blocks: sum(weight.numel() for block in blocks for weight in block.parameters()))
     parts = [each for each in model.children() if any(True for _ in each.parameters())]
     return _stack(parts[0]) if len(parts) == 1 and list(parts[0].children()) else parts
 
 
-def _holds_blocks(each: nn.ModuleList) -> bool:
+def _is_block_list(modules: nn.ModuleList) -> bool:
     """Return whether the list is a stack of blocks: parallel parts, such as embeddings of columns, have no children."""
-    return len(each) > 0 and all(any(True for _ in block.children()) for block in each)
+    return len(modules) > 0 and all(any(True for _ in block.children()) for block in modules)

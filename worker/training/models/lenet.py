@@ -4,7 +4,7 @@ from torch import nn
 
 from worker.training.data import Dataset
 from worker.training.errors import ConfigError
-from worker.training.models.blocks import ACTIVATIONS, Activation, Dropout, Init, initialised
+from worker.training.models.blocks import ACTIVATIONS, Activation, Dropout, Init, initialise
 
 
 def lenet(
@@ -13,7 +13,9 @@ def lenet(
     """LeNet-5 for images of any size: two convolutions with pooling, then three linear layers (LeCun et al. 1998)."""
     channels, height, width = dataset.shape
     if min(height, width) < 4:
-        raise ConfigError("model.name", f"lenet halves images twice; {height} by {width} pixels are too small for it")
+        raise ConfigError(
+            "model.name", f"lenet halves images twice, so {height} by {width} pixels are too small; use mlp"
+        )
     active = ACTIVATIONS[activation]
     model = nn.Sequential(
         nn.Conv2d(channels, 6, 5, padding=2), active(), nn.MaxPool2d(2),
@@ -23,4 +25,4 @@ def lenet(
         nn.Linear(120, 84), active(), nn.Dropout(dropout),
         nn.Linear(84, dataset.num_outputs),
     )  # fmt: skip
-    return initialised(model, init, activation)
+    return initialise(model, init, activation)

@@ -8,8 +8,8 @@ from torch import nn
 
 from worker.training.data import Dataset
 from worker.training.errors import ConfigError
-from worker.training.models.blocks import ACTIVATIONS, Activation, Blocks, Dropout, Init, initialised
-from worker.training.models.embedding import Rows, answering
+from worker.training.models.blocks import ACTIVATIONS, Activation, Blocks, Dropout, Init, initialise
+from worker.training.models.embedding import Rows, apply_to_rows
 from worker.training.parameters import Setting
 
 _DEPTH, _WIDTH = 1, 128
@@ -20,7 +20,7 @@ def linear(dataset: Dataset, *, init: Init = "default") -> nn.Module:
     """A single linear layer (linear or softmax regression): the baseline that larger models should beat."""
     rows = Rows(dataset)
     model = nn.Sequential(rows, nn.Linear(rows.width, dataset.num_outputs))
-    return answering(initialised(model, init, "linear"), dataset)
+    return apply_to_rows(initialise(model, init, "linear"), dataset)
 
 
 def mlp(
@@ -40,11 +40,11 @@ def mlp(
 ) -> nn.Module:
     """A multi-layer perceptron: hidden layers with norm, activation and dropout, then a linear output layer."""
     if hidden is not None and (depth is not None or width is not None):
-        raise ConfigError("model.hidden", "gives the hidden layers already; leave out depth and width, or hidden")
+        raise ConfigError("model.hidden", "can't be combined with depth or width; leave out depth and width, or hidden")
     if hidden is None:
         hidden = [_WIDTH if width is None else width] * (_DEPTH if depth is None else depth)
     if norm == "batch" and dataset.inputs == "queries":
-        raise ConfigError("model.norm", "a batch norm would count what pads short queries; use layer or none")
+        raise ConfigError("model.norm", "a batch norm would include the padding of short queries; use layer or none")
     rows = Rows(dataset)
     widths = [rows.width, *hidden]
     blocks = Blocks()
@@ -54,4 +54,4 @@ def mlp(
             nn.Sequential(nn.Linear(width_in, width_out), *norms, ACTIVATIONS[activation](), nn.Dropout(dropout))
         )
     model = nn.Sequential(rows, blocks, nn.Linear(widths[-1], dataset.num_outputs))
-    return answering(initialised(model, init, activation), dataset)
+    return apply_to_rows(initialise(model, init, activation), dataset)

@@ -5,7 +5,7 @@ from typing import Annotated, TypeAlias
 from torch import Tensor, nn
 
 from worker.training.data import Dataset
-from worker.training.models.blocks import Dropout, Init, initialised
+from worker.training.models.blocks import Dropout, Init, initialise
 from worker.training.parameters import Setting
 
 Depth: TypeAlias = Annotated[int, Setting("layers on top of one another", low=1)]
@@ -16,14 +16,14 @@ def lstm(
     dataset: Dataset, *, depth: Depth = 1, width: Width = 128, dropout: Dropout = 0.0, init: Init = "default"
 ) -> nn.Module:
     """Long short-term memory (Hochreiter & Schmidhuber 1997), with dropout between layers and before the output."""
-    return initialised(_Recurrent(dataset, nn.LSTM, depth, width, dropout), init, "linear")
+    return initialise(_Recurrent(dataset, nn.LSTM, depth, width, dropout), init, "linear")
 
 
 def gru(
     dataset: Dataset, *, depth: Depth = 1, width: Width = 128, dropout: Dropout = 0.0, init: Init = "default"
 ) -> nn.Module:
     """Gated recurrent units (Cho et al. 2014), with dropout between layers and before the output."""
-    return initialised(_Recurrent(dataset, nn.GRU, depth, width, dropout), init, "linear")
+    return initialise(_Recurrent(dataset, nn.GRU, depth, width, dropout), init, "linear")
 
 
 class _Recurrent(nn.Module):

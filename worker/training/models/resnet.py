@@ -5,7 +5,7 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from worker.training.data import Dataset
-from worker.training.models.blocks import ACTIVATIONS, Activation, Blocks, Dropout, Init, initialised
+from worker.training.models.blocks import ACTIVATIONS, Activation, Blocks, Dropout, Init, initialise
 from worker.training.parameters import Setting
 
 _STAGES = 3
@@ -35,7 +35,7 @@ def resnet(
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout),
         nn.Linear(width_in, dataset.num_outputs),
     )  # fmt: skip
-    return initialised(model, init, activation)
+    return initialise(model, init, activation)
 
 
 class _Residual(nn.Module):

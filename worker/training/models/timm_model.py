@@ -18,15 +18,16 @@ def timm(
     dropout: Annotated[float, Setting("share of the head's inputs left out in training", low=0.0, high=1.0)] = 0.0,
 ) -> nn.Module:
     """An image model of the timm library, with its first layer and head adapted to the data's channels and classes."""
-    made = library("timm", "model.name")
-    if not made.is_model(arch):
-        raise ConfigError("model.arch", f"timm has no {arch!r}; {did_you_mean(arch, made.list_models())}")
+    library_timm = library("timm", "model.name")
+    if not library_timm.is_model(arch):
+        raise ConfigError("model.arch", f"timm has no {arch!r}; {did_you_mean(arch, library_timm.list_models())}")
     sizes = {"in_chans": dataset.shape[0], "num_classes": dataset.num_outputs, "drop_rate": dropout}
     try:
-        model: nn.Module = made.create_model(arch, pretrained=pretrained, **sizes)
+        model: nn.Module = library_timm.create_model(arch, pretrained=pretrained, **sizes)
     except (OSError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(
-            "model.pretrained", f"the weights of {arch!r} did not come ({reason}); or set it to false"
+            "model.pretrained",
+            f"can't load the weights of {arch!r} ({reason}); set model.pretrained: false for random weights",
         ) from error
     return model

@@ -37,11 +37,11 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map [n, length, width] to [n, length, width]."""
-        tokens = tokens + self.drop(self._attended(self.attention_norm(tokens)))
+        tokens = tokens + self.drop(self._attention(self.attention_norm(tokens)))
         output: Tensor = tokens + self.drop(self.perceptron(self.perceptron_norm(tokens)))
         return output
 
-    def _attended(self, tokens: Tensor) -> Tensor:
+    def _attention(self, tokens: Tensor) -> Tensor:
         number, length, width = tokens.shape
         # Splits [n, length, 3 · width] into query, key and value, each [n, heads, length, width / heads].
         query, key, value = self.attend(tokens).view(number, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
@@ -66,7 +66,7 @@ def transformer(depth: int, width: int, heads: int, dropout: float, activation: 
         ConfigError: `width` is not a multiple of `heads`.
     """
     if width % heads:
-        raise ConfigError("model.heads", f"{heads} heads can't share a width of {width}; it must be a multiple")
+        raise ConfigError("model.heads", f"the width {width} is not a multiple of {heads} heads; change one of them")
     blocks = Blocks(*(Block(width, heads, dropout, activation, causal=causal) for _ in range(depth)))
     for name, layer in blocks.named_modules():
         if isinstance(layer, nn.Linear):

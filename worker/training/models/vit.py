@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from worker.training.data import Dataset
 from worker.training.errors import ConfigError
-from worker.training.models.blocks import Activation, Dropout, Init, initialised
+from worker.training.models.blocks import Activation, Dropout, Init, initialise
 from worker.training.models.transformer import INITIAL_STD, Depth, Heads, Width, transformer
 from worker.training.parameters import Setting
 
@@ -26,11 +26,14 @@ def vit(
     """A vision transformer over patches, with learned positions and mean pooling (Dosovitskiy et al. 2021)."""
     _, height, image_width = dataset.shape
     if height % patch or image_width % patch:
-        raise ConfigError("model.patch", f"images of {height} by {image_width} pixels have no whole patches of {patch}")
+        raise ConfigError(
+            "model.patch",
+            f"images of {height} by {image_width} pixels can't be divided into patches of {patch}; use a divisor",
+        )
     model = _VisionTransformer(
         dataset, patch=patch, depth=depth, width=width, heads=heads, dropout=dropout, activation=activation
     )
-    return initialised(model, init, activation)
+    return initialise(model, init, activation)
 
 
 class _VisionTransformer(nn.Module):

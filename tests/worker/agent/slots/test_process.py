@@ -107,7 +107,7 @@ def test_it_obeys_an_order_at_its_next_step(zygote: Zygote, start: Any, action: 
     [
         ({"task": digits(optimizer={"name": "adamv"})}, FailureClass.INVALID, "did you mean"),
         ({"constraints": {"parameters": {"max": 10}}}, FailureClass.INFEASIBLE, "10"),
-        ({"fork_at": 3}, FailureClass.INVALID, "the checkpoint of step 3 to fork from is gone"),
+        ({"fork_at": 3}, FailureClass.INVALID, "the checkpoint of step 3 to fork from is missing"),
         ({"task_kind": TaskKind.EXTERNAL, "task": None}, FailureClass.INVALID, "driven by a caller of the service"),
         (
             {"task": digits(optimizer={"name": "sgd", "lr": 1e30}, loss={"name": "cross_entropy"}, epochs=3)},
@@ -174,8 +174,8 @@ def test_a_process_killed_after_a_checkpoint_is_resumed_to_the_same_weights(
     one, other = (load_checkpoint(tmp_path / name) for name in ("straight", "again"))
     assert one is not None
     assert other is not None
-    assert one["members"][0]["step"] == other["members"][0]["step"]
-    for weights in (lambda content: content["members"][0]["model"], lambda content: content["best"]["weights"][0]):
+    assert one["replicates"][0]["step"] == other["replicates"][0]["step"]
+    for weights in (lambda content: content["replicates"][0]["model"], lambda content: content["best"]["weights"][0]):
         assert all(torch.equal(tensor, weights(other)[name]) for name, tensor in weights(one).items())
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from worker.training.components.augment.mixing import Augment, Targets, blended, cut
+from worker.training.components.augment.mixing import Augment, Targets, apply_cutmix, apply_mixup
 from worker.training.data import Dataset
 from worker.training.parameters import Setting
 
@@ -50,9 +50,9 @@ def images(
         with torch.no_grad():
             features = change(features)
         if mixup and (not cutmix or torch.rand(()).item() < 0.5):
-            return blended(features, targets, mixup)
+            return apply_mixup(features, targets, mixup)
         if cutmix:
-            return cut(features, targets, cutmix)
+            return apply_cutmix(features, targets, cutmix)
         return features, [(1.0, targets)]
 
     return augment

@@ -33,10 +33,10 @@ def mixup(
     ] = 0.2,
 ) -> Augment:
     """Mixup: blend each example, and its target, with another of its batch (Zhang et al. 2018)."""
-    return lambda features, targets: blended(features, targets, alpha)
+    return lambda features, targets: apply_mixup(features, targets, alpha)
 
 
-def blended(features: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Targets]:
+def apply_mixup(features: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Targets]:
     """Return mixup of a batch (Zhang et al. 2018).
 
     Args:
@@ -48,7 +48,7 @@ def blended(features: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Ta
     return torch.lerp(features[partner], features, share), [(share, targets), (1 - share, targets[partner])]
 
 
-def cut(features: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Targets]:
+def apply_cutmix(features: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Targets]:
     """Return cutmix of a batch: paste a rectangle of another image of the batch into each image (Yun et al. 2019).
 
     Args:
@@ -62,8 +62,8 @@ def cut(features: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Target
     top, left, bottom, right = _rectangle(height, width, 1 - share)
     mixed = features.clone()
     mixed[:, :, top:bottom, left:right] = features[partner, :, top:bottom, left:right]
-    kept = 1 - (bottom - top) * (right - left) / (height * width)
-    return mixed, [(kept, targets), (1 - kept, targets[partner])]
+    share_kept = 1 - (bottom - top) * (right - left) / (height * width)
+    return mixed, [(share_kept, targets), (1 - share_kept, targets[partner])]
 
 
 def _share(alpha: float) -> float:

@@ -41,12 +41,17 @@ class App(FastAPI):
         return self.openapi_schema
 
 
+def attach(app: FastAPI, context: Context) -> None:
+    """Have the application's routes serve this context."""
+    app.state.context = context
+    app.state.watch = stream.RevisionPoller(context)
+    app.state.shared_answers = SharedAnswers()
+
+
 def mount(app: FastAPI, context: Context | None) -> None:
     """Add the API's routes under PREFIX. Without a context the application can only describe itself."""
     if context is not None:
-        app.state.context = context
-        app.state.watch = stream.RevisionPoller(context)
-        app.state.shared_answers = SharedAnswers()
+        attach(app, context)
     problems.install(app)
     guarded = APIRouter(dependencies=[Depends(bearer), Depends(check_text)], responses=problems.RESPONSES)
     for room in (studies, trials, attempts, blobs, catalogue, workers, stream):

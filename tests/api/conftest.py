@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import cache
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from service.api.app import attach
 from service.main import build_app, build_context
 from service.settings import Settings
+from service.storage.blobs import BlobStore
 from service.storage.database import Database
 
 BASE = "http://127.0.0.1:8420/api/v1"
@@ -20,9 +23,23 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+_routes = cache(lambda token: build_app(None, token))
+
+
+def application(database: Database, blobs: BlobStore | None = None, token: str | None = None) -> FastAPI:
+    """The application on a database; its routes are shared, as building them takes longer than a request.
+
+    Tests that add routes, or need two applications at once, call `build_app`.
+    """
+    app: FastAPI = _routes(token)
+    attach(app, build_context(Settings(), database, blobs))
+    app.middleware_stack = None  # which remembers wrong tokens
+    return app
+
+
 @pytest.fixture
 def app(database: Database) -> FastAPI:
-    return build_app(build_context(Settings(), database), None)
+    return application(database)
 
 
 @pytest.fixture
@@ -34,7 +51,7 @@ async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 def guarded(database: Database) -> FastAPI:
     """The application with a token."""
-    return build_app(build_context(Settings(), database), "secret")
+    return application(database, token="secret")
 
 
 def connected(

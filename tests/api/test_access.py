@@ -177,7 +177,9 @@ HEADERS = {
 }
 
 
-async def test_every_answer_tells_the_browser_to_take_it_for_what_it_is(app: FastAPI, connect: Connect) -> None:
+async def test_every_answer_tells_the_browser_to_take_it_for_what_it_is(database: Database, connect: Connect) -> None:
+    app = build_app(build_context(Settings(), database), None)
+
     @app.get("/fail")
     async def fail() -> None:
         raise RuntimeError

@@ -20,11 +20,10 @@ from service.contract.log import LogRequest
 from service.contract.predictions import PredictionsRequest
 from service.contract.problem import ErrorCode
 from service.contract.report import ReportRequest
-from service.main import build_app, build_context
-from service.settings import Settings
 from service.storage import tables
 from service.storage.blobs import BlobStore
 from service.storage.database import Database
+from tests.api.conftest import application
 from tests.api.test_problems import problem
 from tests.usecases.replica import Replica, spec_of
 
@@ -59,7 +58,7 @@ def blobs(tmp_path: Path) -> BlobStore:
 
 @pytest.fixture
 def app(database: Database, blobs: BlobStore) -> FastAPI:
-    return build_app(build_context(Settings(), database, blobs), None)
+    return application(database, blobs)
 
 
 @pytest.fixture

@@ -11,10 +11,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.main import build_app, build_context
-from service.settings import Settings
 from service.storage.blobs import BlobStore
 from service.storage.database import Database
+from tests.api.conftest import application
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +23,7 @@ ADDRESS = f"/blobs/{hashlib.sha256(CONTENT).hexdigest()}"
 
 @pytest.fixture
 def app(database: Database, tmp_path: Path) -> FastAPI:
-    return build_app(build_context(Settings(), database, BlobStore(tmp_path)), None)
+    return application(database, BlobStore(tmp_path))
 
 
 def files(directory: Path) -> list[Path]:

@@ -20,13 +20,12 @@ from service.cli.main import main as study_main
 from service.contract.custom_entries import EntriesRequest
 from service.contract.report import Point, ReportRequest
 from service.contract.trial import TrialState
-from service.main import build_app, build_context
-from service.settings import Settings
 from service.storage.blobs import BlobStore
 from service.storage.database import Database
 from service.storage.fsck.invariants import check
 from service.usecases.attempts.report import report
 from service.usecases.catalogue import register_entries
+from tests.api.conftest import application
 from tests.support.service import Service
 from tests.usecases.replica import Replica, claim_request
 from tests.usecases.studies.test_teachers import taught
@@ -112,7 +111,10 @@ DAMAGES = [
     Damage("metrics-are-a-list", f"UPDATE trial SET metrics = '[]' WHERE {TRIAL}", "/trials"),
     Damage("rung-results-are-a-number", f"UPDATE trial SET rung_results = '1' WHERE {TRIAL}", "/trials"),
     Damage(
-        "reason-is-no-text", f"UPDATE trial SET reason = CAST(x'c328' AS TEXT) WHERE {TRIAL}", "/trials", ("sqlite",)
+        "reason-is-no-text",
+        f"UPDATE trial SET suggestion_reason = CAST(x'c328' AS TEXT) WHERE {TRIAL}",
+        "/trials",
+        ("sqlite",),
     ),
     Damage("instant-is-a-word", f"UPDATE trial SET created_at = 'x' WHERE {TRIAL}", "/trials", ("sqlite",)),
     Damage(
@@ -136,8 +138,10 @@ DAMAGES = [
     Damage("capabilities-are-a-list", "UPDATE worker SET capabilities = '[]' WHERE name = 'v'", "workers"),
     Damage("capabilities-are-no-json", "UPDATE worker SET capabilities = '' WHERE name = 'v'", "workers", ("sqlite",)),
     Damage("host-is-no-text", "UPDATE worker SET host = CAST(x'ff' AS TEXT) WHERE name = 'v'", "workers", ("sqlite",)),
-    Damage("entry-is-a-list", "UPDATE entry SET description = '[]' WHERE name = 'mine'", "catalogue"),
-    Damage("entry-is-no-json", "UPDATE entry SET description = '{' WHERE name = 'mine'", "catalogue", ("sqlite",)),
+    Damage("entry-is-a-list", "UPDATE custom_entry SET description = '[]' WHERE name = 'mine'", "catalogue"),
+    Damage(
+        "entry-is-no-json", "UPDATE custom_entry SET description = '{' WHERE name = 'mine'", "catalogue", ("sqlite",)
+    ),
 ]
 
 
@@ -167,7 +171,7 @@ async def filled(database: Database, tmp_path: Path) -> Replica:
 
 @pytest.fixture
 def app(filled: Replica, tmp_path: Path) -> FastAPI:
-    return build_app(build_context(Settings(), filled.database, BlobStore(tmp_path / "blobs")), None)
+    return application(filled.database, BlobStore(tmp_path / "blobs"))
 
 
 def spoil(database: Database, statement: str) -> None:

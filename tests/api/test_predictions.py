@@ -9,10 +9,9 @@ import pytest
 from fastapi import FastAPI
 
 from service.contract.predictions import PredictionsList
-from service.main import build_app, build_context
-from service.settings import Settings
 from service.storage.blobs import BlobStore
 from service.storage.database import Database
+from tests.api.conftest import application
 from tests.api.test_problems import problem
 from tests.usecases.replica import Replica, sha256_of
 
@@ -24,7 +23,7 @@ SHA256 = sha256_of(CONTENT)
 
 @pytest.fixture
 def app(database: Database, tmp_path: Path) -> FastAPI:
-    return build_app(build_context(Settings(), database, BlobStore(tmp_path)), None)
+    return application(database, BlobStore(tmp_path))
 
 
 async def test_a_file_is_registered_and_read(http: httpx.AsyncClient, database: Database) -> None:

@@ -22,12 +22,10 @@ from service.contract.report import Verdict
 from service.contract.study import DeleteReply, EnqueueReply, StudyView
 from service.contract.trial import TrialView
 from service.contract.worker import WorkerView
-from service.main import build_app, build_context
-from service.settings import Settings
 from service.storage import tables
 from service.storage.blobs import BlobStore
 from service.storage.database import Database
-from tests.api.conftest import connected
+from tests.api.conftest import application, connected
 from tests.api.test_routes import SPEC, claim
 from tests.usecases.replica import sha256_of
 
@@ -96,7 +94,7 @@ class Writer:
 
 @pytest.fixture
 def app(database: Database, tmp_path: Path) -> FastAPI:
-    return build_app(build_context(Settings(), database, BlobStore(tmp_path)), None)
+    return application(database, BlobStore(tmp_path))
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def fresh(built_dashboard: None, service: Service) -> Iterator[Client]:
 
 @pytest.fixture
 def open_page(browser: Browser, tmp_path: Path) -> OpenPage:
-    """Open an address; afterwards a picture of the page is in tmp_path and it must have been clean."""
+    """Open a page that must stay clean. Where the test fails, a picture of the page is in tmp_path."""
 
     @contextmanager
     def opened(address: str, *, expected: tuple[str, ...] = (), **settings: Any) -> Iterator[Page]:
@@ -72,10 +72,13 @@ def open_page(browser: Browser, tmp_path: Path) -> OpenPage:
             page.on("pageerror", lambda error: wrong.append(str(error)))
             page.on("requestfailed", lambda request: wrong.append(f"{request.url} {request.failure}"))
             page.goto(address)
-            yield page
-            page.screenshot(path=tmp_path / f"{len(list(tmp_path.glob('*.png')))}.png", full_page=True)
-            # A page that is left ends what it was reading.
-            expected = (*expected, "net::ERR_ABORTED")
-            assert [text for text in wrong if not any(part in text for part in expected)] == []
+            try:
+                yield page
+                # A page that is left ends what it was reading.
+                expected = (*expected, "net::ERR_ABORTED")
+                assert [text for text in wrong if not any(part in text for part in expected)] == []
+            except BaseException:
+                page.screenshot(path=tmp_path / f"{len(list(tmp_path.glob('*.png')))}.png", full_page=True)
+                raise
 
     return opened

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,37 +46,25 @@ def environment_of(project: Path) -> dict[str, str]:
     return clean | {"HOME": str(project), "PYTHONPATH": str(ROOT), "ASSAYER_TOKEN": TOKEN, "HF_TOKEN": TOKEN}
 
 
-@pytest.mark.parametrize("kind", ["function", "command"])
+TASKS: dict[str, dict[str, Any]] = {
+    "function": {"function": "spy:search"},
+    "command": {"command": {"argv": ["python", "spy.py"], "metrics": {"loss": "objective=(\\S+)"}}},
+}
+
+
 @pytest.mark.parametrize("start", [WORKER, [str(Path(sys.executable).parent / "worker")]])
-def test_a_task_finds_the_token_nowhere(guarded: Service, project: Path, kind: str, start: list[str]) -> None:
-    name = f"spy-{kind}-{len(start)}"
-    tasks = {
-        "function": {"function": "spy:search"},
-        "command": {"command": {"argv": ["python", "spy.py"], "metrics": {"loss": "objective=(\\S+)"}}},
-    }
-    spec = {
-        "name": name,
-        "objective": {"metric": "loss", "direction": "minimize"},
-        "task": tasks[kind],
-        "space": {},
-        "budget": {"trials": 1},
-    }
-    spec["space"] = {"x": {"type": "int", "low": 1, "high": 2}}
+def test_a_task_finds_the_token_nowhere(guarded: Service, project: Path, start: list[str]) -> None:
+    names = {kind: f"spy-{kind}-{len(start)}" for kind in TASKS}
     with Client(guarded.url, TOKEN) as client:
-        client.create_study(spec)
+        for kind, name in names.items():
+            objective = {"metric": "loss", "direction": "minimize"}
+            space = {"x": {"type": "int", "low": 1, "high": 2}}
+            spec = {"name": name, "objective": objective, "task": TASKS[kind], "space": space}
+            client.create_study(spec | {"budget": {"trials": 1}})
+        studies = [word for name in names.values() for word in ("--study", name)]
+        command = [*WITHOUT_CAPABILITIES, *start, *FLAGS, "--allow-commands", "--server", guarded.url, *studies]
         result = subprocess.run(
-            [
-                *WITHOUT_CAPABILITIES,
-                *start,
-                *FLAGS,
-                "--allow-commands",
-                "--server",
-                guarded.url,
-                "--study",
-                name,
-                "--state-dir",
-                "state",
-            ],
+            [*command, "--state-dir", "state"],
             cwd=project,
             env=environment_of(project),
             capture_output=True,
@@ -84,17 +73,18 @@ def test_a_task_finds_the_token_nowhere(guarded: Service, project: Path, kind: s
             timeout=120,
         )
         assert result.returncode == 0, result.stderr
-        [trial] = client.trials(name).trials
-        assert trial.state is TrialState.COMPLETED, result.stderr
-        assert client.study(name).state is StudyState.COMPLETED
-        told = json.loads((project / f"found-{kind}.json").read_text())
-        assert told["found"] == []
-        assert trial.values == [0.0]
-    # The spy can look: it sees the zygote and is refused the agent and the service.
-    *_, zygote, agent = told["ancestors"]
-    for pid in (agent, str(guarded.pid)):
-        assert {f"/proc/{pid}/{name}" for name in ("environ", "mem", "fd")} <= set(told["refused"])
-    assert not [place for place in told["refused"] if place.startswith(f"/proc/{zygote}/")]
+        for kind, name in names.items():
+            [trial] = client.trials(name).trials
+            assert trial.state is TrialState.COMPLETED, result.stderr
+            assert client.study(name).state is StudyState.COMPLETED
+            assert trial.values == [0.0]
+            told = json.loads((project / f"found-{kind}.json").read_text())
+            assert told["found"] == []
+            # The spy can look: it sees the zygote and is refused the agent and the service.
+            *_, zygote, agent = told["ancestors"]
+            for pid in (agent, str(guarded.pid)):
+                assert {f"/proc/{pid}/{file}" for file in ("environ", "mem", "fd")} <= set(told["refused"])
+            assert not [place for place in told["refused"] if place.startswith(f"/proc/{zygote}/")]
 
 
 def test_variables_that_are_asked_for_are_passed_on_and_the_token_never(guarded: Service, project: Path) -> None:

@@ -90,9 +90,9 @@ async def pause(context: ContextDep, study: str, request: ReasonRequest | None =
 
 
 @router.post("/{study}/resume")
-async def resume(context: ContextDep, study: str) -> StudyView:
+async def resume(context: ContextDep, study: str, request: ReasonRequest | None = None) -> StudyView:
     """Resume a paused study, so that it hands out trials again."""
-    return await lifecycle.resume_study(context, study)
+    return await lifecycle.resume_study(context, study, request.reason if request else "")
 
 
 @router.post("/{study}/stop")

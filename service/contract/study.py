@@ -253,7 +253,7 @@ class StudyList(Response):
 
 
 class ReasonRequest(Request):
-    """Why a study is paused or stopped. The reason is recorded in the study's journal."""
+    """Why a study is paused, resumed or stopped. The reason is recorded in the study's journal."""
 
     reason: str = ""
 

@@ -189,7 +189,9 @@ def test_best_tells_parameters_and_value(study: Study) -> None:
 def test_a_study_is_steered(study: Study) -> None:
     name = study.create()
     assert study("pause", name, "--reason", "need the [GPU]").startswith(f"{name} is paused")
-    assert study("resume", name).startswith(f"{name} is active")
+    assert study("resume", name, "--reason", "the GPU is free").startswith(f"{name} is active")
+    (resumed,) = study.client.events(name, kind="study_resumed").events
+    assert resumed.data == {"reason": "the GPU is free"}
     assert study.json("extend", name, "--trials", "5")["budget_trials"] == 5
     assert study("enqueue", name, "lr=1e-2") == "queued; 0 ahead of it\n"
     assert study.json("enqueue", name, "lr=2e-2")["num_ahead"] == 1

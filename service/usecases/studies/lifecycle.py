@@ -31,7 +31,7 @@ def _pause(unit_of_work: UnitOfWork, reason: str) -> None:
     unit_of_work.advance_study(StudyEvent.PAUSED, reason=reason or "paused by a person", pause_cause=PauseCause.USER)
 
 
-async def resume_study(context: Context, name: str) -> StudyView:
+async def resume_study(context: Context, name: str, reason: str = "") -> StudyView:
     """Assign trials again, also to hosts that were excluded from the study: what was missing may be there now.
 
     Raises:
@@ -43,7 +43,8 @@ async def resume_study(context: Context, name: str) -> StudyView:
         if waits_for_review(unit_of_work.study):
             message = f"the study waits for a review of a box; accept it: study accept {unit_of_work.study.name}"
             raise DomainError(ErrorCode.STUDY_STATE, message)
-        unit_of_work.advance_study(StudyEvent.RESUMED, pause_cause=None)
+        # Only the journal has this reason: a state's reason says why a study is not active.
+        unit_of_work.advance_study(StudyEvent.RESUMED, details={"reason": reason or None}, pause_cause=None)
         lift_exclusions(unit_of_work)
 
     study = await _change(context, name, work)

@@ -34,35 +34,37 @@ def parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
     root = argparse.ArgumentParser(
         prog="service",
-        description="The search service: keeps studies, hands out trials, shows them.",
+        description="The Assayer service: store studies, assign trials to workers, serve the API and dashboard.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     root.add_argument("--version", action="version", version=f"assayer {version('assayer')}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    serve = commands.add_parser("serve", help="serve the API and the dashboard; migrates the database first")
-    serve.add_argument("--host", help=f"address to bind (default {DEFAULT_HOST}; any other needs ASSAYER_TOKEN)")
-    serve.add_argument("--port", help=f"port to bind (default {DEFAULT_PORT}; 0 takes a free one)")
-    migrate = commands.add_parser("migrate", help="bring the database to this version's schema")
-    fsck = commands.add_parser(
-        "fsck", help="check every invariant of the database; reads only, also while it is served"
-    )
-    fsck.add_argument("--json", action="store_true", help="print all that was checked as JSON")
-    backup = commands.add_parser("backup", help="copy an SQLite database to a new file, also while it is served")
-    backup.add_argument("file", metavar="FILE", type=Path, help="the file to make")
-    restore = commands.add_parser("restore", help="make a database from a backup, and void all leases granted before")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+
+    serve = add("serve", "start the service: migrate the database, then serve the API and the dashboard")
+    serve.add_argument("--host", help=f"address to listen on (default {DEFAULT_HOST}; any other needs ASSAYER_TOKEN)")
+    serve.add_argument("--port", help=f"port to listen on (default {DEFAULT_PORT}; 0 chooses a free port)")
+    migrate = add("migrate", "migrate the database to the schema of this version")
+    fsck = add("fsck", "check every invariant of the database, read-only; the service may be running")
+    fsck.add_argument("--json", action="store_true", help="print every checked invariant as JSON")
+    backup = add("backup", "copy an SQLite database to a new file; the service may be running")
+    backup.add_argument("file", metavar="FILE", type=Path, help="the file to write; it must not exist")
+    restore = add("restore", "restore a database from a backup, and invalidate earlier leases")
     restore.add_argument(
         "file",
         metavar="FILE",
         type=Path,
         nargs="?",
-        help="the backup; left out where another command (pg_restore) has put it in place already",
+        help="the backup (omit it if another command, such as pg_restore, has already restored the database)",
     )
     for command in (serve, migrate, fsck, backup, restore):
         command.add_argument(
             "--database", metavar="PATH|URL", help=f"SQLite file or postgresql:// URL (default {DEFAULT_DATABASE})"
         )
-    commands.add_parser("openapi", help="print the API's OpenAPI document")
+    add("openapi", "print the OpenAPI document of the API")
     return root
 
 
@@ -83,13 +85,13 @@ def main(arguments: list[str] | None = None) -> int:
     from service.storage.migrate import UnknownSchemaError  # noqa: PLC0415
 
     try:
-        return _carry_out(given)
+        return _execute(given)
     except (SettingsError, DatabaseError, UnknownSchemaError, BlobStoreError) as error:
         sys.stderr.write(f"service: {error}\n")
         return 2 if isinstance(error, InvalidSetting) else 1
 
 
-def _carry_out(given: argparse.Namespace) -> int:
+def _execute(given: argparse.Namespace) -> int:
     from service import main as composition  # noqa: PLC0415
     from service.storage.backup import back_up  # noqa: PLC0415
     from service.storage.database import open_database, redacted_url  # noqa: PLC0415
@@ -97,8 +99,8 @@ def _carry_out(given: argparse.Namespace) -> int:
     if given.command == "openapi":
         sys.stdout.write(json.dumps(composition.build_app(None, None).openapi(), indent=2) + "\n")
         return 0
-    told = {name: value for name in ("database", "host") if (value := getattr(given, name, None)) is not None}
-    settings = replace(Settings.from_environment(), **told)
+    overrides = {name: value for name in ("database", "host") if (value := getattr(given, name, None)) is not None}
+    settings = replace(Settings.from_environment(), **overrides)
     if getattr(given, "port", None) is not None:
         settings = replace(settings, port=check_port(given.port, "--port"))
     if given.command == "migrate":
@@ -139,9 +141,9 @@ def _fsck(database: str, *, as_json: bool) -> int:
     else:
         for each in checked:
             sys.stdout.write(f"{'BROKEN' if each.broken else 'ok':<7} {each.name}: {each.sentence}\n")
-            for finding in each.broken[:_MAX_SHOWN]:
-                told = ", ".join(f"{name} {value}" for name, value in finding.items())
-                sys.stdout.write(f"        {told}\n")
+            for row in each.broken[:_MAX_SHOWN]:
+                fields = ", ".join(f"{name} {value}" for name, value in row.items())
+                sys.stdout.write(f"        {fields}\n")
             if len(each.broken) > _MAX_SHOWN:
                 sys.stdout.write(f"        and {len(each.broken) - _MAX_SHOWN} more (--json shows all)\n")
     return int(any(each.broken for each in checked))

@@ -25,7 +25,7 @@ RAISED = 'Traceback (most recent call last):\n  File "mine.py", line 3, in train
         (["trials", "s", "--csv", "--parquet", "f"], ["--csv", "--parquet"]),
         (["trials", "s", "--csv", "--json"], ["--csv", "--json"]),
         (["trials", "s", "--limit", "3", "--all"], ["--limit", "--all"]),
-        (["trials", "s", "--limit", "0"], ["--limit", "must be a whole number from 1 on, got '0'"]),
+        (["trials", "s", "--limit", "0"], ["--limit", "must be an integer of at least 1, got '0'"]),
         (["trials", "s", "--reverse"], ["--reverse", "needs --sort"]),
     ],
 )

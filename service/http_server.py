@@ -48,9 +48,9 @@ class ConnectionLimits:
 def raise_file_limit() -> int:
     """Raise the process's limit of open files to what the system allows. Return the number available to connections."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return max(wanted - RESERVED_FILES, wanted // 2)
+    target_limit = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (target_limit, hard))
+    return max(target_limit - RESERVED_FILES, target_limit // 2)
 
 
 def limited_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
@@ -78,7 +78,7 @@ class _LimitedConnection(H11Protocol):
         self._received_at = self._moved_at = monotonic()
         self._head_since: float | None = self._received_at
         self._num_dropped = self._num_unsent = 0
-        self._timer = self.loop.call_later(self._limits.stall_seconds / 4, self._look)
+        self._timer = self.loop.call_later(self._limits.stall_seconds / 4, self._check_stall)
         self._num_open[self._address] += 1
         if self._num_open[self._address] > self._limits.per_client or self._num_open.total() > self._limits.total:
             transport.write(_REFUSED % (len(_TOO_MANY), _TOO_MANY))
@@ -135,12 +135,12 @@ class _LimitedConnection(H11Protocol):
     def _is_answered(self) -> bool:
         return self.cycle is not None and self.cycle.response_complete
 
-    def _look(self) -> None:
+    def _check_stall(self) -> None:
         """Abort the connection if it has stalled for too long. Otherwise schedule the next check."""
         if self._is_stalled(monotonic()):
             self.transport.abort()
             return
-        self._timer = self.loop.call_later(self._limits.stall_seconds / 4, self._look)
+        self._timer = self.loop.call_later(self._limits.stall_seconds / 4, self._check_stall)
 
     def _is_stalled(self, now: float) -> bool:
         stall_seconds = self._limits.stall_seconds

@@ -134,13 +134,13 @@ def bind(settings: Settings) -> socket.socket:
         )[0]
     except (OSError, UnicodeError, ValueError):
         raise InvalidSetting(
-            f"the host {settings.host[:100]!r} is no address of this machine; "
-            "write one to --host or ASSAYER_HOST, such as 127.0.0.1"
+            f"the host {settings.host[:100]!r} is not an address of this machine; "
+            "set one with --host or ASSAYER_HOST, such as 127.0.0.1"
         ) from None
     if settings.token is None and not is_loopback(settings.host):
         raise SettingsError(
-            f"binding {settings.host} lets others in: set ASSAYER_TOKEN to a secret that clients and workers send, "
-            "or bind 127.0.0.1"
+            f"refusing to bind {settings.host} without a token: set ASSAYER_TOKEN to a secret shared with "
+            "clients and workers, or bind 127.0.0.1"
         )
     # The protocol is named because asyncio disables Nagle's algorithm only if it is.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -151,12 +151,12 @@ def bind(settings: Settings) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRNOTAVAIL:
             raise InvalidSetting(
-                f"the host {settings.host} is no address of this machine; write one to --host or ASSAYER_HOST, "
+                f"the host {settings.host} is not an address of this machine; set one with --host or ASSAYER_HOST, "
                 "such as 127.0.0.1"
             ) from None
         raise SettingsError(
             f"cannot serve at {settings.host}:{settings.port}: {error.strerror}; "
-            "stop what is there, or choose another port with --port"
+            "stop the program that uses this port, or choose another port with --port"
         ) from None
     return listener
 

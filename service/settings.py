@@ -102,7 +102,7 @@ class Settings:
             )
         stall = _number(environment, "ASSAYER_STALL_SECONDS", cls.stall_seconds)
         if stall <= 0:
-            raise InvalidSetting("ASSAYER_STALL_SECONDS must be above 0, or no request could arrive in time")
+            raise InvalidSetting("ASSAYER_STALL_SECONDS must be above 0, or every request would time out")
         settings = cls(
             database=environment.get("ASSAYER_DATABASE") or cls.database,
             blobs=environment.get("ASSAYER_BLOBS") or None,

@@ -35,7 +35,7 @@ class SharedAnswers:
         """Return the result of `compute`, from a computation that began after this call."""
         flight = self._flights.get(question)
         if flight is None:
-            task = self._begin(question, compute)
+            task = self._start(question, compute)
         else:
             if flight.following is None:
                 flight.following = asyncio.create_task(self._follow(flight, question, compute))
@@ -43,7 +43,7 @@ class SharedAnswers:
         # Shielded, so that a reader that disconnects does not cancel the computation for the others.
         return await asyncio.shield(task)
 
-    def _begin(self, question: str, compute: Compute) -> asyncio.Task[bytes]:
+    def _start(self, question: str, compute: Compute) -> asyncio.Task[bytes]:
         task = asyncio.create_task(self._compute(question, compute))
         # Retrieve the exception here too, because everybody who waited for it may have disconnected.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -59,7 +59,7 @@ class SharedAnswers:
 
     async def _follow(self, before: _Flight, question: str, compute: Compute) -> bytes:
         await asyncio.wait([before.task])
-        return await self._begin(question, compute)
+        return await self._start(question, compute)
 
 
 async def shared(request: Request, context: Context, ask: Callable[[], Awaitable[BaseModel]]) -> Response:

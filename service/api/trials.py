@@ -28,7 +28,7 @@ _FILE = {"content": {PARQUET: {"schema": {"type": "string", "format": "binary"}}
 
 
 @router.get("/trials", response_model=TrialList)
-async def list_(
+async def list_trials(
     request: Request,
     context: ContextDep,
     study: str,

@@ -30,18 +30,18 @@ def narrowed(catalogue: CatalogueView, section: str | None, name: str | None) ->
         name: the entry of the section to keep. None keeps all its entries.
 
     Raises:
-        Unlisted: there is no such section or entry.
+        UnknownEntry: there is no such section or entry.
     """
     if section is None:
         return catalogue
     if section not in (SETTINGS, *catalogue.sections):
         raise UnknownEntry(f"there is no section {section!r}; {did_you_mean(section, [SETTINGS, *catalogue.sections])}")
-    known: Mapping[str, Entry | Setting]
-    known = catalogue.settings if section == SETTINGS else catalogue.sections[section]
-    if name is not None and name not in known:
-        raise UnknownEntry(f"there is no {section} {name!r}; {did_you_mean(name, known)}")
-    found = {each: known[each] for each in known if name in (None, each)}
-    own = {each: told for each, told in catalogue.custom.get(section, {}).items() if each in found}
+    choices: Mapping[str, Entry | Setting]
+    choices = catalogue.settings if section == SETTINGS else catalogue.sections[section]
+    if name is not None and name not in choices:
+        raise UnknownEntry(f"there is no {section} {name!r}; {did_you_mean(name, choices)}")
+    selected = {each: choices[each] for each in choices if name in (None, each)}
+    custom = {each: source for each, source in catalogue.custom.get(section, {}).items() if each in selected}
     kept: dict[str, object] = {
         "settings": {},
         "registries": {},
@@ -51,9 +51,11 @@ def narrowed(catalogue: CatalogueView, section: str | None, name: str | None) ->
         "custom": {},
     }
     if section == SETTINGS:
-        return catalogue.model_copy(update={**kept, "settings": found})
+        return catalogue.model_copy(update={**kept, "settings": selected})
     kind = "lists" if section in catalogue.lists else "registries"
-    return catalogue.model_copy(update={**kept, kind: {section: found}, "custom": {section: own} if own else {}})
+    return catalogue.model_copy(
+        update={**kept, kind: {section: selected}, "custom": {section: custom} if custom else {}}
+    )
 
 
 def page(catalogue: CatalogueView, section: str | None, name: str | None) -> RenderableType:
@@ -66,14 +68,20 @@ def page(catalogue: CatalogueView, section: str | None, name: str | None) -> Ren
             table.add_row(each, ", ".join(entries))
         table.add_row(SETTINGS, ", ".join(catalogue.settings))
         return Group(table, Text(), Text("options: study catalogue SECTION NAME"))
-    entries, own = catalogue.sections[section], catalogue.custom.get(section, {})
+    entries, custom = catalogue.sections[section], catalogue.custom.get(section, {})
     if name is None:
-        table = Table(section, "told by", "what it is", "options", box=None, pad_edge=False)
+        table = Table(section, "registered by", "what it is", "options", box=None, pad_edge=False)
         for each, entry in entries.items():
-            table.add_row(each, own[each].worker if each in own else "", entry.description, ", ".join(entry.parameters))
+            table.add_row(
+                each, custom[each].worker if each in custom else "", entry.description, ", ".join(entry.parameters)
+            )
         return table
-    told = [Text(f"told by worker {own[name].worker} at {own[name].at:%Y-%m-%d %H:%M}")] if name in own else []
-    return Group(Text(entries[name].description or name), *told, Text(), _options(entries[name].parameters))
+    source = (
+        [Text(f"registered by worker {custom[name].worker} at {custom[name].at:%Y-%m-%d %H:%M}")]
+        if name in custom
+        else []
+    )
+    return Group(Text(entries[name].description or name), *source, Text(), _options(entries[name].parameters))
 
 
 def _options(settings: Mapping[str, Setting]) -> RenderableType:

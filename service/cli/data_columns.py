@@ -42,10 +42,10 @@ _MOMENT = re.compile(r"(?=.)(\d{4}-\d\d-\d\d)?[ T]?(\d\d:\d\d(:\d\d(\.\d+)?)?)?Z
 
 
 @dataclass(frozen=True)
-class Made:
+class ColumnTreatment:
     """How the core will treat a feature."""
 
-    told: str
+    description: str
     refusal: str = ""
     """Why the core refuses to train on the table while it has this column."""
     left_out: str = ""
@@ -67,7 +67,7 @@ def usual_decimal(columns: Mapping[str, Column], rules: NumberRules, *, is_text:
 
 def read_features(
     columns: Mapping[str, Column], rules: NumberRules, usual: Decimal, *, is_text: bool
-) -> dict[str, Made]:
+) -> dict[str, ColumnTreatment]:
     """Return how the core will treat each feature.
 
     Args:
@@ -76,20 +76,20 @@ def read_features(
         usual: the decimal sign of ambiguous numbers.
         is_text: whether all values of the file are texts, numbers included (CSV).
     """
-    made = {}
+    treatments = {}
     for name, column in columns.items():
         kind, read = _kind(column, is_text=is_text), _text_of(column, rules, usual, is_text=is_text)
         if name in rules.categorical:
             counts = _counts(column)
             texts = categories_of(counts, len(column) - counts.total(), rules.na_values)
-            made[name] = Made(describe_texts(texts))
+            treatments[name] = ColumnTreatment(describe_texts(texts))
         elif read is not None:
-            made[name] = _of_texts(name, column, read, rules, is_text=is_text)
+            treatments[name] = _of_texts(name, column, read, rules, is_text=is_text)
         elif kind == "number":
-            made[name] = _of_numbers(name, to_numbers(column, None, rules), None, is_text=is_text)
+            treatments[name] = _of_numbers(name, to_numbers(column, None, rules), None, is_text=is_text)
         else:
-            made[name] = _of_kind(kind, column)
-    return made
+            treatments[name] = _of_kind(kind, column)
+    return treatments
 
 
 def read_target(
@@ -116,22 +116,22 @@ def to_numbers(column: Column, numbers: Numbers | None, rules: NumberRules) -> l
         numbers: how to read its texts as numbers. None: convert the values with `float`.
         rules: the user's rules, which name the numbers that mean a missing value.
     """
-    found = []
+    parsed = []
     for value in column:
         number = None if value is None else numbers.read(value) if numbers and isinstance(value, str) else float(value)
-        found.append(None if number is None or math.isnan(number) or number in rules.missing_numbers else number)
-    return found
+        parsed.append(None if number is None or math.isnan(number) or number in rules.missing_numbers else number)
+    return parsed
 
 
 def wrong_number(what: str, values: Sequence[float | None], *, is_text: bool) -> str:
     """Describe a number of the column that training cannot use. Empty if all can be used."""
-    places = [index for index, value in enumerate(values) if value is not None]
-    known = [value for value in values if value is not None]
-    for index, value in zip(places, known, strict=True):
+    indices = [index for index, value in enumerate(values) if value is not None]
+    present = [value for value in values if value is not None]
+    for index, value in zip(indices, present, strict=True):
         if abs(value) > MAX_NUMBER:
             return unusable_number_message(what, value, place(index, is_text=is_text))
-    at = find_outlier(known)
-    return "" if at is None else outlier_message(what, known[at], place(places[at], is_text=is_text))
+    outlier = find_outlier(present)
+    return "" if outlier is None else outlier_message(what, present[outlier], place(indices[outlier], is_text=is_text))
 
 
 def place(index: int, *, is_text: bool) -> str:
@@ -141,30 +141,30 @@ def place(index: int, *, is_text: bool) -> str:
 
 def _kind(column: Column, *, is_text: bool) -> str:
     """Return the kind of a column's values: number, truth, moment, text, nothing or other."""
-    known = [value for value in column if value is not None]
-    if not known:
+    present = [value for value in column if value is not None]
+    if not present:
         return "nothing"
     if is_text:
         rules = (("number", _WHOLE), ("truth", _TRUTH), ("moment", _MOMENT), ("number", _NUMBER))
-        return next((kind for kind, rule in rules if all(rule.fullmatch(value) for value in known)), "text")
-    if all(isinstance(value, bool) for value in known):
+        return next((kind for kind, rule in rules if all(rule.fullmatch(value) for value in present)), "text")
+    if all(isinstance(value, bool) for value in present):
         return "truth"
-    if all(isinstance(value, int | float) for value in known):
+    if all(isinstance(value, int | float) for value in present):
         return "number"
-    return "text" if all(isinstance(value, str) for value in known) else "other"
+    return "text" if all(isinstance(value, str) for value in present) else "other"
 
 
 def _typed(column: Column, rules: NumberRules) -> list[Any]:
     """Convert a CSV file's texts that are numbers or booleans to Python values."""
-    found: list[Any] = []
+    parsed: list[Any] = []
     for value in column:
         if not isinstance(value, str) or not (_NUMBER.fullmatch(value) or _TRUTH.fullmatch(value)):
-            found.append(value)
+            parsed.append(value)
         elif _WHOLE.fullmatch(value):
-            found.append(int(value))
+            parsed.append(int(value))
         else:
-            found.append(float(value) if _NUMBER.fullmatch(value) else value.lower() == "true")
-    return [None if _is_missing(value, rules) else value for value in found]
+            parsed.append(float(value) if _NUMBER.fullmatch(value) else value.lower() == "true")
+    return [None if _is_missing(value, rules) else value for value in parsed]
 
 
 def _is_missing(value: Any, rules: NumberRules) -> bool:
@@ -195,36 +195,38 @@ def _read(column: Column, rules: NumberRules, usual: Decimal = ".") -> TextColum
     return rules.read(counts, len(column) - counts.total(), usual)
 
 
-def _of_texts(name: str, column: Column, read: TextColumn, rules: NumberRules, *, is_text: bool) -> Made:
+def _of_texts(name: str, column: Column, read: TextColumn, rules: NumberRules, *, is_text: bool) -> ColumnTreatment:
     if not read.num_values:
-        return Made(NO_VALUES)
+        return ColumnTreatment(NO_VALUES)
     if read.others:
-        return Made("", mixed_column_message(name, read, f"list the column in data.categorical: [{name}]"))
+        return ColumnTreatment("", mixed_column_message(name, read, f"list the column in data.categorical: [{name}]"))
     if read.numbers is not None:
         return _of_numbers(name, to_numbers(column, read.numbers, rules), read.numbers, is_text=is_text)
     if read.is_sentences:
-        return Made("", sentences_message(name, read), "holds sentences", read)
+        return ColumnTreatment("", sentences_message(name, read), "holds sentences", read)
     if read.num_distinct > MAX_CATEGORIES:
-        return Made("", "", f"holds {read.num_distinct} different texts")
-    return Made(describe_texts(read))
+        return ColumnTreatment("", "", f"holds {read.num_distinct} different texts")
+    return ColumnTreatment(describe_texts(read))
 
 
-def _of_numbers(name: str, values: Sequence[float | None], numbers: Numbers | None, *, is_text: bool) -> Made:
-    known = [value for value in values if value is not None]
-    if not known:
-        return Made(NO_VALUES)
-    told = describe_numbers(min(known), max(known), len(values) - len(known), numbers)
-    return Made(told, wrong_number(f"column {name!r}", values, is_text=is_text))
+def _of_numbers(
+    name: str, values: Sequence[float | None], numbers: Numbers | None, *, is_text: bool
+) -> ColumnTreatment:
+    present = [value for value in values if value is not None]
+    if not present:
+        return ColumnTreatment(NO_VALUES)
+    description = describe_numbers(min(present), max(present), len(values) - len(present), numbers)
+    return ColumnTreatment(description, wrong_number(f"column {name!r}", values, is_text=is_text))
 
 
-def _of_kind(kind: str, column: Column) -> Made:
+def _of_kind(kind: str, column: Column) -> ColumnTreatment:
     gaps = sum(value is None for value in column)
     match kind:
         case "truth":
-            return Made(f"true or false; {gaps:,} missing" if gaps else "true or false")
+            return ColumnTreatment(f"true or false; {gaps:,} missing" if gaps else "true or false")
         case "nothing":
-            return Made(NO_VALUES)
+            return ColumnTreatment(NO_VALUES)
         case "moment":
-            return Made("", "", "holds dates or times")
+            return ColumnTreatment("", "", "holds dates or times")
         case _:
-            return Made("", "", "holds no numbers or texts")
+            return ColumnTreatment("", "", "holds no numbers or texts")

@@ -10,8 +10,7 @@ from zipfile import BadZipFile
 from service.cli.column_texts import NULL_TEXTS
 from service.cli.csv_dialect import PREFIX_BYTES, detect_delimiter, detect_encoding
 from service.cli.data_columns import Column
-from service.client.errors import InvalidStudy
-from service.contract.problem import FieldError
+from service.client.errors import invalid_study
 from service.contract.validation_errors import did_you_mean
 
 _MISSING = frozenset(NULL_TEXTS)
@@ -44,19 +43,21 @@ def read_csv(path: Path, encoding: str | None = None) -> CsvFile:
             columns: list[list[str | None]] = [[] for _ in names]
             for row in rows:
                 if row and len(row) != len(names):
-                    raise _wrong(path, f"line {rows.line_num} has {len(row)} values, the header has {len(names)}")
+                    raise invalid_study(
+                        path, f"line {rows.line_num} has {len(row)} values, the header has {len(names)}"
+                    )
                 for column, value in zip(columns, row, strict=False):
                     column.append(None if value in _MISSING else value)
     except LookupError:
-        raise _wrong(path, f"there is no encoding {chosen!r}; try --encoding cp949, cp1252 or utf-16") from None
+        raise invalid_study(path, f"there is no encoding {chosen!r}; try --encoding cp949, cp1252 or utf-16") from None
     except UnicodeError:
         guess = detect_encoding(beginning)
         hint = f"it looks like {guess}" if guess != chosen else "name the right one by --encoding, or save it as UTF-8"
-        raise _wrong(path, f"is not written in {chosen}; {hint}") from None
+        raise invalid_study(path, f"is not written in {chosen}; {hint}") from None
     except csv.Error as error:
-        raise _wrong(path, f"is no CSV file: {error}") from None
+        raise invalid_study(path, f"is not a CSV file: {error}") from None
     if len(set(names)) < len(names):
-        raise _wrong(path, "has two columns of the same name; rename one")
+        raise invalid_study(path, "has two columns of the same name; rename one of them")
     return CsvFile(chosen, delimiter, dict(zip(names, columns, strict=True)))
 
 
@@ -66,11 +67,11 @@ def read_parquet(path: Path) -> dict[str, Column]:
         from pyarrow import ArrowInvalid  # noqa: PLC0415 - only a worker must have it
         from pyarrow.parquet import read_table  # noqa: PLC0415
     except ImportError:
-        raise _wrong(path, "needs pyarrow to be read; pip install pyarrow, or write the file by hand") from None
+        raise invalid_study(path, "needs pyarrow to be read; pip install pyarrow, or write the file by hand") from None
     try:
         table = read_table(path)
     except ArrowInvalid as error:
-        raise _wrong(path, f"is no Parquet file: {error}") from None
+        raise invalid_study(path, f"is not a Parquet file: {error}") from None
     return {name: table.column(name).to_pylist() for name in table.column_names}
 
 
@@ -86,11 +87,7 @@ def read_archive(path: Path, target: str) -> tuple[Column, tuple[int, ...]]:
             names, part = archive.files, "" if target in archive.files else "_train"
             for name in (f"{target}{part}", f"x{part}"):
                 if name not in names:
-                    raise _wrong(path, f"there is no array {name!r}; {did_you_mean(name, names)}")
+                    raise invalid_study(path, f"there is no array {name!r}; {did_you_mean(name, names)}")
             return archive[f"{target}{part}"].reshape(-1).tolist(), archive[f"x{part}"].shape
     except (ValueError, BadZipFile, EOFError):
-        raise _wrong(path, "is no NumPy archive that can be read") from None
-
-
-def _wrong(path: Path, message: str) -> InvalidStudy:
-    return InvalidStudy(str(path), [FieldError(path="", message=message)])
+        raise invalid_study(path, "is not a readable NumPy archive") from None

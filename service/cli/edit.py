@@ -11,9 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.client import spec, study_file
 from service.client.client import Client
-from service.client.errors import InvalidStudy
+from service.client.errors import invalid_study
 from service.contract.base import Value
-from service.contract.problem import FieldError
 from service.contract.stage import Box, Review
 from service.contract.study import StudyView
 
@@ -60,7 +59,7 @@ def accept(client: Client, name: str, words: Sequence[str]) -> StudyView:
         try:
             box[key] = _RANGE.validate_python(study_file.read(text, source=word))
         except ValidationError:
-            raise _wrong(
+            raise invalid_study(
                 word, "write NAME=[LOW, HIGH] or NAME=[CHOICE, …], as in 'optimizer.lr=[1e-3, 1e-2]'"
             ) from None
     waiting = [stage.number for stage in client.stages(name).stages if stage.review is Review.PROPOSED]
@@ -72,15 +71,13 @@ def _put(document: dict[str, Any], path: str, value: Any, word: str) -> None:
     """Set the value at a dotted path. Keys of the space contain dots themselves."""
     here: Any = document
     while isinstance(here, dict):
-        known = [key for key in here if path == key or path.startswith(f"{key}.")]
+        prefixes = [key for key in here if path == key or path.startswith(f"{key}.")]
         new = path if here is document.get("space") else path.partition(".")[0]
-        key = max(known, key=len, default=new)
+        key = max(prefixes, key=len, default=new)
         if key == path:
             here[key] = value
             return
         here, path = here.setdefault(key, {}), path.removeprefix(f"{key}.")
-    raise _wrong(word, f"there is nothing called {path!r} there; edit a file instead: study show NAME --spec > FILE")
-
-
-def _wrong(source: str, message: str) -> InvalidStudy:
-    return InvalidStudy(source, [FieldError(path="", message=message)])
+    raise invalid_study(
+        word, f"there is nothing called {path!r} there; edit a file instead: study show NAME --spec > FILE"
+    )

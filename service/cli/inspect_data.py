@@ -26,11 +26,18 @@ from service.cli.column_texts import (
     missing_target_message,
     mixed_column_message,
 )
-from service.cli.data_columns import Column, Made, place, read_features, read_target, usual_decimal, wrong_number
+from service.cli.data_columns import (
+    Column,
+    ColumnTreatment,
+    place,
+    read_features,
+    read_target,
+    usual_decimal,
+    wrong_number,
+)
 from service.cli.data_files import read_archive, read_csv, read_parquet
-from service.client.errors import InvalidStudy
+from service.client.errors import invalid_study
 from service.contract.catalogue import load_catalogue
-from service.contract.problem import FieldError
 from service.contract.validation_errors import did_you_mean
 
 Kind = Literal["classification", "regression", "language"]
@@ -95,7 +102,7 @@ def inspect_data(source: str, asked: InspectOptions) -> DataSummary:
         _refuse_target(source, asked.target)
         return _images(path)
     if not path.is_file():
-        raise _wrong(source, f"there is no such file, folder or built-in set; {did_you_mean(source, builtin)}")
+        raise invalid_study(source, f"there is no such file, folder or built-in set; {did_you_mean(source, builtin)}")
     match path.suffix.lower():
         case ".csv" | ".tsv":
             file = read_csv(path, asked.encoding)
@@ -110,37 +117,41 @@ def inspect_data(source: str, asked: InspectOptions) -> DataSummary:
             _refuse_target(source, asked.target)
             return _text(path)
         case _:
-            raise _wrong(source, "is no .csv, .tsv, .parquet, .npz or .txt file; write the study file by hand")
+            raise invalid_study(source, "is no .csv, .tsv, .parquet, .npz or .txt file; write the study file by hand")
 
 
 def _table(data: dict[str, Any], columns: Mapping[str, Column], asked: InspectOptions) -> DataSummary:
     target, rules, is_text = asked.target, asked.rules, data["name"] == "csv"
     if target is None:
-        raise _wrong(data["path"], f"which column is to be predicted? write --target, one of: {', '.join(columns)}")
+        raise invalid_study(
+            data["path"], f"the target column is not known; add --target with one of: {', '.join(columns)}"
+        )
     for option, names in (("--target", [target]), ("--categorical", rules.categorical)):
         for name in names:
             if name not in columns:
-                raise _wrong(option, f"there is no column {name!r}; {did_you_mean(name, columns)}")
+                raise invalid_study(option, f"there is no column {name!r}; {did_you_mean(name, columns)}")
     data |= {"na_values": list(rules.na_values)} if rules.na_values else {}
     data |= {"categorical": list(rules.categorical)} if rules.categorical else {}
     usual = usual_decimal(columns, rules, is_text=is_text)
-    told = _table_target(target, columns[target], asked, usual, is_text=is_text)
+    summary = _table_target(target, columns[target], asked, usual, is_text=is_text)
     others = {name: each for name, each in columns.items() if name != target}
-    made = read_features(others, rules, usual, is_text=is_text)
-    if is_text and told.kind == "classification" and (text := _text_column(made, columns)) is not None:
-        return _texts(data, columns, target, told, text)
-    for each in made.values():
+    treatments = read_features(others, rules, usual, is_text=is_text)
+    if is_text and summary.kind == "classification" and (text := _text_column(treatments, columns)) is not None:
+        return _texts(data, columns, target, summary, text)
+    for each in treatments.values():
         if each.refusal and not each.left_out:
             hint = "; here: --na-value TEXT, --categorical COLUMN" if "data.na_values" in each.refusal else ""
-            raise _wrong(data["path"], each.refusal + hint)
-    features = [name for name, each in made.items() if not each.left_out]
+            raise invalid_study(data["path"], each.refusal + hint)
+    features = [name for name, each in treatments.items() if not each.left_out]
     if not features:
-        raise _wrong(data["path"], f"has no column to learn from beside {target!r}")
-    is_complete = len(features) == len(made)
-    found = {**data, "target": target, "kind": told.kind} | ({} if is_complete else {"features": features})
-    without = [f"{name} {each.left_out}" for name, each in made.items() if each.left_out]
-    lines = [*(f"{name}: {made[name].told}" for name in features), f"{target}: target; {told.words}"]
-    return DataSummary(found, told.kind, "rows", len(columns[target]), told.classes, told.spread, without, lines)
+        raise invalid_study(data["path"], f"has no column to learn from beside {target!r}")
+    is_complete = len(features) == len(treatments)
+    data_settings = {**data, "target": target, "kind": summary.kind} | ({} if is_complete else {"features": features})
+    without = [f"{name} {each.left_out}" for name, each in treatments.items() if each.left_out]
+    lines = [*(f"{name}: {treatments[name].description}" for name in features), f"{target}: target; {summary.words}"]
+    return DataSummary(
+        data_settings, summary.kind, "rows", len(columns[target]), summary.classes, summary.spread, without, lines
+    )
 
 
 def _table_target(target: str, values: Column, asked: InspectOptions, usual: Decimal, *, is_text: bool) -> _Targets:
@@ -149,30 +160,34 @@ def _table_target(target: str, values: Column, asked: InspectOptions, usual: Dec
     read, texts = read_target(values, asked.rules, usual, are_classes=are_classes, is_text=is_text)
     if texts is not None and texts.others and not are_classes:
         remedy = "write data.kind: classification if they are classes; here: --na-value TEXT, --task classification"
-        raise _wrong("--target", mixed_column_message(target, texts, remedy))
+        raise invalid_study("--target", mixed_column_message(target, texts, remedy))
     numbers = None if texts is None or are_classes else texts.numbers
     return _targets(f"column {target!r}", read, asked.kind, numbers, is_text=is_text)
 
 
-def _text_column(made: Mapping[str, Made], columns: Mapping[str, Column]) -> str | None:
+def _text_column(treatments: Mapping[str, ColumnTreatment], columns: Mapping[str, Column]) -> str | None:
     """Return the column with the most text among those that hold sentences."""
-    found = [name for name, each in made.items() if each.sentences is not None]
-    return max(found, key=lambda name: sum(len(value or "") for value in columns[name]), default=None)
+    text_columns = [name for name, each in treatments.items() if each.sentences is not None]
+    return max(text_columns, key=lambda name: sum(len(value or "") for value in columns[name]), default=None)
 
 
-def _texts(data: dict[str, Any], columns: Mapping[str, Column], target: str, told: _Targets, text: str) -> DataSummary:
+def _texts(
+    data: dict[str, Any], columns: Mapping[str, Column], target: str, summary: _Targets, text: str
+) -> DataSummary:
     """Inspect a table as texts: the model reads one column of sentences and ignores the other columns."""
     written = columns[text]
     if gaps := [index for index, value in enumerate(written) if value is None]:
-        raise _wrong(data["path"], missing_target_message(f"column {text!r}", len(gaps), place(gaps[0], is_text=True)))
+        raise invalid_study(
+            data["path"], missing_target_message(f"column {text!r}", len(gaps), place(gaps[0], is_text=True))
+        )
     num_words = sorted(len(_WORD.findall(value)) for value in written)
     usual = num_words[int(0.95 * (len(num_words) - 1))]
     length = next((size for size in (16, 32, 64, 128) if size >= usual), 256)
     settings = {name: value for name, value in data.items() if name not in ("na_values", "categorical")}
-    found = {**settings, "name": "texts", "text": text, "target": target, "tokens": "words", "length": length}
+    data_settings = {**settings, "name": "texts", "text": text, "target": target, "tokens": "words", "length": length}
     without = [f"{name}, since a model of texts reads one column" for name in columns if name not in (text, target)]
-    lines = [f"{text}: {describe_sentences(written)}", f"{target}: target; {told.words}"]
-    return DataSummary(found, "classification", "tokens", len(written), told.classes, None, without, lines)
+    lines = [f"{text}: {describe_sentences(written)}", f"{target}: target; {summary.words}"]
+    return DataSummary(data_settings, "classification", "tokens", len(written), summary.classes, None, without, lines)
 
 
 @dataclass(frozen=True)
@@ -188,28 +203,28 @@ def _targets(
 ) -> _Targets:
     """Analyse the target's values. Refuse those that training cannot learn."""
     if not len(values):
-        raise _wrong("--target", f"{what} is empty")
+        raise invalid_study("--target", f"{what} is empty")
     if gaps := [index for index, value in enumerate(values) if value is None]:
-        raise _wrong("--target", missing_target_message(what, len(gaps), place(gaps[0], is_text=is_text)))
+        raise invalid_study("--target", missing_target_message(what, len(gaps), place(gaps[0], is_text=is_text)))
     kind = asked or _kind_of(values)
     if kind == "classification":
         classes = Counter(values)
         if len(classes) == 1:
-            raise _wrong("--target", f"{what} holds one value only: {values[0]}")
+            raise invalid_study("--target", f"{what} has only one value: {values[0]}")
         rarest, num = min(classes.items(), key=lambda each: each[1])
         if num < _FEWEST:
             hint = f"{_FEWEST} are needed to train, validate and test; merge or remove it, or write --task regression"
-            raise _wrong("--target", f"{what} has too few examples of {str(rarest)!r} ({num}); {hint}")
+            raise invalid_study("--target", f"{what} has too few examples of {str(rarest)!r} ({num}); {hint}")
         words = describe_classes({str(label): count for label, count in classes.items()})
         return _Targets(kind, classes, words=words)
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        raise _wrong("--target", f"{what} holds values that are no numbers, so regression can't learn it")
+        raise invalid_study("--target", f"{what} has values that are not numbers, which regression needs")
     if refusal := wrong_number(what, values, is_text=is_text):
-        raise _wrong("--target", refusal)
+        raise invalid_study("--target", refusal)
     mean = math.fsum(values) / len(values)
     spread = math.sqrt(math.fsum((number - mean) ** 2 for number in values) / len(values))
     if spread == 0:
-        raise _wrong("--target", f"{what} holds one value only: {values[0]}")
+        raise invalid_study("--target", f"{what} has only one value: {values[0]}")
     return _Targets(kind, spread=spread, words=describe_numbers(min(values), max(values), 0, numbers))
 
 
@@ -223,27 +238,29 @@ def _kind_of(values: Column) -> Kind:
 
 def _archive(path: Path, target: str, kind: Kind | None) -> DataSummary:
     values, shape = read_archive(path, target)
-    told = _targets(f"array {target!r}", values, kind)
-    lines = [f"{target}: target; {told.words}"]
-    data = {"name": "npz", "path": str(path), "target": target, "kind": told.kind}
+    summary = _targets(f"array {target!r}", values, kind)
+    lines = [f"{target}: target; {summary.words}"]
+    data = {"name": "npz", "path": str(path), "target": target, "kind": summary.kind}
     inputs: Literal["rows", "images"] = "rows" if len(shape) == 2 else "images"
-    return DataSummary(data, told.kind, inputs, len(values), told.classes, told.spread, columns=lines)
+    return DataSummary(data, summary.kind, inputs, len(values), summary.classes, summary.spread, columns=lines)
 
 
 def _images(folder: Path) -> DataSummary:
     main = folder / "train" if (folder / "train").is_dir() else folder
-    found = [file for file in main.glob("*/*") if file.suffix.lower() in _IMAGES and not file.name.startswith(".")]
-    if not found:
-        raise _wrong(str(folder), "holds no images in folders of classes, like cat/1.png")
-    told = _targets("the folder", sorted(file.parent.name for file in found), "classification")
-    return DataSummary({"name": "images", "path": str(folder)}, told.kind, "images", len(found), told.classes)
+    images = [file for file in main.glob("*/*") if file.suffix.lower() in _IMAGES and not file.name.startswith(".")]
+    if not images:
+        raise invalid_study(str(folder), "holds no images in folders of classes, like cat/1.png")
+    summary = _targets("the folder", sorted(file.parent.name for file in images), "classification")
+    return DataSummary({"name": "images", "path": str(folder)}, summary.kind, "images", len(images), summary.classes)
 
 
 def _text(path: Path) -> DataSummary:
     content = path.read_bytes()
     fewest = 10 * (_TEXT_LENGTH + 2)
     if len(content) < fewest:
-        raise _wrong(str(path), f"has {len(content)} bytes; at least {fewest} are needed to train, validate and test")
+        raise invalid_study(
+            str(path), f"has {len(content)} bytes; at least {fewest} are needed to train, validate and test"
+        )
     counts = Counter(content)
     nats = -sum(num / len(content) * math.log(num / len(content)) for num in counts.values())
     data = {"name": "text", "path": str(path), "length": _TEXT_LENGTH}
@@ -252,8 +269,4 @@ def _text(path: Path) -> DataSummary:
 
 def _refuse_target(source: str, target: str | None) -> None:
     if target is not None:
-        raise _wrong("--target", f"{source} says itself what is to be predicted; leave it out")
-
-
-def _wrong(source: str, message: str) -> InvalidStudy:
-    return InvalidStudy(source, [FieldError(path="", message=message)])
+        raise invalid_study("--target", f"{source} defines its own target; remove this option")

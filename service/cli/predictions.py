@@ -12,16 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from service.cli.render.formatting import number
-from service.client.errors import InvalidStudy
+from service.client.errors import invalid_study
 from service.contract.predictions import Confusion, PredictionsList
-from service.contract.problem import FieldError
 
 _WIDEST = 16
 """The largest number of classes shown as a full table.
 
 With more, each class shows only its most frequent confusions.
 """
-_NUM_TOLD = 3
+
+_NUM_CONFUSIONS = 3
 
 
 class PredictionTable:
@@ -36,13 +36,17 @@ class PredictionTable:
         try:
             from pyarrow import compute, parquet  # noqa: PLC0415 - only a worker must have it
         except ImportError:
-            raise wrong(source, "needs pyarrow to be read; pip install pyarrow, or take the file by --out") from None
+            raise invalid_study(
+                source, "needs pyarrow to be read; pip install pyarrow, or take the file by --out"
+            ) from None
         table = parquet.read_table(io.BytesIO(content))
         splits = compute.cast(table.column("split"), "string")
         if split is not None:
-            known = compute.unique(splits).to_pylist()
-            if split not in known:
-                raise wrong(source, f"has no predictions on the split {split!r}, but on {' and '.join(known)}")
+            recorded_splits = compute.unique(splits).to_pylist()
+            if split not in recorded_splits:
+                raise invalid_study(
+                    source, f"has no predictions on the split {split!r}, but on {' and '.join(recorded_splits)}"
+                )
             table = table.filter(compute.equal(splits, split))
         self._table = table
 
@@ -60,14 +64,14 @@ class PredictionTable:
 
     def mappings(self) -> list[dict[str, Any]]:
         """Return a mapping from column to value for each example."""
-        found: list[dict[str, Any]] = self._table.to_pylist()
-        return found
+        rows: list[dict[str, Any]] = self._table.to_pylist()
+        return rows
 
 
 def list_page(predictions: PredictionsList) -> RenderableType:
     """List the trials whose predictions are kept."""
     if not predictions.trials:
-        return "no trial's predictions are kept; those of the best are, as soon as they are completed"
+        return "no predictions are stored yet; the service keeps those of the best completed trials"
     table = Table("trial", "value", "KiB", box=None, pad_edge=False)
     for each in predictions.trials:
         name = each.trial if each.number is None else str(each.number)
@@ -83,7 +87,9 @@ def confusion_page(confusion: Confusion, split: str, source: str) -> RenderableT
     """
     counts = confusion.splits.get(split)
     if counts is None:
-        raise wrong(source, f"has no confusion matrix of the split {split!r}, but of {' and '.join(confusion.splits)}")
+        raise invalid_study(
+            source, f"has no confusion matrix of the split {split!r}, but of {' and '.join(confusion.splits)}"
+        )
     total, right = sum(map(sum, counts)), sum(row[at] for at, row in enumerate(counts))
     title = Text(f"{right} of {total} examples of the split {split} are right; rows: true, columns: predicted")
     return Group(title, Text(), _table(confusion.classes, counts))
@@ -105,12 +111,7 @@ def _table(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Table:
     return table
 
 
-def _mistakes(classes: Sequence[str], row: Sequence[int], own: int) -> str:
+def _mistakes(classes: Sequence[str], row: Sequence[int], index: int) -> str:
     """Return the classes that this class is most often mistaken for."""
-    others = sorted((-num, to) for to, num in enumerate(row) if num and to != own)
-    return ", ".join(f"{classes[to]} ({-num})" for num, to in others[:_NUM_TOLD])
-
-
-def wrong(source: str, message: str) -> InvalidStudy:
-    """Build the error about a mistake in the user's request."""
-    return InvalidStudy(source, [FieldError(path="", message=message)])
+    others = sorted((-num, to) for to, num in enumerate(row) if num and to != index)
+    return ", ".join(f"{classes[to]} ({-num})" for num, to in others[:_NUM_CONFUSIONS])

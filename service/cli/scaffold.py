@@ -46,22 +46,22 @@ def name_for(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).resolve().stem).strip("-._")[:64] or "first"
 
 
-def write(look: DataSummary, name: str, file: str) -> str:
+def write(summary: DataSummary, name: str, file: str) -> str:
     """Return the text of a study file.
 
     Args:
-        look: the inspected data.
+        summary: the inspected data.
         name: the study's name.
         file: the file's future path, for the commands in its comments.
     """
-    lines = _space(look)
+    lines = _space(summary)
     baseline = " ".join(f"{line.key}={line.plain}" for line in lines if line.plain is not None)
-    batch = _batches(look)[len(_batches(look)) // 2]
-    metric, direction, scored, said = _objective(look)
-    reference = [] if scored is None else [f"reference: {{baseline: {scored:.4g}}}     # {said}"]
+    batch = _batches(summary)[len(_batches(summary)) // 2]
+    metric, direction, scored, explanation = _objective(summary)
+    reference = [] if scored is None else [f"reference: {{baseline: {scored:.4g}}}     # {explanation}"]
     return "\n".join(
         [
-            f"# {_title(look)}",
+            f"# {_title(summary)}",
             "# Look at the data itself before you train on it. Then:",
             "#",
             f"#   study plan {file}",
@@ -69,15 +69,15 @@ def write(look: DataSummary, name: str, file: str) -> str:
             f"#   study enqueue {name} {baseline}     # a plain baseline first",
             f"#   study watch {name}",
             f"#   study importance {name}     # once 20 trials have ended: what to search more closely",
-            *(f"# {line}" for line in about_data(look)),
+            *(f"# {line}" for line in about_data(summary)),
             f"name: {_value(name)}",
             "format: 1",
             f"objective: {{metric: {metric}, direction: {direction}, value: best}}",
             "task:",
             "  train:",
-            f"    data: {_mapping(look.data)}",
-            f"    model: {{name: {_models(look)[-1]}}}",
-            f"    loss: {{name: {'mse' if look.kind == 'regression' else 'cross_entropy'}}}",
+            f"    data: {_mapping(summary.data)}",
+            f"    model: {{name: {_models(summary)[-1]}}}",
+            f"    loss: {{name: {'mse' if summary.kind == 'regression' else 'cross_entropy'}}}",
             "    optimizer: {name: adamw, lr: 1e-3, weight_decay: 0}",
             "    schedule: {name: cosine}     # ends with small steps; nothing to tune",
             f"    batch_size: {batch}",
@@ -94,43 +94,43 @@ def write(look: DataSummary, name: str, file: str) -> str:
     )
 
 
-def about_data(look: DataSummary) -> list[str]:
+def about_data(summary: DataSummary) -> list[str]:
     """Describe how the data were read, column by column, and what is left out."""
-    encoding = [f"Read as {look.data['encoding']}."] if "encoding" in look.data else []
-    columns = ["Columns:", *(f"  {line}" for line in look.columns)] if look.columns else []
-    without = [f"Left out: {each}." for each in look.left_out]
+    encoding = [f"Read as {summary.data['encoding']}."] if "encoding" in summary.data else []
+    columns = ["Columns:", *(f"  {line}" for line in summary.columns)] if summary.columns else []
+    without = [f"Left out: {each}." for each in summary.left_out]
     # The name of a column may contain a line break.
     return ["".join(c if c.isprintable() else " " for c in line) for line in (*encoding, *columns, *without)]
 
 
-def _title(look: DataSummary) -> str:
-    counted = "" if look.num_examples is None else f", {look.num_examples} examples"
-    classes = f" of {len(look.classes)} classes" if look.classes else ""
-    return f"A first study of {look.data.get('path', look.data['name'])}: {look.kind}{counted}{classes}."
+def _title(summary: DataSummary) -> str:
+    counted = "" if summary.num_examples is None else f", {summary.num_examples} examples"
+    classes = f" of {len(summary.classes)} classes" if summary.classes else ""
+    return f"A first study of {summary.data.get('path', summary.data['name'])}: {summary.kind}{counted}{classes}."
 
 
-def _objective(look: DataSummary) -> tuple[str, str, float | None, str]:
+def _objective(summary: DataSummary) -> tuple[str, str, float | None, str]:
     """Return the metric, its direction, and a trivial baseline's score with a description of it."""
-    if look.kind == "regression":
-        return "val/rmse", "minimize", look.spread, "what predicting the mean gives"
-    if look.kind == "language":
-        return "val/loss", "minimize", look.spread, "what guessing each byte by how often it occurs gives"
-    if not look.classes:
+    if summary.kind == "regression":
+        return "val/rmse", "minimize", summary.spread, "what predicting the mean gives"
+    if summary.kind == "language":
+        return "val/loss", "minimize", summary.spread, "what guessing each byte by how often it occurs gives"
+    if not summary.classes:
         return "val/accuracy", "maximize", None, ""
-    share = max(look.classes.values()) / look.classes.total()
+    share = max(summary.classes.values()) / summary.classes.total()
     if share > _UNBALANCED:
-        f1 = 2 * share / (1 + share) / len(look.classes)
+        f1 = 2 * share / (1 + share) / len(summary.classes)
         return "val/f1_macro", "maximize", f1, "what always saying the most frequent class gives"
     return "val/accuracy", "maximize", share, "what always saying the most frequent class gives"
 
 
-def _models(look: DataSummary) -> list[str]:
+def _models(summary: DataSummary) -> list[str]:
     """Return the baseline model, if there is a simpler one, and the model that has to beat it."""
-    return {"rows": ["linear", "mlp"], "images": ["linear", "resnet"], "tokens": ["gpt"]}[look.inputs]
+    return {"rows": ["linear", "mlp"], "images": ["linear", "resnet"], "tokens": ["gpt"]}[summary.inputs]
 
 
-def _space(look: DataSummary) -> list[_Line]:
-    *plainer, model = _models(look)
+def _space(summary: DataSummary) -> list[_Line]:
+    *plainer, model = _models(summary)
     when = f", when: {{model.name: {model}}}" if plainer else ""
     rate = _Line(
         "optimizer.lr",
@@ -146,7 +146,7 @@ def _space(look: DataSummary) -> list[_Line]:
     why = "How much the model can hold: too little underfits, too much costs time and overfits."
     domain = f"{{type: categorical, choices: [{_doubled(*widths)}], ordered: true{when}}}"
     lines.append(_Line("model.width", domain, why, None if plainer else str(widths[0])))
-    batches = _batches(look)
+    batches = _batches(summary)
     if len(batches) > 1:
         domain = f"{{type: categorical, choices: [{', '.join(map(str, batches))}], ordered: true}}"
         why = "Mostly a matter of speed, once the rate fits it; small batches regularise a little."
@@ -159,9 +159,9 @@ def _space(look: DataSummary) -> list[_Line]:
     return lines
 
 
-def _batches(look: DataSummary) -> list[int]:
+def _batches(summary: DataSummary) -> list[int]:
     """Return the batch sizes that give at least eight steps per epoch."""
-    num_train = (look.num_examples or _BUILTIN_EXAMPLES) * _TRAIN_SHARE
+    num_train = (summary.num_examples or _BUILTIN_EXAMPLES) * _TRAIN_SHARE
     return [size for size in _BATCHES if size * 8 <= num_train] or [8]
 
 

@@ -15,9 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from service.client import study_file
-from service.client.errors import InvalidStudy
+from service.client.errors import invalid_study
 from service.contract.base import Direction
-from service.contract.problem import FieldError
 from service.contract.report import from_wire
 from service.contract.study import StudySpec
 from service.contract.trial import TrialView
@@ -78,13 +77,15 @@ class TrialTable:
             InvalidStudy: a condition cannot be parsed, or names an unknown column.
         """
         for condition in conditions:
-            found = _CONDITION.match(condition)
-            if found is None:
-                raise _wrong("--filter", f"{condition!r} is no condition; write COLUMN=VALUE, or one of != > >= < <=")
-            column = self.column(found["column"], "--filter")
-            wanted = study_file.read(found["value"], source="--filter")
-            compare = _OPERATORS[found["operator"]]
-            self.rows = {key: row for key, row in self.rows.items() if _meets(row.get(column), wanted, compare)}
+            match = _CONDITION.match(condition)
+            if match is None:
+                raise invalid_study(
+                    "--filter", f"{condition!r} is not a condition; write COLUMN=VALUE, or one of != > >= < <="
+                )
+            column = self.column(match["column"], "--filter")
+            expected = study_file.read(match["value"], source="--filter")
+            compare = _OPERATORS[match["operator"]]
+            self.rows = {key: row for key, row in self.rows.items() if _meets(row.get(column), expected, compare)}
 
     def sort(self, column: str, *, reverse: bool) -> None:
         """Sort by a column, with trials without a value last.
@@ -111,7 +112,7 @@ class TrialTable:
             InvalidStudy: the study has no such column. `flag` is the flag that named it.
         """
         if column not in self.columns:
-            raise _wrong(flag, f"there is no column {column!r}; {did_you_mean(column, self.columns)}")
+            raise invalid_study(flag, f"there is no column {column!r}; {did_you_mean(column, self.columns)}")
         return column
 
     def page(self, columns: Sequence[str]) -> RenderableType:
@@ -147,7 +148,7 @@ class TrialTable:
             import pyarrow as pa  # noqa: PLC0415 - only this needs it
             from pyarrow import parquet  # noqa: PLC0415
         except ImportError:
-            raise _wrong("--parquet", "needs pyarrow; pip install pyarrow, or write --csv") from None
+            raise invalid_study("--parquet", "needs pyarrow; pip install pyarrow, or write --csv") from None
         arrays = {}
         for column in columns:
             values = [row.get(column) for row in self.rows.values()]
@@ -158,7 +159,7 @@ class TrialTable:
         try:
             parquet.write_table(pa.table(arrays), Path(path))
         except OSError as error:
-            raise _wrong(path, f"cannot be written: {error.strerror or error}") from None
+            raise invalid_study(path, f"cannot be written: {error.strerror or error}") from None
 
 
 def _row(trial: TrialView, objectives: Sequence[str]) -> Row:
@@ -172,12 +173,16 @@ def _row(trial: TrialView, objectives: Sequence[str]) -> Row:
     return {**measured, **trial.parameters, **facts, **dict.fromkeys(objectives), **values}
 
 
-def _meets(value: Any, wanted: Any, compare: Callable[[Any, Any], bool]) -> bool:
+def _meets(value: Any, expected: Any, compare: Callable[[Any, Any], bool]) -> bool:
     if compare in (operator.eq, operator.ne):
-        return compare(value, wanted) if _is_number(wanted) or wanted is None else compare(_text(value), _text(wanted))
-    if _is_number(value) and _is_number(wanted):
-        return compare(value, wanted)
-    return value is not None and not _is_number(value) and compare(_text(value), _text(wanted))
+        return (
+            compare(value, expected)
+            if _is_number(expected) or expected is None
+            else compare(_text(value), _text(expected))
+        )
+    if _is_number(value) and _is_number(expected):
+        return compare(value, expected)
+    return value is not None and not _is_number(value) and compare(_text(value), _text(expected))
 
 
 def _is_number(value: Any) -> bool:
@@ -209,7 +214,3 @@ def _json(value: Any) -> Any:
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):  # noqa: PLR0124
         return str(value)
     return value.isoformat() if hasattr(value, "isoformat") else value
-
-
-def _wrong(source: str, message: str) -> InvalidStudy:
-    return InvalidStudy(source, [FieldError(path="", message=message)])

@@ -113,7 +113,7 @@ def read_log(
 def follow_log(
     endpoints: Endpoints, study: str, trial: int | str, attempt: int | None, stream: Stream
 ) -> Iterator[LogView]:
-    """Yield an attempt's output as it arrives, until it has ended and LAST_WORDS_SECONDS pass without more output.
+    """Yield an attempt's output as it arrives, until it has ended and LOG_GRACE_SECONDS pass without more output.
 
     Continues across restarts of the service after its first answer.
     """

@@ -21,12 +21,12 @@ def require_result(endpoints: Endpoints, study: StudyView) -> None:
     Raises:
         SearchFailed: it is paused for its failures, was stopped, or is completed without any completed trial.
     """
-    name, reason = study.name, study.state_reason or "no reason was given"
+    name, reason = study.name, study.state_reason or "no reason recorded"
     if study.state is StudyState.STOPPED:
         raise SearchFailed(f"{name} was stopped: {reason}")
     if study.state is StudyState.PAUSED and study.pause_cause is PauseCause.FAILURES:
-        told = [f"{name} is paused: {reason}", *_evidence(endpoints, study)]
-        raise SearchFailed("\n".join([*told, f"correct it, then: study resume {name}"]))
+        lines = [f"{name} is paused: {reason}", *_evidence(endpoints, study)]
+        raise SearchFailed("\n".join([*lines, f"correct it, then: study resume {name}"]))
     if study.state is StudyState.COMPLETED and not study.num_trials.get(TrialState.COMPLETED):
         ended = f"{name}: {study_pages.num_finished(study)} trials ended, none completed: {study_pages.counts(study)}"
         raise SearchFailed("\n".join([ended, *_evidence(endpoints, study)]))

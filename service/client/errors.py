@@ -18,6 +18,7 @@ ClientError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from service.contract.problem import ErrorCode, FieldError, Problem
 
@@ -35,6 +36,11 @@ class InvalidStudy(ClientError):
         )
         self.source = source
         self.errors = list(errors)
+
+
+def invalid_study(source: str | Path, message: str) -> InvalidStudy:
+    """Build the error of one mistake in a study, a file or an argument that `source` names."""
+    return InvalidStudy(str(source), [FieldError(path="", message=message)])
 
 
 class SearchFailed(ClientError):

@@ -182,7 +182,7 @@ class OpenTrial:
 
 
 def _retrying(call: Callable[[], Answer]) -> Answer:
-    """Retry a call until the service answers or PATIENCE_SECONDS have passed. The call must be safe to repeat."""
+    """Retry a call until the service answers or RETRY_SECONDS have passed. The call must be safe to repeat."""
     give_up_at = time.monotonic() + RETRY_SECONDS
     delay = 0.2
     while True:

@@ -13,11 +13,10 @@ from typing import Any
 
 import yaml
 
-from service.client.errors import InvalidStudy
+from service.client.errors import invalid_study
 from service.client.spec import parse
 from service.client.yaml_reader import MAX_BYTES, Dumper, read
 from service.contract.catalogue import load_catalogue
-from service.contract.problem import FieldError
 from service.contract.study import StudySpec
 from service.contract.teacher import TEACHER, is_path
 
@@ -49,7 +48,7 @@ def load(path: str | Path, note: Callable[[str], None] | None = None) -> StudySp
     path = Path(path)
     document = read(text_of(path), source=str(path))
     if not isinstance(document, dict):
-        raise _wrong(path, "is not a study: write settings such as `name: digits-mlp`, one per line")
+        raise invalid_study(path, "is not a study: write settings such as `name: digits-mlp`, one per line")
     _refuse_other_tools(path, document)
     for message in _resolve_paths(document, path.parent):
         if note is not None:
@@ -66,33 +65,29 @@ def text_of(path: Path) -> str:
     try:
         kind = path.stat()
         if stat.S_ISDIR(kind.st_mode):
-            raise _wrong(path, "is a folder; name the study file in it")
+            raise invalid_study(path, "is a folder; name the study file in it")
         if not stat.S_ISREG(kind.st_mode):  # a pipe or a device may never end
-            raise _wrong(path, "is no file but a device or a pipe; name the study file")
+            raise invalid_study(path, "is a device or a pipe, not a file; name the study file")
         if kind.st_size > MAX_BYTES:
             size = f"{kind.st_size / 1024:,.0f} KiB"
-            raise _wrong(path, f"has {size}; a study file has at most {MAX_BYTES // 1024} KiB")
+            raise invalid_study(path, f"has {size}; a study file has at most {MAX_BYTES // 1024} KiB")
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise _wrong(path, "no such file") from None
+        raise invalid_study(path, "no such file") from None
     except UnicodeDecodeError:
-        raise _wrong(path, "is not UTF-8 text; save it as UTF-8") from None
+        raise invalid_study(path, "is not UTF-8 text; save it as UTF-8") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        raise _wrong(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise invalid_study(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _refuse_other_tools(path: Path, document: Mapping[Any, Any]) -> None:
     """Refuse the files of other tools by name, because a list of missing settings would not help their users."""
-    own = {"objective", "space"} & document.keys()
-    if not own and {"method", "parameters"} <= document.keys():
+    has_study_keys = bool({"objective", "space"} & document.keys())
+    if not has_study_keys and {"method", "parameters"} <= document.keys():
         begin = "write its `parameters` as `space`, its `metric` as `objective`, its `method` as `sampler`"
-        raise _wrong(path, f"is a W&B sweep file, not a study file; {begin}, or begin with: study init DATA")
-    if not own and str(document.get("apiVersion", "")).startswith("kubeflow.org/"):
-        raise _wrong(path, "is a Katib experiment, not a study file; begin one with: study init DATA")
-
-
-def _wrong(path: Path, message: str) -> InvalidStudy:
-    return InvalidStudy(str(path), [FieldError(path="", message=message)])
+        raise invalid_study(path, f"is a W&B sweep file, not a study file; {begin}, or begin with: study init DATA")
+    if not has_study_keys and str(document.get("apiVersion", "")).startswith("kubeflow.org/"):
+        raise invalid_study(path, "is a Katib experiment, not a study file; begin one with: study init DATA")
 
 
 def _resolve_paths(document: dict[str, Any], directory: Path) -> list[str]:
@@ -103,8 +98,8 @@ def _resolve_paths(document: dict[str, Any], directory: Path) -> list[str]:
         return []
     catalogue, notes = load_catalogue(), []
     for section, entries in catalogue.sections.items():
-        given = train.get(section)
-        for chosen in given if isinstance(given, list) else [given]:
+        chosen_entries = train.get(section)
+        for chosen in chosen_entries if isinstance(chosen_entries, list) else [chosen_entries]:
             if not isinstance(chosen, dict):
                 continue
             entry = entries.get(chosen["name"]) if isinstance(chosen.get("name"), str) else None

@@ -11,8 +11,7 @@ from typing import Any
 
 import yaml
 
-from service.client.errors import InvalidStudy
-from service.contract.problem import FieldError
+from service.client.errors import invalid_study
 
 MAX_BYTES = 1 << 17
 """The largest size of a document. The largest example of this project has 2 KiB."""
@@ -48,14 +47,14 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             node = super().compose_node(parent, index)
             if id(node) not in self._sizes:
-                raise _mistake("an alias stands within what it names; write it out", event)
+                raise _mistake("an alias refers to a value that contains it; write the value out", event)
             self._count(self._sizes[id(node)], event)
             return node
         before = self._num_nodes
         self._count(1, event)
         self._depth += 1
         if self._depth > _MAX_DEPTH:
-            raise _mistake(f"is nested more than {_MAX_DEPTH} levels deep; no study is", event)
+            raise _mistake(f"is nested more than {_MAX_DEPTH} levels deep, too deep for a study", event)
         node = super().compose_node(parent, index)
         self._depth -= 1
         self._sizes[id(node)] = self._num_nodes - before
@@ -64,7 +63,7 @@ class _Loader(yaml.SafeLoader):
     def _count(self, num: int, event: yaml.Event) -> None:
         self._num_nodes += num
         if self._num_nodes > _MAX_NODES:
-            raise _mistake(f"holds more than {_MAX_NODES:,} values, aliases included; no study does", event)
+            raise _mistake(f"holds more than {_MAX_NODES:,} values, aliases included, too many for a study", event)
 
 
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -114,23 +113,23 @@ def read(text: str, source: str) -> Any:
         InvalidStudy: the text is not YAML, or exceeds the limits of a study file.
     """
     if len(text) > MAX_BYTES:
-        raise _invalid(source, f"has {len(text):,} characters; a study file has at most {MAX_BYTES:,}")
+        raise invalid_study(source, f"has {len(text):,} characters; a study file has at most {MAX_BYTES:,}")
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise _invalid(
-            source, f"line {line}: the character U+{_code(error):04X} can't stand in YAML; remove it"
+        raise invalid_study(
+            source, f"line {line}: the character U+{_code(error):04X} is not allowed in YAML; remove it"
         ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line_of = f"line {mark.line + 1}: " if mark else ""
-        raise _invalid(source, f"{line_of}{_problem(error)}") from None
+        raise invalid_study(source, f"{line_of}{_problem(error)}") from None
     except yaml.YAMLError:
-        raise _invalid(source, "is not YAML") from None
+        raise invalid_study(source, "is not YAML") from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         # PyYAML's constructors raise these for a tag that doesn't fit its value, or for a number of 5,000 digits.
-        raise _invalid(
+        raise invalid_study(
             source, "holds a value that can't be read; write it plainly, without a tag such as !!int"
         ) from None
 
@@ -154,7 +153,3 @@ def _mistake(message: str, event: yaml.Event) -> yaml.MarkedYAMLError:
 
 def _cut(text: str, length: int = 40) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def _invalid(source: str, message: str) -> InvalidStudy:
-    return InvalidStudy(source, [FieldError(path="", message=message)])

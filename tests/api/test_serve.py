@@ -52,14 +52,14 @@ def test_a_port_in_use(busy_port: int, tmp_path: Path) -> None:
     said = sentence(told("serve", "--port", str(busy_port), "--database", str(tmp_path / "a.db")))
     assert said == (
         f"service: cannot serve at 127.0.0.1:{busy_port}: Address already in use; "
-        "stop what is there, or choose another port with --port"
+        "stop the program that uses this port, or choose another port with --port"
     )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_another_address_without_a_token(tmp_path: Path) -> None:
     said = sentence(told("serve", "--host", "0.0.0.0", "--port", "0", "--database", str(tmp_path / "a.db")))
-    assert said.startswith("service: binding 0.0.0.0 lets others in: set ASSAYER_TOKEN")
+    assert said.startswith("service: refusing to bind 0.0.0.0 without a token: set ASSAYER_TOKEN")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_database_that_cannot_be_used(tmp_path: Path, database: str, message: 
         ({"ASSAYER_PORT": "eighty"}, "ASSAYER_PORT must be a whole number from 0 to 65535, got 'eighty'"),
         ({"ASSAYER_PORT": "99999"}, "ASSAYER_PORT must be a whole number from 0 to 65535, got '99999'"),
         ({"ASSAYER_PORT": "-1"}, "ASSAYER_PORT must be a whole number from 0 to 65535, got '-1'"),
-        ({"ASSAYER_HOST": "nonsense"}, "the host 'nonsense' is no address of this machine"),
+        ({"ASSAYER_HOST": "nonsense"}, "the host 'nonsense' is not an address of this machine"),
         ({"ASSAYER_LEASE_SECONDS": "5"}, "ASSAYER_LEASE_SECONDS (5) must be at least twice"),
         ({"ASSAYER_BODY_KIB": "inf"}, "ASSAYER_BODY_KIB must not be negative, and must be finite, got inf"),
         ({"ASSAYER_STALL_SECONDS": "0"}, "ASSAYER_STALL_SECONDS must be above 0"),
@@ -105,9 +105,9 @@ def test_a_setting_that_cannot_be_used(environment: dict[str, str], message: str
     ("option", "value", "message"),
     [
         *(("--port", bad, f"--port must be a whole number from 0 to 65535, got '{bad}'") for bad in PORTS),
-        ("--host", "no.such.host.invalid", "the host 'no.such.host.invalid' is no address of this machine"),
-        ("--host", "192.0.2.1", "the host 192.0.2.1 is no address of this machine"),
-        ("--host", "a..b", "the host 'a..b' is no address of this machine"),
+        ("--host", "no.such.host.invalid", "the host 'no.such.host.invalid' is not an address of this machine"),
+        ("--host", "192.0.2.1", "the host 192.0.2.1 is not an address of this machine"),
+        ("--host", "a..b", "the host 'a..b' is not an address of this machine"),
     ],
 )
 def test_an_address_that_nobody_can_serve_at(tmp_path: Path, option: str, value: str, message: str) -> None:

@@ -213,14 +213,14 @@ def test_a_trial_is_released_from_its_worker(study: Study) -> None:
 def test_a_study_is_deleted_by_whoever_types_its_name(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     name, words = study.create(), io.StringIO("")
     monkeypatch.setattr("sys.stdin", words)
-    assert study("delete", name, status=1) == f"study delete: deletes {name} for good; in a script, add --yes\n"
+    assert study("delete", name, status=1) == f"study delete: deletes {name} permanently; in a script, add --yes\n"
     monkeypatch.setattr(words, "isatty", lambda: True)
     for typed in ("", "yes", f"{name}x"):
         words.seek(0)
         words.truncate()
         words.write(typed + "\n")
         words.seek(0)
-        assert "that is not its name; nothing was deleted" in study("delete", name, status=1)
+        assert "the name does not match; nothing was deleted" in study("delete", name, status=1)
     words.seek(0)
     words.write(name + "\n" * 20)
     words.seek(0)
@@ -364,12 +364,12 @@ def test_workers_are_listed_and_one_that_nobody_knows_cannot_be_readmitted(study
 def test_edit_changes_one_setting_or_all_of_a_file_and_show_tells_what_changed(study: Study, tmp_path: Path) -> None:
     name = study.create()
     assert study("edit", name, "--set", "space.lr.high=1", "--set", "budget.trials=5") == (
-        f"{name}: goes by version 2 of its spec\n"
+        f"{name}: now uses version 2 of its spec\n"
     )
     path = tmp_path / "edited.yaml"
     path.write_text(study("show", name, "--spec").replace("high: 1.0", "high: 2.0"))
     assert path.read_text().startswith(f"# version 2 of {name}; edit it, then: study edit {name} FILE\n")
-    assert study("edit", name, str(path)) == f"{name}: goes by version 3 of its spec\n"
+    assert study("edit", name, str(path)) == f"{name}: now uses version 3 of its spec\n"
     assert study("edit", name, "--set", "space.lr.high=2") == f"{name}: nothing changed\n"
     page = study("show", name)
     assert "space.lr.high: 0.1 -> 1.0" in page
@@ -454,7 +454,7 @@ def test_the_catalogue_is_shown_whole_by_section_and_by_entry_with_those_that_wo
 
     title, told, _, _, *options = study("catalogue", "model", "my_net").splitlines()
     assert title == "A net of mine."
-    assert told.startswith("told by worker tower at 20")
+    assert told.startswith("registered by worker tower at 20")
     assert [option.split() for option in options] == [
         ["width", "int", "16", "from", "1", "of", "each", "layer"],
         ["sort", "str", "required", "wide,", "deep"],

@@ -282,8 +282,8 @@ def test_odd_names_are_written_so_that_they_are_read_back(capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (labelled("a"), "--target: column 'y' holds one value only: a"),
-        (labelled(0.5), "--target: column 'y' holds one value only: 0.5"),
+        (labelled("a"), "--target: column 'y' has only one value: a"),
+        (labelled(0.5), "--target: column 'y' has only one value: 0.5"),
         (
             labelled("a", "b", "", num=30),
             "--target: column 'y' lacks a value in 10 rows, the first in row 3 (not counting the",
@@ -315,15 +315,15 @@ def test_mistakes_are_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(capsys, "digist") == (
         "digist: there is no such file, folder or built-in set; did you mean 'digits'?\n"
     )
-    assert refused(capsys, "t.csv") == "t.csv: which column is to be predicted? write --target, one of: x, y\n"
+    assert refused(capsys, "t.csv") == "t.csv: the target column is not known; add --target with one of: x, y\n"
     assert refused(capsys, "t.csv", "--target", "z") == "--target: there is no column 'z'; known: x, y\n"
-    assert "digits says itself what is to be predicted" in refused(capsys, "digits", "--target", "y")
+    assert "digits defines its own target" in refused(capsys, "digits", "--target", "y")
     assert "holds no images in folders of classes" in refused(capsys, ".")
     assert "is no .csv, .tsv, .parquet, .npz or .txt file" in refused(capsys, str(ROOT / "README.md"))
     archive()
     assert "there is no array 'z_train'; known: x, y" in refused(capsys, "blobs.npz", "--target", "z")
     Path("t.parquet").write_text("no parquet")
-    assert "t.parquet: is no Parquet file" in refused(capsys, "t.parquet", "--target", "y")
+    assert "t.parquet: is not a Parquet file" in refused(capsys, "t.parquet", "--target", "y")
     Path("bad.csv").write_bytes(b"x,y\n\xff,1\n")
     said = refused(capsys, "bad.csv", "--target", "y", "--encoding", "utf-8")
     assert said == "bad.csv: is not written in utf-8; it looks like cp1252\n"
@@ -335,7 +335,7 @@ def test_mistakes_are_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_file_that_is_there_is_not_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
     Path("digits.yaml").write_text("mine")
-    assert refused(capsys, "digits") == "digits.yaml: is there already; name another by --out, or remove it\n"
+    assert refused(capsys, "digits") == "digits.yaml: already exists; choose another file with --out, or remove it\n"
     assert Path("digits.yaml").read_text() == "mine"
     assert "name: must be letters, digits" in refused(capsys, "digits", "--name", "my digits", "--out", "a.yaml")
     assert not Path("a.yaml").exists()

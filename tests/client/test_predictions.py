@@ -79,7 +79,7 @@ def test_predictions_that_are_not_there_are_told(study: Study, predicted: str, t
         "predictions", predicted, "0", "--split", "test_val", status=1
     )
     assert "cannot be written: Is a directory" in study("predictions", predicted, "0", "--out", str(tmp_path), status=1)
-    assert "no trial's predictions are kept" in study("predictions", study.create())
+    assert "no predictions are stored yet" in study("predictions", study.create())
 
 
 def test_confusion_shows_what_is_taken_for_what(study: Study, predicted: str) -> None:

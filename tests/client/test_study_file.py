@@ -120,7 +120,7 @@ UNREADABLE = {
     "a Python object": ("a: !!python/object:os.system x", "line 1: could not determine a constructor for the tag"),
     "a tag": ("a: !!int x", "holds a value that can't be read; write it plainly, without a tag such as !!int"),
     "a number of 5,000 digits": (f"a: {'9' * 5000}", "holds a value that can't be read; write it plainly"),
-    "a control character": ("a: 1\nb: \x00", "line 2: the character U+0000 can't stand in YAML; remove it"),
+    "a control character": ("a: 1\nb: \x00", "line 2: the character U+0000 is not allowed in YAML; remove it"),
     "two documents": ("name: a\n---\nname: b", "line 2: a second document begins; keep one, without `---` between"),
     "a W&B sweep": (
         "program: train.py\nmethod: bayes\nmetric: {name: loss, goal: minimize}\nparameters: {lr: {min: 0, max: 1}}",
@@ -133,22 +133,22 @@ UNREADABLE = {
 
 
 ENDLESS = {
-    "nested lists": ("[" * 100_000, "line 1: is nested more than 50 levels deep; no study is"),
-    "nested mappings": ("{a: " * 30_000, "line 1: is nested more than 50 levels deep; no study is"),
+    "nested lists": ("[" * 100_000, "line 1: is nested more than 50 levels deep, too deep for a study"),
+    "nested mappings": ("{a: " * 30_000, "line 1: is nested more than 50 levels deep, too deep for a study"),
     "nested lines": ("".join(f"{' ' * depth}a:\n" for depth in range(400)), "line 50: is nested more than 50 levels"),
     "laughs": (
         "a: &a [x, x, x, x, x, x, x, x, x]\n"
         + "".join(f"{chr(98 + at)}: &{chr(98 + at)} [{', '.join([f'*{chr(97 + at)}'] * 9)}]\n" for at in range(9)),
-        "line 4: holds more than 5,000 values, aliases included; no study does",
+        "line 4: holds more than 5,000 values, aliases included, too many for a study",
     ),
     "merged laughs": (
         "a: &a {x: 1}\n"
         + "".join(
             f"{chr(98 + at)}: &{chr(98 + at)} {{<<: [{', '.join([f'*{chr(97 + at)}'] * 9)}]}}\n" for at in range(9)
         ),
-        "line 5: holds more than 5,000 values, aliases included; no study does",
+        "line 5: holds more than 5,000 values, aliases included, too many for a study",
     ),
-    "itself": ("a: &a [*a]", "line 1: an alias stands within what it names; write it out"),
+    "itself": ("a: &a [*a]", "line 1: an alias refers to a value that contains it; write the value out"),
     "many keys": ("".join(f"k{at}: 1\n" for at in range(12_000)), "line 2500: holds more than 5,000 values"),
     "one key": ("k: 1\n" * 26_000, "line 2500: holds more than 5,000 values"),
     "comments": ("# x\n" * 32_000, "is not a study: write settings such as"),
@@ -211,7 +211,7 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "service.cli.main", "plan", str(tmp_path / name)]
         done = COMMANDS.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 1
-        assert done.stderr == f"{tmp_path / name}: is no file but a device or a pipe; name the study file\n"
+        assert done.stderr == f"{tmp_path / name}: is a device or a pipe, not a file; name the study file\n"
 
 
 def test_words_of_yaml_1_1_are_texts_and_numbers_are_numbers() -> None:

@@ -108,8 +108,8 @@ def test_trials_that_meet_every_condition_are_kept(conditions: list[str], left: 
     ("condition", "message"),
     [
         ("stat=completed", "--filter: there is no column 'stat'; did you mean 'state'?"),
-        ("completed", "--filter: 'completed' is no condition; write COLUMN=VALUE"),
-        ("=3", "is no condition"),
+        ("completed", "--filter: 'completed' is not a condition; write COLUMN=VALUE"),
+        ("=3", "is not a condition"),
     ],
 )
 def test_a_condition_that_is_none_says_what_to_write(condition: str, message: str) -> None:
@@ -127,7 +127,7 @@ def test_all_trials_come_in_pages_and_every_form_has_them(
     page = study("trials", name).splitlines()
     assert page[0].split() == ["number", "state", "val/accuracy", "step", "lr", "reason"]
     assert len(page) == 1 + 30 + 1
-    assert page[-1] == "(5 more; --all shows them, --limit N so many)"
+    assert page[-1] == "(5 more; print all with --all, or N with --limit N)"
     assert len(study("trials", name, "--all").splitlines()) == 36
     best = study("trials", name, "--sort", "value", "--limit", "2", "--columns", "number,value").splitlines()
     assert [line.split() for line in best[:3]] == [["number", "value"], ["34", "1.04"], ["33", "1.03"]]

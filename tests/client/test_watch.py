@@ -97,7 +97,7 @@ def test_ctrl_c_leaves_the_study_going_and_says_so(shared_service: Service) -> N
             finally:
                 process.kill()
         assert process.returncode == 0
-        assert told == f"\nno longer watching; {name} goes on (end it with: study stop {name})\n"
+        assert told == f"\nstopped watching; {name} keeps running (stop it with: study stop {name})\n"
         assert client.study(name).state is StudyState.ACTIVE
 
 

@@ -60,7 +60,7 @@ def test_the_best_trial_s_model_is_kept_teaches_another_study_and_can_be_taken_h
     [model] = load_models("teaching-best.pt")
     assert model(torch.zeros(1, 13)).shape == (1, 3)
     assert main.main(["--server", client.server, "checkpoint", "teaching", "best"]) != 0
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
     monkeypatch.syspath_prepend(tmp_path)  # what a try changes of this process is undone
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

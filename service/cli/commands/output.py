@@ -10,9 +10,7 @@ from pydantic import BaseModel
 from rich.console import RenderableType
 
 from service.cli.render import formatting, study_pages
-from service.client.errors import InvalidStudy
 from service.contract.base import DamagedRow
-from service.contract.problem import FieldError
 from service.contract.study import StudyView
 
 
@@ -36,7 +34,3 @@ def note_damaged(kind: str, rows: Iterable[DamagedRow]) -> None:
 
 def note(message: str) -> None:
     sys.stderr.write(f"{message}\n")
-
-
-def invalid(source: str, message: str) -> InvalidStudy:
-    return InvalidStudy(source, [FieldError(path="", message=message)])

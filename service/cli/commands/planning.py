@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from service.cli import inspect_data, scaffold
 from service.cli.column_texts import NumberRules
-from service.cli.commands.output import invalid, note, print_answer
+from service.cli.commands.output import note, print_answer
 from service.cli.commands.studies import watch_study
 from service.cli.render import plan_pages
 from service.client import spec, study_file
 from service.client.client import Client
-from service.client.errors import Invalid, InvalidStudy
+from service.client.errors import Invalid, InvalidStudy, invalid_study
 from service.contract.plan import ReplayRequest
 from service.contract.validation_errors import field_errors
 
@@ -23,19 +23,19 @@ def init_study(client: Client, arguments: argparse.Namespace) -> None:
     del client  # the study is checked later, when it is planned or created
     rules = NumberRules(na_values=arguments.na_value, categorical=arguments.categorical)
     asked = inspect_data.InspectOptions(arguments.target, arguments.task, arguments.encoding, rules)
-    found = inspect_data.inspect_data(arguments.data, asked)
+    data = inspect_data.inspect_data(arguments.data, asked)
     name = arguments.name or scaffold.name_for(arguments.data)
     path = Path(arguments.out or f"{name}.yaml")
-    text = scaffold.write(found.relative_to(path.parent), name, str(path))
+    text = scaffold.write(data.relative_to(path.parent), name, str(path))
     study = spec.parse(study_file.read(text, source=str(path)), source=str(path))
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise invalid(str(path), "is there already; name another by --out, or remove it") from None
+        raise invalid_study(path, "already exists; choose another file with --out, or remove it") from None
     except OSError as error:
-        raise invalid(str(path), f"cannot be written: {error.strerror}") from None
-    page = [f"wrote {path}; read it, then: study plan {path}", *scaffold.about_data(found)]
+        raise invalid_study(path, f"cannot be written: {error.strerror}") from None
+    page = [f"wrote {path}; read it, then: study plan {path}", *scaffold.about_data(data)]
     print_answer(arguments, study, "\n".join(page))
 
 

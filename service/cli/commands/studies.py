@@ -8,11 +8,11 @@ import sys
 from pydantic import ValidationError
 
 from service.cli import edit, watch, watch_result
-from service.cli.commands.output import invalid, note_damaged, print_answer, print_state
+from service.cli.commands.output import note_damaged, print_answer, print_state
 from service.cli.commands.trials import MAX_TRIALS_SHOWN, _trials
 from service.cli.render import formatting, study_pages, trial_pages
 from service.client.client import Client
-from service.client.errors import InvalidStudy
+from service.client.errors import InvalidStudy, invalid_study
 from service.contract.study import ExtendRequest, StudyView
 from service.contract.validation_errors import field_errors
 
@@ -64,7 +64,9 @@ def watch_study(client: Client, arguments: argparse.Namespace) -> None:
         else:
             watch.watch(client, arguments.name, formatting.console())
     except KeyboardInterrupt:
-        sys.stderr.write(f"\nno longer watching; {arguments.name} goes on (end it with: study stop {arguments.name})\n")
+        sys.stderr.write(
+            f"\nstopped watching; {arguments.name} keeps running (stop it with: study stop {arguments.name})\n"
+        )
         return
     study = client.study(arguments.name)
     if not arguments.json:
@@ -86,10 +88,14 @@ def resume_study(client: Client, arguments: argparse.Namespace) -> None:
 
 def edit_study(client: Client, arguments: argparse.Namespace) -> None:
     if arguments.file is None and not arguments.set:
-        raise invalid("study edit", "name a study file, or write --set PATH=VALUE, such as --set budget.trials=100")
+        raise invalid_study(
+            "study edit", "name a study file, or write --set PATH=VALUE, such as --set budget.trials=100"
+        )
     before = client.study(arguments.name).spec_version
     study = edit.edit(client, arguments.name, arguments.file, arguments.set)
-    changed = "nothing changed" if study.spec_version == before else f"goes by version {study.spec_version} of its spec"
+    changed = (
+        "nothing changed" if study.spec_version == before else f"now uses version {study.spec_version} of its spec"
+    )
     print_answer(arguments, study, f"{study.name}: {changed}")
 
 
@@ -121,12 +127,12 @@ def delete_study(client: Client, arguments: argparse.Namespace) -> None:
 def _confirm_deletion(study: StudyView) -> None:
     """Ask the user to type the study's name."""
     if not sys.stdin.isatty():
-        raise invalid("study delete", f"deletes {study.name} for good; in a script, add --yes")
+        raise invalid_study("study delete", f"deletes {study.name} permanently; in a script, add --yes")
     sys.stderr.write(
-        f"This deletes {study.name} with its {study_pages.counts(study)}, their values, checkpoints and logs, for "
-        "good.\n"
+        f"This deletes {study.name} with its {study_pages.counts(study)}, their values, checkpoints and logs "
+        "permanently.\n"
         "Type the name of the study to delete it: "
     )
     sys.stderr.flush()
     if sys.stdin.readline().strip() != study.name:
-        raise invalid("study delete", "that is not its name; nothing was deleted")
+        raise invalid_study("study delete", "the name does not match; nothing was deleted")

@@ -12,11 +12,12 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from service.cli import predictions, watch
-from service.cli.commands.output import invalid, note_damaged, print_answer
+from service.cli.commands.output import note_damaged, print_answer
 from service.cli.render import formatting, study_pages, trial_pages
 from service.cli.trial_table import TrialTable
 from service.client import study_file
 from service.client.client import Client
+from service.client.errors import invalid_study
 from service.contract.attempt import BLOB
 from service.contract.base import Value
 from service.contract.log import Stream
@@ -51,7 +52,7 @@ def list_trials(client: Client, arguments: argparse.Namespace) -> None:
         console = formatting.console()
         console.print(table.page(columns))
         if left_out:
-            console.print(f"({left_out} more; --all shows them, --limit N so many)", soft_wrap=True)
+            console.print(f"({left_out} more; print all with --all, or N with --limit N)", soft_wrap=True)
 
 
 def show_best(client: Client, arguments: argparse.Namespace) -> None:
@@ -71,14 +72,16 @@ def download_checkpoint(client: Client, arguments: argparse.Namespace) -> None:
     saved = client.newest_checkpoint(arguments.name, named)
     path = Path(arguments.out or f"{arguments.name}-{arguments.trial}.pt")
     if path.exists():
-        raise invalid(str(path), "is there already; name another by --out, or remove it")
+        raise invalid_study(path, "already exists; choose another file with --out, or remove it")
     if not saved.uri.startswith(BLOB):
-        raise invalid("study checkpoint", f"it lies in a directory that workers share; copy it from {saved.uri}")
+        raise invalid_study(
+            "study checkpoint", f"the checkpoint is in a directory that the workers share; copy it from {saved.uri}"
+        )
     try:
         if not client.save_blob(saved.sha256, path):
-            raise invalid("study checkpoint", "it came damaged; try again")
+            raise invalid_study("study checkpoint", "the downloaded file does not match its checksum; try again")
     except OSError as error:
-        raise invalid(str(path), f"cannot be written: {error.strerror}") from None
+        raise invalid_study(path, f"cannot be written: {error.strerror}") from None
     print_answer(arguments, saved, f"wrote {path}: trial {named} of {arguments.name} after step {saved.step}")
 
 
@@ -106,7 +109,7 @@ def print_predictions(client: Client, arguments: argparse.Namespace) -> None:
         try:
             Path(arguments.out).write_bytes(content)
         except OSError as error:
-            raise invalid(arguments.out, f"cannot be written: {error.strerror}") from None
+            raise invalid_study(arguments.out, f"cannot be written: {error.strerror}") from None
         return
     rows = predictions.PredictionTable(content, arguments.split, f"trial {arguments.trial}")
     sys.stdout.write(json.dumps(rows.mappings()) + "\n" if arguments.json else rows.csv())
@@ -119,7 +122,7 @@ def show_confusion(client: Client, arguments: argparse.Namespace) -> None:
             f"has no confusion matrix (it is {trial.state}); classifications of up to {MAX_CLASSES} classes have one "
             "once they are trained to their end"
         )
-        raise invalid(source, message)
+        raise invalid_study(source, message)
     print_answer(arguments, trial.confusion, predictions.confusion_page(trial.confusion, arguments.split, source))
 
 
@@ -138,8 +141,8 @@ def enqueue_trial(client: Client, arguments: argparse.Namespace) -> None:
 
 def fork_trial(client: Client, arguments: argparse.Namespace) -> None:
     fork = client.fork(arguments.name, arguments.trial, _values(arguments.set), arguments.at)
-    said = f"{fork.suggestion_reason}; it waits as {fork.id} (study show {arguments.name} --trial {fork.id})"
-    print_answer(arguments, fork, said)
+    message = f"{fork.suggestion_reason}; it waits as {fork.id} (study show {arguments.name} --trial {fork.id})"
+    print_answer(arguments, fork, message)
 
 
 def _values(words: Sequence[str]) -> dict[str, Value]:
@@ -148,11 +151,11 @@ def _values(words: Sequence[str]) -> dict[str, Value]:
     for word in words:
         key, equals, text = word.partition("=")
         if not equals or not key:
-            raise invalid(word, "write KEY=VALUE, such as optimizer.lr=3e-3")
+            raise invalid_study(word, "write KEY=VALUE, such as optimizer.lr=3e-3")
         try:
             parameters[key] = TypeAdapter[Value](Value).validate_python(study_file.read(text, source=word))
         except ValidationError:
-            raise invalid(word, "the value must be a number, a word, true, false or a list of these") from None
+            raise invalid_study(word, "the value must be a number, a word, true, false or a list of these") from None
     return parameters
 
 

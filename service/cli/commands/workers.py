@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 
 from service.cli import catalogue
-from service.cli.commands.output import invalid, note_damaged, print_answer
+from service.cli.commands.output import note_damaged, print_answer
 from service.cli.render import worker_pages
 from service.client.client import Client
+from service.client.errors import invalid_study
 
 
 def list_workers(client: Client, arguments: argparse.Namespace) -> None:
@@ -18,10 +19,10 @@ def list_workers(client: Client, arguments: argparse.Namespace) -> None:
 
 def show_catalogue(client: Client, arguments: argparse.Namespace) -> None:
     try:
-        found = catalogue.narrowed(client.catalogue(), arguments.section, arguments.entry)
+        selected = catalogue.narrowed(client.catalogue(), arguments.section, arguments.entry)
     except catalogue.UnknownEntry as error:
-        raise invalid("study catalogue", str(error)) from None
-    print_answer(arguments, found, catalogue.page(found, arguments.section, arguments.entry))
+        raise invalid_study("study catalogue", str(error)) from None
+    print_answer(arguments, selected, catalogue.page(selected, arguments.section, arguments.entry))
 
 
 def readmit_worker(client: Client, arguments: argparse.Namespace) -> None:

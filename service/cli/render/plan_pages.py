@@ -23,19 +23,19 @@ def plan_page(plan: Plan, step_seconds: float | None) -> RenderableType:
     for part in plan.parts:
         steps = [str(part.to_step - part.from_step), str(part.num_steps)] if has_steps else []
         table.add_row(part.name, str(part.trials), *steps)
-    said = []
+    lines = []
     if plan.num_steps is not None and plan.full_trial_equivalents is not None:
         most = "at most " if plan.is_upper_bound else ""
         trainings = f"as many as {plan.full_trial_equivalents:.4g} whole trainings"
         if has_steps:
-            said.append(f"{most}{plan.num_steps} {plan.resource}s, {trainings}")
+            lines.append(f"{most}{plan.num_steps} {plan.resource}s, {trainings}")
         else:
-            said.append(f"{most}{plan.num_steps} trials")
+            lines.append(f"{most}{plan.num_steps} trials")
         step_seconds = plan.step_seconds if step_seconds is None else step_seconds
         if step_seconds is not None:
             seconds = plan.num_steps * step_seconds * plan.trainings_per_trial
-            said.append(f"{most}{seconds / 3600:.3g} device-hours")
-    return Group(table, *(Text(each) for each in said), *(Text(note, style="yellow") for note in plan.notes))
+            lines.append(f"{most}{seconds / 3600:.3g} device-hours")
+    return Group(table, *(Text(each) for each in lines), *(Text(note, style="yellow") for note in plan.notes))
 
 
 def replay_page(replay: Replay, pruner: str) -> RenderableType:

@@ -80,8 +80,8 @@ def importance_page(importance: Importance) -> RenderableType:
     for parameter in importance.parameters:
         bar = Bar(1.0, 0.0, parameter.share, width=40)
         table.add_row(parameter.name, f"{parameter.share:.0%}", bar, str(parameter.num_trials))
-    said = f"shares of what sets the best {importance.num_best} of {importance.num_trials} trials apart from all"
-    shown: list[RenderableType] = [table, Text(said)] if importance.parameters else []
+    caption = f"shares of what sets the best {importance.num_best} of {importance.num_trials} trials apart from all"
+    shown: list[RenderableType] = [table, Text(caption)] if importance.parameters else []
     return Group(*shown, *(Text(note, style="yellow") for note in importance.notes))
 
 
@@ -107,8 +107,8 @@ def study_page(
     for each in edits:
         facts.add_row(f"version {each.data['version']}", "\n".join(each.data["changes"]))
     facts.add_row("best", reference_summary(study))
-    if told := budget(study):
-        facts.add_row("budget", told)
+    if used := budget(study):
+        facts.add_row("budget", used)
     if study.no_worker_reason:
         facts.add_row("waits", Text(f"no worker here gets trials of it: {study.no_worker_reason}", style="yellow"))
     for exclusion in study.exclusions:
@@ -129,24 +129,24 @@ def excluded_host(exclusion: HostExclusion) -> str:
 
 def budget(study: StudyView) -> str:
     """Return the used part of each budget except trials: '1.5 of 12 hours, 2 of 5 failures'."""
-    given, used = study.spec.budget, study.budget_used
-    told = [
+    limits, used = study.spec.budget, study.budget_used
+    parts = [
         f"{spent:.3g} of {limit:g} {words}"
         for spent, limit, words in (
-            (used.hours, given.hours, "hours"),
-            (used.device_hours, given.device_hours, "device-hours"),
-            (used.failures, given.failures, "failures"),
-            (used.since_improvement, given.no_improvement, "trials without improvement"),
+            (used.hours, limits.hours, "hours"),
+            (used.device_hours, limits.device_hours, "device-hours"),
+            (used.failures, limits.failures, "failures"),
+            (used.since_improvement, limits.no_improvement, "trials without improvement"),
         )
         if limit is not None
     ]
-    return ", ".join([*told, *([] if given.target is None else [f"target {given.target:g}"])])
+    return ", ".join([*parts, *([] if limits.target is None else [f"target {limits.target:g}"])])
 
 
 def counts(study: StudyView) -> str:
     """Return the number of trials in each state."""
-    told = [f"{count} {state}" for state, count in study.num_trials.items() if count]
-    return ", ".join(told) or "none yet"
+    parts = [f"{count} {state}" for state, count in study.num_trials.items() if count]
+    return ", ".join(parts) or "none yet"
 
 
 def live_page(study: StudyView, running: Iterable[TrialDetail], notice: str = "") -> RenderableType:
@@ -164,8 +164,8 @@ def live_page(study: StudyView, running: Iterable[TrialDetail], notice: str = ""
         trials.add_row(f"  trial {trial.number}", _last(trial, study), Text(parameters(trial.parameters), style="dim"))
     excluded = [excluded_host(each) for each in study.exclusions]
     notes = [Text(each, style="yellow") for each in (study.notice, *excluded, notice) if each]
-    told = f"best: {reference_summary(study)}" + (f"\nbudget: {budget(study)}" if budget(study) else "")
-    return Group(bar, Text(told), trials, *notes)
+    summary = f"best: {reference_summary(study)}" + (f"\nbudget: {budget(study)}" if budget(study) else "")
+    return Group(bar, Text(summary), trials, *notes)
 
 
 def _last(trial: TrialDetail, study: StudyView) -> str:

@@ -34,8 +34,8 @@ def forks_table(forks: Iterable[TrialView]) -> RenderableType:
     table = Table("id", "state", "value", "step", "reason", box=None, pad_edge=False)
     for fork in forks:
         step = "" if fork.step is None else str(fork.step)
-        said = f"{fork.suggestion_reason}: {fork.state_reason}" if fork.state_reason else fork.suggestion_reason
-        table.add_row(fork.id, state_text(fork), _reached(fork), step, said)
+        reason = f"{fork.suggestion_reason}: {fork.state_reason}" if fork.state_reason else fork.suggestion_reason
+        table.add_row(fork.id, state_text(fork), _reached(fork), step, reason)
     return table
 
 
@@ -86,16 +86,16 @@ def outcome(log: LogView) -> str:
     """Describe how the attempt of a log failed, with its traceback. Empty if it still runs or did not fail."""
     if not log.ended or log.failure is None:
         return ""
-    told = f"attempt {log.attempt} {log.state}: {log.message or log.failure}\n"
-    return told + (f"{log.traceback.rstrip()}\n" if log.traceback else "")
+    line = f"attempt {log.attempt} {log.state}: {log.message or log.failure}\n"
+    return line + (f"{log.traceback.rstrip()}\n" if log.traceback else "")
 
 
 def _environment(trial: TrialDetail) -> list[RenderableType]:
     """Show the environment of the newest attempt."""
-    known = trial.attempts[-1].environment if trial.attempts else {}
-    if not known:
+    environment = trial.attempts[-1].environment if trial.attempts else {}
+    if not environment:
         return []
     table = Table.grid(padding=(0, 2))
-    for name, value in known.items():
+    for name, value in environment.items():
         table.add_row(name, value)
     return [Text(f"\nenvironment of attempt {trial.attempts[-1].number}", style="bold"), table]

@@ -18,6 +18,7 @@ from worker.training import (
     Report,
     Training,
     TrainingConfig,
+    TrainingHooks,
     TrainingResult,
     Verdict,
     train,
@@ -64,7 +65,7 @@ class EndsAt(Callback):
 def test_it_is_called_at_its_moments_and_its_metrics_are_reported(configure):
     witness, reports = Witness(), []
     result = train(configure(epochs=2), on_report=lambda report: (reports.append(report), Verdict.CONTINUE)[1],
-                   callbacks=[witness])  # fmt: skip
+                   hooks=TrainingHooks(callbacks=[witness]))  # fmt: skip
     assert witness.told == [
         "begins at 0", "measures", "hears of 1", "measures", "hears of 2", "finished at 2", "closes"
     ]  # fmt: skip
@@ -76,7 +77,7 @@ def test_it_is_called_at_its_moments_and_its_metrics_are_reported(configure):
 def test_it_sees_what_trains_each_fold_and_repeat(configure):
     witness = Witness()
     config = configure(folds=2, repeats=2, epochs=1, callbacks=[{"name": "norms"}])
-    result = train(config, seed=5, callbacks=[witness])
+    result = train(config, seed=5, hooks=TrainingHooks(callbacks=[witness]))
     seen = witness.training
     assert (seen.seed, seen.config) == (5, config.to_mapping())
     assert len(seen.datasets) == len(seen.models) == len(seen.optimizers) == 4
@@ -87,7 +88,7 @@ def test_it_sees_what_trains_each_fold_and_repeat(configure):
 
 def test_a_reason_ends_the_training_as_finished_for_good(configure, tmp_path: Path):
     ends, witness = EndsAt(3), Witness()
-    result = train(configure(), seed=2, checkpoint_dir=tmp_path, callbacks=[ends, witness])
+    result = train(configure(), seed=2, checkpoint_dir=tmp_path, hooks=TrainingHooks(callbacks=[ends, witness]))
     assert (result.ending, result.step, result.reason) == (Ending.FINISHED, 3, "good enough")
     assert "test/accuracy" in result.metrics
     assert witness.told[-3:] == ["hears of 3", "finished at 3", "closes"]
@@ -133,7 +134,7 @@ class Fails(Callback):
 def test_its_exception_is_raised_with_its_name(configure, tmp_path: Path, moment: str, where: str):
     fails, witness = Fails(moment, KeyError("mine")), Witness()
     with pytest.raises(KeyError) as caught:
-        train(configure(epochs=1), checkpoint_dir=tmp_path, callbacks=[fails, witness])
+        train(configure(epochs=1), checkpoint_dir=tmp_path, hooks=TrainingHooks(callbacks=[fails, witness]))
     assert caught.value.__notes__ == [f"raised by callback 'Fails', {where}"]
     assert fails.closed
     assert witness.told[-1] == "closes"
@@ -143,7 +144,7 @@ def test_all_are_closed_where_one_cannot_be(configure):
     fails, witness = Fails("on_end", Infeasible("no use")), Witness()
     fails.close = fails._fail  # type: ignore[method-assign]
     with pytest.raises(Infeasible, match="no use") as caught:
-        train(configure(epochs=1), callbacks=[witness, fails])
+        train(configure(epochs=1), hooks=TrainingHooks(callbacks=[witness, fails]))
     assert caught.value.__notes__[-1] == "raised by callback 'Fails', closing"
     assert witness.told[-1] == "closes"
 
@@ -153,7 +154,7 @@ def test_what_is_no_reason_is_refused(configure, said: object):
     witness = Witness()
     witness.on_report = lambda _: said  # type: ignore[method-assign, assignment, return-value]
     with pytest.raises(TypeError, match="on_report must return a reason to end training, or None; it returned"):
-        train(configure(epochs=1), callbacks=[witness])
+        train(configure(epochs=1), hooks=TrainingHooks(callbacks=[witness]))
 
 
 @pytest.mark.parametrize("name", ["val/loss", "my/own"])
@@ -161,7 +162,7 @@ def test_a_metric_is_reported_once(configure, name: str):
     other = Witness()
     other.measure = lambda: {name: 1.0}  # type: ignore[method-assign]
     with pytest.raises(ValueError, match=f"metric '{name}' is reported already; give it another name") as caught:
-        train(configure(epochs=1), callbacks=[Witness(), other])
+        train(configure(epochs=1), hooks=TrainingHooks(callbacks=[Witness(), other]))
     assert caught.value.__notes__ == ["raised by callback 'Witness-2', measuring"]
 
 
@@ -181,15 +182,15 @@ class Keeps(Callback):
 def test_state_of_what_no_checkpoint_can_hold_is_refused_when_it_is_saved(configure, tmp_path: Path):
     said = r"may only hold tensors, numbers, texts, lists and mappings; it holds pathlib\..*PosixPath"
     with pytest.raises(TypeError, match=said):
-        train(configure(epochs=1), checkpoint_dir=tmp_path, callbacks=[Keeps([tmp_path])])
+        train(configure(epochs=1), checkpoint_dir=tmp_path, hooks=TrainingHooks(callbacks=[Keeps([tmp_path])]))
     assert not list(tmp_path.glob("*.json"))
 
 
 def test_each_of_several_gets_its_own_state_back(configure, tmp_path: Path):
     plain = {"a": [1, 2.5, "x", None], "weights": torch.arange(3.0)}
-    train(configure(), checkpoint_dir=tmp_path, until_epoch=1, callbacks=[Keeps(1), Keeps(plain)])
+    train(configure(), checkpoint_dir=tmp_path, until_epoch=1, hooks=TrainingHooks(callbacks=[Keeps(1), Keeps(plain)]))
     one, other, new = Keeps(), Keeps(), Keeps("new")
-    train(configure(), checkpoint_dir=tmp_path, until_epoch=2, callbacks=[one, other, new])
+    train(configure(), checkpoint_dir=tmp_path, until_epoch=2, hooks=TrainingHooks(callbacks=[one, other, new]))
     assert (one.state, new.state) == ({"kept": 1}, {"kept": "new"})
     assert other.state["kept"]["a"] == plain["a"]
     assert torch.equal(other.state["kept"]["weights"], torch.arange(3.0))
@@ -203,10 +204,10 @@ def test_who_looks_on_may_change_at_a_resume(configure, tmp_path: Path):
 
 
 def test_a_fork_begins_without_its_parents_state(configure, tmp_path: Path):
-    train(configure(), checkpoint_dir=tmp_path, until_epoch=2, callbacks=[Keeps("old"), EndsAt(2)])
+    train(configure(), checkpoint_dir=tmp_path, until_epoch=2, hooks=TrainingHooks(callbacks=[Keeps("old"), EndsAt(2)]))
     keeps = Keeps("new")
     forked = configure(optimizer={"name": "sgd", "lr": 0.1})
-    result = train(forked, checkpoint_dir=tmp_path, fork_at=2, until_epoch=4, callbacks=[keeps])
+    result = train(forked, checkpoint_dir=tmp_path, fork_at=2, until_epoch=4, hooks=TrainingHooks(callbacks=[keeps]))
     assert (keeps.state, result.step) == ({"kept": "new"}, 4)
 
 
@@ -238,7 +239,7 @@ def test_every_callback_of_the_registry_resumes_bit_for_bit_and_changes_no_train
         assert with_callback.metrics.items() >= without.metrics.items()
     polls = iter([Verdict.CONTINUE] * 9 + [Verdict.PAUSE])
     saved = tmp_path / "saved"
-    begun = curve(config, checkpoint_dir=saved, poll=lambda: next(polls))
+    begun = curve(config, checkpoint_dir=saved, hooks=TrainingHooks(poll=lambda: next(polls)))
     assert begun + curve(config, checkpoint_dir=saved) == straight
 
 
@@ -264,7 +265,7 @@ def test_norms_are_those_of_the_steps(configure):
     def length(tensors: list[Tensor]) -> float:
         return sum(float(each.detach().double().square().sum()) for each in tensors) ** 0.5
 
-    train(configure(epochs=2, callbacks=[{"name": "norms"}]), callbacks=[Steps()])
+    train(configure(epochs=2, callbacks=[{"name": "norms"}]), hooks=TrainingHooks(callbacks=[Steps()]))
 
 
 def test_the_norm_is_that_of_the_clipped_gradient(configure):

@@ -14,6 +14,7 @@ from worker.training.errors import (
     TrainingError,
 )
 from worker.training.events import Ending, Monitor, Report, TrainingResult, Verdict
+from worker.training.loop.hooks import TrainingHooks
 from worker.training.loop.trainer import train
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Training",
     "TrainingConfig",
     "TrainingError",
+    "TrainingHooks",
     "TrainingResult",
     "Verdict",
     "load_models",

@@ -19,21 +19,6 @@ Weights = dict[str, Tensor]
 _NUMBERS = ("epoch", "step", "batch", "metrics", "num_counted")
 
 
-@dataclass(frozen=True)
-class Best:
-    """The best epoch so far.
-
-    Attributes:
-        step: the epoch, counted from 1.
-        metrics: the metrics after it.
-        weights: the weights of each model; None: they are not kept.
-    """
-
-    step: int
-    metrics: dict[str, float]
-    weights: list[Weights] | None
-
-
 @dataclass
 class TrainState:
     """The training of one model between two optimizer steps.
@@ -82,16 +67,6 @@ class TrainState:
     def eval_model(self) -> nn.Module:
         """The model that is evaluated and kept: the averaged weights if there are any, else the trained ones."""
         return self.model if self.average is None else self.average.module
-
-    def scale_rates(self, factor: float) -> None:
-        """Set every learning rate to `factor` times its base."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
-
-    def count_loss(self, loss: Tensor, num_examples: int) -> None:
-        """Add the mean loss of `num_examples` examples, a scalar, to the epoch's sum."""
-        self.loss_sum.add_(loss, alpha=num_examples)
-        self.num_counted += num_examples
 
     def mean_loss(self) -> float:
         """Return the epoch's mean loss per example so far; waits for the device."""

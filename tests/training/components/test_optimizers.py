@@ -7,7 +7,8 @@ import torch
 from torch import nn, optim
 
 from worker.training import ConfigError, train
-from worker.training.components.optimizers import OPTIMIZERS, Weights, shape_gradients, weight_groups
+from worker.training.components.optimizers import OPTIMIZERS, Weights, weight_groups
+from worker.training.loop.step import shape_gradients
 from worker.training.models.trainable import ParamGroup
 
 NAMES = [entry.name for entry in OPTIMIZERS]

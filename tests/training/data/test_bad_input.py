@@ -11,7 +11,7 @@ from PIL import Image
 from pyarrow import parquet as arrow_parquet
 
 from tests.training.data.sources import CLASSES, ROWS, SOURCES, load
-from worker.training import ConfigError, TrainingConfig, models, train
+from worker.training import ConfigError, TrainingConfig, TrainingHooks, models, train
 from worker.training.data import DATA
 
 BUILTIN = {"digits", "wine", "breast_cancer", "diabetes"}
@@ -41,7 +41,7 @@ def refusal(data: dict[str, Any], **changes: Any) -> str:
         "optimizer": {"name": "adamw"}, "epochs": 1, "batch_size": 8, **changes,
     }  # fmt: skip
     with pytest.raises(ConfigError) as caught:
-        train(TrainingConfig.from_mapping(mapping), poll=lambda: pytest.fail("it took a step"))
+        train(TrainingConfig.from_mapping(mapping), hooks=TrainingHooks(poll=lambda: pytest.fail("it took a step")))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

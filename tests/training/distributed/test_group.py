@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.support.forked import in_processes
-from worker.training import Ending, Monitor, Report, TrainingConfig, Verdict, train
+from worker.training import Ending, Monitor, Report, TrainingConfig, TrainingHooks, Verdict, train
 from worker.training.callbacks import Callback, Training
 from worker.training.checkpoints.checkpoint import load_checkpoint
 from worker.training.distributed.group import rendezvous
@@ -81,7 +81,7 @@ def test_paused_in_the_middle_of_an_epoch_a_group_ends_bit_for_bit_the_same(conf
         straight = told_by(config)
         saved = tmp_path / "checkpoints" if rank == 0 else Path("/nowhere")
         polled = iter([Verdict.CONTINUE] * 9)
-        paused = told_by(config, poll=lambda: next(polled, Verdict.PAUSE), checkpoint_dir=saved)
+        paused = told_by(config, hooks=TrainingHooks(poll=lambda: next(polled, Verdict.PAUSE)), checkpoint_dir=saved)
         assert [each.step for each in paused[0]] == ([1] if rank == 0 else [])
         return straight, told_by(config, checkpoint_dir=saved)
 
@@ -112,7 +112,7 @@ def test_the_first_one_s_verdict_ends_all(configure, tmp_path: Path, at: str):
             assert rank == 0
             return Verdict.STOP
 
-        asked = {"on_report": stop} if at == "report" else {"poll": stop}
+        asked = {"on_report": stop} if at == "report" else {"hooks": TrainingHooks(poll=stop)}
         result = train(configure(), **asked)
         return result.ending, result.step
 
@@ -136,7 +136,7 @@ class Counting(Callback):
 
 def test_what_a_callback_measures_and_ends_all_are_told(configure, tmp_path: Path):
     def watched(rank: int) -> tuple[int, str, float]:
-        result = train(configure(), callbacks=[Counting()])
+        result = train(configure(), hooks=TrainingHooks(callbacks=[Counting()]))
         return result.step, result.reason, result.metrics["measured"]
 
     assert together(2, tmp_path, watched) == [(2, "enough", 2.0)] * 2

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, Verdict, train
+from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, TrainingHooks, Verdict, train
 from worker.training.build import load
 from worker.training.checkpoints.checkpoint import load_checkpoint
 from worker.training.data import DATA
@@ -266,7 +266,12 @@ def test_paused_at_any_step_of_any_fold_it_ends_bit_for_bit_the_same(configure, 
     done = 0
     for pause in pauses:
         paused = train(
-            config, seed=2, monitor=ACCURACY, on_report=note, poll=pausing(pause - done), checkpoint_dir=tmp_path
+            config,
+            seed=2,
+            monitor=ACCURACY,
+            on_report=note,
+            hooks=TrainingHooks(poll=pausing(pause - done)),
+            checkpoint_dir=tmp_path,
         )
         assert paused.ending is Ending.PAUSED
         done = pause - 1
@@ -284,7 +289,7 @@ def test_paused_at_any_step_of_any_fold_it_ends_bit_for_bit_the_same(configure, 
 
 
 def test_a_checkpoint_between_two_folds_is_none_of_a_whole_epoch(configure, tmp_path: Path):
-    train(configure(folds=3), poll=pausing(7 + 1), checkpoint_dir=tmp_path)
+    train(configure(folds=3), hooks=TrainingHooks(poll=pausing(7 + 1)), checkpoint_dir=tmp_path)
     saved = load_checkpoint(tmp_path)
     assert saved is not None
     assert [(member["epoch"], member["batch"]) for member in saved["replicates"]] == [(0, 6), (0, 1), (0, 0)]

@@ -88,7 +88,7 @@ def test_the_same_optimizer_keeps_its_moments_and_takes_the_new_rate(configure, 
     saved = load_checkpoint(tmp_path)
     assert saved is not None
     replicates.load_state_dict(saved)
-    ((components, state),) = [(replicate.components, replicate.state) for replicate in replicates.each]
+    ((components, state),) = [(replicate.components, replicate.state) for replicate in replicates]
     assert [group["lr"] for group in state.optimizer.param_groups] == [0.5, 0.5]
     assert [group["initial_lr"] for group in state.optimizer.param_groups] == [0.5, 0.5]
     assert [group["weight_decay"] for group in state.optimizer.param_groups] == [0.3, 0.0]
@@ -98,7 +98,7 @@ def test_the_same_optimizer_keeps_its_moments_and_takes_the_new_rate(configure, 
     # Half of six epochs is done, however many steps an epoch has.
     assert (state.epoch, state.batch, state.step) == (AT, 0, AT * len(epoch_batches(components, AT)))
     assert state.step < saved["replicates"][0]["step"]
-    assert (replicates.seconds, replicates.best) == (0.0, None)
+    assert (replicates.seconds, replicates.best.epoch) == (0.0, None)
 
 
 def test_an_interrupted_fork_goes_on_with_its_own_checkpoint(configure, parent: Begin, tmp_path: Path):

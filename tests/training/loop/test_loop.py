@@ -10,7 +10,17 @@ import torch
 from sklearn import metrics as reference
 from torch import nn
 
-from worker.training import ConfigError, Ending, Monitor, Report, TrainingConfig, TrainingResult, Verdict, train
+from worker.training import (
+    ConfigError,
+    Ending,
+    Monitor,
+    Report,
+    TrainingConfig,
+    TrainingHooks,
+    TrainingResult,
+    Verdict,
+    train,
+)
 from worker.training.build import build
 from worker.training.checkpoints.checkpoint import SaveInterval, load_checkpoint
 from worker.training.components.precision import autocast
@@ -67,7 +77,14 @@ def test_paused_at_any_step_it_ends_bit_for_bit_the_same(configure, tmp_path: Pa
     done = 0
     for pause in pauses:
         steps = Steps(pause - done, Verdict.PAUSE)
-        paused = train(config, seed=2, monitor=LOSS, on_report=note(reports), poll=steps, checkpoint_dir=tmp_path)
+        paused = train(
+            config,
+            seed=2,
+            monitor=LOSS,
+            on_report=note(reports),
+            hooks=TrainingHooks(poll=steps),
+            checkpoint_dir=tmp_path,
+        )
         assert paused.ending is Ending.PAUSED
         done = pause - 1
         torch.rand(3)  # whatever else happened in this process meanwhile
@@ -96,10 +113,9 @@ def test_a_crash_loses_no_more_than_since_the_last_checkpoint(configure, tmp_pat
             config,
             seed=2,
             monitor=LOSS,
-            poll=crash,
+            hooks=TrainingHooks(poll=crash, on_checkpoint=saved.append),
             checkpoint_dir=tmp_path,
-            cadence=Always(0),
-            on_checkpoint=saved.append,
+            save_interval=Always(0),
         )
     assert (saved[0].step, saved[0].batch) == (0, 1)
     assert_same(train(config, seed=2, monitor=LOSS, checkpoint_dir=tmp_path), straight)
@@ -107,14 +123,23 @@ def test_a_crash_loses_no_more_than_since_the_last_checkpoint(configure, tmp_pat
 
 def test_a_stop_takes_effect_at_the_next_step(configure, tmp_path: Path):
     steps, reports = Steps(10, Verdict.STOP), []
-    result = train(configure(**EVERYTHING), poll=steps, on_report=lambda r: reports.append(r) or Verdict.CONTINUE)
+    result = train(
+        configure(**EVERYTHING),
+        hooks=TrainingHooks(poll=steps),
+        on_report=lambda r: reports.append(r) or Verdict.CONTINUE,
+    )
     assert (result.ending, result.step, steps.count, len(reports)) == (Ending.STOPPED, 1, 10, 1)
     assert result.metrics["train/loss"] == reports[0].metrics["train/loss"]
 
 
 def test_a_pause_takes_effect_after_its_checkpoint(configure, tmp_path: Path):
     steps = Steps(10, Verdict.PAUSE)
-    train(configure(**EVERYTHING), poll=steps, checkpoint_dir=tmp_path, cadence=SaveInterval(1000))
+    train(
+        configure(**EVERYTHING),
+        hooks=TrainingHooks(poll=steps),
+        checkpoint_dir=tmp_path,
+        save_interval=SaveInterval(1000),
+    )
     assert steps.count == 10
     saved = load_checkpoint(tmp_path)
     assert saved is not None
@@ -209,7 +234,7 @@ def test_the_average_of_the_weights_is_what_is_evaluated(configure):
 
 def _paused_after(config: TrainingConfig, steps: int) -> Any:
     with TemporaryDirectory() as directory:
-        train(config, poll=Steps(steps + 1, Verdict.PAUSE), checkpoint_dir=Path(directory))
+        train(config, hooks=TrainingHooks(poll=Steps(steps + 1, Verdict.PAUSE)), checkpoint_dir=Path(directory))
         return load_checkpoint(Path(directory))
 
 

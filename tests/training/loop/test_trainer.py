@@ -18,6 +18,7 @@ from worker.training import (
     Monitor,
     Report,
     TrainingConfig,
+    TrainingHooks,
     TrainingResult,
     Verdict,
     train,
@@ -202,8 +203,8 @@ def test_with_a_cadence_that_is_not_due_a_pause_is_saved_and_the_end_of_what_may
         monitor=monitor,
         on_report=journal,
         checkpoint_dir=tmp_path,
-        cadence=SaveInterval(1000),
-        on_checkpoint=on_checkpoint,
+        save_interval=SaveInterval(1000),
+        hooks=TrainingHooks(on_checkpoint=on_checkpoint),
         until_epoch=until,
     )
     assert saved == steps
@@ -211,7 +212,7 @@ def test_with_a_cadence_that_is_not_due_a_pause_is_saved_and_the_end_of_what_may
 
 def test_early_stopping_is_an_end_too(configure, tmp_path: Path):
     config = configure(epochs=30, patience=1, optimizer={"name": "adamw", "lr": 0.5})
-    result = train(config, checkpoint_dir=tmp_path, cadence=SaveInterval(1000))
+    result = train(config, checkpoint_dir=tmp_path, save_interval=SaveInterval(1000))
     assert result.step < 30
     assert [path.name for path in tmp_path.glob("*.pt")] == [f"step-{result.step:08d}.pt"]
 

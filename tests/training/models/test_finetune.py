@@ -8,6 +8,7 @@ import torch
 
 from worker.training import ConfigError, Report, Verdict, train
 from worker.training.build import Components, build, load
+from worker.training.loop.step import set_learning_rates
 from worker.training.models.finetune import FINETUNING
 from worker.training.models.layers import layers_of
 from worker.training.seeding import forked_rng
@@ -68,7 +69,7 @@ def test_a_head_alone_learns_and_frozen_norms_keep_their_statistics(configure):
 def test_each_layer_has_its_share_of_the_rate_whatever_the_schedule_says(configure):
     tuned = {"name": "full", "frozen": 1, "layer_decay": 0.5}
     _, state = assembled(configure(model=DEEP, optimizer={"name": "sgd", "lr": 0.8}, finetune=tuned))
-    state.scale_rates(0.25)
+    set_learning_rates(state.optimizer, 0.25)
     rates = {id(weight): group["lr"] for group in state.optimizer.param_groups for weight in group["params"]}
     by_layer = [{rates.get(id(weight)) for weight in weights} for weights in layers_of(state.model)]
     assert by_layer == [{None}, {0.05}, {0.1}, {0.2}]

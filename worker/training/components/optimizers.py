@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
 
-from torch import nn, optim
+from torch import optim
 
 from worker.training.errors import ConfigError
 from worker.training.models.trainable import ParamGroup
@@ -42,36 +42,6 @@ def weight_groups(param_groups: Sequence[ParamGroup]) -> Weights:
         groups.append({"params": decaying, "rate": rate, "decays": True})
         groups.append({"params": others, "rate": rate, "decays": False, "weight_decay": 0.0})
     return [group for group in groups if group["params"]]
-
-
-def clear_gradients(weights: Weights) -> None:
-    """Set all gradients to None before a step.
-
-    `Optimizer.zero_grad` does more, for profilers and compilers, which costs 5 % of the step of a small model.
-    """
-    for group in weights:
-        for weight in group["params"]:
-            weight.grad = None
-
-
-def shape_gradients(weights: Weights, *, l1: float, clip_norm: float | None, clip_value: float | None) -> None:
-    """Add the L1 penalty's gradient to the decaying weights, then clip all gradients by value and then by norm.
-
-    Args:
-        weights: the parameter groups of `weight_groups`.
-        l1: the penalty's factor, at least 0.
-        clip_norm: the largest L2 norm over all gradients; None: no limit.
-        clip_value: the largest magnitude of each gradient; None: no limit.
-    """
-    if l1:
-        for weight in (each for group in weights if group["decays"] for each in group["params"]):
-            if weight.grad is not None:
-                weight.grad.add_(weight.detach().sign(), alpha=l1)
-    all_weights = [weight for group in weights for weight in group["params"]]
-    if clip_value is not None:
-        nn.utils.clip_grad_value_(all_weights, clip_value)
-    if clip_norm is not None:
-        nn.utils.clip_grad_norm_(all_weights, clip_norm)
 
 
 def sgd(

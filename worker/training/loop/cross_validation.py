@@ -4,10 +4,7 @@ In every epoch each replicate trains one epoch, one after the other. So the mean
 that pruners can judge step by step, and the end of an epoch is a checkpoint of all replicates.
 """
 
-import copy
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +12,20 @@ import torch
 from torch import nn
 
 from worker.training.allowed_folders import ANYWHERE, AllowedFolders
-from worker.training.build import Components, build
+from worker.training.build import build
 from worker.training.callbacks import Training
 from worker.training.checkpoints.load import require_same
-from worker.training.components.ensemble import MeanOf
 from worker.training.config import LISTS, TrainingConfig
 from worker.training.data import Dataset, SplitName
 from worker.training.distributed.group import SINGLE_PROCESS, Group
-from worker.training.evaluate import evaluate
 from worker.training.events import Monitor, Verdict
+from worker.training.loop.best_epoch import BestTracker
 from worker.training.loop.epoch import train_epoch
 from worker.training.loop.fork import fork
-from worker.training.predictions import Predictions, mean_by_id, predict
-from worker.training.seeding import derive, initial_rng_states, rng_states, set_rng_states
-from worker.training.state import Best, TrainState, Weights
-
-
-@dataclass(frozen=True)
-class Replicate:
-    """The model of one fold and repeat, with its data, its seed and its training state."""
-
-    components: Components
-    state: TrainState
+from worker.training.loop.random_streams import RandomStreams
+from worker.training.loop.replicate import Replicate
+from worker.training.predictions import Predictions, mean_by_id
+from worker.training.state import Weights
 
 
 class Replicates:
@@ -44,11 +33,10 @@ class Replicates:
 
     Attributes:
         config: the configuration.
-        first_epoch: the completed epochs at the start: 0, or the epoch of the fork.
         seconds: the time spent training, over all resumptions.
         metrics: the means over the replicates after the last epoch, as `mean_and_spread` returns them.
         ended: a callback's reason to end training; empty: none.
-        best: the best epoch so far by the monitor; None: none yet, or no monitor.
+        best: the best epoch so far.
     """
 
     def __init__(
@@ -59,22 +47,22 @@ class Replicates:
         constraints: Mapping[str, Any],
         fork_at: int | None = None,
         *,
+        monitor: Monitor | None = None,
         teacher: Path | None = None,
         folders: AllowedFolders = ANYWHERE,
         group: Group = SINGLE_PROCESS,
     ) -> None:
         """Build a replicate for each dataset (one per fold) and repeat.
 
-        The replicates draw from torch's default random streams; the first replicate draws the same numbers as if it
-        trained alone. All ranks of the group begin with the same weights. What they draw from then on (dropout,
-        augmentation) differs from rank to rank.
+        The replicates draw from torch's default random streams, as `RandomStreams` describes.
 
         Args:
             config: the configuration.
-            seed: the training's seed; the first replicate uses it as it is, the others derive theirs from it.
+            seed: the training's seed.
             datasets: one for each fold, or a single one.
             constraints: `{"parameters": {"max": n}}` or empty.
             fork_at: the epoch of another training's checkpoint from which this training forks; None: it is no fork.
+            monitor: decides which epoch is the best; None: none is.
             teacher: the file of the checkpoint that `loss.teacher` names, where that is not a path.
             folders: the folders that the configuration's paths must lie in.
             group: the processes that train together.
@@ -85,35 +73,28 @@ class Replicates:
             OutsideFolders: a path of the configuration lies outside the `folders`.
         """
         self.config = config
-        self.first_epoch = fork_at or 0
         self.seconds = 0.0
         self.metrics: dict[str, float] = {}
         self.ended = ""
-        self.best: Best | None = None
+        self.best = BestTracker(monitor, fork_at or 0)
         self._fork_at = fork_at
         self._seed = seed
         # Callbacks are left out: a checkpoint may be resumed with others.
-        trained = {name: value for name, value in config.to_mapping().items() if name not in LISTS}
-        self._origin = {"seed": seed, **trained} | ({} if fork_at is None else {"fork_at": fork_at})
-        self._device = datasets[0].device
+        settings = {name: value for name, value in config.to_mapping().items() if name not in LISTS}
+        self._origin = {"seed": seed, **settings} | ({} if fork_at is None else {"fork_at": fork_at})
         self._group = group
+        self._streams = RandomStreams(seed, datasets[0].device, group)
         self._replicates: list[Replicate] = []
-        for index, dataset in enumerate([*datasets] * config.repeats):
-            replicate_seed = derive(seed, f"member/{index}") if index else seed
-            set_rng_states(initial_rng_states(replicate_seed, self._device), self._device)
+        for dataset in [*datasets] * config.repeats:
+            replicate_seed = self._streams.begin_replicate()
             components, state = build(
                 config, replicate_seed, dataset, constraints, group, teacher=teacher, folders=folders
             )
+            self._streams.add_replicate(state, replicate_seed)
             self._replicates.append(Replicate(components, state))
-            if not group.is_first:
-                rank_states = initial_rng_states(derive(replicate_seed, f"rank/{group.rank}"), self._device)
-                set_rng_states(rank_states, self._device)
-            self._active = index
-            self._store_rng_states()
 
-    @property
-    def each(self) -> Sequence[Replicate]:
-        return self._replicates
+    def __iter__(self) -> Iterator[Replicate]:
+        return iter(self._replicates)
 
     @property
     def epoch(self) -> int:
@@ -123,29 +104,39 @@ class Replicates:
     @property
     def batch(self) -> int:
         """Number of completed batches of the next epoch, summed over the replicates."""
-        return sum(replicate.state.batch for replicate in self._replicates)
+        return sum(replicate.state.batch for replicate in self)
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of trainable weights of the largest model."""
+        return max(replicate.components.trainable.num_parameters for replicate in self)
 
     @property
     def models(self) -> list[nn.Module]:
         """The evaluated models (averaged weights, if there are any) in evaluation mode."""
-        return [replicate.state.eval_model.eval() for replicate in self._replicates]
+        return [replicate.state.eval_model.eval() for replicate in self]
 
     @property
-    def seen(self) -> Training:
+    def snapshots(self) -> list[Weights]:
+        """The weights of all snapshots: those of the first replicate, then those of the next."""
+        return [weights for replicate in self for weights in replicate.state.snapshots]
+
+    @property
+    def callback_view(self) -> Training:
         """The training as callbacks see it."""
         return Training(
             config=self.config.to_mapping(),
             seed=self._seed,
             epoch=self.epoch,
-            datasets=[replicate.components.dataset for replicate in self._replicates],
-            models=[replicate.state.eval_model for replicate in self._replicates],
-            optimizers=[replicate.state.optimizer for replicate in self._replicates],
+            datasets=[replicate.components.dataset for replicate in self],
+            models=[replicate.state.eval_model for replicate in self],
+            optimizers=[replicate.state.optimizer for replicate in self],
         )
 
     @property
-    def snapshots(self) -> list[Weights]:
-        """The weights of all snapshots: those of the first replicate, then those of the next."""
-        return [weights for replicate in self._replicates for weights in replicate.state.snapshots]
+    def reason_to_end(self) -> str:
+        """A callback's reason to end training, or that of early stopping; an empty text: train on."""
+        return self.ended or self.best.reason_to_stop(self.epoch, self.config.patience)
 
     def train_epoch(self, poll: Callable[[], Verdict], save: Callable[[], None]) -> Verdict:
         """Train each replicate from its current state to the epoch's end, or until `poll` returns another verdict.
@@ -157,30 +148,17 @@ class Replicates:
         Returns:
             CONTINUE at the end of the epoch, else the verdict of `poll`.
         """
-        for index, replicate in enumerate(self._replicates):
-            self._activate(index)
+        for index, replicate in enumerate(self):
+            self._streams.activate(index)
             if (verdict := train_epoch(replicate.components, replicate.state, poll, save)) is not Verdict.CONTINUE:
                 return verdict
         return Verdict.CONTINUE
 
     def measure(self) -> list[dict[str, float]]:
         """Return each replicate's metrics after an epoch: its training loss, and those on `val` and `test_val`."""
-        measured = zip(self._replicates, self.evaluate("val", "test_val"), strict=True)
         return self._group.broadcast(
-            [{"train/loss": replicate.state.mean_loss(), **rest} for replicate, rest in measured]
+            [{"train/loss": each.state.mean_loss(), **each.evaluate("val", "test_val")} for each in self]
         )
-
-    def evaluate(self, *names: SplitName) -> list[dict[str, float]]:
-        """Return the loss and metrics of each replicate on those splits of `names` that its dataset has."""
-        return [_evaluated(replicate, replicate.state.eval_model, names) for replicate in self._replicates]
-
-    def evaluate_snapshots(self, *names: SplitName) -> list[dict[str, float]]:
-        """Return `snapshots/…` metrics: each replicate's snapshots, evaluated as one model that averages predictions.
-
-        That is a snapshot ensemble (Huang et al. 2017).
-        """
-        measured = (_evaluated(replicate, _ensemble(replicate), names) for replicate in self._replicates)
-        return [{f"snapshots/{name}": value for name, value in values.items()} for values in measured]
 
     def predict(self, *names: SplitName) -> dict[SplitName, Predictions]:
         """Return the predictions on each split of `names`: an example's mean over the replicates that hold it out.
@@ -190,73 +168,53 @@ class Replicates:
         """
         data = self._replicates[0].components.dataset
         return {
-            name: mean_by_id(
-                [
-                    predict(
-                        each.state.eval_model,
-                        each.components.dataset,
-                        name,
-                        each.components.link,
-                        each.components.autocast,
-                        group=self._group,
-                    )
-                    for each in self._replicates
-                ]
-            )
+            name: mean_by_id([replicate.predict(name) for replicate in self])
             for name in names
             if name in data.splits and data.kind != "language"
         }
 
-    def complete_epoch(
-        self, each: Sequence[dict[str, float]], callback_metrics: Mapping[str, float], monitor: Monitor | None
-    ) -> None:
+    def complete_epoch(self, values: Sequence[dict[str, float]], callback_metrics: Mapping[str, float]) -> None:
         """Record an epoch's metrics, and keep it as the best if the monitored mean is the best so far.
 
         Args:
-            each: the metrics of each replicate, as `measure` returns them.
+            values: the metrics of each replicate, as `measure` returns them.
             callback_metrics: the callbacks' metrics by name.
-            monitor: decides which epoch is the best; None: none is kept. A non-finite value is never the best.
         """
-        for replicate, metrics in zip(self._replicates, each, strict=True):
+        for replicate, metrics in zip(self, values, strict=True):
             replicate.state.complete_epoch(metrics)
-        self.metrics = {**mean_and_spread(each), **callback_metrics}
-        if monitor is None or not math.isfinite(value := self.metrics[monitor.metric]):
-            return
-        if self.best is None or monitor.is_better(value, self.best.metrics[monitor.metric]):
-            kept = [replicate.state.weights() for replicate in self._replicates] if monitor.keep == "best" else None
-            self.best = Best(self.epoch, self.metrics, kept)
+        self.metrics = {**mean_and_spread(values), **callback_metrics}
+        self.best.update(self.epoch, self.metrics, lambda: [replicate.state.weights() for replicate in self])
 
     def take_snapshot(self) -> None:
         """Keep a copy of the current weights for the snapshot ensemble."""
-        for replicate in self._replicates:
+        for replicate in self:
             replicate.state.snapshots.append(replicate.state.weights())
 
     def restore_best(self) -> None:
         """Replace the last epoch's weights and metrics with those of the best epoch, if its weights are kept."""
-        if self.best is not None and self.best.weights is not None:
-            for replicate, weights in zip(self._replicates, self.best.weights, strict=True):
+        best = self.best.epoch
+        if best is not None and best.weights is not None:
+            for replicate, weights in zip(self, best.weights, strict=True):
                 replicate.state.eval_model.load_state_dict(weights)
-            self.metrics = self.best.metrics
+            self.metrics = best.metrics
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that must survive a restart, as a mapping for `torch.load(weights_only=True)`."""
-        self._store_rng_states()
-        _, *others = self._group.all_gather([replicate.state.rng_states for replicate in self._replicates])
+        other_ranks = self._streams.state_dict()  # first, because it stores the active random streams
         return {
             "origin": self._origin,
             "seconds": self.seconds,
             "metrics": self.metrics,
             "ended": self.ended,
-            "best": None if self.best is None else vars(self.best),
-            "replicates": [replicate.state.state_dict() for replicate in self._replicates],
-            "rng_states_of_other_ranks": others,
+            "best": self.best.state_dict(),
+            "replicates": [replicate.state.state_dict() for replicate in self],
+            "rng_states_of_other_ranks": other_ranks,
         }
 
     def load_state_dict(self, content: dict[str, Any]) -> bool:
         """Continue from a checkpoint's `content`.
 
-        A fork restores its own checkpoint, or else begins with its parent's. A rank that the checkpoint does not know
-        (it was written by fewer processes) keeps its initial random streams.
+        A fork restores its own checkpoint, or else begins with its parent's.
 
         Returns:
             Whether the checkpoint is this training's own: False for a fork that begins with its parent's.
@@ -264,59 +222,28 @@ class Replicates:
         Raises:
             ConfigError: the checkpoint is of another configuration or seed.
         """
-        streams = [dict(replicate.state.rng_states) for replicate in self._replicates]
         is_own = self._fork_at is None or content["origin"] == self._origin
-        if not is_own:
-            fork([(replicate.components, replicate.state) for replicate in self._replicates], content, self._origin)
-            self.metrics = content["metrics"]
-        else:
+        if is_own:
             require_same("checkpoint_dir", content["origin"], self._origin)
-            for replicate, saved in zip(self._replicates, content["replicates"], strict=True):
+            for replicate, saved in zip(self, content["replicates"], strict=True):
                 replicate.state.load_state_dict(saved)
             self.seconds, self.metrics, self.ended = content["seconds"], content["metrics"], content["ended"]
-            self.best = None if content["best"] is None else Best(**content["best"])
-        if not self._group.is_first:
-            others = content.get("rng_states_of_other_ranks", [])
-            saved_streams = others[self._group.rank - 1] if self._group.rank <= len(others) else streams
-            for replicate, fresh, each in zip(self._replicates, streams, saved_streams, strict=True):
-                replicate.state.rng_states = fresh | each
-        set_rng_states(self._replicates[self._active].state.rng_states, self._device)
+            self.best.load_state_dict(content["best"])
+        else:
+            fork([(replicate.components, replicate.state) for replicate in self], content, self._origin)
+            self.metrics = content["metrics"]
+        self._streams.load_state_dict(content.get("rng_states_of_other_ranks", []))
         return is_own
 
-    def _activate(self, index: int) -> None:
-        """Switch torch's default random streams to those of replicate `index`."""
-        self._store_rng_states()
-        self._active = index
-        set_rng_states(self._replicates[index].state.rng_states, self._device)
 
-    def _store_rng_states(self) -> None:
-        self._replicates[self._active].state.rng_states = rng_states(self._device)
+def mean_and_spread(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return each metric's mean over the replicates, and with several its sample standard deviation `…/std`.
 
-
-def _evaluated(replicate: Replicate, model: nn.Module, names: tuple[SplitName, ...]) -> dict[str, float]:
-    components = replicate.components
-    return evaluate(
-        model,
-        components.loss,
-        components.metrics,
-        components.dataset,
-        names,
-        autocast=components.autocast,
-        group=components.group,
-    )
-
-
-def _ensemble(replicate: Replicate) -> nn.Module:
-    models = [copy.deepcopy(replicate.state.eval_model) for _ in replicate.state.snapshots]
-    for model, weights in zip(models, replicate.state.snapshots, strict=True):
-        model.load_state_dict(weights)
-    return MeanOf(models, replicate.components.link)
-
-
-def mean_and_spread(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return each metric's mean over the replicates, and with several its sample standard deviation `…/std`."""
-    if len(each) == 1 or not each[0]:
-        return dict(each[0])
-    values = torch.tensor([list(metrics.values()) for metrics in each], dtype=torch.float64)
-    means = dict(zip(each[0], values.mean(0).tolist(), strict=True))
-    return means | {f"{name}/std": std for name, std in zip(each[0], values.std(0).tolist(), strict=True)}
+    Args:
+        values: the metrics of each replicate, with the same names in the same order.
+    """
+    if len(values) == 1 or not values[0]:
+        return dict(values[0])
+    table = torch.tensor([list(metrics.values()) for metrics in values], dtype=torch.float64)
+    means = dict(zip(values[0], table.mean(0).tolist(), strict=True))
+    return means | {f"{name}/std": std for name, std in zip(values[0], table.std(0).tolist(), strict=True)}

@@ -1,4 +1,7 @@
-"""Trains one epoch: optimizer steps over shuffled batches; can start and stop in the middle of the epoch."""
+"""Trains one epoch: optimizer steps over shuffled batches; can start and stop in the middle of the epoch.
+
+`loop/step.py` computes a step; this module decides which batch it takes, at which learning rate, and when to stop.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,11 +10,9 @@ import torch
 from torch import Tensor
 
 from worker.training.build import Components
-from worker.training.components.augment import Targets
-from worker.training.components.distillation import Distillation
-from worker.training.components.optimizers import clear_gradients, shape_gradients
 from worker.training.errors import Diverged
 from worker.training.events import Verdict
+from worker.training.loop.step import optimizer_step
 from worker.training.seeding import generator
 from worker.training.state import TrainState
 
@@ -44,8 +45,8 @@ def train_epoch(
         if (verdict := poll()) is not Verdict.CONTINUE:
             return verdict
         # Evaluated at the middle of the step, so that neither the first nor the last step has a rate of 0.
-        state.scale_rates(components.schedule((state.step + 0.5) / horizon))
-        _step(components, state, batches[state.batch])
+        rate_factor = components.schedule((state.step + 0.5) / horizon)
+        optimizer_step(components, state, batches[state.batch], rate_factor)
         state.step += 1
         state.batch += 1
         if state.batch % _STEPS_BETWEEN_CHECKS == 0 or state.batch == len(batches):
@@ -70,78 +71,3 @@ def epoch_batches(components: Components, epoch: int) -> Sequence[Tensor]:
     if len(batches) > 1 and len(batches[-1]) == 1 < components.config.batch_size:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
-
-
-def _step(components: Components, state: TrainState, batch: Tensor) -> None:
-    """One optimizer step on one batch."""
-    config, optimizer = components.config, state.optimizer
-    clear_gradients(optimizer.param_groups)
-    for loss, number in _add_gradients(components, state, batch):
-        state.count_loss(loss, number)
-    if config.l1 or config.clip_norm is not None or config.clip_value is not None:
-        state.scaler.unscale_(optimizer)
-        shape_gradients(optimizer.param_groups, l1=config.l1, clip_norm=config.clip_norm, clip_value=config.clip_value)
-    state.scaler.step(optimizer)
-    state.scaler.update()
-    if state.average is not None:
-        state.average.update_parameters(state.model)
-
-
-def _add_gradients(components: Components, state: TrainState, batch: Tensor) -> list[tuple[Tensor, int]]:
-    """Sum the batch's gradient over `grad_accumulation` pieces, and in a group over the ranks' shares.
-
-    Returns:
-        Mean losses, each with the number of examples that it is the mean of.
-    """
-    features, mixed_targets = _examples(components, components.group.shard(batch))
-    # The number is equal on every rank, because some models need all ranks to call them together.
-    num_pieces = min(components.config.grad_accumulation, math.ceil(len(batch) / components.group.size))
-    losses: list[tuple[Tensor, int]] = []
-    for piece, targets in _pieces(features, mixed_targets, num_pieces):
-        if not len(piece):
-            if components.needs_all_ranks:
-                with components.autocast:
-                    torch.autograd.backward(components.forward(piece).sum() * 0)
-            continue
-        loss = _loss(components, piece, targets)
-        share = len(piece) / len(batch)
-        torch.autograd.backward(state.scaler.scale(loss if share == 1 else loss * share))
-        losses.append((loss.detach(), len(piece)))
-    if components.group.size == 1:
-        return losses
-    weights = [weight for group in state.optimizer.param_groups for weight in group["params"]]
-    trainable = [weight for weight in weights if weight.requires_grad]
-    mean = components.group.sum_gradients(
-        trainable, [loss * (num_examples / len(batch)) for loss, num_examples in losses]
-    )
-    return [(mean, len(batch))]
-
-
-def _examples(components: Components, indices: Tensor) -> tuple[Tensor, Targets]:
-    """Return the augmented features and targets; both are empty if the rank has no share of the batch."""
-    features, targets = components.dataset.batch(components.dataset.train, indices)
-    return components.augment(features, targets) if len(indices) else (features, [(1.0, targets)])
-
-
-def _pieces(features: Tensor, mixed_targets: Targets, num: int) -> Sequence[tuple[Tensor, Targets]]:
-    """Split a batch and its targets into `num` pieces; with too few examples some are empty."""
-    if num == 1:
-        return [(features, mixed_targets)]
-    targets = [[(share, piece) for piece in whole.tensor_split(num)] for share, whole in mixed_targets]
-    return [(piece, list(of_piece)) for piece, *of_piece in zip(features.tensor_split(num), *targets, strict=True)]
-
-
-def _loss(components: Components, features: Tensor, mixed_targets: Targets) -> Tensor:
-    """Return the mean loss of the examples; mixed targets are weighted by their shares."""
-    with components.autocast:
-        outputs = components.forward(features)
-    outputs = outputs.float()
-    losses: list[Tensor] = [components.loss(outputs, targets) for _, targets in mixed_targets]
-    loss = losses[0]
-    if len(losses) > 1:
-        loss = torch.stack([share * each for (share, _), each in zip(mixed_targets, losses, strict=True)]).sum()
-    if isinstance(components.loss, Distillation):
-        with components.autocast:
-            probabilities = components.loss.teacher_probabilities(features)
-        loss = components.loss.blend(loss, outputs, probabilities)
-    return loss

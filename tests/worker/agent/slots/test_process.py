@@ -107,7 +107,7 @@ def test_it_obeys_an_order_at_its_next_step(zygote: Zygote, start: Any, action: 
     [
         ({"task": digits(optimizer={"name": "adamv"})}, FailureClass.INVALID, "did you mean"),
         ({"constraints": {"parameters": {"max": 10}}}, FailureClass.INFEASIBLE, "10"),
-        ({"fork_at": 3}, FailureClass.INVALID, "the checkpoint of step 3 to fork from is missing"),
+        ({"fork_at": 3}, FailureClass.INVALID, "the checkpoint of step 3 to fork from is gone"),
         ({"task_kind": TaskKind.EXTERNAL, "task": None}, FailureClass.INVALID, "driven by a caller of the service"),
         (
             {"task": digits(optimizer={"name": "sgd", "lr": 1e30}, loss={"name": "cross_entropy"}, epochs=3)},

@@ -212,3 +212,12 @@ def test_the_examples_are_accepted_by_the_real_check(number: int, shared_service
 def test_the_first_example_is_a_file_and_the_one_in_the_examples(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(EXAMPLES[0], encoding="utf-8")
     assert load(tmp_path / "study.yaml") == load(ROOT / "examples" / "digits.yaml")
+
+
+def test_the_glossary_is_alphabetical_with_one_sentence_per_term() -> None:
+    lines = [line for line in DOCUMENTS["glossary.md"].splitlines() if line.startswith("| ")][2:]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    terms = [row[0].lower() for row in rows]
+    assert len(terms) > 50
+    assert terms == sorted(set(terms))
+    assert all(len(row) == 2 and row[1].endswith(".") and ". " not in row[1] for row in rows)

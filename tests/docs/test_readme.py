@@ -25,16 +25,15 @@ def blocks(language: str) -> list[str]:
 
 
 def told_tree() -> dict[str, str]:
-    """Path -> what README says of it, from the indented block of the house."""
+    """Return path -> description, from the indented block of the house; a folder's entries are indented by two more."""
     told: dict[str, str] = {}
-    folder = ""
+    folders: list[str] = []
     for line in README.partition("## The house\n\n```\n")[2].partition("```")[0].splitlines():
         name, said = line.split(maxsplit=1)
-        if not line.startswith(" "):
-            folder = name if name.endswith("/") else ""
-            told[name] = said
-        else:
-            told[folder + name] = said
+        depth = (len(line) - len(line.lstrip())) // 2
+        path = "".join(folders[:depth]) + name
+        folders[depth:] = [name]
+        told[path] = said
     return told
 
 
@@ -52,6 +51,15 @@ def test_no_room_is_missing_from_the_tree(package: str) -> None:
         if path.name not in {"__pycache__", "__init__.py", "py.typed"}
     }
     assert entries <= told_tree().keys()
+
+
+@pytest.mark.parametrize(
+    "folder", ["service/usecases", "service/search", "service/cli", "worker/agent", "worker/training"]
+)
+def test_no_folder_of_a_large_room_is_missing_from_the_tree(folder: str) -> None:
+    packages = {f"{folder}/{path.parent.name}/" for path in (ROOT / folder).glob("*/__init__.py")}
+    assert packages
+    assert packages == {path for path in told_tree() if re.fullmatch(rf"{folder}/\w+/", path)}
 
 
 def test_the_commands_of_make_exist_and_ci_runs_the_test_command() -> None:

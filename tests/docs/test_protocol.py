@@ -55,7 +55,7 @@ def named_in(table_header: str) -> set[str]:
 
 
 def test_every_failure_class_is_told() -> None:
-    assert named_in("| `failure` | say it when |") == set(FailureClass)
+    assert named_in("| `failure` | when to send it |") == set(FailureClass)
 
 
 def test_every_error_code_in_the_table_of_answers_exists() -> None:

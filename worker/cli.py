@@ -22,11 +22,14 @@ from service.client import Client, InvalidToken, ServiceUnreachable
 from service.contract.base import TaskKind
 from service.contract.command_line import parse
 from worker.agent import (
+    AcceptedWork,
     Agent,
     DeviceError,
     LocalDevice,
+    ProcessSettings,
     RegistrationRefused,
     SlotPlan,
+    StorageSettings,
     WorkerRefused,
     ZygoteFailed,
     cpu,
@@ -49,30 +52,30 @@ from worker.settings import (
 log = logging.getLogger("worker")
 
 _DESCRIPTION = """\
-Train trials for an Assayer service. A worker asks the service for a trial, trains it on its device, reports every
-epoch, and asks for the next. Start one per machine; start and stop them whenever you like: what a worker was
-training when it stopped goes back to the service, and what it could not yet tell is told by the next one."""
+Train trials for an Assayer service. A worker claims a trial, trains it on its device, reports every epoch, and claims
+the next one. Start one worker per machine. You may start and stop workers at any time: a stopped worker gives its
+running trials back to the service, and the next worker on the machine sends the reports that it could not send."""
 
 _EPILOG = """\
 examples:
-  worker --cpu                                     on the processor, for a service on this machine
-  worker --gpu 0 --server http://tower:8420        on the first GPU, for a service elsewhere
-  worker --gpu 0,1 --slots 2                       two trials at a time on each of two GPUs
-  worker --gpu 0,1,2,3 --devices-per-trial 2       two trials at a time, each on two GPUs together
-  worker --cpu --study digits-mlp --until-done     until that study is done
-  worker --cpu --allow-functions                   also studies that call functions from this directory
-  worker --cpu --register my_models                also studies whose models, losses, … my_models.py adds
-  worker --cpu --data /srv/data --data .           for studies whose data lie there, or below this directory
-  worker --gpu 0 --for 11h30m --label room=cellar  for so long; for studies that require this label
-  worker try digits-mlp --trial 7 --steps 20       one trial in the foreground, recorded nowhere
-  worker doctor                                    is all well on this machine, and the service in reach
+  worker --cpu                                     train on the CPU, for a service on this machine
+  worker --gpu 0 --server http://tower:8420        train on the first GPU, for a service on another machine
+  worker --gpu 0,1 --slots 2                       train two trials at a time on each of two GPUs
+  worker --gpu 0,1,2,3 --devices-per-trial 2       train two trials at a time, each on two GPUs
+  worker --cpu --study digits-mlp --until-done     end when this study is done
+  worker --cpu --allow-functions                   also execute studies that call functions in this directory
+  worker --cpu --register my_models                add the models, losses, … of my_models.py
+  worker --cpu --data /srv/data --data .           let studies read data in these two folders
+  worker --gpu 0 --for 11h30m --label room=cellar  end after 11.5 hours; offer a label to studies that require it
+  worker try digits-mlp --trial 7 --steps 20       run one trial in the foreground and record nothing
+  worker doctor                                    check this machine and its connection to the service
 
 environment:
-  ASSAYER_SERVER   the service's address, where --server is not given
-  ASSAYER_CHECKPOINT_SECONDS   the shortest time between two checkpoints of a training (60)
-  ASSAYER_TOKEN    the token that a service on another machine asks for; hidden from training processes
+  ASSAYER_SERVER   the service's address, if --server is not given
+  ASSAYER_CHECKPOINT_SECONDS   the shortest time between two checkpoints of a training, in seconds (60)
+  ASSAYER_TOKEN    the service's token, which training processes do not see
 
-Ctrl-C (or SIGTERM) gives the running trials back and ends; a second one ends at once."""
+On Ctrl-C (or SIGTERM) the worker gives the running trials back and ends; on a second one it ends at once."""
 
 
 def main(arguments: Sequence[str] | None = None, token: str | None = None) -> int:
@@ -100,25 +103,31 @@ def main(arguments: Sequence[str] | None = None, token: str | None = None) -> in
         client,
         name=name,
         slots=slots,
-        studies=settings.studies,
-        until_done=settings.until_done,
-        directory=directory,
-        checkpoint_seconds=settings.checkpoint_seconds,
-        labels=settings.labels,
+        work=AcceptedWork(
+            studies=settings.studies,
+            until_done=settings.until_done,
+            tasks=settings.tasks,
+            functions=settings.functions,
+            labels=settings.labels,
+        ),
+        processes=ProcessSettings(
+            checkpoint_seconds=settings.checkpoint_seconds,
+            modules=settings.modules,
+            pass_env=settings.pass_env,
+            umask=umask,
+            readable=settings.data,
+            tensorboard=settings.tensorboard,
+        ),
+        storage=StorageSettings(
+            directory=directory,
+            disk_bytes=int(settings.disk_gib * 2**30),
+            shared_directory=settings.shared_directory,
+        ),
         work_seconds=settings.work_seconds,
-        disk_bytes=int(settings.disk_gib * 2**30),
-        shared_directory=settings.shared_directory,
-        tensorboard=settings.tensorboard,
-        tasks=settings.tasks,
-        functions=settings.functions,
-        modules=settings.modules,
-        pass_env=settings.pass_env,
-        umask=umask,
-        readable=settings.data,
     )
     _stop_on_signals(agent)
-    log.info("worker %s for %s: %s; logs in %s", name, client.server, _places(slots), directory)
-    log.info("studies may name files below %s", ", ".join(map(str, settings.data)))
+    log.info("worker %s for %s: %s; logs in %s", name, client.server, _describe_slots(slots), directory)
+    log.info("studies may read files below %s", ", ".join(map(str, settings.data)))
     try:
         agent.work()
     except RegistrationRefused as error:
@@ -137,7 +146,7 @@ class _UsageError(Exception):
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
         """Raise a one-sentence error instead of printing the usage."""
-        raise _UsageError(f"{message} (worker --help explains)")
+        raise _UsageError(f"{message} (see worker --help)")
 
 
 def _parse(arguments: Sequence[str] | None) -> Settings:
@@ -148,10 +157,10 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    place = parser.add_mutually_exclusive_group()
+    devices = parser.add_mutually_exclusive_group()
     parser.add_argument("--version", action="version", version=f"assayer {version('assayer')}")
-    place.add_argument("--gpu", type=_gpu_numbers, metavar="N[,N…]", help="train on these GPUs, counted from 0")
-    place.add_argument("--cpu", action="store_true", help="train on the processor")
+    devices.add_argument("--gpu", type=_gpu_numbers, metavar="N[,N…]", help="train on these GPUs, counted from 0")
+    devices.add_argument("--cpu", action="store_true", help="train on the CPU")
     parser.add_argument("--server", default=default_server(), metavar="URL", help="the service (default: %(default)s)")
     parser.add_argument("--slots", type=_positive, default=1, metavar="N", help="trials at a time on each device (1)")
     parser.add_argument(
@@ -159,36 +168,41 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         type=_positive,
         default=1,
         metavar="N",
-        help="train each trial on so many of the GPUs together; with --cpu, in so many processes (1)",
+        help="number of GPUs that train one trial together; with --cpu, the number of processes (1)",
     )
     parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads per slot (default: cores / slots)")
     parser.add_argument("--study", action="append", default=[], metavar="NAME", help="only this study; may be repeated")
     parser.add_argument("--until-done", action="store_true", help="end when the studies named by --study are done")
-    parser.add_argument("--for", dest="work_seconds", type=_duration, metavar="11h30m", help="work so long, then end")
+    parser.add_argument("--for", dest="work_seconds", type=_duration, metavar="11h30m", help="end after this time")
     parser.add_argument(
-        "--label", action="append", default=[], type=_label, metavar="K=V", help="what studies may require; repeatable"
+        "--label",
+        action="append",
+        default=[],
+        type=_label,
+        metavar="K=V",
+        help="a label that studies may require; may be repeated",
     )
-    parser.add_argument("--share", action="store_true", help="train on a GPU that other processes use already, too")
-    parser.add_argument("--name", type=_name, help="what the service calls this worker (default: the host's name)")
+    parser.add_argument("--share", action="store_true", help="also train on GPUs that other processes use")
+    parser.add_argument("--name", type=_name, help="the worker's name (default: the host's name)")
     parser.add_argument(
         "--state-dir",
         type=Path,
         default=default_state_dir(),
         metavar="DIR",
-        help="where unsent results and logs are kept (default: %(default)s)",
+        help="directory of unsent results and logs (default: %(default)s)",
     )
     parser.add_argument(
         "--disk-gib",
         type=_gib,
         default=20.0,
         metavar="N",
-        help="what checkpoints of ended attempts may take here; the oldest go first (default: %(default)g)",
+        help="disk space for checkpoints of ended attempts; the oldest are deleted first (default: %(default)g)",
     )
     parser.add_argument(
         "--checkpoints",
         type=Path,
         metavar="DIR",
-        help="keep checkpoints in this directory, which all workers see at this path, and upload none",
+        help="store checkpoints in this directory, which all workers must share at this path; upload none",
     )
     parser.add_argument(
         "--register",
@@ -196,7 +210,8 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         default=[],
         type=module_name,
         metavar="MODULE",
-        help="import this module, as from this directory: it adds models, losses, … of your own; may be repeated",
+        help="import this module, which adds custom models, losses, …; it is searched in the working directory first; "
+        "may be repeated",
     )
     parser.add_argument(
         "--pass-env",
@@ -204,8 +219,8 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         default=[],
         type=_variable,
         metavar="NAME",
-        help="let training processes see this environment variable, with PREFIX_* all that begin so; may be "
-        "repeated (without it: PATH, HOME, LANG, PYTHON…, CUDA_…, and so on, and nothing that looks like a secret)",
+        help="pass this environment variable to training processes, or with PREFIX_* all with that prefix; may be "
+        "repeated (always passed: PATH, HOME, LANG, PYTHON…, CUDA_… and so on, except names that look like secrets)",
     )
     parser.add_argument(
         "--data",
@@ -213,14 +228,14 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         default=[],
         type=data_folder,
         metavar="DIR",
-        help="read data, tokenizers, models and teachers that a study names by path only below this folder; may be "
-        "repeated (default: the working directory)",
+        help="folder below which studies may name data, tokenizers, models and teachers by path; may be repeated "
+        "(default: the working directory)",
     )
     parser.add_argument(
         "--tensorboard",
         type=_event_directory,
         metavar="DIR",
-        help="write event files for TensorBoard there: DIR/STUDY/trial-0007/attempt-1",
+        help="write TensorBoard event files to DIR/STUDY/trial-0007/attempt-1",
     )
     parser.add_argument(
         "--allow-functions",
@@ -228,59 +243,59 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         const=(),
         type=_modules,
         metavar="MODULE[,…]",
-        help="execute studies whose task is a Python function (of these modules and packages only, if any are named); "
-        "it is imported as from this directory",
+        help="execute studies whose task is a Python function (only of these modules and packages, if any are named); "
+        "modules are searched in the working directory first",
     )
     parser.add_argument(
         "--allow-commands",
         action="store_true",
-        help="execute studies whose task is a command; it starts here",
+        help="execute studies whose task is a command; it is started in the working directory",
     )
-    given = parse(parser, arguments)
-    if given.gpu is None and not given.cpu:
-        raise _UsageError("say where to train: --gpu 0 for the first GPU, or --cpu")
-    if given.cpu and given.share:
-        raise _UsageError("--share is for GPUs that others use, and --cpu trains on none; leave one of the two out")
+    args = parse(parser, arguments)
+    if args.gpu is None and not args.cpu:
+        raise _UsageError("name the devices to train on: --gpu 0 for the first GPU, or --cpu")
+    if args.cpu and args.share:
+        raise _UsageError("--share applies only to GPUs, and --cpu uses none; leave out one of them")
     labels: dict[str, str] = {}
-    for key, value in given.label:
+    for key, value in args.label:
         if labels.setdefault(key, value) != value:
-            raise _UsageError(f"--label {key}={labels[key]} and --label {key}={value} contradict; keep one")
-    if given.until_done and not given.study:
-        raise _UsageError("--until-done needs to know which studies: name them with --study NAME")
-    if given.checkpoints is not None and not os.access(given.checkpoints, os.W_OK | os.X_OK):
+            raise _UsageError(f"--label {key}={labels[key]} and --label {key}={value} contradict each other; keep one")
+    if args.until_done and not args.study:
+        raise _UsageError("--until-done requires the studies to wait for; name them with --study NAME")
+    if args.checkpoints is not None and not os.access(args.checkpoints, os.W_OK | os.X_OK):
         raise _UsageError(
-            f"cannot write to --checkpoints {given.checkpoints}; mount it here, or leave --checkpoints out"
+            f"cannot write to --checkpoints {args.checkpoints}; mount it on this machine, or leave --checkpoints out"
         )
     try:
         seconds = checkpoint_seconds()
     except ValueError as error:
         raise _UsageError(f"ASSAYER_CHECKPOINT_SECONDS must be a number of seconds ({error})") from None
     return Settings(
-        gpus=given.gpu or (),
-        server=given.server,
-        slots=given.slots,
-        devices_per_trial=given.devices_per_trial,
-        threads=given.threads,
-        studies=tuple(given.study),
-        name=given.name,
-        state_dir=given.state_dir.absolute(),
-        until_done=given.until_done,
+        gpus=args.gpu or (),
+        server=args.server,
+        slots=args.slots,
+        devices_per_trial=args.devices_per_trial,
+        threads=args.threads,
+        studies=tuple(args.study),
+        name=args.name,
+        state_dir=args.state_dir.absolute(),
+        until_done=args.until_done,
         checkpoint_seconds=seconds,
         labels=labels,
-        work_seconds=given.work_seconds,
-        share=given.share,
-        disk_gib=given.disk_gib,
-        shared_directory=given.checkpoints.absolute() if given.checkpoints is not None else None,
-        tensorboard=given.tensorboard,
+        work_seconds=args.work_seconds,
+        share=args.share,
+        disk_gib=args.disk_gib,
+        shared_directory=args.checkpoints.absolute() if args.checkpoints is not None else None,
+        tensorboard=args.tensorboard,
         tasks=(
             TaskKind.TRAIN,
-            *([TaskKind.FUNCTION] if given.allow_functions is not None else []),
-            *([TaskKind.COMMAND] if given.allow_commands else []),
+            *([TaskKind.FUNCTION] if args.allow_functions is not None else []),
+            *([TaskKind.COMMAND] if args.allow_commands else []),
         ),
-        functions=given.allow_functions or None,
-        modules=tuple(given.register),
-        pass_env=tuple(given.pass_env),
-        data=data_folders(given.data),
+        functions=args.allow_functions or None,
+        modules=tuple(args.register),
+        pass_env=tuple(args.pass_env),
+        data=data_folders(args.data),
     )
 
 
@@ -290,7 +305,7 @@ def _gpu_numbers(text: str) -> tuple[int, ...]:
     except ValueError:
         numbers = ()
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of GPU numbers such as 0 or 0,1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of GPU numbers, such as 0 or 0,1")
     return numbers
 
 
@@ -298,43 +313,42 @@ def _modules(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
     for name in names:
         if not all(part.isidentifier() for part in name.split(".")):
-            raise argparse.ArgumentTypeError(f"{name!r} is not a module such as my_project or my_project.training")
+            raise argparse.ArgumentTypeError(f"{name!r} is not a module, such as my_project or my_project.training")
     return names
 
 
 def _free(devices: Sequence[LocalDevice], *, share: bool) -> list[LocalDevice]:
     """Return the devices that no other process uses; with `share`, return all devices."""
-    taken = {} if share else {device.label: use for device in devices if (use := in_use(device))}
-    told = "; ".join(f"{label} is left alone: {use}" for label, use in taken.items())
-    if len(taken) == len(devices):
-        raise DeviceError(f"{told}; name another GPU, or share it with --share")
-    if taken:
-        log.warning("%s (--share takes it all the same)", told)
-    return [device for device in devices if device.label not in taken]
+    usage = {} if share else {device.label: use for device in devices if (use := in_use(device))}
+    reason = "; ".join(f"{label} is not used: {use}" for label, use in usage.items())
+    if len(usage) == len(devices):
+        raise DeviceError(f"{reason}; name another GPU, or share it with --share")
+    if usage:
+        log.warning("%s (use it all the same with --share)", reason)
+    return [device for device in devices if device.label not in usage]
 
 
 def _duration(text: str) -> float:
-    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
-    seconds = (
-        sum(int(part or 0) * size for part, size in zip(found.groups(), (3600, 60, 1), strict=True)) if found else 0
-    )
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    parts = match.groups() if match else (0, 0, 0)
+    seconds = sum(int(part or 0) * size for part, size in zip(parts, (3600, 60, 1), strict=True))
     if not seconds:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 11h30m, 45m or 90s")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration, such as 11h30m, 45m or 90s")
     return float(seconds)
 
 
 def _label(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not (key and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a label such as room=cellar")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a label, such as room=cellar")
     return key, value
 
 
 def _variable(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\*?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a variable's name such as HF_TOKEN, or a beginning: AWS_*")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a variable, such as HF_TOKEN, or a prefix, such as AWS_*")
     if text == "ASSAYER_TOKEN":
-        raise argparse.ArgumentTypeError("training processes never see the service's token; leave it out")
+        raise argparse.ArgumentTypeError("the service's token is never passed to training processes; leave it out")
     return text
 
 
@@ -346,12 +360,12 @@ def _positive(text: str) -> int:
 
 def _event_directory(text: str) -> Path:
     if find_spec("tensorboard") is None:
-        raise argparse.ArgumentTypeError("tensorboard is not installed here; pip install 'assayer[tensorboard]'")
+        raise argparse.ArgumentTypeError("tensorboard is not installed; run pip install 'assayer[tensorboard]'")
     directory = Path(text).absolute()
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise argparse.ArgumentTypeError(f"cannot make this directory: {error}") from None
+        raise argparse.ArgumentTypeError(f"cannot create this directory: {error}") from None
     return directory
 
 
@@ -361,14 +375,14 @@ def _gib(text: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of GiB such as 20")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of GiB, such as 20")
     return number
 
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} cannot be a worker's name: use up to 64 letters, digits, '.', '_', '-', a letter or digit first"
+            f"{text!r} is not a worker name: use up to 64 letters, digits, '.', '_', '-'; begin with a letter or digit"
         )
     return text
 
@@ -377,13 +391,11 @@ def _plan(devices: Sequence[LocalDevice], settings: Settings) -> list[SlotPlan]:
     """Group the devices into slots; with --cpu, the processor is one group."""
     num = settings.devices_per_trial
     # With --cpu, the list repeats the processor once for each process of a trial.
-    each = list(devices) if settings.gpus else [*devices] * num
-    groups = [each[first : first + num] for first in range(0, len(each), num)]
+    repeated = list(devices) if settings.gpus else [*devices] * num
+    groups = [repeated[first : first + num] for first in range(0, len(repeated), num)]
     if len(groups[-1]) < num:
-        names = ", ".join(device.label for device in each)
-        raise _UsageError(
-            f"--devices-per-trial {num} does not divide the {len(each)} GPUs there are to train on: {names}"
-        )
+        names = ", ".join(device.label for device in repeated)
+        raise _UsageError(f"--devices-per-trial {num} does not divide the number of GPUs, {len(repeated)}: {names}")
     threads = settings.threads or max(1, num_cores() // (settings.slots * len(groups)))
     labels = [
         ".".join([group[0].label, *(str(gpu.device.index) for gpu in group[1:] if settings.gpus)]) for group in groups
@@ -395,7 +407,7 @@ def _plan(devices: Sequence[LocalDevice], settings: Settings) -> list[SlotPlan]:
     ]
 
 
-def _places(slots: Sequence[SlotPlan]) -> str:
+def _describe_slots(slots: Sequence[SlotPlan]) -> str:
     threads = slots[0].threads
     names = ", ".join(f"{slot.name} ({slot.title})" for slot in slots)
     return f"{names}, {threads} thread{'s' if threads > 1 else ''} each"
@@ -412,16 +424,16 @@ def _configure_logging() -> None:
 
 def _stop_on_signals(agent: Agent) -> None:
     """Stop the agent on the first SIGINT or SIGTERM; on the second, exit at once."""
-    told = False
+    is_stopping = False
 
     def on_signal(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature that `signal` requires
-        nonlocal told
-        if told:
+        nonlocal is_stopping
+        if is_stopping:
             agent.abandon()
             # Nothing is lost: the outbox is on disk, and the zygotes end their training processes when this one exits.
             os._exit(128 + signum)
-        told = True
-        log.info("stopping: running trials go back to the service")
+        is_stopping = True
+        log.info("stopping: giving the running trials back to the service")
         agent.stop()
 
     signal.signal(signal.SIGINT, on_signal)

@@ -5,8 +5,7 @@ Uses the standard library only. Two kinds of socket carry the messages:
 - Each slot has one *control* socket to its zygote. The agent sends `Start` and `Terminate`; the zygote sends `Ready`,
   `Forked` and `Exited`.
 - Each attempt has one *channel* to its own training process. The agent sends `Order` and `VerdictReady`; the process
-sends
-  `Provenance`, `Report`, `Progress`, `CheckpointSaved`, `PredictionsSaved` and `Ended`.
+  sends `Provenance`, `Report`, `Progress`, `CheckpointSaved`, `PredictionsSaved` and `Ended`.
 
 Because each attempt has its own channel, a line that a dying process leaves half written damages no other attempt's
 messages. Both ends are Python, so floats without a JSON literal travel as Python's own `NaN` and `Infinity`.

@@ -80,10 +80,10 @@ def checkpoint_seconds(environment: Mapping[str, str] = os.environ) -> float:
     Raises:
         ValueError: ASSAYER_CHECKPOINT_SECONDS is not a number of seconds.
     """
-    given = environment.get("ASSAYER_CHECKPOINT_SECONDS") or "60"
-    seconds = float(given)
+    text = environment.get("ASSAYER_CHECKPOINT_SECONDS") or "60"
+    seconds = float(text)
     if not seconds >= 0:
-        raise ValueError(given)
+        raise ValueError(text)
     return seconds
 
 
@@ -106,13 +106,13 @@ def data_folder(text: str) -> Path:
     """
     folder = Path(text)
     if not folder.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no folder {text} (looked for {folder.absolute()})")
+        raise argparse.ArgumentTypeError(f"the folder {text} does not exist ({folder.absolute()})")
     return folder.resolve()
 
 
-def data_folders(given: Sequence[Path]) -> tuple[Path, ...]:
-    """Return the readable folders: the given ones, or the working directory if none is given."""
-    return tuple(given) or (Path.cwd().resolve(),)
+def data_folders(folders: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the readable folders: these ones, or the working directory if there are none."""
+    return tuple(folders) or (Path.cwd().resolve(),)
 
 
 def module_name(text: str) -> str:
@@ -124,11 +124,11 @@ def module_name(text: str) -> str:
         ArgumentTypeError: The text is not a module name, or no such module or package can be found.
     """
     if not all(part.isidentifier() for part in text.split(".")):
-        raise argparse.ArgumentTypeError(f"{text!r} is no module; write it as import does: my_models, or my.losses")
-    top, here = text.partition(".")[0], Path.cwd()
+        raise argparse.ArgumentTypeError(f"{text!r} is not a module; write it as in an import: my_models, or my.losses")
+    package, directory = text.partition(".")[0], Path.cwd()
     # The training process finds modules in the working directory, even if it is not on this program's own path.
-    if not (top in sys.modules or find_spec(top) or PathFinder.find_spec(top, [str(here)])):
+    if not (package in sys.modules or find_spec(package) or PathFinder.find_spec(package, [str(directory)])):
         raise argparse.ArgumentTypeError(
-            f"cannot register {text}: there is no module {top!r} in {here} or on PYTHONPATH"
+            f"cannot register {text}: there is no module {package!r} in {directory} or on PYTHONPATH"
         )
     return text

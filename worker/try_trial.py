@@ -27,9 +27,9 @@ _EPILOG = """\
 examples:
   worker try digits-mlp --trial 7                  train trial 7 again, to its end
   worker try digits-mlp --trial 7 --steps 20       20 steps of the optimizer, or 20 reports of your own function
-  worker try mine --trial 0 --pdb                  and look around where it raises
+  worker try mine --trial 0 --pdb                  and open the debugger where it raises
 
-The service is asked for the trial and told nothing: its study does not change."""
+The command reads the trial from the service and sends nothing back: the study does not change."""
 
 
 def main(arguments: Sequence[str], token: str | None = None) -> int:
@@ -51,14 +51,14 @@ def _try(arguments: Sequence[str], token: str | None, folder: Path) -> int:
     """Run the command with a temporary folder for downloads; returns the exit status."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
     try:
-        given = _parse(arguments)
-        device = gpus([given.gpu])[0] if given.gpu is not None else cpu()
-        with Client(given.server, token) as client:
-            grant = client.grant(given.study, given.trial)
+        args = _parse(arguments)
+        device = gpus([args.gpu])[0] if args.gpu is not None else cpu()
+        with Client(args.server, token) as client:
+            grant = client.grant(args.study, args.trial)
             _check(grant)
             teacher = _teacher(client, grant, folder / "teacher.pt")
     except (ClientError, DeviceError, _CannotTry) as error:
-        return _refused(error)
+        return _print_error(error)
     os.environ["CUDA_VISIBLE_DEVICES"] = device.visible  # torch reads it when it is loaded
     # Like a worker that is started here, find the modules of functions in the working directory.
     sys.path.insert(0, str(Path.cwd()))
@@ -67,13 +67,13 @@ def _try(arguments: Sequence[str], token: str | None, folder: Path) -> int:
         console.print(f"  {name} = {value}")
     began = time.perf_counter()
     try:
-        outcome = _carry_out(console, grant, given, device.device.kind, teacher)
+        outcome = _execute(console, grant, args, device.device.kind, teacher)
     except _CannotTry as error:
-        return _refused(error)
+        return _print_error(error)
     except KeyboardInterrupt:
         return 130
     how = "failed" if outcome.has_failed else "ended"
-    console.print(f"{how}: {outcome.message or 'trained to its end'}, after {time.perf_counter() - began:.1f} s")
+    console.print(f"{how}: {outcome.message or 'training finished'}, after {time.perf_counter() - began:.1f} s")
     return int(outcome.has_failed)
 
 
@@ -81,7 +81,7 @@ class _CannotTry(Exception):
     """The trial cannot run in the foreground; the message says what to do instead."""
 
 
-def _refused(error: Exception) -> int:
+def _print_error(error: Exception) -> int:
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"worker try: {error}")
     return 2
 
@@ -92,13 +92,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("study", metavar="STUDY", help="name or id of the study")
     parser.add_argument("--trial", required=True, metavar="N", help="number of the trial")
-    parser.add_argument("--steps", type=int, metavar="N", help="end after so many steps (default: train to the end)")
-    parser.add_argument("--pdb", action="store_true", help="where it raises, begin Python's debugger")
-    parser.add_argument("--gpu", type=int, metavar="N", help="on this GPU (default: on the processor)")
+    parser.add_argument("--steps", type=int, metavar="N", help="stop after this many steps (default: train to the end)")
+    parser.add_argument("--pdb", action="store_true", help="open Python's debugger where the code raises")
+    parser.add_argument("--gpu", type=int, metavar="N", help="train on this GPU (default: on the CPU)")
     parser.add_argument("--threads", type=int, default=num_cores(), metavar="N", help="CPU threads (%(default)s)")
     parser.add_argument("--server", default=default_server(), metavar="URL", help="the service (default: %(default)s)")
     parser.add_argument(
-        "--register", action="append", default=[], type=module_name, metavar="MODULE", help="as of the worker"
+        "--register", action="append", default=[], type=module_name, metavar="MODULE", help="same as for worker"
     )
     parser.add_argument(
         "--data",
@@ -106,25 +106,25 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         default=[],
         type=data_folder,
         metavar="DIR",
-        help="as of the worker (default: this directory)",
+        help="same as for worker (default: the working directory)",
     )
-    given = parse(parser, arguments)
+    args = parse(parser, arguments)
     for name in ("steps", "threads"):
-        if (value := getattr(given, name)) is not None and value < 1:
+        if (value := getattr(args, name)) is not None and value < 1:
             raise _CannotTry(f"--{name} {value} is not a whole number above 0")
-    return given
+    return args
 
 
 def _check(grant: Grant) -> None:
     if grant.fork_at is not None:
-        raise _CannotTry("a fork begins from a checkpoint of its parent, which is not here; try the parent")
+        raise _CannotTry("a fork resumes from a checkpoint that `worker try` does not have; try the parent trial")
     match grant.task_kind:
         case TaskKind.EXTERNAL:
-            raise _CannotTry("a study without a task is driven by a caller of the service; there is nothing to try")
+            raise _CannotTry("the study has no task; a caller of the service executes its trials, not a worker")
         case TaskKind.COMMAND:
             from worker.trial.tasks.command import command_line  # noqa: PLC0415 - loads torch
 
-            raise _CannotTry(f"a command is tried by starting it: {shlex.join(command_line(grant))}")
+            raise _CannotTry(f"the trial's task is a command; start it yourself: {shlex.join(command_line(grant))}")
         case TaskKind.TRAIN | TaskKind.FUNCTION:
             pass
 
@@ -134,41 +134,41 @@ def _teacher(client: Client, grant: Grant, path: Path) -> Path | None:
     if grant.teacher is None:
         return None
     if not client.save_blob(grant.teacher.sha256, path):
-        raise _CannotTry("its teacher's checkpoint came damaged; try again")
+        raise _CannotTry("checksum mismatch in its teacher's checkpoint; retry")
     return path
 
 
-def _carry_out(console: Console, grant: Grant, given: argparse.Namespace, device: str, teacher: Path | None) -> Outcome:
+def _execute(console: Console, grant: Grant, args: argparse.Namespace, device: str, teacher: Path | None) -> Outcome:
     import torch  # noqa: PLC0415 - slow to load, and the device is set only now
 
-    from worker.trial.classify import failed  # noqa: PLC0415
-    from worker.trial.foreground import carry_out  # noqa: PLC0415
+    from worker.trial.classify import failure_outcome  # noqa: PLC0415
+    from worker.trial.foreground import execute_in_foreground  # noqa: PLC0415
     from worker.trial.registration import RegistrationFailed, register  # noqa: PLC0415
 
     try:
-        register(given.register)
+        register(args.register)
     except RegistrationFailed as error:
         raise _CannotTry(str(error)) from None
 
-    def say(step: int, metrics: Mapping[str, float]) -> None:
-        told = "  ".join(f"{name} {value:.5g}" for name, value in metrics.items())
-        console.print(f"{grant.resource} {step}: {told}")
+    def show(step: int, metrics: Mapping[str, float]) -> None:
+        values = "  ".join(f"{name} {value:.5g}" for name, value in metrics.items())
+        console.print(f"{grant.resource} {step}: {values}")
 
-    torch.set_num_threads(given.threads)
+    torch.set_num_threads(args.threads)
     try:
-        return carry_out(
+        return execute_in_foreground(
             grant,
             device=device,
-            threads=given.threads,
-            num_steps=given.steps,
-            say=say,
+            threads=args.threads,
+            num_steps=args.steps,
+            show=show,
             teacher=teacher,
-            readable=data_folders(given.data),
+            readable=data_folders(args.data),
         )
     except (Exception, SystemExit) as error:
-        outcome = failed(error)
-        if outcome.traceback is not None or given.pdb:
+        outcome = failure_outcome(error)
+        if outcome.traceback is not None or args.pdb:
             traceback.print_exc()
-        if given.pdb:
+        if args.pdb:
             pdb.post_mortem(error.__traceback__)
         return outcome

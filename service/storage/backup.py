@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import sqlalchemy as sa
 
 from service.storage.database import DatabaseError, redacted_url, url_of
 from service.storage.dialect import open_to_read
+from service.storage.fsync import sync
 
 _BESIDE = ("", "-wal", "-shm", "-journal", ".lock")
 """Suffixes of the files that SQLite and the service keep for a database; a stale log would be applied to a new file."""
@@ -84,7 +84,7 @@ def _copied(source: Path, target: Path) -> Iterator[Path]:
         yield partial
         _settle(partial)
         partial.replace(target)
-        _flush(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise DatabaseError(f"cannot write {target}: {error.strerror}; name another file") from None
     except sqlite3.Error as error:
@@ -107,15 +107,7 @@ def _settle(partial: Path) -> None:
     """Merge the write-ahead log into the database file, and flush the file to the disk."""
     with contextlib.closing(sqlite3.connect(partial, isolation_level=None)) as copy:
         copy.execute("PRAGMA journal_mode = DELETE")
-    _flush(partial)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(partial)
 
 
 def _remove(partial: Path) -> None:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+from service.storage.fsync import sync
 from service.storage.timestamps import MICROSECONDS
 
 _ID_FILE = "store-id"
@@ -204,7 +205,7 @@ class BlobWriter:
         os.fsync(self._file.fileno())
         was_there = self._path.exists()
         self._temporary.replace(self._path)
-        _sync_directory(self._path.parent)
+        sync(self._path.parent)
         return not was_there
 
     def close(self) -> None:
@@ -222,12 +223,4 @@ def _replace(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)

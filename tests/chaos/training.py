@@ -56,7 +56,9 @@ def carry_out(start: Start, channel: Channel) -> None:
     """Train as the grant says, in a process of its own; what a zygote's child does."""
     ledger = Ledger(Path(os.environ["CHAOS_LEDGER"]))
     with suppress(AgentGone):
-        channel.end(Ended(_train(Grant.model_validate(start.grant), start, channel, ledger).model_dump(mode="json")))
+        channel.send_outcome(
+            Ended(_train(Grant.model_validate(start.grant), start, channel, ledger).model_dump(mode="json"))
+        )
 
 
 def _train(grant: Grant, start: Start, channel: Channel, ledger: Ledger) -> Outcome:
@@ -75,7 +77,7 @@ def _train(grant: Grant, start: Start, channel: Channel, ledger: Ledger) -> Outc
         if order.action == "stop":
             return Outcome(result="pruned", message=order.reason)
         if step % CHECKPOINT_STEPS == 0 and step < grant.run_until:
-            channel.checkpointed(_save(Path(start.checkpoints), step, state))
+            channel.send_checkpoint(_save(Path(start.checkpoints), step, state))
     return Outcome(result="succeeded")
 
 

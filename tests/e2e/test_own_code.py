@@ -23,7 +23,7 @@ from tests.support.forked_commands import TRAINING, forked_zygotes
 from tests.support.processes import children
 from tests.support.service import ROOT, Service
 from tests.worker.waiting import eventually
-from worker.agent import Agent, SlotPlan, cpu
+from worker.agent import AcceptedWork, Agent, ProcessSettings, SlotPlan, StorageSettings, cpu
 
 pytestmark = pytest.mark.prove
 
@@ -169,9 +169,9 @@ class Generous(Client):
         (
             "functions",
             {"tasks": [TaskKind.FUNCTION], "functions": ["other"]},
-            "this worker executes no functions of endless; start one with --allow-functions endless",
+            "this worker does not execute functions of endless; start one with --allow-functions endless",
         ),
-        ("commands", {}, "this worker executes no commands; start one with --allow-commands"),
+        ("commands", {}, "this worker does not execute commands; start one with --allow-commands"),
     ],
 )
 def test_a_worker_executes_nothing_that_it_does_not_allow_even_if_it_is_granted(
@@ -184,12 +184,9 @@ def test_a_worker_executes_nothing_that_it_does_not_allow_even_if_it_is_granted(
             generous,
             name=name,
             slots=[SlotPlan("cpu", [cpu()], 1)],
-            studies=[name],
-            until_done=True,
-            directory=tmp_path,
-            checkpoint_seconds=60.0,
-            disk_bytes=0,
-            **allows,
+            work=AcceptedWork([name], until_done=True, **allows),
+            processes=ProcessSettings(checkpoint_seconds=60.0),
+            storage=StorageSettings(tmp_path, disk_bytes=0),
         )
         done = pool.submit(agent.work)
         try:

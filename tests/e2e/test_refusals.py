@@ -126,10 +126,10 @@ def test_a_report_refused_for_good_ends_its_attempt_invalid_and_what_comes_later
     refused, later = hold(0), hold(1)
     with Sender(client, outbox, held, ServiceStatus(client.server)) as sender:
         for value in (0.5, 0.9):  # the same step with another value
-            sender.report(refused, point(1, value))
-        sender.finish(refused, Outcome(result="succeeded"))
-        sender.report(later, point(1, 0.4))
-        sender.finish(later, Outcome(result="succeeded"))
+            sender.add_report(refused, point(1, value))
+        sender.add_outcome(refused, Outcome(result="succeeded"))
+        sender.add_report(later, point(1, 0.4))
+        sender.add_outcome(later, Outcome(result="succeeded"))
         assert sender.wait_until_sent(None, START_SECONDS)
     ended = client.trial(study, 0)
     assert [(each.state, each.failure) for each in ended.attempts] == [(AttemptState.FAILED, FailureClass.INVALID)]

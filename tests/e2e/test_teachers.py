@@ -16,7 +16,7 @@ from tests.support.forked_commands import forked_zygotes
 from tests.support.service import Service
 from tests.worker.grants import digits
 from worker import try_trial
-from worker.agent import Agent, SlotPlan, cpu
+from worker.agent import AcceptedWork, Agent, ProcessSettings, SlotPlan, StorageSettings, cpu
 from worker.training import load_models
 
 pytestmark = pytest.mark.prove
@@ -34,10 +34,15 @@ def searched(client: Client, directory: Path, name: str, train: dict[str, Any]) 
     """The two trials of a study that a worker has carried out, which saves no checkpoint that is not asked for."""
     given = {"name": name, "objective": {"metric": "val/loss", "direction": "minimize"}, "task": {"train": train}}
     client.create_study(given | {"space": RATES, "sampler": "grid"})
-    slots = [SlotPlan("cpu", [cpu()], 1)]
-    options: dict[str, Any] = {"studies": [name], "until_done": True, "directory": directory}
     with forked_zygotes():
-        Agent(client, name=name, slots=slots, checkpoint_seconds=600.0, disk_bytes=0, **options).work()
+        Agent(
+            client,
+            name=name,
+            slots=[SlotPlan("cpu", [cpu()], 1)],
+            work=AcceptedWork([name], until_done=True),
+            processes=ProcessSettings(checkpoint_seconds=600.0),
+            storage=StorageSettings(directory, disk_bytes=0),
+        ).work()
     trials = [client.trial(name, number) for number in (0, 1)]
     assert [trial.state for trial in trials] == [TrialState.COMPLETED] * 2, [trial.attempts for trial in trials]
     return trials

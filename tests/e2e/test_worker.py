@@ -30,7 +30,7 @@ from tests.support.processes import children
 from tests.support.service import Service, running_service
 from tests.worker.grants import digits
 from tests.worker.waiting import eventually
-from worker.agent import Agent, LocalDevice, SlotPlan, cpu
+from worker.agent import AcceptedWork, Agent, LocalDevice, ProcessSettings, SlotPlan, StorageSettings, cpu
 from worker.agent.slots.process import ZYGOTE
 from worker.training.data import DATA
 from worker.trial.provenance import code_fingerprint
@@ -179,11 +179,9 @@ def test_every_slot_of_every_device_trains_pinned_to_its_own(client: Client, tmp
         client,
         name="four",
         slots=plans,
-        studies=["four"],
-        until_done=True,
-        directory=tmp_path,
-        checkpoint_seconds=60.0,
-        disk_bytes=0,
+        work=AcceptedWork(["four"], until_done=True),
+        processes=ProcessSettings(checkpoint_seconds=60.0),
+        storage=StorageSettings(tmp_path, disk_bytes=0),
     )
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(agent.work)
@@ -364,10 +362,10 @@ def test_a_worker_waits_for_its_service_and_says_so_once(
         lines = [process.stderr.readline() for _ in range(3)]
     finally:
         live.start()
-    assert f"waiting for the service at {live.url}" in lines[2]
+    assert f"the service at {live.url} does not answer" in lines[2]
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
-    assert said.count("waiting for the service") == 0
+    assert said.count("does not answer") == 0
     assert "answers again" in said
 
 
@@ -411,12 +409,9 @@ def test_a_training_process_that_hangs_is_ended_and_the_trial_waits_again(client
         client,
         name="w",
         slots=[plan],
-        studies=["hung"],
-        until_done=True,
-        directory=tmp_path,
-        checkpoint_seconds=60.0,
-        disk_bytes=0,
-        patience_seconds=3.0,
+        work=AcceptedWork(["hung"], until_done=True),
+        processes=ProcessSettings(checkpoint_seconds=60.0, patience_seconds=3.0),
+        storage=StorageSettings(tmp_path, disk_bytes=0),
     )
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(agent.work)

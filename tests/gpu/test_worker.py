@@ -24,7 +24,7 @@ def gpu() -> LocalDevice:
     except DeviceError as error:
         pytest.skip(str(error))
     if torch.version.cuda is None:
-        pytest.skip("this torch is built without CUDA")
+        pytest.skip("torch is installed here without CUDA")
     return device
 
 

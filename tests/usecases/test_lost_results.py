@@ -116,8 +116,8 @@ def test_one_transient_error_in_a_heartbeat(empty_database_url: str, tmp_path: P
         study = client.create_study(spec_of())
         asked_at = time.monotonic()
         grant = claim(client, study.name)
-        with Heartbeat(client, "w", ActiveAttempts(), ServiceStatus(service.url)) as leasekeeper:
-            attempt = leasekeeper.hold(grant, asked_at)
+        with Heartbeat(client, "w", ActiveAttempts(), ServiceStatus(service.url)) as heartbeat:
+            attempt = heartbeat.start_renewing(grant, asked_at)
             # For two leases' length: without a heartbeat the trial would be another's by now.
             assert eventually(lambda: attempt.expires_at > asked_at + 3 * grant.lease_seconds, 30)
         assert client.num_renewed >= client.num_heartbeats - 1 > 2

@@ -26,7 +26,7 @@ class HeardProcess:
     def order(self, action: Action, reason: str) -> None:
         self.orders.append((action, reason))
 
-    def answered(self, step: int) -> None:
+    def send_verdict_ready(self, step: int) -> None:
         self.answers.append(step)
 
     def terminate(self) -> None:
@@ -67,5 +67,5 @@ def held() -> ActiveAttempts:
 
 
 @pytest.fixture
-def contact(script: Scripted) -> ServiceStatus:
+def service_status(script: Scripted) -> ServiceStatus:
     return ServiceStatus(script.url)

@@ -32,25 +32,25 @@ def worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     ("arguments", "said"),
     [
         ([], "--gpu 0 for the first GPU, or --cpu"),
-        (["--gpu", "first"], "not a list of GPU numbers such as 0 or 0,1"),
+        (["--gpu", "first"], "not a list of GPU numbers, such as 0 or 0,1"),
         (["--gpu", "0", "--cpu"], "not allowed with"),
-        (["--cpu", "--share"], "--share is for GPUs that others use, and --cpu trains on none"),
-        (["--cpu", "--label", "a=1", "--label", "a=2"], "--label a=1 and --label a=2 contradict; keep one"),
+        (["--cpu", "--share"], "--share applies only to GPUs, and --cpu uses none"),
+        (["--cpu", "--label", "a=1", "--label", "a=2"], "--label a=1 and --label a=2 contradict each other; keep one"),
         (["--cpu", "--server", "ftp://tower"], "not a server's address"),
         (["--cpu", "--server", "http://tower:99999"], "not a server's address"),
-        (["--cpu", "--pass-env", "a b"], "is not a variable's name such as HF_TOKEN"),
-        (["--cpu", "--pass-env", "ASSAYER_TOKEN"], "training processes never see the service's token"),
-        (["--cpu", "--for", "banana"], "is not a time such as 11h30m"),
+        (["--cpu", "--pass-env", "a b"], "is not a variable, such as HF_TOKEN"),
+        (["--cpu", "--pass-env", "ASSAYER_TOKEN"], "the service's token is never passed to training processes"),
+        (["--cpu", "--for", "banana"], "is not a duration, such as 11h30m"),
         (["--cpu", "--until-done"], "--study NAME"),
         (["--cpu", "--slots", "0"], "whole number above 0"),
-        (["--cpu", "--disk-gib", "much"], "is not a number of GiB such as 20"),
-        (["--cpu", "--checkpoints", "/nowhere"], "cannot write to --checkpoints /nowhere; mount it here"),
-        (["--cpu", "--tensorboard", "/proc/nowhere"], "cannot make this directory: "),
-        (["--cpu", "--data", "/nowhere/data"], "there is no folder /nowhere/data"),
-        (["--cpu", "--for", "soon"], "is not a time such as 11h30m, 45m or 90s"),
-        (["--cpu", "--for", "0m"], "is not a time"),
-        (["--cpu", "--label", "cellar"], "is not a label such as room=cellar"),
-        (["--cpu", "--name", "a b"], "cannot be a worker's name"),
+        (["--cpu", "--disk-gib", "much"], "is not a number of GiB, such as 20"),
+        (["--cpu", "--checkpoints", "/nowhere"], "cannot write to --checkpoints /nowhere; mount it on this machine"),
+        (["--cpu", "--tensorboard", "/proc/nowhere"], "cannot create this directory: "),
+        (["--cpu", "--data", "/nowhere/data"], "the folder /nowhere/data does not exist"),
+        (["--cpu", "--for", "soon"], "is not a duration, such as 11h30m, 45m or 90s"),
+        (["--cpu", "--for", "0m"], "is not a duration"),
+        (["--cpu", "--label", "cellar"], "is not a label, such as room=cellar"),
+        (["--cpu", "--name", "a b"], "is not a worker name"),
         (["--cpu", "--server", "tower"], "not a server's address"),
         (["--cpu", "--state-dir", "/proc/nowhere"], "name another --state-dir"),
     ],
@@ -72,8 +72,8 @@ def test_tensorboard_that_is_not_installed_is_named_with_its_extra(
     monkeypatch.setattr(cli, "find_spec", lambda name: None)
     assert cli.main(["--cpu", "--tensorboard", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
-        "worker: argument --tensorboard: tensorboard is not installed here; pip install 'assayer[tensorboard]' "
-        "(worker --help explains)\n"
+        "worker: argument --tensorboard: tensorboard is not installed; run pip install 'assayer[tensorboard]' "
+        "(see worker --help)\n"
     )
 
 
@@ -109,7 +109,7 @@ def test_devices_are_put_together_for_a_trial(arguments: list[str], slots: dict[
 
 def test_devices_that_cannot_be_put_together_are_named() -> None:
     gpus = [LocalDevice(Device(kind="cuda", index=index), visible=f"GPU-{index}") for index in (0, 1, 3)]
-    with pytest.raises(cli._UsageError, match="2 does not divide the 3 GPUs there are to train on: gpu0, gpu1, gpu3"):
+    with pytest.raises(cli._UsageError, match="2 does not divide the number of GPUs, 3: gpu0, gpu1, gpu3"):
         cli._plan(gpus, cli._parse(["--gpu", "0,1,3", "--devices-per-trial", "2"]))
 
 
@@ -147,7 +147,7 @@ def test_functions_may_be_allowed_of_some_modules_alone(capsys: pytest.CaptureFi
     settings = cli._parse(["--allow-functions", "mine,other.training", "--cpu"])
     assert (settings.functions, list(settings.tasks)) == (("mine", "other.training"), ["train", "function"])
     assert cli.main(["--cpu", "--allow-functions", "mine:train"]) == 2
-    assert "'mine:train' is not a module such as my_project" in " ".join(capsys.readouterr().err.split())
+    assert "'mine:train' is not a module, such as my_project" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_module_to_register_is_looked_up_before_anything_else(
@@ -163,9 +163,7 @@ def test_a_module_to_register_is_looked_up_before_anything_else(
     assert cli.main(["--cpu", "--register", "nowhere_at_all.losses"]) == 2
     told = " ".join(capsys.readouterr().err.split())
     where = f"there is no module 'nowhere_at_all' in {tmp_path} or on PYTHONPATH"
-    assert (
-        told == f"worker: argument --register: cannot register nowhere_at_all.losses: {where} (worker --help explains)"
-    )
+    assert told == f"worker: argument --register: cannot register nowhere_at_all.losses: {where} (see worker --help)"
 
 
 @pytest.mark.parametrize(("threads", "each"), [(None, max(1, num_cores() // 4)), (3, 3)])

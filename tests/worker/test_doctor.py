@@ -29,8 +29,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
-def examine(server: str, state_dir: Path) -> dict[str, doctor.CheckResult]:
-    return {finding.what: finding for finding in doctor.examine(server, state_dir, [state_dir])}
+def run_checks(server: str, state_dir: Path) -> dict[str, doctor.CheckResult]:
+    return {finding.what: finding for finding in doctor.run_checks(server, state_dir, [state_dir])}
 
 
 def test_a_machine_that_is_well_exits_with_0_and_says_what_it_has(guarded: Service, tmp_path: Path) -> None:
@@ -59,17 +59,17 @@ def test_a_machine_that_is_well_exits_with_0_and_says_what_it_has(guarded: Servi
 
 def test_a_missing_token_is_told(guarded: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ASSAYER_TOKEN", raising=False)
-    assert "set ASSAYER_TOKEN" in (examine(guarded.url, tmp_path)["token"].remedy or "")
+    assert "set ASSAYER_TOKEN" in (run_checks(guarded.url, tmp_path)["token"].remedy or "")
 
 
 def test_a_wrong_token_is_told(guarded: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSAYER_TOKEN", "another")
-    assert "check ASSAYER_TOKEN" in (examine(guarded.url, tmp_path)["token"].remedy or "")
+    assert "check ASSAYER_TOKEN" in (run_checks(guarded.url, tmp_path)["token"].remedy or "")
 
 
 def test_a_service_out_of_reach_is_told_with_the_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.main(["--server", "http://127.0.0.1:1", "--state-dir", str(tmp_path)]) == 1
-    assert "FIX service: out of reach; no service at http://127.0.0.1:1; start one" in capsys.readouterr().out
+    assert "FIX service: cannot be reached; no service at http://127.0.0.1:1; start one" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
@@ -82,20 +82,20 @@ def test_a_clock_that_differs_from_the_databases_is_told(
 
     ask = Client.health
     monkeypatch.setattr(Client, "health", skewed)
-    finding = examine(guarded.url, tmp_path)["clock"]
+    finding = run_checks(guarded.url, tmp_path)["clock"]
     assert "timedatectl" in (finding.remedy or "")
     assert ("behind" if hours > 0 else "ahead of") in finding.seen
 
 
 def test_clocks_that_agree_are_well(guarded: Service, tmp_path: Path) -> None:
-    assert examine(guarded.url, tmp_path)["clock"].remedy is None
+    assert run_checks(guarded.url, tmp_path)["clock"].remedy is None
 
 
 def test_a_full_disk_and_small_shared_memory_are_told(
     guarded: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(64 << 20, 63 << 20, 1 << 20))
-    findings = examine(guarded.url, tmp_path)
+    findings = run_checks(guarded.url, tmp_path)
     assert "--state-dir" in (findings["disk"].remedy or "")
     assert "--shm-size" in (findings["shared memory"].remedy or "")
 
@@ -107,14 +107,14 @@ def test_the_folders_that_studies_may_read_are_told_and_a_home_is_too_much(
     (tmp_path / "home" / "me" / "data").mkdir(parents=True)
 
     def data(folder: Path) -> doctor.CheckResult:
-        return {each.what: each for each in doctor.examine(guarded.url, tmp_path, [folder])}["data"]
+        return {each.what: each for each in doctor.run_checks(guarded.url, tmp_path, [folder])}["data"]
 
     assert data(tmp_path / "home" / "me" / "data").remedy is None
     assert str(tmp_path / "home" / "me" / "data") in data(tmp_path / "home" / "me" / "data").seen
     for folder in (tmp_path / "home" / "me", tmp_path, Path("/")):
         assert "with --data" in (data(folder).remedy or "")
-    assert "no folder that can be read" in data(tmp_path / "nowhere").seen
+    assert "is not a readable folder" in data(tmp_path / "nowhere").seen
 
 
 def test_a_directory_that_cannot_be_written_to_is_told(guarded: Service) -> None:
-    assert "--state-dir" in (examine(guarded.url, Path("/proc/nowhere"))["disk"].remedy or "")
+    assert "--state-dir" in (run_checks(guarded.url, Path("/proc/nowhere"))["disk"].remedy or "")

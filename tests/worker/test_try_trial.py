@@ -81,7 +81,7 @@ def test_a_training_is_tried_for_so_many_steps_and_the_service_hears_nothing(
     assert f"optimizer.lr = {rate}" in result.stdout
     assert "epoch 1: train/loss" in result.stdout
     assert "epoch 4:" not in result.stdout
-    assert "as many steps as asked for" in result.stdout
+    assert "the requested number of steps is done" in result.stdout
     assert client.study("trained").revision == before
     assert client.trial("trained", 0).series == []
 
@@ -131,7 +131,7 @@ def test_the_debugger_begins_where_it_raised(live: Service, client: Client, tmp_
     [
         (["nowhere", "--trial", "0"], "there is no study 'nowhere'"),
         (["commanded", "--trial", "5"], "has no trial 5"),
-        (["commanded", "--trial", "0"], "a command is tried by starting it: python train.py --x="),
+        (["commanded", "--trial", "0"], "the trial's task is a command; start it yourself: python train.py --x="),
         (["commanded", "--trial", "0", "--steps", "0"], "--steps 0 is not a whole number above 0"),
         (["commanded", "--trial", "0", "--gpu", "99"], "there is no GPU 99"),
     ],

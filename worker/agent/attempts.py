@@ -1,4 +1,4 @@
-"""The active attempts of this host and what service or operator has decided about each; shared by all threads."""
+"""The active attempts of this host and why each was ended from outside; shared by all threads."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Process(Protocol):
 
     def order(self, action: Action, reason: str) -> None: ...
 
-    def answered(self, step: int) -> None: ...
+    def send_verdict_ready(self, step: int) -> None: ...
 
     def terminate(self) -> None: ...
 
 
 class ActiveAttempt:
-    """One attempt: its grant, its training process once it has started, and its fate if it was ended from outside.
+    """One attempt: its grant, its training process once it has started, and why it was ended from outside, if it was.
 
     `expires_at` is the instant on this host's monotonic clock at which the lease ends unless it is renewed.
     """
@@ -50,18 +50,18 @@ class ActiveAttempt:
         self.expires_at = expires_at
         self.key = AttemptKey(grant.trial, grant.attempt)
         self.lease = HeldLease(trial=grant.trial, attempt=grant.attempt, nonce=grant.nonce)
-        self.fate: EndReason | None = None
+        self.end_reason: EndReason | None = None
         self.reason = ""
         self._lock = threading.RLock()  # reentrant: a signal handler may stop the agent in a thread that holds the lock
         self._process: Process | None = None
         self._action = Action.CONTINUE
-        self._awaited: int | None = None
+        self._awaited_step: int | None = None
 
     def attach(self, process: Process) -> None:
-        """Set the training process; terminate it if the attempt's fate is already decided."""
+        """Set the training process; terminate it if the attempt was already ended."""
         with self._lock:
             self._process = process
-            if self.fate is not None:
+            if self.end_reason is not None:
                 process.terminate()
 
     def order(self, action: Action, reason: str) -> None:
@@ -71,17 +71,17 @@ class ActiveAttempt:
                 self._action = action
                 self._process.order(action, reason)
 
-    def awaits(self, step: int) -> None:
+    def await_verdict(self, step: int) -> None:
         """Record that the training process waits for the verdict on its report of `step`."""
         with self._lock:
-            self._awaited = step
+            self._awaited_step = step
 
-    def answered(self, step: int) -> None:
-        """Tell the training process that the report of `step` is judged, if the process waits for that."""
+    def send_verdict_ready(self, step: int) -> None:
+        """Notify the training process that the report of `step` is judged, if the process waits for that."""
         with self._lock:
-            if self._process is not None and self._awaited is not None and self._awaited <= step:
-                self._awaited = None
-                self._process.answered(step)
+            if self._process is not None and self._awaited_step is not None and self._awaited_step <= step:
+                self._awaited_step = None
+                self._process.send_verdict_ready(step)
 
     def release(self, reason: str, within_seconds: float) -> None:
         """Give the attempt back.
@@ -89,12 +89,12 @@ class ActiveAttempt:
         Its process saves a checkpoint and ends at its next step, or is killed after `within_seconds`.
         """
         with self._lock:
-            if self.fate is not None:
+            if self.end_reason is not None:
                 return
             if self._process is None:
                 self.end(EndReason.RELEASED, reason)
                 return
-            self.fate, self.reason = EndReason.RELEASED, reason
+            self.end_reason, self.reason = EndReason.RELEASED, reason
             self._process.order(Action.PAUSE, reason)
             timer = threading.Timer(within_seconds, self._process.terminate)
             timer.daemon = True
@@ -105,11 +105,11 @@ class ActiveAttempt:
         """Whether the service's last order is to pause."""
         return self._action is Action.PAUSE
 
-    def end(self, fate: EndReason, reason: str) -> None:
-        """Decide the attempt's fate and terminate its process; only the first decision counts."""
+    def end(self, end_reason: EndReason, reason: str) -> None:
+        """End the attempt and terminate its process; only the first reason counts."""
         with self._lock:
-            if self.fate is None:
-                self.fate, self.reason = fate, reason
+            if self.end_reason is None:
+                self.end_reason, self.reason = end_reason, reason
                 if self._process is not None:
                     self._process.terminate()
 
@@ -118,7 +118,7 @@ class ActiveAttempts:
     """All attempts whose leases this host renews: from the grant until the service has received their outcome."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # see HeldAttempt
+        self._lock = threading.RLock()  # reentrant for the same reason as the lock of an attempt
         self._attempts: dict[AttemptKey, ActiveAttempt] = {}
 
     def add(self, attempt: ActiveAttempt) -> None:

@@ -33,7 +33,7 @@ class ServiceStatus:
         now = time.monotonic()
         with self._lock:
             if self._logged_at is None or now - self._logged_at >= _REMIND_SECONDS:
-                log.warning("waiting for the service at %s; what training reports is kept meanwhile", self._server)
+                log.warning("the service at %s does not answer; reports wait on disk and are sent later", self._server)
                 self._logged_at = now
 
 
@@ -43,7 +43,7 @@ def backoff(first: float = 0.5, longest: float = 15.0) -> Iterator[float]:
     The delays are jittered, so that the retries of many workers spread out.
     """
     jitter = random.Random()  # noqa: S311 - not for security; a separate stream leaves the global seed untouched
-    wait = first
+    seconds = first
     while True:
-        yield wait * jitter.uniform(0.5, 1.0)
-        wait = min(wait * 2, longest)
+        yield seconds * jitter.uniform(0.5, 1.0)
+        seconds = min(seconds * 2, longest)

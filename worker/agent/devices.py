@@ -50,15 +50,15 @@ def gpus(indices: Sequence[int], environment: Mapping[str, str] = os.environ) ->
     by_index = {gpu.device.index: gpu for gpu in present}
     for index in indices:
         if index not in by_index:
-            there = ", ".join(f"GPU {gpu.device.index} ({gpu.device.name})" for gpu in present)
-            has = f"it has {there}; name one of these, or" if present else "the NVIDIA driver knows of none;"
-            raise DeviceError(f"there is no GPU {index} on this machine: {has} train on the processor with --cpu")
+            names = ", ".join(f"GPU {gpu.device.index} ({gpu.device.name})" for gpu in present)
+            remedy = f"it has {names}; name one of these, or" if present else "the NVIDIA driver lists none;"
+            raise DeviceError(f"there is no GPU {index} on this machine: {remedy} train on the processor with --cpu")
     return [by_index[index] for index in indices]
 
 
 def visible(devices: Sequence[LocalDevice]) -> str:
     """Return the value of `CUDA_VISIBLE_DEVICES` for a process that has exactly these devices."""
-    return ",".join(each.visible for each in devices if each.visible)
+    return ",".join(device.visible for device in devices if device.visible)
 
 
 def in_use(device: LocalDevice) -> str | None:
@@ -77,10 +77,10 @@ def in_use(device: LocalDevice) -> str | None:
         pynvml.nvmlShutdown()
     if not processes:
         return None
-    known = [process.usedGpuMemory for process in processes if process.usedGpuMemory]
-    memory = f" with {sum(known) / _GIB:.1f} GiB" if known else ""
+    num_bytes = sum(process.usedGpuMemory or 0 for process in processes)
+    memory = f" with {num_bytes / _GIB:.1f} GiB" if num_bytes else ""
     pids = ", ".join(str(process.pid) for process in processes)
-    return f"process {pids} computes on it{memory}"
+    return f"process {pids} uses it{memory}"
 
 
 def num_cores() -> int:
@@ -109,7 +109,7 @@ def _visible_gpus(environment: Mapping[str, str]) -> list[LocalDevice]:
             names = [str(index) for index in range(pynvml.nvmlDeviceGetCount())]
         return [_describe(index, name) for index, name in enumerate(names) if name]
     except pynvml.NVMLError as error:
-        raise DeviceError(f"the NVIDIA driver does not tell its GPUs ({error}); repair it or use --cpu") from error
+        raise DeviceError(f"the NVIDIA driver cannot list its GPUs ({error}); repair it or use --cpu") from error
     finally:
         pynvml.nvmlShutdown()
 

@@ -25,24 +25,24 @@ log = logging.getLogger(__name__)
 class Heartbeat(BackgroundThread):
     """A thread that renews the leases of all active attempts, at the interval that the service asks for."""
 
-    def __init__(self, client: Client, worker: str, held: ActiveAttempts, contact: ServiceStatus) -> None:
-        super().__init__("leasekeeper")
+    def __init__(self, client: Client, worker: str, attempts: ActiveAttempts, service_status: ServiceStatus) -> None:
+        super().__init__("heartbeat")
         self._client = client
         self._worker = worker
-        self._held = held
-        self._contact = contact
+        self._attempts = attempts
+        self._service_status = service_status
         self._interval_seconds: float | None = None
 
-    def hold(self, grant: Grant, requested_at: float) -> ActiveAttempt:
+    def start_renewing(self, grant: Grant, requested_at: float) -> ActiveAttempt:
         """Begin to renew the grant's lease; `requested_at` is the monotonic instant at which its claim was sent."""
         attempt = ActiveAttempt(grant, expires_at=requested_at + grant.lease_seconds)
-        self._held.add(attempt)
+        self._attempts.add(attempt)
         self._set_interval(grant.heartbeat_seconds)
         return attempt
 
-    def let_go(self, attempt: ActiveAttempt) -> None:
+    def stop_renewing(self, attempt: ActiveAttempt) -> None:
         """Stop renewing the lease."""
-        self._held.discard(attempt.key)
+        self._attempts.discard(attempt.key)
 
     def _set_interval(self, seconds: float) -> None:
         with self._changed:
@@ -52,7 +52,7 @@ class Heartbeat(BackgroundThread):
     def _work(self) -> None:
         while not self._closed:
             if self._interval_passed():
-                attempts = self._held.all()
+                attempts = self._attempts.all()
                 if attempts:
                     self._renew(attempts)
 
@@ -69,14 +69,14 @@ class Heartbeat(BackgroundThread):
             request = HeartbeatRequest(worker=self._worker, leases=[attempt.lease for attempt in attempts])
             reply = self._client.heartbeat(request)
         except ServiceUnreachable:
-            self._contact.down()
+            self._service_status.down()
             _log_expired(attempts)
             return
         except ApiError as error:
             log.warning("the service refused a heartbeat: %s", error)
             _log_expired(attempts)
             return
-        self._contact.up()
+        self._service_status.up()
         self._set_interval(reply.heartbeat_seconds)
         by_key = {attempt.key: attempt for attempt in attempts}
         for status in reply.leases:
@@ -98,5 +98,5 @@ def _apply(attempt: ActiveAttempt, status: LeaseStatus, sent_at: float) -> None:
 def _log_expired(attempts: list[ActiveAttempt]) -> None:
     for attempt in attempts:
         if attempt.expires_at <= time.monotonic():
-            log.warning("the lease on trial %s has expired unrenewed; training goes on", attempt.grant.trial)
+            log.warning("the lease of trial %s expired before it was renewed; training continues", attempt.grant.trial)
             attempt.expires_at = math.inf  # log it once, until a heartbeat renews the lease

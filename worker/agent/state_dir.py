@@ -21,7 +21,7 @@ def acquire(state_dir: Path, name: str, *, exactly: bool) -> tuple[str, Path]:
 
     Args:
         state_dir: The directory that contains the workers' directories.
-        name: The wanted worker name.
+        name: The requested worker name.
         exactly: Whether to accept no other name.
 
     Returns:

@@ -61,21 +61,21 @@ class BackgroundThread(ABC):
 class SenderThread(BackgroundThread):
     """Sends messages to the service in rounds, with exponential backoff while the service cannot be reached."""
 
-    def __init__(self, name: str, contact: ServiceStatus) -> None:
+    def __init__(self, name: str, service_status: ServiceStatus) -> None:
         super().__init__(name)
-        self._contact = contact
+        self._service_status = service_status
 
     def _work(self) -> None:
-        outage = backoff()
+        waits = backoff()
         while not self._closed:
             num_seen = self._num_wakes
             try:
                 seconds = self._send_next()
             except RETRYABLE:
-                self._contact.down()
-                self._sleep(next(outage))
+                self._service_status.down()
+                self._sleep(next(waits))
             else:
-                outage = backoff()
+                waits = backoff()
                 self._sleep(seconds, num_seen)
 
     @abstractmethod

@@ -10,7 +10,7 @@ from collections import deque
 DRAIN_SECONDS = 60.0
 """Time reserved at the end to give running trials back; at most a tenth of the whole time."""
 
-_REMEMBERED = 20
+_NUM_DURATIONS = 20
 
 
 class TimeLimit:
@@ -19,14 +19,14 @@ class TimeLimit:
     def __init__(self, seconds: float | None) -> None:
         self._ends_at = math.inf if seconds is None else time.monotonic() + seconds
         self._drain_seconds = 0.0 if seconds is None else min(DRAIN_SECONDS, seconds / 10)
-        self._durations: deque[float] = deque(maxlen=_REMEMBERED)
+        self._durations: deque[float] = deque(maxlen=_NUM_DURATIONS)
 
     @property
     def seconds_to_drain(self) -> float:
         """Seconds until the running trials must be given back; infinite without a limit."""
         return max(0.0, self._ends_at - self._drain_seconds - time.monotonic())
 
-    def note(self, seconds: float) -> None:
+    def record_duration(self, seconds: float) -> None:
         """Record the duration of a trial, in seconds."""
         self._durations.append(seconds)
 

@@ -20,13 +20,13 @@ from worker.protocol import (
     encode,
 )
 
-_ADVANCED_SECONDS = 1.0
+_PROGRESS_SECONDS = 1.0
 """The shortest time between two messages that training makes progress."""
 
 CONTINUE = Order(action="continue", reason="")
 
 
-def _nobody(step: int, metrics: Mapping[str, float]) -> None:
+def _ignore(step: int, metrics: Mapping[str, float]) -> None:
     """Ignore a report; the default of `Channel.on_report`."""
 
 
@@ -41,15 +41,15 @@ class Channel:
         self._connection = connection
         self._inbox = MessageDecoder()
         self._order = CONTINUE
-        self._advanced_at = time.monotonic()
-        self.answered = -1
+        self._progress_sent_at = time.monotonic()
+        self.judged_step = -1
         """The step of the last awaited report that the service has judged."""
-        self.on_report = _nobody
+        self.on_report = _ignore
         """Called with each report, after it is sent to the agent."""
 
-    def provenance(self, told: Provenance) -> None:
+    def send_provenance(self, provenance: Provenance) -> None:
         """Send the attempt's provenance, before the first report."""
-        self._send(encode(told))
+        self._send(encode(provenance))
 
     def report(self, step: int, metrics: Mapping[str, float], *, is_awaited: bool = False) -> Order:
         """Send the metrics of one step.
@@ -76,25 +76,25 @@ class Channel:
         deadline = time.monotonic() + seconds
         arrival = select.poll()
         arrival.register(self._connection, select.POLLIN)
-        while (order := self.newest_order()).action == CONTINUE.action and self.answered < step:
-            left = deadline - time.monotonic()
-            if left <= 0:
+        while (order := self.newest_order()).action == CONTINUE.action and self.judged_step < step:
+            seconds_left = deadline - time.monotonic()
+            if seconds_left <= 0:
                 break
-            arrival.poll(left * 1000)
+            arrival.poll(seconds_left * 1000)
         return order
 
-    def advanced(self) -> None:
+    def send_progress(self) -> None:
         """Send that training makes progress within a step, at most once a second; may be called at any rate."""
         now = time.monotonic()
-        if now - self._advanced_at >= _ADVANCED_SECONDS:
-            self._advanced_at = now
+        if now - self._progress_sent_at >= _PROGRESS_SECONDS:
+            self._progress_sent_at = now
             self._send(encode(Progress()))
 
-    def checkpointed(self, saved: CheckpointSaved) -> None:
+    def send_checkpoint(self, saved: CheckpointSaved) -> None:
         """Send that a checkpoint was saved, after the report of its step."""
         self._send(encode(saved))
 
-    def predicted(self, saved: PredictionsSaved) -> None:
+    def send_predictions(self, saved: PredictionsSaved) -> None:
         """Send that the predictions of a finished training were saved."""
         self._send(encode(saved))
 
@@ -118,9 +118,9 @@ class Channel:
                     case Order():
                         self._order = message
                     case VerdictReady(step):
-                        self.answered = step
+                        self.judged_step = step
 
-    def end(self, ended: Ended) -> None:
+    def send_outcome(self, ended: Ended) -> None:
         """Send how the attempt ended."""
         self._send(encode(ended))
 

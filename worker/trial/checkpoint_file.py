@@ -7,9 +7,10 @@ import io
 import os
 from pathlib import Path
 
+from worker.fsync import replace_durably
 from worker.protocol import CheckpointSaved
 
-_KEPT = 2
+_NUM_KEPT = 2
 _CHUNK = 1 << 20
 
 
@@ -25,19 +26,7 @@ def save(directory: Path, step: int, content: bytes | str | os.PathLike[str]) ->
         while piece := source.read(_CHUNK):
             digest.update(piece)
             target.write(piece)
-        target.flush()
-        os.fsync(target.fileno())
-    partial.replace(path)
-    _sync(directory)
-    for stale in sorted(directory.glob("step-*.pt"), reverse=True)[_KEPT:]:
+        replace_durably(target, path)
+    for stale in sorted(directory.glob("step-*.pt"), reverse=True)[_NUM_KEPT:]:
         stale.unlink()
     return CheckpointSaved(step, str(path), digest.hexdigest(), path.stat().st_size)
-
-
-def _sync(directory: Path) -> None:
-    """Sync a directory, which makes a rename in it durable."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -44,7 +44,7 @@ _LACKING = (ImportError, MissingFile, MissingLibrary, OutsideFolders)
 _MISSING = re.compile(r"^(ImportError|ModuleNotFoundError|FileNotFoundError)\b", re.IGNORECASE)
 """Last lines of programs that lack a module or a file: a fault that concerns the study of this program alone."""
 
-_LAST_WORDS = {
+_LAST_LINES = {
     FailureClass.OUT_OF_MEMORY: re.compile(r"OutOfMemoryError|MemoryError|out of memory", re.IGNORECASE),
     FailureClass.HOST_FAULT: re.compile(
         rf"{_MISSING.pattern}|No space left on device|{_DRIVER.pattern}",
@@ -103,7 +103,7 @@ def fault_scope(error: BaseException) -> FaultScope:
     return "study" if isinstance(error, _LACKING) else "host"
 
 
-def failed(error: BaseException) -> Outcome:
+def failure_outcome(error: BaseException) -> Outcome:
     """Return the outcome of a task that raised: class, one sentence, and the traceback if the code may be at fault."""
     failure = failure_class(error)
     scope = fault_scope(error) if failure is FailureClass.HOST_FAULT else "host"
@@ -125,17 +125,18 @@ def failed(error: BaseException) -> Outcome:
     )
 
 
-def exited(status: int, stderr: str) -> Outcome:
+def command_exit_outcome(status: int, stderr: str) -> Outcome:
     """Return the outcome of a program that exited with a status other than 0, classified by its last line on stderr."""
-    said = (stderr.strip().splitlines() or [""])[-1].strip()
-    failure = next((each for each, words in _LAST_WORDS.items() if words.search(said)), FailureClass.USER_EXCEPTION)
+    last_line = (stderr.strip().splitlines() or [""])[-1].strip()
+    matches = (failure for failure, pattern in _LAST_LINES.items() if pattern.search(last_line))
+    failure = next(matches, FailureClass.USER_EXCEPTION)
     return Outcome(
         result="failed",
         failure=failure,
-        scope="study" if failure is FailureClass.HOST_FAULT and _MISSING.search(said) else "host",
-        message=f"the command exited with status {status}{': ' if said else ''}{said}"[:_MAX_MESSAGE],
+        scope="study" if failure is FailureClass.HOST_FAULT and _MISSING.search(last_line) else "host",
+        message=f"the command exited with status {status}{': ' if last_line else ''}{last_line}"[:_MAX_MESSAGE],
         traceback=stderr[-_MAX_TRACEBACK:] or None,
-        shortage=_shortage("CUDA" in said) if failure is FailureClass.OUT_OF_MEMORY else None,
+        shortage=_shortage("CUDA" in last_line) if failure is FailureClass.OUT_OF_MEMORY else None,
     )
 
 
@@ -144,5 +145,5 @@ def _shortage(is_device: bool) -> MemoryShortage:
     if not is_device or not torch.cuda.is_available():
         return MemoryShortage(place="host")
     free, total = torch.cuda.mem_get_info()
-    others = max(0, total - free - torch.cuda.memory_reserved())
-    return MemoryShortage(place="device", total_gib=round(total / _GIB, 1), others_gib=round(others / _GIB, 1))
+    used_by_others = max(0, total - free - torch.cuda.memory_reserved())
+    return MemoryShortage(place="device", total_gib=round(total / _GIB, 1), others_gib=round(used_by_others / _GIB, 1))

@@ -18,37 +18,39 @@ from worker.trial.tasks.dispatch import dispatch
 
 
 class Foreground(Channel):
-    """A channel that passes each report to `say` and orders a stop after `num_steps` steps (None: never).
+    """A channel that passes each report to `show` and orders a stop after `num_steps` steps (None: never).
 
-    With `asks_each`, the training core asks for orders before each optimizer step, and these steps are counted.
+    With `polls_each_step`, the training core asks for orders before each optimizer step, and these steps are counted.
     Otherwise the reported steps are counted.
     """
 
-    def __init__(self, say: Callable[[int, Mapping[str, float]], None], num_steps: int | None, *, asks_each: bool):
+    def __init__(
+        self, show: Callable[[int, Mapping[str, float]], None], num_steps: int | None, *, polls_each_step: bool
+    ):
         # The socket is never used: every method of the channel that sends or receives is overridden here.
         with socket.socket() as unconnected:
             super().__init__(unconnected)
-        self._say = say
-        self._left = num_steps
-        self._asks_each = asks_each
+        self._show = show
+        self._steps_left = num_steps
+        self._polls_each_step = polls_each_step
 
-    def provenance(self, told: Provenance) -> None:
-        """Do nothing: no service compares it."""
+    def send_provenance(self, provenance: Provenance) -> None:
+        """Do nothing: no service receives it."""
 
-    def advanced(self) -> None:
+    def send_progress(self) -> None:
         """Do nothing: no watchdog runs."""
 
-    def checkpointed(self, saved: CheckpointSaved) -> None:
+    def send_checkpoint(self, saved: CheckpointSaved) -> None:
         """Do nothing: the checkpoint is deleted with its folder."""
 
-    def predicted(self, saved: PredictionsSaved) -> None:
+    def send_predictions(self, saved: PredictionsSaved) -> None:
         """Do nothing: the predictions are deleted with their folder."""
 
     def report(self, step: int, metrics: Mapping[str, float], *, is_awaited: bool = False) -> Order:
-        """Pass the metrics of a step to `say`; no service judges them."""
+        """Pass the metrics of a step to `show`; no service judges them."""
         del is_awaited
-        self._say(step, metrics)
-        if not self._asks_each:
+        self._show(step, metrics)
+        if not self._polls_each_step:
             self._count()
         return self._order
 
@@ -59,26 +61,26 @@ class Foreground(Channel):
 
     def newest_order(self) -> Order:
         """Return the order, which is to stop after enough steps."""
-        if self._asks_each:
+        if self._polls_each_step:
             self._count()
         return self._order
 
     def _count(self) -> None:
-        if self._left is None or self._order != CONTINUE:
+        if self._steps_left is None or self._order != CONTINUE:
             return
         # A caller that asks before each step has completed one step fewer than it has asked.
-        if self._left < 1 or (not self._asks_each and self._left == 1):
-            self._order = Order("stop", "as many steps as asked for")
-        self._left -= 1
+        if self._steps_left < 1 or (not self._polls_each_step and self._steps_left == 1):
+            self._order = Order("stop", "the requested number of steps is done")
+        self._steps_left -= 1
 
 
-def carry_out(
+def execute_in_foreground(
     grant: Grant,
     *,
     device: str,
     threads: int,
     num_steps: int | None,
-    say: Callable[[int, Mapping[str, float]], None],
+    show: Callable[[int, Mapping[str, float]], None],
     teacher: Path | None = None,
     readable: Sequence[Path] | None = None,
 ) -> Outcome:
@@ -89,11 +91,11 @@ def carry_out(
         device: `cpu` or `cuda`.
         threads: The number of CPU threads.
         num_steps: After how many steps to stop; None: at the trial's end.
-        say: Called with the step and metrics of each report.
+        show: Called with the step and metrics of each report.
         teacher: The teacher's checkpoint, if the grant names one.
         readable: Folders below which the paths in a training configuration must lie; None: any path is allowed.
     """
-    channel = Foreground(say, num_steps, asks_each=grant.task_kind is TaskKind.TRAIN)
+    channel = Foreground(show, num_steps, polls_each_step=grant.task_kind is TaskKind.TRAIN)
     with tempfile.TemporaryDirectory(prefix="assayer-") as folder:
         start = Start(
             grant=grant.model_dump(mode="json"),

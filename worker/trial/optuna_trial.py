@@ -50,7 +50,7 @@ class OptunaTrial:
         declared = f"{{type: int, low: {low}, high: {high}{', ' if scale else ''}{scale}}}"
         value = self._number(name, low, high, declared)
         if value != int(value):
-            raise _wrong(name, f"is {value}, but the objective asks for a whole number; declare it as {declared}")
+            raise _error(name, f"is {value}, but the objective asks for a whole number; declare it as {declared}")
         return int(value)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
@@ -64,7 +64,7 @@ class OptunaTrial:
         for choice in choices:
             if choice == value and isinstance(choice, bool) == isinstance(value, bool):
                 return choice
-        raise _wrong(name, f"is {value!r}, which the objective does not know; declare it as {declared}")
+        raise _error(name, f"is {value!r}, which the objective does not offer; declare it as {declared}")
 
     def report(self, value: float, step: int) -> None:
         """Report the objective's value at a step; of several values for one step, the first counts."""
@@ -82,22 +82,25 @@ class OptunaTrial:
     def _number(self, name: str, low: float, high: float, declared: str) -> float:
         value = self._declared(name, declared)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _wrong(name, f"is {value!r}, but the objective asks for a number; declare it as {declared}")
+            raise _error(name, f"is {value!r}, but the objective asks for a number; declare it as {declared}")
         slack = 1e-9 * max(abs(low), abs(high))  # multiples of a step are not exact in floating point
         if not low - slack <= value <= high + slack or math.isnan(value):
-            raise _wrong(name, f"is {value}, but the objective asks for {low} to {high}; declare it as {declared}")
+            raise _error(name, f"is {value}, but the objective asks for {low} to {high}; declare it as {declared}")
         return value
 
     def _declared(self, name: str, declared: str) -> Any:
         if name not in self._trial.parameters:
-            raise _wrong(name, f"the objective asks for it and the trial has none; write {name}: {declared}")
+            raise _error(
+                name,
+                f"the objective asks for it, but the study does not declare it; write {name}: {declared}",
+            )
         return self._trial.parameters[name]
 
 
 def is_pruned(error: Exception) -> bool:
-    """Return whether the objective gave the trial up by raising Optuna's `TrialPruned`."""
-    return any(f"{each.__module__}.{each.__name__}" == "optuna.exceptions.TrialPruned" for each in type(error).__mro__)
+    """Return whether the objective pruned the trial by raising Optuna's `TrialPruned`."""
+    return any(f"{base.__module__}.{base.__name__}" == "optuna.exceptions.TrialPruned" for base in type(error).__mro__)
 
 
-def _wrong(name: str, message: str) -> ConfigError:
+def _error(name: str, message: str) -> ConfigError:
     return ConfigError(f"space.{name}", message)

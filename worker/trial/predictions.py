@@ -21,14 +21,14 @@ def save(directory: Path, result: TrainingResult, class_names: tuple[str, ...]) 
     """Write the predictions to a file in `directory`; None if there are none.
 
     Raises:
-        NotKept: The predictions are too large, or the file cannot be written.
+        PredictionsNotKept: The predictions are too large, or the file cannot be written.
     """
     if not result.predictions:
         return None
     if (mib := num_bytes(result.predictions) / 2**20) > _MAX_MIB:
-        num = sum(len(each.ids) for each in result.predictions.values())
+        num = sum(len(predictions.ids) for predictions in result.predictions.values())
         raise PredictionsNotKept(
-            f"the predictions of {num} examples take {mib:.1f} MiB, more than {_MAX_MIB}, and are not kept"
+            f"the predictions were not saved: those of {num} examples take {mib:.1f} MiB, more than {_MAX_MIB}"
         )
     path = directory / "predictions.parquet"
     try:
@@ -38,7 +38,7 @@ def save(directory: Path, result: TrainingResult, class_names: tuple[str, ...]) 
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         return PredictionsSaved(str(path), sha256, path.stat().st_size)
     except OSError as error:
-        raise PredictionsNotKept(f"the predictions are not kept: {path}: {error.strerror}") from error
+        raise PredictionsNotKept(f"the predictions were not saved: {path}: {error.strerror}") from error
 
 
 def confusion(result: TrainingResult, class_names: tuple[str, ...]) -> Confusion | None:

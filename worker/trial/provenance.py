@@ -30,18 +30,18 @@ _INSTALLED = {
 """Directories of installed code, which is not custom code."""
 
 
-def code_fingerprint(package: Path = _PACKAGE, own: Mapping[str, Path] = MappingProxyType({})) -> str:
+def code_fingerprint(package: Path = _PACKAGE, custom_sources: Mapping[str, Path] = MappingProxyType({})) -> str:
     """Return a SHA-256 over the training code and the versions it depends on.
 
     Args:
         package: The folder of the package `worker`.
-        own: Files of custom code by module name, which are included.
+        custom_sources: Files of custom code by module name, which are included.
 
     Returns:
         The hash over these files, the versions of the libraries that training calls, and Python's minor version.
     """
     paths = [path for folder in _SOURCES for path in (package / folder).rglob("*.py")]
-    return fingerprint_of({**{path.relative_to(package).as_posix(): path for path in paths}, **own})
+    return fingerprint_of({**{path.relative_to(package).as_posix(): path for path in paths}, **custom_sources})
 
 
 def fingerprint_of(sources: Mapping[str, Path]) -> str:
@@ -55,19 +55,25 @@ def fingerprint_of(sources: Mapping[str, Path]) -> str:
     return digest.hexdigest()
 
 
-def loaded_sources(module: str, known: Collection[str]) -> dict[str, Path]:
+def loaded_sources(module: str, loaded_before: Collection[str]) -> dict[str, Path]:
     """Return the files of a module and of the modules that were imported with it.
 
     Args:
         module: The imported module.
-        known: The modules that were loaded before, which are left out; so are installed packages.
+        loaded_before: The modules that were loaded before, which are left out; so are installed packages.
     """
-    files = {name: Path(file) for name, each in list(sys.modules.items()) if (file := getattr(each, "__file__", None))}
+    modules = list(sys.modules.items())
+    files = {name: Path(file) for name, loaded in modules if (file := getattr(loaded, "__file__", None))}
     return {
         name: path
         for name, path in files.items()
-        if name == module or (name not in known and not any(path.is_relative_to(place) for place in _INSTALLED))
+        if name == module
+        or (name not in loaded_before and not any(path.is_relative_to(folder) for folder in _INSTALLED))
     }
+
+
+def _is_installed(path: Path) -> bool:
+    return any(path.is_relative_to(folder) for folder in _INSTALLED)
 
 
 def environment(threads: int) -> dict[str, str]:

@@ -23,8 +23,8 @@ import torch
 from service.contract.attempt import Outcome
 from worker.training import ProcessGroupError
 from worker.training.distributed.group import rendezvous
-from worker.trial.classify import failed
-from worker.trial.ending import end_by
+from worker.trial.classify import failure_outcome
+from worker.trial.outcome import end_by_signal
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class RankFailed(Exception):
         self.outcome = outcome
 
 
-def launch(num: int, folder: Path, work: Callable[[], T], say: Callable[[Outcome], None]) -> T:
+def launch(num: int, folder: Path, work: Callable[[], T], on_failure: Callable[[Outcome], None]) -> T:
     """Run `work` in `num` processes at once, of which this is the first.
 
     Call it before anything has initialised CUDA or started a thread, because a fork copies neither.
@@ -49,7 +49,7 @@ def launch(num: int, folder: Path, work: Callable[[], T], say: Callable[[Outcome
         num: The number of processes; they share this process's CPU threads.
         folder: Where the file for the rendezvous of the processes is created.
         work: Called in each process.
-        say: Called with the outcome of another process that failed, if this process hangs and cannot raise it.
+        on_failure: Called with the outcome of another process that failed, if this process hangs and cannot raise it.
 
     Returns:
         What `work` returns in this process.
@@ -59,19 +59,19 @@ def launch(num: int, folder: Path, work: Callable[[], T], say: Callable[[Outcome
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(max(1, torch.get_num_threads() // num))
-    place = folder / "meeting"
-    place.unlink(missing_ok=True)
+    rendezvous_file = folder / "rendezvous"
+    rendezvous_file.unlink(missing_ok=True)
 
-    def take_part(rank: int) -> T:
-        with rendezvous(place, rank, num):
+    def run_rank(rank: int) -> T:
+        with rendezvous(rendezvous_file, rank, num):
             return work()
 
-    others = [_fork(rank, take_part) for rank in range(1, num)]
-    with _Watch(others, say) as watch:
+    peers = [_fork(rank, run_rank) for rank in range(1, num)]
+    with _PeerWatch(peers, on_failure) as watch:
         try:
-            return take_part(0)
+            return run_rank(0)
         except ProcessGroupError:
-            watch.end_as_they_did()
+            watch.end_like_failed_peer()
             raise
 
 
@@ -80,29 +80,29 @@ class _PeerProcess:
     """Another process of the training, and the pipe through which it sends the outcome if it fails."""
 
     pid: int
-    last_words: int
+    outcome_pipe: int
 
 
-def _fork(rank: int, take_part: Callable[[int], object]) -> _PeerProcess:
+def _fork(rank: int, run_rank: Callable[[int], object]) -> _PeerProcess:
     read, write = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
         os.close(read)
-        _become(rank, take_part, write)
+        _run_and_exit(rank, run_rank, write)
     os.close(write)
     return _PeerProcess(pid, read)
 
 
-def _become(rank: int, take_part: Callable[[int], object], last_words: int) -> Never:
+def _run_and_exit(rank: int, run_rank: Callable[[int], object], outcome_pipe: int) -> Never:
     try:
-        take_part(rank)
+        run_rank(rank)
     except ProcessGroupError:
         pass  # another process is the cause
     except BaseException as error:  # nothing may propagate into the first process's code
         traceback.print_exc()
-        os.write(last_words, failed(error).model_dump_json().encode())
+        os.write(outcome_pipe, failure_outcome(error).model_dump_json().encode())
     finally:
         with suppress(Exception):
             sys.stdout.flush()
@@ -110,62 +110,62 @@ def _become(rank: int, take_part: Callable[[int], object], last_words: int) -> N
         os._exit(0)
 
 
-class _Watch:
+class _PeerWatch:
     """A thread that waits for the first other process to fail, and ends this process if it does not end by itself."""
 
-    def __init__(self, others: Sequence[_PeerProcess], say: Callable[[Outcome], None]) -> None:
-        self._others = others
-        self._say = say
+    def __init__(self, peers: Sequence[_PeerProcess], on_failure: Callable[[Outcome], None]) -> None:
+        self._peers = peers
+        self._on_failure = on_failure
         self._failed = threading.Event()
-        self._over = threading.Event()
+        self._closed = threading.Event()
         self._cause: Outcome | int | None = None
         """The outcome of the process that failed first, or the number of the signal that ended it."""
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._look, name="ranks", daemon=True).start()
+        threading.Thread(target=self._watch_peers, name="ranks", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
+        self._closed.set()
 
-    def end_as_they_did(self) -> None:
+    def end_like_failed_peer(self) -> None:
         """End by the signal that ended another process, or raise RankFailed with its outcome; return if none failed."""
         self._failed.wait(_GRACE_SECONDS)
         match self._cause:
             case int() as number:
-                end_by(number)
+                end_by_signal(number)
             case Outcome() as outcome:
                 raise RankFailed(outcome)
 
-    def _look(self) -> None:
+    def _watch_peers(self) -> None:
         with selectors.DefaultSelector() as selector:
-            for other in self._others:
-                selector.register(other.last_words, selectors.EVENT_READ, other)
+            for peer in self._peers:
+                selector.register(peer.outcome_pipe, selectors.EVENT_READ, peer)
             while selector.get_map():
                 for key, _ in selector.select():
                     selector.unregister(key.fileobj)
                     if (cause := _cause(key.data)) is not None:
                         self._cause = cause
                         self._failed.set()
-                        if not self._over.wait(2 * _GRACE_SECONDS):
+                        if not self._closed.wait(2 * _GRACE_SECONDS):
                             self._end(cause)
                         return
 
     def _end(self, cause: Outcome | int) -> None:
         if isinstance(cause, int):
-            end_by(cause)
+            end_by_signal(cause)
         else:
-            self._say(cause)
+            self._on_failure(cause)
         os._exit(1)
 
 
-def _cause(other: _PeerProcess) -> Outcome | int | None:
+def _cause(peer: _PeerProcess) -> Outcome | int | None:
     """Return the outcome or signal that another process failed with, after its pipe closed; None if it succeeded."""
-    with os.fdopen(other.last_words, "rb") as pipe:
-        said = pipe.read()
-    _, status = os.waitpid(other.pid, 0)
+    with os.fdopen(peer.outcome_pipe, "rb") as pipe:
+        content = pipe.read()
+    _, status = os.waitpid(peer.pid, 0)
     if os.WIFSIGNALED(status):
         return os.WTERMSIG(status)
-    return Outcome.model_validate_json(said) if said else None
+    return Outcome.model_validate_json(content) if content else None

@@ -39,29 +39,29 @@ def register(modules: Sequence[str]) -> Registration:
     Raises:
         RegistrationFailed: A module cannot be imported, reuses a name or uses the GPU, or no module adds an entry.
     """
-    known = set(sys.modules)
-    before = {section: {entry.name for entry in registry} for section, registry in _SECTIONS.items()}
+    loaded_before = set(sys.modules)
+    core_names = {section: {entry.name for entry in registry} for section, registry in _SECTIONS.items()}
     sources: dict[str, Path] = {}
     for module in modules:
         try:
             importlib.import_module(module)
         except BaseException as error:  # anything that custom code raises, even SystemExit, ends this worker
             raise RegistrationFailed(f"cannot register {module}: {_describe_error(error, module)}") from error
-        sources |= loaded_sources(module, known)
+        sources |= loaded_sources(module, loaded_before)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         raise RegistrationFailed(
-            f"cannot register {', '.join(modules)}: importing it uses the GPU, which processes forked after that "
-            "cannot; make tensors inside the functions, and put them on no device"
+            f"cannot register {', '.join(modules)}: importing it uses the GPU, and processes forked after that cannot "
+            "use it; create tensors inside functions, and without a device"
         )
     entries: dict[str, dict[str, Any]] = {}
     for section, registry in _SECTIONS.items():
         for entry in registry:
-            if entry.name not in before[section]:
+            if entry.name not in core_names[section]:
                 entries.setdefault(section, {})[entry.name] = _as_json(section, entry.name, entry.describe())
     if modules and not entries:
         raise RegistrationFailed(
             f"{', '.join(modules)} adds nothing to the training core's registries; "
-            "a model, for one: from worker.training.models import MODELS, then MODELS.add(my_net)"
+            "to add a model, write: from worker.training.models import MODELS, then MODELS.add(my_net)"
         )
     return Registration(entries, sources)
 
@@ -70,7 +70,7 @@ def _describe_error(error: BaseException, module: str) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name is not None:
         if error.name == module or module.startswith(f"{error.name}."):
             return f"there is no module {error.name!r} in {Path.cwd()} or on PYTHONPATH"
-        return f"it needs the module {error.name!r}, which is not installed here"
+        return f"it imports the module {error.name!r}, which is not installed here"
     if isinstance(error, ValueError) and str(error):  # for example an error of a registry
         return " ".join(str(error).split())
     traceback.print_exception(error)
@@ -82,5 +82,5 @@ def _as_json(section: str, name: str, description: dict[str, Any]) -> Any:
     try:
         return json.loads(json.dumps(description, allow_nan=False))
     except (TypeError, ValueError) as error:
-        message = f"cannot register {section} {name!r}: JSON cannot hold a default or a fact of it: {error}"
+        message = f"cannot register {section} {name!r}: its description cannot be written as JSON: {error}"
         raise RegistrationFailed(message) from None

@@ -41,7 +41,7 @@ class ScriptServer:
         for connection in (self._listener, *self._scripts):
             connection.close()
 
-    def pass_on(self, seconds: float) -> Order:
+    def forward(self, seconds: float) -> Order:
         """Forward messages in both directions, waiting at most `seconds` for one; return the newest order."""
         for key, _ in self._selector.select(seconds):
             connection = key.fileobj
@@ -55,7 +55,7 @@ class ScriptServer:
             for connection in self._scripts:
                 _send(connection, order)
         for connection, step in list(self._awaited.items()):
-            if self._channel.answered >= step:
+            if self._channel.judged_step >= step:
                 del self._awaited[connection]
                 _send(connection, VerdictReady(step))
         return order
@@ -77,11 +77,11 @@ class ScriptServer:
             self.was_used = True
             match message:
                 case Report(step, metrics, is_awaited):
-                    self._trial.tell(step, metrics, is_awaited=is_awaited)
+                    self._trial.send_report(step, metrics, is_awaited=is_awaited)
                     if is_awaited:
                         self._awaited[connection] = step
                 case CheckpointSaved():
-                    self._channel.checkpointed(message)
+                    self._channel.send_checkpoint(message)
         if not data:
             self._selector.unregister(connection)
             del self._scripts[connection]

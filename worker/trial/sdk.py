@@ -28,7 +28,7 @@ def current_trial() -> Trial | None:
     """
     if TRIAL not in os.environ:
         return None
-    told = json.loads(Path(os.environ[TRIAL]).read_text(encoding="utf-8"))
+    fields = json.loads(Path(os.environ[TRIAL]).read_text(encoding="utf-8"))
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(os.environ[CHANNEL])
-    return Trial(TrialInfo(**told), Channel(connection))
+    return Trial(TrialInfo(**fields), Channel(connection))

@@ -48,7 +48,7 @@ class MetricParser:
         self._objective = objective
         self._last_step = last_step
         self._step: int | None = None
-        self._found: dict[str, float] = {}
+        self._metrics: dict[str, float] = {}
 
     def read(self, line: str) -> Iterator[tuple[int, dict[str, float]]]:
         """Yield the step that a line completes, if any, with its metrics.
@@ -56,14 +56,14 @@ class MetricParser:
         Raises:
             ConfigError: A pattern's group matched something other than a number.
         """
-        if self._step_pattern is not None and (found := self._step_pattern.search(line)):
-            self._step = int(_number("step", found))
+        if self._step_pattern is not None and (match := self._step_pattern.search(line)):
+            self._step = int(_number("step", match))
         for name, pattern in self._patterns.items():
-            if found := pattern.search(line):
-                self._found[name] = _number(f"metrics.{name}", found)
-        if self._objective not in self._found:
+            if match := pattern.search(line):
+                self._metrics[name] = _number(f"metrics.{name}", match)
+        if self._objective not in self._metrics:
             return
-        metrics, self._found = self._found, {}
+        metrics, self._metrics = self._metrics, {}
         step = self._next_step()
         if step is not None and (self._last_step is None or step > self._last_step):
             self._last_step = step
@@ -75,9 +75,9 @@ class MetricParser:
         return self._step
 
 
-def _number(path: str, found: re.Match[str]) -> float:
+def _number(path: str, match: re.Match[str]) -> float:
     try:
-        return float(found[1])
+        return float(match[1])
     except ValueError:
-        message = f"its group must match a number alone; in {found[0]!r} it matched {found[1]!r}"
+        message = f"its group must match only a number; in {match[0]!r} it matched {match[1]!r}"
         raise ConfigError(f"task.command.{path}", message) from None

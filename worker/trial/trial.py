@@ -74,7 +74,7 @@ class Trial:
     """One trial; use it from one thread at a time."""
 
     def __init__(self, info: TrialInfo, channel: Channel) -> None:
-        self._told = info
+        self._info = info
         self._channel = channel
         self._saved_step = info.resume_step
         self.step: int | None = info.resume_step
@@ -83,48 +83,48 @@ class Trial:
         """The last reported value of the objective."""
         self.last_finite: float | None = None
         """The last reported value of the objective that was finite; None if there was none."""
-        self.heard = CONTINUE
+        self.last_order = CONTINUE
         """The last order that the code received."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
         """The trial's parameters, by name; a parameter whose condition does not hold is absent."""
-        return self._told.parameters
+        return self._info.parameters
 
     @property
     def study(self) -> str:
         """The study's name."""
-        return self._told.study
+        return self._info.study
 
     @property
     def number(self) -> int | None:
         """The trial's number in the study, from 0."""
-        return self._told.number
+        return self._info.number
 
     @property
     def seed(self) -> int:
         """The seed for everything random in this trial."""
-        return self._told.seed
+        return self._info.seed
 
     @property
     def device(self) -> str:
         """`cpu` or `cuda`; `cuda` is the first of the trial's own GPUs, and no others are visible."""
-        return self._told.device
+        return self._info.device
 
     @property
     def metric(self) -> str:
         """The name of the objective's metric."""
-        return self._told.metric
+        return self._info.metric
 
     @property
     def resource(self) -> str:
         """What a step counts: `epoch` or `step`, according to the study's resource."""
-        return self._told.resource
+        return self._info.resource
 
     @property
     def run_until(self) -> int | None:
         """The step to train to for now, or None to train until training ends by itself."""
-        return self._told.run_until
+        return self._info.run_until
 
     def report(self, step: int, metrics: Mapping[str, float], *, wait: bool = False) -> Order:
         """Report the metrics of one step and return the order for what to do next.
@@ -141,18 +141,18 @@ class Trial:
         Raises:
             ValueError: The step falls, or is at or before the checkpoint's; there are no metrics; or one is no number.
         """
-        self.tell(step, metrics, is_awaited=wait)
+        self.send_report(step, metrics, is_awaited=wait)
         if wait:
             self._channel.wait(step, WAIT_SECONDS)
         return self.poll()
 
-    def tell(self, step: int, metrics: Mapping[str, float], *, is_awaited: bool) -> None:
+    def send_report(self, step: int, metrics: Mapping[str, float], *, is_awaited: bool) -> None:
         """Report without waiting and without returning an order; raises the same errors as `report`."""
         step = operator.index(step)
         self._check_step(step)
         if not metrics:
             raise ValueError(
-                f"step {step} was reported without metrics; name one, as in report({step}, {{'loss': 0.3}})"
+                f"step {step} was reported without metrics; pass at least one, as in report({step}, {{'loss': 0.3}})"
             )
         values = {name: float(value) for name, value in metrics.items()}
         _check_point(step, values)
@@ -177,30 +177,30 @@ class Trial:
             OSError: The file cannot be read, or the disk is full.
         """
         if self.step is None or self.step == self._saved_step:
-            raise ValueError("a checkpoint is of the step reported last, one of each; report a step before you save")
-        self._channel.checkpointed(save(Path(self._told.checkpoints), self.step, content))
+            raise ValueError("no step was reported since the last checkpoint; report a step before you save one")
+        self._channel.send_checkpoint(save(Path(self._info.checkpoints), self.step, content))
         self._saved_step = self.step
 
     def load_checkpoint(self) -> Path | None:
         """Return the file of the checkpoint to resume from, which is of step `step`; None: start from scratch."""
-        return Path(self._told.resume) if self._told.resume is not None else None
+        return Path(self._info.resume) if self._info.resume is not None else None
 
     def poll(self) -> Order:
         """Return the newest order, as `report` does; from the trial's rung on, that is an order to pause."""
-        order, until = self._channel.newest_order(), self._told.run_until
+        order, until = self._channel.newest_order(), self._info.run_until
         if order.action == CONTINUE.action:
-            is_there = self._told.pauses and self.step is not None and until is not None and self.step >= until
-            order = Order("pause", f"trained to step {self.step}, its rung") if is_there else CONTINUE
-        self.heard = order
+            is_at_rung = self._info.pauses and self.step is not None and until is not None and self.step >= until
+            order = Order("pause", f"trained to step {self.step}, its rung") if is_at_rung else CONTINUE
+        self.last_order = order
         return order
 
     def _check_step(self, step: int) -> None:
         if step < 0:
             raise ValueError(f"step {step} is below 0; count steps from 0 or 1")
         if self.step is not None and step < self.step:
-            raise ValueError(f"step {step} came after step {self.step}; steps never fall")
-        if step == self._told.resume_step:
-            raise ValueError(f"step {step} is that of the checkpoint; go on from step {step + 1}")
+            raise ValueError(f"step {step} was reported after step {self.step}; a step must not be below the last one")
+        if step == self._info.resume_step:
+            raise ValueError(f"step {step} is the step of the checkpoint; continue with step {step + 1}")
 
 
 def _check_point(step: int, values: Mapping[str, float]) -> None:
@@ -211,11 +211,13 @@ def _check_point(step: int, values: Mapping[str, float]) -> None:
             database.
     """
     if not 0 <= step <= MAX_STEP:
-        raise ValueError(f"this report cannot be sent: step {step} is not from 0 to 2^53")
+        raise ValueError(f"this report cannot be sent: step {step} is not between 0 and 2^53")
     for name in values:
         if not 1 <= len(name) <= MAX_NAME:
-            raise ValueError(f"this report cannot be sent: the metric {name!r:.80} has not 1 to {MAX_NAME} characters")
+            raise ValueError(
+                f"this report cannot be sent: the metric name {name!r:.80} is not 1 to {MAX_NAME} characters long"
+            )
         if _UNSTORABLE.search(name):
             raise ValueError(
-                f"this report cannot be sent: the metric {name!r} holds a lone surrogate or a NUL character"
+                f"this report cannot be sent: the metric name {name!r} contains a lone surrogate or a NUL character"
             )

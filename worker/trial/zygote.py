@@ -24,24 +24,24 @@ from worker.protocol import Exited, Forked, Message, MessageDecoder, Ready, Star
 from worker.trial.channel import Channel
 
 
-def serve(descriptor: int, carry_out: Callable[[Start, Channel], None], ready: Ready) -> None:
+def serve(descriptor: int, execute: Callable[[Start, Channel], None], ready: Ready) -> None:
     """Serve the control socket with this descriptor until the agent is gone.
 
     Args:
         descriptor: The file descriptor of the control socket.
-        carry_out: Called in each forked process, with the attempt's start message and channel.
+        execute: Called in each forked process, with the attempt's start message and channel.
         ready: The first message to the agent.
     """
     with socket.socket(fileno=descriptor) as control, suppress(ConnectionError):
-        Zygote(control, carry_out).serve(ready)
+        Zygote(control, execute).serve(ready)
 
 
 class Zygote:
     """Runs at most one training process at a time, and watches it together with the control socket."""
 
-    def __init__(self, control: socket.socket, carry_out: Callable[[Start, Channel], None]) -> None:
+    def __init__(self, control: socket.socket, execute: Callable[[Start, Channel], None]) -> None:
         self._control = control
-        self._carry_out = carry_out
+        self._execute = execute
         self._inbox = MessageDecoder()
         self._pid: int | None = None
 
@@ -117,7 +117,7 @@ class Zygote:
             _redirect(Path(start.stderr), 2, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(line_buffering=True)  # a killed process cannot flush
-            self._carry_out(start, Channel(channel))
+            self._execute(start, Channel(channel))
             status = 0
         except BaseException:  # nothing may propagate into the zygote's loop
             traceback.print_exc()

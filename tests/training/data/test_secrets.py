@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from worker.training import ConfigError, TrainingConfig, TrainingError, train
-from worker.trial.classify import failed
+from worker.trial.classify import failure_outcome
 
 FRAGMENTS = ("SECRET", "hunter2")
 
@@ -62,7 +62,7 @@ def said(config: dict[str, Any]) -> str:
         train(TrainingConfig.from_mapping(config))
     assert isinstance(caught.value, TrainingError), f"{type(caught.value)} is no sentence: {caught.value}"
     log = "".join(traceback.format_exception(caught.value))
-    return f"{failed(caught.value).model_dump_json()}\n{log}"
+    return f"{failure_outcome(caught.value).model_dump_json()}\n{log}"
 
 
 def without_secrets(text: str) -> bool:

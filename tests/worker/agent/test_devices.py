@@ -30,18 +30,18 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
 def test_a_gpu_is_in_use_when_a_process_computes_on_it(processes: dict[str, list[Any]]) -> None:
     assert in_use(GPUS[0]) is None
     processes["GPU-0"] = [SimpleNamespace(pid=17, usedGpuMemory=3 * 1024**3)]
-    assert in_use(GPUS[0]) == "process 17 computes on it with 3.0 GiB"
+    assert in_use(GPUS[0]) == "process 17 uses it with 3.0 GiB"
     processes["GPU-0"] = [SimpleNamespace(pid=17, usedGpuMemory=None)]
-    assert in_use(GPUS[0]) == "process 17 computes on it"
+    assert in_use(GPUS[0]) == "process 17 uses it"
     assert in_use(cpu()) is None
 
 
 def test_it_is_left_alone_unless_shared(processes: dict[str, list[Any]], caplog: pytest.LogCaptureFixture) -> None:
     processes["GPU-0"] = [SimpleNamespace(pid=17, usedGpuMemory=None)]
     assert cli._free(GPUS, share=False) == [GPUS[1]]
-    assert "gpu0 is left alone: process 17 computes on it (--share takes it all the same)" in caplog.text
+    assert "gpu0 is not used: process 17 uses it (use it all the same with --share)" in caplog.text
     assert cli._free(GPUS, share=True) == GPUS
-    with pytest.raises(DeviceError, match=r"gpu0 is left alone: .*; name another GPU, or share it with --share"):
+    with pytest.raises(DeviceError, match=r"gpu0 is not used: .*; name another GPU, or share it with --share"):
         cli._free(GPUS[:1], share=False)
 
 

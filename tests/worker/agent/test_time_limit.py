@@ -12,7 +12,7 @@ from worker.agent.time_limit import DRAIN_SECONDS, TimeLimit
 
 def test_without_an_end_there_is_always_time() -> None:
     endless = TimeLimit(None)
-    endless.note(1e9)
+    endless.record_duration(1e9)
     assert endless.allows_another()
     assert math.isinf(endless.seconds_to_drain)
 
@@ -26,10 +26,10 @@ def test_a_trial_as_long_as_the_median_so_far_must_fit() -> None:
     hour = TimeLimit(3600)
     assert hour.allows_another()
     for seconds in (10, 4000, 5000):
-        hour.note(seconds)
+        hour.record_duration(seconds)
     assert not hour.allows_another()
     for _ in range(3):
-        hour.note(10)
+        hour.record_duration(10)
     assert hour.allows_another()
 
 

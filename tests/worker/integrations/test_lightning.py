@@ -93,7 +93,7 @@ def test_a_verdict_to_stop_stops_the_trainer(tmp_path: Path) -> None:
         agent.order("stop")
         fit(trial, tmp_path)
         assert [report.step for report in reports(agent)[0]] == [1]
-        assert trial.heard.action == "stop"
+        assert trial.last_order.action == "stop"
 
 
 def test_only_what_was_validated_is_reported_and_steps_are_the_study_s_resource(tmp_path: Path) -> None:

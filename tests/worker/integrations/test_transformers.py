@@ -71,4 +71,4 @@ def test_a_verdict_to_stop_stops_the_trainer_and_steps_are_the_study_s_resource(
         agent.order("stop")
         train(trial, tmp_path, eval_strategy="steps", eval_steps=1, save_strategy="no")
         assert [step for step, _ in told(agent)[0]] == [1]
-        assert trial.heard.action == "stop"
+        assert trial.last_order.action == "stop"

@@ -20,7 +20,7 @@ from worker.training import (
     OutsideFolders,
     ProcessGroupError,
 )
-from worker.trial.classify import UnknownTask, exited, failed, failure_class
+from worker.trial.classify import UnknownTask, command_exit_outcome, failure_class, failure_outcome
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ from worker.trial.classify import UnknownTask, exited, failed, failure_class
 )
 def test_an_exception_has_its_class(error: BaseException, failure: FailureClass) -> None:
     assert failure_class(error) is failure
-    assert failed(error).failure is failure
+    assert failure_outcome(error).failure is failure
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_an_exception_has_its_class(error: BaseException, failure: FailureClass)
     ],
 )
 def test_a_host_fault_concerns_all_trials_on_the_host_or_those_of_its_study(error: BaseException, scope: str) -> None:
-    outcome = failed(error)
+    outcome = failure_outcome(error)
     assert (outcome.failure, outcome.scope) == (FailureClass.HOST_FAULT, scope)
 
 
 @pytest.mark.parametrize("error", [ConfigError("optimizer.lr", "must be > 0"), KeyError("x"), MemoryError()])
 def test_what_is_no_host_fault_has_the_default_scope(error: BaseException) -> None:
-    assert failed(error).scope == "host"
+    assert failure_outcome(error).scope == "host"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_is_no_host_fault_has_the_default_scope(error: BaseException) -> No
     ],
 )
 def test_the_last_line_of_a_program_tells_whom_its_host_fault_concerns(last_line: str, scope: str) -> None:
-    outcome = exited(1, f"Traceback (most recent call last):\n{last_line}\n")
+    outcome = command_exit_outcome(1, f"Traceback (most recent call last):\n{last_line}\n")
     assert (outcome.failure, outcome.scope) == (FailureClass.HOST_FAULT, scope)
 
 
@@ -99,7 +99,7 @@ def test_a_task_that_the_worker_is_not_allowed_concerns_its_study_alone() -> Non
 
 
 def test_a_setting_at_fault_is_said_without_a_traceback() -> None:
-    outcome = failed(ConfigError("optimizer.lr", "must be > 0, got -1"))
+    outcome = failure_outcome(ConfigError("optimizer.lr", "must be > 0, got -1"))
     assert outcome.message == "optimizer.lr: must be > 0, got -1"
     assert outcome.traceback is None
 
@@ -107,14 +107,14 @@ def test_a_setting_at_fault_is_said_without_a_traceback() -> None:
 def test_a_note_of_whose_code_it_was_stands_in_the_message() -> None:
     error = KeyError("x")
     error.add_note("raised by callback 'mine', after epoch 3")
-    assert failed(error).message == "KeyError: 'x'; raised by callback 'mine', after epoch 3"
+    assert failure_outcome(error).message == "KeyError: 'x'; raised by callback 'mine', after epoch 3"
 
 
 def test_code_at_fault_is_said_with_its_traceback_and_both_stay_short() -> None:
     try:
         raise ValueError("long " * 10_000 + "\nsecond line")
     except ValueError as error:
-        outcome = failed(error)
+        outcome = failure_outcome(error)
     assert outcome.message.startswith("ValueError: long")
     assert len(outcome.message) <= 500
     assert outcome.traceback is not None
@@ -149,7 +149,7 @@ def test_a_process_killed_while_the_host_was_out_of_memory_is_known_as_such() ->
 
 
 def test_out_of_memory_says_what_was_short_and_nothing_else_does() -> None:
-    outcome = failed(MemoryError())
+    outcome = failure_outcome(MemoryError())
     assert outcome.shortage is not None
     assert outcome.shortage.place == "host"
-    assert failed(KeyError("x")).shortage is None
+    assert failure_outcome(KeyError("x")).shortage is None

@@ -135,7 +135,7 @@ def test_orders_reach_the_script(
     for message in child.messages():
         if isinstance(message, Report):
             child.order(action, "because")
-            child.answered(message.step)
+            child.send_verdict_ready(message.step)
         messages.append(message)
     assert reports(messages) == [(1, {"loss": 0.5})]
     assert outcome_of(messages) == Outcome(result=result, message="because")  # type: ignore[arg-type]
@@ -146,11 +146,11 @@ def test_a_verdict_that_says_to_go_on_ends_the_script_s_wait(
     zygote: Zygote, start: Callable[..., Start], python: Python, tmp_path: Path
 ) -> None:
     impatient = "import worker.trial.trial\nworker.trial.trial.WAIT_SECONDS = 5"
-    child = zygote.fork(start(*python(f"{impatient}{SCRIPT}print(trial._channel.answered)"), wait=True))
+    child = zygote.fork(start(*python(f"{impatient}{SCRIPT}print(trial._channel.judged_step)"), wait=True))
     messages = []
     for message in child.messages():
         if isinstance(message, Report):
-            child.answered(message.step)
+            child.send_verdict_ready(message.step)
         messages.append(message)
     assert len(reports(messages)) == 5
     assert (tmp_path / "out").read_text() == "5\n"
@@ -233,7 +233,7 @@ def test_a_program_that_fails_is_told_by_its_last_words(
         (("true",), {"directory": "/no/such/directory"}, FailureClass.HOST_FAULT, "/no/such/directory"),
         ("import nowhere", {}, FailureClass.HOST_FAULT, "No module named 'nowhere'"),
         ("raise MemoryError", {}, FailureClass.OUT_OF_MEMORY, "status 1: MemoryError"),
-        ("print('epoch 1 loss=x')", PATTERNS, FailureClass.INVALID, "its group must match a number alone"),
+        ("print('epoch 1 loss=x')", PATTERNS, FailureClass.INVALID, "its group must match only a number"),
     ],
 )
 def test_why_a_program_could_not_do_its_work_is_told(

@@ -20,7 +20,7 @@ from worker.agent.devices import cpu
 from worker.agent.slots.process import ChildMessage, Zygote
 from worker.protocol import CheckpointSaved, Ended, Exited, Provenance, Report, Start
 from worker.training.errors import ConfigError
-from worker.trial.tasks.function import settle
+from worker.trial.tasks.function import report_return_value
 
 CODE = """
 import os, pathlib, sys
@@ -155,8 +155,8 @@ def test_to_exit_otherwise_is_a_failure_with_what_was_said(
 @pytest.mark.parametrize(
     ("values", "returned", "reported", "said"),
     [
-        ([], "nan", 1, "loss ended as nan, which is no finite number; it never was finite"),
-        ([0.5], "nan", 2, "loss ended as nan, which is no finite number; its last finite value was 0.5"),
+        ([], "nan", 1, "loss ended as nan, which is not a finite number; it was never finite"),
+        ([0.5], "nan", 2, "loss ended as nan, which is not a finite number; its last finite value was 0.5"),
         ([0.5, "nan"], "", 2, "its last finite value was 0.5"),
         ([0.5, "nan"], "nan", 2, "its last finite value was 0.5"),
         ([0.5, "-inf"], "", 2, "loss ended as -inf"),
@@ -191,7 +191,7 @@ def test_text_that_no_database_stores_is_replaced_in_what_it_raised(
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("names_oddly", "ValueError: this report cannot be sent: the metric '\\ud800' holds a lone surrogate"),
+        ("names_oddly", "ValueError: this report cannot be sent: the metric name '\\ud800' contains a lone surrogate"),
         ("counts_oddly", "ValueError: this report cannot be sent: step "),
     ],
 )
@@ -232,7 +232,7 @@ def test_it_is_told_to_stop_at_its_next_report(
     for message in child.messages():
         if isinstance(message, Report):
             child.order(action, "because")
-            child.answered(message.step)
+            child.send_verdict_ready(message.step)
         messages.append(message)
     assert sum(isinstance(message, Report) for message in messages) == 1
     assert outcome_of(messages) == Outcome(result=result, message="because")  # type: ignore[arg-type]
@@ -263,7 +263,7 @@ def test_what_it_returns_is_reported(zygote: Zygote, start: Callable[..., Start]
         ("mine:retruns", FailureClass.INVALID, "task.function: mine has no 'retruns'; did you mean 'returns'?"),
         ("nowhere:train", FailureClass.HOST_FAULT, "No module named 'nowhere'"),
         ("broken:train", FailureClass.HOST_FAULT, "No module named 'nowhere'"),
-        ("mine:__name__", FailureClass.INVALID, "task.function: mine:__name__ is no function but 'mine'"),
+        ("mine:__name__", FailureClass.INVALID, "task.function: mine:__name__ is not a function: 'mine'"),
     ],
 )
 def test_what_cannot_be_called_says_why(
@@ -324,11 +324,11 @@ def test_a_new_value_of_the_objective_is_one_step_more_and_the_rest_are_final_me
         for step, value in reported:
             trial.report(step, {"loss": value})
         agent.heard()
-        assert settle(trial, returned) == final
+        assert report_return_value(trial, returned) == final
         assert agent.heard() == told
 
 
 @pytest.mark.parametrize("returned", ["good", (0.1, 0.2), {"loss": "small"}, torch.zeros(2), {"loss": None}])
 def test_what_is_no_metric_is_no_result(tmp_path: Path, returned: Any) -> None:
     with trial_and_agent(tmp_path) as (trial, _), pytest.raises(ConfigError, match="must return a number, a mapping"):
-        settle(trial, returned)
+        report_return_value(trial, returned)

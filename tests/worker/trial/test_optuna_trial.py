@@ -42,7 +42,7 @@ def test_the_declared_value_is_suggested(tmp_path: Path, suggest: Callable[[Optu
     [
         (
             lambda trial: trial.suggest_float("lr", 1e-5, 0.1, log=True),
-            "and the trial has none; write lr: {type: float, low: 1e-05, high: 0.1, log: true}",
+            "but the study does not declare it; write lr: {type: float, low: 1e-05, high: 0.1, log: true}",
         ),
         (
             lambda trial: trial.suggest_float("x", 0.5, 1.0),
@@ -55,7 +55,7 @@ def test_the_declared_value_is_suggested(tmp_path: Path, suggest: Callable[[Optu
         (lambda trial: trial.suggest_int("name", 0, 8), "space.name: is 'sgd', but the objective asks for a number; "),
         (
             lambda trial: trial.suggest_categorical("name", ["adam", "lion"]),
-            "which the objective does not know; declare it as {type: categorical, choices: ['adam', 'lion']}",
+            "which the objective does not offer; declare it as {type: categorical, choices: ['adam', 'lion']}",
         ),
         (lambda trial: trial.suggest_categorical("flag", [0, 1]), "space.flag: is True, which the objective does not"),
     ],

@@ -33,7 +33,7 @@ def test_too_many_are_not_kept_and_it_is_said_how_many(tmp_path: Path, monkeypat
     monkeypatch.setattr(predictions, "_MAX_MIB", 1)
     result = result_of(torch.zeros(700, 400), torch.zeros(700, dtype=torch.int64))
     with pytest.raises(
-        PredictionsNotKept, match=r"the predictions of 700 examples take 1.1 MiB, more than 1, and are not kept"
+        PredictionsNotKept, match=r"the predictions were not saved: those of 700 examples take 1.1 MiB, more than 1"
     ):
         save(tmp_path, result, tuple(map(str, range(400))))
     assert list(tmp_path.iterdir()) == []
@@ -41,7 +41,7 @@ def test_too_many_are_not_kept_and_it_is_said_how_many(tmp_path: Path, monkeypat
 
 def test_what_cannot_be_written_is_not_kept(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(PredictionsNotKept, match=r"the predictions are not kept: .*File exists"):
+    with pytest.raises(PredictionsNotKept, match=r"the predictions were not saved: .*File exists"):
         save(tmp_path / "file", *classified(3))
 
 
@@ -64,5 +64,5 @@ def test_a_training_whose_predictions_are_not_kept_succeeds_and_says_so(tmp_path
     with agent, connection:
         outcome = train.run(grant(task=digits(epochs=1)), start, Channel(connection))
     assert outcome.result == "succeeded"
-    assert outcome.message.startswith("the predictions are not kept: ")
+    assert outcome.message.startswith("the predictions were not saved: ")
     assert outcome.confusion is not None

@@ -95,10 +95,10 @@ def test_their_sources_make_the_code_another_with_those_that_they_import(write: 
     write("nets", f"import layers_of_nets\n{NET}")
     own = register(["nets"]).sources
     assert own == {name: tmp_path / f"{name}.py" for name in ("nets", "layers_of_nets")}
-    before = code_fingerprint(own=own)
+    before = code_fingerprint(custom_sources=own)
     assert before != code_fingerprint()
     write("layers_of_nets", "WIDTH = 2")
-    assert code_fingerprint(own=own) != before
+    assert code_fingerprint(custom_sources=own) != before
 
 
 ADD = "from worker.training.models import MODELS\n"
@@ -112,17 +112,17 @@ ADD = "from worker.training.models import MODELS\n"
             "model 'mlp' is registered already; give the factory another name",
         ),
         (f"{ADD}MODELS.add(lambda dataset: None)", "model '<lambda>' has no name; define it as a function"),
-        ("import nothing_like_it", "it needs the module 'nothing_like_it', which is not installed here"),
+        ("import nothing_like_it", "it imports the module 'nothing_like_it', which is not installed here"),
         ("def f(:", r"SyntaxError: invalid syntax \(wrong.py, line 1\)"),
         ("raise SystemExit('no')", "SystemExit: no"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         (
             f"{ADD}@MODELS.add\ndef net(d, *, x: float = float('inf')): ...",
-            "model 'net': JSON cannot hold a default",
+            "model 'net': its description cannot be written as JSON",
         ),
         (
             f"{ADD}def net(d): ...\nMODELS.add(net, inputs={{'rows'}})",
-            "model 'net': JSON cannot hold a default",
+            "model 'net': its description cannot be written as JSON",
         ),
     ],
 )

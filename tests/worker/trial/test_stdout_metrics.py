@@ -40,7 +40,7 @@ def test_a_step_is_told_once() -> None:
 
 
 def test_what_is_no_number_names_the_pattern() -> None:
-    with pytest.raises(ConfigError, match="its group must match a number alone"):
+    with pytest.raises(ConfigError, match="its group must match only a number"):
         steps(MetricParser(PATTERNS, None, "loss"), "val_loss=0.5,")
 
 

@@ -27,7 +27,7 @@ from worker.agent.slots.process import Zygote
 from worker.protocol import Ended, Report, Start
 from worker.trial import tensorboard
 from worker.trial.channel import Channel
-from worker.trial.tensorboard import folder_of
+from worker.trial.tensorboard import event_folder
 
 LOSSES = {"metric": "loss", "direction": "minimize", "keep": "last"}
 
@@ -101,25 +101,25 @@ def test_every_kind_of_task_is_shown_as_it_reported(
     granted = task(code)
     reports, outcome = carried_out(zygote, shown(granted, tmp_path))
     assert outcome.result == "succeeded"
-    told = curves(folder_of(tmp_path / "shown", granted))
+    told = curves(event_folder(tmp_path / "shown", granted))
     for name in reports[0].metrics:
         assert told[name] == [(report.step, pytest.approx(report.metrics[name])) for report in reports]
     for name, value in outcome.metrics.items():
         assert told[f"final/{name}"] == [(reports[-1].step, pytest.approx(value))]
-    assert parameters(folder_of(tmp_path / "shown", granted))["optimizer.lr"] == 1e-3
+    assert parameters(event_folder(tmp_path / "shown", granted))["optimizer.lr"] == 1e-3
 
 
 def test_an_attempt_has_a_folder_by_its_names() -> None:
-    place = folder_of(Path("/shown"), grant(number=7, attempt=2))
+    place = event_folder(Path("/shown"), grant(number=7, attempt=2))
     assert place == Path("/shown/digits-mlp/trial-0007/attempt-2")
-    assert folder_of(Path("/shown"), grant(number=None)) == Path("/shown/digits-mlp/trial-t1/attempt-1")
+    assert event_folder(Path("/shown"), grant(number=None)) == Path("/shown/digits-mlp/trial-t1/attempt-1")
 
 
 def test_parameters_that_are_no_plain_values_are_told_as_text(zygote: Zygote, tmp_path: Path) -> None:
     values = {"hidden": [16, 8], "nesterov": True, "name": "sgd", "depth": 3}
     granted = function(parameters=values)
     carried_out(zygote, shown(granted, tmp_path))
-    assert parameters(folder_of(tmp_path / "shown", granted)) == {**values, "hidden": "[16, 8]", "depth": 3.0}
+    assert parameters(event_folder(tmp_path / "shown", granted)) == {**values, "hidden": "[16, 8]", "depth": 3.0}
 
 
 def test_a_resumed_attempt_goes_on_at_its_step(zygote: Zygote, tmp_path: Path) -> None:
@@ -127,13 +127,13 @@ def test_a_resumed_attempt_goes_on_at_its_step(zygote: Zygote, tmp_path: Path) -
     resume = {"step": 2, "sha256": "0" * 64, "size": 0, "uri": f"blob:{'0' * 64}"}
     granted = function(attempt=2, resume=resume)
     carried_out(zygote, replace(shown(granted, tmp_path), resume=str(tmp_path / "resume.pt")))
-    assert curves(folder_of(tmp_path / "shown", granted))["loss"] == [(3, pytest.approx(1 / 3))]
+    assert curves(event_folder(tmp_path / "shown", granted))["loss"] == [(3, pytest.approx(1 / 3))]
 
 
 def test_what_a_killed_process_has_reported_is_there(zygote: Zygote, tmp_path: Path) -> None:
     granted = function("waits")
     child = zygote.fork(shown(granted, tmp_path))
-    folder = folder_of(tmp_path / "shown", granted)
+    folder = event_folder(tmp_path / "shown", granted)
     assert eventually(lambda: folder.exists() and curves(folder).get("loss") == [(1, 0.5)], 20.0)
     child.terminate()
     list(child.messages())
@@ -144,7 +144,7 @@ def test_a_directory_that_cannot_be_written_fails_no_attempt(zygote: Zygote, tmp
     (tmp_path / "shown").write_text("a file in its place")
     reports, outcome = carried_out(zygote, shown(function(), tmp_path))
     assert (len(reports), outcome.result) == (3, "succeeded")
-    assert "TensorBoard is told no more of this attempt: " in (tmp_path / "err").read_text()
+    assert "no more TensorBoard events of this attempt are written: " in (tmp_path / "err").read_text()
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("mine")])
@@ -159,9 +159,9 @@ def test_the_files_are_closed_however_the_task_ends(error: Exception | None, tmp
     before = threading.active_count()
     ours, theirs = socket.socketpair()
     with ours, theirs, nullcontext() if error is None else pytest.raises(RuntimeError, match="mine"):
-        tensorboard.shown(function(), shown(function(), tmp_path), Channel(ours), ends)
+        tensorboard.run_with_event_files(function(), shown(function(), tmp_path), Channel(ours), ends)
     assert threading.active_count() == before
-    assert curves(folder_of(tmp_path / "shown", function()))["loss"] == [(1, 0.5)]
+    assert curves(event_folder(tmp_path / "shown", function()))["loss"] == [(1, 0.5)]
 
 
 def test_without_a_directory_nothing_is_written(zygote: Zygote, tmp_path: Path) -> None:

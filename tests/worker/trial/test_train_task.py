@@ -14,7 +14,7 @@ from tests.worker.grants import digits, grant, start_of
 from worker.protocol import CheckpointSaved, Message, MessageDecoder, Order, Progress, Report, encode
 from worker.training import ConfigError
 from worker.trial.channel import Channel
-from worker.trial.classify import failed
+from worker.trial.classify import failure_outcome
 from worker.trial.tasks import train
 
 TASK = digits(batch_size=16, epochs=2)
@@ -27,7 +27,7 @@ def heard(agent: socket.socket) -> list[Message]:
 
 
 def test_in_the_middle_of_an_epoch_it_says_that_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.trial.channel._ADVANCED_SECONDS", 0.0)
+    monkeypatch.setattr("worker.trial.channel._PROGRESS_SECONDS", 0.0)
     granted = grant(task=TASK)
     agent, process = socket.socketpair()
     with agent, process:
@@ -66,15 +66,15 @@ def test_a_missing_file_is_the_hosts_fault_unless_a_parameter_names_it(
     granted = grant(task=digits(data=CSV, loss={"name": "mse"}), parameters=parameters)
     with pytest.raises(ConfigError, match=r"data\.path: there is no file 'nowhere\.csv'") as found:
         train.run(granted, start_of(granted, tmp_path), channel)
-    outcome = failed(found.value)
+    outcome = failure_outcome(found.value)
     assert (outcome.failure, outcome.scope) == failure
 
 
 def test_a_teacher_whose_checkpoint_is_gone_makes_the_trial_invalid(channel: Channel, tmp_path: Path) -> None:
     granted = grant(task=digits(loss={"name": "distill", "teacher": "teaching/7"}))
-    with pytest.raises(ConfigError, match=r"loss\.teacher: .* teaching/7 is gone") as found:
+    with pytest.raises(ConfigError, match=r"loss\.teacher: .* teaching/7 no longer exists") as found:
         train.run(granted, start_of(granted, tmp_path), channel)
-    assert failed(found.value).failure == "invalid"
+    assert failure_outcome(found.value).failure == "invalid"
 
 
 def test_a_teacher_that_is_a_path_is_read_there(channel: Channel, tmp_path: Path) -> None:

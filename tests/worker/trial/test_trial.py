@@ -98,7 +98,7 @@ def test_it_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     with trial_and_agent(tmp_path, resume_step=4, resume=str(tmp_path / "resume.pt")) as (trial, _):
         assert trial.step == 4
         assert trial.load_checkpoint() == tmp_path / "resume.pt"
-        with pytest.raises(ValueError, match="step 4 is that of the checkpoint; go on from step 5"):
+        with pytest.raises(ValueError, match="step 4 is the step of the checkpoint; continue with step 5"):
             trial.report(4, {"loss": 0.5})
         with pytest.raises(ValueError, match="report a step before you save"):
             trial.save_checkpoint(b"")
@@ -108,14 +108,14 @@ def test_what_the_service_would_refuse_is_refused_here_with_the_remedy(pair: tup
     trial, agent = pair
     trial.report(2, {"loss": 0.5})
     agent.heard()
-    with pytest.raises(ValueError, match="step 1 came after step 2; steps never fall"):
+    with pytest.raises(ValueError, match="step 1 was reported after step 2; a step must not be below the last one"):
         trial.report(1, {"loss": 0.5})
-    with pytest.raises(ValueError, match="without metrics; name one"):
+    with pytest.raises(ValueError, match="without metrics; pass at least one"):
         trial.report(3, {})
     with pytest.raises(TypeError):
         trial.report(2.5, {"loss": 0.5})  # type: ignore[arg-type]
     trial.save_checkpoint(b"one")
-    with pytest.raises(ValueError, match="one of each; report a step before you save"):
+    with pytest.raises(ValueError, match="report a step before you save one"):
         trial.save_checkpoint(b"two")
     assert [type(message) for message in agent.heard()] == [CheckpointSaved]
 

@@ -29,70 +29,70 @@ class KeptAttempt:
 
 
 def evictable(
-    kept: Iterable[KeptAttempt], budget_bytes: int, held: Collection[AttemptKey], unsent: Collection[AttemptKey]
+    kept: Iterable[KeptAttempt], budget_bytes: int, active: Collection[AttemptKey], unsent: Collection[AttemptKey]
 ) -> list[KeptAttempt]:
     """Select the attempts whose checkpoints to delete so that the rest fits into the budget.
 
     The oldest are selected first; attempts in `unsent`, which have checkpoints that the service has not registered,
-    come last. Attempts in `held` are never selected, even if they alone exceed the budget. Each training limits itself
-    to its newest checkpoints.
+    come last. Attempts in `active` are never selected, even if they alone exceed the budget. Each training limits
+    itself to its newest checkpoints.
     """
-    left = list(kept)
-    total = sum(each.num_bytes for each in left)
-    gone = []
-    for each in sorted(left, key=lambda each: (each.key in unsent, each.touched_at)):
+    oldest_first = sorted(kept, key=lambda attempt: (attempt.key in unsent, attempt.touched_at))
+    total = sum(attempt.num_bytes for attempt in oldest_first)
+    selected = []
+    for attempt in oldest_first:
         if total <= budget_bytes:
             break
-        if each.key not in held:
-            gone.append(each)
-            total -= each.num_bytes
-    return gone
+        if attempt.key not in active:
+            selected.append(attempt)
+            total -= attempt.num_bytes
+    return selected
 
 
-def keep_to_owner(path: Path) -> None:
+def make_private(path: Path) -> None:
     """Make a file readable by its owner only, since a training process saved it with the umask of custom code."""
     with suppress(OSError):  # a newer checkpoint may have replaced it by now
         path.chmod(0o600)
         path.with_suffix(".json").chmod(0o600)
 
 
-class Disk:
+class LocalStorage:
     """A directory with a folder per trial: its attempts' stdout, stderr, predictions and checkpoint folders."""
 
     def __init__(self, directory: Path, budget_bytes: int) -> None:
         self.directory = directory
         self._budget_bytes = budget_bytes
         self._lock = threading.Lock()
-        self._was_told = False
+        self._has_warned = False
 
-    def folder_of(self, key: AttemptKey) -> Path:
+    def checkpoint_folder(self, key: AttemptKey) -> Path:
         """Create and return the attempt's own folder for checkpoints."""
         folder = self.directory / key.trial / str(key.attempt)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def printed_by(self, key: AttemptKey) -> tuple[Path, Path]:
+    def output_files(self, key: AttemptKey) -> tuple[Path, Path]:
         """Return the files of the attempt's stdout and stderr."""
         folder = self.directory / key.trial
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{key.attempt}.out", folder / f"{key.attempt}.err"
 
-    def predictions_of(self, key: AttemptKey) -> Path:
+    def predictions_file(self, key: AttemptKey) -> Path:
         """Return the file of the attempt's predictions."""
         return self.directory / key.trial / f"{key.attempt}.parquet"
 
-    def fit(self, held: Collection[AttemptKey], unsent: Collection[AttemptKey]) -> None:
+    def fit(self, active: Collection[AttemptKey], unsent: Collection[AttemptKey]) -> None:
         """Delete checkpoints of ended attempts until the rest is within the budget."""
         with self._lock:
             kept = self._kept()
-            gone = evictable(kept, self._budget_bytes, held, unsent)
-            for each in gone:
-                shutil.rmtree(self.directory / each.key.trial / str(each.key.attempt), ignore_errors=True)
-            left = sum(each.num_bytes for each in kept) - sum(each.num_bytes for each in gone)
-            if left > self._budget_bytes and not self._was_told:
-                message = "the running trials' checkpoints take %.1f GiB, more than --disk-gib allows; they are kept"
-                log.warning(message, left / 2**30)
-            self._was_told = left > self._budget_bytes
+            evicted = evictable(kept, self._budget_bytes, active, unsent)
+            for attempt in evicted:
+                shutil.rmtree(self.directory / attempt.key.trial / str(attempt.key.attempt), ignore_errors=True)
+            num_bytes = sum(attempt.num_bytes for attempt in kept) - sum(attempt.num_bytes for attempt in evicted)
+            if num_bytes > self._budget_bytes and not self._has_warned:
+                message = "checkpoints of running trials take %.1f GiB, more than --disk-gib allows; none is deleted"
+                log.warning(message, num_bytes / 2**30)
+            self._has_warned = num_bytes > self._budget_bytes
 
     def remove_trial(self, trial: str) -> None:
         """Delete the checkpoints of a finished trial."""
@@ -100,22 +100,22 @@ class Disk:
             shutil.rmtree(folder, ignore_errors=True)
         self._remove_if_empty(trial)
 
-    def remove_printed(self, key: AttemptKey) -> None:
+    def remove_output(self, key: AttemptKey) -> None:
         """Delete an attempt's stdout and stderr, which the service has."""
-        for path in self.printed_by(key):
+        for path in self.output_files(key):
             path.unlink(missing_ok=True)
         self._remove_if_empty(key.trial)
 
     def remove_predictions(self, key: AttemptKey) -> None:
-        """Delete an attempt's predictions, which the service has or does not want."""
-        self.predictions_of(key).unlink(missing_ok=True)
+        """Delete an attempt's predictions, which the service has or declined."""
+        self.predictions_file(key).unlink(missing_ok=True)
         self._remove_if_empty(key.trial)
 
     def clear(self, in_use: Collection[str]) -> None:
         """Delete the files of trials that are not in use and were not modified for a day."""
-        before = time.time() - _LEFTOVER_SECONDS
+        limit = time.time() - _LEFTOVER_SECONDS
         for folder in self.directory.glob("*/"):
-            if folder.name not in in_use and all(path.stat().st_mtime < before for path in (folder, *folder.iterdir())):
+            if folder.name not in in_use and all(path.stat().st_mtime < limit for path in (folder, *folder.iterdir())):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _remove_if_empty(self, trial: str) -> None:
@@ -128,10 +128,10 @@ class Disk:
         kept = []
         for folder in self.directory.glob("*/*/"):
             try:
-                facts = [path.stat() for path in folder.iterdir()]
+                stats = [path.stat() for path in folder.iterdir()]
                 key = AttemptKey(folder.parent.name, int(folder.name))
             except (OSError, ValueError):  # removed just now, or not a folder of an attempt
                 continue
-            touched_at = max((each.st_mtime for each in facts), default=0.0)
-            kept.append(KeptAttempt(key, sum(each.st_size for each in facts), touched_at))
+            touched_at = max((stat.st_mtime for stat in stats), default=0.0)
+            kept.append(KeptAttempt(key, sum(stat.st_size for stat in stats), touched_at))
         return kept

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from worker.agent.attempts import AttemptKey
+from worker.fsync import replace_durably
 from worker.protocol import CheckpointSaved
 
-_KEPT = 2
-_END = f"{0:012d}"
+_NUM_KEPT = 2
+_NO_BATCH = f"{0:012d}"
 _CHUNK = 1 << 20
 
 
@@ -42,13 +42,13 @@ class SharedDirectory:
         shutil.rmtree(self._directory / trial, ignore_errors=True)
 
 
-def path_of(uri: str) -> Path | None:
+def path_from_uri(uri: str) -> Path | None:
     """Return the path of a file URI; None for another kind of URI."""
-    place = urlsplit(uri)
-    return Path(unquote(place.path)) if place.scheme == "file" else None
+    parts = urlsplit(uri)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
-def share(file: Path, target: Path, sha256: str) -> None:
+def copy_to_shared(file: Path, target: Path, sha256: str) -> None:
     """Copy a checkpoint to its place in the shared directory, unless it is there already.
 
     Args:
@@ -57,7 +57,7 @@ def share(file: Path, target: Path, sha256: str) -> None:
         sha256: The expected hash of the content.
 
     Raises:
-        Replaced: The file is gone or no longer that checkpoint.
+        CheckpointReplaced: The file is gone or no longer that checkpoint.
         OSError: The directory cannot be used.
     """
     if target.exists():
@@ -66,27 +66,20 @@ def share(file: Path, target: Path, sha256: str) -> None:
     try:
         source = file.open("rb")
     except OSError as error:
-        raise CheckpointReplaced(f"its file cannot be read: {error}") from None
+        raise CheckpointReplaced(f"cannot read the file: {error}") from None
     digest = hashlib.sha256()
     with source, tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as copy:
         try:
             while piece := source.read(_CHUNK):
                 digest.update(piece)
                 copy.write(piece)
-            copy.flush()
-            os.fsync(copy.fileno())
             if digest.hexdigest() != sha256:
-                raise CheckpointReplaced(f"{file} has another content by now")
+                raise CheckpointReplaced(f"a newer checkpoint has replaced {file}")
             Path(copy.name).chmod(0o644)
-            Path(copy.name).replace(target)
+            replace_durably(copy, target)
         except BaseException:
             Path(copy.name).unlink(missing_ok=True)
             raise
-    descriptor = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)  # a rename is durable only once its directory is synced
-    finally:
-        os.close(descriptor)
 
 
 def _make_folder(folder: Path) -> None:
@@ -98,13 +91,13 @@ def _make_folder(folder: Path) -> None:
     folder.chmod(folder.parent.stat().st_mode & 0o777)
 
 
-def keep_newest(target: Path) -> None:
+def delete_old(target: Path) -> None:
     """Delete a trial's old checkpoints after `target` was registered.
 
     The newest two stay, and the newest one of a whole step.
     """
     newest_first = sorted(target.parent.glob("*.pt"), reverse=True)
-    ends = [path for path in newest_first if path.stem.split("-")[-2] == _END]
-    for path in newest_first[_KEPT:]:
-        if path not in ends[:1]:
+    of_whole_steps = [path for path in newest_first if path.stem.split("-")[-2] == _NO_BATCH]
+    for path in newest_first[_NUM_KEPT:]:
+        if path not in of_whole_steps[:1]:
             path.unlink(missing_ok=True)

@@ -58,15 +58,15 @@ class Outbox(OutboxFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._gathered = ReportBuffer()
+        self._buffer = ReportBuffer()
 
     # Claims: an id is on disk before it is sent, so that a claim whose answer was lost is retried under the same id.
 
     def claim_id(self, slot: str) -> str:
         """Return the id of the slot's unanswered claim, or a new id if there is none."""
         with self._transaction() as database:
-            fresh = uuid.uuid4().hex
-            database.execute("INSERT INTO claim VALUES (?, ?) ON CONFLICT (slot) DO NOTHING", (slot, fresh))
+            new_id = uuid.uuid4().hex
+            database.execute("INSERT INTO claim VALUES (?, ?) ON CONFLICT (slot) DO NOTHING", (slot, new_id))
             row = database.execute("SELECT request_id FROM claim WHERE slot = ?", (slot,)).fetchone()
             return str(row[0])
 
@@ -82,7 +82,7 @@ class Outbox(OutboxFile):
 
     # Provenance, reports and outcomes.
 
-    def add_provenance(self, key: AttemptKey, told: Provenance) -> bool:
+    def add_provenance(self, key: AttemptKey, provenance: Provenance) -> bool:
         """Store the attempt's provenance; return False if the attempt has ended or was refused."""
         with self._transaction() as database:
             row = database.execute(
@@ -91,22 +91,22 @@ class Outbox(OutboxFile):
             if row is None:
                 return False
             request = ProvenanceRequest(
-                nonce=row[0], code=told.code, data=told.data, environment=dict(told.environment)
+                nonce=row[0], code=provenance.code, data=provenance.data, environment=dict(provenance.environment)
             )
             self._add(key, "provenance", request.model_dump_json())
             return True
 
-    def add_values(self, key: AttemptKey, point: Point, *, at_once: bool = False) -> bool:
+    def add_point(self, key: AttemptKey, point: Point, *, at_once: bool = False) -> bool:
         """Buffer one step's metrics for the attempt's next report; write the report if it is due or `at_once` is set.
 
         Returns:
             Whether the sender has something new to send, now or when the report becomes due.
         """
         with self._lock:
-            self._gathered.add(key, point)
-            if at_once or not self._gathered.seconds_left(key):
+            self._buffer.add(key, point)
+            if at_once or not self._buffer.seconds_left(key):
                 return self._write_report(key)
-            return self._gathered.num(key) == 1
+            return self._buffer.num_points(key) == 1
 
     def write_due_reports(self) -> float | None:
         """Write the reports that are due.
@@ -115,7 +115,7 @@ class Outbox(OutboxFile):
             The seconds until the next report is due; None if no values are buffered.
         """
         with self._lock:
-            left = {key: self._gathered.seconds_left(key) for key in self._gathered.waiting()}
+            left = {key: self._buffer.seconds_left(key) for key in self._buffer.attempts()}
             for key in (key for key, seconds in left.items() if not seconds):
                 self._write_report(key)
             return min(filter(None, left.values()), default=None)
@@ -127,7 +127,7 @@ class Outbox(OutboxFile):
             False if there are none, or if the attempt has ended or was refused.
         """
         with self._transaction():
-            batches = list(split(self._gathered.take(key)))
+            batches = list(split(self._buffer.take(key)))
             return bool(batches) and all(self._write_batch(key, batch) for batch in batches)
 
     def _write_batch(self, key: AttemptKey, points: list[Point]) -> bool:
@@ -138,7 +138,7 @@ class Outbox(OutboxFile):
                 key,
             ).fetchone()
             if row is None:
-                self._gathered.forget(key)
+                self._buffer.forget(key)
                 return False
             self._add(key, "report", ReportRequest(nonce=row[0], sequence=row[1], points=points).model_dump_json())
             return True
@@ -166,15 +166,15 @@ class Outbox(OutboxFile):
                 "AND kind = 'checkpoint' ORDER BY id DESC LIMIT -1 OFFSET ?) AND id IS NOT (SELECT max(id) FROM entry "
                 "WHERE trial = ? AND attempt = ? AND kind = 'checkpoint' "
                 "AND coalesce(json_extract(body, '$.request.batch'), 0) = 0)",
-                (*key, _KEPT, *key),
+                (*key, _NUM_KEPT, *key),
             )
             return True
 
-    def add_finish(self, key: AttemptKey, outcome: Outcome) -> bool:
+    def add_outcome(self, key: AttemptKey, outcome: Outcome) -> bool:
         """Store how the attempt ended; if it was refused, the refusal replaces `outcome`."""
         with self._transaction() as database:
             self._write_report(key)
-            self._gathered.forget(key)
+            self._buffer.forget(key)
             row = database.execute(
                 "UPDATE attempt SET ended = 1 WHERE trial = ? AND attempt = ? AND NOT ended RETURNING nonce, refusal",
                 key,
@@ -202,10 +202,10 @@ class Outbox(OutboxFile):
             for trial, attempt in abandoned:
                 message = "the worker ended without stopping its training process first"
                 outcome = Outcome(result="failed", failure=FailureClass.PROCESS_KILLED, message=message)
-                self.add_finish(AttemptKey(trial, attempt), outcome)
+                self.add_outcome(AttemptKey(trial, attempt), outcome)
             return len(abandoned)
 
-    # Sending: the entries that are due, and what became of them.
+    # Sending: the entries that are due, and how the service answered.
 
     def pending(self) -> list[Entry]:
         """Return the oldest entry of each attempt, except checkpoints; an outcome waits for earlier checkpoints."""
@@ -216,7 +216,9 @@ class Outbox(OutboxFile):
                 "kind = 'finish' AND EXISTS (SELECT 1 FROM entry AS saved WHERE saved.kind = 'checkpoint' "
                 "AND saved.trial = entry.trial AND saved.attempt = entry.attempt)) ORDER BY id"
             ).fetchall()
-        return [Entry(row[0], AttemptKey(row[1], row[2]), _MODELS[row[3]].model_validate_json(row[4])) for row in rows]
+        return [
+            Entry(row[0], AttemptKey(row[1], row[2]), _REQUESTS[row[3]].model_validate_json(row[4])) for row in rows
+        ]
 
     def uploads(self) -> list[Upload]:
         """Return the oldest checkpoint of each attempt, oldest first."""
@@ -247,7 +249,7 @@ class Outbox(OutboxFile):
         with self._transaction():
             self._dead_letter_where("id = ?", (id_,), reason)
 
-    def answered(self, entry: Entry) -> None:
+    def acknowledge(self, entry: Entry) -> None:
         """Delete an entry that the service has accepted; after an outcome, delete the attempt too."""
         with self._transaction() as database:
             database.execute("DELETE FROM entry WHERE id = ?", (entry.id,))
@@ -268,20 +270,20 @@ class Outbox(OutboxFile):
                 "UPDATE attempt SET ended = 0 WHERE trial = ? AND attempt = ? AND ended RETURNING 1", key
             ).fetchone()
             if row is not None:
-                self.add_finish(key, outcome)
+                self.add_outcome(key, outcome)
 
     def drop(self, key: AttemptKey, reason: str) -> None:
-        """Set the attempt's entries aside and delete the attempt, because the service wants no message of it."""
+        """Set the attempt's entries aside and delete the attempt, because the service accepts no message of it."""
         with self._transaction() as database:
             self._write_report(key)
-            self._gathered.forget(key)
+            self._buffer.forget(key)
             self._dead_letter(key, reason)
             database.execute("DELETE FROM attempt WHERE trial = ? AND attempt = ?", key)
 
     def dead_letters(self) -> list[tuple[AttemptKey, str]]:
         """Return attempt and reason of each entry that was set aside, oldest first; their bodies stay in the file."""
         with self._lock:
-            rows = self._database.execute("SELECT trial, attempt, reason FROM set_aside ORDER BY id").fetchall()
+            rows = self._database.execute("SELECT trial, attempt, reason FROM dead_letter ORDER BY id").fetchall()
         return [(AttemptKey(trial, attempt), reason) for trial, attempt, reason in rows]
 
     def unsent_checkpoints(self) -> set[AttemptKey]:
@@ -295,19 +297,20 @@ class Outbox(OutboxFile):
     def add_predictions(self, key: AttemptKey, sha256: str, size: int) -> bool:
         """Record that the attempt has saved predictions; return False if the attempt has ended or was refused."""
         with self._transaction() as database:
-            found = database.execute(
-                "INSERT INTO predicted SELECT trial, attempt, nonce, ?, ? FROM attempt "
+            row = database.execute(
+                "INSERT INTO prediction SELECT trial, attempt, nonce, ?, ? FROM attempt "
                 "WHERE trial = ? AND attempt = ? AND refusal IS NULL AND NOT ended ON CONFLICT DO NOTHING RETURNING 1",
                 (sha256, size, *key),
             ).fetchone()
-            return found is not None
+            return row is not None
 
     def predictions(self) -> list[PredictionsEntry]:
         """Return the predictions that are not registered yet, oldest first."""
         with self._lock:
             rows = self._database.execute(
                 "SELECT trial, attempt, nonce, sha256, size, NOT EXISTS (SELECT 1 FROM attempt WHERE "
-                "attempt.trial = predicted.trial AND attempt.attempt = predicted.attempt) FROM predicted ORDER BY rowid"
+                "attempt.trial = prediction.trial AND attempt.attempt = prediction.attempt) "
+                "FROM prediction ORDER BY rowid"
             ).fetchall()
         return [
             PredictionsEntry(
@@ -317,42 +320,42 @@ class Outbox(OutboxFile):
         ]
 
     def ack_predictions(self, key: AttemptKey) -> None:
-        """Forget the attempt's predictions: the service has them, or does not want them."""
+        """Forget the attempt's predictions: the service has them, or declined them."""
         with self._transaction() as database:
-            database.execute("DELETE FROM predicted WHERE trial = ? AND attempt = ?", key)
+            database.execute("DELETE FROM prediction WHERE trial = ? AND attempt = ?", key)
 
     # The output of attempts is in files. This table lists the attempts whose output is not completely uploaded.
 
-    def add_printed(self, key: AttemptKey, nonce: str) -> None:
+    def add_output(self, key: AttemptKey, nonce: str) -> None:
         """Record that the attempt writes output."""
         with self._transaction() as database:
-            database.execute("INSERT INTO printed VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (*key, nonce))
+            database.execute("INSERT INTO output VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (*key, nonce))
 
-    def ack_printed(self, key: AttemptKey) -> None:
+    def ack_output(self, key: AttemptKey) -> None:
         """Forget the attempt's output: the service has all of it, or will not get the rest."""
         with self._transaction() as database:
-            database.execute("DELETE FROM printed WHERE trial = ? AND attempt = ?", key)
+            database.execute("DELETE FROM output WHERE trial = ? AND attempt = ?", key)
 
-    def printed(self) -> list[tuple[AttemptKey, str]]:
+    def unsent_outputs(self) -> list[tuple[AttemptKey, str]]:
         """Return the attempts whose output is not completely uploaded, with their nonces."""
         with self._lock:
-            rows = self._database.execute("SELECT trial, attempt, nonce FROM printed ORDER BY rowid").fetchall()
+            rows = self._database.execute("SELECT trial, attempt, nonce FROM output ORDER BY rowid").fetchall()
         return [(AttemptKey(trial, attempt), nonce) for trial, attempt, nonce in rows]
 
-    def holds(self, key: AttemptKey) -> bool:
+    def has_messages(self, key: AttemptKey) -> bool:
         """Return whether a message of the attempt is buffered, unsent or unanswered."""
         written = "SELECT 1 FROM entry WHERE trial = ? AND attempt = ?"
         with self._lock:
-            return self._gathered.num(key) > 0 or bool(self._database.execute(written, key).fetchone())
+            return self._buffer.num_points(key) > 0 or bool(self._database.execute(written, key).fetchone())
 
     def is_empty(self) -> bool:
         """Return whether every entry has been answered or set aside, and no values are buffered."""
         with self._lock:
-            return not self._gathered.waiting() and not self._database.execute("SELECT 1 FROM entry").fetchone()
+            return not self._buffer.attempts() and not self._database.execute("SELECT 1 FROM entry").fetchone()
 
     def trials(self) -> set[str]:
         """Return the trials with an open attempt, or with output or predictions that the service lacks."""
-        query = "SELECT trial FROM attempt UNION SELECT trial FROM printed UNION SELECT trial FROM predicted"
+        query = "SELECT trial FROM attempt UNION SELECT trial FROM output UNION SELECT trial FROM prediction"
         with self._lock:
             return {row[0] for row in self._database.execute(query).fetchall()}
 
@@ -365,20 +368,20 @@ class Outbox(OutboxFile):
     def _dead_letter(self, key: AttemptKey, reason: str) -> None:
         self._dead_letter_where("trial = ? AND attempt = ?", key, reason)
 
-    def _dead_letter_where(self, which: str, given: tuple[object, ...], reason: str) -> None:
+    def _dead_letter_where(self, condition: str, values: tuple[object, ...], reason: str) -> None:
         self._database.execute(
-            "INSERT INTO set_aside (trial, attempt, kind, body, reason) "
-            f"SELECT trial, attempt, kind, body, ? FROM entry WHERE {which} ORDER BY id",
-            (reason, *given),
+            "INSERT INTO dead_letter (trial, attempt, kind, body, reason) "
+            f"SELECT trial, attempt, kind, body, ? FROM entry WHERE {condition} ORDER BY id",
+            (reason, *values),
         )
-        self._database.execute(f"DELETE FROM entry WHERE {which}", given)
+        self._database.execute(f"DELETE FROM entry WHERE {condition}", values)
 
 
-_KEPT = 2
+_NUM_KEPT = 2
 """The newest unregistered checkpoints to keep per attempt: as many as its training process keeps files of."""
 _FINAL = frozenset({"succeeded", "pruned"})
 """Results after which a trial is not executed again."""
-_MODELS: dict[str, type[ProvenanceRequest] | type[ReportRequest] | type[FinishRequest]] = {
+_REQUESTS: dict[str, type[ProvenanceRequest] | type[ReportRequest] | type[FinishRequest]] = {
     "provenance": ProvenanceRequest,
     "report": ReportRequest,
     "finish": FinishRequest,

@@ -1,4 +1,4 @@
-"""The SQLite file of the outbox: its tables, the upgrade of an older file, and transactions."""
+"""The SQLite file of the outbox: its tables and transactions."""
 
 from __future__ import annotations
 
@@ -20,31 +20,18 @@ CREATE TABLE IF NOT EXISTS entry (
     kind TEXT NOT NULL, body TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS entry_of_attempt ON entry (trial, attempt, id);
-CREATE TABLE IF NOT EXISTS printed (
+CREATE TABLE IF NOT EXISTS output (
     trial TEXT NOT NULL, attempt INTEGER NOT NULL, nonce TEXT NOT NULL, PRIMARY KEY (trial, attempt)
 );
-CREATE TABLE IF NOT EXISTS predicted (
+CREATE TABLE IF NOT EXISTS prediction (
     trial TEXT NOT NULL, attempt INTEGER NOT NULL, nonce TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
     PRIMARY KEY (trial, attempt)
 );
-CREATE TABLE IF NOT EXISTS set_aside (
+CREATE TABLE IF NOT EXISTS dead_letter (
     id INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, attempt INTEGER NOT NULL,
     kind TEXT NOT NULL, body TEXT NOT NULL, reason TEXT NOT NULL
 );
 """
-_VERSION = 1
-_UPGRADE = """
-ALTER TABLE entry RENAME TO older_entry;
-CREATE TABLE entry (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, attempt INTEGER NOT NULL,
-    kind TEXT NOT NULL, body TEXT NOT NULL
-);
-INSERT INTO entry SELECT id, trial, attempt, kind, body FROM older_entry;
-DROP TABLE older_entry;
-UPDATE attempt SET refusal = json_object('result', 'failed', 'failure', 'invalid', 'message', refusal)
-WHERE refusal IS NOT NULL;
-"""
-"""Upgrades a file of an agent version without provenance messages."""
 
 
 class OutboxFile:
@@ -55,14 +42,7 @@ class OutboxFile:
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         # With WAL, synchronous=NORMAL survives the death of any process. A host that loses power also loses its
         # training processes and their attempts, so that waiting for the disk at every step would gain nothing.
-        self._database.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {self._older()} {_SCHEMA}")
-
-    def _older(self) -> str:
-        """Return the SQL that upgrades an older file to this version."""
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        is_new = self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'entry'").fetchone() is None
-        upgrade = "" if is_new or version >= _VERSION else _UPGRADE
-        return f"BEGIN; {upgrade} PRAGMA user_version={_VERSION}; COMMIT;"
+        self._database.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_SCHEMA}")
 
     def close(self) -> None:
         with self._lock:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from service.contract.report import Point
 from worker.agent.attempts import AttemptKey
 
-_SHARE = 0.1
-_LONGEST_SECONDS = 1.0
-_MOST_POINTS = 100
-_MOST_BYTES = 512 * 1024
+_MAX_DELAY_SHARE = 0.1
+_MAX_DELAY_SECONDS = 1.0
+_MAX_POINTS = 100
+_MAX_BYTES = 512 * 1024
 """Approximate limit for the JSON of one report; the service accepts no body above 1 MiB."""
 
 
@@ -43,16 +43,16 @@ class ReportBuffer:
             self._attempts[key] = _Attempt(began_at=now, due_at=now)
         self._attempts[key].points.append(point)
 
-    def num(self, key: AttemptKey) -> int:
+    def num_points(self, key: AttemptKey) -> int:
         """Return how many steps are buffered for the attempt's next report."""
         return len(self._attempts[key].points) if key in self._attempts else 0
 
     def seconds_left(self, key: AttemptKey) -> float:
         """Return for how many seconds the attempt's values may stay buffered; 0 if its report is due."""
         attempt = self._attempts[key]
-        return 0.0 if len(attempt.points) >= _MOST_POINTS else max(0.0, attempt.due_at - time.monotonic())
+        return 0.0 if len(attempt.points) >= _MAX_POINTS else max(0.0, attempt.due_at - time.monotonic())
 
-    def waiting(self) -> list[AttemptKey]:
+    def attempts(self) -> list[AttemptKey]:
         """Return the attempts with buffered values."""
         return [key for key, attempt in self._attempts.items() if attempt.points]
 
@@ -62,7 +62,7 @@ class ReportBuffer:
         if attempt is None:
             return []
         now = time.monotonic()
-        attempt.due_at = now + min(_LONGEST_SECONDS, _SHARE * (now - attempt.began_at))
+        attempt.due_at = now + min(_MAX_DELAY_SECONDS, _MAX_DELAY_SHARE * (now - attempt.began_at))
         points, attempt.points = attempt.points, []
         return points
 
@@ -77,7 +77,7 @@ def split(points: list[Point]) -> Iterator[list[Point]]:
     num_bytes = 0
     for point in points:
         size = sum(len(name.encode()) + 32 for name in point.metrics)
-        if batch and num_bytes + size > _MOST_BYTES:
+        if batch and num_bytes + size > _MAX_BYTES:
             yield batch
             batch, num_bytes = [], 0
         batch.append(point)

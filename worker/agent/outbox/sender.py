@@ -21,7 +21,7 @@ from worker.protocol import Provenance
 
 log = logging.getLogger(__name__)
 
-_DROPPING = (LeaseLost, NotFound, PermanentFailure)
+_DROP_ERRORS = (LeaseLost, NotFound, PermanentFailure)
 """Errors after which the service accepts no more messages of the attempt."""
 
 
@@ -32,38 +32,38 @@ class Sender(SenderThread):
         self,
         client: Client,
         outbox: Outbox,
-        held: ActiveAttempts,
-        contact: ServiceStatus,
+        attempts: ActiveAttempts,
+        service_status: ServiceStatus,
         on_finished: Callable[[AttemptKey, FinishReply], None] = lambda _key, _reply: None,
     ) -> None:
         """Set up the thread; `on_finished` is called with the service's reply to each outcome."""
-        super().__init__("sender", contact)
+        super().__init__("sender", service_status)
         self._client = client
         self._outbox = outbox
-        self._held = held
+        self._attempts = attempts
         self._on_finished = on_finished
         self._backoff: dict[AttemptKey, tuple[float, Iterator[float]]] = {}
 
-    def provenance(self, key: AttemptKey, told: Provenance) -> None:
+    def add_provenance(self, key: AttemptKey, provenance: Provenance) -> None:
         """Store the attempt's provenance, to be sent before its reports."""
-        if self._outbox.add_provenance(key, told):
+        if self._outbox.add_provenance(key, provenance):
             self.wake()
 
-    def report(self, key: AttemptKey, point: Point, *, is_awaited: bool = False) -> None:
+    def add_report(self, key: AttemptKey, point: Point, *, is_awaited: bool = False) -> None:
         """Store one step's metrics, to be sent soon, perhaps batched with the next ones; at once if `is_awaited`."""
-        if self._outbox.add_values(key, point, at_once=is_awaited):
+        if self._outbox.add_point(key, point, at_once=is_awaited):
             self.wake()
 
-    def finish(self, key: AttemptKey, outcome: Outcome) -> None:
+    def add_outcome(self, key: AttemptKey, outcome: Outcome) -> None:
         """Store how the attempt ended, to be sent after its reports."""
-        if self._outbox.add_finish(key, outcome):
+        if self._outbox.add_outcome(key, outcome):
             self.wake()
 
     def wait_until_sent(self, key: AttemptKey | None, timeout_seconds: float) -> bool:
         """Wait until nothing of the attempt, or of any attempt for None, is left to send; return False on timeout."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: self._outbox.is_empty() if key is None else not self._outbox.holds(key), timeout_seconds
+                lambda: self._outbox.is_empty() if key is None else not self._outbox.has_messages(key), timeout_seconds
             )
 
     def _send_next(self) -> float | None:
@@ -71,7 +71,7 @@ class Sender(SenderThread):
         if self._send_due():
             return 0.0
         now = time.monotonic()
-        waits = [max(0.0, at - now) for at, _ in self._backoff.values()]
+        waits = [max(0.0, retry_at - now) for retry_at, _ in self._backoff.values()]
         return min(waits if seconds_to_report is None else [*waits, seconds_to_report], default=None)
 
     def _send_due(self) -> bool:
@@ -94,7 +94,7 @@ class Sender(SenderThread):
                     self._client.provenance(trial, attempt, request)
                 case ReportRequest() as request:
                     verdict = self._client.report(trial, attempt, request)
-                    self._pass_on(entry.key, verdict, request.points[-1].step)
+                    self._forward_verdict(entry.key, verdict, request.points[-1].step)
                 case FinishRequest() as request:
                     self._on_finished(entry.key, self._client.finish(trial, attempt, request))
         except (ServiceFailure, Unauthorized) as error:  # Unauthorized is retried: a token change must not cost results
@@ -103,33 +103,33 @@ class Sender(SenderThread):
         except ApiError as error:
             self._give_up(entry, error)
             return
-        self._contact.up()
+        self._service_status.up()
         self._backoff.pop(entry.key, None)
-        self._outbox.answered(entry)
+        self._outbox.acknowledge(entry)
         if isinstance(entry.request, FinishRequest):
-            self._held.discard(entry.key)
+            self._attempts.discard(entry.key)
 
-    def _pass_on(self, key: AttemptKey, verdict: Verdict, step: int) -> None:
-        attempt = self._held.get(key)
+    def _forward_verdict(self, key: AttemptKey, verdict: Verdict, step: int) -> None:
+        attempt = self._attempts.get(key)
         if attempt is not None:
             attempt.order(verdict.action, verdict.reason)
-            attempt.answered(step)
+            attempt.send_verdict_ready(step)
 
     def _try_later(self, key: AttemptKey, error: ApiError) -> None:
         _, waits = self._backoff.get(key, (0.0, backoff()))
         self._backoff[key] = (time.monotonic() + next(waits), waits)
-        log.warning("the service could not take a message of trial %s, trying again: %s", key.trial, error)
+        log.warning("the service failed to store a message of trial %s; the worker retries: %s", key.trial, error)
 
     def _give_up(self, entry: Entry, error: ApiError) -> None:
         """Handle an entry that the service will never accept, depending on what it refused and why."""
         key, reason = entry.key, str(error)
         self._backoff.pop(key, None)
-        if isinstance(entry.request, ReportRequest) and not isinstance(error, _DROPPING):
+        if isinstance(entry.request, ReportRequest) and not isinstance(error, _DROP_ERRORS):
             log.error("the service refused a report of trial %s: %s", key.trial, reason)
             self._refuse(key, FailureClass.INVALID, f"the service refused a report: {reason}")
             return
-        if isinstance(entry.request, ProvenanceRequest) and not isinstance(error, _DROPPING):
-            log.error("the provenance of trial %s: %s", key.trial, reason)
+        if isinstance(entry.request, ProvenanceRequest) and not isinstance(error, _DROP_ERRORS):
+            log.error("the service refused the provenance of trial %s: %s", key.trial, reason)
             if error.code is ErrorCode.DATA_DIFFERS:
                 self._refuse(key, FailureClass.HOST_FAULT, reason, scope="study")
             else:
@@ -139,16 +139,16 @@ class Sender(SenderThread):
 
     def _drop(self, key: AttemptKey, reason: str) -> None:
         """Send nothing more of the attempt; its unsent entries stay in the outbox, set aside."""
-        attempt = self._held.get(key)
+        attempt = self._attempts.get(key)
         self._backoff.pop(key, None)
-        log.warning("trial %s is dropped: %s", key.trial, reason)
+        log.warning("trial %s was dropped: %s", key.trial, reason)
         self._outbox.drop(key, reason)
-        self._held.discard(key)
+        self._attempts.discard(key)
         if attempt is not None:
             attempt.end(EndReason.DROPPED, reason)
 
     def _refuse(self, key: AttemptKey, failure: FailureClass, message: str, *, scope: FaultScope = "host") -> None:
-        """End the attempt as failed, whatever its process says."""
+        """End the attempt as failed, whatever outcome its process sends."""
         self._outbox.refuse(key, Outcome(result="failed", failure=failure, scope=scope, message=message))
-        if (attempt := self._held.get(key)) is not None:
+        if (attempt := self._attempts.get(key)) is not None:
             attempt.end(EndReason.REFUSED, message)

@@ -47,12 +47,12 @@ def passed_environment(environment: Mapping[str, str], names: Sequence[str] = ()
     return {
         name: value
         for name, value in environment.items()
-        if name != TOKEN and (_is_asked_for(name, names) or _is_harmless(name, value))
+        if name != TOKEN and (_is_requested(name, names) or _is_harmless(name, value))
     }
 
 
-def _is_asked_for(name: str, names: Sequence[str]) -> bool:
-    return any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in names)
+def _is_requested(name: str, names: Sequence[str]) -> bool:
+    return any(name.startswith(entry[:-1]) if entry.endswith("*") else name == entry for entry in names)
 
 
 def _is_harmless(name: str, value: str) -> bool:

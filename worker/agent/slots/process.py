@@ -152,10 +152,10 @@ class Zygote:
                 return ready
         status = self._process.wait()
         lines = self._log_path.read_text(errors="replace").strip().splitlines()
-        why = lines[-1] if lines else f"exit status {status}"
+        cause = lines[-1] if lines else f"exit status {status}"
         if status == UNREGISTERED:
-            raise RegistrationRefused(f"{why} (all of it: {self._log_path})")
-        raise ZygoteFailed(f"training processes cannot start here: {why} (all of it: {self._log_path})")
+            raise RegistrationRefused(f"{cause} (full log: {self._log_path})")
+        raise ZygoteFailed(f"training processes cannot start on this host: {cause} (full log: {self._log_path})")
 
     def fork(self, start: Start) -> Child:
         """Start an attempt; if the zygote dies right away, the returned process has already exited by SIGKILL."""
@@ -170,10 +170,10 @@ class Zygote:
 class Child:
     """One attempt's training process."""
 
-    def __init__(self, control: _Control, channel: socket.socket, told: list[Message]) -> None:
+    def __init__(self, control: _Control, channel: socket.socket, answer: list[Message]) -> None:
         """Attach to the process.
 
-        `told` is the zygote's answer to the start: `Forked` and perhaps `Exited`, or nothing if the zygote died.
+        `answer` is what the zygote sent after the start: `Forked` and perhaps `Exited`, or nothing if the zygote died.
         """
         self._control = control
         self._channel = channel
@@ -181,7 +181,7 @@ class Child:
         self._lock = threading.Lock()
         self._exited: Exited | None = None
         self.pid: int | None = None
-        self._receive_control(told)
+        self._receive_control(answer)
 
     def order(self, action: Action, reason: str) -> None:
         """Send the process an order, which it follows from its next step on."""
@@ -189,7 +189,7 @@ class Child:
             if self._exited is None:
                 self._channel.sendall(encode(Order(action=action, reason=reason)))
 
-    def answered(self, step: int) -> None:
+    def send_verdict_ready(self, step: int) -> None:
         """Tell the process that the service has judged the report of `step`."""
         with self._lock, suppress(OSError):
             if self._exited is None:
@@ -227,10 +227,10 @@ class Child:
             if isinstance(message, ChildMessage):
                 yield message
 
-    def _receive_control(self, told: list[Message]) -> None:
+    def _receive_control(self, messages: list[Message]) -> None:
         """Process messages from the zygote; kill the process if the zygote died, since nothing else supervises it."""
         exited: Exited | None = None
-        for message in told:
+        for message in messages:
             match message:
                 case Forked(pid):
                     self.pid = pid
@@ -257,6 +257,5 @@ def _training_environment(
     environment: Mapping[str, str], pass_env: Sequence[str], visible_gpus: str, threads: int
 ) -> dict[str, str]:
     """Return the environment of training processes: allowed variables, the slot's devices and thread count."""
-    number = str(threads)
-    ours = {"CUDA_VISIBLE_DEVICES": visible_gpus, "OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number}
-    return passed_environment(environment, pass_env) | ours
+    slot = {"CUDA_VISIBLE_DEVICES": visible_gpus, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    return passed_environment(environment, pass_env) | slot

@@ -7,15 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from worker.agent.agent_settings import PATIENCE_SECONDS
 from worker.agent.threads import BackgroundThread
-
-PATIENCE_SECONDS = 600.0
-"""A step may always take this long: loading data, compiling, a large evaluation."""
 
 PATIENCE_STEPS = 10
 """A step may also take this many times as long as the median step."""
 
-_REMEMBERED = 100
+_NUM_DURATIONS = 100
 """The number of last steps that the median is taken over."""
 
 
@@ -36,7 +34,7 @@ class Watchdog(BackgroundThread):
         self._end = end
         self._patience_seconds = patience_seconds
         self._waits_for_first = waits_for_first
-        self._durations: deque[float] = deque(maxlen=_REMEMBERED)
+        self._durations: deque[float] = deque(maxlen=_NUM_DURATIONS)
         self._stepped_at = self._advanced_at = time.monotonic()
         self.waited_seconds: float | None = None
         """How long the process had made no progress when it was ended; None if it was not ended."""

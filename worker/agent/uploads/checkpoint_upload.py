@@ -13,7 +13,13 @@ from service.contract.attempt import BLOB
 from service.contract.problem import ErrorCode
 from service.contract.provenance import WarningRequest
 from worker.agent.attempts import AttemptKey
-from worker.agent.checkpoints.shared_directory import CheckpointReplaced, SharedDirectory, keep_newest, path_of, share
+from worker.agent.checkpoints.shared_directory import (
+    CheckpointReplaced,
+    SharedDirectory,
+    copy_to_shared,
+    delete_old,
+    path_from_uri,
+)
 from worker.agent.connectivity import ServiceStatus
 from worker.agent.outbox.outbox import Outbox, Upload
 from worker.agent.threads import SenderThread
@@ -26,28 +32,28 @@ _REPORTS_SECONDS = 0.1
 """How often to check whether the service has accepted the reports before a checkpoint."""
 
 
-class Uploader(SenderThread):
+class CheckpointUploader(SenderThread):
     """Uploads in a thread separate from the sender, so that no report waits behind a large file.
 
-    `on_settled` is called after each checkpoint that was registered or given up. With a `shared` directory, checkpoints
-    are copied there instead of uploaded.
+    `on_upload_end` is called after each checkpoint that was registered or given up. With a `shared` directory,
+    checkpoints are copied there instead of uploaded.
     """
 
     def __init__(
         self,
         client: Client,
         outbox: Outbox,
-        contact: ServiceStatus,
-        on_settled: Callable[[], None],
+        service_status: ServiceStatus,
+        on_upload_end: Callable[[], None],
         shared: SharedDirectory | None = None,
     ) -> None:
-        super().__init__("uploader", contact)
+        super().__init__("uploader", service_status)
         self._client = client
         self._outbox = outbox
-        self._on_settled = on_settled
+        self._on_upload_end = on_upload_end
         self._shared = shared
 
-    def checkpoint(self, key: AttemptKey, saved: CheckpointSaved) -> None:
+    def add(self, key: AttemptKey, saved: CheckpointSaved) -> None:
         """Store a checkpoint that the attempt has saved, to be uploaded as soon as possible."""
         uri = f"{BLOB}{saved.sha256}" if self._shared is None else self._shared.uri_of(key, saved)
         if self._outbox.add_checkpoint(key, saved, uri):
@@ -55,21 +61,21 @@ class Uploader(SenderThread):
 
     def _send_next(self) -> float | None:
         uploads = self._outbox.uploads()
-        num_settled = sum(self._settle(upload) for upload in uploads if not self._closed)
-        if num_settled:
+        num_done = sum(self._upload(upload) for upload in uploads if not self._closed)
+        if num_done:
             return 0.0
         return _REPORTS_SECONDS if uploads else None
 
-    def _settle(self, upload: Upload) -> bool:
-        """Upload the checkpoint, and register it if its turn has come; return whether nothing is left to do for it."""
-        reason, place = None, path_of(upload.request.uri)
+    def _upload(self, upload: Upload) -> bool:
+        """Upload a checkpoint, and register it once the reports before it are accepted; return whether it is done."""
+        reason, target = None, path_from_uri(upload.request.uri)
         try:
-            if not self._register(upload, place):
+            if not self._register(upload, target):
                 return False
         except CheckpointReplaced as error:
             reason = str(error)
         except OSError as error:
-            reason = f"{place or upload.path}: {error.strerror}"
+            reason = f"{target or upload.path}: {error.strerror}"
             self._warn(upload, reason)
         except ApiError as error:
             reason = str(error)
@@ -78,25 +84,25 @@ class Uploader(SenderThread):
             elif isinstance(error, ServiceFailure | Unauthorized):
                 raise
             else:
-                log.warning("the service did not take a checkpoint of trial %s: %s", upload.key.trial, reason)
-        if reason is not None and place is not None:
-            place.unlink(missing_ok=True)
-        self._contact.up()
+                log.warning("the service refused a checkpoint of trial %s: %s", upload.key.trial, reason)
+        if reason is not None and target is not None:
+            target.unlink(missing_ok=True)
+        self._service_status.up()
         self._outbox.ack_checkpoint(upload, reason)
-        self._on_settled()
+        self._on_upload_end()
         return True
 
-    def _register(self, upload: Upload, place: Path | None) -> bool:
-        """Upload or copy the file, then register it; return False if the checkpoint's turn has not come."""
+    def _register(self, upload: Upload, target: Path | None) -> bool:
+        """Upload or copy the file, then register it; return False if reports before it are unsent."""
         file, sha256 = Path(upload.path), upload.request.sha256
-        if place is not None:
+        if target is not None:
             if upload.is_next:  # copy only a checkpoint that is registered right after
-                share(file, place, sha256)
+                copy_to_shared(file, target, sha256)
         elif not self._client.has_blob(sha256):
             try:
                 content = file.open("rb")
             except OSError as error:
-                raise CheckpointReplaced(f"its file cannot be read: {error}") from None
+                raise CheckpointReplaced(f"cannot read the file: {error}") from None
             with content:
                 self._client.put_blob(sha256, content)
         if not upload.is_next:
@@ -107,8 +113,8 @@ class Uploader(SenderThread):
             if error.code is ErrorCode.BLOB_MISSING:  # the service deleted the unreferenced blob meanwhile
                 return False
             raise
-        if place is not None:
-            keep_newest(place)
+        if target is not None:
+            delete_old(target)
         return True
 
     def _warn(self, upload: Upload, reason: str) -> None:
@@ -116,7 +122,7 @@ class Uploader(SenderThread):
 
         Training continues, and later checkpoints are tried.
         """
-        log.warning("a checkpoint of trial %s is not kept: %s", upload.key.trial, reason)
-        message = f"checkpoints were not kept: {reason}; a later attempt begins with the last one that was"
+        log.warning("a checkpoint of trial %s was not saved: %s", upload.key.trial, reason)
+        message = f"a checkpoint was not saved: {reason}; a later attempt resumes from the last saved one"
         with suppress(Conflict, NotFound, Invalid, PermanentFailure):  # the trial may be superseded, or its row damaged
             self._client.warn(*upload.key, WarningRequest(nonce=upload.request.nonce, message=message[:_MAX_WARNING]))

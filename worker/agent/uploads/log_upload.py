@@ -10,7 +10,7 @@ from service.client import Client
 from service.client.errors import ApiError
 from service.contract.log import MAX_CHUNK_BYTES, MAX_LOG_BYTES, LogRequest, Stream
 from worker.agent.attempts import AttemptKey
-from worker.agent.checkpoints.local_storage import Disk
+from worker.agent.checkpoints.local_storage import LocalStorage
 from worker.agent.connectivity import ServiceStatus
 from worker.agent.outbox.outbox import Outbox
 from worker.agent.threads import RETRYABLE, SenderThread
@@ -43,25 +43,25 @@ class _Tail:
         return LogRequest.of(self.nonce, offset, content) if content else None
 
 
-class LogSender(SenderThread):
+class LogUploader(SenderThread):
     """Reads the output files and uploads what is new. The next agent on this host uploads what this one could not."""
 
-    def __init__(self, client: Client, outbox: Outbox, disk: Disk, contact: ServiceStatus) -> None:
-        super().__init__("logs", contact)
+    def __init__(self, client: Client, outbox: Outbox, storage: LocalStorage, service_status: ServiceStatus) -> None:
+        super().__init__("logs", service_status)
         self._client = client
         self._outbox = outbox
-        self._disk = disk
+        self._storage = storage
         # The agent that ran these attempts is dead, and so are its training processes: the files are complete.
-        self._tails = {key: self._tail(key, nonce, ended=True) for key, nonce in outbox.printed()}
+        self._tails = {key: self._tail(key, nonce, ended=True) for key, nonce in outbox.unsent_outputs()}
 
     def follow(self, key: AttemptKey, nonce: str) -> None:
         """Upload what the attempt writes to its output files, until it ends."""
-        self._outbox.add_printed(key, nonce)
+        self._outbox.add_output(key, nonce)
         with self._changed:
             self._tails[key] = self._tail(key, nonce, ended=False)
 
     def _tail(self, key: AttemptKey, nonce: str, *, ended: bool) -> _Tail:
-        stdout, stderr = self._disk.printed_by(key)
+        stdout, stderr = self._storage.output_files(key)
         return _Tail(key, nonce, {Stream.STDOUT: stdout, Stream.STDERR: stderr}, ended=ended)
 
     def end(self, key: AttemptKey) -> None:
@@ -93,15 +93,15 @@ class LogSender(SenderThread):
             except RETRYABLE:
                 raise
             except ApiError as error:
-                log.warning("what trial %s printed stays on this host: %s", tail.key.trial, error)
-                self._let_go(tail)
+                log.warning("the output of trial %s is not uploaded and stays on this host: %s", tail.key.trial, error)
+                self._stop_following(tail)
             else:
                 if ended:
-                    self._disk.remove_printed(tail.key)
-                    self._let_go(tail)
+                    self._storage.remove_output(tail.key)
+                    self._stop_following(tail)
 
-    def _let_go(self, tail: _Tail) -> None:
-        self._outbox.ack_printed(tail.key)
+    def _stop_following(self, tail: _Tail) -> None:
+        self._outbox.ack_output(tail.key)
         with self._changed:
             self._tails.pop(tail.key, None)
             self._changed.notify_all()

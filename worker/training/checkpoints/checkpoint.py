@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from worker.fsync import replace_durably
 from worker.training.distributed.group import SINGLE_PROCESS, Group
 
 _FORMAT = 1
@@ -228,15 +228,7 @@ def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
     with temporary.open("wb") as file:
         write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    # The rename is durable only after the directory is synced.
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        replace_durably(file, path)
 
 
 def _sha256(path: Path) -> str:

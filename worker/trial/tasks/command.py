@@ -20,9 +20,8 @@ from service.contract.claim import Grant
 from service.contract.task import PARAMETERS_FILE, PLACEHOLDER, Command
 from worker.protocol import Provenance, Start
 from worker.trial.channel import CONTINUE, Channel
-from worker.trial.classify import exited
-from worker.trial.ending import end_by
-from worker.trial.outcome import conclude
+from worker.trial.classify import command_exit_outcome
+from worker.trial.outcome import end_by_signal, outcome_of_return
 from worker.trial.provenance import environment, fingerprint_of
 from worker.trial.script_server import ScriptServer
 from worker.trial.sdk import CHANNEL, PARAMETER, TRIAL
@@ -44,26 +43,28 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         ConfigError: A pattern matched something other than a number.
     """
     command = Command.model_validate(grant.task)
-    channel.provenance(Provenance(None, environment(start.threads), fingerprint_of(_files(command))))
-    told = TrialInfo.of(grant, start)
-    trial = Trial(told, channel)
-    printed = [Tail(Path(path)) for path in (start.stdout, start.stderr)]
+    channel.send_provenance(Provenance(None, environment(start.threads), fingerprint_of(_files(command))))
+    info = TrialInfo.of(grant, start)
+    trial = Trial(info, channel)
+    tails = [Tail(Path(path)) for path in (start.stdout, start.stderr)]
     # A folder with a short path, because the path of a socket is limited to about a hundred characters.
-    with tempfile.TemporaryDirectory(prefix="assayer-") as folder:
-        place = Path(folder)
-        (place / "trial.json").write_text(json.dumps(asdict(told)), encoding="utf-8")
-        (place / "parameters.json").write_text(json.dumps(told.parameters), encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix="assayer-") as name:
+        folder = Path(name)
+        (folder / "trial.json").write_text(json.dumps(asdict(info)), encoding="utf-8")
+        (folder / "parameters.json").write_text(json.dumps(info.parameters), encoding="utf-8")
         with (
-            ScriptServer(place / "channel", trial, channel) as relay,
-            _started(command, told.parameters, place) as process,
+            ScriptServer(folder / "channel", trial, channel) as server,
+            _running(command, info.parameters, folder) as process,
         ):
             metrics = MetricParser(command.metrics, command.step, trial.metric, trial.step)
-            was_asked = _see_through(process, trial, relay, printed, metrics)
-    if process.returncode < 0 and not was_asked:
-        end_by(-process.returncode)
-    if process.returncode and not was_asked:
-        return exited(process.returncode, Path(start.stderr).read_text(encoding="utf-8", errors="replace"))
-    return conclude(trial, {})
+            was_terminated = _supervise(process, trial, server, tails, metrics)
+    if process.returncode < 0 and not was_terminated:
+        end_by_signal(-process.returncode)
+    if process.returncode and not was_terminated:
+        return command_exit_outcome(
+            process.returncode, Path(start.stderr).read_text(encoding="utf-8", errors="replace")
+        )
+    return outcome_of_return(trial, {})
 
 
 def command_line(grant: Grant) -> list[str]:
@@ -89,7 +90,7 @@ def arguments(argv: Sequence[str], parameters: Mapping[str, Any], file: Path) ->
     values = {name: value_text(value) for name, value in parameters.items()} | {PARAMETERS_FILE: str(file)}
     named = {name for argument in argv for name in PLACEHOLDER.findall(argument)}
     words = [
-        PLACEHOLDER.sub(lambda found: values[found[1]], argument)
+        PLACEHOLDER.sub(lambda match: values[match[1]], argument)
         for argument in argv
         if all(name in values for name in PLACEHOLDER.findall(argument))
     ]
@@ -105,26 +106,26 @@ def value_text(value: Any) -> str:
 
 def variables(parameters: Mapping[str, Any]) -> dict[str, str]:
     """Return the parameters as environment variables, named `PARAMETER` plus, for example, OPTIMIZER_LR."""
-    plain = {name: re.sub(r"\W", "_", name).upper() for name in parameters}
-    return {f"{PARAMETER}{plain[name]}": value_text(value) for name, value in parameters.items()}
+    variable_names = {name: re.sub(r"\W", "_", name).upper() for name in parameters}
+    return {f"{PARAMETER}{variable_names[name]}": value_text(value) for name, value in parameters.items()}
 
 
 def _files(command: Command) -> dict[str, Path]:
     """Return the files that the words of the command name, as the program's own code."""
-    found = {}
+    files = {}
     for word in command.argv:
         path = Path(command.directory or ".") / word
         with suppress(OSError, ValueError):  # a long inline program is not a path
             if path.is_file():
-                found[word] = path
-    return found
+                files[word] = path
+    return files
 
 
 @contextmanager
-def _started(command: Command, parameters: Mapping[str, Any], place: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _running(command: Command, parameters: Mapping[str, Any], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Start the program in this process's group, so that both are killed together; kill it at the end of the block."""
     process = subprocess.Popen(  # noqa: S603 - the custom program is the task, and the worker allows commands
-        arguments(command.argv, parameters, place / "parameters.json"),
+        arguments(command.argv, parameters, folder / "parameters.json"),
         cwd=command.directory,
         env={
             **os.environ,
@@ -133,8 +134,8 @@ def _started(command: Command, parameters: Mapping[str, Any], place: Path) -> It
             "PYTHONUNBUFFERED": "1",  # so that lines can be read as soon as they are printed
             **variables(parameters),
             **command.environment,
-            TRIAL: str(place / "trial.json"),
-            CHANNEL: str(place / "channel"),
+            TRIAL: str(folder / "trial.json"),
+            CHANNEL: str(folder / "channel"),
         },
     )
     try:
@@ -144,23 +145,23 @@ def _started(command: Command, parameters: Mapping[str, Any], place: Path) -> It
         process.wait()
 
 
-def _see_through(
-    process: subprocess.Popen[bytes], trial: Trial, relay: ScriptServer, tails: Sequence[Tail], metrics: MetricParser
+def _supervise(
+    process: subprocess.Popen[bytes], trial: Trial, server: ScriptServer, tails: Sequence[Tail], metrics: MetricParser
 ) -> bool:
-    """Forward what the program reports and prints until it exits; return whether it was asked to end."""
-    asked_at: float | None = None
+    """Forward what the program reports and prints until it exits; return whether it was terminated."""
+    terminated_at: float | None = None
     is_over = False
     while not is_over:
         is_over = process.poll() is not None
-        order = relay.pass_on(0.0 if is_over else _ROUND_SECONDS)
+        order = server.forward(0.0 if is_over else _ROUND_SECONDS)
         for line in [line for tail in tails for line in tail.lines(is_over=is_over)]:
-            for step, found in metrics.read(line):
-                order = trial.report(step, found)
-        if order.action == CONTINUE.action or relay.was_used or is_over:
+            for step, values in metrics.read(line):
+                order = trial.report(step, values)
+        if order.action == CONTINUE.action or server.was_used or is_over:
             continue
-        if asked_at is None:
+        if terminated_at is None:
             process.terminate()
-            asked_at = time.monotonic()
-        elif time.monotonic() > asked_at + _GRACE_SECONDS:
+            terminated_at = time.monotonic()
+        elif time.monotonic() > terminated_at + _GRACE_SECONDS:
             process.kill()
-    return asked_at is not None
+    return terminated_at is not None

@@ -12,35 +12,35 @@ from service.contract.base import TaskKind
 from service.contract.claim import Grant
 from worker.protocol import Ended, Start
 from worker.trial.channel import AgentGone, Channel
-from worker.trial.classify import UnknownTask, failed
+from worker.trial.classify import UnknownTask, failure_outcome
 from worker.trial.ranks import RankFailed
 from worker.trial.tasks import command, function, train
-from worker.trial.tensorboard import shown
+from worker.trial.tensorboard import run_with_event_files
 
 
-def carry_out(start: Start, channel: Channel) -> None:
+def execute(start: Start, channel: Channel) -> None:
     """Execute the grant and send its outcome; returns however the task ended."""
     torch.set_num_threads(start.threads)
     with contextlib.suppress(AgentGone):
-        channel.end(Ended(_outcome(start, channel).model_dump(mode="json")))
+        channel.send_outcome(Ended(_outcome(start, channel).model_dump(mode="json")))
 
 
 def _outcome(start: Start, channel: Channel) -> Outcome:
     try:
-        return shown(Grant.model_validate(start.grant), start, channel, dispatch)
+        return run_with_event_files(Grant.model_validate(start.grant), start, channel, dispatch)
     except AgentGone:
         raise
     except RankFailed as error:
         return error.outcome
     except BaseException as error:  # anything that custom code raises, even SystemExit, becomes its outcome
         traceback.print_exc()
-        return failed(error)
+        return failure_outcome(error)
 
 
 def dispatch(grant: Grant, start: Start, channel: Channel) -> Outcome:
     """Execute a task of any kind; raises what the task raises."""
     if grant.fork_at is not None and grant.resume is None:
-        message = f"the checkpoint of step {grant.fork_at} to fork from is gone"
+        message = f"the checkpoint of step {grant.fork_at}, from which this trial forks, no longer exists"
         return Outcome(result="failed", failure=FailureClass.INVALID, message=message)
     match grant.task_kind:
         case TaskKind.TRAIN:
@@ -50,4 +50,4 @@ def dispatch(grant: Grant, start: Start, channel: Channel) -> Outcome:
         case TaskKind.COMMAND:
             return command.run(grant, start, channel)
         case TaskKind.EXTERNAL:
-            raise UnknownTask("a trial of a study without a task is driven by a caller of the service, not by a worker")
+            raise UnknownTask("the study has no task; a caller of the service executes its trials, not a worker")

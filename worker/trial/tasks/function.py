@@ -15,23 +15,23 @@ from worker.protocol import Provenance, Start
 from worker.training.errors import ConfigError, did_you_mean
 from worker.trial.channel import Channel
 from worker.trial.optuna_trial import OptunaTrial, is_pruned
-from worker.trial.outcome import conclude, give_up
+from worker.trial.outcome import outcome_of_early_end, outcome_of_return
 from worker.trial.provenance import environment, fingerprint_of, loaded_sources
 from worker.trial.trial import Stopped, Trial, TrialInfo
 
 
 def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     """Import the function, which no earlier attempt has loaded in this process, and call it; raises what it raises."""
-    given = Function.model_validate(grant.task)
-    known = set(sys.modules)
-    function = load(given.name)
-    sources = loaded_sources(given.name.partition(":")[0], known)
-    channel.provenance(Provenance(None, environment(start.threads), fingerprint_of(sources)))
+    task = Function.model_validate(grant.task)
+    loaded_before = set(sys.modules)
+    function = load(task.name)
+    sources = loaded_sources(task.name.partition(":")[0], loaded_before)
+    channel.send_provenance(Provenance(None, environment(start.threads), fingerprint_of(sources)))
     trial = Trial(TrialInfo.of(grant, start), channel)
     try:
-        returned = function(OptunaTrial(trial) if given.style == "optuna" else trial)
+        returned = function(OptunaTrial(trial) if task.style == "optuna" else trial)
     except Stopped as stopped:
-        return give_up(trial, str(stopped))
+        return outcome_of_early_end(trial, str(stopped))
     except SystemExit as end:
         if end.code not in (None, 0):
             raise
@@ -39,8 +39,8 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     except Exception as error:
         if not is_pruned(error):
             raise
-        return give_up(trial, str(error))
-    return conclude(trial, settle(trial, returned))
+        return outcome_of_early_end(trial, str(error))
+    return outcome_of_return(trial, report_return_value(trial, returned))
 
 
 def load(name: str) -> Callable[[Any], Any]:
@@ -51,19 +51,19 @@ def load(name: str) -> Callable[[Any], Any]:
         ConfigError: The module has no such function.
     """
     module_name, _, path = name.partition(":")
-    found: Any = importlib.import_module(module_name)
+    function: Any = importlib.import_module(module_name)
     for part in path.split("."):
-        if not hasattr(found, part):
-            known = [each for each in vars(found) if callable(getattr(found, each)) and not each.startswith("_")]
-            raise ConfigError("task.function", f"{module_name} has no {part!r}; {did_you_mean(part, known)}")
-        found = getattr(found, part)
-    if not callable(found):
-        raise ConfigError("task.function", f"{name} is no function but {found!r:.100}")
-    function: Callable[[Any], Any] = found
-    return function
+        if not hasattr(function, part):
+            names = [key for key in vars(function) if callable(getattr(function, key)) and not key.startswith("_")]
+            raise ConfigError("task.function", f"{module_name} has no {part!r}; {did_you_mean(part, names)}")
+        function = getattr(function, part)
+    if not callable(function):
+        raise ConfigError("task.function", f"{name} is not a function: {function!r:.100}")
+    loaded: Callable[[Any], Any] = function
+    return loaded
 
 
-def settle(trial: Trial, returned: Any) -> Mapping[str, float]:
+def report_return_value(trial: Trial, returned: Any) -> Mapping[str, float]:
     """Report the function's return value if it contains a new value of the objective.
 
     A plain number is a value of the objective. The new report's step is the one after the last reported step. If the
@@ -77,7 +77,7 @@ def settle(trial: Trial, returned: Any) -> Mapping[str, float]:
     """
     metrics = _metrics(returned, trial.metric)
     value = metrics.get(trial.metric)
-    if value is None or trial.heard.action != "continue":
+    if value is None or trial.last_order.action != "continue":
         return metrics
     if value == trial.value or (math.isnan(value) and trial.value is not None and math.isnan(trial.value)):
         return {name: other for name, other in metrics.items() if name != trial.metric}
@@ -93,5 +93,5 @@ def _metrics(returned: Any, objective: str) -> dict[str, float]:
             return {str(name): float(value) for name, value in returned.items()}
         return {objective: float(returned)}
     except (TypeError, ValueError, RuntimeError):  # a tensor of several elements raises RuntimeError
-        message = f"must return a number, a mapping of metrics to numbers, or nothing; it returned {returned!r:.100}"
+        message = f"must return a number, a mapping of metrics to numbers, or None; it returned {returned!r:.100}"
         raise ConfigError("task.function", message) from None

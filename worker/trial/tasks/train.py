@@ -51,22 +51,22 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
 
     def poll() -> Verdict:
         nonlocal order
-        channel.advanced()
+        channel.send_progress()
         order = channel.newest_order()
         return Verdict(order.action)
 
     def on_checkpoint(manifest: Manifest) -> None:
         path = str(directory / manifest.file)
-        channel.checkpointed(CheckpointSaved(manifest.step, path, manifest.sha256, manifest.size, manifest.batch))
+        channel.send_checkpoint(CheckpointSaved(manifest.step, path, manifest.sha256, manifest.size, manifest.batch))
 
     def on_data(dataset: Dataset) -> None:
         nonlocal class_names
         class_names = dataset.class_names
         for line in dataset.columns:
             sys.stdout.write(f"data: {line}\n")
-        channel.provenance(Provenance(dataset.fingerprint, environment(start.threads)))
+        channel.send_provenance(Provenance(dataset.fingerprint, environment(start.threads)))
 
-    train_it = partial(
+    run_training = partial(
         _train,
         grant.parameters,
         config,
@@ -84,13 +84,13 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         readable=None if start.readable is None else [Path(folder) for folder in start.readable],
     )
     if start.num_devices == 1:
-        result = train_it()
+        result = run_training()
     else:
         result = launch(
             start.num_devices,
             directory,
-            train_it,
-            lambda outcome: channel.end(Ended(outcome.model_dump(mode="json"))),
+            run_training,
+            lambda outcome: channel.send_outcome(Ended(outcome.model_dump(mode="json"))),
         )
     metrics = {name: to_wire(float(value)) for name, value in result.metrics.items()}
     if result.ending is Ending.STOPPED:
@@ -98,7 +98,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     if result.ending is Ending.PAUSED:
         message = order.reason or f"trained to step {result.step}, its rung"
         return Outcome(result="paused", message=message, metrics=metrics)
-    notes = result.reason, _tell_predictions(channel, directory, result, class_names)
+    notes = result.reason, _save_predictions(channel, directory, result, class_names)
     return Outcome(
         result="succeeded",
         message="; ".join(note for note in notes if note),
@@ -117,14 +117,14 @@ def _train(parameters: Mapping[str, Value], config: TrainingConfig, **settings: 
         raise ConfigError(error.path, error.message) from error
 
 
-def _tell_predictions(channel: Channel, directory: Path, result: TrainingResult, class_names: tuple[str, ...]) -> str:
+def _save_predictions(channel: Channel, directory: Path, result: TrainingResult, class_names: tuple[str, ...]) -> str:
     """Save the predictions and announce them to the agent; return why they are not kept, or an empty string."""
     try:
         saved = predictions.save(directory, result, class_names)
     except predictions.PredictionsNotKept as reason:
         return str(reason)
     if saved is not None:
-        channel.predicted(saved)
+        channel.send_predictions(saved)
     return ""
 
 
@@ -148,6 +148,6 @@ def _teacher(config: TrainingConfig, start: Start) -> Path | None:
     if not isinstance(name, str) or is_path(name):
         return None
     if start.teacher is None:
-        message = f"the checkpoint of {name} is gone; begin another study, whose teacher is kept while it goes on"
+        message = f"the checkpoint of {name} no longer exists; create a new study, which keeps its teacher"
         raise ConfigError(TEACHER, message)
     return Path(start.teacher)

@@ -15,7 +15,7 @@ from tests.support.service import Service
 from tests.worker.grants import grant
 from worker.agent.attempts import AttemptKey
 from worker.agent.checkpoints.fetch import Checkpoints, CheckpointUnavailable, teacher_key
-from worker.agent.checkpoints.local_storage import Disk
+from worker.agent.checkpoints.local_storage import LocalStorage
 from worker.agent.connectivity import ServiceStatus
 
 CONTENT = b"the state of a training"
@@ -29,12 +29,12 @@ def live(shared_service: Service) -> Iterator[Client]:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path / "attempts", 0)
+def disk(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path / "attempts", 0)
 
 
 @pytest.fixture
-def checkpoints(live: Client, disk: Disk) -> Checkpoints:
+def checkpoints(live: Client, disk: LocalStorage) -> Checkpoints:
     return Checkpoints(disk, live, ServiceStatus(live.server))
 
 
@@ -54,19 +54,19 @@ def upload(client: Client, tmp_path: Path) -> None:
     assert client.has_blob(SHA256)
 
 
-def test_it_is_downloaded(checkpoints: Checkpoints, disk: Disk, live: Client, tmp_path: Path) -> None:
+def test_it_is_downloaded(checkpoints: Checkpoints, disk: LocalStorage, live: Client, tmp_path: Path) -> None:
     upload(live, tmp_path)
     path = checkpoints.fetch(*resumed(), never)
     assert path is not None
     assert path.read_bytes() == CONTENT
-    assert path.parent == disk.folder_of(AttemptKey("t1", 2))
+    assert path.parent == disk.checkpoint_folder(AttemptKey("t1", 2))
 
 
 def test_the_own_copy_is_taken_only_if_it_is_the_same(
-    checkpoints: Checkpoints, disk: Disk, live: Client, tmp_path: Path
+    checkpoints: Checkpoints, disk: LocalStorage, live: Client, tmp_path: Path
 ) -> None:
     upload(live, tmp_path)
-    own = disk.folder_of(AttemptKey("t1", 1)) / "step-00000003.pt"
+    own = disk.checkpoint_folder(AttemptKey("t1", 1)) / "step-00000003.pt"
     own.write_bytes(CONTENT)
     path = checkpoints.fetch(*resumed(), never)
     assert path is not None
@@ -81,7 +81,7 @@ def test_the_own_copy_is_taken_only_if_it_is_the_same(
 
 def test_what_the_service_has_not_gives_the_attempt_back_for_free(checkpoints: Checkpoints) -> None:
     other = hashlib.sha256(b"gone").hexdigest()
-    with pytest.raises(CheckpointUnavailable, match="its checkpoint is gone") as caught:
+    with pytest.raises(CheckpointUnavailable, match="the service no longer has its checkpoint") as caught:
         checkpoints.fetch(*resumed(f"blob:{other}", other), never)
     assert (caught.value.outcome.result, caught.value.outcome.failure) == ("released", FailureClass.PREEMPTED)
 
@@ -94,7 +94,7 @@ def test_one_in_a_shared_directory_is_read_there(checkpoints: Checkpoints, tmp_p
     assert path.read_bytes() == CONTENT
     path.unlink()
     missing = (tmp_path / "nowhere").as_uri()
-    with pytest.raises(CheckpointUnavailable, match="share its directory with this worker too, by --checkpoints"):
+    with pytest.raises(CheckpointUnavailable, match="share its directory with this worker by --checkpoints"):
         checkpoints.fetch(*resumed(missing), never)
     for uri in (missing, "s3://bucket/3"):
         with pytest.raises(CheckpointUnavailable) as caught:
@@ -103,7 +103,7 @@ def test_one_in_a_shared_directory_is_read_there(checkpoints: Checkpoints, tmp_p
         assert caught.value.outcome.scope == "study"
         assert caught.value.outcome.unreadable == uri
     shared.write_bytes(CONTENT[::-1])
-    with pytest.raises(CheckpointUnavailable, match="is not the one that was registered"):
+    with pytest.raises(CheckpointUnavailable, match="is not the registered one"):
         checkpoints.fetch(*resumed(shared.as_uri()), never)
 
 
@@ -111,7 +111,9 @@ def test_nobody_waits_for_a_service_that_is_away_once_the_attempt_is_over(tmp_pa
     with Client("http://127.0.0.1:1") as nobody:
         asked = iter([False, True])
         assert (
-            Checkpoints(Disk(tmp_path, 0), nobody, ServiceStatus("x")).fetch(*resumed(), lambda: next(asked, True))
+            Checkpoints(LocalStorage(tmp_path, 0), nobody, ServiceStatus("x")).fetch(
+                *resumed(), lambda: next(asked, True)
+            )
             is None
         )
 
@@ -135,7 +137,7 @@ def test_a_teacher_is_downloaded_once_for_all_trials_and_again_where_it_is_damag
 
 
 def test_a_teacher_is_on_the_disk_s_budget_unless_a_trial_learns_from_it(
-    checkpoints: Checkpoints, disk: Disk, live: Client, tmp_path: Path
+    checkpoints: Checkpoints, disk: LocalStorage, live: Client, tmp_path: Path
 ) -> None:
     upload(live, tmp_path)
     path = checkpoints.fetch_teacher(grant(), TEACHER, never)
@@ -148,10 +150,10 @@ def test_a_teacher_is_on_the_disk_s_budget_unless_a_trial_learns_from_it(
 
 def test_a_teacher_that_the_service_has_not_gives_the_attempt_back_for_free(checkpoints: Checkpoints) -> None:
     gone = Artifact(sha256=hashlib.sha256(b"gone").hexdigest(), size=4, uri="")
-    with pytest.raises(CheckpointUnavailable, match="its checkpoint is gone"):
+    with pytest.raises(CheckpointUnavailable, match="the service no longer has its checkpoint"):
         checkpoints.fetch_teacher(grant(), gone, never)
 
 
 def test_who_waits_for_another_download_of_a_teacher_ends_when_its_attempt_does(checkpoints: Checkpoints) -> None:
-    with checkpoints._teachers:
+    with checkpoints._teacher_lock:
         assert checkpoints.fetch_teacher(grant(), TEACHER, lambda: True) is None

@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from worker.agent.attempts import AttemptKey
-from worker.agent.checkpoints.local_storage import Disk, KeptAttempt, evictable
+from worker.agent.checkpoints.local_storage import KeptAttempt, LocalStorage, evictable
 
 A, B, C = (AttemptKey(trial, 1) for trial in "abc")
 KEPT = [KeptAttempt(A, 10, touched_at=3.0), KeptAttempt(B, 10, touched_at=1.0), KeptAttempt(C, 10, touched_at=2.0)]
 
 
-def gone(budget_bytes: int, held: Collection[AttemptKey] = (), unsent: Collection[AttemptKey] = ()) -> list[AttemptKey]:
-    return [each.key for each in evictable(KEPT, budget_bytes, held, unsent)]
+def gone(
+    budget_bytes: int, active: Collection[AttemptKey] = (), unsent: Collection[AttemptKey] = ()
+) -> list[AttemptKey]:
+    return [attempt.key for attempt in evictable(KEPT, budget_bytes, active, unsent)]
 
 
 def test_the_oldest_goes_first_and_no_more_than_needed() -> None:
@@ -28,8 +30,8 @@ def test_the_oldest_goes_first_and_no_more_than_needed() -> None:
 
 
 def test_running_attempts_keep_theirs_whatever_the_budget() -> None:
-    assert gone(0, held={B, C}) == [A]
-    assert gone(20, held={B}) == [C]
+    assert gone(0, active={B, C}) == [A]
+    assert gone(20, active={B}) == [C]
 
 
 def test_what_the_service_has_not_yet_goes_last() -> None:
@@ -38,58 +40,60 @@ def test_what_the_service_has_not_yet_goes_last() -> None:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path, 2500)
+def disk(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path, 2500)
 
 
-def save(disk: Disk, key: AttemptKey, at: float) -> Path:
-    path = disk.folder_of(key) / "step-00000001.pt"
+def save(disk: LocalStorage, key: AttemptKey, at: float) -> Path:
+    path = disk.checkpoint_folder(key) / "step-00000001.pt"
     path.write_bytes(b"x" * 1000)
     os.utime(path, (at, at))
     return path
 
 
 def test_checkpoints_of_ended_attempts_are_deleted_until_the_rest_fits(
-    disk: Disk, caplog: pytest.LogCaptureFixture
+    disk: LocalStorage, caplog: pytest.LogCaptureFixture
 ) -> None:
     old, running, young = save(disk, A, 1), save(disk, B, 0), save(disk, C, 2)
-    disk.printed_by(A)[0].write_text("said")
-    disk.fit(held={B}, unsent=set())
+    disk.output_files(A)[0].write_text("said")
+    disk.fit(active={B}, unsent=set())
     assert [path.exists() for path in (old, running, young)] == [False, True, True]
-    assert disk.printed_by(A)[0].read_text() == "said", "what was printed is small, and may not be told yet"
+    assert disk.output_files(A)[0].read_text() == "said", "what was printed is small, and may not be told yet"
     assert not caplog.records
 
 
-def test_running_attempts_beyond_the_budget_are_told_of_once(disk: Disk, caplog: pytest.LogCaptureFixture) -> None:
+def test_running_attempts_beyond_the_budget_are_told_of_once(
+    disk: LocalStorage, caplog: pytest.LogCaptureFixture
+) -> None:
     paths = [save(disk, key, 1) for key in (A, B, C)]
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            disk.fit(held={A, B, C}, unsent=set())
+            disk.fit(active={A, B, C}, unsent=set())
     assert all(path.exists() for path in paths)
     assert len(caplog.records) == 1
     assert "more than --disk-gib allows" in caplog.text
 
 
-def test_a_trial_that_is_over_leaves_nothing_once_its_print_was_told(disk: Disk) -> None:
+def test_a_trial_that_is_over_leaves_nothing_once_its_print_was_told(disk: LocalStorage) -> None:
     for attempt in (1, 2):
         save(disk, AttemptKey("t1", attempt), 1)
-    output = disk.printed_by(AttemptKey("t1", 1))[0]
+    output = disk.output_files(AttemptKey("t1", 1))[0]
     output.write_text("said")
     disk.remove_trial("t1")
     assert list((disk.directory / "t1").iterdir()) == [output]
-    disk.remove_printed(AttemptKey("t1", 1))
+    disk.remove_output(AttemptKey("t1", 1))
     assert list(disk.directory.iterdir()) == []
 
 
-def test_a_trial_that_goes_on_keeps_its_checkpoints_here(disk: Disk) -> None:
+def test_a_trial_that_goes_on_keeps_its_checkpoints_here(disk: LocalStorage) -> None:
     path = save(disk, A, 1)
-    disk.printed_by(A)[0].write_text("said")
-    disk.remove_printed(A)
+    disk.output_files(A)[0].write_text("said")
+    disk.remove_output(A)
     assert path.exists()
 
 
-def test_what_is_left_over_is_cleared_after_a_day(disk: Disk) -> None:
-    places = [disk.folder_of(AttemptKey(trial, 1)) for trial in ("old", "used", "young")]
+def test_what_is_left_over_is_cleared_after_a_day(disk: LocalStorage) -> None:
+    places = [disk.checkpoint_folder(AttemptKey(trial, 1)) for trial in ("old", "used", "young")]
     for place in places[:2]:
         os.utime(place, (1000, 1000))
         os.utime(place.parent, (1000, 1000))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from tests.worker.grants import grant
 from tests.worker.waiting import StoppedClock
 from worker.agent.attempts import AttemptKey
 from worker.agent.outbox.outbox import Outbox
-from worker.protocol import CheckpointSaved, Provenance
+from worker.protocol import CheckpointSaved
 
 SUCCEEDED = Outcome(result="succeeded", metrics={"val/accuracy": 0.9})
 
@@ -75,13 +73,13 @@ def test_a_claim_keeps_its_id_until_it_is_answered(path: Path) -> None:
 def test_reports_are_numbered_and_leave_in_order_with_the_outcome_last(outbox: Outbox) -> None:
     key = hold(outbox)
     for step in (1, 2, 5):
-        assert outbox.add_values(key, point(step))
-    assert outbox.add_finish(key, SUCCEEDED)
+        assert outbox.add_point(key, point(step))
+    assert outbox.add_outcome(key, SUCCEEDED)
     sent = []
     while heads := outbox.pending():
         [head] = heads
         sent.append(head.request)
-        outbox.answered(head)
+        outbox.acknowledge(head)
     assert [request.sequence for request in sent if isinstance(request, ReportRequest)] == [1, 2, 3]
     assert [request.points[0].step for request in sent if isinstance(request, ReportRequest)] == [1, 2, 5]
     assert sent[-1] == FinishRequest(nonce="n-1", outcome=SUCCEEDED)
@@ -116,7 +114,7 @@ class Life:
     def add(self, *, at_once: bool = False) -> None:
         self._step += 1
         self._waiting.add(self._step)
-        self._box.add_values(self._key, point(self._step), at_once=at_once)
+        self._box.add_point(self._key, point(self._step), at_once=at_once)
 
     def add_at_once(self) -> None:
         self.add(at_once=True)
@@ -134,7 +132,7 @@ class Life:
         while heads := self._box.pending():
             self._sent += [head.request for head in heads if isinstance(head.request, ReportRequest)]
             for head in heads:
-                self._box.answered(head)
+                self._box.acknowledge(head)
 
     def die(self) -> None:
         """Values that waited in memory alone may be lost: the training process dies, too."""
@@ -146,7 +144,7 @@ class Life:
     def end(self) -> None:
         while uploads := self._box.uploads():
             self._box.ack_checkpoint(uploads[0], None)
-        self._box.add_finish(self._key, SUCCEEDED)
+        self._box.add_outcome(self._key, SUCCEEDED)
         self._keep()
         self.send()
         assert self._box.is_empty()
@@ -184,13 +182,13 @@ def test_values_that_nobody_adds_to_are_due_and_counted_as_not_sent(
     clock = StoppedClock()
     monkeypatch.setattr("worker.agent.outbox.report_buffer.time", clock)
     key = hold(outbox)
-    outbox.add_values(key, point(1))
+    outbox.add_point(key, point(1))
     clock.now = 5.0
-    outbox.add_values(key, point(2))
+    outbox.add_point(key, point(2))
     for _ in range(2):
-        outbox.answered(*outbox.pending())
-    assert [outbox.add_values(key, point(step)) for step in (3, 4)] == [True, False], "the first sets the time"
-    assert outbox.holds(key)
+        outbox.acknowledge(*outbox.pending())
+    assert [outbox.add_point(key, point(step)) for step in (3, 4)] == [True, False], "the first sets the time"
+    assert outbox.has_messages(key)
     assert not outbox.is_empty()
     assert outbox.pending() == []
     assert outbox.write_due_reports() == 0.5
@@ -204,7 +202,7 @@ def test_values_that_nobody_adds_to_are_due_and_counted_as_not_sent(
 def test_what_was_sent_but_not_answered_before_a_death_is_sent_again_unchanged(path: Path) -> None:
     box = Outbox(path)
     key = hold(box)
-    box.add_values(key, Point(step=1, metrics={"val/loss": NonFinite(status="nan")}))
+    box.add_point(key, Point(step=1, metrics={"val/loss": NonFinite(status="nan")}))
     [before] = box.pending()
     box.close()
     box = Outbox(path)
@@ -214,18 +212,18 @@ def test_what_was_sent_but_not_answered_before_a_death_is_sent_again_unchanged(p
 
 def test_attempts_do_not_wait_for_each_other(outbox: Outbox) -> None:
     first, second = hold(outbox, grant(trial="t1")), hold(outbox, grant(trial="t2"))
-    outbox.add_values(first, point(1))
-    outbox.add_values(first, point(2))
-    outbox.add_values(second, point(1))
+    outbox.add_point(first, point(1))
+    outbox.add_point(first, point(2))
+    outbox.add_point(second, point(1))
     assert [head.key for head in outbox.pending()] == [first, second]
 
 
 def test_after_a_refused_report_the_reports_are_set_aside_and_the_outcome_is_invalid(outbox: Outbox) -> None:
     key = hold(outbox)
-    outbox.add_values(key, point(1))
+    outbox.add_point(key, point(1))
     outbox.refuse(key, refused("step 1 was reported with another value"))
-    assert not outbox.add_values(key, point(2))
-    outbox.add_finish(key, SUCCEEDED)
+    assert not outbox.add_point(key, point(2))
+    outbox.add_outcome(key, SUCCEEDED)
     [head] = outbox.pending()
     assert isinstance(head.request, FinishRequest)
     assert head.request.outcome.failure is FailureClass.INVALID
@@ -235,8 +233,8 @@ def test_after_a_refused_report_the_reports_are_set_aside_and_the_outcome_is_inv
 
 def test_a_refusal_that_comes_after_the_outcome_was_written_makes_it_invalid_too(outbox: Outbox) -> None:
     key = hold(outbox)
-    outbox.add_values(key, point(1))
-    outbox.add_finish(key, SUCCEEDED)
+    outbox.add_point(key, point(1))
+    outbox.add_outcome(key, SUCCEEDED)
     outbox.refuse(key, refused("no"))
     [head] = outbox.pending()
     assert isinstance(head.request, FinishRequest)
@@ -245,28 +243,28 @@ def test_a_refusal_that_comes_after_the_outcome_was_written_makes_it_invalid_too
 
 def test_a_dropped_attempt_sends_nothing_more_and_later_attempts_proceed(outbox: Outbox) -> None:
     key = hold(outbox)
-    outbox.add_values(key, point(1))
+    outbox.add_point(key, point(1))
     outbox.drop(key, "superseded by attempt 2")
-    assert not outbox.add_values(key, point(2))
-    assert not outbox.add_finish(key, SUCCEEDED)
+    assert not outbox.add_point(key, point(2))
+    assert not outbox.add_outcome(key, SUCCEEDED)
     assert outbox.is_empty()
     later = hold(outbox, grant(trial="t2"))
-    outbox.add_values(later, point(1))
+    outbox.add_point(later, point(1))
     assert [head.key for head in outbox.pending()] == [later]
 
 
 def test_an_outcome_is_written_once(outbox: Outbox) -> None:
     key = hold(outbox)
-    assert outbox.add_finish(key, SUCCEEDED)
-    assert not outbox.add_finish(key, Outcome(result="released"))
-    assert not outbox.add_values(key, point(9))
+    assert outbox.add_outcome(key, SUCCEEDED)
+    assert not outbox.add_outcome(key, Outcome(result="released"))
+    assert not outbox.add_point(key, point(9))
 
 
 def test_the_next_agent_ends_what_a_dead_one_left_running_and_only_that(path: Path) -> None:
     box = Outbox(path)
     running, ended = hold(box, grant(trial="t1")), hold(box, grant(trial="t2"))
-    box.add_values(running, point(1))
-    box.add_finish(ended, SUCCEEDED)
+    box.add_point(running, point(1))
+    box.add_outcome(ended, SUCCEEDED)
     box.close()
     box = Outbox(path)
     assert box.finish_abandoned() == 1
@@ -276,7 +274,7 @@ def test_the_next_agent_ends_what_a_dead_one_left_running_and_only_that(path: Pa
         for head in heads:
             if isinstance(head.request, FinishRequest):
                 outcomes[head.key] = head.request.outcome
-            box.answered(head)
+            box.acknowledge(head)
     assert outcomes[running].failure is FailureClass.PROCESS_KILLED
     assert outcomes[ended] == SUCCEEDED
     box.close()
@@ -284,12 +282,12 @@ def test_the_next_agent_ends_what_a_dead_one_left_running_and_only_that(path: Pa
 
 def test_a_checkpoint_is_next_once_the_reports_before_it_were_answered(outbox: Outbox) -> None:
     key = hold(outbox)
-    outbox.add_values(key, point(1))
+    outbox.add_point(key, point(1))
     outbox.add_checkpoint(key, saved(1), URI)
-    outbox.add_values(key, point(2))
+    outbox.add_point(key, point(2))
     [upload] = outbox.uploads()
     assert (upload.path, upload.request.uri, upload.is_next) == ("/checkpoints/1", URI, False)
-    outbox.answered(outbox.pending()[0])
+    outbox.acknowledge(outbox.pending()[0])
     [upload] = outbox.uploads()
     assert upload.is_next
     assert [head.request.sequence for head in outbox.pending()] == [2], "no report waits for a checkpoint"
@@ -325,7 +323,7 @@ def test_an_outcome_waits_for_the_checkpoints_before_it(path: Path) -> None:
     box = Outbox(path)
     key = hold(box)
     box.add_checkpoint(key, saved(1), URI)
-    box.add_finish(key, Outcome(result="paused"))
+    box.add_outcome(key, Outcome(result="paused"))
     box.close()
     box = Outbox(path)
     assert box.pending() == []
@@ -341,7 +339,7 @@ def test_an_outcome_waits_for_the_checkpoints_before_it(path: Path) -> None:
 def test_a_trial_that_was_stopped_needs_no_checkpoint_any_more(outbox: Outbox) -> None:
     key = hold(outbox)
     outbox.add_checkpoint(key, saved(1), URI)
-    outbox.add_finish(key, Outcome(result="pruned"))
+    outbox.add_outcome(key, Outcome(result="pruned"))
     assert outbox.uploads() == []
     assert len(outbox.pending()) == 1
     assert not outbox.add_checkpoint(key, saved(2), URI)
@@ -351,46 +349,12 @@ def test_the_last_checkpoint_of_a_trial_that_succeeded_goes_before_its_outcome(o
     key = hold(outbox)
     for step in (1, 2):
         outbox.add_checkpoint(key, saved(step), URI)
-    outbox.add_finish(key, Outcome(result="succeeded"))
+    outbox.add_outcome(key, Outcome(result="succeeded"))
     [upload] = outbox.uploads()
     assert upload.request.step == 2
     assert outbox.pending() == []
     outbox.ack_checkpoint(upload, None)
     assert len(outbox.pending()) == 1
-
-
-OLDER = """
-CREATE TABLE claim (slot TEXT PRIMARY KEY, request_id TEXT NOT NULL);
-CREATE TABLE attempt (
-    trial TEXT NOT NULL, attempt INTEGER NOT NULL, nonce TEXT NOT NULL,
-    num_reports INTEGER NOT NULL DEFAULT 0, ended INTEGER NOT NULL DEFAULT 0, refusal TEXT,
-    PRIMARY KEY (trial, attempt)
-);
-CREATE TABLE entry (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, attempt INTEGER NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('report', 'checkpoint', 'finish')), body TEXT NOT NULL
-);
-CREATE INDEX entry_of_attempt ON entry (trial, attempt, id);
-INSERT INTO attempt VALUES ('t1', 1, 'n-1', 1, 0, NULL), ('t2', 1, 'n-2', 0, 0, 'step 1 has another value');
-INSERT INTO entry VALUES (7, 't1', 1, 'report',
-    '{"nonce":"n-1","sequence":1,"points":[{"step":1,"metrics":{"loss":1}}]}');
-"""
-"""What an agent of before provenance left."""
-
-
-def test_what_an_older_agent_left_is_taken_over(path: Path) -> None:
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        database.executescript(OLDER)
-    for _ in range(2):
-        with contextlib.closing(Outbox(path)) as box:
-            assert [head.key for head in box.pending()] == [AttemptKey("t1", 1)]
-    with contextlib.closing(Outbox(path)) as box:
-        assert box.add_provenance(AttemptKey("t1", 1), Provenance(None, {}))
-        assert box.finish_abandoned() == 2
-        outcomes = [head.request.outcome for head in box.pending() if isinstance(head.request, FinishRequest)]
-        assert [(outcome.failure, outcome.message) for outcome in outcomes] == [
-            (FailureClass.INVALID, "step 1 has another value")
-        ]
 
 
 def test_many_metrics_of_many_steps_become_several_reports_that_the_service_takes(
@@ -399,16 +363,16 @@ def test_many_metrics_of_many_steps_become_several_reports_that_the_service_take
     clock = StoppedClock()
     monkeypatch.setattr("worker.agent.outbox.report_buffer.time", clock)
     key = hold(outbox)
-    outbox.add_values(key, point(0))
+    outbox.add_point(key, point(0))
     clock.now = 60.0  # from here on values wait for a second, and no time passes
     names = [f"layer-{number}/{'weight' * 8}" for number in range(400)]
     for step in range(1, 101):
-        outbox.add_values(key, Point(step=step, metrics=dict.fromkeys(names, step / 3)))
-    outbox.add_finish(key, SUCCEEDED)
+        outbox.add_point(key, Point(step=step, metrics=dict.fromkeys(names, step / 3)))
+    outbox.add_outcome(key, SUCCEEDED)
     reports: list[ReportRequest] = []
     while isinstance((entry := outbox.pending()[0]).request, ReportRequest):
         reports.append(entry.request)
-        outbox.answered(entry)
+        outbox.acknowledge(entry)
     assert isinstance(entry.request, FinishRequest)
     assert len(reports) >= 4
     assert [report.sequence for report in reports] == list(range(1, len(reports) + 1))

@@ -21,28 +21,28 @@ class Told:
         self.came_at: dict[int, float] = {}
         self.reports: list[tuple[float, list[int]]] = []
         self._clock = StoppedClock()
-        self._gathered = ReportBuffer()
+        self._buffer = ReportBuffer()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("worker.agent.outbox.report_buffer.time", self._clock)
             for step, gap in enumerate(gaps, start=1):
                 self._pass(gap)
-                self._gathered.add(KEY, Point(step=step, metrics={"loss": 0.5}))
+                self._buffer.add(KEY, Point(step=step, metrics={"loss": 0.5}))
                 self.came_at[step] = self._clock.now
-                if not self._gathered.seconds_left(KEY):
+                if not self._buffer.seconds_left(KEY):
                     self._take()
             self._pass(60.0)
-        assert self._gathered.waiting() == []
+        assert self._buffer.attempts() == []
 
     def _pass(self, seconds: float) -> None:
         """Let time pass, and write what is due meanwhile."""
         until = self._clock.now + seconds
-        if self._gathered.waiting() and self._clock.now + self._gathered.seconds_left(KEY) <= until:
-            self._clock.now += self._gathered.seconds_left(KEY)
+        if self._buffer.attempts() and self._clock.now + self._buffer.seconds_left(KEY) <= until:
+            self._clock.now += self._buffer.seconds_left(KEY)
             self._take()
         self._clock.now = until
 
     def _take(self) -> None:
-        self.reports.append((self._clock.now, [point.step for point in self._gathered.take(KEY)]))
+        self.reports.append((self._clock.now, [point.step for point in self._buffer.take(KEY)]))
 
 
 @given(st.lists(st.sampled_from([0.0, 0.001, 0.05, 0.3, 1.5, 40.0]), min_size=1, max_size=60))

@@ -25,8 +25,8 @@ SUCCEEDED = Outcome(result="succeeded")
 
 
 @pytest.fixture
-def sender(client: Client, outbox: Outbox, held: ActiveAttempts, contact: ServiceStatus) -> Iterator[Sender]:
-    with Sender(client, outbox, held, contact) as running:
+def sender(client: Client, outbox: Outbox, held: ActiveAttempts, service_status: ServiceStatus) -> Iterator[Sender]:
+    with Sender(client, outbox, held, service_status) as running:
         yield running
 
 
@@ -52,9 +52,9 @@ def test_reports_then_the_outcome_are_sent_and_verdicts_passed_on(
     sender: Sender, attempt: ActiveAttempt, script: Scripted, process: HeardProcess, held: ActiveAttempts
 ) -> None:
     script.report = lambda body: verdict("stop", "hopeless") if body["sequence"] == 2 else verdict()
-    sender.report(attempt.key, point(1))
-    sender.report(attempt.key, point(2))
-    sender.finish(attempt.key, SUCCEEDED)
+    sender.add_report(attempt.key, point(1))
+    sender.add_report(attempt.key, point(2))
+    sender.add_outcome(attempt.key, SUCCEEDED)
     assert sender.wait_until_sent(attempt.key, 5)
     assert [call for call, _ in script.asked] == ["report", "report", "finish"]
     assert process.orders == [(Action.STOP, "hopeless")]
@@ -64,11 +64,11 @@ def test_reports_then_the_outcome_are_sent_and_verdicts_passed_on(
 def test_a_process_that_awaits_a_verdict_is_told_after_it_and_nobody_else_is(
     sender: Sender, attempt: ActiveAttempt, process: HeardProcess
 ) -> None:
-    sender.report(attempt.key, point(1))
+    sender.add_report(attempt.key, point(1))
     assert sender.wait_until_sent(attempt.key, 5)
-    attempt.awaits(3)
+    attempt.await_verdict(3)
     for step in (2, 3, 4):
-        sender.report(attempt.key, point(step), is_awaited=step == 3)
+        sender.add_report(attempt.key, point(step), is_awaited=step == 3)
     assert sender.wait_until_sent(attempt.key, 5)
     assert process.answers == [3]
 
@@ -78,7 +78,7 @@ def test_while_the_service_fails_the_order_is_kept_and_nothing_is_lost(
 ) -> None:
     script.report = lambda _: problem(503, ErrorCode.BUSY)
     for step in (1, 2, 3):
-        sender.report(attempt.key, point(step))
+        sender.add_report(attempt.key, point(step))
     assert not sender.wait_until_sent(attempt.key, 0.3)
     assert {body["sequence"] for body in script.asked_of("report")} == {1}
     num_refused = len(script.asked)
@@ -97,10 +97,10 @@ def test_a_trial_whose_messages_must_wait_does_not_hold_up_another(
 ) -> None:
     other = hold(outbox, held, process, trial="t2")
     script.report = lambda _: problem(500, ErrorCode.INTERNAL)
-    sender.report(attempt.key, point(1))
-    sender.finish(other.key, SUCCEEDED)
+    sender.add_report(attempt.key, point(1))
+    sender.add_outcome(other.key, SUCCEEDED)
     assert sender.wait_until_sent(other.key, 5)
-    assert outbox.holds(attempt.key)
+    assert outbox.has_messages(attempt.key)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_an_attempt_the_service_wants_no_more_is_dropped(
     code: ErrorCode,
 ) -> None:
     script.report = lambda _: problem(status, code, "attempt 2 has the trial")
-    sender.report(attempt.key, point(1))
-    assert eventually(lambda: attempt.fate is EndReason.DROPPED)
+    sender.add_report(attempt.key, point(1))
+    assert eventually(lambda: attempt.end_reason is EndReason.DROPPED)
     assert process.num_terminations == 1
     assert held.get(attempt.key) is None
     assert outbox.dead_letters() == [(attempt.key, "attempt 2 has the trial")]
@@ -140,28 +140,28 @@ def test_a_report_refused_for_good_ends_its_attempt_invalid_and_later_trials_pro
     process: HeardProcess,
 ) -> None:
     script.report = lambda _: problem(409, ErrorCode.REPORT_CONFLICT, "step 1 has another value")
-    sender.report(attempt.key, point(1))
-    assert eventually(lambda: attempt.fate is EndReason.REFUSED)
+    sender.add_report(attempt.key, point(1))
+    assert eventually(lambda: attempt.end_reason is EndReason.REFUSED)
     assert process.num_terminations == 1
-    sender.finish(attempt.key, SUCCEEDED)
+    sender.add_outcome(attempt.key, SUCCEEDED)
     assert sender.wait_until_sent(attempt.key, 5)
     [finish] = script.asked_of("finish")
     assert finish["outcome"]["failure"] == "invalid"
     assert "another value" in finish["outcome"]["message"]
     script.report = lambda _: verdict()
     later = hold(outbox, held, process, trial="t2")
-    sender.report(later.key, point(1))
+    sender.add_report(later.key, point(1))
     assert sender.wait_until_sent(later.key, 5)
 
 
 def test_what_an_earlier_agent_left_is_sent_first_thing(
-    client: Client, outbox: Outbox, held: ActiveAttempts, contact: ServiceStatus, script: Scripted
+    client: Client, outbox: Outbox, held: ActiveAttempts, service_status: ServiceStatus, script: Scripted
 ) -> None:
     outbox.ack_claim("cpu", grant())
     key = AttemptKey("t1", 1)
-    outbox.add_values(key, point(1))
+    outbox.add_point(key, point(1))
     outbox.finish_abandoned()
-    with Sender(client, outbox, held, contact) as sender:
+    with Sender(client, outbox, held, service_status) as sender:
         assert sender.wait_until_sent(None, 5)
     assert [call for call, _ in script.asked] == ["report", "finish"]
     assert script.asked_of("finish")[0]["outcome"]["failure"] == "process_killed"
@@ -174,7 +174,7 @@ def test_nobody_who_reports_waits_for_the_network(sender: Sender, attempt: Activ
 
     script.finish = slow
     before = time.monotonic()
-    sender.finish(attempt.key, SUCCEEDED)
+    sender.add_outcome(attempt.key, SUCCEEDED)
     assert time.monotonic() - before < 0.3
     assert sender.wait_until_sent(attempt.key, 5)
 
@@ -185,8 +185,8 @@ TOLD = Provenance(data="d" * 64, environment={"torch": "2.9"})
 def test_what_an_attempt_was_made_from_goes_before_its_reports(
     sender: Sender, attempt: ActiveAttempt, script: Scripted
 ) -> None:
-    sender.provenance(attempt.key, TOLD)
-    sender.report(attempt.key, point(1))
+    sender.add_provenance(attempt.key, TOLD)
+    sender.add_report(attempt.key, point(1))
     assert sender.wait_until_sent(attempt.key, 5)
     assert [call for call, _ in script.asked] == ["provenance", "report"]
     assert script.asked[0][1] == {"nonce": "n-1", "code": None, "data": "d" * 64, "environment": {"torch": "2.9"}}
@@ -196,11 +196,11 @@ def test_other_data_than_the_studys_ends_the_attempt_as_a_fault_of_this_host(
     sender: Sender, attempt: ActiveAttempt, script: Scripted, process: HeardProcess
 ) -> None:
     script.provenance = lambda _: problem(409, ErrorCode.DATA_DIFFERS, "trained on data d; the study began with e")
-    sender.provenance(attempt.key, TOLD)
-    sender.report(attempt.key, point(1))
+    sender.add_provenance(attempt.key, TOLD)
+    sender.add_report(attempt.key, point(1))
     assert eventually(lambda: process.num_terminations == 1)
-    sender.report(attempt.key, point(2))
-    sender.finish(attempt.key, SUCCEEDED)
+    sender.add_report(attempt.key, point(2))
+    sender.add_outcome(attempt.key, SUCCEEDED)
     assert sender.wait_until_sent(attempt.key, 5)
     assert [call for call, _ in script.asked] == ["provenance", "finish"]
     (finish,) = script.asked_of("finish")
@@ -212,8 +212,8 @@ def test_a_provenance_that_is_refused_otherwise_costs_nothing_else(
     sender: Sender, attempt: ActiveAttempt, script: Scripted, process: HeardProcess
 ) -> None:
     script.provenance = lambda _: problem(409, ErrorCode.REPORT_CONFLICT)
-    sender.provenance(attempt.key, TOLD)
-    sender.report(attempt.key, point(1))
+    sender.add_provenance(attempt.key, TOLD)
+    sender.add_report(attempt.key, point(1))
     assert sender.wait_until_sent(attempt.key, 5)
     assert [call for call, _ in script.asked] == ["provenance", "report"]
     assert process.num_terminations == 0

@@ -107,8 +107,8 @@ def test_it_obeys_an_order_at_its_next_step(zygote: Zygote, start: Any, action: 
     [
         ({"task": digits(optimizer={"name": "adamv"})}, FailureClass.INVALID, "did you mean"),
         ({"constraints": {"parameters": {"max": 10}}}, FailureClass.INFEASIBLE, "10"),
-        ({"fork_at": 3}, FailureClass.INVALID, "the checkpoint of step 3 to fork from is gone"),
-        ({"task_kind": TaskKind.EXTERNAL, "task": None}, FailureClass.INVALID, "driven by a caller of the service"),
+        ({"fork_at": 3}, FailureClass.INVALID, "the checkpoint of step 3, from which this trial forks"),
+        ({"task_kind": TaskKind.EXTERNAL, "task": None}, FailureClass.INVALID, "of the service executes its trials"),
         (
             {"task": digits(optimizer={"name": "sgd", "lr": 1e30}, loss={"name": "cross_entropy"}, epochs=3)},
             FailureClass.DIVERGED,
@@ -273,7 +273,7 @@ def test_a_zygote_that_cannot_start_says_why(tmp_path: Path) -> None:
     device = LocalDevice(cpu().device.model_copy(update={"kind": "cuda"}), visible="")
     with (
         Zygote([device], 1, tmp_path / "zygote.log") as zygote,
-        pytest.raises(ZygoteFailed, match="built without CUDA"),
+        pytest.raises(ZygoteFailed, match="installed here without CUDA"),
     ):
         zygote.wait_ready()
 

@@ -25,7 +25,7 @@ from worker.agent.checkpoints.shared_directory import SharedDirectory
 from worker.agent.connectivity import ServiceStatus
 from worker.agent.outbox.outbox import Outbox
 from worker.agent.outbox.sender import Sender
-from worker.agent.uploads.checkpoint_upload import Uploader
+from worker.agent.uploads.checkpoint_upload import CheckpointUploader
 from worker.protocol import CheckpointSaved
 
 
@@ -51,9 +51,9 @@ class Slot:
         self.directory = directory
         self.study = client.create_study(hand_driven()).name
         self.outbox = Outbox(directory / "outbox.sqlite")
-        contact = ServiceStatus(client.server)
-        self.sender = Sender(client, self.outbox, ActiveAttempts(), contact)
-        self.uploader = Uploader(client, self.outbox, contact, self.sender.wake, shared)
+        service_status = ServiceStatus(client.server)
+        self.sender = Sender(client, self.outbox, ActiveAttempts(), service_status)
+        self.uploader = CheckpointUploader(client, self.outbox, service_status, self.sender.wake, shared)
         self.grant = self.claim()
 
     @property
@@ -75,11 +75,11 @@ class Slot:
     def save(self, step: int, num_bytes: int = 1000, batch: int = 0) -> Path:
         """Report a step, and save its checkpoint; or, where a batch is named, one of a place after it."""
         if not batch:
-            self.sender.report(self.key, Point(step=step, metrics={"val/accuracy": 0.5}))
+            self.sender.add_report(self.key, Point(step=step, metrics={"val/accuracy": 0.5}))
         path = self.directory / f"{step}-{batch}.pt"
         path.write_bytes(f"{self.key} {step} {batch} ".encode().ljust(num_bytes, b"."))
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        self.uploader.checkpoint(self.key, CheckpointSaved(step, str(path), sha256, num_bytes, batch))
+        self.uploader.add(self.key, CheckpointSaved(step, str(path), sha256, num_bytes, batch))
         return path
 
     def save_and_wait(self, step: int, num_bytes: int = 1000, batch: int = 0) -> Path:
@@ -89,7 +89,7 @@ class Slot:
 
     def resume(self) -> Grant:
         """Give the attempt back and claim it again."""
-        self.sender.finish(self.key, Outcome(result="released"))
+        self.sender.add_outcome(self.key, Outcome(result="released"))
         assert self.sender.wait_until_sent(self.key, 10)
         self.grant = self.claim()
         return self.grant
@@ -104,7 +104,7 @@ def slot(client: Client, tmp_path: Path) -> Iterator[Slot]:
     with slot.sender, slot.uploader:
         yield slot
         client.stop(slot.study)
-        slot.sender.finish(slot.key, Outcome(result="released"))
+        slot.sender.add_outcome(slot.key, Outcome(result="released"))
         assert slot.sender.wait_until_sent(slot.key, 10), "its blobs must not stay for the next test"
     slot.outbox.close()
 
@@ -124,7 +124,7 @@ def test_a_file_that_newer_ones_replaced_is_set_aside_without_ado(client: Client
         assert eventually(slot.outbox.is_empty)
     [(key, reason)] = slot.outbox.dead_letters()
     assert key == slot.key
-    assert "cannot be read" in reason
+    assert "cannot read the file" in reason
     assert slot.warnings() == []
 
 
@@ -143,9 +143,9 @@ def test_one_that_does_not_fit_is_told_at_the_trial_and_training_goes_on(slot: S
     for step in (2, 3):
         slot.save_and_wait(step, num_bytes=2999)
     [warning] = slot.warnings()
-    assert "checkpoints were not kept: the checkpoints fill the" in warning
+    assert "a checkpoint was not saved: the checkpoints fill the" in warning
     assert "ASSAYER_BLOBS_GIB" in warning
-    assert warning.endswith("a later attempt begins with the last one that was")
+    assert warning.endswith("a later attempt resumes from the last saved one")
     resume = slot.resume().resume
     assert resume is not None
     assert resume.step == 1
@@ -156,7 +156,7 @@ def test_one_that_does_not_fit_is_told_at_the_trial_and_training_goes_on(slot: S
 def test_a_damaged_trial_does_not_delay_the_checkpoints_of_other_trials(
     scripted: tuple[Scripted, Client],
     outbox: Outbox,
-    contact: ServiceStatus,
+    service_status: ServiceStatus,
     tmp_path: Path,
     code: ErrorCode,
     refused: str,
@@ -172,13 +172,13 @@ def test_a_damaged_trial_does_not_delay_the_checkpoints_of_other_trials(
 
     script.checkpoint = register
     script.warning = lambda _: problem(500, code)
-    with Uploader(client, outbox, contact, on_settled=lambda: None) as uploader:
+    with CheckpointUploader(client, outbox, service_status, on_upload_end=lambda: None) as uploader:
         for step, key in enumerate((damaged, other), start=1):
             outbox.ack_claim("cpu", grant(trial=key.trial))
             path = tmp_path / f"{step}.pt"
             path.write_bytes(b"weights")
             sha256 = hashlib.sha256(b"weights").hexdigest()
-            uploader.checkpoint(key, CheckpointSaved(step, str(path), sha256, len(b"weights")))
+            uploader.add(key, CheckpointSaved(step, str(path), sha256, len(b"weights")))
         assert eventually(outbox.is_empty)
     assert [body["step"] for body in script.asked_of("checkpoint")] == [1, 2]
     assert outbox.dead_letters() == [(damaged, "no")]

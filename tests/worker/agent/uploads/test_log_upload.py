@@ -14,34 +14,34 @@ from service.contract.problem import ErrorCode
 from tests.worker.scripted_service import Scripted, problem
 from tests.worker.waiting import eventually
 from worker.agent.attempts import AttemptKey
-from worker.agent.checkpoints.local_storage import Disk
+from worker.agent.checkpoints.local_storage import LocalStorage
 from worker.agent.connectivity import ServiceStatus
 from worker.agent.outbox.outbox import Outbox
 from worker.agent.uploads import log_upload
-from worker.agent.uploads.log_upload import LogSender
+from worker.agent.uploads.log_upload import LogUploader
 
 KEY = AttemptKey("t1", 1)
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path / "attempts", 0)
+def disk(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path / "attempts", 0)
 
 
 @pytest.fixture
 def sender(
-    client: Client, outbox: Outbox, disk: Disk, contact: ServiceStatus, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[LogSender]:
+    client: Client, outbox: Outbox, disk: LocalStorage, service_status: ServiceStatus, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LogUploader]:
     monkeypatch.setattr(log_upload, "_ROUND_SECONDS", 0.05)
-    with LogSender(client, outbox, disk, contact) as running:
+    with LogUploader(client, outbox, disk, service_status) as running:
         yield running
 
 
 @pytest.fixture
-def out(sender: LogSender, disk: Disk) -> Path:
+def out(sender: LogUploader, disk: LocalStorage) -> Path:
     """Where attempt 1 of t1 prints; nobody has made the files yet."""
     sender.follow(KEY, "n")
-    return disk.printed_by(KEY)[0]
+    return disk.output_files(KEY)[0]
 
 
 def told(script: Scripted) -> bytes:
@@ -49,7 +49,7 @@ def told(script: Scripted) -> bytes:
 
 
 def test_what_is_printed_comes_while_the_process_lives_and_its_last_words_at_once(
-    script: Scripted, sender: LogSender, out: Path
+    script: Scripted, sender: LogUploader, out: Path
 ) -> None:
     out.write_bytes(b"one\n")
     assert eventually(lambda: told(script) == b"one\n")
@@ -63,7 +63,7 @@ def test_what_is_printed_comes_while_the_process_lives_and_its_last_words_at_onc
     assert not out.parent.exists(), "what the service has is not kept here"
 
 
-def test_it_goes_on_where_the_service_says(script: Scripted, sender: LogSender, out: Path) -> None:
+def test_it_goes_on_where_the_service_says(script: Scripted, sender: LogUploader, out: Path) -> None:
     script.log = lambda _: (200, {"offset": 6})
     out.write_bytes(b"known known more")
     sender.end(KEY)
@@ -73,7 +73,7 @@ def test_it_goes_on_where_the_service_says(script: Scripted, sender: LogSender, 
     assert script.asked_of("log")[1]["offset"] == 6
 
 
-def test_an_outage_delays_and_loses_nothing(script: Scripted, sender: LogSender, out: Path) -> None:
+def test_an_outage_delays_and_loses_nothing(script: Scripted, sender: LogUploader, out: Path) -> None:
     healthy = script.log
     script.log = lambda _: problem(503, ErrorCode.BUSY)
     out.write_bytes(b"one\n")
@@ -91,7 +91,7 @@ def test_an_outage_delays_and_loses_nothing(script: Scripted, sender: LogSender,
     [(409, ErrorCode.LEASE_SUPERSEDED), (500, ErrorCode.DAMAGED_DATA), (500, ErrorCode.UNSERIALIZABLE)],
 )
 def test_what_the_service_refuses_for_good_is_let_go(
-    script: Scripted, sender: LogSender, out: Path, status: int, code: ErrorCode
+    script: Scripted, sender: LogUploader, out: Path, status: int, code: ErrorCode
 ) -> None:
     script.log = lambda _: problem(status, code)
     out.write_bytes(b"one\n")
@@ -102,22 +102,22 @@ def test_what_the_service_refuses_for_good_is_let_go(
 
 
 def test_what_an_agent_did_not_tell_before_it_died_the_next_one_tells(
-    script: Scripted, client: Client, outbox: Outbox, disk: Disk, contact: ServiceStatus
+    script: Scripted, client: Client, outbox: Outbox, disk: LocalStorage, service_status: ServiceStatus
 ) -> None:
-    LogSender(client, outbox, disk, contact).follow(KEY, "n")  # it dies before it tells anything
-    disk.printed_by(KEY)[0].write_bytes(b"last words\n")
-    with LogSender(client, outbox, disk, contact) as following:
+    LogUploader(client, outbox, disk, service_status).follow(KEY, "n")  # it dies before it tells anything
+    disk.output_files(KEY)[0].write_bytes(b"last words\n")
+    with LogUploader(client, outbox, disk, service_status) as following:
         assert following.wait_until_sent(5)
     assert told(script) == b"last words\n"
-    assert outbox.printed() == []
-    assert not disk.printed_by(KEY)[0].exists()
+    assert outbox.unsent_outputs() == []
+    assert not disk.output_files(KEY)[0].exists()
 
 
 def test_of_a_long_backlog_only_what_is_kept_is_sent(
-    script: Scripted, client: Client, outbox: Outbox, disk: Disk, contact: ServiceStatus
+    script: Scripted, client: Client, outbox: Outbox, disk: LocalStorage, service_status: ServiceStatus
 ) -> None:
-    disk.printed_by(KEY)[0].write_bytes(b"x" * MAX_LOG_BYTES + b"y" * MAX_LOG_BYTES)
-    with LogSender(client, outbox, disk, contact) as sender:
+    disk.output_files(KEY)[0].write_bytes(b"x" * MAX_LOG_BYTES + b"y" * MAX_LOG_BYTES)
+    with LogUploader(client, outbox, disk, service_status) as sender:
         sender.follow(KEY, "n")
         sender.end(KEY)
         assert sender.wait_until_sent(5)

@@ -15,11 +15,11 @@ from tests.worker.grants import grant
 from tests.worker.scripted_service import Answer, Body, Scripted, problem
 from tests.worker.waiting import eventually
 from worker.agent.attempts import ActiveAttempts, AttemptKey
-from worker.agent.checkpoints.local_storage import Disk
+from worker.agent.checkpoints.local_storage import LocalStorage
 from worker.agent.connectivity import ServiceStatus
 from worker.agent.outbox.outbox import Outbox
 from worker.agent.outbox.sender import Sender
-from worker.agent.uploads.prediction_upload import PredictionsSender
+from worker.agent.uploads.prediction_upload import PredictionUploader
 from worker.protocol import PredictionsSaved
 
 KEY = AttemptKey("t1", 1)
@@ -28,23 +28,25 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path / "attempts", 0)
+def disk(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path / "attempts", 0)
 
 
 @pytest.fixture
-def predictions(client: Client, outbox: Outbox, disk: Disk, contact: ServiceStatus) -> Iterator[PredictionsSender]:
-    with PredictionsSender(client, outbox, disk, contact) as running:
+def predictions(
+    client: Client, outbox: Outbox, disk: LocalStorage, service_status: ServiceStatus
+) -> Iterator[PredictionUploader]:
+    with PredictionUploader(client, outbox, disk, service_status) as running:
         yield running
 
 
 @pytest.fixture
-def saved(outbox: Outbox, disk: Disk, script: Scripted) -> PredictionsSaved:
+def saved(outbox: Outbox, disk: LocalStorage, script: Scripted) -> PredictionsSaved:
     """The file of attempt 1 of t1, which is granted; the service wants it, and has no blob yet."""
     script.predictions = wants(script)
     outbox.claim_id("cpu")
     outbox.ack_claim("cpu", grant(nonce="n"))
-    path = disk.folder_of(KEY) / "predictions.parquet"
+    path = disk.checkpoint_folder(KEY) / "predictions.parquet"
     path.write_bytes(CONTENT)
     return PredictionsSaved(str(path), SHA256, len(CONTENT))
 
@@ -61,26 +63,31 @@ def wants(script: Scripted) -> Answer:
 
 def finish(outbox: Outbox) -> None:
     """The attempt has ended, and the service has heard how."""
-    outbox.add_finish(KEY, Outcome(result="succeeded"))
+    outbox.add_outcome(KEY, Outcome(result="succeeded"))
     for entry in outbox.pending():
-        outbox.answered(entry)
+        outbox.acknowledge(entry)
 
 
-def is_settled(outbox: Outbox, disk: Disk) -> bool:
-    return outbox.predictions() == [] and not disk.predictions_of(KEY).exists()
+def is_settled(outbox: Outbox, disk: LocalStorage) -> bool:
+    return outbox.predictions() == [] and not disk.predictions_file(KEY).exists()
 
 
 def test_they_are_uploaded_and_registered_after_the_outcome(
-    script: Scripted, client: Client, outbox: Outbox, disk: Disk, contact: ServiceStatus, saved: PredictionsSaved
+    script: Scripted,
+    client: Client,
+    outbox: Outbox,
+    disk: LocalStorage,
+    service_status: ServiceStatus,
+    saved: PredictionsSaved,
 ) -> None:
-    sender = Sender(client, outbox, ActiveAttempts(), contact)
-    with PredictionsSender(client, outbox, disk, contact) as predictions:
-        predictions.keep(KEY, saved)
+    sender = Sender(client, outbox, ActiveAttempts(), service_status)
+    with PredictionUploader(client, outbox, disk, service_status) as predictions:
+        predictions.add(KEY, saved)
         assert not Path(saved.path).exists(), "its folder goes with the trial"
         assert not predictions.wait_until_sent(0.3)
         assert script.asked == []
         with sender:
-            sender.finish(KEY, Outcome(result="succeeded"))
+            sender.add_outcome(KEY, Outcome(result="succeeded"))
             assert predictions.wait_until_sent(5)
     assert [call for call, _ in script.asked] == ["finish", "predictions", "predictions"]
     assert script.asked_of("predictions")[1] == {"nonce": "n", "sha256": SHA256, "size": len(CONTENT)}
@@ -89,10 +96,10 @@ def test_they_are_uploaded_and_registered_after_the_outcome(
 
 
 def test_what_is_not_wanted_is_not_uploaded(
-    script: Scripted, predictions: PredictionsSender, outbox: Outbox, disk: Disk, saved: PredictionsSaved
+    script: Scripted, predictions: PredictionUploader, outbox: Outbox, disk: LocalStorage, saved: PredictionsSaved
 ) -> None:
     script.predictions = lambda _: (200, {"kept": False, "reason": "trial 1 is not among the best 10 trials"})
-    predictions.keep(KEY, saved)
+    predictions.add(KEY, saved)
     finish(outbox)
     assert predictions.wait_until_sent(5)
     assert eventually(lambda: is_settled(outbox, disk))
@@ -100,10 +107,10 @@ def test_what_is_not_wanted_is_not_uploaded(
 
 
 def test_an_outage_delays_and_loses_nothing(
-    script: Scripted, predictions: PredictionsSender, outbox: Outbox, disk: Disk, saved: PredictionsSaved
+    script: Scripted, predictions: PredictionUploader, outbox: Outbox, disk: LocalStorage, saved: PredictionsSaved
 ) -> None:
     script.predictions = lambda _: problem(503, ErrorCode.UNAVAILABLE)
-    predictions.keep(KEY, saved)
+    predictions.add(KEY, saved)
     finish(outbox)
     assert eventually(lambda: script.asked_of("predictions"))
     assert not predictions.wait_until_sent(0.1)
@@ -117,19 +124,19 @@ def test_what_an_agent_did_not_bring_before_it_was_killed_the_next_one_brings(
     client: Client,
     tmp_path: Path,
     outbox: Outbox,
-    disk: Disk,
-    contact: ServiceStatus,
+    disk: LocalStorage,
+    service_status: ServiceStatus,
     saved: PredictionsSaved,
 ) -> None:
-    PredictionsSender(client, outbox, disk, contact).keep(KEY, saved)  # killed before it sends anything
-    outbox.add_finish(KEY, Outcome(result="succeeded"))
+    PredictionUploader(client, outbox, disk, service_status).add(KEY, saved)  # killed before it sends anything
+    outbox.add_outcome(KEY, Outcome(result="succeeded"))
     outbox.close()
     following = Outbox(tmp_path / "outbox.sqlite")
     assert following.finish_abandoned() == 0
     assert following.trials() == {KEY.trial}, "its files are not to be cleared"
     with (
-        Sender(client, following, ActiveAttempts(), contact),
-        PredictionsSender(client, following, disk, contact) as predictions,
+        Sender(client, following, ActiveAttempts(), service_status),
+        PredictionUploader(client, following, disk, service_status) as predictions,
     ):
         assert predictions.wait_until_sent(5)
     assert script.blobs == {SHA256: CONTENT}
@@ -149,24 +156,24 @@ def test_what_an_agent_did_not_bring_before_it_was_killed_the_next_one_brings(
 )
 def test_what_the_service_refuses_for_good_is_let_go(
     script: Scripted,
-    predictions: PredictionsSender,
+    predictions: PredictionUploader,
     outbox: Outbox,
-    disk: Disk,
+    disk: LocalStorage,
     saved: PredictionsSaved,
     refusal: tuple[int, ErrorCode],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     script.predictions = lambda _: problem(*refusal, detail="there is no room")
-    predictions.keep(KEY, saved)
+    predictions.add(KEY, saved)
     finish(outbox)
     assert predictions.wait_until_sent(5)
     assert eventually(lambda: is_settled(outbox, disk))
-    assert "the predictions of trial t1 are not kept: there is no room" in caplog.text
+    assert "the predictions of trial t1 were not saved: there is no room" in caplog.text
 
 
 def test_of_an_attempt_that_nothing_is_wanted_of_no_file_stays(
-    predictions: PredictionsSender, outbox: Outbox, disk: Disk, saved: PredictionsSaved
+    predictions: PredictionUploader, outbox: Outbox, disk: LocalStorage, saved: PredictionsSaved
 ) -> None:
     outbox.drop(KEY, "superseded")
-    predictions.keep(KEY, saved)
+    predictions.add(KEY, saved)
     assert is_settled(outbox, disk)

@@ -1,6 +1,6 @@
 """Measures the service under load from workers: response times, start-up time and memory.
 
-The response times are those of claim, report and finish, over plain HTTP to a `service serve` process; memory is
+The response times are those of claim, report and finish, over plain HTTP to an `assayer serve` process; memory is
 measured when idle and after the studies. The benchmark runs on Linux only, because of the memory measurement.
 """
 
@@ -95,7 +95,7 @@ def work(url: str, worker: str, name: str, epoch_seconds: float) -> Seconds:
 
 
 class Service:
-    """A `service serve` process."""
+    """An `assayer serve` process."""
 
     def __init__(self, database: str, blobs: str) -> None:
         began = time.perf_counter()

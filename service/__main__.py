@@ -24,16 +24,16 @@ from service.settings import (
 
 _EPILOG = """\
 examples:
-  service serve                                      SQLite in ./assayer.db, on this machine only
-  service serve --database postgresql://me@db/assayer
-  ASSAYER_TOKEN=secret service serve --host 0.0.0.0  for workers on other machines
+  assayer serve                                      SQLite in ./assayer.db, on this machine only
+  assayer serve --database postgresql://me@db/assayer
+  ASSAYER_TOKEN=secret assayer serve --host 0.0.0.0  for workers on other machines
 """
 
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
     root = argparse.ArgumentParser(
-        prog="service",
+        prog="assayer",
         description="The Assayer service: store studies, assign trials to workers, serve the API and dashboard.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _execute(given)
     except (SettingsError, DatabaseError, UnknownSchemaError, BlobStoreError) as error:
-        sys.stderr.write(f"service: {error}\n")
+        sys.stderr.write(f"assayer: {error}\n")
         return 2 if isinstance(error, InvalidSetting) else 1
 
 
@@ -105,18 +105,18 @@ def _execute(given: argparse.Namespace) -> int:
         settings = replace(settings, port=check_port(given.port, "--port"))
     if given.command == "migrate":
         open_database(settings.database).close()
-        sys.stderr.write("service: the database is up to date\n")
+        sys.stderr.write("assayer: the database is up to date\n")
         return 0
     if given.command == "fsck":
         return _fsck(settings.database, as_json=given.json)
     if given.command == "backup":
         back_up(settings.database, given.file)
-        sys.stderr.write(f"service: {redacted_url(settings.database)} is backed up in {given.file}\n")
+        sys.stderr.write(f"assayer: {redacted_url(settings.database)} is backed up in {given.file}\n")
         return 0
     if given.command == "restore":
         restored = composition.restore(settings, given.file)
         sys.stderr.write(
-            f"service: {redacted_url(settings.database)} is restored and begins epoch {restored.epoch}; "
+            f"assayer: {redacted_url(settings.database)} is restored and begins epoch {restored.epoch}; "
             f"{restored.num_lost} attempts were running, and their trials wait again\n"
         )
         return 0

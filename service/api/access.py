@@ -28,7 +28,7 @@ _HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:@/,\s]+))(?
 
 @dataclass(frozen=True)
 class AccessRules:
-    """Limits on the headers and bodies of requests. The defaults are those of `service serve`."""
+    """Limits on the headers and bodies of requests. The defaults are those of `assayer serve`."""
 
     allowed_hosts: frozenset[str] = frozenset()
     """Names allowed in `Host` besides those of loopback, in lower case and without a port."""

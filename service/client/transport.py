@@ -156,7 +156,7 @@ class Transport:
         try:
             yield
         except httpx.ConnectError:
-            message = f"no service at {self.server}; start one with `service serve` or pass --server"
+            message = f"no service at {self.server}; start one with `assayer serve` or pass --server"
             raise ServiceUnreachable(message) from None
         except httpx.TimeoutException:
             raise ServiceUnreachable(f"the service at {self.server} did not answer in time") from None

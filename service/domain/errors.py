@@ -49,4 +49,4 @@ class DamagedRowError(ValueError):
 
     def __init__(self, what: str, reason: str) -> None:
         self.reason = reason
-        super().__init__(f"{what} is damaged in the database: {reason}; `service fsck` lists all damage")
+        super().__init__(f"{what} is damaged in the database: {reason}; `assayer fsck` lists all damage")

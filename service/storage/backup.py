@@ -28,7 +28,7 @@ def back_up(given: str, target: Path) -> None:
     if url.get_backend_name() != "sqlite":
         raise DatabaseError(
             f"Postgres makes its own backups: pg_dump --format=custom --file={target} {_for_postgres(url)} "
-            f"(back: pg_restore --dbname=URL {target}, then: service restore --database URL)"
+            f"(back: pg_restore --dbname=URL {target}, then: assayer restore --database URL)"
         )
     with _copied(Path(url.database or ""), target):
         pass
@@ -46,7 +46,7 @@ def restoring(backup: Path, given: str) -> Iterator[str]:
     if url.get_backend_name() != "sqlite":
         raise DatabaseError(
             f"Postgres reads its own backups: pg_restore --dbname={_for_postgres(url)} {backup}, "
-            f"then: service restore --database {redacted_url(given)}"
+            f"then: assayer restore --database {redacted_url(given)}"
         )
     with _copied(backup, Path(url.database or "")) as partial:
         yield str(partial)
@@ -60,7 +60,7 @@ def require_there(given: str) -> None:
     """
     url = url_of(given)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-        raise DatabaseError(f"there is no database {url.database}; name the backup to restore: service restore FILE")
+        raise DatabaseError(f"there is no database {url.database}; name the backup to restore: assayer restore FILE")
 
 
 def _for_postgres(url: sa.URL) -> str:

@@ -46,7 +46,7 @@ def require_current(engine: sa.Engine) -> None:
     at, head = current(engine), ScriptDirectory.from_config(configuration()).get_current_head()
     if at != head:
         raise UnknownSchemaError(
-            f"it is at schema {at or '(none)'}, this version's is {head}; bring it there by: service migrate"
+            f"it is at schema {at or '(none)'}, this version's is {head}; bring it there by: assayer migrate"
         )
 
 

@@ -59,7 +59,7 @@ def store_of(context: Context) -> BlobStore:
         DomainError: This replica has no blob store.
     """
     if context.blobs is None:
-        raise DomainError(ErrorCode.UNKNOWN_BLOB, "this service keeps no blobs; serve it with `service serve`")
+        raise DomainError(ErrorCode.UNKNOWN_BLOB, "this service keeps no blobs; serve it with `assayer serve`")
     return context.blobs
 
 

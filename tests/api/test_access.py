@@ -231,7 +231,7 @@ def rows(database: Database) -> dict[str, list[Any]]:
 
 
 @pytest.mark.parametrize("token", [{}, {"Authorization": "Bearer guess"}])
-async def test_every_route_of_the_api_but_the_health_check_wants_the_token(
+async def test_every_route_but_the_health_check_requires_the_token(
     guarded: FastAPI, connect: Connect, monkeypatch: pytest.MonkeyPatch, token: dict[str, str]
 ) -> None:
     monkeypatch.setattr("service.api.auth.FREE_FAILURES", 1000)  # so that wrong tokens are refused at once

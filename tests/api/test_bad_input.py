@@ -405,7 +405,7 @@ async def test_an_entry_with_a_number_that_json_has_not(http: httpx.AsyncClient,
     await refused(http, everything, call, ErrorCode.INVALID_REQUEST, "the body holds NaN, which is not JSON")
 
 
-async def test_a_heartbeat_of_a_stale_token_is_told_and_renews_nothing(
+async def test_a_heartbeat_with_a_stale_token_is_answered_and_renews_nothing(
     http: httpx.AsyncClient, everything: Everything, situation: Situation
 ) -> None:
     """It is asked for all leases of a host at once, so one that is gone is an answer, and no error for the others."""

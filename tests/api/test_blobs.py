@@ -61,7 +61,9 @@ async def test_a_damaged_blob_is_gone_when_it_is_asked_for_again(http: httpx.Asy
     assert (await http.get(ADDRESS)).status_code == 404
 
 
-async def test_a_full_disk_is_told(http: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_is_reported(
+    http: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

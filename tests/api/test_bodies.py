@@ -52,7 +52,9 @@ NO_REQUESTS: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("name", NO_REQUESTS)
 @pytest.mark.parametrize("path", ["/studies", "/claims", "/studies/digits/extend"])
-async def test_what_is_no_request_is_refused_in_a_sentence(http: httpx.AsyncClient, name: str, path: str) -> None:
+async def test_a_body_that_is_no_request_is_refused_in_a_sentence(
+    http: httpx.AsyncClient, name: str, path: str
+) -> None:
     await http.post("/studies", json=SPEC)
     content, sentence = NO_REQUESTS[name]
     said = problem(await http.post(path, content=content, headers=JSON))

@@ -199,7 +199,7 @@ def test_one_client_has_a_bounded_number_of_connections(impatient: Service) -> N
         assert answered == 200
 
 
-def test_what_is_no_http_is_answered_by_a_problem(impatient: Service) -> None:
+def test_malformed_http_is_answered_by_a_problem(impatient: Service) -> None:
     with connected(impatient) as client:
         client.send(b"no HTTP at all\r\n\r\n")
         first, _, body = rest(client).partition(b"\r\n\r\n")
@@ -245,7 +245,7 @@ def test_a_client_that_waits_for_the_word_to_send_its_body_never_sends_it(guarde
         )
 
 
-def test_a_body_that_nobody_wants_is_not_read_for_ever(guarded: Service) -> None:
+def test_an_unwanted_body_is_not_read_without_end(guarded: Service) -> None:
     with connected(guarded) as client:
         client.send(head("POST", "/api/v1/studies", "Content-Length: 9999999999"))
         num_sent = 0
@@ -305,7 +305,7 @@ def test_wrong_tokens_are_logged_and_slowed_down_and_the_right_one_is_not(tmp_pa
     assert "guess-1234" not in log
 
 
-def test_a_storm_of_wrong_tokens_is_answered_and_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_storm_of_wrong_tokens_is_answered_and_delays_no_valid_request(tmp_path: Path) -> None:
     with running_service(tmp_path, environment={"ASSAYER_TOKEN": "a-secret"}) as service:
         url = f"{service.url}/api/v1/studies"
         answers: list[httpx.Response] = []

@@ -1,4 +1,4 @@
-"""Damaged rows: every listing shows them as damaged beside the intact ones, and `service fsck` names them."""
+"""Damaged rows: every listing shows them as damaged beside the intact ones, and `assayer fsck` names them."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ async def test_listings_survive_a_damaged_row(http: httpx.AsyncClient, filled: R
             said = response.json()
             assert (response.status_code, said["code"]) == (500, "damaged_data"), path
             assert "sick" in said["detail"]
-            assert "service fsck" in said["detail"]
+            assert "assayer fsck" in said["detail"]
             assert "\n" not in said["detail"]
         else:
             assert response.status_code == 200, (path, response.text)
@@ -260,7 +260,7 @@ async def test_a_damaged_worker_keeps_no_other_from_its_trials(filled: Replica) 
     assert (await filled.study("healthy")).state == "active"
 
 
-async def test_the_search_goes_on_without_a_damaged_trial(filled: Replica) -> None:
+async def test_the_search_continues_without_a_damaged_trial(filled: Replica) -> None:
     spoil(filled.database, f"UPDATE trial SET parameters = '[1]' WHERE {TRIAL}")
     replica = Replica(filled.database)
     assert (await replica.claim("sick")).number is None  # the fork
@@ -320,7 +320,7 @@ async def test_commands_survive_damaged_rows(service: Service, capsys: pytest.Ca
         status, out, error = run(command, "sick")
         assert status != 0
         assert "Traceback" not in error
-        assert "service fsck" in error
+        assert "assayer fsck" in error
         assert run(command, "healthy")[0] == 0
     status = service_main(["fsck", "--database", str(service.database)])
     said = capsys.readouterr()
@@ -348,7 +348,7 @@ async def test_a_report_and_a_finish_of_a_damaged_trial_say_so_at_once(
         problem = response.json()
         assert (response.status_code, problem["code"]) == (500, "damaged_data"), path
         assert problem["detail"].startswith("trial 0 is damaged in the database: parameters is not JSON"), path
-        assert "service fsck" in problem["detail"]
+        assert "assayer fsck" in problem["detail"]
     assert (await filled.train("healthy", 0.5)).study_name == "healthy"
 
 
@@ -374,6 +374,6 @@ async def test_a_study_that_names_one_with_a_damaged_spec_is_refused_by_the_fiel
         assert (response.status_code, problem["code"]) == (422, "invalid_spec"), (path, problem)
         assert [each["path"] for each in problem["errors"]] == [field], path
         assert "sick" in problem["detail"], path
-        assert "service fsck" in problem["detail"], path
+        assert "assayer fsck" in problem["detail"], path
     response = await http.put("/studies/healthy/spec", json=edit)
     assert response.status_code < 500, response.text

@@ -48,7 +48,7 @@ async def test_a_file_is_registered_and_read(http: httpx.AsyncClient, database: 
     assert (listed.sha256, listed.size) == (SHA256, len(CONTENT))
 
 
-async def test_what_is_not_kept_is_told_with_who_has_some(http: httpx.AsyncClient, database: Database) -> None:
+async def test_missing_predictions_name_trials_that_have_some(http: httpx.AsyncClient, database: Database) -> None:
     replica = Replica(database)
     name = await replica.create()
     await replica.claim(name)

@@ -115,7 +115,7 @@ async def test_every_code_is_answered_by_its_status(connect: Callable[..., httpx
         ("PUT", "/studies", None, "method_not_allowed", "there is no PUT /api/v1/studies; this path takes GET, POST,"),
     ],
 )
-async def test_what_is_wrong_is_said(
+async def test_the_mistake_is_named(
     http: httpx.AsyncClient, method: str, path: str, body: Any, code: str, detail: str
 ) -> None:
     await http.post("/studies", json=SPEC)
@@ -155,13 +155,13 @@ async def test_every_wrong_field_is_listed(http: httpx.AsyncClient) -> None:
     assert [error.path for error in said.errors] == ["objective.metric", "objective.direction", "colour"]
 
 
-async def test_a_body_that_is_no_json_is_said_so(http: httpx.AsyncClient) -> None:
+async def test_a_body_that_is_no_json_is_refused(http: httpx.AsyncClient) -> None:
     said = problem(await http.post("/studies", content=b"{", headers={"content-type": "application/json"}))
     assert said.code is ErrorCode.INVALID_REQUEST
     assert "JSON" in said.detail
 
 
-async def test_what_nobody_expected_is_told_without_its_insides(
+async def test_an_unexpected_error_is_reported_without_internals(
     connect: Callable[..., httpx.AsyncClient], caplog: pytest.LogCaptureFixture
 ) -> None:
     app = build_app(None, None)
@@ -176,7 +176,7 @@ async def test_what_nobody_expected_is_told_without_its_insides(
     assert "secret insides" in caplog.text
 
 
-async def test_a_token_is_wanted_where_there_is_one(
+async def test_a_token_is_required_where_one_is_set(
     guarded: FastAPI, connect: Callable[..., httpx.AsyncClient]
 ) -> None:
     async with connect(guarded) as http:

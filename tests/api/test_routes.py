@@ -157,7 +157,7 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert missed == []
 
 
-async def test_what_changed_since_a_revision_can_be_read_in_pages(http: httpx.AsyncClient) -> None:
+async def test_changes_since_a_revision_are_read_in_pages(http: httpx.AsyncClient) -> None:
     await http.post("/studies", json=SPEC | {"budget": {"trials": 5}})
     for number in range(5):
         await http.post("/claims", json=claim(f"request-{number}"))

@@ -1,4 +1,4 @@
-"""`service serve`: reports in one sentence why it cannot start, and stops on a signal."""
+"""`assayer serve`: reports in one sentence why it cannot start, and stops on a signal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sentence(done: subprocess.CompletedProcess[str], status: int = 1) -> str:
     assert "Traceback" not in done.stderr
     *before, last = done.stderr.strip().splitlines()
     # The address is announced before the database is opened.
-    assert all(line.startswith("service: http://") for line in before), done.stderr
+    assert all(line.startswith("assayer: http://") for line in before), done.stderr
     return last
 
 
@@ -51,7 +51,7 @@ def busy_port() -> Iterator[int]:
 def test_a_port_in_use(busy_port: int, tmp_path: Path) -> None:
     said = sentence(told("serve", "--port", str(busy_port), "--database", str(tmp_path / "a.db")))
     assert said == (
-        f"service: cannot serve at 127.0.0.1:{busy_port}: Address already in use; "
+        f"assayer: cannot serve at 127.0.0.1:{busy_port}: Address already in use; "
         "stop the program that uses this port, or choose another port with --port"
     )
     assert list(tmp_path.iterdir()) == []
@@ -59,7 +59,7 @@ def test_a_port_in_use(busy_port: int, tmp_path: Path) -> None:
 
 def test_another_address_without_a_token(tmp_path: Path) -> None:
     said = sentence(told("serve", "--host", "0.0.0.0", "--port", "0", "--database", str(tmp_path / "a.db")))
-    assert said.startswith("service: refusing to bind 0.0.0.0 without a token: set ASSAYER_TOKEN")
+    assert said.startswith("assayer: refusing to bind 0.0.0.0 without a token: set ASSAYER_TOKEN")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_another_address_without_a_token(tmp_path: Path) -> None:
 def test_a_database_that_cannot_be_used(tmp_path: Path, database: str, message: str) -> None:
     (tmp_path / "file").write_text("not a database, but a text that is long enough to have a header. " * 20)
     said = sentence(told("serve", "--port", "0", "--database", database.format(folder=tmp_path)))
-    assert said.startswith("service: ")
+    assert said.startswith("assayer: ")
     assert message.format(folder=tmp_path) in said
 
 
@@ -110,7 +110,7 @@ def test_a_setting_that_cannot_be_used(environment: dict[str, str], message: str
         ("--host", "a..b", "the host 'a..b' is not an address of this machine"),
     ],
 )
-def test_an_address_that_nobody_can_serve_at(tmp_path: Path, option: str, value: str, message: str) -> None:
+def test_an_address_that_cannot_be_bound_is_reported(tmp_path: Path, option: str, value: str, message: str) -> None:
     environment = {"ASSAYER_TOKEN": "a-secret"} if value == "192.0.2.1" else {}  # no token is the first mistake there
     done = told("serve", f"{option}={value}", "--database", str(tmp_path / "a.db"), environment=environment)
     assert message in sentence(done, status=2)
@@ -142,7 +142,7 @@ def test_a_password_is_in_no_log_and_in_no_answer(tmp_path: Path, postgres_url: 
 
 def test_migrate_and_openapi(tmp_path: Path) -> None:
     done = told("migrate", "--database", str(tmp_path / "a.db"))
-    assert (done.returncode, done.stderr) == (0, "service: the database is up to date\n")
+    assert (done.returncode, done.stderr) == (0, "assayer: the database is up to date\n")
     assert '"title": "Assayer"' in told("openapi").stdout
 
 
@@ -159,7 +159,7 @@ def test_a_service_that_does_not_see_its_blobs_does_not_start(tmp_path: Path) ->
     assert "is not the blob store of this database (it holds no store-id); mount the folder" in said
 
 
-def test_told_to_stop_it_goes_in_good_order_even_while_a_page_is_open(tmp_path: Path) -> None:
+def test_sigterm_ends_it_in_order_even_while_a_page_is_open(tmp_path: Path) -> None:
     with (
         running_service(tmp_path) as service,
         httpx.Client(trust_env=False) as http,

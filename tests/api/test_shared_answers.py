@@ -61,7 +61,7 @@ async def test_a_reader_that_goes_away_takes_nothing_from_the_others() -> None:
     assert not shared._flights
 
 
-async def test_a_failure_is_told_to_all_who_asked_and_the_next_is_asked_anew() -> None:
+async def test_a_failure_reaches_all_waiting_readers_and_is_not_cached() -> None:
     shared, counter = SharedAnswers(), Counter()
 
     async def fail() -> bytes:

@@ -86,7 +86,7 @@ def test_a_stream_tells_where_the_study_is_and_then_every_change(
         assert events.next() == ("2", {"revision": 2, "state": "active"})
 
 
-def test_a_reader_who_was_there_is_told_only_of_what_is_new(shared_service: Service, study: dict[str, Any]) -> None:
+def test_a_returning_reader_gets_only_new_events(shared_service: Service, study: dict[str, Any]) -> None:
     claim(shared_service, study)
     path = f"/studies/{study['name']}/stream"
     with streaming(shared_service, path, **{"Last-Event-ID": "1"}) as events:

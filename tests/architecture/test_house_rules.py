@@ -115,7 +115,7 @@ ALLOWED: list[tuple[Rule, str, str]] = [
 
 
 @pytest.mark.parametrize(("rule", "path", "source"), ALLOWED)
-def test_what_a_rule_does_not_mean_passes(rule: Rule, path: str, source: str) -> None:
+def test_values_outside_a_rule_pass(rule: Rule, path: str, source: str) -> None:
     assert breaches(rule, Module(path, source)) == []
 
 

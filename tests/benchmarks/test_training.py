@@ -25,7 +25,7 @@ def test_the_loop_by_hand_trains_what_the_core_trains() -> None:
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if "compile" not in WAYS[way]])
-def test_what_a_gpu_is_measured_with_trains_on_the_cpu_too(way: str) -> None:
+def test_the_gpu_benchmark_configurations_train_on_the_cpu_too(way: str) -> None:
     assert len(epoch_seconds(way, configuration("MLP 128-64, digits", epochs=2), CPU)) == 2
 
 

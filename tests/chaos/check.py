@@ -218,7 +218,7 @@ PROMISES = {
     "nothing is stored that no training process measured": _invented,
     "the series that counts has every step once": _canonical,
     "every value is the one that its seed and parameters give": _valued,
-    "service fsck finds nothing": Story.broken_invariants,
+    "assayer fsck finds nothing": Story.broken_invariants,
 }
 
 

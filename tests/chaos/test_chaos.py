@@ -43,7 +43,7 @@ def processes_of(folder: Path) -> list[str]:
 
 
 @pytest.mark.prove
-def test_chaos_that_is_told_to_stop_leaves_no_process_behind(tmp_path: Path) -> None:
+def test_a_stopped_chaos_run_leaves_no_process_behind(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.chaos", "--trials", "500", "--keep", str(tmp_path / "kept")]
     # Postgres is put into a folder of the temporary directory, which its command line names.
     environment = os.environ | {"TMPDIR": str(tmp_path)}

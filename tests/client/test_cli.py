@@ -148,7 +148,7 @@ def test_workers_with_several_gpus_are_shown_slot_by_slot(study: Study) -> None:
     assert "gpu0: L4, gpu1.2: 2 x H200" in study("workers")
 
 
-def test_of_several_objectives_best_is_the_front_as_a_table(study: Study) -> None:
+def test_with_several_objectives_best_prints_the_front_as_a_table(study: Study) -> None:
     objectives = [
         {"metric": "val/accuracy", "direction": "maximize"},
         {"metric": "size", "direction": "minimize"},
@@ -210,7 +210,7 @@ def test_a_trial_is_released_from_its_worker(study: Study) -> None:
     assert study.client.release(name, 0, attempt=1).state == "waiting"
 
 
-def test_a_study_is_deleted_by_whoever_types_its_name(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_is_deleted_after_its_name_is_typed(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     name, words = study.create(), io.StringIO("")
     monkeypatch.setattr("sys.stdin", words)
     assert study("delete", name, status=1) == f"study delete: deletes {name} permanently; in a script, add --yes\n"
@@ -249,7 +249,7 @@ def test_plan_tells_hours_by_another_study(study: Study, tmp_path: Path) -> None
     assert f"in {name}, the median of 3 attempts" in told
 
 
-def test_budgets_are_told_and_extended(study: Study) -> None:
+def test_budgets_are_shown_and_extended(study: Study) -> None:
     name = study.create(budget={"trials": 5, "hours": 2, "target": 0.9})
     assert "0 of 2 hours, target 0.9" in study("show", name)
     view = study.json("extend", name, "--hours", "3", "--target", "0.95")
@@ -260,7 +260,7 @@ def test_budgets_are_told_and_extended(study: Study) -> None:
     assert study("extend", name, status=1).startswith("study extend: name a budget to extend: trials, hours,")
 
 
-def test_what_users_wrote_is_never_read_as_markup(study: Study) -> None:
+def test_text_from_users_is_never_read_as_markup(study: Study) -> None:
     name = study.create(space={"a": {"type": "categorical", "choices": ["[red]", ":smile:"]}}, sampler="grid", trials=2)
     study.finish(name)
     page = study("show", name)
@@ -345,7 +345,7 @@ def test_without_a_service_a_process_ends_with_one_sentence() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"no service at {url}; start one with `service serve` or pass --server\n"
+    assert done.stderr == f"no service at {url}; start one with `assayer serve` or pass --server\n"
 
 
 def test_workers_are_listed_and_one_that_nobody_knows_cannot_be_readmitted(study: Study) -> None:
@@ -397,7 +397,7 @@ def test_edit_refuses_a_file_that_was_written_before_another_edit(study: Study, 
         (["--set", "objective.metric=loss"], 'objective.metric: cannot change ("val/accuracy" -> "loss")'),
     ],
 )
-def test_an_edit_that_is_none_says_what_to_write(study: Study, words: list[str], message: str) -> None:
+def test_an_empty_edit_names_the_remedy(study: Study, words: list[str], message: str) -> None:
     assert message in study("edit", study.create(), *words, status=1)
 
 
@@ -437,7 +437,7 @@ def test_a_proposed_box_is_shown_accepted_or_another_in_its_place(study: Study) 
     assert "stage 3 of 3  lr [0.001, 0.002] -> " in page
 
 
-def test_the_catalogue_is_shown_whole_by_section_and_by_entry_with_those_that_workers_have_told(study: Study) -> None:
+def test_the_catalogue_is_shown_by_section_and_entry_with_custom_entries(study: Study) -> None:
     width = {"type": "int", "default": 16, "low": 1, "description": "of each layer"}
     sort = {"type": "str", "required": True, "choices": ["wide", "deep"]}
     net = {"description": "A net of mine.", "parameters": {"width": width, "sort": sort}}

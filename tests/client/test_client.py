@@ -39,7 +39,7 @@ def client(shared_service: Service) -> Iterator[Client]:
         yield client
 
 
-def test_the_service_says_who_it_is(client: Client) -> None:
+def test_the_service_identifies_itself(client: Client) -> None:
     health = client.health()
     assert (health.status, health.protocol, health.database) == ("ok", 1, "sqlite")
 
@@ -74,7 +74,7 @@ def test_a_plain_loop_finishes_its_trials_and_gives_the_last_one_back(client: Cl
     assert states == {0: TrialState.COMPLETED, 1: TrialState.WAITING}
 
 
-def test_an_exception_is_told_to_the_service_with_its_traceback(client: Client) -> None:
+def test_an_exception_is_sent_to_the_service_with_its_traceback(client: Client) -> None:
     study = client.create_study(hand_driven(trials=2))
     for trial in client.open_trials(study.name):
         with pytest.raises(KeyError), trial:
@@ -169,7 +169,7 @@ def test_a_heartbeat_brings_orders_between_reports(service: Service, tmp_path: P
             assert beating.should_stop
 
 
-def test_a_trial_that_another_has_is_dropped_and_the_loop_goes_on(client: Client) -> None:
+def test_a_trial_that_another_worker_holds_is_dropped_and_the_slot_continues(client: Client) -> None:
     study = client.create_study(hand_driven(trials=2))
     seen = []
     for trial in client.open_trials(study.name):
@@ -260,7 +260,7 @@ def test_refusals_become_exceptions_with_their_code(client: Client) -> None:
         trial.report(3, {"val/accuracy": 0.5})
 
 
-def test_a_token_is_sent_and_a_missing_one_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_is_sent_and_a_missing_one_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ASSAYER_TOKEN", raising=False)
     with running_service(tmp_path, environment={"ASSAYER_TOKEN": "secret-of-the-test"}) as service:
         with Client(service.url) as stranger, pytest.raises(Unauthorized):
@@ -277,7 +277,7 @@ def test_an_absent_service_is_one_sentence() -> None:
     with (
         Client(url) as client,
         pytest.raises(
-            ServiceUnreachable, match=f"no service at {url}; start one with `service serve` or pass --server"
+            ServiceUnreachable, match=f"no service at {url}; start one with `assayer serve` or pass --server"
         ),
     ):
         client.health()
@@ -289,7 +289,7 @@ def test_an_address_that_is_none_is_one_sentence() -> None:
             Client(address)
 
 
-def test_what_is_too_large_for_one_request_is_sent_in_several_or_cut(client: Client) -> None:
+def test_large_messages_are_sent_in_parts_or_cut(client: Client) -> None:
     option = {"type": "str", "description": "x" * 30_000}
     entries = {f"net_{number}": {"parameters": {"width": option}} for number in range(80)}
     told = client.register_entries("large", {"model": entries, "loss": {"my_loss": {}}})  # 2.4 MB as JSON

@@ -42,7 +42,7 @@ def test_a_damaged_event_is_listed_beside_the_intact_ones_and_shown(
     out, err = capsys.readouterr()
     assert study.name in out
     assert err.splitlines() == [
-        f"damaged: event {REVISION_OF_EDIT} cannot be read: {damaged.reason} (`service fsck` lists all damage)"
+        f"damaged: event {REVISION_OF_EDIT} cannot be read: {damaged.reason} (`assayer fsck` lists all damage)"
     ]
 
 
@@ -51,7 +51,7 @@ def test_following_a_study_ends_where_its_row_is_damaged(service: Service, clien
     views = watch.follow(client, study.name)
     assert isinstance(next(views), StudyView)
     spoil(service, "UPDATE study_spec SET spec = '{' WHERE study_id = ?", study.id)
-    with pytest.raises(PermanentFailure, match="service fsck"):
+    with pytest.raises(PermanentFailure, match="assayer fsck"):
         list(islice(views, 30))  # what keeps the service away is yielded once a second
 
 

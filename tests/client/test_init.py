@@ -116,7 +116,7 @@ CASES: dict[str, tuple[Any, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_written_can_be_planned_and_its_data_loaded(
+def test_the_written_study_can_be_planned_and_its_data_loaded(
     client: Client, capsys: pytest.CaptureFixture[str], case: str
 ) -> None:
     make, words = CASES[case]
@@ -139,7 +139,7 @@ def train_of(spec: StudySpec) -> dict[str, Any]:
     return spec.task.train
 
 
-def test_what_is_made_of_each_column_is_said_and_written(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_reading_of_each_column_is_reported_and_written(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", dirty(), "--target", "y"]) == 0
     lines = [
         "Columns:",
@@ -187,7 +187,7 @@ def test_a_column_of_numbers_and_other_texts_names_the_options_that_settle_it(
     assert "there is no column 'z'" in refused(capsys, "t.csv", "--target", "y", "--categorical", "z")
 
 
-def test_numbers_that_training_cannot_use_are_told_by_row(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unusable_numbers_are_reported_by_row(capsys: pytest.CaptureFixture[str]) -> None:
     for wrong in ("inf", "1e300", "1e30"):
         table("t.csv", [["x", "y"], *([at if at != 16 else wrong, "ab"[at % 2]] for at in range(40))])
         said = refused(capsys, "t.csv", "--target", "y")
@@ -201,7 +201,7 @@ def test_the_path_is_relative_to_the_study_file(capsys: pytest.CaptureFixture[st
     assert train_of(study_file.load("studies/t.yaml"))["data"]["path"] == str(Path("t.csv").resolve())
 
 
-def test_what_matters_most_comes_first_in_ranges_known_to_be_good(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_most_important_parameters_come_first_in_good_ranges(capsys: pytest.CaptureFixture[str]) -> None:
     init(capsys, DIABETES, "--target", "progression", "--name", "mine", "--out", "a.yaml")
     spec = study_file.load("a.yaml")
     assert spec.name == "mine"
@@ -248,7 +248,7 @@ def test_the_metric_and_what_it_is_compared_with_follow_from_the_classes(capsys:
     assert odd.reference.baseline == pytest.approx(2 * share / (1 + share) / 2, rel=1e-3)
 
 
-def test_whole_numbers_are_classes_while_they_are_few_unless_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_whole_numbers_are_classes_while_they_are_few_by_default(capsys: pytest.CaptureFixture[str]) -> None:
     table("few.csv", labelled(*range(3)))
     table("many.csv", labelled(*range(21), num=210))
     kinds = [
@@ -303,7 +303,7 @@ def test_odd_names_are_written_so_that_they_are_read_back(capsys: pytest.Capture
         ([["x", "y"], [1, 2], [3]], "line 3 has 1 values, the header has 2"),
     ],
 )
-def test_what_nothing_can_be_learnt_from_is_refused(
+def test_unlearnable_data_is_refused_by_init(
     capsys: pytest.CaptureFixture[str], rows: list[list[object]], said: str
 ) -> None:
     assert said in refused(capsys, table("t.csv", rows), "--target", "y")

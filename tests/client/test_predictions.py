@@ -70,7 +70,7 @@ def test_predictions_are_printed_listed_and_written(study: Study, predicted: str
     )
 
 
-def test_predictions_that_are_not_there_are_told(study: Study, predicted: str, tmp_path: Path) -> None:
+def test_missing_predictions_are_reported(study: Study, predicted: str, tmp_path: Path) -> None:
     told = study("predictions", predicted, "1", status=1)
     assert told.startswith(
         "there are no predictions of trial 1: a trial's are kept while it is among the best 10 trials"
@@ -82,7 +82,7 @@ def test_predictions_that_are_not_there_are_told(study: Study, predicted: str, t
     assert "no predictions are stored yet" in study("predictions", study.create())
 
 
-def test_confusion_shows_what_is_taken_for_what(study: Study, predicted: str) -> None:
+def test_confusion_shows_the_confusion_matrix(study: Study, predicted: str) -> None:
     title, _, header, cat, dog = study("confusion", predicted, "0").splitlines()
     assert title == "1 of 2 examples of the split val are right; rows: true, columns: predicted"
     assert header.split() == ["true", "cat", "a,", "dog", "recall"]
@@ -100,7 +100,7 @@ def test_confusion_shows_what_is_taken_for_what(study: Study, predicted: str) ->
     )
 
 
-def test_of_many_classes_it_is_told_what_each_is_mostly_taken_for() -> None:
+def test_for_many_classes_the_most_frequent_confusions_are_listed() -> None:
     names = [f"class {number}" for number in range(20)]
     counts = [[7 if to == at else 0 for to in range(20)] for at in range(20)]
     counts[3][:6] = [1, 2, 0, 7, 4, 1]

@@ -163,7 +163,7 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("changes", "sentence"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_is_told_once_with_its_setting_and_remedy(changes: dict[str, Any], sentence: str) -> None:
+def test_a_mistake_is_reported_once_with_its_setting_and_remedy(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InvalidStudy) as caught:
         parse(changed(changes), source="study.yaml")
     told = str(caught.value)
@@ -171,14 +171,14 @@ def test_a_mistake_is_told_once_with_its_setting_and_remedy(changes: dict[str, A
     assert len(told.splitlines()) == 1
 
 
-def test_several_mistakes_are_told_together() -> None:
+def test_several_mistakes_are_reported_together() -> None:
     with pytest.raises(InvalidStudy) as caught:
         parse(changed({"sampler": "tp", "budget": {"trails": 3}}), source="study.yaml")
     assert [error.path for error in caught.value.errors] == ["sampler", "budget.trails"]
 
 
 @pytest.mark.parametrize(("text", "sentence"), UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_a_file_that_is_no_study_is_told_with_its_line(tmp_path: Path, text: str, sentence: str) -> None:
+def test_a_file_that_is_no_study_is_refused_with_its_line(tmp_path: Path, text: str, sentence: str) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(text)
     with pytest.raises(InvalidStudy) as caught:
@@ -302,7 +302,7 @@ def test_paths_are_relative_to_the_study_file_else_left_to_the_worker(
         assert data_path(path, setting) == str(beside / Path(value).name)
 
 
-def test_what_is_no_path_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_setting_that_is_no_path_is_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     (tmp_path / "teachers" / "best").mkdir(parents=True)
     (tmp_path / "y").mkdir()

@@ -112,7 +112,7 @@ def test_trials_that_meet_every_condition_are_kept(conditions: list[str], left: 
         ("=3", "is not a condition"),
     ],
 )
-def test_a_condition_that_is_none_says_what_to_write(condition: str, message: str) -> None:
+def test_an_invalid_condition_names_the_remedy(condition: str, message: str) -> None:
     with pytest.raises(InvalidStudy) as caught:
         table().filter([condition])
     assert message in str(caught.value)

@@ -60,7 +60,7 @@ requests = pytest.mark.parametrize(("model", "good"), REQUESTS.items(), ids=[mod
 
 
 @requests
-def test_a_request_says_the_same_after_a_journey(model: type[Request], good: dict[str, Any]) -> None:
+def test_a_request_survives_a_round_trip(model: type[Request], good: dict[str, Any]) -> None:
     message = model.model_validate(good)
     assert model.model_validate_json(message.model_dump_json()) == message
 

@@ -101,7 +101,7 @@ def messages_of(model: type[BaseModel]) -> st.SearchStrategy[BaseModel]:
 @pytest.mark.parametrize("model", RESPONSES, ids=lambda model: model.__name__)
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(data=st.data())
-def test_what_was_accepted_is_sent_and_reads_back_equal(model: type[BaseModel], data: st.DataObject) -> None:
+def test_an_accepted_response_is_sent_and_reads_back_equal(model: type[BaseModel], data: st.DataObject) -> None:
     message = data.draw(messages_of(model))
     assert model.model_validate_json(message.model_dump_json(warnings="error")) == message
 

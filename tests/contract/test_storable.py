@@ -104,7 +104,7 @@ def spoilt(document: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[tupl
 
 
 @pytest.mark.parametrize(("model", "good"), MESSAGES.items(), ids=[model.__name__ for model in MESSAGES])
-def test_what_cannot_be_stored_is_refused_by_its_path(model: type[Request], good: dict[str, Any]) -> None:
+def test_an_unstorable_value_is_refused_by_its_path(model: type[Request], good: dict[str, Any]) -> None:
     model.model_validate(good)
     cases = [(path, document) for path, document in spoilt(good) if not MENDED & set(path) or "nonce" in path]
     assert cases
@@ -127,7 +127,7 @@ def test_every_request_of_the_contract_is_covered() -> None:
         Late(text="\ud800")
 
 
-def test_what_user_code_wrote_is_mended_and_not_refused() -> None:
+def test_text_from_user_code_is_mended_and_not_refused() -> None:
     odd, mended = "a\ud800\0", "a\ufffd\ufffd"
     outcome = Outcome.model_validate({"result": "failed", "message": odd, "traceback": odd})
     assert (outcome.message, outcome.traceback) == (mended, mended)
@@ -169,7 +169,7 @@ def test_a_setting_of_the_task_holds_only_what_json_can_say(value: object) -> No
         StudySpec.model_validate(STUDY | {"task": {"train": {"setting": value}}})
 
 
-def test_what_is_nested_too_deeply_is_refused() -> None:
+def test_too_deep_nesting_is_refused() -> None:
     value: Any = 1
     for _ in range(MAX_DEPTH - 1):
         value = [value]

@@ -75,7 +75,7 @@ def test_so_is_a_pruner_s(name: str) -> None:
         ({"command": ["python", "train.py"]}, TaskKind.COMMAND),
     ],
 )
-def test_the_task_says_who_executes_a_trial(task: dict[str, Any] | None, kind: TaskKind) -> None:
+def test_the_task_decides_which_workers_execute_a_trial(task: dict[str, Any] | None, kind: TaskKind) -> None:
     assert spec(task=task).task_kind is kind
 
 
@@ -136,7 +136,7 @@ def test_an_objective_is_one_or_a_list_of_several() -> None:
         ("loss", "objective", "must be a mapping of settings, got 'loss'"),
     ],
 )
-def test_a_wrong_objective_is_told_where_it_stands(objective: Any, path: str, message: str) -> None:
+def test_a_wrong_objective_is_reported_with_its_line(objective: Any, path: str, message: str) -> None:
     written = {**SMALLEST, "objective": objective}
     with pytest.raises(ValidationError) as caught:
         StudySpec.model_validate(written)
@@ -152,7 +152,7 @@ def test_a_name_can_be_typed(name: str) -> None:
 
 
 @pytest.mark.parametrize("change", [{"format": 2}, {"space": {}}, {"budget": {"trials": 0}}, {"resource": {"max": 0}}])
-def test_what_can_never_be_a_search_is_refused(change: dict[str, Any]) -> None:
+def test_an_impossible_search_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         spec(**change)
 
@@ -191,7 +191,7 @@ def test_one_and_true_are_two_choices() -> None:
 
 
 @given(low=st.floats(-1e6, 1e6), width=st.floats(1e-3, 1e6), log=st.booleans())
-def test_a_range_says_the_same_after_a_journey(low: float, width: float, log: bool) -> None:
+def test_a_range_survives_a_round_trip(low: float, width: float, log: bool) -> None:
     fields = {"type": "float", "low": abs(low) + 1e-9 if log else low, "high": abs(low) + width + 1, "log": log}
     made = parameter(**fields)
     assert TypeAdapter(Parameter).validate_json(made.model_dump_json()) == made

@@ -42,7 +42,7 @@ def test_the_fingerprint_follows_contents_and_names_but_no_times_and_no_packages
     assert fingerprint(tmp_path) != changed
 
 
-def test_without_the_npm_registry_one_sentence_says_so(tmp_path: Path) -> None:
+def test_an_unreachable_npm_registry_is_one_sentence(tmp_path: Path) -> None:
     web = tmp_path / "dashboard" / "web"
     web.mkdir(parents=True)
     (tmp_path / "dashboard" / "build.py").write_bytes((WEB.parent / "build.py").read_bytes())

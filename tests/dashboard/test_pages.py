@@ -110,7 +110,7 @@ def test_a_study_shows_its_history_and_trials_in_every_state(open_page: OpenPage
     running.release()
 
 
-def test_what_mattered_is_told_once_enough_trials_have_ended(open_page: OpenPage, client: Client) -> None:
+def test_importance_is_shown_once_enough_trials_have_ended(open_page: OpenPage, client: Client) -> None:
     create(client, "mattered", trials=40)
     drive(client, "mattered", 19)
     with open_page(client.server + "/studies/mattered") as page:
@@ -130,7 +130,7 @@ def test_what_mattered_is_told_once_enough_trials_have_ended(open_page: OpenPage
         expect(page.get_by_text(f"the best {told.num_best} of {told.num_trials} trials")).to_be_visible()
 
 
-def test_the_boxes_of_a_staged_search_are_told_and_accepted(open_page: OpenPage, client: Client) -> None:
+def test_the_boxes_of_a_staged_search_are_shown_and_accepted(open_page: OpenPage, client: Client) -> None:
     sampler = {"name": "coarse_to_fine", "review": True}
     create(client, "staged", trials=9, sampler=sampler, pruner="none")
     drive(client, "staged", 6, steps=2)
@@ -183,7 +183,7 @@ def test_pause_resume_and_stop_reach_the_service(open_page: OpenPage, client: Cl
         assert client.study("steered").state is StudyState.STOPPED
 
 
-def test_an_unknown_study_is_told_in_words(open_page: OpenPage, client: Client) -> None:
+def test_an_unknown_study_is_reported_in_words(open_page: OpenPage, client: Client) -> None:
     with open_page(client.server + "/studies/nowhere", expected=("404",)) as page:
         expect(page.get_by_role("alert")).to_contain_text("there is no study 'nowhere'")
 
@@ -303,7 +303,7 @@ def test_a_failed_trials_row_shows_its_traceback(open_page: OpenPage, client: Cl
         expect(page.locator("pre.traceback")).to_have_text(raised)
 
 
-def test_a_trials_row_shows_what_its_model_takes_for_what(open_page: OpenPage, client: Client) -> None:
+def test_a_trials_row_shows_its_confusion_matrix(open_page: OpenPage, client: Client) -> None:
     name = "confused"
     create(client, name, trials=2)
     counts = {"val": [[5, 1, 0], [3, 6, 0], [0, 0, 2]], "test": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]}

@@ -171,7 +171,7 @@ def test_the_pages_of_the_api_are_harmless(open_page: OpenPage, filled: Client) 
 
 
 @pytest.mark.prove
-def test_what_the_api_answers_is_no_page(open_page: OpenPage, filled: Client) -> None:
+def test_api_answers_are_not_pages(open_page: OpenPage, filled: Client) -> None:
     """An answer that is opened in a tab is shown as text, whatever it holds."""
     paths = ["/studies", "/studies/payloads", "/studies/payloads/trials?limit=5", "/studies/payloads/trials/0",
              "/studies/payloads/trials/1/logs", "/studies/payloads/events?limit=50", "/studies/payloads/importance",

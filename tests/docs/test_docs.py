@@ -45,7 +45,7 @@ def table(text: str) -> dict[str, Row]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_what_follows_from_the_code_is_fresh(document: str) -> None:
+def test_generated_parts_are_up_to_date(document: str) -> None:
     assert DOCUMENTS[document] == renewed(DOCUMENTS[document]), "run: python -m tests.docs.generated"
 
 
@@ -81,7 +81,7 @@ def variables(*places: str) -> set[str]:
     }
 
 
-def test_every_setting_of_the_service_is_told_with_its_default() -> None:
+def test_every_setting_of_the_service_is_documented_with_its_default() -> None:
     told = table(section("settings.md", "The service"))
     defaults = {f"ASSAYER_{field.name.upper()}": field.default for field in fields(Settings)}
     assert MISSING not in defaults.values()
@@ -91,7 +91,7 @@ def test_every_setting_of_the_service_is_told_with_its_default() -> None:
     }
 
 
-def test_every_setting_of_client_and_worker_is_told() -> None:
+def test_every_setting_of_client_and_worker_is_documented() -> None:
     told = table(section("settings.md", "The client and the worker"))
     of_commands = set(table(section("settings.md", "What a command is told")))
     assert set(told) == variables("service/client", "worker") - of_commands
@@ -104,7 +104,7 @@ def test_no_setting_is_kept_to_ourselves() -> None:
     assert spoken_of <= set(re.findall(r"ASSAYER_[A-Z_]+", DOCUMENTS["settings.md"]))
 
 
-def test_every_error_is_told_with_its_status_meaning_and_remedy() -> None:
+def test_every_error_is_documented_with_its_status_meaning_and_remedy() -> None:
     told = table(DOCUMENTS["errors.md"])
     assert list(told) == list(ErrorCode)
     assert {code: int(row[0]) for code, row in told.items()} == STATUS
@@ -158,7 +158,7 @@ def default_of(model: type[BaseModel], field: str) -> str:
 
 
 @pytest.mark.parametrize("heading", MODELS)
-def test_every_field_of_the_study_file_is_told_with_its_default(heading: str) -> None:
+def test_every_field_of_the_study_file_is_documented_with_its_default(heading: str) -> None:
     model = MODELS[heading]
     told = {field: row[0] for field, row in table(section("study-file.md", heading)).items()}
     assert told == {field: default_of(model, field) for field in model.model_fields}
@@ -177,7 +177,7 @@ def test_every_sampler_and_pruner_has_a_section() -> None:
     assert names <= set(MODELS)
 
 
-def test_every_registry_entry_and_option_is_told() -> None:
+def test_every_registry_entry_and_option_is_documented() -> None:
     catalogue = load_catalogue()
     for name, entries in {**catalogue.registries, **catalogue.lists}.items():
         text = section("study-file.md", name)

@@ -54,7 +54,7 @@ def named_in(table_header: str) -> set[str]:
     return set(re.findall(r"`([a-z_]+)`", table[: table.index("\n\n")]))
 
 
-def test_every_failure_class_is_told() -> None:
+def test_every_failure_class_is_documented() -> None:
     assert named_in("| `failure` | when to send it |") == set(FailureClass)
 
 

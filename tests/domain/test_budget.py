@@ -78,7 +78,7 @@ def test_no_improvement_counts_the_ends_since_the_best() -> None:
     assert exhausted_reason(spec, history_of(0.5, 0.6, PRUNED, 0.4, 0.7, 0.4, PRUNED)) == reason
 
 
-def test_of_several_objectives_the_last_improvement_is_the_last_on_the_front() -> None:
+def test_with_several_objectives_the_last_improvement_is_the_newest_on_the_front() -> None:
     two = [{"metric": "loss", "direction": "minimize"}, {"metric": "speed", "direction": "maximize"}]
     spec = spec_of(no_improvement=2).model_copy(update={"objective": [Objective.model_validate(each) for each in two]})
     lived = history_of(0.5, 0.6, 0.9, 0.9, 0.9)

@@ -15,7 +15,7 @@ SPACE: Space = TypeAdapter(Space).validate_python({"optimizer.lr": {"type": "flo
 @pytest.mark.parametrize(
     "argument", ["{optimizer.lr}", "--config={parameters}", "${lr}", "{}", '{"lr": 1}', "{0}", "lr"]
 )
-def test_what_names_a_parameter_or_nothing_is_right(argument: str) -> None:
+def test_valid_placeholders_are_accepted(argument: str) -> None:
     assert list(check_command(Command(argv=["train", argument]), SPACE)) == []
 
 

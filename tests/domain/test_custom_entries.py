@@ -98,7 +98,7 @@ def test_a_trial_says_which_its_parameters_choose() -> None:
     assert custom_entries_of_trial(parameters, CATALOGUE) == {("model", "mine")}
 
 
-def test_a_worker_offers_each_with_the_options_told_last_or_is_told_what_it_lacks() -> None:
+def test_a_worker_must_offer_the_newest_options_or_gets_the_missing_ones_named() -> None:
     needed = {("model", "mine"): "new", ("loss", "mine"): "new"}
     assert missing_entries({}, {}) is None
     assert missing_entries(needed, {"model": {"mine": "new"}, "loss": {"mine": "new", "other": "x"}}) is None

@@ -36,7 +36,7 @@ def test_class_and_own_frames_do() -> None:
     assert len({of(TRACEBACK), *map(of, others)}) == 3
 
 
-def test_of_a_chain_the_last_exception_counts() -> None:
+def test_the_last_exception_of_a_chain_counts() -> None:
     cause = TRACEBACK.replace("RuntimeError", "KeyError").replace("in build", "in load")
     chain = cause + "\nDuring handling of the above exception, another exception occurred:\n\n" + TRACEBACK
     assert of(chain) == of(TRACEBACK)

@@ -34,7 +34,7 @@ def changed(
     ],
     ids=str,
 )
-def test_what_weights_survive_may_be_changed(changes: dict[str, Any]) -> None:
+def test_settings_that_weights_survive_may_be_changed(changes: dict[str, Any]) -> None:
     assert changed(changes, {"batch_size": 32}) == ({"batch_size": 32} | changes, {})
 
 
@@ -53,7 +53,7 @@ def test_what_weights_survive_may_be_changed(changes: dict[str, Any]) -> None:
         ({"optimizer.name": "sdg"}, "set.optimizer.name", "there is no optimizer 'sdg'; did you mean 'sgd'?"),
     ],
 )
-def test_what_they_do_not_survive_and_what_is_not_there_is_named(
+def test_settings_that_weights_do_not_survive_and_unknown_ones_are_named(
     changes: dict[str, Any], path: str, message: str
 ) -> None:
     _, errors = changed(changes)
@@ -61,7 +61,7 @@ def test_what_they_do_not_survive_and_what_is_not_there_is_named(
     assert message in errors[path]
 
 
-def test_what_another_optimizer_does_not_know_is_dropped() -> None:
+def test_settings_that_another_optimizer_lacks_are_dropped() -> None:
     parameters, errors = changed(
         {"optimizer.name": "adamw"}, {"optimizer.momentum": 0.9, "optimizer.lr": 0.1, "batch_size": 32}, optimizer=SGD
     )

@@ -102,7 +102,7 @@ def test_a_metric_that_nothing_reports_is_refused_with_the_nearest(spec: StudySp
         spec("val/loss", "snapshots/val/accuracy", snapshots=3),
     ],
 )
-def test_what_some_trial_may_report_is_accepted(spec: StudySpec) -> None:
+def test_an_objective_that_some_trial_may_report_is_accepted(spec: StudySpec) -> None:
     assert mistakes(spec) == []
 
 
@@ -155,7 +155,7 @@ def test_each_callback_of_the_core_says_which_metrics_it_adds() -> None:
         ),
     ],
 )
-def test_what_fits_none_of_the_data_is_refused(spec: StudySpec, path: str, message: str) -> None:
+def test_a_model_that_fits_no_data_is_refused(spec: StudySpec, path: str, message: str) -> None:
     (error,) = check_fit(spec, CATALOGUE)
     assert error.path == path
     assert message in error.message
@@ -173,5 +173,5 @@ def test_what_fits_none_of_the_data_is_refused(spec: StudySpec, path: str, messa
         spec("val/loss", data=CSV | {"query": "q"}, loss={"name": "listnet"}),
     ],
 )
-def test_what_may_fit_is_left_to_the_worker(spec: StudySpec) -> None:
+def test_a_trial_that_may_fit_is_left_to_the_worker(spec: StudySpec) -> None:
     assert [*check_fit(spec, CATALOGUE)] == []

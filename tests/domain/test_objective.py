@@ -64,7 +64,7 @@ def test_an_objective_without_a_series_is_what_was_measured_at_the_end() -> None
     assert (loss.value, size.value, size.last) == (0.4, 100.0, 100.0)
 
 
-def test_what_was_never_told_differs_from_what_is_not_finite() -> None:
+def test_a_missing_value_differs_from_a_non_finite_one() -> None:
     loss, size = objective_results([LOSS, SIZE], {"val/loss": ((1, 0.5), (2, math.nan))}, {})
     assert (loss.value, str(loss.last), loss.is_finite) == (None, "nan", False)
     assert (size.value, size.last, size.is_finite) == (None, None, True)
@@ -108,6 +108,6 @@ def test_nothing_in_the_series_beats_the_best(values: list[float], direction: st
 
 
 @given(one=finite, other=finite)
-def test_of_two_different_values_one_is_better_and_the_other_in_the_other_direction(one: float, other: float) -> None:
+def test_of_two_different_values_exactly_one_is_better_per_direction(one: float, other: float) -> None:
     up, down = objective(direction="maximize"), objective(direction="minimize")
     assert is_better(up, one, other) == is_better(down, other, one) == (one > other)

@@ -19,7 +19,7 @@ any_points = st.integers(1, 4).flatmap(points_of)
 
 
 @given(any_points)
-def test_nobody_on_the_front_is_dominated_and_everybody_else_is(points: list[LossVector]) -> None:
+def test_no_point_on_the_front_is_dominated_and_every_other_point_is(points: list[LossVector]) -> None:
     on_front = [points[at] for at in pareto_front(points)]
     for at, point in enumerate(points):
         beaten_by = [other for other in on_front if dominates(other, point)]

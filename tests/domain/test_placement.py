@@ -40,7 +40,9 @@ LARGE = Capabilities(devices=[Device(kind="cuda", memory_gib=80)])
         (Requires(labels={"room": "cellar"}), LARGE, "requires a worker with --label room=cellar"),
     ],
 )
-def test_what_a_study_requires(requires: Requires | None, capabilities: Capabilities, lack: str | None) -> None:
+def test_requirements_of_a_study_are_met(
+    requires: Requires | None, capabilities: Capabilities, lack: str | None
+) -> None:
     assert unmet_requirement(requires, capabilities) == lack
 
 
@@ -53,7 +55,7 @@ def test_what_a_study_requires(requires: Requires | None, capabilities: Capabili
         (TaskKind.EXTERNAL, [TaskKind.TRAIN], None),
     ],
 )
-def test_code_of_the_user_s_own_needs_a_worker_that_was_told_so(
+def test_a_users_own_code_needs_a_worker_that_allows_it(
     kind: TaskKind, tasks: list[TaskKind], lack: str | None
 ) -> None:
     assert disallowed_task(kind, Capabilities(tasks=tasks)) == lack
@@ -108,7 +110,7 @@ def test_a_trial_is_kept_for_the_holder_of_its_checkpoint(
         ("file:///shared-too/t/1.pt", ["file:///shared"], False),
     ],
 )
-def test_a_shared_checkpoint_is_for_those_who_share_its_directory(
+def test_a_shared_checkpoint_goes_to_workers_that_share_its_directory(
     uri: str, directories: list[str] | None, reachable: bool
 ) -> None:
     assert is_reachable(uri, directories) is reachable

@@ -13,12 +13,12 @@ OURS, THEIRS = "a" * 64, "b" * 64
 SAME = spec_of(code_policy="same")
 
 
-def test_other_code_is_told_with_both_names() -> None:
+def test_different_code_is_reported_with_both_workers() -> None:
     assert code_warning(OURS, THEIRS) == "trained with code bbbbbbbbbbbb; the study began with aaaaaaaaaaaa"
 
 
 @pytest.mark.parametrize(("expected", "found"), [(OURS, OURS), (None, OURS), (OURS, None), (None, None)])
-def test_what_is_equal_or_unknown_is_no_difference(expected: str | None, found: str | None) -> None:
+def test_equal_and_unknown_values_are_no_difference(expected: str | None, found: str | None) -> None:
     assert code_warning(expected, found) is None
     assert code_mismatch(SAME, expected, found) is None
     assert data_warning(SAME, expected, found) is None

@@ -45,7 +45,9 @@ ATTEMPT_FOLLOWS = {
     ],
     ids=["study", "trial", "attempt"],
 )
-def test_what_may_follow_what(machine: StateMachine[Any, Any], follows: dict[str, set[str]], initial: str) -> None:
+def test_allowed_transitions_equal_those_of_the_protocol(
+    machine: StateMachine[Any, Any], follows: dict[str, set[str]], initial: str
+) -> None:
     drawn: dict[str, set[str]] = {state: set() for state in machine.states}
     for move in machine.transitions.values():
         for source in move.sources:

@@ -350,7 +350,7 @@ def test_settings_of_a_stage_that_cannot_be_say_what_to_write(
     assert told_of_overrides(overrides) == [(path, message)]
 
 
-def test_a_stage_that_takes_away_what_the_space_reaches_is_told() -> None:
+def test_a_stage_that_removes_a_searched_setting_is_refused() -> None:
     found = told_of_overrides({"model.name": "linear"}, **{"model.dropout": between(0, 0.5)})
     assert [path for path, _ in found] == ["overrides"]
     assert found[0][1].startswith("with these, space.model.dropout reaches nothing in the task")

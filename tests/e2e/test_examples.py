@@ -134,7 +134,7 @@ def test_a_csv_of_ones_own_trains_a_classifier(client: Client, tmp_path: Path) -
     assert best.values[0] > 0.9
 
 
-def test_a_wrong_target_is_told_with_the_trial_and_costs_no_retries(client: Client, tmp_path: Path) -> None:
+def test_a_wrong_target_is_reported_with_the_trial_and_not_retried(client: Client, tmp_path: Path) -> None:
     path = tmp_path / "two.csv"
     path.write_text("a,sort\n" + "1,x\n2,y\n" * 20)
     spec = wine_study(path).model_copy(update={"name": "wrong-target"})

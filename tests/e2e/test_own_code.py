@@ -125,7 +125,7 @@ def values(client: Client, name: str, metric: str = "loss") -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", TASKS)
-def test_it_goes_on_after_a_death_and_ends_at_its_next_report_after_a_stop(
+def test_a_function_resumes_after_a_crash_and_ends_at_its_next_report_after_a_stop(
     client: Client, workers: Workers, kind: str, tmp_path: Path
 ) -> None:
     name = f"endless-{kind}"

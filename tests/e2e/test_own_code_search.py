@@ -110,7 +110,7 @@ def test_a_pruner_s_verdict_stops_it(client: Client, name: str) -> None:
     assert 4 <= verdict.step <= len(values(trial)) < 999, "it was stopped, and did not come to its end"
 
 
-def test_a_command_is_promoted_from_rung_to_rung_and_goes_on_from_its_own_checkpoint(client: Client) -> None:
+def test_a_promoted_command_resumes_from_its_own_checkpoint(client: Client) -> None:
     assert client.study("climbing").state is StudyState.COMPLETED
     worse, best = client.trial("climbing", 0), client.trial("climbing", 1)
     assert (worse.state, values(worse)) == (TrialState.PRUNED, [2.0])

@@ -228,7 +228,7 @@ def has_reached(client: Client, study: str, attempt: int, step: int) -> bool:
     return (trials[0].step or 0) >= step
 
 
-def test_of_a_long_epoch_that_is_killed_and_handed_on_in_its_middle_nothing_is_lost(
+def test_a_long_epoch_killed_midway_continues_on_another_worker_without_loss(
     live: Service, client: Client, worker: Start, result_of: Result, tmp_path: Path
 ) -> None:
     """SIGKILL to the training process, then SIGTERM to the worker, each within the epoch; then another worker.
@@ -280,7 +280,7 @@ def forked(client: Client, live: Service, study: str, capsys: pytest.CaptureFixt
     return client.forks(study).trials[-1].id
 
 
-def test_a_fork_of_a_finished_study_goes_on_from_the_best_with_another_rate(
+def test_a_fork_of_a_finished_study_continues_from_the_best_with_another_rate(
     live: Service,
     client: Client,
     worker: Start,
@@ -306,7 +306,7 @@ def test_a_fork_of_a_finished_study_goes_on_from_the_best_with_another_rate(
     assert client.trial("still", 0).series == parent.series
 
 
-def test_a_fork_whose_process_is_killed_goes_on_from_its_own_checkpoint(
+def test_a_killed_fork_resumes_from_its_own_checkpoint(
     live: Service,
     client: Client,
     worker: Start,

@@ -160,7 +160,7 @@ def test_two_slots_carry_a_study_through_and_end_when_it_is_done(client: Client,
 
 
 @pytest.mark.prove
-def test_of_a_study_that_is_over_nothing_is_left_on_the_disk(client: Client, worker: Any, tmp_path: Path) -> None:
+def test_a_finished_study_leaves_nothing_on_the_workers_disk(client: Client, worker: Any, tmp_path: Path) -> None:
     client.create_study(spec("tidy", trials=3))
     assert worker("tidy", environment={"ASSAYER_CHECKPOINT_SECONDS": "0"}).wait(60) == 0
     [attempts_] = tmp_path.glob("*/attempts")
@@ -212,7 +212,7 @@ def steps_of(client: Client, study: str, number: int) -> int:
 
 
 @pytest.mark.prove
-def test_a_task_that_cannot_be_leaves_its_reason_and_the_worker_goes_on(client: Client, worker: Any) -> None:
+def test_an_impossible_task_stores_its_reason_and_the_worker_continues(client: Client, worker: Any) -> None:
     client.create_study(spec("too-big", trials=2, constraints={"parameters": {"max": 10}}))
     process = worker("too-big")
     _, said = process.communicate(timeout=60)
@@ -311,7 +311,7 @@ def printing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.prove
-def test_what_a_killed_process_printed_can_be_read(
+def test_output_of_a_killed_process_can_be_read(
     printing: None, client: Client, worker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.create_study(endless("printing"))

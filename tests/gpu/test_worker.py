@@ -28,7 +28,7 @@ def gpu() -> LocalDevice:
     return device
 
 
-def test_a_gpu_is_told_with_its_name_and_memory_and_pinned_by_its_uuid(gpu: LocalDevice) -> None:
+def test_a_gpu_is_listed_with_name_and_memory_and_pinned_by_its_uuid(gpu: LocalDevice) -> None:
     assert gpu.label == "gpu0"
     assert gpu.device.name
     assert (gpu.device.memory_gib or 0) > 1

@@ -78,7 +78,7 @@ def test_samplers_that_need_nothing_more_pass_the_check(sampler: str) -> None:
     assert decide.check_strategy(study(sampler=sampler, budget={})) == []
 
 
-def test_what_is_planned_is_the_smaller_of_budget_and_grid() -> None:
+def test_the_plan_is_the_smaller_of_budget_and_grid() -> None:
     two_by_two = {name: {"type": "categorical", "choices": [1, 2]} for name in "ab"}
     assert decide.num_planned(study(sampler="random")) == 30
     assert decide.num_planned(study(two_by_two, sampler="grid")) == 4
@@ -111,6 +111,6 @@ def test_a_budget_that_is_used_up_lets_nothing_begin_and_what_runs_end(
     assert isinstance(decide.next_action(over, study(sampler="random")), decide.Suggest)
 
 
-def test_what_is_suggested_does_not_depend_on_what_is_used() -> None:
+def test_suggestions_do_not_depend_on_the_budget_used() -> None:
     spec = study(sampler="random", budget={"hours": 1})
     assert decide.next_action(History(), spec, BudgetUsage(3599, 1e6)) == decide.next_action(History(), spec)

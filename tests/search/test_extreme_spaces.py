@@ -117,7 +117,7 @@ TOO_WIDE: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("parameter", "sentence"), TOO_WIDE, ids=[sentence for _, sentence in TOO_WIDE])
-def test_what_no_sampler_could_search_is_refused_in_a_sentence(parameter: dict[str, Any], sentence: str) -> None:
+def test_an_unsearchable_space_is_refused_in_a_sentence(parameter: dict[str, Any], sentence: str) -> None:
     began = time.monotonic()
     (message,) = mistakes(space={"x": parameter, "y": {"type": "int", "low": 0, "high": 3}})
     assert message.startswith("space.x")
@@ -137,7 +137,7 @@ def test_what_no_sampler_could_search_is_refused_in_a_sentence(parameter: dict[s
         ({"retry_failed": 2**31}, "retry_failed"),
     ],
 )
-def test_what_no_column_holds_is_refused(changes: dict[str, Any], path: str) -> None:
+def test_an_unknown_column_is_refused(changes: dict[str, Any], path: str) -> None:
     (message,) = mistakes(**changes)
     assert message.startswith(f"{path}: must be ")
 

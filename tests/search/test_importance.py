@@ -52,7 +52,7 @@ def shares(trials: list[TrialRecord], spec: StudySpec = SPEC) -> dict[str, float
 
 @pytest.mark.parametrize("num", [50, 1000])
 @pytest.mark.parametrize("seed", range(3))
-def test_what_decides_is_told_from_what_does_not(num: int, seed: int) -> None:
+def test_important_parameters_are_separated_from_unimportant_ones(num: int, seed: int) -> None:
     found = shares(tried(SPEC, num, seed=seed))
     assert list(found) == ["lr", "dummy"]
     assert found["lr"] > 0.75
@@ -67,7 +67,7 @@ def test_the_direction_says_which_trials_are_the_best(direction: str) -> None:
     assert shares(trials, spec)["lr"] > 0.85
 
 
-def test_of_several_objectives_the_best_are_on_the_outer_fronts() -> None:
+def test_with_several_objectives_the_best_are_on_the_first_fronts() -> None:
     """What the objectives quarrel about tells no best trials from others; what spoils both does."""
     two = [{"metric": "one", "direction": "minimize"}, {"metric": "other", "direction": "maximize"}]
     spec = study({"lr": RATE, "dummy": DUMMY}, objective=two)
@@ -111,7 +111,7 @@ def test_the_same_trials_are_judged_alike() -> None:
     assert judged(tried(SPEC, 60)) == judged(tried(SPEC, 60))
 
 
-def test_what_diverged_was_pruned_or_failed_is_no_obstacle() -> None:
+def test_diverged_pruned_and_failed_trials_do_not_prevent_completion() -> None:
     trials = tried(SPEC, 400)
     fates: list[dict[str, Any]] = [
         {},
@@ -150,20 +150,20 @@ def test_a_conditional_parameter_is_judged_by_the_trials_that_had_it() -> None:
     assert found["lr"].share > found["net"].share > 0
 
 
-def test_what_has_one_value_has_no_share() -> None:
+def test_a_parameter_with_one_value_has_no_importance() -> None:
     fixed = {"net": {"type": "constant", "value": "a"}, "depth": {"type": "categorical", "choices": [3]}}
     spec = study({"lr": RATE, "dummy": DUMMY, **fixed})
     assert set(shares(tried(spec, 60), spec)) == {"lr", "dummy"}
 
 
-def test_of_too_few_trials_nothing_is_claimed() -> None:
+def test_too_few_trials_give_no_importance() -> None:
     found = judged(tried(SPEC, 19))
     assert (found.revision, found.num_trials, found.parameters) == (7, 19, [])
     assert found.notes == ["19 trials have ended so far; importance needs 20"]
     assert judged([]).notes == ["0 trials have ended so far; importance needs 20"]
 
 
-def test_of_few_trials_it_says_so() -> None:
+def test_few_trials_are_reported_as_too_few() -> None:
     assert judged(tried(SPEC, 49)).notes == ["by 49 trials this is a first impression; 50 tell more"]
     assert judged(tried(SPEC, 50)).notes == []
 

@@ -108,7 +108,7 @@ def with_several(trials: list[TrialRecord], num: int) -> list[TrialRecord]:
 
 @pytest.mark.parametrize("num_trials", [0, 12, 200])
 @pytest.mark.parametrize("directions", [("minimize", "maximize"), ("maximize", "minimize", "minimize")])
-def test_of_several_objectives_it_is_too(num_trials: int, directions: Any) -> None:
+def test_with_several_objectives_it_is_too(num_trials: int, directions: Any) -> None:
     trials = with_several(lived(num_trials), len(directions))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {name: distribution(parameter) for name, parameter in SPEC.space.items()}
@@ -152,7 +152,7 @@ def test_parents_and_children_are_those_of_optunas_nsga2(directions: Any) -> Non
 
 
 @pytest.mark.parametrize("num_trials", [3000, 10_000])
-def test_of_a_long_history_the_kernels_nearby_decide_as_all_of_them_would(
+def test_for_a_long_history_the_nearest_kernels_give_the_same_suggestion(
     num_trials: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     columns = trial_matrix_of(SPEC.space, lived(num_trials))

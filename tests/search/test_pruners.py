@@ -39,7 +39,7 @@ def against(*curves: tuple[float, ...], judged: tuple[float, ...]) -> History:
 
 @every
 @directions
-def test_the_best_trial_of_all_goes_on(pruner: Any, direction: str) -> None:
+def test_the_best_trial_of_all_continues(pruner: Any, direction: str) -> None:
     sign = 1.0 if direction == "minimize" else -1.0
     history = against(*[(sign * 3.0, sign * (2.0 + at)) for at in range(6)], judged=(sign * 3.0, sign * 0.5))
     verdict = decide.judge(history, spec_of(pruner, direction), 6)
@@ -47,7 +47,7 @@ def test_the_best_trial_of_all_goes_on(pruner: Any, direction: str) -> None:
 
 
 @every
-def test_the_first_trial_goes_on(pruner: Any) -> None:
+def test_the_first_trial_continues(pruner: Any) -> None:
     assert decide.judge(against(judged=(9.0, 8.0, 7.0)), spec_of(pruner), 0).action is Action.CONTINUE
 
 
@@ -107,7 +107,7 @@ class TestMedian:
         assert verdict.action is Action.STOP
         assert verdict.reason == "best 2.5 by step 2 is above the median 2 of 3 others"
 
-    def test_the_median_itself_goes_on(self) -> None:
+    def test_the_median_itself_continues(self) -> None:
         verdict = decide.judge(against((5.0, 1.0), (5.0, 2.0), (5.0, 3.0), judged=(5.0, 2.0)), self.spec, 3)
         assert verdict.action is Action.CONTINUE
         assert verdict.reason == "best 2 by step 2 is not above the median 2 of 3 others"
@@ -122,7 +122,7 @@ class TestMedian:
         assert verdict.action is Action.STOP
         assert verdict.reason == "best 0.55 by step 2 is below the median 0.6 of 3 others"
 
-    def test_nobody_is_judged_during_warm_up(self) -> None:
+    def test_no_trial_is_judged_during_warm_up(self) -> None:
         verdict = decide.judge(against((1.0,), (1.0,), (1.0,), judged=(9.0,)), self.spec, 3)
         assert verdict.reason == "step 1 comes before step 2, the first that is judged"
 
@@ -206,7 +206,7 @@ class TestPatience:
         assert late.action is Action.STOP
         assert late.reason == "the best, 1, is 3 steps old, and patience lasts 3"
 
-    def test_each_improvement_begins_anew(self) -> None:
+    def test_each_improvement_restarts_the_patience(self) -> None:
         assert self.judged(3.0, 3.0, 3.0, 2.0, 2.0, 2.0).action is Action.CONTINUE
 
     def test_small_steps_add_up_to_an_improvement(self) -> None:

@@ -23,7 +23,7 @@ def refused(old: StudySpec, new: StudySpec, **made: Any) -> list[tuple[str, str]
     return [(error.path, error.message) for error in errors]
 
 
-def test_what_changes_is_told_by_its_path_from_what_to_what() -> None:
+def test_changes_are_described_by_path_old_and_new_value() -> None:
     new = study(
         {"lr": {**LR, "high": 1.0}, "depth": {"type": "categorical", "choices": [True]}},
         sampler="tpe",
@@ -60,7 +60,7 @@ def test_one_and_true_are_two_choices_and_the_order_of_parameters_is_no_change()
     ],
     ids=str,
 )
-def test_what_leaves_old_trials_comparable_may_change(change: dict[str, Any]) -> None:
+def test_edits_that_keep_old_trials_comparable_are_allowed(change: dict[str, Any]) -> None:
     assert refused(spec(), spec(**change)) == []
 
 
@@ -79,7 +79,7 @@ def test_what_leaves_old_trials_comparable_may_change(change: dict[str, Any]) ->
         ({"warm_start": ["older"]}, "warm_start", "what it learns from was copied when it began"),
     ],
 )
-def test_what_a_study_is_about_stays(change: dict[str, Any], path: str, why: str) -> None:
+def test_objective_and_task_cannot_be_edited(change: dict[str, Any], path: str, why: str) -> None:
     ((refused_path, message),) = refused(spec(), spec(**change), num_trials=0)
     assert refused_path == path
     assert message.startswith("cannot change (")

@@ -32,7 +32,7 @@ def equal(one: TrialMatrix, other: TrialMatrix) -> bool:
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 30), st.sets(st.integers(0, 29))), min_size=1, max_size=6))
-def test_what_is_taken_over_is_what_would_be_computed(questions: list[tuple[int, set[int]]]) -> None:
+def test_carried_over_arrays_equal_computed_ones(questions: list[tuple[int, set[int]]]) -> None:
     trials = PLAYED
     for num_trials, moved in questions:
         trials = tuple(

@@ -61,7 +61,7 @@ def test_it_begins_better_after_a_function_that_is_a_little_shifted() -> None:
 @pytest.mark.parametrize(
     "unlike", [bowl(0.3, 0.65, 0.3, sign=-1), bowl(0.9, 0.1, 0.9, offset=-10)], ids=["opposite", "elsewhere and lower"]
 )
-def test_what_was_learned_of_an_unlike_function_is_made_up_for(unlike: Function) -> None:
+def test_warm_start_from_an_unlike_function_is_overcome(unlike: Function) -> None:
     assert reached(10, after=unlike) > reached(10)
     assert reached(40, after=unlike) < reached(20)
 
@@ -86,7 +86,7 @@ def test_the_worst_make_way_first() -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200), st.sampled_from(["minimize", "maximize"]))
-def test_of_many_trials_an_even_spread_is_taken_the_best_in_any_case(values: list[float], direction: Any) -> None:
+def test_of_many_prior_trials_an_even_spread_with_the_best_is_selected(values: list[float], direction: Any) -> None:
     taken = select_spread([record(at, value=value) for at, value in enumerate(values)], direction)
     kept = [trial.value for trial in taken]
     assert len(taken) == min(len(values), MAX_PRIOR_TRIALS)
@@ -125,7 +125,7 @@ def smooth_parameters(at: int) -> dict[str, Value]:
     return dict(played(study(sampler="random"), smooth).trials[at].parameters)
 
 
-def test_a_sampler_that_learns_from_no_trials_is_told_so() -> None:
+def test_warm_start_for_a_sampler_that_ignores_trials_is_refused() -> None:
     for name in ("grid", "random", "coarse_to_fine", "optuna:cmaes"):
         (error,) = decide.check_strategy(study(CUBE_GRID, sampler=name, warm_start=["older"]))
         assert (error.path, error.message) == (

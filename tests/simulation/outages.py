@@ -83,7 +83,7 @@ async def _spoil(world: Scenario, host: str) -> None:
 
 
 async def _restore(world: Scenario) -> None:
-    """Take a backup, lose the database later, and serve what `service restore` makes of the backup."""
+    """Take a backup, lose the database later, and serve what `assayer restore` makes of the backup."""
     await asyncio.sleep(world.chance.uniform(20, 150))
     await _until_lost(world.chance.choice([0.0, 100.0]))
     backup, seen, mark = memory().back_up(), world.watch.state.copy(), world.record.mark()

@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.memory import memory
 
 
-def test_what_is_half_read_when_the_database_goes_back_is_not_read_on() -> None:
+def test_a_listing_does_not_continue_across_a_restore() -> None:
     half_read = memory().raw.execute("SELECT name FROM sqlite_master")
     next(half_read)
     memory().restore(memory().back_up())

@@ -1,4 +1,4 @@
-"""`service backup` and `service restore`: a consistent copy under load, restored whole or not at all."""
+"""`assayer backup` and `assayer restore`: a consistent copy under load, restored whole or not at all."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_backup_under_load_is_whole_and_a_restore_voids_the_leases(
         grant = claim_of(client, study.name)
         with reporting(client, grant):
             status, said = command("backup", backup, "--database", service.database)
-        assert (status, said) == (0, f"service: sqlite:///{service.database} is backed up in {backup}")
+        assert (status, said) == (0, f"assayer: sqlite:///{service.database} is backed up in {backup}")
         with open_read_only(str(backup)) as connection:
             assert not any(each.broken for each in check(connection))
     status, said = command("restore", backup, "--database", other / "assayer.db")
@@ -107,20 +107,20 @@ def test_a_backup_under_load_is_whole_and_a_restore_voids_the_leases(
 
 
 @pytest.mark.prove
-def test_what_is_there_is_never_overwritten(sqlite_template: Path, command: Command, tmp_path: Path) -> None:
+def test_an_existing_file_is_never_overwritten(sqlite_template: Path, command: Command, tmp_path: Path) -> None:
     target = tmp_path / "assayer.db"
     for name in ("assayer.db", "assayer.db-wal"):
         (tmp_path / name).write_text("mine")
         for arguments in (("backup", target, "--database", sqlite_template), ("restore", sqlite_template)):
             status, said = command(*arguments, *(["--database", target] if len(arguments) == 2 else []))
             assert status == 1
-            assert said == f"service: {tmp_path / name} exists already; move it away first, or name another file"
+            assert said == f"assayer: {tmp_path / name} exists already; move it away first, or name another file"
         assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
         (tmp_path / name).unlink()
 
 
 @pytest.mark.prove
-def test_what_is_no_backup_leaves_nothing_behind(command: Command, tmp_path: Path) -> None:
+def test_a_failed_backup_leaves_nothing_behind(command: Command, tmp_path: Path) -> None:
     target = tmp_path / "assayer.db"
     (tmp_path / "text").write_text("not a database, but a text that is long enough to have a header. " * 20)
     sqlite3.connect(tmp_path / "empty").close()
@@ -131,13 +131,13 @@ def test_what_is_no_backup_leaves_nothing_behind(command: Command, tmp_path: Pat
     }.items():
         status, said = command("restore", tmp_path / name, "--database", target)
         assert status == 1
-        assert said.startswith("service: ")
+        assert said.startswith("assayer: ")
         assert reason in said
     assert {path.name for path in tmp_path.iterdir()} == {"text", "empty"}
     status, said = command("restore", "--database", target)
     assert (status, said) == (
         1,
-        f"service: there is no database {target}; name the backup to restore: service restore FILE",
+        f"assayer: there is no database {target}; name the backup to restore: assayer restore FILE",
     )
     assert not target.exists()
 
@@ -147,7 +147,7 @@ def test_a_database_that_another_command_put_back(sqlite_template: Path, command
     target = tmp_path / "assayer.db"
     target.write_bytes(sqlite_template.read_bytes())
     status, said = command("restore", "--database", target)
-    assert (status, said.split("; ")[0]) == (0, f"service: sqlite:///{target} is restored and begins epoch 2")
+    assert (status, said.split("; ")[0]) == (0, f"assayer: sqlite:///{target} is restored and begins epoch 2")
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def carry_out(command: str, programs: Path) -> None:
 
 
 @pytest.mark.prove
-def test_what_postgres_users_are_told_backs_up_under_load_and_voids_the_leases_for_every_replica(
+def test_the_documented_postgres_backup_works_under_load_and_voids_leases(
     command: Command, postgres: Postgres, postgres_url: str, postgres_programs: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "copy.dump"
@@ -215,7 +215,7 @@ def test_postgres_has_its_own_commands_and_then_ours(command: Command, postgres_
     status, said = command("backup", file, "--database", postgres_url)
     assert status == 1
     assert said.startswith(
-        f"service: Postgres makes its own backups: pg_dump --format=custom --file={file} postgresql:"
+        f"assayer: Postgres makes its own backups: pg_dump --format=custom --file={file} postgresql:"
     )
     status, said = command("restore", file, "--database", postgres_url)
     assert status == 1

@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> BlobStore:
 
 
 @given(st.lists(st.binary(max_size=50), max_size=6))
-def test_what_was_put_is_read_back_and_kept_once(contents: list[bytes]) -> None:
+def test_a_stored_blob_is_read_back_and_kept_once(contents: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         store = BlobStore(Path(directory))
         seen: set[bytes] = set()
@@ -56,14 +56,14 @@ def test_content_under_another_name_is_refused_and_nothing_is_left(store: BlobSt
     assert files(store) == []
 
 
-def test_what_broke_off_leaves_nothing(store: BlobStore) -> None:
+def test_an_interrupted_write_leaves_nothing(store: BlobStore) -> None:
     incoming = store.writer(name_of(b"whole"))
     incoming.write(b"who")
     incoming.close()
     assert files(store) == []
 
 
-def test_a_damaged_blob_is_told_once_and_gone_then(store: BlobStore) -> None:
+def test_a_damaged_blob_is_reported_once_and_deleted(store: BlobStore) -> None:
     put(store, b"good")
     name = name_of(b"good")
     store._path(name).write_bytes(b"evil")

@@ -98,7 +98,7 @@ def test_a_second_process_on_one_sqlite_file_is_refused_by_name(sqlite: str) -> 
         ("postgresql://me@db:port/x", "is no database URL; write a path or postgresql://user@host/name"),
     ],
 )
-def test_a_wrong_url_is_told_in_a_sentence(given: str, sentence: str) -> None:
+def test_a_wrong_url_is_reported_in_a_sentence(given: str, sentence: str) -> None:
     with pytest.raises(DatabaseError) as caught:
         url_of(given)
     assert sentence in str(caught.value)
@@ -137,19 +137,19 @@ def read_only_folder(tmp_path: Path) -> Iterator[Path]:
     tmp_path.chmod(0o755)
 
 
-def test_a_read_only_folder_is_told(read_only_folder: Path) -> None:
+def test_a_read_only_folder_is_reported(read_only_folder: Path) -> None:
     with pytest.raises(DatabaseError, match=r"cannot write to .*assayer\.db: .*name another file"):
         open_database(str(read_only_folder / "assayer.db"))
 
 
-def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("certainly not a database, and long enough to be read as the header of one. " * 20)
     with pytest.raises(DatabaseError, match=r"cannot use sqlite:.*notes\.txt: file is not a database"):
         open_database(str(path))
 
 
-def test_a_postgres_that_is_away_is_told_without_its_password() -> None:
+def test_an_unreachable_postgres_is_reported_without_its_password() -> None:
     with pytest.raises(DatabaseError, match="cannot use postgresql") as caught:
         open_database("postgresql://me:secret@127.0.0.1:1/assayer")
     assert "secret" not in str(caught.value)

@@ -229,12 +229,12 @@ BREAKS = {
 
 
 @pytest.mark.parametrize(("name", "statement"), [(name, each) for name, all_ in BREAKS.items() for each in all_])
-def test_what_breaks_an_invariant_is_named(spoilt: sa.Connection, name: str, statement: str) -> None:
+def test_a_broken_invariant_is_named(spoilt: sa.Connection, name: str, statement: str) -> None:
     assert spoilt.exec_driver_sql(statement).rowcount > 0
     assert name in broken(spoilt)
 
 
-def test_what_breaks_it_is_shown(spoilt: sa.Connection) -> None:
+def test_rows_that_break_an_invariant_are_shown(spoilt: sa.Connection) -> None:
     spoilt.exec_driver_sql("DELETE FROM lease")
     (found,) = [each for each in check(spoilt) if each.broken]
     assert found.name == "leases"
@@ -314,7 +314,7 @@ def test_fsck_of_what_is_no_database_of_ours(command: Callable[..., tuple[int, s
     nowhere = tmp_path / "nowhere.db"
     status, out, error = command("fsck", "--database", str(nowhere))
     assert (status, out) == (1, "")
-    assert error == f"service: cannot open {nowhere}: there is no such file; name the database with --database\n"
+    assert error == f"assayer: cannot open {nowhere}: there is no such file; name the database with --database\n"
     assert list(tmp_path.iterdir()) == []
     sqlite3.connect(tmp_path / "empty.db").close()
     status, _, error = command("fsck", "--database", str(tmp_path / "empty.db"))

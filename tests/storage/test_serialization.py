@@ -51,9 +51,7 @@ def num_events(database: Database) -> int:
     ],
     ids=["nan", "inf", "surrogate", "NUL", "key", "integer", "deep", "set", "object"],
 )  # fmt: skip
-def test_a_row_whose_json_nobody_could_read_is_not_stored(
-    database: Database, transact: Transactor, value: object
-) -> None:
+def test_a_row_with_unreadable_json_is_not_stored(database: Database, transact: Transactor, value: object) -> None:
     with pytest.raises(UnserializableError, match=r"a value to store cannot be written as JSON: .*; nothing"):
         transact.run_sync("s1", lambda unit_of_work: unit_of_work.record("something", data={"value": value}))
     assert num_events(database) == 0
@@ -71,7 +69,7 @@ def test_a_row_whose_json_nobody_could_read_is_not_stored(
     ],
     ids=["surrogate", "in a list", "in a tuple", "nan", "unknown word", "missing field"],
 )
-def test_an_answer_that_nobody_could_read_undoes_the_transaction(
+def test_an_unreadable_answer_rolls_the_transaction_back(
     database: Database, transact: Transactor, answer: Callable[[], object]
 ) -> None:
     def work(unit_of_work: UnitOfWork) -> object:
@@ -85,7 +83,7 @@ def test_an_answer_that_nobody_could_read_undoes_the_transaction(
     assert num_events(database) == 1
 
 
-def test_what_can_be_read_is_stored_and_answered(database: Database, transact: Transactor) -> None:
+def test_readable_json_is_stored_and_answered(database: Database, transact: Transactor) -> None:
     values = [nested(2 * MAX_DEPTH - 3), MAX_INTEGER, -MAX_INTEGER, 1e300, 5e-324, "Grüße 🌲", True, None]
 
     def work(unit_of_work: UnitOfWork) -> list[Verdict]:

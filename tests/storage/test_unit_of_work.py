@@ -64,7 +64,7 @@ def test_an_error_leaves_nothing(database: Database, transact: Transactor) -> No
     assert trial.last_step is None
 
 
-def test_what_only_looks_moves_no_revision(database: Database, transact: Transactor) -> None:
+def test_a_transaction_that_only_reads_moves_no_revision(database: Database, transact: Transactor) -> None:
     assert transact.run_sync("s1", lambda unit_of_work: unit_of_work.study.name) == "digits"
     assert study(database).revision == 0
 
@@ -113,7 +113,7 @@ def test_the_journal_is_read_in_whole_revisions(database: Database, transact: Tr
     assert page(2, 2) == []
 
 
-def test_time_stands_still_within_a_transaction(database: Database, transact: Transactor) -> None:
+def test_time_is_constant_within_a_transaction(database: Database, transact: Transactor) -> None:
     def work(unit_of_work: UnitOfWork) -> tuple[int, int]:
         first = unit_of_work.now()
         database.dialect.now(unit_of_work.connection)
@@ -139,7 +139,7 @@ def test_a_move_that_the_table_does_not_know_is_refused(database: Database, tran
     assert told(database) == [(1, 0, "trial_completed")]
 
 
-def test_a_study_that_is_not_there_is_said_so(transact: Transactor) -> None:
+def test_an_unknown_study_is_reported(transact: Transactor) -> None:
     with pytest.raises(DomainError) as caught:
         transact.run_sync("s2", lambda _: None)
     assert caught.value.code is ErrorCode.UNKNOWN_STUDY
@@ -198,7 +198,7 @@ def test_two_that_really_collide_both_succeed_in_the_end(postgres_database: Data
     assert hosts in ({"a"}, {"b"}), "each writes both rows: the last one's writing stands, whole"
 
 
-def test_two_that_insert_the_same_key_are_told_of_each_other(postgres_database: Database) -> None:
+def test_two_inserts_of_the_same_key_conflict(postgres_database: Database) -> None:
     """The loser repeats its work, and then sees the row of the winner."""
     transact = Transactor(postgres_database, lambda: secrets.token_hex(16))
     met = threading.Barrier(2)
@@ -216,7 +216,7 @@ def test_two_that_insert_the_same_key_are_told_of_each_other(postgres_database: 
     assert sorted(asyncio.run(together())) == ["found", "made"]
 
 
-def test_who_always_loses_is_told_to_come_back(postgres_database: Database) -> None:
+def test_a_transaction_that_always_conflicts_is_answered_busy(postgres_database: Database) -> None:
     with postgres_database.writer.begin() as connection:
         put_attempt(connection)
     num_tries = 0
@@ -232,7 +232,7 @@ def test_who_always_loses_is_told_to_come_back(postgres_database: Database) -> N
     assert num_tries == MAX_TRIES
 
 
-def test_a_database_that_goes_away_in_the_middle_is_told_as_that_and_then_used_again(
+def test_a_database_that_fails_midway_is_reported_and_used_again_later(
     postgres_database: Database,
 ) -> None:
     def end_this_connection(unit_of_work: UnitOfWork) -> None:
@@ -246,7 +246,7 @@ def test_a_database_that_goes_away_in_the_middle_is_told_as_that_and_then_used_a
     assert transact.run_sync(None, lambda unit_of_work: studies.find(unit_of_work.connection, "s1")) is None
 
 
-def test_a_database_that_cannot_be_reached_is_told_as_that() -> None:
+def test_an_unreachable_database_is_reported_as_unavailable() -> None:
     nowhere = Database(Postgres(url_of("postgresql://me:secret@127.0.0.1:1/assayer")))
     with pytest.raises(DomainError, match="does not answer") as caught:
         nowhere.read_sync(lambda connection: studies.find(connection, "s1"))
@@ -262,7 +262,7 @@ def test_an_answer_comes_only_after_the_commit(database: Database, transact: Tra
     assert asyncio.run(write_and_look()) == 1
 
 
-def test_who_stops_waiting_does_not_stop_the_write(database: Database, transact: Transactor) -> None:
+def test_a_cancelled_caller_does_not_cancel_the_write(database: Database, transact: Transactor) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def work(unit_of_work: UnitOfWork) -> None:

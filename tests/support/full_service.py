@@ -1,4 +1,4 @@
-"""`service serve` whose SQLite file cannot grow while a flag file is there, as on a full disk.
+"""`assayer serve` whose SQLite file cannot grow while a flag file is there, as on a full disk.
 
 python -m tests.support.full_service FLAG serve …      FLAG: the file
 """

@@ -1,4 +1,4 @@
-"""`service serve` with a clock that a test moves, and samplers that misbehave by the seed of their study.
+"""`assayer serve` with a clock that a test moves, and samplers that misbehave by the seed of their study.
 
 python -m tests.support.poisoned_service CLOCK serve …      CLOCK: a file with the seconds that the clock is ahead
 """

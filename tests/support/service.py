@@ -1,4 +1,4 @@
-"""A real service for tests: `service serve` as a process on a free port, with its own SQLite file."""
+"""A real service for tests: `assayer serve` as a process on a free port, with its own SQLite file."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def test_all_are_closed_where_one_cannot_be(configure):
 
 
 @pytest.mark.parametrize("said", [True, "", 3, Verdict])
-def test_what_is_no_reason_is_refused(configure, said: object):
+def test_an_invalid_reason_is_refused(configure, said: object):
     witness = Witness()
     witness.on_report = lambda _: said  # type: ignore[method-assign, assignment, return-value]
     with pytest.raises(TypeError, match="on_report must return a reason to end training, or None; it returned"):
@@ -196,7 +196,7 @@ def test_each_of_several_gets_its_own_state_back(configure, tmp_path: Path):
     assert torch.equal(other.state["kept"]["weights"], torch.arange(3.0))
 
 
-def test_who_looks_on_may_change_at_a_resume(configure, tmp_path: Path):
+def test_callbacks_may_change_at_a_resume(configure, tmp_path: Path):
     straight = train(configure(epochs=3), seed=1)
     train(configure(epochs=3), seed=1, checkpoint_dir=tmp_path, until_epoch=2)
     resumed = train(configure(epochs=3, callbacks=[{"name": "norms"}]), seed=1, checkpoint_dir=tmp_path)

@@ -104,7 +104,7 @@ def test_fewer_examples_than_the_teachers_may_train(teacher: str, configure):
     train(configure(data={"name": "wine", "limit": 30}, loss=taught(teacher), epochs=1))
 
 
-def test_what_is_no_checkpoint_is_refused(configure, tmp_path: Path):
+def test_a_file_that_is_no_checkpoint_is_refused(configure, tmp_path: Path):
     (tmp_path / "text.pt").write_text("no checkpoint")
     (tmp_path / "empty").mkdir()
     for name, message in (

@@ -81,7 +81,7 @@ def test_a_loss_of_ones_own_says_what_its_outputs_stand_for(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("name", LINKS)
-def test_what_models_say_together_stands_for_the_mean_of_what_they_say(name: str):
+def test_the_ensembles_output_stands_for_the_mean_prediction(name: str):
     first, second = (nn.Linear(4, 3) for _ in range(2))
     features, link = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)), LINKS[name]
     with torch.no_grad():
@@ -90,7 +90,7 @@ def test_what_models_say_together_stands_for_the_mean_of_what_they_say(name: str
     torch.testing.assert_close(link.inverse(together), mean, atol=1e-5, rtol=0)
 
 
-def test_regression_is_told_in_the_unit_of_the_target():
+def test_regression_metrics_are_in_the_unit_of_the_target():
     draw = torch.Generator().manual_seed(0)
     outputs, targets = (torch.randn(5000, 1, generator=draw) for _ in range(2))
     dataset = Dataset("regression", {"val": Split(outputs, targets)}, target_mean=150.0, target_std=50.0)

@@ -61,7 +61,7 @@ def test_defaults_fill_what_is_not_given():
         ({"rates": 1}, "x.rates: it has no such setting; did you mean 'rate'?"),
     ],
 )
-def test_a_bad_value_is_told_by_its_path(given: dict[str, Any], message: str):
+def test_a_bad_value_is_reported_by_its_path(given: dict[str, Any], message: str):
     with pytest.raises(ConfigError) as caught:
         check_all("x", "it", DECLARED, given)
     assert str(caught.value) == message

@@ -43,7 +43,7 @@ class Shape:
     given: str = "by whoever calls"
 
 
-def test_what_several_entries_have_in_common_is_a_dataclass_whose_fields_are_their_settings():
+def test_shared_settings_of_entries_are_a_dataclass():
     models: Registry[tuple[Shape, bool]] = Registry("model")
 
     @models.add

@@ -29,7 +29,7 @@ def of(reports: Sequence[Report], name: str) -> list[tuple[int, float]]:
     return [(report.step, report.metrics[name]) for report in reports]
 
 
-def test_a_training_is_told_as_it_was_reported(configure, tmp_path: Path):
+def test_event_files_hold_what_the_training_reported(configure, tmp_path: Path):
     config = configure(epochs=3, callbacks=[{"name": "tensorboard", "directory": str(tmp_path)}])
     reports, result = reported(config)
     [folder] = tmp_path.iterdir()
@@ -62,7 +62,7 @@ def test_a_classification_ends_with_its_confusion(configure, tmp_path: Path):
     ]
 
 
-def test_a_resumed_training_goes_on_in_its_folder_and_each_step_counts_once(configure, tmp_path: Path):
+def test_a_resumed_training_keeps_its_folder_and_writes_each_step_once(configure, tmp_path: Path):
     config = configure(epochs=4, callbacks=[{"name": "tensorboard", "directory": str(tmp_path / "out")}])
     saved = tmp_path / "saved"
 
@@ -95,7 +95,7 @@ def test_trainings_that_differ_have_folders_of_their_own(configure, tmp_path: Pa
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_what_is_written_is_on_disk_before_anything_is_closed(tmp_path: Path):
+def test_written_entries_are_on_disk_before_the_file_is_closed(tmp_path: Path):
     with closing(EventFiles(tmp_path, 1, "callbacks")) as files:
         for step in (1, 2, 3):
             files.scalars(step, {"loss": step / 2})

@@ -47,7 +47,7 @@ async def with_net(replica: Replica, **changes: Any) -> tuple[str, dict[str, Any
     return await replica.create(task=TASK, space=SPACE, **changes), {"entries": reply.entries}
 
 
-async def test_an_entry_that_no_worker_has_told_is_refused_with_what_to_do(replica: Replica) -> None:
+async def test_an_entry_that_no_worker_registered_is_refused_with_a_remedy(replica: Replica) -> None:
     with pytest.raises(DomainError) as caught:
         await replica.create(task=TASK, space=SPACE)
     assert caught.value.code is ErrorCode.INVALID_SPEC
@@ -57,7 +57,7 @@ async def test_an_entry_that_no_worker_has_told_is_refused_with_what_to_do(repli
     assert error.message.endswith("For one of your own, start a worker with --register MODULE first")
 
 
-async def test_once_told_it_can_be_chosen_its_options_are_searched_and_checked(replica: Replica) -> None:
+async def test_a_registered_entry_can_be_chosen_and_its_options_are_checked(replica: Replica) -> None:
     name, offers = await with_net(replica)
     grant = await replica.claim(name, **offers)
     assert grant.task is not None
@@ -99,7 +99,7 @@ async def test_telling_it_again_changes_nothing_and_with_other_options_says_so(r
     assert whole.custom["model"]["my_net"].worker == "cellar"
 
 
-async def test_the_catalogue_lists_the_cores_entries_and_those_told(replica: Replica) -> None:
+async def test_the_catalogue_lists_the_cores_entries_and_custom_ones(replica: Replica) -> None:
     await tell(replica, model={"my_net": NET}, loss={"my_loss": {}})
     whole = await list_catalogue(replica.context)
     core = replica.context.catalogue
@@ -121,7 +121,7 @@ async def test_the_catalogue_lists_the_cores_entries_and_those_told(replica: Rep
         ({"modle": {"x": NET}}, ErrorCode.INVALID_REQUEST, "registries.modle: .* did you mean 'model'?"),
     ],
 )
-async def test_what_shadows_the_core_or_is_for_no_section_is_refused_whole(
+async def test_entries_that_shadow_the_core_or_have_no_section_are_refused(
     replica: Replica, told: dict[str, Any], code: ErrorCode, said: str
 ) -> None:
     with pytest.raises(DomainError, match=said) as caught:
@@ -130,7 +130,7 @@ async def test_what_shadows_the_core_or_is_for_no_section_is_refused_whole(
     assert (await list_catalogue(replica.context)).custom == {}
 
 
-async def test_a_study_gives_trials_only_to_workers_that_have_its_entries_as_told_last(replica: Replica) -> None:
+async def test_a_study_gives_trials_only_to_workers_with_the_newest_version_of_its_entries(replica: Replica) -> None:
     name, offers = await with_net(replica)
     lacks = f"{name}: the model 'my_net' is not built in; start a worker with --register and the module that adds it"
     for wanted in (name, None):
@@ -165,7 +165,7 @@ async def choose_my_loss(replica: Replica, name: str) -> dict[str, Any]:
     return {"entries": reply.entries}
 
 
-async def test_an_edit_may_choose_one_and_what_runs_goes_on(replica: Replica) -> None:
+async def test_an_edit_may_choose_a_custom_entry_and_running_trials_continue(replica: Replica) -> None:
     name = await editable(replica)
     running = await replica.claim(name, worker="plain")
     offers = await choose_my_loss(replica, name)

@@ -211,7 +211,7 @@ async def test_a_study_that_a_person_paused_or_stopped_is_not_paused_for_its_fai
         assert study.pause_cause is (PauseCause.USER if study.state is StudyState.PAUSED else None)
 
 
-async def test_what_a_failed_trial_reported_is_neither_its_value_nor_infeasible(replica: Replica) -> None:
+async def test_reports_of_a_failed_trial_make_neither_a_value_nor_infeasible(replica: Replica) -> None:
     name = await replica.create()
     grant = await replica.claim(name)
     await replica.report(grant, 1, 0.5, float("nan"))

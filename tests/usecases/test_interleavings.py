@@ -196,9 +196,7 @@ async def test_stop_and_late_finish_of_one_trial_have_one_winner(
     assert await clean(one)
 
 
-async def test_stop_and_claim_leave_nothing_that_nobody_knows_of(
-    replicas: tuple[Replica, Replica], order: Order
-) -> None:
+async def test_stop_and_claim_leave_no_orphaned_attempt(replicas: tuple[Replica, Replica], order: Order) -> None:
     one, other = replicas
     name = await one.create()
     study, granted = await order.of(replicas, lambda: stop_study(one.context, name, ""), lambda: other.ask(name))

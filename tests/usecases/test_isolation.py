@@ -47,7 +47,9 @@ async def pause_of(replica: Replica, name: str) -> Event:
     return event
 
 
-async def test_a_sampler_that_raises_pauses_its_study_and_the_claim_goes_on(replica: Replica, trouble: Trouble) -> None:
+async def test_a_sampler_that_raises_pauses_its_study_and_the_claim_tries_the_next(
+    replica: Replica, trouble: Trouble
+) -> None:
     broken, healthy = await replica.create(**POISONED), await replica.create()
     assert (await replica.claim(None)).study_name == healthy
     study = state_of(replica, broken)
@@ -74,7 +76,7 @@ async def test_a_claim_that_names_the_study_hears_why(replica: Replica, trouble:
     assert not answer.done
 
 
-async def test_what_a_database_cannot_hold_is_left_out_of_the_reason(replica: Replica, trouble: Trouble) -> None:
+async def test_text_that_a_database_cannot_hold_is_left_out_of_the_reason(replica: Replica, trouble: Trouble) -> None:
     trouble.error = ValueError("a \x00 and a \ud800 and much more: " + "x" * 10_000)
     broken = await replica.create(**POISONED)
     await replica.ask(broken)
@@ -85,7 +87,7 @@ async def test_what_a_database_cannot_hold_is_left_out_of_the_reason(replica: Re
     assert len((await pause_of(replica, broken)).data["traceback"]) <= 8_000
 
 
-async def test_what_is_about_the_whole_service_is_answered_as_that(replica: Replica, trouble: Trouble) -> None:
+async def test_errors_of_the_whole_service_are_answered_as_such(replica: Replica, trouble: Trouble) -> None:
     trouble.error = DomainError(ErrorCode.UNAVAILABLE, "the database is away")
     broken = await replica.create(**POISONED)
     with pytest.raises(DomainError, match="the database is away"):
@@ -296,7 +298,7 @@ async def test_hours_run_out_though_another_study_is_damaged(replica: Replica) -
     assert state_of(replica, broken).state == StudyState.PAUSED
 
 
-async def test_a_search_goes_on_without_its_damaged_trial(replica: Replica) -> None:
+async def test_a_search_continues_without_its_damaged_trial(replica: Replica) -> None:
     name = await replica.create()
     first = await replica.claim(name)
     second = await replica.claim(name)
@@ -310,7 +312,7 @@ async def test_a_search_goes_on_without_its_damaged_trial(replica: Replica) -> N
     assert (await replica.claim(None)).number == 2
 
 
-async def test_a_grant_that_cannot_be_told_again_is_given_up(replica: Replica) -> None:
+async def test_a_grant_that_cannot_be_repeated_is_given_up(replica: Replica) -> None:
     """The worker repeats its request until it is answered: it may not wait for a damaged study for ever."""
     broken, healthy = await replica.create(), await replica.create()
     await replica.claim(broken, request_id="the-request")

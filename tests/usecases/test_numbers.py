@@ -1,4 +1,4 @@
-"""Numbers are compared as numbers: a repeated request is accepted, and `service fsck` finds no violation."""
+"""Numbers are compared as numbers: a repeated request is accepted, and `assayer fsck` finds no violation."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ async def test_a_worker_with_the_same_capabilities_is_known(replica: Replica) ->
     assert await replica.database.read(lambda connection: seen_recently(connection, replica.context, request))
 
 
-async def test_an_entry_that_is_told_again_has_no_other_options(replica: Replica) -> None:
+async def test_an_entry_cannot_be_registered_again_with_other_options(replica: Replica) -> None:
     entry = {"description": "own", "parameters": {"scale": {"type": "float", "default": 1e23}}}
     request = EntriesRequest.model_validate({"worker": "w", "registries": {"model": {"own": entry}}})
     for _ in range(2):

@@ -50,7 +50,7 @@ async def test_a_study_that_fails_and_is_deleted_meanwhile_needs_no_pause(replic
 
 
 @pytest.mark.anyio
-async def test_a_database_that_is_away_is_told_to_whoever_wants_a_study_paused(replica: Replica) -> None:
+async def test_pausing_a_study_reports_an_unavailable_database(replica: Replica) -> None:
     async def transact(*_: object) -> Any:
         raise DomainError(ErrorCode.UNAVAILABLE, "the database is away")
 

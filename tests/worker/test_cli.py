@@ -77,7 +77,7 @@ def test_tensorboard_that_is_not_installed_is_named_with_its_extra(
     )
 
 
-def test_a_gpu_that_is_not_there_is_told_together_with_what_is() -> None:
+def test_a_missing_gpu_is_reported_with_the_existing_ones() -> None:
     result = worker("--gpu", "93")
     assert result.returncode == 2
     assert result.stderr.startswith("worker: there is no GPU 93 on this machine: ")

@@ -57,23 +57,23 @@ def test_a_machine_that_is_well_exits_with_0_and_says_what_it_has(guarded: Servi
     assert guarded.url in findings["service"]["seen"]
 
 
-def test_a_missing_token_is_told(guarded: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_token_is_reported(guarded: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ASSAYER_TOKEN", raising=False)
     assert "set ASSAYER_TOKEN" in (run_checks(guarded.url, tmp_path)["token"].remedy or "")
 
 
-def test_a_wrong_token_is_told(guarded: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_token_is_reported(guarded: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSAYER_TOKEN", "another")
     assert "check ASSAYER_TOKEN" in (run_checks(guarded.url, tmp_path)["token"].remedy or "")
 
 
-def test_a_service_out_of_reach_is_told_with_the_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreachable_service_is_reported_with_the_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.main(["--server", "http://127.0.0.1:1", "--state-dir", str(tmp_path)]) == 1
     assert "FIX service: cannot be reached; no service at http://127.0.0.1:1; start one" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_a_clock_that_differs_from_the_databases_is_told(
+def test_a_clock_that_differs_from_the_databases_is_reported(
     guarded: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
     def skewed(client: Client) -> Health:
@@ -91,7 +91,7 @@ def test_clocks_that_agree_are_well(guarded: Service, tmp_path: Path) -> None:
     assert run_checks(guarded.url, tmp_path)["clock"].remedy is None
 
 
-def test_a_full_disk_and_small_shared_memory_are_told(
+def test_a_full_disk_and_small_shared_memory_are_reported(
     guarded: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(64 << 20, 63 << 20, 1 << 20))
@@ -100,7 +100,7 @@ def test_a_full_disk_and_small_shared_memory_are_told(
     assert "--shm-size" in (findings["shared memory"].remedy or "")
 
 
-def test_the_folders_that_studies_may_read_are_told_and_a_home_is_too_much(
+def test_readable_folders_are_listed_and_a_home_directory_is_a_warning(
     guarded: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home" / "me"))
@@ -116,5 +116,5 @@ def test_the_folders_that_studies_may_read_are_told_and_a_home_is_too_much(
     assert "is not a readable folder" in data(tmp_path / "nowhere").seen
 
 
-def test_a_directory_that_cannot_be_written_to_is_told(guarded: Service) -> None:
+def test_an_unwritable_directory_is_reported(guarded: Service) -> None:
     assert "--state-dir" in (run_checks(guarded.url, Path("/proc/nowhere"))["disk"].remedy or "")

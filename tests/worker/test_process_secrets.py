@@ -65,7 +65,7 @@ def test_without_secrets_nothing_starts_again_and_the_memory_is_closed_all_the_s
     assert (told["secrets"], told["starts"], told["dumpable"]) == ({}, 1, 0)
 
 
-def test_what_puts_a_secret_back_at_each_start_makes_no_loop(tmp_path: Path) -> None:
+def test_a_start_script_that_sets_the_secret_again_makes_no_loop(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import os\nos.environ['SECRET'] = 'again'\n")
     _, told = started(tmp_path, SECRET="x", PYTHONPATH=str(tmp_path))
     assert told["starts"] == 2
@@ -73,7 +73,7 @@ def test_what_puts_a_secret_back_at_each_start_makes_no_loop(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("descriptor", ["93", "0"])
-def test_a_pipe_that_is_not_there_is_told_in_one_sentence(tmp_path: Path, descriptor: str) -> None:
+def test_a_missing_pipe_is_reported_in_one_sentence(tmp_path: Path, descriptor: str) -> None:
     script = tmp_path / "program.py"
     script.write_text(PROGRAM.format(root=str(Path(__file__).parents[2])))
     environment = {"PATH": os.environ["PATH"], "assayer_secrets_descriptor": descriptor}

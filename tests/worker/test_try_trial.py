@@ -86,7 +86,7 @@ def test_a_training_is_tried_for_so_many_steps_and_the_service_hears_nothing(
     assert client.trial("trained", 0).series == []
 
 
-def test_what_is_tried_is_what_the_attempt_is_granted(client: Client) -> None:
+def test_a_try_trains_the_configuration_of_the_grant(client: Client) -> None:
     begin(client, "granted", {"function": "own:train"})
     request = {
         "request_id": "request-granted",
@@ -110,7 +110,7 @@ def test_a_function_is_tried_for_so_many_reports(live: Service, client: Client, 
 
 
 @pytest.mark.prove
-def test_a_failure_is_told_with_its_traceback_and_status_1(live: Service, client: Client, tmp_path: Path) -> None:
+def test_a_failure_prints_its_traceback_and_exits_with_1(live: Service, client: Client, tmp_path: Path) -> None:
     begin(client, "broken", {"function": "own:broken"})
     result = attempt(live, tmp_path, "broken", "--trial", "0")
     assert result.returncode == 1
@@ -136,7 +136,7 @@ def test_the_debugger_begins_where_it_raised(live: Service, client: Client, tmp_
         (["commanded", "--trial", "0", "--gpu", "99"], "there is no GPU 99"),
     ],
 )
-def test_what_cannot_be_tried_is_one_sentence_and_status_2(
+def test_an_impossible_try_is_one_sentence_and_status_2(
     live: Service, client: Client, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     if "commanded" not in [study.name for study in client.studies().studies]:

@@ -29,7 +29,7 @@ def print_answer(arguments: argparse.Namespace, answer: BaseModel, page: Rendera
 def note_damaged(kind: str, rows: Iterable[DamagedRow]) -> None:
     """List the damaged rows that a listing lacks, on standard error."""
     for row in rows:
-        note(f"damaged: {kind} {row.name} cannot be read: {row.reason} (`service fsck` lists all damage)")
+        note(f"damaged: {kind} {row.name} cannot be read: {row.reason} (`assayer fsck` lists all damage)")
 
 
 def note(message: str) -> None:

@@ -60,7 +60,7 @@ def test_stages_are_planned_one_by_one_and_the_last_gets_the_rest() -> None:
     ],
 )
 @pytest.mark.parametrize("workers", [1, 5])
-def test_what_is_planned_is_what_is_spent(changes: dict[str, Any], workers: int) -> None:
+def test_the_planned_cost_is_the_spent_cost(changes: dict[str, Any], workers: int) -> None:
     spec = study(
         LINE, **{"sampler": "random", "resource": {"name": "epoch", "max": 9}, "budget": {"trials": 17}} | changes
     )

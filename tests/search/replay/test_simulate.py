@@ -71,7 +71,7 @@ def test_it_ends_when_so_many_steps_were_made() -> None:
     assert any(trial.is_open for trial in played.history)
 
 
-def test_what_diverges_is_stopped_and_infeasible() -> None:
+def test_a_diverging_trial_is_stopped_and_infeasible() -> None:
     played = simulate.run(
         spec_of(sampler="random"), lambda _, step: {"val/loss": math.nan if step == 2 else 1.0}, workers=1
     )

@@ -60,7 +60,7 @@ def test_a_budget_raised_later_does_not_turn_a_model_s_search_into_a_grid() -> N
         (201, 300, "auto: tpe, as 201 trials are more than the 200 that it is fast with; tpe: a model of 201 trials"),
     ],
 )
-def test_it_begins_evenly_and_goes_on_with_the_model_that_suits(num_trials: int, budget: int | None, told: str) -> None:
+def test_auto_starts_evenly_and_continues_with_a_suitable_model(num_trials: int, budget: int | None, told: str) -> None:
     assert reason(NUMBERS, num_trials, budget).startswith(told)
 
 

@@ -50,7 +50,9 @@ def test_a_box_that_was_stored_is_the_box_again(seed: int, num_top: int) -> None
         ({"type": "constant", "value": 3}, [1, 2], [3]),
     ],
 )
-def test_of_an_edited_space_a_box_keeps_what_is_left(declared: Any, box: list[Value], cut: list[Value]) -> None:
+def test_after_an_edit_of_the_space_a_box_keeps_the_remaining_values(
+    declared: Any, box: list[Value], cut: list[Value]
+) -> None:
     after = space({"x": declared, "new": {"type": "int", "low": 1, "high": 2}})
     assert to_bounds(from_bounds(after, {"x": box, "gone": [1, 2]})) == {"x": cut, "new": [1, 2]}
 
@@ -73,7 +75,7 @@ def test_of_an_edited_space_a_box_keeps_what_is_left(declared: Any, box: list[Va
         ),
     ],
 )
-def test_a_persons_box_that_is_none_says_what_to_write(box: dict[str, list[Value]], message: str) -> None:
+def test_an_invalid_box_names_the_remedy(box: dict[str, list[Value]], message: str) -> None:
     (name,) = box
     assert [(each.path, each.message) for each in check_box(space(EVERY_KIND), box)] == [(f"box.{name}", message)]
 

@@ -33,7 +33,7 @@ def test_it_descends_a_curved_valley_that_random_search_does_not() -> None:
     assert found["optuna:cmaes"] < 0.3 * found["random"]  # type: ignore[operator]
 
 
-def test_a_generation_is_told_once_and_to_the_trials_after_it() -> None:
+def test_a_generation_is_used_once_by_the_trials_after_it() -> None:
     history = played(spec_of("optuna:cmaes", trials=33), valley)
     generations = [trial.notes["generation"] for trial in history]
     size = 8  # 4 + 3 ln 4
@@ -42,7 +42,7 @@ def test_a_generation_is_told_once_and_to_the_trials_after_it() -> None:
     assert history.trials[8].notes["told"] == list(range(8))
 
 
-def test_a_trial_that_ends_late_changes_no_generation_that_was_told() -> None:
+def test_a_late_trial_changes_no_earlier_generation() -> None:
     spec = spec_of("optuna:cmaes", trials=40)
     history = History()
     for number in range(20):
@@ -57,7 +57,7 @@ def test_a_trial_that_ends_late_changes_no_generation_that_was_told() -> None:
     assert late.suggestion.notes == decide.next_action(history, spec).suggestion.notes  # type: ignore[union-attr]
 
 
-def test_failed_trials_are_drawn_anew_and_infeasible_ones_count_as_worst() -> None:
+def test_failed_trials_are_sampled_again_and_infeasible_ones_count_as_worst() -> None:
     spec = spec_of("optuna:cmaes", trials=40)
     history = History()
     for number in range(10):
@@ -69,7 +69,7 @@ def test_failed_trials_are_drawn_anew_and_infeasible_ones_count_as_worst() -> No
     assert history.trials[9].notes == {"generation": 1, "told": [1, 2, 3, 4, 5, 6, 7, 8]}
 
 
-def test_what_it_cannot_move_in_is_left_to_tpe() -> None:
+def test_spaces_that_cma_es_cannot_search_are_left_to_tpe() -> None:
     decision = decide.next_action(History(), study(EVERY_KIND, sampler="optuna:cmaes"))
     assert isinstance(decision, decide.Suggest)
     assert decision.suggestion.reason == "cmaes: generation 0 of 8 trials each; 4 others by tpe"

@@ -243,7 +243,7 @@ class TestStages:
             assert len(CoarseToFineSampler.of(spec)._evidence(trials, 1).ranked) == num_known
             assert len(CoarseToFineSampler.of(spec)._evidence(trials, 0).ranked) == 20
 
-    def test_what_differs_in_a_stage_is_told_for_its_trials_alone(self) -> None:
+    def test_overrides_of_a_stage_apply_to_its_trials_alone(self) -> None:
         stages = [{"trials": 5, "overrides": {"schedule.name": "constant"}}, {"trials": 5}]
         spec = study(sampler={"name": "coarse_to_fine", "stages": stages})
         assert [decide.overrides_of(spec, stage) for stage in (0, 1, None)] == [{"schedule.name": "constant"}, {}, {}]

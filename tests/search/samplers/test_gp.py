@@ -72,5 +72,5 @@ def test_without_its_extra_a_study_is_refused_by_the_extra_s_name() -> None:
 
 
 @pytest.mark.usefixtures("without_torch")
-def test_a_replica_that_lacks_the_extra_goes_on_by_tpe() -> None:
+def test_a_replica_without_the_extra_falls_back_to_tpe() -> None:
     assert reason(bowl(12)).startswith("gp left to tpe, as this service lacks the extra gp; tpe: a model of 12 trials")

@@ -80,7 +80,7 @@ def test_infeasible_trials_never_become_parents_while_there_are_others() -> None
     assert history.trials[6].notes["parents"] == [0, 2, 4]
 
 
-def test_of_one_objective_it_is_a_genetic_algorithm() -> None:
+def test_with_one_objective_nsga2_is_a_genetic_algorithm() -> None:
     spec = spec_of(objective={"metric": "near", "direction": "minimize"}, budget={"trials": 120})
     history = played(spec, lambda parameters: trade(parameters)[0])
     first, last = (min(trial.value or 0 for trial in history.trials[at : at + 30]) for at in (0, 90))

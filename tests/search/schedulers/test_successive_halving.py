@@ -91,15 +91,15 @@ class TestPromotion:
     spec = spec_of()
 
     @pytest.mark.parametrize(("num", "best"), [(1, 0), (2, 0), (3, 1), (5, 1), (6, 2), (9, 3), (10, 3)])
-    def test_the_best_third_rounded_down_of_a_rung_goes_on_best_first(self, num: int, best: int) -> None:
+    def test_the_best_third_of_a_rung_rounded_down_is_promoted_best_first(self, num: int, best: int) -> None:
         history = first_rung(*(10.0 - number for number in range(num)))
         assert promoted(history, self.spec) == [(num - 1 - at, 3) for at in range(best)]
 
-    def test_the_largest_goes_on_when_maximizing(self) -> None:
+    def test_the_largest_is_promoted_when_maximizing(self) -> None:
         spec = spec_of(objective={"metric": "val/loss", "direction": "maximize"})
         assert promoted(first_rung(0.3, 0.9, 0.5), spec) == [(1, 3)]
 
-    def test_of_equals_the_earlier_one_goes_on(self) -> None:
+    def test_ties_are_promoted_in_order_of_arrival(self) -> None:
         assert promoted(first_rung(0.5, 0.5, 0.5), self.spec) == [(0, 3)]
 
     def test_the_top_rung_is_looked_at_first(self) -> None:
@@ -107,7 +107,7 @@ class TestPromotion:
         low = [paused(3 + at, 0.1 * at, rungs=(1,)) for at in range(9)]
         assert promoted(History(trials=(*high, *low)), self.spec) == [(2, 9), (3, 3)]
 
-    def test_who_was_promoted_before_keeps_its_place_among_the_best(self) -> None:
+    def test_an_earlier_promoted_trial_keeps_its_rank(self) -> None:
         """With three more that are worse, only one more goes on: two of six."""
         ahead = replace(paused(0, 0.1, rungs=(1,)), state=TrialState.RUNNING, run_until=3)
         later = [paused(at, at / 10, rungs=(1,)) for at in range(2, 7)]
@@ -115,7 +115,7 @@ class TestPromotion:
         assert promoted(others, self.spec) == [(1, 3)]
 
     @pytest.mark.parametrize("state", [TrialState.PRUNED, TrialState.FAILED, TrialState.CANCELLED, TrialState.WAITING])
-    def test_only_what_is_paused_can_go_on_and_nobody_takes_its_place(self, state: TrialState) -> None:
+    def test_only_paused_trials_are_promoted_and_no_other_takes_their_place(self, state: TrialState) -> None:
         history = first_rung(0.1, 0.2, 0.3)
         assert promoted(history.with_trial(replace(history.trials[0], state=state)), self.spec) == []
 
@@ -155,7 +155,7 @@ class TestArrivals:
             RungResult(3, 0.25, 1, 1),
         )
 
-    def test_its_rank_counts_those_who_came_before(self) -> None:
+    def test_a_rank_counts_the_earlier_results_only(self) -> None:
         history = History(trials=(*first_rung(0.1, 0.3, 0.2), record(3, series=curve(0.2))))
         assert scheduler(self.spec).new_rung_results(history, 3) == (RungResult(1, 0.2, rank=3, num=4),)
 
@@ -184,12 +184,12 @@ class TestVerdicts:
         verdict = decide.judge(History(trials=(*history, arrived)), spec_of(), 2)
         assert (verdict.action, verdict.reason) == (Action.PAUSE, "2nd of 3 at step 1: pauses there")
 
-    def test_before_its_rung_it_goes_on(self) -> None:
+    def test_before_its_rung_a_trial_continues(self) -> None:
         trial = replace(record(0, series=curve(0.2)), run_until=2)
         verdict = decide.judge(History(trials=(trial,)), spec_of({"name": "asha", "min": 2}), 0)
         assert (verdict.action, verdict.reason) == (Action.CONTINUE, "its next rung is at step 2")
 
-    def test_a_promoted_trial_goes_on_to_its_next_rung(self) -> None:
+    def test_a_promoted_trial_trains_to_its_next_rung(self) -> None:
         trial = replace(record(0, series=curve(0.3, 0.2)), rung_results=(RungResult(1, 0.2, 1, 3),), run_until=3)
         verdict = decide.judge(History(trials=(trial,)), spec_of(), 0)
         assert (verdict.action, verdict.reason) == (Action.CONTINUE, "1st of 3 at step 1: goes on to step 3")
@@ -202,7 +202,7 @@ class TestVerdicts:
         trial = replace(record(0, series=curve(0.3)), rung_results=(RungResult(1, 0.3, rank, num),), run_until=9)
         assert decide.judge(History(trials=(trial,)), spec, 0).action is action
 
-    def test_who_is_to_stop_and_was_lost_instead_is_told_again(self) -> None:
+    def test_a_lost_stop_order_is_sent_again(self) -> None:
         spec = spec_of({"name": "asha", "min": 1, "mode": "stop"})
         trial = replace(record(0, series=curve(0.3, 0.1)), rung_results=(RungResult(1, 0.3, 2, 5),), run_until=9)
         verdict = decide.judge(History(trials=(trial,)), spec, 0)
@@ -228,7 +228,7 @@ class TestWholeStudies:
 
     @settings(deadline=None, max_examples=40)
     @given(trials=st.integers(1, 40), workers=st.integers(1, 20), seed=st.integers(0, 5))
-    def test_at_any_parallelism_exactly_a_third_of_each_rung_goes_on_each_for_its_place(
+    def test_at_any_parallelism_exactly_a_third_of_each_rung_is_promoted(
         self, trials: int, workers: int, seed: int
     ) -> None:
         spec = spec_of(budget={"trials": trials})
@@ -259,7 +259,7 @@ class TestWholeStudies:
         assert [by_bracket[1][rung] for rung in (3, 9)] == [5, 1]
         assert by_bracket[2][9] == 3
 
-    def test_what_stays_behind_is_pruned_with_the_value_it_reached(self) -> None:
+    def test_an_unpromoted_trial_is_pruned_with_the_value_it_reached(self) -> None:
         spec = spec_of(budget={"trials": 9})
         history = simulate.run(spec, slope, workers=9).history
         left = [trial for trial in history if trial.state is TrialState.PRUNED]
@@ -270,7 +270,7 @@ class TestWholeStudies:
         played = simulate.run(spec_of(budget={"trials": 27}), slope, workers=4)
         assert len({(step.number, step.step) for step in played.steps}) == len(played.steps)
 
-    def test_in_mode_stop_fewer_go_on_at_first_and_nobody_ever_pauses(self) -> None:
+    def test_in_mode_stop_no_trial_pauses_and_fewer_continue_at_first(self) -> None:
         spec = spec_of({"name": "asha", "min": 1, "mode": "stop"}, budget={"trials": 27})
         played = simulate.run(spec, slope, workers=4)
         assert all(step.verdict.action is not Action.PAUSE for step in played.steps)
@@ -297,7 +297,7 @@ class TestTheEnd:
         spec = spec_of(budget={"trials": 3})
         assert decide.completion_reason(first_rung(0.1, 0.2, 0.3), spec) is None
 
-    def test_who_stays_behind_keeps_its_value_and_is_told_its_place(self) -> None:
+    def test_an_unpromoted_trial_keeps_its_value_and_learns_its_rank(self) -> None:
         history = first_rung(0.1, 0.2)
         assert decide.unpromoted(history, self.spec)[1] == (
             1,
@@ -338,7 +338,7 @@ class TestLessons:
         low = [paused(2, 0.7, rungs=(1,))]
         assert learned(self.spec, History(trials=(*high, *low)))[1] == "by step 1, which 3 have reached"
 
-    def test_what_trains_and_has_not_come_so_far_is_open(self) -> None:
+    def test_running_trials_below_the_rung_are_pending(self) -> None:
         trials = [*(paused(at, 0.7, rungs=(1,)) for at in range(3)), record(3), record(4, series=((1, 0.2), (5, 0.2)))]
         lessons, _ = learned(self.spec, History(trials=tuple(trials)))
         assert [trial.state for trial in lessons.trials[3:]] == [TrialState.RUNNING, TrialState.COMPLETED]
@@ -392,7 +392,7 @@ class TestLessons:
         ),
     ],
 )  # fmt: skip
-def test_a_spec_that_cannot_be_halved_is_told_what_to_write(changes: dict[str, Any], path: str, message: str) -> None:
+def test_a_spec_without_rungs_is_refused_with_a_remedy(changes: dict[str, Any], path: str, message: str) -> None:
     spec = study(LINE, **{"pruner": "asha", "resource": {"name": "epoch", "max": 9}, **changes})
     [error] = decide.check_strategy(spec)
     assert (error.path, error.message) == (path, message)

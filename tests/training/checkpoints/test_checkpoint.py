@@ -21,7 +21,7 @@ from worker.training.checkpoints.checkpoint import (
 )
 
 
-def test_what_is_saved_is_loaded(tmp_path: Path):
+def test_a_saved_checkpoint_is_loaded(tmp_path: Path):
     content = {"weights": torch.arange(3.0), "epoch": 4, "best": None, "names": ["a"], "metrics": {"val/loss": 0.5}}
     manifest = save_checkpoint(tmp_path / "new" / "directory", 4, content)
     loaded = load_checkpoint(tmp_path / "new" / "directory")
@@ -148,7 +148,7 @@ def test_saving_takes_a_hundredth_of_the_time_but_never_waits_longer_than_ten_mi
     assert SaveInterval(60).is_due(since, cost) is is_due
 
 
-def test_what_is_not_due_is_saved_only_if_it_must(tmp_path: Path):
+def test_a_checkpoint_that_is_not_due_is_saved_only_if_forced(tmp_path: Path):
     saved = []
     checkpointer = Checkpointer(tmp_path, SaveInterval(1000), saved.append)
     checkpointer.maybe_save(1, lambda: pytest.fail("a snapshot costs, too"), force=False)

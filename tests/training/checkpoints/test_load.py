@@ -36,6 +36,6 @@ def test_a_single_file_may_be_named(configure: Any, tmp_path: Path):
     assert model(WINE.train.features).shape == (len(WINE.train), 3)
 
 
-def test_what_is_no_checkpoint_is_refused(tmp_path: Path):
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"checkpoint: there is no '.*gone'"):
         load_models(tmp_path / "gone")

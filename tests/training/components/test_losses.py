@@ -118,7 +118,7 @@ def test_a_certain_answer_has_a_finite_gradient(name: str):
     assert torch.isfinite(logits.grad).all()
 
 
-def test_weights_of_other_classes_are_told():
+def test_weights_for_other_classes_are_refused():
     with pytest.raises(ConfigError, match=r"loss\.class_weights: there are 2 weights for 3 classes"):
         create("cross_entropy", class_weights=[1, 2])
     with pytest.raises(ConfigError, match=r"loss\.balance: can't be combined with class_weights"):

@@ -149,7 +149,7 @@ def configured(table: Path, **changes: Any) -> TrainingConfig:
 
 
 @pytest.mark.parametrize("loss", ["listnet", "ranknet"])
-def test_what_makes_a_row_relevant_is_learned(table: Path, loss: str):
+def test_relevance_is_learned(table: Path, loss: str):
     result = train(configured(table, loss={"name": loss}, folds=3))
     assert result.metrics["val/ndcg"] > 0.97
     predicted = result.predictions["val"]
@@ -206,6 +206,6 @@ def test_queries_that_tell_nothing_are_refused(tmp_path: Path, relevance: int, m
         ({"batch_size": 19}, r"batch_size: 19 is more than the 17 training examples"),
     ],
 )
-def test_what_does_not_fit_a_ranking_is_told(table: Path, changes: dict[str, Any], message: str):
+def test_settings_that_do_not_fit_a_ranking_are_refused(table: Path, changes: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=message):
         train(configured(table, **changes))

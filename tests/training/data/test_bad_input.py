@@ -108,7 +108,7 @@ def test_a_loss_or_a_model_for_other_data(source: str, tmp_path: Path, monkeypat
 
 
 @each_file
-def test_what_each_source_is_for_is_a_fact_of_its_entry(source: str, tmp_path: Path):
+def test_each_data_source_declares_its_kinds_of_task(source: str, tmp_path: Path):
     given = alone(READ[source](tmp_path))
     dataset, entry = load(given), DATA.entry(given["name"])
     assert dataset.inputs in entry.facts["inputs"]

@@ -68,7 +68,7 @@ def test_digits_are_images_and_wines_are_rows():
     assert (load("wine").inputs, load("wine").shape) == ("rows", (13,))
 
 
-def test_a_bootstrap_draws_the_training_examples_anew():
+def test_a_bootstrap_resamples_the_training_examples():
     usual, drawn = load("digits").train, load("digits", bootstrap=3).train
     assert len(drawn) == len(usual)
     num_different = len(torch.unique(drawn.features.flatten(1), dim=0))
@@ -118,7 +118,7 @@ def test_splits_share_nothing_lose_nothing_and_keep_the_classes(labels: list[int
         ({"limit": 1}, "data.limit: the training examples have only the class"),
     ],
 )
-def test_impossible_splits_are_told(given: dict[str, Any], message: str):
+def test_impossible_splits_are_refused(given: dict[str, Any], message: str):
     with pytest.raises(ConfigError) as caught:
         load("wine", **given)
     assert str(caught.value).startswith(message)

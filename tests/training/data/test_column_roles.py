@@ -113,7 +113,7 @@ def test_parts_that_come_apart_bring_their_own_ids(tmp_path: Path):
 
 @each_source
 @pytest.mark.parametrize("setting", ["group", "time", "fold"])
-def test_a_name_that_is_not_there_is_told(source: str, setting: str, tmp_path: Path):
+def test_an_unknown_name_is_reported(source: str, setting: str, tmp_path: Path):
     what = "array" if source == "npz" else "column"
     with pytest.raises(ConfigError, match=rf"data\.{setting}: there is no {what} 'patent'; did you mean 'patient'\?"):
         load(SOURCES[source](tmp_path) | {setting: "patent"})
@@ -126,7 +126,7 @@ def test_only_one_can_decide(source: str, tmp_path: Path):
 
 
 @each_source
-def test_what_decides_has_a_value_everywhere(source: str, tmp_path: Path):
+def test_deciding_parameters_have_a_value_everywhere(source: str, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"data\.time: column 'gaps' lacks a value in 6 rows; remove those rows"):
         load(SOURCES[source](tmp_path) | {"time": "gaps"})
 
@@ -141,7 +141,7 @@ def test_what_decides_has_a_value_everywhere(source: str, tmp_path: Path):
         ("patent", r"data\.id: there is no (column|array) 'patent'; did you mean 'patient'\?"),
     ],
 )
-def test_ids_that_name_no_example_are_told(source: str, column: str, message: str, tmp_path: Path):
+def test_ids_that_name_no_example_are_refused(source: str, column: str, message: str, tmp_path: Path):
     with pytest.raises(ConfigError, match=message):
         load(SOURCES[source](tmp_path) | {"id": column})
 
@@ -173,7 +173,7 @@ def test_a_table_of_images_has_a_row_for_each(
         load(data | given)
 
 
-def test_an_array_of_another_length_is_told(tmp_path: Path):
+def test_arrays_of_different_lengths_are_refused(tmp_path: Path):
     np.savez(tmp_path / "t.npz", x=np.eye(8), y=[0, 1] * 4, site=[1, 2])
     with pytest.raises(ConfigError, match=r"data\.group: 'site' has the shape \[2\] for 8 examples"):
         load({"name": "npz", "path": str(tmp_path / "t.npz"), "group": "site"})

@@ -78,7 +78,9 @@ def test_a_file_may_hold_fractions_where_training_held_whole_numbers(tmp_path: P
         (["yes", "no"] * 15, None, "classification"),
     ],
 )
-def test_the_target_tells_the_kind_unless_told(tmp_path: Path, values: list[str], kind: str | None, expected: str):
+def test_the_target_decides_the_kind_of_task_by_default(
+    tmp_path: Path, values: list[str], kind: str | None, expected: str
+):
     path = write(tmp_path / "t.csv", "x,y", [f"{i}.0,{value}" for i, value in enumerate(values)])
     assert load(path, target="y", kind=kind).kind == expected
 
@@ -91,7 +93,7 @@ def test_other_encodings_and_delimiters(tmp_path: Path):
 
 
 @pytest.mark.parametrize("header", ["x,y", "키,y"])
-def test_a_wrong_encoding_is_told(tmp_path: Path, header: str):
+def test_a_wrong_encoding_is_reported(tmp_path: Path, header: str):
     path = write(
         tmp_path / "korean.csv", header, [f"{i},{('서울', '부산')[i % 2]}" for i in range(20)], encoding="cp949"
     )
@@ -151,7 +153,7 @@ def test_contents_that_cannot_be_learned_from(tmp_path: Path, header: str, rows:
         load(write(tmp_path / "t.csv", header, rows), target=header[-1])
 
 
-def test_an_empty_file_is_told(tmp_path: Path):
+def test_an_empty_file_is_refused(tmp_path: Path):
     (tmp_path / "t.csv").touch()
     with pytest.raises(ConfigError, match=r"data\.path: .* can't be read as a CSV file"):
         load(tmp_path / "t.csv", target="y")
@@ -267,7 +269,7 @@ def test_a_mixed_target_is_refused_by_name(tmp_path: Path):
     assert load(path, target="y", kind="classification").class_names == ("0", "1", "many")
 
 
-def test_what_a_point_means_is_said_and_can_be_told(tmp_path: Path):
+def test_the_meaning_of_a_point_is_reported_and_can_be_set(tmp_path: Path):
     path = write(tmp_path / "t.csv", "x,y", [f"1.{i:03},{i % 2}" for i in range(30)])
     said = "x: numbers from 1 to 1.029; '1.000' is read as 1; if that is wrong, write data.decimal: ','"
     assert load(path, target="y").columns[0] == said

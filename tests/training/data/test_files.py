@@ -72,7 +72,7 @@ def test_an_archive_that_cannot_be_learned_from(tmp_path: Path, arrays: Any, giv
 
 
 @pytest.mark.parametrize("name", ["npz", "text", "images"])
-def test_a_missing_path_is_told(name: str, tmp_path: Path):
+def test_a_missing_path_is_reported(name: str, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"data\.path: there is no (file|folder) .*absent.* \(looked for /"):
         load(name, tmp_path / "absent")
 

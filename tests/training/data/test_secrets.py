@@ -73,7 +73,7 @@ def without_secrets(text: str) -> bool:
 
 @pytest.mark.parametrize("name", ["csv", "semicolons", "val", "parquet", "npz", "images", "texts", "table", "text"])
 @pytest.mark.parametrize("secret", SECRETS)
-def test_nothing_of_a_file_that_is_no_data_is_told(
+def test_no_content_of_a_file_that_is_no_data_is_quoted(
     secret: str, name: str, mapping: dict[str, Any], tmp_path: Path
 ) -> None:
     file = tmp_path / "file"
@@ -97,7 +97,9 @@ def test_nothing_of_a_file_that_is_no_data_is_told(
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-def test_nothing_of_a_file_that_is_no_checkpoint_is_told(secret: str, mapping: dict[str, Any], tmp_path: Path) -> None:
+def test_no_content_of_a_file_that_is_no_checkpoint_is_quoted(
+    secret: str, mapping: dict[str, Any], tmp_path: Path
+) -> None:
     file = tmp_path / "teacher.pt"
     file.write_bytes(SECRETS[secret])
     (tmp_path / "step-00000001.json").write_bytes(SECRETS[secret])
@@ -105,7 +107,7 @@ def test_nothing_of_a_file_that_is_no_checkpoint_is_told(secret: str, mapping: d
         assert without_secrets(said(mapping | {"loss": {"name": "distill", "teacher": str(teacher)}}))
 
 
-def test_a_line_that_does_not_fit_is_told_by_its_number_and_its_counts(mapping: dict[str, Any], tmp_path: Path) -> None:
+def test_a_malformed_line_is_reported_by_its_number_and_counts(mapping: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "file.csv"
     for content, message in (
         ("x,y\n1,a\n2\n", r"file\.csv' can't be read as a CSV file: line 3 has 1 columns, but 2 are expected"),

@@ -65,7 +65,7 @@ def test_a_fold_says_where_an_example_goes():
         ({"groups": ["a"] * 18}, r"data\.test_fraction: no split by group is possible"),
     ],
 )
-def test_what_cannot_be_split_is_told(order: dict[str, Any], message: str):
+def test_unsplittable_data_is_refused(order: dict[str, Any], message: str):
     given = {name: np.array(value) if name in ("folds", "groups") else value for name, value in order.items()}
     with pytest.raises(ConfigError, match=message):
         split_indices(None, 18, HOW, SplitConstraint(**given))

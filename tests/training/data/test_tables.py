@@ -70,7 +70,7 @@ def test_an_unknown_category_has_an_index_of_its_own(tmp_path: Path):
     assert dataset.train.features.flatten().tolist() == [1] * 8
 
 
-def test_a_missing_number_can_be_told_to_the_model(read: Any):
+def test_a_missing_number_can_be_flagged_for_the_model(read: Any):
     assert read().num_features == 1 + 3
     told = read(missing="indicator")
     assert told.num_features == 2 + 3
@@ -79,7 +79,7 @@ def test_a_missing_number_can_be_told_to_the_model(read: Any):
 
 @pytest.mark.parametrize("categories", ["onehot", "embedded"])
 @pytest.mark.parametrize("kind", ["classification", "regression"])
-def test_what_a_category_and_a_gap_tell_is_learned(categories: str, kind: str, tmp_path: Path):
+def test_categories_and_missing_values_are_learned(categories: str, kind: str, tmp_path: Path):
     draw = np.random.default_rng(0)
     colours, gaps = draw.integers(0, 5, 400), draw.random(400) < 0.3
     signal = np.array([2, -1, 0, 1, -2])[colours] + 1.5 * gaps

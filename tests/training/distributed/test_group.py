@@ -94,7 +94,7 @@ def test_paused_in_the_middle_of_an_epoch_a_group_ends_bit_for_bit_the_same(conf
     assert not torch.equal(saved["replicates"][0]["rng_states"]["cpu"], saved["rng_states_of_other_ranks"][0][0]["cpu"])
 
 
-def test_any_number_of_processes_goes_on_from_a_checkpoint(configure, tmp_path: Path):
+def test_any_number_of_processes_resumes_from_a_checkpoint(configure, tmp_path: Path):
     config = configure(model={"name": "mlp", "hidden": [16]}, epochs=3)
     straight = [each.metrics["val/loss"] for each in told_by(config)[0]]
     goes_on = partial(told_by, config, checkpoint_dir=tmp_path / "checkpoints")
@@ -134,7 +134,7 @@ class Counting(Callback):
         return "enough" if report.step == 2 else None
 
 
-def test_what_a_callback_measures_and_ends_all_are_told(configure, tmp_path: Path):
+def test_a_callbacks_metrics_and_its_stop_reach_all_processes(configure, tmp_path: Path):
     def watched(rank: int) -> tuple[int, str, float]:
         result = train(configure(), hooks=TrainingHooks(callbacks=[Counting()]))
         return result.step, result.reason, result.metrics["measured"]
@@ -151,7 +151,7 @@ def test_all_see_that_a_training_diverged_or_cannot_be(configure, tmp_path: Path
     assert together(2, tmp_path / "small", lambda _: train(small)) == [words] * 2
 
 
-def test_nobody_waits_for_one_that_was_killed(configure, tmp_path: Path):
+def test_no_process_waits_for_a_killed_one(configure, tmp_path: Path):
     def killed(rank: int) -> object:
         def on_report(report: Report) -> Verdict:
             os.kill(os.getpid(), signal.SIGKILL)

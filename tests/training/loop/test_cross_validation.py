@@ -70,7 +70,7 @@ def test_a_fold_column_gives_the_folds():
     assert [set(column[fold["test"]]) for fold in folds] == [{"test"}] * 3
 
 
-def test_what_training_draws_is_drawn_in_every_fold():
+def test_random_choices_differ_in_every_fold():
     assert [len(fold["train"]) for fold in folds_of(100, 4, limit=30)] == [30] * 4
     assert all(len(set(fold["train"])) < 60 for fold in folds_of(100, 4, bootstrap=1))
 
@@ -115,7 +115,7 @@ COLUMN = SplitConstraint(folds=np.array(["a", "b", "c"] * 6), val_folds=["val"])
         ),
     ],
 )
-def test_folds_that_cannot_be_are_told(
+def test_impossible_folds_are_refused(
     count: int, labels: list[int] | None, order: SplitConstraint | None, message: str
 ):
     given_labels = None if labels is None else np.array(labels)
@@ -132,12 +132,12 @@ def test_folds_that_cannot_be_are_told(
         ({"folds": 5, "batch_size": 120}, r"batch_size: 120 is more than the 113 training examples"),
     ],
 )
-def test_settings_that_cannot_be_are_told(configure, changes: dict[str, Any], message: str):
+def test_impossible_settings_are_refused(configure, changes: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=message):
         train(configure(**changes))
 
 
-def test_data_without_folds_is_told(configure, tmp_path: Path):
+def test_data_without_folds_is_refused(configure, tmp_path: Path):
     (tmp_path / "t.txt").write_text("to be or not to be " * 99)
     data = {"name": "text", "path": str(tmp_path / "t.txt"), "length": 8}
     with pytest.raises(ConfigError, match=r"folds: data 'text' can't be divided into folds; leave folds out"):

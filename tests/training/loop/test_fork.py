@@ -55,7 +55,7 @@ def test_without_a_change_it_is_the_parent_bit_for_bit(configure, parent: Begin,
     [{}, {"batch_size": 32}, {"ema_decay": 0.5}, {"schedule": {"name": "constant"}}, {"epochs": 9}, {"l1": 0.0}],
     ids=str,
 )
-def test_it_begins_with_the_parents_weights_and_trains_as_it_is_told(
+def test_a_fork_starts_with_its_parents_weights_and_its_own_settings(
     configure, parent: Begin, tmp_path: Path, changes: dict[str, Any]
 ):
     before = parent()
@@ -67,7 +67,7 @@ def test_it_begins_with_the_parents_weights_and_trains_as_it_is_told(
         assert report.metrics["val/loss"] == pytest.approx(before[-1].metrics["val/loss"], abs=1e-6)
 
 
-def test_each_of_several_models_goes_on_from_its_own(configure, parent: Begin, tmp_path: Path):
+def test_each_of_several_models_resumes_from_its_own_state(configure, parent: Begin, tmp_path: Path):
     straight = Journal()
     train(configure(folds=2, repeats=2), seed=1, on_report=straight)
     before = parent(folds=2, repeats=2)
@@ -101,7 +101,7 @@ def test_the_same_optimizer_keeps_its_moments_and_takes_the_new_rate(configure, 
     assert (replicates.seconds, replicates.best.epoch) == (0.0, None)
 
 
-def test_an_interrupted_fork_goes_on_with_its_own_checkpoint(configure, parent: Begin, tmp_path: Path):
+def test_an_interrupted_fork_resumes_from_its_own_checkpoint(configure, parent: Begin, tmp_path: Path):
     config = configure(optimizer={"name": "adamw", "lr": 0.003}, patience=5)
     parent()
     shutil.copytree(tmp_path, tmp_path / "again")
@@ -129,7 +129,7 @@ def test_patience_and_the_best_begin_with_the_fork(configure, parent: Begin, tmp
         ({"repeats": 2}, AT, "folds: a fork continues the 1 models of its checkpoint, not 2"),
     ],
 )
-def test_what_it_cannot_begin_with_is_told(
+def test_an_unusable_parent_is_refused(
     configure, parent: Begin, tmp_path: Path, changes: dict[str, Any], at: int, message: str
 ):
     parent()

@@ -328,7 +328,7 @@ def test_constraints_are_checked_before_training(configure):
         ({}, {"constraints": {"parameters": {"mx": 5}}}, "constraints.parameters.mx: the constraint has no such"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_told_before_the_first_step(configure, changes, arguments, message: str):
+def test_misfits_are_refused_before_the_first_step(configure, changes, arguments, message: str):
     journal = Journal()
     with pytest.raises(ConfigError) as caught:
         train(configure(**changes), on_report=journal, **arguments)

@@ -107,12 +107,12 @@ def test_lora_takes_layers_by_name_and_refuses_names_of_none(configure):
 
 
 @pytest.mark.parametrize("name", ["prefix", "prompt"])
-def test_what_precedes_a_text_is_for_texts(name: str, configure):
+def test_a_text_prefix_is_for_texts(name: str, configure):
     with pytest.raises(ConfigError, match=r"finetune\.name: prefix and prompt tuning need the model transformers"):
         train(configure(finetune={"name": name}))
 
 
-def test_what_precedes_a_text_has_to_fit_the_model(gpt2: str, configure, tmp_path: Path):
+def test_a_text_prefix_must_fit_the_model(gpt2: str, configure, tmp_path: Path):
     config = configure(
         data=sums(tmp_path), model={"name": "transformers", "source": gpt2}, finetune={"name": "prompt", "vectors": 17}
     )

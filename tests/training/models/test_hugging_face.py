@@ -119,7 +119,7 @@ def test_a_pretrained_encoder_learns_reviews(bert: str, tmp_path: Path, configur
     assert train(config).metrics["val/accuracy"] == 1.0
 
 
-def test_what_does_not_come_is_refused(bert: str, tmp_path: Path):
+def test_an_incomplete_upload_is_refused(bert: str, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"model\.source: can't load a model for classification from '.*/gone'"):
         create(TEXTS, source=str(tmp_path / "gone"))
     long = Dataset(

@@ -60,7 +60,7 @@ async def test_parameters_that_do_not_work_are_pruned_as_infeasible(replica: Rep
         ({"mean_of_last": 2}, (0.5, math.nan)),
     ],
 )
-async def test_who_ends_well_without_a_finite_value_has_diverged(
+async def test_a_trial_that_succeeds_without_a_finite_value_has_diverged(
     replica: Replica, value: str | dict[str, int], values: tuple[float, ...]
 ) -> None:
     name = await replica.create(objective={"metric": "loss", "direction": "minimize", "value": value})
@@ -70,7 +70,7 @@ async def test_who_ends_well_without_a_finite_value_has_diverged(
     assert (trial.state_reason or "").startswith("diverged: loss ended ")
 
 
-async def test_who_never_reported_the_objective_has_failed(replica: Replica) -> None:
+async def test_a_trial_that_never_reported_the_objective_fails(replica: Replica) -> None:
     name = await replica.create()
     assert (await replica.finish(await replica.claim(name))).trial_state == "failed"
     trial = await replica.trial(name, 0)
@@ -105,7 +105,7 @@ async def test_the_best_is_completed(replica: Replica) -> None:
     assert (best.number, best.values) == (2, [0.3])
 
 
-async def test_a_number_that_is_not_there_is_said_so(replica: Replica) -> None:
+async def test_an_unknown_trial_number_is_reported(replica: Replica) -> None:
     name = await replica.create()
     with pytest.raises(DomainError, match="has no trial 7; it has 0, numbered from 0") as caught:
         await replica.trial(name, 7)

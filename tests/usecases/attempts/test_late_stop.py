@@ -62,7 +62,7 @@ async def test_a_trial_that_got_no_better_than_the_best_stays_pruned(replica: Re
         assert (await overrun(replica, name, *later)).state is TrialState.PRUNED, later
 
 
-async def test_what_it_had_before_the_verdict_is_no_reason(replica: Replica) -> None:
+async def test_values_before_the_verdict_do_not_count_as_late_improvement(replica: Replica) -> None:
     name = await replica.create(**PATIENCE)
     await replica.train(name, 5.0)
     assert (await overrun(replica, name, 4.0)).state is TrialState.PRUNED

@@ -31,7 +31,7 @@ async def save(replica: Replica, store: BlobStore, grant: Grant, step: int, batc
     return content
 
 
-async def test_the_next_attempt_goes_on_in_the_middle_of_a_step(replica: Replica, blobs: BlobStore) -> None:
+async def test_the_next_attempt_resumes_in_the_middle_of_a_step(replica: Replica, blobs: BlobStore) -> None:
     name = await replica.create()
     first = await replica.claim(name)
     for step, batch in ((0, 30), (1, 0), (1, 20), (1, 110)):

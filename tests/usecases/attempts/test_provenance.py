@@ -86,7 +86,7 @@ async def test_a_study_of_one_code_refuses_other_data_which_one_host_alone_has(r
 FUNCTION = {"function": "mine:train"}
 
 
-async def test_of_a_function_the_user_s_own_code_is_compared_and_not_the_worker_s(replica: Replica) -> None:
+async def test_for_a_function_the_users_code_is_compared_and_not_the_workers(replica: Replica) -> None:
     name = await replica.create(task=FUNCTION)
     first = await replica.claim(name, code=OURS)
     assert await replica.provenance(first, None, custom_code=OURS) == []

@@ -113,7 +113,7 @@ async def test_the_median_rule_stops_the_worse_half(replica: Replica) -> None:
     assert (await replica.report(better, 2, 0.15)).action is Action.CONTINUE
 
 
-async def test_a_verdict_once_said_stays_said(replica: Replica) -> None:
+async def test_a_verdict_never_changes(replica: Replica) -> None:
     """What others report later changes no stored answer."""
     name = await replica.create(budget={"trials": 4}, pruner=MEDIAN)
     early = await replica.claim(name)

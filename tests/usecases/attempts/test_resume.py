@@ -209,7 +209,7 @@ async def test_a_trial_is_kept_a_moment_for_the_host_that_holds_its_checkpoint(
     assert (again.number, again.attempt) == (0, 2)
 
 
-async def test_who_finds_nothing_else_is_told_what_the_trial_waits_for(replica: Replica, blobs: BlobStore) -> None:
+async def test_a_claim_without_other_work_names_what_the_trial_waits_for(replica: Replica, blobs: BlobStore) -> None:
     name = await replica.create(budget={"trials": 1})
     await saved_on(replica, blobs, name, "near")
     answer = await replica.ask(name, worker="far", host="far")
@@ -258,7 +258,7 @@ async def test_no_trial_is_kept_for_a_host_that_is_excluded_from_the_study(repli
 SHARED = "file:///"
 
 
-async def test_a_shared_checkpoint_is_for_those_who_see_its_directory_while_there_are_any(replica: Replica) -> None:
+async def test_a_shared_checkpoint_goes_to_workers_that_see_its_directory_if_any(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 1})
     first = await replica.claim(name, worker="a", host="a", directories=[SHARED])
     await replica.report(first, 1, 0.5)
@@ -285,7 +285,7 @@ async def test_a_directory_that_only_an_excluded_host_sees_is_not_waited_for(rep
     assert (again.trial, again.resume) == (first.trial, None)
 
 
-async def test_nobody_left_who_sees_the_directory_the_trial_begins_again(replica: Replica) -> None:
+async def test_without_a_worker_that_sees_the_directory_the_trial_starts_over(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 1})
     first = await replica.claim(name, worker="a", host="a")  # an agent of before: it does not say what it shares
     await replica.report(first, 1, 0.5)

@@ -65,7 +65,7 @@ async def test_a_trial_is_granted_to_its_first_rung_and_pauses_there(replica: Re
     assert "rung_reached" in await replica.kinds(name)
 
 
-async def test_the_best_of_three_goes_on_from_its_checkpoint_before_anything_new(replica: Replica) -> None:
+async def test_the_best_of_three_is_promoted_before_any_new_trial(replica: Replica) -> None:
     name = await replica.create(**ASHA)
     await fill_the_first_rung(replica, name, 0.3, 0.1, 0.2)
     grant = await replica.claim(name)
@@ -123,7 +123,7 @@ async def test_a_whole_study_ends_with_the_counts_of_the_table(replica: Replica)
     assert behind.state_reason == "not promoted: 9th of 9 at step 1, the best 3 went on"
 
 
-async def test_who_succeeds_at_its_rung_is_paused_all_the_same(replica: Replica) -> None:
+async def test_a_trial_that_succeeds_at_its_rung_is_paused(replica: Replica) -> None:
     """A worker that only knows run_until trains to it and says that it is done."""
     name = await replica.create(**ASHA)
     grant = await replica.claim(name)
@@ -132,7 +132,7 @@ async def test_who_succeeds_at_its_rung_is_paused_all_the_same(replica: Replica)
     assert (await replica.finish(grant, "succeeded")).trial_state == TrialState.PAUSED
 
 
-async def test_who_trains_beyond_its_rung_to_the_end_is_done(replica: Replica) -> None:
+async def test_a_trial_that_trains_beyond_its_rung_is_completed(replica: Replica) -> None:
     name = await replica.create(**ASHA)
     grant = await replica.claim(name)
     await replica.report(grant, 1, *(1 / step for step in range(1, 10)))
@@ -140,7 +140,7 @@ async def test_who_trains_beyond_its_rung_to_the_end_is_done(replica: Replica) -
     assert told(await replica.trial(name, 0)) == [(1, 1, 1), (3, 1, 1)]
 
 
-async def test_who_ends_by_itself_before_its_rung_is_done(replica: Replica) -> None:
+async def test_a_trial_that_ends_before_its_rung_is_completed(replica: Replica) -> None:
     name = await replica.create(**ASHA | {"pruner": {"name": "asha", "min": 3}})
     grant = await replica.claim(name)
     await replica.report(grant, 1, 0.5)
@@ -148,7 +148,7 @@ async def test_who_ends_by_itself_before_its_rung_is_done(replica: Replica) -> N
 
 
 @pytest.mark.parametrize("pruner", ["none", {"name": "asha", "min": 3}])
-async def test_who_pauses_at_no_rung_waits_to_go_on(replica: Replica, pruner: Any) -> None:
+async def test_a_trial_paused_at_no_rung_waits_to_continue(replica: Replica, pruner: Any) -> None:
     """Otherwise nobody would ever resume it, and the study would never end."""
     name = await replica.create(**ASHA | {"pruner": pruner})
     grant = await replica.claim(name)
@@ -203,7 +203,7 @@ async def test_a_restart_changes_no_decision(replica: Replica) -> None:
 class TestWithoutCheckpoints:
     """A task that saves none by its first rung cannot be promoted: arrivals decide for good from then on."""
 
-    async def test_the_study_goes_on_in_mode_stop_and_says_why(self, replica: Replica) -> None:
+    async def test_the_study_falls_back_to_mode_stop_and_says_why(self, replica: Replica) -> None:
         name = await replica.create(**ASHA)
         await climb(replica, name, 0.5, saves=False)
         study = await replica.study(name)
@@ -213,7 +213,7 @@ class TestWithoutCheckpoints:
         assert (study.spec_version, study.spec.pruner.model_dump()["mode"]) == (2, "stop")
         assert "pruner_changed" in await replica.kinds(name)
 
-    async def test_the_trial_trains_anew_to_the_end_if_it_is_among_the_best(self, replica: Replica) -> None:
+    async def test_a_late_stopped_trial_among_the_best_trains_to_the_end_again(self, replica: Replica) -> None:
         name = await replica.create(**ASHA)
         await climb(replica, name, 0.5, saves=False)
         grant = await replica.claim(name)
@@ -234,7 +234,7 @@ class TestWithoutCheckpoints:
         assert trial.state_reason == "2nd of 2 at step 1, and saved no checkpoint to go on from"
         assert (await replica.study(name)).spec_version == 2
 
-    async def test_what_is_paused_with_a_checkpoint_may_still_be_promoted_to_the_end(self, replica: Replica) -> None:
+    async def test_a_paused_trial_with_a_checkpoint_may_be_promoted_until_the_end(self, replica: Replica) -> None:
         name = await replica.create(**ASHA)
         grants = [await replica.claim(name, worker=f"w{at}") for at in range(4)]
         for at, (grant, value) in enumerate(zip(grants, (0.2, 0.1, 0.3, 0.4), strict=True)):
@@ -249,7 +249,7 @@ class TestWithoutCheckpoints:
 class TestModeStop:
     """The arrival decides for good."""
 
-    async def test_the_first_goes_on_and_who_falls_behind_is_stopped(self, replica: Replica) -> None:
+    async def test_the_leader_continues_and_trials_that_fall_behind_are_stopped(self, replica: Replica) -> None:
         name = await replica.create(**STOPPING)
         first, second = [await replica.claim(name, worker=f"w{at}") for at in range(2)]
         assert first.run_until == 9
@@ -258,7 +258,7 @@ class TestModeStop:
         assert (verdict.action, verdict.reason) == (Action.STOP, "2nd of 2 at step 1, of which the best 1 goes on")
         assert (await replica.finish(second, "pruned")).trial_state == TrialState.PRUNED
 
-    async def test_who_was_lost_before_it_could_obey_is_told_again(self, replica: Replica) -> None:
+    async def test_an_order_to_a_lost_attempt_is_repeated(self, replica: Replica) -> None:
         name = await replica.create(**STOPPING)
         first, second = [await replica.claim(name, worker=f"w{at}") for at in range(2)]
         await replica.report(first, 1, 0.1)
@@ -279,7 +279,7 @@ class TestControl:
         assert (await lifecycle.stop_study(replica.context, name, "")).state == StudyState.STOPPED
         assert {trial.state for trial in await replica.trials(name)} == {TrialState.CANCELLED}
 
-    async def test_a_paused_study_promotes_nobody_until_it_is_resumed(self, replica: Replica) -> None:
+    async def test_a_paused_study_promotes_no_trial_until_it_is_resumed(self, replica: Replica) -> None:
         name = await replica.create(**ASHA)
         await fill_the_first_rung(replica, name, 0.3, 0.1, 0.2)
         await lifecycle.pause_study(replica.context, name, "")

@@ -161,7 +161,7 @@ async def test_a_worker_gets_only_what_it_can_execute(replica: Replica) -> None:
 @pytest.mark.parametrize(
     ("task", "flag"), [({"function": "mine:train"}, "functions"), ({"command": ["true"]}, "commands")]
 )
-async def test_code_of_the_user_s_own_goes_only_to_a_worker_that_allows_it(
+async def test_a_users_own_code_goes_only_to_a_worker_that_allows_it(
     replica: Replica, task: dict[str, Any], flag: str
 ) -> None:
     name = await replica.create(task=task)
@@ -214,7 +214,7 @@ async def used(replica: Replica, name: str, seconds: int) -> None:
     await replica.context.transact(None, work)
 
 
-async def test_of_equally_urgent_studies_the_owner_who_used_the_devices_least_is_served(replica: Replica) -> None:
+async def test_among_equal_priorities_the_owner_with_the_least_usage_is_served(replica: Replica) -> None:
     busy = await replica.create(owner="ann", budget={"trials": 9})
     other = await replica.create(owner="ann", budget={"trials": 9})
     modest = await replica.create(owner="bob", budget={"trials": 9})
@@ -326,7 +326,7 @@ async def test_grant_trial_attempt_and_lease_are_written_together(replica: Repli
     ],
     ids=["last", "best", "a mean that no step shows"],
 )
-async def test_a_trial_is_told_the_best_value_so_far(
+async def test_a_trial_knows_the_best_value_so_far(
     replica: Replica, objective: dict[str, Any], told: float | None
 ) -> None:
     name = await replica.create(objective=objective)

@@ -54,7 +54,7 @@ async def quarantined(replica: Replica) -> set[str]:
     return {view.name for view in (await list_workers(replica.context)).workers if view.quarantined_at}
 
 
-async def test_a_host_that_lacks_a_studys_file_goes_on_with_another_study(replica: Replica) -> None:
+async def test_a_host_that_lacks_a_studys_file_trains_another_study(replica: Replica) -> None:
     broken, healthy = await replica.create(budget=LONG), await replica.create(budget=LONG)
     await exclude(replica, broken)
     for worker in ("a1", "a2"):  # every worker of the host, a new one too
@@ -77,7 +77,7 @@ async def test_a_host_that_lacks_a_studys_file_goes_on_with_another_study(replic
     assert (await replica.study(broken)).num_trials == {TrialState.RUNNING: 2}, "nothing was charged"
 
 
-async def test_people_are_told_which_host_is_excluded_and_why(replica: Replica) -> None:
+async def test_views_show_which_host_is_excluded_and_why(replica: Replica) -> None:
     broken, healthy = await replica.create(), await replica.create()
     await exclude(replica, broken)
     (shown,) = (await replica.study(broken)).exclusions

@@ -57,7 +57,7 @@ async def test_an_attempt_that_never_was_is_unknown(replica: Replica) -> None:
     assert not status.held
 
 
-async def test_a_superseded_attempt_is_told_to_drop_the_trial(replica: Replica) -> None:
+async def test_a_superseded_attempt_must_drop_the_trial(replica: Replica) -> None:
     name = await replica.create()
     old = await replica.claim(name)
     await replica.report(old, 1, 0.5)
@@ -78,7 +78,7 @@ async def test_a_superseded_attempt_is_told_to_drop_the_trial(replica: Replica) 
     assert (await replica.finish(new)).values == [0.25]
 
 
-async def test_an_expired_lease_that_nobody_took_is_still_good(replica: Replica) -> None:
+async def test_an_expired_lease_stays_valid_until_the_trial_is_granted_again(replica: Replica) -> None:
     name = await replica.create()
     grant = await replica.claim(name)
     replica.clock.forward(1000)
@@ -174,7 +174,7 @@ async def test_a_trial_is_given_up_after_its_budget_of_losses(replica: Replica) 
 
 
 @pytest.mark.parametrize("failure", [FailureClass.PREEMPTED, None])
-async def test_what_is_given_back_or_preempted_costs_nothing(replica: Replica, failure: FailureClass | None) -> None:
+async def test_a_released_or_preempted_attempt_costs_nothing(replica: Replica, failure: FailureClass | None) -> None:
     name = await replica.create(budget={"trials": 1})
     for _ in range(MAX_LOSSES + 2):
         grant = await replica.claim(name)
@@ -289,7 +289,7 @@ async def _reap_only(replica: Replica) -> int:
     )
 
 
-async def test_a_finish_is_told_again_alike_and_never_otherwise(replica: Replica) -> None:
+async def test_a_repeated_finish_gets_the_same_answer(replica: Replica) -> None:
     name = await replica.create()
     grant = await replica.claim(name)
     await replica.report(grant, 1, 0.5)

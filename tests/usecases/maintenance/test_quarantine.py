@@ -110,7 +110,7 @@ async def test_readmission_is_for_the_whole_host(replica: Replica) -> None:
     assert isinstance(await replica.ask(name, worker="a2", host="a"), Grant)
 
 
-async def test_a_worker_nobody_knows_cannot_be_readmitted(replica: Replica) -> None:
+async def test_an_unknown_worker_cannot_be_readmitted(replica: Replica) -> None:
     await replica.create()
     await replica.ask(None, worker="tower")
     with pytest.raises(DomainError, match="there is no worker 'towr'; did you mean 'tower'") as caught:
@@ -132,7 +132,7 @@ async def test_a_worker_is_not_taken_for_the_host_of_its_name(replica: Replica) 
     assert await quarantined(replica) == {"a1"}
 
 
-async def test_a_worker_that_told_no_host_is_one_itself(replica: Replica) -> None:
+async def test_a_worker_without_a_host_counts_as_its_own_host(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 9})
     await do_well(replica, name)
     await do_well(replica, name, worker="other", host="")

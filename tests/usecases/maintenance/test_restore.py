@@ -135,7 +135,7 @@ async def test_a_study_that_was_being_stopped_is_stopped(replica: Replica) -> No
     assert await clean(replica)
 
 
-async def test_each_restore_begins_another_epoch_and_is_told_in_every_journal(replica: Replica) -> None:
+async def test_each_restore_starts_a_new_epoch_and_is_recorded_in_every_journal(replica: Replica) -> None:
     name = await replica.create()
     await replica.reap()
     assert (await begin_epoch(replica.context)).epoch == 2

@@ -94,7 +94,7 @@ async def test_while_a_study_is_paused_its_hours_do_not_pass(replica: Replica) -
     assert (await replica.study(name)).state_reason == "the budget of 2 h is used up"
 
 
-async def test_a_study_whose_hours_end_is_completed_though_nobody_asks(replica: Replica) -> None:
+async def test_a_study_whose_hours_end_is_completed_without_a_claim(replica: Replica) -> None:
     name, other = await replica.create(budget={"hours": 1}), await replica.create(budget={})
     for each in (name, other):
         await replica.train(each, 0.5)
@@ -251,7 +251,7 @@ async def test_under_many_claimers_no_more_than_what_was_running_is_made(replica
     assert await clean(replicas[0])
 
 
-async def test_a_study_that_reached_its_target_goes_on_to_a_better_one(replica: Replica) -> None:
+async def test_a_study_that_reached_its_target_continues_to_a_better_target(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 9, "target": 0.2})
     await replica.train(name, 0.2)
     view = await lifecycle.extend_study(replica.context, name, ExtendRequest(target=0.1))
@@ -292,7 +292,7 @@ async def test_an_extension_that_changes_nothing_is_refused(
     assert (view.state, view.spec_version) == (StudyState.COMPLETED, 1)
 
 
-async def test_what_is_used_of_each_budget_is_told(replica: Replica) -> None:
+async def test_the_usage_of_each_budget_is_shown(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 9})
     await replica.train(name, 0.2)
     await replica.train(name, 0.3)

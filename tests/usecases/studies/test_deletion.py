@@ -165,7 +165,7 @@ async def test_a_late_worker_hears_that_the_study_is_gone_and_brings_nothing_bac
     assert not (await replica.heartbeat(grant)).held
 
 
-async def test_a_claim_that_is_told_again_does_not_bring_a_deleted_study_back(replica: Replica) -> None:
+async def test_a_repeated_claim_does_not_restore_a_deleted_study(replica: Replica) -> None:
     name = await replica.create()
     grant = await replica.claim(name, request_id="the-same-one")
     await replica.finish(grant, "released")
@@ -177,7 +177,7 @@ async def test_a_claim_that_is_told_again_does_not_bring_a_deleted_study_back(re
     assert (await replica.claim(None, request_id="the-same-one")).study_name == other
 
 
-async def test_what_others_learned_from_it_stays(replica: Replica) -> None:
+async def test_prior_trials_copied_by_other_studies_stay(replica: Replica) -> None:
     first = await replica.create(budget={"trials": 1})
     await replica.train(first, 0.5)
     second = await replica.create(warm_start=[first], sampler={"name": "tpe"})

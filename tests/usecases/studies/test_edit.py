@@ -95,7 +95,7 @@ async def test_an_edit_of_an_older_version_is_refused(replica: Replica) -> None:
     assert (await replica.study(name)).spec.priority == 1
 
 
-async def test_of_two_edits_at_once_one_stands_and_the_other_is_told(replica: Replica) -> None:
+async def test_of_two_concurrent_edits_one_succeeds_and_the_other_conflicts(replica: Replica) -> None:
     name = await replica.create()
     wanted = [await edited(replica, name, priority=priority) for priority in (1, 2)]
     answers = await asyncio.gather(
@@ -116,7 +116,7 @@ async def test_of_two_edits_at_once_one_stands_and_the_other_is_told(replica: Re
         ({"pruner": {"name": "asha"}}, "resource"),
     ],
 )
-async def test_what_cannot_work_is_refused_and_nothing_is_written(
+async def test_an_unworkable_command_line_is_refused_and_writes_nothing(
     replica: Replica, changes: dict[str, Any], path: str
 ) -> None:
     name = await replica.create()
@@ -169,7 +169,7 @@ async def test_a_budget_below_what_was_made_ends_the_search_when_its_trials_have
     assert (await edit(replica, idle, budget={"trials": 1})).state is StudyState.COMPLETED
 
 
-async def test_a_completed_study_goes_on_if_the_new_spec_has_more_to_do(replica: Replica) -> None:
+async def test_a_completed_study_continues_if_the_new_spec_has_more_to_do(replica: Replica) -> None:
     grid: dict[str, Any] = {"sampler": "grid", "budget": {}}
     name = await replica.create(space={"lr": {"type": "categorical", "choices": [1, 2]}}, **grid)
     for loss in (0.5, 0.4):
@@ -194,7 +194,7 @@ async def test_a_paused_study_stays_paused_and_a_stopped_one_has_to_be_extended_
     assert caught.value.code is ErrorCode.STUDY_STATE
 
 
-async def test_a_box_that_waits_for_a_review_is_drawn_anew_by_the_new_spec(replica: Replica) -> None:
+async def test_a_box_under_review_is_computed_again_for_the_new_spec(replica: Replica) -> None:
     name = await coarse(replica)
     await replica.ask(name)
     (before,) = (await list_stages(replica.context, name)).stages
@@ -210,7 +210,7 @@ async def test_a_box_that_waits_for_a_review_is_drawn_anew_by_the_new_spec(repli
     assert (await replica.claim(name)).number == 2
 
 
-async def test_what_a_person_enqueued_before_is_tried_as_it_was_written(replica: Replica) -> None:
+async def test_an_enqueued_configuration_is_tried_as_written(replica: Replica) -> None:
     name = await replica.create()
     await enqueue(replica.context, name, EnqueueRequest(parameters={"lr": 0.05}))
     await edit(replica, name, space=OTHER)

@@ -77,7 +77,7 @@ async def shown(replica: Replica, **changes: Any) -> tuple[str, ParetoFront]:
     return name, await get_front(replica.context, name)
 
 
-async def test_the_front_is_whom_nobody_dominates(replica: Replica) -> None:
+async def test_the_front_is_the_set_of_non_dominated_trials(replica: Replica) -> None:
     name, front = await shown(replica)
     assert [trial.number for trial in front.trials] == [0, 2, 3]
     view = await replica.study(name)
@@ -109,7 +109,7 @@ async def test_no_trial_is_best(replica: Replica) -> None:
         await get_best(replica.context, name)
 
 
-async def test_of_one_objective_the_front_is_who_reached_the_best_value(replica: Replica) -> None:
+async def test_with_one_objective_the_front_is_the_trials_with_the_best_value(replica: Replica) -> None:
     name = await replica.create()
     for value in (0.5, 0.3, 0.3):
         await replica.train(name, value)
@@ -118,7 +118,7 @@ async def test_of_one_objective_the_front_is_who_reached_the_best_value(replica:
     assert front.hypervolume == pytest.approx(0.2)
 
 
-async def test_a_worker_is_told_to_watch_the_first(replica: Replica) -> None:
+async def test_a_grant_carries_the_monitor_of_the_first_steps(replica: Replica) -> None:
     grant = await replica.claim(await replica.create(**SEVERAL))
     assert (grant.monitor.metric, grant.monitor.direction, grant.monitor.keep) == ("accuracy", "maximize", "best")
 

@@ -79,7 +79,7 @@ async def test_a_replay_says_what_a_scheduler_would_have_saved_and_lost(replica:
     assert await replica.stored(name) == before
 
 
-async def test_what_was_not_trained_to_the_end_is_said(replica: Replica) -> None:
+async def test_unfinished_teachers_are_reported(replica: Replica) -> None:
     name = await replica.create(**NINE)
     await replica.train(name, 0.5)
     grant = await replica.claim(name)

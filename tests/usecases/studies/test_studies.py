@@ -90,7 +90,7 @@ async def test_a_stage_s_overrides_reach_the_task_of_its_trials_and_of_no_others
 
 
 @pytest.mark.parametrize("task", [None, {"function": "mine:train"}, {"command": ["true"]}], ids=str)
-async def test_what_only_the_training_core_understands_is_refused_of_other_tasks(
+async def test_settings_of_the_training_core_are_refused_for_other_tasks(
     replica: Replica, task: dict[str, Any] | None
 ) -> None:
     stages = [{"trials": 1}, {"trials": 1, "overrides": {"lr": 0.1}}]
@@ -169,7 +169,7 @@ async def test_a_study_with_nothing_running_stops_at_once(replica: Replica) -> N
 
 
 @pytest.mark.parametrize("result", ["pruned", "released", "paused"])
-async def test_a_stop_waits_for_those_who_run(replica: Replica, result: str) -> None:
+async def test_a_stop_waits_for_running_attempts(replica: Replica, result: str) -> None:
     name = await replica.create()
     running, waiting = await replica.claim(name), await replica.claim(name)
     await replica.finish(waiting, "released")
@@ -186,7 +186,7 @@ async def test_a_stop_waits_for_those_who_run(replica: Replica, result: str) -> 
     assert (view.state, view.state_reason) == (StudyState.STOPPED, "enough")
 
 
-async def test_what_ends_by_itself_after_a_stop_keeps_its_end(replica: Replica) -> None:
+async def test_an_attempt_that_ends_by_itself_after_a_stop_keeps_its_outcome(replica: Replica) -> None:
     name = await replica.create()
     done, failed = await replica.claim(name), await replica.claim(name)
     await replica.report(done, 1, 0.5)
@@ -230,7 +230,7 @@ async def test_a_study_is_complete_after_its_last_finish(replica: Replica) -> No
     assert answer.done
 
 
-async def test_a_finished_study_goes_on_when_extended(replica: Replica) -> None:
+async def test_a_finished_study_continues_when_extended(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 1})
     await replica.train(name, 0.5)
     assert (await replica.study(name)).state is StudyState.COMPLETED
@@ -241,7 +241,7 @@ async def test_a_finished_study_goes_on_when_extended(replica: Replica) -> None:
     assert (await replica.study(name)).state is StudyState.COMPLETED
 
 
-async def test_a_stopped_study_goes_on_when_extended(replica: Replica) -> None:
+async def test_a_stopped_study_continues_when_extended(replica: Replica) -> None:
     name = await replica.create()
     await lifecycle.stop_study(replica.context, name, "")
     view = await lifecycle.extend_study(replica.context, name, ExtendRequest(trials=4))

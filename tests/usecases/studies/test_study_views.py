@@ -209,7 +209,7 @@ async def test_viewers_and_the_search_use_threads_of_their_own(
         await study_importance(replica.context, name)
 
 
-async def test_a_search_goes_on_while_all_viewers_wait(replica: Replica) -> None:
+async def test_a_search_continues_while_all_viewers_wait(replica: Replica) -> None:
     name = await replica.create()
     event = threading.Event()
     blocked = [replica.database.viewing.submit(event.wait) for _ in range(8)]

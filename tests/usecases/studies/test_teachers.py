@@ -147,7 +147,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("teacher", "message"), REFUSED, ids=[teacher for teacher, _ in REFUSED])
-async def test_what_cannot_teach_is_refused_by_its_path(
+async def test_an_unusable_teacher_is_refused_by_its_path(
     replica: Replica, source: str, teacher: str, message: str
 ) -> None:
     given = taught(teacher.format(source=source))
@@ -185,14 +185,14 @@ async def test_checkpoints_in_a_shared_directory_do_not_outlast_their_trial(repl
         await replica.create(**taught(f"{name}/best"))
 
 
-async def test_who_wants_a_trial_s_model_is_told_where_it_is_or_that_it_is_gone(replica: Replica, source: str) -> None:
+async def test_a_checkpoint_query_names_its_place_or_that_it_is_gone(replica: Replica, source: str) -> None:
     assert (await get_checkpoint(replica.context, source, "0")).step == 1
     with pytest.raises(DomainError, match=r"trial 1 of .* has no checkpoint any more") as caught:
         await get_checkpoint(replica.context, source, "1")
     assert caught.value.code is ErrorCode.UNKNOWN_BLOB
 
 
-async def test_a_fork_may_learn_from_a_path_and_its_other_mistakes_are_told_first(
+async def test_a_fork_may_have_a_teacher_path_and_other_mistakes_are_reported_first(
     replica: Replica, blobs: BlobStore
 ) -> None:
     name = await replica.create(**taught("/teachers/large.pt", budget={"trials": 1}))

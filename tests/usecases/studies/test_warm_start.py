@@ -74,7 +74,7 @@ async def test_they_stay_what_they_were(replica: Replica) -> None:
     assert again.suggestion.parameters == grant.parameters
 
 
-async def test_what_was_taken_and_what_not_is_told(replica: Replica) -> None:
+async def test_selected_and_rejected_prior_trials_are_reported(replica: Replica) -> None:
     old = await earlier(replica)
     await replica.fail(await replica.claim(old), FailureClass.USER_EXCEPTION)
     other = await earlier(replica, 2, space={"lr": {"type": "float", "low": 0.2, "high": 0.9}})
@@ -88,7 +88,7 @@ async def test_what_was_taken_and_what_not_is_told(replica: Replica) -> None:
     assert event.data == {"num_trials": 3, "reason": told}
 
 
-async def test_of_a_staged_search_only_what_trained_to_the_end_is_comparable(replica: Replica) -> None:
+async def test_in_a_staged_search_only_fully_trained_trials_are_comparable(replica: Replica) -> None:
     stages = [{"trials": 2, "resource": 1}, {"trials": 2}]
     sampler = {"name": "coarse_to_fine", "stages": stages}
     old = await replica.create(sampler=sampler, resource={"name": "epoch", "max": 2}, budget={"trials": 4})
@@ -118,7 +118,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("changes", "told"), REFUSED.values(), ids=REFUSED)
-async def test_what_cannot_be_learned_from_is_refused(replica: Replica, changes: dict[str, Any], told: str) -> None:
+async def test_unlearnable_data_is_refused(replica: Replica, changes: dict[str, Any], told: str) -> None:
     await earlier(replica, name="olden")
     asked = spec_of(**{**WARM, "warm_start": ["olden"], **changes})
     with pytest.raises(DomainError, match=told):

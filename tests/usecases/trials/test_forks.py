@@ -58,7 +58,7 @@ def assert_sound(replica: Replica) -> None:
     assert [each for each in replica.database.read_sync(check) if each.broken] == []
 
 
-async def test_it_goes_on_from_its_parents_newest_checkpoint_with_what_was_changed(replica: Replica) -> None:
+async def test_a_fork_continues_from_its_parents_newest_checkpoint_with_the_changes(replica: Replica) -> None:
     name, parent = await trained(replica)
     fork = await replica.fork(name, 0, lr=0.05)
     assert (fork.kind, fork.number, fork.state) == (TrialKind.FORK, None, TrialState.WAITING)
@@ -253,7 +253,7 @@ async def test_no_pruner_judges_it_but_what_is_not_finite_stops_it(replica: Repl
     assert (verdict.action, verdict.reason) == (Action.STOP, "diverged: loss is nan at step 6")
 
 
-async def test_what_paused_at_a_rung_is_forked_to_the_end(replica: Replica) -> None:
+async def test_a_trial_paused_at_a_rung_is_forked_to_the_end(replica: Replica) -> None:
     name = await replica.create(**NINE | {"pruner": {"name": "asha", "min": 1}, "budget": {"trials": 3}})
     parent = await replica.claim(name)
     assert parent.run_until == 1
@@ -298,7 +298,7 @@ async def test_forks_are_handed_out_by_priority_and_before_new_trials(replica: R
         (None, {"lrs": 0.1}, r"set.lrs: is no parameter of the space: did you mean 'lr'\?"),
     ],
 )
-async def test_what_cannot_be_is_refused_and_nothing_written(
+async def test_an_impossible_request_is_refused_and_writes_nothing(
     replica: Replica, at: int | None, changes: dict[str, Any], message: str
 ) -> None:
     name, _ = await trained(replica)

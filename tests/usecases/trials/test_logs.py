@@ -56,7 +56,7 @@ async def test_bytes_are_kept_once_and_streams_apart(replica: Replica) -> None:
     assert await replica.stored(grant.study) == before
 
 
-async def test_the_newest_are_kept_and_what_is_not_is_told(replica: Replica) -> None:
+async def test_the_newest_output_is_kept_and_gaps_are_marked(replica: Replica) -> None:
     grant = await replica.claim(await replica.create())
     num_chunks = MAX_LOG_BYTES // MAX_CHUNK_BYTES + 2
     for number in range(num_chunks):
@@ -86,7 +86,7 @@ async def test_a_character_that_is_not_whole_waits_for_its_rest(replica: Replica
     assert (await read(replica, grant, after=2)).text == "€\N{REPLACEMENT CHARACTER}"
 
 
-async def test_what_a_superseded_attempt_printed_is_taken_and_shown(replica: Replica) -> None:
+async def test_output_of_a_superseded_attempt_is_stored_and_shown(replica: Replica) -> None:
     name = await replica.create()
     old = await replica.claim(name)
     await replica.lose()
@@ -137,7 +137,9 @@ def test_repeated_and_late_pieces_of_one_text_never_make_another(
     asyncio.run(play())
 
 
-async def test_two_replicas_that_are_told_the_same_at_once_keep_it_once(replicas: tuple[Replica, Replica]) -> None:
+async def test_two_replicas_that_register_the_same_entry_at_once_keep_it_once(
+    replicas: tuple[Replica, Replica],
+) -> None:
     grant = await replicas[0].claim(await replicas[0].create())
     pieces = [b"one", b"one two", b"one two three"] * 3
     await asyncio.gather(*(tell(replicas[n % 2], grant, 0, piece) for n, piece in enumerate(pieces)))

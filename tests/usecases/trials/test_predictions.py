@@ -104,7 +104,7 @@ async def test_a_superseded_attempt_and_a_stranger_write_nothing(replica: Replic
 @pytest.mark.parametrize(
     ("value", "result", "state"), [(float("nan"), "succeeded", "pruned"), (0.5, "failed", "failed")]
 )
-async def test_of_a_trial_that_was_not_completed_none_are_wanted(
+async def test_predictions_of_an_incomplete_trial_are_refused(
     replica: Replica, value: float, result: str, state: str
 ) -> None:
     name = await replica.create()
@@ -145,7 +145,7 @@ async def test_until_the_keeper_comes_a_file_that_is_there_is_given(replica: Rep
     assert (await find_predictions(replica.context, name, "0")).sha256 == sha256_of(b"file")
 
 
-async def test_of_several_objectives_the_front_is_kept(replica: Replica, blobs: BlobStore) -> None:
+async def test_with_several_objectives_the_front_is_kept(replica: Replica, blobs: BlobStore) -> None:
     several = [{"metric": "accuracy", "direction": "maximize"}, {"metric": "loss", "direction": "minimize"}]
     name = await replica.create(objective=several, sampler={"name": "random", "seed": 1})
     grants = []
@@ -183,7 +183,7 @@ async def test_a_forks_are_kept_beside(replica: Replica) -> None:
     assert (await find_predictions(replica.context, name, fork.id)).sha256 == sha256_of(b"fork")
 
 
-async def test_a_full_store_gives_up_what_nobody_needs_at_once(replica: Replica, blobs: BlobStore) -> None:
+async def test_a_full_store_deletes_unneeded_files_at_once(replica: Replica, blobs: BlobStore) -> None:
     name = await replica.create(budget={"trials": NUM_KEPT + 1})
     await replica.predictions(await replica.train(name, 1.0), b"file")
     for _ in range(NUM_KEPT):
@@ -192,7 +192,7 @@ async def test_a_full_store_gives_up_what_nobody_needs_at_once(replica: Replica,
     assert blobs.collect(await replica.database.read(checkpoints.wanted), 0, registered) == 1
 
 
-async def test_two_replicas_that_are_told_at_once_keep_them_once(
+async def test_two_replicas_that_register_predictions_at_once_keep_them_once(
     replicas: tuple[Replica, Replica], blobs: BlobStore
 ) -> None:
     for each in replicas:
@@ -213,7 +213,7 @@ async def finish_with(replica: Replica, grant: Grant, confusion: Confusion | Non
     await replica.finish(grant, **Outcome(result="succeeded", confusion=confusion).model_dump(exclude={"result"}))
 
 
-async def test_every_trial_tells_what_it_takes_for_what(replica: Replica) -> None:
+async def test_every_trial_reports_its_confusion_matrix(replica: Replica) -> None:
     name = await replica.create()
     grant = await replica.claim(name)
     assert (await replica.trial(name, 0)).confusion is None

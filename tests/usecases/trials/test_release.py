@@ -28,7 +28,7 @@ def broken(replica: Replica) -> dict[str, Any]:
     return {each.name: each.broken for each in replica.database.read_sync(invariants.check) if each.broken}
 
 
-async def test_a_released_trial_goes_on_with_another_worker_at_nobodys_charge(replica: Replica) -> None:
+async def test_a_released_trial_continues_with_another_worker_free_of_charge(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 1})
     old = await replica.claim(name)
     await replica.report(old, 1, 0.5)
@@ -51,7 +51,7 @@ async def test_a_released_trial_goes_on_with_another_worker_at_nobodys_charge(re
     assert broken(replica) == {}
 
 
-async def test_the_old_worker_is_told_to_drop_a_released_trial(replica: Replica) -> None:
+async def test_the_old_worker_must_drop_a_released_trial(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 1})
     old = await replica.claim(name)
     await replica.report(old, 1, 0.5)

@@ -71,7 +71,7 @@ def reports(agent: Agent) -> tuple[list[Report], list[CheckpointSaved]]:
     ]
 
 
-def test_epochs_are_reported_and_a_paused_trial_goes_on_as_if_nothing_was(tmp_path: Path) -> None:
+def test_epochs_are_reported_and_a_paused_trial_resumes_unchanged(tmp_path: Path) -> None:
     with trial_and_agent(tmp_path / "straight") as (trial, agent):
         fit(trial, tmp_path)
         straight, saved = reports(agent)

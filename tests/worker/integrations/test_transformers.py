@@ -51,7 +51,7 @@ def told(agent: Agent) -> tuple[list[tuple[int, float]], list[CheckpointSaved]]:
     return steps, [each for each in heard if isinstance(each, CheckpointSaved)]
 
 
-def test_evaluations_are_reported_and_a_paused_trial_goes_on_as_if_nothing_was(tmp_path: Path) -> None:
+def test_evaluations_are_reported_and_a_paused_trial_resumes_unchanged(tmp_path: Path) -> None:
     with trial_and_agent(tmp_path / "straight") as (trial, agent):
         train(trial, tmp_path / "straight")
         straight, saved = told(agent)

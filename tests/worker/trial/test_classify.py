@@ -75,7 +75,7 @@ def test_a_host_fault_concerns_all_trials_on_the_host_or_those_of_its_study(erro
 
 
 @pytest.mark.parametrize("error", [ConfigError("optimizer.lr", "must be > 0"), KeyError("x"), MemoryError()])
-def test_what_is_no_host_fault_has_the_default_scope(error: BaseException) -> None:
+def test_other_failures_have_the_default_scope(error: BaseException) -> None:
     assert failure_outcome(error).scope == "host"
 
 

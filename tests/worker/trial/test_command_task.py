@@ -156,7 +156,7 @@ def test_a_verdict_that_says_to_go_on_ends_the_script_s_wait(
     assert (tmp_path / "out").read_text() == "5\n"
 
 
-def test_at_its_rung_the_script_is_told_to_pause_and_goes_on_from_its_checkpoint(
+def test_a_script_pauses_at_its_rung_and_resumes_from_its_checkpoint(
     zygote: Zygote, start: Callable[..., Start], python: Python, tmp_path: Path
 ) -> None:
     messages = list(zygote.fork(start(*python(SCRIPT), run_until=2, pauses=True)).messages())
@@ -178,7 +178,7 @@ print("args", *sys.argv[1:])
 PATTERNS = {"metrics": {"loss": r"loss=(\S+)"}, "step": r"epoch (\d+)"}
 
 
-def test_what_an_unchanged_program_prints_is_reported(
+def test_printed_metrics_of_an_unchanged_program_are_reported(
     zygote: Zygote, start: Callable[..., Start], python: Python, tmp_path: Path
 ) -> None:
     messages = list(zygote.fork(start(*python(PRINTING), task=PATTERNS)).messages())
@@ -217,7 +217,7 @@ def test_a_program_that_hears_no_orders_is_asked_to_end_and_may_do_so_as_it_like
     assert outcome_of(messages) == Outcome(result="pruned", message="because")
 
 
-def test_a_program_that_fails_is_told_by_its_last_words(
+def test_a_failed_program_is_reported_with_its_last_output(
     zygote: Zygote, start: Callable[..., Start], python: Python
 ) -> None:
     outcome = outcome_of(list(zygote.fork(start(*python("raise ValueError('my own')"))).messages()))
@@ -279,7 +279,7 @@ def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def test_its_code_is_told_by_the_files_that_it_names(
+def test_a_commands_code_is_fingerprinted_by_the_files_that_it_names(
     zygote: Zygote, start: Callable[..., Start], python: Python
 ) -> None:
     def fingerprint(script: str) -> str | None:

@@ -144,7 +144,7 @@ def test_to_exit_with_status_0_is_an_end_like_any_other(
 
 
 @pytest.mark.parametrize("status", [1, 3, "no such data"])
-def test_to_exit_otherwise_is_a_failure_with_what_was_said(
+def test_a_nonzero_exit_is_a_failure_with_its_output(
     zygote: Zygote, start: Callable[..., Start], status: object
 ) -> None:
     outcome = outcome_of(list(zygote.fork(start("mine:leaves", {"status": status})).messages()))
@@ -214,7 +214,7 @@ def test_final_metrics_that_the_service_would_refuse_fail_the_trial(
     assert messages[-1] == Exited(0)
 
 
-def test_it_goes_on_from_its_checkpoint(zygote: Zygote, start: Callable[..., Start], tmp_path: Path) -> None:
+def test_it_resumes_from_its_checkpoint(zygote: Zygote, start: Callable[..., Start], tmp_path: Path) -> None:
     (tmp_path / "resume.pt").write_text("1.5")
     resume = {"step": 3, "sha256": "0" * 64, "size": 3, "uri": f"blob:{'0' * 64}"}
     begun = start("mine:counts", {"lr": 0.5, "steps": 4}, resume=tmp_path / "resume.pt")
@@ -224,7 +224,7 @@ def test_it_goes_on_from_its_checkpoint(zygote: Zygote, start: Callable[..., Sta
 
 
 @pytest.mark.parametrize(("action", "result"), [(Action.STOP, "pruned"), (Action.PAUSE, "paused")])
-def test_it_is_told_to_stop_at_its_next_report(
+def test_a_stopped_trial_ends_at_its_next_report(
     zygote: Zygote, start: Callable[..., Start], action: Action, result: str
 ) -> None:
     child = zygote.fork(start("mine:counts", {"lr": 0.5, "steps": 10, "wait": True}))
@@ -251,7 +251,7 @@ def test_it_may_give_up_by_itself(zygote: Zygote, start: Callable[..., Start]) -
     )
 
 
-def test_what_it_returns_is_reported(zygote: Zygote, start: Callable[..., Start]) -> None:
+def test_return_values_are_reported(zygote: Zygote, start: Callable[..., Start]) -> None:
     messages = list(zygote.fork(start("mine:returns", {})).messages())
     assert [message for message in messages if isinstance(message, Report)] == [Report(1, {"loss": 0.5, "seconds": 3})]
 
@@ -266,7 +266,7 @@ def test_what_it_returns_is_reported(zygote: Zygote, start: Callable[..., Start]
         ("mine:__name__", FailureClass.INVALID, "task.function: mine:__name__ is not a function: 'mine'"),
     ],
 )
-def test_what_cannot_be_called_says_why(
+def test_an_uncallable_function_is_refused_with_the_reason(
     zygote: Zygote, start: Callable[..., Start], name: str, failure: FailureClass, said: str
 ) -> None:
     outcome = outcome_of(list(zygote.fork(start(name, {})).messages()))
@@ -281,7 +281,9 @@ def test_each_attempt_imports_the_code_as_it_is_now(zygote: Zygote, start: Calla
         assert [message.metrics for message in messages if isinstance(message, Report)] == [{"loss": value}]
 
 
-def test_its_code_is_told_by_what_it_loads(zygote: Zygote, start: Callable[..., Start], code: Path) -> None:
+def test_a_functions_code_is_fingerprinted_by_the_modules_that_it_loads(
+    zygote: Zygote, start: Callable[..., Start], code: Path
+) -> None:
     (code / "imported.py").write_text("value = 1.0\n")
     (code / "importing.py").write_text("import json, imported\ndef train(trial):\n    return imported.value\n")
 
@@ -329,6 +331,6 @@ def test_a_new_value_of_the_objective_is_one_step_more_and_the_rest_are_final_me
 
 
 @pytest.mark.parametrize("returned", ["good", (0.1, 0.2), {"loss": "small"}, torch.zeros(2), {"loss": None}])
-def test_what_is_no_metric_is_no_result(tmp_path: Path, returned: Any) -> None:
+def test_a_return_value_that_is_no_metric_is_refused(tmp_path: Path, returned: Any) -> None:
     with trial_and_agent(tmp_path) as (trial, _), pytest.raises(ConfigError, match="must return a number, a mapping"):
         report_return_value(trial, returned)

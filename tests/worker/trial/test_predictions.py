@@ -29,7 +29,7 @@ def classified(num_classes: int) -> tuple[TrainingResult, tuple[str, ...]]:
     return result, tuple(f"class {index}" for index in range(num_classes))
 
 
-def test_too_many_are_not_kept_and_it_is_said_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_predictions_are_not_kept_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictions, "_MAX_MIB", 1)
     result = result_of(torch.zeros(700, 400), torch.zeros(700, dtype=torch.int64))
     with pytest.raises(
@@ -39,13 +39,13 @@ def test_too_many_are_not_kept_and_it_is_said_how_many(tmp_path: Path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_written_is_not_kept(tmp_path: Path) -> None:
+def test_an_unwritable_blob_is_not_kept(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PredictionsNotKept, match=r"the predictions were not saved: .*File exists"):
         save(tmp_path / "file", *classified(3))
 
 
-def test_of_a_training_without_predictions_there_is_no_file(tmp_path: Path) -> None:
+def test_a_training_without_predictions_writes_no_file(tmp_path: Path) -> None:
     assert save(tmp_path, TrainingResult(Ending.FINISHED, 1, {}, None, []), ()) is None
 
 

@@ -125,7 +125,9 @@ def other_fails(first: str) -> str:
 
 
 @pytest.mark.parametrize("first", ["waits", "sleeps"])
-def test_what_another_one_raises_is_the_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+def test_an_exception_in_another_process_is_the_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
     """Told by the first, where it hears of it, and for it, where it waits for something else."""
     monkeypatch.setattr(ranks, "_GRACE_SECONDS", 1.0)
     told = tmp_path / "told"

@@ -60,7 +60,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
         del sys.modules[name]
 
 
-def test_what_modules_add_is_described_as_in_the_catalogue(write: Write) -> None:
+def test_registered_entries_are_described_as_in_the_catalogue(write: Write) -> None:
     write("nets", NET)
     write("mine.losses", LOSS)
     entries = register(["nets", "mine.losses"]).entries
@@ -126,14 +126,14 @@ ADD = "from worker.training.models import MODELS\n"
         ),
     ],
 )
-def test_what_cannot_be_registered_is_one_sentence(write: Write, code: str, said: str) -> None:
+def test_a_failed_registration_is_one_sentence(write: Write, code: str, said: str) -> None:
     write("wrong", code)
     with pytest.raises(RegistrationFailed, match=f"^cannot register (wrong: )?{said}") as caught:
         register(["wrong"])
     assert "\n" not in str(caught.value)
 
 
-def test_a_module_that_adds_nothing_is_told_how(write: Write) -> None:
+def test_a_module_that_adds_nothing_names_the_remedy(write: Write) -> None:
     write("wrong", "x = 1")
     with pytest.raises(RegistrationFailed, match=r"^wrong adds nothing .* then MODELS\.add\(my_net\)$"):
         register(["wrong"])

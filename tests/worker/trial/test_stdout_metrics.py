@@ -32,14 +32,14 @@ def test_a_pattern_tells_the_step_on_the_same_line_or_on_one_before() -> None:
     assert steps(printed, *lines) == [(0, {"loss": 0.5}), (1, {"loss": 0.4})]
 
 
-def test_a_step_is_told_once() -> None:
+def test_a_step_is_reported_once() -> None:
     printed = MetricParser(PATTERNS, r"epoch (\d+)", "loss")
     lines = ["epoch 2", "val_loss=0.5", "val_loss=0.6", "epoch 1 val_loss=0.7", "epoch 3 val_loss=nan"]
     found = steps(printed, *lines)
     assert [(step, str(metrics["loss"])) for step, metrics in found] == [(2, "0.5"), (3, "nan")]
 
 
-def test_what_is_no_number_names_the_pattern() -> None:
+def test_a_match_that_is_no_number_names_the_pattern() -> None:
     with pytest.raises(ConfigError, match="its group must match only a number"):
         steps(MetricParser(PATTERNS, None, "loss"), "val_loss=0.5,")
 

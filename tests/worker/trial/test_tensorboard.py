@@ -115,14 +115,14 @@ def test_an_attempt_has_a_folder_by_its_names() -> None:
     assert event_folder(Path("/shown"), grant(number=None)) == Path("/shown/digits-mlp/trial-t1/attempt-1")
 
 
-def test_parameters_that_are_no_plain_values_are_told_as_text(zygote: Zygote, tmp_path: Path) -> None:
+def test_parameters_that_are_no_plain_values_are_written_as_text(zygote: Zygote, tmp_path: Path) -> None:
     values = {"hidden": [16, 8], "nesterov": True, "name": "sgd", "depth": 3}
     granted = function(parameters=values)
     carried_out(zygote, shown(granted, tmp_path))
     assert parameters(event_folder(tmp_path / "shown", granted)) == {**values, "hidden": "[16, 8]", "depth": 3.0}
 
 
-def test_a_resumed_attempt_goes_on_at_its_step(zygote: Zygote, tmp_path: Path) -> None:
+def test_a_resumed_attempt_continues_at_its_step(zygote: Zygote, tmp_path: Path) -> None:
     (tmp_path / "resume.pt").write_bytes(b"")
     resume = {"step": 2, "sha256": "0" * 64, "size": 0, "uri": f"blob:{'0' * 64}"}
     granted = function(attempt=2, resume=resume)
@@ -130,7 +130,7 @@ def test_a_resumed_attempt_goes_on_at_its_step(zygote: Zygote, tmp_path: Path) -
     assert curves(event_folder(tmp_path / "shown", granted))["loss"] == [(3, pytest.approx(1 / 3))]
 
 
-def test_what_a_killed_process_has_reported_is_there(zygote: Zygote, tmp_path: Path) -> None:
+def test_reports_of_a_killed_process_are_kept(zygote: Zygote, tmp_path: Path) -> None:
     granted = function("waits")
     child = zygote.fork(shown(granted, tmp_path))
     folder = event_folder(tmp_path / "shown", granted)

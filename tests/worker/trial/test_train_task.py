@@ -26,7 +26,7 @@ def heard(agent: socket.socket) -> list[Message]:
     return MessageDecoder().feed(agent.recv(1 << 20))
 
 
-def test_in_the_middle_of_an_epoch_it_says_that_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_epoch_sends_signs_of_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.trial.channel._PROGRESS_SECONDS", 0.0)
     granted = grant(task=TASK)
     agent, process = socket.socketpair()

@@ -26,7 +26,7 @@ def pair(tmp_path: Path) -> Iterator[tuple[Trial, Agent]]:
         yield pair
 
 
-def test_it_knows_what_it_was_told(pair: tuple[Trial, Agent]) -> None:
+def test_a_trial_knows_its_grant(pair: tuple[Trial, Agent]) -> None:
     trial, _ = pair
     assert (trial.study, trial.number, trial.parameters, trial.seed) == ("s", 3, {"lr": 0.1}, 7)
     assert (trial.device, trial.metric, trial.run_until, trial.step) == ("cpu", "loss", None, None)
@@ -44,7 +44,7 @@ def test_a_report_is_answered_by_the_newest_order_known(pair: tuple[Trial, Agent
     assert (trial.step, trial.value) == (2, 0.25)
 
 
-def test_who_waits_hears_the_verdict_on_this_very_step(pair: tuple[Trial, Agent]) -> None:
+def test_a_waiting_trial_receives_the_verdict_on_its_step(pair: tuple[Trial, Agent]) -> None:
     trial, agent = pair
     agent.answer(0)
     threading.Timer(0.1, lambda: (agent.order("stop", "hopeless"), agent.answer(1))).start()
@@ -52,13 +52,13 @@ def test_who_waits_hears_the_verdict_on_this_very_step(pair: tuple[Trial, Agent]
     assert agent.heard() == [Report(1, {"loss": 0.5}, is_awaited=True)]
 
 
-def test_who_waits_goes_on_once_the_step_is_judged(pair: tuple[Trial, Agent]) -> None:
+def test_a_waiting_trial_continues_once_the_step_is_judged(pair: tuple[Trial, Agent]) -> None:
     trial, agent = pair
     agent.answer(1)
     assert trial.report(1, {"loss": 0.5}, wait=True) == CONTINUE
 
 
-def test_nobody_waits_longer_than_a_bound(pair: tuple[Trial, Agent], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_claim_waits_longer_than_the_limit(pair: tuple[Trial, Agent], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.trial.trial.WAIT_SECONDS", 0.05)
     assert pair[0].report(1, {"loss": 0.5}, wait=True) == CONTINUE
 
@@ -94,7 +94,7 @@ def test_a_checkpoint_is_of_the_last_step_and_outlives_the_file_that_it_came_fro
     assert sorted(path.name for path in Path(second.path).parent.iterdir()) == ["step-00000002.pt", "step-00000003.pt"]
 
 
-def test_it_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+def test_it_resumes_from_its_checkpoint(tmp_path: Path) -> None:
     with trial_and_agent(tmp_path, resume_step=4, resume=str(tmp_path / "resume.pt")) as (trial, _):
         assert trial.step == 4
         assert trial.load_checkpoint() == tmp_path / "resume.pt"
@@ -104,7 +104,7 @@ def test_it_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
             trial.save_checkpoint(b"")
 
 
-def test_what_the_service_would_refuse_is_refused_here_with_the_remedy(pair: tuple[Trial, Agent]) -> None:
+def test_entries_that_the_service_would_refuse_are_refused_locally(pair: tuple[Trial, Agent]) -> None:
     trial, agent = pair
     trial.report(2, {"loss": 0.5})
     agent.heard()

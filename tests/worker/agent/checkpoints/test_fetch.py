@@ -79,7 +79,7 @@ def test_the_own_copy_is_taken_only_if_it_is_the_same(
     assert path.read_bytes() == CONTENT
 
 
-def test_what_the_service_has_not_gives_the_attempt_back_for_free(checkpoints: Checkpoints) -> None:
+def test_a_missing_checkpoint_releases_the_attempt_free_of_charge(checkpoints: Checkpoints) -> None:
     other = hashlib.sha256(b"gone").hexdigest()
     with pytest.raises(CheckpointUnavailable, match="the service no longer has its checkpoint") as caught:
         checkpoints.fetch(*resumed(f"blob:{other}", other), never)
@@ -107,7 +107,7 @@ def test_one_in_a_shared_directory_is_read_there(checkpoints: Checkpoints, tmp_p
         checkpoints.fetch(*resumed(shared.as_uri()), never)
 
 
-def test_nobody_waits_for_a_service_that_is_away_once_the_attempt_is_over(tmp_path: Path) -> None:
+def test_an_ended_attempt_does_not_wait_for_an_unreachable_service(tmp_path: Path) -> None:
     with Client("http://127.0.0.1:1") as nobody:
         asked = iter([False, True])
         assert (
@@ -154,6 +154,6 @@ def test_a_teacher_that_the_service_has_not_gives_the_attempt_back_for_free(chec
         checkpoints.fetch_teacher(grant(), gone, never)
 
 
-def test_who_waits_for_another_download_of_a_teacher_ends_when_its_attempt_does(checkpoints: Checkpoints) -> None:
+def test_waiting_for_a_teacher_download_ends_with_the_attempt(checkpoints: Checkpoints) -> None:
     with checkpoints._teacher_lock:
         assert checkpoints.fetch_teacher(grant(), TEACHER, lambda: True) is None

@@ -34,7 +34,7 @@ def test_running_attempts_keep_theirs_whatever_the_budget() -> None:
     assert gone(20, active={B}) == [C]
 
 
-def test_what_the_service_has_not_yet_goes_last() -> None:
+def test_predictions_not_yet_uploaded_are_deleted_last() -> None:
     assert gone(20, unsent={B}) == [C]
     assert gone(0, unsent={B}) == [C, A, B]
 
@@ -62,7 +62,7 @@ def test_checkpoints_of_ended_attempts_are_deleted_until_the_rest_fits(
     assert not caplog.records
 
 
-def test_running_attempts_beyond_the_budget_are_told_of_once(
+def test_running_attempts_beyond_the_disk_budget_are_logged_once(
     disk: LocalStorage, caplog: pytest.LogCaptureFixture
 ) -> None:
     paths = [save(disk, key, 1) for key in (A, B, C)]
@@ -74,7 +74,7 @@ def test_running_attempts_beyond_the_budget_are_told_of_once(
     assert "more than --disk-gib allows" in caplog.text
 
 
-def test_a_trial_that_is_over_leaves_nothing_once_its_print_was_told(disk: LocalStorage) -> None:
+def test_an_ended_trial_leaves_no_logs_once_they_were_sent(disk: LocalStorage) -> None:
     for attempt in (1, 2):
         save(disk, AttemptKey("t1", attempt), 1)
     output = disk.output_files(AttemptKey("t1", 1))[0]
@@ -85,14 +85,14 @@ def test_a_trial_that_is_over_leaves_nothing_once_its_print_was_told(disk: Local
     assert list(disk.directory.iterdir()) == []
 
 
-def test_a_trial_that_goes_on_keeps_its_checkpoints_here(disk: LocalStorage) -> None:
+def test_a_waiting_trial_keeps_its_local_checkpoints(disk: LocalStorage) -> None:
     path = save(disk, A, 1)
     disk.output_files(A)[0].write_text("said")
     disk.remove_output(A)
     assert path.exists()
 
 
-def test_what_is_left_over_is_cleared_after_a_day(disk: LocalStorage) -> None:
+def test_leftover_files_are_deleted_after_a_day(disk: LocalStorage) -> None:
     places = [disk.checkpoint_folder(AttemptKey(trial, 1)) for trial in ("old", "used", "young")]
     for place in places[:2]:
         os.utime(place, (1000, 1000))

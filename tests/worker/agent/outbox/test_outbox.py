@@ -164,7 +164,7 @@ HAPPENINGS: tuple[Callable[[Life], None], ...] = (
 @given(
     st.lists(st.sampled_from([Life.add, Life.add_at_once, Life.save, Life.linger, Life.send, Life.die]), max_size=25)
 )
-def test_whatever_dies_when_each_step_is_sent_once_in_order_and_none_is_lost_below_a_checkpoint(
+def test_each_step_is_sent_once_in_order_despite_crashes_and_none_is_lost_below_a_checkpoint(
     tmp_path_factory: pytest.TempPathFactory, happenings: list[Callable[[Life], None]]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -176,9 +176,7 @@ def test_whatever_dies_when_each_step_is_sent_once_in_order_and_none_is_lost_bel
         life.end()
 
 
-def test_values_that_nobody_adds_to_are_due_and_counted_as_not_sent(
-    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_buffered_values_become_due_and_count_as_unsent(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = StoppedClock()
     monkeypatch.setattr("worker.agent.outbox.report_buffer.time", clock)
     key = hold(outbox)
@@ -199,7 +197,7 @@ def test_values_that_nobody_adds_to_are_due_and_counted_as_not_sent(
     assert [each.step for each in head.request.points] == [3, 4]
 
 
-def test_what_was_sent_but_not_answered_before_a_death_is_sent_again_unchanged(path: Path) -> None:
+def test_unanswered_messages_are_sent_again_unchanged_after_a_crash(path: Path) -> None:
     box = Outbox(path)
     key = hold(box)
     box.add_point(key, Point(step=1, metrics={"val/loss": NonFinite(status="nan")}))
@@ -304,7 +302,7 @@ def test_a_checkpoint_is_next_once_the_reports_before_it_were_answered(outbox: O
     ],
     ids=["whole steps", "middles", "both"],
 )
-def test_of_the_checkpoints_not_sent_the_newest_two_stay_and_the_newest_of_a_whole_step(
+def test_the_newest_two_unsent_checkpoints_and_the_newest_of_a_whole_step_stay(
     outbox: Outbox, places: list[tuple[int, int]], kept: list[tuple[int, int]]
 ) -> None:
     key, other = hold(outbox), hold(outbox, grant(trial="t2"))

@@ -54,12 +54,12 @@ def test_no_values_wait_longer_than_a_second_or_a_tenth_of_what_was_trained(gaps
             assert at - told.came_at[step] <= min(1.0, 0.1 * (at - told.came_at[1])) + 1e-9
 
 
-def test_steps_of_more_than_a_second_are_told_one_by_one_and_at_once() -> None:
+def test_steps_longer_than_a_second_are_reported_singly_and_at_once() -> None:
     told = Told([1.1] * 100)
     assert told.reports == [(at, [step]) for step, at in told.came_at.items()]
 
 
-def test_of_steps_of_50_ms_a_minute_takes_two_reports_a_second_and_less() -> None:
+def test_steps_of_50_ms_take_at_most_two_reports_a_second() -> None:
     assert len(Told([0.05] * 1200).reports) < 120
 
 

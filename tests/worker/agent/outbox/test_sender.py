@@ -61,7 +61,7 @@ def test_reports_then_the_outcome_are_sent_and_verdicts_passed_on(
     assert eventually(lambda: held.get(attempt.key) is None)
 
 
-def test_a_process_that_awaits_a_verdict_is_told_after_it_and_nobody_else_is(
+def test_only_a_waiting_process_receives_its_verdict(
     sender: Sender, attempt: ActiveAttempt, process: HeardProcess
 ) -> None:
     sender.add_report(attempt.key, point(1))
@@ -113,7 +113,7 @@ def test_a_trial_whose_messages_must_wait_does_not_hold_up_another(
         (500, ErrorCode.UNSERIALIZABLE),
     ],
 )
-def test_an_attempt_the_service_wants_no_more_is_dropped(
+def test_an_attempt_that_the_service_gave_up_is_dropped(
     sender: Sender,
     attempt: ActiveAttempt,
     script: Scripted,
@@ -154,7 +154,7 @@ def test_a_report_refused_for_good_ends_its_attempt_invalid_and_later_trials_pro
     assert sender.wait_until_sent(later.key, 5)
 
 
-def test_what_an_earlier_agent_left_is_sent_first_thing(
+def test_messages_of_an_earlier_agent_are_sent_first(
     client: Client, outbox: Outbox, held: ActiveAttempts, service_status: ServiceStatus, script: Scripted
 ) -> None:
     outbox.ack_claim("cpu", grant())
@@ -167,7 +167,7 @@ def test_what_an_earlier_agent_left_is_sent_first_thing(
     assert script.asked_of("finish")[0]["outcome"]["failure"] == "process_killed"
 
 
-def test_nobody_who_reports_waits_for_the_network(sender: Sender, attempt: ActiveAttempt, script: Scripted) -> None:
+def test_a_report_does_not_wait_for_the_network(sender: Sender, attempt: ActiveAttempt, script: Scripted) -> None:
     def slow(_: dict[str, object]) -> tuple[int, dict[str, object]]:
         time.sleep(0.5)
         return FINISHED
@@ -182,9 +182,7 @@ def test_nobody_who_reports_waits_for_the_network(sender: Sender, attempt: Activ
 TOLD = Provenance(data="d" * 64, environment={"torch": "2.9"})
 
 
-def test_what_an_attempt_was_made_from_goes_before_its_reports(
-    sender: Sender, attempt: ActiveAttempt, script: Scripted
-) -> None:
+def test_provenance_is_sent_before_the_reports(sender: Sender, attempt: ActiveAttempt, script: Scripted) -> None:
     sender.add_provenance(attempt.key, TOLD)
     sender.add_report(attempt.key, point(1))
     assert sender.wait_until_sent(attempt.key, 5)

@@ -70,7 +70,7 @@ def test_it_ends_for_good_at_the_step_the_grant_names(zygote: Zygote, start: Any
     assert "test/accuracy" in outcome_of(messages).metrics
 
 
-def test_a_finished_training_leaves_its_predictions_and_what_it_takes_for_what(zygote: Zygote, start: Any) -> None:
+def test_a_finished_training_stores_predictions_and_a_confusion_matrix(zygote: Zygote, start: Any) -> None:
     *_, saved, _, _ = messages = list(zygote.fork(start(task=digits(epochs=1))).messages())
     assert isinstance(saved, PredictionsSaved)
     content = Path(saved.path).read_bytes()
@@ -235,7 +235,7 @@ def test_a_training_process_sees_no_token_and_no_gpu(zygote: Zygote) -> None:
     assert "OMP_NUM_THREADS=1" in environment
 
 
-def test_what_a_task_writes_is_kept_in_its_files(zygote: Zygote, start: Any, tmp_path: Path) -> None:
+def test_output_of_a_task_is_kept_in_its_files(zygote: Zygote, start: Any, tmp_path: Path) -> None:
     list(zygote.fork(start(task=digits(optimizer={"name": "adamv"}))).messages())
     assert "ConfigError" in (tmp_path / "err").read_text()
 

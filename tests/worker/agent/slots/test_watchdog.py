@@ -27,7 +27,7 @@ def test_steps_keep_it_alive() -> None:
     assert watchdog.waited_seconds is None
 
 
-def test_who_goes_on_in_the_middle_of_a_step_is_alive_until_it_does_not() -> None:
+def test_progress_within_a_step_counts_as_alive() -> None:
     ended = threading.Event()
     with Watchdog(ended.set, 0.5) as watchdog:
         for _ in range(8):

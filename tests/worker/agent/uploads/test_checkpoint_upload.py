@@ -128,7 +128,7 @@ def test_a_file_that_newer_ones_replaced_is_set_aside_without_ado(client: Client
     assert slot.warnings() == []
 
 
-def test_a_full_store_first_drops_what_nobody_needs(slot: Slot) -> None:
+def test_a_full_store_first_drops_unneeded_files(slot: Slot) -> None:
     """The newest two of an open trial are needed: so one after the other fits, however many come."""
     for step in range(1, 7):
         slot.save_and_wait(step)
@@ -138,7 +138,7 @@ def test_a_full_store_first_drops_what_nobody_needs(slot: Slot) -> None:
     assert resume.step == 6
 
 
-def test_one_that_does_not_fit_is_told_at_the_trial_and_training_goes_on(slot: Slot) -> None:
+def test_a_checkpoint_above_the_limit_is_noted_at_the_trial_and_training_continues(slot: Slot) -> None:
     slot.save_and_wait(1)
     for step in (2, 3):
         slot.save_and_wait(step, num_bytes=2999)
@@ -222,7 +222,7 @@ def test_beside_the_newest_two_there_stays_the_newest_of_a_whole_step(
     assert [(int(step), int(batch)) for step, batch in places] == [(2, 0), (2, 10), (2, 200)]
 
 
-def test_a_shared_directory_that_is_gone_is_told_at_the_trial(client: Client, shared: Path, tmp_path: Path) -> None:
+def test_a_missing_shared_directory_is_noted_at_the_trial(client: Client, shared: Path, tmp_path: Path) -> None:
     slot = Slot(client, tmp_path, SharedDirectory(shared))
     shared.rmdir()
     with slot.sender, slot.uploader:
@@ -233,7 +233,7 @@ def test_a_shared_directory_that_is_gone_is_told_at_the_trial(client: Client, sh
     assert not shared.exists(), "a directory that is not mounted is not made"
 
 
-def test_what_the_service_refuses_does_not_stay_in_the_shared_directory(
+def test_a_refused_checkpoint_is_removed_from_the_shared_directory(
     client: Client, shared: Path, tmp_path: Path
 ) -> None:
     slot = Slot(client, tmp_path, SharedDirectory(shared))

@@ -48,7 +48,7 @@ def told(script: Scripted) -> bytes:
     return b"".join(b64decode(body["content"]) for body in script.asked_of("log"))
 
 
-def test_what_is_printed_comes_while_the_process_lives_and_its_last_words_at_once(
+def test_output_is_uploaded_while_the_process_runs_and_at_its_end(
     script: Scripted, sender: LogUploader, out: Path
 ) -> None:
     out.write_bytes(b"one\n")
@@ -63,7 +63,7 @@ def test_what_is_printed_comes_while_the_process_lives_and_its_last_words_at_onc
     assert not out.parent.exists(), "what the service has is not kept here"
 
 
-def test_it_goes_on_where_the_service_says(script: Scripted, sender: LogUploader, out: Path) -> None:
+def test_it_resumes_where_the_service_says(script: Scripted, sender: LogUploader, out: Path) -> None:
     script.log = lambda _: (200, {"offset": 6})
     out.write_bytes(b"known known more")
     sender.end(KEY)
@@ -90,7 +90,7 @@ def test_an_outage_delays_and_loses_nothing(script: Scripted, sender: LogUploade
     ("status", "code"),
     [(409, ErrorCode.LEASE_SUPERSEDED), (500, ErrorCode.DAMAGED_DATA), (500, ErrorCode.UNSERIALIZABLE)],
 )
-def test_what_the_service_refuses_for_good_is_let_go(
+def test_a_finally_refused_message_is_dropped(
     script: Scripted, sender: LogUploader, out: Path, status: int, code: ErrorCode
 ) -> None:
     script.log = lambda _: problem(status, code)
@@ -101,7 +101,7 @@ def test_what_the_service_refuses_for_good_is_let_go(
     assert len(script.asked_of("log")) == 1
 
 
-def test_what_an_agent_did_not_tell_before_it_died_the_next_one_tells(
+def test_the_next_agent_sends_what_a_killed_agent_had_not(
     script: Scripted, client: Client, outbox: Outbox, disk: LocalStorage, service_status: ServiceStatus
 ) -> None:
     LogUploader(client, outbox, disk, service_status).follow(KEY, "n")  # it dies before it tells anything
@@ -113,7 +113,7 @@ def test_what_an_agent_did_not_tell_before_it_died_the_next_one_tells(
     assert not disk.output_files(KEY)[0].exists()
 
 
-def test_of_a_long_backlog_only_what_is_kept_is_sent(
+def test_only_the_kept_part_of_a_long_backlog_is_sent(
     script: Scripted, client: Client, outbox: Outbox, disk: LocalStorage, service_status: ServiceStatus
 ) -> None:
     disk.output_files(KEY)[0].write_bytes(b"x" * MAX_LOG_BYTES + b"y" * MAX_LOG_BYTES)

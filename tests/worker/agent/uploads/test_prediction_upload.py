@@ -95,7 +95,7 @@ def test_they_are_uploaded_and_registered_after_the_outcome(
     assert is_settled(outbox, disk)
 
 
-def test_what_is_not_wanted_is_not_uploaded(
+def test_refused_predictions_are_not_uploaded(
     script: Scripted, predictions: PredictionUploader, outbox: Outbox, disk: LocalStorage, saved: PredictionsSaved
 ) -> None:
     script.predictions = lambda _: (200, {"kept": False, "reason": "trial 1 is not among the best 10 trials"})
@@ -119,7 +119,7 @@ def test_an_outage_delays_and_loses_nothing(
     assert script.blobs == {SHA256: CONTENT}
 
 
-def test_what_an_agent_did_not_bring_before_it_was_killed_the_next_one_brings(
+def test_the_next_agent_uploads_what_a_killed_agent_had_not(
     script: Scripted,
     client: Client,
     tmp_path: Path,
@@ -154,7 +154,7 @@ def test_what_an_agent_did_not_bring_before_it_was_killed_the_next_one_brings(
         (500, ErrorCode.UNSERIALIZABLE),
     ],
 )
-def test_what_the_service_refuses_for_good_is_let_go(
+def test_a_finally_refused_message_is_dropped(
     script: Scripted,
     predictions: PredictionUploader,
     outbox: Outbox,
@@ -171,7 +171,7 @@ def test_what_the_service_refuses_for_good_is_let_go(
     assert "the predictions of trial t1 were not saved: there is no room" in caplog.text
 
 
-def test_of_an_attempt_that_nothing_is_wanted_of_no_file_stays(
+def test_files_of_an_attempt_whose_predictions_are_refused_are_deleted(
     predictions: PredictionUploader, outbox: Outbox, disk: LocalStorage, saved: PredictionsSaved
 ) -> None:
     outbox.drop(KEY, "superseded")

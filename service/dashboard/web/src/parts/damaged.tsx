@@ -22,7 +22,7 @@ export function DamagedRows({ kind, rows }: Props) {
       <table>
         <caption id={id}>
           {rows.length === 1 ? ONE[kind] : `${rows.length} ${kind}`} {rows.length === 1 ? "is" : "are"} damaged
-          <span class="quiet"> in the service's database and cannot be shown; <code>service fsck</code> lists all damage</span>
+          <span class="quiet"> in the service's database and cannot be shown; <code>assayer fsck</code> lists all damage</span>
         </caption>
         <tbody>
           {rows.slice(0, ROWS).map((row) => (

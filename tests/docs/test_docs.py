@@ -93,7 +93,7 @@ def test_every_setting_of_the_service_is_documented_with_its_default() -> None:
 
 def test_every_setting_of_client_and_worker_is_documented() -> None:
     told = table(section("settings.md", "The client and the worker"))
-    of_commands = set(table(section("settings.md", "What a command is told")))
+    of_commands = set(table(section("settings.md", "Environment of a command")))
     assert set(told) == variables("service/client", "worker") - of_commands
     assert of_commands == variables("worker/trial/sdk.py")
     assert told["ASSAYER_SERVER"][0].strip("`") == DEFAULT_SERVER == default_server({})

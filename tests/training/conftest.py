@@ -16,7 +16,7 @@ collect_ignore: list[str] = []
 try:
     library("timm", "model.name")
 except MissingLibrary:  # it imports torchvision, which PyPI builds for CUDA alone
-    collect_ignore.append("test_timm.py")
+    collect_ignore.append("models/test_timm.py")
 
 
 @pytest.fixture(scope="session", autouse=True)

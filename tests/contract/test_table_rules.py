@@ -117,7 +117,7 @@ def agree(path: Path, rules: NumberRules | None = None) -> None:
         assert said == done, why
     elif "no column to learn from" in refused:
         assert "no numbers or text" in why or "different texts" in why
-    elif "one value only" in refused:
+    elif "only one value" in refused:
         assert "only the class" in why or "nothing to learn" in why
     else:
         assert why

@@ -430,5 +430,5 @@ def test_a_training_process_that_hangs_is_ended_and_the_trial_waits_again(client
         done.result(START_SECONDS)
     first = attempts(client, "hung")[0]
     assert (first.state, first.failure) == (AttemptState.FAILED, FailureClass.HUNG)
-    assert (first.message or "").startswith("no new step for ")
+    assert (first.message or "").startswith("the training process reported no step for ")
     client.stop("hung")

@@ -12,7 +12,7 @@ from service.usecases.blobs import collect_blobs
 from service.usecases.context import Context
 from service.usecases.maintenance.budget_expiry import complete_expired_studies
 from service.usecases.maintenance.oom_expiry import expire_oom_waiters
-from service.usecases.maintenance.reaper import reap
+from service.usecases.maintenance.reaper import credit_downtime, reap
 from service.usecases.studies.deletion import remove_deleted
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ _REMOVE_SECONDS = 10.0
 async def run_maintenance(context: Context) -> None:
     """Run all maintenance tasks forever, each at its own interval."""
     await asyncio.gather(
+        _repeat(_credit, context, context.limits.reaper_seconds),
         _repeat(_reap, context, context.limits.reaper_seconds),
         _repeat(_give_up, context, _GIVE_UP_SECONDS),
         _repeat(complete_expired_studies, context, _OVERTIME_SECONDS),
@@ -43,6 +44,10 @@ async def _repeat(once: Callable[[Context], Awaitable[None]], context: Context, 
         except Exception:
             log.exception("upkeep failed; it is tried again")
         await sleep(seconds)
+
+
+async def _credit(context: Context) -> None:
+    await credit_downtime(context)
 
 
 async def _reap(context: Context) -> None:

@@ -17,7 +17,7 @@ from service.storage.database import Database
 from service.storage.unit_of_work import Transactor
 from service.usecases.context import Context, Limits
 from service.usecases.maintenance.budget_expiry import complete_expired_studies
-from service.usecases.maintenance.reaper import reap
+from service.usecases.maintenance.reaper import credit_downtime, reap
 from tests.simulation.client_record import Answer, Call
 from tests.simulation.memory import SimulatedSqlite, memory
 from tests.simulation.plan import ReplicaPlan
@@ -65,6 +65,7 @@ class Replica:
     def start(self) -> None:
         self.context = build_context(self._world)
         self.is_up = True
+        self._spawn(self._credit())
         self._spawn(self._keep_up())
 
     def crash(self) -> None:
@@ -95,17 +96,25 @@ class Replica:
             self._world.answered(Answer(call, arrived_at, reply=reply))
             answered(reply)
 
+    async def _credit(self) -> None:
+        while True:
+            await self._maintain(credit_downtime)
+            await asyncio.sleep(LIMITS.reaper_seconds)
+
     async def _keep_up(self) -> None:
         SLUGGISH.set(self._plan.upkeep_seconds)
         while True:
-            try:
-                await reap(self.context)
-                await complete_expired_studies(self.context)
-            except sa.exc.OperationalError:
-                pass  # as in the service: the next round tries again
-            except Exception as error:
-                self._world.blame(f"upkeep raised {type(error).__name__}: {error}")
+            await self._maintain(reap, complete_expired_studies)
             await asyncio.sleep(LIMITS.reaper_seconds)
+
+    async def _maintain(self, *tasks: Callable[[Context], Coroutine[Any, Any, Any]]) -> None:
+        try:
+            for task in tasks:
+                await task(self.context)
+        except sa.exc.OperationalError:
+            pass  # as in the service: the next round tries again
+        except Exception as error:
+            self._world.blame(f"upkeep raised {type(error).__name__}: {error}")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         token = SKEW.set(self._plan.skew_seconds)

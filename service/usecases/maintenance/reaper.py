@@ -1,4 +1,7 @@
-"""Reaper: marks attempts with an expired lease as lost, so that their trials wait for another worker."""
+"""Reaper: marks attempts with an expired lease as lost, so that their trials wait for another worker.
+
+It also measures for how long the service was down, and extends all leases by that time.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +38,25 @@ class ExpiredLeases:
     """How far in the future the last round lies: the database's clock was ahead and was set back. 0: it was not."""
 
 
+async def credit_downtime(context: Context) -> list[Row]:
+    """Extend all leases if the service was down since the last call; return the leases that have expired.
+
+    The service must call this often and from a loop that does nothing else. Then a call is late only if heartbeats are
+    late as well. Were it called by `reap` alone, rounds that take long because many attempts are lost would pass for
+    downtimes, and the leases of workers that are gone would never expire.
+    """
+    found = await context.transact(None, lambda unit_of_work: _find_expired(unit_of_work, context))
+    if found.ahead_seconds:
+        await correct_clock(context, found.ahead_seconds)
+        found = await context.transact(None, lambda unit_of_work: _find_expired(unit_of_work, context))
+    return found.expired
+
+
 async def reap(context: Context) -> int:
     """Check all leases once; return how many attempts were lost."""
-    look = await context.transact(None, lambda unit_of_work: _find_expired(unit_of_work, context))
-    if look.ahead_seconds:
-        await correct_clock(context, look.ahead_seconds)
-        look = await context.transact(None, lambda unit_of_work: _find_expired(unit_of_work, context))
+    expired = await credit_downtime(context)
     return await for_each_study(
-        context, "reaping", [(lease.study_id, partial(_reap_one, context, lease)) for lease in look.expired]
+        context, "reaping", [(lease.study_id, partial(_reap_one, context, lease)) for lease in expired]
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from service import background
 from service.contract.attempt import FailureClass
 from service.contract.problem import ErrorCode
 from service.contract.report import Action
@@ -19,6 +21,7 @@ from service.storage import tables
 from service.storage.queries import leases, trials
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.attempts import heartbeat
+from service.usecases.context import Context
 from service.usecases.deployment import ensure_deployment
 from service.usecases.maintenance import reaper
 from service.usecases.maintenance.reaper import _find_expired, _lose_attempt
@@ -352,6 +355,41 @@ async def test_an_outage_is_still_credited_in_the_round_after_it(replica: Replic
     replica.clock.forward(3600)
     assert await replica.reap() == 0
     assert await replica.reap() == 0
+
+
+async def test_a_worker_that_is_gone_loses_its_attempt_though_every_round_of_the_reaper_is_late(
+    replica: Replica,
+) -> None:
+    name = await replica.create()
+    await replica.reap()
+    await replica.claim(name)
+    num_lost = 0
+    for _ in range(4):
+        for _ in range(4):
+            replica.clock.forward(5)
+            await reaper.credit_downtime(replica.context)
+        num_lost += await replica.reap()  # 20 s after the last round, more than the three that pass for a downtime
+    assert num_lost == 1
+
+
+async def test_downtime_is_measured_while_a_round_of_the_reaper_is_stuck(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stuck(context: Context) -> int:
+        return await asyncio.Event().wait()
+
+    def seen_at(unit_of_work: UnitOfWork) -> int | None:
+        return leases.reaper_seen_at(unit_of_work.connection)
+
+    monkeypatch.setattr(background, "reap", stuck)
+    context = replace(replica.context, limits=replace(replica.context.limits, reaper_seconds=0.01))
+    maintenance = asyncio.create_task(background.run_maintenance(context))
+    seen: set[int | None] = set()
+    async with asyncio.timeout(20):
+        while len(seen - {None}) < 3:
+            seen.add(await context.transact(None, seen_at))
+            await asyncio.sleep(0.01)
+    maintenance.cancel()
 
 
 async def test_no_clock_is_corrected_that_did_not_go_back(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:

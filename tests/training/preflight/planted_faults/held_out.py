@@ -1,0 +1,46 @@
+"""The planted faults that no threshold is tuned on: they measure how well the checks generalise."""
+
+from __future__ import annotations
+
+from tests.training.preflight.planted_faults.fault import Fault
+
+FAULTS = [
+    Fault(1, "input changed in place", {"model": {"name": "changes_its_input"}}),
+    Fault(1, "outputs are not numbers", {"model": {"name": "log_of_a_negative"}}),
+    Fault(1, "step that changes nothing", {"optimizer": {"name": "does_nothing"}}),
+    Fault(2, "last layer sure of one class", {"model": {"name": "biased_head"}}),
+    Fault(2, "loss of the wrong sign", {"loss": {"name": "wrong_sign"}}),
+    Fault(2, "targets not standardised", {"data": {"name": "raw_targets"}, "loss": {"name": "mse"}}),
+    Fault(2, "loss of all pairs by broadcasting", {"data": {"name": "diabetes"}, "loss": {"name": "broadcast"}}),
+    Fault(3, "labels shuffled in every batch", {"data": {"name": "labels_shuffled_per_batch"}}),
+    Fault(3, "rate that explodes", {"optimizer": {"name": "sgd", "lr": 300.0, "momentum": 0.9}}),
+    Fault(3, "steps a billion times too small", {"optimizer": {"name": "tiny_steps"}}),
+    Fault(3, "outputs in another order than targets", {"model": {"name": "mixes_the_batch"}}),
+    Fault(3, "loss cut from the graph", {"loss": {"name": "detached"}}),
+    Fault(4, "rate fixed far above the useful ones", {"optimizer": {"name": "adamw", "lr": 30.0}}),
+    Fault(4, "gradient reversed", {"model": {"name": "reversed_gradient"}}),
+    Fault(5, "tanh saturated by its first layer", {"model": {"name": "saturated_tanh"}}),
+    Fault(5, "gradient explodes through depth", {"model": {"name": "exploding_depth"}}),
+    Fault(5, "layers below a detach", {"model": {"name": "detached_body"}}),
+    Fault(6, "table of the largest model fits no memory", {"model": {"name": "table"}}, {"model.bits": [4, 44]}),
+    Fault(6, "deepest model fits no memory", {"model": {"name": "mlp", "depth": 1, "width": 4096}},
+          {"model.depth": [1, 10_000]}),
+    Fault(7, "buffer that is not persistent", {"model": {"name": "unsaved_scale"}}),
+    Fault(7, "initial weights without a seed", {"model": {"name": "unseeded_weights"}}),
+    Fault(7, "batch statistics in evaluation", {"model": {"name": "batch_statistics_in_evaluation"}}),
+    Fault(7, "evaluation that changes the model", {"model": {"name": "evaluation_changes_state"}}),
+    Fault(8, "a tenth of the test set leaked", {"data": {"name": "leaked_test"}, "batch_size": 32}),
+    Fault(8, "test set shifted", {"data": {"name": "shifted_test"}}),
+    Fault(8, "labels permuted", {"data": {"name": "permuted_labels"}}),
+    Fault(8, "one class in fifty", {"data": {"name": "one_class_in_fifty"}, "batch_size": 32}),
+    Fault(8, "target out of range", {"data": {"name": "typing_error_in_targets"}, "loss": {"name": "mse"}}),
+    Fault(8, "class missing in validation", {"data": {"name": "class_missing_in_validation"}}),
+    Fault(8, "loader slower than the steps", {"data": {"name": "slow_loader"}}),
+    Fault(9, "momentum ignored", {"optimizer": {"name": "ignores_momentum"}}, {"optimizer.momentum": [0.0, 0.9]}),
+    Fault(9, "strength of an augmentation ignored", {"augment": {"name": "ignores_strength"}},
+          {"augment.strength": [0.0, 0.5]}),
+    Fault(9, "slope of a schedule ignored", {"schedule": {"name": "ignores_slope"}}, {"schedule.slope": [0.1, 1.0]}),
+    Fault(9, "dropout without a hidden layer", {"model": {"name": "mlp", "depth": 0}}, {"model.dropout": [0.0, 0.5]}),
+    Fault(9, "two choices that are one", {"model": {"name": "unknown_activation_is_relu"}},
+          {"model.activation": ["relu", "gelu", "tanh"]}),
+]  # fmt: skip

@@ -79,10 +79,12 @@ def missing_entries(needed: Mapping[Key, str | None], offered: Mapping[str, Mapp
 
 
 def _names(given: object) -> Iterator[str]:
-    """Yield the entry names in a section of a task, which holds one entry or a list of them."""
+    """Yield the entry names in a section of a task, which holds one entry or a list of entries and names."""
     for each in given if isinstance(given, list) else [given]:
         if isinstance(each, Mapping) and isinstance(each.get("name"), str):
             yield each["name"]
+        elif isinstance(given, list) and isinstance(each, str):
+            yield each
 
 
 def _chosen(values: Mapping[str, Any]) -> set[Key]:

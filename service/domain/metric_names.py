@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,8 @@ _SNAPSHOTS = "snapshots/"
 _SPREAD = "/std"
 """Suffix of the standard deviation over folds and repeats."""
 _AT_THE_END = frozenset({"seconds", "num_parameters"})
-_PER_CLASS = ("precision", "recall", "f1")
+_EVERY_EPOCH = ("val", "test_val")
+"""The splits that are evaluated after every epoch."""
 
 
 def check_metrics(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]:
@@ -41,7 +42,7 @@ def check_metrics(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]
 
 
 def check_fit(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]:
-    """Yield an error for each loss, model and augmentation that fits none of the task's data.
+    """Yield an error for each loss, metric, model and augmentation that fits none of the task's data.
 
     For example, `mse` cannot classify digits, and `lenet` cannot read rows of a table.
     """
@@ -49,6 +50,7 @@ def check_fit(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]:
     assert spec.task.train is not None
     reported = _Reported(spec, spec.task.train, catalogue)
     yield from _unfit(reported, "loss", "kinds", reported.data_kinds)
+    yield from _unfit(reported, "metrics", "kinds", reported.data_kinds)
     for section in ("model", "augment"):
         yield from _unfit(reported, section, "inputs", reported.data_inputs)
 
@@ -59,7 +61,7 @@ def _unfit(reported: _Reported, section: str, fact: str, possible: set[str] | No
         known = reported.facts_of(section, name, fact)
         if possible is None or known is None or known & possible:
             continue
-        entries = reported.catalogue.registries[section]
+        entries = reported.catalogue.sections[section]
         fitting = [each for each in entries if (reported.facts_of(section, each, fact) or possible) & possible]
         remedy = f"use {_either(fitting)}" if fitting else f"leave out {section}"
         message = f"{name} is for {_either(known)}, but the data is for {_either(possible)}; {remedy}"
@@ -77,24 +79,16 @@ def _mistake(objective: Objective, reported: _Reported, *, is_watched: bool) -> 
             f"{metric} is known at the end of a training only, and this objective is watched while it "
             "lasts; write one that every epoch reports before it, such as {metric: val/loss, direction: minimize}"
         )
-    if metric in reported.each_epoch or reported.is_per_class(metric):
+    if metric in reported.each_epoch or reported.is_of_a_class(metric):
         return None
     if not is_watched and (metric in reported.at_the_end or reported.has_own_metrics):
         return None
-    if (asked := _extra(metric)) is not None and reported.may_classify:
+    if (asked := reported.optional_entry(metric)) is not None:
         return f"{metric} is not reported unless the task asks for it; add task.train.metrics: [{asked}]"
     known = reported.each_epoch if is_watched else reported.each_epoch | reported.at_the_end
+    if not any(name.startswith(metric) for name in known):  # an abbreviation means a metric that is reported
+        known = known | reported.optional
     return f"no training of this study reports {quote(metric)}; {did_you_mean(metric, known)}"
-
-
-def _extra(metric: str) -> str | None:
-    """Return the entry of `task.train.metrics` that adds this metric, or None."""
-    split, _, name = metric.partition("/")
-    if split not in ("val", "test_val"):
-        return None
-    if name == "auroc":
-        return "auroc"
-    return "per_class" if name.partition("/")[0] in _PER_CLASS and "/" in name else None
 
 
 @dataclass(frozen=True)
@@ -109,9 +103,13 @@ class _Reported:
     def each_epoch(self) -> set[str]:
         """Metrics that every epoch reports, for all possible kinds of data. Metrics of single classes are left out."""
         names = {name for kind in self._kinds for name in self.catalogue.metrics.get(kind, [])}
-        if self.may_classify and "auroc" in self._extras:
-            names |= {"val/auroc", "test_val/auroc"}
+        names |= _by_split(name for name in self._optional_entries if name in self._chosen_metrics)
         return {name for name in names if not name.startswith(_TEST)}
+
+    @cached_property
+    def optional(self) -> set[str]:
+        """Metrics that every epoch would report if the task asked for them. Metrics of single classes are left out."""
+        return _by_split(name for name in self._optional_entries if name not in self._chosen_metrics)
 
     @cached_property
     def at_the_end(self) -> set[str]:
@@ -133,14 +131,46 @@ class _Reported:
         """Whether a callback may add metrics that the catalogue does not list."""
         return any("metrics" not in each.facts for each in self._callbacks)
 
-    @property
-    def may_classify(self) -> bool:
-        """Whether the task may be a classification."""
-        return "classification" in self._kinds
-
-    def is_per_class(self, metric: str) -> bool:
+    def is_of_a_class(self, metric: str) -> bool:
         """Return whether this may be a metric of a single class; class names are known only once the data is read."""
-        return "per_class" in self._extras and self.may_classify and _extra(metric) == "per_class"
+        return any(name in self._chosen_metrics for name in self._entries_of_a_class(metric))
+
+    def optional_entry(self, metric: str) -> str | None:
+        """Return the item of `task.train.metrics` that adds this metric, as YAML, or None."""
+        name = metric.partition("/")[2]
+        found = [name] if metric in self.optional else self._entries_of_a_class(metric)
+        for each in found:
+            required = [option for option, setting in self._metrics[each].parameters.items() if setting.required]
+            return f"{{name: {each}, {', '.join(f'{option}: …' for option in required)}}}" if required else each
+        return None
+
+    def _entries_of_a_class(self, metric: str) -> list[str]:
+        """Return the entries that report `SPLIT/NAME/CLASS`."""
+        split, _, rest = metric.partition("/")
+        name, is_of_a_class, _ = rest.partition("/")
+        if split not in _EVERY_EPOCH or not is_of_a_class:
+            return []
+        return [
+            each
+            for each, entry in self._metrics.items()
+            if name in (entry.facts.get("names") or ()) and self._fits(entry)
+        ]
+
+    @cached_property
+    def _optional_entries(self) -> list[str]:
+        """The entries of `task.train.metrics` that fit the data and report one metric each, under their own name."""
+        return [
+            name
+            for name, entry in self._metrics.items()
+            if not entry.facts.get("default") and "names" not in entry.facts and self._fits(entry)
+        ]
+
+    def _fits(self, entry: Entry) -> bool:
+        return bool(set(entry.facts.get("kinds") or self._kinds) & self._kinds)
+
+    @property
+    def _metrics(self) -> Mapping[str, Entry]:
+        return self.catalogue.lists.get("metrics", {})
 
     @cached_property
     def data_kinds(self) -> set[str] | None:
@@ -162,7 +192,7 @@ class _Reported:
 
     def facts_of(self, section: str, name: str, fact: str) -> set[str] | None:
         """Return the kinds or inputs that an entry declares, or None if it declares none."""
-        entry = self.catalogue.registries.get(section, {}).get(name)
+        entry = self.catalogue.sections.get(section, {}).get(name)
         values = entry.facts.get(fact) if entry is not None else None
         return set(values) if isinstance(values, list) else None
 
@@ -178,6 +208,9 @@ class _Reported:
 
     def named(self, section: str) -> Iterator[tuple[str, str]]:
         """Yield (path in the study file, name) for each entry that trials may choose in a section."""
+        if section in self.catalogue.lists:
+            yield from ((f"task.train.{section}[{at}].name", name) for at, name in enumerate(self._listed(section)))
+            return
         chosen = self.spec.space.get(f"{section}.name")
         if isinstance(chosen, ConstantParameter):
             found: list[tuple[str, Any]] = [(f"space.{section}.name.value", chosen.value)]
@@ -201,16 +234,21 @@ class _Reported:
         return (kinds & losses) or kinds
 
     @cached_property
-    def _extras(self) -> set[str]:
-        given = self.train.get("metrics")
-        return {each for each in given if isinstance(each, str)} if isinstance(given, list) else set()
+    def _chosen_metrics(self) -> set[str]:
+        return set(self._listed("metrics"))
 
     @cached_property
     def _callbacks(self) -> list[Entry]:
-        given = self.train.get("callbacks")
-        names = [each.get("name") for each in given if isinstance(each, dict)] if isinstance(given, list) else []
         entries = self.catalogue.lists.get("callbacks", {})
-        return [entries[name] for name in names if isinstance(name, str) and name in entries]
+        return [entries[name] for name in self._listed("callbacks") if name in entries]
+
+    def _listed(self, section: str) -> list[str]:
+        """Return the names of the entries that the task lists in a section, each as a text or as a mapping."""
+        given = self.train.get(section)
+        names = (
+            [each.get("name") if isinstance(each, dict) else each for each in given] if isinstance(given, list) else []
+        )
+        return [name for name in names if isinstance(name, str)]
 
     def _values(self, section: str, option: str) -> list[str]:
         """Return the text values that the space or the task gives an option of a section."""
@@ -227,6 +265,11 @@ class _Reported:
             return bool(self.train.get(option)) or option in self.spec.space
         given = self.train.get(section)
         return bool(isinstance(given, dict) and given.get(option)) or f"{section}.{option}" in self.spec.space
+
+
+def _by_split(names: Iterable[str]) -> set[str]:
+    """Return each metric's name for all splits that are evaluated after every epoch."""
+    return {f"{split}/{name}" for name in names for split in _EVERY_EPOCH}
 
 
 def _either(names: Any) -> str:

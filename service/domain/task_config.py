@@ -127,8 +127,15 @@ def _check_list(path: str, section: str, entries: Mapping[str, Entry], given: ob
         example = next(iter(entries))
         yield FieldError(path=path, message=f"must be a list, as in {section}: [{{name: {example}}}]")
         return
+    names: list[object] = []
     for index, each in enumerate(given):
-        yield from _check_section(f"{path}[{index}]", section.removesuffix("s"), entries, each, {})
+        # A text stands for an entry without options.
+        entry = {"name": each} if isinstance(each, str) else each
+        yield from _check_section(f"{path}[{index}]", section.removesuffix("s"), entries, entry, {})
+        names.append(entry.get("name") if isinstance(entry, dict) else None)
+        if section == "metrics" and names[-1] is not None and names[-1] in names[:-1]:
+            message = f"{names[-1]} is listed twice; leave one of the two out"
+            yield FieldError(path=f"{path}[{index}].name", message=message)
 
 
 def _check_section(

@@ -51,6 +51,10 @@ def _entry(name: str, entry: Entry) -> str:
         fits = f" For {' or '.join(kinds)}; gives {' or '.join(inputs)}."
     else:
         fits = f" For {' or '.join([*kinds, *inputs])}." if kinds or inputs else ""
+    if "direction" in entry.facts:
+        fits += (
+            f" {entry.facts['direction'].capitalize()}{', reported by default' if entry.facts.get('default') else ''}."
+        )
     lines = [f"- `{name}`: {entry.description}{fits}"]
     lines += [f"  - `{option}`: {_described(setting)}" for option, setting in entry.parameters.items()]
     return "\n".join(lines) + "\n"

@@ -74,6 +74,7 @@ STAGES = {
     [
         (study(), set()),
         (study(train={"model": {"name": "mine"}}), {("model", "mine")}),
+        (study(train={"metrics": ["auroc", "mine", {"name": "ours"}]}), {("metrics", "mine"), ("metrics", "ours")}),
         (study({"model.name": CHOICES}), {("model", "mine")}),
         (study({"loss.name": {"type": "constant", "value": "mine"}}), {("loss", "mine")}),
         (study(sampler=STAGES), {("loss", "mine")}),
@@ -81,7 +82,17 @@ STAGES = {
         (spec_of(), set()),
         (spec_of(task={"command": ["mine"]}, space={"model.name": CHOICES}), set()),
     ],
-    ids=["none", "the task", "a choice", "a constant", "a stage", "an option's value", "no task", "a command"],
+    ids=[
+        "none",
+        "the task",
+        "a list",
+        "a choice",
+        "a constant",
+        "a stage",
+        "an option's value",
+        "no task",
+        "a command",
+    ],
 )
 def test_a_study_says_which_it_may_choose(spec: StudySpec, chosen: set[tuple[str, str]]) -> None:
     assert custom_entries_of(spec, CATALOGUE) == chosen

@@ -17,6 +17,7 @@ OWN = {
     ("data", "mine"): Entry(description="of a worker's own"),
     ("loss", "mine"): Entry(),
     ("callbacks", "mine"): Entry(),
+    ("metrics", "mine"): Entry(facts={"kinds": ["classification"], "direction": "maximize"}),
 }
 CATALOGUE = merge_custom(load_catalogue(), OWN)
 LR = {"optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-1}}
@@ -66,6 +67,12 @@ def mistakes(spec: StudySpec, catalogue: Catalogue = CATALOGUE) -> list[FieldErr
         (spec("val/loss", "snapshots/val/loss"), "objective.1.metric", "no training of this study reports"),
         (spec("val/auroc"), "objective.metric", "unless the task asks for it; add task.train.metrics: [auroc]"),
         (spec("val/f1/cat"), "objective.metric", "add task.train.metrics: [per_class]"),
+        (spec("val/mcc"), "objective.metric", "unless the task asks for it; add task.train.metrics: [mcc]"),
+        (spec("val/mine"), "objective.metric", "unless the task asks for it; add task.train.metrics: [mine]"),
+        (spec("val/binary_f1"), "objective.metric", "add task.train.metrics: [{name: binary_f1, positive: …}]"),
+        (spec("val/balanced_acuracy"), "objective.metric", "did you mean 'val/balanced_accuracy'?"),
+        (spec("val/mape"), "objective.metric", "no training of this study reports 'val/mape'"),
+        (spec("val/auroc/cat", metrics=["auroc"]), "objective.metric", "did you mean 'val/auroc'?"),
         (spec("test/accuracy"), "objective.metric", "write val/accuracy"),
         (spec("val/accuracy", "test/loss"), "objective.1.metric", "on data that no search may look at; write val/loss"),
         (spec("val/loss", "snapshots/test/loss"), "objective.1.metric", "write snapshots/val/loss"),
@@ -88,6 +95,10 @@ def test_a_metric_that_nothing_reports_is_refused_with_the_nearest(spec: StudySp
         spec("train/loss"),
         spec("val/auroc", metrics=["auroc"]),
         spec("val/precision/cat", metrics=["per_class"]),
+        spec("val/precision/cat", metrics=[{"name": "per_class"}]),
+        spec("test_val/mine", metrics=["auroc", "mine"]),
+        spec("val/binary_f1", metrics=[{"name": "binary_f1", "positive": "cat"}]),
+        spec("val/rmsle", data=CSV, loss={"name": "mse"}, metrics=["rmsle"]),
         spec("val/perplexity", data={"name": "text", "path": "a.txt"}),
         spec("val/accuracy", data=CSV, loss={"name": "mine"}),
         spec("val/ndcg_10", data=CSV | {"query": "user"}, loss={"name": "listnet"}),
@@ -115,6 +126,24 @@ def test_every_metric_of_the_catalogue_can_be_watched_but_those_of_the_test_spli
             assert bool(found) == metric.startswith("test/"), metric
 
 
+def test_each_metric_of_the_core_can_be_an_objective() -> None:
+    data = {"classification": "digits", "regression": "diabetes", "language": "text", "ranking": "csv"}
+    losses = {"classification": "cross_entropy", "regression": "mse", "language": "cross_entropy", "ranking": "listnet"}
+    for name, entry in load_catalogue().lists["metrics"].items():
+        for kind in entry.facts["kinds"]:
+            needed = {option: "cat" for option, setting in entry.parameters.items() if setting.required}
+            chosen = {
+                "data": {"name": data[kind]},
+                "loss": {"name": losses[kind]},
+                "metrics": [{"name": name, **needed}],
+            }
+            if kind == "ranking":
+                chosen["data"] = CSV | {"query": "user"}
+            for reported in entry.facts.get("names") or [name]:
+                metric = f"val/{reported}/cat" if "names" in entry.facts else f"val/{reported}"
+                assert mistakes(spec(metric, **chosen)) == [], metric
+
+
 def test_each_callback_of_the_core_says_which_metrics_it_adds() -> None:
     for entry in CALLBACKS:
         assert "metrics" in entry.facts, entry.name
@@ -137,6 +166,11 @@ def test_each_callback_of_the_core_says_which_metrics_it_adds() -> None:
             spec("val/loss", data=CSV | {"kind": "classification"}, loss={"name": "mae"}),
             "task.train.loss.name",
             "mae is for regression",
+        ),
+        (
+            spec("val/loss", metrics=["mcc", "rmsle"]),
+            "task.train.metrics[1].name",
+            "rmsle is for regression, but the data is for classification; use ",
         ),
         (
             spec("val/loss", data=CSV, model={"name": "lenet"}),

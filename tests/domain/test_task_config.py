@@ -54,10 +54,23 @@ CATALOGUE = Catalogue.model_validate(
             "schedule": {"constant": {}},
         },
         "lists": {
+            "metrics": {
+                "auroc": {},
+                "mcc": {},
+                "binary_f1": {
+                    "parameters": {
+                        "positive": {
+                            "type": "str",
+                            "required": True,
+                            "description": "the class that counts as positive",
+                        }
+                    }
+                },
+            },
             "callbacks": {
                 "tensorboard": {"parameters": {"directory": {"type": "str", "required": True, "description": "where"}}},
                 "norms": {},
-            }
+            },
         },
         "defaults": {"schedule": {"name": "constant"}},
         "metrics": {},
@@ -81,6 +94,7 @@ def test_a_good_task_has_no_errors() -> None:
     assert told_of_task(data={"name": "csv", "target": "price", "limit": None}) == []
     assert told_of_task(batch_size=64.0) == []
     assert told_of_task(callbacks=[{"name": "norms"}, {"name": "tensorboard", "directory": "runs"}]) == []
+    assert told_of_task(callbacks=["norms"], metrics=["auroc", {"name": "binary_f1", "positive": "1"}]) == []
 
 
 MLP = {"name": "mlp"}
@@ -114,7 +128,10 @@ SGD = {"name": "sgd"}
         ({"batch_size": True}, "batch_size", "must be a whole number, got True"),
         ({"callback": []}, "callback", "the training core has no 'callback'; did you mean 'callbacks'?"),
         ({"callbacks": {"name": "norms"}}, "callbacks", "must be a list, as in callbacks: [{name: tensorboard}]"),
-        ({"callbacks": ["norms"]}, "callbacks[0]", "needs a name, as in callbacks[0]: {name: tensorboard}"),
+        ({"callbacks": [3]}, "callbacks[0]", "needs a name, as in callbacks[0]: {name: tensorboard}"),
+        ({"metrics": ["aurok"]}, "metrics[0].name", f"there is no metric 'aurok'; did you mean 'auroc'?{OWN}"),
+        ({"metrics": ["mcc", {"name": "mcc"}]}, "metrics[1].name", "mcc is listed twice; leave one of the two out"),
+        ({"metrics": ["binary_f1"]}, "metrics[0].positive", "missing: the class that counts as positive"),
         (
             {"callbacks": [{"name": "norms"}, {"name": "tensorbord"}]},
             "callbacks[1].name",

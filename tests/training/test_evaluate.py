@@ -20,7 +20,8 @@ CPU = torch.device("cpu")
 
 
 def measure(dataset: Dataset, loss: nn.Module, extra: Collection[str] = ()) -> dict[str, float]:
-    return evaluate(nn.Identity(), loss, Metrics(dataset, CPU, extra), dataset, ("val", "test_val"))
+    metrics = Metrics(dataset, CPU, {name: {} for name in extra})
+    return evaluate(nn.Identity(), loss, metrics, dataset, ("val", "test_val"))
 
 
 def test_classification():
@@ -30,10 +31,11 @@ def test_classification():
     dataset = Dataset("classification", {"val": Split(logits, labels)}, class_names=("a", "b", "c", "d"))
     predicted = logits.argmax(1)
     values = measure(dataset, nn.CrossEntropyLoss(), ["auroc", "per_class"])
-    assert set(values) | {"train/loss"} == set(reported_names(dataset, ["auroc", "per_class"]))
+    assert set(values) | {"train/loss"} == set(reported_names(dataset, {"auroc": {}, "per_class": {}}))
     assert values == pytest.approx(
         {
             "val/loss": reference.log_loss(labels, logits.double().softmax(1)),
+            "val/cross_entropy": reference.log_loss(labels, logits.double().softmax(1)),
             "val/accuracy": reference.accuracy_score(labels, predicted),
             "val/precision_macro": reference.precision_score(labels, predicted, average="macro"),
             "val/recall_macro": reference.recall_score(labels, predicted, average="macro"),
@@ -62,7 +64,7 @@ def test_auroc_compares_the_probabilities_that_the_loss_means(loss_name: str, sp
     logits = (logits + spread * torch.eye(3)[labels] / 2) / (1 + 1.5 * spread)
     dataset = Dataset("classification", {"val": Split(logits, labels)}, class_names=("a", "b", "c"))
     loss = LOSSES.create(loss_name, LOSSES.check(loss_name, {}), dataset)
-    metrics = Metrics(dataset, CPU, ["auroc"], link_of(loss_name, "classification"))
+    metrics = Metrics(dataset, CPU, {"auroc": {}}, link_of(loss_name, "classification"))
     measured = evaluate(nn.Identity(), loss, metrics, dataset, ("val",))["val/auroc"]
     p = logits.double().sigmoid() if loss_name == "bce" else logits.double().softmax(1)
     each = [reference.roc_auc_score(labels == index, p[:, index]) for index in range(3)]
@@ -126,6 +128,7 @@ def test_language_counts_tokens():
     ) == pytest.approx(
         {
             "val/loss": entropy,
+            "val/cross_entropy": entropy,
             "val/perplexity": np.exp(entropy),
             "val/accuracy": reference.accuracy_score(labels, flat.argmax(1)),
         },

@@ -162,7 +162,7 @@ def build(
         forward=torch.compile(model) if config.compile else model,
         loss=loss,
         link=link,
-        metrics=Metrics(dataset, device, config.metrics, link),
+        metrics=Metrics(dataset, device, config.metric_settings, link),
         schedule=schedule,
         autocast=autocast(config.precision, device),
         group=group,

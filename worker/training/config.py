@@ -7,7 +7,7 @@ from typing import Any
 from worker.training.callbacks import CALLBACKS
 from worker.training.components.augment import AUGMENTATIONS
 from worker.training.components.losses import LOSSES
-from worker.training.components.metrics import EXTRA_METRICS
+from worker.training.components.metrics import METRICS, MetricSettings
 from worker.training.components.optimizers import OPTIMIZERS
 from worker.training.components.precision import PRECISIONS
 from worker.training.components.schedules import SCHEDULES
@@ -27,7 +27,7 @@ REGISTRIES: Mapping[str, Registry[Any]] = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
 }
-LISTS: Mapping[str, Registry[Any]] = {"callbacks": CALLBACKS}
+LISTS: Mapping[str, Registry[Any]] = {"metrics": METRICS, "callbacks": CALLBACKS}
 """Sections that are lists: a configuration names any number of these entries, in its own order."""
 SETTINGS: Mapping[str, Parameter] = {
     parameter.name: parameter
@@ -49,14 +49,6 @@ SETTINGS: Mapping[str, Parameter] = {
             low=0.0,
             exclusive_low=True,
             description="largest magnitude of each weight's gradient",
-        ),
-        Parameter(
-            "metrics",
-            "list[str]",
-            default=[],
-            choices=EXTRA_METRICS,
-            description="reported too, of a classification: auroc (one class against the rest, mean over classes), "
-            "per_class (precision, recall and F1 of each class)",
         ),
         Parameter(
             "grad_accumulation",
@@ -158,13 +150,13 @@ class TrainingConfig:
     loss: Section
     optimizer: Section
     schedule: Section
+    metrics: Sequence[Section]
     callbacks: Sequence[Section]
     batch_size: int
     epochs: int
     clip_norm: float | None
     clip_value: float | None
     l1: float
-    metrics: Sequence[str]
     grad_accumulation: int
     precision: str
     compile: bool
@@ -198,6 +190,11 @@ class TrainingConfig:
         plain = {name: value for name, value in mapping.items() if name in SETTINGS}
         return cls(**sections, **lists, **check_all("", "training", SETTINGS, plain))
 
+    @property
+    def metric_settings(self) -> MetricSettings:
+        """The metrics to report beyond the kind's defaults, by name with their settings."""
+        return {section.name: section.settings for section in self.metrics}
+
     def to_mapping(self) -> dict[str, Any]:
         """Return the complete mapping with all defaults; `from_mapping` reads it back as an equal configuration."""
         sections = {name: getattr(self, name).to_mapping() for name in REGISTRIES}
@@ -216,7 +213,15 @@ def _sections(name: str, registry: Registry[Any], value: Any) -> list[Section]:
         return []
     if not isinstance(value, list | tuple):
         raise ConfigError(name, f"must be a list, like [{{name: …}}], got {value!r}")
-    return [_parse_section(registry, each, f"{name}[{index}]") for index, each in enumerate(value)]
+    # A text stands for an entry without settings: `metrics: [auroc]`.
+    mappings = [{"name": each} if isinstance(each, str) else each for each in value]
+    sections = [_parse_section(registry, each, f"{name}[{index}]") for index, each in enumerate(mappings)]
+    if name == "metrics":
+        names = [section.name for section in sections]
+        for index, each in enumerate(names):
+            if each in names[:index]:
+                raise ConfigError(f"metrics[{index}].name", f"{each} is listed twice; leave one of the two out")
+    return sections
 
 
 def _parse_section(registry: Registry[Any], value: Any, path: str) -> Section:

@@ -50,7 +50,7 @@ def evaluate(
             for outputs, targets in predictions_of(model, dataset, name, group):
                 total += loss(outputs, targets) * len(targets)
                 metrics.update(outputs, targets)
-            measured = {"loss": float(total) / len(dataset.splits[name]), **metrics.compute()}
+            measured = {"loss": float(total) / len(dataset.splits[name]), **metrics.compute(name)}
         values |= {f"{name}/{metric}": value for metric, value in measured.items()}
     return values
 

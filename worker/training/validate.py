@@ -7,7 +7,7 @@ import torch
 
 from worker.training.components.augment import AUGMENTATIONS
 from worker.training.components.losses import LOSSES
-from worker.training.components.metrics import reported_names
+from worker.training.components.metrics import METRICS, metric_notes, reported_names
 from worker.training.config import TrainingConfig
 from worker.training.data import Dataset
 from worker.training.distributed.group import SINGLE_PROCESS, Group
@@ -62,14 +62,15 @@ def check_fit(config: TrainingConfig, dataset: Dataset, monitor: Monitor | None,
         raise ConfigError(
             "batch_size", f"{config.batch_size} examples are too few for {group.size} devices; each needs at least one"
         )
-    if config.metrics and dataset.kind != "classification":
-        raise ConfigError("metrics", f"{' and '.join(config.metrics)} are for classification, not for {dataset.kind}")
-    reported = reported_names(dataset, config.metrics)
+    for index, section in enumerate(config.metrics):
+        _require_fit(f"metrics[{index}].name", METRICS, section.name, "kinds", dataset.kind)
+    reported = reported_names(dataset, config.metric_settings)
     if monitor is not None and monitor.metric not in reported:
-        raise ConfigError(
-            "monitor.metric",
-            f"{monitor.metric!r} isn't reported after each epoch; {did_you_mean(monitor.metric, reported)}",
-        )
+        undefined = [
+            note for note in metric_notes(dataset, config.metric_settings) if note.startswith(f"{monitor.metric} ")
+        ]
+        hint = undefined[0] if undefined else did_you_mean(monitor.metric, reported)
+        raise ConfigError("monitor.metric", f"{monitor.metric!r} isn't reported after each epoch; {hint}")
 
 
 def _require_fit(path: str, registry: Registry[Any], name: str, fact: str, actual: str) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from worker.training import ConfigError, TrainingConfig, train
 from worker.training.components.losses import LOSSES
 from worker.training.components.metrics import METRIC_NAMES, Metrics
-from worker.training.components.ranking_metrics import ranking_values
+from worker.training.components.metrics.ranking import ranking_values
 from worker.training.data import DATA, Dataset, Split
 from worker.training.evaluate import evaluate
 

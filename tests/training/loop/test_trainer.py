@@ -56,7 +56,7 @@ def test_every_epoch_is_reported_and_the_test_set_only_at_the_end(configure):
     journal = Journal()
     result = train(configure(), on_report=journal)
     assert [report.step for report in journal] == [1, 2, 3, 4, 5, 6]
-    metrics = ("loss", "accuracy", "precision_macro", "recall_macro", "f1_macro")
+    metrics = ("loss", "accuracy", "precision_macro", "recall_macro", "f1_macro", "cross_entropy")
     assert set(journal[0].metrics) == {"train/loss", *(f"val/{metric}" for metric in metrics)}
     assert set(result.metrics) == {
         *journal[0].metrics, *(f"test/{metric}" for metric in metrics), "seconds", "num_parameters",
@@ -319,7 +319,7 @@ def test_constraints_are_checked_before_training(configure):
         ({"data": {"name": "wine", "val_fraction": 0}}, {"monitor": ACCURACY}, "monitor.metric: 'val/accuracy' isn't"),
         (
             {"data": {"name": "diabetes"}, "loss": {"name": "mse"}, "metrics": ["auroc"]}, {},
-            "metrics: auroc are for classification, not for regression",
+            "metrics[0].name: auroc is for classification, but the data is for regression; use rmse or ",
         ),
         ({}, {"device": "gpu"}, "device: unknown device 'gpu'; use cpu or cuda:0"),
         ({}, {"device": "cuda:64"}, "device: 'cuda:64' does not exist: this machine has"),

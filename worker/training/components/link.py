@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from worker.training.components.losses import LOSSES
 from worker.training.data import Kind
@@ -18,17 +19,35 @@ class Link:
     Attributes:
         inverse: maps outputs [..., num_outputs] to probabilities, or to values as they are (the inverse link of a GLM).
         outputs: maps these back to outputs of the same shape.
+        log_probabilities: maps outputs to the logarithms of the probabilities, scaled so that these add up to 1.
     """
 
     inverse: Callable[[Tensor], Tensor]
     outputs: Callable[[Tensor], Tensor]
+    log_probabilities: Callable[[Tensor], Tensor]
+
+
+def _normalised(logarithms: Tensor) -> Tensor:
+    return logarithms - logarithms.logsumexp(-1, keepdim=True)
 
 
 # Probabilities are clamped away from 0 and 1, where an output, and so its loss, would be infinite.
 LINKS: Mapping[str, Link] = {
-    "softmax": Link(lambda logits: logits.softmax(-1), lambda shares: shares.clamp_min(1e-30).log()),
-    "sigmoid": Link(torch.sigmoid, lambda shares: shares.logit(eps=1e-7)),
-    "identity": Link(lambda values: values, lambda values: values),
+    "softmax": Link(
+        inverse=lambda logits: logits.softmax(-1),
+        outputs=lambda shares: shares.clamp_min(1e-30).log(),
+        log_probabilities=lambda logits: logits.log_softmax(-1),
+    ),
+    "sigmoid": Link(
+        inverse=torch.sigmoid,
+        outputs=lambda shares: shares.logit(eps=1e-7),
+        log_probabilities=lambda logits: _normalised(logsigmoid(logits)),
+    ),
+    "identity": Link(
+        inverse=lambda values: values,
+        outputs=lambda values: values,
+        log_probabilities=lambda shares: _normalised(shares.clamp_min(1e-30).log()),
+    ),
 }
 
 

@@ -15,7 +15,7 @@ from worker.training.allowed_folders import ANYWHERE, AllowedFolders
 from worker.training.build import build
 from worker.training.callbacks import Training
 from worker.training.checkpoints.load import require_same
-from worker.training.config import LISTS, TrainingConfig
+from worker.training.config import TrainingConfig
 from worker.training.data import Dataset, SplitName
 from worker.training.distributed.group import SINGLE_PROCESS, Group
 from worker.training.events import Monitor, Verdict
@@ -80,7 +80,7 @@ class Replicates:
         self._fork_at = fork_at
         self._seed = seed
         # Callbacks are left out: a checkpoint may be resumed with others.
-        settings = {name: value for name, value in config.to_mapping().items() if name not in LISTS}
+        settings = {name: value for name, value in config.to_mapping().items() if name != "callbacks"}
         self._origin = {"seed": seed, **settings} | ({} if fork_at is None else {"fork_at": fork_at})
         self._group = group
         self._streams = RandomStreams(seed, datasets[0].device, group)
@@ -240,10 +240,12 @@ def mean_and_spread(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return each metric's mean over the replicates, and with several its sample standard deviation `…/std`.
 
     Args:
-        values: the metrics of each replicate, with the same names in the same order.
+        values: the metrics of each replicate. A metric that some replicate lacks is left out, such as R² over folds of
+            which one validates with a single example.
     """
-    if len(values) == 1 or not values[0]:
-        return dict(values[0])
-    table = torch.tensor([list(metrics.values()) for metrics in values], dtype=torch.float64)
-    means = dict(zip(values[0], table.mean(0).tolist(), strict=True))
-    return means | {f"{name}/std": std for name, std in zip(values[0], table.std(0).tolist(), strict=True)}
+    names = [name for name in values[0] if all(name in metrics for metrics in values)]
+    if len(values) == 1 or not names:
+        return {name: values[0][name] for name in names}
+    table = torch.tensor([[metrics[name] for name in names] for metrics in values], dtype=torch.float64)
+    means = dict(zip(names, table.mean(0).tolist(), strict=True))
+    return means | {f"{name}/std": std for name, std in zip(names, table.std(0).tolist(), strict=True)}

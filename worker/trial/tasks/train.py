@@ -28,6 +28,7 @@ from worker.training import (
     train,
 )
 from worker.training.checkpoints.checkpoint import Manifest, SaveInterval, import_checkpoint
+from worker.training.components.metrics import metric_notes
 from worker.training.data import Dataset
 from worker.trial import predictions
 from worker.trial.channel import CONTINUE, Channel
@@ -62,8 +63,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     def on_data(dataset: Dataset) -> None:
         nonlocal class_names
         class_names = dataset.class_names
-        for line in dataset.columns:
-            sys.stdout.write(f"data: {line}\n")
+        sys.stdout.writelines(f"{line}\n" for line in _describe(dataset, config))
         channel.send_provenance(Provenance(dataset.fingerprint, environment(start.threads)))
 
     run_training = partial(
@@ -105,6 +105,12 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         metrics=metrics,
         confusion=predictions.confusion(result, class_names),
     )
+
+
+def _describe(dataset: Dataset, config: TrainingConfig) -> list[str]:
+    """Return lines for the trial's log: how each column is used, and which metrics the data leaves undefined."""
+    notes = metric_notes(dataset, config.metric_settings)
+    return [f"data: {line}" for line in dataset.columns] + [f"metrics: {note}" for note in notes]
 
 
 def _train(parameters: Mapping[str, Value], config: TrainingConfig, **settings: Any) -> TrainingResult:

@@ -21,7 +21,7 @@ _SNAPSHOTS = "snapshots/"
 _SPREAD = "/std"
 """Suffix of the standard deviation over folds and repeats."""
 _AT_THE_END = frozenset({"seconds", "num_parameters"})
-_EVERY_EPOCH = ("val", "test_val")
+_EVERY_EPOCH = ("train", "val", "test_val")
 """The splits that are evaluated after every epoch."""
 
 

@@ -28,9 +28,10 @@ def blocks() -> dict[str, str]:
         for section, entries in {**catalogue.registries, **catalogue.lists}.items()
     }
     settings = "".join(f"- `{name}`: {_described(setting)}\n" for name, setting in catalogue.settings.items())
-    metrics = "".join(
-        f"- {kind}: {', '.join(f'`{name}`' for name in names)}\n" for kind, names in catalogue.metrics.items()
-    )
+    by_kind = {
+        kind: dict.fromkeys(name.partition("/")[2] for name in names) for kind, names in catalogue.metrics.items()
+    }
+    metrics = "".join(f"- {kind}: {', '.join(f'`{name}`' for name in names)}\n" for kind, names in by_kind.items())
     return diagrams | registries | {"plain settings": settings, "metrics": metrics}
 
 

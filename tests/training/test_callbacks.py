@@ -300,7 +300,7 @@ def test_a_class_of_the_users_own_is_an_entry(configure):
     ("callbacks", "message"),
     [
         ({"name": "norms"}, "callbacks: must be a list, like [{name: …}], got {'name': 'norms'}"),
-        (["norms"], "callbacks[0]: must be a mapping with a name, like {name: …}, got 'norms'"),
+        ([3], "callbacks[0]: must be a mapping with a name, like {name: …}, got 3"),
         (
             [{"name": "norms"}, {"name": "tensorbord"}],
             "callbacks[1].name: unknown callback 'tensorbord'; did you mean 'tensorboard'?",

@@ -1,4 +1,4 @@
-"""Evaluates a model on held-out splits: mean loss and metrics, without gradients; leaves it in evaluation mode."""
+"""Evaluates a model on splits: mean loss and metrics, without gradients; leaves the model in evaluation mode."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -26,7 +26,7 @@ def evaluate(
     autocast: AbstractContextManager[object] | None = None,
     group: Group = SINGLE_PROCESS,
 ) -> dict[str, float]:
-    """Return `split/loss` (the mean over the split's examples) and each metric as `split/metric`.
+    """Return `split/loss` (the mean over examples) and each metric as `split/metric`, for `train` on a fixed sample.
 
     Args:
         model: any model for this dataset.
@@ -46,23 +46,39 @@ def evaluate(
             continue
         metrics.reset()
         total = torch.zeros((), device=dataset.device)
+        num_examples = 0
         with torch.inference_mode(), autocast or nullcontext():
-            for outputs, targets in predictions_of(model, dataset, name, group):
+            for outputs, targets in predictions_of(model, dataset, name, group, dataset.measured(name)):
                 total += loss(outputs, targets) * len(targets)
+                num_examples += len(targets)
                 metrics.update(outputs, targets)
-            measured = {"loss": float(total) / len(dataset.splits[name]), **metrics.compute(name)}
+            measured = {"loss": float(total) / num_examples, **metrics.compute(name)}
         values |= {f"{name}/{metric}": value for metric, value in measured.items()}
     return values
 
 
 def predictions_of(
-    model: nn.Module, dataset: Dataset, name: SplitName, group: Group = SINGLE_PROCESS
+    model: nn.Module,
+    dataset: Dataset,
+    name: SplitName,
+    group: Group = SINGLE_PROCESS,
+    indices: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the model's outputs on a split (float32) and the targets, batch by batch, in the split's order."""
+    """Yield the model's outputs (float32) and the targets, batch by batch.
+
+    Args:
+        model: any model for this dataset.
+        dataset: the dataset.
+        name: the split.
+        group: the processes that share the computation.
+        indices: the examples [n], on the device of the split's features; None: all, in the split's order.
+    """
     model.eval()
     split = dataset.splits[name]
+    num_examples = len(split) if indices is None else len(indices)
     numbers = prod(dataset.shape) * (dataset.num_outputs if dataset.kind == "language" else 1)
     size = max(1, min(_BATCH, _BATCH_NUMBERS // numbers))
-    for start in range(0, len(split), size * group.size):
-        features, targets = dataset.batch(split, slice(start, start + size * group.size))
+    for start in range(0, num_examples, size * group.size):
+        part = slice(start, start + size * group.size)
+        features, targets = dataset.batch(split, part if indices is None else indices[part])
         yield group.gathered_forward(model, features).float(), targets

@@ -25,7 +25,7 @@ from worker.training import (
 )
 from worker.training.checkpoints.checkpoint import Manifest, SaveInterval
 from worker.training.components.metrics import METRIC_NAMES
-from worker.training.data import DATA
+from worker.training.data import DATA, Dataset, Split, SplitName
 
 ACCURACY = Monitor("val/accuracy", "maximize")
 MISSPELT = Monitor("val/acuracy", "maximize")
@@ -57,13 +57,54 @@ def test_every_epoch_is_reported_and_the_test_set_only_at_the_end(configure):
     result = train(configure(), on_report=journal)
     assert [report.step for report in journal] == [1, 2, 3, 4, 5, 6]
     metrics = ("loss", "accuracy", "precision_macro", "recall_macro", "f1_macro", "cross_entropy")
-    assert set(journal[0].metrics) == {"train/loss", *(f"val/{metric}" for metric in metrics)}
+    assert set(journal[0].metrics) == {f"{split}/{metric}" for split in ("train", "val") for metric in metrics}
     assert set(result.metrics) == {
         *journal[0].metrics, *(f"test/{metric}" for metric in metrics), "seconds", "num_parameters",
     }  # fmt: skip
     assert (result.ending, result.step) == (Ending.FINISHED, 6)
     assert result.metrics["num_parameters"] == 13 * 16 + 16 + 16 * 3 + 3
     assert result.metrics["seconds"] > 0
+
+
+def test_training_metrics_are_measured_as_validation_is(configure):
+    data = {"name": "digits", "val_fraction": 0.2}
+    config = configure(
+        data=data, model={"name": "mlp", "dropout": 0.5}, augment={"name": "mixup"}, batch_size=64, epochs=2,
+        ema_decay=0.5,
+    )  # fmt: skip
+    result = train(config, seed=3)
+    dataset = DATA.create("digits", config.data.settings)
+    sample = dataset.measured("train")
+    assert sample is not None
+    assert len(sample) == len(dataset.splits["val"]) > 256
+    with torch.inference_mode():
+        outputs = result.model.eval()(dataset.train.features[sample])
+    targets = dataset.train.targets[sample]
+    assert result.metrics["train/loss"] == pytest.approx(torch.nn.functional.cross_entropy(outputs, targets).item())
+    assert result.metrics["train/accuracy"] == pytest.approx((outputs.argmax(1) == targets).double().mean().item())
+
+
+@pytest.mark.parametrize(
+    ("num_train", "num_val", "size"), [(200, 5, None), (256, 5, None), (900, 5, 256), (900, 300, 300)]
+)
+def test_the_sample_of_the_training_examples_is_fixed_and_bounded(num_train: int, num_val: int, size: int | None):
+    def dataset() -> Dataset:
+        lengths: dict[SplitName, int] = {"train": num_train, "val": num_val}
+        splits = {
+            name: Split(torch.zeros(num, 2), torch.zeros(num, dtype=torch.int64)) for name, num in lengths.items()
+        }
+        return Dataset("classification", splits, class_names=("a", "b"))
+
+    sample, again = dataset().measured("train"), dataset().measured("train")
+    assert dataset().measured("val") is None
+    if size is None:
+        assert sample is None
+        return
+    assert sample is not None
+    assert again is not None
+    assert torch.equal(sample, again)
+    assert len(sample.unique()) == size
+    assert sample.max() >= num_train * 0.9, "it is drawn from all examples"
 
 
 def test_reported_names_are_the_catalogues(mapping, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -9,12 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from worker.training.seeding import generator
+
 Kind: TypeAlias = Literal["classification", "regression", "language", "ranking"]
 """The kind of task: `language` predicts the next token, and `ranking` orders the rows of each query."""
 Inputs: TypeAlias = Literal["rows", "images", "tokens", "queries"]
 """What one example is: a row of numbers, an image, a sequence of tokens, or a query with its rows."""
 SplitName: TypeAlias = Literal["train", "val", "test", "test_val"]
 """`test_val` is a second validation set, drawn from the distribution of the test set."""
+
+MEASURED_TRAIN_EXAMPLES = 256
+"""The number of training examples on which `train/…` metrics are measured; as many as validate, if that is more."""
 
 RESIDENT_SHARE = 0.5
 """The share of a GPU's free memory that data may take; the rest is for the model, its gradients and activations."""
@@ -123,6 +129,27 @@ class Dataset:
     def class_counts(self) -> Tensor:
         """The number of training examples, or tokens, of each class, [num_classes]."""
         return torch.bincount(self.train.targets.flatten(), minlength=self.num_classes)
+
+    def measured(self, name: SplitName) -> Tensor | None:
+        """Return the indices of the examples on which a split's metrics are measured; None: on all.
+
+        For `train` it is a random sample that depends only on the numbers of examples, so that an epoch stays cheap and
+        all trainings on the same data are measured on the same examples.
+        """
+        return self._train_sample if name == "train" else None
+
+    @cached_property
+    def _train_sample(self) -> Tensor | None:
+        size = max(MEASURED_TRAIN_EXAMPLES, len(self.splits["val"]) if "val" in self.splits else 0)
+        if size >= len(self.train):
+            return None
+        sample = torch.randperm(len(self.train), generator=generator(0, "measured training examples"))[:size]
+        return sample.sort().values.to(self.train.features.device)
+
+    def measured_targets(self, name: SplitName) -> Tensor:
+        """Return the targets of the examples on which a split's metrics are measured."""
+        indices, targets = self.measured(name), self.splits[name].targets
+        return targets if indices is None else targets[indices]
 
     def batch(self, split: Split, indices: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Return features and targets of the examples at `indices` on the dataset's device, as a model takes them.

@@ -155,10 +155,8 @@ class Replicates:
         return Verdict.CONTINUE
 
     def measure(self) -> list[dict[str, float]]:
-        """Return each replicate's metrics after an epoch: its training loss, and those on `val` and `test_val`."""
-        return self._group.broadcast(
-            [{"train/loss": each.state.mean_loss(), **each.evaluate("val", "test_val")} for each in self]
-        )
+        """Return each replicate's metrics after an epoch: those on `val`, `test_val` and a sample of `train`."""
+        return self._group.broadcast([each.evaluate("train", "val", "test_val") for each in self])
 
     def predict(self, *names: SplitName) -> dict[SplitName, Predictions]:
         """Return the predictions on each split of `names`: an example's mean over the replicates that hold it out.

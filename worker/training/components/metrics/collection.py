@@ -15,6 +15,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from worker.training.components.link import LINKS, Link
 from worker.training.components.metrics.entries import METRICS
+from worker.training.components.metrics.example_mean import ExampleMean
 from worker.training.components.metrics.names import MetricSettings, chosen_entries, class_label, defined_entries
 from worker.training.components.metrics.ranking import ranking_values
 from worker.training.data import Dataset, SplitName
@@ -141,6 +142,8 @@ def _collection(metrics: Mapping[str, Metric | MetricCollection]) -> MetricColle
 
 def _update_of(metric: Metric | MetricCollection) -> tuple[Any, ...] | None:
     """Return what decides on the effect of `update`, or None if no other metric may share the states."""
+    if isinstance(metric, ExampleMean):
+        return ExampleMean, metric.value
     for base in _SHARING:
         if isinstance(metric, base) and type(metric).update is base.update:
             settings = ("num_classes", "top_k", "multidim_average", "ignore_index", "validate_args")

@@ -23,13 +23,13 @@ class ExampleMean(Metric):
         self, value: Callable[[Tensor, Tensor], Tensor], finish: Callable[[Tensor], Tensor] | None = None
     ) -> None:
         super().__init__()
-        self._value, self._finish = value, finish
+        self.value, self._finish = value, finish
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch."""
-        values = self._value(outputs, targets)
+        values = self.value(outputs, targets)
         self.total += values.double().sum()
         self.count += values.numel()
 

@@ -13,7 +13,7 @@ from worker.training.registry import Entry
 MetricSettings: TypeAlias = Mapping[str, Mapping[str, Any]]
 """The metrics that a configuration asks for by name, with the settings of each."""
 
-_EVALUATED: tuple[SplitName, ...] = ("val", "test_val", "test")
+_EVALUATED: tuple[SplitName, ...] = ("train", "val", "test_val", "test")
 # The protocol allows metric names of up to 128 characters.
 _MAX_CLASS_NAME_LENGTH = 64
 
@@ -25,24 +25,21 @@ def chosen_entries(kind: Kind, extra: MetricSettings) -> list[Entry[Any]]:
 
 
 METRIC_NAMES: Mapping[Kind, tuple[str, ...]] = {
-    kind: (
-        "train/loss",
-        *(
-            f"{split}/{name}"
-            for split in _EVALUATED
-            for name in ("loss", *(each.name for each in chosen_entries(kind, {})))
-        ),
+    kind: tuple(
+        f"{split}/{name}"
+        for split in _EVALUATED
+        for name in ("loss", *(each.name for each in chosen_entries(kind, {})))
     )
     for kind in get_args(Kind)
 }
-"""What every training of a kind may report. The training loss is a mean during the epoch."""
+"""What every training of a kind may report, all measured in evaluation mode after an epoch."""
 
 
 def reported_names(dataset: Dataset, extra: MetricSettings) -> list[str]:
     """Return the names of all metrics that a training on this dataset reports after an epoch."""
     # The test split is evaluated once, when training has finished.
     splits = [split for split in _EVALUATED if split != "test" and split in dataset.splits]
-    names = [
+    return [
         f"{split}/{name}"
         for split in splits
         for name in (
@@ -50,12 +47,11 @@ def reported_names(dataset: Dataset, extra: MetricSettings) -> list[str]:
             *(name for each in defined_entries(dataset, split, extra) for name in _names(dataset, each)),
         )
     ]
-    return ["train/loss", *names]
 
 
 def defined_entries(dataset: Dataset, split: SplitName, extra: MetricSettings) -> list[Entry[Any]]:
     """Return the chosen entries that the targets of a split define."""
-    num_distinct = _num_distinct(dataset.splits[split].targets)
+    num_distinct = _num_distinct(dataset.measured_targets(split))
     return [each for each in chosen_entries(dataset.kind, extra) if _needed(each) <= num_distinct]
 
 
@@ -63,7 +59,7 @@ def metric_notes(dataset: Dataset, extra: MetricSettings) -> Iterator[str]:
     """Yield a sentence for each metric that a split leaves undefined, and for each class that a split lacks."""
     entries = chosen_entries(dataset.kind, extra)
     for split in (name for name in _EVALUATED if name in dataset.splits):
-        targets = dataset.splits[split].targets
+        targets = dataset.measured_targets(split)
         num_distinct = _num_distinct(targets)
         for entry in entries:
             if _needed(entry) > num_distinct:
@@ -77,8 +73,8 @@ def metric_notes(dataset: Dataset, extra: MetricSettings) -> Iterator[str]:
             absent = [name for name, count in zip(dataset.class_names, counts, strict=True) if not count]
             if absent:
                 yield (
-                    f"{split} has no example of {_some(absent)}: balanced_accuracy, auroc and average_precision "
-                    "average over the other classes"
+                    f"{_measured(dataset, split)} has no example of {_some(absent)}: balanced_accuracy, auroc and "
+                    "average_precision average over the other classes"
                 )
 
 
@@ -102,6 +98,11 @@ def _needed(entry: Entry[Any]) -> int:
 def _num_distinct(targets: Tensor) -> int:
     """Return the number of different targets, counted up to 2."""
     return 1 if not targets.numel() or bool((targets == targets.flatten()[0]).all()) else 2
+
+
+def _measured(dataset: Dataset, split: SplitName) -> str:
+    indices = dataset.measured(split)
+    return split if indices is None else f"the sample of {len(indices)} examples of {split} that is measured"
 
 
 def _some(names: list[str]) -> str:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import (
-    MulticlassAccuracy,
     MulticlassCohenKappa,
     MulticlassConfusionMatrix,
     MulticlassF1Score,
@@ -15,6 +14,7 @@ from torchmetrics.classification import (
 )
 
 from worker.training.components.metrics.class_index import class_index
+from worker.training.components.metrics.example_mean import ExampleMean
 from worker.training.data import Dataset
 from worker.training.parameters import Setting
 
@@ -73,9 +73,9 @@ class ClassF1(MulticlassF1Score):
         return super().compute()[self.index]
 
 
-def accuracy(dataset: Dataset) -> Metric:
+def accuracy(_: Dataset) -> Metric:
     """Share of the examples, or tokens, whose class is predicted; all examples count alike."""
-    return MulticlassAccuracy(dataset.num_classes, average="micro", validate_args=False)
+    return ExampleMean(torch.eq)
 
 
 def precision_macro(dataset: Dataset) -> Metric:

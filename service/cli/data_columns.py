@@ -10,7 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import date, datetime, time
+from typing import Any, Literal
 
 from service.cli.column_texts import (
     MAX_CATEGORIES,
@@ -41,16 +42,23 @@ _TRUTH = re.compile(r"true|True|TRUE|false|False|FALSE|0|1")
 _MOMENT = re.compile(r"(?=.)(\d{4}-\d\d-\d\d)?[ T]?(\d\d:\d\d(:\d\d(\.\d+)?)?)?Z?")
 
 
+ColumnKind = Literal["numbers", "truth", "categories", "sentences", "texts", "moments", "mixed", "nothing", "other"]
+"""What a column holds. `texts`: more different texts than the core accepts as categories; `moments`: dates or times."""
+
+
 @dataclass(frozen=True)
 class ColumnTreatment:
     """How the core will treat a feature."""
 
+    kind: ColumnKind
     description: str
     refusal: str = ""
     """Why the core refuses to train on the table while it has this column."""
     left_out: str = ""
     """Why the core cannot learn from this column."""
     sentences: TextColumn | None = None
+    numbers: Numbers | None = None
+    """How texts are read as numbers. None: the file holds numbers, or the column does not."""
 
 
 def usual_decimal(columns: Mapping[str, Column], rules: NumberRules, *, is_text: bool) -> Decimal:
@@ -82,7 +90,7 @@ def read_features(
         if name in rules.categorical:
             counts = _counts(column)
             texts = categories_of(counts, len(column) - counts.total(), rules.na_values)
-            treatments[name] = ColumnTreatment(describe_texts(texts))
+            treatments[name] = ColumnTreatment("categories", describe_texts(texts))
         elif read is not None:
             treatments[name] = _of_texts(name, column, read, rules, is_text=is_text)
         elif kind == "number":
@@ -151,6 +159,8 @@ def _kind(column: Column, *, is_text: bool) -> str:
         return "truth"
     if all(isinstance(value, int | float) for value in present):
         return "number"
+    if all(isinstance(value, date | datetime | time) for value in present):
+        return "moment"
     return "text" if all(isinstance(value, str) for value in present) else "other"
 
 
@@ -197,16 +207,17 @@ def _read(column: Column, rules: NumberRules, usual: Decimal = ".") -> TextColum
 
 def _of_texts(name: str, column: Column, read: TextColumn, rules: NumberRules, *, is_text: bool) -> ColumnTreatment:
     if not read.num_values:
-        return ColumnTreatment(NO_VALUES)
+        return ColumnTreatment("nothing", NO_VALUES)
     if read.others:
-        return ColumnTreatment("", mixed_column_message(name, read, f"list the column in data.categorical: [{name}]"))
+        remedy = f"list the column in data.categorical: [{name}]"
+        return ColumnTreatment("mixed", "", mixed_column_message(name, read, remedy))
     if read.numbers is not None:
         return _of_numbers(name, to_numbers(column, read.numbers, rules), read.numbers, is_text=is_text)
     if read.is_sentences:
-        return ColumnTreatment("", sentences_message(name, read), "holds sentences", read)
+        return ColumnTreatment("sentences", "", sentences_message(name, read), "holds sentences", read)
     if read.num_distinct > MAX_CATEGORIES:
-        return ColumnTreatment("", "", f"holds {read.num_distinct} different texts")
-    return ColumnTreatment(describe_texts(read))
+        return ColumnTreatment("texts", "", "", f"holds {read.num_distinct} different texts")
+    return ColumnTreatment("categories", describe_texts(read))
 
 
 def _of_numbers(
@@ -214,19 +225,20 @@ def _of_numbers(
 ) -> ColumnTreatment:
     present = [value for value in values if value is not None]
     if not present:
-        return ColumnTreatment(NO_VALUES)
+        return ColumnTreatment("nothing", NO_VALUES)
     description = describe_numbers(min(present), max(present), len(values) - len(present), numbers)
-    return ColumnTreatment(description, wrong_number(f"column {name!r}", values, is_text=is_text))
+    refusal = wrong_number(f"column {name!r}", values, is_text=is_text)
+    return ColumnTreatment("numbers", description, refusal, numbers=numbers)
 
 
 def _of_kind(kind: str, column: Column) -> ColumnTreatment:
     gaps = sum(value is None for value in column)
     match kind:
         case "truth":
-            return ColumnTreatment(f"true or false; {gaps:,} missing" if gaps else "true or false")
+            return ColumnTreatment("truth", f"true or false; {gaps:,} missing" if gaps else "true or false")
         case "nothing":
-            return ColumnTreatment(NO_VALUES)
+            return ColumnTreatment("nothing", NO_VALUES)
         case "moment":
-            return ColumnTreatment("", "", "holds dates or times")
+            return ColumnTreatment("moments", "", "", "holds dates or times")
         case _:
-            return ColumnTreatment("", "", "holds no numbers or texts")
+            return ColumnTreatment("other", "", "", "holds no numbers or texts")

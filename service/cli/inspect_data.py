@@ -45,7 +45,7 @@ Kind = Literal["classification", "regression", "language"]
 _FEWEST = 5
 """The smallest number of examples per class. With fewer, some part of a split might have none of them."""
 
-_IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 _WORD = re.compile(r"\w+|[^\w\s]")
 _TEXT_LENGTH = 128
 
@@ -206,7 +206,7 @@ def _targets(
         raise invalid_study("--target", f"{what} is empty")
     if gaps := [index for index, value in enumerate(values) if value is None]:
         raise invalid_study("--target", missing_target_message(what, len(gaps), place(gaps[0], is_text=is_text)))
-    kind = asked or _kind_of(values)
+    kind = asked or kind_of_target(values)
     if kind == "classification":
         classes = Counter(values)
         if len(classes) == 1:
@@ -228,7 +228,7 @@ def _targets(
     return _Targets(kind, spread=spread, words=describe_numbers(min(values), max(values), 0, numbers))
 
 
-def _kind_of(values: Column) -> Kind:
+def kind_of_target(values: Column) -> Kind:
     """Return the kind of task: texts and few different integers are classes, other numbers are regression."""
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
         return "classification"
@@ -247,7 +247,9 @@ def _archive(path: Path, target: str, kind: Kind | None) -> DataSummary:
 
 def _images(folder: Path) -> DataSummary:
     main = folder / "train" if (folder / "train").is_dir() else folder
-    images = [file for file in main.glob("*/*") if file.suffix.lower() in _IMAGES and not file.name.startswith(".")]
+    images = [
+        file for file in main.glob("*/*") if file.suffix.lower() in IMAGE_ENDINGS and not file.name.startswith(".")
+    ]
     if not images:
         raise invalid_study(str(folder), "holds no images in folders of classes, like cat/1.png")
     summary = _targets("the folder", sorted(file.parent.name for file in images), "classification")

@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 EXAMPLES = """
 examples:
+  study look houses.csv --target price          what the data hold and what is wrong with them
   study init houses.csv --target price          write a study file for this data; read and edit it
   study plan examples/digits.yaml               how many trials and steps it will train
   study create examples/digits.yaml --watch     create a study and follow it
@@ -44,6 +45,26 @@ Exit status:
       completed trial
   2   invalid command line
   130 interrupted (Ctrl-C); for watch and logs --follow, Ctrl-C exits with 0, and the study keeps running
+"""
+
+LOOK_EXAMPLES = """
+examples:
+  study look houses.csv --target price                      a page for the terminal
+  study look houses.csv --target price --html houses.html   a page to keep: one file, with plots and examples
+  study look houses.csv --target price --json | jq '.findings[] | select(.level == "error")'
+  study look sales.parquet --target sold --na-value '?' --categorical shop
+
+Each finding has a figure and a remedy in the words of the study file. Its level says how bad it is:
+  error     training refuses the data as they are
+  warning   the result will be worse, or better than it should be
+  note      worth a look
+
+A column's association with the target is Pearson's r and Spearman's rho between numbers, Cramer's V between
+categories, and the correlation ratio eta between numbers and categories. The score says how much of a constant guess's
+error a rule of this column alone removes, on the half of the rows that the rule was not learned on: a column with a
+score near 1 may be a leak, written down after the target was known.
+
+A file of more than 50,000 rows is sampled at random; the page says so. The same --seed gives the same page.
 """
 
 SPLITS = ("val", "test", "test_val")
@@ -96,29 +117,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_create_commands(verb: AddCommand) -> None:
+    _add_look_command(verb)
     init = verb("init", "write a study file for your data, with a model, ranges and a budget that usually work")
     init.add_argument(
         "data",
         metavar="DATA",
         help="a CSV, Parquet, NPZ or text file, a folder of images, or the name of a built-in dataset",
     )
-    init.add_argument("--target", metavar="COLUMN", help="the column to predict")
-    init.add_argument(
-        "--task",
-        choices=("classification", "regression"),
-        help="kind of task (default: derived from the target column)",
-    )
-    init.add_argument("--encoding", help="encoding of a CSV file, such as cp949 (default: detected)")
-    init.add_argument(
-        "--na-value", action="append", default=[], metavar="TEXT", help="text that marks a missing value; repeatable"
-    )
-    init.add_argument(
-        "--categorical",
-        action="append",
-        default=[],
-        metavar="COLUMN",
-        help="column to read as categories, not numbers; repeatable",
-    )
+    _add_data_options(init)
     init.add_argument("--name", help="name of the study (default: the name of the data)")
     init.add_argument("--out", metavar="FILE", help="file to write (default: NAME.yaml)")
     plan = verb("plan", "estimate how many trials and steps a study file will train, without creating the study")
@@ -137,6 +143,41 @@ def _add_create_commands(verb: AddCommand) -> None:
     create.add_argument("file", metavar="FILE", help="study file (YAML)")
     create.add_argument("--name", help="name of the study (default: the name in the file)")
     create.add_argument("--watch", action="store_true", help="follow the study until it is finished, like study watch")
+
+
+def _add_look_command(verb: AddCommand) -> None:
+    look = verb("look", "examine a data file before training: columns, target, leaks, duplicates, and what to do")
+    look.epilog, look.formatter_class = LOOK_EXAMPLES, argparse.RawDescriptionHelpFormatter
+    look.add_argument("data", metavar="DATA", help="a CSV or Parquet file")
+    _add_data_options(look)
+    look.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the examples and of a large file's sample (default: 0)",
+    )
+    look.add_argument("--html", metavar="FILE", help="write the page to this HTML file, with plots and examples")
+
+
+def _add_data_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    command.add_argument(
+        "--task",
+        choices=("classification", "regression"),
+        help="kind of task (default: derived from the target column)",
+    )
+    command.add_argument("--encoding", help="encoding of a CSV file, such as cp949 (default: detected)")
+    command.add_argument(
+        "--na-value", action="append", default=[], metavar="TEXT", help="text that marks a missing value; repeatable"
+    )
+    command.add_argument(
+        "--categorical",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="column to read as categories, not numbers; repeatable",
+    )
 
 
 def _add_view_commands(verb: AddCommand, of_study: AddCommand) -> None:

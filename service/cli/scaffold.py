@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def write(summary: DataSummary, name: str, file: str) -> str:
             f"objective: {{metric: {metric}, direction: {direction}, value: best}}",
             "task:",
             "  train:",
-            f"    data: {_mapping(summary.data)}",
+            f"    data: {mapping(summary.data)}",
             f"    model: {{name: {_models(summary)[-1]}}}",
             f"    loss: {{name: {'mse' if summary.kind == 'regression' else 'cross_entropy'}}}",
             "    optimizer: {name: adamw, lr: 1e-3, weight_decay: 0}",
@@ -172,7 +173,8 @@ def _doubled(low: int, high: int) -> str:
     return ", ".join(map(str, sizes))
 
 
-def _mapping(values: dict[str, Any]) -> str:
+def mapping(values: Mapping[str, Any]) -> str:
+    """Return a mapping as YAML on one line."""
     return "{" + ", ".join(f"{name}: {_value(value)}" for name, value in values.items()) + "}"
 
 

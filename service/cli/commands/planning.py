@@ -1,4 +1,4 @@
-"""Commands before a study runs: init, plan, create, and replay of a finished one."""
+"""Commands before a study runs: look, init, plan, create, and replay of a finished one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from service.cli import inspect_data, scaffold
 from service.cli.column_texts import NumberRules
-from service.cli.commands.output import note, print_answer
+from service.cli.commands.output import note, print_answer, progress_bar
 from service.cli.commands.studies import watch_study
 from service.cli.render import plan_pages
 from service.client import spec, study_file
@@ -19,11 +19,24 @@ from service.contract.plan import ReplayRequest
 from service.contract.validation_errors import field_errors
 
 
+def look_at_data(client: Client, arguments: argparse.Namespace) -> None:
+    del client  # the data lie on this machine
+    from service.cli.look.look import look  # noqa: PLC0415 - NumPy is slow to load
+    from service.cli.render import look_pages  # noqa: PLC0415
+
+    with progress_bar() as notice:
+        report = look(arguments.data, _inspect_options(arguments), arguments.seed, notice)
+    print_answer(arguments, report, look_pages.look_page(report))
+
+
+def _inspect_options(arguments: argparse.Namespace) -> inspect_data.InspectOptions:
+    rules = NumberRules(na_values=arguments.na_value, categorical=arguments.categorical)
+    return inspect_data.InspectOptions(arguments.target, arguments.task, arguments.encoding, rules)
+
+
 def init_study(client: Client, arguments: argparse.Namespace) -> None:
     del client  # the study is checked later, when it is planned or created
-    rules = NumberRules(na_values=arguments.na_value, categorical=arguments.categorical)
-    asked = inspect_data.InspectOptions(arguments.target, arguments.task, arguments.encoding, rules)
-    data = inspect_data.inspect_data(arguments.data, asked)
+    data = inspect_data.inspect_data(arguments.data, _inspect_options(arguments))
     name = arguments.name or scaffold.name_for(arguments.data)
     path = Path(arguments.out or f"{name}.yaml")
     text = scaffold.write(data.relative_to(path.parent), name, str(path))

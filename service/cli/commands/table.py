@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from service.cli.commands.planning import create_study, init_study, plan_study, replay_study
+from service.cli.commands.planning import create_study, init_study, look_at_data, plan_study, replay_study
 from service.cli.commands.studies import (
     accept_box,
     delete_study,
@@ -34,6 +34,7 @@ from service.cli.commands.workers import list_workers, readmit_worker, show_cata
 from service.client.client import Client
 
 COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
+    "look": look_at_data,
     "init": init_study,
     "create": create_study,
     "plan": plan_study,

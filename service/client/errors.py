@@ -96,6 +96,7 @@ class PermanentFailure(ApiError):
 _BY_CODE: dict[ErrorCode, type[ApiError]] = {
     ErrorCode.INVALID_REQUEST: Invalid,
     ErrorCode.INVALID_SPEC: Invalid,
+    ErrorCode.INCOMPARABLE_LOSS: Invalid,
     ErrorCode.INVALID_PARAMETERS: Invalid,
     ErrorCode.PROTOCOL_VERSION: Invalid,
     ErrorCode.UNKNOWN_STUDY: NotFound,

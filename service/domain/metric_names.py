@@ -10,7 +10,7 @@ from typing import Any
 from service.contract.catalogue import Catalogue, Entry
 from service.contract.problem import FieldError
 from service.contract.sampler import CoarseToFineSamplerSpec
-from service.contract.space import CategoricalParameter, ConstantParameter
+from service.contract.space import CategoricalParameter, ConstantParameter, Parameter
 from service.contract.study import Objective, StudySpec
 from service.contract.validation_errors import did_you_mean, quote
 from service.domain.parameter import values_of
@@ -21,6 +21,13 @@ _SNAPSHOTS = "snapshots/"
 _SPREAD = "/std"
 """Suffix of the standard deviation over folds and repeats."""
 _AT_THE_END = frozenset({"seconds", "num_parameters"})
+_COMPARABLE = {
+    "classification": ("cross_entropy", "minimize"),
+    "language": ("cross_entropy", "minimize"),
+    "regression": ("mse", "minimize"),
+    "ranking": ("ndcg", "maximize"),
+}
+"""The metric of each kind of task to write in place of a loss whose options are searched, and its direction."""
 _EVERY_EPOCH = ("train", "val", "test_val")
 """The splits that are evaluated after every epoch."""
 
@@ -38,6 +45,26 @@ def check_metrics(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]
         path = f"objective.{at}.metric" if len(spec.objectives) > 1 else "objective.metric"
         message = _mistake(objective, reported, is_watched=at == 0)
         if message is not None:
+            yield FieldError(path=path, message=message)
+
+
+def check_comparable(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]:
+    """Yield an error for each objective that is the loss of a split, if trials differ in the options of their loss.
+
+    For example, focal loss with a larger gamma is smaller for the same model, so the search would maximise gamma.
+    """
+    if spec.task is None or spec.task.train is None:
+        return
+    reported = _Reported(spec, spec.task.train, catalogue)
+    searched = reported.searched_of_loss
+    for at, objective in enumerate(spec.objectives):
+        prefix, _, name = objective.metric.removesuffix(_SPREAD).rpartition("/")
+        if searched is not None and name == "loss" and prefix.removeprefix(_SNAPSHOTS) in _EVERY_EPOCH:
+            path = f"objective.{at}.metric" if len(spec.objectives) > 1 else "objective.metric"
+            message = (
+                f"{objective.metric} cannot be compared between trials of different {searched}; "
+                f"write {reported.comparable(prefix)}"
+            )
             yield FieldError(path=path, message=message)
 
 
@@ -125,6 +152,35 @@ class _Reported:
         if self._is_set("folds") or self._is_set("repeats"):
             names |= {f"{name}{_SPREAD}" for name in names | self.each_epoch}
         return names
+
+    @cached_property
+    def searched_of_loss(self) -> str | None:
+        """An option of the measured loss in which trials differ, by the space or by overrides; None: in none."""
+        stages = self.spec.sampler.stages if isinstance(self.spec.sampler, CoarseToFineSamplerSpec) else None
+        differing = [key for key, parameter in self.spec.space.items() if _has_several_values(parameter)]
+        differing += [key for stage in stages or [] for key in stage.overrides]
+        entries = [self.catalogue.registries["loss"].get(name, Entry()) for _, name in self.named("loss")]
+        for key in differing:
+            section, _, option = key.partition(".")
+            having = [entry for entry in entries if option in entry.parameters]
+            is_of_training = having and all(option in (entry.facts.get("training_only") or ()) for entry in having)
+            if section == "loss" and not is_of_training:
+                return key
+        return None
+
+    def comparable(self, prefix: str) -> str:
+        """Return what to write in place of a loss: for each kind of task the metric that no option of the loss changes.
+
+        Args:
+            prefix: the part of the metric's name before `/loss`.
+        """
+        remedies: dict[str, list[str]] = {}
+        for kind in sorted(self._kinds):
+            name, direction = _COMPARABLE[kind]
+            remedies.setdefault(f"{{metric: {prefix}/{name}, direction: {direction}}}", []).append(kind)
+        if len(remedies) == 1:
+            return next(iter(remedies))
+        return ", or ".join(f"for {' and '.join(kinds)} {remedy}" for remedy, kinds in remedies.items())
 
     @property
     def has_own_metrics(self) -> bool:
@@ -265,6 +321,11 @@ class _Reported:
             return bool(self.train.get(option)) or option in self.spec.space
         given = self.train.get(section)
         return bool(isinstance(given, dict) and given.get(option)) or f"{section}.{option}" in self.spec.space
+
+
+def _has_several_values(parameter: Parameter) -> bool:
+    values = values_of(parameter)
+    return values is None or len(values) > 1
 
 
 def _by_split(names: Iterable[str]) -> set[str]:

@@ -10,7 +10,7 @@ from service.contract.catalogue import Catalogue, Entry, load_catalogue
 from service.contract.problem import FieldError
 from service.contract.study import StudySpec
 from service.domain.entries import merge_custom
-from service.domain.metric_names import check_fit, check_metrics
+from service.domain.metric_names import check_comparable, check_fit, check_metrics
 from worker.training.callbacks import CALLBACKS
 
 OWN = {
@@ -24,7 +24,9 @@ LR = {"optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-1}}
 CSV = {"name": "csv", "path": "houses.csv", "target": "price"}
 
 
-def spec(*metrics: str, space: dict[str, Any] | None = None, **train: Any) -> StudySpec:
+def spec(
+    *metrics: str, space: dict[str, Any] | None = None, sampler: dict[str, Any] | None = None, **train: Any
+) -> StudySpec:
     objectives = [{"metric": metric, "direction": "minimize"} for metric in metrics]
     settings = {"data": {"name": "digits"}, "loss": {"name": "cross_entropy"}} | train
     return StudySpec.model_validate(
@@ -33,6 +35,7 @@ def spec(*metrics: str, space: dict[str, Any] | None = None, **train: Any) -> St
             "objective": objectives[0] if len(objectives) == 1 else objectives,
             "space": {**LR, **(space or {})},
             "task": {"train": settings},
+            **({} if sampler is None else {"sampler": sampler}),
         }
     )
 
@@ -209,3 +212,94 @@ def test_a_model_that_fits_no_data_is_refused(spec: StudySpec, path: str, messag
 )
 def test_a_trial_that_may_fit_is_left_to_the_worker(spec: StudySpec) -> None:
     assert [*check_fit(spec, CATALOGUE)] == []
+
+
+GAMMA = {"loss.gamma": {"type": "float", "low": 0.0, "high": 5.0}}
+FOCAL = {"name": "focal"}
+STAGES = {"name": "coarse_to_fine", "stages": [{"trials": 2}, {"trials": 2, "overrides": {"loss.gamma": 3.0}}]}
+PLAIN = "{metric: val/cross_entropy, direction: minimize}"
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "message"),
+    [
+        (
+            spec("val/loss", space=GAMMA, loss=FOCAL),
+            "objective.metric",
+            f"val/loss cannot be compared between trials of different loss.gamma; write {PLAIN}",
+        ),
+        (
+            spec("val/loss", space={"loss.name": {"type": "categorical", "choices": ["focal", "bce"]}}, loss=FOCAL),
+            "objective.metric",
+            f"of different loss.name; write {PLAIN}",
+        ),
+        (
+            spec(
+                "val/loss",
+                space={"loss.label_smoothing": {"type": "float", "low": 0, "high": 1}},
+                loss={"name": "distill"},
+            ),
+            "objective.metric",
+            "of different loss.label_smoothing",
+        ),
+        (spec("val/loss", sampler=STAGES, loss=FOCAL), "objective.metric", "loss.gamma; write"),
+        (spec("train/loss", space=GAMMA, loss=FOCAL), "objective.metric", "write {metric: train/cross_entropy, "),
+        (spec("val/accuracy", "val/loss", space=GAMMA, loss=FOCAL), "objective.1.metric", f"write {PLAIN}"),
+        (
+            spec("val/accuracy", "snapshots/val/loss/std", space=GAMMA, loss=FOCAL),
+            "objective.1.metric",
+            "write {metric: snapshots/val/cross_entropy, direction: minimize}",
+        ),
+        (
+            spec(
+                "val/loss",
+                space={"loss.delta": {"type": "float", "low": 0.1, "high": 2}},
+                data=CSV,
+                loss={"name": "huber"},
+            ),
+            "objective.metric",
+            "write {metric: val/mse, direction: minimize}",
+        ),
+        (
+            spec(
+                "val/loss",
+                space={"loss.name": {"type": "categorical", "choices": ["listnet", "ranknet"]}},
+                data=CSV | {"query": "user"},
+                loss={"name": "listnet"},
+            ),
+            "objective.metric",
+            "write {metric: val/ndcg, direction: maximize}",
+        ),
+        (
+            spec(
+                "val/loss",
+                space={"loss.name": {"type": "categorical", "choices": ["mae", "focal"]}},
+                data=CSV,
+                loss=FOCAL,
+            ),
+            "objective.metric",
+            f"write for classification {PLAIN}, or for regression {{metric: val/mse, direction: minimize}}",
+        ),
+    ],
+)
+def test_a_loss_whose_options_are_searched_is_no_objective(spec: StudySpec, path: str, message: str) -> None:
+    (error,) = check_comparable(spec, CATALOGUE)
+    assert error.path == path
+    assert message in error.message
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        spec("val/loss"),
+        spec("val/loss", loss={"name": "focal", "gamma": 5.0, "balance": 1.0}),
+        spec("val/cross_entropy", space=GAMMA, loss=FOCAL),
+        spec("val/accuracy", space=GAMMA, loss=FOCAL),
+        spec("val/loss", space={"loss.gamma": {"type": "constant", "value": 3.0}}, loss=FOCAL),
+        spec("val/loss", space={"loss.name": {"type": "categorical", "choices": ["focal"]}}, loss=FOCAL),
+        spec("val/loss", space={"loss.weight": {"type": "float", "low": 0.0, "high": 1.0}}, loss={"name": "distill"}),
+        spec("val/loss", space={"model.dropout": {"type": "float", "low": 0.0, "high": 0.5}}),
+    ],
+)
+def test_a_loss_that_all_trials_share_is_an_objective(spec: StudySpec) -> None:
+    assert [*check_comparable(spec, CATALOGUE)] == []

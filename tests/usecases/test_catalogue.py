@@ -152,7 +152,8 @@ async def editable(replica: Replica) -> str:
     """A study of the core's losses alone, to which `choose_my_loss` adds one."""
     losses = {"loss.name": {"type": "categorical", "choices": ["cross_entropy", "focal"]}}
     train = TASK["train"] | {"model": {"name": "linear"}}
-    return await replica.create(task={"train": train}, space=losses, budget={"trials": 9})
+    plain = {"metric": "val/cross_entropy", "direction": "minimize"}
+    return await replica.create(task={"train": train}, objective=plain, space=losses, budget={"trials": 9})
 
 
 async def choose_my_loss(replica: Replica, name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from service.contract.study import Resource, StudySpec, StudyView
 from service.contract.validation_errors import MAX_MISTAKES
 from service.domain.command import check_command
 from service.domain.errors import DomainError
-from service.domain.metric_names import check_fit, check_metrics
+from service.domain.metric_names import check_comparable, check_fit, check_metrics
 from service.domain.objective import check_objectives
 from service.domain.space import check_space
 from service.domain.states import STUDY
@@ -58,6 +58,17 @@ def check_spec(catalogue: Catalogue, spec: StudySpec) -> StudySpec:
         more = f" (and {number}more)" if len(errors) > 1 else ""
         raise DomainError(ErrorCode.INVALID_SPEC, f"{first.path}: {first.message}{more}", errors[:MAX_MISTAKES])
     return spec
+
+
+def require_comparable(catalogue: Catalogue, spec: StudySpec) -> None:
+    """Refuse a loss as objective where trials differ in the options of their loss.
+
+    Raises:
+        DomainError: An objective cannot be compared between the study's trials.
+    """
+    errors = list(check_comparable(spec, catalogue))
+    if errors:
+        raise DomainError(ErrorCode.INCOMPARABLE_LOSS, f"{errors[0].path}: {errors[0].message}", errors)
 
 
 def _meaningless(spec: StudySpec) -> Iterator[FieldError]:
@@ -104,7 +115,9 @@ async def check_study(context: Context, given: StudySpec) -> tuple[StudySpec, Pr
         DomainError: The spec is invalid.
     """
     # Run in a thread: the cost grows with the spec, which may be large.
-    spec = await asyncio.to_thread(check_spec, await known_catalogue(context), given)
+    catalogue = await known_catalogue(context)
+    spec = await asyncio.to_thread(check_spec, catalogue, given)
+    require_comparable(catalogue, spec)
 
     def read(connection: Connection) -> tuple[StudySpec, PriorTrials | None]:
         return pin_teachers(context, connection, spec), find_prior_trials(connection, spec)

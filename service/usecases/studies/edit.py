@@ -7,6 +7,7 @@ import asyncio
 from service.contract.problem import ErrorCode
 from service.contract.study import EditRequest, StudySpec, StudyState, StudyView
 from service.domain.errors import DomainError
+from service.domain.metric_names import check_comparable
 from service.domain.states import StudyEvent
 from service.domain.teachers import teachers_of
 from service.search import decide
@@ -18,7 +19,7 @@ from service.usecases.attempts.outcome import complete_if_done
 from service.usecases.catalogue import known_catalogue
 from service.usecases.context import Context
 from service.usecases.specs import store_spec
-from service.usecases.studies.creation import check_spec
+from service.usecases.studies.creation import check_spec, require_comparable
 from service.usecases.studies.stages import discard_proposal, waits_for_review
 from service.usecases.studies.study_lookup import find_study, get_study, view_of
 from service.usecases.studies.teachers import pin_teachers
@@ -34,11 +35,14 @@ async def edit_study(context: Context, name: str, request: EditRequest) -> Study
         DomainError: The spec is invalid, by itself or with the existing trials; another version is in force; or the
             study was stopped.
     """
-    checked = await asyncio.to_thread(check_spec, await known_catalogue(context), request.spec)
+    catalogue = await known_catalogue(context)
+    checked = await asyncio.to_thread(check_spec, catalogue, request.spec)
 
     def look(connection: Connection) -> tuple[str, StudySpec, bool]:
         study = find_study(connection, name)
         old = studies.spec(connection, study.id, study.spec_version)
+        if not any(check_comparable(old, catalogue)):  # an older study keeps what it was created with
+            require_comparable(catalogue, checked)
         spec = pin_teachers(context, connection, checked, known={teacher for _, teacher in teachers_of(old)})
         history = context.histories.latest(connection, study.id, old.primary_objective.metric)
         used = budget_usage.budget_usage(connection, study, spec, context.database.dialect.now(connection))

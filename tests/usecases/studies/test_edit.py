@@ -12,7 +12,7 @@ from service.contract.problem import ErrorCode
 from service.contract.report import Action
 from service.contract.study import EditRequest, EnqueueRequest, StudySpec, StudyState, StudyView
 from service.domain.errors import DomainError
-from service.usecases.studies import lifecycle, study_lookup
+from service.usecases.studies import creation, lifecycle, study_lookup
 from service.usecases.studies.edit import edit_study
 from service.usecases.studies.enqueue import enqueue
 from service.usecases.studies.stages import list_stages
@@ -216,3 +216,36 @@ async def test_an_enqueued_configuration_is_tried_as_written(replica: Replica) -
     await edit(replica, name, space=OTHER)
     assert (await replica.claim(name)).parameters == {"lr": 0.05}
     assert (await replica.claim(name)).parameters["lr"] >= 1.0  # type: ignore[operator]
+
+
+DIGITS = {
+    "data": {"name": "digits"},
+    "model": {"name": "linear"},
+    "optimizer": {"name": "sgd"},
+    "loss": {"name": "focal"},
+}
+GAMMA = {"loss.gamma": {"type": "float", "low": 0.0, "high": 5.0}}
+MOMENTUM = {"optimizer.momentum": {"type": "float", "low": 0.0, "high": 0.9}}
+
+
+async def test_a_loss_whose_options_are_searched_is_refused_as_objective_and_said_what_to_write(
+    replica: Replica,
+) -> None:
+    with pytest.raises(DomainError) as refused:
+        await replica.create(task={"train": DIGITS}, space=GAMMA)
+    assert refused.value.code is ErrorCode.INCOMPARABLE_LOSS
+    assert "write {metric: val/cross_entropy, direction: minimize}" in str(refused.value)
+    name = await replica.create(task={"train": DIGITS}, space=MOMENTUM)
+    with pytest.raises(DomainError) as refused:
+        await edit(replica, name, space=GAMMA)
+    assert refused.value.code is ErrorCode.INCOMPARABLE_LOSS
+    assert (await replica.study(name)).spec_version == 1
+
+
+async def test_an_older_study_that_searches_its_loss_can_still_be_edited(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(creation, "require_comparable", lambda *_: None)
+        name = await replica.create(task={"train": DIGITS}, space=GAMMA)
+    assert (await edit(replica, name, budget={"trials": 5})).spec_version == 2

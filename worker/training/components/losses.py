@@ -201,8 +201,10 @@ def ranknet(_: Dataset) -> nn.Module:
     return RankNet()
 
 
-for _any_classes in (cross_entropy, focal, distill):
+for _any_classes in (cross_entropy, focal):
     LOSSES.add(_any_classes, kinds=["classification", "language"])
+# These options change the loss that trains the model, but not the loss that is measured.
+LOSSES.add(distill, kinds=["classification", "language"], training_only=["teacher", "temperature", "weight"])
 LOSSES.add(bce, kinds=["classification"], link="sigmoid")
 for _regression in (mse, mae, huber):
     LOSSES.add(_regression, kinds=["regression"])

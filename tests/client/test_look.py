@@ -59,6 +59,7 @@ def test_the_page_begins_with_the_findings(capsys: pytest.CaptureFixture[str]) -
     assert "Bern" in page
     assert "[red]Thun[/red]" in page, "texts of the file are no markup"
     assert "\x1b[31m" not in page, "texts of the file do not command the terminal"
+    assert max(map(len, lines)) < 500, "a pipe gets no padding"
     assert "data: {name: csv, path: houses.csv, target: price, kind: regression, features:" in page
 
 

@@ -22,10 +22,19 @@ from service.contract.validation_errors import field_errors
 def look_at_data(client: Client, arguments: argparse.Namespace) -> None:
     del client  # the data lie on this machine
     from service.cli.look.look import look  # noqa: PLC0415 - NumPy is slow to load
-    from service.cli.render import look_pages  # noqa: PLC0415
+    from service.cli.render import look_html, look_pages  # noqa: PLC0415
 
+    page = None if arguments.html is None else Path(arguments.html)
+    if page is not None and page.suffix.lower() not in (".html", ".htm"):
+        raise invalid_study("--html", f"the file's name must end with .html, got {arguments.html!r}")
     with progress_bar() as notice:
         report = look(arguments.data, _inspect_options(arguments), arguments.seed, notice)
+    if page is not None:
+        try:
+            page.write_text(look_html.html_page(report), encoding="utf-8")
+        except OSError as error:
+            raise invalid_study(page, f"cannot be written: {error.strerror}") from None
+        note(f"wrote {page}")
     print_answer(arguments, report, look_pages.look_page(report))
 
 

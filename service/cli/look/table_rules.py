@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
@@ -197,8 +198,8 @@ def duplicate_rows(facts: TableFacts) -> Iterator[Finding]:
     if num_duplicates == 0 or (not sample.is_distinct_exact and share < 0.01):
         return
     # Few columns of few values repeat by chance.
-    combinations = float(np.prod([float(column.num_distinct or 1) for column in facts.columns.values()]))
-    is_expected = combinations < 20 * sample.num_rows
+    log_combinations = sum(math.log(column.num_distinct or 1) for column in facts.columns.values())
+    is_expected = log_combinations < math.log(20 * sample.num_rows)
     about = "" if sample.is_distinct_exact else "about "
     yield Finding(
         rule="duplicate_rows",

@@ -1,4 +1,4 @@
-"""Words for findings: names of columns, shares and plurals."""
+"""Words for findings and pages: names of columns, numbers, shares and plurals."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ def columns_that(names: Sequence[str], one: str, several: str) -> str:
 def counted(number: int, one: str, several: str | None = None) -> str:
     """Return a number with its noun."""
     return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
+def short_number(value: float) -> str:
+    """Return a number in four significant digits, with an exponent only if it is very large or small."""
+    if value == 0 or not 1e-4 <= abs(value) < 1e9:
+        return f"{value:.4g}"
+    rounded = float(f"{value:.4g}") if abs(value) < 10_000 else round(value)
+    return f"{int(rounded):,}" if rounded == int(rounded) else f"{rounded:,}"
 
 
 def percent(share: float) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.cli.look.report import Association, Column, Count, Example, Finding, Histogram, Report, Target
-from service.cli.look.wording import counted, percent
+from service.cli.look.wording import counted, percent, short_number
 from service.cli.scaffold import mapping
 
 LEVEL_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -63,8 +63,8 @@ def target_title(target: Target) -> str:
     if target.numbers is not None:
         numbers = target.numbers
         return (
-            f"Target {target.name}: {numbers.low:.4g} to {numbers.high:.4g}, mean {numbers.mean:.4g}, "
-            f"standard deviation {numbers.std:.4g}"
+            f"Target {target.name}: {short_number(numbers.low)} to {short_number(numbers.high)}, "
+            f"mean {short_number(numbers.mean)}, standard deviation {short_number(numbers.std)}"
         )
     return f"Target {target.name}: {counted(len(target.classes), 'class', 'classes')}"
 
@@ -85,7 +85,7 @@ def strongest_columns(report: Report, num: int) -> list[tuple[Column, Associatio
 
 
 def _section(title: str, body: list[RenderableType]) -> list[RenderableType]:
-    return ["", _text(title, "bold"), *(Padding(each, (0, 0, 0, 2)) for each in body)] if body else []
+    return ["", _text(title, "bold"), *(Padding(each, (0, 0, 0, 2), expand=False) for each in body)] if body else []
 
 
 def _findings(findings: list[Finding]) -> list[RenderableType]:

@@ -188,6 +188,22 @@ def saturated_tanh(dataset: Dataset) -> nn.Module:
     return _SaturatedTanh(dataset)
 
 
+class _SaturatedSigmoid(nn.Module):
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(dataset.num_features, 48), nn.Linear(48, dataset.num_outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        hidden: Tensor = self.head(self.first(features.flatten(1) * 150.0).sigmoid())
+        return hidden
+
+
+@plant(MODELS)
+def saturated_sigmoid(dataset: Dataset) -> nn.Module:
+    """Sigmoids whose inputs have another scale than the model expects."""
+    return _SaturatedSigmoid(dataset)
+
+
 @plant(MODELS)
 def exploding_depth(dataset: Dataset) -> nn.Module:
     """Ten layers of standard normal weights, each of which makes the signal several times larger."""

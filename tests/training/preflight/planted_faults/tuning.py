@@ -16,6 +16,7 @@ FAULTS = [
     Fault(4, "rates searched far below the useful ones", space={"optimizer.lr": [1e-11, 1e-8]}),
     Fault(5, "dead ReLUs by initialisation", {"model": {"name": "dead_relus"}}),
     Fault(5, "gradient vanishes in sigmoids", {"model": {"name": "deep_sigmoids"}}),
+    Fault(5, "tanh saturated by its first layer", {"model": {"name": "saturated_tanh"}}),
     Fault(6, "widest model fits no memory", space={"model.width": [16, 10_000_000]}, changes={
         "model": {"name": "mlp", "depth": 2, "width": 64}}),
     Fault(6, "activations of the widest model fit no memory", {"model": {"name": "pairs"}},

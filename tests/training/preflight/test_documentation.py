@@ -1,0 +1,45 @@
+"""docs/preflight.md lists every check by its number, and its example runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from tests.training.preflight.planted_faults import held_out, tuning
+from worker.training import TrainingConfig
+from worker.training.preflight import PreflightResult, SearchSpace, run_preflight
+
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "preflight.md").read_text(encoding="utf-8")
+
+
+def test_every_check_is_listed_with_its_number() -> None:
+    listed = {
+        (int(number), name)
+        for number, names in re.findall(r"^\| (\d) \| (.*?) \|", DOCUMENT, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    ran: set[tuple[int, str]] = set()
+    for data, loss in (("wine", "cross_entropy"), ("diabetes", "mse")):
+        task = {
+            "data": {"name": data}, "model": {"name": "linear"}, "loss": {"name": loss}, "optimizer": {"name": "sgd"},
+            "batch_size": 32,
+        }  # fmt: skip
+        result = run_preflight(TrainingConfig.from_mapping(task), SearchSpace(task), seconds=60)
+        ran |= {(check.number, check.name) for check in result.checks}
+    assert listed == ran
+
+
+def test_the_example_runs() -> None:
+    found = re.search(r"^```python\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+    assert found
+    names: dict[str, Any] = {"__name__": "theirs"}
+    exec(found[1], names)
+    result = names["result"]
+    assert isinstance(result, PreflightResult)
+    assert result.checks
+
+
+def test_the_number_of_faults_is_told() -> None:
+    assert f"{len(tuning.FAULTS)} of {len(tuning.FAULTS)}" in DOCUMENT
+    assert f"of {len(held_out.FAULTS)}" in DOCUMENT

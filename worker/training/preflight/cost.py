@@ -1,0 +1,212 @@
+"""Check 6: seconds per epoch and peak memory at the centre of the space and at its corners."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from worker.training.build import Components
+from worker.training.errors import ConfigError, Infeasible
+from worker.training.evaluate import predictions_of
+from worker.training.preflight.bench import Bench, Deadline, in_words, step_loss, training_batches
+from worker.training.preflight.memory import available_bytes, is_out_of_memory, peak_bytes, reset_peak
+from worker.training.preflight.model_size import model_size
+from worker.training.preflight.result import Check, Status
+from worker.training.state import TrainState
+
+_NUMBER = 6
+_NUM_STEPS = 5
+_MIB = 2**20
+_REMEDIES = (
+    "In this order: grad_accumulation: 4, precision: bf16, activation_checkpointing: true, a smaller input; or narrow "
+    "the space."
+)
+
+
+@dataclass(frozen=True)
+class Corner:
+    """One configuration that was run, or could not be.
+
+    Attributes:
+        name: centre, largest batch, largest model, or both.
+        settings: the searched settings that differ from the centre.
+        seconds_per_epoch: of one model with its evaluation; None: not measured.
+        peak_bytes: None: not measured.
+        problem: why it can't be trained here; None: it can.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    seconds_per_epoch: float | None = None
+    peak_bytes: int | None = None
+    problem: str | None = None
+
+
+def check_cost(bench: Bench) -> tuple[list[Check], Sequence[Corner]]:
+    """Time a few steps at the centre and the corners, and find corners that run out of memory."""
+    deadline = Deadline(bench.deadline.left / 2)
+    named = {"centre": {}, **corners(bench)}
+    measured: list[Corner] = []
+    for name, settings in named.items():
+        if measured and deadline.has_passed:
+            break
+        measured.append(_measure(bench, name, settings))
+    return [_time(bench, measured), _memory(bench, measured, len(named)), _batch_size(bench, measured)], measured
+
+
+def corners(bench: Bench) -> dict[str, dict[str, Any]]:
+    """Return the settings of the largest batch, of the largest model, and of both, where these are searched."""
+    parameters = bench.space.parameters
+    batch: dict[str, Any] = {}
+    if "batch_size" in parameters:
+        batch = {"batch_size": max(parameters["batch_size"].values)}
+    model: dict[str, Any] = {}
+    for path, parameter in parameters.items():
+        if not path.startswith("model."):
+            continue
+        sizes: dict[int, tuple[int, Any]] = {}
+        for index, value in enumerate(parameter.values):
+            with suppress(ConfigError, RuntimeError):  # what does not fit the centre is no corner; check 9 reports it
+                size = model_size(bench, bench.space.configuration({**parameter.requires, path: value}))
+                sizes[index] = (size.training_bytes, value)
+        if sizes and len({size for size, _ in sizes.values()}) > 1:
+            model = {**model, **parameter.requires, path: max(sizes.values(), key=lambda each: each[0])[1]}
+    found = {"largest batch": batch, "largest model": model, "largest batch and model": {**batch, **model}}
+    if not (batch and model):
+        del found["largest batch and model"]
+    return {name: settings for name, settings in found.items() if settings}
+
+
+def _measure(bench: Bench, name: str, settings: Mapping[str, Any]) -> Corner:
+    """Run a few steps and time them."""
+    try:
+        config = bench.space.configuration(settings) if settings else bench.config
+        maximum = bench.constraints.get("parameters", {}).get("max")
+        size = model_size(bench, config)
+        if maximum is not None and size.num_parameters > maximum:
+            return Corner(name, settings, problem=f"{size.num_parameters:,} parameters break the constraint")
+        available = available_bytes(bench.device)
+        if available is not None and size.training_bytes > available:
+            needed = (
+                f"training its {size.num_parameters:,} weights takes at least {size.training_bytes / _MIB:,.0f} MiB"
+            )
+            return Corner(name, settings, problem=f"{needed}, but {available / _MIB:,.0f} MiB are available")
+        can_measure = reset_peak(bench.device)
+        with bench.random_stream("cost"):
+            components, state = bench.build(config)
+            seconds = _seconds_per_epoch(bench, components, state)
+        return Corner(name, settings, seconds, peak_bytes(bench.device) if can_measure else None)
+    except (ConfigError, Infeasible) as error:
+        return Corner(name, settings, problem=str(error))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return Corner(name, settings, problem=f"out of memory: {str(error).splitlines()[0][:200]}")
+    finally:
+        gc.collect()
+        if bench.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _seconds_per_epoch(bench: Bench, components: Components, state: TrainState) -> float:
+    """Return the seconds of an epoch's steps and its evaluation, from a few of both."""
+    dataset, config = components.dataset, components.config
+    batches = training_batches(bench, config.batch_size, "cost")
+    times = []
+    for _ in range(1 + _NUM_STEPS):  # the first step also loads libraries
+        started = time.perf_counter()
+        step_loss(components, state, next(batches))
+        times.append(time.perf_counter() - started)
+        if len(times) > 1 and bench.deadline.has_passed:
+            break
+    num_steps = -(-len(dataset.train) // config.batch_size)
+    seconds = num_steps * sorted(times[1:])[(len(times) - 1) // 2]
+    if "val" in dataset.splits:
+        split = dataset.splits["val"]
+        started = time.perf_counter()
+        seen = 0
+        with torch.inference_mode(), components.autocast:
+            for _, targets in predictions_of(state.eval_model, dataset, "val"):
+                seen += len(targets)
+                if bench.deadline.has_passed:
+                    break
+        seconds += (time.perf_counter() - started) * len(split) / max(1, seen)
+    return seconds
+
+
+def _time(bench: Bench, measured: Sequence[Corner]) -> Check:
+    name = "seconds_per_epoch"
+    centre = measured[0]
+    if centre.seconds_per_epoch is None:
+        return Check(
+            _NUMBER, name, Status.FAILED, f"The centre of the space can't be trained here: {centre.problem}.",
+            {"settings": {}}, _REMEDIES,
+        )  # fmt: skip
+    folds = (bench.config.folds or 1) * bench.config.repeats
+    figures = {
+        "models": folds,
+        "corners": [
+            {"name": each.name, "settings": dict(each.settings), "seconds_per_epoch": each.seconds_per_epoch}
+            for each in measured
+        ],
+    }
+    known = [each for each in measured if each.seconds_per_epoch is not None]
+    told = ", ".join(f"{in_words(each.seconds_per_epoch)} s ({each.name})" for each in known)
+    whole = centre.seconds_per_epoch * folds * bench.config.epochs
+    sentence = f"An epoch takes {told}; all {bench.config.epochs} epochs of a trial about {in_words(whole)} s."
+    return Check(_NUMBER, name, Status.PASSED, sentence, figures)
+
+
+def _memory(bench: Bench, measured: Sequence[Corner], num_corners: int) -> Check:
+    name = "memory"
+    figures = {
+        "corners": [
+            {"name": each.name, "settings": dict(each.settings), "peak_bytes": each.peak_bytes, "problem": each.problem}
+            for each in measured
+        ]
+    }
+    problems = [each for each in measured if each.problem is not None]
+    if problems:
+        first = problems[0]
+        where = ", ".join(f"{path} = {value}" for path, value in first.settings.items()) or "the configuration itself"
+        status = Status.FAILED if first.name == "centre" else Status.WARNED
+        return Check(
+            _NUMBER,
+            name,
+            status,
+            f"The {first.name} ({where}) can't be trained here: {first.problem}.",
+            figures,
+            _REMEDIES,
+        )
+    peaks = [each.peak_bytes for each in measured if each.peak_bytes is not None]
+    if not peaks:
+        return Check(
+            _NUMBER, name, Status.NOT_RUN,
+            f"{len(measured)} of {num_corners} corners fit in memory; this system does not tell the peak.", figures,
+        )  # fmt: skip
+    whose = "on the device" if bench.device.type == "cuda" else "of this process, libraries included"
+    sentence = f"At most {max(peaks) / _MIB:,.0f} MiB {whose}, at {len(measured)} of {num_corners} corners."
+    return Check(_NUMBER, name, Status.PASSED, sentence, figures)
+
+
+def _batch_size(bench: Bench, measured: Sequence[Corner]) -> Check:
+    """Propose the largest batch that fits, by doubling it until memory runs out; on a GPU alone."""
+    name = "largest_batch"
+    if bench.device.type != "cuda":
+        sentence = "On a CPU memory does not bound the batch, so no batch size is proposed."
+        return Check(_NUMBER, name, Status.NOT_RUN, sentence)
+    if measured[0].problem is not None:
+        return Check(_NUMBER, name, Status.NOT_RUN, "The centre of the space does not fit.")
+    largest = bench.config.batch_size
+    while 2 * largest <= len(bench.dataset.train) and not bench.deadline.has_passed:
+        if _measure(bench, "batch", {"batch_size": 2 * largest}).problem is not None:
+            break
+        largest *= 2
+    figures = {"batch_size": largest, "training_examples": len(bench.dataset.train)}
+    return Check(_NUMBER, name, Status.PASSED, f"A batch of {largest} examples fits at the centre.", figures)

@@ -25,8 +25,8 @@ The sets have 178 examples or more, and only the worker has them.
 """
 
 _TRAIN_SHARE = 0.6
-_UNBALANCED = 0.8
-"""If one class has more than this share of the examples, accuracy says little."""
+_IMBALANCED = 3
+"""If the most frequent class has more than this many times the examples of the rarest, accuracy hides the rarest."""
 
 _PLAIN = re.compile(r"[A-Za-z_/][\w ./-]*(?<! )")
 _WORDS = {"true", "false", "null", "y", "n", "yes", "no", "on", "off"}
@@ -40,6 +40,27 @@ class _Line:
     domain: str
     why: str
     plain: str | None
+
+
+@dataclass(frozen=True)
+class _Objective:
+    """The metric to search by, why it is that one, and what a trivial baseline scores.
+
+    Attributes:
+        metric: its name.
+        direction: maximize or minimize.
+        why: the comment that explains the choice; empty: none is needed.
+        asked: the item of `task.train.metrics` that adds the metric; None: every training reports it.
+        baseline: the score of a trivial baseline; None: unknown.
+        explanation: what the baseline is.
+    """
+
+    metric: str
+    direction: str
+    why: str = ""
+    asked: str | None = None
+    baseline: float | None = None
+    explanation: str = ""
 
 
 def name_for(source: str) -> str:
@@ -58,8 +79,10 @@ def write(summary: DataSummary, name: str, file: str) -> str:
     lines = _space(summary)
     baseline = " ".join(f"{line.key}={line.plain}" for line in lines if line.plain is not None)
     batch = _batches(summary)[len(_batches(summary)) // 2]
-    metric, direction, scored, explanation = _objective(summary)
-    reference = [] if scored is None else [f"reference: {{baseline: {scored:.4g}}}     # {explanation}"]
+    objective = _objective(summary)
+    reference = []
+    if objective.baseline is not None:
+        reference = [f"reference: {{baseline: {objective.baseline:.4g}}}     # {objective.explanation}"]
     return "\n".join(
         [
             f"# {_title(summary)}",
@@ -73,12 +96,14 @@ def write(summary: DataSummary, name: str, file: str) -> str:
             *(f"# {line}" for line in about_data(summary)),
             f"name: {_value(name)}",
             "format: 1",
-            f"objective: {{metric: {metric}, direction: {direction}, value: best}}",
+            *([f"# {objective.why}"] if objective.why else []),
+            f"objective: {{metric: {objective.metric}, direction: {objective.direction}, value: best}}",
             "task:",
             "  train:",
             f"    data: {mapping(summary.data)}",
             f"    model: {{name: {_models(summary)[-1]}}}",
             f"    loss: {{name: {'mse' if summary.kind == 'regression' else 'cross_entropy'}}}",
+            *([f"    metrics: [{objective.asked}]"] if objective.asked is not None else []),
             "    optimizer: {name: adamw, lr: 1e-3, weight_decay: 0}",
             "    schedule: {name: cosine}     # ends with small steps; nothing to tune",
             f"    batch_size: {batch}",
@@ -101,7 +126,7 @@ def about_data(summary: DataSummary) -> list[str]:
     columns = ["Columns:", *(f"  {line}" for line in summary.columns)] if summary.columns else []
     without = [f"Left out: {each}." for each in summary.left_out]
     # The name of a column may contain a line break.
-    return ["".join(c if c.isprintable() else " " for c in line) for line in (*encoding, *columns, *without)]
+    return [_plain_text(line) for line in (*encoding, *columns, *without)]
 
 
 def _title(summary: DataSummary) -> str:
@@ -110,19 +135,45 @@ def _title(summary: DataSummary) -> str:
     return f"A first study of {summary.data.get('path', summary.data['name'])}: {summary.kind}{counted}{classes}."
 
 
-def _objective(summary: DataSummary) -> tuple[str, str, float | None, str]:
-    """Return the metric, its direction, and a trivial baseline's score with a description of it."""
+def _objective(summary: DataSummary) -> _Objective:
+    """Return the objective for the kind of task and, of a classification, for the balance of its classes."""
     if summary.kind == "regression":
-        return "val/rmse", "minimize", summary.spread, "what predicting the mean gives"
+        return _Objective("val/rmse", "minimize", baseline=summary.spread, explanation="what predicting the mean gives")
     if summary.kind == "language":
-        return "val/loss", "minimize", summary.spread, "what guessing each byte by how often it occurs gives"
+        explanation = "what guessing each byte by how often it occurs gives"
+        return _Objective("val/loss", "minimize", baseline=summary.spread, explanation=explanation)
     if not summary.classes:
-        return "val/accuracy", "maximize", None, ""
-    share = max(summary.classes.values()) / summary.classes.total()
-    if share > _UNBALANCED:
-        f1 = 2 * share / (1 + share) / len(summary.classes)
-        return "val/f1_macro", "maximize", f1, "what always saying the most frequent class gives"
-    return "val/accuracy", "maximize", share, "what always saying the most frequent class gives"
+        return _Objective("val/accuracy", "maximize")
+    (frequent, most), *_, (rarest, fewest) = summary.classes.most_common()
+    total = summary.classes.total()
+    if most <= _IMBALANCED * fewest:
+        explanation = "what always saying the most frequent class gives"
+        why = f"The classes are balanced ({fewest} to {most} examples each), so that accuracy says how good a model is."
+        return _Objective("val/accuracy", "maximize", why, baseline=most / total, explanation=explanation)
+    always = _plain_text(f"Always saying {str(frequent)!r} would have an accuracy of {most / total:.0%}")
+    if len(summary.classes) == 2:
+        positive = str(rarest)
+        return _Objective(
+            "val/average_precision",
+            "maximize",
+            f"{always}; average precision asks how well the rare {_plain_text(repr(positive))} is found.",
+            asked=mapping({"name": "average_precision", "positive": positive}),
+            baseline=fewest / total,
+            explanation="what random scores give",
+        )
+    return _Objective(
+        "val/balanced_accuracy",
+        "maximize",
+        f"{always}; in balanced accuracy each class counts alike.",
+        asked="balanced_accuracy",
+        baseline=1 / len(summary.classes),
+        explanation="what always saying one class gives",
+    )
+
+
+def _plain_text(text: str) -> str:
+    """Return the text without characters that would end a comment, such as line breaks."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _models(summary: DataSummary) -> list[str]:

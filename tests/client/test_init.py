@@ -18,6 +18,7 @@ from service.cli.main import main
 from service.client import Client, study_file
 from service.contract.study import StudySpec
 from tests.support.service import ROOT, Service
+from worker.training import TrainingConfig, train
 from worker.training.data import DATA
 
 DIABETES = str(ROOT / "examples" / "data" / "diabetes.csv")
@@ -235,17 +236,46 @@ def test_the_baseline_that_it_names_can_be_enqueued(
         capsys.readouterr()
 
 
-def test_the_metric_and_what_it_is_compared_with_follow_from_the_classes(capsys: pytest.CaptureFixture[str]) -> None:
-    init(capsys, table("even.csv", labelled("a", "b", "c", "c")), "--target", "y")
-    init(capsys, table("odd.csv", labelled(*"aaaaaaaab", num=90)), "--target", "y")
-    even, odd = study_file.load("even.yaml"), study_file.load("odd.yaml")
-    assert even.objective.metric == "val/accuracy"
-    assert odd.objective.metric == "val/f1_macro"
-    assert even.reference is not None
-    assert even.reference.baseline == 0.5
-    assert odd.reference is not None
-    share = 80 / 90
-    assert odd.reference.baseline == pytest.approx(2 * share / (1 + share) / 2, rel=1e-3)
+def test_the_metric_and_what_it_is_compared_with_follow_from_the_balance_of_the_classes(
+    client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = {
+        "even": (
+            labelled("a", "b", "c", "c"),
+            "val/accuracy",
+            0.5,
+            "The classes are balanced (10 to 20 examples each)",
+        ),
+        "odd": (
+            labelled(*"aaaaaaaab", num=90),
+            "val/average_precision",
+            1 / 9,
+            "Always saying 'a' would have an accuracy",
+        ),
+        "three": (labelled(*"aaaaaaaabbc", num=110), "val/balanced_accuracy", 1 / 3, "each class counts alike."),
+        "numbers": (
+            labelled(0, 0, 0, 0, 0, 1, num=120),
+            "val/average_precision",
+            1 / 6,
+            "how well the rare '1' is found",
+        ),
+        "words": (
+            labelled(*["no"] * 5, "yes\n: {", num=120),
+            "val/average_precision",
+            1 / 6,
+            "the rare 'yes\\n: {' is",
+        ),
+    }
+    for name, (rows, metric, baseline, why) in cases.items():
+        text = init(capsys, table(f"{name}.csv", rows), "--target", "y")
+        spec = study_file.load(f"{name}.yaml")
+        assert spec.objective.metric == metric, name
+        assert spec.reference is not None
+        assert spec.reference.baseline == pytest.approx(baseline, rel=1e-3)
+        assert any(why in line for line in text.splitlines() if line.startswith("#")), text
+        client.check_study(spec)
+        config = TrainingConfig.from_mapping(train_of(spec) | {"epochs": 1})
+        assert metric in train(config).metrics
 
 
 def test_whole_numbers_are_classes_while_they_are_few_by_default(capsys: pytest.CaptureFixture[str]) -> None:

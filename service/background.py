@@ -40,9 +40,9 @@ async def _repeat(once: Callable[[Context], Awaitable[None]], context: Context, 
         try:
             await once(context)
         except DomainError as error:
-            log.warning("upkeep is tried again: %s", error.detail)
+            log.warning("maintenance will be repeated: %s", error.detail)
         except Exception:
-            log.exception("upkeep failed; it is tried again")
+            log.exception("maintenance failed; it will be repeated")
         await sleep(seconds)
 
 
@@ -53,7 +53,7 @@ async def _credit(context: Context) -> None:
 async def _reap(context: Context) -> None:
     num_lost = await reap(context)
     if num_lost:
-        log.warning("%d attempts were lost: their workers fell silent", num_lost)
+        log.warning("%d attempts were lost: their workers stopped sending heartbeats", num_lost)
 
 
 async def _give_up(context: Context) -> None:

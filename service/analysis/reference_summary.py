@@ -19,5 +19,5 @@ def reference_summary(value: float, reference: Reference, direction: Direction) 
     missed = [
         f"{sign * (level - value):.2g} short of {name} {level:g}" for name, level in known if sign * (value - level) < 0
     ]
-    said = [f"reaches {', '.join(reached)}"] if reached else []
-    return "; ".join([*said, ", ".join(missed)] if missed else said) or None
+    parts = [f"reaches {', '.join(reached)}"] if reached else []
+    return "; ".join([*parts, ", ".join(missed)] if missed else parts) or None

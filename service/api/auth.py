@@ -61,12 +61,14 @@ class TokenCheck:
         if scheme.lower() != "bearer":
             raise DomainError(
                 ErrorCode.UNAUTHORIZED,
-                "this service wants a token; set ASSAYER_TOKEN, sent as Authorization: Bearer TOKEN",
+                "this service requires a token; set ASSAYER_TOKEN, sent as Authorization: Bearer TOKEN",
             )
         if hmac.compare_digest(sent.strip().encode("latin-1"), self._token):
             return
         await self._slow_down(_network(scope["client"][0] if scope.get("client") else "an unknown address"))
-        raise DomainError(ErrorCode.UNAUTHORIZED, "the token is not this service's; check ASSAYER_TOKEN on both sides")
+        raise DomainError(
+            ErrorCode.UNAUTHORIZED, "the token is wrong for this service; check ASSAYER_TOKEN on both sides"
+        )
 
     async def _slow_down(self, address: str) -> None:
         self._log(address)

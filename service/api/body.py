@@ -86,7 +86,7 @@ def parse_json(body: bytes) -> Any:
     except ValueError as error:
         # _NotStrictError has a message for users. Python's own ValueError is about an integer with more digits than it
         # converts.
-        message = error.args[0] if isinstance(error, _NotStrictError) else "holds a number of thousands of digits"
+        message = error.args[0] if isinstance(error, _NotStrictError) else "contains a number with thousands of digits"
         raise _invalid(message) from None
 
 

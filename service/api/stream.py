@@ -149,9 +149,9 @@ class RevisionPoller:
                 self._read_at = monotonic()
                 self._wake(readers, revisions)
             except DomainError as error:
-                log.warning("the revisions are read again: %s", error.detail)
+                log.warning("the revisions will be read again: %s", error.detail)
             except Exception:
-                log.exception("the revisions could not be read; it is tried again")
+                log.exception("the revisions could not be read; the service will try again")
             await sleep(POLL_SECONDS)
 
 

@@ -86,7 +86,7 @@ class InspectOptions:
     rules: NumberRules = field(default_factory=NumberRules)
 
 
-def inspect_data(source: str, asked: InspectOptions) -> DataSummary:
+def inspect_data(source: str, options: InspectOptions) -> DataSummary:
     """Inspect a built-in dataset, a CSV, Parquet, NPZ or text file, or a folder of images.
 
     Raises:
@@ -96,32 +96,32 @@ def inspect_data(source: str, asked: InspectOptions) -> DataSummary:
     builtin = {name: entry for name, entry in entries.items() if "path" not in entry.parameters}
     path = Path(source)
     if source in builtin:
-        _refuse_target(source, asked.target)
+        _refuse_target(source, options.target)
         return DataSummary({"name": source}, builtin[source].facts["kinds"][0], "rows")
     if path.is_dir():
-        _refuse_target(source, asked.target)
+        _refuse_target(source, options.target)
         return _images(path)
     if not path.is_file():
         raise invalid_study(source, f"there is no such file, folder or built-in set; {did_you_mean(source, builtin)}")
     match path.suffix.lower():
         case ".csv" | ".tsv":
-            file = read_csv(path, asked.encoding)
+            file = read_csv(path, options.encoding)
             settings = {} if file.encoding == "utf-8" else {"encoding": file.encoding}
             settings |= {} if file.delimiter == "," else {"delimiter": file.delimiter}
-            return _table({"name": "csv", "path": source, **settings}, file.columns, asked)
+            return _table({"name": "csv", "path": source, **settings}, file.columns, options)
         case ".parquet":
-            return _table({"name": "parquet", "path": source}, read_parquet(path), asked)
+            return _table({"name": "parquet", "path": source}, read_parquet(path), options)
         case ".npz":
-            return _archive(path, asked.target or "y", asked.kind)
+            return _archive(path, options.target or "y", options.kind)
         case ".txt":
-            _refuse_target(source, asked.target)
+            _refuse_target(source, options.target)
             return _text(path)
         case _:
             raise invalid_study(source, "is no .csv, .tsv, .parquet, .npz or .txt file; write the study file by hand")
 
 
-def _table(data: dict[str, Any], columns: Mapping[str, Column], asked: InspectOptions) -> DataSummary:
-    target, rules, is_text = asked.target, asked.rules, data["name"] == "csv"
+def _table(data: dict[str, Any], columns: Mapping[str, Column], options: InspectOptions) -> DataSummary:
+    target, rules, is_text = options.target, options.rules, data["name"] == "csv"
     if target is None:
         raise invalid_study(
             data["path"], f"the target column is not known; add --target with one of: {', '.join(columns)}"
@@ -133,7 +133,7 @@ def _table(data: dict[str, Any], columns: Mapping[str, Column], asked: InspectOp
     data |= {"na_values": list(rules.na_values)} if rules.na_values else {}
     data |= {"categorical": list(rules.categorical)} if rules.categorical else {}
     usual = usual_decimal(columns, rules, is_text=is_text)
-    summary = _table_target(target, columns[target], asked, usual, is_text=is_text)
+    summary = _table_target(target, columns[target], options, usual, is_text=is_text)
     others = {name: each for name, each in columns.items() if name != target}
     treatments = read_features(others, rules, usual, is_text=is_text)
     if is_text and summary.kind == "classification" and (text := _text_column(treatments, columns)) is not None:
@@ -154,15 +154,15 @@ def _table(data: dict[str, Any], columns: Mapping[str, Column], asked: InspectOp
     )
 
 
-def _table_target(target: str, values: Column, asked: InspectOptions, usual: Decimal, *, is_text: bool) -> _Targets:
+def _table_target(target: str, values: Column, options: InspectOptions, usual: Decimal, *, is_text: bool) -> _Targets:
     """Return the targets in a table's column."""
-    are_classes = asked.kind == "classification" or target in asked.rules.categorical
-    read, texts = read_target(values, asked.rules, usual, are_classes=are_classes, is_text=is_text)
+    are_classes = options.kind == "classification" or target in options.rules.categorical
+    read, texts = read_target(values, options.rules, usual, are_classes=are_classes, is_text=is_text)
     if texts is not None and texts.others and not are_classes:
         remedy = "write data.kind: classification if they are classes; here: --na-value TEXT, --task classification"
         raise invalid_study("--target", mixed_column_message(target, texts, remedy))
     numbers = None if texts is None or are_classes else texts.numbers
-    return _targets(f"column {target!r}", read, asked.kind, numbers, is_text=is_text)
+    return _targets(f"column {target!r}", read, options.kind, numbers, is_text=is_text)
 
 
 def _text_column(treatments: Mapping[str, ColumnTreatment], columns: Mapping[str, Column]) -> str | None:
@@ -199,14 +199,14 @@ class _Targets:
 
 
 def _targets(
-    what: str, values: Column, asked: Kind | None, numbers: Numbers | None = None, *, is_text: bool = False
+    what: str, values: Column, requested: Kind | None, numbers: Numbers | None = None, *, is_text: bool = False
 ) -> _Targets:
     """Analyse the target's values. Refuse those that training cannot learn."""
     if not len(values):
         raise invalid_study("--target", f"{what} is empty")
     if gaps := [index for index, value in enumerate(values) if value is None]:
         raise invalid_study("--target", missing_target_message(what, len(gaps), place(gaps[0], is_text=is_text)))
-    kind = asked or kind_of_target(values)
+    kind = requested or kind_of_target(values)
     if kind == "classification":
         classes = Counter(values)
         if len(classes) == 1:

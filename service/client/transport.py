@@ -117,7 +117,7 @@ class Transport:
         if response.status_code == httpx.codes.NOT_FOUND:
             return False
         if response.is_error:
-            raise ServiceUnreachable(f"the service at {self.server} cannot say now (HTTP {response.status_code})")
+            raise ServiceUnreachable(f"the service at {self.server} cannot answer now (HTTP {response.status_code})")
         return True
 
     def upload(self, path: str, answer: TypeAdapter[Answer], content: BinaryIO) -> Answer:
@@ -174,5 +174,5 @@ class Transport:
 
     def _not_assayer(self, response: httpx.Response) -> ServiceUnreachable:
         return ServiceUnreachable(
-            f"what answers at {self.server} is not an Assayer service (HTTP {response.status_code}); check the address"
+            f"the server at {self.server} is not an Assayer service (HTTP {response.status_code}); check the address"
         )

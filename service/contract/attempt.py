@@ -8,12 +8,15 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from service.contract.base import Identifier, Quoted, Request, Response
-from service.contract.lease import FaultScope
 from service.contract.predictions import Confusion
 from service.contract.report import Action, Number, ReportRequest
 
 BLOB = "blob:"
 """Prefix of the URI of a checkpoint that lies in the service's blob store."""
+
+
+FaultScope = Literal["host", "study"]
+"""Whose trials a host fault concerns: all on the host (a driver, a full disk), or one study's (a missing file)."""
 
 
 class FailureClass(StrEnum):
@@ -73,8 +76,10 @@ class CheckpointRequest(Request):
     """Register a checkpoint together with every metric up to its step, in one transaction."""
 
     nonce: str
-    step: int = Field(ge=0, description="its last whole step")
-    batch: int = Field(default=0, ge=0, description="batches of the next step that are done; 0: it is of a step's end")
+    step: int = Field(ge=0, description="its last complete step")
+    batch: int = Field(
+        default=0, ge=0, description="completed batches of the next step; 0: the checkpoint is of the end of a step"
+    )
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
     uri: str
@@ -87,7 +92,7 @@ class CheckpointRequest(Request):
     @model_validator(mode="after")
     def _names_its_own_blob(self) -> Self:
         if self.uri.startswith(BLOB) and self.uri != f"{BLOB}{self.sha256}":
-            raise ValueError(f"uri names another blob than sha256; write {BLOB}{self.sha256}")
+            raise ValueError(f"uri names a blob other than sha256; write {BLOB}{self.sha256}")
         return self
 
 

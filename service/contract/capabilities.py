@@ -26,19 +26,21 @@ class Capabilities(Request):
     devices: list[Device] = Field(default=[], description="of the slot that asks: a trial has all of them")
     tasks: list[TaskKind] = [TaskKind.TRAIN]
     functions: list[str] | None = Field(
-        default=None, description="modules and packages whose functions it calls; none: of any, if of tasks"
+        default=None, description="allowed modules and packages of function tasks; none: all are allowed"
     )
     labels: dict[str, str] = {}
     slots: dict[Identifier, list[Device]] = Field(default={}, description="every slot of the worker, with its devices")
-    code: Fingerprint | None = Field(default=None, description="of the training code; none: nothing is compared")
+    code: Fingerprint | None = Field(
+        default=None, description="fingerprint of the training code; none: the code is not compared"
+    )
     custom_code: Fingerprint | None = Field(
-        default=None, description="the same with the modules of its user's own: of studies that use their entries"
+        default=None, description="fingerprint that includes registered modules, for studies that use their entries"
     )
     entries: EntryFingerprints = Field(
-        default={}, description="those of its user's own that this slot can train with, as told"
+        default={}, description="fingerprints of the custom entries that this slot has registered"
     )
     directories: list[str] | None = Field(
-        default=None, description="file uris of the directories it shares with other workers; none: not said"
+        default=None, description="file URIs of the directories shared with other workers; none: unknown"
     )
 
     @field_validator("slots", mode="before")

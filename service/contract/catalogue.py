@@ -25,7 +25,9 @@ class Setting(Response):
     high: float | None = None
     exclusive_low: bool = False
     choices: list[str] = []
-    names: str | None = Field(default=None, description="what a text names on a worker's disk: path, path or id")
+    names: str | None = Field(
+        default=None, description="what a text parameter names on a worker's disk: path, path or id"
+    )
 
 
 class Entry(Response):
@@ -42,8 +44,10 @@ class Catalogue(Response):
     format: int
     settings: dict[str, Setting]
     registries: dict[str, dict[str, Entry]]
-    lists: dict[str, dict[str, Entry]] = Field(default={}, description="registries of which any number is named")
-    defaults: dict[str, dict[str, Any]] = Field(description="sections that may be left out -> what they are then")
+    lists: dict[str, dict[str, Entry]] = Field(
+        default={}, description="registries from which a task may name several entries"
+    )
+    defaults: dict[str, dict[str, Any]] = Field(description="optional sections -> their default")
     metrics: dict[str, list[str]] = Field(description="kind of task -> metrics it reports")
 
     @property

@@ -103,8 +103,8 @@ class CatalogueView(Catalogue):
     """Everything that a task can be set to, including the custom entries that workers have registered."""
 
     custom: dict[str, dict[str, EntrySource]] = Field(
-        description="section -> name -> who told it; of the core's entries none"
+        description="section -> name -> the worker that registered the entry; entries of the core are not listed"
     )
     damaged: list[DamagedRow] = Field(
-        default=[], description="entries that workers have told that cannot be read from the database"
+        default=[], description="registered entries that cannot be read from the database"
     )

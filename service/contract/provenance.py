@@ -17,9 +17,12 @@ class ProvenanceRequest(Request):
 
     nonce: str
     code: Fingerprint | None = Field(
-        default=None, description="of the user's own code, for a function or a command; none: the claim has told it"
+        default=None,
+        description="fingerprint of the user's code of a function or command task; none: the claim carried it",
     )
-    data: Fingerprint | None = Field(default=None, description="of the examples before they are split; none: unknown")
+    data: Fingerprint | None = Field(
+        default=None, description="fingerprint of the examples before the split; none: unknown"
+    )
     environment: dict[Quoted, Quoted] = {}
     """Versions, platform and device: facts that may explain a difference in results."""
 

@@ -19,17 +19,21 @@ class MedianPrunerSpec(Request):
     """Stops a trial whose best value so far is worse than the median of the other trials at the same step."""
 
     name: Literal["median"]
-    startup_trials: int = Field(default=5, ge=1, description="trials that must reach a step before it is judged")
-    warmup_steps: int = Field(default=2, ge=0, description="steps before which nobody is judged")
+    startup_trials: int = Field(
+        default=5, ge=1, description="number of trials that must reach a step before the pruner judges trials at it"
+    )
+    warmup_steps: int = Field(default=2, ge=0, description="the pruner judges no trial before this step")
 
 
 class PercentilePrunerSpec(Request):
     """Stops a trial whose best value so far is not in the best `percentile` percent at the same step."""
 
     name: Literal["percentile"]
-    percentile: float = Field(default=25.0, gt=0, lt=100, description="share that goes on, counted from the best")
-    startup_trials: int = Field(default=5, ge=1, description="trials that must reach a step before it is judged")
-    warmup_steps: int = Field(default=2, ge=0, description="steps before which nobody is judged")
+    percentile: float = Field(default=25.0, gt=0, lt=100, description="percentage of trials that continue, best first")
+    startup_trials: int = Field(
+        default=5, ge=1, description="number of trials that must reach a step before the pruner judges trials at it"
+    )
+    warmup_steps: int = Field(default=2, ge=0, description="the pruner judges no trial before this step")
 
 
 class ThresholdPrunerSpec(Request):
@@ -38,7 +42,7 @@ class ThresholdPrunerSpec(Request):
     name: Literal["threshold"]
     lower: float | None = None
     upper: float | None = None
-    warmup_steps: int = Field(default=0, ge=0, description="steps before which nobody is judged")
+    warmup_steps: int = Field(default=0, ge=0, description="the pruner judges no trial before this step")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -54,7 +58,7 @@ class PatiencePrunerSpec(Request):
 
     name: Literal["patience"]
     patience: int = Field(default=10, ge=1, description="steps without improvement")
-    min_delta: float = Field(default=0.0, ge=0, description="what counts as an improvement is more than this")
+    min_delta: float = Field(default=0.0, ge=0, description="smallest change that counts as an improvement")
 
 
 class AshaPrunerSpec(Request):
@@ -64,10 +68,13 @@ class AshaPrunerSpec(Request):
     """
 
     name: Literal["asha"]
-    eta: int = Field(default=3, ge=2, description="one of so many goes on; rungs are this factor apart")
+    eta: int = Field(
+        default=3, ge=2, description="one of this many trials is promoted; the steps of the rungs differ by this factor"
+    )
     min: int | None = Field(default=None, ge=1, description="step of the first rung; default: the maximum / eta²")
     mode: Literal["promote", "stop"] = Field(
-        default="promote", description="pause at each rung and resume the best later, or decide on arrival for good"
+        default="promote",
+        description="promote: pause at each rung and resume the best later; stop: decide finally on arrival",
     )
 
 
@@ -75,10 +82,13 @@ class HyperbandPrunerSpec(Request):
     """Hyperband (Li et al. 2018), a scheduler: ASHA in several brackets, each with a later first rung."""
 
     name: Literal["hyperband"]
-    eta: int = Field(default=3, ge=2, description="one of so many goes on; rungs are this factor apart")
+    eta: int = Field(
+        default=3, ge=2, description="one of this many trials is promoted; the steps of the rungs differ by this factor"
+    )
     min: int | None = Field(default=None, ge=1, description="step of the first rung; default: the maximum / eta²")
     mode: Literal["promote", "stop"] = Field(
-        default="promote", description="pause at each rung and resume the best later, or decide on arrival for good"
+        default="promote",
+        description="promote: pause at each rung and resume the best later; stop: decide finally on arrival",
     )
 
 

@@ -42,9 +42,11 @@ class Stage(Request):
     """One stage of a coarse-to-fine search: its number of trials, its resource and its sampler."""
 
     trials: Count
-    resource: Count | None = Field(default=None, description="train to this step only; default: the maximum")
+    resource: Count | None = Field(
+        default=None, description="step to which trials of this stage train; default: the study's maximum"
+    )
     sampler: Literal["random", "sobol", "tpe"] = "random"
-    keep: float = Field(default=0.25, gt=0, le=1, description="share of best trials the next box is drawn around")
+    keep: float = Field(default=0.25, gt=0, le=1, description="share of best trials that the next box encloses")
     overrides: dict[str, Value] = Field(default={}, description="settings of the task that differ in this stage")
 
 
@@ -57,7 +59,7 @@ class CoarseToFineSamplerSpec(Request):
     name: Literal["coarse_to_fine"]
     seed: int = 0
     stages: list[Stage] | None = Field(default=None, min_length=2, max_length=100)
-    review: bool = Field(default=False, description="a person looks at each box before its stage begins")
+    review: bool = Field(default=False, description="a user reviews each box before its stage begins")
 
 
 class TpeSamplerSpec(Request):
@@ -65,7 +67,7 @@ class TpeSamplerSpec(Request):
 
     name: Literal["tpe"]
     seed: int = 0
-    startup_trials: int = Field(default=10, ge=0, description="random trials before the model is used")
+    startup_trials: int = Field(default=10, ge=0, description="number of random trials before the model is used")
 
 
 class CmaEsSamplerSpec(Request):
@@ -88,7 +90,9 @@ class NsgaIiSamplerSpec(Request):
 
     name: Literal["optuna:nsga2"]
     seed: int = 0
-    population: int = Field(default=50, ge=2, description="trials of a generation, and parents of the next")
+    population: int = Field(
+        default=50, ge=2, description="trials per generation, from which the parents of the next are chosen"
+    )
 
 
 class QmcSamplerSpec(Request):

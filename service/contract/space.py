@@ -70,7 +70,7 @@ class FloatParameter(Request):
     high: float
     log: bool = False
     step: float | None = Field(default=None, gt=0)
-    zero: bool = Field(default=False, description="0 too, below a log range")
+    zero: bool = Field(default=False, description="whether 0 is a value too, below a log range")
     points: int | None = Field(default=None, ge=2, le=MAX_POINTS, description="values of the range that a grid tries")
     when: When | None = None
 

@@ -45,4 +45,4 @@ class StageList(Response):
 class ReviewRequest(Request):
     """Accept the proposed box, or replace ranges of it."""
 
-    box: Box = Field(default={}, description="what is to be otherwise; every other parameter is as proposed")
+    box: Box = Field(default={}, description="parameters whose range differs from the proposal")

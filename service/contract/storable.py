@@ -46,7 +46,7 @@ def _scalar_flaw(value: object) -> str | None:
     if isinstance(value, str):
         return None if is_text(value) else describe_flaw(value)
     if isinstance(value, float):
-        return None if math.isfinite(value) else f"is {value}, and JSON carries no number that is not finite"
+        return None if math.isfinite(value) else f"is {value}, and JSON has no numbers that are not finite"
     if isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
         return f"is beyond ±2^53, which JSON cannot carry exactly; use -{MAX_INTEGER} to {MAX_INTEGER}"
     return None

@@ -91,15 +91,19 @@ class Budget(Request):
     """What the search may spend. The first exhausted budget ends it."""
 
     trials: Count | None = Field(default=None, description="search trials in all; a grid may leave it out")
-    hours: float | None = Field(default=None, gt=0, description="since the first trial, while the study is active")
-    device_hours: float | None = Field(default=None, gt=0, description="of all attempts' devices together, GPU or CPU")
+    hours: float | None = Field(
+        default=None, gt=0, description="hours since the first trial, while the study is active"
+    )
+    device_hours: float | None = Field(
+        default=None, gt=0, description="device-hours of all attempts together, on GPU or CPU"
+    )
     failures: Count | None = Field(default=None, description="trials that failed")
     target: float | None = Field(default=None, description="value of the objective at which the search is over")
     no_improvement: int | None = Field(
         default=None,
         ge=1,
         le=MAX_COUNT,
-        description="trials that ended in a row, none of them better than the best before",
+        description="number of trials in a row that end without a new best value",
     )
 
 
@@ -146,10 +150,10 @@ class StudySpec(Request):
     resource: Resource | None = None
     budget: Budget = Budget()
     warm_start: list[Identifier] = Field(
-        default=[], max_length=100, description="studies whose trials are learned from at first"
+        default=[], max_length=100, description="studies whose trials are prior trials of this study"
     )
     retry_failed: int | None = Field(
-        default=None, ge=0, le=MAX_COUNT, description="retries of a failed trial; grid 1, others 0"
+        default=None, ge=0, le=MAX_COUNT, description="retries of a failed trial; default: 1 for grid, else 0"
     )
     priority: Priority = 0
     owner: Identifier | None = None
@@ -159,7 +163,8 @@ class StudySpec(Request):
     )
     reference: Reference | None = None
     reference_point: list[float] | None = Field(
-        default=None, description="of several objectives: a value of each, beyond which the hypervolume counts nothing"
+        default=None,
+        description="with several objectives: one value per objective; the hypervolume is measured up to this point",
     )
     constraints: Constraints | None = None
 
@@ -193,7 +198,7 @@ class BudgetUsed(Response):
     hours: float
     device_hours: float
     failures: int
-    since_improvement: int = Field(description="trials that ended since the best one did")
+    since_improvement: int = Field(description="trials that ended after the best one")
 
 
 class StudyView(Response):
@@ -204,27 +209,27 @@ class StudyView(Response):
     name: str
     state: StudyState
     state_reason: str | None
-    pause_cause: PauseCause | None = Field(default=None, description="of a paused study: what paused it")
-    notice: str | None = Field(default=None, description="what people should know: what the service changed, and why")
+    pause_cause: PauseCause | None = Field(default=None, description="what paused the study, if it is paused")
+    notice: str | None = Field(default=None, description="a note for users: what the service changed, and why")
     stop_requested: bool
     revision: int
     spec_version: int
     spec: StudySpec
     num_trials: dict[TrialState, int]
-    budget_trials: int | None = Field(default=None, description="search trials in all; none: without end")
+    budget_trials: int | None = Field(default=None, description="budget of search trials; none: unlimited")
     budget_used: BudgetUsed
-    best: TrialView | None = Field(description="completed trial with the best value; none where objectives are several")
+    best: TrialView | None = Field(description="completed trial with the best value; none with several objectives")
     pareto_front: list[int] | None = Field(
-        default=None, description="of several objectives: numbers of the completed trials that no other one dominates"
+        default=None, description="with several objectives: numbers of the completed trials that no other one dominates"
     )
     no_worker_reason: str | None = Field(
-        default=None, description="of an active study that is asked for alone: why no worker that is alive gets trials"
+        default=None, description="why no live worker gets trials of the study; only in the answer for one active study"
     )
     exclusions: list[HostExclusion] = Field(
-        default=[], description="of a study that is asked for alone: the hosts that get no trials of it"
+        default=[], description="hosts that get no trials of the study; only in the answer for one study"
     )
     reference_summary: str | None = Field(
-        default=None, description="how the best compares with the reference, in words"
+        default=None, description="a sentence that compares the best value with the reference"
     )
     created_at: datetime
     finished_at: datetime | None
@@ -268,7 +273,7 @@ class DeleteReply(Response):
 class ExtendRequest(Request):
     """Raise at least one budget. A finished study becomes active again."""
 
-    trials: Count | None = Field(default=None, description="search trials in all, those already made included")
+    trials: Count | None = Field(default=None, description="new total number of search trials")
     hours: float | None = Field(default=None, gt=0)
     device_hours: float | None = Field(default=None, gt=0)
     failures: Count | None = None

@@ -49,7 +49,9 @@ class Function(Request):
     """A Python function of the user, called with the trial. A worker started with --allow-functions imports it."""
 
     name: Annotated[str, AfterValidator(_is_importable)] = Field(description="package.module:function")
-    style: Literal["assayer", "optuna"] = Field(default="assayer", description="which methods the trial has")
+    style: Literal["assayer", "optuna"] = Field(
+        default="assayer", description="kind of trial object that the function gets"
+    )
 
     def is_in(self, modules: Collection[str] | None) -> bool:
         """Return whether the function's module is one of `modules` or in one of these packages. None allows any."""
@@ -61,7 +63,7 @@ class Command(Request):
     """A program of the user. A worker started with --allow-commands starts it with the parameters as arguments."""
 
     argv: list[Annotated[str, Field(coerce_numbers_to_str=True)]] = Field(min_length=1)
-    directory: str | None = Field(default=None, description="where it is started; default: the worker's")
+    directory: str | None = Field(default=None, description="working directory of the command; default: the worker's")
     environment: dict[str, Annotated[str, Field(coerce_numbers_to_str=True)]] = {}
     metrics: dict[Annotated[str, Field(min_length=1, max_length=128)], Regex] = {}
     step: Regex | None = None

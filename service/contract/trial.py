@@ -106,7 +106,7 @@ class ReleaseRequest(Request):
     attempt: int | None = Field(
         default=None,
         ge=1,
-        description="release only this attempt: then it is safe to ask again; default: the running one",
+        description="release only this attempt, which makes the request safe to repeat; default: the running attempt",
     )
 
 

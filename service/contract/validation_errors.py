@@ -97,7 +97,7 @@ def nearest(word: str, known: Iterable[str], num: int = 3) -> str:
     if near:
         return f"did you mean {_either(near)}?"
     near = difflib.get_close_matches(word[:MAX_WORD], names, n=num, cutoff=0.0)
-    return f"the nearest known: {', '.join(map(repr, near))}" if near else "none is known"
+    return f"the nearest names: {', '.join(map(repr, near))}" if near else "none is known"
 
 
 def _either(names: list[str]) -> str:

@@ -14,7 +14,7 @@ class HostExclusion(Response):
     """A host that gets no trials of one study until `study readmit HOST`; it goes on with other studies."""
 
     study: str
-    host: str = Field(description="as its workers name it; of a worker that names none, the worker's name")
+    host: str = Field(description="host name that its workers send, or the worker's name if they send none")
     reason: str
     excluded_at: datetime
 

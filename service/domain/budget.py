@@ -71,7 +71,7 @@ def _exhausted_reasons(spec: StudySpec, history: History, usage: BudgetUsage) ->
     if budget.target is not None and not is_better(spec.primary_objective, budget.target, best.value):
         yield f"trial {best.number} reached {best.value:.6g}, and the target is {budget.target:g}"
     if budget.no_improvement is not None and since_improvement(history, best) >= budget.no_improvement:
-        yield f"the last {since_improvement(history, best)} trials brought none better than trial {best.number}"
+        yield f"the last {since_improvement(history, best)} trials gave no better value than trial  {best.number}"
 
 
 def extended_budget(spec: StudySpec, request: ExtendRequest) -> Budget:

@@ -72,7 +72,7 @@ def reason_to_pause(first: Sequence[AttemptEnd], last: Sequence[AttemptEnd]) -> 
     opening = [end for ends in list(by_trial.values())[:FIRST_TRIALS] for end in ends]
     faults = {each.fault for each in opening}
     if len(by_trial) >= FIRST_TRIALS and len(faults) == 1 and None not in faults:
-        return f"the first {FIRST_TRIALS} trials all failed alike: {opening[0].message}"
+        return f"the first {FIRST_TRIALS} trials all failed with the same error: {opening[0].message}"
     failing = [each for each in last if each.is_failing]
     if len(last) >= LAST_ATTEMPTS and len(failing) * 2 >= len(last):
         (fault, num_alike) = Counter(each.fault for each in failing).most_common(1)[0]

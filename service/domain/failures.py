@@ -146,7 +146,7 @@ def _unless_retried(final: Resolution, context: FailureContext) -> Resolution:
 
 def _host_fault(reason: str, context: FailureContext) -> Resolution:
     if context.all_hosts_fail:
-        return _charged(FailureClass.USER_EXCEPTION, f"{reason} (no other host does better)", context)
+        return _charged(FailureClass.USER_EXCEPTION, f"{reason} (no other host succeeds either)", context)
     num_faults = sum(
         each.host == context.host and each.failure is FailureClass.HOST_FAULT for each in context.past_attempts
     )

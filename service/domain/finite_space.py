@@ -40,7 +40,7 @@ def check_finite_space(space: Space) -> list[FieldError]:
     if num_states <= MAX_STATES:
         return []
     message = (
-        f"the conditions tell {num_states:.3g} combinations of other parameters apart, and at most {MAX_STATES} "
+        f"the conditions distinguish {num_states:.3g} combinations of other parameters, and at most {MAX_STATES} "
         "can be counted; let fewer parameters depend on each other"
     )
     return [FieldError(path="space", message=message)]

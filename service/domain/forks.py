@@ -45,7 +45,8 @@ def fork_parameters(
     }
     errors = [
         FieldError(
-            path=f"set.{key}", message=f"a fork keeps the {section} it was trained with; begin a study of its own"
+            path=f"set.{key}",
+            message=f"a fork must keep the {section} that its parent was trained with; create a new study instead",
         )
         for key in changes
         if (section := key.partition(".")[0]) in _FIXED and key not in _FREE

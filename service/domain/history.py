@@ -44,7 +44,7 @@ class TrialRecord:
 
     None while the trial is open, and if it ended without a value.
     """
-    further: tuple[float, ...] = ()
+    other_values: tuple[float, ...] = ()
     """Final values of the other objectives of a multi-objective study; empty if `value` is None."""
     infeasible: bool = False
     stage: int | None = None
@@ -65,7 +65,7 @@ class TrialRecord:
     @property
     def values(self) -> tuple[float, ...] | None:
         """Final values of all objectives; None if the trial has none."""
-        return None if self.value is None else (self.value, *self.further)
+        return None if self.value is None else (self.value, *self.other_values)
 
     @property
     def last_step(self) -> int | None:
@@ -96,7 +96,7 @@ class History:
     trials: tuple[TrialRecord, ...] = ()
     epoch: int = 0
     """Epoch of the database that `revision` belongs to. A restore starts a new epoch, which counts revisions anew."""
-    earlier: tuple[TrialRecord, ...] = field(default=(), kw_only=True)
+    prior_trials: tuple[TrialRecord, ...] = field(default=(), kw_only=True)
     """Prior trials of a warm start: completed trials of other studies, worst first, with numbers below 0."""
     stages: Mapping[int, StageBox] = field(default_factory=dict, kw_only=True)
     """Boxes that are final: those of stages that have begun, or whose box a person has accepted."""
@@ -116,7 +116,7 @@ class History:
         """Return this history with the box of one more stage."""
         return replace(self, stages={**self.stages, stage.number: stage})
 
-    def with_point(self, number: int, step: int, value: float) -> History:
+    def with_value(self, number: int, step: int, value: float) -> History:
         """Return this history with one more value on the learning curve of trial `number`.
 
         A pruner judges the value before the service stores it.
@@ -164,5 +164,5 @@ class Suggestion:
     stage: int | None = None
     run_until: int | None = None
     """Absolute step to train to; None for the study's maximum."""
-    begins: StageBox | None = None
+    new_stage: StageBox | None = None
     """Box of the coarse-to-fine stage that begins with this trial, if one does."""

@@ -100,18 +100,18 @@ def _mistake(objective: Objective, reported: _Reported, *, is_watched: bool) -> 
     is_of_snapshots, rest = metric.startswith(_SNAPSHOTS), metric.removeprefix(_SNAPSHOTS)
     if rest.startswith(_TEST):
         better = f"{_SNAPSHOTS if is_of_snapshots else ''}val/{rest.removeprefix(_TEST)}"
-        return f"{metric} is measured once, on data that no search may look at; write {better}"
+        return f"{metric} is measured once, on data that a search must not use; write {better}"
     if is_watched and (is_of_snapshots or metric in _AT_THE_END):
         return (
-            f"{metric} is known at the end of a training only, and this objective is watched while it "
-            "lasts; write one that every epoch reports before it, such as {metric: val/loss, direction: minimize}"
+            f"{metric} is known only at the end of a training, but this objective judges trials while they train; "
+            "write before it one that every epoch reports, such as {metric: val/loss, direction: minimize}"
         )
     if metric in reported.each_epoch or reported.is_of_a_class(metric):
         return None
     if not is_watched and (metric in reported.at_the_end or reported.has_own_metrics):
         return None
-    if (asked := reported.optional_entry(metric)) is not None:
-        return f"{metric} is not reported unless the task asks for it; add task.train.metrics: [{asked}]"
+    if (entry := reported.optional_entry(metric)) is not None:
+        return f"{metric} is not reported unless the task asks for it; add task.train.metrics: [{entry}]"
     known = reported.each_epoch if is_watched else reported.each_epoch | reported.at_the_end
     if not any(name.startswith(metric) for name in known):  # an abbreviation means a metric that is reported
         known = known | reported.optional
@@ -231,11 +231,11 @@ class _Reported:
     @cached_property
     def data_kinds(self) -> set[str] | None:
         """Kinds of task that the data may be for; None if a custom dataset does not declare them."""
-        asked = set(self._values("data", "kind"))
+        requested = set(self._values("data", "kind"))
         if self._is_set("query", "data"):
-            asked = {"ranking"}
-        if asked:
-            return asked
+            requested = {"ranking"}
+        if requested:
+            return requested
         return self._of_data("kinds")
 
     @cached_property

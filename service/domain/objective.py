@@ -43,17 +43,17 @@ def objective_results(
 
 
 def _objective_result(objective: Objective, series: Series, measured: Mapping[str, float]) -> ObjectiveResult:
-    told = [value for _, value in series]
+    values = [value for _, value in series]
     if series:
         value = final_value(objective, series)
     else:
         value = measured.get(objective.metric)
-        told = [] if value is None else [value]
+        values = [] if value is None else [value]
     return ObjectiveResult(
         metric=objective.metric,
-        last=told[-1] if told else None,
+        last=values[-1] if values else None,
         value=value if value is not None and math.isfinite(value) else None,
-        is_finite=all(map(math.isfinite, told)),
+        is_finite=all(map(math.isfinite, values)),
     )
 
 
@@ -96,17 +96,17 @@ def check_objectives(spec: StudySpec) -> list[FieldError]:
     errors = []
     if len(spec.objectives) == 1:
         if spec.reference_point is not None:
-            message = "is where the hypervolume of several objectives ends, and this study has one; leave it out"
+            message = "applies only to studies with several objectives, and this study has one; leave it out"
             errors.append(FieldError(path="reference_point", message=message))
         return errors
     if spec.budget.target is not None:
-        message = "is a value of one objective, and this study has several; leave it out"
+        message = "applies only to studies with one objective, and this study has several; leave it out"
         errors.append(FieldError(path="budget.target", message=message))
     if spec.reference is not None:
-        message = "has known values of one objective, and this study has several; leave it out"
+        message = "applies only to studies with one objective, and this study has several; leave it out"
         errors.append(FieldError(path="reference", message=message))
     if spec.reference_point is not None and len(spec.reference_point) != len(spec.objectives):
         metrics = ", ".join(objective.metric for objective in spec.objectives)
-        message = f"has {len(spec.reference_point)} values; write one of each objective, in their order: {metrics}"
+        message = f"has {len(spec.reference_point)} values; write one per objective, in their order: {metrics}"
         errors.append(FieldError(path="reference_point", message=message))
     return errors

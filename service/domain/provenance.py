@@ -45,7 +45,7 @@ def code_mismatch(spec: StudySpec, expected: str | None, offered: str | None) ->
         return None
     return (
         f"the study began with code {short(expected or '')}, this worker has {short(offered or '')}; install here what "
-        "the study's first worker had (study show NAME --trial 0 tells), or begin another study"
+        "the study's first worker had (study show NAME --trial 0 tells), or create another study"
     )
 
 

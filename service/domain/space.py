@@ -77,7 +77,7 @@ def check_space(space: Space) -> list[FieldError]:
     unplaced = sorted(set(space) - set(topological_order(space)))
     if not errors and unplaced:
         circle = _find_cycle(space, unplaced)
-        message = f"the conditions form a circle: {' -> '.join(circle)}; drop one of them"
+        message = f"the conditions form a cycle: {' -> '.join(circle)}; drop one of them"
         errors.append(FieldError(path=f"space.{circle[0]}.when", message=message))
     return errors
 
@@ -112,7 +112,10 @@ def _condition_faults(space: Space, parameter: Parameter) -> Iterator[str]:
         elif isinstance(condition, Interval):
             yield from _range_faults(name, named, condition)
         elif isinstance(named, FloatParameter):
-            yield f"{name} is a float, which hardly ever equals a value; write a range, as in {{{name}: {{low: 0.5}}}}"
+            yield (
+                f"{name} is a float, which almost never equals an exact value; write a range, "
+                f"as in {{{name}: {{low: 0.5}}}}"
+            )
         else:
             if not _listed(condition):
                 yield f"lists no value of {name}, so that the parameter would never exist; list one"

@@ -92,11 +92,13 @@ class Tally:
 
         A dominated point never returns to the front while points don't change. If one changed, all points are compared.
         """
-        told = {trial_id for trial_id in moved if trial_id in self._facts and self._facts[trial_id].point is not None}
-        if any(moved[trial_id].point != self._facts[trial_id].point for trial_id in told):
+        counted = {
+            trial_id for trial_id in moved if trial_id in self._facts and self._facts[trial_id].point is not None
+        }
+        if any(moved[trial_id].point != self._facts[trial_id].point for trial_id in counted):
             candidates = [trial_id for trial_id, each in facts.items() if each.point is not None]
         else:
-            fresh = [trial_id for trial_id, each in moved.items() if each.point is not None and trial_id not in told]
+            fresh = [trial_id for trial_id, each in moved.items() if each.point is not None and trial_id not in counted]
             candidates = [*self.front, *fresh]
         candidates.sort(key=lambda trial_id: facts[trial_id].number)
         points = [point for trial_id in candidates if (point := facts[trial_id].point) is not None]

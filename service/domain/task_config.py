@@ -79,9 +79,11 @@ def check_overrides(
     errors = []
     for key in overrides:
         if key in space:
-            errors.append(FieldError(path=f"overrides.{key}", message="is searched by the space; drop one of the two"))
+            errors.append(
+                FieldError(path=f"overrides.{key}", message="is also a parameter of the space; remove one of the two")
+            )
         elif key == "epochs":
-            message = "a stage's length is its resource; write resource, and leave epochs to the task"
+            message = "the length of a stage is its resource; write resource, and leave epochs out"
             errors.append(FieldError(path=f"overrides.{key}", message=message))
     fixed = {key: ConstantParameter(type="constant", value=value) for key, value in overrides.items()}
     for error in [] if errors else check_space_paths(train, {**space, **fixed}, catalogue):
@@ -185,11 +187,11 @@ def _check_value(path: str, value: object, setting: Setting) -> Iterator[FieldEr
 
 
 def _check_scalar(path: str, value: object, kind: str, setting: Setting) -> Iterator[FieldError]:
-    said, types = _TYPES[kind]
+    expected, types = _TYPES[kind]
     if kind == "int" and isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
-        yield FieldError(path=path, message=f"must be {said}, got {quote(value)}")
+        yield FieldError(path=path, message=f"must be {expected}, got {quote(value)}")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         below = setting.low is not None and (value < setting.low or (setting.exclusive_low and value == setting.low))
         if below:
@@ -248,7 +250,7 @@ class _PathChecker:
         elif key in self.catalogue.settings:
             yield from _check_domain(path, parameter, self.catalogue.settings[key])
         elif (listed := section.partition("[")[0]) in self.catalogue.lists:
-            yield FieldError(path=path, message=f"reaches nothing: no parameter sets what is in {listed}")
+            yield FieldError(path=path, message=f"has no effect: no parameter sets what is in {listed}")
         else:
             yield self._unknown_path(path, key)
 
@@ -266,19 +268,19 @@ class _PathChecker:
         if section in self.train and not (names and set(names) <= set(self.catalogue.registries[section])):
             return  # The unknown name is reported elsewhere. Its options are unknown too, so report none as unused.
         possible = self._possible(section, parameter)
-        knowing = {name: entry.parameters[option] for name, entry in possible.items() if option in entry.parameters}
+        having = {name: entry.parameters[option] for name, entry in possible.items() if option in entry.parameters}
         if not possible and section not in self.train:
-            yield FieldError(path=path, message=f"reaches nothing: the task has no {section}; add task.train.{section}")
-        elif not knowing:
+            yield FieldError(path=path, message=f"has no effect: the task has no {section}; add task.train.{section}")
+        elif not having:
             yield self._unknown_path(path, f"{section}.{option}")
-        elif len(knowing) < len(possible):
-            others = " or ".join(sorted(set(possible) - set(knowing)))
-            told = _one_or_list(sorted(knowing))
-            message = f"reaches nothing when {section}.name is {others}; add when: {{{section}.name: {told}}}"
+        elif len(having) < len(possible):
+            others = " or ".join(sorted(set(possible) - set(having)))
+            names_with = _one_or_list(sorted(having))
+            message = f"has no effect when {section}.name is {others}; add when: {{{section}.name: {names_with}}}"
             yield FieldError(path=path, message=message)
         else:
             # Report the errors of one entry only, because those of the other entries would be the same.
-            for setting in knowing.values():
+            for setting in having.values():
                 problems = list(_check_domain(path, parameter, setting))
                 if problems:
                     yield from problems
@@ -309,7 +311,7 @@ class _PathChecker:
             for entry in self._possible(section).values():
                 reachable |= {f"{section}.{option}" for option in entry.parameters}
         hint = did_you_mean(key, reachable)
-        return FieldError(path=path, message=f"reaches nothing in the task; {self._where(key) or hint}")
+        return FieldError(path=path, message=f"has no effect on the task; {self._where(key) or hint}")
 
     def _where(self, key: str) -> str | None:
         """Return a hint for an option that only some entries of a section have: its key, and the `when` it needs."""

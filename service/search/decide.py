@@ -105,7 +105,7 @@ def next_action(
     if reason := reason or exhausted(history, spec, has_enqueued=enqueued is not None):
         return _end(history, spec, reason)
     if enqueued is not None:
-        return Suggest(number, _with_first_rung(Suggestion(dict(enqueued), "enqueued by a person"), halving, number))
+        return Suggest(number, _with_first_rung(Suggestion(dict(enqueued), "enqueued by a user"), halving, number))
     sampler = sampler_for(spec)
     if (held := _blocked_by(sampler, history, spec)) is not None:
         return held
@@ -192,16 +192,16 @@ def exhausted(history: History, spec: StudySpec, *, has_enqueued: bool = False) 
     """Return why no new trial can begin (the budget's trials or the sampler are exhausted), or None while one can."""
     number = history.next_number
     if spec.budget.trials is not None and number >= spec.budget.trials:
-        return f"all {spec.budget.trials} trials of the budget were handed out"
+        return f"all {spec.budget.trials} trials of the budget were suggested"
     if not has_enqueued and sampler_for(spec).remaining(history) == 0:
-        return f"the {spec.sampler.name} sampler has handed out all it has, {number} trials"
+        return f"the {spec.sampler.name} sampler has suggested all its configurations, {number} trials"
     return None
 
 
 def judge(history: History, spec: StudySpec, number: int) -> Verdict:
     """Judge trial `number` at its newest step with the spec's pruner.
 
-    The history must contain the newest value (`History.with_point`). A value that is not finite stops the trial under
+    The history must contain the newest value (`History.with_value`). A value that is not finite stops the trial under
     any pruner. At its last step the trial continues, because stopping it there would save nothing.
     """
     trial = history.trials[number]

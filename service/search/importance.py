@@ -40,26 +40,26 @@ def importance(history: History, spec: StudySpec) -> Importance:
     from service.search.trial_matrix import trial_matrix_of  # noqa: PLC0415
 
     columns = trial_matrix_of(spec.space, history.trials, len(spec.objectives))
-    lessons = columns.roles <= ObservationKind.INFEASIBLE
-    num_trials = int(lessons.sum())
+    is_observed = columns.roles <= ObservationKind.INFEASIBLE
+    num_trials = int(is_observed.sum())
     if num_trials < MIN_TRIALS:
         notes.append(f"{num_trials} trials have ended so far; importance needs {MIN_TRIALS}")
         return Importance(revision=revision, num_trials=num_trials, num_best=0, parameters=[], notes=notes)
     losses = loss_rank(columns, spec.directions)
-    keys = np.column_stack([columns.roles, -columns.steps, losses])[lessons]
+    keys = np.column_stack([columns.roles, -columns.steps, losses])[is_observed]
     # Equal trials share a rank, so that none of them is among the best by chance.
     places = np.unique(keys, axis=0, return_inverse=True)[1]
     cutoff = np.sort(places)[max(_LEAST_BEST, -(-num_trials // 10)) - 1]
-    best = np.zeros(len(lessons), bool)
-    best[lessons] = places <= cutoff
-    found = divergences(spec.space, columns, lessons, best)
+    best = np.zeros(len(is_observed), bool)
+    best[is_observed] = places <= cutoff
+    found = divergences(spec.space, columns, is_observed, best)
     total = sum(found.values())
     if best.sum() == num_trials or not total:
-        notes.append("no trial is better than the others by any parameter")
+        notes.append("no parameter separates the better trials from the others")
         found, total = dict.fromkeys(found, 0.0), 1.0
     elif num_trials < _FEW:
-        notes.append(f"by {num_trials} trials this is a first impression; {_FEW} tell more")
-    had = {name: int((lessons & np.isfinite(columns.columns([name])[:, 0])).sum()) for name in found}
+        notes.append(f"{num_trials} trials give a rough estimate; with {_FEW} it is more reliable")
+    had = {name: int((is_observed & np.isfinite(columns.columns([name])[:, 0])).sum()) for name in found}
     return Importance(
         revision=revision,
         num_trials=num_trials,

@@ -16,17 +16,17 @@ def check_multi_objective(spec: StudySpec) -> list[FieldError]:
     errors = []
     if isinstance(spec.sampler, CmaEsSamplerSpec | GpSamplerSpec | CoarseToFineSamplerSpec):
         message = (
-            f"{spec.sampler.name} follows one objective, and this study has {num}; "
+            f"{spec.sampler.name} supports one objective, and this study has {num}; "
             "write sampler: tpe, or optuna:nsga2, random, sobol, grid, optuna:qmc or auto"
         )
         errors.append(FieldError(path="sampler.name", message=message))
     if not isinstance(spec.pruner, NoPrunerSpec):
         message = (
-            f"{spec.pruner.name} stops trials by one objective, and of {num} a trial may be good in another; "
+            f"{spec.pruner.name} judges one objective, and this study has {num}: a trial may be good in another; "
             "write pruner: none, or a single objective"
         )
         errors.append(FieldError(path="pruner", message=message))
     if spec.warm_start:
-        message = f"takes over values of one objective, and this study has {num}; leave it out"
+        message = f"applies only to studies with one objective, and this study has {num}; leave it out"
         errors.append(FieldError(path="warm_start", message=message))
     return errors

@@ -17,10 +17,10 @@ from service.search.samplers.coarse_to_fine.sampler import stages_of
 _FIXED = {
     "name": "a study keeps its name",
     "project": "a study keeps its project",
-    "objective": "the values of its trials are of this objective",
-    "task": "its trials trained this task",
-    "resource": "its trials trained to this step",
-    "warm_start": "what it learns from was copied when it began",
+    "objective": "the values of its trials belong to this objective",
+    "task": "its trials were trained on this task",
+    "resource": "its trials were trained to this step",
+    "warm_start": "its prior trials were copied when it was created",
 }
 
 
@@ -44,8 +44,8 @@ def check_edit(
         stages_made: each coarse-to-fine stage that has trials, with the spec by which they were made.
     """
     errors = [
-        FieldError(path=path, message=f"cannot change ({said}): {why}; leave it, or create another study")
-        for path, said in differences(old, new)
+        FieldError(path=path, message=f"cannot change ({changes}): {why}; leave it, or create another study")
+        for path, changes in differences(old, new)
         for field, why in _FIXED.items()
         if path.split(".")[0] == field
     ]
@@ -99,7 +99,7 @@ def _describe_rungs(rungs: Rungs | None) -> str:
     if rungs is None:
         return "at no rungs"
     brackets = f" in {len(rungs.brackets)} brackets" if len(rungs.brackets) > 1 else ""
-    return f"at steps {', '.join(map(str, rungs.steps))}{brackets}, one of {rungs.eta} going on"
+    return f"at steps {', '.join(map(str, rungs.steps))}{brackets}, one of {rungs.eta} is promoted"
 
 
 def _training(spec: StudySpec, stage: int) -> tuple[int | None, Mapping[str, Value]] | None:

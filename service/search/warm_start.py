@@ -39,10 +39,10 @@ def active_prior_trials(history: History, number: int) -> Sequence[TrialRecord]:
     Each observation among trials 0 … number - 1 replaces `REPLACED` prior trials, worst first. So prior trials guide
     the first suggestions, and misleading ones are gone after at most `MAX_PRIOR_TRIALS` / `REPLACED` observations.
     """
-    if not history.earlier:
+    if not history.prior_trials:
         return ()
-    own = islice(filter(is_observation, history.trials[:number]), len(history.earlier))
-    return history.earlier[REPLACED * sum(1 for _ in own) :]
+    own = islice(filter(is_observation, history.trials[:number]), len(history.prior_trials))
+    return history.prior_trials[REPLACED * sum(1 for _ in own) :]
 
 
 def check_warm_start(spec: StudySpec) -> list[FieldError]:

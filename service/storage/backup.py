@@ -96,7 +96,7 @@ def _copied(source: Path, target: Path) -> Iterator[Path]:
 def _copy(source: Path, partial: Path) -> None:
     with contextlib.closing(open_to_read(source)) as opened:
         if opened.execute("SELECT 1 FROM sqlite_schema WHERE name = 'deployment'").fetchone() is None:
-            raise DatabaseError(f"{source} holds no studies: it is no database of this service")
+            raise DatabaseError(f"{source} holds no studies: it is not a database of this service")
         with contextlib.closing(sqlite3.connect(partial)) as copy:
             # Copy in one step, which reads one snapshot: a copy page by page starts again with each write of the
             # service.

@@ -66,8 +66,8 @@ class BlobStore:
             room = self._budget_bytes - self._size()
         if room < num_bytes:
             raise StoreFull(
-                f"the checkpoints fill the {self._budget_bytes / GIB:g} GiB that ASSAYER_BLOBS_GIB allows; allow more, "
-                "or stop studies whose trials wait or are paused"
+                f"the checkpoints fill the {self._budget_bytes / GIB:g} GiB that ASSAYER_BLOBS_GIB allows; raise the "
+                "limit, or stop studies whose trials wait or are paused"
             )
         return room
 
@@ -142,11 +142,11 @@ class BlobStore:
             path.unlink(missing_ok=True)
             raise HashMismatch(digest.hexdigest())
 
-    def collect(self, wanted: Collection[str], before: int, unreferenced: Collection[str] = ()) -> int:
-        """Delete the blobs that are not wanted and were last touched before an instant; return how many.
+    def collect(self, kept: Collection[str], before: int, unreferenced: Collection[str] = ()) -> int:
+        """Delete the blobs that are not among `kept` and were last touched before an instant; return how many.
 
         Args:
-            wanted: SHA-256 of the blobs to keep.
+            kept: SHA-256 of the blobs to keep.
             before: Instant in UTC microseconds.
             unreferenced: SHA-256 of blobs that nobody will request any more: they are deleted however recently they
             were
@@ -154,7 +154,7 @@ class BlobStore:
         """
         num_removed = 0
         for path in self.directory.glob("??/*"):
-            if path.name in wanted:
+            if path.name in kept:
                 continue
             with contextlib.suppress(FileNotFoundError):  # another replica may have deleted it
                 if path.name in unreferenced or path.stat().st_mtime * MICROSECONDS < before:

@@ -35,7 +35,7 @@ def url_of(given: str) -> sa.URL:
         DatabaseError: This is neither a path nor a URL of SQLite or Postgres.
     """
     if given.endswith(":memory:"):
-        raise DatabaseError("a study in memory would not outlive the service; name a file")
+        raise DatabaseError("a database in memory is lost when the service stops; name a file")
     if "://" not in given:
         return sa.URL.create("sqlite", database=given)
     try:

@@ -45,9 +45,7 @@ def require_current(engine: sa.Engine) -> None:
     """
     at, head = current(engine), ScriptDirectory.from_config(configuration()).get_current_head()
     if at != head:
-        raise UnknownSchemaError(
-            f"it is at schema {at or '(none)'}, this version's is {head}; bring it there by: assayer migrate"
-        )
+        raise UnknownSchemaError(f"its schema is {at or '(none)'}, and this version needs {head}; run: assayer migrate")
 
 
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:

@@ -59,7 +59,7 @@ def store_of(context: Context) -> BlobStore:
         DomainError: This replica has no blob store.
     """
     if context.blobs is None:
-        raise DomainError(ErrorCode.UNKNOWN_BLOB, "this service keeps no blobs; serve it with `assayer serve`")
+        raise DomainError(ErrorCode.UNKNOWN_BLOB, "this service stores no blobs; start it with `assayer serve`")
     return context.blobs
 
 
@@ -146,9 +146,9 @@ async def collect_blobs(context: Context) -> int:
     def look(connection: Connection) -> tuple[set[str], int]:
         return checkpoints.wanted(connection), context.database.dialect.now(connection)
 
-    wanted, now = await context.database.read(look)
+    kept, now = await context.database.read(look)
     await asyncio.to_thread(context.blobs.limit_ages, now)
-    return await asyncio.to_thread(context.blobs.collect, wanted, now - grace)
+    return await asyncio.to_thread(context.blobs.collect, kept, now - grace)
 
 
 def _make_room(context: Context, store: BlobStore) -> int:
@@ -157,8 +157,8 @@ def _make_room(context: Context, store: BlobStore) -> int:
     def look(connection: Connection) -> tuple[set[str], set[str]]:
         return checkpoints.wanted(connection), checkpoints.registered(connection)
 
-    wanted, registered = context.database.read_sync(look)
-    return store.collect(wanted, before=0, unreferenced=registered)
+    kept, registered = context.database.read_sync(look)
+    return store.collect(kept, before=0, unreferenced=registered)
 
 
 async def _on_disk(do: Callable[[], T]) -> T:
@@ -178,7 +178,8 @@ def _problems() -> Iterator[None]:
     except HashMismatch as error:
         raise DomainError(
             ErrorCode.BLOB_MISMATCH,
-            f"the content's SHA-256 is {error.found}, not the one in the address; nothing was kept, send it again",
+            f"the content's SHA-256 is {error.found}, which differs from the one in the address; nothing was stored; "
+            "send the content again",
         ) from None
     except StoreFull as error:
         raise DomainError(ErrorCode.STORAGE_FULL, str(error)) from None

@@ -44,8 +44,9 @@ async def register_entries(context: Context, request: EntriesRequest) -> Entries
         for key, entry in registered.items():
             _store(unit_of_work, key, entry, request.worker, is_new=key not in before)
         notes = [
-            f"{section} {name!r} had other options, told by worker {before[section, name].worker}; those of worker "
-            f"{request.worker} count from now on, and who registers others gets no trials that choose it"
+            f"worker {request.worker} registered {section} {name!r} with other options than worker "
+            f"{before[section, name].worker} before; the new ones apply, and workers with others get no trials that "
+            "choose it"
             for (section, name), entry in registered.items()
             if (section, name) in before and before[section, name].fingerprint != fingerprint(entry)
         ]
@@ -65,7 +66,7 @@ def _check(catalogue: Catalogue, registered: Collection[Key]) -> None:
             raise DomainError(ErrorCode.INVALID_REQUEST, f"{path}: {message}", [FieldError(path=path, message=message)])
         if name in catalogue.sections[section]:
             path = f"{path}.{name}"
-            message = f"the training core has a {section} {name!r} itself; give yours another name"
+            message = f"the training core has a {section} {name!r} already; give your entry another name"
             raise DomainError(ErrorCode.ENTRY_TAKEN, f"{path}: {message}", [FieldError(path=path, message=message)])
 
 

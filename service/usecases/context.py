@@ -13,7 +13,7 @@ from service.storage.database import Database
 from service.storage.queries import history
 from service.storage.tables import Connection
 from service.storage.unit_of_work import Transact
-from service.usecases.importances import Importances
+from service.usecases.importance_cache import ImportanceCache
 from service.usecases.study_views import StudyViews
 from service.usecases.suggestions import Suggestions
 
@@ -110,7 +110,7 @@ class Context:
     """Store of uploaded content. None: this replica accepts none."""
     histories: HistoryCache = field(default_factory=HistoryCache)
     views: StudyViews = field(default_factory=StudyViews)
-    importances: Importances = field(default_factory=Importances)
+    importances: ImportanceCache = field(default_factory=ImportanceCache)
     suggestions: Suggestions = field(default_factory=Suggestions)
     faults: RecentFaults = field(default_factory=RecentFaults)
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)

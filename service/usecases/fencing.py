@@ -36,7 +36,7 @@ def trial_of(connection: Connection, trial_id: str) -> Row:
     row = trials.by_id(connection, trial_id)
     if row is None:
         raise DomainError(
-            ErrorCode.UNKNOWN_TRIAL, f"there is no trial with id {trial_id}; name trial and attempt as the grant did"
+            ErrorCode.UNKNOWN_TRIAL, f"there is no trial with id {trial_id}; use the trial and the attempt of the grant"
         )
     return row
 
@@ -53,7 +53,7 @@ def find_attempt(unit_of_work: UnitOfWork, trial_id: str, number: int, nonce: st
     if trial is None or attempt is None:
         raise DomainError(
             ErrorCode.UNKNOWN_ATTEMPT,
-            f"trial {trial_id} has no attempt {number}; name trial and attempt as the grant did",
+            f"trial {trial_id} has no attempt {number}; use the trial and the attempt of the grant",
         )
     for what, row in (trials.title(trial), trial), (f"attempt {number} of {trials.title(trial)}", attempt):
         with reading(what, row):
@@ -67,7 +67,7 @@ def find_attempt(unit_of_work: UnitOfWork, trial_id: str, number: int, nonce: st
     return FencedAttempt(trial, attempt)
 
 
-def ensure_attached(unit_of_work: UnitOfWork, held: FencedAttempt, *, lease_seconds: float) -> FencedAttempt:
+def ensure_attached(unit_of_work: UnitOfWork, fenced: FencedAttempt, *, lease_seconds: float) -> FencedAttempt:
     """Ensure that an attempt may write, and reattach it if it was lost.
 
     An expired lease is not superseded: the service attaches a lost attempt again while no other attempt has begun.
@@ -75,20 +75,21 @@ def ensure_attached(unit_of_work: UnitOfWork, held: FencedAttempt, *, lease_seco
     Raises:
         DomainError: The attempt has ended.
     """
-    number = held.attempt.number
-    if held.attempt.state == AttemptState.RUNNING:
-        return held
-    if held.attempt.state == AttemptState.LOST and held.trial.state == TrialState.WAITING:
-        unit_of_work.advance_attempt(held.trial, number, AttemptEvent.REATTACHED, **_NOT_ENDED)
-        num_losses, num_failures = undo_loss(held.trial.num_losses, held.trial.num_failures)
+    number = fenced.attempt.number
+    if fenced.attempt.state == AttemptState.RUNNING:
+        return fenced
+    if fenced.attempt.state == AttemptState.LOST and fenced.trial.state == TrialState.WAITING:
+        unit_of_work.advance_attempt(fenced.trial, number, AttemptEvent.REATTACHED, **_NOT_ENDED)
+        num_losses, num_failures = undo_loss(fenced.trial.num_losses, fenced.trial.num_failures)
         unit_of_work.advance_trial(
-            held.trial, TrialEvent.REATTACHED, attempt=number, num_losses=num_losses, num_failures=num_failures
+            fenced.trial, TrialEvent.REATTACHED, attempt=number, num_losses=num_losses, num_failures=num_failures
         )
-        grant_lease(unit_of_work, held.trial, number, held.attempt.worker, lease_seconds)
-        return find_attempt(unit_of_work, held.trial.id, number, held.attempt.nonce)
+        grant_lease(unit_of_work, fenced.trial, number, fenced.attempt.worker, lease_seconds)
+        return find_attempt(unit_of_work, fenced.trial.id, number, fenced.attempt.nonce)
     raise DomainError(
         ErrorCode.ATTEMPT_ENDED,
-        f"attempt {number} of {trials.title(held.trial)} has ended ({held.attempt.state}); drop it and claim another",
+        f"attempt {number} of {trials.title(fenced.trial)} has ended ({fenced.attempt.state}); "
+        "drop it and claim another",
     )
 
 

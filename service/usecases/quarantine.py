@@ -40,7 +40,7 @@ def record_host_fault(unit_of_work: UnitOfWork, host: str, outcome: Outcome) -> 
 
 def _quarantine(unit_of_work: UnitOfWork, host: str, message: str) -> None:
     """Give the host no more trials of any study."""
-    reason = f"two host faults in a row on {host} while other hosts do well; the last: {message}"
+    reason = f"two host faults in a row on {host} while other hosts succeed; the last: {message}"
     table = tables.worker
     at_fault = (table.c.host == host) | ((table.c.host == "") & (table.c.name == host))
     unit_of_work.connection.execute(
@@ -89,7 +89,7 @@ async def lift_quarantine(context: Context, name: str) -> WorkerView:
         named = [each for each in workers if each.name == name] or [each for each in workers if each.host == name]
         if not named:
             known = sorted({word for worker in workers for word in (worker.name, worker.host) if word})
-            hint = did_you_mean(name, known) if known else "no worker has been here yet"
+            hint = did_you_mean(name, known) if known else "no worker has contacted the service yet"
             raise DomainError(ErrorCode.UNKNOWN_WORKER, f"there is no worker {quote(name)}; {hint}")
         hosts = {name, named[0].host} - {""}
         at_once = (table.c.name == name) | table.c.host.in_(hosts)

@@ -149,7 +149,7 @@ class Suggestions:
         self._num_slow[owner] = 0
         of = owner[1]
         if num_before == 0:
-            said = f"its {of.strategy} has been computing one {of.result} for {elapsed:.0f} s"
+            reason = f"its {of.strategy} has been computing one {of.result} for {elapsed:.0f} s"
         else:
-            said = f"its {of.strategy} exceeded {limit:g} s {MAX_SLOW} times in a row"
-        raise StrategyTimeoutError(f"{said} (the limit is ASSAYER_SUGGEST_SECONDS)")
+            reason = f"its {of.strategy} exceeded {limit:g} s {MAX_SLOW} times in a row"
+        raise StrategyTimeoutError(f"{reason} (the limit is ASSAYER_SUGGEST_SECONDS)")

@@ -109,7 +109,7 @@ def post(grant: Grant, call: str, body: dict[str, Any]) -> Call:
 Bad = Callable[[Situation], Call]
 
 DROP = "drop the trial and claim another"
-NAMED = "name trial and attempt as the grant did"
+NAMED = "use the trial and the attempt of the grant"
 
 STALE_TOKEN: dict[str, Bad] = {
     "a report of a superseded attempt": lambda s: post(s.superseded, "reports", report(s.superseded, 1, (1, 0.9))),
@@ -162,7 +162,7 @@ WITHOUT_LEASE: dict[str, tuple[ErrorCode, str, Bad]] = {
 WRONG_HASH: dict[str, tuple[ErrorCode, str, Bad]] = {
     "content of another hash": (
         ErrorCode.BLOB_MISMATCH,
-        "send it again",
+        "send the content again",
         lambda s: ("PUT", f"/blobs/{OTHER}", {"content": CONTENT}),
     ),
     "of a blob that was never uploaded": (
@@ -181,7 +181,7 @@ WRONG_HASH: dict[str, tuple[ErrorCode, str, Bad]] = {
     ),
     "another one for its step": (
         ErrorCode.REPORT_CONFLICT,
-        "one checkpoint of each step",
+        "one checkpoint per step",
         lambda s: post(s.running, "checkpoints", checkpoint(s.running, sha256=OTHER, uri="file:///elsewhere")),
     ),
     "that names another blob": (
@@ -294,7 +294,7 @@ def option(**setting: Any) -> dict[str, Any]:
 
 
 ENTRIES: dict[str, tuple[ErrorCode, str, Call]] = {
-    "of a name that the core has": (ErrorCode.ENTRY_TAKEN, "give yours another name", told(model={"mlp": {}})),
+    "of a name that the core has": (ErrorCode.ENTRY_TAKEN, "give your entry another name", told(model={"mlp": {}})),
     "of no section": (ErrorCode.INVALID_REQUEST, "did you mean 'model'?", told(modle=option())),
     "of a worker without a name": (ErrorCode.INVALID_REQUEST, "worker: ", told(worker="", model=option())),
     "whose name is none": (ErrorCode.INVALID_REQUEST, "registries.model", told(model={"<lambda>": {}})),

@@ -43,9 +43,9 @@ NO_REQUESTS: dict[str, tuple[bytes, str]] = {
     ),
     "NaN": (b'{"priority": NaN}', "the body holds NaN, which is not JSON"),
     "Infinity": (b'{"priority": -Infinity}', "the body holds -Infinity, which is not JSON"),
-    "a number of thousands of digits": (
+    "a number with thousands of digits": (
         b'{"priority": 1' + b"0" * 5_000 + b"}",
-        "the body holds a number of thousands",
+        "the body contains a number with thousands",
     ),
 }
 

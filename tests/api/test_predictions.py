@@ -55,7 +55,7 @@ async def test_missing_predictions_name_trials_that_have_some(http: httpx.AsyncC
     told = problem(await http.get(f"/studies/{name}/trials/0/predictions"))
     assert (told.status, told.code) == (404, "unknown_predictions")
     assert told.detail == (
-        "there are no predictions of trial 0: it is running, and predictions are those of a completed trial; "
+        "there are no predictions of trial 0: it is running, and only completed trials have predictions; "
         f"`study predictions {name}` lists all"
     )
     assert problem(await http.get(f"/studies/{name}/trials/7/predictions")).code == "unknown_trial"

@@ -104,12 +104,12 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     ),
     (spells_no_state, "service/domain/states.py", "PAUSED = 'paused'"),
     (spells_no_state, "service/usecases/maintenance/reaper.py", "Outcome(result='failed')"),
-    (spells_no_state, "service/usecases/studies/creation.py", "reason = 'paused by a person'"),
+    (spells_no_state, "service/usecases/studies/creation.py", "reason = 'paused by a user'"),
     (seeds_nothing_global, "worker/training/seeding.py", "import torch\ntorch.Generator().manual_seed(0)"),
     (takes_chance_from_outside, "service/search/seeds.py", "import random\nrandom.Random(0).random()"),
     (takes_chance_from_outside, "worker/training/data/splits.py", "import numpy as np\nnp.random.default_rng(0)"),
     (uses_the_words, "worker/agent/slots/process.py", "os.killpg(process.pid, signal.SIGKILL)"),
-    (uses_the_words, "service/contract/lease.py", "PROCESS_KILLED = 'process_killed'"),
+    (uses_the_words, "service/contract/attempt.py", "PROCESS_KILLED = 'process_killed'"),
     (uses_the_words, "service/main.py", "from contextlib import contextmanager"),
 ]
 

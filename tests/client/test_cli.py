@@ -119,7 +119,9 @@ def test_show_tells_where_a_trial_pauses_and_what_the_service_changed(study: Stu
             assert trial.run_until == 1
             trial.report(1, {"val/accuracy": 0.25})
         break
-    assert "asha goes on in mode stop: trial 0 saved no checkpoint by step 1" in study("show", name).replace("\n", " ")
+    assert "asha continues in mode stop: trial 0 saved no checkpoint by step 1" in study("show", name).replace(
+        "\n", " "
+    )
     assert "0.25 (place 1 of 1)" in study("show", name, "--trial", "0")
 
 
@@ -283,7 +285,7 @@ def test_a_fork_is_made_shown_and_named_by_its_id(study: Study) -> None:
         saved = CheckpointRequest(nonce=nonce, step=1, sha256="0" * 64, size=1, uri="file:///1")
         assert eventually(lambda: study.client.trial(name, 0).series != [], 10)
         study.client.checkpoint(*key, saved)
-    assert "at: trial 0 has no checkpoint of step 7; it has those of: 1" in study(
+    assert "at: trial 0 has no checkpoint of step 7; it has checkpoints of these steps: 1" in study(
         "fork", name, "0", "--at", "7", "--set", "lr=2e-2", status=1
     )
     assert "has no trial 9" in study("fork", name, "9", "--set", "lr=2e-2", status=1)
@@ -433,7 +435,7 @@ def test_a_proposed_box_is_shown_accepted_or_another_in_its_place(study: Study) 
     work()
     assert study("accept", name).startswith(f"{name} is active")
     page = study("show", name)
-    assert "-> [0.001, 0.002] as a person chose (edited)" in page
+    assert "-> [0.001, 0.002] as a user chose (edited)" in page
     assert "stage 3 of 3  lr [0.001, 0.002] -> " in page
 
 

@@ -98,7 +98,7 @@ def test_a_study_that_pauses_for_its_failures_ends_the_loop_with_the_reason(clie
     for num_failed in (3, 6):  # resumed, it is judged afresh
         with pytest.raises(SearchFailed) as caught:
             fail_all(client, name)
-        reason = "the first 3 trials all failed alike: no data"
+        reason = "the first 3 trials all failed with the same error: no data"
         assert str(caught.value) == f"{name} is paused: {reason}; correct it, then: study resume {name}"
         assert client.study(name).num_trials == {TrialState.FAILED: num_failed}
         client.resume(name)

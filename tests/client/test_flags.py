@@ -70,4 +70,4 @@ def test_an_unknown_study_is_answered_with_the_nearest_three(study: Study) -> No
     told = study("show", "mnist", status=1)
     assert told.count("mnist-") == 3
     assert "did you mean" in told
-    assert "the nearest known:" in study("show", "zzzzzzzzzzzz", status=1)
+    assert "the nearest names:" in study("show", "zzzzzzzzzzzz", status=1)

@@ -121,7 +121,7 @@ def test_a_study_that_pauses_for_its_failures_ends_the_watch_with_the_reason(sha
     told = command(shared_service, "watch", name)
     assert told.returncode == 1
     assert told.stderr == (
-        f"{name} is paused: the first 3 trials all failed alike: training failed\n"
+        f"{name} is paused: the first 3 trials all failed with the same error: training failed\n"
         f"trial 2 failed: training failed\n"
         f"ZeroDivisionError: by zero\n"
         f"see: study show {name} --trial 2\n"
@@ -140,7 +140,10 @@ def test_a_metric_that_no_trial_reports_ends_the_watch_with_the_names_that_are_r
             trial.finish()
     told = command(shared_service, "watch", name)
     assert told.returncode == 1
-    assert "the first 3 trials all failed alike: val/accuracy was never reported; it reported accuracy" in told.stderr
+    assert (
+        "the first 3 trials all failed with the same error: val/accuracy was never reported; it reported accuracy"
+        in told.stderr
+    )
 
 
 def test_a_study_of_which_no_trial_completed_ends_the_watch_with_status_1(shared_service: Service) -> None:

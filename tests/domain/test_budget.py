@@ -74,7 +74,7 @@ def test_a_target_is_reached_by_a_completed_trial(direction: str, short: float, 
 def test_no_improvement_counts_the_ends_since_the_best() -> None:
     spec = spec_of(no_improvement=3)
     assert exhausted_reason(spec, history_of(0.5, 0.6, PRUNED, 0.4, 0.7, 0.4)) is None
-    reason = "the last 3 trials brought none better than trial 3"
+    reason = "the last 3 trials gave no better value than trial  3"
     assert exhausted_reason(spec, history_of(0.5, 0.6, PRUNED, 0.4, 0.7, 0.4, PRUNED)) == reason
 
 
@@ -83,11 +83,11 @@ def test_with_several_objectives_the_last_improvement_is_the_newest_on_the_front
     spec = spec_of(no_improvement=2).model_copy(update={"objective": [Objective.model_validate(each) for each in two]})
     lived = history_of(0.5, 0.6, 0.9, 0.9, 0.9)
     speeds = (5.0, 6.0, 1.0, 2.0, 7.0)
-    trials = [replace(trial, further=(speed,)) for trial, speed in zip(lived, speeds, strict=True)]
+    trials = [replace(trial, other_values=(speed,)) for trial, speed in zip(lived, speeds, strict=True)]
     assert exhausted_reason(spec, History(trials=tuple(trials[:3]))) is None
     assert (
         exhausted_reason(spec, History(trials=tuple(trials[:4])))
-        == "the last 2 trials brought none better than trial 1"
+        == "the last 2 trials gave no better value than trial  1"
     )
     assert exhausted_reason(spec, History(trials=tuple(trials))) is None
 

@@ -23,7 +23,7 @@ def judged(*ends: AttemptEnd) -> str | None:
 
 
 def test_the_same_fault_in_all_of_the_first_three_trials() -> None:
-    assert judged(failing(0), failing(1), failing(2)) == "the first 3 trials all failed alike: boom"
+    assert judged(failing(0), failing(1), failing(2)) == "the first 3 trials all failed with the same error: boom"
 
 
 def test_not_two_trials_nor_other_faults_nor_one_that_did_well() -> None:
@@ -55,13 +55,16 @@ def broken_constraint(trial: int, message: str) -> AttemptEnd:
 
 
 def test_the_same_mistake_in_all_of_the_first_three_trials() -> None:
-    assert judged(*map(invalid, range(3))) == "the first 3 trials all failed alike: data.path: there is no file"
+    assert (
+        judged(*map(invalid, range(3)))
+        == "the first 3 trials all failed with the same error: data.path: there is no file"
+    )
     assert judged(invalid(0), invalid(1, "w"), invalid(2)) is None
     assert judged(fine(0), *map(invalid, range(1, 40))) is None  # some parameters work: samplers learn which
 
 
 def test_an_objective_that_none_of_the_first_three_trials_reports() -> None:
-    reason = "the first 3 trials all failed alike: loss was never reported; it reported accuracy"
+    reason = "the first 3 trials all failed with the same error: loss was never reported; it reported accuracy"
     assert judged(*map(silent, range(3))) == reason
     assert judged(silent(0), silent(1, "loss was never reported; it reported nothing"), silent(2)) is None
     assert judged(fine(0), *(silent(number) for number in range(1, 11)), *map(fine, range(11, 20))) is not None

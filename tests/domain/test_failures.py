@@ -159,7 +159,7 @@ def test_a_fault_that_every_host_has_is_an_exception_of_the_user() -> None:
     resolution = failed("host_fault", "no file", all_hosts_fail=True)
     assert (resolution.trial, resolution.failure) == (TrialEvent.FAILED, FailureClass.USER_EXCEPTION)
     assert resolution.is_failure
-    assert resolution.reason == "no file (no other host does better)"
+    assert resolution.reason == "no file (no other host succeeds either)"
 
 
 def lost_on(*hosts: str, steps: tuple[int | None, ...] | None = None) -> list[PastAttempt]:

@@ -77,11 +77,11 @@ def mistakes(spec: StudySpec, catalogue: Catalogue = CATALOGUE) -> list[FieldErr
         (spec("val/mape"), "objective.metric", "no training of this study reports 'val/mape'"),
         (spec("val/auroc/cat", metrics=["auroc"]), "objective.metric", "did you mean 'val/auroc'?"),
         (spec("test/accuracy"), "objective.metric", "write val/accuracy"),
-        (spec("val/accuracy", "test/loss"), "objective.1.metric", "on data that no search may look at; write val/loss"),
+        (spec("val/accuracy", "test/loss"), "objective.1.metric", "on data that a search must not use; write val/loss"),
         (spec("val/loss", "snapshots/test/loss"), "objective.1.metric", "write snapshots/val/loss"),
-        (spec("seconds"), "objective.metric", "seconds is known at the end of a training only"),
-        (spec("snapshots/val/accuracy"), "objective.metric", "known at the end of a training only"),
-        (spec("seconds", "val/accuracy"), "objective.0.metric", "write one that every epoch reports"),
+        (spec("seconds"), "objective.metric", "seconds is known only at the end of a training"),
+        (spec("snapshots/val/accuracy"), "objective.metric", "known only at the end of a training"),
+        (spec("seconds", "val/accuracy"), "objective.0.metric", "write before it one that every epoch reports"),
     ],
 )
 def test_a_metric_that_nothing_reports_is_refused_with_the_nearest(spec: StudySpec, path: str, message: str) -> None:

@@ -38,7 +38,9 @@ def test_a_sound_space_has_no_errors() -> None:
     assert messages(space()) == []
 
 
-NEVER_EQUAL = "is a float, which hardly ever equals a value; write a range, as in {optimizer.momentum: {low: 0.5}}"
+NEVER_EQUAL = (
+    "is a float, which almost never equals an exact value; write a range, as in {optimizer.momentum: {low: 0.5}}"
+)
 
 
 @pytest.mark.parametrize(
@@ -74,11 +76,11 @@ def test_an_impossible_condition_says_what_to_write(condition: dict[str, Any], m
 
 def test_a_circle_of_conditions_is_named() -> None:
     circle = space(a=when(b=1), b=when(c=0), c=when(a=1), behind=when(a=0))
-    assert messages(circle) == ["the conditions form a circle: a -> b -> c -> a; drop one of them"]
+    assert messages(circle) == ["the conditions form a cycle: a -> b -> c -> a; drop one of them"]
 
 
 def test_a_parameter_that_waits_for_itself_is_a_circle() -> None:
-    assert messages(space(a=when(a=1))) == ["the conditions form a circle: a -> a; drop one of them"]
+    assert messages(space(a=when(a=1))) == ["the conditions form a cycle: a -> a; drop one of them"]
 
 
 def test_the_order_puts_conditions_first_and_ignores_the_order_of_keys() -> None:

@@ -202,7 +202,7 @@ def test_keys_that_reach_an_option_in_every_case_are_good(space: dict[str, Any])
 
 
 NO_MOMENTUM = (
-    "reaches nothing in the task; adamw has no momentum: search optimizer.name among adamw, sgd and "
+    "has no effect on the task; adamw has no momentum: search optimizer.name among adamw, sgd and "
     "write optimizer.momentum with when: {optimizer.name: sgd}, or leave it out"
 )
 
@@ -213,16 +213,16 @@ NO_MOMENTUM = (
         (
             {"optimizer.lrr": between(0.1, 1)},
             "optimizer.lrr",
-            "reaches nothing in the task; did you mean 'optimizer.lr'?",
+            "has no effect on the task; did you mean 'optimizer.lr'?",
         ),
-        ({"batchsize": between(1, 2)}, "batchsize", "reaches nothing in the task; did you mean 'batch_size'?"),
-        ({"callbacks": among("norms")}, "callbacks", "reaches nothing: no parameter sets what is in callbacks"),
+        ({"batchsize": between(1, 2)}, "batchsize", "has no effect on the task; did you mean 'batch_size'?"),
+        ({"callbacks": among("norms")}, "callbacks", "has no effect: no parameter sets what is in callbacks"),
         (
             {"callbacks[0].directory": among("runs")},
             "callbacks[0].directory",
-            "reaches nothing: no parameter sets what is in callbacks",
+            "has no effect: no parameter sets what is in callbacks",
         ),
-        ({"model": among("mlp")}, "model", "reaches nothing in the task; did you mean 'model.name'?"),
+        ({"model": among("mlp")}, "model", "has no effect on the task; did you mean 'model.name'?"),
         # The option exists, but of an optimizer that the study never uses.
         (
             {"optimizer.momentum": between(0, 0.9)},
@@ -232,12 +232,12 @@ NO_MOMENTUM = (
         (
             {"optimizer.name": OPTIMIZERS, "momentum": between(0, 0.9)},
             "momentum",
-            "reaches nothing in the task; write optimizer.momentum with when: {optimizer.name: sgd}",
+            "has no effect on the task; write optimizer.momentum with when: {optimizer.name: sgd}",
         ),
         (
             {"optimizer.name": OPTIMIZERS, "optimizer.momentum": between(0, 0.9)},
             "optimizer.momentum",
-            "reaches nothing when optimizer.name is adamw; add when: {optimizer.name: sgd}",
+            "has no effect when optimizer.name is adamw; add when: {optimizer.name: sgd}",
         ),
         (
             {"optimizer.name": among("sgd", "adem")},
@@ -278,7 +278,7 @@ def test_a_key_that_reaches_nothing_or_too_far_says_what_to_write(
 def test_a_section_that_the_task_lacks_is_named() -> None:
     without = {key: value for key, value in BASE.items() if key != "optimizer"}
     space = TypeAdapter(Space).validate_python({"optimizer.lr": between(0.1, 1)})
-    message = "reaches nothing: the task has no optimizer; add task.train.optimizer"
+    message = "has no effect: the task has no optimizer; add task.train.optimizer"
     assert [error.message for error in check_space_paths(without, space, CATALOGUE)] == [message]
 
 
@@ -350,13 +350,13 @@ def test_settings_of_a_stage_may_be_any_that_the_space_leaves_alone() -> None:
 @pytest.mark.parametrize(
     ("overrides", "path", "message"),
     [
-        ({"optimizer.lr": 0.1}, "overrides.optimizer.lr", "is searched by the space; drop one of the two"),
+        ({"optimizer.lr": 0.1}, "overrides.optimizer.lr", "is also a parameter of the space; remove one of the two"),
         (
             {"epochs": 3},
             "overrides.epochs",
-            "a stage's length is its resource; write resource, and leave epochs to the task",
+            "the length of a stage is its resource; write resource, and leave epochs out",
         ),
-        ({"data.limt": 3}, "overrides.data.limt", "reaches nothing in the task; did you mean 'data.limit'?"),
+        ({"data.limt": 3}, "overrides.data.limt", "has no effect on the task; did you mean 'data.limit'?"),
         ({"data.limit": 0}, "overrides.data.limit", "must be at least 1, got 0"),
         ({"schedule.name": "cosin"}, "overrides.schedule.name", f"there is no schedule 'cosin'; known: constant.{OWN}"),
     ],
@@ -370,4 +370,4 @@ def test_settings_of_a_stage_that_cannot_be_say_what_to_write(
 def test_a_stage_that_removes_a_searched_setting_is_refused() -> None:
     found = told_of_overrides({"model.name": "linear"}, **{"model.dropout": between(0, 0.5)})
     assert [path for path, _ in found] == ["overrides"]
-    assert found[0][1].startswith("with these, space.model.dropout reaches nothing in the task")
+    assert found[0][1].startswith("with these, space.model.dropout has no effect on the task")

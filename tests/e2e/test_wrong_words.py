@@ -106,7 +106,7 @@ def test_a_wrong_word_pauses_its_study_after_three_trials(client: Client, judged
     assert (view.state, view.pause_cause) == (StudyState.PAUSED, PauseCause.FAILURES)
     assert sum(view.num_trials.values()) == NUM_ALIKE
     assert view.state_reason is not None
-    assert view.state_reason.startswith(f"the first {NUM_ALIKE} trials all failed alike: ")
+    assert view.state_reason.startswith(f"the first {NUM_ALIKE} trials all failed with the same error: ")
     assert cause in view.state_reason
     command = [sys.executable, "-m", "service.cli.main", "watch", name, "--server", client.server]
     watched = COMMANDS.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)

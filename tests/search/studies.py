@@ -59,13 +59,13 @@ def begun(history: History, decision: decide.Suggest) -> History:
     made = decision.suggestion
     trial = TrialRecord(decision.number, TrialState.RUNNING, made.parameters, stage=made.stage, notes=made.notes)
     history = replace(history, revision=history.revision + 1, trials=(*history.trials, trial))
-    return history if made.begins is None else history.with_stage(made.begins)
+    return history if made.new_stage is None else history.with_stage(made.new_stage)
 
 
 def ended(history: History, number: int, value: float | tuple[float, ...] | None, **more: Any) -> History:
     """The history with a trial ended: completed with its value, or several, unless told otherwise."""
     value, *further = value if isinstance(value, tuple) else (value,)
-    values = {"value": value, "further": tuple(further)}
+    values = {"value": value, "other_values": tuple(further)}
     trial = replace(history.trials[number], **{"state": TrialState.COMPLETED, **values, **more})
     return replace(history.with_trial(trial), revision=history.revision + 1)
 

@@ -42,7 +42,7 @@ def test_exactly_the_budget_is_handed_out(sampler: str, budget: int, at_once: in
 def test_it_is_not_done_while_a_trial_is_open(state: TrialState) -> None:
     spec = study(sampler="random", budget={"trials": 2})
     history = History(trials=(record(0, value=1.0), record(1, state=state)))
-    reason = "all 2 trials of the budget were handed out"
+    reason = "all 2 trials of the budget were suggested"
     assert decide.next_action(history, spec) == decide.Wait(f"{reason}; 1 are still open")
     assert decide.next_action(ended(history, 1, 2.0), spec) == decide.Done(reason)
     assert decide.next_action(ended(history, 1, None, state=TrialState.FAILED), spec) == decide.Done(reason)
@@ -53,7 +53,7 @@ def test_an_exhausted_grid_waits_for_its_open_trials_too() -> None:
     history = History()
     while isinstance(decision := decide.next_action(history, spec), decide.Suggest):
         history = begun(history, decision)
-    assert decision == decide.Wait("the grid sampler has handed out all it has, 2 trials; 2 are still open")
+    assert decision == decide.Wait("the grid sampler has suggested all its configurations, 2 trials; 2 are still open")
 
 
 def test_without_a_budget_a_random_search_never_ends() -> None:
@@ -92,7 +92,7 @@ EARLY_ENDS: dict[str, tuple[dict[str, Any], BudgetUsage, str]] = {
     "devices": ({"device_hours": 1}, BudgetUsage(device_seconds=3600), "the budget of 1 device-hours is used up"),
     "failures": ({"failures": 1}, BudgetUsage(), "the budget of failures is used up: 1 of 4 trials have failed"),
     "target": ({"target": 0.5}, BudgetUsage(), "trial 0 reached 0.5, and the target is 0.5"),
-    "progress": ({"no_improvement": 1}, BudgetUsage(), "the last 1 trials brought none better than trial 0"),
+    "progress": ({"no_improvement": 1}, BudgetUsage(), "the last 1 trials gave no better value than trial  0"),
 }
 
 

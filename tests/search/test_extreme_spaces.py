@@ -85,7 +85,7 @@ def test_every_sampler_suggests_inside_the_widest_spaces(sampler: str, name: str
             stage=made.stage,
             notes=made.notes,
         )
-        stages = history.stages if made.begins is None else {**history.stages, made.begins.number: made.begins}
+        stages = history.stages if made.new_stage is None else {**history.stages, made.new_stage.number: made.new_stage}
         history = History(number + 1, (*history.trials, record), stages=stages)
 
 
@@ -166,7 +166,7 @@ def test_conditions_on_too_many_combinations_are_refused() -> None:
     last = {**INT, "low": 0, "high": 9, "when": {name: {"low": 5} for name in others}}
     began = time.monotonic()
     (message,) = mistakes(space={**others, "z": last}, sampler="grid")
-    assert message.startswith("space: the conditions tell ")
+    assert message.startswith("space: the conditions distinguish ")
     assert "let fewer parameters depend on each other" in message
     assert time.monotonic() - began < 2
 

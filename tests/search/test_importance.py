@@ -75,7 +75,7 @@ def test_with_several_objectives_the_best_are_on_the_first_fronts() -> None:
         replace(
             trial,
             value=float(str(trial.parameters["dummy"])) + loss,
-            further=(float(str(trial.parameters["dummy"])) - loss,),
+            other_values=(float(str(trial.parameters["dummy"])) - loss,),
         )
         for trial in tried(spec, 200)
         if (loss := trial.value) is not None
@@ -164,14 +164,14 @@ def test_too_few_trials_give_no_importance() -> None:
 
 
 def test_few_trials_are_reported_as_too_few() -> None:
-    assert judged(tried(SPEC, 49)).notes == ["by 49 trials this is a first impression; 50 tell more"]
+    assert judged(tried(SPEC, 49)).notes == ["49 trials give a rough estimate; with 50 it is more reliable"]
     assert judged(tried(SPEC, 50)).notes == []
 
 
 def test_where_all_are_alike_nothing_is_important() -> None:
     found = judged(tried(SPEC, 60, lambda _: 0.5))
     assert [each.share for each in found.parameters] == [0, 0]
-    assert found.notes == ["no trial is better than the others by any parameter"]
+    assert found.notes == ["no parameter separates the better trials from the others"]
 
 
 def test_under_a_scheduler_trials_are_compared_at_one_rung() -> None:

@@ -32,7 +32,7 @@ def test_samplers_that_follow_one_objective_say_what_to_write(name: str) -> None
     (error,) = decide.check_strategy(spec_of(name))
     assert error.path == "sampler.name"
     assert error.message == (
-        f"{name} follows one objective, and this study has 2; "
+        f"{name} supports one objective, and this study has 2; "
         "write sampler: tpe, or optuna:nsga2, random, sobol, grid, optuna:qmc or auto"
     )
 
@@ -67,7 +67,7 @@ def test_one_objective_may_be_written_with_any_of_them() -> None:
 )
 def test_auto_picks_by_the_budget_and_says_why(num_trials: int, budget: int | None, told: str) -> None:
     values = {f"x{at}": 0.5 for at in range(5)}
-    history = History(trials=tuple(record(at, values, value=1.0, further=(at / 9,)) for at in range(num_trials)))
+    history = History(trials=tuple(record(at, values, value=1.0, other_values=(at / 9,)) for at in range(num_trials)))
     decision = decide.next_action(history, spec_of("auto", trials=budget))  # type: ignore[arg-type]
     assert isinstance(decision, decide.Suggest)
     assert decision.suggestion.reason.startswith(told)

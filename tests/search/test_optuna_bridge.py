@@ -99,9 +99,9 @@ def with_several(trials: list[TrialRecord], num: int) -> list[TrialRecord]:
         return tuple(round(chance.random() / (1 + (trial.value or 0)), 2) for _ in range(num - 1))
 
     return [
-        replace(trial, further=further(trial))
+        replace(trial, other_values=further(trial))
         if trial.state is not TrialState.PRUNED or trial.infeasible
-        else replace(trial, state=TrialState.COMPLETED, value=1.0, further=further(trial), series=())
+        else replace(trial, state=TrialState.COMPLETED, value=1.0, other_values=further(trial), series=())
         for trial in trials
     ]
 

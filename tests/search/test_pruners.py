@@ -201,10 +201,10 @@ class TestPatience:
     def test_a_trial_is_stopped_when_its_best_is_as_old_as_patience_lasts(self) -> None:
         early = self.judged(3.0, 1.0, 2.0, 2.0)
         assert early.action is Action.CONTINUE
-        assert early.reason == "the best, 1, is 2 steps old, of 3 that patience lasts"
+        assert early.reason == "the best, 1, is 2 steps old, and the patience is 3 steps"
         late = self.judged(3.0, 1.0, 2.0, 2.0, 1.0)
         assert late.action is Action.STOP
-        assert late.reason == "the best, 1, is 3 steps old, and patience lasts 3"
+        assert late.reason == "the best, 1, is 3 steps old, and the patience is 3 steps"
 
     def test_each_improvement_restarts_the_patience(self) -> None:
         assert self.judged(3.0, 3.0, 3.0, 2.0, 2.0, 2.0).action is Action.CONTINUE

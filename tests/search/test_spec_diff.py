@@ -72,11 +72,11 @@ def test_edits_that_keep_old_trials_comparable_are_allowed(change: dict[str, Any
         (
             {"objective": {"metric": "val/loss", "direction": "maximize"}},
             "objective.direction",
-            "the values of its trials are of this objective",
+            "the values of its trials belong to this objective",
         ),
-        ({"task": {"function": "mine:train"}}, "task", "its trials trained this task"),
-        ({"resource": {"max": 10}}, "resource.max", "its trials trained to this step"),
-        ({"warm_start": ["older"]}, "warm_start", "what it learns from was copied when it began"),
+        ({"task": {"function": "mine:train"}}, "task", "its trials were trained on this task"),
+        ({"resource": {"max": 10}}, "resource.max", "its trials were trained to this step"),
+        ({"warm_start": ["older"]}, "warm_start", "its prior trials were copied when it was created"),
     ],
 )
 def test_objective_and_task_cannot_be_edited(change: dict[str, Any], path: str, why: str) -> None:
@@ -89,8 +89,8 @@ def test_objective_and_task_cannot_be_edited(change: dict[str, Any], path: str, 
 def test_rungs_stay_where_trials_have_been_compared_at_them() -> None:
     asha = spec(pruner={"name": "asha", "min": 1})
     for other, told in (
-        (spec(pruner={"name": "asha", "min": 3}), "at steps 3, 9, one of 3 going on"),
-        (spec(pruner={"name": "hyperband", "min": 1}), "at steps 1, 3, 9 in 3 brackets, one of 3 going on"),
+        (spec(pruner={"name": "asha", "min": 3}), "at steps 3, 9, one of 3 is promoted"),
+        (spec(pruner={"name": "hyperband", "min": 1}), "at steps 1, 3, 9 in 3 brackets, one of 3 is promoted"),
         (spec(), "at no rungs"),
     ):
         ((path, message),) = refused(asha, other)

@@ -73,7 +73,7 @@ def test_after_enough_trials_of_its_own_a_study_is_as_if_it_had_begun_cold() -> 
     num = MAX_PRIOR_TRIALS // REPLACED
     for number, is_cold in ((num - 1, False), (num, True), (num + 9, True)):
         cold = History(trials=own.trials[:number])
-        warm = History(trials=own.trials[:number], earlier=foreign)
+        warm = History(trials=own.trials[:number], prior_trials=foreign)
         asked = [sampler_for(spec).suggest(history, number, 7) for history in (cold, warm)]
         assert (asked[0] == asked[1]) is is_cold
 
@@ -81,8 +81,8 @@ def test_after_enough_trials_of_its_own_a_study_is_as_if_it_had_begun_cold() -> 
 def test_the_worst_make_way_first() -> None:
     earlier = tuple(record(at - 8, value=float(-at)) for at in range(8))
     own = (record(0, value=1.0), record(1))
-    assert active_prior_trials(History(trials=own, earlier=earlier), 2) == earlier[REPLACED:]
-    assert active_prior_trials(History(trials=own, earlier=earlier), 0) == earlier
+    assert active_prior_trials(History(trials=own, prior_trials=earlier), 2) == earlier[REPLACED:]
+    assert active_prior_trials(History(trials=own, prior_trials=earlier), 0) == earlier
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200), st.sampled_from(["minimize", "maximize"]))
@@ -102,7 +102,7 @@ def test_in_a_finite_space_what_others_tried_may_be_tried_here() -> None:
     space = {"a": {"type": "int", "low": 1, "high": 6}}
     spec = study(space, sampler={"name": "tpe", "startup_trials": 2}, budget={"trials": 6})
     earlier = [record(at, {"a": at + 1}, value=float(at)) for at in range(6)]
-    decision = decide.next_action(History(earlier=select_spread(earlier, "minimize")), spec)
+    decision = decide.next_action(History(prior_trials=select_spread(earlier, "minimize")), spec)
     assert isinstance(decision, decide.Suggest)
     assert decision.suggestion.reason.startswith("tpe: a model of 6 trials")
     run = simulate.run(spec, lambda given, _: {"val/loss": float(str(given["a"]))}, workers=1, earlier=earlier)
@@ -112,7 +112,7 @@ def test_in_a_finite_space_what_others_tried_may_be_tried_here() -> None:
 def test_other_trials_are_neither_numbered_nor_best_nor_of_any_budget() -> None:
     spec = study(sampler="tpe", budget={"trials": 1, "target": 0.5})
     earlier = tuple(record(at - 20, smooth_parameters(at), 0.1) for at in range(20))
-    history = History(earlier=earlier)
+    history = History(prior_trials=earlier)
     decision = decide.next_action(history, spec)
     assert isinstance(decision, decide.Suggest)
     assert decision.number == 0

@@ -127,7 +127,7 @@ def test_a_failed_backup_leaves_nothing_behind(command: Command, tmp_path: Path)
     for name, reason in {
         "nowhere": "there is no such file",
         "text": "file is not a database",
-        "empty": "it is no database of this service",
+        "empty": "it is not a database of this service",
     }.items():
         status, said = command("restore", tmp_path / name, "--database", target)
         assert status == 1

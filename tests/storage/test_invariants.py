@@ -319,4 +319,4 @@ def test_fsck_of_what_is_no_database_of_ours(command: Callable[..., tuple[int, s
     sqlite3.connect(tmp_path / "empty.db").close()
     status, _, error = command("fsck", "--database", str(tmp_path / "empty.db"))
     assert status == 1
-    assert "schema (none)" in error
+    assert "schema is (none)" in error

@@ -91,8 +91,8 @@ async def test_telling_it_again_changes_nothing_and_with_other_options_says_so(r
     assert other.entries != first.entries
     (note,) = other.notes
     assert note == (
-        "model 'my_net' had other options, told by worker w; those of worker cellar count from now on, and who "
-        "registers others gets no trials that choose it"
+        "worker cellar registered model 'my_net' with other options than worker w before; the new ones apply, and "
+        "workers with others get no trials that choose it"
     )
     whole = await list_catalogue(replica.context)
     assert list(whole.registries["model"]["my_net"].parameters) == ["depth"]
@@ -116,7 +116,7 @@ async def test_the_catalogue_lists_the_cores_entries_and_custom_ones(replica: Re
         (
             {"model": {"mlp": NET}},
             ErrorCode.ENTRY_TAKEN,
-            "registries.model.mlp: .* has a model 'mlp' itself",
+            "registries.model.mlp: .* has a model 'mlp' already",
         ),
         ({"modle": {"x": NET}}, ErrorCode.INVALID_REQUEST, "registries.modle: .* did you mean 'model'?"),
     ],

@@ -130,7 +130,7 @@ async def test_a_report_to_a_damaged_study_pauses_it_with_what_is_damaged(replic
     name = await replica.create()
     grant = await replica.claim(name)
     await damage(replica, name)
-    assert (await replica.report(grant, 1, 0.5)).reason.startswith("not judged: ")
+    assert (await replica.report(grant, 1, 0.5)).reason.startswith("the pruner did not judge this report: ")
     study = state_of(replica, name)
     assert study.state == StudyState.PAUSED
     assert "DamagedRowError" in study.state_reason

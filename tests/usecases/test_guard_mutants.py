@@ -37,7 +37,7 @@ EQUIVALENT = {
     "grants._resume_point: false for attempt.resume_step is None": (
         "no checkpoint is of no step, and an attempt that begins at no step is of no fork, so none is found"
     ),
-    "heartbeat._renew: true for table.c.attempt == asked.attempt": (
+    "heartbeat._renew: true for table.c.attempt == lease.attempt": (
         "the attempt asked for is the newest, and only the newest attempt of a trial may have a lease"
     ),
     "provenance.note_code: false for code is None": ("it writes NULL where NULL stands, and no code differs from none"),

@@ -143,7 +143,7 @@ async def test_a_report_is_stored_and_answered_though_its_judgement_fails(replic
     grant = await replica.claim(name)
     verdict = await replica.report(grant, 1, 0.5)
     assert verdict.action is Action.CONTINUE
-    assert verdict.reason.startswith("not judged: ")
+    assert verdict.reason.startswith("the pruner did not judge this report: ")
     assert await replica.report(grant, 1, 0.5) == verdict
     assert (await replica.study(name)).state is StudyState.PAUSED
     assert (await pause_of(replica, name)).data["during"] == "report"
@@ -172,7 +172,9 @@ async def test_a_finish_is_stored_though_its_judgement_fails(
         assert await replica.finish(grant, result) == reply
     trial = await replica.trial(name, 0)
     assert trial.state_reason is not None
-    assert trial.state_reason.startswith("its end was not judged: the study's strategy or data failed in a finish")
+    assert trial.state_reason.startswith(
+        "its outcome is stored but not evaluated: the study's strategy or data failed in a finish"
+    )
     assert (await replica.study(name)).state is StudyState.PAUSED
     require_no_finding(replica)
     await resume_study(replica.context, name)
@@ -319,7 +321,7 @@ async def test_a_grant_that_cannot_be_repeated_is_given_up(replica: Replica) -> 
     await damage(replica, broken)
     answer = await replica.ask(None, request_id="the-request")
     assert isinstance(answer, NoTrial)
-    assert answer.reason.startswith("what this request was granted cannot be told again: ")
+    assert answer.reason.startswith("the grant of this request cannot be read again: ")
     assert (await replica.claim(None, request_id="another-request")).study_name == healthy
 
 

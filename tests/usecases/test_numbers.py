@@ -101,7 +101,7 @@ async def test_a_prior_trial_keeps_its_numbers(replica: Replica) -> None:
     first = await replica.create(space=space, budget={"trials": 1})
     await replica.train(first, 1e23)
     second = await replica.create(space=space, warm_start=[first], sampler={"name": "tpe"})
-    assert "1 are learned from" in ((await replica.study(second)).notice or "")
+    assert "1 are prior trials" in ((await replica.study(second)).notice or "")
     assert broken(replica) == {}
 
 

@@ -128,7 +128,7 @@ async def test_a_claim_and_a_report_do_not_wait_for_a_result_that_is_late(replic
     assert isinstance(answer, NoTrial)
     assert answer.reason.endswith("all threads are busy; ask again")
     verdict = await replica.report(grant, 1, 0.5)
-    assert verdict.reason == "not judged: all threads are busy; this training goes on"
+    assert verdict.reason == "the pruner did not judge this report: all threads are busy; the trial continues"
 
 
 async def test_a_suggestion_from_before_a_configuration_was_enqueued_is_not_used_after_it(replica: Replica) -> None:

@@ -152,7 +152,7 @@ def test_a_late_finish_completes_no_cancelled_trial(played: Played, runner: asyn
     cell = ("lost_then_stopped", "finish succeeded")
     assert played.cells[cell] == f"refused {ErrorCode.ATTEMPT_ENDED}"
     (guard,) = [
-        each for each in guard_mutants() if str(each).endswith("without held.trial.state == TrialState.WAITING")
+        each for each in guard_mutants() if str(each).endswith("without fenced.trial.state == TrialState.WAITING")
     ]
     late = [
         TableMutant(TRIAL, event, state)

@@ -8,8 +8,7 @@ import traceback
 
 import torch
 
-from service.contract.attempt import FailureClass, MemoryShortage, Outcome
-from service.contract.lease import FaultScope
+from service.contract.attempt import FailureClass, FaultScope, MemoryShortage, Outcome
 from worker.training import (
     ConfigError,
     Diverged,

@@ -56,8 +56,8 @@ def trial_page(trial: TrialDetail) -> RenderableType:
         facts.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
     if trial.values:
         facts.add_row("value", ", ".join(map(number, trial.values)))
-    for arrival in trial.rung_results:
-        facts.add_row(f"at step {arrival.step}", f"{number(arrival.value)} (place {arrival.rank} of {arrival.num})")
+    for result in trial.rung_results:
+        facts.add_row(f"at step {result.step}", f"{number(result.value)} (place {result.rank} of {result.num})")
     for name, metric in trial.metrics.items():
         facts.add_row(name, number(metric))
     curves = Table("metric", "steps", "first", "last", "lowest", "highest", box=None, pad_edge=False)

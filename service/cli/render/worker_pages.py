@@ -23,7 +23,7 @@ def workers_table(workers: Iterable[WorkerView]) -> RenderableType:
         excluded = [f"no trials of {each.study}: {each.reason}" for each in worker.exclusions]
         reason = "; ".join([worker.quarantine_reason] if worker.quarantine_reason else excluded)
         table.add_row(worker.name, worker.host, Text(state, style=style), devices, str(worker.num_leases), reason)
-    return table if table.row_count else Text("no worker has been here yet; start one with: worker --cpu")
+    return table if table.row_count else Text("no worker has contacted the service yet; start one with: worker --cpu")
 
 
 def _devices(worker: WorkerView) -> str:

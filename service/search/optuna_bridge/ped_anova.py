@@ -26,7 +26,7 @@ class _Tried:
 
 
 def divergences(
-    space: Space, columns: TrialMatrix, lessons: NDArray[np.bool_], best: NDArray[np.bool_]
+    space: Space, columns: TrialMatrix, is_observed: NDArray[np.bool_], best: NDArray[np.bool_]
 ) -> dict[str, float]:
     """Compute each parameter's Pearson divergence between the best trials and all (Watanabe, Bansal and Hutter 2023).
 
@@ -36,7 +36,7 @@ def divergences(
     Args:
         space: a checked space.
         columns: the trials as arrays.
-        lessons: shape (trials,): which trials are observations.
+        is_observed: shape (trials,): which trials are observations.
         best: shape (trials,): which observations count as the best.
 
     Returns:
@@ -48,11 +48,11 @@ def divergences(
         domain = distribution(space[name])
         if domain.single():
             continue
-        had = lessons & np.isfinite(values)
+        had = is_observed & np.isfinite(values)
         had_best = had & best
         found[name] = 0.0
         if had.sum() >= _FEWEST and had_best.any():
-            weight = (had_best.sum() / best.sum()) ** 2 / (had.sum() / lessons.sum())
+            weight = (had_best.sum() / best.sum()) ** 2 / (had.sum() / is_observed.sum())
             found[name] = float(weight) * evaluator._compute_pearson_divergence(  # noqa: SLF001 - it has no public name
                 name, domain, _tried(name, values[had_best]), _tried(name, values[had])
             )

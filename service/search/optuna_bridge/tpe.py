@@ -93,10 +93,10 @@ def suggest_tpe(
     good, bad = _divided(columns, directions)
     values: dict[str, Value] = dict(fixed or {})
     for group in _groups(space):
-        asked = {name: distribution(space[name]) for name in group if name not in values}
-        asked = {name: each for name, each in asked.items() if is_active(space[name], values)}
-        values |= {name: from_unit(space[name], 0.0) for name, each in asked.items() if each.single()}
-        drawn = _draw(columns, good, bad, {name: each for name, each in asked.items() if not each.single()}, rng)
+        request = {name: distribution(space[name]) for name in group if name not in values}
+        request = {name: each for name, each in request.items() if is_active(space[name], values)}
+        values |= {name: from_unit(space[name], 0.0) for name, each in request.items() if each.single()}
+        drawn = _draw(columns, good, bad, {name: each for name, each in request.items() if not each.single()}, rng)
         values |= {name: value_at(space[name], number) for name, number in drawn.items()}
     num_open = int((columns.roles == ObservationKind.OPEN).sum())
     num_good, num_learned = len(good), len(good) + len(bad) - num_open
@@ -110,16 +110,16 @@ def _divided(columns: TrialMatrix, directions: Directions) -> tuple[NDArray[np.i
     value or, in a multi-objective study, by non-domination rank; pruned ones by the step they reached and their value
     there; infeasible ones by number.
     """
-    lessons = columns.roles <= ObservationKind.INFEASIBLE
+    is_observed = columns.roles <= ObservationKind.INFEASIBLE
     gamma = default_gamma if len(directions) == 1 else default_gamma_multiobjective
-    num_good = gamma(int(lessons.sum()))
+    num_good = gamma(int(is_observed.sum()))
     points = columns.values * [-1.0 if direction == "maximize" else 1.0 for direction in directions]
     completed = np.flatnonzero(columns.roles == ObservationKind.COMPLETED)
     if len(directions) > 1 and num_good < len(completed):
         good = completed[_outer(points[completed], num_good)]
     else:
         good = _best(columns, points[:, 0], num_good)
-    bad = lessons | (columns.roles == ObservationKind.OPEN)
+    bad = is_observed | (columns.roles == ObservationKind.OPEN)
     bad[good] = False
     return good, np.flatnonzero(bad)
 
@@ -139,8 +139,8 @@ def _outer(points: Floats, num: int) -> NDArray[np.int64]:
 def _best(columns: TrialMatrix, losses: Floats, num_good: int) -> NDArray[np.int64]:
     """Return the row indices of the `num_good` best observations, ascending."""
     losses = np.where(np.isnan(losses), np.inf, losses)
-    lessons = columns.roles <= ObservationKind.INFEASIBLE
-    eligible = np.flatnonzero(lessons)
+    is_observed = columns.roles <= ObservationKind.INFEASIBLE
+    eligible = np.flatnonzero(is_observed)
     completed = np.flatnonzero(columns.roles == ObservationKind.COMPLETED)
     if 0 < num_good <= len(completed):
         # Sorting all trials of a long history would cost more than the models.
@@ -154,27 +154,27 @@ def _draw(
     columns: TrialMatrix,
     good: NDArray[np.int64],
     bad: NDArray[np.int64],
-    asked: Distributions,
+    request: Distributions,
     rng: np.random.RandomState,
 ) -> dict[str, float]:
     """Draw candidates from the density of the good trials; return the one with the best ratio to the bad density."""
-    if not asked:
+    if not request:
         return {}
-    coordinates = columns.columns(list(asked))
+    coordinates = columns.columns(list(request))
     near_good = _with_all(coordinates[good])
     # In a multi-objective study all good trials have the same weight, however old they are.
     weights = np.ones(len(near_good)) if columns.values.shape[1] > 1 else None
-    dense = _estimator(near_good, asked, weights)
-    rare = _estimator(_with_all(coordinates[bad]), asked)
+    dense = _estimator(near_good, request, weights)
+    rare = _estimator(_with_all(coordinates[bad]), request)
     candidates = dense.sample(rng, NUM_CANDIDATES)
-    drawn = np.column_stack([candidates[name] for name in asked])
+    drawn = np.column_stack([candidates[name] for name in request])
     near = _near(rare._mixture_distribution, drawn)  # noqa: SLF001 - the kernels have no public name
     best = np.argmax(dense.log_pdf(candidates) - near.log_pdf(drawn))
-    return dict(zip(asked, drawn[best].tolist(), strict=True))
+    return dict(zip(request, drawn[best].tolist(), strict=True))
 
 
-def _estimator(coordinates: Floats, asked: Distributions, weights: Floats | None = None) -> _ParzenEstimator:
-    return _ParzenEstimator(dict(zip(asked, coordinates.T, strict=True)), asked, _PARZEN, weights)
+def _estimator(coordinates: Floats, request: Distributions, weights: Floats | None = None) -> _ParzenEstimator:
+    return _ParzenEstimator(dict(zip(request, coordinates.T, strict=True)), request, _PARZEN, weights)
 
 
 def _with_all(coordinates: Floats) -> Floats:

@@ -32,5 +32,5 @@ class PatiencePruner:
         without = step - improved_at
         since = f"the best, {best:.6g}, is {without} steps old"
         if without >= self._patience:
-            return Verdict(action=Action.STOP, reason=f"{since}, and patience lasts {self._patience}", step=step)
-        return Verdict(action=Action.CONTINUE, reason=f"{since}, of {self._patience} that patience lasts", step=step)
+            return Verdict(action=Action.STOP, reason=f"{since}, and the patience is {self._patience} steps", step=step)
+        return Verdict(action=Action.CONTINUE, reason=f"{since}, and the patience is {self._patience} steps", step=step)

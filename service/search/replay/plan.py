@@ -32,20 +32,20 @@ def plan(spec: StudySpec, step_seconds: float | None = None) -> Plan:
     parts: list[PlannedPart] = []
     if trials is None:
         end = "another budget ends it" if has_stopping_limits(spec.budget) else "it is stopped"
-        notes.append(f"no budget of trials: the study goes on until {end}; write budget: {{trials: 60}} to plan it")
+        notes.append(f"no budget of trials: the study continues until {end}; write budget: {{trials: 60}} to plan it")
     elif last is None:
         notes.append("no resource: each trial counts as one step; write resource: {name: epoch, max: 20} to plan steps")
         parts = [PlannedPart(name="all", trials=trials, from_step=0, to_step=1)]
     elif rungs is not None:
         parts = _climb(rungs, trials)
         if not rungs.promotes:
-            notes.append("in mode stop the first arrivals at a rung always go on: it will be a little more")
+            notes.append("in mode stop the first trials at a rung always continue, so the cost is slightly higher")
     elif isinstance(spec.sampler, CoarseToFineSamplerSpec):
         parts = _stages(spec, trials, last)
     else:
         parts = [PlannedPart(name="all", trials=trials, from_step=0, to_step=last)]
     if spec.retry_failed:
-        notes.append(f"failed trials are tried up to {spec.retry_failed} times more, which is not in it")
+        notes.append(f"failed trials are tried up to {spec.retry_failed} times more; this plan does not include it")
     num_steps = sum(part.num_steps for part in parts) if parts else None
     trainings, is_fixed = trainings_per_trial(spec)
     if trainings > 1:
@@ -113,7 +113,7 @@ def _bounds(spec: StudySpec, num_steps: int | None, step_seconds: float | None) 
     affordable = int(budget.device_hours * SECONDS_PER_HOUR / (step_seconds * num_devices))
     if num_steps is None or affordable < num_steps:
         of = f" of these {num_steps}" if num_steps is not None else ""
-        yield f"{budget.device_hours:g} device-hours are enough for {affordable}{of} steps"
+        yield f"{budget.device_hours:g} device-hours suffice for {affordable}{of} steps"
 
 
 def _climb(rungs: Rungs, trials: int) -> list[PlannedPart]:

@@ -94,10 +94,10 @@ def run(
         metrics = objective(trial.parameters, step)
         return {each.metric: float(metrics[each.metric]) for each in spec.objectives}
 
-    taught = select_spread(
+    prior_trials = select_spread(
         [trial for trial in earlier if trial.state is TrialState.COMPLETED], spec.primary_objective.direction
     )
-    return _Simulator(spec, measure, duration or _one_second, max_steps, earlier=taught).run(workers)
+    return _Simulator(spec, measure, duration or _one_second, max_steps, earlier=prior_trials).run(workers)
 
 
 def replay(spec: StudySpec, recorded: History, *, workers: int = 1) -> Simulation:
@@ -144,7 +144,7 @@ class _Simulator:
         self._max_steps = max_steps
         self._enqueued = enqueued
         self._last = spec.resource.max if spec.resource else 1
-        self._history = History(earlier=earlier)
+        self._history = History(prior_trials=earlier)
         self._curves: dict[int, dict[str, Series]] = {}
         """Trial number -> metric -> values reported so far."""
         self._steps: list[Step] = []
@@ -185,8 +185,8 @@ class _Simulator:
                     run_until=made.run_until or self._last,
                 )
                 self._history = replace(self._history, trials=(*self._history.trials, trial))
-                if made.begins is not None:
-                    self._history = self._history.with_stage(made.begins)
+                if made.new_stage is not None:
+                    self._history = self._history.with_stage(made.new_stage)
             case Promote() as promotion:
                 number = promotion.number
                 self._history = self._history.with_trial(promotion.of(self._history.trials[number]))
@@ -222,7 +222,7 @@ class _Simulator:
         for metric, each in values.items():
             curves[metric] = (*curves.get(metric, ()), (step, each))
         value = values[self._spec.primary_objective.metric]
-        self._history = self._history.with_point(number, step, value)
+        self._history = self._history.with_value(number, step, value)
         if self._halving is not None and math.isfinite(value):
             trial = self._history.trials[number]
             arrived = self._halving.new_rung_results(self._history, number)
@@ -249,7 +249,7 @@ class _Simulator:
             number,
             event if is_finite else TrialEvent.PRUNED,
             value=values[0] if is_finite else None,
-            further=tuple(values[1:]) if is_finite else (),
+            other_values=tuple(values[1:]) if is_finite else (),
             infeasible=not is_finite,
             finished_at=int(self._now * 1_000_000),
         )

@@ -74,22 +74,22 @@ class AutoSampler(Sampler):
             why = f"the budget of {self._budget} covers all {self._grid.size} configurations"
             return self._grid.suggest(history, number, seed), why
         earlier = active_prior_trials(history, number)
-        if self._budget is not None and self._budget <= _STARTUP_TRIALS and not history.earlier:
+        if self._budget is not None and self._budget <= _STARTUP_TRIALS and not history.prior_trials:
             return SobolSampler(self._space).suggest(
                 history, number, seed
             ), f"{self._budget} trials are too few for a model"
         if len(self._directions) > 1 and self._budget is not None and self._budget >= _ENOUGH_FOR_GENERATIONS:
             why = f"nsga2, as {len(self._directions)} objectives and {self._budget} trials leave time for generations"
             return NsgaIiSampler(self._space, self._directions, _POPULATION).suggest(history, number, seed), why
-        num_lessons = len(earlier) + sum(map(is_observation, trials))
-        if num_lessons < _STARTUP_TRIALS:
-            why = f"{num_lessons} of {_STARTUP_TRIALS} trials to learn from"
+        num_observations = len(earlier) + sum(map(is_observation, trials))
+        if num_observations < _STARTUP_TRIALS:
+            why = f"{num_observations} of {_STARTUP_TRIALS} trials to learn from"
             return SobolSampler(self._space).suggest(history, number, seed), why
-        if obstacle := self._gp_unavailable_reason(num_lessons):
+        if obstacle := self._gp_unavailable_reason(num_observations):
             why = f"tpe, as {obstacle}"
             made = propose(self._space, self._directions, trials, number, seed, startup_trials=0, earlier=earlier)
             return made, why
-        why = f"gp, as the space is mostly numbers and {num_lessons} trials are few"
+        why = f"gp, as the space is mostly numbers and {num_observations} trials are few"
         return GpSampler(self._space, self._directions[0], _STARTUP_TRIALS).suggest(history, number, seed), why
 
     def _grid_goes_on(self, trials: Sequence[TrialRecord]) -> bool:

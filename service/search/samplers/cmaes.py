@@ -48,8 +48,8 @@ class CmaEsSampler(Sampler):
         by_number = {trial.number: trial for trial in trials if self._is_inside(trial.parameters)}
         ranks = self._ranks(trials)
         for trial in trials:
-            if told := trial.notes.get(_TOLD):
-                self._tell(strategy, [by_number[each] for each in told if each in by_number and each in ranks], ranks)
+            if used := trial.notes.get(_TOLD):
+                self._tell(strategy, [by_number[each] for each in used if each in by_number and each in ranks], ranks)
         current = [
             trial
             for trial in by_number.values()

@@ -52,7 +52,7 @@ class GpSampler(Sampler):
             instead = tpe.propose(
                 self._space, (self._direction,), trials, number, seed, startup_trials=0, earlier=earlier
             )
-            return Suggestion(instead.parameters, f"gp left to tpe, as {obstacle}; {instead.reason}")
+            return Suggestion(instead.parameters, f"gp: tpe suggested this one, because {obstacle}; {instead.reason}")
         made = self._model((*earlier, *trials), known, number, seed)
         return replace(made, reason=f"{made.reason}; {len(earlier)} of them of other studies") if earlier else made
 

@@ -46,9 +46,9 @@ class GridSampler(Sampler):
         place = max((trial.notes[_PLACE] + 1 for trial in own if trial.notes[_ORDER] == order), default=0)
         while (cell := self._cell(place, seed)) in tried or config_key(self._cells[cell]) in elsewhere:
             place += 1
-        said = f", number {place + 1} in shuffled order" if self._shuffle else ""
+        suffix = f", number {place + 1} in shuffled order" if self._shuffle else ""
         notes = {_CELL: cell, _GRID: self._name, _ORDER: order, _PLACE: place}
-        return Suggestion(self._cells[cell], f"grid: cell {cell + 1} of {self.size}{said}", notes=notes)
+        return Suggestion(self._cells[cell], f"grid: cell {cell + 1} of {self.size}{suffix}", notes=notes)
 
     def remaining(self, history: History) -> int:
         own, others = self._divided(history.trials)

@@ -80,7 +80,7 @@ class NsgaIiSampler(Sampler):
             each: self._place(trials[each]) for each in parents if each in points and self._is_inside(trials[each])
         }
         if len(places) < 2 or not self._names:
-            return sample(self._space, seed, number), "a uniform draw, for want of parents"
+            return sample(self._space, seed, number), "a uniform draw, because there are no parents yet"
         from service.search.optuna_bridge.nsga2 import child_of  # noqa: PLC0415 - loads Optuna
 
         child = child_of(places, points, derive(seed, "nsga2", number))

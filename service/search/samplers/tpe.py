@@ -61,10 +61,12 @@ def propose(
         startup_trials: number of observations, prior trials included, from which the model is used.
         earlier: prior trials, from which the model learns too.
     """
-    num_lessons = sum(1 for _ in islice(filter(is_observation, chain(earlier, trials)), startup_trials))
-    if num_lessons < startup_trials:
+    num_observations = sum(1 for _ in islice(filter(is_observation, chain(earlier, trials)), startup_trials))
+    if num_observations < startup_trials:
         parameters, _ = sample_unseen(space, trials, number, seed)
-        return Suggestion(parameters, f"tpe startup: random, {num_lessons} of {startup_trials} trials to learn from")
+        return Suggestion(
+            parameters, f"tpe startup: random, {num_observations} of {startup_trials} trials to learn from"
+        )
 
     # Importing Optuna takes a fifth of a second and 20 MB, so import it only when TPE is used.
     from service.search.optuna_bridge.tpe import suggest_tpe  # noqa: PLC0415
@@ -75,7 +77,7 @@ def propose(
     for redraw in range(_REDRAWS):
         answer = suggest_tpe(space, directions, columns, derive(seed, "tpe", number, redraw))
         if not is_finite or not columns.contains(space, answer.parameters, since=len(earlier)):
-            open_too = f" and {answer.num_open} open ones to keep away from" if answer.num_open else ""
+            open_too = f" and {answer.num_open} open ones to stay away from" if answer.num_open else ""
             others = f", {len(earlier)} of other studies" if earlier else ""
             reason = f"tpe: a model of {answer.num_learned} trials{others}, {answer.num_good} of them good{open_too}"
             return Suggestion(answer.parameters, reason)

@@ -73,9 +73,9 @@ def _value_at(trial: TrialRecord, objective: Objective, rung: int) -> float | No
     """
     if trial.infeasible or trial.state in _WITHOUT_RESULT:
         return None
-    for arrival in trial.rung_results:
-        if arrival.step == rung:
-            return arrival.value
+    for result in trial.rung_results:
+        if result.step == rung:
+            return result.value
     if trial.last_step is None or trial.last_step < rung:
         return None
     value = final_value(objective, tuple(point for point in trial.series if point[0] <= rung))

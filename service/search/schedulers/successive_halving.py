@@ -29,13 +29,13 @@ class Promote:
 
     number: int
     run_until: int
-    arrival: RungResult
+    result: RungResult
     reason: str
 
     def of(self, trial: TrialRecord) -> TrialRecord:
         """Return the promoted trial's record, with the rung result by which it was promoted."""
-        arrivals = (self.arrival if each.step == self.arrival.step else each for each in trial.rung_results)
-        return replace(trial, run_until=self.run_until, rung_results=tuple(arrivals))
+        results = (self.result if each.step == self.result.step else each for each in trial.rung_results)
+        return replace(trial, run_until=self.run_until, rung_results=tuple(results))
 
 
 RungEntry = tuple[TrialRecord, float]
@@ -56,7 +56,7 @@ class SuccessiveHalving:
         objective would have if the trial had ended there.
         """
         trial, arrived = history.trials[number], []
-        known = {arrival.step for arrival in trial.rung_results}
+        known = {result.step for result in trial.rung_results}
         for rung in self.rungs.of(number)[:-1]:
             reached = next((step for step, _ in trial.series if step >= rung), None)
             if reached is None or rung in known:
@@ -64,8 +64,8 @@ class SuccessiveHalving:
             value = final_value(self._objective, tuple(point for point in trial.series if point[0] <= reached))
             if value is None or not math.isfinite(value):
                 break
-            there = self._entries_by_rung(history).get((self.rungs.bracket(number), rung), [])
-            arrived.append(self._rank_at(there, number, rung, value))
+            entries = self._entries_by_rung(history).get((self.rungs.bracket(number), rung), [])
+            arrived.append(self._rank_at(entries, number, rung, value))
         return tuple(arrived)
 
     def promotion(self, history: History) -> Promote | None:
@@ -81,26 +81,26 @@ class SuccessiveHalving:
         arrived = self._entries_by_rung(history)
         for rung in reversed(self.rungs.steps[:-1]):
             for bracket in range(len(self.rungs.brackets)):
-                there = arrived.get((bracket, rung), [])
-                num_places = self.rungs.num_promotable(len(there))
-                if self.rungs.promotes and sum(_is_beyond(trial, rung) for trial, _ in there) >= num_places:
+                entries = arrived.get((bracket, rung), [])
+                num_places = self.rungs.num_promotable(len(entries))
+                if self.rungs.promotes and sum(_is_beyond(trial, rung) for trial, _ in entries) >= num_places:
                     continue
-                for trial, value in self._ranked(there)[:num_places]:
+                for trial, value in self._ranked(entries)[:num_places]:
                     if trial.state is TrialState.PAUSED and trial.rung_results[-1].step == rung:
-                        return self._promote(there, trial, rung, value)
+                        return self._promote(entries, trial, rung, value)
         return None
 
     def not_promoted_reason(self, history: History, trial: TrialRecord) -> str:
         """Explain why a paused trial was not promoted from its last rung, by all results at that rung so far."""
         last = trial.rung_results[-1]
-        there = self._entries_by_rung(history)[self.rungs.bracket(trial.number), last.step]
-        standing = self._rank_at(there, trial.number, last.step, last.value)
-        num_on = sum(_is_beyond(other, last.step) for other, _ in there)
+        entries = self._entries_by_rung(history)[self.rungs.bracket(trial.number), last.step]
+        standing = self._rank_at(entries, trial.number, last.step, last.value)
+        num_on = sum(_is_beyond(other, last.step) for other, _ in entries)
         if num_on == 0:
-            return f"not promoted: {describe_rank(standing)}, and none went on"
-        went = "1 of them went on" if num_on == 1 else f"{num_on} of them went on"
+            return f"not promoted: {describe_rank(standing)}, and none was promoted"
+        went = "1 of them was promoted" if num_on == 1 else f"{num_on} of them were promoted"
         if standing.rank > num_on:
-            went = "the best went on" if num_on == 1 else f"the best {num_on} went on"
+            went = "the best was promoted" if num_on == 1 else f"the best {num_on} were promoted"
         return f"not promoted: {describe_rank(standing)}, {went}"
 
     def judge(self, history: History, number: int) -> Verdict:
@@ -113,25 +113,25 @@ class SuccessiveHalving:
         if not trial.rung_results or trial.rung_results[-1].step > step:
             reason = f"its next rung is at step {self.rungs.after(number, step)}"
             return Verdict(action=Action.CONTINUE, reason=reason, step=step)
-        arrival = trial.rung_results[-1]
-        if trial.run_until is not None and trial.run_until <= arrival.step:
-            return Verdict(action=Action.PAUSE, reason=f"{describe_rank(arrival)}: pauses there", step=step)
-        if self.rungs.survives(arrival):
-            reason = f"{describe_rank(arrival)}: goes on to step {self.rungs.after(number, arrival.step)}"
+        result = trial.rung_results[-1]
+        if trial.run_until is not None and trial.run_until <= result.step:
+            return Verdict(action=Action.PAUSE, reason=f"{describe_rank(result)}: pauses there", step=step)
+        if self.rungs.survives(result):
+            reason = f"{describe_rank(result)}: continues to step {self.rungs.after(number, result.step)}"
             return Verdict(action=Action.CONTINUE, reason=reason, step=step)
-        best = max(1, self.rungs.num_promotable(arrival.num))
-        reason = f"{describe_rank(arrival)}, of which the best {best} {'goes' if best == 1 else 'go'} on"
+        best = max(1, self.rungs.num_promotable(result.num))
+        reason = f"{describe_rank(result)}, of which the best {best} {'goes' if best == 1 else 'go'} on"
         return Verdict(action=Action.STOP, reason=reason, step=step)
 
     def _promote(self, entries: list[RungEntry], trial: TrialRecord, rung: int, value: float) -> Promote:
-        arrival = self._rank_at(entries, trial.number, rung, value)
+        result = self._rank_at(entries, trial.number, rung, value)
         goal = self.rungs.after(trial.number, rung) if self.rungs.promotes else self.rungs.last
-        best = self.rungs.num_promotable(arrival.num)
+        best = self.rungs.num_promotable(result.num)
         reason = (
-            f"promoted to step {goal}: {describe_rank(arrival)}, of which the best {best} "
+            f"promoted to step {goal}: {describe_rank(result)}, of which the best {best} "
             f"{'goes' if best == 1 else 'go'} on"
         )
-        return Promote(trial.number, goal, arrival, reason)
+        return Promote(trial.number, goal, result, reason)
 
     def _entries_by_rung(self, history: History) -> dict[tuple[int, int], list[RungEntry]]:
         """Return (bracket, rung) -> the trials that reached it, with their values there."""
@@ -139,8 +139,8 @@ class SuccessiveHalving:
         for trial in history:
             if trial.rung_results:
                 bracket = self.rungs.bracket(trial.number)
-                for arrival in trial.rung_results:
-                    found.setdefault((bracket, arrival.step), []).append((trial, arrival.value))
+                for result in trial.rung_results:
+                    found.setdefault((bracket, result.step), []).append((trial, result.value))
         return found
 
     def _rank_at(self, entries: list[RungEntry], number: int, rung: int, value: float) -> RungResult:
@@ -162,12 +162,10 @@ def halving_of(spec: StudySpec) -> SuccessiveHalving | None:
     return SuccessiveHalving(rungs, spec.primary_objective) if rungs is not None else None
 
 
-def describe_rank(arrival: RungResult) -> str:
+def describe_rank(result: RungResult) -> str:
     """Describe the rank of a rung result, such as "2nd of 7 at step 3"."""
-    ending = (
-        {1: "st", 2: "nd", 3: "rd"}.get(arrival.rank % 10, "th") if arrival.rank % 100 not in {11, 12, 13} else "th"
-    )
-    return f"{arrival.rank}{ending} of {arrival.num} at step {arrival.step}"
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(result.rank % 10, "th") if result.rank % 100 not in {11, 12, 13} else "th"
+    return f"{result.rank}{ending} of {result.num} at step {result.step}"
 
 
 def check_rungs(spec: StudySpec) -> list[FieldError]:
@@ -181,11 +179,11 @@ def check_rungs(spec: StudySpec) -> list[FieldError]:
         )
         return [FieldError(path="pruner.name", message=message)]
     if spec.resource is None:
-        message = f"{name} has to know where a trial ends; write resource: {{name: epoch, max: 27}}"
+        message = f"{name} needs the last step of a trial; write resource: {{name: epoch, max: 27}}"
         return [FieldError(path="resource", message=message)]
     last = spec.resource.max
     if last < 2:
-        message = f"{name} needs a step before the last to choose at; write 2 or more, or pruner: none"
+        message = f"{name} needs a step before the last one to compare trials at; write 2 or more, or pruner: none"
         return [FieldError(path="resource.max", message=message)]
     if spec.pruner.min is not None and spec.pruner.min >= last:
         message = f"the first rung is at step {spec.pruner.min}, but trials end at {last}; write less than {last}"

@@ -357,7 +357,7 @@ _num_proposed = (
 INVARIANTS = (
     Invariant(
         "numbers",
-        "search trials are numbered 0 … n-1 without hole or double, and next_number is n",
+        "search trials are numbered 0 … n-1 without gaps or duplicates, and next_number is n",
         violations_of(_numbers()),
     ),
     Invariant(
@@ -367,7 +367,7 @@ INVARIANTS = (
     ),
     Invariant(
         "running_trials",
-        "a trial is running exactly while its newest attempt is, and no older one is",
+        "a trial is running exactly while its newest attempt is, and no older attempt is running",
         violations_of(
             of_trials().where(trial.c.state == TrialState.RUNNING, ~sa.exists().where(_newest, _is_running)),
             of_attempts().where(_is_running, sa.or_(trial.c.state != TrialState.RUNNING, ~_newest)),
@@ -387,7 +387,7 @@ INVARIANTS = (
     ),
     Invariant(
         "finished_trials",
-        "a trial has finished_at exactly when nothing moves it any more, and no lease then",
+        "a trial has finished_at exactly when its state is final, and then it has no lease",
         violations_of(
             of_trials(trial.c.state, trial.c.finished_at).where(_is_open != trial.c.finished_at.is_(None)),
             of_trials(trial.c.state).where(~_is_open, sa.exists().where(lease.c.trial_id == trial.c.id)),
@@ -395,7 +395,7 @@ INVARIANTS = (
     ),
     Invariant(
         "finished_studies",
-        "a study has finished_at exactly when it is over, and no open trial then",
+        "a study has finished_at exactly when it has ended, and then it has no open trial",
         violations_of(
             of_studies(study.c.state, study.c.finished_at).where(
                 study.c.state.in_(sorted(FINISHED_STUDIES)) == study.c.finished_at.is_(None)
@@ -410,24 +410,24 @@ INVARIANTS = (
     ),
     Invariant(
         "reports",
-        "an attempt's reports are numbered 1 … n without hole, and num_reports is n",
+        "an attempt's reports are numbered 1 … n without gaps, and num_reports is n",
         violations_of(_sequences()),
     ),
     Invariant(
-        "steps", "steps never fall within an attempt, and last_step is the highest", violations_of(_falling_steps())
+        "steps", "steps never decrease within an attempt, and last_step is the largest", violations_of(_falling_steps())
     ),
     Invariant(
         "canonical",
-        "after a resume each metric has one value per step that counts",
+        "after a resume each metric has one canonical value per step",
         violations_of(_canonical_twice()),
     ),
     Invariant(
         "verdicts",
-        "each report has its verdict, unless it came with a checkpoint, and each verdict its report",
+        "each report has its verdict, unless it came with a checkpoint, and each verdict has its report",
         violations_of(_unjudged(), _unreported()),
     ),
-    Invariant("checkpoints", "no checkpoint is of a step whose metrics are unknown", violations_of(_outrun())),
-    Invariant("revisions", "no row is of a later revision than its study", violations_of(*_revisions())),
+    Invariant("checkpoints", "no checkpoint is of a step whose metrics are missing", violations_of(_outrun())),
+    Invariant("revisions", "no row has a later revision than its study", violations_of(*_revisions())),
     Invariant("journal_order", "the events of a revision are numbered 0 … n-1", violations_of(_ordinals())),
     Invariant("journal_begin", "a study's journal begins with its creation", violations_of(_first_events())),
     Invariant(
@@ -437,13 +437,13 @@ INVARIANTS = (
     ),
     Invariant(
         "predictions",
-        "predictions are of the attempt that completed its trial, one file of a trial",
+        "predictions belong to the attempt that completed its trial, and a trial has one file of them",
         violations_of(*_predictions()),
     ),
     Invariant("specs", "the spec that a study or trial names is stored", violations_of(*_specs())),
     Invariant(
         "reviews",
-        "a study that is paused for a review has one box that waits for it",
+        "a study that is paused for a review has exactly one proposed box",
         violations_of(
             of_studies().where(study.c.state == StudyState.PAUSED, study.c.pause_cause == "review", _num_proposed != 1)
         ),
@@ -451,12 +451,12 @@ INVARIANTS = (
     Invariant("owners", "trial, attempt and lease belong to one study", violations_of(*_owners())),
     Invariant(
         "values",
-        "completed trials, and pruned ones that got so far, have the objectives of their series as values; others none",
+        "completed trials, and pruned trials with all objectives, have their series' last or best as values",
         wrong_values,
     ),
     Invariant(
         "paused_trials",
-        "a paused trial has trained as far as it was to, and saved a checkpoint to go on from",
+        "a paused trial has trained to its run_until, and saved a checkpoint to resume from",
         violations_of(
             of_trials(trial.c.run_until, trial.c.last_step).where(
                 trial.c.state == TrialState.PAUSED,
@@ -468,21 +468,23 @@ INVARIANTS = (
         ),
     ),
     Invariant(
-        "arrivals", "a trial arrives at its own rungs, once at each, ranked among those who came", wrong_arrivals
+        "arrivals",
+        "a trial has one result at each rung that it reached, ranked among the results so far",
+        wrong_arrivals,
     ),
-    Invariant("places", "of the arrivals at a rung no more than one in eta were promoted", too_many_promoted),
+    Invariant("places", "at most one in eta of the trials at a rung was promoted", too_many_promoted),
     Invariant(
         "forks",
-        "a fork has a parent in its study, and each of its attempts and values is of after the step it was forked at",
+        "a fork has a parent in its study, and its attempts and values are of steps after the fork point",
         violations_of(*_forks()),
     ),
     Invariant("logs", "no byte of an attempt's logs is stored twice", violations_of(_overlapping_logs())),
     Invariant("deleted", "no trial of a deleted study runs or is leased", at_work_when_deleted),
     Invariant("readable", "every row can be read: its text is UTF-8, its JSON is whole, its values fit", unreadable),
-    Invariant("owned", "no row belongs to a study or trial that is gone", ownerless),
+    Invariant("owned", "no row belongs to a study or trial that no longer exists", ownerless),
     Invariant(
         "foreign_keys",
-        "no row refers to one that is not there",
+        "no row refers to a missing row",
         _pragma("foreign_key_check", ("table", "row", "refers_to", "constraint")),
     ),
     Invariant("integrity", "the file is whole", _pragma("integrity_check", ("said",), fine=("ok",))),

@@ -26,19 +26,19 @@ def _climbers(connection: sa.Connection) -> Iterator[tuple[sa.Row[Any], Rungs | 
     rungs = {key: rungs_of(spec) for key, spec in specs.items() if spec is not None}
     for row in rows:
         try:
-            arrivals = [RungResult(**arrival) for arrival in row.rung_results]
+            results = [RungResult(**result) for result in row.rung_results]
         except TypeError:
             continue  # a damaged row, which the invariant `readable` reports
-        yield row, rungs.get((row.study_id, row.spec_version)), arrivals
+        yield row, rungs.get((row.study_id, row.spec_version)), results
 
 
 def wrong_arrivals(connection: sa.Connection) -> list[Violation]:
     """Return trials with a result at a step that is not one of their rungs, two at one rung, or an impossible rank."""
     found = []
-    for row, rungs, arrivals in _climbers(connection):
-        steps = [arrival.step for arrival in arrivals]
+    for row, rungs, results in _climbers(connection):
+        steps = [result.step for result in results]
         known = rungs is not None and set(steps) <= set(rungs.of(row.trial)[:-1])
-        if not known or steps != sorted(set(steps)) or any(not 1 <= each.rank <= each.num for each in arrivals):
+        if not known or steps != sorted(set(steps)) or any(not 1 <= each.rank <= each.num for each in results):
             found.append({"study": row.study, "trial": row.trial, "arrivals": row.rung_results})
     return found
 
@@ -48,14 +48,14 @@ def too_many_promoted(connection: sa.Connection) -> list[Violation]:
     arrived: Counter[tuple[str, int, int]] = Counter()
     promoted: Counter[tuple[str, int, int]] = Counter()
     eta = {}
-    for row, rungs, arrivals in _climbers(connection):
+    for row, rungs, results in _climbers(connection):
         if rungs is None or not rungs.promotes or row.run_until is None:
             continue
         eta[row.study] = rungs.eta
-        for arrival in arrivals:
-            rung = row.study, rungs.bracket(row.trial), arrival.step
+        for result in results:
+            rung = row.study, rungs.bracket(row.trial), result.step
             arrived[rung] += 1
-            promoted[rung] += row.run_until > arrival.step
+            promoted[rung] += row.run_until > result.step
     return [
         {"study": rung[0], "bracket": rung[1], "rung": rung[2], "arrived": arrived[rung], "promoted": promoted[rung]}
         for rung in arrived

@@ -6,9 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.contract.attempt import FailureClass, MemoryShortage
+from service.contract.attempt import FailureClass, FaultScope, MemoryShortage
 from service.contract.capabilities import Device
-from service.contract.lease import FaultScope
 from service.contract.trial import AttemptState, TrialState
 from service.domain.circuit_breaker import AttemptEnd
 from service.domain.failures import LOSSES, PastAttempt

@@ -86,8 +86,8 @@ def of_teacher(connection: sa.Connection, project: str, name: str) -> sa.Row[Any
     """Return the last whole-step checkpoint, as an artifact, of the teacher that a study of `project` names."""
     named, _, key = name.rpartition("/")
     source = studies.find_named(connection, project, named)
-    taught = None if source is None else trials.find(connection, source.id, key)
-    return None if taught is None else next(iter(whole(canonical(connection, taught.id))), None)
+    row = None if source is None else trials.find(connection, source.id, key)
+    return None if row is None else next(iter(whole(canonical(connection, row.id))), None)
 
 
 def unreadable(connection: sa.Connection, trial_id: str) -> set[str]:

@@ -35,7 +35,7 @@ def refresh(connection: sa.Connection, study_id: str, metric: str, known: Histor
     for point in series.canonical(connection, [row.id for row in moved], metric):
         points.setdefault(point.trial_id, []).append((point.step, series.value_of(point)))
     # Prior trials were stored when the study was created, and never change.
-    earlier = known.earlier if known.revision else prior_trials.of_study(connection, study_id)
+    earlier = known.prior_trials if known.revision else prior_trials.of_study(connection, study_id)
     records = list(known.trials)
     for row in sorted(moved, key=lambda row: row.number):
         record = _record(row, tuple(points.get(row.id, ())))
@@ -47,7 +47,7 @@ def refresh(connection: sa.Connection, study_id: str, metric: str, known: Histor
         row.number: StageBox(row.number, row.box, row.reason)
         for row in stages.decided(connection, study_id, known.revision)
     }
-    return History(revision, tuple(records), epoch, earlier=earlier, stages={**known.stages, **decided})
+    return History(revision, tuple(records), epoch, prior_trials=earlier, stages={**known.stages, **decided})
 
 
 def _record(row: sa.Row[Any], points: Series) -> TrialRecord:
@@ -71,11 +71,11 @@ def _intact_record(row: sa.Row[Any], points: Series) -> TrialRecord:
         parameters=row.parameters,
         series=points,
         value=row.value,
-        further=tuple(row._mapping["values"] or ())[1:],  # noqa: SLF001 - as in views
+        other_values=tuple(row._mapping["values"] or ())[1:],  # noqa: SLF001 - as in views
         infeasible=row.infeasible,
         stage=row.stage,
         notes=row.notes,
         run_until=row.run_until,
-        rung_results=tuple(RungResult(**arrival) for arrival in row.rung_results),
+        rung_results=tuple(RungResult(**result) for result in row.rung_results),
         finished_at=row.finished_at,
     )

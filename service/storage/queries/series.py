@@ -71,7 +71,7 @@ def value_of(row: sa.Row[Any, Any, Any, Any, Any]) -> float:
 
 def measured(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Return the stored final metrics of a trial as floats."""
-    return {name: float(told["status"] if isinstance(told, dict) else told) for name, told in metrics.items()}
+    return {name: float(value["status"] if isinstance(value, dict) else value) for name, value in metrics.items()}
 
 
 def reported(

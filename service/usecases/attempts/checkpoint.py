@@ -28,12 +28,12 @@ async def register_checkpoint(
     study_id = await context.database.read(lambda connection: trial_of(connection, trial_id).study_id)
 
     def work(unit_of_work: UnitOfWork, fault: StudyFault | None) -> CheckpointReply:
-        held = find_attempt(unit_of_work, trial_id, number, request.nonce)
-        held = ensure_attached(unit_of_work, held, lease_seconds=context.limits.lease_seconds)
+        fenced = find_attempt(unit_of_work, trial_id, number, request.nonce)
+        fenced = ensure_attached(unit_of_work, fenced, lease_seconds=context.limits.lease_seconds)
         for batch in request.reports:
-            if batch.sequence > held.attempt.num_reports:
-                store_points(unit_of_work, held, batch)
-                held = find_attempt(unit_of_work, trial_id, number, request.nonce)
+            if batch.sequence > fenced.attempt.num_reports:
+                store_points(unit_of_work, fenced, batch)
+                fenced = find_attempt(unit_of_work, trial_id, number, request.nonce)
         if request.reports and fault is None:
             spec = studies.spec(unit_of_work.connection, study_id, unit_of_work.study.spec_version)
             record_rung_results(unit_of_work, spec, context.histories.cached(study_id), trial_id, number)
@@ -42,51 +42,51 @@ async def register_checkpoint(
                 ErrorCode.BLOB_MISSING,
                 f"there is no blob {request.sha256} of {request.size} bytes; upload it, then register it again",
             )
-        _require_metrics(held, request)
-        if not _is_stored(unit_of_work, held, request):
-            _store(unit_of_work, held, request)
+        _require_metrics(fenced, request)
+        if not _is_stored(unit_of_work, fenced, request):
+            _store(unit_of_work, fenced, request)
         return CheckpointReply(step=request.step, batch=request.batch)
 
     return await transact_isolated(context, study_id, "checkpoint", work)
 
 
-def _require_metrics(held: FencedAttempt, request: CheckpointRequest) -> None:
+def _require_metrics(fenced: FencedAttempt, request: CheckpointRequest) -> None:
     """Raise if metrics up to the checkpoint's step are missing.
 
     An exception is a checkpoint in the middle of a step: it may directly follow the step that the attempt resumed from.
     """
-    known: int | None = held.attempt.last_step
+    known: int | None = fenced.attempt.last_step
     if known is None and request.batch:
-        known = held.attempt.resume_step or 0
+        known = fenced.attempt.resume_step or 0
     if known is None or known < request.step:
         raise DomainError(
             ErrorCode.REPORT_ORDER,
-            f"the checkpoint is of step {request.step}, but metrics are known up to {known}; "
-            "send the reports before it along",
+            f"the checkpoint is of step {request.step}, but the last reported step is {known}; "
+            "send the missing reports along",
         )
 
 
-def _is_stored(unit_of_work: UnitOfWork, held: FencedAttempt, request: CheckpointRequest) -> bool:
+def _is_stored(unit_of_work: UnitOfWork, fenced: FencedAttempt, request: CheckpointRequest) -> bool:
     """Return whether this checkpoint is registered already; raise if another one is stored at its step and batch."""
     place = request.step, request.batch
-    stored = checkpoints.at(unit_of_work.connection, held.trial.id, held.attempt.number, place)
+    stored = checkpoints.at(unit_of_work.connection, fenced.trial.id, fenced.attempt.number, place)
     if stored is not None and stored.sha256 != request.sha256:
         raise DomainError(
             ErrorCode.REPORT_CONFLICT,
-            f"the checkpoint of {checkpoints.named(place)} is already {stored.sha256}, now {request.sha256} was sent; "
-            "an attempt has one checkpoint of each step and batch",
+            f"the checkpoint of {checkpoints.named(place)} is already {stored.sha256}, and {request.sha256} was "
+            "sent now; an attempt has one checkpoint per step and batch",
         )
     return stored is not None
 
 
-def _store(unit_of_work: UnitOfWork, held: FencedAttempt, request: CheckpointRequest) -> None:
+def _store(unit_of_work: UnitOfWork, fenced: FencedAttempt, request: CheckpointRequest) -> None:
     artifact_id, now = unit_of_work.new_id(), unit_of_work.now()
     unit_of_work.insert(
         tables.artifact,
         id=artifact_id,
-        study_id=held.trial.study_id,
-        trial_id=held.trial.id,
-        attempt=held.attempt.number,
+        study_id=fenced.trial.study_id,
+        trial_id=fenced.trial.id,
+        attempt=fenced.attempt.number,
         kind="checkpoint",
         name=f"step-{request.step}" + (f"-batch-{request.batch}" if request.batch else ""),
         sha256=request.sha256,
@@ -96,8 +96,8 @@ def _store(unit_of_work: UnitOfWork, held: FencedAttempt, request: CheckpointReq
     )
     unit_of_work.insert(
         tables.checkpoint,
-        trial_id=held.trial.id,
-        attempt=held.attempt.number,
+        trial_id=fenced.trial.id,
+        attempt=fenced.attempt.number,
         step=request.step,
         batch=request.batch,
         artifact_id=artifact_id,
@@ -105,4 +105,4 @@ def _store(unit_of_work: UnitOfWork, held: FencedAttempt, request: CheckpointReq
         revision=unit_of_work.revision,
     )
     place = {"step": request.step, "batch": request.batch}
-    unit_of_work.record("checkpoint_stored", trial=held.trial, attempt=held.attempt.number, data=place)
+    unit_of_work.record("checkpoint_stored", trial=fenced.trial, attempt=fenced.attempt.number, data=place)

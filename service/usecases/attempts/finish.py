@@ -23,18 +23,19 @@ async def finish(context: Context, trial_id: str, number: int, request: FinishRe
     study_id = await context.database.read(lambda connection: trial_of(connection, trial_id).study_id)
 
     def work(unit_of_work: UnitOfWork, fault: StudyFault | None) -> FinishReply:
-        held = find_attempt(unit_of_work, trial_id, number, request.nonce)
-        if held.attempt.outcome is None or held.attempt.state == AttemptState.LOST:
-            held = ensure_attached(unit_of_work, held, lease_seconds=context.limits.lease_seconds)
+        fenced = find_attempt(unit_of_work, trial_id, number, request.nonce)
+        if fenced.attempt.outcome is None or fenced.attempt.state == AttemptState.LOST:
+            fenced = ensure_attached(unit_of_work, fenced, lease_seconds=context.limits.lease_seconds)
             if fault is not None:
-                end_attempt_unjudged(unit_of_work, held, request.outcome, fault.reason)
+                end_attempt_unjudged(unit_of_work, fenced, request.outcome, fault.reason)
             else:
                 spec = studies.spec(unit_of_work.connection, study_id, unit_of_work.study.spec_version)
-                end_attempt(unit_of_work, spec, held, request.outcome)
-        elif held.attempt.outcome != request.outcome.model_dump(mode="json"):
+                end_attempt(unit_of_work, spec, fenced, request.outcome)
+        elif fenced.attempt.outcome != request.outcome.model_dump(mode="json"):
             raise DomainError(
                 ErrorCode.ATTEMPT_ENDED,
-                f"attempt {number} of {trials.title(held.trial)} has already ended otherwise ({held.attempt.state}); "
+                f"attempt {number} of {trials.title(fenced.trial)} has already ended with another outcome "
+                f"({fenced.attempt.state}); "
                 "drop it and claim another",
             )
         trial = trials.by_id(unit_of_work.connection, trial_id)

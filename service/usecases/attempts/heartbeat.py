@@ -17,8 +17,8 @@ async def heartbeat(context: Context, request: HeartbeatRequest) -> HeartbeatRep
     """Renew every lease that the worker still holds, and return for each what to do."""
     statuses = await context.transact(None, lambda unit_of_work: _renew_all(unit_of_work, context, request))
     answered = []
-    for asked, status in zip(request.leases, statuses, strict=True):
-        answered.append(status or await _reattach(context, asked))
+    for lease, status in zip(request.leases, statuses, strict=True):
+        answered.append(status or await _reattach(context, lease))
     return HeartbeatReply(leases=answered, heartbeat_seconds=context.limits.heartbeat_seconds)
 
 
@@ -27,38 +27,38 @@ def _renew_all(unit_of_work: UnitOfWork, context: Context, request: HeartbeatReq
     seen = table.update().where(table.c.name == request.worker).values(last_seen_at=unit_of_work.now())
     unit_of_work.connection.execute(seen)
     # All heartbeats use the same order, so that no two of them wait for each other.
-    ordered = sorted(request.leases, key=lambda asked: (asked.trial, asked.attempt))
-    statuses = {asked: _renew(unit_of_work, context, asked) for asked in ordered}
-    return [statuses[asked] for asked in request.leases]
+    ordered = sorted(request.leases, key=lambda lease: (lease.trial, lease.attempt))
+    statuses = {lease: _renew(unit_of_work, context, lease) for lease in ordered}
+    return [statuses[lease] for lease in request.leases]
 
 
-def _renew(unit_of_work: UnitOfWork, context: Context, asked: HeldLease) -> LeaseStatus | None:
+def _renew(unit_of_work: UnitOfWork, context: Context, lease: HeldLease) -> LeaseStatus | None:
     """Renew a lease and return its status; None: there is no lease, and only a transaction on the study can say why."""
-    known = leases.held(unit_of_work.connection, asked.trial, asked.attempt)
-    if known is None or known.nonce != asked.nonce or known.num_attempts != asked.attempt:
-        return _superseded(asked, "another attempt holds the lease; drop the trial")
+    known = leases.held(unit_of_work.connection, lease.trial, lease.attempt)
+    if known is None or known.nonce != lease.nonce or known.num_attempts != lease.attempt:
+        return _superseded(lease, "another attempt holds the lease; drop the trial")
     table, now = tables.lease, unit_of_work.now()
     renewed = unit_of_work.connection.execute(
         table.update()
-        .where(table.c.trial_id == asked.trial, table.c.attempt == asked.attempt)
+        .where(table.c.trial_id == lease.trial, table.c.attempt == lease.attempt)
         .values(renewed_at=now, expires_at=now + int(context.limits.lease_seconds * MICROSECONDS))
     )
     if renewed.rowcount == 0:
         return None
-    return _renewed(unit_of_work, context, asked, known.study_id)
+    return _renewed(unit_of_work, context, lease, known.study_id)
 
 
-def _renewed(unit_of_work: UnitOfWork, context: Context, asked: HeldLease, study_id: str) -> LeaseStatus:
+def _renewed(unit_of_work: UnitOfWork, context: Context, lease: HeldLease, study_id: str) -> LeaseStatus:
     order, reason = Action.CONTINUE, ""
     study = studies.by_id(unit_of_work.connection, study_id)
-    verdict = series.last_verdict(unit_of_work.connection, asked.trial, asked.attempt)
+    verdict = series.last_verdict(unit_of_work.connection, lease.trial, lease.attempt)
     if study.stop_requested_at is not None:
         order, reason = Action.STOP, "the study was stopped"
     elif verdict is not None:
         order, reason = Action(verdict.action), verdict.reason
     return LeaseStatus(
-        trial=asked.trial,
-        attempt=asked.attempt,
+        trial=lease.trial,
+        attempt=lease.attempt,
         held=True,
         lease_seconds=context.limits.lease_seconds,
         order=order,
@@ -66,24 +66,29 @@ def _renewed(unit_of_work: UnitOfWork, context: Context, asked: HeldLease, study
     )
 
 
-def _superseded(asked: HeldLease, reason: str) -> LeaseStatus:
+def _superseded(lease: HeldLease, reason: str) -> LeaseStatus:
     return LeaseStatus(
-        trial=asked.trial, attempt=asked.attempt, held=False, lease_seconds=None, order=Action.STOP, reason=reason
+        trial=lease.trial,
+        attempt=lease.attempt,
+        held=False,
+        lease_seconds=None,
+        order=Action.STOP,
+        reason=reason,
     )
 
 
-async def _reattach(context: Context, asked: HeldLease) -> LeaseStatus:
+async def _reattach(context: Context, lease: HeldLease) -> LeaseStatus:
     """Reattach an attempt that was given up as lost, if no other attempt has begun."""
 
     def work(unit_of_work: UnitOfWork) -> LeaseStatus:
-        held = find_attempt(unit_of_work, asked.trial, asked.attempt, asked.nonce)
-        ensure_attached(unit_of_work, held, lease_seconds=context.limits.lease_seconds)
-        return _renewed(unit_of_work, context, asked, unit_of_work.study.id)
+        fenced = find_attempt(unit_of_work, lease.trial, lease.attempt, lease.nonce)
+        ensure_attached(unit_of_work, fenced, lease_seconds=context.limits.lease_seconds)
+        return _renewed(unit_of_work, context, lease, unit_of_work.study.id)
 
-    known = await context.database.read(lambda connection: leases.held(connection, asked.trial, asked.attempt))
+    known = await context.database.read(lambda connection: leases.held(connection, lease.trial, lease.attempt))
     if known is None:
-        return _superseded(asked, "the attempt does not exist any more; drop the trial")
+        return _superseded(lease, "the attempt does not exist any more; drop the trial")
     try:
         return await context.transact(known.study_id, work)
     except DomainError as error:
-        return _superseded(asked, error.detail)
+        return _superseded(lease, error.detail)

@@ -23,7 +23,11 @@ class LateStop:
 
 
 def late_stop(
-    unit_of_work: UnitOfWork, spec: StudySpec, held: FencedAttempt, resolution: Resolution, ended: list[ObjectiveResult]
+    unit_of_work: UnitOfWork,
+    spec: StudySpec,
+    fenced: FencedAttempt,
+    resolution: Resolution,
+    ended: list[ObjectiveResult],
 ) -> LateStop | None:
     """Return the event for a trial that trained past a pruner's verdict to stop; None if nothing changes.
 
@@ -33,18 +37,18 @@ def late_stop(
     """
     is_over = resolution.trial in {TrialEvent.COMPLETED, TrialEvent.PRUNED} and resolution.failure is None
     is_settled = is_over and all(each.value is not None and each.is_finite for each in ended)
-    if not is_settled or held.trial.number is None or unit_of_work.study.stop_requested_at is not None:
+    if not is_settled or fenced.trial.number is None or unit_of_work.study.stop_requested_at is not None:
         return None
-    stop = series.first_stop(unit_of_work.connection, held.trial.id, held.attempt.number)
-    if stop is None or (held.attempt.last_step or 0) <= stop.step:
+    stop = series.first_stop(unit_of_work.connection, fenced.trial.id, fenced.attempt.number)
+    if stop is None or (fenced.attempt.last_step or 0) <= stop.step:
         return None
     late = f"the verdict to stop at step {stop.step} came too late ({stop.reason})"
     if resolution.trial is TrialEvent.COMPLETED:
         return LateStop(TrialEvent.COMPLETED, f"{resolution.reason}; {late}")
-    than = _improvement(unit_of_work, spec, held.trial, stop.step, ended[0].value or 0.0)
+    than = _improvement(unit_of_work, spec, fenced.trial, stop.step, ended[0].value or 0.0)
     if than is None:
         return None
-    reached = f"by step {held.attempt.last_step} the trial had reached {ended[0].value:g}, {than}"
+    reached = f"by step {fenced.attempt.last_step} the trial had reached {ended[0].value:g}, {than}"
     return LateStop(TrialEvent.COMPLETED, f"{late}: {reached}, so it counts as completed")
 
 

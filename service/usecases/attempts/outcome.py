@@ -36,10 +36,10 @@ _CANCELLED_WHEN_STOPPED = {TrialEvent.PRUNED, TrialEvent.REQUEUED, TrialEvent.PA
 """When the study is stopped, these events become CANCELLED."""
 
 
-def end_attempt(unit_of_work: UnitOfWork, spec: StudySpec, held: FencedAttempt, outcome: Outcome) -> None:
+def end_attempt(unit_of_work: UnitOfWork, spec: StudySpec, fenced: FencedAttempt, outcome: Outcome) -> None:
     """End an attempt with its outcome, and apply the consequences for trial and study."""
-    trial, attempt = held.trial, held.attempt
-    resolution = resolve(outcome, _failure_context(unit_of_work, spec, held, outcome))
+    trial, attempt = fenced.trial, fenced.attempt
+    resolution = resolve(outcome, _failure_context(unit_of_work, spec, fenced, outcome))
     unit_of_work.advance_attempt(
         trial,
         attempt.number,
@@ -54,20 +54,20 @@ def end_attempt(unit_of_work: UnitOfWork, spec: StudySpec, held: FencedAttempt, 
         ended_at=unit_of_work.now(),
     )
     _drop_lease(unit_of_work, trial.id, attempt.number)
-    event = _move_trial(unit_of_work, spec, held, outcome, resolution)
+    event = _move_trial(unit_of_work, spec, fenced, outcome, resolution)
     stop_if_done(unit_of_work)
     is_fault = resolution.is_failure or may_pause(resolution.failure) or event is TrialEvent.FAILED
     if is_fault:
         _pause_if_broken(unit_of_work)
 
 
-def end_attempt_unjudged(unit_of_work: UnitOfWork, held: FencedAttempt, outcome: Outcome, reason: str) -> None:
+def end_attempt_unjudged(unit_of_work: UnitOfWork, fenced: FencedAttempt, outcome: Outcome, reason: str) -> None:
     """End an attempt without judging its outcome, because the study's strategy or data fails.
 
     The outcome is stored. The trial waits and will continue from its last checkpoint; its end is judged after a user
     has repaired and resumed the study.
     """
-    trial, attempt = held.trial, held.attempt
+    trial, attempt = fenced.trial, fenced.attempt
     resolution = resolve(outcome, FailureContext())
     unit_of_work.advance_attempt(
         trial,
@@ -82,7 +82,7 @@ def end_attempt_unjudged(unit_of_work: UnitOfWork, held: FencedAttempt, outcome:
         ended_at=unit_of_work.now(),
     )
     _drop_lease(unit_of_work, trial.id, attempt.number)
-    event, why, columns = TrialEvent.REQUEUED, f"its end was not judged: {reason}", {}
+    event, why, columns = TrialEvent.REQUEUED, f"its outcome is stored but not evaluated: {reason}", {}
     if unit_of_work.study.stop_requested_at is not None:
         event, why, columns = TrialEvent.CANCELLED, "the study was stopped", {"finished_at": unit_of_work.now()}
     columns |= {
@@ -94,12 +94,12 @@ def end_attempt_unjudged(unit_of_work: UnitOfWork, held: FencedAttempt, outcome:
 
 
 def _failure_context(
-    unit_of_work: UnitOfWork, spec: StudySpec, held: FencedAttempt, outcome: Outcome
+    unit_of_work: UnitOfWork, spec: StudySpec, fenced: FencedAttempt, outcome: Outcome
 ) -> FailureContext:
     """Load what an outcome is judged by; an attempt that did not fail needs no queries."""
     if not outcome.has_failed:
         return FailureContext()
-    trial, attempt, connection = held.trial, held.attempt, unit_of_work.connection
+    trial, attempt, connection = fenced.trial, fenced.attempt, unit_of_work.connection
     host = attempts.host_of(connection, attempt.worker)
     since = unit_of_work.now() - ALIVE_SECONDS * MICROSECONDS
     return FailureContext(
@@ -135,10 +135,10 @@ def _retries(spec: StudySpec) -> int:
 
 
 def _move_trial(
-    unit_of_work: UnitOfWork, spec: StudySpec, held: FencedAttempt, outcome: Outcome, resolution: Resolution
+    unit_of_work: UnitOfWork, spec: StudySpec, fenced: FencedAttempt, outcome: Outcome, resolution: Resolution
 ) -> TrialEvent:
     """Apply the event that follows from the resolution and the trial's final values; return the event."""
-    trial = held.trial
+    trial = fenced.trial
     event, reason, infeasible = resolution.trial, resolution.reason, resolution.infeasible
     results = _objective_results(unit_of_work, spec, trial.id, outcome)
     if event is TrialEvent.COMPLETED and (missing := [each.metric for each in results if each.last is None]):
@@ -146,7 +146,7 @@ def _move_trial(
     if event is TrialEvent.COMPLETED and (diverged := [each for each in results if each.has_diverged]):
         event, reason = TrialEvent.PRUNED, f"diverged: {diverged[0].metric} ended {diverged[0].last}"
     columns: dict[str, object] = {}
-    late = late_stop(unit_of_work, spec, held, resolution, results)
+    late = late_stop(unit_of_work, spec, fenced, resolution, results)
     if late is not None and event in {TrialEvent.COMPLETED, TrialEvent.PRUNED}:
         event, reason = late.event, late.reason
     elif event in {TrialEvent.COMPLETED, TrialEvent.PAUSED}:
@@ -169,7 +169,7 @@ def _move_trial(
             "metrics": outcome.model_dump(mode="json")["metrics"],
             "finished_at": unit_of_work.now(),
         }
-    unit_of_work.advance_trial(trial, event, attempt=held.attempt.number, reason=reason, **columns)
+    unit_of_work.advance_trial(trial, event, attempt=fenced.attempt.number, reason=reason, **columns)
     return event
 
 

@@ -43,49 +43,49 @@ async def record_provenance(context: Context, trial_id: str, number: int, reques
     study_id = await context.database.read(lambda connection: trial_of(connection, trial_id).study_id)
 
     def work(unit_of_work: UnitOfWork) -> WarningsReply:
-        held = find_attempt(unit_of_work, trial_id, number, request.nonce)
-        if held.attempt.environment is not None:
-            if not _is_stored(held, request):
-                message = f"attempt {number} of {trials.title(held.trial)} has told another provenance before"
+        fenced = find_attempt(unit_of_work, trial_id, number, request.nonce)
+        if fenced.attempt.environment is not None:
+            if not _is_stored(fenced, request):
+                message = f"attempt {number} of {trials.title(fenced.trial)} has already sent another provenance"
                 raise DomainError(ErrorCode.REPORT_CONFLICT, message)
-            return WarningsReply(warnings=held.attempt.warnings or [])
-        held = ensure_attached(unit_of_work, held, lease_seconds=context.limits.lease_seconds)
+            return WarningsReply(warnings=fenced.attempt.warnings or [])
+        fenced = ensure_attached(unit_of_work, fenced, lease_seconds=context.limits.lease_seconds)
         unit_of_work.set_attempt(trial_id, number, data_fingerprint=request.data, environment=dict(request.environment))
-        spec = studies.spec(unit_of_work.connection, study_id, held.trial.spec_version)
+        spec = studies.spec(unit_of_work.connection, study_id, fenced.trial.spec_version)
         if uses_custom_code(spec):
-            return WarningsReply(warnings=_compare_code(unit_of_work, spec, held, request.code))
-        return WarningsReply(warnings=_compare_data(unit_of_work, spec, held, request.data))
+            return WarningsReply(warnings=_compare_code(unit_of_work, spec, fenced, request.code))
+        return WarningsReply(warnings=_compare_data(unit_of_work, spec, fenced, request.data))
 
     return await context.transact(study_id, work)
 
 
-def _is_stored(held: FencedAttempt, request: ProvenanceRequest) -> bool:
-    attempt = held.attempt
+def _is_stored(fenced: FencedAttempt, request: ProvenanceRequest) -> bool:
+    attempt = fenced.attempt
     stored = (attempt.data_fingerprint, attempt.environment) == (request.data, request.environment)
     return stored and request.code in (None, attempt.code_fingerprint)
 
 
-def _compare_code(unit_of_work: UnitOfWork, spec: StudySpec, held: FencedAttempt, code: str | None) -> list[str]:
+def _compare_code(unit_of_work: UnitOfWork, spec: StudySpec, fenced: FencedAttempt, code: str | None) -> list[str]:
     if spec.code_policy == "same" and (difference := code_warning(unit_of_work.study.code_fingerprint, code)):
-        raise _refusal(held, difference)
-    return note_code(unit_of_work, held.trial, held.attempt.number, code)
+        raise _refusal(fenced, difference)
+    return note_code(unit_of_work, fenced.trial, fenced.attempt.number, code)
 
 
-def _compare_data(unit_of_work: UnitOfWork, spec: StudySpec, held: FencedAttempt, data: str | None) -> list[str]:
+def _compare_data(unit_of_work: UnitOfWork, spec: StudySpec, fenced: FencedAttempt, data: str | None) -> list[str]:
     study = unit_of_work.study
     if data is not None and study.data_fingerprint is None:
         unit_of_work.set_study(data_fingerprint=data)
     difference = data_warning(spec, study.data_fingerprint, data)
     if difference is None:
-        return held.attempt.warnings or []
+        return fenced.attempt.warnings or []
     if spec.code_policy == "same":
-        raise _refusal(held, difference)
-    unit_of_work.record("data_differs", trial=held.trial, attempt=held.attempt.number, data={"reason": difference})
-    return _add(unit_of_work, held, difference)
+        raise _refusal(fenced, difference)
+    unit_of_work.record("data_differs", trial=fenced.trial, attempt=fenced.attempt.number, data={"reason": difference})
+    return _add(unit_of_work, fenced, difference)
 
 
-def _refusal(held: FencedAttempt, difference: str) -> DomainError:
-    remedy = f"copy the same files to worker {held.attempt.worker}, or begin another study"
+def _refusal(fenced: FencedAttempt, difference: str) -> DomainError:
+    remedy = f"copy the same files to worker {fenced.attempt.worker}, or create another study"
     return DomainError(ErrorCode.DATA_DIFFERS, f"{difference}; {remedy}")
 
 
@@ -98,17 +98,17 @@ async def warn(context: Context, trial_id: str, number: int, request: WarningReq
     study_id = await context.database.read(lambda connection: trial_of(connection, trial_id).study_id)
 
     def work(unit_of_work: UnitOfWork) -> WarningsReply:
-        held = find_attempt(unit_of_work, trial_id, number, request.nonce)
-        if request.message in (held.attempt.warnings or []):
-            return WarningsReply(warnings=held.attempt.warnings)
-        held = ensure_attached(unit_of_work, held, lease_seconds=context.limits.lease_seconds)
-        unit_of_work.record("warning", trial=held.trial, attempt=number, data={"reason": request.message})
-        return WarningsReply(warnings=_add(unit_of_work, held, request.message))
+        fenced = find_attempt(unit_of_work, trial_id, number, request.nonce)
+        if request.message in (fenced.attempt.warnings or []):
+            return WarningsReply(warnings=fenced.attempt.warnings)
+        fenced = ensure_attached(unit_of_work, fenced, lease_seconds=context.limits.lease_seconds)
+        unit_of_work.record("warning", trial=fenced.trial, attempt=number, data={"reason": request.message})
+        return WarningsReply(warnings=_add(unit_of_work, fenced, request.message))
 
     return await context.transact(study_id, work)
 
 
-def _add(unit_of_work: UnitOfWork, held: FencedAttempt, warning: str) -> list[str]:
-    warnings = [*(held.attempt.warnings or []), warning]
-    unit_of_work.set_attempt(held.trial.id, held.attempt.number, warnings=warnings)
+def _add(unit_of_work: UnitOfWork, fenced: FencedAttempt, warning: str) -> list[str]:
+    warnings = [*(fenced.attempt.warnings or []), warning]
+    unit_of_work.set_attempt(fenced.trial.id, fenced.attempt.number, warnings=warnings)
     return warnings

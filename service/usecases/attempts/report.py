@@ -31,29 +31,29 @@ async def report(context: Context, trial_id: str, attempt: int, request: ReportR
         DomainError: The lease is superseded or has ended; batches are out of order; steps decrease; or a step has
             another value already.
     """
-    situation = await context.database.read(lambda connection: _look(connection, context, trial_id))
-    study_id = situation.study_id
-    judged = await attempt_to(study_id, "report", partial(_judge, context, situation, request))
+    snapshot = await context.database.read(lambda connection: _load_snapshot(connection, context, trial_id))
+    study_id = snapshot.study_id
+    judged = await attempt_to(study_id, "report", partial(_judge, context, snapshot, request))
 
     def work(unit_of_work: UnitOfWork, fault: StudyFault | None) -> Verdict:
-        held = find_attempt(unit_of_work, trial_id, attempt, request.nonce)
-        if request.sequence <= held.attempt.num_reports:
-            return _replayed(unit_of_work, held, request)
-        held = ensure_attached(unit_of_work, held, lease_seconds=context.limits.lease_seconds)
-        store_points(unit_of_work, held, request)
+        fenced = find_attempt(unit_of_work, trial_id, attempt, request.nonce)
+        if request.sequence <= fenced.attempt.num_reports:
+            return _replayed(unit_of_work, fenced, request)
+        fenced = ensure_attached(unit_of_work, fenced, lease_seconds=context.limits.lease_seconds)
+        store_points(unit_of_work, fenced, request)
         if fault is not None or isinstance(judged, StudyFault):
             answer, revision = _unjudged(request, _FAILED), unit_of_work.study.revision
         elif isinstance(judged, Late):
             answer, revision = _unjudged(request, judged.reason), unit_of_work.study.revision
         else:
             answer, revision = judged.verdict, judged.history.revision
-            arrived = record_rung_results(unit_of_work, judged.spec, judged.history, held.trial.id, attempt)
+            arrived = record_rung_results(unit_of_work, judged.spec, judged.history, fenced.trial.id, attempt)
             if arrived is not None:
                 # If the trial reached a rung, the verdict must be based on the rank that was stored with it.
-                answer, revision = decide.judge(arrived, judged.spec, held.trial.number), arrived.revision
+                answer, revision = decide.judge(arrived, judged.spec, fenced.trial.number), arrived.revision
         if unit_of_work.study.stop_requested_at is not None:
             answer = Verdict(action=Action.STOP, reason="the study was stopped", step=answer.step)
-        _store_verdict(unit_of_work, held, request.sequence, answer, revision)
+        _store_verdict(unit_of_work, fenced, request.sequence, answer, revision)
         return answer
 
     fault = judged if isinstance(judged, StudyFault) else None
@@ -64,7 +64,7 @@ _FAILED = "the study's strategy or data failed, and the study is paused"
 
 
 @dataclass(frozen=True)
-class Situation:
+class ReportSnapshot:
     """One consistent snapshot of the study, which a report is judged by."""
 
     study_id: str
@@ -81,7 +81,7 @@ class Judgement:
     verdict: Verdict
 
 
-def _look(connection: Connection, context: Context, trial_id: str) -> Situation:
+def _load_snapshot(connection: Connection, context: Context, trial_id: str) -> ReportSnapshot:
     trial = trial_of(connection, trial_id)
 
     def read() -> tuple[StudySpec, History]:
@@ -89,16 +89,16 @@ def _look(connection: Connection, context: Context, trial_id: str) -> Situation:
         spec = studies.spec(connection, study.id, study.spec_version)
         return spec, context.histories.latest(connection, study.id, spec.primary_objective.metric)
 
-    return Situation(trial.study_id, trial, guarded(trial.study_id, "report", read))
+    return ReportSnapshot(trial.study_id, trial, guarded(trial.study_id, "report", read))
 
 
-async def _judge(context: Context, situation: Situation, request: ReportRequest) -> Judgement | Late | StudyFault:
+async def _judge(context: Context, snapshot: ReportSnapshot, request: ReportRequest) -> Judgement | Late | StudyFault:
     """Compute the verdict from the history plus this batch: pure, outside any transaction, and with a time limit."""
-    if isinstance(situation.known, StudyFault):
-        return situation.known
-    (spec, history), trial = situation.known, situation.trial
+    if isinstance(snapshot.known, StudyFault):
+        return snapshot.known
+    (spec, history), trial = snapshot.known, snapshot.trial
     return await context.suggestions.compute(
-        situation.study_id,
+        snapshot.study_id,
         (trial.id, request.nonce, request.sequence),
         lambda: Judgement(spec, history, _verdict(spec, history, trial, request.points)),
         limit_seconds=context.limits.suggest_seconds,
@@ -109,7 +109,9 @@ async def _judge(context: Context, situation: Situation, request: ReportRequest)
 
 def _unjudged(request: ReportRequest, why: str) -> Verdict:
     return Verdict(
-        action=Action.CONTINUE, reason=f"not judged: {why}; this training goes on", step=request.points[-1].step
+        action=Action.CONTINUE,
+        reason=f"the pruner did not judge this report: {why}; the trial continues",
+        step=request.points[-1].step,
     )
 
 
@@ -129,7 +131,7 @@ def _verdict(spec: StudySpec, history: History, trial: Row, points: list[Point])
     verdict = None
     for at, value in known.items():
         if last_known is None or at > last_known:
-            history = history.with_point(trial.number, at, value)
+            history = history.with_value(trial.number, at, value)
             verdict = decide.judge(history, spec, trial.number)
             if verdict.action is not Action.CONTINUE:
                 break
@@ -141,29 +143,31 @@ def _verdict_beside_the_search(spec: StudySpec, known: dict[int, float], step: i
         if not math.isfinite(value):
             reason = f"diverged: {spec.primary_objective.metric} is {value} at step {at}"
             return Verdict(action=Action.STOP, reason=reason, step=step)
-    return Verdict(action=Action.CONTINUE, reason="beside the search: no pruner judges it", step=step)
+    return Verdict(
+        action=Action.CONTINUE, reason="the trial is not part of the search, so no pruner judges it", step=step
+    )
 
 
 def _has_objective(spec: StudySpec, point: Point) -> bool:
     return spec.primary_objective.metric in point.metrics
 
 
-def _replayed(unit_of_work: UnitOfWork, held: FencedAttempt, request: ReportRequest) -> Verdict:
-    _reject_conflicts(unit_of_work, held, request)
-    stored = series.verdict_of(unit_of_work.connection, held.trial.id, held.attempt.number, request.sequence)
+def _replayed(unit_of_work: UnitOfWork, fenced: FencedAttempt, request: ReportRequest) -> Verdict:
+    _reject_conflicts(unit_of_work, fenced, request)
+    stored = series.verdict_of(unit_of_work.connection, fenced.trial.id, fenced.attempt.number, request.sequence)
     if stored is None:
-        reason = "these values came with a checkpoint; the next report is judged"
+        reason = "these values came with a checkpoint; the pruner judges the next report"
         return Verdict(action=Action.CONTINUE, reason=reason, step=request.points[-1].step)
     return Verdict(action=Action(stored.action), reason=stored.reason, step=stored.step)
 
 
-def store_points(unit_of_work: UnitOfWork, held: FencedAttempt, request: ReportRequest) -> None:
+def store_points(unit_of_work: UnitOfWork, fenced: FencedAttempt, request: ReportRequest) -> None:
     """Add a batch to an attempt's values, once.
 
     Raises:
         DomainError: A batch before this one is missing; steps decrease; or a value differs from the stored one.
     """
-    attempt = held.attempt
+    attempt = fenced.attempt
     if request.sequence != attempt.num_reports + 1:
         raise DomainError(
             ErrorCode.REPORT_ORDER,
@@ -184,10 +188,10 @@ def store_points(unit_of_work: UnitOfWork, held: FencedAttempt, request: ReportR
                 f"step {point.step} came after step {last}; the steps of an attempt never fall",
             )
         last = point.step
-    stored = _reject_conflicts(unit_of_work, held, request)
+    stored = _reject_conflicts(unit_of_work, fenced, request)
     rows = [
         {
-            "trial_id": held.trial.id,
+            "trial_id": fenced.trial.id,
             "attempt": attempt.number,
             "metric": metric,
             "step": point.step,
@@ -203,11 +207,11 @@ def store_points(unit_of_work: UnitOfWork, held: FencedAttempt, request: ReportR
     ]
     if rows:
         unit_of_work.connection.execute(tables.report.insert(), rows)
-    unit_of_work.set_attempt(held.trial.id, attempt.number, num_reports=request.sequence, last_step=last)
-    unit_of_work.set_trial(held.trial.id, last_step=last)
+    unit_of_work.set_attempt(fenced.trial.id, attempt.number, num_reports=request.sequence, last_step=last)
+    unit_of_work.set_trial(fenced.trial.id, last_step=last)
 
 
-def _reject_conflicts(unit_of_work: UnitOfWork, held: FencedAttempt, request: ReportRequest) -> set[tuple[str, int]]:
+def _reject_conflicts(unit_of_work: UnitOfWork, fenced: FencedAttempt, request: ReportRequest) -> set[tuple[str, int]]:
     """Return the batch's (metric, step) pairs that are stored already; raise if a value differs from the stored one."""
     reported: dict[tuple[str, int], str] = {}
     for point in request.points:
@@ -217,7 +221,7 @@ def _reject_conflicts(unit_of_work: UnitOfWork, held: FencedAttempt, request: Re
                 raise _conflict(metric, point.step, reported[metric, point.step], text)
     steps = [point.step for point in request.points]
     stored: set[tuple[str, int]] = set()
-    for row in series.reported(unit_of_work.connection, held.trial.id, held.attempt.number, steps):
+    for row in series.reported(unit_of_work.connection, fenced.trial.id, fenced.attempt.number, steps):
         text = _canonical(float(row.status) if row.value is None else row.value)
         if (row.metric, row.step) in reported:
             if reported[row.metric, row.step] != text:
@@ -238,11 +242,13 @@ def _conflict(metric: str, step: int, stored: str, given: str) -> DomainError:
     )
 
 
-def _store_verdict(unit_of_work: UnitOfWork, held: FencedAttempt, sequence: int, verdict: Verdict, judged: int) -> None:
+def _store_verdict(
+    unit_of_work: UnitOfWork, fenced: FencedAttempt, sequence: int, verdict: Verdict, judged: int
+) -> None:
     unit_of_work.insert(
         tables.verdict,
-        trial_id=held.trial.id,
-        attempt=held.attempt.number,
+        trial_id=fenced.trial.id,
+        attempt=fenced.attempt.number,
         sequence=sequence,
         step=verdict.step,
         action=verdict.action,
@@ -254,7 +260,7 @@ def _store_verdict(unit_of_work: UnitOfWork, held: FencedAttempt, sequence: int,
     if verdict.action is not Action.CONTINUE:
         unit_of_work.record(
             f"verdict_{verdict.action}",
-            trial=held.trial,
-            attempt=held.attempt.number,
+            trial=fenced.trial,
+            attempt=fenced.attempt.number,
             data={"step": verdict.step, "reason": verdict.reason},
         )

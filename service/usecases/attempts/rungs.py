@@ -71,33 +71,33 @@ def promote(unit_of_work: UnitOfWork, spec: StudySpec, known: History, promotion
 def pause_or_finish(
     unit_of_work: UnitOfWork, spec: StudySpec, trial: Row, event: TrialEvent, reason: str
 ) -> TrialChange:
-    """Decide what becomes of a trial whose attempt succeeded or paused, by the rung that it had to train to."""
+    """Return the next event of a trial whose attempt succeeded or paused, by the rung that it had to train to."""
     rungs = rungs_of(spec) if trial.number is not None else None
     result = _result_at_target(trial)
     if rungs is None or result is None or (trial.last_step or 0) >= rungs.last:
         if event is TrialEvent.PAUSED and (rungs is None or (trial.last_step or 0) < rungs.last):
-            return TrialEvent.REQUEUED, f"{reason}; it goes on from there", {}
+            return TrialEvent.REQUEUED, f"{reason}; it continues from there", {}
         return TrialEvent.COMPLETED, reason, {}
     if checkpoints.canonical(unit_of_work.connection, trial.id):
         return TrialEvent.PAUSED, f"paused: {describe_rank(result)}", {}
     _downgrade_to_stop_mode(unit_of_work, spec, trial, result)
     if rungs.survives(result):
-        anew = f"{describe_rank(result)}: trains to the end, anew, as it saved no checkpoint"
-        return TrialEvent.REQUEUED, anew, {"run_until": rungs.last}
-    return TrialEvent.PRUNED, f"{describe_rank(result)}, and saved no checkpoint to go on from", {}
+        reason = f"{describe_rank(result)}: starts again and trains to the end, because it saved no checkpoint"
+        return TrialEvent.REQUEUED, reason, {"run_until": rungs.last}
+    return TrialEvent.PRUNED, f"{describe_rank(result)}, and saved no checkpoint to continue from", {}
 
 
 def _may_reach_rung(rungs: Rungs, trial: Row) -> bool:
     """Return whether the trial's steps reach a rung for which it has no result yet."""
-    known = {arrival["step"] for arrival in trial.rung_results}
+    known = {result["step"] for result in trial.rung_results}
     steps = rungs.of(trial.number)[:-1]
     return trial.last_step is not None and any(rung <= trial.last_step and rung not in known for rung in steps)
 
 
 def _result_at_target(trial: Row) -> RungResult | None:
     """Return the trial's result at the rung that it had to train to, or at a later one."""
-    arrivals = [RungResult(**arrival) for arrival in trial.rung_results]
-    reached = [arrival for arrival in arrivals if trial.run_until is not None and arrival.step >= trial.run_until]
+    results = [RungResult(**result) for result in trial.rung_results]
+    reached = [result for result in results if trial.run_until is not None and result.step >= trial.run_until]
     return reached[-1] if reached else None
 
 
@@ -111,7 +111,7 @@ def _downgrade_to_stop_mode(unit_of_work: UnitOfWork, spec: StudySpec, trial: Ro
     if pruner.mode == "stop":
         return
     notice = (
-        f"{pruner.name} goes on in mode stop: trial {trial.number} saved no checkpoint by step {result.step}, "
+        f"{pruner.name} continues in mode stop: trial {trial.number} saved no checkpoint by step {result.step}, "
         "so trials cannot pause and be promoted"
     )
     changed = spec.model_copy(update={"pruner": pruner.model_copy(update={"mode": "stop"})})

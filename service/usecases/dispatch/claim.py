@@ -101,24 +101,24 @@ async def claim(context: Context, request: ClaimRequest) -> Grant | NoTrial:
             f"the worker speaks protocol {request.protocol}, this service {PROTOCOL_VERSION}; "
             "install the same version of both",
         )
-    opening = await context.database.read(lambda connection: _open(connection, context, request))
-    if not opening.seen_recently:
+    claim_context = await context.database.read(lambda connection: _load_context(connection, context, request))
+    if not claim_context.seen_recently:
         await context.transact(None, lambda unit_of_work: upsert_worker(unit_of_work, request))
-    if isinstance(opening.granted, StudyFault):
-        await pause_for(context, opening.granted)
-        reason = f"what this request was granted cannot be told again: {opening.granted.reason}"
+    if isinstance(claim_context.granted, StudyFault):
+        await pause_for(context, claim_context.granted)
+        reason = f"the grant of this request cannot be read again: {claim_context.granted.reason}"
         return NoTrial(reason=reason, retry_seconds=context.limits.retry_seconds)
-    if opening.granted is not None:
-        return opening.granted
-    if opening.quarantine is not None:
-        reason = f"quarantined: {opening.quarantine}; repair it, then: study readmit {request.worker}"
+    if claim_context.granted is not None:
+        return claim_context.granted
+    if claim_context.quarantine is not None:
+        reason = f"quarantined: {claim_context.quarantine}; repair it, then: study readmit {request.worker}"
         return NoTrial(reason=reason, retry_seconds=context.limits.retry_seconds)
-    reasons = opening.unmet
-    for name, fault in opening.faults.items():
+    reasons = claim_context.unmet
+    for name, fault in claim_context.faults.items():
         await pause_for(context, fault)
         reasons.append(f"{name}: {fault.reason}")
     patience = Patience(context.limits.suggest_seconds)
-    for study in opening.candidates:
+    for study in claim_context.candidates:
         answer = await isolated(
             context, study.id, "claim", partial(_claim_in_turn, context, study.id, request, patience)
         )
@@ -128,7 +128,7 @@ async def claim(context: Context, request: ClaimRequest) -> Grant | NoTrial:
     return await _no_trial(context, request, reasons)
 
 
-def _open(connection: Connection, context: Context, request: ClaimRequest) -> ClaimContext:
+def _load_context(connection: Connection, context: Context, request: ClaimRequest) -> ClaimContext:
     rows = None if request.studies is None else [find_study(connection, name) for name in request.studies]
     named = None if rows is None else [row.id for row in rows]
     candidates: list[Row] = []
@@ -243,13 +243,13 @@ async def _claim_in_turn(context: Context, study_id: str, request: ClaimRequest,
 async def _claim_from(context: Context, study_id: str, request: ClaimRequest, patience: Patience) -> Grant | str:
     """Get a trial of one study, or return why there is none now."""
     for _ in range(_MAX_ROUNDS):
-        answer = await _try_once(context, study_id, request, patience)
+        answer = await _claim_once(context, study_id, request, patience)
         if answer is not None:
             return answer
-    return "many workers claim at once"
+    return "too many workers claim at the same time; ask again"
 
 
-async def _try_once(context: Context, study_id: str, request: ClaimRequest, patience: Patience) -> Grant | str | None:
+async def _claim_once(context: Context, study_id: str, request: ClaimRequest, patience: Patience) -> Grant | str | None:
     """Load a snapshot, decide outside any transaction, and write in a short one.
 
     Returns:
@@ -395,8 +395,8 @@ def _trial_for(
             if not is_fresh:
                 return None
             trial = insert_trial(unit_of_work, snapshot.spec, known, decision.suggestion)
-            if decision.suggestion.begins is not None:
-                begin_stage(unit_of_work, decision.suggestion.begins)
+            if decision.suggestion.new_stage is not None:
+                begin_stage(unit_of_work, decision.suggestion.new_stage)
             if snapshot.enqueued is not None:
                 taken = tables.enqueued_trial.update().where(tables.enqueued_trial.c.id == snapshot.enqueued.id)
                 unit_of_work.connection.execute(taken.values(trial_id=trial.id))

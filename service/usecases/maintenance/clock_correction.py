@@ -25,7 +25,7 @@ async def correct_clock(context: Context, ahead_seconds: float) -> None:
         context: Context of this replica.
         ahead_seconds: How far the clock was ahead, for the journal.
     """
-    reason = f"the database's clock went back by {ahead_seconds:.0f} s; what it had dated in the future is dated now"
+    reason = f"the database's clock went back by {ahead_seconds:.0f} s; timestamps in the future were set to now"
     log.warning("%s", reason)
     for study_id in await context.transact(None, _find_studies):
         await context.transact(study_id, lambda unit_of_work: _correct_study(unit_of_work, reason))

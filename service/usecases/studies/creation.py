@@ -74,12 +74,14 @@ def require_comparable(catalogue: Catalogue, spec: StudySpec) -> None:
 def _meaningless(spec: StudySpec) -> Iterator[FieldError]:
     """Yield errors for settings that only the training core supports, in a study with another task."""
     if spec.constraints is not None:
-        message = "count the parameters of the training core's models, and this task is another; leave them out"
+        message = "apply only to models of the training core, and this task is another; leave them out"
         yield FieldError(path="constraints", message=message)
     stages = spec.sampler.stages if isinstance(spec.sampler, CoarseToFineSamplerSpec) else None
     for at, stage in enumerate(stages or []):
         if stage.overrides:
-            message = "set the training core, and this task gets the space's parameters alone; leave them out"
+            message = (
+                "apply only to the training core, and this task gets only the parameters of the space; leave them out"
+            )
             yield FieldError(path=f"sampler.stages.{at}.overrides", message=message)
 
 
@@ -131,7 +133,7 @@ async def create_study(context: Context, given: StudySpec) -> StudyView:
     Raises:
         DomainError: The spec is invalid, or the project has a study with this name.
     """
-    spec, lessons = await check_study(context, given)
+    spec, prior = await check_study(context, given)
     study_id = context.new_id()
 
     def work(unit_of_work: UnitOfWork) -> StudyView:
@@ -152,8 +154,8 @@ async def create_study(context: Context, given: StudySpec) -> StudyView:
         )
         store_spec(unit_of_work, study_id, 1, spec)
         unit_of_work.record("study_created", data={"name": spec.name})
-        if lessons is not None:
-            store_prior_trials(unit_of_work, lessons)
+        if prior is not None:
+            store_prior_trials(unit_of_work, prior)
         return view_of(unit_of_work, context, study_id)
 
     return await context.transact(None, work)

@@ -53,7 +53,7 @@ async def edit_study(context: Context, name: str, request: EditRequest) -> Study
     def work(unit_of_work: UnitOfWork) -> StudyView:
         study, connection = unit_of_work.study, unit_of_work.connection
         old = studies.spec(connection, study_id, study.spec_version)
-        changes = [f"{path}: {said}" for path, said in differences(old, spec)]
+        changes = [f"{path}: {change}" for path, change in differences(old, spec)]
         if changes:
             _require_editable(unit_of_work, request.version)
             made = [

@@ -12,7 +12,7 @@ from service.search.importance import importance
 from service.storage.queries import studies, tallies
 from service.storage.tables import Connection
 from service.usecases.context import Context
-from service.usecases.importances import Computed
+from service.usecases.importance_cache import Computed
 from service.usecases.studies.study_lookup import find_study
 
 

@@ -28,7 +28,7 @@ async def pause_study(context: Context, name: str, reason: str) -> StudyView:
 
 def _pause(unit_of_work: UnitOfWork, reason: str) -> None:
     _require(unit_of_work, StudyEvent.PAUSED)
-    unit_of_work.advance_study(StudyEvent.PAUSED, reason=reason or "paused by a person", pause_cause=PauseCause.USER)
+    unit_of_work.advance_study(StudyEvent.PAUSED, reason=reason or "paused by a user", pause_cause=PauseCause.USER)
 
 
 async def resume_study(context: Context, name: str, reason: str = "") -> StudyView:
@@ -60,9 +60,9 @@ async def stop_study(context: Context, name: str, reason: str) -> StudyView:
         study = unit_of_work.study
         if study.state in FINISHED_STUDIES or study.stop_requested_at is not None:
             return
-        said = reason or "stopped by a person"
-        unit_of_work.set_study(stop_requested_at=unit_of_work.now(), state_reason=said)
-        unit_of_work.record("stop_requested", data={"reason": said})
+        reason_given = reason or "stopped by a user"
+        unit_of_work.set_study(stop_requested_at=unit_of_work.now(), state_reason=reason_given)
+        unit_of_work.record("stop_requested", data={"reason": reason_given})
         cancel_unclaimed(unit_of_work, "the study was stopped")
         unit_of_work.reload()
         stop_if_done(unit_of_work)
@@ -106,7 +106,7 @@ def _refuse_if_used_up(unit_of_work: UnitOfWork, context: Context, spec: StudySp
         spec, known, budget_usage.budget_usage(connection, study, spec, unit_of_work.now())
     )
     if reason is not None:
-        message = f"{reason}, so the study would be over at once; extend that budget (further), too"
+        message = f"{reason}, so the study would end at once; extend that budget too"
         raise DomainError(ErrorCode.STUDY_STATE, message)
 
 

@@ -32,10 +32,10 @@ async def plan_study(context: Context, given: StudySpec, like: str | None = None
     Raises:
         DomainError: The spec is invalid; or the other study does not exist, or none of its trials has been timed.
     """
-    spec, lessons = await check_study(context, given)
+    spec, prior = await check_study(context, given)
     timed = await context.database.read_for_viewer(lambda connection: _timed(connection, spec, like)) if like else None
     planned = plan(spec, timed.step_seconds if timed else None)
-    notes = [*(timed.notes if timed else []), *([lessons.summary] if lessons else [])]
+    notes = [*(timed.notes if timed else []), *([prior.summary] if prior else [])]
     return planned.model_copy(update={"notes": [*planned.notes, *notes]})
 
 
@@ -84,8 +84,8 @@ async def replay_study(context: Context, name: str, request: ReplayRequest) -> R
         return spec, context.histories.latest(connection, study.id, spec.primary_objective.metric)
 
     spec, recorded = await context.database.read_for_viewer(read)
-    asked = spec.model_copy(update={"pruner": request.pruner})
-    errors = decide.check_strategy(asked)
+    replayed = spec.model_copy(update={"pruner": request.pruner})
+    errors = decide.check_strategy(replayed)
     if errors:
         raise DomainError(ErrorCode.INVALID_SPEC, f"{errors[0].path}: {errors[0].message}", errors)
     if not any(trial.series for trial in recorded):
@@ -94,12 +94,12 @@ async def replay_study(context: Context, name: str, request: ReplayRequest) -> R
             "have ended"
         )
         raise DomainError(ErrorCode.STUDY_STATE, message)
-    played = await asyncio.to_thread(replay, asked, recorded, workers=request.workers)
+    played = await asyncio.to_thread(replay, replayed, recorded, workers=request.workers)
     before, after = _spent(spec, recorded), _spent(spec, played.history)
     short = sum(trial.state is not TrialState.COMPLETED for trial in recorded)
     notes = []
     if short:
-        notes.append(f"{short} of {len(recorded)} trials were not trained to the end; what they lack is not known")
+        notes.append(f"{short} of {len(recorded)} trials were not trained to the end; their later values are unknown")
     return Replay(
         recorded=before,
         replayed=after,

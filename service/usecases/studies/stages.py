@@ -109,15 +109,15 @@ def discard_proposal(unit_of_work: UnitOfWork) -> None:
     unit_of_work.connection.execute(table.delete().where(*waiting))
 
 
-def _edited(spec: StudySpec, proposed: Box, wanted: Box) -> tuple[Box, list[str]]:
+def _edited(spec: StudySpec, proposed: Box, changed: Box) -> tuple[Box, list[str]]:
     """Return the proposed box with the user's changes, and a description of each change."""
-    before, after = from_bounds(spec.space, proposed), from_bounds(spec.space, {**proposed, **wanted})
+    before, after = from_bounds(spec.space, proposed), from_bounds(spec.space, {**proposed, **changed})
     changes = [
-        f"{name} {format_range(before[name])} -> {format_range(after[name])} as a person chose"
-        for name in wanted
+        f"{name} {format_range(before[name])} -> {format_range(after[name])} as a user chose"
+        for name in changed
         if after[name] != before[name]
     ]
-    return {**proposed, **wanted}, changes
+    return {**proposed, **changed}, changes
 
 
 def _store(unit_of_work: UnitOfWork, stage: StageBox, review: Review | None) -> None:

@@ -38,10 +38,10 @@ def view_of(unit_of_work: UnitOfWork, context: Context, study_id: str) -> StudyV
 
 def _complete(view: StudyView) -> StudyView:
     """Add computed fields to a view: the planned number of trials, and how the best trial compares to the reference."""
-    spec, said = view.spec, None
+    spec, notes = view.spec, None
     if view.best is not None and view.best.values and spec.reference is not None:
-        said = reference_summary(view.best.values[0], spec.reference, spec.primary_objective.direction)
-    return view.model_copy(update={"budget_trials": decide.num_planned(spec), "reference_summary": said})
+        notes = reference_summary(view.best.values[0], spec.reference, spec.primary_objective.direction)
+    return view.model_copy(update={"budget_trials": decide.num_planned(spec), "reference_summary": notes})
 
 
 async def list_studies(context: Context) -> StudyList:

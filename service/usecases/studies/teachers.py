@@ -59,7 +59,8 @@ def find_teacher(context: Context, connection: Connection, project: str, given: 
     exists.
 
     Raises:
-        NoTeacher: The trial does not exist, has not ended, trained no model of the core, or its checkpoint is not kept.
+        TeacherUnavailable: The trial does not exist, has not ended, trained no model of the core, or its checkpoint is
+            not kept.
     """
     name, slash, key = given.rpartition("/")
     if not slash:
@@ -109,8 +110,8 @@ def _lacks(saved: Sequence[Row]) -> str:
     if not saved:
         return "has saved no checkpoint"
     if not saved[0].uri.startswith(BLOB):
-        return "saved its checkpoints in a directory that workers share, where none stay of trials that have ended"
-    return "has no checkpoint any more, since those of ended trials go, but for each study's best"
+        return "saved its checkpoints in a directory that workers share, where those of ended trials are deleted"
+    return "has no checkpoint any more: of ended trials, only the checkpoint of each study's best one is kept"
 
 
 def _repeated(spec: StudySpec, names: Mapping[str, str]) -> Iterator[FieldError]:

@@ -49,12 +49,12 @@ def find_prior_trials(connection: Connection, spec: StudySpec) -> PriorTrials | 
     summary = f"of the {num} trials of {', '.join(spec.warm_start)} that have ended"
     if not fit:
         hint = f" ({why})" if why else ""
-        raise _refused("warm_start", f"{summary}, none can be learned from{hint}; leave it out, or widen the space")
+        raise _refused("warm_start", f"{summary}, none can be a prior trial{hint}; leave it out, or widen the space")
     taken = select_spread(fit, spec.primary_objective.direction)
     if len(taken) < len(fit):
-        why = ", ".join(filter(None, [why, f"{len(fit) - len(taken)} like those taken"]))
+        why = ", ".join(filter(None, [why, f"{len(fit) - len(taken)} similar to those taken"]))
     return PriorTrials(
-        taken, f"warm start: {summary}, {len(taken)} are learned from at first" + (f"; left out: {why}" if why else "")
+        taken, f"warm start: {summary}, {len(taken)} are prior trials" + (f"; left out: {why}" if why else "")
     )
 
 
@@ -86,7 +86,8 @@ def _source(connection: Connection, spec: StudySpec, name: str, *, path: str) ->
     theirs, ours = source.primary_objective, spec.primary_objective
     if (theirs.metric, theirs.direction) != (ours.metric, ours.direction):
         message = (
-            f"{name} is to {theirs.direction} {theirs.metric}, and this study to {ours.direction} {ours.metric}; "
+            f"the objective of {name} is to {theirs.direction} {theirs.metric}, and that of this study to "
+            f"{ours.direction} {ours.metric}; "
             "name studies of the same objective"
         )
         raise _refused(path, message)

@@ -116,15 +116,13 @@ def _checkpoint(context: Context, connection: Connection, parent: Row, at: int |
     saved = checkpoints.whole(checkpoints.canonical(connection, parent.id))
     if not saved:
         message = (
-            f"{trials.title(parent)} has saved no checkpoint of a whole step, since none was due so soon; "
+            f"{trials.title(parent)} has saved no checkpoint at the end of a step, because none was due yet; "
             "fork one that trains longer, or let workers save more often (ASSAYER_CHECKPOINT_SECONDS)"
         )
         raise DomainError(ErrorCode.STUDY_STATE, message)
     kept = [each for each in saved if is_stored(context, each)]
     if not kept:
-        message = (
-            f"{trials.title(parent)} has no checkpoint that is still kept; fork a trial that runs, or the best one"
-        )
+        message = f"{trials.title(parent)} has no checkpoint that is still kept; fork a running trial, or the best one"
         raise DomainError(ErrorCode.STUDY_STATE, message)
     if at is not None:
         found = next((saved for saved in kept if saved.step == at), None)
@@ -132,7 +130,9 @@ def _checkpoint(context: Context, connection: Connection, parent: Row, at: int |
         found = next((saved for saved in kept if end is None or saved.step < end), kept[0])
     if found is None:
         steps = ", ".join(str(saved.step) for saved in reversed(kept))
-        raise _refused("at", f"{trials.title(parent)} has no checkpoint of step {at}; it has those of: {steps}")
+        raise _refused(
+            "at", f"{trials.title(parent)} has no checkpoint of step {at}; it has checkpoints of these steps: {steps}"
+        )
     if end is not None and found.step >= end:
         raise _refused("at", f"step {found.step} is the end of the training, {end}; fork earlier, or set more epochs")
     if found.uri.startswith(BLOB) and context.blobs is not None:

@@ -33,7 +33,7 @@ async def append_log(context: Context, trial_id: str, number: int, stream: Strea
         if attempt is None:
             raise DomainError(
                 ErrorCode.UNKNOWN_ATTEMPT,
-                f"trial {trial_id} has no attempt {number}; name trial and attempt as the grant did",
+                f"trial {trial_id} has no attempt {number}; use the trial and the attempt of the grant",
             )
         if attempt.nonce != request.nonce:
             message = f"attempt {number} of trial {trial_id} was granted with another nonce; drop its logs"
@@ -87,16 +87,16 @@ async def read_log(
     def read(connection: Connection) -> LogView:
         study = find_study(connection, name)
         trial = find_trial(connection, study, key)
-        wanted = trial.num_attempts if attempt is None else attempt
-        row = trials.attempt_of(connection, trial.id, wanted)
+        attempt_number = trial.num_attempts if attempt is None else attempt
+        row = trials.attempt_of(connection, trial.id, attempt_number)
         if row is None:
-            had = f"it had {trial.num_attempts}, numbered from 1" if trial.num_attempts else "it had none yet"
-            raise DomainError(ErrorCode.UNKNOWN_ATTEMPT, f"trial {key} has no attempt {wanted}; {had}")
+            attempts = f"it has {trial.num_attempts}, numbered from 1" if trial.num_attempts else "it has none yet"
+            raise DomainError(ErrorCode.UNKNOWN_ATTEMPT, f"trial {key} has no attempt {attempt_number}; {attempts}")
         ended = row.state != AttemptState.RUNNING
-        kept = logs.chunks(connection, trial.id, wanted, stream, after)
+        kept = logs.chunks(connection, trial.id, attempt_number, stream, after)
         text, end = _text([(chunk.start_offset, chunk.content) for chunk in kept], after, is_final=ended)
         return LogView(
-            attempt=wanted,
+            attempt=attempt_number,
             stream=stream,
             text=text,
             next=end,

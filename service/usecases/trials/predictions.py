@@ -47,21 +47,23 @@ async def register_predictions(
     study_id, spec, kept_for = await context.database.read(read)
 
     def work(unit_of_work: UnitOfWork) -> PredictionsReply:
-        held = find_attempt(unit_of_work, trial_id, number, request.nonce)
-        if held.attempt.state in (AttemptState.RUNNING, AttemptState.LOST):
-            message = f"attempt {number} of {trials.title(held.trial)} has not ended yet; finish it, then register them"
+        fenced = find_attempt(unit_of_work, trial_id, number, request.nonce)
+        if fenced.attempt.state in (AttemptState.RUNNING, AttemptState.LOST):
+            message = (
+                f"attempt {number} of {trials.title(fenced.trial)} has not ended yet; finish it, then register them"
+            )
             raise DomainError(ErrorCode.REPORT_ORDER, message)
-        if held.trial.state != TrialState.COMPLETED or held.attempt.state != AttemptState.SUCCEEDED:
-            return PredictionsReply(kept=False, reason=f"{trials.title(held.trial)} is {held.trial.state}")
+        if fenced.trial.state != TrialState.COMPLETED or fenced.attempt.state != AttemptState.SUCCEEDED:
+            return PredictionsReply(kept=False, reason=f"{trials.title(fenced.trial)} is {fenced.trial.state}")
         if trial_id not in kept_for:
-            return PredictionsReply(kept=False, reason=f"{trials.title(held.trial)} is not {_kept(spec)}")
-        if not _is_stored(unit_of_work, held, request):
+            return PredictionsReply(kept=False, reason=f"{trials.title(fenced.trial)} is not {_kept(spec)}")
+        if not _is_stored(unit_of_work, fenced, request):
             if not is_uploaded(context, request.sha256, request.size):
                 message = (
                     f"there is no blob {request.sha256} of {request.size} bytes; upload it, then register it again"
                 )
                 raise DomainError(ErrorCode.BLOB_MISSING, message)
-            _store(unit_of_work, held, request)
+            _store(unit_of_work, fenced, request)
         return PredictionsReply(kept=True)
 
     return await context.transact(study_id, work)
@@ -71,24 +73,24 @@ def _kept(spec: StudySpec) -> str:
     return "on the front" if len(spec.objectives) > 1 else f"among the best {NUM_KEPT} trials"
 
 
-def _is_stored(unit_of_work: UnitOfWork, held: FencedAttempt, request: PredictionsRequest) -> bool:
-    stored = predictions.of_trial(unit_of_work.connection, held.trial.id)
+def _is_stored(unit_of_work: UnitOfWork, fenced: FencedAttempt, request: PredictionsRequest) -> bool:
+    stored = predictions.of_trial(unit_of_work.connection, fenced.trial.id)
     if stored is not None and stored.sha256 != request.sha256:
         raise DomainError(
             ErrorCode.REPORT_CONFLICT,
-            f"the predictions of {trials.title(held.trial)} are already {stored.sha256}, now {request.sha256} was "
-            "sent; a trial has one file of them",
+            f"the predictions of {trials.title(fenced.trial)} are already {stored.sha256}, and {request.sha256} was "
+            "sent now; a trial has one predictions file",
         )
     return stored is not None
 
 
-def _store(unit_of_work: UnitOfWork, held: FencedAttempt, request: PredictionsRequest) -> None:
+def _store(unit_of_work: UnitOfWork, fenced: FencedAttempt, request: PredictionsRequest) -> None:
     unit_of_work.insert(
         tables.artifact,
         id=unit_of_work.new_id(),
-        study_id=held.trial.study_id,
-        trial_id=held.trial.id,
-        attempt=held.attempt.number,
+        study_id=fenced.trial.study_id,
+        trial_id=fenced.trial.id,
+        attempt=fenced.attempt.number,
         kind=predictions.KIND,
         name=predictions.KIND,
         sha256=request.sha256,
@@ -144,9 +146,9 @@ async def find_predictions(context: Context, name: str, key: str) -> Row:
 
 def _why_none(spec: StudySpec, trial: Row, *, were_kept: bool) -> str:
     if trial.state != TrialState.COMPLETED:
-        return f"it is {trial.state}, and predictions are those of a completed trial"
+        return f"it is {trial.state}, and only completed trials have predictions"
     if were_kept:
-        return f"they were kept as long as it was {_kept(spec)}, or until their file was damaged"
+        return f"they were kept only while it was {_kept(spec)} and their file was intact"
     return (
         f"a trial's are kept while it is {_kept(spec)}, if its task makes some; "
         "those of one that has just ended may be on their way"

@@ -33,10 +33,10 @@ async def release_trial(context: Context, name: str, key: str, request: ReleaseR
         trial = find_trial(connection, unit_of_work.study, key)
         attempt = trials.attempt_of(connection, trial.id, trial.num_attempts)
         if not _is_released(attempt, request):
-            held = _running(trial, attempt, request)
+            fenced = _running(trial, attempt, request)
             spec = studies.spec(connection, study_id, unit_of_work.study.spec_version)
-            reason = request.reason or "released by a person"
-            end_attempt(unit_of_work, spec, held, Outcome(result="released", message=reason))
+            reason = request.reason or "released by a user"
+            end_attempt(unit_of_work, spec, fenced, Outcome(result="released", message=reason))
         changed = trials.by_id(connection, trial.id)
         assert changed is not None
         return views.trial_view(changed)

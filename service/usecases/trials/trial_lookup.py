@@ -93,7 +93,9 @@ async def get_checkpoint(context: Context, name: str, key: str) -> ResumePoint:
         kept = next((each for each in saved if is_stored(context, each)), None)
         if kept is None:
             lacks = "has no checkpoint any more" if saved else "has saved no checkpoint"
-            message = f"{trials.title(row)} of {study.name} {lacks}; they are kept of open trials and of the best one"
+            message = (
+                f"{trials.title(row)} of {study.name} {lacks}; checkpoints are kept for open trials and the best one"
+            )
             raise DomainError(ErrorCode.UNKNOWN_BLOB, message)
         return ResumePoint(step=kept.step, batch=kept.batch, sha256=kept.sha256, size=kept.size, uri=kept.uri)
 
@@ -111,7 +113,9 @@ async def get_best(context: Context, name: str) -> TrialDetail:
         study = find_study(connection, name)
         spec = studies.spec(connection, study.id, study.spec_version)
         if len(spec.objectives) > 1:
-            message = f"study {study.name!r} has {len(spec.objectives)} objectives and no best trial; ask for its front"
+            message = (
+                f"study {study.name!r} has {len(spec.objectives)} objectives and no best trial; use its Pareto front"
+            )
             raise DomainError(ErrorCode.UNKNOWN_TRIAL, message)
         row = views.best_trial(connection, study.id, spec.primary_objective.direction)
         if row is None:

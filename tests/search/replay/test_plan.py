@@ -71,7 +71,7 @@ def test_it_says_what_it_cannot_know() -> None:
     endless = plan(study(LINE, sampler="random", budget={}))
     assert (endless.trials, endless.num_steps, endless.parts) == (None, None, [])
     assert endless.notes == [
-        "no budget of trials: the study goes on until it is stopped; write budget: {trials: 60} to plan it"
+        "no budget of trials: the study continues until it is stopped; write budget: {trials: 60} to plan it"
     ]
     unlimited = plan(study(LINE, sampler="random"))
     assert (unlimited.trials, unlimited.num_steps, unlimited.resource) == (30, 30, "trial")
@@ -109,7 +109,7 @@ def test_each_fold_and_repeat_of_a_trial_is_a_training(
     assert planned.is_upper_bound is at_most
     budget = {"trials": 10, "device_hours": 1}
     hours = plan(spec.model_copy(update={"budget": Budget.model_validate(budget)}), step_seconds=60)
-    assert any(f"are enough for {60 // trainings} of these 90 steps" in note for note in hours.notes) is (trainings > 0)
+    assert any(f"suffice for {60 // trainings} of these 90 steps" in note for note in hours.notes) is (trainings > 0)
 
 
 def test_it_says_which_budgets_may_end_it_sooner() -> None:
@@ -121,10 +121,10 @@ def test_it_says_which_budgets_may_end_it_sooner() -> None:
             "it ends sooner once 2 hours have passed, or 0.5 device-hours are used up, or 3 trials have failed, "
             "or 20 trials brought no improvement, or a trial has reached 0.1"
         ),
-        "0.5 device-hours are enough for 30 of these 90 steps",
+        "0.5 device-hours suffice for 30 of these 90 steps",
     ]
     endless = plan(study(LINE, sampler="random", resource={"max": 9}, budget={"device_hours": 1}), step_seconds=60.0)
-    assert endless.notes[0].startswith("no budget of trials: the study goes on until another budget ends it")
-    assert endless.notes[-1] == "1 device-hours are enough for 60 steps"
+    assert endless.notes[0].startswith("no budget of trials: the study continues until another budget ends it")
+    assert endless.notes[-1] == "1 device-hours suffice for 60 steps"
     pairs = study(LINE, sampler="random", resource={"max": 9}, budget={"device_hours": 1}, requires={"devices": 2})
-    assert plan(pairs, step_seconds=60.0).notes[-1] == "1 device-hours are enough for 30 steps"
+    assert plan(pairs, step_seconds=60.0).notes[-1] == "1 device-hours suffice for 30 steps"

@@ -65,7 +65,7 @@ def test_after_an_edit_of_the_space_a_box_keeps_the_remaining_values(
             {"optimizer.lr": [1e-4, 1.0]},
             f"1.0 is outside the declared space, which is a number in [1e-05, 0.1]; {STAY}",
         ),
-        ({"optimizer.lr": [1e-4]}, "must be two ends, such as [1e-05, 0.1], got [0.0001]"),
+        ({"optimizer.lr": [1e-4]}, "must be two bounds, such as [1e-05, 0.1], got [0.0001]"),
         ({"optimizer.lr": [1e-3, 1e-4]}, "must begin below its end, got [0.001, 0.0001]"),
         ({"optimizer.weight_decay": [0, 1e-6]}, "must reach above 1e-06, as 0 alone is no range, got [0, 1e-06]"),
         ({"optimizer.name": []}, "lists no choice; list one"),

@@ -71,7 +71,7 @@ class TestBox:
         inner = space(x={"type": "float", "low": 0.4, "high": 0.6})
         box = refine(declared, inner, evidence(*({"x": place} for place in places), num_top=3))
         assert format_range(box.space["x"]) == grown
-        why = f"because the best 3 of 4 lie there, and the {end} end grows where the best one sits"
+        why = f"because the best 3 of 4 lie there, and the {end} bound grows because the best trial is at it"
         assert box.changes == (f"x [0.4, 0.6] -> {grown} {why}",)
 
     def test_a_box_never_grows_out_of_the_declared_space(self) -> None:
@@ -80,7 +80,7 @@ class TestBox:
         lr = box.space["lr"]
         assert not isinstance(lr, CategoricalParameter)
         assert lr.high == 0.1
-        assert "the upper end stays where the best one sits" in box.changes[0]
+        assert "the upper bound stays because the best trial is at it" in box.changes[0]
 
     def test_a_value_is_dropped_only_on_evidence(self) -> None:
         declared = space(name={"type": "categorical", "choices": ["sgd", "adamw", "rare"]})
@@ -182,7 +182,7 @@ class TestStages:
         decision = decide.next_action(History(trials=failed), self.spec)
         assert isinstance(decision, decide.Suggest)
         assert decision.suggestion.reason.startswith(
-            "stage 2 of 3: the box of stage 1, which its trials gave no reason to change"
+            "stage 2 of 3: the box of stage 1, because its trials gave no reason to change it"
         )
 
     def test_every_suggestion_lies_in_its_stages_box_and_says_what_the_box_is(self) -> None:
@@ -301,10 +301,10 @@ class TestDecidedBoxes:
         for trial in history:
             made = decide.next_action(known, self.spec)
             assert isinstance(made, decide.Suggest)
-            if made.suggestion.begins is not None:
-                begun_at[made.number] = made.suggestion.begins.number
-                assert made.suggestion.begins.box == made.suggestion.notes["box"]
-                assert made.suggestion.begins.reason in made.suggestion.reason
+            if made.suggestion.new_stage is not None:
+                begun_at[made.number] = made.suggestion.new_stage.number
+                assert made.suggestion.new_stage.box == made.suggestion.notes["box"]
+                assert made.suggestion.new_stage.reason in made.suggestion.reason
             known = replace(begun(known, made).with_trial(trial), revision=known.revision + 1)
         assert begun_at == {20: 1, 30: 2}
 
@@ -318,7 +318,7 @@ class TestDecidedBoxes:
     def test_a_study_that_is_reviewed_proposes_what_it_would_have_searched(self) -> None:
         made = decide.next_action(self.coarse(), self.spec)
         assert isinstance(made, decide.Suggest)
-        assert self.proposal(self.coarse()) == decide.Propose(made.suggestion.begins, 3)  # type: ignore[arg-type]
+        assert self.proposal(self.coarse()) == decide.Propose(made.suggestion.new_stage, 3)  # type: ignore[arg-type]
 
     def test_nothing_is_proposed_while_the_stage_before_is_open_or_once_the_budget_is_spent(self) -> None:
         history = self.coarse()
@@ -333,7 +333,7 @@ class TestDecidedBoxes:
         history = self.coarse().with_stage(theirs)
         while isinstance(decision := decide.next_action(history, self.reviewed), decide.Suggest):
             assert decision.suggestion.reason.startswith("stage 2 of 3: a person said so; ")
-            assert decision.suggestion.begins is None
+            assert decision.suggestion.new_stage is None
             assert 1e-5 <= decision.suggestion.parameters["optimizer.lr"] <= 2e-5  # type: ignore[operator]
             history = ended(begun(history, decision), decision.number, smooth(decision.suggestion.parameters))
         assert len(history) == 30

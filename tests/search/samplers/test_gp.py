@@ -51,8 +51,8 @@ def test_it_begins_with_sobol_s_points() -> None:
 
 def test_a_long_history_is_left_to_tpe() -> None:
     told = (
-        f"gp left to tpe, as {MAX_OBSERVATIONS + 1} trials are more than the {MAX_OBSERVATIONS} that it is fast "
-        "with; tpe: a"
+        f"gp: tpe suggested this one, because {MAX_OBSERVATIONS + 1} trials are more than the {MAX_OBSERVATIONS} that "
+        "it is fast with; tpe: a"
     )
     assert reason(bowl(MAX_OBSERVATIONS + 1)).startswith(told)
 
@@ -60,7 +60,7 @@ def test_a_long_history_is_left_to_tpe() -> None:
 def test_a_space_mostly_of_choices_and_conditions_is_left_to_tpe() -> None:
     space = {name: each for name, each in EVERY_KIND.items() if name not in ("batch_size", "model.dropout")}
     assert reason(bowl(12, space), space).startswith(
-        "gp left to tpe, as only 3 of 6 parameters are numbers that always exist"
+        "gp: tpe suggested this one, because only 3 of 6 parameters are numbers that always exist"
     )
 
 
@@ -73,4 +73,6 @@ def test_without_its_extra_a_study_is_refused_by_the_extra_s_name() -> None:
 
 @pytest.mark.usefixtures("without_torch")
 def test_a_replica_without_the_extra_falls_back_to_tpe() -> None:
-    assert reason(bowl(12)).startswith("gp left to tpe, as this service lacks the extra gp; tpe: a model of 12 trials")
+    assert reason(bowl(12)).startswith(
+        "gp: tpe suggested this one, because this service lacks the extra gp; tpe: a model of 12 trials"
+    )

@@ -95,6 +95,6 @@ def test_the_reason_says_whose_child_it_is() -> None:
         assert isinstance(decision, decide.Suggest)
         decisions.append(decision.suggestion.reason)
     assert decisions == [
-        "nsga2: generation 0, a uniform draw, for want of parents",
+        "nsga2: generation 0, a uniform draw, because there are no parents yet",
         "nsga2: generation 3, a child of 6 parents",
     ]

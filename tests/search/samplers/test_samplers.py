@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from service.contract.base import Value
-from service.contract.study import StudySpec
+from service.contract.study import Budget, StudySpec
 from service.contract.trial import TrialState
 from service.domain.finite_space import num_configurations
 from service.domain.history import History, TrialRecord
@@ -131,7 +131,9 @@ def _shaken(spec: StudySpec) -> History:
         history = begun(history, decision)
         if decision.number < 22:
             fate = fates[decision.number % len(fates)]
-            further = fate["value"] is not None and {"further": (decision.number / 22,) * (len(spec.objectives) - 1)}
+            further = fate["value"] is not None and {
+                "other_values": (decision.number / 22,) * (len(spec.objectives) - 1)
+            }
             history = ended(history, decision.number, **fate, **(further or {}))
         else:
             state = [TrialState.RUNNING, TrialState.PAUSED, TrialState.WAITING][decision.number % 3]
@@ -188,7 +190,9 @@ def test_nothing_that_it_is_given_changes(name: str) -> None:
 
 @every
 def test_seeds_lead_to_different_searches(name: str) -> None:
-    specs = [spec_of(name, seed=seed) for seed in (1, 2)]
+    # Models follow after 10 random trials, and a few of their suggestions show whether they differ.
+    budget = Budget(trials=13)
+    specs = [spec_of(name, seed=seed).model_copy(update={"budget": budget}) for seed in (1, 2)]
     searches = [[trial.parameters for trial in played(spec, rough(spec))] for spec in specs]
     assert (searches[0] == searches[1]) is (name == "grid")
 
@@ -229,7 +233,7 @@ def test_a_history_made_under_another_version_of_the_space_is_searched_on(name: 
     before = turbulent(spec_of(name, space=EVERY_KIND))
     spec = spec_of(name, space={key: kind for key, kind in {**EVERY_KIND, **edit}.items() if kind is not None})
     spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": 60})})
-    values = {"value": 0.2, "further": (0.2,) * (len(spec.objectives) - 1)}
+    values = {"value": 0.2, "other_values": (0.2,) * (len(spec.objectives) - 1)}
     ended_too = [replace(each, state=TrialState.COMPLETED, **values) if each.is_open else each for each in before]
     history = replace(before, trials=tuple(ended_too))
     for _ in range(2):
@@ -245,7 +249,12 @@ def test_a_history_made_under_another_version_of_the_space_is_searched_on(name: 
 def test_a_configuration_of_a_persons_own_does_not_disturb(name: str) -> None:
     spec = spec_of(name)
     further = (0.1,) * (len(spec.objectives) - 1)
-    own = {"parameters": {"optimizer.name": "adamw"}, "value": 0.1, "further": further, "state": TrialState.COMPLETED}
+    own = {
+        "parameters": {"optimizer.name": "adamw"},
+        "value": 0.1,
+        "other_values": further,
+        "state": TrialState.COMPLETED,
+    }
     history = History(trials=tuple(TrialRecord(number, **own) for number in range(5)))  # type: ignore[arg-type]
     suggestion = sampler_for(spec).suggest(history, 5, 7)
     assert check_parameters(spec.space, suggestion.parameters) == []
@@ -260,7 +269,7 @@ def test_a_warm_start_teaches_models_and_leaves_the_others_as_they_were(name: st
     spec = spec_of(name)
     theirs = [trial for trial in turbulent(spec).trials if trial.value is not None and trial.value in {0.1, 0.3}]
     earlier = tuple(replace(trial, number=at - len(theirs)) for at, trial in enumerate(theirs))
-    warm = [sampler_for(spec).suggest(History(earlier=earlier), 0, 7) for _ in range(2)]
+    warm = [sampler_for(spec).suggest(History(prior_trials=earlier), 0, 7) for _ in range(2)]
     assert warm[0] == warm[1]
     assert check_parameters(spec.space, warm[0].parameters) == []
     assert (warm[0] != sampler_for(spec).suggest(History(), 0, 7)) is (len(earlier) >= 4 and name in TAUGHT)

@@ -45,7 +45,7 @@ def test_it_knows_exactly_which_trials_are_open() -> None:
         assert isinstance(decision, decide.Suggest)
         half = begun(half, decision)
     assert (
-        "20 trials, 2 of them good and 3 open ones to keep away from"
+        "20 trials, 2 of them good and 3 open ones to stay away from"
         in decide.next_action(half, SPEC).suggestion.reason
     )  # type: ignore[union-attr]
 

@@ -192,7 +192,7 @@ class TestVerdicts:
     def test_a_promoted_trial_trains_to_its_next_rung(self) -> None:
         trial = replace(record(0, series=curve(0.3, 0.2)), rung_results=(RungResult(1, 0.2, 1, 3),), run_until=3)
         verdict = decide.judge(History(trials=(trial,)), spec_of(), 0)
-        assert (verdict.action, verdict.reason) == (Action.CONTINUE, "1st of 3 at step 1: goes on to step 3")
+        assert (verdict.action, verdict.reason) == (Action.CONTINUE, "1st of 3 at step 1: continues to step 3")
 
     @pytest.mark.parametrize(
         ("rank", "num", "action"), [(1, 1, Action.CONTINUE), (2, 5, Action.STOP), (2, 6, Action.CONTINUE)]
@@ -281,7 +281,7 @@ class TestTheEnd:
     """Done is exact."""
 
     spec = spec_of(budget={"trials": 2})
-    spent = "all 2 trials of the budget were handed out"
+    spent = "all 2 trials of the budget were suggested"
 
     def test_paused_trials_are_not_waited_for_once_none_can_be_promoted(self) -> None:
         assert decide.next_action(first_rung(0.1, 0.2), self.spec) == decide.Done(self.spent)
@@ -302,7 +302,7 @@ class TestTheEnd:
         assert decide.unpromoted(history, self.spec)[1] == (
             1,
             0.2,
-            "not promoted: 2nd of 2 at step 1, and none went on",
+            "not promoted: 2nd of 2 at step 1, and none was promoted",
         )
 
     def test_the_place_is_the_one_at_the_end_among_all_that_arrived(self) -> None:
@@ -312,9 +312,9 @@ class TestTheEnd:
         gone = replace(history.trials[1], state=TrialState.COMPLETED, run_until=3)
         left = decide.unpromoted(history.with_trial(gone), self.spec)
         assert [why for _, _, why in left] == [
-            "not promoted: 4th of 4 at step 1, the best went on",
-            "not promoted: 2nd of 4 at step 1, the best went on",
-            "not promoted: 3rd of 4 at step 1, the best went on",
+            "not promoted: 4th of 4 at step 1, the best was promoted",
+            "not promoted: 2nd of 4 at step 1, the best was promoted",
+            "not promoted: 3rd of 4 at step 1, the best was promoted",
         ]
 
 
@@ -374,7 +374,7 @@ class TestLessons:
 @pytest.mark.parametrize(
     ("changes", "path", "message"),
     [
-        ({"resource": None}, "resource", "asha has to know where a trial ends; write resource: {name: epoch, max: 27}"),
+        ({"resource": None}, "resource", "asha needs the last step of a trial; write resource: {name: epoch, max: 27}"),
         (
             {"pruner": {"name": "asha", "min": 9}},
             "pruner.min",
@@ -383,7 +383,7 @@ class TestLessons:
         (
             {"resource": {"max": 1}},
             "resource.max",
-            "asha needs a step before the last to choose at; write 2 or more, or pruner: none",
+            "asha needs a step before the last one to compare trials at; write 2 or more, or pruner: none",
         ),
         (
             {"sampler": "coarse_to_fine"},

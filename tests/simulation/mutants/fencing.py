@@ -7,11 +7,11 @@ from tests.simulation.mutants.edit import Edit, Mutant
 
 def _unfenced(path: str, number: str, after: str) -> tuple[Edit, ...]:
     """Take the attempt as it is, whoever asks."""
-    found = f"        held = find_attempt(unit_of_work, trial_id, {number}, request.nonce)\n{after}"
+    found = f"        fenced = find_attempt(unit_of_work, trial_id, {number}, request.nonce)\n{after}"
     taken = (
         "        from service.storage.queries import trials as _trials\n"
         "        from service.usecases.fencing import FencedAttempt as _Held\n"
-        "        held = _Held(\n"
+        "        fenced = _Held(\n"
         "            _trials.by_id(unit_of_work.connection, trial_id),\n"
         f"            _trials.attempt_of(unit_of_work.connection, trial_id, {number}),\n"
         "        )\n"
@@ -22,7 +22,7 @@ def _unfenced(path: str, number: str, after: str) -> tuple[Edit, ...]:
 MUTANTS = (
     Mutant(
         "no fence on finish",
-        _unfenced("service/usecases/attempts/finish.py", "number", "        if held.attempt.outcome is None"),
+        _unfenced("service/usecases/attempts/finish.py", "number", "        if fenced.attempt.outcome is None"),
     ),
     Mutant(
         "no fence on report",
@@ -30,14 +30,14 @@ MUTANTS = (
     ),
     Mutant(
         "no fence on checkpoint",
-        _unfenced("service/usecases/attempts/checkpoint.py", "number", "        held = ensure_attached("),
+        _unfenced("service/usecases/attempts/checkpoint.py", "number", "        fenced = ensure_attached("),
     ),
     Mutant(
         "no fence on heartbeat",
         (
             Edit(
                 "service/usecases/attempts/heartbeat.py",
-                "    if known is None or known.nonce != asked.nonce or known.num_attempts != asked.attempt:\n",
+                "    if known is None or known.nonce != lease.nonce or known.num_attempts != lease.attempt:\n",
                 "    if known is None:\n",
             ),
         ),
@@ -47,7 +47,9 @@ MUTANTS = (
         (
             Edit("service/usecases/fencing.py", " or attempt.number != trial.num_attempts:", ":"),
             Edit(
-                "service/usecases/fencing.py", "    if held.attempt.state == AttemptState.RUNNING:\n", "    if True:\n"
+                "service/usecases/fencing.py",
+                "    if fenced.attempt.state == AttemptState.RUNNING:\n",
+                "    if True:\n",
             ),
         ),
     ),
@@ -56,7 +58,7 @@ MUTANTS = (
         (
             Edit(
                 "service/usecases/fencing.py",
-                "    if held.attempt.state == AttemptState.LOST and held.trial.state == TrialState.WAITING:\n",
+                "    if fenced.attempt.state == AttemptState.LOST and fenced.trial.state == TrialState.WAITING:\n",
                 "    if False:\n",
             ),
         ),

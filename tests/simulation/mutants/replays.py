@@ -10,10 +10,10 @@ MUTANTS = (
         (
             Edit(
                 "service/usecases/attempts/report.py",
-                "            return _replayed(unit_of_work, held, request)\n",
-                "            counted = held.attempt.num_reports + 1\n"
-                "            unit_of_work.set_attempt(held.trial.id, held.attempt.number, num_reports=counted)\n"
-                "            return _replayed(unit_of_work, held, request)\n",
+                "            return _replayed(unit_of_work, fenced, request)\n",
+                "            counted = fenced.attempt.num_reports + 1\n"
+                "            unit_of_work.set_attempt(fenced.trial.id, fenced.attempt.number, num_reports=counted)\n"
+                "            return _replayed(unit_of_work, fenced, request)\n",
             ),
         ),
     ),
@@ -22,7 +22,7 @@ MUTANTS = (
         (
             Edit(
                 "service/usecases/attempts/report.py",
-                "            return _replayed(unit_of_work, held, request)\n",
+                "            return _replayed(unit_of_work, fenced, request)\n",
                 "            return judged.verdict\n",
             ),
         ),
@@ -65,7 +65,7 @@ MUTANTS = (
         (
             Edit(
                 "service/usecases/attempts/finish.py",
-                '        elif held.attempt.outcome != request.outcome.model_dump(mode="json"):\n',
+                '        elif fenced.attempt.outcome != request.outcome.model_dump(mode="json"):\n',
                 "        else:\n",
             ),
         ),
@@ -75,7 +75,7 @@ MUTANTS = (
         (
             Edit(
                 "service/usecases/attempts/finish.py",
-                '        elif held.attempt.outcome != request.outcome.model_dump(mode="json"):\n',
+                '        elif fenced.attempt.outcome != request.outcome.model_dump(mode="json"):\n',
                 "        elif False:\n",
             ),
         ),

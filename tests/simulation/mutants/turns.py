@@ -55,7 +55,7 @@ MUTANTS = (
         (
             Edit(
                 "service/usecases/dispatch/claim.py",
-                "    if opening.quarantine is not None:\n",
+                "    if claim_context.quarantine is not None:\n",
                 "    if False:\n",
             ),
         ),
@@ -95,7 +95,7 @@ MUTANTS = (
         (
             Edit(
                 "service/usecases/dispatch/claim.py",
-                "    if not opening.seen_recently:\n",
+                "    if not claim_context.seen_recently:\n",
                 "    if True:\n",
             ),
         ),

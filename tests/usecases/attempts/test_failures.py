@@ -48,7 +48,7 @@ async def test_the_first_three_trials_failing_alike_pause_the_study_until_it_is_
     study = await replica.study(name)
     assert (study.state, study.state_reason) == (
         StudyState.PAUSED,
-        "the first 3 trials all failed alike: KeyError: 1",
+        "the first 3 trials all failed with the same error: KeyError: 1",
     )
     assert len(set(await fingerprints(replica))) == 1
     assert (await replica.kinds(name))[-1] == "study_paused"
@@ -81,7 +81,7 @@ async def test_the_first_three_trials_ending_with_the_same_mistake_pause_the_stu
     await replica.fail(grants[7], failure, message=message)
     study = await replica.study(name)
     assert study.state is StudyState.PAUSED
-    assert study.state_reason == f"the first 3 trials all failed alike: {message}"
+    assert study.state_reason == f"the first 3 trials all failed with the same error: {message}"
     answer = await replica.ask(name, worker="w9")
     assert isinstance(answer, NoTrial)
     assert answer.reason == f"{study.name} is paused: {study.state_reason}"
@@ -103,7 +103,7 @@ async def test_an_objective_that_no_trial_reports_pauses_the_study_and_says_what
     study = await replica.study(name)
     assert study.state is StudyState.PAUSED
     assert study.state_reason == (
-        "the first 3 trials all failed alike: val/acc was never reported; it reported accuracy"
+        "the first 3 trials all failed with the same error: val/acc was never reported; it reported accuracy"
     )
 
 

@@ -20,7 +20,7 @@ PATIENCE: dict[str, Any] = {
     "pruner": {"name": "patience", "patience": 2},
     "budget": {"trials": 9},
 }
-STOP = "the verdict to stop at step 3 came too late (the best, 1, is 2 steps old, and patience lasts 2)"
+STOP = "the verdict to stop at step 3 came too late (the best, 1, is 2 steps old, and the patience is 2 steps)"
 
 
 async def overrun(replica: Replica, name: str, *later: float, result: str = "pruned") -> TrialDetail:

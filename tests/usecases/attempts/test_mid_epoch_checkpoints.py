@@ -82,7 +82,7 @@ async def test_it_never_outruns_the_metrics_of_its_last_whole_step(
     name = await replica.create()
     grant = await replica.claim(name)
     before = await replica.stored(name)
-    with pytest.raises(DomainError, match=f"the checkpoint is of step {step}, but metrics are known up to") as caught:
+    with pytest.raises(DomainError, match=f"the checkpoint is of step {step}, but the last reported step is") as caught:
         await save(replica, blobs, grant, step, batch)
     assert caught.value.code is ErrorCode.REPORT_ORDER
     assert await replica.stored(name) == before
@@ -152,7 +152,7 @@ async def test_a_fork_begins_at_a_whole_step(replica: Replica, blobs: BlobStore)
     name = await replica.create()
     parent = await replica.claim(name)
     await save(replica, blobs, parent, 0, 10)
-    with pytest.raises(DomainError, match="trial 0 has saved no checkpoint of a whole step"):
+    with pytest.raises(DomainError, match="trial 0 has saved no checkpoint at the end of a step"):
         await replica.fork(name, 0, lr=0.05)
     await replica.report(parent, 1, 0.5)
     await save(replica, blobs, parent, 1, 0)

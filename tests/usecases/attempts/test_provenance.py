@@ -33,7 +33,7 @@ async def test_saying_it_again_changes_nothing_and_otherwise_is_a_conflict(repli
     await replica.provenance(grant, OURS, torch="2.9")
     before = await replica.stored(name)
     await replica.provenance(grant, OURS, torch="2.9")
-    with pytest.raises(DomainError, match="has told another provenance before") as caught:
+    with pytest.raises(DomainError, match="has already sent another provenance") as caught:
         await replica.provenance(grant, THEIRS, torch="2.9")
     assert caught.value.code is ErrorCode.REPORT_CONFLICT
     assert await replica.stored(name) == before
@@ -96,7 +96,7 @@ async def test_for_a_function_the_users_code_is_compared_and_not_the_workers(rep
     warnings = ["trained with code bbbbbbbbbbbb; the study began with aaaaaaaaaaaa"]
     assert await replica.provenance(third, None, custom_code=THEIRS) == warnings
     assert await replica.provenance(third, None, custom_code=THEIRS) == warnings, "again changes nothing"
-    with pytest.raises(DomainError, match="has told another provenance before"):
+    with pytest.raises(DomainError, match="has already sent another provenance"):
         await replica.provenance(third, None, custom_code=OURS)
     attempts = [(await replica.trial(name, number)).attempts[0] for number in range(3)]
     assert [attempt.code for attempt in attempts] == [OURS, OURS, THEIRS]

@@ -145,7 +145,7 @@ async def test_a_checkpoint_never_outruns_the_metrics(replica: Replica) -> None:
     name = await replica.create()
     grant = await replica.claim(name)
     await replica.report(grant, 1, 0.5)
-    with pytest.raises(DomainError, match="the checkpoint is of step 3, but metrics are known up to 1") as caught:
+    with pytest.raises(DomainError, match="the checkpoint is of step 3, but the last reported step is 1") as caught:
         await replica.checkpoint(grant, 3)
     assert caught.value.code is ErrorCode.REPORT_ORDER
     unsent = [ReportRequest(nonce=grant.nonce, sequence=each, points=points(0.1, step=each)) for each in (1, 2, 3)]
@@ -160,7 +160,7 @@ async def test_a_checkpoint_that_fails_leaves_no_metrics(replica: Replica) -> No
     name = await replica.create()
     grant = await replica.claim(name)
     batch = ReportRequest(nonce=grant.nonce, sequence=1, points=points(0.5))
-    with pytest.raises(DomainError, match="known up to 1"):
+    with pytest.raises(DomainError, match="the last reported step is 1"):
         await replica.checkpoint(grant, 9, batch)
     assert (await replica.trial(name, 0)).series == []
 

@@ -145,7 +145,7 @@ async def test_a_checkpoint_that_was_not_uploaded_is_refused_and_changes_nothing
 
 
 def test_a_checkpoint_names_its_own_blob() -> None:
-    with pytest.raises(ValidationError, match="uri names another blob than sha256"):
+    with pytest.raises(ValidationError, match="uri names a blob other than sha256"):
         CheckpointRequest(nonce="n", step=1, sha256="0" * 64, size=1, uri=f"blob:{'1' * 64}")
 
 

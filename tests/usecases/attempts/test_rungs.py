@@ -120,7 +120,7 @@ async def test_a_whole_study_ends_with_the_counts_of_the_table(replica: Replica)
     assert [sum(trial.step >= rung for trial in trials if trial.step) for rung in (1, 3, 9)] == [9, 3, 1]
     behind = next(trial for trial in trials if trial.state is TrialState.PRUNED)
     assert behind.values == [pytest.approx(0.9 + 1)]
-    assert behind.state_reason == "not promoted: 9th of 9 at step 1, the best 3 went on"
+    assert behind.state_reason == "not promoted: 9th of 9 at step 1, the best 3 were promoted"
 
 
 async def test_a_trial_that_succeeds_at_its_rung_is_paused(replica: Replica) -> None:
@@ -208,7 +208,7 @@ class TestWithoutCheckpoints:
         await climb(replica, name, 0.5, saves=False)
         study = await replica.study(name)
         assert study.notice == (
-            "asha goes on in mode stop: trial 0 saved no checkpoint by step 1, so trials cannot pause and be promoted"
+            "asha continues in mode stop: trial 0 saved no checkpoint by step 1, so trials cannot pause and be promoted"
         )
         assert (study.spec_version, study.spec.pruner.model_dump()["mode"]) == (2, "stop")
         assert "pruner_changed" in await replica.kinds(name)
@@ -231,7 +231,7 @@ class TestWithoutCheckpoints:
             await replica.finish(grant, "paused")
         trial = await replica.trial(name, 1)
         assert (trial.state, trial.values) == (TrialState.PRUNED, [0.2])
-        assert trial.state_reason == "2nd of 2 at step 1, and saved no checkpoint to go on from"
+        assert trial.state_reason == "2nd of 2 at step 1, and saved no checkpoint to continue from"
         assert (await replica.study(name)).spec_version == 2
 
     async def test_a_paused_trial_with_a_checkpoint_may_be_promoted_until_the_end(self, replica: Replica) -> None:

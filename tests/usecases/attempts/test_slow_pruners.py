@@ -30,7 +30,9 @@ async def test_a_pruner_that_hangs_keeps_no_report_waiting_beyond_the_limit(repl
     verdict = await reported
     assert 0.5 <= time.monotonic() - began < 5
     assert (verdict.action, verdict.step) == ("continue", 1)
-    assert verdict.reason.startswith("not judged: its pruner has been computing a verdict for")
+    assert verdict.reason.startswith(
+        "the pruner did not judge this report: its pruner has been computing a verdict for"
+    )
     # It is stored: a replay is answered alike, and the trial has its value.
     assert await replica.report(held, 1, 0.5) == verdict
     assert (await replica.trial(slow, 0)).series[0].values == [0.5]

@@ -190,7 +190,7 @@ async def test_a_study_whose_file_no_host_has_any_more_pauses_with_the_reason(re
         await fault(replica, name, host="c")
     study = await replica.study(name)
     assert (study.state, study.pause_cause) == (StudyState.PAUSED, PauseCause.FAILURES)
-    assert study.state_reason == f"the first 3 trials all failed alike: {MESSAGE}"
+    assert study.state_reason == f"the first 3 trials all failed with the same error: {MESSAGE}"
     assert study.num_trials[TrialState.FAILED] == 3
 
 
@@ -226,7 +226,7 @@ async def test_a_study_that_only_quarantined_hosts_are_there_for_says_so(replica
     with replica.database.writer.begin() as connection:
         connection.execute(tables.worker.update().where(tables.worker.c.name == "b1").values(last_seen_at=0))
     told = (await replica.study(name)).no_worker_reason or ""
-    assert told.startswith("the host a is quarantined: two host faults in a row on a while other hosts do well")
+    assert told.startswith("the host a is quarantined: two host faults in a row on a while other hosts succeed")
     assert told.endswith("repair it, then: study readmit a")
 
 

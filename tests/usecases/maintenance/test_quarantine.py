@@ -36,7 +36,7 @@ async def test_two_faults_in_a_row_while_others_do_well_quarantine_the_host(repl
     for worker in ("a1", "a2", "a3"):  # every worker of the host, a new one too
         answer = await replica.ask(name, worker=worker, host="a")
         assert isinstance(answer, NoTrial)
-        assert answer.reason.startswith("quarantined: two host faults in a row on a while other hosts do well")
+        assert answer.reason.startswith("quarantined: two host faults in a row on a while other hosts succeed")
         assert answer.reason.endswith(f"no module named 'torch'; repair it, then: study readmit {worker}")
     shown = {view.name: view for view in (await list_workers(replica.context)).workers}
     assert shown["a1"].quarantined_at is not None
@@ -65,7 +65,7 @@ async def test_where_no_host_does_better_it_is_an_exception_of_the_user(replica:
     assert (await fault(replica, name)).trial_state == "failed"
     trial = await replica.trial(name, 0)
     assert (trial.state, trial.attempts[-1].failure) == (TrialState.FAILED, FailureClass.USER_EXCEPTION)
-    assert trial.state_reason == "no module named 'torch' (no other host does better)"
+    assert trial.state_reason == "no module named 'torch' (no other host succeeds either)"
     assert not [view for view in (await list_workers(replica.context)).workers if view.quarantined_at]
 
 
@@ -81,7 +81,7 @@ async def test_a_file_that_the_only_host_lacks_pauses_the_study_though_other_stu
         await replica.finish(await do_well(replica, other, "a1", "a"))
     study = await replica.study(name)
     assert study.state is StudyState.PAUSED
-    assert study.state_reason == "the first 3 trials all failed alike: no module named 'torch'"
+    assert study.state_reason == "the first 3 trials all failed with the same error: no module named 'torch'"
     assert study.num_trials[TrialState.FAILED] == 3
     assert not [view for view in (await list_workers(replica.context)).workers if view.quarantined_at]
 
@@ -173,5 +173,5 @@ async def test_readmission_leaves_other_hosts_in_quarantine(replica: Replica) ->
 
 
 async def test_before_any_worker_has_come_a_readmission_says_so(replica: Replica) -> None:
-    with pytest.raises(DomainError, match="there is no worker 'tower'; no worker has been here yet"):
+    with pytest.raises(DomainError, match="there is no worker 'tower'; no worker has contacted the service yet"):
         await lift_quarantine(replica.context, "tower")

@@ -159,7 +159,7 @@ async def test_no_improvement_completes_the_study(replica: Replica) -> None:
     for value in (0.3, 0.4, 0.2, 0.3, 0.2):
         await replica.train(name, value)
     view = await replica.study(name)
-    assert view.state_reason == "the last 2 trials brought none better than trial 2"
+    assert view.state_reason == "the last 2 trials gave no better value than trial  2"
 
 
 async def test_ends_since_the_best_are_counted_alike_by_the_rule_and_by_the_view(replica: Replica) -> None:
@@ -276,7 +276,7 @@ REFUSED = {
     "no better": ({"target": 0.3}, "the target is 0.2; name a better one to extend it"),
     "one of two": ({"hours": 3, "failures": 1}, "the budget is 1 failed trials; name more than that to extend it"),
     "none so far": ({"no_improvement": 9}, "the study has no budget of trials without improvement, so there is none"),
-    "another one ends it": ({"hours": 3}, "trial 0 reached 0.2, and the target is 0.2, so the study would be over"),
+    "another one ends it": ({"hours": 3}, "trial 0 reached 0.2, and the target is 0.2, so the study would end"),
 }
 
 

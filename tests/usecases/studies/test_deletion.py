@@ -183,7 +183,7 @@ async def test_prior_trials_copied_by_other_studies_stay(replica: Replica) -> No
     second = await replica.create(warm_start=[first], sampler={"name": "tpe"})
     await delete_study(replica.context, first)
     assert await remove(replica) == 1
-    assert "1 are learned from" in ((await replica.study(second)).notice or "")
+    assert "1 are prior trials" in ((await replica.study(second)).notice or "")
     await replica.train(second, 0.25)
     assert broken(replica) == {}
     said = await refused(ErrorCode.INVALID_SPEC, replica.create(warm_start=[first], sampler={"name": "tpe"}))

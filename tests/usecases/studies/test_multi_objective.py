@@ -105,7 +105,7 @@ async def test_before_a_trial_is_completed_the_front_is_empty(replica: Replica) 
 
 async def test_no_trial_is_best(replica: Replica) -> None:
     name, _ = await shown(replica)
-    with pytest.raises(DomainError, match="has 2 objectives and no best trial; ask for its front"):
+    with pytest.raises(DomainError, match="has 2 objectives and no best trial; use its Pareto front"):
         await get_best(replica.context, name)
 
 

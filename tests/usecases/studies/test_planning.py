@@ -26,7 +26,7 @@ async def test_a_plan_begins_nothing(replica: Replica) -> None:
 
 
 async def test_a_plan_of_what_cannot_work_is_refused(replica: Replica) -> None:
-    with pytest.raises(DomainError, match="asha has to know where a trial ends"):
+    with pytest.raises(DomainError, match="asha needs the last step of a trial"):
         await plan_study(replica.context, spec_of(pruner="asha"))
 
 
@@ -85,12 +85,12 @@ async def test_unfinished_teachers_are_reported(replica: Replica) -> None:
     grant = await replica.claim(name)
     await replica.report(grant, 1, 0.5)
     replayed = await replay_study(replica.context, name, ASHA)
-    assert replayed.notes == ["1 of 2 trials were not trained to the end; what they lack is not known"]
+    assert replayed.notes == ["1 of 2 trials were not trained to the end; their later values are unknown"]
 
 
 async def test_a_pruner_that_does_not_go_with_the_study_is_refused(replica: Replica) -> None:
     name = await replica.create(budget={"trials": 9})
-    with pytest.raises(DomainError, match="asha has to know where a trial ends"):
+    with pytest.raises(DomainError, match="asha needs the last step of a trial"):
         await replay_study(replica.context, name, ASHA)
 
 

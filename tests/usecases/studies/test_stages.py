@@ -97,7 +97,7 @@ async def test_an_edited_box_is_searched_instead_by_every_replica_and_after_a_re
     (stage,) = await trail(replica, name)
     assert (stage.review, stage.box) == (Review.EDITED, {"lr": [0.0002, 0.0003]})
     assert stage.reason.startswith(proposed.reason)
-    assert stage.reason.endswith("-> [0.0002, 0.0003] as a person chose")
+    assert stage.reason.endswith("-> [0.0002, 0.0003] as a user chose")
     for each in (replica, Replica(replica.database)):
         grant = await each.train(name, 0.05)
         assert 0.0002 <= grant.parameters["lr"] <= 0.0003  # type: ignore[operator]

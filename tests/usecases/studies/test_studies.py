@@ -217,14 +217,14 @@ async def test_a_study_is_complete_after_its_last_finish(replica: Replica) -> No
     grants = [await replica.claim(name) for _ in range(2)]
     answer = await replica.ask(name)
     assert isinstance(answer, NoTrial)
-    assert "all 2 trials of the budget were handed out; 2 are still open" in answer.reason
+    assert "all 2 trials of the budget were suggested; 2 are still open" in answer.reason
     assert not answer.done
     for grant in grants:
         assert (await replica.study(name)).state is StudyState.ACTIVE
         await replica.report(grant, 1, 0.5)
         await replica.finish(grant)
     view = await replica.study(name)
-    assert (view.state, view.state_reason) == (StudyState.COMPLETED, "all 2 trials of the budget were handed out")
+    assert (view.state, view.state_reason) == (StudyState.COMPLETED, "all 2 trials of the budget were suggested")
     answer = await replica.ask(name)
     assert isinstance(answer, NoTrial)
     assert answer.done
@@ -264,7 +264,7 @@ async def test_enqueued_configurations_go_first(replica: Replica) -> None:
     grants = [await replica.claim(name) for _ in range(4)]
     assert [grant.parameters["lr"] for grant in grants[:3]] == [0.03, 0.01, 0.02]
     assert grants[3].parameters["lr"] not in {0.01, 0.02, 0.03}
-    assert (await replica.trial(name, 0)).suggestion_reason == "enqueued by a person"
+    assert (await replica.trial(name, 0)).suggestion_reason == "enqueued by a user"
 
 
 async def test_an_enqueued_configuration_must_fit(replica: Replica) -> None:

@@ -19,7 +19,7 @@ from service.contract.trial import TrialState
 from service.storage import tables
 from service.storage.database import Database
 from service.storage.queries import studies as study_queries
-from service.usecases import importances
+from service.usecases import importance_cache
 from service.usecases.maintenance.restore import begin_epoch
 from service.usecases.studies import lifecycle, study_lookup
 from service.usecases.studies.edit import edit_study
@@ -229,7 +229,7 @@ async def test_importance_of_an_active_study_is_computed_every_few_seconds_at_mo
     first = await study_importance(replica.context, name)
     await replica.train(name, 0.4)
     assert await study_importance(replica.context, name) == first
-    monkeypatch.setattr(importances, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(importance_cache, "FRESH_SECONDS", 0.0)
     second = await study_importance(replica.context, name)
     assert second.revision == (await replica.study(name)).revision > first.revision
     monkeypatch.undo()

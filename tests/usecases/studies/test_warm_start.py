@@ -42,7 +42,7 @@ def history_of(replica: Replica, name: str) -> History:
 async def test_completed_trials_are_taken_over_with_parameters_and_values(replica: Replica) -> None:
     old = await earlier(replica, 12)
     new = await replica.create(**WARM, warm_start=[old])
-    taken = history_of(replica, new).earlier
+    taken = history_of(replica, new).prior_trials
     assert [trial.value for trial in taken] == [1.0 / (number + 1) for number in range(12)]
     theirs = await replica.trials(old)
     assert [dict(trial.parameters) for trial in taken] == [trial.parameters for trial in theirs]
@@ -67,9 +67,9 @@ async def test_they_stay_what_they_were(replica: Replica) -> None:
         connection.execute(tables.study.delete().where(tables.study.c.name == old))
     fresh = Replica(replica.database)
     known = history_of(fresh, new)
-    assert len(known.earlier) == 12
+    assert len(known.prior_trials) == 12
     spec = (await fresh.study(new)).spec
-    again = decide.next_action(History(trials=(), earlier=known.earlier), spec)
+    again = decide.next_action(History(trials=(), prior_trials=known.prior_trials), spec)
     assert isinstance(again, decide.Suggest)
     assert again.suggestion.parameters == grant.parameters
 
@@ -80,7 +80,7 @@ async def test_selected_and_rejected_prior_trials_are_reported(replica: Replica)
     other = await earlier(replica, 2, space={"lr": {"type": "float", "low": 0.2, "high": 0.9}})
     new = await replica.create(**WARM, warm_start=[old, other])
     told = (
-        f"warm start: of the 6 trials of {old}, {other} that have ended, 3 are learned from at first; "
+        f"warm start: of the 6 trials of {old}, {other} that have ended, 3 are prior trials; "
         "left out: 1 did not complete, 2 lie outside this space"
     )
     assert (await replica.study(new)).notice == told
@@ -95,7 +95,7 @@ async def test_in_a_staged_search_only_fully_trained_trials_are_comparable(repli
     for number in range(4):
         await replica.train(old, *([0.5] if number < 2 else [0.5, 0.4]))
     new = await replica.create(**WARM, warm_start=[old])
-    assert len(history_of(replica, new).earlier) == 2
+    assert len(history_of(replica, new).prior_trials) == 2
     assert "2 trained in an early stage" in str((await replica.study(new)).notice)
 
 
@@ -107,11 +107,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "another objective": ({"objective": {"metric": "accuracy", "direction": "maximize"}}, "is to minimize loss, and"),
     "another direction": (
         {"objective": {"metric": "loss", "direction": "maximize"}},
-        "and this study to maximize loss",
+        "and that of this study to maximize loss",
     ),
     "another space": (
         {"space": {"x": {"type": "float", "low": 0, "high": 1}}},
-        r"that have ended, none can be learned from \(3 lie outside this space\); leave it out, or widen the space",
+        r"that have ended, none can be a prior trial \(3 lie outside this space\); leave it out, or widen the space",
     ),
     "no model": ({"sampler": "random"}, "warm_start: random does not learn from other studies"),
 }
@@ -129,5 +129,7 @@ async def test_unlearnable_data_is_refused(replica: Replica, changes: dict[str, 
 
 async def test_a_study_without_an_ended_trial_teaches_nothing(replica: Replica) -> None:
     old = await earlier(replica, 0)
-    with pytest.raises(DomainError, match=r"of the 0 trials of .* that have ended, none can be learned from; leave it"):
+    with pytest.raises(
+        DomainError, match=r"of the 0 trials of .* that have ended, none can be a prior trial; leave it"
+    ):
         await replica.create(**WARM, warm_start=[old])

@@ -275,7 +275,7 @@ async def test_a_fork_can_be_forked(replica: Replica) -> None:
     grant = await replica.claim(name)
     await replica.report(grant, 1, 0.3, step=5)
     with pytest.raises(
-        DomainError, match=f"trial {fork.id} has saved no checkpoint of a whole step, since none was due so soon"
+        DomainError, match=f"trial {fork.id} has saved no checkpoint at the end of a step, because none was due yet"
     ):
         await replica.fork(name, fork.id, lr=0.01)
     await replica.checkpoint(grant, 5, sha256="5" * 64)
@@ -293,7 +293,7 @@ async def test_forks_are_handed_out_by_priority_and_before_new_trials(replica: R
 @pytest.mark.parametrize(
     ("at", "changes", "message"),
     [
-        (3, {"lr": 0.01}, r"at: trial 0 has no checkpoint of step 3; it has those of: 2, 4"),
+        (3, {"lr": 0.01}, r"at: trial 0 has no checkpoint of step 3; it has checkpoints of these steps: 2, 4"),
         (None, {"lr": 7.0}, r"set.lr: must be a number in \[0.0001, 0.1\], got 7.0"),
         (None, {"lrs": 0.1}, r"set.lrs: is no parameter of the space: did you mean 'lr'\?"),
     ],

@@ -111,7 +111,7 @@ async def test_only_the_granted_nonce_writes(replica: Replica) -> None:
 
 async def test_an_attempt_that_never_was(replica: Replica) -> None:
     grant = await replica.claim(await replica.create())
-    with pytest.raises(DomainError, match="trial 0 has no attempt 2; it had 1, numbered from 1"):
+    with pytest.raises(DomainError, match="trial 0 has no attempt 2; it has 1, numbered from 1"):
         await read(replica, grant, attempt=2)
     with pytest.raises(DomainError, match="has no trial 7; it has 1, numbered from 0"):
         await read(replica, grant.model_copy(update={"number": 7}))

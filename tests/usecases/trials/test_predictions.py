@@ -56,7 +56,7 @@ async def test_they_are_registered_once_and_found_again(replica: Replica) -> Non
 async def test_another_file_is_a_conflict(replica: Replica) -> None:
     grant = await replica.train(await replica.create(), 0.5)
     await replica.predictions(grant, b"file")
-    with pytest.raises(DomainError, match=r"are already .* a trial has one file of them") as caught:
+    with pytest.raises(DomainError, match=r"are already .* a trial has one predictions file") as caught:
         await replica.predictions(grant, b"other")
     assert caught.value.code is ErrorCode.REPORT_CONFLICT
 
@@ -131,7 +131,7 @@ async def test_the_best_are_kept_and_the_others_leave_with_the_keeper(replica: R
     age(blobs)
     assert await collect_blobs(replica.context) == 1
     assert await listed(replica, name) == [*range(1, NUM_KEPT), NUM_KEPT + 1]
-    assert f"as long as it was among the best {NUM_KEPT} trials" in await refused(replica, name)
+    assert f"only while it was among the best {NUM_KEPT} trials" in await refused(replica, name)
     assert f"`study predictions {name}` lists all" in await refused(replica, name, str(NUM_KEPT))
     assert not (await replica.predictions(grants[0], b"of 0", uploaded=False)).kept
 

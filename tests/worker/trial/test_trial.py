@@ -47,8 +47,10 @@ def test_a_report_is_answered_by_the_newest_order_known(pair: tuple[Trial, Agent
 def test_a_waiting_trial_receives_the_verdict_on_its_step(pair: tuple[Trial, Agent]) -> None:
     trial, agent = pair
     agent.answer(0)
-    threading.Timer(0.1, lambda: (agent.order("stop", "hopeless"), agent.answer(1))).start()
+    timer = threading.Timer(0.1, lambda: (agent.order("stop", "hopeless"), agent.answer(1)))
+    timer.start()
     assert trial.report(1, {"loss": 0.5}, wait=True) == Order("stop", "hopeless")
+    timer.join()  # the trial may see the order before the agent has sent its answer
     assert agent.heard() == [Report(1, {"loss": 0.5}, is_awaited=True)]
 
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 
 from service.client import Client
 from service.client.errors import ApiError, LeaseLost, NotFound, PermanentFailure, ServiceFailure, Unauthorized
-from service.contract.attempt import FailureClass, FinishReply, FinishRequest, Outcome
-from service.contract.lease import FaultScope
+from service.contract.attempt import FailureClass, FaultScope, FinishReply, FinishRequest, Outcome
 from service.contract.problem import ErrorCode
 from service.contract.provenance import ProvenanceRequest
 from service.contract.report import Point, ReportRequest, Verdict

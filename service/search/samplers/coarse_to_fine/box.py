@@ -99,7 +99,7 @@ def _fault(declared: Space, name: str, values: Sequence[Value]) -> str | None:
 
 def _range_fault(parameter: NumericParameter, values: Sequence[Value]) -> str | None:
     if len(values) != 2:
-        return f"must be two ends, such as {bounds(parameter)}, got {quote(list(values))}"
+        return f"must be two bounds, such as {bounds(parameter)}, got {quote(list(values))}"
     low, high = values
     assert isinstance(low, int | float)
     assert isinstance(high, int | float)
@@ -218,10 +218,10 @@ def _refine_range(name: str, declared: Scaled, before: Scaled, known: Evidence) 
     first, last = _ends(declared, declared)
     if places[0] <= start + _BORDER * width:
         low = min(low, start - _GROWTH * width)
-        why += f", and the lower end {'stays' if start <= first else 'grows'} where the best one sits"
+        why += f", and the lower bound {'stays' if start <= first else 'grows'} because the best trial is at it"
     if places[0] >= end - _BORDER * width:
         high = max(high, end + _GROWTH * width)
-        why += f", and the upper end {'stays' if end >= last else 'grows'} where the best one sits"
+        why += f", and the upper bound {'stays' if end >= last else 'grows'} because the best trial is at it"
     return _between(declared, before, max(low, 0.0), min(high, 1.0)), why
 
 

@@ -85,7 +85,7 @@ class CoarseToFineSampler(Sampler):
             notes={"box": numbers},
             stage=at,
             run_until=stage.resource,
-            begins=StageBox(at, numbers, reason) if at and at not in known.stages else None,
+            new_stage=StageBox(at, numbers, reason) if at and at not in known.stages else None,
         )
 
     def remaining(self, history: History) -> int | None:
@@ -190,7 +190,7 @@ class CoarseToFineSampler(Sampler):
     def _unchanged(self, at: int) -> str:
         if at == 0:
             return "the whole space"
-        return f"the box of stage {at}, which its trials gave no reason to change"
+        return f"the box of stage {at}, because its trials gave no reason to change it"
 
 
 def stages_of(spec: StudySpec) -> list[Stage]:

@@ -34,7 +34,7 @@ class Computed:
         return is_young or self.answer.revision == study.revision
 
 
-class Importances:
+class ImportanceCache:
     """The newest result of each study; reading threads and the event loop use it."""
 
     def __init__(self) -> None:

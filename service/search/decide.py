@@ -8,46 +8,32 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import assert_never
 
 from service.contract.base import Value
-from service.contract.problem import FieldError
 from service.contract.pruner import AshaPrunerSpec, HyperbandPrunerSpec
 from service.contract.report import Action, Verdict
 from service.contract.sampler import (
-    AutoSamplerSpec,
     CmaEsSamplerSpec,
     CoarseToFineSamplerSpec,
     GpSamplerSpec,
-    GridSamplerSpec,
     NsgaIiSamplerSpec,
-    QmcSamplerSpec,
-    RandomSamplerSpec,
-    SobolSamplerSpec,
     TpeSamplerSpec,
 )
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
 from service.domain.budget import NO_USAGE, BudgetUsage, exhausted_reason
-from service.domain.finite_space import check_finite_space
 from service.domain.history import History, StageBox, Suggestion, TrialRecord
 from service.domain.objective import final_value
-from service.search.multi_objective import check_multi_objective
-from service.search.optional_deps import check_extra
 from service.search.pruners import pruner_for
 from service.search.samplers import Sampler, sampler_for
-from service.search.samplers.cmaes import check_cmaes
-from service.search.samplers.coarse_to_fine.sampler import check_coarse_to_fine, stages_of
-from service.search.samplers.grid import check_grid
+from service.search.samplers.coarse_to_fine.sampler import stages_of
 from service.search.schedulers.rung_observations import observations_at_rung
 from service.search.schedulers.successive_halving import (
     Promote,
     SuccessiveHalving,
-    check_rungs,
     describe_rank,
     halving_of,
 )
-from service.search.warm_start import check_warm_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,31 +207,6 @@ def overrides_of(spec: StudySpec, stage: int | None) -> Mapping[str, Value]:
     if stage is None or not isinstance(spec.sampler, CoarseToFineSamplerSpec):
         return {}
     return stages_of(spec)[stage].overrides
-
-
-def check_strategy(spec: StudySpec) -> list[FieldError]:
-    """Check that sampler, pruner, space, budget and warm start of a spec work together; its space must be checked."""
-    if errors := check_finite_space(spec.space):
-        return errors
-    return [*check_multi_objective(spec), *check_rungs(spec), *check_warm_start(spec), *_check_sampler(spec)]
-
-
-def _check_sampler(spec: StudySpec) -> list[FieldError]:
-    match spec.sampler:
-        case GridSamplerSpec():
-            return check_grid(spec.space)
-        case CoarseToFineSamplerSpec():
-            return check_coarse_to_fine(spec)
-        case AutoSamplerSpec() | RandomSamplerSpec() | SobolSamplerSpec() | TpeSamplerSpec() | NsgaIiSamplerSpec():
-            return []
-        case CmaEsSamplerSpec():
-            return check_cmaes(spec.space)
-        case GpSamplerSpec():
-            return check_extra(spec.sampler.name, "gp")
-        case QmcSamplerSpec():
-            return check_extra(spec.sampler.name, "qmc")
-        case _:
-            assert_never(spec.sampler)
 
 
 def _last_step(spec: StudySpec, stage: int | None) -> int | None:

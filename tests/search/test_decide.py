@@ -14,6 +14,7 @@ from service.contract.trial import TrialState
 from service.domain.budget import BudgetUsage
 from service.domain.history import History
 from service.search import decide
+from service.search.validation import check_strategy
 from tests.search.studies import begun, ended, played, record, smooth, study
 
 LIGHT = """
@@ -75,7 +76,7 @@ def test_an_enqueued_configuration_goes_first_and_takes_a_number_of_the_budget()
 
 @pytest.mark.parametrize("sampler", ["auto", "random", "sobol", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"])
 def test_samplers_that_need_nothing_more_pass_the_check(sampler: str) -> None:
-    assert decide.check_strategy(study(sampler=sampler, budget={})) == []
+    assert check_strategy(study(sampler=sampler, budget={})) == []
 
 
 def test_the_plan_is_the_smaller_of_budget_and_grid() -> None:

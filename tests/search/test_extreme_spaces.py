@@ -16,6 +16,7 @@ from service.contract.validation_errors import field_errors
 from service.domain.history import History, TrialRecord
 from service.domain.space import check_parameters, check_space
 from service.search import decide
+from service.search.validation import check_strategy
 
 MAX = 2**53
 WIDE: dict[str, dict[str, Any]] = {
@@ -54,7 +55,7 @@ def mistakes(**changes: Any) -> list[str]:
     except ValidationError as error:
         found = field_errors(error.errors(), given, StudySpec)
     else:
-        found = check_space(spec.space) or decide.check_strategy(spec)
+        found = check_space(spec.space) or check_strategy(spec)
     return [f"{each.path}: {each.message}" for each in found]
 
 
@@ -67,7 +68,7 @@ def test_every_sampler_suggests_inside_the_widest_spaces(sampler: str, name: str
         parameter = {**parameter, "points": 5}
     beside = {name: {"type": "float", "low": 0, "high": 1, "step": 0.25} for name in ("y", "z")}
     spec = StudySpec.model_validate(document(space={"x": parameter, **beside}, sampler=sampler))
-    assert not decide.check_strategy(spec)
+    assert not check_strategy(spec)
     history = History()
     # A Gaussian process takes a second for each question: its startup, and the first two that it is asked.
     for number in range(12 if sampler in {"auto", "optuna:gp"} else 20):

@@ -17,6 +17,7 @@ from service.domain.pareto import losses
 from service.search import decide
 from service.search.optuna_bridge.pareto import hypervolume
 from service.search.replay import simulate
+from service.search.validation import check_strategy
 from tests.search.studies import record, study
 
 SPACE: dict[str, Any] = {f"x{at}": {"type": "float", "low": 0.0, "high": 1.0} for at in range(5)}
@@ -29,7 +30,7 @@ def spec_of(sampler: Any, *, trials: int = 100, **changes: Any) -> StudySpec:
 
 @pytest.mark.parametrize("name", ["optuna:cmaes", "optuna:gp", "coarse_to_fine"])
 def test_samplers_that_follow_one_objective_say_what_to_write(name: str) -> None:
-    (error,) = decide.check_strategy(spec_of(name))
+    (error,) = check_strategy(spec_of(name))
     assert error.path == "sampler.name"
     assert error.message == (
         f"{name} supports one objective, and this study has 2; "
@@ -41,19 +42,19 @@ def test_samplers_that_follow_one_objective_say_what_to_write(name: str) -> None
     "pruner", ["median", "percentile", "patience", "asha", "hyperband", {"name": "threshold", "upper": 1}]
 )
 def test_every_pruner_is_refused_and_says_what_to_write(pruner: Any) -> None:
-    (error,) = decide.check_strategy(spec_of("tpe", pruner=pruner, resource={"max": 9}))
+    (error,) = check_strategy(spec_of("tpe", pruner=pruner, resource={"max": 9}))
     assert error.path == "pruner"
     assert error.message.endswith("write pruner: none, or a single objective")
 
 
 def test_a_warm_start_is_refused_too() -> None:
-    (error,) = decide.check_strategy(spec_of("tpe", warm_start=["other"]))
+    (error,) = check_strategy(spec_of("tpe", warm_start=["other"]))
     assert (error.path, "leave it out" in error.message) == ("warm_start", True)
 
 
 def test_one_objective_may_be_written_with_any_of_them() -> None:
     one = spec_of("coarse_to_fine", objective=TWO[0], pruner="median")
-    assert decide.check_strategy(one) == []
+    assert check_strategy(one) == []
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from service.domain.history import History
 from service.search import decide
 from service.search.replay import simulate
 from service.search.samplers import sampler_for
+from service.search.validation import check_strategy
 from service.search.warm_start import MAX_PRIOR_TRIALS, REPLACED, active_prior_trials, select_spread
 from tests.search.studies import played, record, smooth, study
 
@@ -127,7 +128,7 @@ def smooth_parameters(at: int) -> dict[str, Value]:
 
 def test_warm_start_for_a_sampler_that_ignores_trials_is_refused() -> None:
     for name in ("grid", "random", "coarse_to_fine", "optuna:cmaes"):
-        (error,) = decide.check_strategy(study(CUBE_GRID, sampler=name, warm_start=["older"]))
+        (error,) = check_strategy(study(CUBE_GRID, sampler=name, warm_start=["older"]))
         assert (error.path, error.message) == (
             "warm_start",
             f"{name} does not learn from other studies; write sampler: tpe, auto or optuna:gp",

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from itertools import islice
-from typing import Any
 
 from service.contract.catalogue import Catalogue
-from service.contract.problem import ErrorCode, FieldError
-from service.contract.sampler import CoarseToFineSamplerSpec
-from service.contract.study import Resource, StudySpec, StudyView
+from service.contract.problem import ErrorCode
+from service.contract.study import StudySpec, StudyView
 from service.contract.validation_errors import MAX_MISTAKES
-from service.domain.command import check_command
 from service.domain.errors import DomainError
-from service.domain.metric_names import check_comparable, check_fit, check_metrics
-from service.domain.objective import check_objectives
-from service.domain.space import check_space
+from service.domain.metric_names import check_comparable
 from service.domain.states import STUDY
-from service.domain.task_config import check_overrides, check_space_paths, check_task
-from service.search import decide
+from service.search import validation
 from service.storage.queries import studies
 from service.storage.tables import Connection
 from service.storage.unit_of_work import UnitOfWork
@@ -37,27 +29,14 @@ def check_spec(catalogue: Catalogue, spec: StudySpec) -> StudySpec:
     Raises:
         DomainError: The spec is invalid; all errors are listed.
     """
-    errors = [*check_space(spec.space), *check_objectives(spec)]
-    if spec.task is not None and spec.task.train is not None:
-        errors += check_task(spec.task.train, spec.space, catalogue)
-        errors += check_space_paths(spec.task.train, spec.space, catalogue)
-        errors += [*check_fit(spec, catalogue), *check_metrics(spec, catalogue)]
-        errors += _override_errors(catalogue, spec, spec.task.train)
-        spec, resource_errors = _with_resource(catalogue, spec, spec.task.train.get("epochs"))
-        errors += resource_errors
-    else:
-        errors += _meaningless(spec)
-    if spec.task is not None and spec.task.command is not None:
-        errors += islice(check_command(spec.task.command, spec.space), MAX_MISTAKES)
-    if not errors:
-        errors += decide.check_strategy(spec)
+    errors = validation.check_spec(spec, catalogue)
     if errors:
         first = errors[0]
         # Each check stops at MAX_MISTAKES errors, so the total is unknown in that case.
         number = "" if len(errors) >= MAX_MISTAKES else f"{len(errors) - 1} "
         more = f" (and {number}more)" if len(errors) > 1 else ""
         raise DomainError(ErrorCode.INVALID_SPEC, f"{first.path}: {first.message}{more}", errors[:MAX_MISTAKES])
-    return spec
+    return validation.with_resource(spec, catalogue)
 
 
 def require_comparable(catalogue: Catalogue, spec: StudySpec) -> None:
@@ -69,45 +48,6 @@ def require_comparable(catalogue: Catalogue, spec: StudySpec) -> None:
     errors = list(check_comparable(spec, catalogue))
     if errors:
         raise DomainError(ErrorCode.INCOMPARABLE_LOSS, f"{errors[0].path}: {errors[0].message}", errors)
-
-
-def _meaningless(spec: StudySpec) -> Iterator[FieldError]:
-    """Yield errors for settings that only the training core supports, in a study with another task."""
-    if spec.constraints is not None:
-        message = "apply only to models of the training core, and this task is another; leave them out"
-        yield FieldError(path="constraints", message=message)
-    stages = spec.sampler.stages if isinstance(spec.sampler, CoarseToFineSamplerSpec) else None
-    for at, stage in enumerate(stages or []):
-        if stage.overrides:
-            message = (
-                "apply only to the training core, and this task gets only the parameters of the space; leave them out"
-            )
-            yield FieldError(path=f"sampler.stages.{at}.overrides", message=message)
-
-
-def _override_errors(catalogue: Catalogue, spec: StudySpec, train: Mapping[str, Any]) -> list[FieldError]:
-    stages = spec.sampler.stages if isinstance(spec.sampler, CoarseToFineSamplerSpec) else None
-    return [
-        FieldError(path=f"sampler.stages.{at}.{error.path}", message=error.message)
-        for at, stage in enumerate(stages or [])
-        for error in check_overrides(train, spec.space, stage.overrides, catalogue)
-    ]
-
-
-def _with_resource(catalogue: Catalogue, spec: StudySpec, epochs: object) -> tuple[StudySpec, list[FieldError]]:
-    """Set the resource of a train task to its epochs, or check that it equals them."""
-    if "epochs" in spec.space:
-        return spec, []
-    horizon = epochs if isinstance(epochs, int) else catalogue.settings["epochs"].default
-    if spec.resource is None:
-        return spec.model_copy(update={"resource": Resource(name="epoch", max=horizon)}), []
-    if spec.resource.name == "epoch" and spec.resource.max == horizon:
-        return spec, []
-    message = (
-        f"is {spec.resource.max} {spec.resource.name}s, but the task trains {horizon} epochs (task.train.epochs); "
-        "make them equal, or leave resource out"
-    )
-    return spec, [FieldError(path="resource.max", message=message)]
 
 
 async def check_study(context: Context, given: StudySpec) -> tuple[StudySpec, PriorTrials | None]:

@@ -13,9 +13,9 @@ from service.contract.trial import TrialState
 from service.domain.errors import DomainError
 from service.domain.history import History
 from service.domain.objective import final_value, is_better
-from service.search import decide
 from service.search.replay.plan import plan, trainings_per_trial
 from service.search.replay.simulate import replay
+from service.search.validation import check_strategy
 from service.storage.queries import attempts, studies
 from service.storage.tables import Connection
 from service.usecases.context import Context
@@ -85,7 +85,7 @@ async def replay_study(context: Context, name: str, request: ReplayRequest) -> R
 
     spec, recorded = await context.database.read_for_viewer(read)
     replayed = spec.model_copy(update={"pruner": request.pruner})
-    errors = decide.check_strategy(replayed)
+    errors = check_strategy(replayed)
     if errors:
         raise DomainError(ErrorCode.INVALID_SPEC, f"{errors[0].path}: {errors[0].message}", errors)
     if not any(trial.series for trial in recorded):

@@ -11,6 +11,7 @@ from service.contract.base import Value
 from service.contract.trial import TrialState
 from service.domain.history import History
 from service.search import decide
+from service.search.validation import check_strategy
 from tests.search.studies import EVERY_KIND, begun, ended, played, study
 
 SPACE: dict[str, Any] = {f"x{at}": {"type": "float", "low": -2.0, "high": 2.0} for at in range(4)}
@@ -76,7 +77,7 @@ def test_spaces_that_cma_es_cannot_search_are_left_to_tpe() -> None:
 
 
 def test_a_space_without_numbers_says_what_to_write() -> None:
-    errors = decide.check_strategy(study({"a": {"type": "categorical", "choices": [1, 2]}}, sampler="optuna:cmaes"))
+    errors = check_strategy(study({"a": {"type": "categorical", "choices": [1, 2]}}, sampler="optuna:cmaes"))
     message = (
         "optuna:cmaes needs two numbers (or ordered choices) without a condition, and this space has 0; "
         "write sampler: tpe, or ordered: true where choices have an order"

@@ -22,6 +22,7 @@ from service.search import decide
 from service.search.replay.simulate import run
 from service.search.samplers.coarse_to_fine.box import Evidence, format_range, refine
 from service.search.samplers.coarse_to_fine.sampler import CoarseToFineSampler, stages_of
+from service.search.validation import check_strategy
 from tests.search.studies import DIGITS, begun, ended, played, record, smooth, study
 
 STAGES = [{"trials": 20, "resource": 2}, {"trials": 10, "resource": 4}, {"trials": 5}]
@@ -390,5 +391,5 @@ class TestDecidedBoxes:
     ],
 )
 def test_stages_that_are_no_search_say_what_to_write(changes: dict[str, Any], path: str, message: str) -> None:
-    errors = decide.check_strategy(study(**changes))
+    errors = check_strategy(study(**changes))
     assert [(error.path, error.message) for error in errors] == [(path, message)]

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from service.domain.history import History
-from service.search import decide, optional_deps
+from service.search import optional_deps
 from service.search.samplers.gp import MAX_OBSERVATIONS, GpSampler
 from service.search.space.sampling import sobol_sample
+from service.search.validation import check_strategy
 from tests.search.studies import EVERY_KIND, record, study
 
 SPACE: dict[str, Any] = {f"x{at}": {"type": "float", "low": 0.0, "high": 1.0} for at in range(2)}
@@ -66,7 +67,7 @@ def test_a_space_mostly_of_choices_and_conditions_is_left_to_tpe() -> None:
 
 @pytest.mark.usefixtures("without_torch")
 def test_without_its_extra_a_study_is_refused_by_the_extra_s_name() -> None:
-    errors = decide.check_strategy(study(SPACE, sampler="optuna:gp"))
+    errors = check_strategy(study(SPACE, sampler="optuna:gp"))
     message = "needs a_library_that_is_not_there on the service; install 'assayer[gp]' there, or write sampler: tpe"
     assert [(error.path, error.message) for error in errors] == [("sampler.name", f"optuna:gp {message}")]
 

@@ -13,6 +13,7 @@ from service.domain.history import History
 from service.search import decide
 from service.search.samplers.grid import GridSampler, grid_axis
 from service.search.space.sampling import config_keys
+from service.search.validation import check_strategy
 from tests.search.studies import begun, ended, played, record, study
 
 SPACE: dict[str, Any] = {
@@ -133,5 +134,5 @@ def test_a_billion_cells_are_handed_out_as_quickly_as_ten() -> None:
     ],
 )
 def test_a_range_that_is_no_axis_says_what_to_write(parameter: dict[str, Any], message: str) -> None:
-    errors = decide.check_strategy(study({"x": parameter}, sampler="grid"))
+    errors = check_strategy(study({"x": parameter}, sampler="grid"))
     assert [(error.path, error.message) for error in errors] == [("space.x.points", message)]

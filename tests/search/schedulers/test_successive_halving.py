@@ -21,6 +21,7 @@ from service.search import decide
 from service.search.replay import simulate
 from service.search.schedulers.rung_observations import observations_at_rung
 from service.search.schedulers.successive_halving import Promote, SuccessiveHalving, halving_of
+from service.search.validation import check_strategy
 from tests.search.studies import curve, record, study
 
 LINE: dict[str, Any] = {"x": {"type": "float", "low": 0.0, "high": 1.0}}
@@ -394,5 +395,5 @@ class TestLessons:
 )  # fmt: skip
 def test_a_spec_without_rungs_is_refused_with_a_remedy(changes: dict[str, Any], path: str, message: str) -> None:
     spec = study(LINE, **{"pruner": "asha", "resource": {"name": "epoch", "max": 9}, **changes})
-    [error] = decide.check_strategy(spec)
+    [error] = check_strategy(spec)
     assert (error.path, error.message) == (path, message)

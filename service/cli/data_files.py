@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,18 @@ from service.contract.validation_errors import did_you_mean
 _MISSING = frozenset(NULL_TEXTS)
 _MAX_LINE = 1 << 20
 _BATCH_ROWS = 1024
+_DAMAGED = (
+    ValueError,
+    BadZipFile,
+    EOFError,
+    AttributeError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    SyntaxError,
+    zlib.error,
+)
+"""What NumPy and zipfile raise for a file that is not an archive, or a damaged one."""
 
 
 @dataclass(frozen=True)
@@ -156,14 +169,30 @@ def read_archive(path: Path, target: str) -> tuple[Column, tuple[int, ...]]:
 
     An archive may hold the arrays split: then the values are those of the training part, `{target}_train`.
     """
+    with open_archive(path) as archive:
+        names, part = archive.files, "" if target in archive.files else "_train"
+        for name in (f"{target}{part}", f"x{part}"):
+            if name not in names:
+                raise invalid_study(path, f"there is no array {name!r}; {did_you_mean(name, names)}")
+        return archive[f"{target}{part}"].reshape(-1).tolist(), archive[f"x{part}"].shape
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[Any]:
+    """Open a NumPy archive, without running code that it holds.
+
+    Yields:
+        NumPy's archive: `files` are the names of its arrays, and an index with a name reads one.
+
+    Raises:
+        InvalidStudy: the file is damaged or no archive, found here or while its arrays are read.
+    """
     import numpy as np  # noqa: PLC0415 - slow to load
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            names, part = archive.files, "" if target in archive.files else "_train"
-            for name in (f"{target}{part}", f"x{part}"):
-                if name not in names:
-                    raise invalid_study(path, f"there is no array {name!r}; {did_you_mean(name, names)}")
-            return archive[f"{target}{part}"].reshape(-1).tolist(), archive[f"x{part}"].shape
-    except (ValueError, BadZipFile, EOFError):
-        raise invalid_study(path, "is not a readable NumPy archive") from None
+        # NumPy does not close a damaged file that it opened itself.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            yield archive
+    except _DAMAGED:
+        message = "is not a readable NumPy archive; write it with numpy.savez, without objects"
+        raise invalid_study(path, message) from None

@@ -47,7 +47,9 @@ _FEWEST = 5
 
 IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 _WORD = re.compile(r"\w+|[^\w\s]")
-_TEXT_LENGTH = 128
+TEXT_LENGTH = 128
+FEWEST_TEXT_BYTES = 10 * (TEXT_LENGTH + 2)
+"""The smallest text file that can be split into windows that train, validate and test."""
 
 
 @dataclass(frozen=True)
@@ -258,15 +260,13 @@ def _images(folder: Path) -> DataSummary:
 
 def _text(path: Path) -> DataSummary:
     content = path.read_bytes()
-    fewest = 10 * (_TEXT_LENGTH + 2)
-    if len(content) < fewest:
-        raise invalid_study(
-            str(path), f"has {len(content)} bytes; at least {fewest} are needed to train, validate and test"
-        )
+    if len(content) < FEWEST_TEXT_BYTES:
+        needed = f"at least {FEWEST_TEXT_BYTES} are needed to train, validate and test"
+        raise invalid_study(str(path), f"has {len(content)} bytes; {needed}")
     counts = Counter(content)
     nats = -sum(num / len(content) * math.log(num / len(content)) for num in counts.values())
-    data = {"name": "text", "path": str(path), "length": _TEXT_LENGTH}
-    return DataSummary(data, "language", "tokens", len(content) // _TEXT_LENGTH, spread=nats)
+    data = {"name": "text", "path": str(path), "length": TEXT_LENGTH}
+    return DataSummary(data, "language", "tokens", len(content) // TEXT_LENGTH, spread=nats)
 
 
 def _refuse_target(source: str, target: str | None) -> None:

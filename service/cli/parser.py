@@ -53,6 +53,7 @@ examples:
   study look houses.csv --target price --html houses.html   a page to keep: one file, with plots and examples
   study look houses.csv --target price --json | jq '.findings[] | select(.level == "error")'
   study look sales.parquet --target sold --na-value '?' --categorical shop
+  study look pets --html pets.html                          a folder of images with a folder per class
 
 Each finding has a figure and a remedy in the words of the study file. Its level says how bad it is:
   error     training refuses the data as they are
@@ -64,7 +65,8 @@ categories, and the correlation ratio eta between numbers and categories. The sc
 error a rule of this column alone removes, on the half of the rows that the rule was not learned on: a column with a
 score near 1 may be a leak, written down after the target was known.
 
-A file of more than 50,000 rows is sampled at random; the page says so. The same --seed gives the same page.
+A file of more than 50,000 rows, or a folder of more than 4,000 images, is sampled at random; the page says so. The same
+--seed gives the same page.
 """
 
 SPLITS = ("val", "test", "test_val")
@@ -148,7 +150,7 @@ def _add_create_commands(verb: AddCommand) -> None:
 def _add_look_command(verb: AddCommand) -> None:
     look = verb("look", "examine a data file before training: columns, target, leaks, duplicates, and what to do")
     look.epilog, look.formatter_class = LOOK_EXAMPLES, argparse.RawDescriptionHelpFormatter
-    look.add_argument("data", metavar="DATA", help="a CSV or Parquet file")
+    look.add_argument("data", metavar="DATA", help="a CSV, Parquet, NPZ or text file, or a folder of images")
     _add_data_options(look)
     look.add_argument(
         "--seed",

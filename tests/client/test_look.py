@@ -174,8 +174,8 @@ BROKEN: dict[str, tuple[str, bytes, str]] = {
     "an open quote": ("t.csv", b'x,y\n1,2\n3,"' + b"z" * 200_000, "t.csv: is not a CSV file: field larger than"),
     "a long line": ("t.csv", b"x,y\n" + b"1" * (1 << 21), "t.csv: is not a CSV file: "),
     "no Parquet": ("t.parquet", b"PAR1 no", "t.parquet: is not a Parquet file: "),
-    "a folder": ("folder/t.csv", b"", "folder: there is no such file"),
-    "another kind": ("t.docx", b"x", "t.docx: is no "),
+    "a folder": ("folder/t.csv", b"", "folder: holds no images in folders of classes"),
+    "another kind": ("t.docx", b"x", "t.docx: is no .csv"),
 }
 
 

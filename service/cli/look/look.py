@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from service.cli.data_files import open_csv, open_parquet
 from service.cli.inspect_data import InspectOptions
-from service.cli.look.report import Report
+from service.cli.look import archive, image_folder
+from service.cli.look.images import report_images
+from service.cli.look.report import Report, sort_findings
 from service.cli.look.row_sample import sample_rows
 from service.cli.look.table import report_table
+from service.cli.look.text_file import report_text
 from service.client.errors import invalid_study
 from service.contract.catalogue import load_catalogue
 from service.contract.validation_errors import did_you_mean
@@ -35,12 +39,18 @@ def look(source: str, asked: InspectOptions, seed: int = 0, notice: Notice | Non
     notice = notice or _ignore
     try:
         match path.suffix.lower():
+            case _ if path.is_dir():
+                return _folder(path, seed, notice)
             case _ if not path.is_file():
                 raise _not_there(source)
             case ".csv" | ".tsv" | ".parquet":
                 return _table(path, asked, seed, notice)
+            case ".npz":
+                return _archive(path, asked, seed, notice)
+            case ".txt":
+                return report_text(path)
             case _:
-                raise invalid_study(source, "is no .csv, .tsv or .parquet file; convert it to one")
+                raise invalid_study(source, "is no .csv, .tsv, .parquet, .npz or .txt file, nor a folder of images")
     except OSError as error:
         raise invalid_study(source, f"cannot be read: {error.strerror or error}") from None
 
@@ -66,3 +76,31 @@ def _table(path: Path, asked: InspectOptions, seed: int, notice: Notice) -> Repo
     return report_table(
         str(path), data, sample, asked, seed=seed, notice=lambda share: notice("analysing", share), is_text=is_text
     )
+
+
+def _folder(path: Path, seed: int, notice: Notice) -> Report:
+    facts = image_folder.read_folder(str(path), seed, lambda share: notice("reading", share))
+    data = {"name": "images", "path": str(path)}
+    return report_images(facts, data, lambda record: image_folder.pixels_of(path / record.name), seed)
+
+
+def _archive(path: Path, asked: InspectOptions, seed: int, notice: Notice) -> Report:
+    target = asked.target or "y"
+    parts = archive.read_parts(path, target)
+    notice("reading", 1.0)
+    data: dict[str, Any] = {"name": "npz", "path": str(path), "target": target}
+    if parts["train"][0].ndim > 2:
+        facts, pixels = archive.images_of(str(path), parts, asked, seed)
+        return report_images(facts, data, lambda record: pixels[record.name], seed)
+    report = report_table(
+        str(path),
+        data,
+        archive.rows_of(parts, target, seed),
+        replace(asked, target=target),
+        seed=seed,
+        notice=lambda share: notice("analysing", share),
+        is_text=False,
+    )
+    notes = [*report.notes, "No setting leaves out a column of an archive: write the archive without it."]
+    findings = sort_findings([*archive.split_duplicates(parts), *report.findings])
+    return report.model_copy(update={"notes": notes if report.findings else report.notes, "findings": findings})

@@ -181,3 +181,11 @@ class Report(Part):
     examples: list[Example] = []
     data: dict[str, Any] = {}
     """A `data` section for the study file, without the columns that a finding leaves out."""
+
+
+_ORDER = {"error": 0, "warning": 1, "note": 2}
+
+
+def sort_findings(findings: list[Finding]) -> list[Finding]:
+    """Return the findings with errors first, then warnings, then notes."""
+    return sorted(findings, key=lambda finding: _ORDER[finding.level])

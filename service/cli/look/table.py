@@ -11,7 +11,7 @@ import numpy as np
 from service.cli.inspect_data import InspectOptions
 from service.cli.look import examples, statistics, table_facts, text_statistics
 from service.cli.look.column_rules import COLUMN_RULES
-from service.cli.look.report import Column, Count, Finding, MissingPattern, Report, Target, Texts
+from service.cli.look.report import Column, Count, Finding, MissingPattern, Report, Target, Texts, sort_findings
 from service.cli.look.row_sample import RowSample
 from service.cli.look.table_facts import ColumnFacts, TableFacts, TargetFacts
 from service.cli.look.table_rules import TABLE_RULES
@@ -20,8 +20,6 @@ from service.cli.look.wording import percent
 _NUM_SHOWN, _NUM_PATTERNS, _MAX_LENGTH = 10, 6, 60
 _LEFT_OUT = {"constant", "empty", "identifier", "dates", "unreadable"}
 """Rules whose columns the proposed `data` section leaves out: nothing can be learned from them."""
-
-_ORDER = {"error": 0, "warning": 1, "note": 2}
 
 
 def report_table(
@@ -64,11 +62,6 @@ def report_table(
         examples=examples.choose(facts),
         data=_data_section(data, facts, findings, asked),
     )
-
-
-def sort_findings(findings: list[Finding]) -> list[Finding]:
-    """Return the findings with errors first, then warnings, then notes."""
-    return sorted(findings, key=lambda finding: _ORDER[finding.level])
 
 
 def _notes(facts: TableFacts, data: dict[str, Any]) -> list[str]:

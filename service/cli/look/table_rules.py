@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from service.cli.look import identical_columns
+from service.cli.look.class_rules import class_findings
 from service.cli.look.report import Finding, Level
 from service.cli.look.table_facts import TableFacts, TargetFacts
 from service.cli.look.text_statistics import describe, normalised, revealing_word
 from service.cli.look.wording import columns_that, counted, named, percent
 
 _SUSPICIOUS, _STRONG = 0.97, 0.9
-_UNBALANCED, _SMALLEST_CLASS, _SMALL_CLASS = 0.8, 5, 20
 _HEAVY_TAIL, _CAPPED = 0.5, 0.02
 _FEWEST_ROWS = 50
 
@@ -58,42 +58,8 @@ def classes(facts: TableFacts) -> Iterator[Finding]:
     target = facts.target
     if target is None or target.kind != "classification":
         return
-    counts = Counter(label for label in target.values if label is not None)
-    if len(counts) < 2:
-        return
-    scale = facts.sample.num_rows / facts.num_rows
-    smallest = [label for label, count in counts.items() if count * scale < _SMALLEST_CLASS]
-    small = [label for label, count in counts.items() if _SMALLEST_CLASS <= count * scale < _SMALL_CLASS]
-    for names, level, limit in ((smallest, "error", _SMALLEST_CLASS), (small, "warning", _SMALL_CLASS)):
-        if names:
-            fewest = min(counts[name] for name in names)
-            those = f"class {named(names)} of" if len(names) == 1 else f"{len(names):,} classes ({named(names)}) of"
-            verb = "has" if len(names) == 1 else "have"
-            yield Finding(
-                rule="rare_class",
-                level="error" if level == "error" else "warning",
-                columns=[target.name],
-                figure=fewest,
-                message=f"{those} the target `{target.name}` {verb} fewer than {limit} examples (the fewest: {fewest})",
-                remedy="collect more of it, merge it with another class, or remove it: "
-                + (
-                    "some part of the split may have none"
-                    if level == "error"
-                    else "its validation scores rest on a handful of examples; folds: 5 uses each of them once"
-                ),
-            )
-    label, most = counts.most_common(1)[0]
-    share = most / counts.total()
-    if share > _UNBALANCED:
-        yield _about(
-            target,
-            "imbalance",
-            "warning",
-            share,
-            message=f"{percent(share)} of the examples have the target `{target.name}` {label!r}, so always saying it "
-            f"has an accuracy of {share:.3g}",
-            remedy="choose objective.metric: val/f1_macro instead of val/accuracy, and try loss.class_weights",
-        )
+    counts = Counter(str(label) for label in target.values if label is not None)
+    yield from class_findings(target.name, counts, facts.sample.num_rows / facts.num_rows)
 
 
 def numeric_target(facts: TableFacts) -> Iterator[Finding]:

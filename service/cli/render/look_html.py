@@ -9,10 +9,12 @@ from service.cli.look.report import Column, Example, Finding, MissingPattern, Nu
 from service.cli.look.wording import counted, percent, short_number
 from service.cli.render import svg_charts
 from service.cli.render.look_pages import (
+    EXAMPLES,
     MEASURE_NAMES,
     association_words,
     findings_title,
     headline,
+    image_facts,
     strongest_columns,
 )
 from service.cli.render.look_style import STYLE
@@ -41,18 +43,22 @@ def _sections(report: Report) -> Iterator[str]:
     yield _tiles(report)
     yield f"<h2>{escape(findings_title(report))}</h2>{_findings(report.findings)}"
     yield _target_and_strongest(report)
+    if report.images is not None:
+        yield f'<h2>Images</h2><div class="card wide">{_facts(image_facts(report.images))}</div>'
     yield _columns(report)
     yield _missing(report.missing_patterns, report)
     yield _examples(report.examples)
-    if report.target is not None:
+    if report.target is not None or report.kind != "table":
         section = f"data: {mapping(report.data)}"
         yield f'<h2>In the study file</h2><div class="card"><code>{escape(section)}</code></div>'
 
 
 def _tiles(report: Report) -> str:
     missing = [column.missing_share for column in report.columns]
-    tiles = [(f"{report.num_examples:,}", "examples"), (f"{len(report.columns):,}", "columns")]
-    if missing:
+    tiles = [(f"{report.num_examples:,}", EXAMPLES[report.kind])]
+    if report.kind == "table":
+        tiles.append((f"{len(report.columns):,}", "columns"))
+    if missing and report.kind == "table":
         tiles.append((percent(sum(missing) / len(missing)), "of the values missing"))
     tiles.append((f"{report.num_duplicates:,}", "repeat an earlier one"))
     cards = (f'<div class="card"><b>{number}</b><span class="quiet">{words}</span></div>' for number, words in tiles)

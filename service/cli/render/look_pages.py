@@ -9,13 +9,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from service.cli.look.report import Association, Column, Count, Example, Finding, Histogram, Report, Target
+from service.cli.look.report import Association, Column, Count, Example, Finding, Histogram, Images, Report, Target
 from service.cli.look.wording import counted, percent, short_number
 from service.cli.scaffold import mapping
 
 LEVEL_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 MEASURES = {"pearson": "r", "spearman": "ρ", "cramers_v": "V", "correlation_ratio": "η"}  # noqa: RUF001
 MEASURE_NAMES = "r Pearson, ρ Spearman, V Cramér's V, η correlation ratio"  # noqa: RUF001
+
+EXAMPLES = {"table": "rows", "images": "images", "text": "windows of 128 tokens"}
+"""What the examples of each kind of report are."""
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _BAR_WIDTH, _NUM_COLUMNS, _NUM_CLASSES, _NUM_STRONGEST, _NAME_WIDTH = 30, 30, 10, 8, 20
@@ -28,11 +31,13 @@ def look_page(report: Report) -> RenderableType:
     parts += [*_section(findings_title(report), _findings(report.findings))]
     if report.target is not None:
         parts += _section(target_title(report.target), _target(report.target))
+    if report.images is not None:
+        parts += _section("Images", _images(report.images))
     parts += _section("Columns", _columns(report))
     parts += _section(f"Strongest association with the target ({MEASURE_NAMES})", _strongest(report))
     parts += _section("Missing together", _missing(report))
     parts += _section("Examples", _examples(report.examples))
-    if report.target is not None:
+    if report.target is not None or report.kind != "table":
         parts += ["", _text(f"In the study file:  data: {mapping(report.data)}")]
     return Group(*parts)
 
@@ -45,7 +50,9 @@ def summary_lines(report: Report) -> list[str]:
 
 def headline(report: Report) -> str:
     """Return the first line: the file, its size, and its target."""
-    counts = [f"{report.num_examples:,} rows", counted(len(report.columns), "column")]
+    counts = [f"{report.num_examples:,} {EXAMPLES[report.kind]}"]
+    if report.kind == "table":
+        counts.append(counted(len(report.columns), "column"))
     if report.target is not None:
         counts.append(f"target {report.target.name} ({report.target.kind})")
     return f"{report.source}: {', '.join(counts)}"
@@ -71,7 +78,7 @@ def target_title(target: Target) -> str:
 
 def association_words(association: Association) -> str:
     """Return an association with the sign of its measure."""
-    return f"{MEASURES[association.measure]} {association.value:.2f}"
+    return f"{MEASURES[association.measure]} {round(association.value, 2) + 0.0:.2f}"
 
 
 def strongest_columns(report: Report, num: int) -> list[tuple[Column, Association]]:
@@ -169,6 +176,30 @@ def _strongest(report: Report) -> list[RenderableType]:
         bar = "█" * max(1, round(_BAR_WIDTH * abs(association.value)))
         table.add_row(_text(_short(column.name)), association_words(association), bar)
     return [table] if strongest else []
+
+
+def image_facts(images: Images) -> list[tuple[str, str]]:
+    """Return names and values of what is known about images."""
+    return [
+        ("sizes", _most(images.sizes)),
+        ("channels", _most(images.channels)),
+        ("formats", _most(images.formats)),
+        ("brightness", f"{images.brightness.low:.0f} to {images.brightness.high:.0f} of 255"),
+        ("cannot be read", f"{images.num_broken:,}"),
+        ("repeat another one", f"{images.num_duplicates:,}"),
+    ]
+
+
+def _most(counts: list[Count]) -> str:
+    shown = ", ".join(f"{each.value or 'none'} ({each.count:,})" for each in counts[:4])
+    return f"{shown}, …" if len(counts) > 4 else shown
+
+
+def _images(images: Images) -> list[RenderableType]:
+    table = Table.grid(padding=(0, 2))
+    for name, value in image_facts(images):
+        table.add_row(name, _text(value))
+    return [table]
 
 
 def _missing(report: Report) -> list[RenderableType]:

@@ -35,6 +35,7 @@ code { font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; overf
 .treatment { font-size: 13px; color: var(--quiet); margin: 0; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: auto 1fr; gap: 0 12px; margin: auto 0 0; font-size: 13px; }
 dt { color: var(--quiet); } dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
+.wide dd { text-align: left; overflow-wrap: anywhere; }
 svg.histogram { width: 100%; height: auto; display: block; }
 svg text { font-size: 10px; fill: var(--quiet); } .bar { fill: var(--bar); } .bar.negative { fill: var(--negative); }
 .axis { stroke: var(--line); }

@@ -1,4 +1,4 @@
-"""The console script `worker` and `python -m worker`: starts a worker, `worker doctor` or `worker try`."""
+"""The console script `worker` and `python -m worker`: starts a worker, or `worker doctor`, `try` or `preflight`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ def main() -> None:
     """Run the command line and exit with its status."""
     # This comes before every other import: where a token is set, `take_secrets` re-executes this process.
     token = take_secrets(["ASSAYER_TOKEN"]).get("ASSAYER_TOKEN")
-    from worker import cli, doctor, try_trial  # noqa: PLC0415
+    from worker import cli, doctor, preflight_study, try_trial  # noqa: PLC0415
 
     match sys.argv[1:]:
         case ["doctor", *arguments]:
             sys.exit(doctor.main(arguments, token))
         case ["try", *arguments]:
             sys.exit(try_trial.main(arguments, token))
+        case ["preflight", *arguments]:
+            sys.exit(preflight_study.main(arguments))
         case arguments:
             sys.exit(cli.main(arguments, token))
 

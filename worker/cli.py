@@ -68,6 +68,7 @@ examples:
   worker --cpu --data /srv/data --data .           let studies read data in these two folders
   worker --gpu 0 --for 11h30m --label room=cellar  end after 11.5 hours; offer a label to studies that require it
   worker try digits-mlp --trial 7 --steps 20       run one trial in the foreground and record nothing
+  worker preflight study.yaml                      check a study file in seconds, before a search
   worker doctor                                    check this machine and its connection to the service
 
 environment:

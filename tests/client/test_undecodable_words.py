@@ -28,6 +28,7 @@ LINES = [
     ("worker", "--cpu", "--study", NO_TEXT),
     ("worker", "try", NO_TEXT),
     ("worker", "doctor", "--server", NO_TEXT),
+    ("worker", "preflight", NO_TEXT),
     ("service", "serve", "--database", NO_TEXT),
     ("service", "fsck", "--database", NO_TEXT),
 ]
@@ -38,8 +39,10 @@ for module, *words in json.loads(sys.stdin.read()):
     words = [os.fsdecode(bytes.fromhex(word)) for word in words]
     said = io.StringIO()
     main = {"service.cli.main": "service.cli.main", "worker": "worker.cli", "service": "service.__main__"}[module]
-    if module == "worker" and words[0] in ("try", "doctor"):
-        main = {"try": "worker.try_trial", "doctor": "worker.doctor"}[words.pop(0)]
+    if module == "worker" and words[0] in ("try", "doctor", "preflight"):
+        main = {"try": "worker.try_trial", "doctor": "worker.doctor", "preflight": "worker.preflight_study"}[
+            words.pop(0)
+        ]
     with contextlib.redirect_stderr(said):
         try:
             status = importlib.import_module(main).main(words)

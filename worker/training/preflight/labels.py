@@ -40,6 +40,8 @@ def _class_balance(dataset: Dataset) -> Check:
         f"{counts[largest] / total:.0%} of the training examples are {names[largest]!r}, "
         f"{counts[smallest]} of {total} are {names[smallest]!r}"
     )
+    if counts[largest] == counts[smallest]:
+        seen = f"Each of the {len(counts)} classes has {counts[largest]} training examples"
     if counts[largest] >= _MAJORITY * total:
         return Check(
             _NUMBER, name, Status.WARNED, f"{seen}: always guessing the first is right that often.", figures,

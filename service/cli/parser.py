@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from importlib.metadata import version
 
@@ -20,6 +21,7 @@ examples:
   study logs digits-mlp 12 --follow             follow what the trial prints
   study confusion digits-mlp 12                 the confusion matrix of the trial's model
   study predictions digits-mlp 12 --out 12.parquet
+  study curves tumours 12 --positive malignant --choose cost --cost-false-negative 10
   study best digits-mlp --json | jq .parameters
   study checkpoint digits-mlp best --out best.pt     download the best trial's model
   study pause digits-mlp --reason "need the GPU"
@@ -289,6 +291,7 @@ def _add_analysis_commands(of_study: AddCommand) -> None:
     confusion.add_argument(
         "--split", choices=SPLITS, default="val", help="split that the matrix is about (default: val)"
     )
+    _add_curves_command(of_study)
     replay = of_study(
         "replay", "estimate from recorded learning curves which steps another pruner would have saved, at what loss"
     )
@@ -301,6 +304,42 @@ def _add_analysis_commands(of_study: AddCommand) -> None:
     replay.add_argument(
         "--workers", type=int, default=1, metavar="N", help="number of workers to simulate (default: 1)"
     )
+
+
+def _add_curves_command(of_study: AddCommand) -> None:
+    curves = of_study(
+        "curves", "show ROC and precision-recall curves of a trial's model, and a threshold chosen on validation"
+    )
+    curves.add_argument(
+        "trial", metavar="TRIAL", nargs="?", help="number of the trial, or id of a fork (default: the best trial)"
+    )
+    curves.add_argument(
+        "--positive", metavar="CLASS", help="class that counts as positive (default: the rarer of two classes)"
+    )
+    curves.add_argument(
+        "--choose",
+        choices=("f1", "balanced_accuracy", "cost"),
+        default="f1",
+        help="choose the threshold with the largest F1 or balanced accuracy, or the smallest cost (default: f1)",
+    )
+    for mistake in ("positive", "negative"):
+        curves.add_argument(
+            f"--cost-false-{mistake}",
+            type=_cost,
+            default=1.0,
+            metavar="COST",
+            help=f"cost of a false {mistake}, for --choose cost (default: 1)",
+        )
+
+
+def _cost(text: str) -> float:
+    try:
+        cost = float(text)
+    except ValueError:
+        cost = math.nan
+    if not 0 <= cost < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0, got {text!r}")
+    return cost
 
 
 def _add_control_commands(verb: AddCommand, of_study: AddCommand) -> None:

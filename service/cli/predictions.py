@@ -62,6 +62,11 @@ class PredictionTable:
         writer.writerows(zip(*columns, strict=True))
         return written.getvalue()
 
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the values of each column."""
+        columns: dict[str, list[Any]] = self._table.to_pydict()
+        return columns
+
     def mappings(self) -> list[dict[str, Any]]:
         """Return a mapping from column to value for each example."""
         rows: list[dict[str, Any]] = self._table.to_pylist()

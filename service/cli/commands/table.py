@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from service.cli.commands.curves import show_curves
 from service.cli.commands.planning import create_study, init_study, look_at_data, plan_study, replay_study
 from service.cli.commands.studies import (
     accept_box,
@@ -48,6 +49,7 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "logs": print_logs,
     "predictions": print_predictions,
     "confusion": show_confusion,
+    "curves": show_curves,
     "watch": watch_study,
     "pause": pause_study,
     "resume": resume_study,

@@ -20,7 +20,7 @@ from service.contract.trial import TrialDetail, TrialState, TrialView
 from service.contract.worker import HostExclusion
 
 Away = ServiceUnreachable | ServiceFailure
-RETRY_SECONDS = 1.0
+POLL_SECONDS = 1.0
 LOG_GRACE_SECONDS = 5.0
 """Time to wait for output after an attempt ended, because workers upload it some seconds later."""
 MAX_RUNNING_SHOWN = 8
@@ -48,7 +48,7 @@ def follow(endpoints: Endpoints, study: str) -> Iterator[StudyView | Away]:
             if revision == 0:
                 raise
             yield error
-        time.sleep(RETRY_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def watch_json(endpoints: Endpoints, study: str) -> None:
@@ -121,7 +121,7 @@ def follow_log(
     yield page
     last_line_at = time.monotonic()
     while not page.ended or time.monotonic() - last_line_at < LOG_GRACE_SECONDS:
-        time.sleep(RETRY_SECONDS)
+        time.sleep(POLL_SECONDS)
         with suppress(ServiceUnreachable, ServiceFailure):
             before, page = page, endpoints.log(study, trial, attempt=page.attempt, stream=stream, after=page.next)
             if page.text or not before.ended:

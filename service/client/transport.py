@@ -109,13 +109,16 @@ class Transport:
         """Return whether the resource exists.
 
         Raises:
-            ServiceUnreachable: nothing answered in time, or the service answered with an error other than 404.
+            ApiError: the service refused the request, for example for its token.
+            ServiceUnreachable: nothing answered in time, or the service failed.
         """
         with self._errors():
             response = self._http.head(path)
-        # An answer to HEAD has no body that could describe the error.
         if response.status_code == httpx.codes.NOT_FOUND:
             return False
+        if response.is_client_error:
+            # An answer to HEAD has no body. The same request by GET is refused with one that says why.
+            next(self.download(path), b"")
         if response.is_error:
             raise ServiceUnreachable(f"the service at {self.server} cannot answer now (HTTP {response.status_code})")
         return True

@@ -76,7 +76,7 @@ class EntriesRequest(Request):
         num_bytes = 0
         for section, entries in self.registries.items():
             for name, entry in entries.items():
-                size = len(entry.model_dump_json())
+                size = len(entry.model_dump_json().encode())
                 if part and num_bytes + size > MAX_PART_BYTES:
                     yield self.model_copy(update={"registries": part})
                     part, num_bytes = {}, 0

@@ -43,7 +43,7 @@ FORBIDDEN_WORDS = {
     "jobs": "trials, attempts or claims",
     "experiment": "study",
     "experiments": "studies",
-    "manager": "what it does, as in Leasekeeper",
+    "manager": "what it does, as in Heartbeat",
     "managers": "what they do",
     "util": "what is in it",
     "utils": "what is in it",

@@ -263,8 +263,11 @@ def test_refusals_become_exceptions_with_their_code(client: Client) -> None:
 def test_a_token_is_sent_and_a_missing_one_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ASSAYER_TOKEN", raising=False)
     with running_service(tmp_path, environment={"ASSAYER_TOKEN": "secret-of-the-test"}) as service:
-        with Client(service.url) as stranger, pytest.raises(Unauthorized):
-            stranger.studies()
+        with Client(service.url) as stranger:
+            with pytest.raises(Unauthorized):
+                stranger.studies()
+            with pytest.raises(Unauthorized, match="requires a token"):  # a HEAD, whose answer has no body
+                stranger.has_blob("0" * 64)
         with Client(service.url, token="secret-of-the-test") as friend:
             assert friend.studies().studies == []
         monkeypatch.setenv("ASSAYER_TOKEN", "secret-of-the-test")

@@ -1,0 +1,20 @@
+"""Registrations of custom entries are split into requests that the service accepts, in whatever script."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.contract.custom_entries import MAX_PART_BYTES, EntriesRequest
+
+SLACK = 1024
+"""Names of sections and entries beside the descriptions."""
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "網", "\U0001d538"])
+def test_no_part_has_more_bytes_than_allowed(letter: str) -> None:
+    entries = {f"net_{number}": {"description": letter * 2_500} for number in range(250)}
+    request = EntriesRequest.model_validate({"worker": "w", "registries": {"model": entries}})
+    parts = list(request.parts())
+    assert len(parts) > 1
+    assert max(len(part.model_dump_json().encode()) for part in parts) <= MAX_PART_BYTES + SLACK * 10
+    assert {name for part in parts for name in part.registries["model"]} == set(entries)

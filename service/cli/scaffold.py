@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ _BUILTIN_EXAMPLES = 600
 The sets have 178 examples or more, and only the worker has them.
 """
 
+_MAX_FINDINGS, _COMMENT_WIDTH = 20, 112
 _TRAIN_SHARE = 0.6
 _IMBALANCED = 3
 """If the most frequent class has more than this many times the examples of the rarest, accuracy hides the rarest."""
@@ -68,13 +70,14 @@ def name_for(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).resolve().stem).strip("-._")[:64] or "first"
 
 
-def write(summary: DataSummary, name: str, file: str) -> str:
+def write(summary: DataSummary, name: str, file: str, findings: Sequence[str] = ()) -> str:
     """Return the text of a study file.
 
     Args:
         summary: the inspected data.
         name: the study's name.
         file: the file's future path, for the commands in its comments.
+        findings: what `study look` found in the data, a sentence each.
     """
     lines = _space(summary)
     baseline = " ".join(f"{line.key}={line.plain}" for line in lines if line.plain is not None)
@@ -93,7 +96,7 @@ def write(summary: DataSummary, name: str, file: str) -> str:
             f"#   study enqueue {name} {baseline}     # a plain baseline first",
             f"#   study watch {name}",
             f"#   study importance {name}     # once 20 trials have ended: what to search more closely",
-            *(f"# {line}" for line in about_data(summary)),
+            *(f"# {line}" for line in (*about_data(summary), *_about_findings(findings))),
             f"name: {_value(name)}",
             "format: 1",
             *([f"# {objective.why}"] if objective.why else []),
@@ -127,6 +130,17 @@ def about_data(summary: DataSummary) -> list[str]:
     without = [f"Left out: {each}." for each in summary.left_out]
     # The name of a column may contain a line break.
     return [_plain_text(line) for line in (*encoding, *columns, *without)]
+
+
+def _about_findings(findings: Sequence[str]) -> list[str]:
+    """Return the findings as lines of a comment."""
+    rest = len(findings) - _MAX_FINDINGS
+    lines = [line for finding in findings[:_MAX_FINDINGS] for line in _wrapped(_plain_text(finding))]
+    return [*(["Findings:"] if lines else []), *lines, *([f"  … and {rest} more: study look"] if rest > 0 else [])]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _COMMENT_WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
 
 
 def _title(summary: DataSummary) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,8 +41,8 @@ def client(shared_service: Service) -> Iterator[Client]:
 def init(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """The study file that is written."""
     assert main(["init", *words]) == 0
-    wrote = capsys.readouterr().out.split(";")[0].removeprefix("wrote ")
-    return Path(wrote).read_text(encoding="utf-8")
+    (wrote,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("wrote ")]
+    return Path(wrote.split(";")[0].removeprefix("wrote ")).read_text(encoding="utf-8")
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -148,9 +150,43 @@ def test_the_reading_of_each_column_is_reported_and_written(capsys: pytest.Captu
         "  age: numbers from 1 to 59; 9 missing ('?' included)",
         "  y: target; numbers from 0.5 to 59.5; decimal comma",
     ]
-    assert capsys.readouterr().out.splitlines()[1:] == lines
+    assert capsys.readouterr().out.splitlines()[-len(lines) :] == lines
     text = Path("dirty.yaml").read_text(encoding="utf-8")
     assert "\n".join(f"# {line}" for line in lines) in text
+
+
+def test_what_look_finds_is_printed_before_the_file_is_written_and_stands_in_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [[at, label, round(number, 2) + (label == "a"), "ab"[label == "b"]] for at, (number, label) in enumerate(
+        zip(np.random.default_rng(0).normal(size=200).tolist(), "abbaababba" * 20, strict=True)
+    )]  # fmt: skip
+    table("leaky.csv", [["id\nof row", "copy", "x", "y"], *rows])
+    assert main(["init", "leaky.csv", "--target", "y"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "leaky.csv: 200 rows, 3 columns, target y (classification)"
+    assert lines[1] == "Findings: 2 warnings"
+    assert lines[2].startswith("  warning: column `copy` alone predicts the target `y`")
+    assert [line[:5] for line in lines].index("wrote") > 3
+    text = Path("leaky.yaml").read_text(encoding="utf-8")
+    assert "# Findings:\n#   column `copy` alone predicts the target `y`" in text
+    assert "`id of row` has a different value" in text
+    assert max(len(line) for line in text.partition("name: ")[0].splitlines()) <= 120
+    assert study_file.load("leaky.yaml").name == "leaky"
+    Path("leaky.yaml").unlink()
+    assert main(["init", "leaky.csv", "--target", "y", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "leaky"
+
+
+def test_without_pillow_a_study_of_images_is_written_and_says_what_is_lacking(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder()
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    assert main(["init", "pets"]) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith("the data were not examined: pets: needs Pillow")
+    assert out.startswith("wrote pets.yaml")
 
 
 def test_sentences_are_read_by_a_model_of_texts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,8 @@ from service.cli import inspect_data, scaffold
 from service.cli.column_texts import NumberRules
 from service.cli.commands.output import note, print_answer, progress_bar
 from service.cli.commands.studies import watch_study
-from service.cli.render import plan_pages
+from service.cli.look.report import Report
+from service.cli.render import formatting, look_pages, plan_pages
 from service.client import spec, study_file
 from service.client.client import Client
 from service.client.errors import Invalid, InvalidStudy, invalid_study
@@ -19,10 +20,22 @@ from service.contract.plan import ReplayRequest
 from service.contract.validation_errors import field_errors
 
 
+def _examine(arguments: argparse.Namespace) -> Report | None:
+    """Examine the data of `study init`. None, with a note, if that is not possible here, as without Pillow."""
+    from service.cli.look.look import look  # noqa: PLC0415 - NumPy is slow to load
+
+    try:
+        with progress_bar() as notice:
+            return look(arguments.data, _inspect_options(arguments), notice=notice)
+    except InvalidStudy as reason:
+        note(f"the data were not examined: {reason}")
+        return None
+
+
 def look_at_data(client: Client, arguments: argparse.Namespace) -> None:
     del client  # the data lie on this machine
     from service.cli.look.look import look  # noqa: PLC0415 - NumPy is slow to load
-    from service.cli.render import look_html, look_pages  # noqa: PLC0415
+    from service.cli.render import look_html  # noqa: PLC0415
 
     page = None if arguments.html is None else Path(arguments.html)
     if page is not None and page.suffix.lower() not in (".html", ".htm"):
@@ -48,7 +61,11 @@ def init_study(client: Client, arguments: argparse.Namespace) -> None:
     data = inspect_data.inspect_data(arguments.data, _inspect_options(arguments))
     name = arguments.name or scaffold.name_for(arguments.data)
     path = Path(arguments.out or f"{name}.yaml")
-    text = scaffold.write(data.relative_to(path.parent), name, str(path))
+    report = _examine(arguments) if "path" in data.data else None
+    if report is not None and not arguments.json:
+        formatting.console().print("\n".join([*look_pages.summary_lines(report), ""]), soft_wrap=True)
+    findings = [] if report is None else [each.sentence for each in report.findings if each.level != "note"]
+    text = scaffold.write(data.relative_to(path.parent), name, str(path), findings)
     study = spec.parse(study_file.read(text, source=str(path)), source=str(path))
     try:
         with path.open("x", encoding="utf-8") as file:

@@ -37,7 +37,8 @@ def class_findings(target: str, counts: Counter[str], scale: float = 1.0) -> Ite
             figure=share,
             message=f"{percent(share)} of the examples have the target `{target}` {label!r}, so always saying it has "
             f"an accuracy of {share:.3g}",
-            remedy="choose objective.metric: val/f1_macro instead of val/accuracy, and try loss.class_weights",
+            remedy="judge by metrics: [balanced_accuracy] with objective.metric: val/balanced_accuracy, and try "
+            "loss.class_weights",
         )
 
 

@@ -101,8 +101,8 @@ def _target_and_strongest(report: Report) -> str:
             f'<div class="card">{svg_charts.bars(strongest, most=1)}<p class="quiet">{escape(MEASURE_NAMES)}; '
             "negative ones in the second colour</p></div>"
         )
-    title = escape(f"Target {report.target.name}")
-    return f'<h2>{title}, and what is associated with it</h2><div class="two">{cards}</div>'
+    title = escape(f"Target {report.target.name}{', and what is associated with it' if strongest else ''}")
+    return f'<h2>{title}</h2><div class="two">{cards}</div>'
 
 
 def _target(target: Target) -> str:

@@ -43,9 +43,10 @@ def look_page(report: Report) -> RenderableType:
 
 
 def summary_lines(report: Report) -> list[str]:
-    """Return the headline and the findings in lines of text, as `study init` prints and writes them."""
-    lines = [headline(report), *report.notes]
-    return lines + [f"{finding.level}: {finding.sentence}" for finding in report.findings]
+    """Return the headline and the findings in lines of text, as `study init` prints them."""
+    lines = [headline(report), *report.notes, findings_title(report)]
+    lines += [f"  {finding.level}: {finding.sentence}" for finding in report.findings]
+    return [_clean(line) for line in lines]
 
 
 def headline(report: Report) -> str:
@@ -228,7 +229,11 @@ def _example_lines(examples: list[Example]) -> Iterator[RenderableType]:
 
 def _text(text: str, style: str = "") -> Text:
     """Return a text of the data without control characters, which a terminal would obey."""
-    return Text("".join(character if character.isprintable() else " " for character in text), style=style)
+    return Text(_clean(text), style=style)
+
+
+def _clean(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _short(text: str) -> str:

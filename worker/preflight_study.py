@@ -13,6 +13,7 @@ from rich.console import Console
 
 from service.client import ClientError
 from service.client.study_file import load
+from service.contract.base import TaskKind
 from service.contract.command_line import parse
 from service.contract.study import StudySpec
 from worker.agent import DeviceError, cpu, gpus, num_cores
@@ -29,7 +30,7 @@ examples:
   worker preflight study.yaml --gpu 0 --seconds 60"""
 
 _MARKS = {"passed": "[green]✓[/]", "warned": "[yellow]![/]", "failed": "[red]✗[/]", "not_run": "[dim]·[/]"}
-_NUM_CHECKS = 9
+_NUM_CHECKS = 10
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     try:
         spec = load(args.file, note=notes.print)
+        if spec.task_kind is TaskKind.COMMAND and not args.allow_commands:
+            raise _CannotCheck("the study's task is a command, which this would start; allow it with --allow-commands")
         device = gpus([args.gpu])[0] if args.gpu is not None else cpu()
         os.environ["CUDA_VISIBLE_DEVICES"] = device.visible  # torch reads it when it is loaded
         sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as a worker that is started here
@@ -80,6 +83,7 @@ def _check(spec: StudySpec, args: argparse.Namespace, device: str) -> int:
             device=device,
             readable=data_folders(args.data),
             numbers=args.only or range(1, _NUM_CHECKS + 1),
+            threads=args.threads,
             on_check=None if args.json else lambda check: _print(console, check),
         )
     except (RegistrationFailed, TrainingError) as error:
@@ -93,10 +97,10 @@ def _check(spec: StudySpec, args: argparse.Namespace, device: str) -> int:
 
 def _print(console: Console, check: Check) -> None:
     """Print a check as a line, and its remedy below it."""
-    console.print(f"{_MARKS[check.status]} {check.number} {check.name:<20} ", end="")
+    console.print(f"{_MARKS[check.status]} {check.number:>2} {check.name:<20} ", end="")
     console.print(check.sentence, markup=False)
     if check.remedy is not None:
-        console.print(f"{'':<25}→ {check.remedy}", markup=False)
+        console.print(f"{'':<26}→ {check.remedy}", markup=False)
 
 
 def _summary(result: PreflightResult) -> str:
@@ -140,6 +144,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="DIR",
         help="same as for worker (default: the working directory)",
     )
+    parser.add_argument("--allow-commands", action="store_true", help="start the program of a task of the kind command")
     return parse(parser, arguments)
 
 

@@ -48,7 +48,7 @@ def test_the_digits_pass_within_ten_seconds(capsys: pytest.CaptureFixture[str]) 
 def test_each_check_is_a_line_with_its_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert preflight_study.main([study(tmp_path), "--threads", "1"]) == 0
     told = capsys.readouterr().out
-    assert "✓ 1 one_step             One step runs: [32, 13] float32 to [32, 3] float32" in told
+    assert "✓  1 one_step             One step runs: [32, 13] float32 to [32, 3] float32" in told
     assert "→" not in told
     assert " passed, " in told.splitlines()[-1]
 
@@ -59,7 +59,7 @@ def test_a_failed_check_says_what_to_do_and_sets_the_status(tmp_path: Path, caps
     file = study(tmp_path, task={"train": train | {"model": {"name": "mlp"}}}, space=space)
     assert preflight_study.main([file, "--only", "4", "--threads", "1"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("✗ 4 learning_rate        The loss falls from ")
+    assert lines[0].startswith("✗  4 learning_rate        The loss falls from ")
     assert lines[1].strip().startswith("→ Begin with optimizer.lr = ")
     assert lines[2].startswith("1 failed")
 
@@ -67,7 +67,8 @@ def test_a_failed_check_says_what_to_do_and_sets_the_status(tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"task": {"command": ["train"]}}, "task: a preflight checks tasks of the kind train, not command"),
+        ({"task": {"command": ["train"]}}, "the study's task is a command, which this would start; allow it with"),
+        ({"task": None}, "task: the study has none"),
         (
             {"space": {"optimizer.rate": {"type": "float", "low": 1, "high": 2}}},
             "optimizer.rate: optimizer 'sgd' has no",

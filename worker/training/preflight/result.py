@@ -47,7 +47,7 @@ class Check:
     """What one check found.
 
     Attributes:
-        number: the check's number, 1 to 9, in the order in which checks run.
+        number: the check's number, 1 to 9; 10 is for functions and commands, which `worker.trial.preflight` checks.
         name: the check's name, such as `initial_loss`; several checks may share a number.
         status: what it found.
         sentence: what was seen, with the number.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from service.contract.study import StudySpec
 from worker.training.errors import ConfigError
-from worker.training.preflight import PreflightResult, run_preflight
+from worker.training.preflight import Check, PreflightResult, run_preflight
+from worker.training.preflight.bench import Deadline
 from worker.training.preflight.runner import OnCheck
+from worker.trial.preflight.own_code import OwnCode, check_own_code
 from worker.trial.preflight.study_space import search_space_of
 
 
@@ -20,10 +23,13 @@ def preflight_study(
     device: str = "cpu",
     teacher: Path | None = None,
     readable: Sequence[Path] | None = None,
-    numbers: Collection[int] = range(1, 10),
+    numbers: Collection[int] = range(1, 11),
+    threads: int = 1,
     on_check: OnCheck | None = None,
 ) -> PreflightResult:
-    """Check the training of a study at the centre and the extremes of its space.
+    """Check the task of a study at the centre and the extremes of its space.
+
+    A function or command of the user's own is executed for a few steps, each time in a process of its own.
 
     Args:
         spec: the study.
@@ -32,15 +38,23 @@ def preflight_study(
         device: cpu or cuda.
         teacher: the file of the checkpoint that `loss.teacher` names, if that is not a path.
         readable: the folders below which the paths of the study must lie; None: no limit.
-        numbers: the numbers of the checks to run.
+        numbers: the numbers of the checks to run; of a function or command all run.
+        threads: the number of CPU threads of a function or command.
         on_check: called with each check as soon as it is done.
 
     Raises:
         ConfigError: the study's task can't be checked, or its configuration does not fit its data or this machine.
         OutsideFolders: a path is not in a `readable` folder.
     """
-    if spec.task is None or spec.task.train is None:
-        raise ConfigError("task", f"a preflight checks tasks of the kind train, not {spec.task_kind}")
+    if spec.task is None:
+        raise ConfigError(
+            "task", "the study has none; a caller of the service executes its trials, so nothing can be checked"
+        )
+    if spec.task.train is None:
+        with tempfile.TemporaryDirectory(prefix="assayer-preflight-") as folder:
+            space = search_space_of(spec.space, {})
+            code = OwnCode(spec, space, Path(folder), seed, device, threads, Deadline(seconds))
+            return check_own_code(code, on_check or _ignore)
     space = search_space_of(spec.space, spec.task.train)
     return run_preflight(
         space.configuration(),
@@ -54,3 +68,7 @@ def preflight_study(
         numbers=numbers,
         on_check=on_check,
     )
+
+
+def _ignore(check: Check) -> None:
+    """Ignore a check; the default of `on_check`."""

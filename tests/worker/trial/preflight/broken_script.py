@@ -14,7 +14,8 @@ def main(fault: str, options: dict[str, float]) -> None:
     x = options["start"]
     for step in range(1, 6):
         x -= rate * 2 * x
-        print(f"step {step} {'score' if fault == 'other name' else 'loss'} {x * x + noise}", flush=True)
+        sys.stdout.write(f"step {step} {'score' if fault == 'other name' else 'loss'} {x * x + noise}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from pathlib import Path
 
 from worker.trial import Trial
 
@@ -18,7 +19,7 @@ def sound(trial: Trial) -> None:
     for step in range((trial.step or 0) + 1, NUM_STEPS + 1):
         x -= trial.parameters["rate"] * 2 * x
         trial.report(step, {"loss": x * x + random.Random(trial.seed).random() / 10})
-        trial.save_checkpoint(json.dumps({"x": x}))
+        trial.save_checkpoint(json.dumps({"x": x}).encode())
         if trial.should_stop:
             return
 
@@ -30,7 +31,7 @@ def returns_a_number(trial: Trial) -> float:
 
 def raises(trial: Trial) -> None:
     """Opens a file that does not exist."""
-    open(f"/nowhere/at/all/{trial.seed}.csv")
+    Path(f"/nowhere/at/all/{trial.seed}.csv").read_text()
 
 
 def reports_another_name(trial: Trial) -> None:
@@ -73,7 +74,7 @@ def forgets_its_state(trial: Trial) -> None:
     for step in range((trial.step or 0) + 1, NUM_STEPS):
         x -= trial.parameters["rate"] * 2 * x
         trial.report(step, {"loss": x * x})
-        trial.save_checkpoint(json.dumps({"x": x}))
+        trial.save_checkpoint(json.dumps({"x": x}).encode())
         if trial.should_stop:
             return
 
@@ -85,7 +86,7 @@ def cannot_read_its_checkpoint(trial: Trial) -> None:
     for step in range((trial.step or 0) + 1, NUM_STEPS):
         x -= trial.parameters["rate"] * x * trial.parameters["start"] / 10
         trial.report(step, {"loss": x})
-        trial.save_checkpoint(f"x is {x}")
+        trial.save_checkpoint(f"x is {x}".encode())
         if trial.should_stop:
             return
 

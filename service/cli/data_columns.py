@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -137,7 +138,9 @@ def wrong_number(what: str, values: Sequence[float | None], *, is_text: bool) ->
     present = [value for value in values if value is not None]
     for index, value in zip(indices, present, strict=True):
         if abs(value) > MAX_NUMBER:
-            return unusable_number_message(what, value, place(index, is_text=is_text))
+            # A whole number may be larger than any float.
+            shown = (math.inf if value > 0 else -math.inf) if abs(value) > sys.float_info.max else value
+            return unusable_number_message(what, shown, place(index, is_text=is_text))
     outlier = find_outlier(present)
     return "" if outlier is None else outlier_message(what, present[outlier], place(indices[outlier], is_text=is_text))
 
@@ -180,7 +183,7 @@ def _typed(column: Column, rules: NumberRules) -> list[Any]:
 def _is_missing(value: Any, rules: NumberRules) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value is None
-    return math.isnan(value) or value in rules.missing_numbers
+    return (isinstance(value, float) and math.isnan(value)) or value in rules.missing_numbers
 
 
 def _text_of(column: Column, rules: NumberRules, usual: Decimal, *, is_text: bool) -> TextColumn | None:

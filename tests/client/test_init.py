@@ -231,6 +231,14 @@ def test_unusable_numbers_are_reported_by_row(capsys: pytest.CaptureFixture[str]
         assert f"column 'x' holds {float(wrong):g} in row 17 (not counting the header)" in said
 
 
+def test_a_whole_number_larger_than_any_float_is_refused_by_row(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [[at, "9" * 400 if at == 4 else at] for at in range(60)]
+    for words in (("--target", "y"), ("--target", "y", "--task", "regression"), ("--target", "x")):
+        assert "holds inf in row 5 (not counting the header)" in refused(
+            capsys, table("t.csv", [["x", "y"], *rows]), *words
+        )
+
+
 def test_the_path_is_relative_to_the_study_file(capsys: pytest.CaptureFixture[str]) -> None:
     Path("studies").mkdir()
     init(capsys, table("t.csv", labelled("a", "b")), "--target", "y", "--out", "studies/t.yaml")

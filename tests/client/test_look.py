@@ -6,9 +6,12 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 
 from service.cli.inspect_data import InspectOptions
@@ -17,7 +20,9 @@ from service.cli.look.look import look
 from service.cli.look.report import Report
 from service.cli.main import main
 from service.cli.parser import parser
+from service.cli.render.look_html import html_page
 from service.cli.render.look_pages import look_page
+from service.client.errors import InvalidStudy
 from tests.support.service import ROOT
 
 DIABETES = str(ROOT / "examples" / "data" / "diabetes.csv")
@@ -188,6 +193,39 @@ def test_a_broken_file_is_one_sentence(case: str, capsys: pytest.CaptureFixture[
     refusal = asked(capsys, "folder" if case == "a folder" else name, status=1)
     assert refusal.startswith(said)
     assert refusal.count("\n") == 1
+
+
+CELLS = [
+    "", "?", "0", "-0.0", "1", "7", "1e308", "-1e308", "5e-324", "inf", "nan", "9" * 400, "1,234", "3 kg", "12 %",
+    "a", "A ", "`b`", "2024-01-31", "31/01/2024", "20240131", "true", "\x85", "\u2028x", "x" * 3000, "say what it is",
+]  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.lists(st.sampled_from(CELLS), min_size=1, max_size=4), min_size=2, max_size=4),
+    st.sampled_from([None, "classification", "regression"]),
+    st.integers(1, 60),
+)
+def test_any_table_has_a_page_or_is_one_sentence(columns: list[list[str]], task: Any, num_rows: int) -> None:
+    with Path("any.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow([f"c{place}" for place in range(len(columns))])
+        rows.writerows(
+            [column[(row + place) % len(column)] for place, column in enumerate(columns)] for row in range(num_rows)
+        )
+    report, refusal = None, ""
+    try:
+        report = look("any.csv", InspectOptions("c0", task))
+    except InvalidStudy as error:
+        refusal = str(error)
+    if report is None:
+        assert len(refusal.splitlines()) == 1
+        return
+    assert Report.model_validate_json(report.model_dump_json()) == report
+    assert html_page(report).endswith("</html>\n")
+    Console(file=io.StringIO(), width=80).print(look_page(report))
+    assert all(finding.message and finding.remedy for finding in report.findings)
 
 
 def test_mistakes_are_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

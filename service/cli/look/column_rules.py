@@ -10,6 +10,7 @@ from datetime import datetime
 import numpy as np
 
 from service.cli.look.report import Finding
+from service.cli.look.statistics import LARGEST
 from service.cli.look.table_facts import ColumnFacts, TableFacts
 from service.cli.look.wording import columns_that, counted, named, percent
 
@@ -309,7 +310,7 @@ def outlier(facts: TableFacts) -> Iterator[Finding]:
     for column in facts.columns.values():
         if column.numbers is None or column.treatment.refusal or facts.num_rows < _FEWEST_ROWS:
             continue
-        numbers = column.numbers[np.isfinite(column.numbers)]
+        numbers = column.numbers[np.abs(column.numbers) < LARGEST]
         if not len(numbers):
             continue
         q1, median, q3 = np.quantile(numbers, [0.25, 0.5, 0.75])

@@ -8,7 +8,7 @@ import random
 import numpy as np
 
 from service.cli.look.report import Example
-from service.cli.look.statistics import Floats
+from service.cli.look.statistics import LARGEST, Floats
 from service.cli.look.table_facts import ColumnFacts, TableFacts
 
 _NUM_RANDOM, _NUM_RARE, _MAX_COLUMNS, _MAX_LENGTH = 4, 4, 40, 120
@@ -35,12 +35,12 @@ def _rarest(column: ColumnFacts) -> tuple[float, int, str] | None:
 
 
 def _farthest(column: ColumnFacts, numbers: Floats) -> tuple[float, int, str] | None:
-    finite = np.isfinite(numbers)
+    finite = np.abs(numbers) < LARGEST
     if finite.sum() < _FEWEST_NUMBERS:
         return None
     q1, median, q3 = np.quantile(numbers[finite], [0.25, 0.5, 0.75])
     spread = float(q3 - q1) or np.inf
-    distance = np.where(finite, np.abs(numbers - median) / spread, 0.0)
+    distance = np.where(finite, np.abs(np.where(finite, numbers, median) - median) / spread, 0.0)
     row = int(distance.argmax())
     side = "above" if numbers[row] > median else "below"
     why = f"{column.name} = {numbers[row]:g}, {distance[row]:.1f} interquartile ranges {side} the median"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from service.cli.look.statistics import Codes, Floats, codes_of
+from service.cli.look.statistics import Codes, Floats, codes_of, is_constant
 
 MIN_CORRELATION = 0.9995
 _MOST_ROWS, _MOST_COLUMNS = 2_000, 1_000
@@ -48,7 +48,7 @@ def linear_copies(columns: Mapping[str, Floats], seed: int) -> list[tuple[str, s
     for name in names:
         values = columns[name][rows]
         present = np.isfinite(values)
-        if present.sum() < max(10, len(rows) / 2) or np.ptp(values[present]) == 0:
+        if present.sum() < max(10, len(rows) / 2) or is_constant(values[present]):
             continue
         values = np.where(present, values, values[present].mean())
         values = values / np.abs(values).max()

@@ -17,6 +17,8 @@ Values = NDArray[Any]
 
 NUM_BINS = 24
 _FENCE = 3.0
+LARGEST = 1e300
+"""Numbers beyond are not told apart: their differences may overflow."""
 
 
 def summarise(values: Floats) -> Numbers | None:
@@ -25,7 +27,7 @@ def summarise(values: Floats) -> Numbers | None:
     if not len(values):
         return None
     low, q1, median, q3, high = (float(each) for each in np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))
-    fence = _FENCE * (q3 - q1)
+    fence = _FENCE * (q3 - q1) if max(abs(q1), abs(q3)) < LARGEST else 0.0
     num_outliers = int(((values < q1 - fence) | (values > q3 + fence)).sum()) if fence else 0
     # Scaled, so that the squares of numbers near the largest float do not overflow.
     scale = max(abs(low), abs(high)) or 1.0
@@ -42,12 +44,17 @@ def summarise(values: Floats) -> Numbers | None:
     )
 
 
+def is_constant(values: Floats) -> bool:
+    """Return whether all finite numbers [n] are equal, without subtracting them: that may overflow."""
+    return bool(values.min() == values.max())
+
+
 def histogram(values: Floats, num_bins: int = NUM_BINS) -> Histogram:
     """Count finite numbers in bins of equal width. Few different whole numbers get a bin each."""
     low, high = float(values.min()), float(values.max())
-    if (values == np.round(values)).all() and high - low < num_bins and abs(low) < 2**52:
+    if abs(low) < 2**52 and high < 2**52 and high - low < num_bins and (values == np.round(values)).all():
         edges = np.arange(low, high + 2) - 0.5
-    elif high == low or not np.isfinite(high - low):
+    elif high == low or abs(high) > LARGEST or abs(low) > LARGEST:
         edges = np.array([low, np.nextafter(high, np.inf)])
     else:
         edges = np.linspace(low, high, num_bins + 1)
@@ -67,7 +74,7 @@ def ranks(values: Floats) -> Floats:
 
 def pearson(x: Floats, y: Floats) -> float | None:
     """Return Pearson's correlation of two columns [n] without missing values. None if one of them is constant."""
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    if len(x) < 3 or is_constant(x) or is_constant(y):
         return None
     x, y = x / np.abs(x).max(), y / np.abs(y).max()
     x, y = x - x.mean(), y - y.mean()
@@ -102,7 +109,7 @@ def correlation_ratio(groups: Codes, y: Floats) -> float | None:
     The share is adjusted for the number of groups (epsilon squared), so that many small groups do not look informative.
     """
     codes, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    if len(codes) < 2 or len(y) <= len(codes) or np.ptp(y) == 0:
+    if len(codes) < 2 or len(y) <= len(codes) or is_constant(y):
         return None
     y = y / np.abs(y).max()
     means = np.bincount(inverse, y) / counts

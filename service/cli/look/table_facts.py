@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from service.cli import data_columns
-from service.cli.column_texts import NumberRules, mixed_column_message
+from service.cli.column_texts import MAX_NUMBER, NumberRules, mixed_column_message
 from service.cli.data_columns import ColumnKind, ColumnTreatment
 from service.cli.inspect_data import InspectOptions, kind_of_target
 from service.cli.look import statistics
@@ -139,6 +139,8 @@ def _column(name: str, values: data_columns.Column, treatment: ColumnTreatment, 
     if treatment.kind == "numbers":
         parsed = data_columns.to_numbers(values, treatment.numbers, rules)
         numbers = np.array([math.nan if each is None else each for each in parsed], dtype=np.float64)
+        # Training refuses larger numbers, and their squares would overflow here.
+        numbers = np.where(np.abs(numbers) > MAX_NUMBER, np.copysign(np.inf, numbers), numbers)
         codes = np.full(len(numbers), MISSING_CODE, dtype=np.int64)
         has_value = ~np.isnan(numbers)
         codes[has_value] = np.unique(numbers[has_value], return_inverse=True)[1]
@@ -167,13 +169,21 @@ def _target(name: str, values: data_columns.Column, asked: InspectOptions, usual
             raise invalid_study("--task", f"column {name!r} has values that are not numbers, which regression needs")
         if not refusal:
             refusal = data_columns.wrong_number(f"column {name!r}", read, is_text=is_text) if present else ""
-        numbers = np.array([math.nan if value is None else float(value) for value in read], dtype=np.float64)
-        numbers[~np.isfinite(numbers)] = math.nan
+        numbers = np.array([_to_float(value) for value in read], dtype=np.float64)
+        numbers[~(np.abs(numbers) <= MAX_NUMBER)] = math.nan
         return TargetFacts(name, kind, list(read), numbers, refusal)
     labels = [None if value is None else str(value) for value in read]
     absent = np.array([label is None for label in labels], dtype=bool)
     codes = np.where(absent, MISSING_CODE, statistics.codes_of(labels))
     return TargetFacts(name, kind, labels, codes, refusal)
+
+
+def _to_float(value: float | None) -> float:
+    """Return a target as a float: NaN for a missing one, and for a whole number beyond all floats."""
+    try:
+        return math.nan if value is None else float(value)
+    except OverflowError:
+        return math.nan
 
 
 def _related(column: ColumnFacts, target: TargetFacts, seed: int) -> ColumnFacts:

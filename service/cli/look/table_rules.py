@@ -11,6 +11,7 @@ import numpy as np
 from service.cli.look import identical_columns
 from service.cli.look.class_rules import class_findings
 from service.cli.look.report import Finding, Level
+from service.cli.look.statistics import is_constant
 from service.cli.look.table_facts import TableFacts, TargetFacts
 from service.cli.look.text_statistics import describe, normalised, revealing_word
 from service.cli.look.wording import columns_that, counted, named, percent
@@ -68,7 +69,7 @@ def numeric_target(facts: TableFacts) -> Iterator[Finding]:
     if target is None or target.kind != "regression":
         return
     known = target.target[target.present]
-    if len(known) < _FEWEST_ROWS or np.ptp(known) == 0:
+    if len(known) < _FEWEST_ROWS or is_constant(known):
         return
     squares = np.sort((known / np.abs(known).max() - (known / np.abs(known).max()).mean()) ** 2)
     num_top = max(1, len(known) // 100)

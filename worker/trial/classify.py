@@ -18,6 +18,7 @@ from worker.training import (
     OutsideFolders,
     ProcessGroupError,
 )
+from worker.training.preflight.memory import is_out_of_memory
 
 _MAX_MESSAGE = 500
 _MAX_TRACEBACK = 20_000
@@ -66,18 +67,12 @@ def failure_class(error: BaseException) -> FailureClass:
             return FailureClass.INVALID
         case Diverged():
             return FailureClass.DIVERGED
-        case _ if _is_out_of_memory(error):
+        case _ if is_out_of_memory(error):
             return FailureClass.OUT_OF_MEMORY
         case _ if _is_host_fault(error):
             return FailureClass.HOST_FAULT
         case _:
             return FailureClass.USER_EXCEPTION
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # wording of torch's CPU allocator
-        return True
-    return isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def _is_host_fault(error: BaseException) -> bool:

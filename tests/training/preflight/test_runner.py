@@ -89,6 +89,17 @@ def test_checks_after_the_time_are_not_run(configure: Configure) -> None:
     assert result.seconds < 5
 
 
+@pytest.mark.parametrize("seconds", [0.2, 0.7, 1.5, 3.0])
+def test_a_sound_training_is_never_warned_of_because_the_time_is_short(seconds: float) -> None:
+    task = {**BASE, "model": {"name": "resnet", "width": 32, "depth": 2}, "optimizer": {"name": "sgd", "lr": 0.05}}
+    space = SearchSpace(
+        task, {}, {"model.width": SearchedParameter([16, 32]), "batch_size": SearchedParameter([32, 64])}
+    )
+    result = run_preflight(space.configuration(), space, seconds=seconds)
+    assert {check.status for check in result.checks} <= {Status.PASSED, Status.NOT_RUN}
+    assert Status.NOT_RUN in {check.status for check in result.checks}
+
+
 @pytest.mark.usefixtures("planted_entries")
 def test_without_a_step_only_the_data_is_checked() -> None:
     config = TrainingConfig.from_mapping({**BASE, "model": {"name": "wrong_input_width"}})

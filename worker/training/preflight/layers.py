@@ -12,11 +12,12 @@ import torch
 from torch import nn
 
 from worker.training.preflight.activation_recording import Activation, record
-from worker.training.preflight.bench import Bench, in_words, outputs_of, step_loss, training_batches
+from worker.training.preflight.bench import Bench, Deadline, in_words, outputs_of, step_loss, training_batches
 from worker.training.preflight.result import Check, Curve, Status
 
 _NUMBER = 5
-_NUM_STEPS = 10
+_NUM_STEPS, _MIN_STEPS = 10, 5
+_MAX_BATCH = 64
 # SageMaker Debugger's rule for dead ReLUs also begins at half of the units.
 _STUCK_WARNED, _STUCK_FAILED = 0.5, 0.9
 _VANISHED = 1e-6
@@ -48,12 +49,16 @@ def check_layers(bench: Bench) -> list[Check]:
     weights = {name: each for name, each in state.model.named_parameters() if each.requires_grad and each.ndim > 1}
     layers = {name: Layer() for name in weights}
     lengths: list[float] = []
-    for batch in islice(training_batches(bench, config.batch_size, "layers"), _NUM_STEPS):
+    deadline = Deadline(bench.deadline.left / 3)
+    for batch in islice(training_batches(bench, min(config.batch_size, _MAX_BATCH), "layers"), _NUM_STEPS):
         before = {name: weight.detach().clone() for name, weight in weights.items()}
         loss = step_loss(components, state, batch)
         lengths.append(_measure(weights, before, layers))
-        if not math.isfinite(loss) or not math.isfinite(lengths[-1]) or bench.deadline.has_passed:
+        if not math.isfinite(loss) or not math.isfinite(lengths[-1]):
             break
+        if deadline.has_passed and len(lengths) < _MIN_STEPS:
+            # The first steps of a residual branch that begins at 0 have no gradient, so they tell nothing.
+            return [Check(_NUMBER, "gradients", Status.NOT_RUN, f"The time was over after {len(lengths)} steps.")]
     with torch.no_grad(), record(state.model) as activations:
         outputs_of(components, state.model, split, bench.probe(split))
     return [_activations(activations), _gradients(layers, lengths), _updates(layers)]

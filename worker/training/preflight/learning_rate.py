@@ -12,7 +12,9 @@ from worker.training.preflight.one_batch import LEARNING_RATE
 from worker.training.preflight.result import Check, Curve, LearningRateRange, Status
 
 _NUMBER, _NAME = 4, "learning_rate"
-_NUM_STEPS = 100
+_NUM_STEPS, _MIN_STEPS = 100, 28
+"""Steps of the test; fewer if the time is short, but at least four for each factor of ten of the rate."""
+_MAX_BATCH = 128
 _LOWEST, _HIGHEST = 1e-6, 10.0
 _FALLEN = 0.02
 """The share of the first loss by which it must be lower to count as fallen."""
@@ -27,7 +29,11 @@ def check_learning_rate(bench: Bench) -> tuple[list[Check], LearningRateRange | 
     if searched is None:
         sentence = f"The optimizer {bench.config.optimizer.name} has no setting lr."
         return [Check(_NUMBER, _NAME, Status.NOT_RUN, sentence)], None
-    rates, losses = _ramp(bench, searched)
+    ramp = _ramp(bench, searched)
+    if ramp is None:
+        sentence = f"The time does not suffice for {_MIN_STEPS} steps; give the preflight more seconds."
+        return [Check(_NUMBER, _NAME, Status.NOT_RUN, sentence)], None
+    rates, losses = ramp
     found = find_range(rates, losses)
     figures = {
         "searched": list(searched),
@@ -87,25 +93,34 @@ def find_range(rates: Sequence[float], losses: Sequence[float]) -> LearningRateR
     )
 
 
-def _ramp(bench: Bench, searched: tuple[float, float]) -> tuple[list[float], list[float]]:
-    """Return the tested rates, and the loss on a fixed batch after a step at each."""
-    deadline = Deadline(bench.deadline.left / 2)
+def _ramp(bench: Bench, searched: tuple[float, float]) -> tuple[list[float], list[float]] | None:
+    """Return the tested rates, and the loss on a fixed batch after a step at each; None: the time is too short."""
+    deadline = Deadline(bench.deadline.left / 3)
     components, state = bench.build(bench.plain_config, is_plain=True)
     base = float(bench.config.optimizer.settings["lr"])
     lowest = max(min(_LOWEST, searched[0]), _LOWEST / 10**_TOO_MANY_DECADES)
     highest = min(max(_HIGHEST, 2 * searched[1]), _HIGHEST * 10**_TOO_MANY_DECADES)
-    factor = (highest / lowest) ** (1 / (_NUM_STEPS - 1))
     split = bench.dataset.train
-    probe = bench.probe(split)
+    probe = bench.probe(split, _MAX_BATCH)
     rates, losses = [], []
     batches = training_batches(bench, min(bench.config.batch_size, len(probe)), "learning_rate")
-    for number, batch in enumerate(islice(batches, _NUM_STEPS)):
+    started = deadline.left
+    for batch in islice(batches, 2):  # at the lowest rate, where nothing changes yet
+        step_loss(components, state, batch, lowest / base)
+        loss_of(components, state.model, split, probe)
+    num_steps = min(_NUM_STEPS, int(2 * deadline.left / max(1e-6, started - deadline.left)))
+    if num_steps < _MIN_STEPS:
+        return None
+    factor = (highest / lowest) ** (1 / (num_steps - 1))
+    for number, batch in enumerate(islice(batches, num_steps)):
         rates.append(lowest * factor**number)
         step_loss(components, state, batch, rates[-1] / base)
         losses.append(loss_of(components, state.model, split, probe))
         is_over = not math.isfinite(losses[-1]) or losses[-1] > losses[0] + 20 * max(abs(losses[0]), 0.1)
-        if is_over or deadline.has_passed:
+        if is_over:
             break
+        if bench.deadline.has_passed:
+            return None
     return rates, losses
 
 

@@ -64,7 +64,7 @@ _REMEDIES = {
 
 def check_one_batch(bench: Bench) -> list[Check]:
     """Overfit one small batch without regularisation; where it fails, try lower and higher learning rates too."""
-    deadline = Deadline(bench.deadline.left / 2)
+    deadline = Deadline(bench.deadline.left / 3)
     config = bench.plain_config
     num_parameters = bench.build(config)[0].trainable.num_parameters
     indices = choose_batch(bench, num_parameters)

@@ -23,6 +23,7 @@ _TOLERANCE = {"cpu": 1e-6, "cuda": 1e-3}
 _BATCH_TOLERANCE = 1e-3
 """The same for one example alone and in a batch, which use other kernels."""
 _NUM_EXAMPLES = 16
+_MAX_BATCH = 32
 
 
 def check_reproducibility(bench: Bench) -> list[Check]:
@@ -38,7 +39,7 @@ def check_reproducibility(bench: Bench) -> list[Check]:
 
 def _steps(bench: Bench, components: Components, state: TrainState, first: int) -> list[float]:
     """Return the losses of a few steps, beginning with batch `first`."""
-    batches = training_batches(bench, bench.config.batch_size, "reproducibility")
+    batches = training_batches(bench, min(bench.config.batch_size, _MAX_BATCH), "reproducibility")
     components.trainable.begin_epoch(0.0)
     return [step_loss(components, state, batch) for batch in islice(batches, first, first + _NUM_STEPS)]
 

@@ -25,10 +25,10 @@ def blocks(language: str) -> list[str]:
 
 
 def told_tree() -> dict[str, str]:
-    """Return path -> description, from the indented block of the house; a folder's entries are indented by two more."""
+    """Return path -> description, from the indented layout block; a folder's entries are indented by two more."""
     told: dict[str, str] = {}
     folders: list[str] = []
-    for line in README.partition("## The house\n\n```\n")[2].partition("```")[0].splitlines():
+    for line in README.partition("## Layout of the repository\n\n```\n")[2].partition("```")[0].splitlines():
         name, said = line.split(maxsplit=1)
         depth = (len(line) - len(line.lstrip())) // 2
         path = "".join(folders[:depth]) + name

@@ -10,6 +10,7 @@ import torch
 from sklearn import metrics as reference
 from torch import Tensor, nn
 from torchmetrics import Metric
+from torchmetrics.classification import MulticlassRecall
 
 from worker.training import ConfigError, Monitor, TrainingConfig, train
 from worker.training.components.link import LINKS
@@ -242,6 +243,19 @@ def test_a_metric_of_ones_own(monkeypatch: pytest.MonkeyPatch, configure):
     expected = np.square(P - torch.eye(4)[LABELS].numpy()).sum(1).mean()
     assert values(classes(LOGITS, LABELS), {"brier": {}})["brier"] == pytest.approx(expected, rel=1e-5)
     assert "val/brier" in train(configure(metrics=["brier"], epochs=1)).metrics
+
+
+def test_a_metric_of_ones_own_that_counts_otherwise_shares_no_counts(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+
+    def recall_without_a(dataset: Dataset) -> Metric:
+        return MulticlassRecall(dataset.num_classes, average="macro", ignore_index=0)
+
+    METRICS.add(recall_without_a, kinds=["classification"], direction="maximize", takes="classes")
+    measured = values(classes(LOGITS, LABELS), {"recall_without_a": {}})
+    recalls = reference.recall_score(LABELS, PREDICTED, average=None)
+    assert measured["recall_macro"] == pytest.approx(recalls.mean(), rel=1e-5)
+    assert measured["recall_without_a"] == pytest.approx(recalls[1:].mean(), rel=1e-5)
 
 
 def test_a_metric_of_ones_own_cannot_be_called_as_another_is(monkeypatch: pytest.MonkeyPatch):

@@ -18,7 +18,7 @@ from worker.training import (
     OutsideFolders,
     ProcessGroupError,
 )
-from worker.training.preflight.memory import is_out_of_memory
+from worker.training.out_of_memory import is_out_of_memory
 
 _MAX_MESSAGE = 500
 _MAX_TRACEBACK = 20_000

@@ -1,8 +1,10 @@
-"""docs/preflight.md lists every check by its number, and its example runs."""
+"""docs/preflight.md lists every check by its number, its example runs, and other processes load none of it."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +47,9 @@ def test_the_example_runs() -> None:
 def test_the_number_of_faults_is_told() -> None:
     assert f"{len(tuning.FAULTS)} of {len(tuning.FAULTS)}" in DOCUMENT
     assert f"of {len(held_out.FAULTS)}" in DOCUMENT
+
+
+def test_a_training_process_does_not_load_the_preflight() -> None:
+    code = "import sys, worker.trial.zygote, worker.trial.classify; print([m for m in sys.modules if 'preflight' in m])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -40,13 +40,6 @@ def available_bytes(device: torch.device) -> int | None:
     return _read(_AVAILABLE, "MemAvailable")
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an exception says that memory ran out; torch's CPU allocator raises a plain RuntimeError."""
-    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
-        return True
-    return isinstance(error, torch.OutOfMemoryError | MemoryError)
-
-
 def _read(file: Path, name: str) -> int | None:
     """Return a value of a file of the kernel, in bytes."""
     with suppress(OSError, ValueError):

@@ -14,8 +14,8 @@ import torch
 from worker.training.build import Components, load
 from worker.training.config import SETTINGS, TrainingConfig
 from worker.training.errors import ConfigError, Infeasible
+from worker.training.out_of_memory import is_out_of_memory
 from worker.training.preflight.bench import Bench, outputs_of, step_loss, training_batches
-from worker.training.preflight.memory import is_out_of_memory
 from worker.training.preflight.model_size import model_size
 from worker.training.preflight.result import Check, Status
 from worker.training.preflight.search_space import SearchedParameter

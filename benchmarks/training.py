@@ -178,6 +178,7 @@ def surroundings(num_steps: int = 200) -> Surroundings:
         "name": "surroundings",
         "objective": {"metric": "val/loss", "direction": "minimize"},
         "task": {"train": configuration("MLP 128-64, digits", **LONG_STEP, epochs=num_steps).to_mapping()},
+        "preflight": "off",
         "space": {"optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-3}},
         "budget": {"trials": 1},
     }

@@ -13,6 +13,7 @@ from service.api.parameters import After, StageNumber
 from service.api.shared_answers import shared
 from service.contract.importance import Importance
 from service.contract.plan import Plan, Replay, ReplayRequest
+from service.contract.preflight_view import PreflightView
 from service.contract.problem import FieldError
 from service.contract.stage import ReviewRequest, StageList
 from service.contract.study import (
@@ -33,6 +34,7 @@ from service.usecases.studies.edit import edit_study
 from service.usecases.studies.enqueue import enqueue
 from service.usecases.studies.importance import study_importance
 from service.usecases.studies.planning import plan_study, replay_study
+from service.usecases.studies.preflight import get_preflight, start_preflight
 
 router = APIRouter(prefix="/studies", tags=["studies"], route_class=JsonRoute)
 
@@ -131,6 +133,18 @@ async def review(
 ) -> StudyView:
     """Accept the box that a stage proposes, or replace ranges of it. The study continues."""
     return await stages.review_stage(context, study, number, request or ReviewRequest())
+
+
+@router.post("/{study}/preflight", status_code=201)
+async def start_preflight_(context: ContextDep, study: str) -> PreflightView:
+    """Have a worker check the study (again) by its current spec. While a preflight is open, that one is returned."""
+    return await start_preflight(context, study)
+
+
+@router.get("/{study}/preflight", response_model=PreflightView)
+async def get_preflight_(request: Request, context: ContextDep, study: str) -> Response:
+    """Return the study's newest preflight, with the results of its checks once it has ended."""
+    return await shared(request, context, lambda: get_preflight(context, study))
 
 
 @router.post("/{study}/replay")

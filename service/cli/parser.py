@@ -32,6 +32,8 @@ examples:
   study replay digits-mlp --pruner asha         how many steps ASHA would have saved
   study edit digits-mlp --set space.optimizer.lr.high=1
   study accept digits-mlp --box 'optimizer.lr=[1e-3, 1e-2]' 'optimizer.name=[adamw]'
+  study preflight digits.yaml                   check a study file on a worker before its search begins
+  study preflight digits-mlp                    the results of the checks, and what to do
   study importance digits-mlp                   which parameters affect the result most
   study workers                                 all workers, and why some get no trials
   study catalogue model mlp                     the settings of the model `mlp`
@@ -113,6 +115,7 @@ def parser() -> argparse.ArgumentParser:
         return named
 
     _add_create_commands(verb)
+    _add_preflight_command(verb)
     _add_view_commands(verb, of_study)
     _add_analysis_commands(of_study)
     _add_control_commands(verb, of_study)
@@ -182,6 +185,17 @@ def _add_data_options(command: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="column to read as categories, not numbers; repeatable",
     )
+
+
+def _add_preflight_command(verb: AddCommand) -> None:
+    preflight = verb("preflight", "check a study before it spends its budget, and show what the checks found")
+    preflight.add_argument(
+        "name",
+        metavar="NAME|FILE",
+        help="name or id of a study, or a study file: then the study is created, and its search waits for study resume",
+    )
+    preflight.add_argument("--again", action="store_true", help="check the study again, by its current spec")
+    preflight.add_argument("--no-wait", action="store_true", help="do not wait for a preflight that has not ended")
 
 
 def _add_view_commands(verb: AddCommand, of_study: AddCommand) -> None:

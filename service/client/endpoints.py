@@ -26,6 +26,7 @@ from service.contract.importance import Importance
 from service.contract.log import LogReply, LogRequest, LogView, Stream
 from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.predictions import PredictionsList, PredictionsReply, PredictionsRequest
+from service.contract.preflight_view import PreflightView
 from service.contract.problem import FieldError
 from service.contract.provenance import ProvenanceRequest, WarningRequest, WarningsReply
 from service.contract.report import ReportRequest, Verdict
@@ -65,6 +66,7 @@ _STUDY = TypeAdapter(StudyView)
 _PLAN = TypeAdapter(Plan)
 _REPLAY = TypeAdapter(Replay)
 _IMPORTANCE = TypeAdapter(Importance)
+_PREFLIGHT = TypeAdapter(PreflightView)
 _STUDIES = TypeAdapter(StudyList)
 _DELETED = TypeAdapter(DeleteReply)
 _STAGES = TypeAdapter(StageList)
@@ -135,6 +137,14 @@ class Endpoints:
     def importance(self, study: str) -> Importance:
         """Return which parameters distinguish the study's best trials from the others."""
         return self._transport.call("GET", _path(study, "importance"), _IMPORTANCE)
+
+    def start_preflight(self, study: str) -> PreflightView:
+        """Have a worker check the study (again). While a preflight is open, return that one."""
+        return self._transport.call("POST", _path(study, "preflight"), _PREFLIGHT)
+
+    def preflight(self, study: str) -> PreflightView:
+        """Return the study's newest preflight, with the results of its checks once it has ended."""
+        return self._transport.call("GET", _path(study, "preflight"), _PREFLIGHT)
 
     def studies(self) -> StudyList:
         """List all studies, newest first."""

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from service.contract.base import Identifier, Quoted, Request, Response
 from service.contract.predictions import Confusion
+from service.contract.preflight import PreflightResult
 from service.contract.report import Action, Number, ReportRequest
 
 BLOB = "blob:"
@@ -130,6 +131,8 @@ class Outcome(Request):
     """Final metrics outside the series: test metrics of the kept weights, seconds, number of parameters."""
     confusion: Confusion | None = None
     """For a classification trained to its end: the confusion matrices."""
+    preflight: PreflightResult | None = None
+    """For an attempt of a preflight that made its checks: their results."""
 
     @property
     def has_failed(self) -> bool:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from service.contract.base import PROTOCOL_VERSION, Direction, Identifier, Request, Response, TaskKind, Value
 from service.contract.capabilities import Capabilities
+from service.contract.study import StudySpec
 
 
 class ClaimRequest(Request):
@@ -54,6 +55,14 @@ class ResumePoint(Artifact):
     batch: int = 0
 
 
+class PreflightOrder(Response):
+    """What a worker needs, beside the grant's own configuration, to check a study."""
+
+    spec: StudySpec
+    budget_epochs: float | None = None
+    """Epochs that all trials of the study's budget train together at most. None: unknown."""
+
+
 class Grant(Response):
     """A trial to execute, and the lease on it."""
 
@@ -83,6 +92,8 @@ class Grant(Response):
     """Of a fork: the step of its parent's checkpoint. Without `resume` that checkpoint is gone: finish as invalid."""
     teacher: Artifact | None = None
     """Checkpoint of the trial that the task's `loss.teacher` names. If it is missing, it is gone: finish as invalid."""
+    preflight: PreflightOrder | None = None
+    """Of a preflight: make its checks around this configuration instead of training, and send their results."""
     lease_seconds: float
     heartbeat_seconds: float
 

@@ -20,6 +20,7 @@ from service.contract.base import (
     TaskKind,
     Value,
 )
+from service.contract.preflight import PreflightMode
 from service.contract.pruner import NoPrunerSpec, PrunerSpec
 from service.contract.sampler import AutoSamplerSpec, SamplerSpec
 from service.contract.space import Space
@@ -42,11 +43,12 @@ class StudyState(StrEnum):
 
 
 class PauseCause(StrEnum):
-    """What paused a study: a user, its failures, or a box that waits for a review."""
+    """What paused a study: a user, its failures, a box that waits for a review, or a preflight that failed."""
 
     USER = "user"
     FAILURES = "failures"
     REVIEW = "review"
+    PREFLIGHT = "preflight"
 
 
 class MeanOfLast(Request):
@@ -167,6 +169,10 @@ class StudySpec(Request):
         description="with several objectives: one value per objective; the hypervolume is measured up to this point",
     )
     constraints: Constraints | None = None
+    preflight: PreflightMode | None = Field(
+        default=None,
+        description="what a preflight before the first trial does if it fails; default: warn for train, off for others",
+    )
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -189,6 +195,13 @@ class StudySpec(Request):
         if self.task is None:
             return TaskKind.EXTERNAL
         return next(kind for kind in TaskKind if getattr(self.task, kind, None) is not None)
+
+    @property
+    def preflight_mode(self) -> PreflightMode:
+        """What the preflight does to the first trial, with the default of the kind of task."""
+        if self.preflight is not None:
+            return self.preflight
+        return "warn" if self.task_kind is TaskKind.TRAIN else "off"
 
 
 class BudgetUsed(Response):

@@ -16,6 +16,7 @@ from service.contract.health import Health
 from service.contract.importance import Importance
 from service.contract.log import LogView
 from service.contract.plan import Plan, Replay
+from service.contract.preflight_view import PreflightView
 from service.contract.report import Verdict
 from service.contract.stage import Review, StageList
 from service.contract.study import EnqueueReply, ParetoFront, StudyList, StudyView
@@ -69,6 +70,11 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert (await call("POST", "/studies/digits/pause", json={"reason": "lunch"}))["state_reason"] == "lunch"
     assert (await call("POST", "/studies/digits/resume"))["state"] == "active"
     assert (await call("POST", "/studies/digits/extend", json={"trials": 3}))["budget_trials"] == 3
+    own = SPEC | {"name": "own", "task": {"function": "my:train"}, "preflight": "off"}
+    await call("POST", "/studies", status=201, json=own)
+    begun = PreflightView.model_validate(await call("POST", "/studies/own/preflight", status=201))
+    assert PreflightView.model_validate(await call("GET", "/studies/own/preflight")) == begun
+    await call("POST", "/studies/own/stop")
     asked = {"parameters": {"lr": 0.01}}
     assert (
         EnqueueReply.model_validate(await call("POST", "/studies/digits/enqueue", status=201, json=asked)).num_ahead

@@ -126,6 +126,7 @@ def spec(num_trials: int) -> dict[str, Any]:
                 "epochs": NUM_STEPS,
             }
         },
+        "preflight": "off",
         "space": {"optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}},
         "sampler": {"name": "random", "seed": 1},
         "resource": {"name": "epoch", "max": NUM_STEPS},

@@ -47,7 +47,8 @@ def client(shared_service: Service, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def small(spec: StudySpec) -> StudySpec:
-    return spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": NUM_TRIALS})})
+    budget = spec.budget.model_copy(update={"trials": NUM_TRIALS})
+    return spec.model_copy(update={"budget": budget, "preflight": "off"})
 
 
 def finish(client: Client, spec: StudySpec) -> StudyView:
@@ -113,6 +114,7 @@ def wine_study(path: Path, **data: Any) -> StudySpec:
             "name": "wine-of-my-own",
             "objective": {"metric": "val/accuracy", "direction": "maximize", "value": "best"},
             "task": {"train": train},
+            "preflight": "off",
             "space": {"optimizer.lr": {"type": "float", "low": 1e-3, "high": 1e-1, "log": True}},
             "sampler": "random",
             "budget": {"trials": 3},

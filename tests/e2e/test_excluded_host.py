@@ -40,6 +40,7 @@ def study(name: str, path: str, priority: int = 0) -> dict[str, Any]:
         "name": name,
         "objective": {"metric": "val/loss", "direction": "minimize"},
         "task": {"train": train},
+        "preflight": "off",
         "space": {"optimizer.lr": {"type": "float", "low": 0.001, "high": 0.1}},
         "sampler": "random",
         "budget": {"trials": 4},

@@ -50,6 +50,7 @@ def spec(name: str, *, seed: int = 0, priority: int = 0, **changes: Any) -> dict
         "sampler": {"name": "random", "seed": seed},
         "budget": {"trials": 5},
         "priority": priority,
+        "preflight": "off",
     } | changes
 
 

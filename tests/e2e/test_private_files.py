@@ -45,8 +45,12 @@ def test_files_are_the_user_s_alone(tmp_path: Path, umask: int) -> None:
             objective = {"metric": "val/accuracy", "direction": "maximize"}
             common = {"objective": objective, "budget": {"trials": 1}}
             rate = {"optimizer.lr": {"type": "float", "low": 0.001, "high": 0.01}}
-            client.create_study({"name": "trains", "task": {"train": digits()}, "space": rate, **common})
-            client.create_study({"name": "shares", "task": {"train": digits()}, "space": rate, **common})
+            client.create_study(
+                {"name": "trains", "task": {"train": digits()}, "space": rate, "preflight": "off", **common}
+            )
+            client.create_study(
+                {"name": "shares", "task": {"train": digits()}, "space": rate, "preflight": "off", **common}
+            )
             client.create_study({"name": "writes", "task": {"function": "mine:writes"}, "space": space, **common})
             for study, flags in (("trains", []), ("shares", ["--checkpoints", str(shared)]), ("writes", [])):
                 state = tmp_path / f"state-{study}"

@@ -32,7 +32,12 @@ def client(shared_service: Service) -> Iterator[Client]:
 
 def searched(client: Client, directory: Path, name: str, train: dict[str, Any]) -> list[TrialDetail]:
     """The two trials of a study that a worker has carried out, which saves no checkpoint that is not asked for."""
-    given = {"name": name, "objective": {"metric": "val/loss", "direction": "minimize"}, "task": {"train": train}}
+    given = {
+        "name": name,
+        "objective": {"metric": "val/loss", "direction": "minimize"},
+        "task": {"train": train},
+        "preflight": "off",
+    }
     client.create_study(given | {"space": RATES, "sampler": "grid"})
     with forked_zygotes():
         Agent(

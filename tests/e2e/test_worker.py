@@ -83,6 +83,7 @@ def spec(name: str, *, trials: int = 4, task: dict[str, Any] | None = None, **ch
         "name": name,
         "objective": {"metric": "val/accuracy", "direction": "maximize", "value": "best"},
         "task": {"train": task or digits()},
+        "preflight": "off",
         "space": {"optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}},
         "sampler": {"name": "random", "seed": 1},
         "budget": {"trials": trials},

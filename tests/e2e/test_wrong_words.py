@@ -61,6 +61,7 @@ def study(name: str, task: dict[str, Any], trials: int) -> dict[str, Any]:
         "name": name,
         "objective": {"metric": "val/loss", "direction": "minimize"},
         "task": task,
+        "preflight": "off",
         "space": {key: {"type": "float", "low": 0.001, "high": 0.1}},
         "sampler": "random",
         "budget": {"trials": trials},

@@ -50,6 +50,7 @@ MODULES = (
     "tests.usecases.attempts.test_resume",
     "tests.usecases.attempts.test_rungs",
     "tests.usecases.attempts.test_slow_pruners",
+    "tests.usecases.studies.test_preflight",
     "tests.usecases.studies.test_stages",
     "tests.usecases.test_stale_decisions",
     "tests.usecases.studies.test_studies",

@@ -68,7 +68,7 @@ class ShiftedClock:
 
 
 def spec_of(**changes: Any) -> StudySpec:
-    """A small study that the caller drives, of a name that no other has; a train task has a metric of the core."""
+    """A small study that the caller drives, of a name that no other has, without a preflight."""
     is_training = "train" in (changes.get("task") or {})
     return StudySpec.model_validate(
         {
@@ -77,6 +77,7 @@ def spec_of(**changes: Any) -> StudySpec:
             "space": {"lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}},
             "sampler": {"name": "random", "seed": 1},
             "budget": {"trials": 3},
+            "preflight": "off",
         }
         | changes
     )

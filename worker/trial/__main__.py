@@ -11,9 +11,9 @@ import sys
 import torch
 
 from worker.protocol import UNREGISTERED, Ready
+from worker.trial.execute import execute
 from worker.trial.provenance import code_fingerprint
 from worker.trial.registration import RegistrationFailed, register
-from worker.trial.tasks.dispatch import execute
 from worker.trial.zygote import serve
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from service.cli.commands.curves import show_curves
 from service.cli.commands.planning import create_study, init_study, look_at_data, plan_study, replay_study
+from service.cli.commands.preflight import preflight
 from service.cli.commands.studies import (
     accept_box,
     delete_study,
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "init": init_study,
     "create": create_study,
     "plan": plan_study,
+    "preflight": preflight,
     "replay": replay_study,
     "importance": show_importance,
     "list": list_studies,

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from service.contract.attempt import FailureClass, FaultScope, MemoryShortage
 from service.contract.capabilities import Device
-from service.contract.trial import AttemptState, TrialState
+from service.contract.trial import AttemptState, TrialKind, TrialState
 from service.domain.circuit_breaker import AttemptEnd
 from service.domain.failures import LOSSES, PastAttempt
 from service.storage.queries.exclusions import HOST_OF_WORKER, hosts_of
@@ -94,7 +94,7 @@ def ends(connection: sa.Connection, study_id: str, *, limit: int, newest: bool) 
     """Return the ends of `limit` attempts since the study began or was last resumed, from the oldest or newest on.
 
     Only attempts that ended by themselves count: not those released, cancelled, lost, preempted, or failed by a host
-    fault.
+    fault. Attempts of preflights do not count.
     """
     begun = (
         sa.select(sa.func.coalesce(sa.func.max(journal.c.revision), 0))
@@ -115,6 +115,7 @@ def ends(connection: sa.Connection, study_id: str, *, limit: int, newest: bool) 
         .join(trial, trial.c.id == attempt.c.trial_id)
         .where(
             attempt.c.study_id == study_id,
+            trial.c.kind != TrialKind.PREFLIGHT,
             attempt.c.ended_at.is_not(None),
             attempt.c.revision > begun,
             attempt.c.state.not_in((AttemptState.RELEASED, AttemptState.CANCELLED, AttemptState.LOST)),

@@ -9,7 +9,7 @@ from service.contract.attempt import FailureClass, Outcome
 from service.contract.report import from_wire
 from service.contract.sampler import GridSamplerSpec
 from service.contract.study import PauseCause, StudySpec, StudyState
-from service.contract.trial import TrialState
+from service.contract.trial import TrialKind, TrialState
 from service.domain.budget import BudgetUsage
 from service.domain.circuit_breaker import LAST_ATTEMPTS, may_pause, reason_to_pause
 from service.domain.error_fingerprint import error_fingerprint
@@ -25,6 +25,7 @@ from service.storage.tables import Connection
 from service.storage.timestamps import MICROSECONDS
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.attempts.late_stop import late_stop
+from service.usecases.attempts.preflight_end import end_preflight
 from service.usecases.attempts.rungs import pause_or_finish
 from service.usecases.context import Context
 from service.usecases.fencing import FencedAttempt
@@ -54,7 +55,10 @@ def end_attempt(unit_of_work: UnitOfWork, spec: StudySpec, fenced: FencedAttempt
         ended_at=unit_of_work.now(),
     )
     _drop_lease(unit_of_work, trial.id, attempt.number)
-    event = _move_trial(unit_of_work, spec, fenced, outcome, resolution)
+    if trial.kind == TrialKind.PREFLIGHT:
+        event = end_preflight(unit_of_work, spec, fenced, outcome, resolution)
+    else:
+        event = _move_trial(unit_of_work, spec, fenced, outcome, resolution)
     stop_if_done(unit_of_work)
     is_fault = resolution.is_failure or may_pause(resolution.failure) or event is TrialEvent.FAILED
     if is_fault:

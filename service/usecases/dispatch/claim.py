@@ -24,7 +24,7 @@ from service.domain.states import FINISHED_STUDIES
 from service.search import decide
 from service.search.schedulers.successive_halving import Promote
 from service.storage import tables
-from service.storage.queries import attempts, budget_usage, exclusions, fair_share, history, leases, studies
+from service.storage.queries import attempts, budget_usage, exclusions, fair_share, history, leases, preflights, studies
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.attempts.outcome import complete_study
@@ -87,6 +87,8 @@ class StudySnapshot:
     """What a waiting trial needs that this worker may not execute."""
     enqueued: Row | None
     """The configuration that a user enqueued to be tried next."""
+    has_open_preflight: bool
+    """Whether the first trial must wait for a preflight to end."""
 
 
 async def claim(context: Context, request: ClaimRequest) -> Grant | NoTrial:
@@ -296,6 +298,8 @@ def _load_snapshot(connection: Connection, context: Context, study_id: str, requ
         is_waiting=waiting is not None,
         blocked_by=needs,
         enqueued=studies.next_enqueued(connection, study_id),
+        # Only the first trial waits for a preflight, so later claims need no query.
+        has_open_preflight=study.next_number == 0 and preflights.has_open(connection, study_id),
     )
 
 
@@ -316,6 +320,8 @@ async def _decide(
     """Decide what this claim gets; return the decision with the snapshot that it is based on."""
     if snapshot.is_waiting:
         return snapshot, RunWaitingTrial()
+    if snapshot.has_open_preflight:
+        return snapshot, decide.Wait("its preflight has not ended; the first trial begins after it")
     enqueued = snapshot.enqueued
     known = snapshot.history
 

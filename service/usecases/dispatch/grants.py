@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.contract.base import TaskKind
-from service.contract.claim import Artifact, ClaimRequest, Grant, Monitor, ResumePoint
+from service.contract.claim import Artifact, ClaimRequest, Grant, Monitor, PreflightOrder, ResumePoint
 from service.contract.study import StudySpec
 from service.contract.trial import TrialKind
 from service.domain.entries import custom_entries_of_trial
@@ -14,10 +14,11 @@ from service.domain.history import History, Suggestion
 from service.domain.placement import is_reachable
 from service.domain.provenance import code_for
 from service.domain.rungs import rungs_of
-from service.domain.states import ATTEMPT, TRIAL, TrialEvent
+from service.domain.states import ATTEMPT, TrialEvent
 from service.domain.task_config import apply_parameters
 from service.domain.teachers import teacher_of
 from service.search import decide
+from service.search.replay.plan import plan
 from service.search.seeds import trial_seed
 from service.storage import tables
 from service.storage.queries import checkpoints, leases, studies, trials
@@ -25,33 +26,11 @@ from service.storage.tables import Connection, Row
 from service.storage.timestamps import MICROSECONDS
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.attempts.provenance import note_code
+from service.usecases.begin_trial import begin_trial
 from service.usecases.blobs import is_stored
 from service.usecases.catalogue import catalogue_with
 from service.usecases.context import Context
 from service.usecases.fencing import grant_lease
-
-
-def begin_trial(unit_of_work: UnitOfWork, **columns: Any) -> Row:
-    """Insert a waiting trial and record its creation in the journal."""
-    trial_id = unit_of_work.new_id()
-    unit_of_work.insert(
-        tables.trial,
-        id=trial_id,
-        study_id=unit_of_work.study.id,
-        state=TRIAL.initial,
-        metrics={},
-        infeasible=False,
-        num_attempts=0,
-        num_failures=0,
-        num_losses=0,
-        created_at=unit_of_work.now(),
-        revision=unit_of_work.revision,
-        **columns,
-    )
-    trial = trials.by_id(unit_of_work.connection, trial_id)
-    assert trial is not None
-    unit_of_work.record("trial_created", trial=trial, data={"reason": trial.suggestion_reason})
-    return trial
 
 
 def insert_trial(unit_of_work: UnitOfWork, spec: StudySpec, history: History, suggestion: Suggestion) -> Row:
@@ -183,9 +162,17 @@ def grant_of(connection: Connection, context: Context, trial: Row) -> Grant:
         pauses=_pauses(spec, trial),
         fork_at=trial.parent_step,
         teacher=_teacher(connection, context, spec, task),
+        preflight=_preflight_order(spec) if trial.kind == TrialKind.PREFLIGHT else None,
         lease_seconds=0.0,
         heartbeat_seconds=context.limits.heartbeat_seconds,
     )
+
+
+def _preflight_order(spec: StudySpec) -> PreflightOrder:
+    """Return what a worker needs to check the study: its spec, and how much it will train."""
+    cost = plan(spec)
+    num_epochs = None if cost.num_steps is None else cost.num_steps * cost.trainings_per_trial
+    return PreflightOrder(spec=spec, budget_epochs=num_epochs)
 
 
 def _monitor(connection: Connection, spec: StudySpec, trial: Row) -> Monitor:

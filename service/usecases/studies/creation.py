@@ -18,6 +18,7 @@ from service.storage.unit_of_work import UnitOfWork
 from service.usecases.catalogue import known_catalogue
 from service.usecases.context import Context
 from service.usecases.specs import store_spec
+from service.usecases.studies.preflight import begin_preflight
 from service.usecases.studies.study_lookup import view_of
 from service.usecases.studies.teachers import pin_teachers
 from service.usecases.studies.warm_start import PriorTrials, find_prior_trials, store_prior_trials
@@ -96,6 +97,8 @@ async def create_study(context: Context, given: StudySpec) -> StudyView:
         unit_of_work.record("study_created", data={"name": spec.name})
         if prior is not None:
             store_prior_trials(unit_of_work, prior)
+        if spec.preflight_mode != "off":
+            begin_preflight(unit_of_work, spec)
         return view_of(unit_of_work, context, study_id)
 
     return await context.transact(None, work)

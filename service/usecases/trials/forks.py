@@ -15,10 +15,10 @@ from service.search import decide
 from service.storage.queries import checkpoints, studies, trials, views
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
+from service.usecases.begin_trial import begin_trial
 from service.usecases.blobs import is_stored
 from service.usecases.catalogue import merged_catalogue
 from service.usecases.context import Context
-from service.usecases.dispatch.grants import begin_trial
 from service.usecases.studies.study_lookup import find_study
 from service.usecases.studies.teachers import TeacherUnavailable, find_teacher
 from service.usecases.trials.trial_lookup import find_trial

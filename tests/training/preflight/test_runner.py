@@ -15,7 +15,13 @@ import torch
 from tests.training.conftest import Configure
 from tests.training.preflight.planted_faults.fault import BASE
 from worker.training import OutsideFolders, TrainingConfig, train
-from worker.training.preflight import PreflightResult, SearchedParameter, SearchSpace, Status, run_preflight
+from worker.training.preflight import (
+    PreflightResult,
+    SearchedParameter,
+    SearchSpace,
+    Status,
+    run_preflight,
+)
 from worker.training.preflight.learning_rate import find_range
 from worker.training.preflight.one_batch import shape_of
 from worker.training.preflight.search_space import with_settings
@@ -34,6 +40,15 @@ def test_the_checks_run_in_the_order_of_their_numbers(configure: Configure) -> N
     assert result.seconds_per_epoch > 0
     assert result.learning_rate is not None
     assert result.learning_rate.falls <= result.learning_rate.steepest
+
+
+def test_a_large_search_gives_its_preflight_more_time(configure: Configure) -> None:
+    brief = run_preflight(configure(), NOTHING, seconds=1e-6)
+    assert {check.status for check in brief.checks} == {Status.NOT_RUN}
+    long = run_preflight(configure(), NOTHING, seconds=2.0, budget_epochs=1e9, numbers=[1, 2, 3, 4, 5, 6, 7])
+    assert Status.NOT_RUN not in {
+        check.status for check in long.checks if check.name not in ("largest_batch", "memory")
+    }
 
 
 def test_the_result_is_plain_json_and_reads_back(configure: Configure) -> None:

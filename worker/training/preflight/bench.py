@@ -39,6 +39,10 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self._at = time.perf_counter() + seconds
 
+    def extend(self, seconds: float) -> None:
+        """Give up later by some seconds."""
+        self._at += seconds
+
     @property
     def left(self) -> float:
         """Seconds left; 0 if it has passed."""

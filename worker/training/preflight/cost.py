@@ -115,6 +115,18 @@ def _measure(bench: Bench, name: str, settings: Mapping[str, Any]) -> Corner:
             torch.cuda.empty_cache()
 
 
+def step_seconds_per_epoch(bench: Bench) -> float:
+    """Return the seconds of an epoch's steps at the centre, estimated from the second of two steps."""
+    with bench.random_stream("cost"):
+        components, state = bench.build(bench.config)
+        batches = training_batches(bench, bench.config.batch_size, "cost")
+        step_loss(components, state, next(batches))  # the first step also loads libraries
+        started = time.perf_counter()
+        step_loss(components, state, next(batches))
+    num_steps = -(-len(components.dataset.train) // bench.config.batch_size)
+    return num_steps * (time.perf_counter() - started)
+
+
 def _seconds_per_epoch(bench: Bench, components: Components, state: TrainState) -> float:
     """Return the seconds of an epoch's steps and its evaluation, from a few of both."""
     dataset, config = components.dataset, components.config

@@ -13,7 +13,7 @@ from worker.training.build import load
 from worker.training.config import TrainingConfig
 from worker.training.errors import TrainingError
 from worker.training.preflight.bench import Bench, Deadline
-from worker.training.preflight.cost import Corner, check_cost
+from worker.training.preflight.cost import Corner, check_cost, step_seconds_per_epoch
 from worker.training.preflight.data_leaks import check_duplicates, check_shift
 from worker.training.preflight.data_signal import check_features, check_signal
 from worker.training.preflight.initial_loss import check_initial_loss
@@ -30,6 +30,9 @@ from worker.training.preflight.throughput import check_loading
 from worker.training.validate import check_fit, find_device
 
 OnCheck = Callable[[Check], None]
+
+_SHARE = 0.02
+"""The part of the search's time that a preflight may take."""
 
 
 class _Findings:
@@ -52,6 +55,7 @@ def run_preflight(
     space: SearchSpace,
     *,
     seconds: float,
+    budget_epochs: float | None = None,
     seed: int = 0,
     device: str = "cpu",
     constraints: Mapping[str, Any] | None = None,
@@ -69,6 +73,8 @@ def run_preflight(
         config: the configuration at the centre of the space.
         space: the searched settings.
         seconds: the time after which no further check begins, and long ones end early.
+        budget_epochs: the epochs that the whole search will train; the preflight may take 2 % of their time if that is
+            more than `seconds`. None: unknown.
         seed: the seed of all draws.
         device: cpu, cuda, or one GPU, such as cuda:1.
         constraints: `{"parameters": {"max": n}}`; None: none.
@@ -122,7 +128,7 @@ def run_preflight(
         if needs_step and not can_step:
             found = [Check(number, name, Status.NOT_RUN, "It needs a model that can take a step; see check 1.")]
         elif deadline.has_passed:
-            found = [Check(number, name, Status.NOT_RUN, f"The time of {seconds:g} s was over.")]
+            found = [Check(number, name, Status.NOT_RUN, "The time of the preflight was over.")]
         else:
             found = _run(number, name, function, bench)
         for check in found:
@@ -131,6 +137,8 @@ def run_preflight(
                 on_check(check)
         if number == 1:
             can_step = all(check.status is not Status.FAILED for check in found)
+            if can_step and budget_epochs is not None:
+                deadline.extend(max(0.0, _SHARE * budget_epochs * step_seconds_per_epoch(bench) - seconds))
     centre = findings.corners[0] if findings.corners else None
     return PreflightResult(
         checks,

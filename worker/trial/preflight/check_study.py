@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from service.contract.base import Value
 from service.contract.study import StudySpec
 from worker.training.errors import ConfigError
-from worker.training.preflight import Check, PreflightResult, run_preflight
+from worker.training.preflight import Check, PreflightResult, SearchSpace, run_preflight
 from worker.training.preflight.bench import Deadline
 from worker.training.preflight.runner import OnCheck
 from worker.trial.preflight.own_code import OwnCode, check_own_code
@@ -19,6 +21,8 @@ def preflight_study(
     spec: StudySpec,
     *,
     seconds: float,
+    budget_epochs: float | None = None,
+    centre: Mapping[str, Value] | None = None,
     seed: int = 0,
     device: str = "cpu",
     teacher: Path | None = None,
@@ -34,6 +38,8 @@ def preflight_study(
     Args:
         spec: the study.
         seconds: the time after which no further check begins.
+        budget_epochs: the epochs that the whole search will train, of which the checks of a train task may take 2 %.
+        centre: the parameters of the configuration to check around; None: the middle of the space.
         seed: the seed of all draws.
         device: cpu or cuda.
         teacher: the file of the checkpoint that `loss.teacher` names, if that is not a path.
@@ -52,14 +58,15 @@ def preflight_study(
         )
     if spec.task.train is None:
         with tempfile.TemporaryDirectory(prefix="assayer-preflight-") as folder:
-            space = search_space_of(spec.space, {})
+            space = _around(search_space_of(spec.space, {}), centre)
             code = OwnCode(spec, space, Path(folder), seed, device, threads, Deadline(seconds))
             return check_own_code(code, on_check or _ignore)
-    space = search_space_of(spec.space, spec.task.train)
+    space = _around(search_space_of(spec.space, spec.task.train), centre)
     return run_preflight(
         space.configuration(),
         space,
         seconds=seconds,
+        budget_epochs=budget_epochs,
         seed=seed,
         device=device,
         constraints=None if spec.constraints is None else spec.constraints.model_dump(exclude_none=True),
@@ -68,6 +75,10 @@ def preflight_study(
         numbers=numbers,
         on_check=on_check,
     )
+
+
+def _around(space: SearchSpace, centre: Mapping[str, Value] | None) -> SearchSpace:
+    return space if centre is None else replace(space, centre=centre)
 
 
 def _ignore(check: Check) -> None:

@@ -1,0 +1,25 @@
+"""A study's preflight on the wire, as viewers see it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from service.contract.base import Response
+from service.contract.preflight import PreflightMode, PreflightResult
+from service.contract.trial import TrialState
+
+
+class PreflightView(Response):
+    """A preflight of a study: its state and, once it has ended, its result."""
+
+    trial: str
+    """Id of the trial that makes the checks. It has no number and counts against no budget."""
+    state: TrialState
+    state_reason: str | None
+    mode: PreflightMode
+    spec_version: int
+    created_at: datetime
+    finished_at: datetime | None
+    worker: str | None
+    result: PreflightResult | None
+    """None: it has not ended, or it ended without a result; then `state_reason` says why."""

@@ -1,0 +1,39 @@
+"""Queries for preflights: a study's newest one, and whether one is open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.contract.trial import TrialKind
+from service.domain.states import OPEN_TRIALS
+from service.storage.tables import attempt, trial
+
+_NEWEST = (
+    sa.select(trial)
+    .where(trial.c.study_id == sa.bindparam("study"), trial.c.kind == TrialKind.PREFLIGHT)
+    .order_by(trial.c.created_at.desc(), trial.c.id)
+    .limit(1)
+)
+_NUM_OPEN = sa.select(sa.func.count()).where(
+    trial.c.study_id == sa.bindparam("study"),
+    trial.c.kind == TrialKind.PREFLIGHT,
+    trial.c.state.in_(sorted(OPEN_TRIALS)),
+)
+
+
+def newest(connection: sa.Connection, study_id: str) -> sa.Row[Any] | None:
+    """Return the trial of the study's newest preflight."""
+    return connection.execute(_NEWEST, {"study": study_id}).one_or_none()
+
+
+def has_open(connection: sa.Connection, study_id: str) -> bool:
+    """Return whether a preflight of the study waits or runs."""
+    return connection.execute(_NUM_OPEN, {"study": study_id}).scalar_one() > 0
+
+
+def last_attempt(connection: sa.Connection, trial_id: str) -> sa.Row[Any] | None:
+    """Return the newest attempt of a preflight."""
+    query = sa.select(attempt).where(attempt.c.trial_id == trial_id).order_by(attempt.c.number.desc()).limit(1)
+    return connection.execute(query).one_or_none()

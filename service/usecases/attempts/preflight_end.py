@@ -1,0 +1,54 @@
+"""End of a preflight's attempt: the trial takes the result, and a study that requires a preflight may be paused."""
+
+from __future__ import annotations
+
+from service.analysis.preflight_summary import reason_to_pause, summarize
+from service.contract.attempt import Outcome
+from service.contract.study import PauseCause, StudySpec, StudyState
+from service.domain.failures import Resolution
+from service.domain.states import StudyEvent, TrialEvent
+from service.storage.unit_of_work import UnitOfWork
+from service.usecases.fencing import FencedAttempt
+
+
+def end_preflight(
+    unit_of_work: UnitOfWork, spec: StudySpec, fenced: FencedAttempt, outcome: Outcome, resolution: Resolution
+) -> TrialEvent:
+    """Apply the event that follows from the outcome of a preflight's attempt; return the event.
+
+    A preflight has no objective. It is completed once its worker sent the results of the checks, whatever they say.
+    """
+    trial, event, reason = fenced.trial, resolution.trial, resolution.reason
+    result = outcome.preflight
+    if event is TrialEvent.COMPLETED:
+        # Whatever the checks found, the preflight did its work.
+        event = TrialEvent.FAILED if result is None else event
+        reason = "its worker sent no results of the checks" if result is None else summarize(result)
+    if event is TrialEvent.PAUSED:
+        event = TrialEvent.REQUEUED
+    if event is TrialEvent.REQUEUED and unit_of_work.study.stop_requested_at is not None:
+        event, reason = TrialEvent.CANCELLED, "the study was stopped"
+    columns: dict[str, object] = {
+        "num_losses": trial.num_losses + resolution.is_loss,
+        "num_failures": trial.num_failures + resolution.is_failure,
+    }
+    if event is not TrialEvent.REQUEUED:
+        columns |= {"infeasible": resolution.infeasible, "finished_at": unit_of_work.now()}
+    unit_of_work.advance_trial(trial, event, attempt=fenced.attempt.number, reason=reason, **columns)
+    if event is TrialEvent.COMPLETED and result is not None:
+        _pause_if_required(unit_of_work, spec, reason_to_pause(result, spec.preflight_mode))
+    elif event in {TrialEvent.FAILED, TrialEvent.PRUNED}:
+        _pause_if_required(unit_of_work, spec, f"the preflight ended without a result: {reason}")
+    return event
+
+
+def _pause_if_required(unit_of_work: UnitOfWork, spec: StudySpec, reason: str | None) -> None:
+    """Pause a study whose search has not begun for a reason, if its preflight holds the search back."""
+    study = unit_of_work.study
+    if reason is None or spec.preflight_mode == "warn" or study.state != StudyState.ACTIVE or study.next_number > 0:
+        return
+    remedy = (
+        f"start the search as it is (study resume {study.name}), or correct the study (study edit {study.name}) "
+        f"and check it again (study preflight {study.name} --again)"
+    )
+    unit_of_work.advance_study(StudyEvent.PAUSED, reason=f"{reason}; {remedy}", pause_cause=PauseCause.PREFLIGHT)

@@ -1,0 +1,203 @@
+"""Preflights: a worker checks a study before its first trial; its result may pause the study."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.contract.attempt import FailureClass
+from service.contract.claim import NoTrial
+from service.contract.preflight import Check, CheckStatus, PreflightResult
+from service.contract.problem import ErrorCode
+from service.contract.study import PauseCause, StudyState
+from service.contract.trial import TrialKind, TrialState
+from service.domain.errors import DomainError
+from service.usecases.studies import lifecycle
+from service.usecases.studies.preflight import get_preflight, start_preflight
+from tests.usecases.replica import Replica
+
+pytestmark = pytest.mark.anyio
+
+TRAIN: dict[str, Any] = {
+    "preflight": None,
+    "task": {
+        "train": {
+            "data": {"name": "digits"},
+            "model": {"name": "mlp"},
+            "optimizer": {"name": "sgd"},
+            "loss": {"name": "cross_entropy"},
+            "epochs": 4,
+        }
+    },
+    "space": {
+        "optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
+        "batch_size": {"type": "categorical", "choices": [16, 32, 64], "ordered": True},
+        "model.dropout": {"type": "float", "low": 0.0, "high": 0.5, "step": 0.1},
+    },
+}
+
+
+def result_of(*statuses: CheckStatus) -> PreflightResult:
+    checks = [
+        Check(number=at, name=f"check_{at}", status=status, sentence=f"the figure is {at}", remedy="lower optimizer.lr")
+        for at, status in enumerate(statuses, start=1)
+    ]
+    return PreflightResult(checks=checks, seconds=2.5, seconds_per_epoch=0.5)
+
+
+PASSED, WARNED, FAILED = CheckStatus.PASSED, CheckStatus.WARNED, CheckStatus.FAILED
+
+
+async def test_the_first_grant_of_a_train_study_is_its_preflight_at_the_centre_of_the_space(replica: Replica) -> None:
+    name = await replica.create(**TRAIN, budget={"trials": 5, "hours": 2})
+    grant = await replica.claim(name)
+    assert grant.number is None
+    assert grant.preflight is not None
+    assert (grant.preflight.spec.name, set(grant.preflight.spec.space)) == (name, set(TRAIN["space"]))
+    assert (grant.preflight.budget_epochs, grant.preflight.spec.budget.hours) == (20, 2)
+    assert grant.parameters == {"optimizer.lr": pytest.approx(1e-3), "batch_size": 32, "model.dropout": 0.3}
+    assert (await replica.trial(name, grant.trial)).kind is TrialKind.PREFLIGHT
+
+
+async def test_the_first_trial_waits_for_the_preflight_and_is_number_0(replica: Replica) -> None:
+    name = await replica.create(**TRAIN)
+    grant = await replica.claim(name)
+    answer = await replica.ask(name, worker="other")
+    assert isinstance(answer, NoTrial)
+    assert "its preflight has not ended" in answer.reason
+    await replica.finish(grant, preflight=result_of(PASSED, PASSED))
+    first = await replica.claim(name, worker="other")
+    assert (first.number, first.preflight) == (0, None)
+    view = await get_preflight(replica.context, name)
+    assert (view.state, view.result) == (TrialState.COMPLETED, result_of(PASSED, PASSED))
+    assert view.state_reason == "preflight: 2 passed"
+
+
+async def test_a_preflight_counts_against_no_budget(replica: Replica) -> None:
+    name = await replica.create(**TRAIN, budget={"trials": 1})
+    await replica.finish(await replica.claim(name), preflight=result_of(PASSED))
+    study = await replica.study(name)
+    assert (study.budget_used.trials, study.budget_used.device_hours, study.budget_used.failures) == (0, 0, 0)
+    assert [trial.number for trial in await replica.trials(name)] == []
+    await replica.train(name, 0.5)
+    assert (await replica.study(name)).state is StudyState.COMPLETED
+
+
+async def test_a_failed_check_warns_by_default_and_the_search_begins(replica: Replica) -> None:
+    name = await replica.create(**TRAIN)
+    await replica.finish(await replica.claim(name), preflight=result_of(PASSED, FAILED, WARNED))
+    assert (await replica.study(name)).state is StudyState.ACTIVE
+    view = await get_preflight(replica.context, name)
+    assert view.state_reason == (
+        "preflight: 1 passed, 1 warned, 1 failed; check_2: the figure is 2; lower optimizer.lr"
+    )
+    assert (await replica.claim(name)).number == 0
+
+
+async def test_a_failed_check_pauses_a_study_that_requires_its_preflight(replica: Replica) -> None:
+    name = await replica.create(**{**TRAIN, "preflight": "require"})
+    await replica.finish(await replica.claim(name), preflight=result_of(FAILED, FAILED))
+    study = await replica.study(name)
+    assert (study.state, study.pause_cause) == (StudyState.PAUSED, PauseCause.PREFLIGHT)
+    assert study.state_reason is not None
+    assert "the preflight failed: check_1: the figure is 1; lower optimizer.lr (and 1 more)" in study.state_reason
+    assert f"study preflight {name} --again" in study.state_reason
+    await lifecycle.resume_study(replica.context, name)
+    assert (await replica.claim(name)).number == 0
+
+
+async def test_a_study_whose_preflight_is_reviewed_waits_for_its_user_though_all_is_well(replica: Replica) -> None:
+    name = await replica.create(**{**TRAIN, "preflight": "review"})
+    await replica.finish(await replica.claim(name), preflight=result_of(PASSED, WARNED))
+    study = await replica.study(name)
+    assert (study.state, study.pause_cause) == (StudyState.PAUSED, PauseCause.PREFLIGHT)
+    assert (study.state_reason or "").startswith("preflight: 1 passed, 1 warned; check_2: the figure is 2; lower")
+    await lifecycle.resume_study(replica.context, name)
+    assert (await replica.claim(name)).number == 0
+
+
+async def test_a_new_preflight_lets_a_study_go_on_that_the_last_one_paused(replica: Replica) -> None:
+    name = await replica.create(**{**TRAIN, "preflight": "require"})
+    await replica.finish(await replica.claim(name), preflight=result_of(FAILED))
+    view = await start_preflight(replica.context, name)
+    assert (view.state, view.result) == (TrialState.WAITING, None)
+    assert (await replica.study(name)).state is StudyState.ACTIVE
+    await replica.finish(await replica.claim(name), preflight=result_of(PASSED))
+    assert (await replica.claim(name)).number == 0
+
+
+async def test_only_one_preflight_is_open_at_a_time(replica: Replica) -> None:
+    name = await replica.create(**TRAIN)
+    assert (await start_preflight(replica.context, name)).trial == (await get_preflight(replica.context, name)).trial
+
+
+async def test_a_preflight_of_a_study_at_work_holds_no_trial_back(replica: Replica) -> None:
+    name = await replica.create(**{**TRAIN, "preflight": "off"})
+    await replica.claim(name)
+    await start_preflight(replica.context, name)
+    assert (await replica.claim(name)).preflight is not None
+    assert (await replica.claim(name)).number == 1
+
+
+@pytest.mark.parametrize("mode", ["warn", "require", "review"])
+async def test_a_preflight_that_raises_ends_without_a_result(replica: Replica, mode: str) -> None:
+    name = await replica.create(**{**TRAIN, "preflight": mode})
+    await replica.fail(await replica.claim(name), FailureClass.USER_EXCEPTION, message="KeyError: 1")
+    view = await get_preflight(replica.context, name)
+    assert (view.state, view.result, view.state_reason) == (TrialState.FAILED, None, "KeyError: 1")
+    study = await replica.study(name)
+    assert study.state is (StudyState.ACTIVE if mode == "warn" else StudyState.PAUSED)
+    if mode != "warn":
+        assert "the preflight ended without a result: KeyError: 1" in (study.state_reason or "")
+
+
+async def test_a_preflight_without_results_has_failed(replica: Replica) -> None:
+    name = await replica.create(**TRAIN)
+    await replica.finish(await replica.claim(name))
+    view = await get_preflight(replica.context, name)
+    assert (view.state, view.state_reason) == (TrialState.FAILED, "its worker sent no results of the checks")
+
+
+async def test_a_lost_preflight_waits_for_another_worker(replica: Replica) -> None:
+    name = await replica.create(**TRAIN)
+    lost = await replica.claim(name)
+    assert await replica.lose() == 1
+    again = await replica.claim(name, worker="other")
+    assert (again.trial, again.attempt) == (lost.trial, 2)
+
+
+async def test_stopping_a_study_ends_its_preflight(replica: Replica) -> None:
+    name = await replica.create(**TRAIN)
+    grant = await replica.claim(name)
+    await lifecycle.stop_study(replica.context, name, "enough")
+    await replica.finish(grant, "released", failure=FailureClass.PREEMPTED)
+    assert (await get_preflight(replica.context, name)).state is TrialState.CANCELLED
+    assert (await replica.study(name)).state is StudyState.STOPPED
+
+
+async def test_three_failed_preflights_do_not_pause_the_study_as_failing_trials_do(replica: Replica) -> None:
+    name = await replica.create(**TRAIN)
+    for _ in range(3):
+        await replica.fail(await replica.claim(name), FailureClass.USER_EXCEPTION, message="KeyError: 1")
+        await start_preflight(replica.context, name)
+    assert (await replica.study(name)).state is StudyState.ACTIVE
+
+
+async def test_a_study_without_a_task_or_preflight_says_so(replica: Replica) -> None:
+    name = await replica.create()
+    for call, code, message in (
+        (start_preflight, ErrorCode.STUDY_STATE, "has no task that a worker could check"),
+        (get_preflight, ErrorCode.UNKNOWN_TRIAL, f"has no preflight; start one: study preflight {name}"),
+    ):
+        with pytest.raises(DomainError, match=message) as caught:
+            await call(replica.context, name)
+        assert caught.value.code is code
+
+
+async def test_a_paused_study_is_resumed_first(replica: Replica) -> None:
+    name = await replica.create(**TRAIN)
+    await replica.finish(await replica.claim(name), preflight=result_of(PASSED))
+    await lifecycle.pause_study(replica.context, name, "lunch")
+    with pytest.raises(DomainError, match=f"is paused: lunch; resume it first .study resume {name}."):
+        await start_preflight(replica.context, name)

@@ -36,7 +36,9 @@ def highway(
     return nn.Sequential(nn.Flatten(), ends[0], *layers, ends[1])
 
 
-def hinge(_: Dataset, *, margin: Annotated[float, Setting("by how much to lead", low=0.0)] = 1.0) -> nn.Module:
+def hinge(
+    _: Dataset, *, margin: Annotated[float, Setting("by how much the right class must lead", low=0.0)] = 1.0
+) -> nn.Module:
     """Multi-class hinge loss: penalises a true class whose logit does not exceed all others by the margin."""
     return nn.MultiMarginLoss(margin=margin)
 

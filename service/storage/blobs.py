@@ -148,7 +148,7 @@ class BlobStore:
         Args:
             kept: SHA-256 of the blobs to keep.
             before: Instant in UTC microseconds.
-            unreferenced: SHA-256 of blobs that nobody will request any more: they are deleted however recently they
+            unreferenced: SHA-256 of blobs that are not needed any more: they are deleted however recently they
             were
                 touched.
         """

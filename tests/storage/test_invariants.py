@@ -198,7 +198,7 @@ BREAKS = {
         f"DELETE FROM checkpoint WHERE trial_id IN (SELECT id FROM trial WHERE study_id = {CLIMBING})",
         f"UPDATE trial SET run_until = 3 WHERE state = 'paused' AND study_id = {CLIMBING}",
     ],
-    "arrivals": [
+    "rung_results": [
         f"UPDATE trial SET rung_results = '{each}' WHERE number = 0 AND study_id = {CLIMBING}"
         for each in (
             '[{"step": 2, "value": 0.5, "rank": 1, "num": 1}]',

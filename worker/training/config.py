@@ -55,14 +55,14 @@ SETTINGS: Mapping[str, Parameter] = {
             "int",
             default=1,
             low=1,
-            description="parts that a batch passes the model in, their gradients summed: less memory, the same step",
+            description="parts into which each batch is split; their gradients are summed: less memory, the same step",
         ),
         Parameter(
             "precision",
             "str",
             default="fp32",
             choices=PRECISIONS,
-            description="in what the model computes (automatic mixed precision); weights stay fp32; fp16 needs a GPU",
+            description="number format of the computation (mixed precision); weights stay fp32; fp16 needs a GPU",
         ),
         Parameter(
             "compile", "bool", default=False, description="compile the model (torch.compile): slow start, fast steps"

@@ -12,7 +12,6 @@ from service.contract.claim import Grant
 from worker.protocol import Ended, Start
 from worker.trial.channel import AgentGone, Channel
 from worker.trial.classify import failure_outcome
-from worker.trial.preflight import granted
 from worker.trial.ranks import RankFailed
 from worker.trial.tasks.dispatch import dispatch
 from worker.trial.tensorboard import run_with_event_files
@@ -29,6 +28,8 @@ def _outcome(start: Start, channel: Channel) -> Outcome:
     try:
         grant = Grant.model_validate(start.grant)
         if grant.preflight is not None:
+            from worker.trial.preflight import granted  # noqa: PLC0415 - its forests of scikit-learn are slow to load
+
             return granted.run(grant, grant.preflight, start, channel)
         return run_with_event_files(grant, start, channel, dispatch)
     except AgentGone:

@@ -152,9 +152,11 @@ def _falling_steps() -> sa.Select[Any]:
     before = sa.func.lag(spans.c.highest).over(
         partition_by=(spans.c.trial_id, spans.c.attempt), order_by=spans.c.sequence
     )
-    told = sa.select(spans, before.label("before")).subquery()
+    with_previous = sa.select(spans, before.label("before")).subquery()
     fallen = sa.exists().where(
-        told.c.trial_id == attempt.c.trial_id, told.c.attempt == attempt.c.number, told.c.lowest < told.c.before
+        with_previous.c.trial_id == attempt.c.trial_id,
+        with_previous.c.attempt == attempt.c.number,
+        with_previous.c.lowest < with_previous.c.before,
     )
     highest = (
         sa.select(sa.func.max(report.c.step))
@@ -271,8 +273,8 @@ def _journalled_states() -> list[sa.Select[Any]]:
         (TRIAL, own_trial, trial, of_trials),
         (ATTEMPT, own_attempt, attempt, of_attempts),
     ):
-        told = sa.func.coalesce(_last_events(machine, own), machine.initial)
-        found.append(named(table.c.state, told.label("journal")).where(table.c.state != told))
+        recorded = sa.func.coalesce(_last_events(machine, own), machine.initial)
+        found.append(named(table.c.state, recorded.label("journal")).where(table.c.state != recorded))
     return found
 
 
@@ -297,15 +299,15 @@ def _owners() -> list[sa.Select[Any]]:
 
 def _forks() -> list[sa.Select[Any]]:
     parent = trial.alias()
-    own = sa.exists().where(parent.c.id == trial.c.parent_id, parent.c.study_id == trial.c.study_id)
+    is_in_study = sa.exists().where(parent.c.id == trial.c.parent_id, parent.c.study_id == trial.c.study_id)
     is_fork = trial.c.kind == TrialKind.FORK
-    told = sa.exists().where(report.c.trial_id == trial.c.id, report.c.step <= trial.c.parent_step)
+    reported_before = sa.exists().where(report.c.trial_id == trial.c.id, report.c.step <= trial.c.parent_step)
     began = sa.func.coalesce(attempt.c.resume_step, -1) < trial.c.parent_step
     return [
         of_trials(trial.c.id, trial.c.parent_id).where(
-            sa.or_(is_fork != own, is_fork != trial.c.parent_step.is_not(None))
+            sa.or_(is_fork != is_in_study, is_fork != trial.c.parent_step.is_not(None))
         ),
-        of_trials(trial.c.id, trial.c.parent_step).where(told),
+        of_trials(trial.c.id, trial.c.parent_step).where(reported_before),
         of_attempts(trial.c.id, attempt.c.resume_step).where(began),
     ]
 
@@ -314,9 +316,9 @@ def _overlapping_logs() -> sa.Select[Any]:
     stream = log_chunk.c.trial_id, log_chunk.c.attempt, log_chunk.c.stream
     end = log_chunk.c.start_offset + sa.func.length(log_chunk.c.content)
     before = sa.func.lag(end).over(partition_by=stream, order_by=log_chunk.c.start_offset).label("before")
-    told = sa.select(*stream, log_chunk.c.start_offset, before).subquery()
-    own = sa.and_(told.c.trial_id == attempt.c.trial_id, told.c.attempt == attempt.c.number)
-    return of_attempts().where(sa.exists().where(own, told.c.start_offset < told.c.before))
+    chunks = sa.select(*stream, log_chunk.c.start_offset, before).subquery()
+    of_the_attempt = sa.and_(chunks.c.trial_id == attempt.c.trial_id, chunks.c.attempt == attempt.c.number)
+    return of_attempts().where(sa.exists().where(of_the_attempt, chunks.c.start_offset < chunks.c.before))
 
 
 def _predictions() -> list[sa.Select[Any]]:
@@ -468,7 +470,7 @@ INVARIANTS = (
         ),
     ),
     Invariant(
-        "arrivals",
+        "rung_results",
         "a trial has one result at each rung that it reached, ranked among the results so far",
         wrong_arrivals,
     ),

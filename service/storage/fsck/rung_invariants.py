@@ -39,7 +39,7 @@ def wrong_arrivals(connection: sa.Connection) -> list[Violation]:
         steps = [result.step for result in results]
         known = rungs is not None and set(steps) <= set(rungs.of(row.trial)[:-1])
         if not known or steps != sorted(set(steps)) or any(not 1 <= each.rank <= each.num for each in results):
-            found.append({"study": row.study, "trial": row.trial, "arrivals": row.rung_results})
+            found.append({"study": row.study, "trial": row.trial, "rung_results": row.rung_results})
     return found
 
 

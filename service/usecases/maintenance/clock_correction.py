@@ -1,8 +1,8 @@
 """Clock correction: sets stored timestamps that lie in the future to now, after the database's clock was ahead.
 
 A timestamp in the future causes wrong decisions for as long as the clock was ahead: a worker that is gone counts as
-alive, a study's own time stands still, an attempt has a negative duration, and no trial seems to have ended after the
-best one. The maintenance loop detects the jump by the timestamp of its own last round, which lies in the future too.
+alive, a study's own time does not advance, an attempt has a negative duration, and no trial seems to end after the best
+one. The maintenance loop detects the jump by the timestamp of its own last round, which lies in the future too.
 
 The journal, reports, verdicts, checkpoints and logs keep the timestamps that were written: they are only displayed.
 """

@@ -62,7 +62,7 @@ async def review_stage(context: Context, name: str, number: int, request: Review
         if errors := check_box(spec.space, request.box):
             detail = f"{errors[0].path}: {errors[0].message}"
             raise DomainError(ErrorCode.INVALID_PARAMETERS, detail, errors)
-        box, changes = _edited(spec, proposed.box, request.box)
+        box, changes = _apply_changes(spec, proposed.box, request.box)
         review = Review.EDITED if changes else Review.ACCEPTED
         _store(unit_of_work, StageBox(number, box, "; ".join([proposed.reason, *changes])), review)
         unit_of_work.record("stage_reviewed", data={"stage": number, "review": review, "changes": changes})
@@ -109,7 +109,7 @@ def discard_proposal(unit_of_work: UnitOfWork) -> None:
     unit_of_work.connection.execute(table.delete().where(*waiting))
 
 
-def _edited(spec: StudySpec, proposed: Box, changed: Box) -> tuple[Box, list[str]]:
+def _apply_changes(spec: StudySpec, proposed: Box, changed: Box) -> tuple[Box, list[str]]:
     """Return the proposed box with the user's changes, and a description of each change."""
     before, after = from_bounds(spec.space, proposed), from_bounds(spec.space, {**proposed, **changed})
     changes = [

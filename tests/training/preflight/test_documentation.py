@@ -50,6 +50,7 @@ def test_the_number_of_faults_is_told() -> None:
 
 
 def test_a_training_process_does_not_load_the_preflight() -> None:
-    code = "import sys, worker.trial.zygote, worker.trial.classify; print([m for m in sys.modules if 'preflight' in m])"
+    modules = "worker.trial.zygote, worker.trial.classify, worker.trial.execute"
+    code = f"import sys, {modules}; print([m for m in sys.modules if m.startswith('worker') and 'preflight' in m])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

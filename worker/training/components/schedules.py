@@ -148,7 +148,9 @@ def cyclic(
     *,
     floor: Floor = 0.1,
     cycles: Annotated[int, Setting("how often it rises and falls", low=1)] = 4,
-    shrink: Annotated[float, Setting("what each cycle's height is of the one before", low=0.0, high=1.0)] = 1.0,
+    shrink: Annotated[
+        float, Setting("factor by which each cycle is lower than the one before", low=0.0, high=1.0)
+    ] = 1.0,
 ) -> Schedule:
     """Cyclical learning rate: triangles between floor and base rate, of equal or shrinking height (Smith 2017)."""
 

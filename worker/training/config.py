@@ -33,7 +33,14 @@ SETTINGS: Mapping[str, Parameter] = {
     parameter.name: parameter
     for parameter in (
         Parameter("batch_size", "int", default=64, low=1, description="examples per optimizer step"),
-        Parameter("epochs", "int", default=20, low=1, description="passes over the training examples: the horizon"),
+        Parameter(
+            "epochs",
+            "int",
+            default=20,
+            low=1,
+            high=1_000_000,
+            description="passes over the training examples: the horizon",
+        ),
         Parameter(
             "clip_norm",
             "float",
@@ -78,7 +85,7 @@ SETTINGS: Mapping[str, Parameter] = {
             "float",
             default=None,
             low=0.0,
-            high=1.0,
+            high=0.99999,
             description="evaluate and keep a running mean of the weights that keeps this share of itself in each step",
         ),
         Parameter(

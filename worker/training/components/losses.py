@@ -21,9 +21,12 @@ from worker.training.registry import Registry
 
 LOSSES: Registry[nn.Module] = Registry("loss")
 
-LabelSmoothing = Annotated[float, Setting("probability spread evenly over all classes", low=0.0, high=1.0)]
+LabelSmoothing = Annotated[
+    float, Setting("probability spread evenly over all classes; with 1 no label is left", low=0.0, high=0.99)
+]
 ClassWeights = Annotated[
-    Sequence[float] | None, Setting("what an example of each class counts, in the order of the classes", low=0.0)
+    Sequence[float] | None,
+    Setting("what an example of each class counts, in the order of the classes", low=0.0, exclusive_low=True),
 ]
 Balance = Annotated[
     float,

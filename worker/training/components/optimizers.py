@@ -14,7 +14,9 @@ OPTIMIZERS: Registry[optim.Optimizer] = Registry("optimizer")
 
 Weights: TypeAlias = Sequence[dict[str, Any]]
 LearningRate = Annotated[float, Setting("base learning rate, scaled by the schedule", low=0.0, exclusive_low=True)]
-Momentum = Annotated[float, Setting("share of the previous update that is kept", low=0.0, high=1.0)]
+Momentum = Annotated[
+    float, Setting("share of the previous update that is kept; with 1 it never ends", low=0.0, high=0.9999)
+]
 Beta1 = Annotated[float, Setting("decay of the running mean of gradients", low=0.0, high=0.99999)]
 Beta2 = Annotated[float, Setting("decay of the running mean of squared gradients", low=0.0, high=0.99999)]
 L2Decay = Annotated[float, Setting("L2 penalty of the decayed weights, added to their gradient", low=0.0)]

@@ -14,7 +14,7 @@ Init: TypeAlias = Annotated[
     Literal["default", "kaiming", "xavier", "orthogonal"],
     Setting("first weights of the layers: the model's own, or He's, Glorot's or orthogonal ones with biases of 0"),
 ]
-Dropout: TypeAlias = Annotated[float, Setting("share of hidden units left out in training", low=0.0, high=1.0)]
+Dropout: TypeAlias = Annotated[float, Setting("share of hidden units left out in training", low=0.0, high=0.99)]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 # The gain each uses for initialisation: GELU and SiLU are close to ReLU, which halves the variance.

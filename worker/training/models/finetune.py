@@ -63,7 +63,7 @@ def lora(
     *,
     rank: Annotated[int, Setting("rank of what is added to each matrix", low=1)] = 8,
     alpha: Annotated[float, Setting("what is added is scaled by alpha / rank", low=0.0, exclusive_low=True)] = 16.0,
-    dropout: Annotated[float, Setting("share of its inputs left out in training", low=0.0, high=1.0)] = 0.0,
+    dropout: Annotated[float, Setting("share of its inputs left out in training", low=0.0, high=0.99)] = 0.0,
     targets: Annotated[
         Sequence[str] | None, Setting("names of layers, or ends of them; null: all linear ones below the head")
     ] = None,

@@ -15,7 +15,7 @@ def timm(
     *,
     arch: Annotated[str, Setting("name of the architecture in timm, like resnet18")],
     pretrained: Annotated[bool, Setting("begin with the weights that timm publishes for it (a download)")] = True,
-    dropout: Annotated[float, Setting("share of the head's inputs left out in training", low=0.0, high=1.0)] = 0.0,
+    dropout: Annotated[float, Setting("share of the head's inputs left out in training", low=0.0, high=0.99)] = 0.0,
 ) -> nn.Module:
     """An image model of the timm library, with its first layer and head adapted to the data's channels and classes."""
     library_timm = library("timm", "model.name")

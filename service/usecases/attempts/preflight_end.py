@@ -19,11 +19,15 @@ def end_preflight(
     A preflight has no objective. It is completed once its worker sent the results of the checks, whatever they say.
     """
     trial, event, reason = fenced.trial, resolution.trial, resolution.reason
-    result = outcome.preflight
+    why_paused = None
     if event is TrialEvent.COMPLETED:
-        # Whatever the checks found, the preflight did its work.
-        event = TrialEvent.FAILED if result is None else event
-        reason = "its worker sent no results of the checks" if result is None else summarize(result)
+        if outcome.preflight is None:
+            event, reason = TrialEvent.FAILED, "its worker sent no results of the checks"
+        else:  # whatever the checks found, the preflight did its work
+            reason = summarize(outcome.preflight)
+            why_paused = reason_to_pause(outcome.preflight, spec.preflight_mode)
+    if event in {TrialEvent.FAILED, TrialEvent.PRUNED}:
+        why_paused = f"the preflight ended without a result: {reason}"
     if event is TrialEvent.PAUSED:
         event = TrialEvent.REQUEUED
     if event is TrialEvent.REQUEUED and unit_of_work.study.stop_requested_at is not None:
@@ -35,10 +39,7 @@ def end_preflight(
     if event is not TrialEvent.REQUEUED:
         columns |= {"infeasible": resolution.infeasible, "finished_at": unit_of_work.now()}
     unit_of_work.advance_trial(trial, event, attempt=fenced.attempt.number, reason=reason, **columns)
-    if event is TrialEvent.COMPLETED and result is not None:
-        _pause_if_required(unit_of_work, spec, reason_to_pause(result, spec.preflight_mode))
-    elif event in {TrialEvent.FAILED, TrialEvent.PRUNED}:
-        _pause_if_required(unit_of_work, spec, f"the preflight ended without a result: {reason}")
+    _pause_if_required(unit_of_work, spec, why_paused)
     return event
 
 

@@ -70,7 +70,8 @@ async def start_preflight(context: Context, name: str) -> PreflightView:
             message = f"study {study.name!r} has no task that a worker could check; its trials are executed by callers"
             raise DomainError(ErrorCode.STUDY_STATE, message)
         if study.state in FINISHED_STUDIES or study.stop_requested_at is not None:
-            message = f"study {study.name!r} has ended; extend it first (study extend {study.name} --trials N)"
+            remedy = f"extend it first (study extend {study.name} --trials N)"
+            message = f"study {study.name!r} has ended or is being stopped; {remedy}"
             raise DomainError(ErrorCode.STUDY_STATE, message)
         if study.state == StudyState.PAUSED and study.pause_cause != PauseCause.PREFLIGHT:
             remedy = f"resume it first (study resume {study.name})"

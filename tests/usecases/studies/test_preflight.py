@@ -129,7 +129,74 @@ async def test_a_new_preflight_lets_a_study_go_on_that_the_last_one_paused(repli
 
 async def test_only_one_preflight_is_open_at_a_time(replica: Replica) -> None:
     name = await replica.create(**TRAIN)
-    assert (await start_preflight(replica.context, name)).trial == (await get_preflight(replica.context, name)).trial
+    first = (await get_preflight(replica.context, name)).trial
+    assert (await start_preflight(replica.context, name)).trial == first
+    assert (await replica.claim(name)).trial == first
+    assert (await start_preflight(replica.context, name)).trial == first
+    assert isinstance(await replica.ask(name), NoTrial), "no second preflight waits"
+
+
+async def test_a_preflight_that_its_worker_pauses_waits_for_the_next(replica: Replica) -> None:
+    name = await replica.create(**TRAIN)
+    await replica.finish(await replica.claim(name), "paused")
+    again = await replica.claim(name, worker="other")
+    assert (again.preflight is not None, again.attempt) == (True, 2)
+    assert (await get_preflight(replica.context, name)).finished_at is None
+    await replica.finish(again, preflight=result_of(PASSED))
+    assert (await get_preflight(replica.context, name)).finished_at is not None
+
+
+async def test_a_preflight_that_ends_after_the_stop_keeps_its_result(replica: Replica) -> None:
+    name = await replica.create(**TRAIN)
+    grant = await replica.claim(name)
+    await lifecycle.stop_study(replica.context, name, "enough")
+    await replica.finish(grant, preflight=result_of(PASSED))
+    view = await get_preflight(replica.context, name)
+    assert (view.state, view.result) == (TrialState.COMPLETED, result_of(PASSED))
+    assert (await replica.study(name)).state is StudyState.STOPPED
+
+
+async def test_a_required_preflight_pauses_nothing_while_it_passes_or_waits_for_another_worker(
+    replica: Replica,
+) -> None:
+    name = await replica.create(**{**TRAIN, "preflight": "require"})
+    await replica.claim(name)
+    assert await replica.lose() == 1
+    assert (await replica.study(name)).state is StudyState.ACTIVE
+    await replica.finish(await replica.claim(name, worker="other"), preflight=result_of(PASSED, WARNED))
+    assert (await replica.study(name)).state is StudyState.ACTIVE
+
+
+async def test_a_study_that_its_user_paused_stays_paused_by_its_user(replica: Replica) -> None:
+    name = await replica.create(**{**TRAIN, "preflight": "require"})
+    grant = await replica.claim(name)
+    await lifecycle.pause_study(replica.context, name, "lunch")
+    await replica.finish(grant, preflight=result_of(FAILED))
+    study = await replica.study(name)
+    assert (study.pause_cause, study.state_reason) == (PauseCause.USER, "lunch")
+    assert (await get_preflight(replica.context, name)).state is TrialState.COMPLETED
+
+
+async def test_a_search_that_has_begun_is_not_paused_by_a_later_preflight(replica: Replica) -> None:
+    name = await replica.create(**{**TRAIN, "preflight": "require"})
+    await replica.finish(await replica.claim(name), preflight=result_of(PASSED))
+    assert (await replica.claim(name)).number == 0
+    await start_preflight(replica.context, name)
+    await replica.finish(await replica.claim(name), preflight=result_of(FAILED))
+    assert (await replica.study(name)).state is StudyState.ACTIVE
+
+
+async def test_a_study_that_has_ended_or_is_being_stopped_is_not_checked(replica: Replica) -> None:
+    ended = await replica.create(**{**TRAIN, "preflight": "off", "budget": {"trials": 1}})
+    await replica.train(ended, 0.5)
+    assert (await replica.study(ended)).state is StudyState.COMPLETED
+    stopping = await replica.create(**{**TRAIN, "preflight": "off"})
+    await replica.claim(stopping)
+    await lifecycle.stop_study(replica.context, stopping, "enough")
+    assert (await replica.study(stopping)).state is StudyState.ACTIVE
+    for name in (ended, stopping):
+        with pytest.raises(DomainError, match=f"has ended or is being stopped; extend it first .study extend {name}"):
+            await start_preflight(replica.context, name)
 
 
 async def test_a_preflight_of_a_study_at_work_holds_no_trial_back(replica: Replica) -> None:

@@ -6,7 +6,7 @@ from service.contract.importance import Importance, ParameterImportance
 from service.contract.study import StudySpec
 from service.domain.history import History
 from service.search.observations import ObservationKind
-from service.search.schedulers.rung_observations import observations_at_rung as lessons_at_rung
+from service.search.schedulers.rung_observations import observations_at_rung
 from service.search.schedulers.successive_halving import halving_of
 
 MIN_TRIALS = 20
@@ -29,7 +29,7 @@ def importance(history: History, spec: StudySpec) -> Importance:
     revision, notes = history.revision, []
     halving = halving_of(spec)
     if halving is not None:
-        history, compared = lessons_at_rung(history, spec, halving.rungs)
+        history, compared = observations_at_rung(history, spec, halving.rungs)
         notes.append(f"trials are compared {compared}")
 
     # Import NumPy and Optuna only when importance is requested.

@@ -17,6 +17,7 @@ from service.contract.claim import Grant
 from service.contract.custom_entries import EntriesReply
 from service.contract.log import LogReply
 from service.contract.predictions import PredictionsReply
+from service.contract.preflight_view import PreflightView
 from service.contract.provenance import WarningsReply
 from service.contract.report import Verdict
 from service.contract.study import DeleteReply, EnqueueReply, StudyView
@@ -149,6 +150,8 @@ async def test_of_every_write(write: Writer, app: FastAPI) -> None:
     predictions = {**nonce, "sha256": sha256_of(content), "size": len(content)}
     await write("POST", f"{attempt}/predictions", PredictionsReply, predictions, **held)
     await write("POST", f"{trial}/fork", TrialView, {"at": 1, "set": {"lr": 0.02}}, trial="0", **named)
+    await write.send("POST", "/studies", SPEC | {"name": "own", "task": {"function": "my:train"}, "preflight": "off"})
+    await write("POST", f"{study}/preflight", PreflightView, study="own")
 
     other = await write.send("POST", "/claims", claim("request-2"))
     await write("POST", f"{trial}/release", TrialView, {}, trial=other["trial"], **named)

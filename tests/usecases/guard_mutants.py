@@ -21,6 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 
 MODULES: dict[str, tuple[str, ...]] = {
+    "service.usecases.begin_trial": (),
     "service.usecases.attempts.checkpoint": (),
     "service.usecases.dispatch.claim": (),
     "service.usecases.studies.lifecycle": (),

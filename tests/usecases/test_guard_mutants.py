@@ -144,8 +144,9 @@ def test_moves_are_the_same_under_a_mutant_that_is_said_to_change_nothing(hunt: 
 
 def test_every_use_case_that_writes_is_mutated() -> None:
     writing = set()
-    for path in Path(service.usecases.__path__[0]).glob("*.py"):
-        module = f"service.usecases.{path.stem}"
+    root = Path(service.usecases.__path__[0])
+    for path in root.rglob("*.py"):
+        module = ".".join(("service.usecases", *path.relative_to(root).with_suffix("").parts))
         tree = ast.parse(inspect.getsource(importlib.import_module(module)))
         called = {
             node.func.attr

@@ -20,6 +20,8 @@ from service.contract.attempt import HeartbeatRequest
 from service.contract.problem import Problem
 from tests.support.service import Service, running_service
 
+pytestmark = pytest.mark.prove
+
 STALL_SECONDS = 1.0
 PATIENCE_SECONDS = 20.0
 """How long a test waits for what a busy machine does late."""

@@ -110,6 +110,7 @@ def test_a_study_shows_its_history_and_trials_in_every_state(open_page: OpenPage
     running.release()
 
 
+@pytest.mark.prove
 def test_importance_is_shown_once_enough_trials_have_ended(open_page: OpenPage, client: Client) -> None:
     create(client, "mattered", trials=40)
     drive(client, "mattered", 19)
@@ -200,6 +201,7 @@ def test_a_restart_of_the_service_is_survived(open_page: OpenPage, fresh: Client
         expect(page.get_by_role("status")).to_have_text("live")
 
 
+@pytest.mark.prove
 def test_a_page_says_live_only_while_it_hears(open_page: OpenPage, fresh: Client, service: Service) -> None:
     """The browser's clock is put forward; the service and its heartbeats are real."""
     create(fresh, "quiet")
@@ -221,6 +223,7 @@ def test_a_page_says_live_only_while_it_hears(open_page: OpenPage, fresh: Client
         expect(page.get_by_role("status")).to_have_text("live")
 
 
+@pytest.mark.prove
 def test_a_study_that_is_over_is_never_called_live(open_page: OpenPage, client: Client) -> None:
     create(client, "over", trials=2)
     with open_page(client.server + "/studies/over") as page:

@@ -11,9 +11,12 @@ import sqlite3
 import time
 
 import httpx
+import pytest
 
 from tests.support.service import Service
 from tests.usecases.replica import spec_of
+
+pytestmark = pytest.mark.prove
 
 STOP_SECONDS = 10.0
 NUM_STREAMS = 20

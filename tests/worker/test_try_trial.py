@@ -50,6 +50,7 @@ def begin(client: Client, name: str, task: dict[str, Any], space: dict[str, Any]
             "name": name,
             "objective": {"metric": metric, "direction": "minimize"},
             "task": task,
+            "preflight": "off",
             "space": space or {"x": {"type": "float", "low": 1, "high": 2}},
             "budget": {"trials": 2},
         }

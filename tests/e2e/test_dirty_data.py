@@ -36,7 +36,8 @@ def test_a_dirty_file_is_searched_to_the_end(
     dirty(tmp_path / "houses.csv")
     monkeypatch.chdir(tmp_path)
     assert main(["init", "houses.csv", "--target", "price", "--name", "houses"]) == 0
-    said = [line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    columns = capsys.readouterr().out.partition("Columns:")[2]
+    said = [line.strip() for line in columns.splitlines() if line.startswith("  ")]
     assert said[0].startswith("area: numbers from ")
     assert said[0].endswith("; without the unit 'm'")
     assert said[3].startswith("price: target; numbers from ")

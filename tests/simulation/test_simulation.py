@@ -69,7 +69,7 @@ def test_a_world_repeats_in_another_process() -> None:
 
 @pytest.mark.prove
 def test_every_kind_of_fault_occurs() -> None:
-    happened = set[str]().union(*(play(seed).events for seed in range(1, 13)))
+    happened = set[str]().union(*(play(seed).events for seed in range(1, 25)))
     assert happened >= {
         "attempt_lost",
         "attempt_reattached",

@@ -46,7 +46,8 @@ def end_preflight(
 def _pause_if_required(unit_of_work: UnitOfWork, spec: StudySpec, reason: str | None) -> None:
     """Pause a study whose search has not begun for a reason, if its preflight holds the search back."""
     study = unit_of_work.study
-    if reason is None or spec.preflight_mode == "warn" or study.state != StudyState.ACTIVE or study.next_number > 0:
+    holds_back = spec.preflight_mode in {"require", "review"}
+    if reason is None or not holds_back or study.state != StudyState.ACTIVE or study.next_number > 0:
         return
     remedy = (
         f"start the search as it is (study resume {study.name}), or correct the study (study edit {study.name}) "

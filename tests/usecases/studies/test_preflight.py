@@ -207,15 +207,17 @@ async def test_a_preflight_of_a_study_at_work_holds_no_trial_back(replica: Repli
     assert (await replica.claim(name)).number == 1
 
 
-@pytest.mark.parametrize("mode", ["warn", "require", "review"])
+@pytest.mark.parametrize("mode", ["off", "warn", "require", "review"])
 async def test_a_preflight_that_raises_ends_without_a_result(replica: Replica, mode: str) -> None:
     name = await replica.create(**{**TRAIN, "preflight": mode})
+    await start_preflight(replica.context, name)  # with `off` its user asks for one
     await replica.fail(await replica.claim(name), FailureClass.USER_EXCEPTION, message="KeyError: 1")
     view = await get_preflight(replica.context, name)
     assert (view.state, view.result, view.state_reason) == (TrialState.FAILED, None, "KeyError: 1")
     study = await replica.study(name)
-    assert study.state is (StudyState.ACTIVE if mode == "warn" else StudyState.PAUSED)
-    if mode != "warn":
+    holds_back = mode in ("require", "review")
+    assert study.state is (StudyState.PAUSED if holds_back else StudyState.ACTIVE)
+    if holds_back:
         assert "the preflight ended without a result: KeyError: 1" in (study.state_reason or "")
 
 

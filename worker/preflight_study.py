@@ -105,8 +105,8 @@ def _print(console: Console, check: Check) -> None:
 
 def _summary(result: PreflightResult) -> str:
     counts = {status: sum(check.status == status for check in result.checks) for status in _MARKS}
-    told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.items() if count)
-    return f"{told}; {result.seconds:.1f} s"
+    numbers = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.items() if count)
+    return f"{numbers}; {result.seconds:.1f} s"
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -15,6 +15,7 @@ from service.client.client import Client
 from service.client.errors import ClientError, Invalid, InvalidStudy, NotFound
 from service.contract.preflight import CheckStatus
 from service.contract.preflight_view import PreflightView
+from service.contract.problem import ErrorCode
 from service.contract.trial import TrialState
 
 _POLL_SECONDS = 1.0
@@ -51,7 +52,7 @@ def _newest(client: Client, name: str, *, again: bool) -> PreflightView:
     try:
         return client.preflight(name)
     except NotFound as missing:
-        if missing.code != "unknown_trial":
+        if missing.code is not ErrorCode.UNKNOWN_TRIAL:
             raise
         return client.start_preflight(name)
 

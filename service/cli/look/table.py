@@ -100,16 +100,16 @@ def _column(column: ColumnFacts, facts: TableFacts) -> Column:
     if facts.is_sampled:
         num_missing = max(facts.sample.num_missing[column.name], round(missing_share * facts.sample.num_rows))
     treatment = column.treatment
-    said = treatment.refusal and f"refused: {treatment.refusal}"
+    exception = treatment.refusal and f"refused: {treatment.refusal}"
     if treatment.left_out:
-        said = f"left out: {treatment.left_out}"
+        exception = f"left out: {treatment.left_out}"
     most: list[Count] = []
     if column.numbers is None and column.kind != "sentences":
         most = _most(Counter(_cut(value) for value in column.values if value is not None), _NUM_SHOWN)
     return Column(
         name=column.name,
         kind=column.kind,
-        treatment=said or treatment.description,
+        treatment=exception or treatment.description,
         num_missing=num_missing,
         missing_share=missing_share,
         num_distinct=column.num_distinct,

@@ -94,14 +94,14 @@ class SuccessiveHalving:
         """Explain why a paused trial was not promoted from its last rung, by all results at that rung so far."""
         last = trial.rung_results[-1]
         entries = self._entries_by_rung(history)[self.rungs.bracket(trial.number), last.step]
-        standing = self._rank_at(entries, trial.number, last.step, last.value)
+        result = self._rank_at(entries, trial.number, last.step, last.value)
         num_on = sum(_is_beyond(other, last.step) for other, _ in entries)
         if num_on == 0:
-            return f"not promoted: {describe_rank(standing)}, and none was promoted"
+            return f"not promoted: {describe_rank(result)}, and none was promoted"
         went = "1 of them was promoted" if num_on == 1 else f"{num_on} of them were promoted"
-        if standing.rank > num_on:
+        if result.rank > num_on:
             went = "the best was promoted" if num_on == 1 else f"the best {num_on} were promoted"
-        return f"not promoted: {describe_rank(standing)}, {went}"
+        return f"not promoted: {describe_rank(result)}, {went}"
 
     def judge(self, history: History, number: int) -> Verdict:
         """Judge a trial at its newest step.

@@ -170,9 +170,9 @@ def _time(bench: Bench, measured: Sequence[Corner]) -> Check:
         ],
     }
     known = [each for each in measured if each.seconds_per_epoch is not None]
-    told = ", ".join(f"{in_words(each.seconds_per_epoch)} s ({each.name})" for each in known)
+    times = ", ".join(f"{in_words(each.seconds_per_epoch)} s ({each.name})" for each in known)
     whole = centre.seconds_per_epoch * folds * bench.config.epochs
-    sentence = f"An epoch takes {told}; all {bench.config.epochs} epochs of a trial about {in_words(whole)} s."
+    sentence = f"An epoch takes {times}; all {bench.config.epochs} epochs of a trial about {in_words(whole)} s."
     return Check(_NUMBER, name, Status.PASSED, sentence, figures)
 
 

@@ -76,12 +76,18 @@ def check_signal(bench: Bench) -> list[Check]:
         score, constant = float((predicted == targets).mean()), float(np.bincount(targets).max() / len(targets))
         error = math.sqrt(constant * (1 - constant) / len(targets))
         what, against = "right", f"the majority class {constant:.1%}"
-        told = f"{score:.1%}"
+        shown_score = f"{score:.1%}"
     else:
         score = float(1 - ((predicted - targets) ** 2).sum() / max(((targets - targets.mean()) ** 2).sum(), 1e-12))
-        constant, error, what, against, told = 0.0, 0.0, "of the variance explained", "the mean 0", f"{score:.2f}"
+        constant, error, what, against, shown_score = (
+            0.0,
+            0.0,
+            "of the variance explained",
+            "the mean 0",
+            f"{score:.2f}",
+        )
     figures = {"forest": score, "constant": constant, "standard_error": error}
-    seen = f"A random forest has {told} {what} on validation, {against}"
+    seen = f"A random forest has {shown_score} {what} on validation, {against}"
     if score > constant + error or constant + 2 * error >= 1:
         return [Check(_NUMBER, name, Status.PASSED, f"{seen}.", figures)]
     return [

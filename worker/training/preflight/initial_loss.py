@@ -64,7 +64,7 @@ def _loss_function(bench: Bench, loss: nn.Module, targets: Tensor) -> Check:
         "wrong": _value(loss, wrong, targets),
     }
     name = "loss_function"
-    told = ", ".join(f"{in_words(value)} for {kind} outputs" for kind, value in losses.items())
+    losses_in_words = ", ".join(f"{in_words(value)} for {kind} outputs" for kind, value in losses.items())
     if not losses["right"] < losses["constant"] < losses["wrong"]:
         sign = losses["right"] > losses["constant"] > losses["wrong"]
         remedy = (
@@ -72,7 +72,9 @@ def _loss_function(bench: Bench, loss: nn.Module, targets: Tensor) -> Check:
             if sign
             else "Compare the shapes of outputs and targets inside the loss: broadcasting pairs each with all others."
         )
-        return Check(_NUMBER, name, Status.FAILED, f"The loss is {told}; it must rise in this order.", losses, remedy)
+        return Check(
+            _NUMBER, name, Status.FAILED, f"The loss is {losses_in_words}; it must rise in this order.", losses, remedy
+        )
     first = max(1, len(targets) // 3)
     whole = _value(loss, wrong, targets)
     parts = [_value(loss, wrong[part], targets[part]) for part in (slice(None, first), slice(first, None))]
@@ -84,7 +86,7 @@ def _loss_function(bench: Bench, loss: nn.Module, targets: Tensor) -> Check:
             f"The loss of {len(targets)} examples is {in_words(whole)}, but the mean of its parts is {in_words(mean)}.",
             figures, "Return the mean over the examples of a batch, not a sum and nothing that pairs examples.",
         )  # fmt: skip
-    return Check(_NUMBER, name, Status.PASSED, f"The loss is {told}.", figures)
+    return Check(_NUMBER, name, Status.PASSED, f"The loss is {losses_in_words}.", figures)
 
 
 def _constants(dataset: Dataset, targets: Tensor) -> tuple[Tensor, Tensor]:

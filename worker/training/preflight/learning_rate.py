@@ -140,15 +140,15 @@ def _judge(
         )
     low, high = searched
     is_fixed = low == high
-    told = f"rate {in_words(low)}" if is_fixed else f"searched range {in_words(low)} to {in_words(high)}"
+    searched_in_words = f"rate {in_words(low)}" if is_fixed else f"searched range {in_words(low)} to {in_words(high)}"
     top = "" if found.explodes is None else f" and explodes at {in_words(found.explodes)}"
     seen = f"The loss falls from {in_words(found.falls)} on, fastest at {in_words(found.steepest)}{top}"
     proposal = f"Begin with {LEARNING_RATE} = {found.proposed:g}"
     if found.explodes is not None and low > found.explodes:
-        return Status.FAILED, f"{seen}; the {told} lies above.", f"{proposal}."
+        return Status.FAILED, f"{seen}; the {searched_in_words} lies above.", f"{proposal}."
     num_batches = max(1, len(bench.dataset.train) // bench.config.batch_size)
     num_steps = num_batches * bench.config.epochs
     if high * num_steps < found.falls * _STEPS_PER_RATE / 2:
-        sentence = f"{seen}; in all {num_steps:,} steps of a training the {told} reaches less."
+        sentence = f"{seen}; in all {num_steps:,} steps of a training the {searched_in_words} reaches less."
         return Status.FAILED, sentence, f"{proposal}."
     return Status.PASSED, f"{seen}; {proposal[0].lower()}{proposal[1:]}.", None

@@ -31,7 +31,7 @@ from worker.training.validate import check_fit, find_device
 
 OnCheck = Callable[[Check], None]
 
-_SHARE = 0.02
+SHARE = 0.02
 """The part of the search's time that a preflight may take."""
 
 
@@ -138,7 +138,7 @@ def run_preflight(
         if number == 1:
             can_step = all(check.status is not Status.FAILED for check in found)
             if can_step and budget_epochs is not None:
-                deadline.extend(max(0.0, _SHARE * budget_epochs * step_seconds_per_epoch(bench) - seconds))
+                deadline.extend(max(0.0, SHARE * budget_epochs * step_seconds_per_epoch(bench) - seconds))
     centre = findings.corners[0] if findings.corners else None
     return PreflightResult(
         checks,

@@ -9,12 +9,11 @@ from service.contract.claim import Grant, PreflightOrder
 from service.contract.preflight import PreflightResult
 from service.contract.study import Budget
 from worker.protocol import Start
+from worker.training.preflight.runner import SHARE
 from worker.trial.channel import Channel
 from worker.trial.preflight.check_study import preflight_study
 
 _LEAST_SECONDS = 10.0
-_SHARE = 0.02
-"""The part of the study's budget of time that the checks may take."""
 
 
 def run(grant: Grant, order: PreflightOrder, start: Start, channel: Channel) -> Outcome:
@@ -38,4 +37,4 @@ def run(grant: Grant, order: PreflightOrder, start: Start, channel: Channel) -> 
 def _seconds(budget: Budget) -> float:
     """Return how long the checks may take by a study's budget of time; a budget of epochs may allow more."""
     hours = [hours for hours in (budget.hours, budget.device_hours) if hours is not None]
-    return max(_LEAST_SECONDS, _SHARE * 3600 * min(hours, default=0.0))
+    return max(_LEAST_SECONDS, SHARE * 3600 * min(hours, default=0.0))

@@ -132,9 +132,9 @@ def _objective(first: ShortAttempt, code: OwnCode) -> Check:
     figures = {"metrics": found}
     for objective in code.spec.objectives:
         if objective.metric not in found:
-            told = f"it reports {', '.join(sorted(found))}" if found else "it reports nothing"
+            reported = f"it reports {', '.join(sorted(found))}" if found else "it reports nothing"
             return Check(
-                _NUMBER, name, Status.FAILED, f"The objective {objective.metric} is missing: {told}.", figures,
+                _NUMBER, name, Status.FAILED, f"The objective {objective.metric} is missing: {reported}.", figures,
                 f"Report {objective.metric}, or name a reported metric in the study's objective.",
             )  # fmt: skip
         if not math.isfinite(found[objective.metric]):
@@ -143,8 +143,8 @@ def _objective(first: ShortAttempt, code: OwnCode) -> Check:
                 f"The objective {objective.metric} is no finite number at the centre of the space.", figures,
                 "Look for a division by zero or a rate that is too high.",
             )  # fmt: skip
-    told = ", ".join(f"{each.metric} = {in_words(found[each.metric])}" for each in code.spec.objectives)
-    return Check(_NUMBER, name, Status.PASSED, f"It reports {told}.", figures)
+    reported = ", ".join(f"{each.metric} = {in_words(found[each.metric])}" for each in code.spec.objectives)
+    return Check(_NUMBER, name, Status.PASSED, f"It reports {reported}.", figures)
 
 
 def _orders(first: ShortAttempt) -> Check:

@@ -17,7 +17,7 @@ from service.contract.base import TaskKind
 from service.contract.command_line import parse
 from service.contract.study import StudySpec
 from worker.agent import DeviceError, cpu, gpus, num_cores
-from worker.settings import data_folder, data_folders, module_name
+from worker.settings import add_code_and_data_options, data_folders
 
 if TYPE_CHECKING:
     from worker.training.preflight import Check, PreflightResult
@@ -133,17 +133,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all draws (%(default)s)")
     parser.add_argument("--gpu", type=int, metavar="N", help="check on this GPU (default: on the CPU)")
     parser.add_argument("--threads", type=_positive, default=num_cores(), metavar="N", help="CPU threads (%(default)s)")
-    parser.add_argument(
-        "--register", action="append", default=[], type=module_name, metavar="MODULE", help="same as for worker"
-    )
-    parser.add_argument(
-        "--data",
-        action="append",
-        default=[],
-        type=data_folder,
-        metavar="DIR",
-        help="same as for worker (default: the working directory)",
-    )
+    add_code_and_data_options(parser)
     parser.add_argument("--allow-commands", action="store_true", help="start the program of a task of the kind command")
     return parse(parser, arguments)
 

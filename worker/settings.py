@@ -132,3 +132,18 @@ def module_name(text: str) -> str:
             f"cannot register {text}: there is no module {package!r} in {directory} or on PYTHONPATH"
         )
     return text
+
+
+def add_code_and_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add --register and --data to a command that executes a study's task in the foreground."""
+    parser.add_argument(
+        "--register", action="append", default=[], type=module_name, metavar="MODULE", help="same as for worker"
+    )
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        type=data_folder,
+        metavar="DIR",
+        help="same as for worker (default: the working directory)",
+    )

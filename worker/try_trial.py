@@ -21,7 +21,7 @@ from service.contract.base import TaskKind
 from service.contract.claim import Grant
 from service.contract.command_line import parse
 from worker.agent import DeviceError, cpu, gpus, num_cores
-from worker.settings import data_folder, data_folders, default_server, module_name
+from worker.settings import add_code_and_data_options, data_folders, default_server
 
 _EPILOG = """\
 examples:
@@ -97,17 +97,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--gpu", type=int, metavar="N", help="train on this GPU (default: on the CPU)")
     parser.add_argument("--threads", type=int, default=num_cores(), metavar="N", help="CPU threads (%(default)s)")
     parser.add_argument("--server", default=default_server(), metavar="URL", help="the service (default: %(default)s)")
-    parser.add_argument(
-        "--register", action="append", default=[], type=module_name, metavar="MODULE", help="same as for worker"
-    )
-    parser.add_argument(
-        "--data",
-        action="append",
-        default=[],
-        type=data_folder,
-        metavar="DIR",
-        help="same as for worker (default: the working directory)",
-    )
+    add_code_and_data_options(parser)
     args = parse(parser, arguments)
     for name in ("steps", "threads"):
         if (value := getattr(args, name)) is not None and value < 1:

@@ -46,6 +46,8 @@ class TrialRecord:
     """
     other_values: tuple[float, ...] = ()
     """Final values of the other objectives of a multi-objective study; empty if `value` is None."""
+    tie_break_loss: float | None = None
+    """The plain loss at the final value: of trials with equal values, the one with the lowest loss is the best."""
     infeasible: bool = False
     stage: int | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -140,12 +142,20 @@ class History:
         ]
 
     def best(self, direction: Direction) -> TrialRecord | None:
-        """Return the completed trial with the best final value, the lowest number among equals."""
+        """Return the completed trial with the best final value.
+
+        Of equal values, the one with the lowest plain loss is the best, and of equal losses the lowest number.
+        """
         completed = [trial for trial in self.finished() if trial.state is TrialState.COMPLETED]
         if not completed:
             return None
         sign = -1.0 if direction == "maximize" else 1.0
-        return min(completed, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+
+        def rank(trial: TrialRecord) -> tuple[float, float, int]:
+            loss = math.inf if trial.tie_break_loss is None else trial.tie_break_loss
+            return sign * (trial.value or 0.0), loss, trial.number
+
+        return min(completed, key=rank)
 
     def pareto_front(self, directions: Directions) -> list[TrialRecord]:
         """Return the Pareto front of the completed trials, in the order of their numbers."""

@@ -10,6 +10,9 @@ from service.contract.problem import FieldError
 from service.contract.study import MeanOfLast, Objective, StudySpec
 from service.domain.history import Series
 
+PLAIN_LOSSES = ("cross_entropy", "mse")
+"""The losses without options, one of which the built-in training reports for each split; lower is better."""
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveResult:
@@ -75,6 +78,44 @@ def final_value(objective: Objective, series: Series) -> float | None:
     if not finite:
         return None
     return max(finite) if objective.direction == "maximize" else min(finite)
+
+
+def plain_losses_of(metric: str) -> tuple[str, ...]:
+    """Return the names of the plain losses of the split that `metric` is measured on.
+
+    "val/accuracy" has "val/cross_entropy" and "val/mse", of which a training reports one. A metric without a split, and
+    a plain loss itself, have none.
+    """
+    split, slash, name = metric.rpartition("/")
+    return tuple(f"{split}/{loss}" for loss in PLAIN_LOSSES) if slash and name not in PLAIN_LOSSES else ()
+
+
+def tie_break_loss(objective: Objective, curves: Mapping[str, Series], measured: Mapping[str, float]) -> float | None:
+    """Return the plain loss that decides between trials with equal final values; the lower loss wins.
+
+    On a small validation set many trials have the same accuracy, and the loss tells them apart.
+
+    Args:
+        objective: the study's only objective.
+        curves: metric -> canonical series, of the objective's metric and of its plain losses.
+        measured: metric -> value in the attempt's outcome, used if the objective's metric has no series.
+
+    Returns:
+        The lowest finite loss at the steps that determine the final value: the steps with the best value, or else the
+        last step. None if the trial reported no plain loss there.
+    """
+    series = curves.get(objective.metric, ())
+    steps = {step for step, _ in series[-1:]}
+    if objective.value == "best":
+        best = final_value(objective, series)
+        steps = {step for step, value in series if value == best}
+    for name in plain_losses_of(objective.metric):
+        losses = [loss for step, loss in curves.get(name, ()) if step in steps]
+        if not series and name in measured:
+            losses = [measured[name]]
+        if finite := [loss for loss in losses if math.isfinite(loss)]:
+            return min(finite)
+    return None
 
 
 def _mean(values: list[float]) -> float:

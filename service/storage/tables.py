@@ -118,6 +118,7 @@ trial = sa.Table(
     sa.Column("priority", sa.Integer, nullable=False),
     sa.Column("value", sa.Double),
     sa.Column("values", Json),
+    sa.Column("tie_break_loss", sa.Double),
     sa.Column("metrics", Json, nullable=False),
     sa.Column("infeasible", sa.Boolean, nullable=False),
     sa.Column("last_step", sa.BigInteger),

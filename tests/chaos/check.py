@@ -87,7 +87,7 @@ class Story:
     @cached_property
     def canonical(self) -> dict[str, list[tuple[int, float]]]:
         found: dict[str, list[tuple[int, float]]] = defaultdict(list)
-        for row in series.canonical(self._connection, [trial.id for trial in self.trials], METRIC):
+        for row in series.canonical(self._connection, [trial.id for trial in self.trials], [METRIC]):
             found[row.trial_id].append((row.step, series.value_of(row)))
         return found
 

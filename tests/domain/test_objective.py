@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contract.study import Objective, StudySpec
-from service.domain.objective import check_objectives, final_value, is_better, objective_results
+from service.domain.objective import (
+    check_objectives,
+    final_value,
+    is_better,
+    objective_results,
+    plain_losses_of,
+    tie_break_loss,
+)
 
 INF = math.inf
 
@@ -111,3 +118,45 @@ def test_nothing_in_the_series_beats_the_best(values: list[float], direction: st
 def test_of_two_different_values_exactly_one_is_better_per_direction(one: float, other: float) -> None:
     up, down = objective(direction="maximize"), objective(direction="minimize")
     assert is_better(up, one, other) == is_better(down, other, one) == (one > other)
+
+
+@pytest.mark.parametrize(
+    ("metric", "losses"),
+    [
+        ("val/accuracy", ("val/cross_entropy", "val/mse")),
+        ("test_val/rmse", ("test_val/cross_entropy", "test_val/mse")),
+        ("val/cross_entropy", ()),
+        ("loss", ()),
+    ],
+)
+def test_a_metric_of_a_split_has_the_plain_losses_of_that_split(metric: str, losses: tuple[str, ...]) -> None:
+    assert plain_losses_of(metric) == losses
+
+
+ACCURACY = ((1, 0.5), (2, 0.9), (3, 0.9), (4, 0.7))
+ENTROPY = ((1, 0.8), (2, 0.4), (3, 0.3), (4, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("value", "losses", "loss"),
+    [
+        ("best", ENTROPY, 0.3),
+        ("last", ENTROPY, 0.2),
+        ({"mean_of_last": 2}, ENTROPY, 0.2),
+        ("best", ((2, math.nan), (3, 0.4)), 0.4),
+        ("best", ((2, math.nan), (3, INF)), None),
+        ("best", ((1, 0.1), (4, 0.1)), None),
+        ("best", (), None),
+    ],
+)
+def test_the_loss_that_breaks_ties_is_the_lowest_where_the_final_value_was_reached(
+    value: Any, losses: Any, loss: float | None
+) -> None:
+    curves = {"val/accuracy": ACCURACY, "val/cross_entropy": losses}
+    assert tie_break_loss(objective(value), curves, {}) == loss
+
+
+def test_without_a_series_the_loss_that_breaks_ties_is_the_one_of_the_outcome() -> None:
+    measured = {"val/accuracy": 0.9, "val/mse": 0.1}
+    assert tie_break_loss(objective(), {"val/accuracy": ()}, measured) == 0.1
+    assert tie_break_loss(objective(), {"val/accuracy": ACCURACY}, measured) is None

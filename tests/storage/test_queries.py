@@ -22,7 +22,7 @@ Told = list[tuple[int, int, float]]
 
 
 def canonical(database: Database) -> list[tuple[int, float]]:
-    rows = database.read_sync(lambda connection: series.canonical(connection, ["t0"], "loss"))
+    rows = database.read_sync(lambda connection: series.canonical(connection, ["t0"], ["loss"]))
     return [(row.step, series.value_of(row)) for row in rows]
 
 

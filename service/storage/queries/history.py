@@ -32,7 +32,7 @@ def refresh(connection: sa.Connection, study_id: str, metric: str, known: Histor
         known = History()
     moved = trials.changed(connection, study_id, known.revision)
     points: dict[str, list[tuple[int, float]]] = {}
-    for point in series.canonical(connection, [row.id for row in moved], metric):
+    for point in series.canonical(connection, [row.id for row in moved], [metric]):
         points.setdefault(point.trial_id, []).append((point.step, series.value_of(point)))
     # Prior trials were stored when the study was created, and never change.
     earlier = known.prior_trials if known.revision else prior_trials.of_study(connection, study_id)
@@ -72,6 +72,7 @@ def _intact_record(row: sa.Row[Any], points: Series) -> TrialRecord:
         series=points,
         value=row.value,
         other_values=tuple(row._mapping["values"] or ())[1:],  # noqa: SLF001 - as in views
+        tie_break_loss=row.tie_break_loss,
         infeasible=row.infeasible,
         stage=row.stage,
         notes=row.notes,

@@ -23,7 +23,7 @@ _CANONICAL = (
     .where(report.c.trial_id.in_(sa.bindparam("trials", expanding=True)), ~_overtaken)
     .order_by(report.c.trial_id, report.c.metric, report.c.step)
 )
-_CANONICAL_OF_METRIC = _CANONICAL.where(report.c.metric == sa.bindparam("metric"))
+_CANONICAL_OF_METRICS = _CANONICAL.where(report.c.metric.in_(sa.bindparam("metrics", expanding=True)))
 _REPORTED = sa.select(report).where(
     report.c.trial_id == sa.bindparam("trial"),
     report.c.attempt == sa.bindparam("attempt"),
@@ -38,24 +38,27 @@ _LAST_VERDICT = _OF_ATTEMPT.order_by(verdict.c.sequence.desc()).limit(1)
 
 
 def canonical(
-    connection: sa.Connection, trial_ids: Iterable[str], metric: str | None = None
+    connection: sa.Connection, trial_ids: Iterable[str], metrics: Iterable[str] | None = None
 ) -> Sequence[sa.Row[Any, Any, Any, Any, Any]]:
     """Return rows (trial_id, metric, step, value, status) of the canonical series, by ascending step.
+
+    `metrics` selects the series; without it, all series of the trials are returned.
 
     After a resume at step r, rows of older attempts above r stay for audit but do not count. If an attempt starts from
     scratch, no rows of older attempts count.
     """
-    if metric is None:
+    if metrics is None:
         return connection.execute(_CANONICAL, {"trials": list(trial_ids)}).all()
-    return connection.execute(_CANONICAL_OF_METRIC, {"trials": list(trial_ids), "metric": metric}).all()
+    given = {"trials": list(trial_ids), "metrics": list(metrics)}
+    return connection.execute(_CANONICAL_OF_METRICS, given).all()
 
 
 def curves(connection: sa.Connection, trial_id: str, metrics: Iterable[str]) -> dict[str, Series]:
     """Return the canonical series of some metrics of a trial; a series is empty if the trial did not report it."""
-    return {
-        metric: tuple((row.step, value_of(row)) for row in canonical(connection, [trial_id], metric))
-        for metric in metrics
-    }
+    points: dict[str, list[tuple[int, float]]] = {metric: [] for metric in metrics}
+    for row in canonical(connection, [trial_id], points):
+        points[row.metric].append((row.step, value_of(row)))
+    return {metric: tuple(of_metric) for metric, of_metric in points.items()}
 
 
 def metrics_of(connection: sa.Connection, trial_id: str) -> list[str]:

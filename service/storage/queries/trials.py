@@ -90,12 +90,15 @@ def changed(connection: sa.Connection, study_id: str, since: int, limit: int | N
 
 
 def best(connection: sa.Connection, study_id: str, direction: Direction) -> sa.Row[Any] | None:
-    """Return the completed search trial with the best value; of equal values, the earliest."""
+    """Return the completed search trial with the best value; ties as in `best_of`."""
     return next(iter(best_of(connection, study_id, direction, 1)), None)
 
 
 def best_of(connection: sa.Connection, study_id: str, direction: Direction, num: int) -> Sequence[sa.Row[Any]]:
-    """Return the `num` completed search trials with the best values, best first; ties by lower number."""
+    """Return the `num` completed search trials with the best values, best first.
+
+    Of equal values, the one with the lowest plain loss comes first, and of equal losses the lowest number.
+    """
     order = trial.c.value.desc() if direction == "maximize" else trial.c.value.asc()
     query = (
         sa.select(trial)
@@ -105,7 +108,7 @@ def best_of(connection: sa.Connection, study_id: str, direction: Direction, num:
             trial.c.kind == TrialKind.SEARCH,
             trial.c.value.is_not(None),
         )
-        .order_by(order, trial.c.number)
+        .order_by(order, trial.c.tie_break_loss.asc().nulls_last(), trial.c.number)
         .limit(num)
     )
     return connection.execute(query).all()

@@ -14,8 +14,8 @@ from service.domain.budget import BudgetUsage
 from service.domain.circuit_breaker import LAST_ATTEMPTS, may_pause, reason_to_pause
 from service.domain.error_fingerprint import error_fingerprint
 from service.domain.failures import FailureContext, Resolution, resolve
-from service.domain.history import History
-from service.domain.objective import ObjectiveResult, objective_results
+from service.domain.history import History, Series
+from service.domain.objective import objective_results, plain_losses_of, tie_break_loss
 from service.domain.states import FINISHED_STUDIES, StudyEvent, TrialEvent
 from service.search import decide
 from service.storage import tables
@@ -144,7 +144,8 @@ def _move_trial(
     """Apply the event that follows from the resolution and the trial's final values; return the event."""
     trial = fenced.trial
     event, reason, infeasible = resolution.trial, resolution.reason, resolution.infeasible
-    results = _objective_results(unit_of_work, spec, trial.id, outcome)
+    curves, measured = _reported(unit_of_work, spec, trial.id, outcome)
+    results = objective_results(spec.objectives, curves, measured)
     if event is TrialEvent.COMPLETED and (missing := [each.metric for each in results if each.last is None]):
         event, reason = TrialEvent.FAILED, _missing_objectives(unit_of_work, trial.id, missing)
     if event is TrialEvent.COMPLETED and (diverged := [each for each in results if each.has_diverged]):
@@ -169,6 +170,7 @@ def _move_trial(
         columns |= {
             "value": results[0].value if counts else None,
             "values": [each.value for each in results] if counts else None,
+            "tie_break_loss": tie_break_loss(spec.primary_objective, curves, measured) if counts else None,
             "infeasible": infeasible,
             "metrics": outcome.model_dump(mode="json")["metrics"],
             "finished_at": unit_of_work.now(),
@@ -184,14 +186,13 @@ def _missing_objectives(unit_of_work: UnitOfWork, trial_id: str, missing: list[s
     return f"{' and '.join(missing)} was never reported; {instead}"
 
 
-def _objective_results(
+def _reported(
     unit_of_work: UnitOfWork, spec: StudySpec, trial_id: str, outcome: Outcome
-) -> list[ObjectiveResult]:
+) -> tuple[dict[str, Series], dict[str, float]]:
+    """Return the curves of the objectives and of the losses that break ties, and the metrics in the outcome."""
     metrics = [objective.metric for objective in spec.objectives]
-    curves = series.curves(unit_of_work.connection, trial_id, metrics)
-    return objective_results(
-        spec.objectives, curves, {name: from_wire(value) for name, value in outcome.metrics.items()}
-    )
+    curves = series.curves(unit_of_work.connection, trial_id, [*metrics, *plain_losses_of(metrics[0])])
+    return curves, {name: from_wire(value) for name, value in outcome.metrics.items()}
 
 
 def _drop_lease(unit_of_work: UnitOfWork, trial_id: str, attempt: int) -> None:

@@ -9,12 +9,14 @@ import pytest
 
 from service.contract.attempt import FailureClass
 from service.contract.problem import ErrorCode
-from service.contract.report import NonFinite
+from service.contract.report import NonFinite, Number, Point, ReportRequest
 from service.contract.trial import TrialState
 from service.domain.errors import DomainError
 from service.search import decide
 from service.storage.queries import attempts
+from service.usecases.attempts.report import report
 from service.usecases.studies import lifecycle
+from service.usecases.studies.study_lookup import get_study
 from service.usecases.trials.trial_lookup import get_best
 from tests.usecases.replica import Replica
 
@@ -103,6 +105,31 @@ async def test_the_best_is_completed(replica: Replica) -> None:
         await replica.train(name, value)
     best = await get_best(replica.context, name)
     assert (best.number, best.values) == (2, [0.3])
+
+
+async def test_of_equal_values_the_lower_plain_loss_is_the_best(replica: Replica) -> None:
+    """The database and the history choose the same trial."""
+    name = await replica.create(
+        objective={"metric": "val/accuracy", "direction": "maximize", "value": "best"}, budget={"trials": 5}
+    )
+    for accuracy, loss in ((0.9, None), (0.9, 0.4), (0.9, 0.3), (0.9, 0.3), (0.8, 0.1)):
+        grant = await replica.claim(name)
+        metrics: dict[str, Number] = {"val/accuracy": accuracy}
+        if loss is not None:
+            metrics["val/cross_entropy"] = loss
+        request = ReportRequest(nonce=grant.nonce, sequence=1, points=[Point(step=1, metrics=metrics)])
+        await report(replica.context, grant.trial, grant.attempt, request)
+        await replica.finish(grant)
+    best = await get_best(replica.context, name)
+    assert (best.number, best.values) == (2, [0.9])
+    study = await get_study(replica.context, name)
+    assert study.best is not None
+    history = await replica.database.read(
+        lambda connection: replica.context.histories.latest(connection, study.id, "val/accuracy")
+    )
+    of_history = history.best("maximize")
+    assert of_history is not None
+    assert (study.best.number, of_history.number) == (2, 2)
 
 
 async def test_an_unknown_trial_number_is_reported(replica: Replica) -> None:

@@ -36,15 +36,6 @@ _DAMAGED = (
 
 
 @dataclass(frozen=True)
-class CsvFile:
-    """The columns of a CSV file as texts, its encoding and its delimiter."""
-
-    encoding: str
-    delimiter: str
-    columns: dict[str, Column]
-
-
-@dataclass(frozen=True)
 class RowFile:
     """A table that is read row by row."""
 
@@ -57,19 +48,51 @@ class RowFile:
     """The settings of the `data` section that reading this file needs: encoding and delimiter, unless usual."""
 
 
-def read_csv(path: Path, encoding: str | None = None) -> CsvFile:
-    """Read a CSV file with a header line. Without `encoding`, detect it from the beginning of the file.
+@dataclass(frozen=True)
+class Table:
+    """A table in memory, which is read once and examined several times."""
+
+    columns: dict[str, Column]
+    """The values of each column: texts of a CSV file, Python values of a Parquet file."""
+    settings: dict[str, str]
+    """As those of a RowFile."""
+
+    def row_file(self) -> RowFile:
+        """Return the table's rows, as if they were read from the file again."""
+        num_rows, num_read = max(1, max(map(len, self.columns.values()), default=0)), 0
+
+        def rows() -> Iterator[list[Any]]:
+            nonlocal num_read
+            for row in zip(*self.columns.values(), strict=True):
+                num_read += 1
+                yield list(row)
+
+        return RowFile(list(self.columns), rows(), lambda: num_read / num_rows, self.settings)
+
+
+@contextmanager
+def open_table(path: Path, encoding: str | None = None) -> Iterator[RowFile]:
+    """Open a CSV, TSV or Parquet file, to read it row by row.
+
+    Raises:
+        InvalidStudy: the file cannot be read as a table, found here or while its rows are read.
+    """
+    with open_parquet(path) if path.suffix.lower() == ".parquet" else open_csv(path, encoding) as file:
+        yield file
+
+
+def read_table(path: Path, encoding: str | None = None) -> Table:
+    """Read a CSV, TSV or Parquet file. Without `encoding`, detect that of a CSV file from its beginning.
 
     Raises:
         InvalidStudy: the file cannot be read as a table. The message says why in one sentence.
     """
-    with open_csv(path, encoding) as file:
-        columns: list[list[str | None]] = [[] for _ in file.names]
+    with open_table(path, encoding) as file:
+        columns: list[list[Any]] = [[] for _ in file.names]
         for row in file.rows:
             for column, value in zip(columns, row, strict=True):
                 column.append(value)
-    named: dict[str, Column] = dict(zip(file.names, columns, strict=True))
-    return CsvFile(file.settings.get("encoding", "utf-8"), file.settings.get("delimiter", ","), named)
+    return Table(dict(zip(file.names, columns, strict=True)), file.settings)
 
 
 @contextmanager
@@ -107,16 +130,6 @@ def open_csv(path: Path, encoding: str | None = None) -> Iterator[RowFile]:
         raise invalid_study(path, f"is not written in {chosen}; {hint}") from None
     except csv.Error as error:
         raise invalid_study(path, f"is not a CSV file: {error}") from None
-
-
-def read_parquet(path: Path) -> dict[str, Column]:
-    """Read a Parquet file's columns as Python values."""
-    with open_parquet(path) as file:
-        columns: list[list[Any]] = [[] for _ in file.names]
-        for row in file.rows:
-            for column, value in zip(columns, row, strict=True):
-                column.append(value)
-    return dict(zip(file.names, columns, strict=True))
 
 
 @contextmanager

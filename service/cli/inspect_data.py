@@ -35,7 +35,7 @@ from service.cli.data_columns import (
     usual_decimal,
     wrong_number,
 )
-from service.cli.data_files import read_archive, read_csv, read_parquet
+from service.cli.data_files import Table, read_archive, read_table
 from service.client.errors import invalid_study
 from service.contract.catalogue import load_catalogue
 from service.contract.validation_errors import did_you_mean
@@ -67,8 +67,10 @@ class DataSummary:
     """The loss of a trivial baseline: the target's standard deviation, or the entropy of a byte in nats."""
     left_out: list[str] = field(default_factory=list)
     """Columns that are left out, each with the reason."""
-    columns: list[str] = field(default_factory=list)
-    """How the training core will read each column, one line per column."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """How the training core will read each column that it learns from, and the target."""
+    table: Table | None = field(default=None, repr=False)
+    """The rows of a table, so that nobody reads the file again. None: the data are no table."""
 
     def relative_to(self, folder: Path) -> DataSummary:
         """Return the same with a path that is relative to the folder of the study file."""
@@ -76,6 +78,24 @@ class DataSummary:
         if path is None or Path(path).is_absolute() or (folder / path).exists():
             return self
         return replace(self, data={**self.data, "path": os.path.relpath(path, folder)})
+
+    def without_columns(self, reasons: Mapping[str, str]) -> DataSummary:
+        """Return the same with fewer features, unless none would be left.
+
+        Args:
+            reasons: column -> a sentence that says why it is left out.
+        """
+        target = self.data.get("target")
+        kept = [name for name in self.columns if name not in reasons and name != target]
+        dropped = [name for name in self.columns if name in reasons and name != target]
+        if self.inputs != "rows" or not kept or not dropped:
+            return self
+        return replace(
+            self,
+            data={**self.data, "features": kept},
+            columns={name: each for name, each in self.columns.items() if name not in dropped},
+            left_out=list(dict.fromkeys([*self.left_out, *(reasons[name] for name in dropped)])),
+        )
 
 
 @dataclass(frozen=True)
@@ -106,13 +126,11 @@ def inspect_data(source: str, options: InspectOptions) -> DataSummary:
     if not path.is_file():
         raise invalid_study(source, f"there is no such file, folder or built-in set; {did_you_mean(source, builtin)}")
     match path.suffix.lower():
-        case ".csv" | ".tsv":
-            file = read_csv(path, options.encoding)
-            settings = {} if file.encoding == "utf-8" else {"encoding": file.encoding}
-            settings |= {} if file.delimiter == "," else {"delimiter": file.delimiter}
-            return _table({"name": "csv", "path": source, **settings}, file.columns, options)
-        case ".parquet":
-            return _table({"name": "parquet", "path": source}, read_parquet(path), options)
+        case ".csv" | ".tsv" | ".parquet" as ending:
+            table = read_table(path, options.encoding)
+            name = "parquet" if ending == ".parquet" else "csv"
+            summary = _table({"name": name, "path": source, **table.settings}, table.columns, options)
+            return replace(summary, table=table)
         case ".npz":
             return _archive(path, options.target or "y", options.kind)
         case ".txt":
@@ -150,9 +168,9 @@ def _table(data: dict[str, Any], columns: Mapping[str, Column], options: Inspect
     is_complete = len(features) == len(treatments)
     data_settings = {**data, "target": target, "kind": summary.kind} | ({} if is_complete else {"features": features})
     without = [f"{name} {each.left_out}" for name, each in treatments.items() if each.left_out]
-    lines = [*(f"{name}: {treatments[name].description}" for name in features), f"{target}: target; {summary.words}"]
+    described = {name: treatments[name].description for name in features} | {target: f"target; {summary.words}"}
     return DataSummary(
-        data_settings, summary.kind, "rows", len(columns[target]), summary.classes, summary.spread, without, lines
+        data_settings, summary.kind, "rows", len(columns[target]), summary.classes, summary.spread, without, described
     )
 
 
@@ -188,8 +206,10 @@ def _texts(
     settings = {name: value for name, value in data.items() if name not in ("na_values", "categorical")}
     data_settings = {**settings, "name": "texts", "text": text, "target": target, "tokens": "words", "length": length}
     without = [f"{name}, since a model of texts reads one column" for name in columns if name not in (text, target)]
-    lines = [f"{text}: {describe_sentences(written)}", f"{target}: target; {summary.words}"]
-    return DataSummary(data_settings, "classification", "tokens", len(written), summary.classes, None, without, lines)
+    described = {text: describe_sentences(written), target: f"target; {summary.words}"}
+    return DataSummary(
+        data_settings, "classification", "tokens", len(written), summary.classes, None, without, described
+    )
 
 
 @dataclass(frozen=True)
@@ -241,10 +261,10 @@ def kind_of_target(values: Column) -> Kind:
 def _archive(path: Path, target: str, kind: Kind | None) -> DataSummary:
     values, shape = read_archive(path, target)
     summary = _targets(f"array {target!r}", values, kind)
-    lines = [f"{target}: target; {summary.words}"]
+    described = {target: f"target; {summary.words}"}
     data = {"name": "npz", "path": str(path), "target": target, "kind": summary.kind}
     inputs: Literal["rows", "images"] = "rows" if len(shape) == 2 else "images"
-    return DataSummary(data, summary.kind, inputs, len(values), summary.classes, summary.spread, columns=lines)
+    return DataSummary(data, summary.kind, inputs, len(values), summary.classes, summary.spread, columns=described)
 
 
 def _images(folder: Path) -> DataSummary:

@@ -96,7 +96,8 @@ def write(summary: DataSummary, name: str, file: str, findings: Sequence[str] = 
             f"#   study enqueue {name} {baseline}     # a plain baseline first",
             f"#   study watch {name}",
             f"#   study importance {name}     # once 20 trials have ended: what to search more closely",
-            *(f"# {line}" for line in (*about_data(summary), *_about_findings(findings))),
+            *(f"# {part}" for line in (*about_encoding(summary), *about_data(summary)) for part in _wrapped(line)),
+            *(f"# {line}" for line in _about_findings(findings)),
             f"name: {_value(name)}",
             "format: 1",
             *([f"# {objective.why}"] if objective.why else []),
@@ -124,23 +125,30 @@ def write(summary: DataSummary, name: str, file: str, findings: Sequence[str] = 
 
 
 def about_data(summary: DataSummary) -> list[str]:
-    """Describe how the data were read, column by column, and what is left out."""
-    encoding = [f"Read as {summary.data['encoding']}."] if "encoding" in summary.data else []
-    columns = ["Columns:", *(f"  {line}" for line in summary.columns)] if summary.columns else []
+    """Describe how each column is read, and which are left out."""
+    described = [f"  {name}: {description}" for name, description in summary.columns.items()]
+    columns = ["Columns:", *described] if described else []
     without = [f"Left out: {each}." for each in summary.left_out]
+    if summary.left_out and "features" in summary.data:
+        without.append("To learn from a column that is left out, add its name to data.features.")
     # The name of a column may contain a line break.
-    return [_plain_text(line) for line in (*encoding, *columns, *without)]
+    return [_plain_text(line) for line in (*columns, *without)]
+
+
+def about_encoding(summary: DataSummary) -> list[str]:
+    """Name the encoding of a file that is not UTF-8."""
+    return [f"Read as {summary.data['encoding']}."] if "encoding" in summary.data else []
 
 
 def _about_findings(findings: Sequence[str]) -> list[str]:
     """Return the findings as lines of a comment."""
     rest = len(findings) - _MAX_FINDINGS
-    lines = [line for finding in findings[:_MAX_FINDINGS] for line in _wrapped(_plain_text(finding))]
+    lines = [line for finding in findings[:_MAX_FINDINGS] for line in _wrapped(f"  {_plain_text(finding)}")]
     return [*(["Findings:"] if lines else []), *lines, *([f"  … and {rest} more: study look"] if rest > 0 else [])]
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, _COMMENT_WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
+    return textwrap.wrap(text, _COMMENT_WIDTH, subsequent_indent="    ", break_long_words=False)
 
 
 def _title(summary: DataSummary) -> str:

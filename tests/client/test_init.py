@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from service.cli import data_files
+from service.cli.look import look
 from service.cli.main import main
 from service.client import Client, study_file
 from service.contract.study import StudySpec
@@ -170,7 +172,7 @@ def test_what_look_finds_is_printed_before_the_file_is_written_and_stands_in_it(
     assert [line[:5] for line in lines].index("wrote") > 3
     text = Path("leaky.yaml").read_text(encoding="utf-8")
     assert "# Findings:\n#   column `copy` alone predicts the target `y`" in text
-    assert "`id of row` has a different value" in text
+    assert "# Left out: column `id of row` has a different value" in text
     assert max(len(line) for line in text.partition("name: ")[0].splitlines()) <= 120
     assert study_file.load("leaky.yaml").name == "leaky"
     Path("leaky.yaml").unlink()
@@ -201,7 +203,7 @@ def test_sentences_are_read_by_a_model_of_texts(capsys: pytest.CaptureFixture[st
 
 def test_the_encoding_is_guessed_or_named_and_written(capsys: pytest.CaptureFixture[str]) -> None:
     text = init(capsys, korean(), "--target", "도시")
-    assert "# Read as cp949.\n" in text
+    assert text.count("# Read as cp949.\n") == 1
     data = train_of(study_file.load("cities.yaml"))["data"]
     assert (data["encoding"], data["delimiter"]) == ("cp949", ";")
     init(capsys, "cities.csv", "--target", "도시", "--encoding", "euc-kr", "--out", "named.yaml")
@@ -343,6 +345,48 @@ def test_columns_that_teach_nothing_are_left_out_and_named(capsys: pytest.Captur
     assert train_of(study_file.load("rows.yaml"))["data"]["features"] == ["size"]
     assert "# Left out: id holds 1100 different texts." in text
     assert "# Left out: day holds dates or times." in text
+
+
+def test_the_encoding_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", korean(), "--target", "도시"]) == 0
+    assert capsys.readouterr().out.count("Read as cp949.") == 1
+
+
+@pytest.mark.parametrize("case", ["cp949 and semicolons", "parquet"])
+def test_a_table_is_read_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    make, words = CASES[case]
+    source, opened = make(), []
+    open_table = data_files.open_table
+
+    def counted(path: Path, encoding: str | None = None) -> Any:
+        opened.append(path)
+        return open_table(path, encoding)
+
+    for module in (data_files, look):
+        monkeypatch.setattr(module, "open_table", counted)
+    init(capsys, source, *words)
+    assert opened == [Path(source)]
+
+
+def test_columns_that_look_would_leave_out_are_left_out_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    chance = np.random.default_rng(0)
+    rows = [[700 + at, "same", "", round(chance.normal(), 2), "ab"[at % 2]] for at in range(60)]
+    text = init(capsys, table("t.csv", [["customer_id", "unit", "note", "x", "y"], *rows]), "--target", "y")
+    assert train_of(study_file.load("t.yaml"))["data"]["features"] == ["x"]
+    assert "# Left out: column `customer_id` has a different value in every row (60 values), so it" in text
+    assert "# Left out: column `unit` has the same value in every row.\n" in text
+    assert "# Left out: column `note` has no value in any row.\n" in text
+    assert "# To learn from a column that is left out, add its name to data.features.\n" in text
+    assert "# Findings:" not in text, "what has been settled is no finding"
+    assert "customer_id:" not in text, "how it would be read says nothing"
+
+
+def test_an_id_is_kept_when_there_is_nothing_else_to_learn_from(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [[at, "ab"[at % 2]] for at in range(60)]
+    text = init(capsys, table("t.csv", [["id", "y"], *rows]), "--target", "y")
+    assert "features" not in train_of(study_file.load("t.yaml"))["data"]
+    assert "Left out" not in text
+    assert "# Findings:\n#   column `id` has a different value in every row" in text
 
 
 def test_odd_names_are_written_so_that_they_are_read_back(capsys: pytest.CaptureFixture[str]) -> None:

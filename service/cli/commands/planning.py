@@ -11,7 +11,8 @@ from service.cli import inspect_data, scaffold
 from service.cli.column_texts import NumberRules
 from service.cli.commands.output import note, print_answer, progress_bar
 from service.cli.commands.studies import watch_study
-from service.cli.look.report import Report
+from service.cli.data_files import Table
+from service.cli.look.report import LEFT_OUT, Finding, Report
 from service.cli.render import formatting, look_pages, plan_pages
 from service.client import spec, study_file
 from service.client.client import Client
@@ -20,13 +21,13 @@ from service.contract.plan import ReplayRequest
 from service.contract.validation_errors import field_errors
 
 
-def _examine(arguments: argparse.Namespace) -> Report | None:
+def _examine(arguments: argparse.Namespace, table: Table | None) -> Report | None:
     """Examine the data of `study init`. None, with a note, if that is not possible here, as without Pillow."""
     from service.cli.look.look import look  # noqa: PLC0415 - NumPy is slow to load
 
     try:
         with progress_bar() as notice:
-            return look(arguments.data, _inspect_options(arguments), notice=notice)
+            return look(arguments.data, _inspect_options(arguments), notice=notice, table=table)
     except InvalidStudy as reason:
         note(f"the data were not examined: {reason}")
         return None
@@ -61,10 +62,13 @@ def init_study(client: Client, arguments: argparse.Namespace) -> None:
     data = inspect_data.inspect_data(arguments.data, _inspect_options(arguments))
     name = arguments.name or scaffold.name_for(arguments.data)
     path = Path(arguments.out or f"{name}.yaml")
-    report = _examine(arguments) if "path" in data.data else None
+    report = _examine(arguments, data.table) if "path" in data.data else None
+    all_columns = set(data.columns)
+    data = data.without_columns({} if report is None else _unlearnable_columns(report))
     if report is not None and not arguments.json:
         formatting.console().print("\n".join([*look_pages.summary_lines(report), ""]), soft_wrap=True)
-    findings = [] if report is None else [each.sentence for each in report.findings if each.level != "note"]
+    left_out = all_columns - set(data.columns)
+    findings = [] if report is None else [each.sentence for each in report.findings if _is_open(each, left_out)]
     text = scaffold.write(data.relative_to(path.parent), name, str(path), findings)
     study = spec.parse(study_file.read(text, source=str(path)), source=str(path))
     try:
@@ -74,8 +78,22 @@ def init_study(client: Client, arguments: argparse.Namespace) -> None:
         raise invalid_study(path, "already exists; choose another file with --out, or remove it") from None
     except OSError as error:
         raise invalid_study(path, f"cannot be written: {error.strerror}") from None
-    page = [f"wrote {path}; read it, then: study plan {path}", *scaffold.about_data(data)]
+    page = [f"wrote {path}; read it, then: study plan {path}"]
+    # The summary of an examined file names its encoding.
+    page += [*([] if report is not None else scaffold.about_encoding(data)), *scaffold.about_data(data)]
     print_answer(arguments, study, "\n".join(page))
+
+
+def _unlearnable_columns(report: Report) -> dict[str, str]:
+    """Return the columns that `study look` proposes to leave out, each with its finding."""
+    return {
+        name: finding.message for finding in report.findings if finding.rule in LEFT_OUT for name in finding.columns
+    }
+
+
+def _is_open(finding: Finding, left_out: set[str]) -> bool:
+    """Return whether the study file names a finding: it matters, and leaving out its columns has not settled it."""
+    return finding.level != "note" and not (finding.rule in LEFT_OUT and left_out.issuperset(finding.columns))
 
 
 def create_study(client: Client, arguments: argparse.Namespace) -> None:

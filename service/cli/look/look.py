@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from service.cli.data_files import open_csv, open_parquet
+from service.cli.data_files import Table, open_table
 from service.cli.inspect_data import InspectOptions
 from service.cli.look import archive, image_folder
 from service.cli.look.images import report_images
@@ -23,7 +24,9 @@ Notice = Callable[[str, float], None]
 """Is called with the step in progress and the share of it that is done."""
 
 
-def look(source: str, asked: InspectOptions, seed: int = 0, notice: Notice | None = None) -> Report:
+def look(
+    source: str, asked: InspectOptions, seed: int = 0, notice: Notice | None = None, table: Table | None = None
+) -> Report:
     """Examine a CSV, Parquet, NPZ or text file, or a folder of images.
 
     Args:
@@ -31,6 +34,7 @@ def look(source: str, asked: InspectOptions, seed: int = 0, notice: Notice | Non
         asked: the user's options about the data.
         seed: decides the sample of a large file, the examples, and the halves of the one-column rules.
         notice: is called with the progress.
+        table: the rows of the file, if they are in memory already; None: they are read from the file.
 
     Raises:
         InvalidStudy: the source does not exist or cannot be read. The message says why in one sentence.
@@ -44,7 +48,7 @@ def look(source: str, asked: InspectOptions, seed: int = 0, notice: Notice | Non
             case _ if not path.is_file():
                 raise _not_there(source)
             case ".csv" | ".tsv" | ".parquet":
-                return _table(path, asked, seed, notice)
+                return _table(path, asked, seed, notice, table)
             case ".npz":
                 return _archive(path, asked, seed, notice)
             case ".txt":
@@ -67,10 +71,10 @@ def _not_there(source: str) -> Exception:
     return invalid_study(source, f"there is no such file or folder; {did_you_mean(source, builtin)}")
 
 
-def _table(path: Path, asked: InspectOptions, seed: int, notice: Notice) -> Report:
+def _table(path: Path, asked: InspectOptions, seed: int, notice: Notice, table: Table | None) -> Report:
     is_text = path.suffix.lower() != ".parquet"
     data: dict[str, Any] = {"name": "csv" if is_text else "parquet", "path": str(path)}
-    with open_csv(path, asked.encoding) if is_text else open_parquet(path) as file:
+    with open_table(path, asked.encoding) if table is None else nullcontext(table.row_file()) as file:
         data |= file.settings
         sample = sample_rows(file, seed, lambda share: notice("reading", share))
     return report_table(

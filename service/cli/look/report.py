@@ -10,6 +10,9 @@ from service.cli.data_columns import ColumnKind
 
 Level = Literal["error", "warning", "note"]
 
+LEFT_OUT = frozenset({"constant", "empty", "identifier", "dates", "unreadable"})
+"""Rules whose columns a study leaves out: nothing can be learned from them."""
+
 
 class Part(BaseModel):
     """Base class of the report's parts."""

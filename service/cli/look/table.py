@@ -11,15 +11,23 @@ import numpy as np
 from service.cli.inspect_data import InspectOptions
 from service.cli.look import examples, statistics, table_facts, text_statistics
 from service.cli.look.column_rules import COLUMN_RULES
-from service.cli.look.report import Column, Count, Finding, MissingPattern, Report, Target, Texts, sort_findings
+from service.cli.look.report import (
+    LEFT_OUT,
+    Column,
+    Count,
+    Finding,
+    MissingPattern,
+    Report,
+    Target,
+    Texts,
+    sort_findings,
+)
 from service.cli.look.row_sample import RowSample
 from service.cli.look.table_facts import ColumnFacts, TableFacts, TargetFacts
 from service.cli.look.table_rules import TABLE_RULES
 from service.cli.look.wording import percent
 
 _NUM_SHOWN, _NUM_PATTERNS, _MAX_LENGTH = 10, 6, 60
-_LEFT_OUT = {"constant", "empty", "identifier", "dates", "unreadable"}
-"""Rules whose columns the proposed `data` section leaves out: nothing can be learned from them."""
 
 
 def report_table(
@@ -155,7 +163,7 @@ def _data_section(
     """Return a `data` section that leaves out the columns from which nothing can be learned."""
     if facts.target is None or data["name"] == "npz":
         return data
-    left_out = {name for finding in findings if finding.rule in _LEFT_OUT for name in finding.columns}
+    left_out = {name for finding in findings if finding.rule in LEFT_OUT for name in finding.columns}
     left_out |= {name for name, column in facts.columns.items() if column.treatment.left_out}
     kept = [name for name in facts.columns if name not in left_out]
     section = {**data, "target": facts.target.name, "kind": facts.target.kind}

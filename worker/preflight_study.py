@@ -65,7 +65,10 @@ class _CannotCheck(Exception):
 
 
 def _check(spec: StudySpec, args: argparse.Namespace, device: str) -> int:
-    import torch  # noqa: PLC0415 - slow to load, and the device is set only now
+    try:
+        import torch  # noqa: PLC0415 - slow to load, and the device is set only now
+    except ImportError as error:
+        raise _CannotCheck(f"torch cannot be imported ({error}); pip install 'assayer[worker]'") from None
 
     from worker.training import TrainingError  # noqa: PLC0415
     from worker.training.preflight import Status  # noqa: PLC0415

@@ -129,7 +129,10 @@ def _teacher(client: Client, grant: Grant, path: Path) -> Path | None:
 
 
 def _execute(console: Console, grant: Grant, args: argparse.Namespace, device: str, teacher: Path | None) -> Outcome:
-    import torch  # noqa: PLC0415 - slow to load, and the device is set only now
+    try:
+        import torch  # noqa: PLC0415 - slow to load, and the device is set only now
+    except ImportError as error:
+        raise _CannotTry(f"torch cannot be imported ({error}); pip install 'assayer[worker]'") from None
 
     from worker.trial.classify import failure_outcome  # noqa: PLC0415
     from worker.trial.foreground import execute_in_foreground  # noqa: PLC0415

@@ -34,6 +34,8 @@ examples:
   study accept digits-mlp --box 'optimizer.lr=[1e-3, 1e-2]' 'optimizer.name=[adamw]'
   study preflight digits.yaml                   check a study file on a worker before its search begins
   study preflight digits-mlp                    the results of the checks, and what to do
+  study overfit digits.yaml                     overfit one batch on this machine, with a plot
+  study lr-range digits.yaml --svg rates.svg    find the useful learning rates on this machine, with a plot
   study importance digits-mlp                   which parameters affect the result most
   study workers                                 all workers, and why some get no trials
   study catalogue model mlp                     the settings of the model `mlp`
@@ -116,6 +118,7 @@ def parser() -> argparse.ArgumentParser:
 
     _add_create_commands(verb)
     _add_preflight_command(verb)
+    _add_local_checks(verb)
     _add_view_commands(verb, of_study)
     _add_analysis_commands(of_study)
     _add_control_commands(verb, of_study)
@@ -196,6 +199,30 @@ def _add_preflight_command(verb: AddCommand) -> None:
     )
     preflight.add_argument("--again", action="store_true", help="check the study again, by its current spec")
     preflight.add_argument("--no-wait", action="store_true", help="do not wait for a preflight that has not ended")
+
+
+def _add_local_checks(verb: AddCommand) -> None:
+    for name, text in (
+        ("overfit", "overfit one batch of a study file's data on this machine, which every working model can"),
+        ("lr-range", "find the learning rates at which the loss of a study file's model falls, on this machine"),
+    ):
+        check = verb(name, text)
+        check.add_argument("file", metavar="FILE", help="study file (YAML) with a train task; no service is needed")
+        check.add_argument("--svg", metavar="FILE", help="write the plot to this SVG file")
+        check.add_argument("--html", metavar="FILE", help="write the result with its plot to this HTML file")
+        check.add_argument("--seconds", metavar="N", help="time that the check may take (default: 60)")
+        check.add_argument("--seed", metavar="N", help="seed of all draws (default: 0)")
+        check.add_argument("--gpu", metavar="N", help="train on this GPU (default: on the CPU)")
+        check.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
+        check.add_argument(
+            "--register", action="append", metavar="MODULE", help="import this module's custom entries; repeatable"
+        )
+        check.add_argument(
+            "--data",
+            action="append",
+            metavar="DIR",
+            help="folder below which the study may name files; repeatable (default: the working directory)",
+        )
 
 
 def _add_view_commands(verb: AddCommand, of_study: AddCommand) -> None:

@@ -93,3 +93,20 @@ def test_a_space_of_senseless_rates_fails_its_preflight_with_what_to_do(
     assert "the preflight of senseless did not pass" in ended.stderr
     assert "learning rate" in ended.stdout
     assert "Begin with optimizer.lr = " in ended.stdout
+
+
+@pytest.mark.timeout(SECONDS)
+def test_single_checks_run_on_this_machine_without_a_service(tmp_path: Path) -> None:
+    file = tmp_path / "alone.yaml"
+    file.write_text(STUDY.format(name="alone", low=1e-3, high=1e-1), encoding="utf-8")
+    base = [sys.executable, "-m", "service.cli.main"]
+    fitted = COMMANDS.run(
+        [*base, "overfit", str(file), "--html", str(tmp_path / "fit.html")], capture_output=True, text=True
+    )
+    assert fitted.returncode == 0, fitted.stderr
+    assert "The model fits 16 examples" in fitted.stdout
+    assert "<polyline" in (tmp_path / "fit.html").read_text(encoding="utf-8")
+    found = COMMANDS.run([*base, "lr-range", str(file), "--json"], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    rates = json.loads(found.stdout)["learning_rate"]
+    assert rates["falls"] < rates["proposed"] <= rates["explodes"]

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from service.cli.commands.curves import show_curves
+from service.cli.commands.local_checks import check_locally
 from service.cli.commands.planning import create_study, init_study, look_at_data, plan_study, replay_study
 from service.cli.commands.preflight import preflight
 from service.cli.commands.studies import (
@@ -41,6 +42,8 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "create": create_study,
     "plan": plan_study,
     "preflight": preflight,
+    "overfit": check_locally,
+    "lr-range": check_locally,
     "replay": replay_study,
     "importance": show_importance,
     "list": list_studies,

@@ -17,6 +17,11 @@ _MARKS = {
 }
 
 
+def check_row(check: Check) -> tuple[Text, Text]:
+    """Return the mark of a check's status, and its sentence with the remedy below it."""
+    return _MARKS[check.status], _seen(check)
+
+
 def preflight_page(view: PreflightView, study: str) -> RenderableType:
     """Show the checks of a preflight in order, and its summary.
 
@@ -31,7 +36,8 @@ def preflight_page(view: PreflightView, study: str) -> RenderableType:
         return title
     table = Table("", "", "check", "sentence", box=None, pad_edge=False, show_header=False)
     for check in view.result.checks:
-        table.add_row(str(check.number), _MARKS[check.status], check.name.replace("_", " "), _seen(check))
+        mark, seen = check_row(check)
+        table.add_row(str(check.number), mark, check.name.replace("_", " "), seen)
     return Group(title, table, *(Text(line) for line in _measured(view)))
 
 

@@ -63,6 +63,25 @@ def test_a_limit_shortens_training_alone():
     assert (len(dataset.train), len(dataset.splits["val"])) == (100, 359)
 
 
+def test_the_facts_of_a_set_are_those_of_its_examples():
+    for name in BUILTIN:
+        dataset, facts = load(name), DATA.entry(name).facts
+        assert facts["examples"] == sum(len(split) for split in dataset.splits.values())
+        assert facts["classes"] == dataset.num_classes
+
+
+def test_a_set_of_fewer_classes_keeps_their_names_and_its_places():
+    whole, part = load("wine"), load("wine", classes=2)
+    assert (part.class_names, part.num_outputs) == (("class_0", "class_1"), 2)
+    assert [len(whole.train), len(part.train)] == [106, 78]
+    everything = load("wine", val_fraction=0.0, test_fraction=0.0)
+    labels = dict(zip(everything.train.ids.tolist(), everything.train.targets.tolist(), strict=True))
+    for split in part.splits.values():
+        assert [labels[place] for place in split.ids.tolist()] == split.targets.tolist()
+    assert load("wine", classes=9).class_names == whole.class_names, "there are no more"
+    assert load("digits", classes=3, limit=20, stratify=False).num_classes == 3
+
+
 def test_digits_are_images_and_wines_are_rows():
     assert (load("digits").inputs, load("digits").shape) == ("images", (1, 8, 8))
     assert (load("wine").inputs, load("wine").shape) == ("rows", (13,))

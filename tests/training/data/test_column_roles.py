@@ -53,6 +53,14 @@ def test_a_fold_says_which_part_an_example_is_in(source: str, tmp_path: Path):
     }
 
 
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_source_may_be_read_with_fewer_classes(source: str, tmp_path: Path):
+    classes = ["dead" if row % 5 == 0 else each for row, each in enumerate(CLASSES)]
+    dataset = load({**SOURCES[source](tmp_path, classes), "classes": 2, "group": "site"})
+    assert dataset.class_names == ("ill", "well")
+    assert sum(len(split) for split in dataset.splits.values()) == ROWS - classes.count("dead")
+
+
 @each_with_ids
 @pytest.mark.parametrize("column", ["patient", "number"])
 def test_examples_have_the_ids_that_the_data_gives_them(source: str, column: str, tmp_path: Path):

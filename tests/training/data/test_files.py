@@ -48,6 +48,40 @@ def test_an_archive_may_bring_its_parts(tmp_path: Path):
     assert dataset.shape == (1, 8, 8)
 
 
+@pytest.mark.parametrize("source", ["npz", "csv", "images"])
+def test_a_part_of_its_own_loses_the_classes_that_do_not_train(tmp_path: Path, source: str):
+    labels = {"train": [0] * 12 + [1] * 10 + [2] * 8, "val": [2, 0, 1, 1], "test": [2, 2, 0]}
+    settings = {}
+    if source == "npz":
+        arrays = {f"x_{part}": CHANCE.normal(size=(len(each), 2)) for part, each in labels.items()}
+        path = archive(tmp_path, **arrays, **{f"y_{part}": each for part, each in labels.items()})
+    elif source == "images":
+        path = tmp_path
+        for part, each in labels.items():
+            for at, label in enumerate(sorted(each)):
+                file = tmp_path / part / str(label) / f"{at}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("L", (4, 4), at).save(file)
+        labels = {part: sorted(each) for part, each in labels.items()}
+    else:
+        for part, each in labels.items():
+            (tmp_path / part).write_text("x,id,y\n" + "".join(f"{at},{part}{at},{y}\n" for at, y in enumerate(each)))
+        path = tmp_path / "train"
+        settings = {"train": path, "val": tmp_path / "val", "test": tmp_path / "test", "target": "y", "id": "id"}
+    given = {name: str(value) for name, value in settings.items()} or {"path": str(path)}
+    dataset = DATA.create(source, DATA.check(source, {**given, "classes": 2}))
+    assert dataset.class_names == ("0", "1")
+    for name, split in dataset.splits.items():
+        kept = {at: label for at, label in enumerate(labels[name]) if label < 2}
+        assert dict(sorted(zip(split.ids.tolist(), split.targets.tolist(), strict=True))) == kept
+        if source == "csv":
+            assert {split.names[at] for at in split.ids.tolist()} == {f"{name}{at}" for at in kept}
+    if source == "npz":
+        path = archive(tmp_path, **arrays | {"y_train": labels["train"], "y_val": labels["val"], "y_test": [2, 2, 2]})
+        with pytest.raises(ConfigError, match=r"data\.classes: the test examples are all of other classes"):
+            load("npz", path, classes=2)
+
+
 @pytest.mark.parametrize(
     ("arrays", "given", "message"),
     [

@@ -49,6 +49,24 @@ def test_a_fold_says_where_an_example_goes():
     assert set(split_indices(None, 20, HOW, SplitConstraint(folds=folds, val_folds=["1"]))) == {"train", "val"}
 
 
+def test_fewer_classes_are_split_as_if_there_were_no_others():
+    labels = np.array(["rare"] * 4 + ["b"] * 30 + ["a"] * 30 + ["most"] * 40)
+    groups = np.random.default_rng(0).permutation(len(labels)) // 2
+    parts = split_indices(labels, len(labels), Splitting(classes=2), SplitConstraint(groups=groups))
+    assert sorted(set(labels[np.concatenate(list(parts.values()))])) == ["a", "most"], "of equals the first by name"
+    assert sum(map(len, parts.values())) == 70
+    assert not set(groups[parts["train"]]) & set(groups[parts["test"]])
+    stratified = split_indices(labels, len(labels), Splitting(classes=2))
+    alone = split_indices(labels[34:], 70, Splitting())
+    assert all((stratified[name] == alone[name] + 34).all() for name in alone)
+
+
+@pytest.mark.parametrize("how", [Splitting(classes=2), Splitting(classes=2, limit=5)])
+def test_numbers_have_no_classes_to_leave_out(how: Splitting):
+    with pytest.raises(ConfigError, match=r"data\.classes: the targets are no classes"):
+        split_indices(None, 40, how)
+
+
 @pytest.mark.parametrize(
     ("order", "message"),
     [

@@ -14,11 +14,11 @@ from worker.training.data.text_classification import texts
 from worker.training.registry import Registry
 
 DATA: Registry[Dataset] = Registry("data")
-DATA.add(digits, kinds=["classification"], inputs=["images"], folds=True)
-for _rows in (wine, breast_cancer):
-    DATA.add(_rows, kinds=["classification"], inputs=["rows"], folds=True)
+DATA.add(digits, kinds=["classification"], inputs=["images"], folds=True, examples=1797, classes=10)
+DATA.add(wine, kinds=["classification"], inputs=["rows"], folds=True, examples=178, classes=3)
+DATA.add(breast_cancer, kinds=["classification"], inputs=["rows"], folds=True, examples=569, classes=2)
 DATA.add(images, kinds=["classification"], inputs=["images"], folds=True)
-DATA.add(diabetes, kinds=["regression"], inputs=["rows"], folds=True)
+DATA.add(diabetes, kinds=["regression"], inputs=["rows"], folds=True, examples=442, classes=0)
 for _table in (csv, parquet):
     DATA.add(_table, kinds=["classification", "regression", "ranking"], inputs=["rows", "queries"], folds=True)
 DATA.add(npz, kinds=["classification", "regression"], inputs=["rows", "images"], folds=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.training.data.dataset import Dataset, Kind, SplitName
-from worker.training.data.splits import SplitConstraint, Splitting, split_indices
+from worker.training.data.splits import SplitConstraint, Splitting, rows_of_trained_classes, split_indices
 from worker.training.data.targets import with_targets
 
 
@@ -29,6 +29,10 @@ class Examples:
     targets: NDArray[Any]
     names: NDArray[Any] | None = None
     constraint: SplitConstraint | None = None
+
+    def take(self, indices: NDArray[np.int64]) -> "Examples":
+        """Return the examples at `indices` [n], without their names and the constraint on the split."""
+        return Examples(self.features[indices], self.targets[indices])
 
 
 def assemble_arrays(
@@ -50,15 +54,16 @@ def assemble_arrays(
         separate: splits with arrays of their own; these are not split off `main`.
         kind: the kind of task.
         splitting: how to split `main`.
-        class_names: the names of the classes in sorted order; empty: the labels.
+        class_names: the names of all classes in the order of their sorted labels; empty: the labels.
         where: the setting named in errors about targets.
     """
     labels = main.targets if kind == "classification" else None
     indices = split_indices(labels, len(main.targets), splitting.without_separate(separate), main.constraint)
-    parts: dict[SplitName, Examples] = {
-        name: Examples(main.features[rows], main.targets[rows]) for name, rows in indices.items()
-    }
-    parts |= separate
+    parts: dict[SplitName, Examples] = {name: main.take(rows) for name, rows in indices.items()}
+    kept = rows_of_trained_classes(
+        {name: part.targets for name, part in separate.items()}, parts["train"].targets, splitting
+    )
+    parts |= {name: part.take(kept[name]) if name in kept else part for name, part in separate.items()}
     train = parts["train"].features
     axes = (0, *range(2, train.ndim))
     mean, std = train.mean(axis=axes, dtype=np.float64), train.std(axis=axes, dtype=np.float64)
@@ -75,11 +80,16 @@ def assemble_arrays(
         {name: features(part) for name, part in parts.items()},
         {name: part.targets for name, part in parts.items()},
         kind,
-        class_names,
+        _names_of(parts["train"].targets, np.unique(main.targets), class_names),
         where=where,
-    ).with_ids(indices)
+    ).with_ids(indices | kept)
     dataset = dataset.with_names({None: main.names, **{name: part.names for name, part in separate.items()}})
     if not is_pixels:
         return dataset
     pixel_mean, pixel_std = (torch.from_numpy(each.astype(np.float32)).view(-1, 1, 1) for each in (mean, std))
     return replace(dataset, pixel_mean=pixel_mean, pixel_std=pixel_std)
+
+
+def _names_of(trained: NDArray[Any], labels: NDArray[Any], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of the classes that have training examples, in the order of their labels."""
+    return tuple(name for label, name in zip(labels, names, strict=True) if label in trained) if names else ()

@@ -16,7 +16,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from worker.training.data.dataset import Dataset, Kind, SplitName
 from worker.training.data.ranking import with_queries
-from worker.training.data.splits import SplitConstraint, Splitting, split_indices
+from worker.training.data.splits import SplitConstraint, Splitting, rows_of_trained_classes, split_indices
 from worker.training.data.targets import with_targets
 from worker.training.errors import ConfigError
 
@@ -90,7 +90,10 @@ def assemble(
     labels = main.targets if kind == "classification" else None
     indices = split_indices(labels, len(main), splitting.without_separate(separate), main.constraint)
     parts: dict[SplitName, TableColumns] = {name: main.take(rows) for name, rows in indices.items()}
-    parts |= separate
+    kept = rows_of_trained_classes(
+        {name: part.targets for name, part in separate.items()}, parts["train"].targets, splitting
+    )
+    parts |= {name: part.take(kept[name]) if name in kept else part for name, part in separate.items()}
     for name, part in parts.items():
         if missing == "refuse" and np.isnan(part.numeric).any():
             raise ConfigError(
@@ -110,7 +113,7 @@ def assemble(
     queries = {name: part.queries for name, part in parts.items() if part.queries is not None}
     if queries:
         return replace(with_queries(encoded, targets, queries, indices), categories=categories)
-    return replace(with_targets(encoded, targets, kind, class_names).with_ids(indices), categories=categories)
+    return replace(with_targets(encoded, targets, kind, class_names).with_ids(indices | kept), categories=categories)
 
 
 def _fit_numeric(train: TableColumns, missing: Missing) -> _Encode:

@@ -3,7 +3,7 @@
 In a cross-validation, each fold of the examples outside the test set validates once, while the others train.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
@@ -34,7 +34,8 @@ class Fold:
 class Splitting:
     """How to split the examples; a fraction of 0 makes no such split.
 
-    The test set does not depend on the validation set, the fold, `limit` or `bootstrap`.
+    The test set does not depend on the validation set, the fold, `limit` or `bootstrap`. With `classes`, the examples
+    of the other classes are left out before the split, so that they are in no part.
 
     Attributes:
         val_fraction: the share of all examples held out for validation, in [0, 0.9].
@@ -42,6 +43,7 @@ class Splitting:
         seed: the seed of the split.
         stratify: whether each class has the same share in every part.
         limit: the largest number of training examples; None: no limit.
+        classes: the largest number of classes, the most frequent ones; None: all.
         bootstrap: the seed for drawing training examples with replacement; None: each is used once.
         fold: the fold that validates in a cross-validation; None: there is no cross-validation.
     """
@@ -50,6 +52,7 @@ class Splitting:
     test_fraction: TestFraction = 0.2
     seed: Annotated[int, Setting("seed of the split, apart from the training's seed", low=0, high=2**32 - 1)] = 0
     stratify: bool = True
+    classes: int | None = None
     limit: Limit = None
     bootstrap: Annotated[
         int | None,
@@ -83,6 +86,9 @@ class Stratified(Splitting):
     """Splitting of examples that may have classes."""
 
     stratify: Annotated[bool, Setting("the same share of each class in every part")] = True
+    classes: Annotated[
+        int | None, Setting("use the examples of at most so many classes, the most frequent ones; null: all", low=2)
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,11 @@ class SplitConstraint:
     val_folds: Sequence[str] = ()
     test_folds: Sequence[str] = ()
 
+    def take(self, indices: Indices) -> "SplitConstraint":
+        """Return the constraint of the examples at `indices` [n]."""
+        columns = {name: getattr(self, name) for name in ("groups", "times", "folds")}
+        return replace(self, **{name: each[indices] for name, each in columns.items() if each is not None})
+
 
 def split_indices(
     labels: NDArray[Any] | None, num_examples: int, how: Splitting, constraint: SplitConstraint | None = None
@@ -120,6 +131,12 @@ def split_indices(
             other.
     """
     constraint = constraint or SplitConstraint()
+    if how.classes is not None:
+        if labels is None:
+            raise ConfigError("data.classes", "the targets are no classes; leave it out")
+        kept = np.flatnonzero(np.isin(labels, _most_frequent(labels, how.classes)))
+        parts = split_indices(labels[kept], len(kept), replace(how, classes=None), constraint.take(kept))
+        return {name: kept[indices] for name, indices in parts.items()}
     if how.fold is not None:
         how = replace(how, val_fraction=0.0)
     if constraint.folds is not None:
@@ -135,6 +152,34 @@ def split_indices(
             rest = np.argsort(constraint.times, kind="stable")
         parts = _by_fraction(rest, labels if how.stratify else None, how, constraint)
     return parts | {"train": _select_training(parts["train"], how)}
+
+
+def rows_of_trained_classes(
+    targets: Mapping[SplitName, NDArray[Any]], trained: NDArray[Any], how: Splitting
+) -> dict[SplitName, Indices]:
+    """Return the rows to keep of splits with a file of their own, if `how` leaves out classes; empty: all rows.
+
+    Args:
+        targets: the targets [n] of these splits.
+        trained: the targets of the training examples.
+        how: the splitting of the main file.
+
+    Raises:
+        ConfigError: nothing of a split would be left.
+    """
+    if how.classes is None:
+        return {}
+    rows = {name: np.flatnonzero(np.isin(each, trained)) for name, each in targets.items()}
+    for name, kept in rows.items():
+        if not len(kept):
+            raise ConfigError("data.classes", f"the {name} examples are all of other classes; use more classes")
+    return rows
+
+
+def _most_frequent(labels: NDArray[Any], num: int) -> NDArray[Any]:
+    """Return the `num` most frequent labels; of equally frequent ones, the first in sorted order."""
+    classes, counts = np.unique(labels, return_counts=True)
+    return classes[np.argsort(-counts, kind="stable")[:num]]
 
 
 def _by_fraction(

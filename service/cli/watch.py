@@ -83,7 +83,7 @@ def _redraw(endpoints: Endpoints, study: str, console: Console) -> None:
 
 
 def _lines(endpoints: Endpoints, study: str, console: Console) -> None:
-    num_finished, is_paused = -1, False
+    num_finished, is_paused, is_held_back = -1, False, False
     excluded: list[HostExclusion] = []
     for view in follow(endpoints, study):
         if not isinstance(view, StudyView):
@@ -98,6 +98,9 @@ def _lines(endpoints: Endpoints, study: str, console: Console) -> None:
             if exclusion not in excluded:
                 console.print(f"{study}: {study_pages.excluded_host(exclusion)}", soft_wrap=True)
         excluded = view.exclusions
+        was_held_back, is_held_back = is_held_back, study_pages.waits_for_preflight(view)
+        if is_held_back and not was_held_back:
+            console.print(f"{study} waits for its preflight", soft_wrap=True)
         was_paused, is_paused = is_paused, view.state is StudyState.PAUSED
         if is_paused and not was_paused and view.pause_cause is not PauseCause.FAILURES:
             console.print(f"{study} is paused: {view.state_reason}; waiting for it", soft_wrap=True)

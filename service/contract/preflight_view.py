@@ -1,4 +1,4 @@
-"""A study's preflight on the wire, as viewers see it."""
+"""A study's preflight on the wire, as viewers see it: in full, and as one line of its study."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from datetime import datetime
 from service.contract.base import Response
 from service.contract.preflight import PreflightMode, PreflightResult
 from service.contract.trial import TrialState
+
+
+class PreflightSummary(Response):
+    """A study's newest preflight in one line."""
+
+    state: TrialState
+    state_reason: str | None
+    """Of an ended preflight: how many checks passed, warned or failed, and the first one that did not pass."""
+    holds_back: bool
+    """Whether the study's first trial waits for it."""
 
 
 class PreflightView(Response):

@@ -21,6 +21,7 @@ from service.contract.base import (
     Value,
 )
 from service.contract.preflight import PreflightMode
+from service.contract.preflight_view import PreflightSummary
 from service.contract.pruner import NoPrunerSpec, PrunerSpec
 from service.contract.sampler import AutoSamplerSpec, SamplerSpec
 from service.contract.space import Space
@@ -244,6 +245,7 @@ class StudyView(Response):
     reference_summary: str | None = Field(
         default=None, description="a sentence that compares the best value with the reference"
     )
+    preflight: PreflightSummary | None = Field(default=None, description="its newest preflight, if it has one")
     created_at: datetime
     finished_at: datetime | None
 

@@ -13,9 +13,11 @@ from service.cli.render.preflight_pages import preflight_page
 from service.client import study_file
 from service.client.client import Client
 from service.client.errors import ClientError, Invalid, InvalidStudy, NotFound
+from service.contract.base import TaskKind
 from service.contract.preflight import CheckStatus
 from service.contract.preflight_view import PreflightView
 from service.contract.problem import ErrorCode
+from service.contract.study import StudyState, StudyView
 from service.contract.trial import TrialState
 
 _POLL_SECONDS = 1.0
@@ -58,19 +60,48 @@ def _newest(client: Client, name: str, *, again: bool) -> PreflightView:
 
 
 def _wait(client: Client, name: str, view: PreflightView) -> PreflightView:
-    """Wait until the preflight has ended; meanwhile show on standard error why it has not."""
+    """Wait until the preflight has ended; meanwhile show on standard error why it has not.
+
+    Raises:
+        ClientError: the study is paused, so no worker will begin the preflight.
+    """
     if view.state not in _OPEN:
         return view
+    lacking: str | None = None
     with Console(stderr=True).status("") as status:
         while view.state in _OPEN:
-            status.update(_progress(client, name, view))
+            progress = f"worker {view.worker} checks {name}"
+            if view.state is TrialState.WAITING:
+                progress = f"{name} waits for a worker"
+                study = client.study(name)
+                _require_active(study)
+                before, lacking = lacking, _why_no_worker(client, study)
+                if lacking not in (None, before):
+                    note(f"{name} waits for a worker: {lacking}")
+            status.update(progress)
             time.sleep(_POLL_SECONDS)
             view = client.preflight(name)
     return view
 
 
-def _progress(client: Client, name: str, view: PreflightView) -> str:
-    if view.state is TrialState.RUNNING:
-        return f"worker {view.worker} checks {name}"
-    reason = client.study(name).no_worker_reason
-    return f"{name} waits for a worker" + (f": {reason}" if reason else "")
+def _why_no_worker(client: Client, study: StudyView) -> str | None:
+    """Return which worker is missing and how to start it; None: a worker that is connected may make the checks."""
+    if study.no_worker_reason is not None:
+        return study.no_worker_reason
+    if any(worker.alive for worker in client.workers().workers):
+        return None
+    allowed = {TaskKind.FUNCTION: " --allow-functions", TaskKind.COMMAND: " --allow-commands"}
+    command = f"worker --gpu 0 --server {client.server}{allowed.get(study.spec.task_kind, '')}"
+    return f"no worker is connected; start one: {command} (or --cpu in place of --gpu 0)"
+
+
+def _require_active(study: StudyView) -> None:
+    """Refuse to wait for a preflight that no worker will get, because the study is paused.
+
+    A preflight that a worker already makes goes on while the study is paused.
+    """
+    if study.state is StudyState.PAUSED:
+        raise ClientError(
+            f"{study.name} is paused: {study.state_reason or 'no reason recorded'}; its preflight waits until it is "
+            f"resumed: study resume {study.name}, then: study preflight {study.name}"
+        )

@@ -13,8 +13,9 @@ from rich.text import Text
 from service.cli.render.formatting import number, parameters, state_and_reason, state_text
 from service.cli.render.trial_pages import forks_table, trials_table
 from service.contract.importance import Importance
+from service.contract.preflight_view import PreflightSummary
 from service.contract.stage import StageList
-from service.contract.study import Event, ParetoFront, StudyView
+from service.contract.study import Event, ParetoFront, StudyState, StudyView
 from service.contract.trial import TrialDetail, TrialState, TrialView
 from service.contract.worker import HostExclusion
 
@@ -53,11 +54,31 @@ def reference_summary(study: StudyView) -> str:
     return best(study) + (f": {study.reference_summary}" if study.reference_summary else "")
 
 
+def waits_for_preflight(study: StudyView) -> bool:
+    """Return whether the first trial of an active study waits for its preflight."""
+    return study.state is StudyState.ACTIVE and study.preflight is not None and study.preflight.holds_back
+
+
+def preflight(summary: PreflightSummary, study: str) -> str:
+    """Return the state of a study's newest preflight, what its checks found, and the command that shows them all."""
+    match summary.state:
+        case TrialState.WAITING:
+            words = "waits for a worker"
+        case TrialState.RUNNING:
+            words = "a worker makes the checks"
+        case TrialState.COMPLETED:
+            return f"{(summary.state_reason or '').removeprefix('preflight: ')}; see: study preflight {study}"
+        case _:
+            return f"{summary.state}: {summary.state_reason}; check again: study preflight {study} --again"
+    return f"{words}{'; the first trial begins after it' if summary.holds_back else ''}"
+
+
 def studies_table(studies: Iterable[StudyView]) -> RenderableType:
     """List studies: state, progress, best value."""
     table = Table("study", "state", "trials", "best", "created", box=None, pad_edge=False)
     for study in studies:
-        table.add_row(study.name, state_text(study), progress(study), best(study), f"{study.created_at:%Y-%m-%d %H:%M}")
+        state = state_text(study).append(", waits for its preflight" if waits_for_preflight(study) else "")
+        table.add_row(study.name, state, progress(study), best(study), f"{study.created_at:%Y-%m-%d %H:%M}")
     return table if table.row_count else Text("no studies yet; create one with: study create FILE")
 
 
@@ -100,6 +121,8 @@ def study_page(
     facts.add_row("state", state_and_reason(study))
     facts.add_row("objective", objectives(study))
     facts.add_row("search", f"{spec.sampler.name} over {', '.join(spec.space)}; pruner {spec.pruner.name}")
+    if study.preflight is not None:
+        facts.add_row("preflight", preflight(study.preflight, study.name))
     facts.add_row("trials", f"{progress(study)} finished; {counts(study)}")
     for stage in trail.stages:
         review = f" ({stage.review})" if stage.review else ""
@@ -163,7 +186,9 @@ def live_page(study: StudyView, running: Iterable[TrialDetail], notice: str = ""
     for trial in running:
         trials.add_row(f"  trial {trial.number}", _last(trial, study), Text(parameters(trial.parameters), style="dim"))
     excluded = [excluded_host(each) for each in study.exclusions]
-    notes = [Text(each, style="yellow") for each in (study.notice, *excluded, notice) if each]
+    checked = study.preflight if waits_for_preflight(study) else None
+    waits = None if checked is None else f"preflight: {preflight(checked, study.name)}"
+    notes = [Text(each, style="yellow") for each in (study.notice, waits, *excluded, notice) if each]
     summary = f"best: {reference_summary(study)}" + (f"\nbudget: {budget(study)}" if budget(study) else "")
     return Group(bar, Text(summary), trials, *notes)
 

@@ -10,15 +10,13 @@ from service.contract.trial import TrialKind
 from service.domain.states import OPEN_TRIALS
 from service.storage.tables import attempt, trial
 
-_NEWEST = (
-    sa.select(trial)
-    .where(trial.c.study_id == sa.bindparam("study"), trial.c.kind == TrialKind.PREFLIGHT)
-    .order_by(trial.c.created_at.desc(), trial.c.id)
-    .limit(1)
+# A preflight has no number. The index of numbers then finds it among any number of search trials.
+_PREFLIGHTS = sa.and_(
+    trial.c.study_id == sa.bindparam("study"), trial.c.number.is_(None), trial.c.kind == TrialKind.PREFLIGHT
 )
+_NEWEST = sa.select(trial).where(_PREFLIGHTS).order_by(trial.c.created_at.desc(), trial.c.id).limit(1)
 _NUM_OPEN = sa.select(sa.func.count()).where(
-    trial.c.study_id == sa.bindparam("study"),
-    trial.c.kind == TrialKind.PREFLIGHT,
+    _PREFLIGHTS,
     trial.c.state.in_(sorted(OPEN_TRIALS)),
 )
 

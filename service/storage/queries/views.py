@@ -8,15 +8,17 @@ from collections.abc import Iterable
 from service.contract.attempt import FailureClass
 from service.contract.base import DamagedRow, Direction
 from service.contract.capabilities import Capabilities
+from service.contract.preflight_view import PreflightSummary
 from service.contract.report import Action, Number, Verdict, to_wire
 from service.contract.study import BudgetUsed, Event, EventList, PauseCause, StudySpec, StudyState, StudyView
 from service.contract.trial import AttemptState, AttemptView, Series, TrialDetail, TrialKind, TrialState, TrialView
 from service.contract.worker import HostExclusion, WorkerList, WorkerView
 from service.domain.budget import SECONDS_PER_HOUR
 from service.domain.errors import DamagedRowError
+from service.domain.states import OPEN_TRIALS
 from service.domain.tally import Tally
 from service.storage.damage import reading, split_damaged
-from service.storage.queries import budget_usage, exclusions, leases, series, trials
+from service.storage.queries import budget_usage, exclusions, leases, preflights, series, trials
 from service.storage.tables import Connection, Row
 from service.storage.timestamps import MICROSECONDS, to_datetime
 
@@ -63,8 +65,21 @@ def _study_view(connection: Connection, row: Row, spec: StudySpec, tally: Tally,
         ),
         best=trial_view(best) if best else None,
         pareto_front=front,
+        preflight=_preflight_summary(connection, row),
         created_at=to_datetime(row.created_at),
         finished_at=to_datetime(row.finished_at),
+    )
+
+
+def _preflight_summary(connection: Connection, study: Row) -> PreflightSummary | None:
+    """Return the line about the study's newest preflight; None if it has none."""
+    trial = preflights.newest(connection, study.id)
+    if trial is None:
+        return None
+    return PreflightSummary(
+        state=TrialState(trial.state),
+        state_reason=trial.state_reason,
+        holds_back=trial.state in OPEN_TRIALS and study.next_number == 0,
     )
 
 

@@ -15,6 +15,7 @@ from service.contract.trial import TrialKind, TrialState
 from service.domain.errors import DomainError
 from service.usecases.studies import lifecycle
 from service.usecases.studies.preflight import get_preflight, start_preflight
+from service.usecases.studies.study_lookup import list_studies
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio
@@ -270,3 +271,26 @@ async def test_a_paused_study_is_resumed_first(replica: Replica) -> None:
     await lifecycle.pause_study(replica.context, name, "lunch")
     with pytest.raises(DomainError, match=f"is paused: lunch; resume it first .study resume {name}."):
         await start_preflight(replica.context, name)
+
+
+async def test_a_study_shows_its_newest_preflight_in_one_line(replica: Replica) -> None:
+    name = await replica.create(**TRAIN)
+    waiting = (await replica.study(name)).preflight
+    assert waiting is not None
+    assert (waiting.state, waiting.state_reason, waiting.holds_back) == (TrialState.WAITING, None, True)
+    grant = await replica.claim(name)
+    running = (await replica.study(name)).preflight
+    assert running is not None
+    assert (running.state, running.holds_back) == (TrialState.RUNNING, True)
+    await replica.finish(grant, preflight=result_of(PASSED, FAILED))
+    ended = (await replica.study(name)).preflight
+    assert ended is not None
+    assert (ended.state, ended.holds_back) == (TrialState.COMPLETED, False)
+    assert ended.state_reason == "preflight: 1 passed, 1 failed; check_2: the figure is 2; lower optimizer.lr"
+    await replica.claim(name)
+    await start_preflight(replica.context, name)
+    again = (await replica.study(name)).preflight
+    assert again is not None
+    assert (again.state, again.holds_back) == (TrialState.WAITING, False), "the search has begun"
+    listed = {each.name: each.preflight for each in (await list_studies(replica.context)).studies}
+    assert listed[name] == again

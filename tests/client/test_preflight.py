@@ -1,0 +1,113 @@
+"""`study preflight` says what it waits for and stops waiting for a paused study; the other pages name a preflight."""
+
+from __future__ import annotations
+
+import io
+import threading
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from service.cli import watch
+from service.cli.commands import preflight as command
+from service.cli.render import study_pages
+from service.client import Client
+from service.contract.preflight_view import PreflightSummary
+from service.contract.study import StudyState
+from service.contract.trial import TrialState
+from tests.client.conftest import Study
+from tests.client.studies import hand_driven
+from tests.support.service import Service
+
+TRAIN: dict[str, Any] = {
+    "objective": {"metric": "val/accuracy", "direction": "maximize"},
+    "task": {
+        "train": {
+            "data": {"name": "wine"}, "model": {"name": "linear"}, "loss": {"name": "cross_entropy"},
+            "optimizer": {"name": "sgd"},
+        }
+    },
+    "space": {"optimizer.lr": {"type": "float", "low": 1e-3, "high": 0.1, "log": True}},
+    "requires": {"labels": {"room": "none"}},
+}  # fmt: skip
+
+
+def test_waiting_for_a_preflight_ends_when_its_study_is_paused(study: Study) -> None:
+    name = study.create(**TRAIN)
+    pause = threading.Timer(0.5, study.client.pause, (name, "lunch"))
+    pause.start()
+    told = study("preflight", name, status=1)
+    pause.join()
+    last = told.splitlines()[-1]
+    assert last == (
+        f"{name} is paused: lunch; its preflight waits until it is resumed: study resume {name}, "
+        f"then: study preflight {name}"
+    )
+    assert "waiting" in study("preflight", name, "--no-wait"), "a paused study can still be looked at"
+
+
+def test_without_a_worker_it_says_at_once_how_to_start_one(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Client(service.url) as client:
+        study = client.create_study(hand_driven(**TRAIN))
+        missing = command._why_no_worker(client, study)
+        assert missing == (
+            f"no worker is connected; start one: worker --gpu 0 --server {service.url} (or --cpu in place of --gpu 0)"
+        )
+        own = client.create_study(hand_driven(task={"function": "mine:train"}))
+        assert f"--server {service.url} --allow-functions (or" in (command._why_no_worker(client, own) or "")
+        started = threading.Timer(0.2, client.pause, (study.name,))
+        started.start()
+        assert Study(client, capsys)("preflight", study.name, status=1).startswith(
+            f"{study.name} waits for a worker: {missing}\n"
+        )
+        started.join()
+
+
+def test_the_study_and_the_list_say_that_the_first_trial_waits_for_the_preflight(study: Study) -> None:
+    name = study.create(**TRAIN)
+    assert "preflight  waits for a worker; the first trial begins after it" in study("show", name)
+    row = next(line for line in study("list").splitlines() if line.startswith(name))
+    assert "active, waits for its preflight" in row
+    assert study.json("show", name)["preflight"] == {"state": "waiting", "state_reason": None, "holds_back": True}
+    study.client.pause(name)
+    row = next(line for line in study("list").splitlines() if line.startswith(name))
+    assert "waits for its preflight" not in row, "it waits for its user"
+    other = study.create()
+    assert study.json("show", other)["preflight"] is None
+    assert "preflight" not in study("show", other)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "holds_back", "words"),
+    [
+        (TrialState.RUNNING, None, True, "a worker makes the checks; the first trial begins after it"),
+        (TrialState.RUNNING, None, False, "a worker makes the checks"),
+        (TrialState.COMPLETED, "preflight: 9 passed", False, "9 passed; see: study preflight digits"),
+        (TrialState.FAILED, "KeyError: 1", False, "failed: KeyError: 1; check again: study preflight digits --again"),
+    ],
+)
+def test_a_preflight_is_one_line_of_its_study(
+    state: TrialState, reason: str | None, *, holds_back: bool, words: str
+) -> None:
+    summary = PreflightSummary(state=state, state_reason=reason, holds_back=holds_back)
+    assert study_pages.preflight(summary, "digits") == words
+
+
+def test_watch_says_once_that_the_study_waits_for_its_preflight(study: Study) -> None:
+    name = study.create(**TRAIN)
+    out = io.StringIO()
+    threading.Timer(0.3, study.client.extend, (name,), {"trials": 9}).start()
+    stop = threading.Timer(0.8, study.client.stop, (name,))
+    stop.start()
+    watch.watch(study.client, name, Console(file=out))
+    stop.join()
+    assert out.getvalue().count(f"{name} waits for its preflight\n") == 1
+    summary = PreflightSummary(state=TrialState.RUNNING, state_reason=None, holds_back=True)
+    view = study.client.study(name).model_copy(update={"preflight": summary, "state": StudyState.ACTIVE})
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(study_pages.live_page(view, []))
+    assert "preflight: a worker makes the checks; the first trial begins after it" in capture.get()

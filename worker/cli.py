@@ -47,6 +47,7 @@ from worker.settings import (
     default_state_dir,
     host_name,
     module_name,
+    positive_count,
 )
 
 log = logging.getLogger("worker")
@@ -69,6 +70,7 @@ examples:
   worker --gpu 0 --for 11h30m --label room=cellar  end after 11.5 hours; offer a label to studies that require it
   worker try digits-mlp --trial 7 --steps 20       run one trial in the foreground and record nothing
   worker preflight study.yaml                      check a study file in seconds, before a search
+  worker baselines study.yaml                      fit simple models on its data, to compare the search with
   worker doctor                                    check this machine and its connection to the service
 
 environment:
@@ -163,15 +165,19 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
     devices.add_argument("--gpu", type=_gpu_numbers, metavar="N[,N…]", help="train on these GPUs, counted from 0")
     devices.add_argument("--cpu", action="store_true", help="train on the CPU")
     parser.add_argument("--server", default=default_server(), metavar="URL", help="the service (default: %(default)s)")
-    parser.add_argument("--slots", type=_positive, default=1, metavar="N", help="trials at a time on each device (1)")
+    parser.add_argument(
+        "--slots", type=positive_count, default=1, metavar="N", help="trials at a time on each device (1)"
+    )
     parser.add_argument(
         "--devices-per-trial",
-        type=_positive,
+        type=positive_count,
         default=1,
         metavar="N",
         help="number of GPUs that train one trial together; with --cpu, the number of processes (1)",
     )
-    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads per slot (default: cores / slots)")
+    parser.add_argument(
+        "--threads", type=positive_count, metavar="N", help="CPU threads per slot (default: cores / slots)"
+    )
     parser.add_argument("--study", action="append", default=[], metavar="NAME", help="only this study; may be repeated")
     parser.add_argument("--until-done", action="store_true", help="end when the studies named by --study are done")
     parser.add_argument("--for", dest="work_seconds", type=_duration, metavar="11h30m", help="end after this time")
@@ -351,12 +357,6 @@ def _variable(text: str) -> str:
     if text == "ASSAYER_TOKEN":
         raise argparse.ArgumentTypeError("the service's token is never passed to training processes; leave it out")
     return text
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
 
 
 def _event_directory(text: str) -> Path:

@@ -17,7 +17,7 @@ from service.contract.base import TaskKind
 from service.contract.command_line import parse
 from service.contract.study import StudySpec
 from worker.agent import DeviceError, cpu, gpus, num_cores
-from worker.settings import add_code_and_data_options, data_folders
+from worker.settings import add_code_and_data_options, data_folders, positive_count, positive_seconds
 
 if TYPE_CHECKING:
     from worker.training.preflight import Check, PreflightResult
@@ -121,7 +121,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("file", metavar="FILE", help="the study file")
     parser.add_argument(
-        "--seconds", type=_seconds, default=60.0, metavar="N", help="begin no check after this time (%(default)g)"
+        "--seconds",
+        type=positive_seconds,
+        default=60.0,
+        metavar="N",
+        help="begin no check after this time (%(default)g)",
     )
     parser.add_argument(
         "--only",
@@ -135,23 +139,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print the result as JSON, with all figures and curves")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all draws (%(default)s)")
     parser.add_argument("--gpu", type=int, metavar="N", help="check on this GPU (default: on the CPU)")
-    parser.add_argument("--threads", type=_positive, default=num_cores(), metavar="N", help="CPU threads (%(default)s)")
+    parser.add_argument(
+        "--threads", type=positive_count, default=num_cores(), metavar="N", help="CPU threads (%(default)s)"
+    )
     add_code_and_data_options(parser)
     parser.add_argument("--allow-commands", action="store_true", help="start the program of a task of the kind command")
     return parse(parser, arguments)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return seconds

@@ -134,6 +134,32 @@ def module_name(text: str) -> str:
     return text
 
 
+def positive_count(text: str) -> int:
+    """Return a whole number above 0.
+
+    Raises:
+        ArgumentTypeError: The text is none.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def positive_seconds(text: str) -> float:
+    """Return a finite number of seconds above 0.
+
+    Raises:
+        ArgumentTypeError: The text is none.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
 def add_code_and_data_options(parser: argparse.ArgumentParser) -> None:
     """Add --register and --data to a command that executes a study's task in the foreground."""
     parser.add_argument(

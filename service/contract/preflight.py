@@ -18,6 +18,12 @@ MAX_CURVES = 20
 MAX_CURVE_POINTS = 1_000
 """The largest number of points of one curve."""
 
+MAX_BASELINES = 20
+"""The largest number of baselines."""
+
+MAX_BASELINE_METRICS = 10_000
+"""The largest number of metrics of one baseline: several may be of each class."""
+
 PreflightMode = Literal["require", "review", "warn", "off"]
 """What holds the first trial back: a failed preflight, any preflight until a user resumes the study, or none.
 
@@ -66,6 +72,20 @@ class LearningRateRange(Request):
     proposed: float = Field(gt=0, description="rate around which to begin a search")
 
 
+class Baseline(Request):
+    """What a simple model reaches on the validation examples of a study's data; docs/baselines.md lists them."""
+
+    name: str = Field(min_length=1, max_length=64, description="majority, linear, hist_boosting, random_forest")
+    model: str = Field(default="", max_length=300, description="the model in words; empty: none was fitted")
+    metrics: dict[Annotated[str, Field(min_length=1, max_length=128)], float | None] = Field(
+        default={},
+        max_length=MAX_BASELINE_METRICS,
+        description="by the names of a training's metrics; null: not finite",
+    )
+    seconds: float = Field(default=0.0, ge=0)
+    note: Quoted | None = Field(default=None, description="what limits the values, or why there are none")
+
+
 class PreflightResult(Request):
     """The results of all checks, in order, and what they measured for the plan."""
 
@@ -76,6 +96,9 @@ class PreflightResult(Request):
     learning_rate: LearningRateRange | None = None
     infeasible: list[dict[str, Any]] = Field(
         default=[], max_length=MAX_CHECKS, description="settings of the corners of the space that do not fit in memory"
+    )
+    baselines: list[Baseline] = Field(
+        default=[], max_length=MAX_BASELINES, description="simple models on the same data, to compare the search with"
     )
 
     @property

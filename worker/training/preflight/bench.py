@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from worker.training.allowed_folders import ANYWHERE, AllowedFolders
 from worker.training.build import Components, build
 from worker.training.config import TrainingConfig
 from worker.training.data import Dataset, Split
+from worker.training.deadline import Deadline
 from worker.training.loop.step import optimizer_step
 from worker.training.preflight.plain_training import switch_off_dropout, without_regularisation
 from worker.training.preflight.search_space import SearchSpace
@@ -27,31 +27,6 @@ PROBE_SIZE = 256
 """The most examples on which a check measures."""
 _PROBE_TOKENS, _PROBE_PIXELS = 2048, 1 << 19
 _MIN_PROBE = 8
-
-
-class Deadline:
-    """An instant at which a check gives up.
-
-    Args:
-        seconds: from now.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._at = time.perf_counter() + seconds
-
-    def extend(self, seconds: float) -> None:
-        """Give up later by some seconds."""
-        self._at += seconds
-
-    @property
-    def left(self) -> float:
-        """Seconds left; 0 if it has passed."""
-        return max(0.0, self._at - time.perf_counter())
-
-    @property
-    def has_passed(self) -> bool:
-        """Whether no time is left."""
-        return self.left == 0.0
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 from worker.training.build import Components
+from worker.training.deadline import Deadline
 from worker.training.errors import ConfigError, Infeasible
 from worker.training.evaluate import predictions_of
 from worker.training.out_of_memory import is_out_of_memory
-from worker.training.preflight.bench import Bench, Deadline, in_words, step_loss, training_batches
+from worker.training.preflight.bench import Bench, in_words, step_loss, training_batches
 from worker.training.preflight.memory import available_bytes, peak_bytes, reset_peak
 from worker.training.preflight.model_size import model_size
 from worker.training.preflight.result import Check, Status

@@ -11,8 +11,9 @@ from itertools import islice
 import torch
 from torch import nn
 
+from worker.training.deadline import Deadline
 from worker.training.preflight.activation_recording import Activation, record
-from worker.training.preflight.bench import Bench, Deadline, in_words, outputs_of, step_loss, training_batches
+from worker.training.preflight.bench import Bench, in_words, outputs_of, step_loss, training_batches
 from worker.training.preflight.result import Check, Curve, Status
 
 _NUMBER = 5

@@ -7,7 +7,8 @@ import statistics
 from collections.abc import Sequence
 from itertools import islice
 
-from worker.training.preflight.bench import Bench, Deadline, in_words, loss_of, step_loss, training_batches
+from worker.training.deadline import Deadline
+from worker.training.preflight.bench import Bench, in_words, loss_of, step_loss, training_batches
 from worker.training.preflight.one_batch import LEARNING_RATE
 from worker.training.preflight.result import Check, Curve, LearningRateRange, Status
 

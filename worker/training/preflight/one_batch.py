@@ -13,7 +13,8 @@ from torch import Tensor
 
 from worker.training.build import Components
 from worker.training.data import Dataset
-from worker.training.preflight.bench import Bench, Deadline, in_words, outputs_of, step_loss
+from worker.training.deadline import Deadline
+from worker.training.preflight.bench import Bench, in_words, outputs_of, step_loss
 from worker.training.preflight.result import Check, Curve, Status
 from worker.training.state import TrainState
 

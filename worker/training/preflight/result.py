@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
+from worker.training.baselines import Baseline
+
 Figures = Mapping[str, Any]
 """What a check measured, by name: numbers, texts, lists and mappings of these; null: not finite."""
 
@@ -99,6 +101,7 @@ class PreflightResult:
         peak_memory_bytes: the most memory of all corners that were run; None: not measured.
         learning_rate: the range of useful learning rates; None: not measured.
         infeasible: the settings of each corner that fits no memory here.
+        baselines: what simple models reach on the same data; empty: none were fitted.
     """
 
     checks: Sequence[Check]
@@ -107,6 +110,7 @@ class PreflightResult:
     peak_memory_bytes: int | None = None
     learning_rate: LearningRateRange | None = None
     infeasible: Sequence[Mapping[str, Any]] = ()
+    baselines: Sequence[Baseline] = ()
 
     @property
     def status(self) -> Status:
@@ -126,7 +130,9 @@ class PreflightResult:
         values = {name: value for name, value in mapping.items() if name != "status"}
         rate = values["learning_rate"]
         values["learning_rate"] = None if rate is None else LearningRateRange(**rate)
-        return cls(**{**values, "checks": [Check.from_mapping(check) for check in values["checks"]]})
+        values["checks"] = [Check.from_mapping(check) for check in values["checks"]]
+        values["baselines"] = [Baseline(**baseline) for baseline in values["baselines"]]
+        return cls(**values)
 
 
 def _plain(value: object) -> object:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from worker.training.allowed_folders import AllowedFolders
+from worker.training.baselines import BASELINES, Baseline, run_baselines
 from worker.training.build import load
 from worker.training.config import TrainingConfig
+from worker.training.deadline import Deadline
 from worker.training.errors import TrainingError
-from worker.training.preflight.bench import Bench, Deadline
+from worker.training.preflight.bench import Bench
 from worker.training.preflight.cost import Corner, check_cost, step_seconds_per_epoch
 from worker.training.preflight.data_leaks import check_duplicates, check_shift
 from worker.training.preflight.data_signal import check_features, check_signal
@@ -62,6 +64,7 @@ def run_preflight(
     teacher: Path | None = None,
     readable: Sequence[Path] | None = None,
     numbers: Collection[int] = range(1, 10),
+    baseline_seconds: float = 0.0,
     on_check: OnCheck | None = None,
 ) -> PreflightResult:
     """Run all checks for which the time suffices, and return what they found.
@@ -81,6 +84,7 @@ def run_preflight(
         teacher: the file of the checkpoint that `loss.teacher` names, if that is not a path.
         readable: the folders that all paths of the configuration must lie in, after following links; None: no limit.
         numbers: the numbers of the checks to run, such as 3 to overfit one batch, or 4 for the learning-rate range.
+        baseline_seconds: the time limit of the baselines, which are fitted after the checks; 0: none are.
         on_check: called with each check as soon as it is done.
 
     Raises:
@@ -139,15 +143,27 @@ def run_preflight(
             can_step = all(check.status is not Status.FAILED for check in found)
             if can_step and budget_epochs is not None:
                 deadline.extend(max(0.0, SHARE * budget_epochs * step_seconds_per_epoch(bench) - seconds))
+    checked_seconds = time.perf_counter() - started
+    baselines = _baselines(bench, baseline_seconds) if baseline_seconds else []
     centre = findings.corners[0] if findings.corners else None
     return PreflightResult(
         checks,
-        time.perf_counter() - started,
+        checked_seconds,
         seconds_per_epoch=None if centre is None else centre.seconds_per_epoch,
         peak_memory_bytes=max((each.peak_bytes for each in findings.corners if each.peak_bytes), default=None),
         learning_rate=findings.rate,
         infeasible=[dict(each.settings) for each in findings.corners if each.problem is not None and each.settings],
+        baselines=baselines,
     )
+
+
+def _baselines(bench: Bench, seconds: float) -> list[Baseline]:
+    """Fit the baselines; an exception is their note, since it must not cost the results of the checks."""
+    try:
+        return run_baselines(bench.config, seconds=seconds, seed=bench.seed, dataset=bench.dataset)
+    except Exception as error:  # custom entries may raise anything
+        reason = (str(error).splitlines() or [""])[0][:300]
+        return [Baseline(name, note=f"failed: {reason}") for name in BASELINES]
 
 
 def _run(number: int, name: str, function: Callable[[Bench], list[Check]], bench: Bench) -> list[Check]:

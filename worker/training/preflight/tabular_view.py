@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from worker.training.data import Dataset, Split
+from worker.training.estimators.example_rows import pooled, token_counts
 from worker.training.seeding import generator
 
 MAX_EXAMPLES = 1000
@@ -27,25 +26,13 @@ def sample(split: Split, seed: int, size: int = MAX_EXAMPLES) -> Tensor:
 
 
 def table_of(dataset: Dataset, split: Split, indices: Tensor) -> Table:
-    """Return one row of numbers for each example, [n, columns]."""
+    """Return one row of numbers for each example, [n, columns]; rare tokens share columns."""
     features, _ = dataset.batch(split, indices)
     match dataset.inputs:
         case "images":
-            height, width = (min(side, _MAX_SIDE) for side in features.shape[2:])
-            small = functional.adaptive_avg_pool2d(features.float(), (height, width))
-            return small.flatten(1).cpu().numpy()
+            return pooled(features, _MAX_SIDE).cpu().numpy()
         case "tokens":
-            return _token_counts(dataset, features)
+            counts: Table = token_counts(features, dataset.padding, min(dataset.vocabulary, _MAX_TOKENS)).toarray()
+            return counts
         case _:
             return features.flatten(1).cpu().numpy()
-
-
-def _token_counts(dataset: Dataset, tokens: Tensor) -> Table:
-    """Return how often each of some tokens occurs in each example; rare tokens share columns."""
-    columns = min(dataset.vocabulary, _MAX_TOKENS)
-    counts = np.zeros((len(tokens), columns), dtype=np.float32)
-    rows = torch.arange(len(tokens)).repeat_interleave(tokens[0].numel()).numpy()
-    values = tokens.flatten().cpu().numpy()
-    kept = values != -1 if dataset.padding is None else values != dataset.padding
-    np.add.at(counts, (rows[kept], values[kept] % columns), 1.0)
-    return counts

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from service.contract.base import Value
 from service.contract.study import StudySpec
+from worker.training.deadline import Deadline
 from worker.training.errors import ConfigError
 from worker.training.preflight import Check, PreflightResult, SearchSpace, run_preflight
-from worker.training.preflight.bench import Deadline
 from worker.training.preflight.runner import OnCheck
 from worker.trial.preflight.own_code import OwnCode, check_own_code
 from worker.trial.preflight.study_space import search_space_of
@@ -29,6 +29,7 @@ def preflight_study(
     readable: Sequence[Path] | None = None,
     numbers: Collection[int] = range(1, 11),
     threads: int = 1,
+    baseline_seconds: float = 0.0,
     on_check: OnCheck | None = None,
 ) -> PreflightResult:
     """Check the task of a study at the centre and the extremes of its space.
@@ -46,6 +47,7 @@ def preflight_study(
         readable: the folders below which the paths of the study must lie; None: no limit.
         numbers: the numbers of the checks to run; of a function or command all run.
         threads: the number of CPU threads of a function or command.
+        baseline_seconds: the time limit of the baselines of a train task; 0: none are fitted.
         on_check: called with each check as soon as it is done.
 
     Raises:
@@ -73,6 +75,7 @@ def preflight_study(
         teacher=teacher,
         readable=readable,
         numbers=numbers,
+        baseline_seconds=baseline_seconds,
         on_check=on_check,
     )
 

@@ -14,14 +14,17 @@ from worker.trial.channel import Channel
 from worker.trial.preflight.check_study import preflight_study
 
 _LEAST_SECONDS = 10.0
+_MOST_BASELINE_SECONDS = 60.0
 
 
 def run(grant: Grant, order: PreflightOrder, start: Start, channel: Channel) -> Outcome:
     """Make the checks and return their results; raises what the task raises where none can be made."""
+    seconds = _seconds(order.spec.budget)
     result = preflight_study(
         order.spec,
         centre=grant.parameters,
-        seconds=_seconds(order.spec.budget),
+        seconds=seconds,
+        baseline_seconds=min(seconds, _MOST_BASELINE_SECONDS),
         budget_epochs=order.budget_epochs,
         seed=grant.seed,
         device=start.device,

@@ -16,8 +16,9 @@ from typing import Any
 
 from service.contract.claim import Grant, Monitor, ResumePoint
 from service.contract.study import StudySpec
+from worker.training.deadline import Deadline
 from worker.training.preflight import Check, PreflightResult, SearchSpace, Status
-from worker.training.preflight.bench import Deadline, in_words
+from worker.training.preflight.bench import in_words
 from worker.trial.preflight.short_attempt import ShortAttempt, execute_short
 
 _NUMBER = 10

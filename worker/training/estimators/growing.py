@@ -1,0 +1,48 @@
+"""An ensemble of scikit-learn that is fitted block by block, so that it can be measured and stopped in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from worker.training.estimators.example_rows import Table
+
+
+@dataclass(frozen=True)
+class GrowingEnsemble:
+    """An ensemble with `warm_start`; grown block by block it is the same as fitted at once.
+
+    Attributes:
+        estimator: the estimator of scikit-learn.
+        size_setting: the setting that holds its size.
+        size: the number of iterations, or of trees.
+        block: how many of them are fitted at a time.
+    """
+
+    estimator: Any
+    size_setting: Literal["max_iter", "n_estimators"]
+    size: int
+    block: int
+
+    @property
+    def unit(self) -> str:
+        """What the size counts, in words."""
+        return "iterations" if self.size_setting == "max_iter" else "trees"
+
+    def grow(self, table: Table, targets: NDArray[Any]) -> Iterator[int]:
+        """Fit one block after the other; yield the size reached after each."""
+        reached = 0
+        while reached < self.size:
+            reached = min(reached + self.block, self.size)
+            self.estimator.set_params(**{self.size_setting: reached}).fit(table, targets)
+            yield reached
+
+    @property
+    def num_nodes(self) -> int:
+        """The number of nodes of all trees so far."""
+        if self.size_setting == "max_iter":
+            return sum(len(tree.nodes) for trees in self.estimator._predictors for tree in trees)  # noqa: SLF001
+        return sum(tree.tree_.node_count for tree in self.estimator.estimators_)

@@ -165,12 +165,17 @@ def _move_trial(
         "num_failures": trial.num_failures + resolution.is_failure,
     }
     if event not in {TrialEvent.REQUEUED, TrialEvent.PAUSED}:
-        # What a failed or cancelled trial reached does not count as its result.
         counts = event in {TrialEvent.COMPLETED, TrialEvent.PRUNED} and all(each.value is not None for each in results)
+        if counts:
+            columns |= {
+                "value": results[0].value,
+                "values": [each.value for each in results],
+                "tie_break_loss": tie_break_loss(spec.primary_objective, curves, measured),
+            }
+        else:
+            # What a failed or cancelled trial reached does not count as its result.
+            columns |= {"value": None, "values": None}
         columns |= {
-            "value": results[0].value if counts else None,
-            "values": [each.value for each in results] if counts else None,
-            "tie_break_loss": tie_break_loss(spec.primary_objective, curves, measured) if counts else None,
             "infeasible": infeasible,
             "metrics": outcome.model_dump(mode="json")["metrics"],
             "finished_at": unit_of_work.now(),

@@ -32,7 +32,7 @@ from service.search.space.sampling import sample
 from service.search.space.transform import coordinate, value_at
 
 STARTUP_TRIALS = 10
-OURS = ("random", "sobol", "tpe", "auto", "coarse_to_fine", "optuna:cmaes", "optuna:gp")
+OURS = ("random", "sobol", "tpe", "auto", "gp", "coarse_to_fine", "optuna:cmaes", "optuna:gp")
 OPTUNA = "Optuna's TPE"
 PAIRED = "Optuna's TPE, our start and seeds"
 RESAMPLES = 10_000

@@ -70,6 +70,13 @@ class TpeSamplerSpec(Request):
     startup_trials: int = Field(default=10, ge=0, description="number of random trials before the model is used")
 
 
+class GpSamplerSpec(Request):
+    """A Gaussian process with expected improvement, for numbers, choices and conditional parameters alike."""
+
+    name: Literal["gp"]
+    seed: int = 0
+
+
 class CmaEsSamplerSpec(Request):
     """Optuna's CMA-ES (Hansen 2016) for the numeric parameters that are unconditional. TPE samples the others."""
 
@@ -77,7 +84,7 @@ class CmaEsSamplerSpec(Request):
     seed: int = 0
 
 
-class GpSamplerSpec(Request):
+class OptunaGpSamplerSpec(Request):
     """Optuna's Gaussian process for the unconditional parameters. TPE samples the others. Needs the extra `gp`."""
 
     name: Literal["optuna:gp"]
@@ -96,7 +103,7 @@ class NsgaIiSamplerSpec(Request):
 
 
 class QmcSamplerSpec(Request):
-    """Optuna's scrambled quasi-random sequences. Needs the extra `qmc`."""
+    """Optuna's scrambled quasi-random sequences."""
 
     name: Literal["optuna:qmc"]
     seed: int = 0
@@ -110,8 +117,9 @@ _Samplers = (
     | SobolSamplerSpec
     | CoarseToFineSamplerSpec
     | TpeSamplerSpec
-    | CmaEsSamplerSpec
     | GpSamplerSpec
+    | CmaEsSamplerSpec
+    | OptunaGpSamplerSpec
     | NsgaIiSamplerSpec
     | QmcSamplerSpec
 )

@@ -17,6 +17,7 @@ from service.contract.sampler import (
     CoarseToFineSamplerSpec,
     GpSamplerSpec,
     NsgaIiSamplerSpec,
+    OptunaGpSamplerSpec,
     TpeSamplerSpec,
 )
 from service.contract.study import StudySpec
@@ -66,6 +67,9 @@ class Done:
     reason: str
 
 
+_MODELS = TpeSamplerSpec, CmaEsSamplerSpec, GpSamplerSpec, OptunaGpSamplerSpec, NsgaIiSamplerSpec
+"""Samplers that compare the values of trials."""
+
 Decision = Suggest | Promote | Wait | Propose | Done
 
 
@@ -99,7 +103,7 @@ def next_action(
         return Suggest(number, sampler.suggest(history, number, spec.sampler.seed))
     learned, compared = observations_at_rung(history, spec, halving.rungs)
     made = sampler.suggest(learned, number, spec.sampler.seed)
-    if isinstance(spec.sampler, TpeSamplerSpec | CmaEsSamplerSpec | GpSamplerSpec | NsgaIiSamplerSpec):
+    if isinstance(spec.sampler, _MODELS):
         made = replace(made, reason=f"{made.reason}; trials are compared {compared}")
     return Suggest(number, _with_first_rung(made, halving, number))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.contract.problem import FieldError
 from service.contract.pruner import NoPrunerSpec
-from service.contract.sampler import CmaEsSamplerSpec, CoarseToFineSamplerSpec, GpSamplerSpec
+from service.contract.sampler import CmaEsSamplerSpec, CoarseToFineSamplerSpec, GpSamplerSpec, OptunaGpSamplerSpec
 from service.contract.study import StudySpec
 
 
@@ -14,7 +14,7 @@ def check_multi_objective(spec: StudySpec) -> list[FieldError]:
     if num == 1:
         return []
     errors = []
-    if isinstance(spec.sampler, CmaEsSamplerSpec | GpSamplerSpec | CoarseToFineSamplerSpec):
+    if isinstance(spec.sampler, CmaEsSamplerSpec | GpSamplerSpec | OptunaGpSamplerSpec | CoarseToFineSamplerSpec):
         message = (
             f"{spec.sampler.name} supports one objective, and this study has {num}; "
             "write sampler: tpe, or optuna:nsga2, random, sobol, grid, optuna:qmc or auto"

@@ -8,9 +8,9 @@ from typing import Literal
 
 from service.contract.problem import FieldError
 
-Extra = Literal["gp", "qmc"]
+Extra = Literal["gp"]
 
-_LIBRARIES: dict[Extra, tuple[str, ...]] = {"gp": ("torch", "scipy"), "qmc": ("scipy",)}
+_LIBRARIES: dict[Extra, tuple[str, ...]] = {"gp": ("torch",)}
 
 
 @cache

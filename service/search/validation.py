@@ -20,6 +20,7 @@ from service.contract.sampler import (
     GpSamplerSpec,
     GridSamplerSpec,
     NsgaIiSamplerSpec,
+    OptunaGpSamplerSpec,
     QmcSamplerSpec,
     RandomSamplerSpec,
     SobolSamplerSpec,
@@ -134,14 +135,20 @@ def _check_sampler(spec: StudySpec) -> list[FieldError]:
             return check_grid(spec.space)
         case CoarseToFineSamplerSpec():
             return check_coarse_to_fine(spec)
-        case AutoSamplerSpec() | RandomSamplerSpec() | SobolSamplerSpec() | TpeSamplerSpec() | NsgaIiSamplerSpec():
+        case (
+            AutoSamplerSpec()
+            | GpSamplerSpec()
+            | NsgaIiSamplerSpec()
+            | QmcSamplerSpec()
+            | RandomSamplerSpec()
+            | SobolSamplerSpec()
+            | TpeSamplerSpec()
+        ):
             return []
         case CmaEsSamplerSpec():
             return check_cmaes(spec.space)
-        case GpSamplerSpec():
+        case OptunaGpSamplerSpec():
             return check_extra(spec.sampler.name, "gp")
-        case QmcSamplerSpec():
-            return check_extra(spec.sampler.name, "qmc")
         case _:
             assert_never(spec.sampler)
 

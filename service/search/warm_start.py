@@ -8,7 +8,7 @@ from itertools import islice
 
 from service.contract.base import Direction
 from service.contract.problem import FieldError
-from service.contract.sampler import AutoSamplerSpec, GpSamplerSpec, TpeSamplerSpec
+from service.contract.sampler import AutoSamplerSpec, GpSamplerSpec, OptunaGpSamplerSpec, TpeSamplerSpec
 from service.contract.study import StudySpec
 from service.domain.history import History, TrialRecord
 from service.search.observations import is_observation
@@ -47,7 +47,8 @@ def active_prior_trials(history: History, number: int) -> Sequence[TrialRecord]:
 
 def check_warm_start(spec: StudySpec) -> list[FieldError]:
     """Check that the sampler of a spec with a warm start can learn from prior trials."""
-    if not spec.warm_start or isinstance(spec.sampler, AutoSamplerSpec | TpeSamplerSpec | GpSamplerSpec):
+    learning = AutoSamplerSpec | TpeSamplerSpec | GpSamplerSpec | OptunaGpSamplerSpec
+    if not spec.warm_start or isinstance(spec.sampler, learning):
         return []
-    message = f"{spec.sampler.name} does not learn from other studies; write sampler: tpe, auto or optuna:gp"
+    message = f"{spec.sampler.name} does not learn from other studies; write sampler: auto, tpe or gp"
     return [FieldError(path="warm_start", message=message)]

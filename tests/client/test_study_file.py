@@ -59,7 +59,7 @@ MISTAKES = {
     ),
     "a sampler without name": (
         {"sampler": {"seed": 3}},
-        "sampler: needs 'name', one of: auto, grid, random, sobol, coarse_to_fine, tpe, optuna:cmaes, optuna:gp, ",
+        "sampler: needs 'name', one of: auto, grid, random, sobol, coarse_to_fine, tpe, gp, optuna:cmaes, optuna:gp, ",
     ),
     "a stage's sampler": (
         {"sampler": {"name": "coarse_to_fine", "stages": [{"trials": 3, "sampler": "tp"}, {"trials": 3}]}},

@@ -126,7 +126,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "random": sampler.RandomSamplerSpec,
     "sobol": sampler.SobolSamplerSpec,
     "optuna:cmaes": sampler.CmaEsSamplerSpec,
-    "optuna:gp": sampler.GpSamplerSpec,
+    "gp": sampler.GpSamplerSpec,
+    "optuna:gp": sampler.OptunaGpSamplerSpec,
     "optuna:nsga2": sampler.NsgaIiSamplerSpec,
     "optuna:qmc": sampler.QmcSamplerSpec,
     "coarse_to_fine": sampler.CoarseToFineSamplerSpec,
@@ -172,7 +173,7 @@ def test_every_sampler_and_pruner_has_a_section() -> None:
         if title.endswith(("SamplerSpec", "PrunerSpec")) and "name" in model["properties"]
     }
     bridged = {"optuna:cmaes", "optuna:gp", "optuna:nsga2", "optuna:qmc"}
-    samplers = {"auto", "grid", "random", "sobol", "coarse_to_fine", "tpe", *bridged}
+    samplers = {"auto", "grid", "random", "sobol", "coarse_to_fine", "tpe", "gp", *bridged}
     assert names == samplers | {"none", "median", "percentile", "threshold", "patience", "asha", "hyperband"}
     assert names <= set(MODELS)
 

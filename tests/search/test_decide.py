@@ -74,7 +74,7 @@ def test_an_enqueued_configuration_goes_first_and_takes_a_number_of_the_budget()
     assert isinstance(decide.next_action(begun(stalled, decision), spec, enqueued=own), decide.Wait)
 
 
-@pytest.mark.parametrize("sampler", ["auto", "random", "sobol", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"])
+@pytest.mark.parametrize("sampler", ["auto", "gp", "random", "sobol", "tpe", "optuna:cmaes", "optuna:gp", "optuna:qmc"])
 def test_samplers_that_need_nothing_more_pass_the_check(sampler: str) -> None:
     assert check_strategy(study(sampler=sampler, budget={})) == []
 

@@ -33,7 +33,7 @@ WIDE: dict[str, dict[str, Any]] = {
     "choices": {"type": "categorical", "choices": list(range(MAX_CHOICES))},
     "ordered choices": {"type": "categorical", "choices": list(range(MAX_CHOICES)), "ordered": True},
 }
-SAMPLERS = ["auto", "random", "sobol", "tpe", "coarse_to_fine", "grid"] + [
+SAMPLERS = ["auto", "gp", "random", "sobol", "tpe", "coarse_to_fine", "grid"] + [
     f"optuna:{name}" for name in ("cmaes", "gp", "nsga2", "qmc")
 ]
 

@@ -28,7 +28,7 @@ def spec_of(sampler: Any, *, trials: int = 100, **changes: Any) -> StudySpec:
     return study(SPACE, **{"objective": TWO, "sampler": sampler, "budget": {"trials": trials}, **changes})
 
 
-@pytest.mark.parametrize("name", ["optuna:cmaes", "optuna:gp", "coarse_to_fine"])
+@pytest.mark.parametrize("name", ["gp", "optuna:cmaes", "optuna:gp", "coarse_to_fine"])
 def test_samplers_that_follow_one_objective_say_what_to_write(name: str) -> None:
     (error,) = check_strategy(spec_of(name))
     assert error.path == "sampler.name"

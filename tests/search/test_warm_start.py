@@ -131,7 +131,7 @@ def test_warm_start_for_a_sampler_that_ignores_trials_is_refused() -> None:
         (error,) = check_strategy(study(CUBE_GRID, sampler=name, warm_start=["older"]))
         assert (error.path, error.message) == (
             "warm_start",
-            f"{name} does not learn from other studies; write sampler: tpe, auto or optuna:gp",
+            f"{name} does not learn from other studies; write sampler: auto, tpe or gp",
         )
 
 

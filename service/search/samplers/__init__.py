@@ -11,6 +11,7 @@ from service.contract.sampler import (
     GpSamplerSpec,
     GridSamplerSpec,
     NsgaIiSamplerSpec,
+    OptunaGpSamplerSpec,
     QmcSamplerSpec,
     RandomSamplerSpec,
     SobolSamplerSpec,
@@ -24,6 +25,7 @@ from service.search.samplers.coarse_to_fine.sampler import CoarseToFineSampler
 from service.search.samplers.gp import GpSampler
 from service.search.samplers.grid import GridSampler
 from service.search.samplers.nsga2 import NsgaIiSampler
+from service.search.samplers.optuna_gp import OptunaGpSampler
 from service.search.samplers.qmc import QmcSampler
 from service.search.samplers.random import RandomSampler
 from service.search.samplers.sobol import SobolSampler
@@ -49,8 +51,10 @@ def sampler_for(spec: StudySpec) -> Sampler:  # noqa: C901, PLR0911 - one line p
             return TpeSampler(spec.space, spec.directions, startup_trials)
         case CmaEsSamplerSpec():
             return CmaEsSampler(spec.space, spec.primary_objective.direction)
-        case GpSamplerSpec(startup_trials=startup_trials):
-            return GpSampler(spec.space, spec.primary_objective.direction, startup_trials)
+        case GpSamplerSpec():
+            return GpSampler(spec.space, spec.primary_objective.direction)
+        case OptunaGpSamplerSpec(startup_trials=startup_trials):
+            return OptunaGpSampler(spec.space, spec.primary_objective.direction, startup_trials)
         case NsgaIiSamplerSpec(population=population):
             return NsgaIiSampler(spec.space, spec.directions, population)
         case QmcSamplerSpec(sequence=sequence):

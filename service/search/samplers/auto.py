@@ -10,9 +10,9 @@ from service.domain.finite_space import num_configurations
 from service.domain.history import History, Suggestion, TrialRecord
 from service.search.observations import is_observation
 from service.search.samplers.base import Sampler, before
-from service.search.samplers.gp import GpSampler, gp_unavailable_reason
 from service.search.samplers.grid import GridSampler
 from service.search.samplers.nsga2 import NsgaIiSampler
+from service.search.samplers.optuna_gp import OptunaGpSampler, gp_unavailable_reason
 from service.search.samplers.sobol import SobolSampler
 from service.search.samplers.tpe import propose
 from service.search.warm_start import active_prior_trials
@@ -90,7 +90,7 @@ class AutoSampler(Sampler):
             made = propose(self._space, self._directions, trials, number, seed, startup_trials=0, earlier=earlier)
             return made, why
         why = f"gp, as the space is mostly numbers and {num_observations} trials are few"
-        return GpSampler(self._space, self._directions[0], _STARTUP_TRIALS).suggest(history, number, seed), why
+        return OptunaGpSampler(self._space, self._directions[0], _STARTUP_TRIALS).suggest(history, number, seed), why
 
     def _grid_goes_on(self, trials: Sequence[TrialRecord]) -> bool:
         """Return whether a grid is used: the budget covers the space and no other sampler has begun.

@@ -1,84 +1,110 @@
-"""The Gaussian process sampler: Sobol points first, then Optuna's model, or TPE if the model does not suit."""
+"""The Gaussian process sampler: the centre of the space, three Sobol points, then the largest expected improvement."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from service.contract.base import Direction
-from service.contract.space import ConstantParameter, NumericParameter, Space
+from service.contract.base import Direction, Value
+from service.contract.space import ConstantParameter, Space
 from service.domain.history import History, Suggestion, TrialRecord
-from service.domain.parameter import values_of
-from service.search.observations import losses
-from service.search.optional_deps import has_extra
-from service.search.samplers import tpe
+from service.search.observations import is_observation
 from service.search.samplers.base import Sampler, before
-from service.search.seeds import derive
-from service.search.space.sampling import sample_unseen, sobol_sample
-from service.search.space.transform import scaled_names
+from service.search.seeds import derive, make_rng
+from service.search.space.sampling import configuration, sample_unseen, sobol_sample
+from service.search.space.transform import is_unordered
 from service.search.warm_start import active_prior_trials
 
-MAX_OBSERVATIONS = 200
-"""Largest number of observations for the model.
+if TYPE_CHECKING:
+    from service.search.gaussian_process.surrogate import Prediction, Surrogate
 
-Its cost grows with the cube of this number, while TPE's advantage over random search grows with the number.
-"""
-
-MAX_VALUES = 100_000
-"""Largest number of values of an integer or stepped parameter, because the model lists them for each suggestion."""
+STARTUP_TRIALS = 4
+"""Number of observations from which the model is used: the centre of the space and three Sobol points."""
 
 
 class GpSampler(Sampler):
-    """Gaussian process with expected improvement for the unconditional parameters; TPE decides the other ones."""
+    """Expected improvement under a Gaussian process over numbers, choices and conditional parameters alike.
 
-    def __init__(self, space: Space, direction: Direction, startup_trials: int) -> None:
+    Each suggestion stores the model's hyperparameters in its notes, and the next fit starts there. So a suggestion
+    depends on the history alone, also after a restart and on another replica.
+
+    Args:
+        space: a checked space.
+        direction: direction of the only objective.
+    """
+
+    def __init__(self, space: Space, direction: Direction) -> None:
         self._space = space
         self._direction = direction
-        self._startup_trials = startup_trials
-        self._names = [
-            name for name in sorted(space) if not space[name].when and not isinstance(space[name], ConstantParameter)
-        ]
 
     def suggest(self, history: History, number: int, seed: int) -> Suggestion:
         trials, earlier = before(history, number), active_prior_trials(history, number)
-        known = {each: loss for each, (loss,) in losses((*earlier, *trials), (self._direction,)).items()}
-        if len(known) < self._startup_trials:
-            parameters, _ = sample_unseen(
-                self._space, trials, number, seed, first=sobol_sample(self._space, number, seed)
-            )
-            so_far = f"{len(known)} of {self._startup_trials} trials to learn from"
-            return Suggestion(parameters, f"gp startup: point {number} of Sobol's sequence, {so_far}")
-        if obstacle := gp_unavailable_reason(self._space, len(known)):
-            instead = tpe.propose(
-                self._space, (self._direction,), trials, number, seed, startup_trials=0, earlier=earlier
-            )
-            return Suggestion(instead.parameters, f"gp: tpe suggested this one, because {obstacle}; {instead.reason}")
-        made = self._model((*earlier, *trials), known, number, seed)
-        return replace(made, reason=f"{made.reason}; {len(earlier)} of them of other studies") if earlier else made
+        num_observations = len(earlier) + sum(map(is_observation, trials))
+        if num_observations < STARTUP_TRIALS:
+            return self._startup(trials, number, seed, f"{num_observations} of {STARTUP_TRIALS} trials to learn from")
+        if all(isinstance(parameter, ConstantParameter) for parameter in self._space.values()):
+            return self._startup(trials, number, seed, "as every parameter is constant")
+        # Loads NumPy and SciPy.
+        from service.search.gaussian_process.surrogate import Surrogate  # noqa: PLC0415
+        from service.search.trial_matrix import trial_matrix_of  # noqa: PLC0415
 
-    def _model(self, trials: Sequence[TrialRecord], known: dict[int, float], number: int, seed: int) -> Suggestion:
-        from service.search.optuna_bridge.gp import suggest_gp  # noqa: PLC0415 - loads torch and scipy
+        every = (*earlier, *trials)
+        matrix = trial_matrix_of(self._space, every)
+        surrogate = Surrogate.of(self._space, self._direction, every, matrix, number)
+        if surrogate is None:
+            return self._startup(trials, number, seed, "as too few trials have ended with a value")
+        for candidate in _candidates(surrogate, derive(seed, "gp candidates", number)):
+            if not matrix.contains(self._space, candidate.parameters, since=len(earlier)):
+                reason = _reason(surrogate, candidate, len(earlier))
+                return Suggestion(candidate.parameters, reason, notes=surrogate.notes())
+        parameters, _ = sample_unseen(self._space, trials, number, seed)
+        why = "gp: a random configuration, because all candidates of the model were tried before"
+        return Suggestion(parameters, why, notes=surrogate.notes())
 
-        fixed = suggest_gp(self._space, self._names, trials, known, derive(seed, "gp", number))
-        others = len(self._space) - len(fixed)
-        also = f"; {others} others by tpe" if others else ""
-        reason = f"gp: expected improvement by a Gaussian process of {len(known)} trials{also}"
-        return Suggestion(
-            tpe.fill_in(self._space, (self._direction,), trials, number=number, seed=seed, fixed=fixed), reason
+    def _startup(self, trials: Sequence[TrialRecord], number: int, seed: int, why: str) -> Suggestion:
+        point = _centre(self._space, seed) if number == 0 else sobol_sample(self._space, number, seed)
+        parameters, _ = sample_unseen(self._space, trials, number, seed, first=point)
+        what = "the centre of the space" if number == 0 else f"point {number} of Sobol's sequence"
+        return Suggestion(parameters, f"gp startup: {what}, {why}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    parameters: dict[str, Value]
+    expected: Prediction
+
+
+def _candidates(surrogate: Surrogate, seed: int) -> Iterator[_Candidate]:
+    """Yield candidates for a suggestion, the one with the largest acquisition first."""
+    import numpy as np  # noqa: PLC0415
+
+    from service.search.gaussian_process.candidates import ranked_candidates  # noqa: PLC0415
+
+    points = ranked_candidates(
+        surrogate.acquisition, surrogate.encoding, surrogate.best_points, np.random.default_rng(seed)
+    )
+    for at in range(len(points)):
+        yield _Candidate(surrogate.encoding.configuration(points.units[at]), surrogate.prediction(points.take([at])))
+
+
+def _centre(space: Space, seed: int) -> dict[str, Value]:
+    """Return the configuration in the middle of every range, with random values of choices without an order."""
+    rng = make_rng(seed, "centre")
+    units = {name: rng.random() if is_unordered(space[name]) else 0.5 for name in sorted(space)}
+    return configuration(space, units)
+
+
+def _reason(surrogate: Surrogate, candidate: _Candidate, num_prior: int) -> str:
+    expected = candidate.expected
+    of_others = f" ({num_prior} of them of other studies)" if num_prior else ""
+    model = f"a Gaussian process of {surrogate.num_values} trials{of_others}"
+    predicted = f"{expected.mean:.4g} ± {expected.deviation:.2g}"
+    parts = [f"gp: largest expected improvement by {model}, which predicts {predicted}"]
+    if surrogate.num_infeasible:
+        parts.append(
+            f"feasible with probability {expected.feasibility:.2f} ({surrogate.num_infeasible} trials were not)"
         )
-
-
-def gp_unavailable_reason(space: Space, num_observations: int) -> str | None:
-    """Return why a Gaussian process does not suit the space or the number of observations, or None if it does."""
-    if not has_extra("gp"):
-        return "this service lacks the extra gp"
-    if num_observations > MAX_OBSERVATIONS:
-        return f"{num_observations} trials are more than the {MAX_OBSERVATIONS} that it is fast with"
-    for name, parameter in space.items():
-        if isinstance(parameter, NumericParameter) and (values := values_of(parameter)) and len(values) > MAX_VALUES:
-            return f"{name} has {len(values)} values, more than the {MAX_VALUES} that it can list"
-    searched = [each for each in space.values() if not isinstance(each, ConstantParameter)]
-    num_scaled = len(scaled_names(space))
-    if num_scaled * 2 <= len(searched):
-        return f"only {num_scaled} of {len(searched)} parameters are numbers that always exist"
-    return None
+    if surrogate.num_pending:
+        parts.append(f"{surrogate.num_pending} running trials count as if they ended as predicted")
+    return "; ".join(parts)

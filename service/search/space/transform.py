@@ -84,6 +84,11 @@ def scaled_names(space: Space) -> list[str]:
     return [name for name in sorted(space) if not space[name].when and _has_scale(space[name])]
 
 
+def is_unordered(parameter: Parameter) -> bool:
+    """Return whether a parameter is a choice whose values have no order, so that all of them are equally different."""
+    return isinstance(parameter, CategoricalParameter) and not parameter.ordered
+
+
 def zero_stands_at(parameter: NumericParameter) -> float:
     """Return the number that represents zero on a log scale: the middle of the decade below `low`."""
     return parameter.low / math.sqrt(10)

@@ -43,7 +43,8 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "coarse_to_fine": {"name": "coarse_to_fine"},
     "three stages": {"name": "coarse_to_fine", "stages": STAGES},
     "cmaes": {"name": "optuna:cmaes"},
-    "gp": {"name": "optuna:gp", "startup_trials": 12},
+    "gp": {"name": "gp"},
+    "optuna gp": {"name": "optuna:gp", "startup_trials": 12},
     "halton": {"name": "optuna:qmc"},
     "nsga2": {"name": "optuna:nsga2", "population": 4},
     "tpe": {"name": "tpe", "startup_trials": 4},
@@ -52,7 +53,19 @@ SAMPLERS: dict[str, dict[str, Any]] = {
 SEVERAL = {"auto of two": "auto", "nsga2 of two": "nsga2", "tpe of two": "tpe", "random of two": "random"}
 SAMPLERS |= {name: SAMPLERS[one] for name, one in SEVERAL.items()}
 TWO = [{"metric": "val/loss", "direction": "minimize"}, {"metric": "speed", "direction": "maximize"}]
-NO_DUPLICATES = ["auto", "grid", "shuffled grid", "random", "sobol", "halton", "nsga2", "tpe", "tpe at once", *SEVERAL]
+NO_DUPLICATES = [
+    "auto",
+    "gp",
+    "grid",
+    "shuffled grid",
+    "random",
+    "sobol",
+    "halton",
+    "nsga2",
+    "tpe",
+    "tpe at once",
+    *SEVERAL,
+]
 
 EDITS: dict[str, dict[str, Any]] = {
     "narrower": {
@@ -80,7 +93,7 @@ EDITS: dict[str, dict[str, Any]] = {
     },
 }
 
-_SLOW = ("auto", "gp")
+_SLOW = ("auto", "optuna gp")
 """Samplers whose suggestions take long, as Optuna maximises the acquisition function."""
 
 every = pytest.mark.parametrize("name", SAMPLERS)
@@ -266,7 +279,7 @@ def test_a_configuration_of_a_persons_own_does_not_disturb(name: str) -> None:
     assert check_parameters(spec.space, suggestion.parameters) == []
 
 
-TAUGHT = ["auto", "gp", "tpe", "tpe at once"]
+TAUGHT = ["auto", "gp", "optuna gp", "tpe", "tpe at once"]
 
 
 # With several objectives a warm start is refused.

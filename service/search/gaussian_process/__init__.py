@@ -1,0 +1,1 @@
+"""A Gaussian process over configurations: encoding, kernel, regression, and expected improvement."""

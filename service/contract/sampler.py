@@ -45,8 +45,17 @@ class Stage(Request):
     resource: Count | None = Field(
         default=None, description="step to which trials of this stage train; default: the study's maximum"
     )
-    sampler: Literal["random", "sobol", "tpe"] = "random"
-    keep: float = Field(default=0.25, gt=0, le=1, description="share of best trials that the next box encloses")
+    sampler: Literal["grid", "random", "sobol", "tpe"] = "random"
+    keep: float = Field(
+        default=0.25,
+        gt=0,
+        le=1,
+        description="share of best trials that the next box encloses; 1: the next box is the same",
+    )
+    fixed: dict[str, Value] = Field(
+        default={},
+        description="parameters of the space that have one value in this stage; the next box keeps their range",
+    )
     overrides: dict[str, Value] = Field(default={}, description="settings of the task that differ in this stage")
 
 

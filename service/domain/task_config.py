@@ -80,7 +80,10 @@ def check_overrides(
     for key in overrides:
         if key in space:
             errors.append(
-                FieldError(path=f"overrides.{key}", message="is also a parameter of the space; remove one of the two")
+                FieldError(
+                    path=f"overrides.{key}",
+                    message="is also a parameter of the space; write it under fixed, or remove one of the two",
+                )
             )
         elif key == "epochs":
             message = "the length of a stage is its resource; write resource, and leave epochs out"

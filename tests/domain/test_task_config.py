@@ -350,7 +350,11 @@ def test_settings_of_a_stage_may_be_any_that_the_space_leaves_alone() -> None:
 @pytest.mark.parametrize(
     ("overrides", "path", "message"),
     [
-        ({"optimizer.lr": 0.1}, "overrides.optimizer.lr", "is also a parameter of the space; remove one of the two"),
+        (
+            {"optimizer.lr": 0.1},
+            "overrides.optimizer.lr",
+            "is also a parameter of the space; write it under fixed, or remove one of the two",
+        ),
         (
             {"epochs": 3},
             "overrides.epochs",

@@ -30,7 +30,7 @@ class GridSampler(Sampler):
     """
 
     def __init__(self, space: Space, *, shuffle: bool) -> None:
-        self._cells = ConfigurationGrid(space, {name: grid_axis(parameter) for name, parameter in space.items()})
+        self._cells = grid_cells(space)
         self._shuffle = shuffle
         self._name = _named(space)
 
@@ -98,6 +98,11 @@ def _named(space: Space) -> str:
     """Return a short hash that identifies the grid of a space."""
     kinds = "\n".join(f"{name} {space[name].model_dump_json()}" for name in sorted(space))
     return hashlib.sha256(kinds.encode()).hexdigest()[:12]
+
+
+def grid_cells(space: Space) -> ConfigurationGrid:
+    """Return the cells of a space that `check_grid` accepts."""
+    return ConfigurationGrid(space, {name: grid_axis(parameter) for name, parameter in space.items()})
 
 
 def grid_axis(parameter: Parameter) -> Sequence[Value]:

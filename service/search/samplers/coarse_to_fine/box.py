@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from math import inf
@@ -150,32 +150,47 @@ class Box:
     changes: tuple[str, ...] = ()
 
 
-def refine(declared: Space, box: Space, evidence: Evidence) -> Box:
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How a stage has tried its box.
+
+    Attributes:
+        fixed: parameters that had one value, which says nothing about their range.
+        on_grid: whether the values of a range were those of a grid, and not drawn at random.
+    """
+
+    fixed: Collection[str] = ()
+    on_grid: bool = False
+
+
+def refine(declared: Space, box: Space, evidence: Evidence, tried: Tried = Tried()) -> Box:
     """Derive the next box inside `declared` from the trials in `box`.
 
     A range spans the top trials plus a margin on each side, on the parameter's own scale. The margin is the mean gap
     between as many uniform draws, so the range of an unimportant parameter stays, few trials narrow it little, and no
-    range collapses. If the best trial lies at a border of the box, the range grows past that border instead. Ordered
-    choices are treated as a range. An unordered choice is dropped if its absence from the top trials is unlikely to be
-    chance.
+    range collapses. After a grid, the margin is half the distance between its values. If the best trial lies at a
+    border of the box, the range grows past that border instead. Ordered choices are treated as a range. An unordered
+    choice is dropped if its absence from the top trials is unlikely to be chance. A fixed parameter keeps its range.
 
     Args:
         declared: the study's search space.
         box: the current box.
         evidence: the trials to learn from.
+        tried: how the trials in `box` were chosen.
     """
     narrowed: Space = {}
     changes: list[str] = []
     for name in topological_order(declared):
         before = box[name]
-        after, why = _refined(name, declared[name], before, evidence.having(name, declared[name]))
+        known = evidence.having(name, declared[name])
+        after, why = (before, "") if name in tried.fixed else _refined(name, declared[name], before, known, tried)
         narrowed[name] = after
         if after != before:
             changes.append(f"{name} {format_range(before)} -> {format_range(after)} {why}")
     return Box(narrowed, tuple(changes))
 
 
-def _refined(name: str, declared: Parameter, before: Parameter, known: Evidence) -> tuple[Parameter, str]:
+def _refined(name: str, declared: Parameter, before: Parameter, known: Evidence, tried: Tried) -> tuple[Parameter, str]:
     """Return the parameter of the next box, and the reason for a change."""
     match declared:
         case CategoricalParameter(ordered=False):
@@ -183,7 +198,7 @@ def _refined(name: str, declared: Parameter, before: Parameter, known: Evidence)
             return _refine_choices(name, declared, before, known) if known.num_top else (before, "")
         case FloatParameter() | IntParameter() | CategoricalParameter():
             assert not isinstance(before, ConstantParameter)
-            return _refine_range(name, declared, before, known) if known.num_top else (before, "")
+            return _refine_range(name, declared, before, known, tried) if known.num_top else (before, "")
         case ConstantParameter():
             return before, ""
         case _:
@@ -205,11 +220,11 @@ def _refine_choices(
     return before.model_copy(update={"choices": kept}), why
 
 
-def _refine_range(name: str, declared: Scaled, before: Scaled, known: Evidence) -> tuple[Scaled, str]:
+def _refine_range(name: str, declared: Scaled, before: Scaled, known: Evidence, tried: Tried) -> tuple[Scaled, str]:
     start, end = _ends(declared, before)
     width = end - start
     places = [to_unit(declared, trial.parameters[name]) for trial in known.ranked[: known.num_top]]
-    margin = width / (known.num_top + 1)
+    margin = width * (_grid_margin(before) if tried.on_grid else 1 / (known.num_top + 1))
     # Top trials may lie outside the box, for example enqueued ones. The next box includes them.
     low = max(min(start, *places), min(places) - margin)
     high = min(max(end, *places), max(places) + margin)
@@ -223,6 +238,16 @@ def _refine_range(name: str, declared: Scaled, before: Scaled, known: Evidence) 
         high = max(high, end + _GROWTH * width)
         why += f", and the upper bound {'stays' if end >= last else 'grows'} because the best trial is at it"
     return _between(declared, before, max(low, 0.0), min(high, 1.0)), why
+
+
+def _grid_margin(box: Scaled) -> float:
+    """Return half the distance between two values of a grid in a box, as a fraction of the box's width.
+
+    Of a parameter whose values are all tried, nothing lies between two of them.
+    """
+    if isinstance(box, CategoricalParameter) or box.points is None:
+        return 0.0
+    return 0.5 / (box.points - 1)
 
 
 def _ends(declared: Scaled, box: Scaled) -> tuple[float, float]:

@@ -15,15 +15,17 @@ from typing import assert_never
 from service.contract.base import Direction, Value
 from service.contract.problem import FieldError
 from service.contract.sampler import CoarseToFineSamplerSpec, Stage
-from service.contract.space import Space
+from service.contract.space import ConstantParameter, Space
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
+from service.contract.validation_errors import did_you_mean, quote
 from service.domain.history import History, StageBox, Suggestion, TrialRecord
-from service.domain.parameter import contains
+from service.domain.parameter import contains, describe_domain
 from service.search.samplers import tpe
 from service.search.samplers.base import Sampler, before
-from service.search.samplers.coarse_to_fine.box import Box, Evidence, from_bounds, refine, to_bounds
-from service.search.space.sampling import sample_unseen, sobol_sample
+from service.search.samplers.coarse_to_fine.box import Box, Evidence, Tried, from_bounds, refine, to_bounds
+from service.search.samplers.grid import check_grid, grid_cells
+from service.search.space.sampling import config_key, config_keys, sample_unseen, sobol_sample
 
 _STARTUP_TRIALS = 10
 """Number of random trials of a stage before its model is used; at most half of the stage's trials."""
@@ -77,7 +79,7 @@ class CoarseToFineSampler(Sampler):
         stage = self._stages[at]
         box = self.box(known, at)
         reason = self._reason(known, at, box)
-        inner = self._inner(box.space, known.trials, at, number, seed)
+        inner = self._inner(with_fixed(box.space, stage), known.trials, at, number, seed)
         numbers = to_bounds(box.space)
         return Suggestion(
             inner.parameters,
@@ -122,7 +124,12 @@ class CoarseToFineSampler(Sampler):
         decided = max((at for at in history.stages if at <= stage), default=0)
         box = Box(from_bounds(self._space, history.stages[decided].box) if decided else self._space)
         for at in range(decided, stage):
-            box = refine(self._space, box.space, self._evidence(history.trials, at))
+            ended = self._stages[at]
+            tried = Tried(ended.fixed, on_grid=ended.sampler == "grid")
+            is_kept = ended.keep == 1
+            box = (
+                Box(box.space) if is_kept else refine(self._space, box.space, self._evidence(history.trials, at), tried)
+            )
         return box
 
     def _next_stage(self, history: History) -> int:
@@ -136,8 +143,11 @@ class CoarseToFineSampler(Sampler):
         return next((at for at in range(reached, last) if num_made[at] < self._stages[at].trials), last)
 
     def _reason(self, history: History, at: int, box: Box) -> str:
-        """Return how a stage's box was derived."""
-        return history.stages[at].reason if at in history.stages else "; ".join(box.changes) or self._unchanged(at)
+        """Return how a stage's box was derived, and which parameters the stage fixes."""
+        if at in history.stages:
+            return history.stages[at].reason
+        fixed = [f"{name} is {value} in this stage" for name, value in self._stages[at].fixed.items()]
+        return "; ".join([*(box.changes or [self._unchanged(at)]), *fixed])
 
     def _evidence(self, trials: Sequence[TrialRecord], stage: int) -> Evidence:
         """Return the evidence at the end of `stage`: the finished trials up to it that have comparable values."""
@@ -174,6 +184,8 @@ class CoarseToFineSampler(Sampler):
         stage = self._stages[at]
         own = [trial for trial in trials if trial.stage == at]
         match stage.sampler:
+            case "grid":
+                return _next_cell(box, self._comparable(trials, at), number, seed)
             case "random":
                 parameters, _ = sample_unseen(box, own, number, seed)
                 return Suggestion(parameters, "random within it")
@@ -190,7 +202,30 @@ class CoarseToFineSampler(Sampler):
     def _unchanged(self, at: int) -> str:
         if at == 0:
             return "the whole space"
+        if self._stages[at - 1].keep == 1:
+            return f"the box of stage {at}, which keeps all of it"
         return f"the box of stage {at}, because its trials gave no reason to change it"
+
+
+def with_fixed(space: Space, stage: Stage) -> Space:
+    """Return the space with the parameters that a stage fixes as constants."""
+    constants = {
+        name: ConstantParameter(type="constant", value=value, when=space[name].when)
+        for name, value in stage.fixed.items()
+        if name in space
+    }
+    return {**space, **constants}
+
+
+def _next_cell(box: Space, trials: Sequence[TrialRecord], number: int, seed: int) -> Suggestion:
+    """Suggest the first cell of a box's grid that no comparable trial has tried, or else a random sample."""
+    cells = grid_cells(box)
+    known = config_keys(trial.parameters for trial in trials)
+    for cell in range(cells.size):
+        if config_key(cells[cell]) not in known:
+            return Suggestion(cells[cell], f"grid: cell {cell + 1} of {cells.size}")
+    parameters, _ = sample_unseen(box, trials, number, seed)
+    return Suggestion(parameters, f"random within it, as all {cells.size} cells of the grid were tried")
 
 
 def stages_of(spec: StudySpec) -> list[Stage]:
@@ -235,7 +270,31 @@ def check_coarse_to_fine(spec: StudySpec) -> list[FieldError]:
         if stage.overrides and (spec.task is None or spec.task.train is None):
             message = "overrides are settings of a train task, and the study has none; leave them out"
             errors.append(FieldError(path=f"sampler.stages.{at}.overrides", message=message))
+        errors += _check_fixed(spec.space, stage, f"sampler.stages.{at}")
     return errors
+
+
+def _check_fixed(space: Space, stage: Stage, path: str) -> list[FieldError]:
+    """Check the parameters that a stage fixes, and that a grid can list the others."""
+    errors = []
+    for name, value in stage.fixed.items():
+        parameter = space.get(name)
+        if parameter is None:
+            message = f"is no parameter of the space: {did_you_mean(name, space)}; set other settings by overrides"
+            errors.append(FieldError(path=f"{path}.fixed.{name}", message=message))
+        elif not contains(parameter, value):
+            message = f"{quote(value)} is outside the declared space, which is {describe_domain(parameter)}"
+            errors.append(FieldError(path=f"{path}.fixed.{name}", message=message))
+    if errors or stage.sampler != "grid":
+        return errors
+    searched = with_fixed(space, stage)
+    if errors := check_grid(searched):
+        return errors
+    size = grid_cells(searched).size
+    if stage.trials > size:
+        message = f"the grid of this stage has {size} cells for {stage.trials} trials; write trials: {size}"
+        return [FieldError(path=f"{path}.trials", message=message)]
+    return []
 
 
 def _is_inside(box: Space, trial: TrialRecord) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from service.contract.base import Directions
 from service.contract.problem import ErrorCode
 from service.contract.study import Budget, ExtendRequest, StudySpec
 from service.contract.trial import TrialState
 from service.domain.errors import DomainError
 from service.domain.history import History, TrialRecord
 from service.domain.objective import is_better
+from service.domain.other_data import stages_on_other_data
 
 SECONDS_PER_HOUR = 3600.0
 
@@ -65,7 +65,7 @@ def _exhausted_reasons(spec: StudySpec, history: History, usage: BudgetUsage) ->
         yield f"the budget of failures is used up: {num_failures(history)} of {history.next_number} trials have failed"
     if budget.target is None and budget.no_improvement is None:
         return
-    best = _last_improvement(history, spec.directions)
+    best = _last_improvement(history, spec)
     if best is None or best.value is None:
         return
     if budget.target is not None and not is_better(spec.primary_objective, budget.target, best.value):
@@ -101,11 +101,11 @@ def num_failures(history: History) -> int:
     return sum(trial.state is TrialState.FAILED for trial in history)
 
 
-def _last_improvement(history: History, directions: Directions) -> TrialRecord | None:
+def _last_improvement(history: History, spec: StudySpec) -> TrialRecord | None:
     """Return the best trial; in a multi-objective study, the trial on the Pareto front that ended last."""
-    if len(directions) == 1:
-        return history.best(directions[0])
-    return max(history.pareto_front(directions), key=_end, default=None)
+    if len(spec.objectives) == 1:
+        return history.best(spec.primary_objective.direction, stages_on_other_data(spec))
+    return max(history.pareto_front(spec.directions), key=_end, default=None)
 
 
 def since_improvement(history: History, best: TrialRecord) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -141,12 +141,13 @@ class History:
             if not trial.is_open and not trial.infeasible and trial.values and all(map(math.isfinite, trial.values))
         ]
 
-    def best(self, direction: Direction) -> TrialRecord | None:
-        """Return the completed trial with the best final value.
+    def best(self, direction: Direction, without_stages: Collection[int] = ()) -> TrialRecord | None:
+        """Return the completed trial with the best final value, not counting those of `without_stages`.
 
         Of equal values, the one with the lowest plain loss is the best, and of equal losses the lowest number.
         """
-        completed = [trial for trial in self.finished() if trial.state is TrialState.COMPLETED]
+        finished = (trial for trial in self.finished() if trial.stage not in without_stages)
+        completed = [trial for trial in finished if trial.state is TrialState.COMPLETED]
         if not completed:
             return None
         sign = -1.0 if direction == "maximize" else 1.0

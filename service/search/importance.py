@@ -5,6 +5,7 @@ from __future__ import annotations
 from service.contract.importance import Importance, ParameterImportance
 from service.contract.study import StudySpec
 from service.domain.history import History
+from service.domain.other_data import stages_on_other_data
 from service.search.observations import ObservationKind
 from service.search.schedulers.rung_observations import observations_at_rung
 from service.search.schedulers.successive_halving import halving_of
@@ -39,7 +40,9 @@ def importance(history: History, spec: StudySpec) -> Importance:
     from service.search.optuna_bridge.ped_anova import divergences  # noqa: PLC0415
     from service.search.trial_matrix import trial_matrix_of  # noqa: PLC0415
 
-    columns = trial_matrix_of(spec.space, history.trials, len(spec.objectives))
+    left_out = stages_on_other_data(spec)
+    trials = [trial for trial in history.trials if trial.stage not in left_out]
+    columns = trial_matrix_of(spec.space, trials, len(spec.objectives))
     is_observed = columns.roles <= ObservationKind.INFEASIBLE
     num_trials = int(is_observed.sum())
     if num_trials < MIN_TRIALS:

@@ -50,6 +50,14 @@ def shares(trials: list[TrialRecord], spec: StudySpec = SPEC) -> dict[str, float
     return {each.name: each.share for each in judged(trials, spec).parameters}
 
 
+def test_trials_of_a_stage_on_other_data_are_not_compared() -> None:
+    sampler = {"name": "coarse_to_fine", "stages": [{"trials": 1, "overrides": {"data.size": 8}}, {"trials": 1}]}
+    spec = study({"lr": RATE, "dummy": DUMMY}, sampler=sampler)
+    full = tried(SPEC, 60)
+    easy = [record(60 + number, {"lr": 1e-5, "dummy": 0.9}, -1.0, stage=0) for number in range(20)]
+    assert judged([*full, *easy], spec) == judged(full)
+
+
 @pytest.mark.parametrize("num", [50, 1000])
 @pytest.mark.parametrize("seed", range(3))
 def test_important_parameters_are_separated_from_unimportant_ones(num: int, seed: int) -> None:

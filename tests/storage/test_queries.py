@@ -15,6 +15,7 @@ from service.storage import tables
 from service.storage.database import Database
 from service.storage.queries import history, series, studies, trials
 from service.storage.unit_of_work import Transactor, UnitOfWork
+from tests.search.studies import study
 from tests.storage.rows import ATTEMPT, REPORT, STUDY, TRIAL, put, put_attempt
 
 Told = list[tuple[int, int, float]]
@@ -190,7 +191,8 @@ def test_the_best_is_completed_and_the_earliest_of_equals(database: Database, di
         put(connection, tables.study, STUDY)
         for each, (state, value) in enumerate([*values, ("completed", None)]):
             put(connection, tables.trial, TRIAL, id=f"t{each}", number=each, state=state, value=value)
-    best = database.read_sync(lambda connection: trials.best(connection, "s1", direction))
+    spec = study(objective={"metric": "loss", "direction": direction})
+    best = database.read_sync(lambda connection: trials.best(connection, "s1", spec))
     assert best is not None
     assert best.number == number
 

@@ -210,5 +210,5 @@ def _best(connection: sa.Connection, study_id: str, spec: StudySpec) -> list[str
     """Return the id of the best trial, if there is one; with several objectives, those of the Pareto front."""
     if len(spec.objectives) > 1:
         return [row.id for row in pareto.of_study(connection, study_id, spec.directions)[0]]
-    best = trials.best(connection, study_id, spec.primary_objective.direction)
+    best = trials.best(connection, study_id, spec)
     return [best.id] if best is not None else []

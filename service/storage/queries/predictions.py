@@ -26,7 +26,7 @@ def kept_for(connection: sa.Connection, study_id: str, spec: StudySpec) -> set[s
     if len(spec.objectives) > 1:
         best: Iterable[sa.Row[Any]] = pareto.of_study(connection, study_id, spec.directions)[0]
     else:
-        best = trials.best_of(connection, study_id, spec.primary_objective.direction, NUM_KEPT)
+        best = trials.best_of(connection, study_id, spec, NUM_KEPT)
     beside = sa.select(trial.c.id).where(
         trial.c.study_id == study_id, trial.c.state == TrialState.COMPLETED, trial.c.kind != TrialKind.SEARCH
     )

@@ -31,7 +31,15 @@ def record(number: int, trial_id: str, parameters: Mapping[str, Value], value: f
 
 def ended(connection: sa.Connection, study_id: str) -> Sequence[sa.Row[Any]]:
     """Return all ended search trials of a study by number, as candidates for prior trials of another study."""
-    columns = trial.c.id, trial.c.number, trial.c.state, trial.c.parameters, trial.c.value, trial.c.run_until
+    columns = (
+        trial.c.id,
+        trial.c.number,
+        trial.c.state,
+        trial.c.parameters,
+        trial.c.value,
+        trial.c.run_until,
+        trial.c.stage,
+    )
     query: sa.Select[Any] = sa.select(*columns).where(
         trial.c.study_id == study_id, trial.c.kind == TrialKind.SEARCH, trial.c.state.not_in(sorted(OPEN_TRIALS))
     )

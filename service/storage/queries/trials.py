@@ -9,8 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.contract.attempt import FailureClass
-from service.contract.base import Direction
+from service.contract.study import StudySpec
 from service.contract.trial import TrialKind, TrialState
+from service.domain.other_data import stages_on_other_data
 from service.storage.tables import attempt, study, trial
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -89,17 +90,20 @@ def changed(connection: sa.Connection, study_id: str, since: int, limit: int | N
     return whole or connection.execute(_CHANGED.where(trial.c.revision == rows[0].revision), given).all()
 
 
-def best(connection: sa.Connection, study_id: str, direction: Direction) -> sa.Row[Any] | None:
+def best(connection: sa.Connection, study_id: str, spec: StudySpec) -> sa.Row[Any] | None:
     """Return the completed search trial with the best value; ties as in `best_of`."""
-    return next(iter(best_of(connection, study_id, direction, 1)), None)
+    return next(iter(best_of(connection, study_id, spec, 1)), None)
 
 
-def best_of(connection: sa.Connection, study_id: str, direction: Direction, num: int) -> Sequence[sa.Row[Any]]:
+def best_of(connection: sa.Connection, study_id: str, spec: StudySpec, num: int) -> Sequence[sa.Row[Any]]:
     """Return the `num` completed search trials with the best values, best first.
 
     Of equal values, the one with the lowest plain loss comes first, and of equal losses the lowest number.
+    Trials of stages on other data are left out.
     """
-    order = trial.c.value.desc() if direction == "maximize" else trial.c.value.asc()
+    order = trial.c.value.desc() if spec.primary_objective.direction == "maximize" else trial.c.value.asc()
+    left_out = sorted(stages_on_other_data(spec))
+    is_comparable = [trial.c.stage.is_(None) | trial.c.stage.not_in(left_out)] if left_out else []
     query = (
         sa.select(trial)
         .where(
@@ -107,6 +111,7 @@ def best_of(connection: sa.Connection, study_id: str, direction: Direction, num:
             trial.c.state == TrialState.COMPLETED,
             trial.c.kind == TrialKind.SEARCH,
             trial.c.value.is_not(None),
+            *is_comparable,
         )
         .order_by(order, trial.c.tie_break_loss.asc().nulls_last(), trial.c.number)
         .limit(num)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable
 
 from service.contract.attempt import FailureClass
-from service.contract.base import DamagedRow, Direction
+from service.contract.base import DamagedRow
 from service.contract.capabilities import Capabilities
 from service.contract.preflight_view import PreflightSummary
 from service.contract.report import Action, Number, Verdict, to_wire
@@ -38,7 +38,7 @@ def study_view(connection: Connection, row: Row, spec: StudySpec, tally: Tally, 
 def _study_view(connection: Connection, row: Row, spec: StudySpec, tally: Tally, now: int) -> StudyView:
     best, front, improved_at = None, None, None
     if len(spec.objectives) == 1:
-        best = best_trial(connection, row.id, spec.primary_objective.direction)
+        best = best_trial(connection, row.id, spec)
         improved_at = None if best is None else (best.finished_at, best.number)
     else:
         on_front = [tally.facts_of(trial_id) for trial_id in tally.front]
@@ -98,10 +98,10 @@ def _time_used(row: Row, tally: Tally, now: int) -> dict[str, float]:
     }
 
 
-def best_trial(connection: Connection, study_id: str, direction: Direction) -> Row | None:
+def best_trial(connection: Connection, study_id: str, spec: StudySpec) -> Row | None:
     """Return the completed search trial with the best value among those that can be read."""
     for num in (1, MOST_DAMAGED):
-        for row in trials.best_of(connection, study_id, direction, num):
+        for row in trials.best_of(connection, study_id, spec, num):
             with contextlib.suppress(DamagedRowError):
                 trial_view(row)
                 return row

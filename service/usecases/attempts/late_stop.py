@@ -59,7 +59,7 @@ def _improvement(unit_of_work: UnitOfWork, spec: StudySpec, trial: Row, stopped_
     before = final_value(spec.primary_objective, tuple(point for point in curve if point[0] <= stopped_at))
     if before is None or not is_better(spec.primary_objective, value, before):
         return None
-    best = trials.best(connection, unit_of_work.study.id, spec.primary_objective.direction)
+    best = trials.best(connection, unit_of_work.study.id, spec)
     if best is None:
         return "before any trial completed"
     is_new_best = is_better(spec.primary_objective, value, best.value)

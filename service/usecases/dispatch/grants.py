@@ -179,7 +179,7 @@ def _monitor(connection: Connection, spec: StudySpec, trial: Row) -> Monitor:
     """Return the objective for the worker, with the best value so far if one value of a series is the result."""
     objective, best = spec.primary_objective, None
     if trial.number is not None and len(spec.objectives) == 1 and isinstance(objective.value, str):
-        best = trials.best(connection, trial.study_id, objective.direction)
+        best = trials.best(connection, trial.study_id, spec)
     return Monitor(
         metric=objective.metric,
         direction=objective.direction,

@@ -99,7 +99,7 @@ def _trial(connection: Connection, project: str, name: str, key: str) -> Row:
     elif len(spec.objectives) > 1:
         trial, otherwise = None, f"has {len(spec.objectives)} objectives and no best trial; name one by its number"
     else:
-        trial = trials.best(connection, study.id, spec.primary_objective.direction)
+        trial = trials.best(connection, study.id, spec)
         otherwise = "has no completed trial yet; wait for one"
     if trial is None:
         raise TeacherUnavailable(f"{quote(name)} {otherwise}")

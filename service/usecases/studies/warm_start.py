@@ -11,6 +11,7 @@ from service.contract.trial import TrialState
 from service.contract.validation_errors import nearest
 from service.domain.errors import DamagedRowError, DomainError
 from service.domain.history import TrialRecord
+from service.domain.other_data import stages_on_other_data
 from service.domain.space import check_parameters
 from service.search.warm_start import select_spread
 from service.storage import tables
@@ -100,6 +101,8 @@ def _rejection_reason(row: Row, spec: StudySpec, theirs: StudySpec) -> str | Non
         return "did not complete"
     if theirs.resource is not None and row.run_until is not None and row.run_until < theirs.resource.max:
         return "trained in an early stage"
+    if row.stage in stages_on_other_data(theirs):
+        return "were validated on other data in an early stage"
     return "lie outside this space" if check_parameters(spec.space, row.parameters) else None
 
 

@@ -117,7 +117,7 @@ async def get_best(context: Context, name: str) -> TrialDetail:
                 f"study {study.name!r} has {len(spec.objectives)} objectives and no best trial; use its Pareto front"
             )
             raise DomainError(ErrorCode.UNKNOWN_TRIAL, message)
-        row = views.best_trial(connection, study.id, spec.primary_objective.direction)
+        row = views.best_trial(connection, study.id, spec)
         if row is None:
             raise DomainError(ErrorCode.UNKNOWN_TRIAL, f"study {study.name!r} has no completed trial yet")
         return _detail(connection, context, study, row)

@@ -15,6 +15,7 @@ from service.contract.trial import AttemptState, TrialState
 from service.domain.errors import DomainError
 from service.usecases.studies import creation, lifecycle, study_lookup
 from service.usecases.studies.enqueue import enqueue
+from service.usecases.trials.trial_lookup import get_best
 from tests.usecases.replica import Replica, spec_of
 
 pytestmark = pytest.mark.anyio
@@ -87,6 +88,28 @@ async def test_a_stage_s_overrides_reach_the_task_of_its_trials_and_of_no_others
     assert isinstance(fine.task, dict)
     assert fine.run_until == 5
     assert "limit" not in fine.task["data"]
+
+
+async def test_a_trial_of_a_stage_on_other_data_is_never_the_best(replica: Replica) -> None:
+    """The database, the history and a study that learns from this one agree."""
+    stages = [{"trials": 2, "overrides": {"data.classes": 2}}, {"trials": 2}]
+    view = await creation.create_study(
+        replica.context, trained(sampler={"name": "coarse_to_fine", "stages": stages}, budget={"trials": 4})
+    )
+    for value in (0.1, 0.2):
+        grant = await replica.claim(view.name)
+        await replica.report(grant, 1, value, step=5)
+        await replica.finish(grant)
+    assert (await replica.study(view.name)).best is None
+    for value in (0.9, 0.8):
+        grant = await replica.claim(view.name)
+        await replica.report(grant, 1, value, step=5)
+        await replica.finish(grant)
+    best = (await replica.study(view.name)).best
+    assert best is not None
+    assert (best.number, (await get_best(replica.context, view.name)).number) == (3, 3)
+    heir = await creation.create_study(replica.context, trained(sampler="tpe", warm_start=[view.name]))
+    assert "2 were validated on other data in an early stage" in str(heir.notice)
 
 
 @pytest.mark.parametrize("task", [None, {"function": "mine:train"}, {"command": ["true"]}], ids=str)

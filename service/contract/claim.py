@@ -35,7 +35,7 @@ class Monitor(Response):
     best: float | None = None
     """The study's best value when the trial was granted.
 
-    A training that ends no better need not save its last checkpoint.
+    A training that ends worse need not save its last checkpoint.
     """
 
 

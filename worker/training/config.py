@@ -96,6 +96,13 @@ SETTINGS: Mapping[str, Parameter] = {
             description="epochs without a better objective (val/loss without one) after which training is finished",
         ),
         Parameter(
+            "min_delta",
+            "float",
+            default=0.0,
+            low=0.0,
+            description="by how much the objective must be better for patience to count anew, in the metric's unit",
+        ),
+        Parameter(
             "snapshots",
             "int",
             default=0,
@@ -170,6 +177,7 @@ class TrainingConfig:
     activation_checkpointing: bool
     ema_decay: float | None
     patience: int | None
+    min_delta: float
     snapshots: int
     folds: int | None
     repeats: int

@@ -52,7 +52,7 @@ class Monitor:
         metric: the metric's name, such as `val/accuracy`.
         direction: whether larger or smaller values are better.
         keep: whose weights the training ends with.
-        best: the best value of other trainings; None: unknown. At its end only a training that may be better is saved.
+        best: the best value of other trainings; None: unknown. At its end a training that is worse is not saved.
     """
 
     metric: str
@@ -60,9 +60,9 @@ class Monitor:
     keep: Literal["best", "last"] = "best"
     best: float | None = None
 
-    def is_better(self, value: float, than: float) -> bool:
-        """Return whether `value` is strictly better than `than`."""
-        return value > than if self.direction == "maximize" else value < than
+    def is_better(self, value: float, than: float, min_delta: float = 0.0) -> bool:
+        """Return whether `value` is better than `than` by more than `min_delta`."""
+        return value - than > min_delta if self.direction == "maximize" else than - value > min_delta
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class Replicates:
         self.seconds = 0.0
         self.metrics: dict[str, float] = {}
         self.ended = ""
-        self.best = BestTracker(monitor, fork_at or 0)
+        self.best = BestTracker(monitor, fork_at or 0, config.min_delta)
         self._fork_at = fork_at
         self._seed = seed
         # Callbacks are left out: a checkpoint may be resumed with others.

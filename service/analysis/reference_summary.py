@@ -1,23 +1,41 @@
-"""Comparison of an objective value with reference values: a baseline, the best published result, human performance."""
+"""Comparison of an objective value with references: official, published and human values, and baselines."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from service.contract.base import Direction
-from service.contract.study import Reference
+from service.contract.study import Reference, ReferenceKind, ReferenceValue
+
+_ORDER: tuple[ReferenceKind, ...] = ("official", "published", "human", "baseline")
 
 
-def reference_summary(value: float, reference: Reference, direction: Direction) -> str | None:
-    """Describe which reference values `value` reaches and by how much it misses the others.
+def ordered_references(given: Reference | None, measured: Sequence[ReferenceValue]) -> list[ReferenceValue]:
+    """Return all references of a study in the order in which to compare a result with them.
+
+    An official implementation says most, because it is known to be right; a simple baseline says least (Full Stack Deep
+    Learning).
+
+    Args:
+        given: the values that the spec gives.
+        measured: the baselines that the preflight measured.
+    """
+    values = {} if given is None else given.model_dump()
+    of_spec = [
+        ReferenceValue(name=kind, kind=kind, value=value) for kind in _ORDER if (value := values.get(kind)) is not None
+    ]
+    return [*of_spec, *measured]
+
+
+def reference_summary(value: float, references: Sequence[ReferenceValue], direction: Direction) -> str | None:
+    """Describe which references `value` reaches and by how much it misses the others.
 
     Returns:
-        For example "reaches baseline 0.1, published 0.98; 0.0067 short of human 0.99"; None if there are no reference
-        values.
+        For example "reaches published 0.98, baseline 0.1; 0.0067 short of human 0.99"; None if there are no references.
     """
     sign = 1.0 if direction == "maximize" else -1.0
-    known = [(name, level) for name, level in reference.model_dump().items() if level is not None]
-    reached = [f"{name} {level:g}" for name, level in known if sign * (value - level) >= 0]
-    missed = [
-        f"{sign * (level - value):.2g} short of {name} {level:g}" for name, level in known if sign * (value - level) < 0
-    ]
+    known = [(f"{each.name.replace('_', ' ')} {each.value:.4g}", sign * (each.value - value)) for each in references]
+    reached = [words for words, short in known if short <= 0]
+    missed = [f"{short:.2g} short of {words}" for words, short in known if short > 0]
     parts = [f"reaches {', '.join(reached)}"] if reached else []
     return "; ".join([*parts, ", ".join(missed)] if missed else parts) or None

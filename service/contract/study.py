@@ -111,11 +111,12 @@ class Budget(Request):
 
 
 class Reference(Request):
-    """Known values of the objective, shown beside it."""
+    """Known values of the objective, shown beside it, in the order in which they are compared."""
 
-    baseline: float | None = None
-    published: float | None = None
-    human: float | None = None
+    official: float | None = Field(default=None, description="value of an official implementation")
+    published: float | None = Field(default=None, description="best published value")
+    human: float | None = Field(default=None, description="value that people reach")
+    baseline: float | None = Field(default=None, description="value of a simple method")
 
 
 class Bound(Request):
@@ -205,6 +206,30 @@ class StudySpec(Request):
         return "warn" if self.task_kind is TaskKind.TRAIN else "off"
 
 
+ReferenceKind = Literal["official", "published", "human", "baseline"]
+"""What a reference is, from the one that says most to the one that says least."""
+
+
+class ReferenceValue(Response):
+    """A value to compare the best one with: one that the spec gives, or a baseline that the preflight measured."""
+
+    name: str
+    """The kind, or the name of a measured baseline, such as linear."""
+    kind: ReferenceKind
+    value: float
+    """Of the first objective."""
+    note: str | None = None
+    """Of a measured baseline: what limits the value."""
+
+
+class Finding(Response):
+    """What a study's results show, with the figures, and what to do."""
+
+    name: str
+    sentence: str
+    remedy: str
+
+
 class BudgetUsed(Response):
     """How much of each budget the study has used so far, including budgets that it does not limit."""
 
@@ -243,8 +268,13 @@ class StudyView(Response):
         default=[], description="hosts that get no trials of the study; only in the answer for one study"
     )
     reference_summary: str | None = Field(
-        default=None, description="a sentence that compares the best value with the reference"
+        default=None, description="a sentence that compares the best value with `references`"
     )
+    references: list[ReferenceValue] = Field(
+        default=[],
+        description="what to compare the best value with: official, published and human values, then baselines",
+    )
+    findings: list[Finding] = Field(default=[], description="what the results show, and what to do")
     preflight: PreflightSummary | None = Field(default=None, description="its newest preflight, if it has one")
     created_at: datetime
     finished_at: datetime | None

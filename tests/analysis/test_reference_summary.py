@@ -1,4 +1,4 @@
-"""Describes a value relative to the study's reference values."""
+"""Orders the references of a study, and describes a value relative to them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,27 @@ from typing import Any
 
 import pytest
 
-from service.analysis.reference_summary import reference_summary
-from service.contract.study import Reference
+from service.analysis.reference_summary import ordered_references, reference_summary
+from service.contract.study import Reference, ReferenceValue
+
+
+def measured(**values: float) -> list[ReferenceValue]:
+    return [ReferenceValue(name=name, kind="baseline", value=value) for name, value in values.items()]
+
+
+def test_references_are_ordered_from_an_official_implementation_to_simple_baselines() -> None:
+    reference = Reference(baseline=0.1, human=0.99, published=0.98, official=0.97)
+    found = ordered_references(reference, measured(majority=0.1, linear=0.96))
+    assert [(each.name, each.kind, each.value) for each in found] == [
+        ("official", "official", 0.97),
+        ("published", "published", 0.98),
+        ("human", "human", 0.99),
+        ("baseline", "baseline", 0.1),
+        ("majority", "baseline", 0.1),
+        ("linear", "baseline", 0.96),
+    ]
+    assert ordered_references(None, []) == []
+    assert ordered_references(Reference(human=0.0), [])[0].value == 0.0
 
 
 @pytest.mark.parametrize(
@@ -24,9 +43,15 @@ from service.contract.study import Reference
             0.5,
             "maximize",
             {"human": 0.99, "published": 0.5, "baseline": 0.1},
-            "reaches baseline 0.1, published 0.5; 0.49 short of human 0.99",
+            "reaches published 0.5, baseline 0.1; 0.49 short of human 0.99",
         ),
     ],
 )
 def test_a_value_beside_its_references(value: float, direction: Any, reference: dict[str, float], said: str) -> None:
-    assert reference_summary(value, Reference(**reference), direction) == said
+    assert reference_summary(value, ordered_references(Reference(**reference), []), direction) == said
+
+
+def test_measured_baselines_are_compared_after_the_given_ones() -> None:
+    references = ordered_references(Reference(human=0.99), measured(majority=0.1003, hist_boosting=0.96944))
+    said = reference_summary(0.5, references, "maximize")
+    assert said == "reaches majority 0.1003; 0.49 short of human 0.99, 0.47 short of hist boosting 0.9694"

@@ -6,9 +6,11 @@ import argparse
 import time
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
 
 from service.cli.commands.output import note, print_answer
+from service.cli.render.baseline_pages import baselines_table
 from service.cli.render.preflight_pages import preflight_page
 from service.client import study_file
 from service.client.client import Client
@@ -29,9 +31,17 @@ def preflight(client: Client, arguments: argparse.Namespace) -> None:
     view = _newest(client, name, again=arguments.again)
     if not arguments.no_wait:
         view = _wait(client, name, view)
-    print_answer(arguments, view, preflight_page(view, name))
+    print_answer(arguments, view, _page(client, name, view))
     if view.state not in _OPEN and (view.result is None or view.result.status is CheckStatus.FAILED):
         raise ClientError(f"the preflight of {name} did not pass")
+
+
+def _page(client: Client, name: str, view: PreflightView) -> RenderableType:
+    page = preflight_page(view, name)
+    if view.result is None or not view.result.baselines:
+        return page
+    metrics = [objective.metric for objective in client.study(name).spec.objectives]
+    return Group(page, Text(), baselines_table(view.result.baselines, metrics))
 
 
 def _name_of_study(client: Client, name_or_file: str) -> str:

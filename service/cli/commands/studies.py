@@ -75,6 +75,8 @@ def watch_study(client: Client, arguments: argparse.Namespace) -> None:
             study,
             f"{study.name} is {study.state}: {study_pages.counts(study)}; best: {study_pages.reference_summary(study)}",
         )
+        for finding in study_pages.findings(study):
+            print_answer(arguments, study, finding)
     watch_result.require_result(client, study)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
+from rich.console import Group
+from rich.text import Text
 
 from service.cli import predictions, watch
 from service.cli.commands.output import note_damaged, print_answer
@@ -56,12 +58,15 @@ def list_trials(client: Client, arguments: argparse.Namespace) -> None:
 
 
 def show_best(client: Client, arguments: argparse.Namespace) -> None:
-    if len(client.study(arguments.name).spec.objectives) > 1:
+    study = client.study(arguments.name)
+    if len(study.spec.objectives) > 1:
         front = client.front(arguments.name)
         print_answer(arguments, front, study_pages.pareto_page(front))
         return
     trial = client.best(arguments.name)
-    print_answer(arguments, trial, trial_pages.trial_page(trial))
+    findings = [Text(each, style="yellow") for each in study_pages.findings(study)]
+    compared = Text(f"\nbest: {study_pages.reference_summary(study)}")
+    print_answer(arguments, trial, Group(trial_pages.trial_page(trial), compared, *findings))
 
 
 def download_checkpoint(client: Client, arguments: argparse.Namespace) -> None:

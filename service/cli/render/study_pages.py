@@ -50,8 +50,16 @@ def objectives(study: StudyView) -> str:
 
 
 def reference_summary(study: StudyView) -> str:
-    """Return the best value so far and how it compares with the study's reference."""
-    return best(study) + (f": {study.reference_summary}" if study.reference_summary else "")
+    """Return the best value so far and how it compares with the study's references, or what to compare it with."""
+    if study.reference_summary:
+        return f"{best(study)}: {study.reference_summary}"
+    known = ", ".join(f"{each.name.replace('_', ' ')} {number(each.value)}" for each in study.references)
+    return best(study) + (f"; compare {study.spec.primary_objective.metric} with {known}" if known else "")
+
+
+def findings(study: StudyView) -> list[str]:
+    """Return what the results show and what to do, a line each."""
+    return [f"{each.sentence} → {each.remedy}" for each in study.findings]
 
 
 def waits_for_preflight(study: StudyView) -> bool:
@@ -130,6 +138,8 @@ def study_page(
     for each in edits:
         facts.add_row(f"version {each.data['version']}", "\n".join(each.data["changes"]))
     facts.add_row("best", reference_summary(study))
+    for finding in findings(study):
+        facts.add_row("finding", Text(finding, style="yellow"))
     if used := budget(study):
         facts.add_row("budget", used)
     if study.no_worker_reason:

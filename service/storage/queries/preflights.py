@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 
-from service.contract.trial import TrialKind
+from service.contract.preflight import Baseline
+from service.contract.trial import TrialKind, TrialState
 from service.domain.states import OPEN_TRIALS
 from service.storage.tables import attempt, trial
 
@@ -14,10 +16,19 @@ from service.storage.tables import attempt, trial
 _PREFLIGHTS = sa.and_(
     trial.c.study_id == sa.bindparam("study"), trial.c.number.is_(None), trial.c.kind == TrialKind.PREFLIGHT
 )
+_BASELINES = TypeAdapter(list[Baseline])
 _NEWEST = sa.select(trial).where(_PREFLIGHTS).order_by(trial.c.created_at.desc(), trial.c.id).limit(1)
 _NUM_OPEN = sa.select(sa.func.count()).where(
     _PREFLIGHTS,
     trial.c.state.in_(sorted(OPEN_TRIALS)),
+)
+
+_OUTCOMES = (
+    sa.select(attempt.c.outcome)
+    .join(trial, attempt.c.trial_id == trial.c.id)
+    .where(_PREFLIGHTS, trial.c.state == TrialState.COMPLETED)
+    .order_by(trial.c.created_at.desc(), trial.c.id, attempt.c.number.desc())
+    .limit(1)
 )
 
 
@@ -35,3 +46,12 @@ def last_attempt(connection: sa.Connection, trial_id: str) -> sa.Row[Any] | None
     """Return the newest attempt of a preflight."""
     query = sa.select(attempt).where(attempt.c.trial_id == trial_id).order_by(attempt.c.number.desc()).limit(1)
     return connection.execute(query).one_or_none()
+
+
+def baselines(connection: sa.Connection, study_id: str) -> list[Baseline]:
+    """Return the baselines of the study's newest completed preflight; empty if there are none, or they are damaged."""
+    outcome = connection.execute(_OUTCOMES, {"study": study_id}).scalar_one_or_none()
+    try:
+        return _BASELINES.validate_python((outcome or {})["preflight"]["baselines"])
+    except (LookupError, TypeError, ValueError):
+        return []

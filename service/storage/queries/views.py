@@ -10,7 +10,16 @@ from service.contract.base import DamagedRow
 from service.contract.capabilities import Capabilities
 from service.contract.preflight_view import PreflightSummary
 from service.contract.report import Action, Number, Verdict, to_wire
-from service.contract.study import BudgetUsed, Event, EventList, PauseCause, StudySpec, StudyState, StudyView
+from service.contract.study import (
+    BudgetUsed,
+    Event,
+    EventList,
+    PauseCause,
+    ReferenceValue,
+    StudySpec,
+    StudyState,
+    StudyView,
+)
 from service.contract.trial import AttemptState, AttemptView, Series, TrialDetail, TrialKind, TrialState, TrialView
 from service.contract.worker import HostExclusion, WorkerList, WorkerView
 from service.domain.budget import SECONDS_PER_HOUR
@@ -37,6 +46,7 @@ def study_view(connection: Connection, row: Row, spec: StudySpec, tally: Tally, 
 
 def _study_view(connection: Connection, row: Row, spec: StudySpec, tally: Tally, now: int) -> StudyView:
     best, front, improved_at = None, None, None
+    preflight = _preflight_summary(connection, row)
     if len(spec.objectives) == 1:
         best = best_trial(connection, row.id, spec)
         improved_at = None if best is None else (best.finished_at, best.number)
@@ -65,7 +75,8 @@ def _study_view(connection: Connection, row: Row, spec: StudySpec, tally: Tally,
         ),
         best=trial_view(best) if best else None,
         pareto_front=front,
-        preflight=_preflight_summary(connection, row),
+        references=_measured_references(connection, row, spec, preflight),
+        preflight=preflight,
         created_at=to_datetime(row.created_at),
         finished_at=to_datetime(row.finished_at),
     )
@@ -81,6 +92,20 @@ def _preflight_summary(connection: Connection, study: Row) -> PreflightSummary |
         state_reason=trial.state_reason,
         holds_back=trial.state in OPEN_TRIALS and study.next_number == 0,
     )
+
+
+def _measured_references(
+    connection: Connection, study: Row, spec: StudySpec, preflight: PreflightSummary | None
+) -> list[ReferenceValue]:
+    """Return what the baselines of the study's preflight reach in its first objective."""
+    if preflight is None:
+        return []
+    metric = spec.primary_objective.metric
+    return [
+        ReferenceValue(name=baseline.name, kind="baseline", value=value, note=baseline.note)
+        for baseline in preflights.baselines(connection, study.id)
+        if (value := baseline.metrics.get(metric)) is not None
+    ]
 
 
 def at(view: StudyView, row: Row, tally: Tally, now: int) -> StudyView:

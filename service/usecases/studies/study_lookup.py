@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from service.analysis.reference_summary import reference_summary
+from service.analysis.baseline_findings import baseline_findings
+from service.analysis.reference_summary import ordered_references, reference_summary
 from service.contract.problem import ErrorCode
 from service.contract.study import EventList, StudyList, StudyState, StudyView
 from service.contract.validation_errors import nearest, quote
@@ -37,11 +38,15 @@ def view_of(unit_of_work: UnitOfWork, context: Context, study_id: str) -> StudyV
 
 
 def _complete(view: StudyView) -> StudyView:
-    """Add computed fields to a view: the planned number of trials, and how the best trial compares to the reference."""
-    spec, notes = view.spec, None
-    if view.best is not None and view.best.values and spec.reference is not None:
-        notes = reference_summary(view.best.values[0], spec.reference, spec.primary_objective.direction)
-    return view.model_copy(update={"budget_trials": decide.num_planned(spec), "reference_summary": notes})
+    """Add computed fields to a view: the planned number of trials, and how the best trial compares to references."""
+    spec, objective = view.spec, view.spec.primary_objective
+    references = ordered_references(spec.reference, view.references)
+    computed: dict[str, object] = {"budget_trials": decide.num_planned(spec), "references": references}
+    if view.best is not None and view.best.values:
+        value, direction = view.best.values[0], objective.direction
+        computed["reference_summary"] = reference_summary(value, references, direction)
+        computed["findings"] = baseline_findings(value, objective.metric, references, direction, view.name)
+    return view.model_copy(update=computed)
 
 
 async def list_studies(context: Context) -> StudyList:

@@ -22,6 +22,7 @@ export interface Resource {
 }
 
 export interface Reference {
+  official: number | null;
   baseline: number | null;
   published: number | null;
   human: number | null;
@@ -54,6 +55,13 @@ export interface StudySpec {
   reference: Reference | null;
 }
 
+/** What the results of a study show, and what to do. */
+export interface Finding {
+  name: string;
+  sentence: string;
+  remedy: string;
+}
+
 export interface StudyView {
   id: string;
   project: string;
@@ -70,6 +78,7 @@ export interface StudyView {
   best: TrialView | null;
   pareto_front: number[] | null;
   reference_summary: string | null;
+  findings: Finding[];
   created_at: string;
   finished_at: string | null;
 }

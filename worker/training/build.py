@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from worker.training.allowed_folders import ANYWHERE, AllowedFolders
 from worker.training.callbacks import CALLBACKS, Callback
@@ -21,6 +20,7 @@ from worker.training.components.metrics import Metrics
 from worker.training.components.optimizers import OPTIMIZERS, weight_groups
 from worker.training.components.precision import autocast, grad_scaler
 from worker.training.components.schedules import SCHEDULES, Plateau, Schedule
+from worker.training.components.weight_average import WeightAverage
 from worker.training.config import TrainingConfig
 from worker.training.data import DATA, Dataset
 from worker.training.data.splits import Fold
@@ -146,7 +146,7 @@ def build(
         optimizer=OPTIMIZERS.create(config.optimizer.name, config.optimizer.settings, weight_groups(trainable.groups)),
         scaler=grad_scaler(config.precision, device),
         plateau=schedule if isinstance(schedule, Plateau) else None,
-        average=_average(model, config.ema_decay),
+        average=None if config.ema_decay is None else WeightAverage(model, config.ema_decay),
     )
     settings = config.loss.settings if teacher is None else {**config.loss.settings, "teacher": str(teacher)}
     loss = LOSSES.create(config.loss.name, settings, dataset, folders=folders.plus(teacher)).to(device)
@@ -169,10 +169,6 @@ def build(
         needs_all_ranks=has_synced_batch_norms(model),
     )
     return components, state
-
-
-def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
-    return None if decay is None else AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
 
 
 def _checkpoint_activations(model: nn.Module, name: str) -> None:

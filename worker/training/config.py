@@ -86,7 +86,8 @@ SETTINGS: Mapping[str, Parameter] = {
             default=None,
             low=0.0,
             high=0.99999,
-            description="evaluate and keep a running mean of the weights that keeps this share of itself in each step",
+            description="evaluate and keep a running mean of the weights that keeps this share of itself in each step, "
+            "and less in the first steps (warm-up)",
         ),
         Parameter(
             "patience",

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 from torch.amp.grad_scaler import GradScaler
-from torch.optim.swa_utils import AveragedModel
 
 from worker.training.components.schedules import Plateau
+from worker.training.components.weight_average import WeightAverage
 
 Weights = dict[str, Tensor]
 
@@ -46,7 +46,7 @@ class TrainState:
     optimizer: optim.Optimizer
     scaler: GradScaler
     plateau: Plateau | None = None
-    average: AveragedModel | None = None
+    average: WeightAverage | None = None
     epoch: int = 0
     batch: int = 0
     step: int = 0

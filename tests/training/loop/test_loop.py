@@ -25,8 +25,11 @@ from worker.training.build import build
 from worker.training.checkpoints.checkpoint import SaveInterval, load_checkpoint
 from worker.training.components.precision import autocast
 from worker.training.data import DATA, Dataset
+from worker.training.loop.cross_validation import Replicates
 from worker.training.loop.epoch import epoch_batches
 from worker.training.models import MODELS
+from worker.training.seeding import forked_rng
+from worker.training.state import TrainState
 
 ROOT = Path(__file__).parents[3]
 LOSS = Monitor("val/loss", "minimize")
@@ -216,20 +219,33 @@ def test_fp16_needs_a_gpu(configure):
 def test_the_average_of_the_weights_is_what_is_evaluated(configure):
     """Against a mean kept by hand over the steps of the same training."""
     config = {"model": {"name": "linear"}, "epochs": 2}
-    weights: list[torch.Tensor] = []
-    straight: list[TrainingResult] = []
-    for steps in range(1, 15):  # seven batches in an epoch
-        straight.append(_paused_after(configure(**config), steps))
-        weights.append(straight[-1]["replicates"][0]["model"]["1.weight"])
-    mean = weights[0]
-    for each in weights[1:]:
-        mean = 0.9 * mean + 0.1 * each
-    averaged = train(configure(**config, ema_decay=0.9))
+    initial = _state_of(configure(**config)).model.state_dict()["1.weight"].detach().clone()
+    weights = [
+        _paused_after(configure(**config), steps)["replicates"][0]["model"]["1.weight"]
+        for steps in range(1, 15)  # seven batches in an epoch
+    ]
+    mean, means = initial, []
+    for updates, each in enumerate(weights):
+        decay = min(0.5, (1 + updates) / (10 + updates))  # it warms up over the first eight updates
+        mean = decay * mean + (1 - decay) * each
+        means.append(mean)
+    averaged = train(configure(**config, ema_decay=0.5))
     torch.testing.assert_close(averaged.model.state_dict()["1.weight"], mean)
+    for steps in (1, 2, 11):
+        paused = _paused_after(configure(**config, ema_decay=0.5), steps)["replicates"][0]["average"]
+        torch.testing.assert_close(paused["module.1.weight"], means[steps - 1])
     features = DATA.create("wine", configure().data.settings).splits["val"].features
     targets = DATA.create("wine", configure().data.settings).splits["val"].targets
     accuracy = (averaged.model(features).argmax(1) == targets).float().mean().item()
     assert accuracy == pytest.approx(averaged.metrics["val/accuracy"])
+
+
+def _state_of(config: TrainingConfig) -> TrainState:
+    """The initial state of a training with seed 0."""
+    dataset = DATA.create(config.data.name, config.data.settings)
+    with forked_rng(0, torch.device("cpu")):
+        (replicate,) = Replicates(config, 0, [dataset], {})
+        return replicate.state
 
 
 def _paused_after(config: TrainingConfig, steps: int) -> Any:

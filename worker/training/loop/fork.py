@@ -53,7 +53,10 @@ def _restore(state: TrainState, saved: dict[str, Any], saved_origin: dict[str, A
         state.scaler.load_state_dict(saved["scaler"])
     if state.plateau is not None and saved_origin["schedule"] == origin["schedule"]:
         state.plateau.state = saved["plateau"]
-    if state.average is not None and saved["average"] is not None:
-        state.average.load_state_dict(saved["average"])
+    if state.average is not None:
+        if saved["average"] is None:
+            state.average.restart(state.model)
+        else:
+            state.average.load_state_dict(saved["average"])
     state.rng_states |= saved["rng_states"]  # dropout continues the same random sequence
     state.metrics = saved["metrics"]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from worker.training.errors import ConfigError
 from worker.training.parameters import Setting
@@ -21,6 +21,17 @@ Factor = Annotated[float, Setting("what a drop multiplies the rate by", low=0.0,
 Drops = Annotated[
     Sequence[float], Setting("fractions of what follows the warm-up at which the rate drops", low=0.0, high=1.0)
 ]
+
+
+_REMAINING: Mapping[str, Callable[[float], float]] = {
+    "linear": lambda fallen: 1 - fallen,
+    "cosine": lambda fallen: (1 + math.cos(math.pi * fallen)) / 2,
+    "1-sqrt": lambda fallen: 1 - math.sqrt(fallen),
+}
+"""The shapes of a decay: the completed fraction of the decay, in [0, 1], to the fraction that remains."""
+
+_SHORTEST_CYCLE = 1e-6
+_LARGEST_EXPONENT = 700.0
 
 
 @SCHEDULES.add
@@ -54,14 +65,45 @@ def cosine(
     warmup: Warmup = 0.0,
     final_fraction: FinalFraction = 0.0,
     cycles: Annotated[int, Setting("how often it falls; more than once for warm restarts", low=1)] = 1,
+    cycle_mult: Annotated[
+        float, Setting("factor by which each cycle is longer than the one before (T_mult)", low=1.0, high=10.0)
+    ] = 1.0,
 ) -> Schedule:
     """Cosine decay to the final fraction of the base rate, once or with warm restarts (Loshchilov & Hutter 2017)."""
+    first = 1 / cycles if cycle_mult == 1 else (cycle_mult - 1) / _growth(cycle_mult, cycles)
+    if first < _SHORTEST_CYCLE:
+        raise ConfigError(
+            "schedule.cycles",
+            f"the first of {cycles} cycles would take {first:.1g} of the training; use fewer cycles, or a smaller "
+            "cycle_mult",
+        )
     return _with_warmup(
         warmup,
         lambda fraction: _interpolate(
-            final_fraction, 1.0, (1 + math.cos(math.pi * _cycle_fraction(fraction, cycles))) / 2
+            final_fraction, 1.0, (1 + math.cos(math.pi * _cycle_fraction(fraction, cycles, cycle_mult))) / 2
         ),
     )
+
+
+@SCHEDULES.add
+def warmup_stable_decay(
+    *,
+    warmup: Warmup = 0.05,
+    decay: Annotated[
+        float, Setting("fraction of what follows the warm-up over which the rate falls, at its end", low=0.0, high=1.0)
+    ] = 0.2,
+    shape: Annotated[
+        Literal["linear", "cosine", "1-sqrt"], Setting("how the rate falls: along a line, half a cosine, or 1 - sqrt")
+    ] = "1-sqrt",
+    final_fraction: FinalFraction = 0.0,
+) -> Schedule:
+    """Warm-up, a stable rate, then decay to the final fraction (WSD, Hu et al. 2024; 1-sqrt by Hägele et al. 2024)."""
+
+    def factor(fraction: float) -> float:
+        fallen = (fraction - (1 - decay)) / decay if fraction > 1 - decay else 0.0
+        return _interpolate(final_fraction, 1.0, _REMAINING[shape](min(fallen, 1.0)))
+
+    return _with_warmup(warmup, factor)
 
 
 @SCHEDULES.add
@@ -216,7 +258,26 @@ def _interpolate(low: float, high: float, share: float) -> float:
     return low + (high - low) * share
 
 
-def _cycle_fraction(fraction: float, cycles: int) -> float:
-    """Return the completed fraction of the current cycle, 0 to 1; the end of the last cycle is 1, not 0."""
-    position = fraction * cycles
-    return position - min(math.floor(position), cycles - 1)
+def _cycle_fraction(fraction: float, cycles: int, mult: float = 1.0) -> float:
+    """Return the completed fraction of the current cycle, 0 to 1; the end of the last cycle is 1, not 0.
+
+    Args:
+        fraction: the completed fraction of all cycles, in [0, 1].
+        cycles: the number of cycles.
+        mult: the factor by which each cycle is longer than the one before, at least 1.
+    """
+    if mult == 1:
+        position = fraction * cycles
+        return position - min(math.floor(position), cycles - 1)
+    # With the first cycle as the unit, cycle i has the length mult**i.
+    position = fraction * _growth(mult, cycles) / (mult - 1)
+    # Add 1e-9, because rounding must not leave the beginning of a cycle in the one before.
+    cycle = min(math.floor(math.log1p(position * (mult - 1)) / math.log(mult) + 1e-9), cycles - 1)
+    begun = _growth(mult, cycle) / (mult - 1)
+    return max(0.0, (position - begun) / mult**cycle)
+
+
+def _growth(mult: float, cycles: int) -> float:
+    """Return mult**cycles - 1, exact for a `mult` near 1 and infinite where no float can hold it."""
+    exponent = cycles * math.log(mult)
+    return math.inf if exponent > _LARGEST_EXPONENT else math.expm1(exponent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from service.contract.base import Response
 from service.contract.preflight import PreflightMode, PreflightResult
@@ -19,6 +20,14 @@ class PreflightSummary(Response):
     """Whether the study's first trial waits for it."""
 
 
+class PreflightProposal(Response):
+    """An edit of the spec that a preflight proposes and that is not made yet."""
+
+    settings: dict[str, Any]
+    """Values by dotted path, as `study edit NAME --set PATH=VALUE` takes them."""
+    reason: str
+
+
 class PreflightView(Response):
     """A preflight of a study: its state and, once it has ended, its result."""
 
@@ -33,3 +42,4 @@ class PreflightView(Response):
     worker: str | None
     result: PreflightResult | None
     """None: it has not ended, or it ended without a result; then `state_reason` says why."""
+    proposals: list[PreflightProposal] = []

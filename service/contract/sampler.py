@@ -68,6 +68,9 @@ class CoarseToFineSamplerSpec(Request):
     name: Literal["coarse_to_fine"]
     seed: int = 0
     stages: list[Stage] | None = Field(default=None, min_length=2, max_length=100)
+    first_box: dict[str, list[Value]] | None = Field(
+        default=None, description="ranges or choices of the first stage's box; default: the whole space"
+    )
     review: bool = Field(default=False, description="a user reviews each box before its stage begins")
 
 

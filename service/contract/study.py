@@ -176,6 +176,11 @@ class StudySpec(Request):
         description="what a preflight before the first trial does if it fails; default: warn for train, off for others",
     )
 
+    preflight_rates: Literal["propose", "apply"] = Field(
+        default="propose",
+        description="apply: the search begins with the learning rates that its preflight proposes",
+    )
+
     @property
     def objectives(self) -> tuple[Objective, ...]:
         """All objectives. A single-objective study has one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from rich.console import Console
 from service.cli import watch
 from service.cli.commands import preflight as command
 from service.cli.render import study_pages
+from service.cli.render.preflight_pages import preflight_page
 from service.client import Client
-from service.contract.preflight_view import PreflightSummary
+from service.contract.preflight import Check, CheckStatus, PreflightResult
+from service.contract.preflight_view import PreflightProposal, PreflightSummary, PreflightView
 from service.contract.study import StudyState
 from service.contract.trial import TrialState
 from tests.client.conftest import Study
@@ -111,3 +114,33 @@ def test_watch_says_once_that_the_study_waits_for_its_preflight(study: Study) ->
     with console.capture() as capture:
         console.print(study_pages.live_page(view, []))
     assert "preflight: a worker makes the checks; the first trial begins after it" in capture.get()
+
+
+def test_a_proposal_is_shown_with_the_command_that_accepts_it() -> None:
+    check = Check(number=4, name="learning_rate", status=CheckStatus.PASSED, sentence="It falls.")
+    proposals = [
+        PreflightProposal(settings={"space.optimizer.lr.low": 1e-4, "space.optimizer.lr.high": 0.01}, reason="because"),
+        PreflightProposal(settings={"sampler.first_box": {"optimizer.lr": [1e-4, 0.01]}}, reason="so"),
+    ]
+    now = datetime.now(tz=UTC)
+    view = PreflightView(
+        trial="t", state=TrialState.COMPLETED, state_reason=None, mode="review", spec_version=1, created_at=now,
+        finished_at=now, worker="w", result=PreflightResult(checks=[check], seconds=1), proposals=proposals,
+    )  # fmt: skip
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(preflight_page(view, "digits"))
+    lines = capture.get().splitlines()
+    assert "proposal: because" in lines
+    assert (
+        "→ accept it: study edit digits --set space.optimizer.lr.low=0.0001 --set space.optimizer.lr.high=0.01" in lines
+    )
+    assert """→ accept it: study edit digits --set 'sampler.first_box={"optimizer.lr": [0.0001, 0.01]}'""" in lines
+
+
+def test_the_shown_command_edits_the_study(study: Study) -> None:
+    name = study.create(sampler={"name": "coarse_to_fine"}, budget={"trials": 6})
+    study("edit", name, "--set", 'sampler.first_box={"lr": [0.001, 0.01]}')
+    assert study.json("show", name)["spec"]["sampler"]["first_box"] == {"lr": [0.001, 0.01]}
+    study("edit", name, "--set", "space.lr.low=0.0005")
+    assert study.json("show", name)["spec"]["space"]["lr"]["low"] == 0.0005

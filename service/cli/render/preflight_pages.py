@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -38,7 +41,7 @@ def preflight_page(view: PreflightView, study: str) -> RenderableType:
     for check in view.result.checks:
         mark, seen = check_row(check)
         table.add_row(str(check.number), mark, check.name.replace("_", " "), seen)
-    return Group(title, table, *(Text(line) for line in _measured(view)))
+    return Group(title, table, *(Text(line) for line in [*_measured(view), *_proposed(view, study)]))
 
 
 def _seen(check: Check) -> Text:
@@ -46,6 +49,17 @@ def _seen(check: Check) -> Text:
     if check.remedy:
         text.append(f"\n→ {check.remedy}", style="yellow" if check.status is CheckStatus.WARNED else "red")
     return text
+
+
+def _proposed(view: PreflightView, study: str) -> list[str]:
+    """Return each edit that the preflight proposes, with the command that makes it."""
+    lines = []
+    for proposal in view.proposals:
+        words = " ".join(
+            f"--set {shlex.quote(f'{path}={json.dumps(value)}')}" for path, value in proposal.settings.items()
+        )
+        lines += [f"proposal: {proposal.reason}", f"→ accept it: study edit {study} {words}"]
+    return lines
 
 
 def _measured(view: PreflightView) -> list[str]:

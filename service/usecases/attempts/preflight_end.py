@@ -1,14 +1,18 @@
-"""End of a preflight's attempt: the trial takes the result, and a study that requires a preflight may be paused."""
+"""End of a preflight's attempt: the trial takes the result, which may edit the study's spec or pause the study."""
 
 from __future__ import annotations
 
 from service.analysis.preflight_summary import reason_to_pause, summarize
 from service.contract.attempt import Outcome
+from service.contract.preflight import PreflightResult
 from service.contract.study import PauseCause, StudySpec, StudyState
 from service.domain.failures import Resolution
 from service.domain.states import StudyEvent, TrialEvent
+from service.search.preflight_edits import automatic_edits
+from service.search.spec_diff import differences
 from service.storage.unit_of_work import UnitOfWork
 from service.usecases.fencing import FencedAttempt
+from service.usecases.specs import store_spec
 
 
 def end_preflight(
@@ -39,8 +43,26 @@ def end_preflight(
     if event is not TrialEvent.REQUEUED:
         columns |= {"infeasible": resolution.infeasible, "finished_at": unit_of_work.now()}
     unit_of_work.advance_trial(trial, event, attempt=fenced.attempt.number, reason=reason, **columns)
+    if event is TrialEvent.COMPLETED and outcome.preflight is not None:
+        _edit_spec(unit_of_work, spec, fenced, outcome.preflight)
     _pause_if_required(unit_of_work, spec, why_paused)
     return event
+
+
+def _edit_spec(unit_of_work: UnitOfWork, spec: StudySpec, fenced: FencedAttempt, result: PreflightResult) -> None:
+    """Store a new version of the spec if the preflight changes it and no trial was made by it yet."""
+    study = unit_of_work.study
+    if study.next_number > 0 or study.spec_version != fenced.trial.spec_version:
+        return
+    edits = automatic_edits(spec, result)
+    if not edits:
+        return
+    version = study.spec_version + 1
+    store_spec(unit_of_work, study.id, version, edits[-1].spec)
+    unit_of_work.set_study(spec_version=version)
+    changes = [f"{path}: {change}" for path, change in differences(spec, edits[-1].spec)]
+    reasons = [f"after the preflight: {edit.reason}" for edit in edits]
+    unit_of_work.record("study_edited", data={"version": version, "changes": [*changes, *reasons]})
 
 
 def _pause_if_required(unit_of_work: UnitOfWork, spec: StudySpec, reason: str | None) -> None:

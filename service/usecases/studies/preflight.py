@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.contract.base import TaskKind, Value
 from service.contract.preflight import PreflightResult
-from service.contract.preflight_view import PreflightView
+from service.contract.preflight_view import PreflightProposal, PreflightView
 from service.contract.problem import ErrorCode
 from service.contract.space import CategoricalParameter
 from service.contract.storable import MAX_COUNT
@@ -12,6 +12,7 @@ from service.contract.study import PauseCause, StudySpec, StudyState
 from service.contract.trial import TrialKind, TrialState
 from service.domain.errors import DomainError
 from service.domain.states import FINISHED_STUDIES, StudyEvent
+from service.search.preflight_edits import rate_edit
 from service.search.seeds import trial_seed
 from service.search.space.sampling import configuration
 from service.storage.damage import reading
@@ -109,7 +110,8 @@ def _newest(connection: Connection, study: Row) -> PreflightView:
     spec = studies.spec(connection, study.id, trial.spec_version)
     with reading("the preflight", trial):
         outcome = (attempt.outcome if attempt is not None else None) or {}
-        result = outcome.get("preflight")
+        stored = outcome.get("preflight")
+        result = None if stored is None else PreflightResult.model_validate(stored)
         return PreflightView(
             trial=trial.id,
             state=TrialState(trial.state),
@@ -119,5 +121,12 @@ def _newest(connection: Connection, study: Row) -> PreflightView:
             created_at=to_datetime(trial.created_at),
             finished_at=to_datetime(trial.finished_at),
             worker=None if attempt is None else attempt.worker,
-            result=None if result is None else PreflightResult.model_validate(result),
+            result=result,
+            proposals=[] if result is None else _proposals(connection, study, result),
         )
+
+
+def _proposals(connection: Connection, study: Row, result: PreflightResult) -> list[PreflightProposal]:
+    """Return the edits that the result proposes for the study's current spec."""
+    edit = rate_edit(studies.spec(connection, study.id, study.spec_version), result)
+    return [] if edit is None else [PreflightProposal(settings=dict(edit.settings), reason=edit.reason)]

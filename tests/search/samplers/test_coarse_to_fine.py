@@ -278,6 +278,38 @@ class TestStages:
         assert (fine.trials, fine.resource, fine.sampler) == (20, None, "tpe")
 
 
+class TestFirstBox:
+    """A box of the spec in place of the whole space."""
+
+    FIRST = {"name": "coarse_to_fine", "first_box": {"x": [0.1, 0.3], "kind": ["a"]}}
+    SPACE = {
+        "x": {"type": "float", "low": 0, "high": 1},
+        "kind": {"type": "categorical", "choices": ["a", "b"]},
+    }
+
+    def test_the_first_stage_searches_it_and_a_later_one_may_grow_past_it(self) -> None:
+        spec = study(self.SPACE, sampler=self.FIRST)
+        # The best trials lie at its upper border.
+        history = played(spec, lambda parameters: -float(parameters["x"]))  # type: ignore[arg-type]
+        first = [trial for trial in history if trial.stage == 0]
+        assert len(first) == 20
+        assert all(0.1 <= float(trial.parameters["x"]) <= 0.3 for trial in first)  # type: ignore[arg-type]
+        assert {trial.parameters["kind"] for trial in history} == {"a"}
+        assert max(float(trial.parameters["x"]) for trial in history) > 0.3  # type: ignore[arg-type]
+
+    def test_its_suggestions_say_that_it_is_the_first_box(self) -> None:
+        decision = decide.next_action(History(), study(self.SPACE, sampler=self.FIRST))
+        assert isinstance(decision, decide.Suggest)
+        assert decision.suggestion.reason.startswith("stage 1 of 2: the first box of the spec;")
+
+    @pytest.mark.parametrize("stages", [None, [{"trials": 20}, {"trials": 5}]])
+    def test_a_first_box_outside_the_space_is_refused(self, stages: list[dict[str, int]] | None) -> None:
+        sampler = {"name": "coarse_to_fine", "stages": stages, "first_box": {"x": [0.5, 2.0], "y": [0, 1]}}
+        errors = check_strategy(study(self.SPACE, sampler=sampler))
+        assert [error.path for error in errors] == ["sampler.first_box.x", "sampler.first_box.y"]
+        assert "2.0 is outside the declared space" in errors[0].message
+
+
 class TestDecidedBoxes:
     """What was decided of a stage stands, and a person may decide."""
 

@@ -8,14 +8,15 @@ import pytest
 
 from service.contract.attempt import FailureClass
 from service.contract.claim import NoTrial
-from service.contract.preflight import Check, CheckStatus, PreflightResult
+from service.contract.preflight import Check, CheckStatus, LearningRateRange, PreflightResult
 from service.contract.problem import ErrorCode
-from service.contract.study import PauseCause, StudyState
+from service.contract.study import EditRequest, PauseCause, StudyState
 from service.contract.trial import TrialKind, TrialState
 from service.domain.errors import DomainError
 from service.usecases.studies import lifecycle
+from service.usecases.studies.edit import edit_study
 from service.usecases.studies.preflight import get_preflight, start_preflight
-from service.usecases.studies.study_lookup import list_studies
+from service.usecases.studies.study_lookup import list_events, list_studies
 from tests.usecases.replica import Replica
 
 pytestmark = pytest.mark.anyio
@@ -39,12 +40,15 @@ TRAIN: dict[str, Any] = {
 }
 
 
-def result_of(*statuses: CheckStatus) -> PreflightResult:
+def result_of(*statuses: CheckStatus, **measured: Any) -> PreflightResult:
     checks = [
         Check(number=at, name=f"check_{at}", status=status, sentence=f"the figure is {at}", remedy="lower optimizer.lr")
         for at, status in enumerate(statuses, start=1)
     ]
-    return PreflightResult(checks=checks, seconds=2.5, seconds_per_epoch=0.5)
+    return PreflightResult(checks=checks, seconds=2.5, seconds_per_epoch=0.5, **measured)
+
+
+RATES = LearningRateRange(falls=2e-4, steepest=1e-3, explodes=5e-3, proposed=1e-3)
 
 
 PASSED, WARNED, FAILED = CheckStatus.PASSED, CheckStatus.WARNED, CheckStatus.FAILED
@@ -294,3 +298,61 @@ async def test_a_study_shows_its_newest_preflight_in_one_line(replica: Replica) 
     assert (again.state, again.holds_back) == (TrialState.WAITING, False), "the search has begun"
     listed = {each.name: each.preflight for each in (await list_studies(replica.context)).studies}
     assert listed[name] == again
+
+
+async def test_rates_are_proposed_with_the_edit_that_accepts_them(replica: Replica) -> None:
+    name = await replica.create(**TRAIN)
+    await replica.finish(await replica.claim(name), preflight=result_of(PASSED, learning_rate=RATES))
+    assert (await replica.study(name)).spec_version == 1
+    (proposal,) = (await get_preflight(replica.context, name)).proposals
+    assert proposal.settings == {"space.optimizer.lr.low": 1e-4, "space.optimizer.lr.high": 5e-3}
+    assert "proposes 0.001" in proposal.reason
+
+
+async def test_rates_are_applied_by_a_new_version_of_the_spec_before_the_first_trial(replica: Replica) -> None:
+    name = await replica.create(**TRAIN, preflight_rates="apply")
+    await replica.finish(await replica.claim(name), preflight=result_of(PASSED, learning_rate=RATES))
+    study = await replica.study(name)
+    assert study.spec_version == 2
+    rate = study.spec.space["optimizer.lr"].model_dump()
+    assert (rate["low"], rate["high"]) == (1e-4, 5e-3)
+    (edited,) = (await list_events(replica.context, name, 0, 100, "study_edited")).events
+    assert edited.data["version"] == 2
+    changed, why = edited.data["changes"]
+    assert changed == "space.optimizer.lr.high: 0.01 -> 0.005"
+    assert why == (
+        "after the preflight: the learning-rate range test proposes 0.001, so optimizer.lr is searched from 0.0001 to "
+        "0.005, and not from 0.0001 to 0.01"
+    )
+    view = await get_preflight(replica.context, name)
+    assert (view.proposals, view.spec_version) == ([], 1)
+    first = await replica.claim(name)
+    assert first.number == 0
+    assert 1e-4 <= first.parameters["optimizer.lr"] <= 5e-3  # type: ignore[operator]
+
+
+async def test_a_search_that_has_begun_keeps_its_rates(replica: Replica) -> None:
+    name = await replica.create(**TRAIN, preflight_rates="apply")
+    await replica.finish(await replica.claim(name), preflight=result_of(PASSED))
+    assert (await replica.claim(name)).number == 0
+    await start_preflight(replica.context, name)
+    await replica.finish(await replica.claim(name), preflight=result_of(PASSED, learning_rate=RATES))
+    assert (await replica.study(name)).spec_version == 1
+    assert len((await get_preflight(replica.context, name)).proposals) == 1
+
+
+async def test_a_spec_that_was_edited_during_its_preflight_is_kept(replica: Replica) -> None:
+    name = await replica.create(**TRAIN, preflight_rates="apply")
+    grant = await replica.claim(name)
+    spec = (await replica.study(name)).spec.model_copy(update={"description": "edited meanwhile"})
+    await edit_study(replica.context, name, EditRequest(spec=spec, version=1))
+    await replica.finish(grant, preflight=result_of(PASSED, learning_rate=RATES))
+    assert (await replica.study(name)).spec_version == 2
+
+
+async def test_a_preflight_that_failed_applies_nothing(replica: Replica) -> None:
+    name = await replica.create(**TRAIN, preflight_rates="apply")
+    await replica.fail(
+        await replica.claim(name), FailureClass.USER_EXCEPTION, preflight=result_of(PASSED, learning_rate=RATES)
+    )
+    assert (await replica.study(name)).spec_version == 1

@@ -23,7 +23,7 @@ from service.domain.history import History, StageBox, Suggestion, TrialRecord
 from service.domain.parameter import contains, describe_domain
 from service.search.samplers import tpe
 from service.search.samplers.base import Sampler, before
-from service.search.samplers.coarse_to_fine.box import Box, Evidence, Tried, from_bounds, refine, to_bounds
+from service.search.samplers.coarse_to_fine.box import Box, Evidence, Tried, check_box, from_bounds, refine, to_bounds
 from service.search.samplers.grid import check_grid, grid_cells
 from service.search.space.sampling import config_key, config_keys, sample_unseen, sobol_sample
 
@@ -41,6 +41,7 @@ class CoarseToFineSampler(Sampler):
         resource_max: absolute step that trials of a stage without a resource train to; None if the study has none.
         last_is_open: whether the last stage continues beyond its number of trials.
         is_reviewed: whether a person reviews each box before its stage begins.
+        first_box: the ranges and choices of the first stage's box that differ from the space.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class CoarseToFineSampler(Sampler):
         resource_max: int | None,
         last_is_open: bool,
         is_reviewed: bool,
+        first_box: Mapping[str, Sequence[Value]] | None = None,
     ) -> None:
         self._space = space
         self._direction = direction
@@ -59,6 +61,7 @@ class CoarseToFineSampler(Sampler):
         self._resource_max = resource_max
         self._last_is_open = last_is_open
         self._is_reviewed = is_reviewed
+        self._first_box = from_bounds(space, first_box or {})
 
     @classmethod
     def of(cls, spec: StudySpec) -> CoarseToFineSampler:
@@ -71,6 +74,7 @@ class CoarseToFineSampler(Sampler):
             resource_max=spec.resource.max if spec.resource else None,
             last_is_open=spec.budget.trials is not None,
             is_reviewed=spec.sampler.review,
+            first_box=spec.sampler.first_box,
         )
 
     def suggest(self, history: History, number: int, seed: int) -> Suggestion:
@@ -122,7 +126,7 @@ class CoarseToFineSampler(Sampler):
             The sub-space, and its changes from the previous stage's box; no changes if the history has the box.
         """
         decided = max((at for at in history.stages if at <= stage), default=0)
-        box = Box(from_bounds(self._space, history.stages[decided].box) if decided else self._space)
+        box = Box(from_bounds(self._space, history.stages[decided].box) if decided else self._first_box)
         for at in range(decided, stage):
             ended = self._stages[at]
             tried = Tried(ended.fixed, on_grid=ended.sampler == "grid")
@@ -201,7 +205,7 @@ class CoarseToFineSampler(Sampler):
 
     def _unchanged(self, at: int) -> str:
         if at == 0:
-            return "the whole space"
+            return "the whole space" if self._first_box == self._space else "the first box of the spec"
         if self._stages[at - 1].keep == 1:
             return f"the box of stage {at}, which keeps all of it"
         return f"the box of stage {at}, because its trials gave no reason to change it"
@@ -249,12 +253,15 @@ def check_coarse_to_fine(spec: StudySpec) -> list[FieldError]:
     """Check that the stages of a spec fit its budget, resource and task."""
     assert isinstance(spec.sampler, CoarseToFineSamplerSpec)
     budget = spec.budget.trials
+    errors = [
+        FieldError(path=f"sampler.first_{error.path}", message=error.message)
+        for error in check_box(spec.space, spec.sampler.first_box or {})
+    ]
     if spec.sampler.stages is None:
         if budget is None or budget < 2:
             message = "coarse_to_fine divides a budget into stages; write budget: {trials: 60}, or sampler.stages"
             return [FieldError(path="budget.trials", message=message)]
-        return []
-    errors = []
+        return errors
     planned = sum(stage.trials for stage in spec.sampler.stages)
     if budget is not None and planned > budget:
         message = f"the stages take {planned} trials, the budget has {budget}; raise budget.trials or shorten a stage"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from service.contract.base import Quoted, Request
+from service.contract.base import Quoted, Request, Value
 
 MAX_CHECKS = 100
 """The largest number of checks in one result."""
@@ -86,6 +86,18 @@ class Baseline(Request):
     note: Quoted | None = Field(default=None, description="what limits the values, or why there are none")
 
 
+class MemoryLimit(Request):
+    """A configuration that ran out of a GPU's memory. One that is equal or larger needs at least as much."""
+
+    at: dict[str, Value] = Field(description="values of its parameters, without those that change no memory")
+    larger: list[str] = Field(
+        default=[],
+        max_length=MAX_CHECKS,
+        description="parameters of `at` of which a larger value needs more memory; the others count only if equal",
+    )
+    gpu_memory_gib: float = Field(gt=0, description="memory of the GPU that it ran out of")
+
+
 class PreflightResult(Request):
     """The results of all checks, in order, and what they measured for the plan."""
 
@@ -95,11 +107,12 @@ class PreflightResult(Request):
     peak_memory_bytes: int | None = Field(default=None, ge=0, description="the largest of centre and corners")
     learning_rate: LearningRateRange | None = None
     infeasible: list[dict[str, Any]] = Field(
-        default=[], max_length=MAX_CHECKS, description="settings of the corners of the space that do not fit in memory"
+        default=[], max_length=MAX_CHECKS, description="settings of the corners of the space that can't be trained here"
     )
     baselines: list[Baseline] = Field(
         default=[], max_length=MAX_BASELINES, description="simple models on the same data, to compare the search with"
     )
+    memory_limits: list[MemoryLimit] = Field(default=[], max_length=MAX_CHECKS)
 
     @property
     def status(self) -> CheckStatus:

@@ -20,7 +20,7 @@ from service.contract.base import (
     TaskKind,
     Value,
 )
-from service.contract.preflight import PreflightMode
+from service.contract.preflight import MAX_CHECKS, MemoryLimit, PreflightMode
 from service.contract.preflight_view import PreflightSummary
 from service.contract.pruner import NoPrunerSpec, PrunerSpec
 from service.contract.sampler import AutoSamplerSpec, SamplerSpec
@@ -129,6 +129,9 @@ class Constraints(Request):
     """Conditions checked before training. A configuration that violates one is infeasible."""
 
     parameters: Bound | None = Field(default=None, description="number of trainable parameters of the model")
+    memory: list[MemoryLimit] | None = Field(
+        default=None, max_length=MAX_CHECKS, description="configurations that ran out of memory in a preflight"
+    )
 
 
 class Requires(Request):

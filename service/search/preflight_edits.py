@@ -1,4 +1,4 @@
-"""Edits of a spec that follow from its preflight: the range of learning rates to search first."""
+"""Edits of a spec that follow from its preflight: infeasible configurations, and learning rates to search first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 from service.contract.preflight import LearningRateRange, PreflightResult
 from service.contract.sampler import CoarseToFineSamplerSpec
 from service.contract.space import FloatParameter
-from service.contract.study import StudySpec
+from service.contract.study import Constraints, StudySpec
+from service.domain.memory_limits import describe_limit
 from service.domain.space import check_space
 from service.search.samplers.coarse_to_fine.box import bounds, from_bounds
 
@@ -36,9 +37,26 @@ class SpecEdit:
 def automatic_edits(spec: StudySpec, result: PreflightResult) -> list[SpecEdit]:
     """Return the edits to make before the first trial, each one made from the version before it."""
     edits = []
+    if (edit := memory_edit(spec, result)) is not None:
+        edits.append(edit)
+        spec = edit.spec
     if spec.preflight_rates == "apply" and (edit := rate_edit(spec, result)) is not None:
         edits.append(edit)
     return edits
+
+
+def memory_edit(spec: StudySpec, result: PreflightResult) -> SpecEdit | None:
+    """Return the edit that makes the configurations infeasible that ran out of memory; None: none did."""
+    if not result.memory_limits:
+        return None
+    constraints = (spec.constraints or Constraints()).model_copy(update={"memory": result.memory_limits})
+    limits = [limit.model_dump(mode="json") for limit in result.memory_limits]
+    worst = "; ".join(describe_limit(limit) for limit in result.memory_limits)
+    return SpecEdit(
+        spec.model_copy(update={"constraints": constraints}),
+        {"constraints.memory": limits},
+        f"{worst}; such configurations and larger ones are infeasible while no larger GPU is here",
+    )
 
 
 def rate_edit(spec: StudySpec, result: PreflightResult) -> SpecEdit | None:

@@ -28,6 +28,7 @@ MODULES = (
     "tests.domain.test_rungs",
     "tests.usecases.studies.test_budgets",
     "tests.usecases.dispatch.test_claim",
+    "tests.usecases.dispatch.test_too_large",
     "tests.usecases.maintenance.test_clock_steps",
     "tests.usecases.test_decisions",
     "tests.usecases.studies.test_deletion",

@@ -24,6 +24,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "service.usecases.begin_trial": (),
     "service.usecases.attempts.checkpoint": (),
     "service.usecases.dispatch.claim": (),
+    "service.usecases.dispatch.too_large": (),
     "service.usecases.studies.lifecycle": (),
     "service.usecases.studies.deletion": (),
     "service.usecases.deployment": (),

@@ -18,7 +18,7 @@ from service.contract.problem import ErrorCode
 from service.contract.study import StudySpec, StudyState
 from service.domain.budget import NO_USAGE, BudgetUsage, exhausted_reason, has_stopping_limits
 from service.domain.errors import DomainError
-from service.domain.history import History
+from service.domain.history import History, Suggestion
 from service.domain.provenance import code_for, code_mismatch
 from service.domain.states import FINISHED_STUDIES
 from service.search import decide
@@ -32,6 +32,7 @@ from service.usecases.attempts.rungs import promote
 from service.usecases.context import Context
 from service.usecases.dispatch.assignment import next_assignable
 from service.usecases.dispatch.grants import build_grant, insert_trial, start_attempt
+from service.usecases.dispatch.too_large import give_up_if_too_large
 from service.usecases.eligibility import exclusion_reason, ineligibility
 from service.usecases.isolation import StudyFault, guarded, isolated, pause_for
 from service.usecases.studies.stages import begin_stage, request_review
@@ -384,6 +385,21 @@ def _is_exhausted(unit_of_work: UnitOfWork, snapshot: StudySnapshot) -> bool:
     return exhausted_reason(spec, now, used) is not None
 
 
+def _begin_suggested(
+    unit_of_work: UnitOfWork, snapshot: StudySnapshot, suggestion: Suggestion, request: ClaimRequest
+) -> Row | None:
+    """Insert the suggested trial; None: it is infeasible in advance and has ended, so the claim decides again."""
+    trial = insert_trial(unit_of_work, snapshot.spec, snapshot.history, suggestion)
+    if suggestion.new_stage is not None:
+        begin_stage(unit_of_work, suggestion.new_stage)
+    if snapshot.enqueued is not None:
+        taken = tables.enqueued_trial.update().where(tables.enqueued_trial.c.id == snapshot.enqueued.id)
+        unit_of_work.connection.execute(taken.values(trial_id=trial.id))
+    elif give_up_if_too_large(unit_of_work, snapshot.spec, trial, request.capabilities):
+        return None
+    return trial
+
+
 def _trial_for(
     unit_of_work: UnitOfWork,
     context: Context,
@@ -398,15 +414,7 @@ def _trial_for(
         case RunWaitingTrial():
             return next_assignable(unit_of_work.connection, context, study.id, request)[0]
         case decide.Suggest():
-            if not is_fresh:
-                return None
-            trial = insert_trial(unit_of_work, snapshot.spec, known, decision.suggestion)
-            if decision.suggestion.new_stage is not None:
-                begin_stage(unit_of_work, decision.suggestion.new_stage)
-            if snapshot.enqueued is not None:
-                taken = tables.enqueued_trial.update().where(tables.enqueued_trial.c.id == snapshot.enqueued.id)
-                unit_of_work.connection.execute(taken.values(trial_id=trial.id))
-            return trial
+            return _begin_suggested(unit_of_work, snapshot, decision.suggestion, request) if is_fresh else None
         case Promote():
             if study.spec_version != snapshot.study.spec_version:
                 return None

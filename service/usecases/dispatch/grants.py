@@ -156,7 +156,7 @@ def grant_of(connection: Connection, context: Context, trial: Row) -> Grant:
         dropped=dropped,
         seed=trial.seed,
         monitor=_monitor(connection, spec, trial),
-        constraints=spec.constraints.model_dump(exclude_none=True) if spec.constraints else {},
+        constraints=spec.constraints.model_dump(exclude_none=True, exclude={"memory"}) if spec.constraints else {},
         resource=spec.resource.name if spec.resource else "step",
         run_until=trial.run_until,
         pauses=_pauses(spec, trial),

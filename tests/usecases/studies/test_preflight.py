@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from service.contract.attempt import FailureClass
+from service.contract.capabilities import Device
 from service.contract.claim import NoTrial
-from service.contract.preflight import Check, CheckStatus, LearningRateRange, PreflightResult
+from service.contract.preflight import Check, CheckStatus, LearningRateRange, MemoryLimit, PreflightResult
 from service.contract.problem import ErrorCode
-from service.contract.study import EditRequest, PauseCause, StudyState
+from service.contract.study import Constraints, EditRequest, PauseCause, StudyState
 from service.contract.trial import TrialKind, TrialState
 from service.domain.errors import DomainError
 from service.usecases.studies import lifecycle
@@ -356,3 +357,19 @@ async def test_a_preflight_that_failed_applies_nothing(replica: Replica) -> None
         await replica.claim(name), FailureClass.USER_EXCEPTION, preflight=result_of(PASSED, learning_rate=RATES)
     )
     assert (await replica.study(name)).spec_version == 1
+
+
+async def test_corners_that_ran_out_of_memory_are_infeasible_in_advance(replica: Replica) -> None:
+    name = await replica.create(**{**TRAIN, "sampler": {"name": "random"}, "budget": {"trials": 30}})
+    limit = MemoryLimit(at={"batch_size": 64}, larger=["batch_size"], gpu_memory_gib=8)
+    await replica.finish(await replica.claim(name), preflight=result_of(PASSED, memory_limits=[limit]))
+    study = await replica.study(name)
+    assert (study.spec_version, study.spec.constraints) == (2, Constraints(memory=[limit]))
+    (edited,) = (await list_events(replica.context, name, 0, 100, "study_edited")).events
+    assert "too small for batch_size = 64; such configurations and larger ones are infeasible" in str(edited.data)
+    device = Device(kind="cuda", memory_gib=8)
+    granted = [await replica.claim(name, devices=[device]) for _ in range(8)]
+    assert {grant.parameters["batch_size"] for grant in granted} == {16, 32}
+    ended = [trial for trial in await replica.trials(name) if trial.infeasible]
+    assert ended
+    assert {trial.parameters["batch_size"] for trial in ended} == {64}

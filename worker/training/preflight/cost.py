@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ from worker.training.errors import ConfigError, Infeasible
 from worker.training.evaluate import predictions_of
 from worker.training.out_of_memory import is_out_of_memory
 from worker.training.preflight.bench import Bench, in_words, step_loss, training_batches
-from worker.training.preflight.memory import available_bytes, peak_bytes, reset_peak
+from worker.training.preflight.memory import available_bytes, gpu_gib, peak_bytes, reset_peak
+from worker.training.preflight.memory_limits import MemoryLimit, memory_limit
 from worker.training.preflight.model_size import model_size
 from worker.training.preflight.result import Check, Status
 from worker.training.state import TrainState
@@ -41,6 +43,7 @@ class Corner:
         seconds_per_epoch: of one model with its evaluation; None: not measured.
         peak_bytes: None: not measured.
         problem: why it can't be trained here; None: it can.
+        limit: the configurations that need as much memory, if it ran out of a GPU's; None: it did not.
     """
 
     name: str
@@ -48,45 +51,82 @@ class Corner:
     seconds_per_epoch: float | None = None
     peak_bytes: int | None = None
     problem: str | None = None
+    limit: MemoryLimit | None = None
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The memory of the weights for the values of one setting of the model.
+
+    Attributes:
+        values: the values that fit the centre of the space.
+        training_bytes: of each.
+    """
+
+    values: Sequence[Any]
+    training_bytes: Sequence[int]
+
+    @property
+    def largest(self) -> Any:
+        """The value with the largest model."""
+        return self.values[self.training_bytes.index(max(self.training_bytes))]
+
+    @property
+    def is_rising(self) -> bool:
+        """Whether each larger value of the setting gives a larger model."""
+        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values):
+            return False
+        by_value = sorted(dict(zip(self.values, self.training_bytes, strict=True)).items())
+        return all(more > less for (_, less), (_, more) in pairwise(by_value))
 
 
 def check_cost(bench: Bench) -> tuple[list[Check], Sequence[Corner]]:
     """Time a few steps at the centre and the corners, and find corners that run out of memory."""
     deadline = Deadline(bench.deadline.left / 2)
-    named = {"centre": {}, **corners(bench)}
+    sizes = model_sizes(bench)
+    growing = [path for path, each in sizes.items() if each.is_rising]
+    named = {"centre": {}, **corners(bench, sizes)}
     measured: list[Corner] = []
     for name, settings in named.items():
         if measured and deadline.has_passed:
             break
-        measured.append(_measure(bench, name, settings))
+        measured.append(_measure(bench, name, settings, growing))
     return [_time(bench, measured), _memory(bench, measured, len(named)), _batch_size(bench, measured)], measured
 
 
-def corners(bench: Bench) -> dict[str, dict[str, Any]]:
+def model_sizes(bench: Bench) -> dict[str, Sizes]:
+    """Return the sizes of the model for each searched setting that changes them."""
+    found = {}
+    for path, parameter in bench.space.parameters.items():
+        if not path.startswith("model."):
+            continue
+        sizes: dict[int, int] = {}
+        for index, value in enumerate(parameter.values):
+            with suppress(ConfigError, RuntimeError):  # what does not fit the centre is no corner; check 9 reports it
+                config = bench.space.configuration({**parameter.requires, path: value})
+                sizes[index] = model_size(bench, config).training_bytes
+        if len(set(sizes.values())) > 1:
+            found[path] = Sizes([parameter.values[index] for index in sizes], list(sizes.values()))
+    return found
+
+
+def corners(bench: Bench, sizes: Mapping[str, Sizes]) -> dict[str, dict[str, Any]]:
     """Return the settings of the largest batch, of the largest model, and of both, where these are searched."""
     parameters = bench.space.parameters
     batch: dict[str, Any] = {}
     if "batch_size" in parameters:
         batch = {"batch_size": max(parameters["batch_size"].values)}
     model: dict[str, Any] = {}
-    for path, parameter in parameters.items():
-        if not path.startswith("model."):
-            continue
-        sizes: dict[int, tuple[int, Any]] = {}
-        for index, value in enumerate(parameter.values):
-            with suppress(ConfigError, RuntimeError):  # what does not fit the centre is no corner; check 9 reports it
-                size = model_size(bench, bench.space.configuration({**parameter.requires, path: value}))
-                sizes[index] = (size.training_bytes, value)
-        if sizes and len({size for size, _ in sizes.values()}) > 1:
-            model = {**model, **parameter.requires, path: max(sizes.values(), key=lambda each: each[0])[1]}
+    for path, each in sizes.items():
+        model = {**model, **parameters[path].requires, path: each.largest}
     found = {"largest batch": batch, "largest model": model, "largest batch and model": {**batch, **model}}
     if not (batch and model):
         del found["largest batch and model"]
     return {name: settings for name, settings in found.items() if settings}
 
 
-def _measure(bench: Bench, name: str, settings: Mapping[str, Any]) -> Corner:
-    """Run a few steps and time them."""
+def _measure(bench: Bench, name: str, settings: Mapping[str, Any], growing: Collection[str] = ()) -> Corner:
+    """Run a few steps and time them; `growing` are the settings of which a larger value gives a larger model."""
     try:
         config = bench.space.configuration(settings) if settings else bench.config
         maximum = bench.constraints.get("parameters", {}).get("max")
@@ -109,7 +149,10 @@ def _measure(bench: Bench, name: str, settings: Mapping[str, Any]) -> Corner:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        return Corner(name, settings, problem=f"out of memory: {str(error).splitlines()[0][:200]}")
+        problem = f"out of memory: {str(error).splitlines()[0][:200]}"
+        memory_gib = gpu_gib(bench.device)
+        limit = None if memory_gib is None else memory_limit(bench.space, settings, growing, memory_gib)
+        return Corner(name, settings, problem=problem, limit=limit)
     finally:
         gc.collect()
         if bench.device.type == "cuda":

@@ -9,6 +9,7 @@ import torch
 
 _STATUS, _RESET, _AVAILABLE = Path("/proc/self/status"), Path("/proc/self/clear_refs"), Path("/proc/meminfo")
 _KIB = 1024
+_NOTICEABLE_BYTES = 2**30
 
 
 def reset_peak(device: torch.device) -> bool:
@@ -38,6 +39,15 @@ def available_bytes(device: torch.device) -> int | None:
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
     return _read(_AVAILABLE, "MemAvailable")
+
+
+def gpu_gib(device: torch.device) -> float | None:
+    """Return a GPU's memory in GiB if this process has it nearly to itself; None: it has not, or there is no GPU."""
+    if device.type != "cuda":
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    used_by_others = total - free - torch.cuda.memory_reserved(device)
+    return None if used_by_others > _NOTICEABLE_BYTES else round(total / 2**30, 1)
 
 
 def _read(file: Path, name: str) -> int | None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from worker.training.baselines import Baseline
+from worker.training.preflight.memory_limits import MemoryLimit
 
 Figures = Mapping[str, Any]
 """What a check measured, by name: numbers, texts, lists and mappings of these; null: not finite."""
@@ -100,7 +101,8 @@ class PreflightResult:
         seconds_per_epoch: of one model at the centre of the space, with its evaluation; None: not measured.
         peak_memory_bytes: the most memory of all corners that were run; None: not measured.
         learning_rate: the range of useful learning rates; None: not measured.
-        infeasible: the settings of each corner that fits no memory here.
+        infeasible: the settings of each corner that can't be trained here.
+        memory_limits: the corners that ran out of a GPU's memory.
         baselines: what simple models reach on the same data; empty: none were fitted.
     """
 
@@ -111,6 +113,7 @@ class PreflightResult:
     learning_rate: LearningRateRange | None = None
     infeasible: Sequence[Mapping[str, Any]] = ()
     baselines: Sequence[Baseline] = ()
+    memory_limits: Sequence[MemoryLimit] = ()
 
     @property
     def status(self) -> Status:
@@ -132,6 +135,7 @@ class PreflightResult:
         values["learning_rate"] = None if rate is None else LearningRateRange(**rate)
         values["checks"] = [Check.from_mapping(check) for check in values["checks"]]
         values["baselines"] = [Baseline(**baseline) for baseline in values["baselines"]]
+        values["memory_limits"] = [MemoryLimit(**limit) for limit in values["memory_limits"]]
         return cls(**values)
 
 

@@ -46,9 +46,12 @@ class SearchSpace:
         Raises:
             ConfigError: the configuration is not valid.
         """
-        changes = changes or {}
+        return TrainingConfig.from_mapping(with_settings(self.base, self.settings(changes or {})))
+
+    def settings(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of the searched settings at the centre, with some changed."""
         kept = {path: value for path, value in self.centre.items() if self._exists(path, changes)}
-        return TrainingConfig.from_mapping(with_settings(self.base, {**kept, **changes}))
+        return {**kept, **changes}
 
     def _exists(self, path: str, changes: Mapping[str, Any]) -> bool:
         """Return whether a setting of the centre still exists with the changes."""

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from service.contract.base import Value
 from service.contract.study import StudySpec
@@ -71,13 +72,18 @@ def preflight_study(
         budget_epochs=budget_epochs,
         seed=seed,
         device=device,
-        constraints=None if spec.constraints is None else spec.constraints.model_dump(exclude_none=True),
+        constraints=_constraints(spec),
         teacher=teacher,
         readable=readable,
         numbers=numbers,
         baseline_seconds=baseline_seconds,
         on_check=on_check,
     )
+
+
+def _constraints(spec: StudySpec) -> dict[str, Any]:
+    """Return the constraints of a model; memory limits are of the configurations that the service hands out."""
+    return {} if spec.constraints is None else spec.constraints.model_dump(exclude_none=True, exclude={"memory"})
 
 
 def _around(space: SearchSpace, centre: Mapping[str, Value] | None) -> SearchSpace:

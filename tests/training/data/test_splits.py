@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from worker.training import ConfigError
@@ -32,6 +32,45 @@ def test_the_newest_examples_test_and_the_oldest_train():
     assert sorted(times[parts["train"]]) == list(range(60))
     assert sorted(times[parts["val"]]) == list(range(60, 80))
     assert sorted(times[parts["test"]]) == list(range(80, 100))
+
+
+@given(
+    st.lists(st.integers(0, 12), min_size=12, max_size=60).filter(lambda times: len(set(times)) > 5),
+    st.sampled_from([0.1, 0.2, 0.35]),
+    st.sampled_from([0.2, 0.35]),
+)
+def test_no_instant_is_in_two_parts_and_the_sizes_are_the_nearest(
+    times: list[int], val_fraction: float, test_fraction: float
+):
+    how = Splitting(val_fraction, test_fraction)
+    try:
+        parts = split_indices(None, len(times), how, SplitConstraint(times=np.array(times)))
+    except ConfigError as error:
+        assume("of one instant stay together" not in str(error) and "at least 2 are needed" not in str(error))
+        raise
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(len(times)))
+    instants = {name: {times[index] for index in part} for name, part in parts.items()}
+    assert max(instants["train"]) < min(instants["val"])
+    assert max(instants["val"]) < min(instants["test"])
+    newest_first = sorted(times, reverse=True)
+    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
+        wanted = round(len(times) * fraction)
+        possible = [size for size in range(2, len(newest_first)) if newest_first[size - 1] != newest_first[size]]
+        assert len(parts[name]) == min(possible, key=lambda size: (abs(size - wanted), size))
+        newest_first = newest_first[len(parts[name]) :]
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([7] * 40, r"data\.test_fraction: of 40 examples no newest ones can be held out, because examples of one inst"),
+        ([1] * 20 + [2] * 20, r"data\.val_fraction: of 20 examples no newest ones can be held out"),
+        ([1] * 39 + [2], r"data\.test_fraction: of 40 examples no newest ones can be held out"),
+    ],
+)
+def test_too_few_instants_are_refused(times: list[int], message: str):
+    with pytest.raises(ConfigError, match=message):
+        split_indices(None, 40, HOW, SplitConstraint(times=np.array(times)))
 
 
 def test_a_limit_in_time_keeps_the_oldest():

@@ -97,7 +97,7 @@ class SplitConstraint:
 
     Attributes:
         groups: the group of each example, [n].
-        times: the time of each example, [n]; the oldest train, the newest test.
+        times: the time of each example, [n]; the oldest train, the newest test, and equal times stay together.
         folds: the fold name of each example, [n].
         val_folds: the names of the folds that validate.
         test_folds: the names of the folds that test; all others train.
@@ -196,7 +196,7 @@ def _by_fraction(
         if size < 2:
             raise ConfigError(path, f"{fraction:g} of {num_examples} examples leaves {size}; at least 2 are needed")
         if constraint.times is not None:
-            rest, parts[name] = rest[:-size], rest[-size:]
+            rest, parts[name] = _split_time(rest, constraint.times[rest], size, path)
             continue
         try:
             if constraint.groups is not None:
@@ -210,6 +210,30 @@ def _by_fraction(
     if how.fold is not None:
         rest, parts["val"] = _split_fold(rest, labels, how.fold, how.seed, constraint)
     return parts | {"train": rest}
+
+
+def _split_time(rest: Indices, times: NDArray[Any], size: int, path: str) -> tuple[Indices, Indices]:
+    """Split off the newest examples: `size` of them, or the nearest number that divides no instant.
+
+    Of two numbers that are equally near, the smaller is taken, which leaves more for training.
+
+    Args:
+        rest: the examples from the oldest to the newest.
+        times: their times, [n].
+        size: the number of examples to hold out.
+        path: the setting named in errors.
+    """
+    starts = np.flatnonzero(times[1:] != times[:-1]) + 1  # where an instant begins, but the first
+    sizes = (len(rest) - starts)[::-1]
+    sizes = sizes[sizes >= 2]
+    if not len(sizes):
+        raise ConfigError(
+            path,
+            f"of {len(rest)} examples no newest ones can be held out, because examples of one instant stay together; "
+            "use a finer data.time, a smaller fraction, or leave data.time out",
+        )
+    nearest = sizes[np.argmin(np.abs(sizes - size))]
+    return rest[:-nearest], rest[-nearest:]
 
 
 def _split_fold(

@@ -143,6 +143,11 @@ class Surrogate:
         log_probability = self._feasibility.log_probability(points)
         return score + log_probability - _LAST_RESORT * (log_probability < math.log(_MIN_FEASIBILITY))
 
+    @property
+    def noise_share(self) -> float:
+        """Variance of the noise as a share of the variance of the observed values, squeezed."""
+        return self._hyperparameters.noise
+
     def prediction(self, point: Points) -> Prediction:
         """Return what the model expects of one point."""
         mean, deviation = self._objective.predict(point)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from service.contract.base import Direction, Value
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 
 STARTUP_TRIALS = 4
 """Number of observations from which the model is used: the centre of the space and three Sobol points."""
+
+_LARGE_NOISE = 0.1
+"""Share of the noise in the variance of the values above which some suggestions ignore the model.
+
+With such noise the improvement that the model expects near its best region is mostly chance, and it would go on
+sampling there.
+"""
+
+_EXPLORATION_PERIOD = 4
+"""With large noise, each suggestion whose number this divides is a Sobol point."""
 
 
 class GpSampler(Sampler):
@@ -42,9 +52,11 @@ class GpSampler(Sampler):
         trials, earlier = before(history, number), active_prior_trials(history, number)
         num_observations = len(earlier) + sum(map(is_observation, trials))
         if num_observations < STARTUP_TRIALS:
-            return self._startup(trials, number, seed, f"{num_observations} of {STARTUP_TRIALS} trials to learn from")
+            return self._sobol(
+                "startup", trials, number, seed, f"{num_observations} of {STARTUP_TRIALS} trials to learn from"
+            )
         if all(isinstance(parameter, ConstantParameter) for parameter in self._space.values()):
-            return self._startup(trials, number, seed, "as every parameter is constant")
+            return self._sobol("startup", trials, number, seed, "as every parameter is constant")
         # Loads NumPy and SciPy.
         from service.search.gaussian_process.surrogate import Surrogate  # noqa: PLC0415
         from service.search.trial_matrix import trial_matrix_of  # noqa: PLC0415
@@ -53,7 +65,10 @@ class GpSampler(Sampler):
         matrix = trial_matrix_of(self._space, every)
         surrogate = Surrogate.of(self._space, self._direction, every, matrix, number)
         if surrogate is None:
-            return self._startup(trials, number, seed, "as too few trials have ended with a value")
+            return self._sobol("startup", trials, number, seed, "as too few trials have ended with a value")
+        if surrogate.noise_share > _LARGE_NOISE and number % _EXPLORATION_PERIOD == 0:
+            why = f"because noise is {surrogate.noise_share:.0%} of the variance of the values"
+            return replace(self._sobol("exploration", trials, number, seed, why), notes=surrogate.notes())
         for candidate in _candidates(surrogate, derive(seed, "gp candidates", number)):
             if not matrix.contains(self._space, candidate.parameters, since=len(earlier)):
                 reason = _reason(surrogate, candidate, len(earlier))
@@ -62,11 +77,12 @@ class GpSampler(Sampler):
         why = "gp: a random configuration, because all candidates of the model were tried before"
         return Suggestion(parameters, why, notes=surrogate.notes())
 
-    def _startup(self, trials: Sequence[TrialRecord], number: int, seed: int, why: str) -> Suggestion:
+    def _sobol(self, what: str, trials: Sequence[TrialRecord], number: int, seed: int, why: str) -> Suggestion:
+        """Return a Sobol point, or for trial 0 the centre of the space."""
         point = _centre(self._space, seed) if number == 0 else sobol_sample(self._space, number, seed)
         parameters, _ = sample_unseen(self._space, trials, number, seed, first=point)
-        what = "the centre of the space" if number == 0 else f"point {number} of Sobol's sequence"
-        return Suggestion(parameters, f"gp startup: {what}, {why}")
+        where = "the centre of the space" if number == 0 else f"point {number} of Sobol's sequence"
+        return Suggestion(parameters, f"gp {what}: {where}, {why}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -125,6 +126,14 @@ def test_infeasible_regions_are_avoided() -> None:
     assert best is not None
     assert best.value is not None
     assert best.value < 0.45
+
+
+def test_with_much_noise_every_fourth_suggestion_explores() -> None:
+    rng = random.Random(0)
+    history = drawn(40, value=lambda _: rng.random())
+    assert suggest(history).reason.startswith("gp exploration: point 40 of Sobol's sequence, because noise is ")
+    assert suggest(replace(history, trials=history.trials[:39])).reason.startswith("gp: largest expected improvement")
+    assert suggest(drawn(40)).reason.startswith("gp: largest expected improvement"), "without noise"
 
 
 def test_workers_that_ask_at_once_get_different_configurations() -> None:

@@ -35,7 +35,11 @@ STARTUP_TRIALS = 10
 OURS = ("random", "sobol", "tpe", "auto", "gp", "coarse_to_fine", "optuna:cmaes", "optuna:gp")
 OPTUNA = "Optuna's TPE"
 PAIRED = "Optuna's TPE, our start and seeds"
+AFTER = (10, 25, 50)
 RESAMPLES = 10_000
+
+Shares = dict[tuple[str, str], list[float]]
+"""(function, sampler) -> the regret of each seed, relative to the median regret of random search."""
 
 
 def spec_of(function: Function, sampler: str, seed: int, trials: int) -> StudySpec:
@@ -104,19 +108,27 @@ def active(spec: StudySpec, suggest: Callable[[str], Any]) -> dict[str, Any]:
     return values
 
 
-def found(work: tuple[str, str, int, int]) -> float:
-    """Return the regret of the configuration that a study would report as its best, measured without noise."""
+def found(work: tuple[str, str, int, int]) -> tuple[dict[int, float], float]:
+    """Return the regret after each number of trials in `AFTER`, and the processor seconds of the study.
+
+    It is the regret of the configuration that the study would report as its best, measured without noise.
+    """
     name, sampler, seed, trials = work
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     function = FUNCTIONS[name]
+    began = time.process_time()
     if sampler in (OPTUNA, PAIRED):
-        best = min(optunas(function, seed, trials, paired=sampler == PAIRED), key=lambda each: each[1])[0]
+        ended = optunas(function, seed, trials, paired=sampler == PAIRED)
     else:
-        history = ours(function, sampler, seed, trials)
-        record = history.best("minimize")
-        assert record is not None
-        best = dict(record.parameters)
-    return function.value(best) - function.optimum
+        ended = [(dict(trial.parameters), trial.value or 0.0) for trial in ours(function, sampler, seed, trials)]
+    seconds = time.process_time() - began
+    best = {num: min(ended[:num], key=lambda each: each[1])[0] for num in numbers_of_trials(trials)}
+    return {num: function.value(values) - function.optimum for num, values in best.items()}, seconds
+
+
+def numbers_of_trials(trials: int) -> list[int]:
+    """Return after how many trials the regret is measured."""
+    return [num for num in AFTER if num < trials] + [trials]
 
 
 def interval(differences: list[float]) -> tuple[float, float]:
@@ -128,20 +140,26 @@ def interval(differences: list[float]) -> tuple[float, float]:
 
 def regrets(
     names: list[str], samplers: list[str], *, seeds: int, trials: int, processes: int
-) -> dict[tuple[str, str], list[float]]:
-    """Return (function, sampler) -> the regret of each seed, relative to the median regret of random search."""
+) -> tuple[dict[int, Shares], dict[str, float]]:
+    """Return number of trials -> regrets, and sampler -> processor seconds of a study."""
     works = [(name, sampler, seed, trials) for name in names for sampler in samplers for seed in range(seeds)]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         values = dict(zip(works, pool.map(found, works, chunksize=5), strict=True))
-    shares = {}
-    for name in names:
-        usual = median(values[name, "random", seed, trials] for seed in range(seeds))
-        for sampler in samplers:
-            shares[name, sampler] = [values[name, sampler, seed, trials] / usual for seed in range(seeds)]
-    return shares
+    shares: dict[int, Shares] = {num: {} for num in numbers_of_trials(trials)}
+    for num, of_num in shares.items():
+        for name in names:
+            usual = median(values[name, "random", seed, trials][0][num] for seed in range(seeds))
+            for sampler in samplers:
+                relative = [values[name, sampler, seed, trials][0][num] / usual for seed in range(seeds)]
+                of_num[name, sampler] = relative
+    seconds = {
+        sampler: median(values[name, sampler, seed, trials][1] for name in names for seed in range(seeds))
+        for sampler in samplers
+    }
+    return shares, seconds
 
 
-def regret_tables(shares: Mapping[tuple[str, str], list[float]], samplers: list[str]) -> list[str]:
+def regret_tables(shares: Shares, samplers: list[str]) -> list[str]:
     """Return a table of median regrets, and tables of paired differences between samplers by family of functions."""
     lines = ["", "| function | family | " + " | ".join(samplers) + " |", "| --- " * (len(samplers) + 2) + "|"]
     names = list(dict.fromkeys(name for name, _ in shares))
@@ -153,6 +171,8 @@ def regret_tables(shares: Mapping[tuple[str, str], list[float]], samplers: list[
         ("tpe against Optuna's TPE from the same start and seeds", "tpe", PAIRED),
         ("tpe against Optuna's TPE by itself", "tpe", OPTUNA),
         ("auto against tpe", "auto", "tpe"),
+        ("gp against tpe", "gp", "tpe"),
+        ("gp against optuna:gp", "gp", "optuna:gp"),
         ("coarse_to_fine against random", "coarse_to_fine", "random"),
     ):
         if {one, other} <= set(samplers):
@@ -219,10 +239,11 @@ def _ended(number: int, values: Mapping[str, Any], function: Function) -> TrialR
 def ask_table() -> list[str]:
     """Return a table of the processor time of a suggestion."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    lines = ["", "| trials so far | tpe | Optuna's TPE |", "| --- | --- | --- |"]
-    return lines + [
-        f"| {num:,} | {ask_milliseconds(num):.1f} | {optuna_milliseconds(num):.1f} |" for num in (100, 1_000, 10_000)
-    ]
+    lines = ["", "| trials so far | gp | tpe | Optuna's TPE |", "| --- | --- | --- | --- |"]
+    for num in (100, 250, 1_000, 10_000):
+        times = ask_milliseconds(num, "gp"), ask_milliseconds(num), optuna_milliseconds(num)
+        lines.append(f"| {num:,} | " + " | ".join(f"{each:.1f}" for each in times) + " |")
+    return lines
 
 
 def main() -> None:
@@ -236,7 +257,7 @@ def main() -> None:
     arguments = parser.parse_args()
     samplers = ["random", *(sampler for sampler in arguments.samplers if sampler != "random")]
     began = time.monotonic()
-    shares = regrets(
+    shares, seconds = regrets(
         arguments.functions, samplers, seeds=arguments.seeds, trials=arguments.trials, processes=arguments.processes
     )
     minutes = (time.monotonic() - began) / 60
@@ -246,10 +267,18 @@ def main() -> None:
         "",
         f"`{command}`; Python {platform.python_version()}, Optuna {optuna.__version__}, {minutes:.0f} minutes.",
         "",
-        "## Regret",
+        f"Medians of {arguments.seeds} seeds, one trial at a time; 1 is random search's median after as many trials.",
+        *(
+            line
+            for num, of_num in shares.items()
+            for line in ("", f"## Regret after {num} trials", *regret_tables(of_num, samplers))
+        ),
         "",
-        f"Median of {arguments.seeds} seeds after {arguments.trials} trials, one at a time; random search's is 1.",
-        *regret_tables(shares, samplers),
+        f"## Processor seconds of a study of {arguments.trials} trials",
+        "",
+        "| " + " | ".join(samplers) + " |",
+        "| --- " * len(samplers) + "|",
+        "| " + " | ".join(f"{seconds[sampler]:.2f}" for sampler in samplers) + " |",
         "",
         "## What a suggestion costs",
         "",

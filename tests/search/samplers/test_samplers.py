@@ -93,7 +93,7 @@ EDITS: dict[str, dict[str, Any]] = {
     },
 }
 
-_SLOW = ("auto", "optuna gp")
+_SLOW = ("optuna gp",)
 """Samplers whose suggestions take long, as Optuna maximises the acquisition function."""
 
 every = pytest.mark.parametrize("name", SAMPLERS)

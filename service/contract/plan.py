@@ -42,7 +42,9 @@ class Plan(Response):
     is_upper_bound: bool
     """Whether the figures are upper bounds: the pruner may save a part, or a budget may end the study sooner."""
     step_seconds: float | None = None
-    """Seconds per step of one training, measured in the study that the request named."""
+    """Seconds per step of one training, measured in the study that the request named, or by a preflight."""
+    step_seconds_range: tuple[float, float] | None = None
+    """The shortest and the longest seconds per step that the preflight measured, at the corners of the space too."""
     notes: list[str]
 
 

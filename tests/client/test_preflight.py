@@ -13,8 +13,10 @@ from rich.console import Console
 from service.cli import watch
 from service.cli.commands import preflight as command
 from service.cli.render import study_pages
+from service.cli.render.plan_pages import plan_page
 from service.cli.render.preflight_pages import preflight_page
 from service.client import Client
+from service.contract.plan import Plan
 from service.contract.preflight import Check, CheckStatus, PreflightResult
 from service.contract.preflight_view import PreflightProposal, PreflightSummary, PreflightView
 from service.contract.study import StudyState
@@ -144,3 +146,15 @@ def test_the_shown_command_edits_the_study(study: Study) -> None:
     assert study.json("show", name)["spec"]["sampler"]["first_box"] == {"lr": [0.001, 0.01]}
     study("edit", name, "--set", "space.lr.low=0.0005")
     assert study.json("show", name)["spec"]["space"]["lr"]["low"] == 0.0005
+
+
+def test_a_plan_shows_the_hours_at_the_centre_and_at_the_corners() -> None:
+    plan = Plan(
+        trials=9, resource="epoch", parts=[], num_steps=900, full_trial_equivalents=9, trainings_per_trial=2,
+        is_upper_bound=False, step_seconds=2.0, step_seconds_range=(1.0, 8.0), notes=[],
+    )  # fmt: skip
+    console = Console(width=100)
+    for given, words in ((None, "1 device-hours (0.5 to 4 at the corners of the space)"), (4.0, "2 device-hours")):
+        with console.capture() as capture:
+            console.print(plan_page(plan, given))
+        assert capture.get().splitlines()[-1] == words

@@ -31,10 +31,14 @@ def plan_page(plan: Plan, step_seconds: float | None) -> RenderableType:
             lines.append(f"{most}{plan.num_steps} {plan.resource}s, {trainings}")
         else:
             lines.append(f"{most}{plan.num_steps} trials")
-        step_seconds = plan.step_seconds if step_seconds is None else step_seconds
-        if step_seconds is not None:
-            seconds = plan.num_steps * step_seconds * plan.trainings_per_trial
-            lines.append(f"{most}{seconds / 3600:.3g} device-hours")
+        seconds = plan.step_seconds if step_seconds is None else step_seconds
+        if seconds is not None:
+            hours = plan.num_steps * plan.trainings_per_trial / 3600
+            between = ""
+            if step_seconds is None and plan.step_seconds_range is not None:
+                low, high = plan.step_seconds_range
+                between = f" ({hours * low:.3g} to {hours * high:.3g} at the corners of the space)"
+            lines.append(f"{most}{hours * seconds:.3g} device-hours{between}")
     return Group(table, *(Text(each) for each in lines), *(Text(note, style="yellow") for note in plan.notes))
 
 

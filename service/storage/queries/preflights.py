@@ -48,10 +48,15 @@ def last_attempt(connection: sa.Connection, trial_id: str) -> sa.Row[Any] | None
     return connection.execute(query).one_or_none()
 
 
+def newest_result(connection: sa.Connection, study_id: str) -> dict[str, Any] | None:
+    """Return what the study's newest completed preflight found, as stored; None: there is none."""
+    outcome = connection.execute(_OUTCOMES, {"study": study_id}).scalar_one_or_none()
+    return outcome.get("preflight") if isinstance(outcome, dict) else None
+
+
 def baselines(connection: sa.Connection, study_id: str) -> list[Baseline]:
     """Return the baselines of the study's newest completed preflight; empty if there are none, or they are damaged."""
-    outcome = connection.execute(_OUTCOMES, {"study": study_id}).scalar_one_or_none()
     try:
-        return _BASELINES.validate_python((outcome or {})["preflight"]["baselines"])
+        return _BASELINES.validate_python((newest_result(connection, study_id) or {})["baselines"])
     except (LookupError, TypeError, ValueError):
         return []

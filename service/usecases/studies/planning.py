@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from service.contract.plan import Plan, Replay, ReplayRequest, Spent
+from service.contract.preflight import PreflightResult
 from service.contract.problem import ErrorCode
 from service.contract.study import StudySpec
 from service.contract.trial import TrialState
@@ -16,25 +19,34 @@ from service.domain.objective import final_value, is_better
 from service.search.replay.plan import plan, trainings_per_trial
 from service.search.replay.simulate import replay
 from service.search.validation import check_strategy
-from service.storage.queries import attempts, studies
-from service.storage.tables import Connection
+from service.storage.damage import reading
+from service.storage.queries import attempts, preflights, studies
+from service.storage.tables import Connection, Row
 from service.usecases.context import Context
 from service.usecases.studies.creation import check_study
 from service.usecases.studies.study_lookup import find_study
+
+_TIME_CHECK = "seconds_per_epoch"
+"""Name of the check that times an epoch at the centre and the corners of the space."""
 
 _NEWEST = 500
 """Number of newest attempts to time a step with: the latest times predict the next ones best."""
 
 
 async def plan_study(context: Context, given: StudySpec, like: str | None = None) -> Plan:
-    """Check a spec and return its cost; with `like`, also in time, from the step time of that other study.
+    """Check a spec and return its cost, also in time where a step was timed.
+
+    With `like` the times are those of that other study: of its trials, or of its preflight while no trial has ended.
+    Without, they are those of the preflight of the study with the spec's name, if it has the same task.
 
     Raises:
         DomainError: The spec is invalid; or the other study does not exist, or none of its trials has been timed.
     """
     spec, prior = await check_study(context, given)
-    timed = await context.database.read_for_viewer(lambda connection: _timed(connection, spec, like)) if like else None
+    timed = await context.database.read_for_viewer(lambda connection: _timed(connection, spec, like))
     planned = plan(spec, timed.step_seconds if timed else None)
+    if timed is not None:
+        planned = planned.model_copy(update={"step_seconds_range": timed.range})
     notes = [*(timed.notes if timed else []), *([prior.summary] if prior else [])]
     return planned.model_copy(update={"notes": [*planned.notes, *notes]})
 
@@ -45,15 +57,57 @@ class Timed:
 
     step_seconds: float
     notes: list[str]
+    range: tuple[float, float] | None = None
+    """The shortest and the longest at the corners of the space."""
 
 
-def _timed(connection: Connection, spec: StudySpec, like: str) -> Timed:
+def _timed(connection: Connection, spec: StudySpec, like: str | None) -> Timed | None:
+    """Return the duration of a step by another study, or by the preflight of the study with the spec's name."""
+    if like is not None:
+        return _timed_by_trials(connection, spec, find_study(connection, like))
+    study = studies.find(connection, f"{spec.project}/{spec.name}")
+    if study is None or studies.spec(connection, study.id, study.spec_version).task != spec.task:
+        return None
+    return _timed_by_preflight(connection, spec, study)
+
+
+def _timed_by_preflight(connection: Connection, spec: StudySpec, study: Row) -> Timed | None:
+    """Return how long an epoch took in a study's newest preflight; None: steps are no epochs, or none was timed."""
+    stored = preflights.newest_result(connection, study.id)
+    if stored is None or spec.resource is None or spec.resource.name != "epoch":
+        return None
+    with reading("the preflight", study):
+        result = PreflightResult.model_validate(stored)
+        seconds = _seconds_per_epoch(result)
+    if result.seconds_per_epoch is None:
+        return None
+    low, high = min(seconds), max(seconds)
+    corners = f" ({low:.3g} to {high:.3g} s at the corners of the space)" if low < high else ""
+    note = f"an epoch took {result.seconds_per_epoch:.3g} s in the preflight of {study.name}, at the centre{corners}"
+    return Timed(result.seconds_per_epoch, [note], (low, high) if low < high else None)
+
+
+def _seconds_per_epoch(result: PreflightResult) -> list[float]:
+    """Return the seconds per epoch that the preflight timed, at the centre and the corners of the space."""
+    corners = [corner for check in result.checks for corner in _corners(check.figures) if check.name == _TIME_CHECK]
+    seconds = [result.seconds_per_epoch, *(corner.get("seconds_per_epoch") for corner in corners)]
+    return [each for each in seconds if isinstance(each, int | float)]
+
+
+def _corners(figures: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = figures.get("corners")
+    return [corner for corner in found if isinstance(corner, Mapping)] if isinstance(found, list) else []
+
+
+def _timed_by_trials(connection: Connection, spec: StudySpec, study: Row) -> Timed:
     """Return the median duration of a training step in another study, including the start and end of each attempt.
 
-    If `spec` has no resource, it is the median duration of a trial.
+    If `spec` has no resource, it is the median duration of a trial. While no trial has ended, the preflight counts.
     """
-    study, is_whole = find_study(connection, like), spec.resource is None
+    is_whole = spec.resource is None
     seconds = attempts.step_seconds(connection, study.id, limit=_NEWEST, is_whole=is_whole)
+    if not seconds and (timed := _timed_by_preflight(connection, spec, study)) is not None:
+        return timed
     if not seconds:
         message = f"no trial of {study.name!r} has been timed yet; name a study with ended trials, or give the seconds"
         raise DomainError(ErrorCode.STUDY_STATE, message)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from service.contract.attempt import FailureClass
 from service.contract.plan import ReplayRequest
+from service.contract.preflight import Check, CheckStatus, PreflightResult
 from service.contract.pruner import AshaPrunerSpec
 from service.domain.errors import DomainError
 from service.storage import tables
 from service.usecases.studies import study_lookup
 from service.usecases.studies.planning import plan_study, replay_study
+from service.usecases.studies.preflight import start_preflight
 from tests.usecases.replica import Replica, spec_of
 
 pytestmark = pytest.mark.anyio
@@ -98,3 +102,59 @@ async def test_before_anything_is_recorded_there_is_nothing_to_replay(replica: R
     name = await replica.create(**NINE)
     with pytest.raises(DomainError, match="has reported loss yet; replay it when some have ended"):
         await replay_study(replica.context, name, ASHA)
+
+
+def preflight_of(seconds: float | None, corners: list[float | None]) -> PreflightResult:
+    figures = {"corners": [{"name": "corner", "settings": {}, "seconds_per_epoch": each} for each in corners]}
+    check = Check(
+        number=6, name="seconds_per_epoch", status=CheckStatus.PASSED, sentence="It takes a while.", figures=figures
+    )
+    return PreflightResult(checks=[check], seconds=1, seconds_per_epoch=seconds)
+
+
+TRAIN: dict[str, Any] = {
+    "name": "timed",
+    "preflight": None,
+    "task": {
+        "train": {
+            "data": {"name": "digits"}, "model": {"name": "mlp"}, "loss": {"name": "cross_entropy"},
+            "optimizer": {"name": "sgd"}, "epochs": 9,
+        }
+    },
+    "space": {"optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}},
+    "budget": {"trials": 9},
+}  # fmt: skip
+
+
+async def test_a_plan_tells_hours_by_the_preflight_of_the_study_of_its_name(replica: Replica) -> None:
+    assert (await plan_study(replica.context, spec_of(**TRAIN))).step_seconds is None, "there is no such study"
+    name = await replica.create(**TRAIN)
+    assert (await plan_study(replica.context, spec_of(**TRAIN))).step_seconds is None, "its preflight has not ended"
+    await replica.finish(await replica.claim(name), preflight=preflight_of(2.0, [2.0, 1.5, None, 8.0]))
+    plan = await plan_study(replica.context, spec_of(**TRAIN))
+    assert (plan.num_steps, plan.step_seconds, plan.step_seconds_range) == (81, 2.0, (1.5, 8.0))
+    assert plan.notes == [
+        "an epoch took 2 s in the preflight of timed, at the centre (1.5 to 8 s at the corners of the space)"
+    ]
+    other = spec_of(**{**TRAIN, "name": "other"})
+    assert (await plan_study(replica.context, other)).step_seconds is None
+    assert (await plan_study(replica.context, other, like=name)).step_seconds == 2.0, "no trial of it has ended"
+    task = {"train": {**TRAIN["task"]["train"], "model": {"name": "linear"}}}
+    assert (await plan_study(replica.context, spec_of(**{**TRAIN, "task": task}))).step_seconds is None
+    await start_preflight(replica.context, name)
+    assert (await plan_study(replica.context, spec_of(**TRAIN))).step_seconds == 2.0, "the newest one has not ended"
+
+
+async def test_a_preflight_that_timed_nothing_tells_no_hours(replica: Replica) -> None:
+    name = await replica.create(**TRAIN)
+    await replica.finish(await replica.claim(name), preflight=preflight_of(None, []))
+    plan = await plan_study(replica.context, spec_of(**TRAIN))
+    assert (plan.step_seconds, plan.step_seconds_range, plan.notes) == (None, None, [])
+
+
+async def test_a_preflight_of_equal_corners_has_no_range(replica: Replica) -> None:
+    name = await replica.create(**TRAIN)
+    await replica.finish(await replica.claim(name), preflight=preflight_of(2.0, [2.0]))
+    plan = await plan_study(replica.context, spec_of(**TRAIN))
+    assert (plan.step_seconds, plan.step_seconds_range) == (2.0, None)
+    assert plan.notes == ["an epoch took 2 s in the preflight of timed, at the centre"]

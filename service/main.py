@@ -29,6 +29,7 @@ from service.background import run_maintenance
 from service.contract.catalogue import load_catalogue
 from service.dashboard.mount import mount as mount_dashboard
 from service.http_server import ConnectionLimits, connection_settings, raise_file_limit
+from service.numeric_threads import use_one_thread
 from service.settings import InvalidSetting, Settings, SettingsError
 from service.storage.backup import require_there, restoring
 from service.storage.blobs import GIB, BlobStore
@@ -223,6 +224,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         DatabaseError, UnknownSchemaError, BlobStoreError: the database or its blob store cannot be used.
     """
     log_config.configure(settings.log_level)
+    use_one_thread()
     # When uvicorn is done, it raises the signal that stopped it again. The database must still be closed then.
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, lambda *_: None)

@@ -112,8 +112,8 @@ def read(text: str, source: str) -> Any:
     Raises:
         InvalidStudy: the text is not YAML, or exceeds the limits of a study file.
     """
-    if len(text) > MAX_BYTES:
-        raise invalid_study(source, f"has {len(text):,} characters; a study file has at most {MAX_BYTES:,}")
+    if (size := len(text.encode(errors="surrogatepass"))) > MAX_BYTES:
+        raise invalid_study(source, f"has {size:,} bytes; a study file has at most {MAX_BYTES:,}")
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.reader.ReaderError as error:

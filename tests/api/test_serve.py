@@ -188,3 +188,19 @@ def test_it_serves_from_postgres(tmp_path: Path, postgres_url: str) -> None:
             process.terminate()
             _, said = process.communicate(timeout=15)
     assert process.returncode == 0, said
+
+
+def test_samplers_compute_on_one_thread() -> None:
+    """The service loads no numerical library before it limits them."""
+    probe = (
+        "import sys, service.main, service.numeric_threads as threads\n"
+        "assert not {'numpy', 'scipy'} & set(sys.modules)\n"
+        "threads.use_one_thread()\n"
+        "import numpy, scipy.linalg, threadpoolctl\n"
+        "print({pool['num_threads'] for pool in threadpoolctl.threadpool_info()})"
+    )
+    clean = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=ROOT, env=clean, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout.strip(), done.stderr) == ("{1}", "")

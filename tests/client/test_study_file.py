@@ -63,7 +63,7 @@ MISTAKES = {
     ),
     "a stage's sampler": (
         {"sampler": {"name": "coarse_to_fine", "stages": [{"trials": 3, "sampler": "tp"}, {"trials": 3}]}},
-        "sampler.stages.0.sampler: must be 'random', 'sobol' or 'tpe', got 'tp'",
+        "sampler.stages.0.sampler: must be 'grid', 'random', 'sobol' or 'tpe', got 'tp'",
     ),
     "an unknown pruner": ({"pruner": {"name": "medain"}}, "pruner: no such pruner 'medain'; did you mean 'median'?"),
     "an unknown type": (

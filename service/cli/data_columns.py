@@ -60,6 +60,8 @@ class ColumnTreatment:
     sentences: TextColumn | None = None
     numbers: Numbers | None = None
     """How texts are read as numbers. None: the file holds numbers, or the column does not."""
+    lacks_numbers: bool = False
+    """Whether a value of a column of numbers is missing."""
 
 
 def usual_decimal(columns: Mapping[str, Column], rules: NumberRules, *, is_text: bool) -> Decimal:
@@ -231,7 +233,7 @@ def _of_numbers(
         return ColumnTreatment("nothing", NO_VALUES)
     description = describe_numbers(min(present), max(present), len(values) - len(present), numbers)
     refusal = wrong_number(f"column {name!r}", values, is_text=is_text)
-    return ColumnTreatment("numbers", description, refusal, numbers=numbers)
+    return ColumnTreatment("numbers", description, refusal, numbers=numbers, lacks_numbers=len(present) < len(values))
 
 
 def _of_kind(kind: str, column: Column) -> ColumnTreatment:

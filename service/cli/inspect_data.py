@@ -60,9 +60,9 @@ class DataSummary:
     """The `data` section of the study file."""
     kind: Kind
     inputs: Literal["rows", "images", "tokens"]
-    num_examples: int | None = None
-    """None: a built-in dataset, which only the worker has."""
+    num_examples: int
     classes: Counter[Any] = field(default_factory=Counter)
+    """Class -> number of examples. Empty: there are no classes, or it is a built-in set, which only the worker has."""
     spread: float | None = None
     """The loss of a trivial baseline: the target's standard deviation, or the entropy of a byte in nats."""
     left_out: list[str] = field(default_factory=list)
@@ -71,6 +71,12 @@ class DataSummary:
     """How the training core will read each column that it learns from, and the target."""
     table: Table | None = field(default=None, repr=False)
     """The rows of a table, so that nobody reads the file again. None: the data are no table."""
+    num_builtin_classes: int = 0
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes; 0: there are none."""
+        return len(self.classes) or self.num_builtin_classes
 
     def relative_to(self, folder: Path) -> DataSummary:
         """Return the same with a path that is relative to the folder of the study file."""
@@ -119,7 +125,10 @@ def inspect_data(source: str, options: InspectOptions) -> DataSummary:
     path = Path(source)
     if source in builtin:
         _refuse_target(source, options.target)
-        return DataSummary({"name": source}, builtin[source].facts["kinds"][0], "rows")
+        facts = builtin[source].facts
+        return DataSummary(
+            {"name": source}, facts["kinds"][0], "rows", facts["examples"], num_builtin_classes=facts["classes"]
+        )
     if path.is_dir():
         _refuse_target(source, options.target)
         return _images(path)
@@ -167,6 +176,8 @@ def _table(data: dict[str, Any], columns: Mapping[str, Column], options: Inspect
         raise invalid_study(data["path"], f"has no column to learn from beside {target!r}")
     is_complete = len(features) == len(treatments)
     data_settings = {**data, "target": target, "kind": summary.kind} | ({} if is_complete else {"features": features})
+    if any(treatments[name].lacks_numbers for name in features):
+        data_settings["missing"] = "indicator"
     without = [f"{name} {each.left_out}" for name, each in treatments.items() if each.left_out]
     described = {name: treatments[name].description for name in features} | {target: f"target; {summary.words}"}
     return DataSummary(

@@ -137,6 +137,13 @@ def _add_create_commands(verb: AddCommand) -> None:
     _add_data_options(init)
     init.add_argument("--name", help="name of the study (default: the name of the data)")
     init.add_argument("--out", metavar="FILE", help="file to write (default: NAME.yaml)")
+    init.add_argument(
+        "--recipe",
+        choices=("search", "steps"),
+        default="search",
+        help="search: all parameters that usually matter, at once; steps: rates, then decays, then longer trainings, "
+        "from a small problem to the whole (default: search)",
+    )
     plan = verb("plan", "estimate how many trials and steps a study file will train, without creating the study")
     plan.add_argument("file", metavar="FILE", help="study file (YAML)")
     timing = plan.add_mutually_exclusive_group()

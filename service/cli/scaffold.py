@@ -1,9 +1,4 @@
-"""Writes the study file of `study init`: search ranges from the literature, each with a comment that gives the reason.
-
-The ranges are from J. Johnson, EECS 498, lecture 11 (rates 1e-4 to 1e-1; decay 0, 1e-5, 1e-4), Google's Deep Learning
-Tuning Playbook (the rate first, batch size for speed), and A. Karpathy, A Recipe for Training Neural Networks (a plain
-baseline first).
-"""
+"""Writes the study file of `study init`, each setting with a comment that gives the reason."""
 
 from __future__ import annotations
 
@@ -16,32 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from service.cli.inspect_data import DataSummary
+from service.cli.training_defaults import training_defaults
 
-_TRIALS, _EPOCHS = 30, 20
-_BATCHES = (16, 32, 64, 128)
-_BUILTIN_EXAMPLES = 600
-"""Assumed size of a built-in dataset: enough for batches of 32.
-
-The sets have 178 examples or more, and only the worker has them.
-"""
-
+_TRIALS = 30
 _MAX_FINDINGS, _COMMENT_WIDTH = 20, 112
-_TRAIN_SHARE = 0.6
 _IMBALANCED = 3
 """If the most frequent class has more than this many times the examples of the rarest, accuracy hides the rarest."""
 
 _PLAIN = re.compile(r"[A-Za-z_/][\w ./-]*(?<! )")
 _WORDS = {"true", "false", "null", "y", "n", "yes", "no", "on", "off"}
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A parameter of the space: its domain, the comment that explains it, and its baseline value, if any."""
-
-    key: str
-    domain: str
-    why: str
-    plain: str | None
 
 
 @dataclass(frozen=True)
@@ -79,16 +57,11 @@ def write(summary: DataSummary, name: str, file: str, findings: Sequence[str] = 
         file: the file's future path, for the commands in its comments.
         findings: what `study look` found in the data, a sentence each.
     """
-    lines = _space(summary)
-    baseline = " ".join(f"{line.key}={line.plain}" for line in lines if line.plain is not None)
-    batch = _batches(summary)[len(_batches(summary)) // 2]
-    objective = _objective(summary)
-    reference = []
-    if objective.baseline is not None:
-        reference = [f"reference: {{baseline: {objective.baseline:.4g}}}     # {objective.explanation}"]
+    training = training_defaults(summary)
+    baseline = " ".join(f"{line.key}={line.plain}" for line in training.lines if line.plain is not None)
     return "\n".join(
         [
-            f"# {_title(summary)}",
+            f"# A first study of {describe(summary)}.",
             "# Look at the data itself before you train on it. Then:",
             "#",
             f"#   study plan {file}",
@@ -96,32 +69,62 @@ def write(summary: DataSummary, name: str, file: str, findings: Sequence[str] = 
             f"#   study enqueue {name} {baseline}     # a plain baseline first",
             f"#   study watch {name}",
             f"#   study importance {name}     # once 20 trials have ended: what to search more closely",
-            *(f"# {part}" for line in (*about_encoding(summary), *about_data(summary)) for part in _wrapped(line)),
-            *(f"# {line}" for line in _about_findings(findings)),
-            f"name: {_value(name)}",
-            "format: 1",
-            *([f"# {objective.why}"] if objective.why else []),
-            f"objective: {{metric: {objective.metric}, direction: {objective.direction}, value: best}}",
-            "task:",
-            "  train:",
-            f"    data: {mapping(summary.data)}",
-            f"    model: {{name: {_models(summary)[-1]}}}",
-            f"    loss: {{name: {'mse' if summary.kind == 'regression' else 'cross_entropy'}}}",
-            *([f"    metrics: [{objective.asked}]"] if objective.asked is not None else []),
-            "    optimizer: {name: adamw, lr: 1e-3, weight_decay: 0}",
+            *comments(summary, findings),
+            *head(summary, name),
+            *data_and_loss(summary, training.model),
+            f"    optimizer: {{name: adamw, lr: {training.rate}, weight_decay: 0}}",
             "    schedule: {name: cosine}     # ends with small steps; nothing to tune",
-            f"    batch_size: {batch}",
-            f"    epochs: {_EPOCHS}     # if the best trials still improve at the end, write more",
+            f"    batch_size: {training.batch_size}",
+            f"    epochs: {training.epochs}     # {training.why_epochs}",
+            *([] if training.patience is None else [f"    patience: {training.patience}"]),
             "# In the order of what usually matters most. Begin with these; add more once they are settled.",
             "space:",
-            *(part for line in lines for part in (f"  # {line.why}", f"  {line.key}: {line.domain}")),
+            *(part for line in training.lines for part in (f"  # {line.why}", f"  {line.key}: {line.domain}")),
             "sampler: auto",
             "pruner: {name: median}     # stops what is behind half of the others",
             f"budget: {{trials: {_TRIALS}}}",
-            *reference,
+            *reference(summary),
             "",
         ]
     )
+
+
+def comments(summary: DataSummary, findings: Sequence[str]) -> list[str]:
+    """Return the comments about the data: how each column is read, what is left out, and what was found."""
+    lines = [*about_encoding(summary), *about_data(summary)]
+    return [f"# {part}" for line in lines for part in _wrapped(line)] + [f"# {line}" for line in _about(findings)]
+
+
+def head(summary: DataSummary, name: str) -> list[str]:
+    """Return the name, the format and the objective of a study."""
+    objective = _objective(summary)
+    return [
+        f"name: {_value(name)}",
+        "format: 1",
+        *([f"# {objective.why}"] if objective.why else []),
+        f"objective: {{metric: {objective.metric}, direction: {objective.direction}, value: best}}",
+    ]
+
+
+def data_and_loss(summary: DataSummary, model: str) -> list[str]:
+    """Return the beginning of a train task: the data, the model, the loss and the metrics."""
+    objective = _objective(summary)
+    return [
+        "task:",
+        "  train:",
+        f"    data: {mapping(summary.data)}",
+        f"    model: {{{model}}}",
+        f"    loss: {{name: {'mse' if summary.kind == 'regression' else 'cross_entropy'}}}",
+        *([f"    metrics: [{objective.asked}]"] if objective.asked is not None else []),
+    ]
+
+
+def reference(summary: DataSummary) -> list[str]:
+    """Return what a trivial baseline scores, if that is known."""
+    objective = _objective(summary)
+    if objective.baseline is None:
+        return []
+    return [f"reference: {{baseline: {objective.baseline:.4g}}}     # {objective.explanation}"]
 
 
 def about_data(summary: DataSummary) -> list[str]:
@@ -140,7 +143,7 @@ def about_encoding(summary: DataSummary) -> list[str]:
     return [f"Read as {summary.data['encoding']}."] if "encoding" in summary.data else []
 
 
-def _about_findings(findings: Sequence[str]) -> list[str]:
+def _about(findings: Sequence[str]) -> list[str]:
     """Return the findings as lines of a comment."""
     rest = len(findings) - _MAX_FINDINGS
     lines = [line for finding in findings[:_MAX_FINDINGS] for line in _wrapped(f"  {_plain_text(finding)}")]
@@ -151,10 +154,11 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, _COMMENT_WIDTH, subsequent_indent="    ", break_long_words=False)
 
 
-def _title(summary: DataSummary) -> str:
-    counted = "" if summary.num_examples is None else f", {summary.num_examples} examples"
-    classes = f" of {len(summary.classes)} classes" if summary.classes else ""
-    return f"A first study of {summary.data.get('path', summary.data['name'])}: {summary.kind}{counted}{classes}."
+def describe(summary: DataSummary) -> str:
+    """Return the name of the data, the kind of task, and the numbers of examples and classes."""
+    classes = f" of {summary.num_classes} classes" if summary.num_classes else ""
+    name = summary.data.get("path", summary.data["name"])
+    return f"{name}: {summary.kind}, {summary.num_examples} examples{classes}"
 
 
 def _objective(summary: DataSummary) -> _Objective:
@@ -196,54 +200,6 @@ def _objective(summary: DataSummary) -> _Objective:
 def _plain_text(text: str) -> str:
     """Return the text without characters that would end a comment, such as line breaks."""
     return "".join(c if c.isprintable() else " " for c in text)
-
-
-def _models(summary: DataSummary) -> list[str]:
-    """Return the baseline model, if there is a simpler one, and the model that has to beat it."""
-    return {"rows": ["linear", "mlp"], "images": ["linear", "resnet"], "tokens": ["gpt"]}[summary.inputs]
-
-
-def _space(summary: DataSummary) -> list[_Line]:
-    *plainer, model = _models(summary)
-    when = f", when: {{model.name: {model}}}" if plainer else ""
-    rate = _Line(
-        "optimizer.lr",
-        "{type: float, low: 1e-4, high: 1e-1, log: true}",
-        "The learning rate decides most, and by its order of magnitude.",
-        "1e-3",
-    )
-    lines = [rate]
-    if plainer:
-        why = "One linear layer is the baseline that any larger model has to beat."
-        lines.append(_Line("model.name", f"{{type: categorical, choices: [{plainer[0]}, {model}]}}", why, plainer[0]))
-    widths = {"mlp": (32, 512), "resnet": (8, 32), "gpt": (64, 256)}[model]
-    why = "How much the model can hold: too little underfits, too much costs time and overfits."
-    domain = f"{{type: categorical, choices: [{_doubled(*widths)}], ordered: true{when}}}"
-    lines.append(_Line("model.width", domain, why, None if plainer else str(widths[0])))
-    batches = _batches(summary)
-    if len(batches) > 1:
-        domain = f"{{type: categorical, choices: [{', '.join(map(str, batches))}], ordered: true}}"
-        why = "Mostly a matter of speed, once the rate fits it; small batches regularise a little."
-        lines.append(_Line("batch_size", domain, why, str(batches[len(batches) // 2])))
-    domain = "{type: categorical, choices: [0, 1e-5, 1e-4], ordered: true}"
-    lines.append(_Line("optimizer.weight_decay", domain, "Against overfitting; little is enough.", "0"))
-    domain = f"{{type: float, low: 0.0, high: 0.5, step: 0.1{when}}}"
-    why = "Against overfitting too; of use once the model is large enough to overfit."
-    lines.append(_Line("model.dropout", domain, why, None if plainer else "0"))
-    return lines
-
-
-def _batches(summary: DataSummary) -> list[int]:
-    """Return the batch sizes that give at least eight steps per epoch."""
-    num_train = (summary.num_examples or _BUILTIN_EXAMPLES) * _TRAIN_SHARE
-    return [size for size in _BATCHES if size * 8 <= num_train] or [8]
-
-
-def _doubled(low: int, high: int) -> str:
-    sizes = [low]
-    while sizes[-1] < high:
-        sizes.append(2 * sizes[-1])
-    return ", ".join(map(str, sizes))
 
 
 def mapping(values: Mapping[str, Any]) -> str:

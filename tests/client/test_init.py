@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from PIL import Image
-from pyarrow import parquet
 
 from service.cli import data_files
 from service.cli.look import look
 from service.cli.main import main
 from service.client import Client, study_file
 from service.contract.study import StudySpec
+from tests.client.sources import (
+    CASES,
+    DIABETES,
+    archive,
+    book,
+    dirty,
+    folder,
+    korean,
+    labelled,
+    reviews,
+    table,
+)
 from tests.support.service import ROOT, Service
 from worker.training import TrainingConfig, train
 from worker.training.data import DATA
-
-DIABETES = str(ROOT / "examples" / "data" / "diabetes.csv")
 
 
 @pytest.fixture(autouse=True)
@@ -50,74 +55,6 @@ def init(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     assert main(["init", *words]) == 1
     return capsys.readouterr().err
-
-
-def table(name: str, rows: Sequence[Sequence[object]], delimiter: str = ",") -> str:
-    with Path(name).open("w", newline="") as file:
-        csv.writer(file, delimiter=delimiter).writerows(rows)
-    return name
-
-
-def labelled(*labels: object, num: int = 40) -> list[list[object]]:
-    chance = random.Random(1)
-    return [["x", "y"], *([round(chance.random(), 3), labels[at % len(labels)]] for at in range(num))]
-
-
-def archive() -> str:
-    numbers = np.random.default_rng(0)
-    np.savez("blobs.npz", x=numbers.normal(size=(60, 8, 8)), y=np.arange(60) % 3)
-    return "blobs.npz"
-
-
-def folder() -> str:
-    for at in range(12):
-        path = Path("pets") / ("cat" if at % 2 else "dog") / f"{at}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8), (at, 0, 0)).save(path)
-    return "pets"
-
-
-def columns() -> str:
-    chance = np.random.default_rng(0)
-    held = {"x": chance.normal(size=80), "day": pa.array([0] * 80, pa.date32()), "y": chance.normal(size=80)}
-    parquet.write_table(pa.table(held), "table.parquet")
-    return "table.parquet"
-
-
-def book() -> str:
-    Path("book.txt").write_text("It is a truth universally acknowledged. " * 100)
-    return "book.txt"
-
-
-def reviews() -> str:
-    rows = [[f"I think that part {at} was really {'good' if at % 2 else 'bad'}", at, "ab"[at % 2]] for at in range(60)]
-    return table("reviews.csv", [["says", "number", "label"], *rows])
-
-
-def korean() -> str:
-    rows = [["수", "도시"], *([at, ("서울", "부산")[at % 2]] for at in range(40))]
-    Path("cities.csv").write_text("\n".join(f"{at};{city}" for at, city in rows), encoding="cp949")
-    return "cities.csv"
-
-
-def dirty() -> str:
-    rows = [[f"1.{at:03},50 €", "?" if at % 7 == 0 else at, f"{at},5"] for at in range(60)]
-    return table("dirty.csv", [["price", "age", "y"], *rows], ";")
-
-
-CASES: dict[str, tuple[Any, list[str]]] = {
-    "csv, classes": (lambda: table("wine.csv", labelled("red", "white")), ["--target", "y"]),
-    "csv, numbers": (lambda: DIABETES, ["--target", "progression"]),
-    "tsv": (lambda: table("wine.tsv", labelled("red", "white"), "\t"), ["--target", "y"]),
-    "sentences": (reviews, ["--target", "label"]),
-    "cp949 and semicolons": (korean, ["--target", "도시"]),
-    "dirty numbers": (dirty, ["--target", "y"]),
-    "parquet": (columns, ["--target", "y"]),
-    "npz": (archive, []),
-    "images": (folder, []),
-    "text": (book, []),
-    **{name: (lambda name=name: name, []) for name in ("digits", "wine", "breast_cancer", "diabetes")},
-}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -253,13 +190,31 @@ def test_the_most_important_parameters_come_first_in_good_ranges(capsys: pytest.
     spec = study_file.load("a.yaml")
     assert spec.name == "mine"
     assert list(spec.space) == [
-        "optimizer.lr", "model.name", "model.width", "batch_size", "optimizer.weight_decay", "model.dropout"
+        "optimizer.lr", "model.name", "model.width", "model.depth", "optimizer.weight_decay", "model.dropout"
     ]  # fmt: skip
     told = {name: parameter.model_dump(exclude_defaults=True) for name, parameter in spec.space.items()}
-    assert told["optimizer.lr"] == {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}
-    assert told["optimizer.weight_decay"]["choices"] == [0, 1e-5, 1e-4]
+    assert told["optimizer.lr"] == {"type": "float", "low": 3e-4, "high": 3e-2, "log": True}
+    assert told["optimizer.weight_decay"] == {"type": "float", "low": 1e-3, "high": 1.0, "log": True, "zero": True}
     assert spec.reference is not None
     assert spec.reference.baseline == pytest.approx(77.0, abs=0.1), "what predicting the mean gives"
+
+
+def test_few_rows_get_many_epochs_that_end_early_and_many_rows_fewer(capsys: pytest.CaptureFixture[str]) -> None:
+    chance = np.random.default_rng(0)
+    for num, batch, epochs in ((60, 8, 200), (1500, 32, 110), (20_000, 64, 20)):
+        rows = [[round(each, 3), "ab"[at % 2]] for at, each in enumerate(chance.normal(size=num).tolist())]
+        init(capsys, table(f"{num}.csv", [["x", "y"], *rows]), "--target", "y")
+        train = train_of(study_file.load(f"{num}.yaml"))
+        assert (train["batch_size"], train["epochs"], train["patience"]) == (batch, epochs, 20)
+    init(capsys, folder())
+    assert "patience" not in train_of(study_file.load("pets.yaml"))
+
+
+def test_where_numbers_are_missing_a_feature_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    init(capsys, dirty(), "--target", "y")
+    assert train_of(study_file.load("dirty.yaml"))["data"]["missing"] == "indicator"
+    init(capsys, DIABETES, "--target", "progression", "--out", "d.yaml")
+    assert "missing" not in train_of(study_file.load("d.yaml"))["data"]
 
 
 def test_every_parameter_says_why_it_is_there(capsys: pytest.CaptureFixture[str]) -> None:

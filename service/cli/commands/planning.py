@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from service.cli import inspect_data, scaffold
+from service.cli import inspect_data, recipe_steps, scaffold
 from service.cli.column_texts import NumberRules
 from service.cli.commands.output import note, print_answer, progress_bar
 from service.cli.commands.studies import watch_study
@@ -69,7 +69,8 @@ def init_study(client: Client, arguments: argparse.Namespace) -> None:
         formatting.console().print("\n".join([*look_pages.summary_lines(report), ""]), soft_wrap=True)
     left_out = all_columns - set(data.columns)
     findings = [] if report is None else [each.sentence for each in report.findings if _is_open(each, left_out)]
-    text = scaffold.write(data.relative_to(path.parent), name, str(path), findings)
+    write = recipe_steps.write_steps if arguments.recipe == "steps" else scaffold.write
+    text = write(data.relative_to(path.parent), name, str(path), findings)
     study = spec.parse(study_file.read(text, source=str(path)), source=str(path))
     try:
         with path.open("x", encoding="utf-8") as file:

@@ -147,6 +147,8 @@ class _Simulator:
         self._history = History(prior_trials=earlier)
         self._curves: dict[int, dict[str, Series]] = {}
         """Trial number -> metric -> values reported so far."""
+        self._measured: dict[int, Mapping[str, float]] = {}
+        """Trial number -> the metrics of the step that it trains now."""
         self._steps: list[Step] = []
         self._busy: list[tuple[float, int, int]] = []
         """A heap of (end of the current step, count of begun steps as tie-breaker, trial number) of running trials."""
@@ -203,9 +205,11 @@ class _Simulator:
         """Start the trial's next step; return False if the trial has ended by itself."""
         trial = self._history.trials[number]
         step = (trial.last_step or 0) + 1
-        if self._measure(trial, step) is None:
+        values = self._measure(trial, step)
+        if values is None:
             self._end(number, TrialEvent.PRUNED)
             return False
+        self._measured[number] = values
         seconds = self._duration(trial.parameters, step)
         self._num_begun += 1
         self._busy_seconds += seconds
@@ -216,8 +220,7 @@ class _Simulator:
         """Report the finished step and follow the verdict; return whether the worker continues with the trial."""
         trial = self._history.trials[number]
         step = (trial.last_step or 0) + 1
-        values = self._measure(trial, step)
-        assert values is not None
+        values = self._measured.pop(number)
         curves = self._curves.setdefault(number, {})
         for metric, each in values.items():
             curves[metric] = (*curves.get(metric, ()), (step, each))

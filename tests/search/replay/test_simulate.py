@@ -48,6 +48,19 @@ def test_any_study_is_played_to_its_end_and_the_same_from_the_same_seed(spec: di
     assert played.steps != simulate.run(spec_of(**spec), bowl, workers=workers, seed=4).steps
 
 
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_the_objective_is_computed_once_per_step(spec: dict[str, Any]) -> None:
+    """It may be expensive, and a noisy one would be judged by another value than the one that is recorded."""
+    calls: list[int] = []
+
+    def counted(parameters: Mapping[str, Value], step: int) -> dict[str, float]:
+        calls.append(step)
+        return bowl(parameters, step)
+
+    played = simulate.run(spec_of(**spec), counted, workers=3)
+    assert len(calls) == len(played.steps)
+
+
 def test_time_passes_as_the_steps_take_and_workers_share_it() -> None:
     def duration(parameters: Mapping[str, Value], step: int) -> float:
         del parameters

@@ -38,6 +38,22 @@ class Infeasible(TrainingError):
     """A valid configuration breaks a constraint, such as too many parameters."""
 
 
+class OutOfMemory(TrainingError, MemoryError):
+    """Memory ran out in a part of the training.
+
+    Attributes:
+        path: the dotted path of the setting that needs the memory, such as `batch_size`.
+        message: what takes the memory, and the remedies in order.
+        is_of_device: whether it is the memory of a GPU.
+    """
+
+    def __init__(self, path: str, message: str, *, is_of_device: bool) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
+        self.message = message
+        self.is_of_device = is_of_device
+
+
 class Diverged(TrainingError):
     """A metric is no longer finite.
 

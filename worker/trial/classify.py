@@ -15,10 +15,11 @@ from worker.training import (
     Infeasible,
     MissingFile,
     MissingLibrary,
+    OutOfMemory,
     OutsideFolders,
     ProcessGroupError,
 )
-from worker.training.out_of_memory import is_out_of_memory
+from worker.training.out_of_memory import OF_DEVICE, OF_HOST, is_of_device, is_out_of_memory
 
 _MAX_MESSAGE = 500
 _MAX_TRACEBACK = 20_000
@@ -45,7 +46,9 @@ _MISSING = re.compile(r"^(ImportError|ModuleNotFoundError|FileNotFoundError)\b",
 """Last lines of programs that lack a module or a file: a fault that concerns the study of this program alone."""
 
 _LAST_LINES = {
-    FailureClass.OUT_OF_MEMORY: re.compile(r"OutOfMemoryError|MemoryError|out of memory", re.IGNORECASE),
+    FailureClass.OUT_OF_MEMORY: re.compile(
+        rf"OutOfMemoryError|MemoryError|out of memory|{OF_HOST}|{OF_DEVICE}", re.IGNORECASE
+    ),
     FailureClass.HOST_FAULT: re.compile(
         rf"{_MISSING.pattern}|No space left on device|{_DRIVER.pattern}",
         re.IGNORECASE,
@@ -107,15 +110,14 @@ def failure_outcome(error: BaseException) -> Outcome:
     # A note of the exception names the callback that raised.
     first_line = "; ".join([*str(error).splitlines()[:1], *getattr(error, "__notes__", [])])
     name = type(error).__name__
+    message = f"{name}: {first_line}" if first_line else name
     return Outcome(
         result="failed",
         failure=failure,
         scope=scope,
-        message=(f"{name}: {first_line}" if first_line else name)[:_MAX_MESSAGE],
+        message=(str(error) if isinstance(error, OutOfMemory) else message)[:_MAX_MESSAGE],
         traceback="".join(traceback.format_exception(error))[-_MAX_TRACEBACK:],
-        shortage=_shortage(isinstance(error, torch.OutOfMemoryError))
-        if failure is FailureClass.OUT_OF_MEMORY
-        else None,
+        shortage=_shortage(is_of_device(error)) if failure is FailureClass.OUT_OF_MEMORY else None,
     )
 
 

@@ -17,6 +17,7 @@ from worker.training import (
     Infeasible,
     MissingFile,
     MissingLibrary,
+    OutOfMemory,
     OutsideFolders,
     ProcessGroupError,
 )
@@ -36,6 +37,10 @@ from worker.trial.classify import UnknownTask, command_exit_outcome, failure_cla
         (torch.OutOfMemoryError("CUDA out of memory"), FailureClass.OUT_OF_MEMORY),
         (MemoryError(), FailureClass.OUT_OF_MEMORY),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), FailureClass.OUT_OF_MEMORY),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), FailureClass.OUT_OF_MEMORY),
+        (RuntimeError("CUDA error: out of memory"), FailureClass.OUT_OF_MEMORY),
+        (OSError(12, "Cannot allocate memory"), FailureClass.OUT_OF_MEMORY),
+        (OutOfMemory("batch_size", "too large", is_of_device=True), FailureClass.OUT_OF_MEMORY),
         (ModuleNotFoundError("No module named 'timm'"), FailureClass.HOST_FAULT),
         (FileNotFoundError(2, "No such file", "houses.csv"), FailureClass.HOST_FAULT),
         (OSError(28, "No space left on device"), FailureClass.HOST_FAULT),

@@ -233,6 +233,12 @@ def test_a_failed_program_is_reported_with_its_last_output(
         (("true",), {"directory": "/no/such/directory"}, FailureClass.HOST_FAULT, "/no/such/directory"),
         ("import nowhere", {}, FailureClass.HOST_FAULT, "No module named 'nowhere'"),
         ("raise MemoryError", {}, FailureClass.OUT_OF_MEMORY, "status 1: MemoryError"),
+        (
+            'raise RuntimeError("DefaultCPUAllocator: can\'t allocate memory")',
+            {},
+            FailureClass.OUT_OF_MEMORY,
+            "can't allocate memory",
+        ),
         ("print('epoch 1 loss=x')", PATTERNS, FailureClass.INVALID, "its group must match only a number"),
     ],
 )

@@ -24,6 +24,7 @@ from worker.training.loop.epoch import train_epoch
 from worker.training.loop.fork import fork
 from worker.training.loop.random_streams import RandomStreams
 from worker.training.loop.replicate import Replicate
+from worker.training.models.blocks import Blocks
 from worker.training.predictions import Predictions, mean_by_id
 from worker.training.state import Weights
 
@@ -115,6 +116,12 @@ class Replicates:
     def models(self) -> list[nn.Module]:
         """The evaluated models (averaged weights, if there are any) in evaluation mode."""
         return [replicate.state.eval_model.eval() for replicate in self]
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether the models have stacks of blocks, whose activations can be computed again instead of kept."""
+        modules = self._replicates[0].state.model.modules()
+        return any(isinstance(module, Blocks) for module in modules)
 
     @property
     def snapshots(self) -> list[Weights]:

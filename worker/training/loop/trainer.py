@@ -21,6 +21,7 @@ from worker.training.errors import ConfigError, Diverged
 from worker.training.events import Ending, Monitor, OnReport, Report, TrainingResult, Verdict
 from worker.training.loop.cross_validation import Replicates, mean_and_spread
 from worker.training.loop.hooks import TrainingHooks, continue_training
+from worker.training.out_of_memory import building, evaluating, loading, out_of_memory_at, stepping
 from worker.training.predictions import Predictions
 from worker.training.seeding import forked_rng
 from worker.training.validate import check_fit, find_device
@@ -78,6 +79,7 @@ def train(
         OutsideFolders: a path is not in a `readable` folder; raised before the first step.
         Infeasible: a constraint is broken; raised before the first step.
         Diverged: a loss is not finite; raised as soon as it is noticed.
+        OutOfMemory: the memory of the device or the host does not suffice; the error names the setting and remedies.
         ProcessGroupError: another process of the group is gone.
     """
     end = config.epochs if until_epoch is None else min(until_epoch, config.epochs)
@@ -88,23 +90,25 @@ def train(
     folders = AllowedFolders.of(readable)
     with process_group() as group, closing(callbacks_of(config, hooks.callbacks, group, folders)) as callbacks:
         torch_device = find_device(group.local_device(device))
-        datasets = load(config, torch_device, folders)
+        with out_of_memory_at(loading, config):
+            datasets = load(config, torch_device, folders)
         if hooks.on_data is not None and group.is_first:
             hooks.on_data(datasets[0])
         for dataset in datasets:
             check_fit(config, dataset, monitor, group)
         with forked_rng(seed, torch_device):
-            replicates = Replicates(
-                config,
-                seed,
-                datasets,
-                constraints or {},
-                fork_at,
-                monitor=monitor,
-                teacher=teacher,
-                group=group,
-                folders=folders,
-            )
+            with out_of_memory_at(building, config):
+                replicates = Replicates(
+                    config,
+                    seed,
+                    datasets,
+                    constraints or {},
+                    fork_at,
+                    monitor=monitor,
+                    teacher=teacher,
+                    group=group,
+                    folders=folders,
+                )
             callback_states: Mapping[str, Any] = {}
             saved = load_checkpoint(checkpoint_dir) if checkpoint_dir is not None and group.is_first else None
             if (saved := group.broadcast(saved)) is not None:
@@ -123,7 +127,8 @@ def train(
                 on_report=group.on_rank_zero(on_report, list(Verdict)),
                 poll=group.on_rank_zero(hooks.poll, list(Verdict)),
             )
-            result = _result(verdict, replicates)
+            with out_of_memory_at(evaluating, config):
+                result = _result(verdict, replicates)
             callbacks.end(result)
             return result
 
@@ -148,13 +153,15 @@ def _train_until(
 
     while replicates.epoch < end and verdict is Verdict.CONTINUE and not replicates.reason_to_end:
         started = time.perf_counter()
-        verdict = replicates.train_epoch(poll, save)
+        with out_of_memory_at(stepping, config, lambda: replicates.has_blocks):
+            verdict = replicates.train_epoch(poll, save)
         if verdict is not Verdict.CONTINUE:  # stopped in the middle of the epoch
             replicates.seconds += time.perf_counter() - started
             if verdict is Verdict.PAUSE:
                 checkpointer.maybe_save(replicates.epoch, content, force=True, batch=replicates.batch)
             break
-        values = replicates.measure()
+        with out_of_memory_at(evaluating, config):
+            values = replicates.measure()
         _require_finite_losses(replicates, values)
         replicates.complete_epoch(values, callbacks.measure(values[0]))
         if _ends_a_cycle(replicates.epoch, config):

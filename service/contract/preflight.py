@@ -112,6 +112,7 @@ class PreflightResult(Request):
     baselines: list[Baseline] = Field(
         default=[], max_length=MAX_BASELINES, description="simple models on the same data, to compare the search with"
     )
+    batch_size: int | None = Field(default=None, ge=1, description="proposed batch size, for batch_size: auto")
     memory_limits: list[MemoryLimit] = Field(default=[], max_length=MAX_CHECKS)
 
     @property

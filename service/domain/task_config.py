@@ -23,6 +23,8 @@ from service.contract.validation_errors import MAX_MISTAKES, did_you_mean, quote
 from service.domain.parameter import values_of
 from service.domain.space import condition_met
 
+_BATCH_SIZE = "batch_size"
+
 _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "float": ("a number", (int, float)),
     "int": ("a whole number", (int,)),
@@ -46,6 +48,10 @@ def _task_errors(train: Mapping[str, Any], space: Space, catalogue: Catalogue) -
             yield from _check_section(path, key, catalogue.registries[key], given, space)
         elif key in catalogue.lists:
             yield from _check_list(path, key, catalogue.lists[key], given)
+        elif (key, given) == (_BATCH_SIZE, "auto"):
+            if _BATCH_SIZE in space:
+                message = "auto chooses one batch size for all trials, but the space searches batch_size; remove one"
+                yield FieldError(path=path, message=message)
         elif key in catalogue.settings:
             yield from _check_value(path, given, catalogue.settings[key])
         else:

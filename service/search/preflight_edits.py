@@ -37,12 +37,25 @@ class SpecEdit:
 def automatic_edits(spec: StudySpec, result: PreflightResult) -> list[SpecEdit]:
     """Return the edits to make before the first trial, each one made from the version before it."""
     edits = []
+    if (edit := batch_size_edit(spec, result)) is not None:
+        edits.append(edit)
+        spec = edit.spec
     if (edit := memory_edit(spec, result)) is not None:
         edits.append(edit)
         spec = edit.spec
     if spec.preflight_rates == "apply" and (edit := rate_edit(spec, result)) is not None:
         edits.append(edit)
     return edits
+
+
+def batch_size_edit(spec: StudySpec, result: PreflightResult) -> SpecEdit | None:
+    """Return the edit that replaces `batch_size: auto` by the proposed number; None: there is nothing to replace."""
+    train = spec.task.train if spec.task is not None else None
+    if spec.task is None or train is None or train.get("batch_size") != "auto" or result.batch_size is None:
+        return None
+    task = spec.task.model_copy(update={"train": {**train, "batch_size": result.batch_size}})
+    reason = f"batch_size: auto becomes {result.batch_size}, the same for all trials"
+    return SpecEdit(spec.model_copy(update={"task": task}), {"task.train.batch_size": result.batch_size}, reason)
 
 
 def memory_edit(spec: StudySpec, result: PreflightResult) -> SpecEdit | None:

@@ -97,6 +97,15 @@ def test_a_good_task_has_no_errors() -> None:
     assert told_of_task(callbacks=["norms"], metrics=["auroc", {"name": "binary_f1", "positive": "1"}]) == []
 
 
+def test_an_automatic_batch_size_is_chosen_once_and_not_searched() -> None:
+    assert told_of_task(batch_size="auto") == []
+    (refused,) = told_of_task({"batch_size": {"type": "int", "low": 8, "high": 64}}, batch_size="auto")
+    assert refused == (
+        "task.train.batch_size",
+        "auto chooses one batch size for all trials, but the space searches batch_size; remove one",
+    )
+
+
 MLP = {"name": "mlp"}
 SGD = {"name": "sgd"}
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from service.contract.preflight import Check, CheckStatus, LearningRateRange, PreflightResult
-from service.contract.study import StudySpec
+from service.contract.preflight import Check, CheckStatus, LearningRateRange, MemoryLimit, PreflightResult
+from service.contract.study import Bound, Constraints, StudySpec
 from service.domain.history import History
 from service.search import decide
-from service.search.preflight_edits import automatic_edits, rate_edit
+from service.search.preflight_edits import automatic_edits, batch_size_edit, memory_edit, rate_edit
 from tests.search.studies import study
 
 RATES: dict[str, Any] = {"type": "float", "low": 1e-5, "high": 1.0, "log": True}
@@ -91,3 +91,27 @@ def test_rates_are_applied_only_if_the_spec_says_so() -> None:
     (edit,) = automatic_edits(study(SPACE, preflight_rates="apply"), result())
     assert edit == rate_edit(study(SPACE, preflight_rates="apply"), result())
     assert automatic_edits(study(SPACE, preflight_rates="apply"), result(learning_rate=None)) == []
+
+
+TRAIN = {"data": {"name": "digits"}, "model": {"name": "mlp"}}
+
+
+def test_an_automatic_batch_size_becomes_the_proposed_number() -> None:
+    spec = study(SPACE, task={"train": {**TRAIN, "batch_size": "auto"}}, preflight_rates="apply")
+    first, second = automatic_edits(spec, result(batch_size=512))
+    assert first.settings == {"task.train.batch_size": 512}
+    assert first.reason == "batch_size: auto becomes 512, the same for all trials"
+    assert second.spec.task is not None
+    assert second.spec.task.train == {**TRAIN, "batch_size": 512}, "an edit is made from the version before it"
+    assert second.spec.space != spec.space
+    assert batch_size_edit(spec, result()) is None, "none was measured"
+    for task in ({"train": {**TRAIN, "batch_size": 64}}, {"train": TRAIN}, {"function": "mine:train"}, None):
+        assert batch_size_edit(study(SPACE, task=task), result(batch_size=512)) is None
+
+
+def test_corners_without_memory_become_constraints_beside_others() -> None:
+    limit = MemoryLimit(at={"batch_size": 64}, larger=["batch_size"], gpu_memory_gib=8)
+    spec = study(SPACE, task={"train": TRAIN}, constraints={"parameters": {"max": 100}})
+    (edit,) = automatic_edits(spec, result(memory_limits=[limit]))
+    assert edit.spec.constraints == Constraints(parameters=Bound(max=100), memory=[limit])
+    assert memory_edit(spec, result()) is None

@@ -32,7 +32,13 @@ LISTS: Mapping[str, Registry[Any]] = {"metrics": METRICS, "callbacks": CALLBACKS
 SETTINGS: Mapping[str, Parameter] = {
     parameter.name: parameter
     for parameter in (
-        Parameter("batch_size", "int", default=64, low=1, description="examples per optimizer step"),
+        Parameter(
+            "batch_size",
+            "int",
+            default=64,
+            low=1,
+            description="examples per optimizer step; a study file may write auto",
+        ),
         Parameter(
             "epochs",
             "int",

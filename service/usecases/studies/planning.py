@@ -66,9 +66,18 @@ def _timed(connection: Connection, spec: StudySpec, like: str | None) -> Timed |
     if like is not None:
         return _timed_by_trials(connection, spec, find_study(connection, like))
     study = studies.find(connection, f"{spec.project}/{spec.name}")
-    if study is None or studies.spec(connection, study.id, study.spec_version).task != spec.task:
+    if study is None or not _is_same_task(studies.spec(connection, study.id, study.spec_version), spec):
         return None
     return _timed_by_preflight(connection, spec, study)
+
+
+def _is_same_task(stored: StudySpec, spec: StudySpec) -> bool:
+    """Return whether a spec has the task of a stored one, in which the preflight may have replaced `auto`."""
+    train = spec.task.train if spec.task else None
+    if train is None or train.get("batch_size") != "auto":
+        return stored.task == spec.task
+    theirs = stored.task.train if stored.task else None
+    return theirs is not None and {**theirs, "batch_size": "auto"} == train
 
 
 def _timed_by_preflight(connection: Connection, spec: StudySpec, study: Row) -> Timed | None:

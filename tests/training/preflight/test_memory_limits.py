@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from tests.training.conftest import Configure
+from worker.training.build import load
+from worker.training.deadline import Deadline
 from worker.training.preflight import PreflightResult, SearchedParameter, SearchSpace, cost, run_preflight
+from worker.training.preflight.bench import Bench
 from worker.training.preflight.cost import Sizes
 from worker.training.preflight.memory_limits import memory_limit
 
@@ -93,3 +96,15 @@ def test_a_setting_grows_the_model_if_each_larger_value_does(
     values: list[Any], sizes: list[int], *, is_rising: bool
 ) -> None:
     assert Sizes(values, sizes).is_rising is is_rising
+
+
+@pytest.mark.usefixtures("small_gpu")
+@pytest.mark.parametrize(("configured", "largest"), [(8, 32), (12, 24), (16, 32)])
+def test_the_largest_batch_is_doubled_until_memory_runs_out(
+    configured: int, largest: int, configure: Configure
+) -> None:
+    config = configure(batch_size=configured)
+    space = SearchSpace(config.to_mapping())
+    (dataset,) = load(config, torch.device("cpu"))
+    bench = Bench(config, space, dataset, seed=0, deadline=Deadline(60))
+    assert cost.largest_batch(bench) == largest

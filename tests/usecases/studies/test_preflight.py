@@ -16,9 +16,10 @@ from service.contract.trial import TrialKind, TrialState
 from service.domain.errors import DomainError
 from service.usecases.studies import lifecycle
 from service.usecases.studies.edit import edit_study
+from service.usecases.studies.planning import plan_study
 from service.usecases.studies.preflight import get_preflight, start_preflight
 from service.usecases.studies.study_lookup import list_events, list_studies
-from tests.usecases.replica import Replica
+from tests.usecases.replica import Replica, spec_of
 
 pytestmark = pytest.mark.anyio
 
@@ -373,3 +374,34 @@ async def test_corners_that_ran_out_of_memory_are_infeasible_in_advance(replica:
     ended = [trial for trial in await replica.trials(name) if trial.infeasible]
     assert ended
     assert {trial.parameters["batch_size"] for trial in ended} == {64}
+
+
+AUTO: dict[str, Any] = {
+    **TRAIN,
+    "task": {"train": {**TRAIN["task"]["train"], "batch_size": "auto"}},
+    "space": {"optimizer.lr": TRAIN["space"]["optimizer.lr"]},
+}
+
+
+async def test_an_automatic_batch_size_is_the_same_number_for_all_trials(replica: Replica) -> None:
+    name = await replica.create(**AUTO)
+    grant = await replica.claim(name)
+    assert grant.task["batch_size"] == "auto"  # type: ignore[index,call-overload]
+    await replica.finish(grant, preflight=result_of(PASSED, batch_size=128))
+    assert (await replica.study(name)).spec_version == 2
+    (edited,) = (await list_events(replica.context, name, 0, 100, "study_edited")).events
+    assert edited.data["changes"] == [
+        'task.train.batch_size: "auto" -> 128',
+        "after the preflight: batch_size: auto becomes 128, the same for all trials",
+    ]
+    for _ in range(2):
+        assert (await replica.claim(name)).task["batch_size"] == 128  # type: ignore[index,call-overload]
+
+
+async def test_a_plan_of_an_automatic_batch_size_knows_its_study(replica: Replica) -> None:
+    name = await replica.create(**AUTO, name="automatic")
+    await replica.finish(await replica.claim(name), preflight=result_of(PASSED, batch_size=128))
+    assert (await plan_study(replica.context, spec_of(**AUTO, name="automatic"))).step_seconds == 0.5
+    other = {**AUTO["task"]["train"], "model": {"name": "linear"}}
+    spec = spec_of(**{**AUTO, "task": {"train": other}}, name="automatic")
+    assert (await plan_study(replica.context, spec)).step_seconds is None

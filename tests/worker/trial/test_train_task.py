@@ -82,3 +82,10 @@ def test_a_teacher_that_is_a_path_is_read_there(channel: Channel, tmp_path: Path
     start = replace(start_of(granted, tmp_path), teacher=str(tmp_path))
     with pytest.raises(ConfigError, match=r"loss\.teacher: there is no '.*large\.pt'"):
         train.run(granted, start, channel)
+
+
+def test_an_automatic_batch_size_that_no_preflight_chose_is_limited_by_the_data(tmp_path: Path) -> None:
+    granted = grant(task=digits(batch_size="auto", epochs=1, data={"name": "digits", "limit": 40}))
+    config = train._configuration(granted, None)
+    assert config.batch_size == 40
+    assert train._configuration(grant(task=digits(batch_size="auto")), None).batch_size == 64

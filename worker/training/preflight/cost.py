@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from worker.training.batch_size import proposed_batch_size
 from worker.training.build import Components
 from worker.training.deadline import Deadline
 from worker.training.errors import ConfigError, Infeasible
@@ -260,10 +261,17 @@ def _batch_size(bench: Bench, measured: Sequence[Corner]) -> Check:
         return Check(_NUMBER, name, Status.NOT_RUN, sentence)
     if measured[0].problem is not None:
         return Check(_NUMBER, name, Status.NOT_RUN, "The centre of the space does not fit.")
+    largest, num_examples = largest_batch(bench), len(bench.dataset.train)
+    proposed = proposed_batch_size(bench.config.batch_size, largest, num_examples)
+    figures = {"batch_size": largest, "training_examples": num_examples, "proposed": proposed}
+    return Check(_NUMBER, name, Status.PASSED, f"A batch of {largest} examples fits at the centre.", figures)
+
+
+def largest_batch(bench: Bench) -> int:
+    """Return the largest batch that fits in memory at the centre, doubled from the configured one."""
     largest = bench.config.batch_size
     while 2 * largest <= len(bench.dataset.train) and not bench.deadline.has_passed:
         if _measure(bench, "batch", {"batch_size": 2 * largest}).problem is not None:
             break
         largest *= 2
-    figures = {"batch_size": largest, "training_examples": len(bench.dataset.train)}
-    return Check(_NUMBER, name, Status.PASSED, f"A batch of {largest} examples fits at the centre.", figures)
+    return largest

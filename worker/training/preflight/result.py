@@ -103,6 +103,7 @@ class PreflightResult:
         learning_rate: the range of useful learning rates; None: not measured.
         infeasible: the settings of each corner that can't be trained here.
         memory_limits: the corners that ran out of a GPU's memory.
+        batch_size: the proposed batch size; None: none was measured.
         baselines: what simple models reach on the same data; empty: none were fitted.
     """
 
@@ -114,6 +115,7 @@ class PreflightResult:
     infeasible: Sequence[Mapping[str, Any]] = ()
     baselines: Sequence[Baseline] = ()
     memory_limits: Sequence[MemoryLimit] = ()
+    batch_size: int | None = None
 
     @property
     def status(self) -> Status:

@@ -154,6 +154,7 @@ def run_preflight(
         learning_rate=findings.rate,
         infeasible=[dict(each.settings) for each in findings.corners if each.problem is not None and each.settings],
         baselines=baselines,
+        batch_size=next((check.figures.get("proposed") for check in checks if check.name == "largest_batch"), None),
         memory_limits=[each.limit for each in findings.corners if each.limit is not None],
     )
 

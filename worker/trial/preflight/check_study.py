@@ -10,6 +10,8 @@ from typing import Any
 
 from service.contract.base import Value
 from service.contract.study import StudySpec
+from worker.training.allowed_folders import AllowedFolders
+from worker.training.batch_size import is_auto, limited_by_data, with_default
 from worker.training.deadline import Deadline
 from worker.training.errors import ConfigError
 from worker.training.preflight import Check, PreflightResult, SearchSpace, run_preflight
@@ -64,9 +66,13 @@ def preflight_study(
             space = _around(search_space_of(spec.space, {}), centre)
             code = OwnCode(spec, space, Path(folder), seed, device, threads, Deadline(seconds))
             return check_own_code(code, on_check or _ignore)
-    space = _around(search_space_of(spec.space, spec.task.train), centre)
-    return run_preflight(
-        space.configuration(),
+    space = _around(search_space_of(spec.space, with_default(spec.task.train)), centre)
+    config = space.configuration()
+    if is_auto(spec.task.train):
+        config = limited_by_data(config, AllowedFolders.of(readable))
+        space = replace(space, base={**space.base, "batch_size": config.batch_size})
+    result = run_preflight(
+        config,
         space,
         seconds=seconds,
         budget_epochs=budget_epochs,
@@ -79,6 +85,9 @@ def preflight_study(
         baseline_seconds=baseline_seconds,
         on_check=on_check,
     )
+    if is_auto(spec.task.train) and result.batch_size is None:  # no GPU, or no time
+        return replace(result, batch_size=config.batch_size)
+    return result
 
 
 def _constraints(spec: StudySpec) -> dict[str, Any]:

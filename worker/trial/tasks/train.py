@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,8 @@ from worker.training import (
     Verdict,
     train,
 )
+from worker.training.allowed_folders import AllowedFolders
+from worker.training.batch_size import is_auto, limited_by_data, with_default
 from worker.training.checkpoints.checkpoint import Manifest, SaveInterval, import_checkpoint
 from worker.training.components.metrics import metric_notes
 from worker.training.data import Dataset
@@ -38,7 +40,8 @@ from worker.trial.ranks import launch
 
 def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     """Train from the grant's checkpoint to its step, or to the configuration's end; raises what the core raises."""
-    config, directory = _configuration(grant), Path(start.checkpoints)
+    readable = None if start.readable is None else [Path(folder) for folder in start.readable]
+    config, directory = _configuration(grant, readable), Path(start.checkpoints)
     teacher = _teacher(config, start)
     if grant.resume is not None and start.resume is not None:
         import_checkpoint(directory, grant.resume.step, Path(start.resume), grant.resume.batch)
@@ -81,7 +84,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
         constraints=grant.constraints,
         fork_at=grant.fork_at,
         teacher=teacher,
-        readable=None if start.readable is None else [Path(folder) for folder in start.readable],
+        readable=readable,
     )
     if start.num_devices == 1:
         result = run_training()
@@ -134,7 +137,7 @@ def _save_predictions(channel: Channel, directory: Path, result: TrainingResult,
     return ""
 
 
-def _configuration(grant: Grant) -> TrainingConfig:
+def _configuration(grant: Grant, readable: Sequence[Path] | None) -> TrainingConfig:
     """Return the training configuration of a grant.
 
     If the grant ends at `run_until` without a pause, that is the configuration's last epoch: schedules end there, and
@@ -142,7 +145,9 @@ def _configuration(grant: Grant) -> TrainingConfig:
     """
     if not isinstance(grant.task, dict):
         raise ConfigError("task.train", "must be a mapping of settings")
-    config = TrainingConfig.from_mapping(grant.task)
+    config = TrainingConfig.from_mapping(with_default(grant.task))
+    if is_auto(grant.task):  # no preflight has chosen a batch size for all trials
+        config = limited_by_data(config, AllowedFolders.of(readable))
     if grant.run_until is None or grant.pauses:
         return config
     return replace(config, epochs=min(config.epochs, grant.run_until))

@@ -296,6 +296,7 @@ def _parse(arguments: Sequence[str] | None) -> Settings:
         tensorboard=args.tensorboard,
         tasks=(
             TaskKind.TRAIN,
+            TaskKind.ESTIMATOR,
             *([TaskKind.FUNCTION] if args.allow_functions is not None else []),
             *([TaskKind.COMMAND] if args.allow_commands else []),
         ),

@@ -115,7 +115,7 @@ def _check(grant: Grant) -> None:
             from worker.trial.tasks.command import command_line  # noqa: PLC0415 - loads torch
 
             raise _CannotTry(f"the trial's task is a command; start it yourself: {shlex.join(command_line(grant))}")
-        case TaskKind.TRAIN | TaskKind.FUNCTION:
+        case TaskKind.TRAIN | TaskKind.ESTIMATOR | TaskKind.FUNCTION:
             pass
 
 

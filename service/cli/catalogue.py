@@ -16,6 +16,9 @@ from service.contract.validation_errors import did_you_mean
 SETTINGS = "settings"
 """Section name of the plain settings, which belong to no registry: batch_size, epochs, …"""
 
+ESTIMATORS = "estimators"
+"""Section name of the models of estimator tasks."""
+
 
 class UnknownEntry(Exception):
     """There is no such section or entry. The message names the nearest one."""
@@ -34,15 +37,17 @@ def narrowed(catalogue: CatalogueView, section: str | None, name: str | None) ->
     """
     if section is None:
         return catalogue
-    if section not in (SETTINGS, *catalogue.sections):
-        raise UnknownEntry(f"there is no section {section!r}; {did_you_mean(section, [SETTINGS, *catalogue.sections])}")
-    choices: Mapping[str, Entry | Setting]
-    choices = catalogue.settings if section == SETTINGS else catalogue.sections[section]
+    sections: Mapping[str, Mapping[str, Entry | Setting]]
+    sections = {SETTINGS: catalogue.settings, ESTIMATORS: catalogue.estimators, **catalogue.sections}
+    if section not in sections:
+        raise UnknownEntry(f"there is no section {section!r}; {did_you_mean(section, sections)}")
+    choices = sections[section]
     if name is not None and name not in choices:
         raise UnknownEntry(f"there is no {section} {name!r}; {did_you_mean(name, choices)}")
     selected = {each: choices[each] for each in choices if name in (None, each)}
     custom = {each: source for each, source in catalogue.custom.get(section, {}).items() if each in selected}
     kept: dict[str, object] = {
+        "estimators": {},
         "settings": {},
         "registries": {},
         "lists": {},
@@ -50,8 +55,8 @@ def narrowed(catalogue: CatalogueView, section: str | None, name: str | None) ->
         "metrics": {},
         "custom": {},
     }
-    if section == SETTINGS:
-        return catalogue.model_copy(update={**kept, "settings": selected})
+    if section in (SETTINGS, ESTIMATORS):
+        return catalogue.model_copy(update={**kept, section: selected})
     kind = "lists" if section in catalogue.lists else "registries"
     return catalogue.model_copy(
         update={**kept, kind: {section: selected}, "custom": {section: custom} if custom else {}}
@@ -67,8 +72,10 @@ def page(catalogue: CatalogueView, section: str | None, name: str | None) -> Ren
         for each, entries in catalogue.sections.items():
             table.add_row(each, ", ".join(entries))
         table.add_row(SETTINGS, ", ".join(catalogue.settings))
+        table.add_row(ESTIMATORS, ", ".join(catalogue.estimators))
         return Group(table, Text(), Text("options: study catalogue SECTION NAME"))
-    entries, custom = catalogue.sections[section], catalogue.custom.get(section, {})
+    entries = catalogue.estimators if section == ESTIMATORS else catalogue.sections[section]
+    custom = catalogue.custom.get(section, {})
     if name is None:
         table = Table(section, "registered by", "what it is", "options", box=None, pad_edge=False)
         for each, entry in entries.items():

@@ -208,7 +208,7 @@ def open_trial(endpoints: Endpoints, worker: str, study: str) -> OpenTrial | Non
         SearchFailed: the study is paused for its failures, so waiting would not bring a trial.
     """
     endpoints.study(study)  # fail now, instead of after a long wait, if the study is unknown or the service is down
-    tasks = [TaskKind.EXTERNAL, TaskKind.TRAIN, TaskKind.FUNCTION, TaskKind.COMMAND]
+    tasks = list(TaskKind)
     while True:
         request = ClaimRequest(
             request_id=uuid.uuid4().hex,

@@ -7,7 +7,7 @@ made absolute, so that a worker started elsewhere on the machine finds it. Other
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import yaml
 from service.client.errors import invalid_study
 from service.client.spec import parse
 from service.client.yaml_reader import MAX_BYTES, Dumper, read
-from service.contract.catalogue import load_catalogue
+from service.contract.base import TaskKind
+from service.contract.catalogue import Catalogue, load_catalogue
 from service.contract.study import StudySpec
 from service.contract.teacher import TEACHER, is_path
 
@@ -93,12 +94,17 @@ def _refuse_other_tools(path: Path, document: Mapping[Any, Any]) -> None:
 def _resolve_paths(document: dict[str, Any], directory: Path) -> list[str]:
     """Make relative paths absolute if they exist beside the study file. Return a note for each other path."""
     task = document.get("task")
-    train = task.get("train") if isinstance(task, dict) else None
-    if not isinstance(train, dict):
-        return []
-    catalogue, notes = load_catalogue(), []
+    notes: list[str] = []
+    for kind in (TaskKind.TRAIN, TaskKind.ESTIMATOR):
+        given = task.get(kind) if isinstance(task, dict) else None
+        if isinstance(given, dict):
+            notes += _resolve_sections(given, load_catalogue().for_kind(kind), f"task.{kind}", directory)
+    return list(dict.fromkeys(notes))
+
+
+def _resolve_sections(given: dict[str, Any], catalogue: Catalogue, where: str, directory: Path) -> Iterator[str]:
     for section, entries in catalogue.sections.items():
-        chosen_entries = train.get(section)
+        chosen_entries = given.get(section)
         for chosen in chosen_entries if isinstance(chosen_entries, list) else [chosen_entries]:
             if not isinstance(chosen, dict):
                 continue
@@ -110,11 +116,10 @@ def _resolve_paths(document: dict[str, Any], directory: Path) -> list[str]:
                     if isinstance(value, str) and _is_relative(section, name, value, setting.names):
                         chosen[name] = _beside(directory, value)
                         if chosen[name] == value and section in _INPUTS and setting.names == "path":
-                            notes.append(
-                                f"task.train.{section}.{name}: there is no {value} beside the study file; each worker "
+                            yield (
+                                f"{where}.{section}.{name}: there is no {value} beside the study file; each worker "
                                 "looks for it from the directory that it was started in"
                             )
-    return list(dict.fromkeys(notes))
 
 
 def _is_relative(section: str, name: str, value: str, names: str | None) -> bool:

@@ -48,9 +48,10 @@ Priority = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]
 
 
 class TaskKind(StrEnum):
-    """What executes a trial: the training core, an allowed function, an allowed command, or a caller of the API."""
+    """What executes a trial: the training core, an estimator, a function or command, or a caller of the API."""
 
     TRAIN = "train"
+    ESTIMATOR = "estimator"
     FUNCTION = "function"
     COMMAND = "command"
     EXTERNAL = "external"

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from service.contract.base import Response
+from service.contract.base import Response, TaskKind
 
 
 class Setting(Response):
@@ -49,6 +49,16 @@ class Catalogue(Response):
     )
     defaults: dict[str, dict[str, Any]] = Field(description="optional sections -> their default")
     metrics: dict[str, list[str]] = Field(description="kind of task -> metrics it reports")
+
+    estimators: dict[str, Entry] = Field(default={}, description="what an estimator task may name as its model")
+
+    def for_kind(self, kind: TaskKind) -> Catalogue:
+        """Return what a task of a kind can be set to; an estimator has data, metrics, and estimators as its models."""
+        if kind is not TaskKind.ESTIMATOR:
+            return self
+        registries = {"data": self.registries.get("data", {}), "model": self.estimators}
+        lists = {"metrics": self.lists.get("metrics", {})}
+        return self.model_copy(update={"settings": {}, "registries": registries, "lists": lists, "defaults": {}})
 
     @property
     def sections(self) -> dict[str, dict[str, Entry]]:

@@ -70,18 +70,25 @@ class Command(Request):
 
 
 class Task(Request):
-    """What a worker executes for a trial: exactly one of train, function and command.
+    """What a worker executes for a trial: exactly one of train, estimator, function and command.
 
     A study without a task is external: a caller of the API drives its trials.
     """
 
     train: dict[str, Any] | None = None
+    estimator: dict[str, Any] | None = None
     function: Annotated[Function, BeforeValidator(by_name)] | None = None
     command: Annotated[Command, BeforeValidator(_by_argv)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        given = [kind for kind in ("train", "function", "command") if getattr(self, kind) is not None]
+        kinds = ("train", "estimator", "function", "command")
+        given = [kind for kind in kinds if getattr(self, kind) is not None]
         if len(given) != 1:
-            raise ValueError(f"name exactly one of train, function, command; got {', '.join(given) or 'none'}")
+            raise ValueError(f"name exactly one of {', '.join(kinds)}; got {', '.join(given) or 'none'}")
         return self
+
+    @property
+    def configuration(self) -> dict[str, Any] | None:
+        """The sections of a train task or of an estimator, which the catalogue describes; None: another kind."""
+        return self.train if self.train is not None else self.estimator

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+from service.contract.base import TaskKind
 from service.contract.catalogue import Catalogue, Entry
 from service.contract.sampler import CoarseToFineSamplerSpec
 from service.contract.space import CategoricalParameter, ConstantParameter
@@ -44,9 +45,11 @@ def fingerprint(entry: Entry) -> str:
 
 def custom_entries_of(spec: StudySpec, catalogue: Catalogue) -> set[Key]:
     """Return the custom entries that trials of a study may use: from the task, the search space and the stages."""
-    if spec.task is None or spec.task.train is None:
+    given_task = None if spec.task is None else spec.task.configuration
+    if given_task is None:
         return set()
-    chosen = {(section, name) for section, given in spec.task.train.items() for name in _names(given)}
+    catalogue = catalogue.for_kind(spec.task_kind)
+    chosen = {(section, name) for section, given in given_task.items() for name in _names(given)}
     for key, parameter in spec.space.items():
         if isinstance(parameter, CategoricalParameter | ConstantParameter):
             for value in values_of(parameter) or ():
@@ -57,9 +60,11 @@ def custom_entries_of(spec: StudySpec, catalogue: Catalogue) -> set[Key]:
     return _not_in(catalogue, chosen)
 
 
-def custom_entries_of_trial(parameters: Mapping[str, Any], catalogue: Catalogue) -> set[Key]:
-    """Return the custom entries that a trial's parameters choose."""
-    return _not_in(catalogue, _chosen(parameters))
+def custom_entries_of_trial(parameters: Mapping[str, Any], kind: TaskKind, catalogue: Catalogue) -> set[Key]:
+    """Return the custom entries that the parameters of a trial choose; a function or command chooses none."""
+    if kind not in {TaskKind.TRAIN, TaskKind.ESTIMATOR}:
+        return set()
+    return _not_in(catalogue.for_kind(kind), _chosen(parameters))
 
 
 def missing_entries(needed: Mapping[Key, str | None], offered: Mapping[str, Mapping[str, str]]) -> str | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
+from service.contract.base import TaskKind
 from service.contract.catalogue import Catalogue, Entry
 from service.contract.problem import FieldError
 from service.contract.sampler import CoarseToFineSamplerSpec
@@ -38,9 +39,7 @@ def check_metrics(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]
     The first objective must be reported while a trial trains; later ones may also be reported at its end. If the kind
     of the data is known only once a worker reads it, the metrics of every possible kind are accepted.
     """
-    assert spec.task is not None
-    assert spec.task.train is not None
-    reported = _Reported(spec, spec.task.train, catalogue)
+    reported = _Reported.of(spec, catalogue)
     for at, objective in enumerate(spec.objectives):
         path = f"objective.{at}.metric" if len(spec.objectives) > 1 else "objective.metric"
         message = _mistake(objective, reported, is_watched=at == 0)
@@ -55,7 +54,7 @@ def check_comparable(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldErr
     """
     if spec.task is None or spec.task.train is None:
         return
-    reported = _Reported(spec, spec.task.train, catalogue)
+    reported = _Reported.of(spec, catalogue)
     searched = reported.searched_of_loss
     for at, objective in enumerate(spec.objectives):
         prefix, _, name = objective.metric.removesuffix(_SPREAD).rpartition("/")
@@ -73,9 +72,9 @@ def check_fit(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]:
 
     For example, `mse` cannot classify digits, and `lenet` cannot read rows of a table.
     """
-    assert spec.task is not None
-    assert spec.task.train is not None
-    reported = _Reported(spec, spec.task.train, catalogue)
+    reported = _Reported.of(spec, catalogue)
+    if spec.task_kind is TaskKind.ESTIMATOR:
+        yield from _unfit(reported, "model", "kinds", reported.data_kinds)
     yield from _unfit(reported, "loss", "kinds", reported.data_kinds)
     yield from _unfit(reported, "metrics", "kinds", reported.data_kinds)
     for section in ("model", "augment"):
@@ -111,7 +110,7 @@ def _mistake(objective: Objective, reported: _Reported, *, is_watched: bool) -> 
     if not is_watched and (metric in reported.at_the_end or reported.has_own_metrics):
         return None
     if (entry := reported.optional_entry(metric)) is not None:
-        return f"{metric} is not reported unless the task asks for it; add task.train.metrics: [{entry}]"
+        return f"{metric} is not reported unless the task asks for it; add {reported.where}.metrics: [{entry}]"
     known = reported.each_epoch if is_watched else reported.each_epoch | reported.at_the_end
     if not any(name.startswith(metric) for name in known):  # an abbreviation means a metric that is reported
         known = known | reported.optional
@@ -125,6 +124,16 @@ class _Reported:
     spec: StudySpec
     train: Mapping[str, Any]
     catalogue: Catalogue
+    where: str
+    """The path of the configuration in the study file."""
+
+    @classmethod
+    def of(cls, spec: StudySpec, catalogue: Catalogue) -> Self:
+        """Return what trials of a train or an estimator task report."""
+        assert spec.task is not None
+        assert spec.task.configuration is not None
+        kind = spec.task_kind
+        return cls(spec, spec.task.configuration, catalogue.for_kind(kind), f"task.{kind}")
 
     @cached_property
     def each_epoch(self) -> set[str]:
@@ -192,7 +201,7 @@ class _Reported:
         return any(name in self._chosen_metrics for name in self._entries_of_a_class(metric))
 
     def optional_entry(self, metric: str) -> str | None:
-        """Return the item of `task.train.metrics` that adds this metric, as YAML, or None."""
+        """Return the item of the task's `metrics` that adds this metric, as YAML, or None."""
         name = metric.partition("/")[2]
         found = [name] if metric in self.optional else self._entries_of_a_class(metric)
         for each in found:
@@ -214,7 +223,7 @@ class _Reported:
 
     @cached_property
     def _optional_entries(self) -> list[str]:
-        """The entries of `task.train.metrics` that fit the data and report one metric each, under their own name."""
+        """The entries of the task's `metrics` that fit the data and report one metric each, under their own name."""
         return [
             name
             for name, entry in self._metrics.items()
@@ -265,7 +274,7 @@ class _Reported:
     def named(self, section: str) -> Iterator[tuple[str, str]]:
         """Yield (path in the study file, name) for each entry that trials may choose in a section."""
         if section in self.catalogue.lists:
-            yield from ((f"task.train.{section}[{at}].name", name) for at, name in enumerate(self._listed(section)))
+            yield from ((f"{self.where}.{section}[{at}].name", name) for at, name in enumerate(self._listed(section)))
             return
         chosen = self.spec.space.get(f"{section}.name")
         if isinstance(chosen, ConstantParameter):
@@ -274,7 +283,7 @@ class _Reported:
             found = [(f"space.{section}.name.choices[{at}]", each) for at, each in enumerate(chosen.choices)]
         else:
             given = self.train.get(section)
-            found = [(f"task.train.{section}.name", given.get("name"))] if isinstance(given, dict) else []
+            found = [(f"{self.where}.{section}.name", given.get("name"))] if isinstance(given, dict) else []
         stages = self.spec.sampler.stages if isinstance(self.spec.sampler, CoarseToFineSamplerSpec) else None
         for at, stage in enumerate(stages or []):
             found.append((f"sampler.stages.{at}.overrides.{section}.name", stage.overrides.get(f"{section}.name")))

@@ -24,7 +24,7 @@ from service.domain.parameter import values_of
 from service.domain.space import condition_met
 
 _BATCH_SIZE = "batch_size"
-
+_OWNERS = {"task.train": "the training core", "task.estimator": "an estimator"}
 _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "float": ("a number", (int, float)),
     "int": ("a whole number", (int,)),
@@ -33,17 +33,25 @@ _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
 }
 
 
-def check_task(train: Mapping[str, Any], space: Space, catalogue: Catalogue) -> list[FieldError]:
+def check_task(
+    train: Mapping[str, Any], space: Space, catalogue: Catalogue, where: str = "task.train"
+) -> list[FieldError]:
     """Check the base configuration: unknown sections, entries and options, wrong values, and missing settings.
 
     An option that the search space sets is not missing. Returns at most `MAX_MISTAKES` errors.
+
+    Args:
+        train: the base configuration of a train task or of an estimator.
+        space: the search space.
+        catalogue: what the task can be set to.
+        where: the path of the configuration in the study file.
     """
-    return list(islice(_task_errors(train, space, catalogue), MAX_MISTAKES))
+    return list(islice(_task_errors(train, space, catalogue, where), MAX_MISTAKES))
 
 
-def _task_errors(train: Mapping[str, Any], space: Space, catalogue: Catalogue) -> Iterator[FieldError]:
+def _task_errors(train: Mapping[str, Any], space: Space, catalogue: Catalogue, where: str) -> Iterator[FieldError]:
     for key, given in train.items():
-        path = f"task.train.{key}"
+        path = f"{where}.{key}"
         if key in catalogue.registries:
             yield from _check_section(path, key, catalogue.registries[key], given, space)
         elif key in catalogue.lists:
@@ -56,20 +64,22 @@ def _task_errors(train: Mapping[str, Any], space: Space, catalogue: Catalogue) -
             yield from _check_value(path, given, catalogue.settings[key])
         else:
             hint = did_you_mean(key, [*catalogue.registries, *catalogue.lists, *catalogue.settings])
-            yield FieldError(path=path, message=f"the training core has no {quote(key)}; {hint}")
+            yield FieldError(path=path, message=f"{_OWNERS[where]} has no {quote(key)}; {hint}")
     for section, entries in catalogue.registries.items():
         if section not in train and section not in catalogue.defaults:
             message = f"missing; write {section}: {{name: …}}, one of: {', '.join(sorted(entries))}"
-            yield FieldError(path=f"task.train.{section}", message=message)
+            yield FieldError(path=f"{where}.{section}", message=message)
 
 
-def check_space_paths(train: Mapping[str, Any], space: Space, catalogue: Catalogue) -> list[FieldError]:
+def check_space_paths(
+    train: Mapping[str, Any], space: Space, catalogue: Catalogue, where: str = "task.train"
+) -> list[FieldError]:
     """Check that every key of the space sets an option of the task.
 
     An option that only some of the possible entries have needs a `when` condition on the entry's name. Returns at most
     `MAX_MISTAKES` errors.
     """
-    reach = _PathChecker(train, space, catalogue)
+    reach = _PathChecker(train, space, catalogue, where)
     errors = (error for key, parameter in space.items() for error in reach.check(key, parameter))
     return list(islice(errors, MAX_MISTAKES))
 
@@ -248,6 +258,7 @@ class _PathChecker:
     train: Mapping[str, Any]
     space: Space
     catalogue: Catalogue
+    where: str
 
     def check(self, key: str, parameter: Parameter) -> Iterator[FieldError]:
         section, _, option = key.partition(".")
@@ -279,7 +290,7 @@ class _PathChecker:
         possible = self._possible(section, parameter)
         having = {name: entry.parameters[option] for name, entry in possible.items() if option in entry.parameters}
         if not possible and section not in self.train:
-            yield FieldError(path=path, message=f"has no effect: the task has no {section}; add task.train.{section}")
+            yield FieldError(path=path, message=f"has no effect: the task has no {section}; add {self.where}.{section}")
         elif not having:
             yield self._unknown_path(path, f"{section}.{option}")
         elif len(having) < len(possible):

@@ -68,29 +68,33 @@ def check_strategy(spec: StudySpec) -> list[FieldError]:
 
 
 def with_resource(spec: StudySpec, catalogue: Catalogue) -> StudySpec:
-    """Return the spec with the resource of a train task filled in: its epochs, unless the space searches them."""
-    epochs = _epochs(spec, catalogue)
-    if epochs is None or spec.resource is not None:
+    """Return the spec with the resource of its task filled in: epochs, or the size of an estimator, unless searched."""
+    if spec.resource is not None:
         return spec
-    return spec.model_copy(update={"resource": Resource(name="epoch", max=epochs)})
+    epochs, size = _epochs(spec, catalogue), _size_of_estimator(spec, catalogue)
+    if epochs is not None:
+        return spec.model_copy(update={"resource": Resource(name="epoch", max=epochs)})
+    return spec if size is None else spec.model_copy(update={"resource": Resource(name="step", max=size)})
 
 
 def _check_task(spec: StudySpec, catalogue: Catalogue) -> Iterable[FieldError]:
-    train = spec.task.train if spec.task is not None else None
-    return () if train is None else check_task(train, spec.space, catalogue)
+    given = spec.task.configuration if spec.task is not None else None
+    kind = spec.task_kind
+    return () if given is None else check_task(given, spec.space, catalogue.for_kind(kind), f"task.{kind}")
 
 
 def _check_space_paths(spec: StudySpec, catalogue: Catalogue) -> Iterable[FieldError]:
-    train = spec.task.train if spec.task is not None else None
-    return () if train is None else check_space_paths(train, spec.space, catalogue)
+    given = spec.task.configuration if spec.task is not None else None
+    kind = spec.task_kind
+    return () if given is None else check_space_paths(given, spec.space, catalogue.for_kind(kind), f"task.{kind}")
 
 
 def _check_fit(spec: StudySpec, catalogue: Catalogue) -> Iterable[FieldError]:
-    return check_fit(spec, catalogue) if _trains(spec) else ()
+    return check_fit(spec, catalogue) if _is_configured(spec) else ()
 
 
 def _check_metrics(spec: StudySpec, catalogue: Catalogue) -> Iterable[FieldError]:
-    return check_metrics(spec, catalogue) if _trains(spec) else ()
+    return check_metrics(spec, catalogue) if _is_configured(spec) else ()
 
 
 def _check_stage_overrides(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]:
@@ -180,6 +184,10 @@ def _trains(spec: StudySpec) -> bool:
     return spec.task is not None and spec.task.train is not None
 
 
+def _is_configured(spec: StudySpec) -> bool:
+    return spec.task is not None and spec.task.configuration is not None
+
+
 def _stages(spec: StudySpec) -> Iterable[Stage]:
     stages = spec.sampler.stages if isinstance(spec.sampler, CoarseToFineSamplerSpec) else None
     return stages or ()
@@ -192,3 +200,15 @@ def _epochs(spec: StudySpec, catalogue: Catalogue) -> int | None:
         return None
     epochs = train.get("epochs")
     return epochs if isinstance(epochs, int) else catalogue.settings["epochs"].default
+
+
+def _size_of_estimator(spec: StudySpec, catalogue: Catalogue) -> int | None:
+    """Return how many iterations or trees each trial of an estimator fits; None: the space searches it."""
+    model = spec.task.estimator.get("model") if spec.task is not None and spec.task.estimator is not None else None
+    entry = catalogue.estimators.get(model.get("name", "")) if isinstance(model, dict) else None
+    option = None if entry is None else entry.facts.get("size")
+    if entry is None or option is None or not {"model.name", f"model.{option}"}.isdisjoint(spec.space):
+        return None
+    assert isinstance(model, dict)
+    size = model.get(option, entry.parameters[option].default)
+    return size if isinstance(size, int) else None

@@ -105,7 +105,7 @@ MISTAKES = {
     "a number for settings": ({"budget": 5}, "budget: must be a mapping of settings, got 5"),
     "two tasks": (
         {"task": {"train": {}, "function": "a:b"}},
-        "task: name exactly one of train, function, command; got train, function",
+        "task: name exactly one of train, estimator, function, command; got train, function",
     ),
     "an unknown constraint": (
         {"constraints": {"params": {"max": 5}}},

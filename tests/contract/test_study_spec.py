@@ -71,6 +71,7 @@ def test_so_is_a_pruner_s(name: str) -> None:
     [
         (None, TaskKind.EXTERNAL),
         ({"train": {"epochs": 3}}, TaskKind.TRAIN),
+        ({"estimator": {"model": {"name": "random_forest"}}}, TaskKind.ESTIMATOR),
         ({"function": "mine:train"}, TaskKind.FUNCTION),
         ({"command": ["python", "train.py"]}, TaskKind.COMMAND),
     ],
@@ -81,7 +82,7 @@ def test_the_task_decides_which_workers_execute_a_trial(task: dict[str, Any] | N
 
 @pytest.mark.parametrize("task", [{}, {"train": {}, "function": "mine:train"}])
 def test_a_task_is_exactly_one_of_the_kinds(task: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match="name exactly one of train, function, command"):
+    with pytest.raises(ValidationError, match="name exactly one of train, estimator, function, command"):
         spec(task=task)
 
 

@@ -27,6 +27,7 @@ def blocks() -> dict[str, str]:
         f"{section} entries": "".join(_entry(name, entry) for name, entry in entries.items())
         for section, entries in {**catalogue.registries, **catalogue.lists}.items()
     }
+    registries["estimators entries"] = "".join(_entry(name, entry) for name, entry in catalogue.estimators.items())
     settings = "".join(f"- `{name}`: {_described(setting)}\n" for name, setting in catalogue.settings.items())
     by_kind = {
         kind: dict.fromkeys(name.partition("/")[2] for name in names) for kind, names in catalogue.metrics.items()

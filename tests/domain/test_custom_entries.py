@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from service.contract.base import TaskKind
 from service.contract.catalogue import Entry, load_catalogue
 from service.contract.study import StudySpec
 from service.domain.entries import (
@@ -106,7 +107,10 @@ def test_callbacks_are_several_and_found_in_their_list() -> None:
 
 def test_a_trial_says_which_its_parameters_choose() -> None:
     parameters = {"model.name": "mine", "optimizer.name": "sgd", "loss.name": 3, "else.name": "mine", "name": "mine"}
-    assert custom_entries_of_trial(parameters, CATALOGUE) == {("model", "mine")}
+    assert custom_entries_of_trial(parameters, TaskKind.TRAIN, CATALOGUE) == {("model", "mine")}
+    assert custom_entries_of_trial(parameters, TaskKind.FUNCTION, CATALOGUE) == set()
+    named = {"model.name": "random_forest", "data.name": "mine"}
+    assert custom_entries_of_trial(named, TaskKind.ESTIMATOR, CATALOGUE) == {("data", "mine")}
 
 
 def test_a_worker_must_offer_the_newest_options_or_gets_the_missing_ones_named() -> None:

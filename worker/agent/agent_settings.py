@@ -46,7 +46,7 @@ class AcceptedWork:
     """Names of the studies to claim trials of; empty: all."""
     until_done: bool = False
     """Whether to end when these studies are done."""
-    tasks: Sequence[TaskKind] = (TaskKind.TRAIN,)
+    tasks: Sequence[TaskKind] = (TaskKind.TRAIN, TaskKind.ESTIMATOR)
     """The kinds of task that may be executed."""
     functions: Sequence[str] | None = None
     """Modules and packages whose functions may be called; None allows any."""

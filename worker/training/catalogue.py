@@ -6,6 +6,7 @@ from typing import Any
 
 from worker.training.components.metrics import METRIC_NAMES
 from worker.training.config import DEFAULT_SECTIONS, LISTS, REGISTRIES, SETTINGS
+from worker.training.estimators.entries import ESTIMATORS
 from worker.training.registry import Registry
 
 
@@ -16,6 +17,7 @@ def catalogue() -> dict[str, Any]:
         "settings": {name: parameter.describe() for name, parameter in SETTINGS.items()},
         "registries": {section: _described(registry) for section, registry in REGISTRIES.items()},
         "lists": {section: _described(registry) for section, registry in LISTS.items()},
+        "estimators": _described(ESTIMATORS),
         "defaults": {section: dict(chosen) for section, chosen in DEFAULT_SECTIONS.items()},
         "metrics": {kind: list(names) for kind, names in METRIC_NAMES.items()},
     }

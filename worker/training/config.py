@@ -207,8 +207,10 @@ class TrainingConfig:
             default = DEFAULT_SECTIONS.get(name)
             if name == "schedule" and (schedule := OPTIMIZERS.entry(sections["optimizer"].name).facts.get("schedule")):
                 default = {"name": schedule}
-            sections[name] = _section(registry, default if mapping.get(name) is None else mapping[name])
-        lists: dict[str, Any] = {name: _sections(name, registry, mapping.get(name)) for name, registry in LISTS.items()}
+            sections[name] = parse_section(registry, default if mapping.get(name) is None else mapping[name])
+        lists: dict[str, Any] = {
+            name: parse_list(name, registry, mapping.get(name)) for name, registry in LISTS.items()
+        }
         plain = {name: value for name, value in mapping.items() if name in SETTINGS}
         return cls(**sections, **lists, **check_all("", "training", SETTINGS, plain))
 
@@ -224,20 +226,22 @@ class TrainingConfig:
         return sections | lists | {name: getattr(self, name) for name in SETTINGS}
 
 
-def _section(registry: Registry[Any], value: Any) -> Section:
+def parse_section(registry: Registry[Any], value: Any) -> Section:
+    """Return the entry and the settings that a section of a configuration chooses; raises ConfigError."""
     if value is None:
         raise ConfigError(registry.section, f"missing; write {registry.section}: {{name: …}}")
-    return _parse_section(registry, value, registry.section)
+    return _parse_entry(registry, value, registry.section)
 
 
-def _sections(name: str, registry: Registry[Any], value: Any) -> list[Section]:
+def parse_list(name: str, registry: Registry[Any], value: Any) -> list[Section]:
+    """Return the entries that a list of a configuration names, in its order; raises ConfigError."""
     if value is None:
         return []
     if not isinstance(value, list | tuple):
         raise ConfigError(name, f"must be a list, like [{{name: …}}], got {value!r}")
     # A text stands for an entry without settings: `metrics: [auroc]`.
     mappings = [{"name": each} if isinstance(each, str) else each for each in value]
-    sections = [_parse_section(registry, each, f"{name}[{index}]") for index, each in enumerate(mappings)]
+    sections = [_parse_entry(registry, each, f"{name}[{index}]") for index, each in enumerate(mappings)]
     if name == "metrics":
         names = [section.name for section in sections]
         for index, each in enumerate(names):
@@ -246,7 +250,7 @@ def _sections(name: str, registry: Registry[Any], value: Any) -> list[Section]:
     return sections
 
 
-def _parse_section(registry: Registry[Any], value: Any, path: str) -> Section:
+def _parse_entry(registry: Registry[Any], value: Any, path: str) -> Section:
     if not isinstance(value, Mapping) or "name" not in value:
         raise ConfigError(path, f"must be a mapping with a name, like {{name: …}}, got {value!r}")
     settings = {name: setting for name, setting in value.items() if name != "name"}

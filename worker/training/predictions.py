@@ -57,6 +57,19 @@ def predict(
         outputs, targets = (
             torch.cat(parts) for parts in zip(*predictions_of(model, dataset, name, group), strict=True)
         )
+    return of_outputs(outputs, targets, dataset, name, link)
+
+
+def of_outputs(outputs: Tensor, targets: Tensor, dataset: Dataset, name: SplitName, link: Link) -> Predictions:
+    """Return the predictions that a model's outputs for all examples of a split stand for, in the split's order.
+
+    Args:
+        outputs: the outputs.
+        targets: the targets.
+        dataset: the dataset.
+        name: the split.
+        link: maps outputs to probabilities.
+    """
     split = dataset.splits[name]
     positions = torch.arange(len(targets)) if split.ids is None else split.ids
     if dataset.kind == "classification":

@@ -1,6 +1,6 @@
 """Validates that settings, dataset, device and constraints fit together, before the first training step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ import torch
 from worker.training.components.augment import AUGMENTATIONS
 from worker.training.components.losses import LOSSES
 from worker.training.components.metrics import METRICS, metric_notes, reported_names
-from worker.training.config import TrainingConfig
+from worker.training.config import Section, TrainingConfig
 from worker.training.data import Dataset
 from worker.training.distributed.group import SINGLE_PROCESS, Group
 from worker.training.errors import ConfigError, Infeasible, did_you_mean
@@ -49,9 +49,9 @@ def check_fit(config: TrainingConfig, dataset: Dataset, monitor: Monitor | None,
     Raises:
         ConfigError: at the first setting that does not fit.
     """
-    _require_fit("loss.name", LOSSES, config.loss.name, "kinds", dataset.kind)
-    _require_fit("model.name", MODELS, config.model.name, "inputs", dataset.inputs)
-    _require_fit("augment.name", AUGMENTATIONS, config.augment.name, "inputs", dataset.inputs)
+    require_fit("loss.name", LOSSES, config.loss.name, "kinds", dataset.kind)
+    require_fit("model.name", MODELS, config.model.name, "inputs", dataset.inputs)
+    require_fit("augment.name", AUGMENTATIONS, config.augment.name, "inputs", dataset.inputs)
     if dataset.categories and config.augment.name == "mixup":
         raise ConfigError(
             "augment.name", "mixup can't mix category indices; use data.categories: onehot, or augment.name: none"
@@ -62,18 +62,31 @@ def check_fit(config: TrainingConfig, dataset: Dataset, monitor: Monitor | None,
         raise ConfigError(
             "batch_size", f"{config.batch_size} examples are too few for {group.size} devices; each needs at least one"
         )
-    for index, section in enumerate(config.metrics):
-        _require_fit(f"metrics[{index}].name", METRICS, section.name, "kinds", dataset.kind)
-    reported = reported_names(dataset, config.metric_settings)
+    check_metrics(config.metrics, dataset, monitor)
+
+
+def check_metrics(metrics: Sequence[Section], dataset: Dataset, monitor: Monitor | None) -> None:
+    """Check that metrics fit the dataset, and that the monitored one is reported.
+
+    Args:
+        metrics: the metrics that a configuration names.
+        dataset: the dataset.
+        monitor: the metric to watch; None: none.
+
+    Raises:
+        ConfigError: at the first that does not fit.
+    """
+    settings = {section.name: section.settings for section in metrics}
+    for index, section in enumerate(metrics):
+        require_fit(f"metrics[{index}].name", METRICS, section.name, "kinds", dataset.kind)
+    reported = reported_names(dataset, settings)
     if monitor is not None and monitor.metric not in reported:
-        undefined = [
-            note for note in metric_notes(dataset, config.metric_settings) if note.startswith(f"{monitor.metric} ")
-        ]
+        undefined = [note for note in metric_notes(dataset, settings) if note.startswith(f"{monitor.metric} ")]
         hint = undefined[0] if undefined else did_you_mean(monitor.metric, reported)
         raise ConfigError("monitor.metric", f"{monitor.metric!r} isn't reported after each epoch; {hint}")
 
 
-def _require_fit(path: str, registry: Registry[Any], name: str, fact: str, actual: str) -> None:
+def require_fit(path: str, registry: Registry[Any], name: str, fact: str, actual: str) -> None:
     """Raise ConfigError if an entry declares `kinds` of task or `inputs` (`fact`) and `actual` is not among them."""
 
     def fits(entry: Entry[Any]) -> bool:

@@ -9,6 +9,7 @@ from service.contract.predictions import MAX_CLASSES, Confusion
 from worker.protocol import PredictionsSaved
 from worker.training import TrainingResult
 from worker.training.predictions_file import num_bytes, write
+from worker.trial.channel import Channel
 
 _MAX_MIB = 64
 
@@ -39,6 +40,17 @@ def save(directory: Path, result: TrainingResult, class_names: tuple[str, ...]) 
         return PredictionsSaved(str(path), sha256, path.stat().st_size)
     except OSError as error:
         raise PredictionsNotKept(f"the predictions were not saved: {path}: {error.strerror}") from error
+
+
+def save_and_announce(channel: Channel, directory: Path, result: TrainingResult, class_names: tuple[str, ...]) -> str:
+    """Save the predictions and announce them to the agent; return why they are not kept, or an empty string."""
+    try:
+        saved = save(directory, result, class_names)
+    except PredictionsNotKept as reason:
+        return str(reason)
+    if saved is not None:
+        channel.send_predictions(saved)
+    return ""
 
 
 def confusion(result: TrainingResult, class_names: tuple[str, ...]) -> Confusion | None:

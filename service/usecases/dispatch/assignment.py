@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from service.contract.attempt import BLOB
+from service.contract.base import TaskKind
 from service.contract.claim import ClaimRequest
 from service.contract.trial import AttemptState, TrialState
 from service.domain.entries import custom_entries_of_trial
@@ -18,12 +19,12 @@ from service.usecases.eligibility import missing_entries_of
 
 
 def next_assignable(
-    connection: Connection, context: Context, study_id: str, request: ClaimRequest
+    connection: Connection, context: Context, study_id: str, kind: TaskKind, request: ClaimRequest
 ) -> tuple[Row | None, str | None]:
     """Return the next waiting trial that this worker may execute, or else what a waiting trial needs instead."""
     needs = None
     for trial in trials.in_states(connection, study_id, [TrialState.WAITING]):
-        need = _missing_entries(connection, context, trial, request)
+        need = _missing_entries(connection, context, trial, kind, request)
         if need is None:
             need = _unmet_need(connection, context, trial, request)
         if need is None:
@@ -32,12 +33,14 @@ def next_assignable(
     return None, needs
 
 
-def _missing_entries(connection: Connection, context: Context, trial: Row, request: ClaimRequest) -> str | None:
+def _missing_entries(
+    connection: Connection, context: Context, trial: Row, kind: TaskKind, request: ClaimRequest
+) -> str | None:
     """Return what the worker lacks for the trial's own custom entries, or None.
 
     A fork or an older version of the spec may have chosen entries that the study's current spec does not name.
     """
-    own = custom_entries_of_trial(trial.parameters, context.catalogue)
+    own = custom_entries_of_trial(trial.parameters, kind, context.catalogue)
     lacked = missing_entries_of(connection, own, request.capabilities)
     return None if lacked is None else f"a worker that can train it: {lacked}"
 

@@ -288,7 +288,7 @@ def _refusal(snapshot: StudySnapshot) -> str | None:
 def _load_snapshot(connection: Connection, context: Context, study_id: str, request: ClaimRequest) -> StudySnapshot:
     study = studies.by_id(connection, study_id)
     spec = studies.spec(connection, study_id, study.spec_version)
-    waiting, needs = next_assignable(connection, context, study_id, request)
+    waiting, needs = next_assignable(connection, context, study_id, spec.task_kind, request)
     return StudySnapshot(
         study=study,
         spec=spec,
@@ -412,7 +412,8 @@ def _trial_for(
     is_fresh = study.spec_version == snapshot.study.spec_version and study.next_number == known.next_number
     match decision:
         case RunWaitingTrial():
-            return next_assignable(unit_of_work.connection, context, study.id, request)[0]
+            kind = snapshot.spec.task_kind
+            return next_assignable(unit_of_work.connection, context, study.id, kind, request)[0]
         case decide.Suggest():
             return _begin_suggested(unit_of_work, snapshot, decision.suggestion, request) if is_fresh else None
         case Promote():
@@ -420,7 +421,8 @@ def _trial_for(
                 return None
             promote(unit_of_work, snapshot.spec, known, decision)
             # A promoted trial waits like any other; the usual checks decide whether this worker may continue it.
-            return next_assignable(unit_of_work.connection, context, study.id, request)[0]
+            kind = snapshot.spec.task_kind
+            return next_assignable(unit_of_work.connection, context, study.id, kind, request)[0]
         case decide.Propose():
             request_review(unit_of_work, known, decision)
             return None

@@ -225,10 +225,11 @@ def task_of(
     """Return the trial's task with its parameters applied, and the options that a chosen name made meaningless."""
     if spec.task is None:
         return None, []
-    if spec.task.train is not None:
-        settings = {**decide.overrides_of(spec, trial.stage), **trial.parameters}
-        catalogue = catalogue_with(connection, context, custom_entries_of_trial(settings, context.catalogue))
-        return apply_parameters(spec.task.train, settings, catalogue)
+    if spec.task.configuration is not None:
+        kind, settings = spec.task_kind, {**decide.overrides_of(spec, trial.stage), **trial.parameters}
+        custom = custom_entries_of_trial(settings, kind, context.catalogue)
+        catalogue = catalogue_with(connection, context, custom).for_kind(kind)
+        return apply_parameters(spec.task.configuration, settings, catalogue)
     own = spec.task.function or spec.task.command
     assert own is not None, "a task is exactly one of its kinds"
     return own.model_dump(mode="json"), []

@@ -87,6 +87,7 @@ async def test_the_newest_completed_preflight_counts(replica: Replica) -> None:
     assert [each.value for each in (await replica.study(name)).references][-1] == 0.96
     again = await replica.claim(name)
     assert again.preflight is not None
+    assert [each.value for each in (await replica.study(name)).references][-1] == 0.96, "while a worker runs it"
     await replica.finish(again, preflight=result(majority=0.1, linear=0.5))
     assert [each.value for each in (await replica.study(name)).references][-1] == 0.5
 

@@ -94,5 +94,6 @@ def random_forest(
     return GrowingEnsemble(estimator, "n_estimators", n_estimators, _BLOCK)
 
 
-for _factory in (hist_boosting, random_forest):
-    ESTIMATORS.add(_factory, kinds=_KINDS)
+# `size` is the setting that the steps of a trial count.
+ESTIMATORS.add(hist_boosting, kinds=_KINDS, size="max_iter")
+ESTIMATORS.add(random_forest, kinds=_KINDS, size="n_estimators")

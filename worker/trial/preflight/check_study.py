@@ -63,7 +63,7 @@ def preflight_study(
         )
     if spec.task.train is None:
         with tempfile.TemporaryDirectory(prefix="assayer-preflight-") as folder:
-            space = _around(search_space_of(spec.space, {}), centre)
+            space = _around(search_space_of(spec.space, spec.task.configuration or {}), centre)
             code = OwnCode(spec, space, Path(folder), seed, device, threads, Deadline(seconds))
             return check_own_code(code, on_check or _ignore)
     space = _around(search_space_of(spec.space, with_default(spec.task.train)), centre)

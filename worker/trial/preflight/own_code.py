@@ -17,6 +17,7 @@ from typing import Any
 from service.contract.claim import Grant, Monitor, ResumePoint
 from service.contract.study import StudySpec
 from worker.training.deadline import Deadline
+from worker.training.estimators.config import EstimatorConfig
 from worker.training.preflight import Check, PreflightResult, SearchSpace, Status
 from worker.training.preflight.bench import in_words
 from worker.trial.preflight.short_attempt import ShortAttempt, execute_short
@@ -72,7 +73,10 @@ class OwnCode:
     def _grant(self, parameters: Mapping[str, Any]) -> Grant:
         spec, objective = self.spec, self.spec.primary_objective
         assert spec.task is not None
-        task: dict[str, Any] = getattr(spec.task, spec.task_kind).model_dump(mode="json")
+        if spec.task.estimator is not None:
+            task = EstimatorConfig.with_parameters(spec.task.estimator, parameters)
+        else:
+            task = getattr(spec.task, spec.task_kind).model_dump(mode="json")
         return Grant(
             study="preflight", study_name=spec.name, trial="preflight", number=0, attempt=1, nonce="",
             task_kind=spec.task_kind, task=task, parameters=dict(parameters), seed=self.seed,

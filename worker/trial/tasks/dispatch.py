@@ -8,7 +8,7 @@ from service.contract.claim import Grant
 from worker.protocol import Start
 from worker.trial.channel import Channel
 from worker.trial.classify import UnknownTask
-from worker.trial.tasks import command, function, train
+from worker.trial.tasks import command, estimator, function, train
 
 
 def dispatch(grant: Grant, start: Start, channel: Channel) -> Outcome:
@@ -19,6 +19,8 @@ def dispatch(grant: Grant, start: Start, channel: Channel) -> Outcome:
     match grant.task_kind:
         case TaskKind.TRAIN:
             return train.run(grant, start, channel)
+        case TaskKind.ESTIMATOR:
+            return estimator.run(grant, start, channel)
         case TaskKind.FUNCTION:
             return function.run(grant, start, channel)
         case TaskKind.COMMAND:

@@ -18,7 +18,6 @@ from worker.protocol import CheckpointSaved, Ended, Provenance, Start
 from worker.training import (
     ConfigError,
     Ending,
-    MissingFile,
     Monitor,
     Report,
     TrainingConfig,
@@ -36,6 +35,7 @@ from worker.trial import predictions
 from worker.trial.channel import CONTINUE, Channel
 from worker.trial.provenance import environment
 from worker.trial.ranks import launch
+from worker.trial.tasks.searched_paths import searched_paths
 
 
 def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
@@ -101,7 +101,7 @@ def run(grant: Grant, start: Start, channel: Channel) -> Outcome:
     if result.ending is Ending.PAUSED:
         message = order.reason or f"trained to step {result.step}, its rung"
         return Outcome(result="paused", message=message, metrics=metrics)
-    notes = result.reason, _save_predictions(channel, directory, result, class_names)
+    notes = result.reason, predictions.save_and_announce(channel, directory, result, class_names)
     return Outcome(
         result="succeeded",
         message="; ".join(note for note in notes if note),
@@ -117,24 +117,8 @@ def _describe(dataset: Dataset, config: TrainingConfig) -> list[str]:
 
 
 def _train(parameters: Mapping[str, Value], config: TrainingConfig, **settings: Any) -> TrainingResult:
-    """Train; a missing file that a parameter names is a mistake of the parameters, not of this host."""
-    try:
+    with searched_paths(parameters):
         return train(config, **settings)
-    except MissingFile as error:
-        if error.path not in parameters:
-            raise
-        raise ConfigError(error.path, error.message) from error
-
-
-def _save_predictions(channel: Channel, directory: Path, result: TrainingResult, class_names: tuple[str, ...]) -> str:
-    """Save the predictions and announce them to the agent; return why they are not kept, or an empty string."""
-    try:
-        saved = predictions.save(directory, result, class_names)
-    except predictions.PredictionsNotKept as reason:
-        return str(reason)
-    if saved is not None:
-        channel.send_predictions(saved)
-    return ""
 
 
 def _configuration(grant: Grant, readable: Sequence[Path] | None) -> TrainingConfig:

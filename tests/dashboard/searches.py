@@ -13,6 +13,7 @@ from service.contract.base import TaskKind
 from service.contract.capabilities import Capabilities
 from service.contract.claim import ClaimRequest, Grant
 from service.contract.predictions import Confusion
+from service.contract.preflight import Check, CheckStatus, Curve, LearningRateRange, PreflightResult
 from service.contract.report import Point, ReportRequest
 from service.contract.study import StudyView
 
@@ -74,4 +75,25 @@ def classify(client: Client, study: str, confusion: Confusion) -> None:
     points = [Point(step=1, metrics={"val/accuracy": 0.9})]
     client.report(grant.trial, grant.attempt, ReportRequest(nonce=grant.nonce, sequence=1, points=points))
     outcome = Outcome(result="succeeded", confusion=confusion)
+    client.finish(grant.trial, grant.attempt, FinishRequest(nonce=grant.nonce, outcome=outcome))
+
+
+def check_study(client: Client, study: str) -> None:
+    """End the preflight of a study with a passed, a failed and a skipped check."""
+    offered = Capabilities(tasks=[TaskKind.TRAIN])
+    grant = client.claim(ClaimRequest(request_id=uuid.uuid4().hex, worker="w", studies=[study], capabilities=offered))
+    assert isinstance(grant, Grant)
+    rates = Curve(
+        name="learning-rate range", x_label="learning rate", y_label="loss", log_x=True,
+        x=[1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0], y=[2.0, 2.0, 2.0, 1.8, 0.5, 40.0, None],
+    )  # fmt: skip
+    checks = [
+        Check(number=2, name="initial_loss", status=CheckStatus.FAILED, sentence="The loss is 9, 4 times chance.",
+              remedy="Look at the last layer."),
+        Check(number=4, name="learning_rate", status=CheckStatus.PASSED, sentence="The loss falls.", curves=[rates]),
+        Check(number=9, name="parameters", status=CheckStatus.NOT_RUN, sentence="The time was over."),
+    ]  # fmt: skip
+    found = LearningRateRange(falls=1e-3, steepest=1e-2, explodes=1.0, proposed=1e-2)
+    result = PreflightResult(checks=checks, seconds=3, learning_rate=found)
+    outcome = Outcome(result="succeeded", preflight=result)
     client.finish(grant.trial, grant.attempt, FinishRequest(nonce=grant.nonce, outcome=outcome))

@@ -19,7 +19,7 @@ from service.contract.claim import ClaimRequest, NoTrial
 from service.contract.predictions import Confusion
 from service.contract.study import StudyState
 from tests.dashboard.conftest import OpenPage
-from tests.dashboard.searches import classify, create, drive
+from tests.dashboard.searches import check_study, classify, create, drive
 from tests.support.service import Service, running_service
 
 pytestmark = pytest.mark.browser
@@ -324,3 +324,40 @@ def test_a_trials_row_shows_its_confusion_matrix(open_page: OpenPage, client: Cl
         page.locator(".matrix").hover()
         page.get_by_label("split").select_option("test")
         expect(page.get_by_role("img", name="Confusion of trial 0 on test: 3 of 3 right")).to_be_visible()
+
+
+def test_a_preflight_is_shown_check_by_check_with_its_rates(open_page: OpenPage, client: Client) -> None:
+    name = "checked"
+    task = {
+        "train": {
+            "data": {"name": "digits"}, "model": {"name": "mlp"}, "loss": {"name": "cross_entropy"},
+            "optimizer": {"name": "sgd"}, "epochs": 8,
+        }
+    }  # fmt: skip
+    space = {"optimizer.lr": {"type": "float", "low": 1e-5, "high": 1e-1, "log": True}}
+    create(client, name, task=task, space=space, preflight="require")
+    with open_page(client.server) as page:
+        expect(page.get_by_role("row", name=name)).to_contain_text("waits for its preflight")
+        page.get_by_role("link", name=name).click()
+        card = page.get_by_role("region", name="Preflight")
+        expect(card).to_contain_text("It waits for a worker; the first trial begins after it.")
+    check_study(client, name)
+    with open_page(f"{client.server}/studies/{name}") as page:
+        card = page.get_by_role("region", name="Preflight")
+        expect(card).to_contain_text("1 passed, 1 failed, 1 not run")
+        expect(card.get_by_role("listitem")).to_have_count(3)
+        failed = card.get_by_role("listitem").filter(has_text="initial loss")
+        expect(failed.locator(".state")).to_have_text("failed")
+        expect(failed).to_contain_text("The loss is 9, 4 times chance.")
+        expect(failed).to_contain_text("Look at the last layer.")
+        plot = card.get_by_role(
+            "img", name="Loss over the learning rate: falls from 0.001, proposed: 0.01, explodes at 1"
+        )
+        expect(plot).to_be_visible()
+        drawn = plot.locator("polyline").get_attribute("points") or ""
+        points = [float(point.split(",")[1]) for point in drawn.split()]
+        assert points.index(max(points)) == 4, "the lowest loss is drawn lowest"
+        assert points[5] == points[6] == min(points), "what explodes is at the upper edge"
+        expect(card).to_contain_text("Proposal: the learning-rate range test proposes 0.01")
+        if directory := os.environ.get("ASSAYER_SCREENSHOTS"):
+            page.screenshot(path=Path(directory) / "preflight.png", full_page=True)

@@ -55,6 +55,48 @@ export interface StudySpec {
   reference: Reference | null;
 }
 
+export interface PreflightSummary {
+  state: TrialState;
+  state_reason: string | null;
+  holds_back: boolean;
+}
+
+export interface Curve {
+  x: number[];
+  y: (number | null)[];
+}
+
+export interface Check {
+  number: number;
+  name: string;
+  status: "passed" | "warned" | "failed" | "not_run";
+  sentence: string;
+  remedy: string | null;
+  curves: Curve[];
+}
+
+export interface LearningRateRange {
+  falls: number;
+  explodes: number | null;
+  proposed: number;
+}
+
+export interface PreflightResult {
+  checks: Check[];
+  learning_rate: LearningRateRange | null;
+}
+
+export interface PreflightProposal {
+  reason: string;
+}
+
+export interface PreflightView {
+  state: TrialState;
+  state_reason: string | null;
+  result: PreflightResult | null;
+  proposals: PreflightProposal[];
+}
+
 /** What the results of a study show, and what to do. */
 export interface Finding {
   name: string;
@@ -79,6 +121,7 @@ export interface StudyView {
   pareto_front: number[] | null;
   reference_summary: string | null;
   findings: Finding[];
+  preflight: PreflightSummary | null;
   created_at: string;
   finished_at: string | null;
 }

@@ -49,7 +49,10 @@ function Table({ studies }: { studies: StudyView[] }) {
                 <a href={studyPath(study)} data-page>{study.name}</a>
                 {study.project !== "default" && <span class="quiet"> in {study.project}</span>}
               </th>
-              <td><State state={study.state} /></td>
+              <td>
+                <State state={study.state} />
+                {study.state === "active" && study.preflight?.holds_back && <div class="quiet standing">waits for its preflight</div>}
+              </td>
               <td><Progress study={study} /></td>
               <td>
                 <Best study={study} />

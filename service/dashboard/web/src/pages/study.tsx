@@ -9,6 +9,7 @@ import { DamagedRows } from "../parts/damaged";
 import { FrontChart } from "../parts/front_chart";
 import { HistoryChart } from "../parts/history_chart";
 import { ImportanceCard } from "../parts/importance";
+import { PreflightCard } from "../parts/preflight";
 import { StagesCard } from "../parts/stages";
 import { Best, LiveMark, Progress, State } from "../parts/status";
 import { TrialsTable } from "../parts/trials_table";
@@ -81,6 +82,7 @@ export function StudyPage({ study: key }: { study: string }) {
       <Facts study={study} />
       <DamagedRows kind="trials" rows={damagedTrials} />
       <DamagedRows kind="events" rows={damagedEvents} />
+      <PreflightCard study={study} path={path} />
       {trials.length === 0 ? (
         damagedTrials.length === 0 && <NoTrials study={study} />
       ) : (

@@ -33,6 +33,7 @@ from service.domain.command import check_command
 from service.domain.finite_space import check_finite_space
 from service.domain.metric_names import check_fit, check_metrics
 from service.domain.objective import check_objectives
+from service.domain.snapshots import check_snapshots
 from service.domain.space import check_space
 from service.domain.task_config import check_overrides, check_space_paths, check_task
 from service.search.multi_objective import check_multi_objective
@@ -95,6 +96,10 @@ def _check_fit(spec: StudySpec, catalogue: Catalogue) -> Iterable[FieldError]:
 
 def _check_metrics(spec: StudySpec, catalogue: Catalogue) -> Iterable[FieldError]:
     return check_metrics(spec, catalogue) if _is_configured(spec) else ()
+
+
+def _check_snapshots(spec: StudySpec, catalogue: Catalogue) -> Iterable[FieldError]:
+    return check_snapshots(spec, catalogue) if _trains(spec) else ()
 
 
 def _check_stage_overrides(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]:
@@ -164,6 +169,7 @@ _CHECKS: tuple[Callable[[StudySpec, Catalogue], Iterable[FieldError]], ...] = (
     _check_space_paths,
     _check_fit,
     _check_metrics,
+    _check_snapshots,
     _check_constraints,
     _check_stage_overrides,
     _check_resource,

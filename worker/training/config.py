@@ -211,8 +211,16 @@ class TrainingConfig:
         lists: dict[str, Any] = {
             name: parse_list(name, registry, mapping.get(name)) for name, registry in LISTS.items()
         }
-        plain = {name: value for name, value in mapping.items() if name in SETTINGS}
-        return cls(**sections, **lists, **check_all("", "training", SETTINGS, plain))
+        given = {name: value for name, value in mapping.items() if name in SETTINGS}
+        plain = check_all("", "training", SETTINGS, given)
+        # Only the whole training is checked: a stage or a rung of a search may end at an earlier epoch.
+        if plain["snapshots"] > plain["epochs"]:
+            raise ConfigError(
+                "snapshots",
+                f"{plain['snapshots']} snapshots need as many epochs, one for each, but there are {plain['epochs']}; "
+                "use fewer snapshots, or more epochs",
+            )
+        return cls(**sections, **lists, **plain)
 
     @property
     def metric_settings(self) -> MetricSettings:

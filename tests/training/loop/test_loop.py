@@ -1,6 +1,7 @@
 """Settings of the training steps, each equal after an interruption at any step."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -98,7 +99,7 @@ def test_paused_at_any_step_it_ends_bit_for_bit_the_same(configure, tmp_path: Pa
 
 
 def test_a_crash_loses_no_more_than_since_the_last_checkpoint(configure, tmp_path: Path):
-    config = configure(**(EVERYTHING | {"batch_size": 2, "epochs": 1}))
+    config = configure(**(EVERYTHING | {"batch_size": 2, "epochs": 1, "snapshots": 1}))
     straight = train(config, seed=2, monitor=LOSS)
     saved = []
 
@@ -282,6 +283,14 @@ def test_snapshots_are_taken_at_the_ends_of_equal_parts(configure, snapshots: in
     for weights, epoch in zip(result.snapshots, at, strict=True):
         expected = train(configure(snapshots=snapshots, epochs=epochs), until_epoch=epoch).model.state_dict()
         assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
+
+
+def test_more_snapshots_than_epochs_are_refused_but_not_in_a_stage_that_ends_earlier(configure):
+    with pytest.raises(
+        ConfigError, match=r"^snapshots: 7 snapshots need as many epochs, one for each, but there are 6; "
+    ):
+        configure(snapshots=7, epochs=6)
+    assert len(train(replace(configure(snapshots=6, epochs=6), epochs=2)).snapshots) == 2
 
 
 def test_the_ensemble_of_the_snapshots_answers_with_the_mean_of_their_probabilities(configure):

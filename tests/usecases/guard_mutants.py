@@ -41,7 +41,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "service.usecases.maintenance.oom_expiry": (),
     "service.usecases.maintenance.budget_expiry": (),
     "service.usecases.attempts.preflight_end": (),
-    "service.usecases.studies.preflight": ("_centre", "_newest", "_proposals"),
+    "service.usecases.studies.preflight": ("_newest", "_proposals"),
     "service.usecases.attempts.provenance": (),
     "service.usecases.maintenance.reaper": (),
     "service.usecases.trials.release": (),

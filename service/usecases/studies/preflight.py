@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from service.contract.base import TaskKind, Value
+from service.contract.base import TaskKind
 from service.contract.preflight import PreflightResult
 from service.contract.preflight_view import PreflightProposal, PreflightView
 from service.contract.problem import ErrorCode
-from service.contract.space import CategoricalParameter
+from service.contract.space_centre import centre_of
 from service.contract.storable import MAX_COUNT
 from service.contract.study import PauseCause, StudySpec, StudyState
 from service.contract.trial import TrialKind, TrialState
@@ -14,7 +14,6 @@ from service.domain.errors import DomainError
 from service.domain.states import FINISHED_STUDIES, StudyEvent
 from service.search.preflight_edits import rate_edit
 from service.search.seeds import trial_seed
-from service.search.space.sampling import configuration
 from service.storage.damage import reading
 from service.storage.queries import preflights, studies
 from service.storage.tables import Connection, Row
@@ -33,7 +32,7 @@ def begin_preflight(unit_of_work: UnitOfWork, spec: StudySpec) -> Row:
         number=None,
         spec_version=unit_of_work.study.spec_version,
         history_revision=unit_of_work.revision,
-        parameters=_centre(spec),
+        parameters=centre_of(spec.space, (spec.task.train if spec.task else None) or {}),
         suggestion_reason="preflight: the centre of the space, checked before the search spends its budget",
         notes={},
         stage=None,
@@ -41,19 +40,6 @@ def begin_preflight(unit_of_work: UnitOfWork, spec: StudySpec) -> Row:
         run_until=None,
         priority=MAX_COUNT,
     )
-
-
-def _centre(spec: StudySpec) -> dict[str, Value]:
-    """Return the configuration in the middle of the space.
-
-    A range gives its middle, in the logarithm if it is declared so; an ordered list the choice in its middle. Of other
-    choices the first is taken, since people write the usual one first.
-    """
-    units = {
-        name: 0.0 if isinstance(parameter, CategoricalParameter) and not parameter.ordered else 0.5
-        for name, parameter in spec.space.items()
-    }
-    return configuration(spec.space, units)
 
 
 async def start_preflight(context: Context, name: str) -> PreflightView:

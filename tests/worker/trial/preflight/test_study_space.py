@@ -71,3 +71,32 @@ def test_the_centre_of_a_range_of_integers_is_one_of_them(low: int, width: int, 
     checked, found = converted({"x": {"type": "int", "low": low, "high": low + width, "step": min(step, width)}})
     assert check_parameters(checked, found.centre) == []
     assert all(contains(checked["x"], value) for value in found.parameters["x"].values)
+
+
+def test_of_ordered_choices_the_middle_one_is_the_centre() -> None:
+    sizes = {"type": "categorical", "choices": [16, 32, 64, 128], "ordered": True}
+    assert converted({"batch_size": sizes})[1].centre == {"batch_size": 64}
+    assert converted({"batch_size": sizes}, {"batch_size": 16})[1].centre == {"batch_size": 16}
+    assert converted({"batch_size": {**sizes, "ordered": False}})[1].centre == {"batch_size": 16}
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        {"type": "float", "low": 1e200, "high": 1e300, "log": True},
+        {"type": "float", "low": 1e-300, "high": 1e-200, "log": True},
+        {"type": "float", "low": -8e307, "high": 8e307},
+        {"type": "float", "low": 1.2345678901, "high": 1.2345678902},
+        {"type": "int", "low": -(2**53), "high": 2**53},
+    ],
+    ids=str,
+)
+def test_the_centre_of_an_extreme_range_lies_in_it(parameter: dict[str, Any]) -> None:
+    checked, found = converted({"x": parameter})
+    assert contains(checked["x"], found.centre["x"])
+
+
+def test_a_truth_value_is_no_number() -> None:
+    choices = {"type": "categorical", "choices": [0, True]}
+    assert converted({"x": choices}, {"x": 1})[1].centre == {"x": 0}
+    assert converted({"x": choices}, {"x": True})[1].centre == {"x": True}

@@ -164,6 +164,21 @@ def test_a_damaged_image_is_named(tmp_path: Path):
         load("images", folder)
 
 
+@pytest.mark.parametrize("part", ["", "train/", "val/"])
+def test_an_empty_class_folder_is_refused_by_its_name(tmp_path: Path, part: str):
+    folder = draw_images(tmp_path / "all" / part)
+    if part == "val/":
+        draw_images(tmp_path / "all" / "train")
+    (folder / ".hidden").mkdir()
+    load("images", tmp_path / "all")
+    (folder / "green" / "nested").mkdir(parents=True)
+    (folder / "green" / "notes.txt").write_text("none yet")
+    with pytest.raises(
+        ConfigError, match=r"data\.path: the class folder '.*green' has no images \(.*\.png.*\); put im"
+    ):
+        load("images", tmp_path / "all")
+
+
 def test_a_folder_without_images(tmp_path: Path):
     (tmp_path / "red").mkdir()
     (tmp_path / "red" / "notes.txt").touch()

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from worker.training.data.constant_features import constant_note
 from worker.training.data.dataset import Dataset, Kind, SplitName
 from worker.training.data.splits import SplitConstraint, Splitting, rows_of_trained_classes, split_indices
 from worker.training.data.targets import with_targets
@@ -67,7 +68,8 @@ def assemble_arrays(
     train = parts["train"].features
     axes = (0, *range(2, train.ndim))
     mean, std = train.mean(axis=axes, dtype=np.float64), train.std(axis=axes, dtype=np.float64)
-    std = np.where(std == 0, 1.0, std)
+    is_constant = train.min(axis=axes) == train.max(axis=axes)
+    std = np.where(is_constant, 1.0, std)  # that of equal numbers may differ from 0 by rounding
     is_pixels = train.dtype == np.uint8 and train.ndim == 4
 
     def features(part: Examples) -> Tensor:
@@ -84,6 +86,8 @@ def assemble_arrays(
         where=where,
     ).with_ids(indices | kept)
     dataset = dataset.with_names({None: main.names, **{name: part.names for name, part in separate.items()}})
+    feature = "column" if train.ndim == 2 else "channel"
+    dataset = replace(dataset, columns=constant_note([f"{feature} {index}" for index in np.flatnonzero(is_constant)]))
     if not is_pixels:
         return dataset
     pixel_mean, pixel_std = (torch.from_numpy(each.astype(np.float32)).view(-1, 1, 1) for each in (mean, std))

@@ -14,6 +14,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from worker.training.data.constant_features import constant_note, is_constant
 from worker.training.data.dataset import Dataset, Kind, SplitName
 from worker.training.data.ranking import with_queries
 from worker.training.data.splits import SplitConstraint, Splitting, rows_of_trained_classes, split_indices
@@ -36,6 +37,7 @@ class TableColumns:
         targets: [n].
         constraint: the constraint on the split; None: it is random.
         queries: [n], the number of each row's query, for ranking.
+        names: the names of the numeric columns, then of the categorical ones; empty: they have none.
     """
 
     numeric: NDArray[np.float64]
@@ -43,6 +45,7 @@ class TableColumns:
     targets: NDArray[Any]
     constraint: SplitConstraint | None = None
     queries: NDArray[np.int64] | None = None
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -112,8 +115,17 @@ def assemble(
     targets = {name: part.targets for name, part in parts.items()}
     queries = {name: part.queries for name, part in parts.items() if part.queries is not None}
     if queries:
-        return replace(with_queries(encoded, targets, queries, indices), categories=categories)
-    return replace(with_targets(encoded, targets, kind, class_names).with_ids(indices | kept), categories=categories)
+        dataset = with_queries(encoded, targets, queries, indices)
+    else:
+        dataset = with_targets(encoded, targets, kind, class_names).with_ids(indices | kept)
+    return replace(dataset, categories=categories, columns=constant_note(_constant(train, missing)))
+
+
+def _constant(train: TableColumns, missing: Missing) -> list[str]:
+    """Return the names of the columns with one value in all training examples."""
+    numeric = [is_constant(values, missing_counts=missing == "indicator") for values in train.numeric.T]
+    categorical = [bool((values == values[0]).all()) for values in train.categorical.T]
+    return [name for name, constant in zip(train.names, [*numeric, *categorical], strict=bool(train.names)) if constant]
 
 
 def _fit_numeric(train: TableColumns, missing: Missing) -> _Encode:

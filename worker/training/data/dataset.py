@@ -90,7 +90,7 @@ class Dataset:
     padding: int | None = None
     tokenizer: str | None = None
     columns: tuple[str, ...] = ()
-    """How each column of the data is used, one line each."""
+    """How each column of the data is used, one line each, and a line on those with one value, if there are any."""
     device: torch.device = field(default=torch.device("cpu"))
 
     @property

@@ -77,6 +77,14 @@ def _examples(root: Path, folder: Path, load: Callable[[Path], NDArray[np.uint8]
     files = _files(folder)
     if not files:
         raise ConfigError("data.path", f"{str(folder)!r} has no images in class folders, such as cat/1.png")
+    with_images = {file.parent for file in files}
+    for each in sorted(folder.iterdir()):
+        if each.is_dir() and not each.name.startswith(".") and each not in with_images:
+            raise ConfigError(
+                "data.path",
+                f"the class folder {str(each)!r} has no images ({', '.join(sorted(_ENDINGS))}); put images into it, or "
+                "remove it",
+            )
     with ThreadPoolExecutor() as threads:  # decoding releases the GIL
         pixels = np.stack(list(threads.map(load, files)))
     names = np.array([file.relative_to(root).as_posix() for file in files])

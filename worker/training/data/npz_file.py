@@ -72,6 +72,7 @@ def npz(
     descriptions = (
         f"{features}: {_describe_features(examples.features)}",
         f"{target}: target; {_describe_target(examples, kind)}",
+        *dataset.columns,
     )
     return replace(dataset, fingerprint=of_files({"path": path}), columns=descriptions)
 

@@ -126,6 +126,7 @@ def load_tables(
     dataset = assemble(columns, separate, kind, splitting, encoding=how.categories, missing=how.missing)
     descriptions = [f"{name}: {reading.description}" for name, reading in readings.items()]
     descriptions.append(f"{how.target}: target; {describe_target(targets, target_reading.numbers, kind)}")
+    descriptions.extend(dataset.columns)
     return replace(dataset.with_names(names), fingerprint=of_files(files), columns=tuple(descriptions))
 
 
@@ -188,6 +189,7 @@ def _columns(
         numeric=np.column_stack(list(numbers.values())) if numbers else np.empty((len(targets), 0)),
         categorical=np.column_stack(categories) if categories else np.empty((len(targets), 0), dtype=object),
         targets=_targets(targets, f"column {target!r}{of}", kind, describe_row),
+        names=(*numbers, *texts),
     )
 
 

@@ -251,7 +251,7 @@ def _effect(first: ShortAttempt, code: OwnCode, path: str) -> tuple[bool, str | 
     parameter = code.space.parameters[path]
     others = [value for value in reversed(parameter.values) if value != code.space.centre.get(path)]
     for value in others[:2]:
-        changed = code.attempt({**code.space.centre, **parameter.requires, path: value}, _NUM_REPORTS)
+        changed = code.attempt(code.space.settings({**parameter.requires, path: value}), _NUM_REPORTS)
         if changed.failure is not None:
             return True, f"{value!r}: {changed.failure}"
         if _difference(first.reports, changed.reports) != 0.0:

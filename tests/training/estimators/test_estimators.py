@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegress
 from sklearn.metrics import accuracy_score, mean_squared_error
 
 from worker.training import ConfigError, Ending, Monitor, Report, Verdict
-from worker.training.data import DATA, Dataset
+from worker.training.data import DATA, Dataset, Split
 from worker.training.estimators.config import EstimatorConfig
+from worker.training.estimators.threads import num_threads
 from worker.training.estimators.training import train_estimator
 from worker.training.seeding import derive
 
@@ -139,6 +141,20 @@ def test_texts_and_rows_of_queries_can_be_fitted(tmp_path: Path) -> None:
 def test_a_mistake_is_named(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         fit(EstimatorConfig.from_mapping({"data": {"name": "wine"}, "model": BOOSTING, **given}))
+
+
+def test_small_data_is_fitted_by_one_thread() -> None:
+    small, _, _ = arrays("wine")
+    rows = torch.zeros(30_000, 100)
+    large = replace(small, splits={"train": Split(rows, torch.zeros(30_000, dtype=torch.int64))})
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(8)
+        assert (num_threads(small), num_threads(large)) == (1, 3)
+        torch.set_num_threads(2)
+        assert num_threads(large) == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_metric_that_is_not_reported_cannot_be_monitored() -> None:

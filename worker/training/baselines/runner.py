@@ -22,6 +22,7 @@ from worker.training.components.metrics import Metrics
 from worker.training.config import TrainingConfig
 from worker.training.data import Dataset
 from worker.training.deadline import Deadline
+from worker.training.estimators.threads import num_threads
 from worker.training.evaluate import evaluate
 
 OnBaseline = Callable[[Baseline], None]
@@ -40,8 +41,8 @@ def run_baselines(
 ) -> list[Baseline]:
     """Fit the baselines on the training examples, and measure them on the validation examples; never on the test set.
 
-    Of a cross-validation the first fold is used. The baselines compute on the CPU, with as many threads as torch, and
-    change no random stream of the process.
+    Of a cross-validation the first fold is used. The baselines compute on the CPU, with at most as many threads as
+    torch, and change no random stream of the process.
 
     Args:
         config: the training whose data, loss and metrics are used.
@@ -70,7 +71,7 @@ def run_baselines(
     else:
         fitters = TableBaselines(dataset, seed, loss, metrics, link).fitters
     found = []
-    with threadpool_limits(limits=torch.get_num_threads()):
+    with threadpool_limits(limits=num_threads(dataset)):
         for at, name in enumerate(BASELINES):
             if name not in fitters:
                 baseline = Baseline(name, note=f"there is no such model of {dataset.kind} data")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import torch
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -14,6 +13,7 @@ from sklearn.ensemble import (
 
 from worker.training.data import Dataset
 from worker.training.estimators.growing import GrowingEnsemble
+from worker.training.estimators.threads import num_threads
 from worker.training.parameters import Setting
 from worker.training.registry import Registry
 
@@ -84,7 +84,7 @@ def random_forest(
     """Random forest of scikit-learn: trees on random draws of examples and columns, averaged (Breiman 2001)."""
     shared = {
         "max_depth": max_depth, "min_samples_split": min_samples_split, "min_samples_leaf": min_samples_leaf,
-        "bootstrap": bootstrap, "warm_start": True, "random_state": seed % 2**32, "n_jobs": torch.get_num_threads(),
+        "bootstrap": bootstrap, "warm_start": True, "random_state": seed % 2**32, "n_jobs": num_threads(dataset),
     }  # fmt: skip
     if dataset.kind == "classification":
         chosen = "sqrt" if max_features is None else max_features

@@ -23,6 +23,7 @@ from worker.training.estimators.entries import ESTIMATORS
 from worker.training.estimators.example_rows import rows_of, targets_of
 from worker.training.estimators.outputs import as_outputs, measure, predicted
 from worker.training.estimators.preparation import Preparation
+from worker.training.estimators.threads import num_threads
 from worker.training.events import Ending, Monitor, OnReport, Report, TrainingResult, Verdict
 from worker.training.loop.best_epoch import BestTracker
 from worker.training.loop.hooks import continue_training
@@ -48,7 +49,9 @@ def train_estimator(
     until_step: int | None = None,
     readable: Sequence[Path] | None = None,
 ) -> TrainingResult:
-    """Fit an estimator on the CPU, with as many threads as torch; report after each block of iterations or trees.
+    """Fit an estimator on the CPU, and report after each block of iterations or trees.
+
+    It uses at most as many threads as torch.
 
     Args:
         config: the data, the estimator and the metrics.
@@ -73,7 +76,7 @@ def train_estimator(
     _check_fit(config, dataset)
     check_metrics(config.metrics, dataset, monitor)
     started = time.perf_counter()
-    with threadpool_limits(limits=torch.get_num_threads()):
+    with threadpool_limits(limits=num_threads(dataset)):
         fit = _Fit(config, dataset, seed, until_step)
         best = BestTracker(monitor, 0)
         reached, metrics, verdict = 0, dict[str, float](), Verdict.CONTINUE

@@ -17,8 +17,7 @@ def summarize(result: PreflightResult) -> str:
 
 def describe(check: Check) -> str:
     """Return one line about a check: its name, what was seen, and the remedy."""
-    remedy = f"; {check.remedy}" if check.remedy else ""
-    return f"{check.name}: {check.sentence}{remedy}"
+    return f"{check.name}: " + "; ".join(part.removesuffix(".") for part in (check.sentence, check.remedy) if part)
 
 
 def reason_to_pause(result: PreflightResult, mode: PreflightMode) -> str | None:

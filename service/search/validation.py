@@ -122,6 +122,13 @@ def _check_constraints(spec: StudySpec, _catalogue: Catalogue) -> Iterator[Field
         yield FieldError(path="constraints", message=message)
 
 
+def _check_preflight_rates(spec: StudySpec, _catalogue: Catalogue) -> Iterator[FieldError]:
+    if spec.preflight_rates == "apply" and (spec.preflight_mode == "off" or not _trains(spec)):
+        why = "this study has no preflight" if _trains(spec) else "only a train task has learning rates to measure"
+        remedy = "write preflight: warn, or leave preflight_rates out" if _trains(spec) else "leave preflight_rates out"
+        yield FieldError(path="preflight_rates", message=f"apply needs the rates of a preflight, and {why}; {remedy}")
+
+
 def _check_resource(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldError]:
     epochs = _epochs(spec, catalogue)
     if epochs is None or spec.resource is None or spec.resource == Resource(name="epoch", max=epochs):
@@ -171,6 +178,7 @@ _CHECKS: tuple[Callable[[StudySpec, Catalogue], Iterable[FieldError]], ...] = (
     _check_metrics,
     _check_snapshots,
     _check_constraints,
+    _check_preflight_rates,
     _check_stage_overrides,
     _check_resource,
     _check_command,

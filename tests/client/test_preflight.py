@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,9 @@ from service.cli.render import study_pages
 from service.cli.render.plan_pages import plan_page
 from service.cli.render.preflight_pages import preflight_page
 from service.client import Client
+from service.contract.base import TaskKind
+from service.contract.capabilities import Capabilities
+from service.contract.claim import ClaimRequest
 from service.contract.plan import Plan
 from service.contract.preflight import Check, CheckStatus, PreflightResult
 from service.contract.preflight_view import PreflightProposal, PreflightSummary, PreflightView
@@ -38,12 +43,15 @@ TRAIN: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_waiting_for_a_preflight_ends_when_its_study_is_paused(study: Study) -> None:
+def pause_at_the_first_wait(monkeypatch: pytest.MonkeyPatch, client: Client, name: str, reason: str) -> None:
+    """Pause the study as soon as the command waits for its preflight."""
+    monkeypatch.setattr(command, "time", SimpleNamespace(sleep=lambda _seconds: client.pause(name, reason)))
+
+
+def test_waiting_for_a_preflight_ends_when_its_study_is_paused(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     name = study.create(**TRAIN)
-    pause = threading.Timer(0.5, study.client.pause, (name, "lunch"))
-    pause.start()
+    pause_at_the_first_wait(monkeypatch, study.client, name, "lunch")
     told = study("preflight", name, status=1)
-    pause.join()
     last = told.splitlines()[-1]
     assert last == (
         f"{name} is paused: lunch; its preflight waits until it is resumed: study resume {name}, "
@@ -53,7 +61,7 @@ def test_waiting_for_a_preflight_ends_when_its_study_is_paused(study: Study) -> 
 
 
 def test_without_a_worker_it_says_at_once_how_to_start_one(
-    service: Service, capsys: pytest.CaptureFixture[str]
+    service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Client(service.url) as client:
         study = client.create_study(hand_driven(**TRAIN))
@@ -63,12 +71,18 @@ def test_without_a_worker_it_says_at_once_how_to_start_one(
         )
         own = client.create_study(hand_driven(task={"function": "mine:train"}))
         assert f"--server {service.url} --allow-functions (or" in (command._why_no_worker(client, own) or "")
-        started = threading.Timer(0.2, client.pause, (study.name,))
-        started.start()
+        labelled = ClaimRequest(
+            request_id="anonymous", worker="w", studies=[study.name], capabilities=Capabilities(tasks=[TaskKind.TRAIN])
+        )
+        pause_at_the_first_wait(monkeypatch, client, study.name, "lunch")
         assert Study(client, capsys)("preflight", study.name, status=1).startswith(
             f"{study.name} waits for a worker: {missing}\n"
         )
-        started.join()
+        client.resume(study.name)
+        client.claim(labelled)  # a worker that is alive, and lacks the label
+        assert "--label room=none" in (command._why_no_worker(client, client.study(study.name)) or "")
+        anywhere = client.create_study(hand_driven(**TRAIN) | {"requires": None})
+        assert command._why_no_worker(client, client.study(anywhere.name)) is None
 
 
 def test_the_study_and_the_list_say_that_the_first_trial_waits_for_the_preflight(study: Study) -> None:
@@ -104,11 +118,18 @@ def test_a_preflight_is_one_line_of_its_study(
 def test_watch_says_once_that_the_study_waits_for_its_preflight(study: Study) -> None:
     name = study.create(**TRAIN)
     out = io.StringIO()
-    threading.Timer(0.3, study.client.extend, (name,), {"trials": 9}).start()
-    stop = threading.Timer(0.8, study.client.stop, (name,))
-    stop.start()
+
+    def drive() -> None:
+        while "waits for its preflight" not in out.getvalue():
+            time.sleep(0.02)
+        study.client.extend(name, trials=9)
+        time.sleep(0.5)  # watch may see this change before the last one
+        study.client.stop(name)
+
+    driver = threading.Thread(target=drive)
+    driver.start()
     watch.watch(study.client, name, Console(file=out))
-    stop.join()
+    driver.join()
     assert out.getvalue().count(f"{name} waits for its preflight\n") == 1
     summary = PreflightSummary(state=TrialState.RUNNING, state_reason=None, holds_back=True)
     view = study.client.study(name).model_copy(update={"preflight": summary, "state": StudyState.ACTIVE})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,13 @@ def test_a_file_outside_the_allowed_folders_is_not_read(tmp_path: Path, capsys: 
     assert preflight_study.main([file, "--data", str(ROOT / "docs")]) == 2
     assert "table.csv" in capsys.readouterr().err
     assert preflight_study.main([file, "--data", str(tmp_path), "--only", "1"]) == 0
+
+
+def test_a_missing_torch_is_named_with_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert preflight_study.main([study(tmp_path), "--threads", "1"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("worker preflight: torch cannot be imported (")
+    assert "pip install 'assayer[worker]'" in told

@@ -409,3 +409,29 @@ async def test_a_plan_of_an_automatic_batch_size_knows_its_study(replica: Replic
     other = {**AUTO["task"]["train"], "model": {"name": "linear"}}
     spec = spec_of(**{**AUTO, "task": {"train": other}}, name="automatic")
     assert (await plan_study(replica.context, spec)).step_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({**TRAIN, "preflight": "off"}, "this study has no preflight; write preflight: warn, or leave"),
+        (
+            {"task": {"function": "mine:train"}, "preflight": "warn"},
+            "only a train task has learning rates to measure; leave",
+        ),
+    ],
+)
+async def test_rates_that_no_preflight_measures_are_not_applied(
+    replica: Replica, changes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(DomainError, match=f"preflight_rates: apply needs the rates of a preflight, and {why}"):
+        await replica.create(**changes, preflight_rates="apply")
+    await replica.create(**changes, preflight_rates="propose")
+
+
+async def test_a_reason_to_pause_joins_sentences_without_their_full_stops(replica: Replica) -> None:
+    name = await replica.create(**{**TRAIN, "preflight": "require"})
+    check = Check(number=2, name="initial_loss", status=FAILED, sentence="The loss is 9.", remedy="Look at the model.")
+    await replica.finish(await replica.claim(name), preflight=PreflightResult(checks=[check], seconds=1))
+    reason = (await replica.study(name)).state_reason or ""
+    assert reason.startswith("the preflight failed: initial_loss: The loss is 9; Look at the model; start the search")

@@ -13,7 +13,7 @@ from service.contract.base import TaskKind
 from service.contract.capabilities import Capabilities
 from service.contract.claim import ClaimRequest, Grant
 from service.contract.predictions import Confusion
-from service.contract.preflight import Check, CheckStatus, Curve, LearningRateRange, PreflightResult
+from service.contract.preflight import Baseline, Check, CheckStatus, Curve, LearningRateRange, PreflightResult
 from service.contract.report import Point, ReportRequest
 from service.contract.study import StudyView
 
@@ -94,6 +94,7 @@ def check_study(client: Client, study: str) -> None:
         Check(number=9, name="parameters", status=CheckStatus.NOT_RUN, sentence="The time was over."),
     ]  # fmt: skip
     found = LearningRateRange(falls=1e-3, steepest=1e-2, explodes=1.0, proposed=1e-2)
-    result = PreflightResult(checks=checks, seconds=3, learning_rate=found)
+    linear = Baseline(name="linear", model="logistic regression", metrics={"val/accuracy": 0.97})
+    result = PreflightResult(checks=checks, seconds=3, learning_rate=found, baselines=[linear])
     outcome = Outcome(result="succeeded", preflight=result)
     client.finish(grant.trial, grant.attempt, FinishRequest(nonce=grant.nonce, outcome=outcome))

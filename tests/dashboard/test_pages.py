@@ -361,3 +361,20 @@ def test_a_preflight_is_shown_check_by_check_with_its_rates(open_page: OpenPage,
         expect(card).to_contain_text("Proposal: the learning-rate range test proposes 0.01")
         if directory := os.environ.get("ASSAYER_SCREENSHOTS"):
             page.screenshot(path=Path(directory) / "preflight.png", full_page=True)
+
+
+def test_a_best_value_below_the_linear_baseline_is_told_beside_it(open_page: OpenPage, client: Client) -> None:
+    task = {
+        "train": {
+            "data": {"name": "digits"}, "model": {"name": "mlp"}, "loss": {"name": "cross_entropy"},
+            "optimizer": {"name": "sgd"}, "epochs": 8,
+        }
+    }  # fmt: skip
+    space = {"optimizer.lr": {"type": "float", "low": 1e-5, "high": 1e-1, "log": True}}
+    create(client, "below", trials=1, task=task, space=space, preflight="warn", reference=None)
+    check_study(client, "below")
+    for trial in client.open_trials("below"):
+        trial.report(1, {"val/accuracy": 0.9})
+    with open_page(f"{client.server}/studies/below") as page:
+        expect(page.get_by_text("0.07 short of linear 0.97")).to_be_visible()
+        expect(page.get_by_text("0.9, is worse than the 0.97 of a linear model")).to_be_visible()

@@ -133,9 +133,9 @@ def test_two_workers_on_one_host_get_two_names_and_an_explicit_name_must_be_free
 @pytest.mark.parametrize(
     ("flags", "tasks"),
     [
-        ([], ["train"]),
-        (["--allow-functions"], ["train", "function"]),
-        (["--allow-commands", "--allow-functions"], ["train", "function", "command"]),
+        ([], ["train", "estimator"]),
+        (["--allow-functions"], ["train", "estimator", "function"]),
+        (["--allow-commands", "--allow-functions"], ["train", "estimator", "function", "command"]),
     ],
 )
 def test_the_user_s_own_code_is_executed_only_where_that_is_allowed(flags: list[str], tasks: list[str]) -> None:
@@ -145,7 +145,10 @@ def test_the_user_s_own_code_is_executed_only_where_that_is_allowed(flags: list[
 def test_functions_may_be_allowed_of_some_modules_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli._parse(["--cpu", "--allow-functions"]).functions is None
     settings = cli._parse(["--allow-functions", "mine,other.training", "--cpu"])
-    assert (settings.functions, list(settings.tasks)) == (("mine", "other.training"), ["train", "function"])
+    assert (settings.functions, list(settings.tasks)) == (
+        ("mine", "other.training"),
+        ["train", "estimator", "function"],
+    )
     assert cli.main(["--cpu", "--allow-functions", "mine:train"]) == 2
     assert "'mine:train' is not a module, such as my_project" in " ".join(capsys.readouterr().err.split())
 

@@ -2,7 +2,7 @@
 
 The ranges are from J. Johnson, EECS 498, lecture 11 (rates 1e-4 to 1e-1; decay 0, 1e-5, 1e-4), Google's Deep Learning
 Tuning Playbook (the rate first, batch size for speed), and A. Karpathy, A Recipe for Training Neural Networks (a plain
-baseline first). Those for tables were chosen on ten small tables, which `benchmarks/small_tables.py` does not use.
+baseline first). Those for tables were chosen on nine small tables that `benchmarks/small_tables.py` does not use.
 """
 
 from __future__ import annotations

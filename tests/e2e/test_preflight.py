@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from service.client import Client
+from service.client.spec import parse as study_spec
 from service.contract.study import PauseCause, StudyState
 from tests.support.forked_commands import COMMANDS, TRAINING
 from tests.support.service import Service
@@ -110,3 +112,32 @@ def test_single_checks_run_on_this_machine_without_a_service(tmp_path: Path) -> 
     assert found.returncode == 0, found.stderr
     rates = json.loads(found.stdout)["learning_rate"]
     assert rates["falls"] < rates["proposed"] <= rates["explodes"]
+
+
+@pytest.mark.timeout(SECONDS)
+def test_a_preflight_sets_the_batch_size_and_the_rates_before_the_first_trial(
+    shared_service: Service, tmp_path: Path
+) -> None:
+    document = yaml.safe_load(STUDY.format(name="guided", low=1e-6, high=10.0))
+    del document["space"]["batch_size"]
+    document["task"]["train"]["batch_size"] = "auto"
+    document |= {"preflight_rates": "apply", "preflight": "warn"}
+    with Client(shared_service.url) as client:
+        client.create_study(document)
+        with worker_for(shared_service, tmp_path, "guided") as worker:
+            assert worker.wait(SECONDS) == 0
+        study = client.study("guided")
+        assert study.spec_version == 2
+        assert study.spec.task is not None
+        assert study.spec.task.train is not None
+        assert study.spec.task.train["batch_size"] == 64
+        rates = study.spec.space["optimizer.lr"].model_dump()
+        result = client.preflight("guided").result
+        assert result is not None
+        assert result.learning_rate is not None
+        assert 1e-6 < rates["low"] < result.learning_rate.proposed < rates["high"] < 10
+        trials = client.trials("guided").trials
+        assert len(trials) == 2
+        assert all(rates["low"] <= float(trial.parameters["optimizer.lr"]) <= rates["high"] for trial in trials)  # type: ignore[arg-type]
+        plan = client.post_plan(study_spec(document))
+        assert plan.step_seconds == result.seconds_per_epoch

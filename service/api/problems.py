@@ -25,6 +25,7 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.INVALID_REQUEST: 422,
     ErrorCode.INVALID_SPEC: 422,
     ErrorCode.INCOMPARABLE_LOSS: 422,
+    ErrorCode.CONTRARY_DIRECTION: 422,
     ErrorCode.INVALID_PARAMETERS: 422,
     ErrorCode.UNKNOWN_STUDY: 404,
     ErrorCode.UNKNOWN_TRIAL: 404,

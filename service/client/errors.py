@@ -97,6 +97,7 @@ _BY_CODE: dict[ErrorCode, type[ApiError]] = {
     ErrorCode.INVALID_REQUEST: Invalid,
     ErrorCode.INVALID_SPEC: Invalid,
     ErrorCode.INCOMPARABLE_LOSS: Invalid,
+    ErrorCode.CONTRARY_DIRECTION: Invalid,
     ErrorCode.INVALID_PARAMETERS: Invalid,
     ErrorCode.PROTOCOL_VERSION: Invalid,
     ErrorCode.UNKNOWN_STUDY: NotFound,

@@ -16,6 +16,7 @@ class ErrorCode(StrEnum):
     INVALID_REQUEST = "invalid_request"
     INVALID_SPEC = "invalid_spec"
     INCOMPARABLE_LOSS = "incomparable_loss"
+    CONTRARY_DIRECTION = "contrary_direction"
     INVALID_PARAMETERS = "invalid_parameters"
     UNKNOWN_STUDY = "unknown_study"
     UNKNOWN_TRIAL = "unknown_trial"

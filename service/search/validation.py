@@ -2,7 +2,8 @@
 
 A check yields an error for each mistake and changes nothing. To add one, write it beside the code that depends on it,
 and add a line here. Whether an objective can be compared between trials is checked apart from the list, by
-`domain/metric_names.py` `check_comparable`: it has an error code of its own, and older studies need not pass it.
+`domain/metric_names.py` `check_comparable`: it has an error code of its own, and older studies need not pass it. The
+same holds for the objectives' directions, in `domain/metric_directions.py`.
 """
 
 from __future__ import annotations

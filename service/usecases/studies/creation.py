@@ -9,6 +9,7 @@ from service.contract.problem import ErrorCode
 from service.contract.study import StudySpec, StudyView
 from service.contract.validation_errors import MAX_MISTAKES
 from service.domain.errors import DomainError
+from service.domain.metric_directions import check_directions
 from service.domain.metric_names import check_comparable
 from service.domain.states import STUDY
 from service.search import validation
@@ -51,6 +52,17 @@ def require_comparable(catalogue: Catalogue, spec: StudySpec) -> None:
         raise DomainError(ErrorCode.INCOMPARABLE_LOSS, f"{errors[0].path}: {errors[0].message}", errors)
 
 
+def _require_directions(spec: StudySpec) -> None:
+    """Refuse a built-in metric with the contrary direction; an edit cannot change the direction of older studies.
+
+    Raises:
+        DomainError: A study would search for the worst model.
+    """
+    errors = list(check_directions(spec))
+    if errors:
+        raise DomainError(ErrorCode.CONTRARY_DIRECTION, f"{errors[0].path}: {errors[0].message}", errors)
+
+
 async def check_study(context: Context, given: StudySpec) -> tuple[StudySpec, PriorTrials | None]:
     """Check the spec of a new study, including the teachers and the studies for a warm start that it names.
 
@@ -61,6 +73,7 @@ async def check_study(context: Context, given: StudySpec) -> tuple[StudySpec, Pr
     catalogue = await known_catalogue(context)
     spec = await asyncio.to_thread(check_spec, catalogue, given)
     require_comparable(catalogue, spec)
+    _require_directions(spec)
 
     def read(connection: Connection) -> tuple[StudySpec, PriorTrials | None]:
         return pin_teachers(context, connection, spec), find_prior_trials(connection, spec)

@@ -242,6 +242,14 @@ async def test_a_loss_whose_options_are_searched_is_refused_as_objective_and_sai
     assert (await replica.study(name)).spec_version == 1
 
 
+async def test_a_built_in_metric_with_the_contrary_direction_is_refused(replica: Replica) -> None:
+    objective = {"metric": "val/accuracy", "direction": "minimize"}
+    with pytest.raises(DomainError) as refused:
+        await replica.create(task={"train": DIGITS}, space=MOMENTUM, objective=objective)
+    assert refused.value.code is ErrorCode.CONTRARY_DIRECTION
+    assert str(refused.value).endswith("write direction: maximize")
+
+
 async def test_an_older_study_that_searches_its_loss_can_still_be_edited(
     replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:

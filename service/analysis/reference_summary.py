@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from service.contract.base import Direction
+from service.contract.preflight import NOT_COMPLETED
 from service.contract.study import Reference, ReferenceKind, ReferenceValue
 
 _ORDER: tuple[ReferenceKind, ...] = ("official", "published", "human", "baseline")
@@ -34,8 +35,14 @@ def reference_summary(value: float, references: Sequence[ReferenceValue], direct
         For example "reaches published 0.98, baseline 0.1; 0.0067 short of human 0.99"; None if there are no references.
     """
     sign = 1.0 if direction == "maximize" else -1.0
-    known = [(f"{each.name.replace('_', ' ')} {each.value:.4g}", sign * (each.value - value)) for each in references]
+    known = [(_words(each), sign * (each.value - value)) for each in references]
     reached = [words for words, short in known if short <= 0]
     missed = [f"{short:.2g} short of {words}" for words, short in known if short > 0]
     parts = [f"reaches {', '.join(reached)}"] if reached else []
     return "; ".join([*parts, ", ".join(missed)] if missed else parts) or None
+
+
+def _words(reference: ReferenceValue) -> str:
+    """Return the name and the value of a reference, and whether the fit of a baseline was ended early."""
+    is_partial = reference.note is not None and reference.note.startswith(NOT_COMPLETED)
+    return f"{reference.name.replace('_', ' ')} {reference.value:.4g}{f' ({NOT_COMPLETED})' if is_partial else ''}"

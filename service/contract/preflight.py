@@ -18,6 +18,9 @@ MAX_CURVES = 20
 MAX_CURVE_POINTS = 1_000
 """The largest number of points of one curve."""
 
+NOT_COMPLETED = "not completed"
+"""The note of a baseline begins with it if its time limit ended the fit; then its value is below what it could be."""
+
 MAX_BASELINES = 20
 """The largest number of baselines."""
 

@@ -51,6 +51,14 @@ def test_a_value_beside_its_references(value: float, direction: Any, reference: 
     assert reference_summary(value, ordered_references(Reference(**reference), []), direction) == said
 
 
+def test_a_baseline_whose_fit_was_ended_early_says_so() -> None:
+    note = "not completed: 4 of 100 iterations at its time limit of 4.7 s; fitted on 10000 of 24000 training examples"
+    partial = ReferenceValue(name="hist_boosting", kind="baseline", value=0.21, note=note)
+    sampled = ReferenceValue(name="linear", kind="baseline", value=0.69, note="fitted on 10 of 20 training examples")
+    said = reference_summary(0.5, [sampled, partial], "maximize")
+    assert said == "reaches hist boosting 0.21 (not completed); 0.19 short of linear 0.69"
+
+
 def test_measured_baselines_are_compared_after_the_given_ones() -> None:
     references = ordered_references(Reference(human=0.99), measured(majority=0.1003, hist_boosting=0.96944))
     said = reference_summary(0.5, references, "maximize")

@@ -86,10 +86,7 @@ class TableBaselines:
         table, seed = prepare(self._rows), derive(self._seed, f"baselines/{name}")
         limit = deadline.left
         ensemble = ESTIMATORS.create(name, ESTIMATORS.check(name, {}), self._dataset, seed)
-        blocks = ensemble.grow(table, self._targets)
-        reached = next(blocks)
-        while reached < ensemble.size and not deadline.has_passed:
-            reached = next(blocks)
+        reached = ensemble.grow_until(table, self._targets, deadline)
         problem = None
         if reached < ensemble.size:
             problem = f"not completed: {reached} of {ensemble.size} {ensemble.unit} at its time limit of {limit:.3g} s"

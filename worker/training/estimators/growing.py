@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from worker.training.deadline import Deadline
 from worker.training.estimators.example_rows import Table
+
+_MOST_AT_ONCE = 25
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,19 @@ class GrowingEnsemble:
             reached = min(reached + self.block, self.size)
             self.estimator.set_params(**{self.size_setting: reached}).fit(table, targets)
             yield reached
+
+    def grow_until(self, table: Table, targets: NDArray[Any], deadline: Deadline) -> int:
+        """Fit until a deadline, and return the size reached.
+
+        The first block is one iteration or tree, since its time is unknown; it is fitted even if no time is left. A
+        later block takes about half of the time that is left.
+        """
+        reached, limit = 0, deadline.left
+        while reached < self.size and not (reached and deadline.has_passed):
+            affordable = reached * deadline.left / max(limit - deadline.left, 1e-6)
+            reached = min(reached + max(1, min(_MOST_AT_ONCE, int(affordable / 2))), self.size)
+            self.estimator.set_params(**{self.size_setting: reached}).fit(table, targets)
+        return reached
 
     @property
     def num_nodes(self) -> int:

@@ -48,6 +48,16 @@ def test_it_is_refused_by_its_path_and_bound(path: str, value: object) -> None:
     assert error.path.startswith(f"task.train.{path}")
 
 
+@pytest.mark.parametrize("option", ["dropout", "label_smoothing", "momentum", "ema_decay"])
+def test_no_entry_allows_an_option_that_leaves_nothing_at_1(option: str) -> None:
+    catalogue = load_catalogue()
+    entries = {f"{section}.{name}": entry for section, of in catalogue.sections.items() for name, entry in of.items()}
+    having = {path: entry.parameters[option] for path, entry in entries.items() if option in entry.parameters}
+    having |= {"": catalogue.settings[option]} if option in catalogue.settings else {}
+    assert having
+    assert [path for path, setting in having.items() if setting.high is None or setting.high >= 1] == []
+
+
 def test_what_is_just_within_the_bounds_is_taken() -> None:
     for path, value in (("model.dropout", 0.9), ("optimizer.momentum", 0.999), ("ema_decay", 0.9999)):
         TrainingConfig.from_mapping(with_setting(path, value))

@@ -25,7 +25,7 @@ class Distillation(nn.Module):
         teachers: the trained models, frozen and in evaluation mode.
         temperature: T > 0, by which logits are divided before the softmax.
         weight: the teachers' share of the loss, in [0, 1].
-        label_smoothing: the probability spread evenly over all classes, in [0, 1].
+        label_smoothing: the probability spread evenly over all classes, in [0, 1).
     """
 
     def __init__(
@@ -86,7 +86,8 @@ def distill(
     ] = 4.0,
     weight: Annotated[float, Setting("the teacher's share of the loss", low=0.0, high=1.0)] = 0.5,
     label_smoothing: Annotated[
-        float, Setting("of the targets' share: probability spread evenly over all classes", low=0.0, high=1.0)
+        float,
+        Setting("of the targets' share: probability spread evenly; with 1 no label is left", low=0.0, high=0.99),
     ] = 0.0,
     folders: AllowedFolders = ANYWHERE,
 ) -> nn.Module:

@@ -123,6 +123,14 @@ def _check_constraints(spec: StudySpec, _catalogue: Catalogue) -> Iterator[Field
         yield FieldError(path="constraints", message=message)
 
 
+def _check_preflight(spec: StudySpec, _catalogue: Catalogue) -> Iterator[FieldError]:
+    if spec.task is None and spec.preflight_mode != "off":
+        message = (
+            "callers of the API execute the trials of a study without a task, so no worker can check it; leave it out"
+        )
+        yield FieldError(path="preflight", message=message)
+
+
 def _check_preflight_rates(spec: StudySpec, _catalogue: Catalogue) -> Iterator[FieldError]:
     if spec.preflight_rates == "apply" and (spec.preflight_mode == "off" or not _trains(spec)):
         why = "this study has no preflight" if _trains(spec) else "only a train task has learning rates to measure"
@@ -179,6 +187,7 @@ _CHECKS: tuple[Callable[[StudySpec, Catalogue], Iterable[FieldError]], ...] = (
     _check_metrics,
     _check_snapshots,
     _check_constraints,
+    _check_preflight,
     _check_preflight_rates,
     _check_stage_overrides,
     _check_resource,

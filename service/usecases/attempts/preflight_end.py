@@ -23,13 +23,14 @@ def end_preflight(
     A preflight has no objective. It is completed once its worker sent the results of the checks, whatever they say.
     """
     trial, event, reason = fenced.trial, resolution.trial, resolution.reason
-    why_paused = None
+    why_paused, result = None, None
     if event is TrialEvent.COMPLETED:
         if outcome.preflight is None:
             event, reason = TrialEvent.FAILED, "its worker sent no results of the checks"
         else:  # whatever the checks found, the preflight did its work
-            reason = summarize(outcome.preflight)
-            why_paused = reason_to_pause(outcome.preflight, spec.preflight_mode)
+            result = outcome.preflight
+            reason = summarize(result)
+            why_paused = reason_to_pause(result, spec.preflight_mode)
     if event in {TrialEvent.FAILED, TrialEvent.PRUNED}:
         why_paused = f"the preflight ended without a result: {reason}"
     if event is TrialEvent.PAUSED:
@@ -43,8 +44,8 @@ def end_preflight(
     if event is not TrialEvent.REQUEUED:
         columns |= {"infeasible": resolution.infeasible, "finished_at": unit_of_work.now()}
     unit_of_work.advance_trial(trial, event, attempt=fenced.attempt.number, reason=reason, **columns)
-    if event is TrialEvent.COMPLETED and outcome.preflight is not None:
-        _edit_spec(unit_of_work, spec, fenced, outcome.preflight)
+    if result is not None:
+        _edit_spec(unit_of_work, spec, fenced, result)
     _pause_if_required(unit_of_work, spec, why_paused)
     return event
 

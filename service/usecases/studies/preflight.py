@@ -26,13 +26,14 @@ from service.usecases.studies.study_lookup import find_study
 
 def begin_preflight(unit_of_work: UnitOfWork, spec: StudySpec) -> Row:
     """Insert the waiting trial in which a worker checks the study, around the centre of its space."""
+    assert spec.task is not None, "a caller of the API executes the trials of a study without a task"
     return begin_trial(
         unit_of_work,
         kind=TrialKind.PREFLIGHT,
         number=None,
         spec_version=unit_of_work.study.spec_version,
         history_revision=unit_of_work.revision,
-        parameters=centre_of(spec.space, (spec.task.train if spec.task else None) or {}),
+        parameters=centre_of(spec.space, spec.task.train or {}),
         suggestion_reason="preflight: the centre of the space, checked before the search spends its budget",
         notes={},
         stage=None,

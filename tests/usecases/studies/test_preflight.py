@@ -435,3 +435,19 @@ async def test_a_reason_to_pause_joins_sentences_without_their_full_stops(replic
     await replica.finish(await replica.claim(name), preflight=PreflightResult(checks=[check], seconds=1))
     reason = (await replica.study(name)).state_reason or ""
     assert reason.startswith("the preflight failed: initial_loss: The loss is 9; Look at the model; start the search")
+
+
+async def test_the_centre_has_the_choice_that_the_task_sets(replica: Replica) -> None:
+    space = {"optimizer.name": {"type": "categorical", "choices": ["adamw", "sgd"]}}
+    grant = await replica.claim(await replica.create(**{**TRAIN, "space": space}))
+    assert grant.parameters == {"optimizer.name": "sgd"}
+    own = await replica.create(task={"function": "mine:train"}, preflight="warn")
+    assert set((await replica.claim(own)).parameters) == {"lr"}
+
+
+@pytest.mark.parametrize("mode", ["warn", "require", "review"])
+async def test_a_study_without_a_task_has_no_preflight(replica: Replica, mode: str) -> None:
+    with pytest.raises(DomainError, match="preflight: callers of the API execute the trials of a study without a task"):
+        await replica.create(preflight=mode)
+    await replica.create(preflight="off")
+    await replica.create(preflight=None)

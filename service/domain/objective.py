@@ -86,7 +86,7 @@ def plain_losses_of(metric: str) -> tuple[str, ...]:
     "val/accuracy" has "val/cross_entropy" and "val/mse", of which a training reports one. A metric without a split, and
     a plain loss itself, have none.
     """
-    split, slash, name = metric.rpartition("/")
+    split, slash, name = metric.partition("/")
     return tuple(f"{split}/{loss}" for loss in PLAIN_LOSSES) if slash and name not in PLAIN_LOSSES else ()
 
 

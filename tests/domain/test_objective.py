@@ -125,6 +125,7 @@ def test_of_two_different_values_exactly_one_is_better_per_direction(one: float,
     [
         ("val/accuracy", ("val/cross_entropy", "val/mse")),
         ("test_val/rmse", ("test_val/cross_entropy", "test_val/mse")),
+        ("val/f1/cat", ("val/cross_entropy", "val/mse")),
         ("val/cross_entropy", ()),
         ("loss", ()),
     ],

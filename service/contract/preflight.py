@@ -92,11 +92,11 @@ class Baseline(Request):
 class MemoryLimit(Request):
     """A configuration that ran out of a GPU's memory. One that is equal or larger needs at least as much."""
 
-    at: dict[str, Value] = Field(description="values of its parameters, without those that change no memory")
+    parameters: dict[str, Value] = Field(description="its values, without those that change no memory")
     larger: list[str] = Field(
         default=[],
         max_length=MAX_CHECKS,
-        description="parameters of `at` of which a larger value needs more memory; the others count only if equal",
+        description="those of which a larger value needs more memory; the others count only if equal",
     )
     gpu_memory_gib: float = Field(gt=0, description="memory of the GPU that it ran out of")
 

@@ -17,14 +17,14 @@ def exceeded_limit(limits: Iterable[MemoryLimit], parameters: Mapping[str, Value
 
 def describe_limit(limit: MemoryLimit) -> str:
     """Return why a configuration is infeasible in advance."""
-    where = ", ".join(f"{name} = {value}" for name, value in limit.at.items()) or "the only configuration"
+    where = ", ".join(f"{name} = {value}" for name, value in limit.parameters.items()) or "the only configuration"
     return f"out of memory in the preflight: a GPU of {limit.gpu_memory_gib:g} GiB is too small for {where}"
 
 
 def _is_at_least(limit: MemoryLimit, parameters: Mapping[str, Value]) -> bool:
     return all(
         name in parameters and _reaches(parameters[name], value, may_be_larger=name in limit.larger)
-        for name, value in limit.at.items()
+        for name, value in limit.parameters.items()
     )
 
 

@@ -10,7 +10,7 @@ from service.contract.preflight import MemoryLimit
 from service.domain.memory_limits import describe_limit, exceeded_limit
 
 LIMIT = MemoryLimit(
-    at={"batch_size": 64, "model.width": 8, "model.name": "mlp"},
+    parameters={"batch_size": 64, "model.width": 8, "model.name": "mlp"},
     larger=["batch_size", "model.width"],
     gpu_memory_gib=8,
 )
@@ -40,7 +40,7 @@ def test_a_configuration_without_one_of_its_parameters_does_not() -> None:
 
 def test_what_is_larger_is_decided_for_numbers_alone() -> None:
     limit = MemoryLimit(
-        at={"model.amp": True, "model.hidden": [8]}, larger=["model.amp", "model.hidden"], gpu_memory_gib=8
+        parameters={"model.amp": True, "model.hidden": [8]}, larger=["model.amp", "model.hidden"], gpu_memory_gib=8
     )
     assert exceeded_limit([limit], {"model.amp": True, "model.hidden": [8]}) is limit
     assert exceeded_limit([limit], {"model.amp": True, "model.hidden": [9]}) is None

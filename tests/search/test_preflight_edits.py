@@ -110,7 +110,7 @@ def test_an_automatic_batch_size_becomes_the_proposed_number() -> None:
 
 
 def test_corners_without_memory_become_constraints_beside_others() -> None:
-    limit = MemoryLimit(at={"batch_size": 64}, larger=["batch_size"], gpu_memory_gib=8)
+    limit = MemoryLimit(parameters={"batch_size": 64}, larger=["batch_size"], gpu_memory_gib=8)
     spec = study(SPACE, task={"train": TRAIN}, constraints={"parameters": {"max": 100}})
     (edit,) = automatic_edits(spec, result(memory_limits=[limit]))
     assert edit.spec.constraints == Constraints(parameters=Bound(max=100), memory=[limit])

@@ -49,10 +49,10 @@ def test_a_corner_that_runs_out_of_memory_is_a_limit(configure: Configure, mappi
     result = checked(configure, mapping)
     assert result.infeasible == [{"batch_size": 64}, {"batch_size": 64, "model.hidden": [16]}]
     first, both = result.memory_limits
-    assert first.at == {"batch_size": 64, "model.hidden": [8], "model.dropout": 0.2}, "a rate changes no memory"
+    assert first.parameters == {"batch_size": 64, "model.hidden": [8], "model.dropout": 0.2}, "a rate changes no memory"
     assert first.larger == ["batch_size", "model.dropout"]
     assert first.gpu_memory_gib == 8.0
-    assert both.at["model.hidden"] == [16]
+    assert both.parameters["model.hidden"] == [16]
     again = PreflightResult.from_mapping(result.to_mapping())
     assert again.memory_limits == result.memory_limits
 
@@ -76,8 +76,8 @@ def test_only_settings_of_which_more_needs_more_memory_are_compared_by_size() ->
     compared = {"batch_size", "model.width", "optimizer.momentum"}
     equal = {"model.patch_size", "model.name", "optimizer.name", "grad_accumulation", "data.size"}
     assert set(limit.larger) == compared
-    assert set(limit.at) == compared | equal
-    assert limit.at["batch_size"] == 64
+    assert set(limit.parameters) == compared | equal
+    assert limit.parameters["batch_size"] == 64
 
 
 @pytest.mark.parametrize(

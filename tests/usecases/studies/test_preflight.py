@@ -366,7 +366,7 @@ async def test_a_preflight_that_failed_applies_nothing(replica: Replica) -> None
 
 async def test_corners_that_ran_out_of_memory_are_infeasible_in_advance(replica: Replica) -> None:
     name = await replica.create(**{**TRAIN, "sampler": {"name": "random"}, "budget": {"trials": 30}})
-    limit = MemoryLimit(at={"batch_size": 64}, larger=["batch_size"], gpu_memory_gib=8)
+    limit = MemoryLimit(parameters={"batch_size": 64}, larger=["batch_size"], gpu_memory_gib=8)
     await replica.finish(await replica.claim(name), preflight=result_of(PASSED, memory_limits=[limit]))
     study = await replica.study(name)
     assert (study.spec_version, study.spec.constraints) == (2, Constraints(memory=[limit]))

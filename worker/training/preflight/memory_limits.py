@@ -20,12 +20,12 @@ class MemoryLimit:
     """A configuration that ran out of a GPU's memory, by the settings that memory depends on.
 
     Attributes:
-        at: the values of the searched settings at this configuration.
+        parameters: the values of the searched settings at this configuration.
         larger: the settings among them of which a larger value needs more memory; others count only if they are equal.
         gpu_memory_gib: the memory of the GPU in GiB.
     """
 
-    at: Mapping[str, Any]
+    parameters: Mapping[str, Any]
     larger: Collection[str]
     gpu_memory_gib: float
 
@@ -41,13 +41,13 @@ def memory_limit(
         growing: the settings of the model of which a larger value gives more weights.
         gpu_memory_gib: the memory of the GPU in GiB.
     """
-    at, larger = {}, []
+    parameters, larger = {}, []
     for path, value in space.settings(changes).items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if is_number and _WITHOUT_EFFECT.fullmatch(path):
             continue
-        at[path] = value
+        parameters[path] = value
         grows = path in {"batch_size", "optimizer.momentum"} or "dropout" in path or path in growing
         if is_number and grows and not _MAKES_INPUT_SMALLER.search(path):
             larger.append(path)
-    return MemoryLimit(at, larger, gpu_memory_gib)
+    return MemoryLimit(parameters, larger, gpu_memory_gib)

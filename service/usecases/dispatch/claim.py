@@ -249,7 +249,7 @@ async def _claim_from(context: Context, study_id: str, request: ClaimRequest, pa
         answer = await _claim_once(context, study_id, request, patience)
         if answer is not None:
             return answer
-    return "too many workers claim at the same time; ask again"
+    return f"the study changed {_MAX_ROUNDS} times while this claim decided; ask again"
 
 
 async def _claim_once(context: Context, study_id: str, request: ClaimRequest, patience: Patience) -> Grant | str | None:

@@ -56,7 +56,7 @@ async def test_a_blob_that_is_not_there_is_unknown(http: httpx.AsyncClient) -> N
 async def test_a_damaged_blob_is_gone_when_it_is_asked_for_again(http: httpx.AsyncClient, tmp_path: Path) -> None:
     await http.put(ADDRESS, content=CONTENT)
     (path,) = files(tmp_path)
-    path.write_bytes(b"!" + CONTENT[1:])
+    path.write_bytes(bytes([CONTENT[0] ^ 1]) + CONTENT[1:])
     assert (await http.get(ADDRESS)).content != CONTENT
     assert (await http.get(ADDRESS)).status_code == 404
 

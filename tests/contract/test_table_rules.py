@@ -108,7 +108,9 @@ def done_by_core(path: Path, rules: NumberRules, features: list[str] | None = No
     given = {"path": str(path), "target": "y", "na_values": rules.na_values, "categorical": rules.categorical}
     given |= {} if features is None else {"features": features}
     try:
-        return list(DATA.create(path.suffix[1:], DATA.check(path.suffix[1:], given)).columns), ""
+        told = DATA.create(path.suffix[1:], DATA.check(path.suffix[1:], given)).columns
+        # Constant features are known after the split only, and `study init` leaves them out.
+        return [line for line in told if "one value in all training examples" not in line], ""
     except ConfigError as refusal:
         return [], refusal.message
 

@@ -82,7 +82,7 @@ def test_the_list_follows_the_studies_without_a_reload(open_page: OpenPage, fres
         expect(page.get_by_role("row", name="late")).to_contain_text("2 / 10")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.prove)])
 def test_a_study_shows_its_history_and_trials_in_every_state(open_page: OpenPage, client: Client, scheme: Any) -> None:
     name = f"digits-{scheme}"
     create(client, name, trials=60, description="What does a small network want?")

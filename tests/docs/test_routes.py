@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib import import_module
 
 import pytest
@@ -25,6 +26,7 @@ ROWS = [
 CALLS = [call for row in ROWS for call in row[0]]
 
 
+@cache
 def operations() -> dict[str, str]:
     """Return each operation of the OpenAPI document, with the file of its route."""
     files = {}

@@ -106,7 +106,7 @@ class Unsteady(Client):
         return reply
 
 
-@pytest.mark.slow
+@pytest.mark.prove
 def test_one_transient_error_in_a_heartbeat(empty_database_url: str, tmp_path: Path) -> None:
     short = {"ASSAYER_HEARTBEAT_SECONDS": "0.5", "ASSAYER_LEASE_SECONDS": "3", "ASSAYER_REAPER_SECONDS": "0.2"}
     with (

@@ -96,8 +96,7 @@ EDITS: dict[str, dict[str, Any]] = {
 _SLOW = ("optuna gp",)
 """Samplers whose suggestions take long, as Optuna maximises the acquisition function."""
 
-every = pytest.mark.parametrize("name", SAMPLERS)
-at_length = pytest.mark.parametrize(
+every = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.prove) if name in _SLOW else name for name in SAMPLERS]
 )
 never_twice = pytest.mark.parametrize("name", NO_DUPLICATES)
@@ -161,7 +160,7 @@ def _shaken(spec: StudySpec) -> History:
     return history
 
 
-@at_length
+@every
 @pytest.mark.parametrize("space", [None, EVERY_KIND], ids=["digits", "every kind"])
 def test_every_configuration_is_in_the_space_whatever_happened_before(name: str, space: dict[str, Any] | None) -> None:
     spec = spec_of(name, space=space)
@@ -171,7 +170,7 @@ def test_every_configuration_is_in_the_space_whatever_happened_before(name: str,
         assert check_parameters(spec.space, trial.parameters) == []
 
 
-@at_length
+@every
 def test_a_suggestion_depends_on_its_arguments_alone(name: str) -> None:
     spec = spec_of(name)
     history = turbulent(spec)
@@ -184,7 +183,7 @@ def test_a_suggestion_depends_on_its_arguments_alone(name: str) -> None:
         assert sampler_for(spec).suggest(history, number, 7) == once, "later trials are not looked at"
 
 
-@at_length
+@every
 def test_the_order_of_keys_does_not_matter(name: str) -> None:
     spec = spec_of(name)
     turned = spec.model_copy(update={"space": dict(reversed(spec.space.items()))})
@@ -216,7 +215,7 @@ def test_seeds_lead_to_different_searches(name: str) -> None:
     assert (searches[0] == searches[1]) is (name == "grid")
 
 
-@at_length
+@every
 def test_each_suggestion_gives_its_reason(name: str) -> None:
     spec = spec_of(name)
     history = turbulent(spec)
@@ -246,7 +245,7 @@ def test_an_exhausted_space_is_searched_on(name: str) -> None:
     assert len(played(spec, rough(spec))) == 30
 
 
-@at_length
+@every
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
 def test_a_history_made_under_another_version_of_the_space_is_searched_on(name: str, edit: dict[str, Any]) -> None:
     before = turbulent(spec_of(name, space=EVERY_KIND))

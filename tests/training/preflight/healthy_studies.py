@@ -100,7 +100,6 @@ QUICK = [
     Healthy("digits mlp", _training(DIGITS, {"name": "mlp", "hidden": [128, 64], "dropout": 0.1}),
             {**LR, "model.dropout": [0.0, 0.6], "batch_size": [16, 32, 64, 128]}),
     Healthy("digits lenet", _training(DIGITS, {"name": "lenet"}), {"model.activation": ["relu", "tanh", "gelu"]}),
-    Healthy("digits resnet", _training(DIGITS, {"name": "resnet", "width": 8}), {"model.depth": [1, 2]}),
     Healthy("wine linear sgd", _training(WINE, {"name": "linear"}, optimizer=_opt("sgd", lr=0.05)),
             {"optimizer.momentum": [0.0, 0.9]}),
     Healthy("breast cancer mlp", _training(CANCER, {"name": "mlp", "hidden": [32], "dropout": 0.1},
@@ -112,13 +111,14 @@ QUICK = [
     Healthy("wards mlp", _training(WARDS, {"name": "mlp", "hidden": [16]}, loss={"name": "listnet"}, batch_size=8),
             {"loss.name": ["listnet", "ranknet"]}),
     Healthy("numbers gpt", _training(NUMBERS, {"name": "gpt", "depth": 1, "width": 32}), {"model.dropout": [0.0, 0.3]}),
-    Healthy("license gpt", _training(LICENSE, {"name": "gpt", "depth": 2, "width": 64}, batch_size=8),
-            {"optimizer.lr": [1e-3, 1e-2]}),
     Healthy("colours lenet", _training(COLOURS, {"name": "lenet"}), LR),
 ]  # fmt: skip
 
 PROVE = [
     *QUICK,
+    Healthy("digits resnet", _training(DIGITS, {"name": "resnet", "width": 8}), {"model.depth": [1, 2]}),
+    Healthy("license gpt", _training(LICENSE, {"name": "gpt", "depth": 2, "width": 64}, batch_size=8),
+            {"optimizer.lr": [1e-3, 1e-2]}),
     Healthy("digits vit", _training(DIGITS, {"name": "vit", "depth": 2, "width": 32, "patch": 2}),
             {"model.patch": [2, 4]}),
     Healthy("digits lstm", _training(DIGITS, {"name": "lstm", "width": 32}), {"model.width": [16, 64]}),

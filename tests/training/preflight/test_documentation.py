@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.training.preflight.planted_faults import held_out, tuning
 from worker.training import TrainingConfig
 from worker.training.preflight import PreflightResult, SearchSpace, run_preflight
@@ -49,6 +51,7 @@ def test_the_number_of_faults_is_told() -> None:
     assert f"of {len(held_out.FAULTS)}" in DOCUMENT
 
 
+@pytest.mark.prove
 def test_a_training_process_does_not_load_the_preflight() -> None:
     modules = "worker.trial.zygote, worker.trial.classify, worker.trial.execute"
     code = f"import sys, {modules}; print([m for m in sys.modules if m.startswith('worker') and 'preflight' in m])"

@@ -11,7 +11,9 @@ from worker.training.preflight import SearchedParameter, SearchSpace, Status, ru
 
 
 @pytest.mark.usefixtures("planted_entries")
-@pytest.mark.parametrize("fault", [*tuning.FAULTS, *held_out.FAULTS], ids=str)
+@pytest.mark.parametrize(
+    "fault", [*tuning.FAULTS, *(pytest.param(each, marks=pytest.mark.prove) for each in held_out.FAULTS)], ids=str
+)
 def test_a_planted_fault_is_found(fault: Fault) -> None:
     space = SearchSpace(fault.train, {}, {path: SearchedParameter(values) for path, values in fault.space.items()})
     result = run_preflight(TrainingConfig.from_mapping(fault.train), space, seconds=60, numbers=[fault.number])

@@ -142,7 +142,13 @@ def test_it_pauses_in_the_middle_of_an_epoch_once_it_has_saved_where_it_stands(
     assert (ended.outcome["result"], ended.outcome["message"]) == ("paused", "because")
 
 
-@pytest.mark.parametrize("is_middle", [False, True], ids=["of an epoch's end", "in the middle of an epoch"])
+@pytest.mark.parametrize(
+    "is_middle",
+    [
+        pytest.param(False, marks=pytest.mark.prove, id="of an epoch's end"),
+        pytest.param(True, id="in the middle of an epoch"),
+    ],
+)
 def test_a_process_killed_after_a_checkpoint_is_resumed_to_the_same_weights(
     zygote: Zygote, start: Any, tmp_path: Path, is_middle: bool
 ) -> None:

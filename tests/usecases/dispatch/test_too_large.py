@@ -26,7 +26,7 @@ LIMITED: dict[str, Any] = {
     "space": {"batch_size": {"type": "categorical", "choices": [16, 32, 64, 128]}},
     "sampler": {"name": "grid"},
     "budget": {},
-    "constraints": {"memory": [{"at": {"batch_size": 64}, "larger": ["batch_size"], "gpu_memory_gib": 8}]},
+    "constraints": {"memory": [{"parameters": {"batch_size": 64}, "larger": ["batch_size"], "gpu_memory_gib": 8}]},
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -96,9 +96,14 @@ EDITS: dict[str, dict[str, Any]] = {
 _SLOW = ("optuna gp",)
 """Samplers whose suggestions take long, as Optuna maximises the acquisition function."""
 
-every = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.prove) if name in _SLOW else name for name in SAMPLERS]
-)
+
+def each_of(names: Iterable[str]) -> pytest.MarkDecorator:
+    """Parametrise a test by samplers; the slow ones are tested in `make prove`."""
+    listed = [pytest.param(name, marks=pytest.mark.prove) if name in _SLOW else name for name in names]
+    return pytest.mark.parametrize("name", listed)
+
+
+every = each_of(SAMPLERS)
 never_twice = pytest.mark.parametrize("name", NO_DUPLICATES)
 
 
@@ -237,7 +242,7 @@ ENDING = ("grid", "shuffled grid", "auto", "auto of two")
 
 
 # A grid ends with its last cell, and auto makes one of so small a space; CMA-ES refuses a space without numbers.
-@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in (*ENDING, "cmaes")])
+@each_of(name for name in SAMPLERS if name not in (*ENDING, "cmaes"))
 def test_an_exhausted_space_is_searched_on(name: str) -> None:
     spec = spec_of(
         name, space={"a": {"type": "categorical", "choices": [1, 2]}, "b": {"type": "categorical", "choices": ["one"]}}
@@ -282,7 +287,7 @@ TAUGHT = ["auto", "gp", "optuna gp", "tpe", "tpe at once"]
 
 
 # With several objectives a warm start is refused.
-@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in SEVERAL])
+@each_of(name for name in SAMPLERS if name not in SEVERAL)
 def test_a_warm_start_teaches_models_and_leaves_the_others_as_they_were(name: str) -> None:
     spec = spec_of(name)
     theirs = [trial for trial in turbulent(spec).trials if trial.value is not None and trial.value in {0.1, 0.3}]

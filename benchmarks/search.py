@@ -27,6 +27,7 @@ from service.contract.trial import TrialState
 from service.domain.history import History, TrialRecord
 from service.search import decide
 from service.search.optuna_bridge.distributions import distribution
+from service.search.replay import simulate
 from service.search.seeds import derive
 from service.search.space.sampling import sample
 from service.search.space.transform import coordinate, value_at
@@ -66,6 +67,22 @@ def ours(function: Function, sampler: str, seed: int, trials: int) -> History:
         )
         history = History(history.revision + 1, (*history.trials, trial))
     return history
+
+
+def ours_with_workers(function: Function, sampler: str, seed: int, trials: int, workers: int) -> History:
+    """Run one study of this project with several workers; a trial takes one to two seconds of simulated time."""
+    number_of_report = iter(range(trials))
+
+    def objective(parameters: Mapping[str, Any], step: int) -> Mapping[str, float]:
+        del step
+        return {"value": function.report(parameters, seed, next(number_of_report))}
+
+    def duration(parameters: Mapping[str, Any], step: int) -> float:
+        del step
+        return 1.0 + random.Random(repr(sorted(parameters.items()))).random()
+
+    spec = spec_of(function, sampler, seed, trials)
+    return simulate.run(spec, objective, workers=workers, duration=duration).history
 
 
 def optunas(function: Function, seed: int, trials: int, *, paired: bool) -> list[tuple[dict[str, Any], float]]:
@@ -108,19 +125,24 @@ def active(spec: StudySpec, suggest: Callable[[str], Any]) -> dict[str, Any]:
     return values
 
 
-def found(work: tuple[str, str, int, int]) -> tuple[dict[int, float], float]:
+def found(work: tuple[str, str, int, int, int]) -> tuple[dict[int, float], float]:
     """Return the regret after each number of trials in `AFTER`, and the processor seconds of the study.
 
     It is the regret of the configuration that the study would report as its best, measured without noise.
     """
-    name, sampler, seed, trials = work
+    name, sampler, seed, trials, workers = work
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     function = FUNCTIONS[name]
     began = time.process_time()
     if sampler in (OPTUNA, PAIRED):
         ended = optunas(function, seed, trials, paired=sampler == PAIRED)
     else:
-        ended = [(dict(trial.parameters), trial.value or 0.0) for trial in ours(function, sampler, seed, trials)]
+        history = (
+            ours(function, sampler, seed, trials)
+            if workers == 1
+            else ours_with_workers(function, sampler, seed, trials, workers)
+        )
+        ended = [(dict(trial.parameters), trial.value or 0.0) for trial in history]
     seconds = time.process_time() - began
     best = {num: min(ended[:num], key=lambda each: each[1])[0] for num in numbers_of_trials(trials)}
     return {num: function.value(values) - function.optimum for num, values in best.items()}, seconds
@@ -139,21 +161,22 @@ def interval(differences: list[float]) -> tuple[float, float]:
 
 
 def regrets(
-    names: list[str], samplers: list[str], *, seeds: int, trials: int, processes: int
+    names: list[str], samplers: list[str], *, seeds: int, trials: int, workers: int, processes: int
 ) -> tuple[dict[int, Shares], dict[str, float]]:
     """Return number of trials -> regrets, and sampler -> processor seconds of a study."""
-    works = [(name, sampler, seed, trials) for name in names for sampler in samplers for seed in range(seeds)]
+    works = [(name, sampler, seed, trials, workers) for name in names for sampler in samplers for seed in range(seeds)]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        values = dict(zip(works, pool.map(found, works, chunksize=5), strict=True))
+        found_by = dict(zip(works, pool.map(found, works, chunksize=5), strict=True))
+    values = {(name, sampler, seed): result for (name, sampler, seed, _, _), result in found_by.items()}
     shares: dict[int, Shares] = {num: {} for num in numbers_of_trials(trials)}
     for num, of_num in shares.items():
         for name in names:
-            usual = median(values[name, "random", seed, trials][0][num] for seed in range(seeds))
+            usual = median(values[name, "random", seed][0][num] for seed in range(seeds))
             for sampler in samplers:
-                relative = [values[name, sampler, seed, trials][0][num] / usual for seed in range(seeds)]
+                relative = [values[name, sampler, seed][0][num] / usual for seed in range(seeds)]
                 of_num[name, sampler] = relative
     seconds = {
-        sampler: median(values[name, sampler, seed, trials][1] for name in names for seed in range(seeds))
+        sampler: median(values[name, sampler, seed][1] for name in names for seed in range(seeds))
         for sampler in samplers
     }
     return shares, seconds
@@ -252,13 +275,19 @@ def main() -> None:
     parser.add_argument("--functions", nargs="*", default=list(FUNCTIONS))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=1, help="simulated workers of this project's samplers")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     samplers = ["random", *(sampler for sampler in arguments.samplers if sampler != "random")]
     began = time.monotonic()
     shares, seconds = regrets(
-        arguments.functions, samplers, seeds=arguments.seeds, trials=arguments.trials, processes=arguments.processes
+        arguments.functions,
+        samplers,
+        seeds=arguments.seeds,
+        trials=arguments.trials,
+        workers=arguments.workers,
+        processes=arguments.processes,
     )
     minutes = (time.monotonic() - began) / 60
     command = "python benchmarks/search.py " + " ".join(arg if " " not in arg else f'"{arg}"' for arg in sys.argv[1:])
@@ -267,7 +296,8 @@ def main() -> None:
         "",
         f"`{command}`; Python {platform.python_version()}, Optuna {optuna.__version__}, {minutes:.0f} minutes.",
         "",
-        f"Medians of {arguments.seeds} seeds, one trial at a time; 1 is random search's median after as many trials.",
+        f"Medians of {arguments.seeds} seeds, {arguments.workers} trials at a time.",
+        "1 is random search's median after as many trials.",
         *(
             line
             for num, of_num in shares.items()

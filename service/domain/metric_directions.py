@@ -9,10 +9,7 @@ from service.contract.base import Direction
 from service.contract.catalogue import load_catalogue
 from service.contract.problem import FieldError
 from service.contract.study import StudySpec
-
-_SNAPSHOTS = "snapshots/"
-_SPREAD = "/std"
-_SPLITS = ("train", "val", "test_val")
+from service.domain.metric_names import EVERY_EPOCH, SNAPSHOTS, SPREAD
 
 
 def check_directions(spec: StudySpec) -> Iterator[FieldError]:
@@ -36,8 +33,8 @@ def check_directions(spec: StudySpec) -> Iterator[FieldError]:
 
 def _direction_of(metric: str) -> Direction | None:
     """Return the direction of a metric that the built-in training reports; None: it has none, or is custom."""
-    split, _, name = metric.removeprefix(_SNAPSHOTS).partition("/")
-    if split not in _SPLITS or metric.endswith(_SPREAD):
+    split, _, name = metric.removeprefix(SNAPSHOTS).partition("/")
+    if split not in EVERY_EPOCH or metric.endswith(SPREAD):
         return None
     return _directions().get(name.partition("/")[0])  # val/f1/cat is the F1 of a class
 

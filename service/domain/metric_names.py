@@ -18,8 +18,9 @@ from service.domain.parameter import values_of
 
 _TEST = "test/"
 """Prefix of test metrics, which are measured once and must not influence any decision."""
-_SNAPSHOTS = "snapshots/"
-_SPREAD = "/std"
+SNAPSHOTS = "snapshots/"
+"""Prefix of the metrics of an ensemble of snapshots."""
+SPREAD = "/std"
 """Suffix of the standard deviation over folds and repeats."""
 _AT_THE_END = frozenset({"seconds", "num_parameters"})
 _COMPARABLE = {
@@ -29,7 +30,7 @@ _COMPARABLE = {
     "ranking": ("ndcg", "maximize"),
 }
 """The metric of each kind of task to write in place of a loss whose options are searched, and its direction."""
-_EVERY_EPOCH = ("train", "val", "test_val")
+EVERY_EPOCH = ("train", "val", "test_val")
 """The splits that are evaluated after every epoch."""
 
 
@@ -57,8 +58,8 @@ def check_comparable(spec: StudySpec, catalogue: Catalogue) -> Iterator[FieldErr
     reported = _Reported.of(spec, catalogue)
     searched = reported.searched_of_loss
     for at, objective in enumerate(spec.objectives):
-        prefix, _, name = objective.metric.removesuffix(_SPREAD).rpartition("/")
-        if searched is not None and name == "loss" and prefix.removeprefix(_SNAPSHOTS) in _EVERY_EPOCH:
+        prefix, _, name = objective.metric.removesuffix(SPREAD).rpartition("/")
+        if searched is not None and name == "loss" and prefix.removeprefix(SNAPSHOTS) in EVERY_EPOCH:
             path = f"objective.{at}.metric" if len(spec.objectives) > 1 else "objective.metric"
             message = (
                 f"{objective.metric} cannot be compared between trials of different {searched}; "
@@ -96,9 +97,9 @@ def _unfit(reported: _Reported, section: str, fact: str, possible: set[str] | No
 
 def _mistake(objective: Objective, reported: _Reported, *, is_watched: bool) -> str | None:
     metric = objective.metric
-    is_of_snapshots, rest = metric.startswith(_SNAPSHOTS), metric.removeprefix(_SNAPSHOTS)
+    is_of_snapshots, rest = metric.startswith(SNAPSHOTS), metric.removeprefix(SNAPSHOTS)
     if rest.startswith(_TEST):
-        better = f"{_SNAPSHOTS if is_of_snapshots else ''}val/{rest.removeprefix(_TEST)}"
+        better = f"{SNAPSHOTS if is_of_snapshots else ''}val/{rest.removeprefix(_TEST)}"
         return f"{metric} is measured once, on data that a search must not use; write {better}"
     if is_watched and (is_of_snapshots or metric in _AT_THE_END):
         return (
@@ -157,9 +158,9 @@ class _Reported:
         for each in self._callbacks:
             names |= set(each.facts.get("metrics") or ())
         if self._is_set("snapshots"):
-            names |= {f"{_SNAPSHOTS}{name}" for name in self.each_epoch if not name.startswith("train/")}
+            names |= {f"{SNAPSHOTS}{name}" for name in self.each_epoch if not name.startswith("train/")}
         if self._is_set("folds") or self._is_set("repeats"):
-            names |= {f"{name}{_SPREAD}" for name in names | self.each_epoch}
+            names |= {f"{name}{SPREAD}" for name in names | self.each_epoch}
         return names
 
     @cached_property
@@ -213,7 +214,7 @@ class _Reported:
         """Return the entries that report `SPLIT/NAME/CLASS`."""
         split, _, rest = metric.partition("/")
         name, is_of_a_class, _ = rest.partition("/")
-        if split not in _EVERY_EPOCH or not is_of_a_class:
+        if split not in EVERY_EPOCH or not is_of_a_class:
             return []
         return [
             each
@@ -339,7 +340,7 @@ def _has_several_values(parameter: Parameter) -> bool:
 
 def _by_split(names: Iterable[str]) -> set[str]:
     """Return each metric's name for all splits that are evaluated after every epoch."""
-    return {f"{split}/{name}" for name in names for split in _EVERY_EPOCH}
+    return {f"{split}/{name}" for name in names for split in EVERY_EPOCH}
 
 
 def _either(names: Any) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from service.contract.base import Direction
-from service.contract.study import Finding, ReferenceValue
+from service.contract.finding import Confidence, Evidence, Finding, Remedy, RemedyName
+from service.contract.study import ReferenceValue
 
 _LINEAR = "linear"
 
@@ -31,8 +32,20 @@ def baseline_findings(
         f"The best {metric} so far, {value:.4g}, is worse than the {linear.value:.4g} of a linear model on the same "
         f"data{limits}: the training has a fault, is too short, or its model does not suit the data."
     )
-    remedy = (
-        f"Check the data pipeline and the training (study preflight {study}), train longer, search a wider range of "
-        "learning rates, or take the simpler model."
-    )
-    return [Finding(name="below_linear", sentence=sentence, remedy=remedy)]
+    return [
+        Finding(
+            rule="below_linear",
+            confidence=Confidence.HIGH,
+            sentence=sentence,
+            evidence=[Evidence(name=f"best {metric}", value=value), Evidence(name="linear model", value=linear.value)],
+            remedies=[
+                Remedy(
+                    name=RemedyName.RUN_PREFLIGHT,
+                    sentence=f"Check the data pipeline and the training (study preflight {study}).",
+                ),
+                Remedy(name=RemedyName.TRAIN_LONGER, sentence="Train longer."),
+                Remedy(name=RemedyName.WIDEN_RANGE, sentence="Search a wider range of learning rates."),
+                Remedy(name=RemedyName.TAKE_BASELINE, sentence="Take the simpler model."),
+            ],
+        )
+    ]

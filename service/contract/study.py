@@ -20,6 +20,7 @@ from service.contract.base import (
     TaskKind,
     Value,
 )
+from service.contract.finding import Finding
 from service.contract.preflight import MAX_CHECKS, MemoryLimit, PreflightMode
 from service.contract.preflight_view import PreflightSummary
 from service.contract.pruner import NoPrunerSpec, PrunerSpec
@@ -228,14 +229,6 @@ class ReferenceValue(Response):
     """Of the first objective."""
     note: str | None = None
     """Of a measured baseline: what limits the value."""
-
-
-class Finding(Response):
-    """What a study's results show, with the figures, and what to do."""
-
-    name: str
-    sentence: str
-    remedy: str
 
 
 class BudgetUsed(Response):

@@ -31,14 +31,14 @@ def test_only_a_value_worse_than_the_linear_one_is_found(
     value: float, linear: float, direction: Any, is_found: bool
 ) -> None:
     found = baseline_findings(value, "val/x", references(linear), direction, "mine")
-    assert [each.name for each in found] == (["below_linear"] if is_found else [])
+    assert [each.rule for each in found] == (["below_linear"] if is_found else [])
 
 
 def test_the_finding_names_both_values_and_what_to_do() -> None:
     [found] = baseline_findings(0.9139, "val/accuracy", references(0.96661), "maximize", "digits")
     assert "The best val/accuracy so far, 0.9139, is worse than the 0.9666 of a linear model" in found.sentence
-    for remedy in ("study preflight digits", "train longer", "wider range", "simpler model"):
-        assert remedy in found.remedy
+    for remedy in ("study preflight digits", "Train longer", "wider range", "simpler model"):
+        assert remedy in " ".join(each.sentence for each in found.remedies)
 
 
 def test_what_limits_the_baseline_is_told() -> None:

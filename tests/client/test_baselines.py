@@ -54,11 +54,11 @@ def test_a_study_shows_its_baselines_and_that_its_best_value_is_worse_than_a_lin
         told = " ".join(study(*words).split())
         assert f"val/accuracy 0.91 (trial 0): {compared}" in told, words
         assert finding in told
-        assert f"(study preflight {name}), train longer" in told
+        assert f"(study preflight {name}). Train longer." in told
     view = study.json("show", name)
     assert [each["name"] for each in view["references"]] == ["official", "linear", "hist_boosting"]
     assert view["references"][2]["note"] == "fitted on 10 of 20 training examples"
-    assert view["findings"][0]["name"] == "below_linear"
+    assert view["findings"][0]["rule"] == "below_linear"
     assert study.json("best", name)["number"] == 0
 
 

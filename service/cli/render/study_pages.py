@@ -59,7 +59,7 @@ def reference_summary(study: StudyView) -> str:
 
 def findings(study: StudyView) -> list[str]:
     """Return what the results show and what to do, a line each."""
-    return [f"{each.sentence} → {each.remedy}" for each in study.findings]
+    return [f"{each.sentence} → {' '.join(remedy.sentence for remedy in each.remedies)}" for each in study.findings]
 
 
 def waits_for_preflight(study: StudyView) -> bool:

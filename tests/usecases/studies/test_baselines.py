@@ -69,9 +69,9 @@ async def test_a_best_value_below_the_linear_baseline_is_a_finding_until_a_trial
     name = await checked(replica)
     await replica.train(name, 0.9)
     [found] = (await replica.study(name)).findings
-    assert found.name == "below_linear"
+    assert found.rule == "below_linear"
     assert "so far, 0.9, is worse than the 0.96 of a linear model" in found.sentence
-    assert f"study preflight {name}" in found.remedy
+    assert f"study preflight {name}" in found.remedies[0].sentence
     await replica.train(name, 0.961)
     assert (await replica.study(name)).findings == []
 

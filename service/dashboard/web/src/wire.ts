@@ -99,9 +99,15 @@ export interface PreflightView {
 
 /** What the results of a study show, and what to do. */
 export interface Finding {
+  rule: string;
+  sentence: string;
+  remedies: Remedy[];
+}
+
+/** One thing to do about a finding. */
+export interface Remedy {
   name: string;
   sentence: string;
-  remedy: string;
 }
 
 export interface StudyView {

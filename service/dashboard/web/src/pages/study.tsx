@@ -157,7 +157,9 @@ function Facts({ study }: { study: StudyView }) {
         <dt>{study.pareto_front ? "Front" : `Best ${objectives(spec)[0].metric}`}</dt>
         <dd class="large"><Best study={study} /></dd>
         {study.reference_summary && <dd>{study.reference_summary}</dd>}
-        {study.findings.map(({ name, sentence, remedy }) => <dd key={name}>{sentence} {remedy}</dd>)}
+        {study.findings.map(({ rule, sentence, remedies }) => (
+          <dd key={rule}>{sentence} {remedies.map((each) => each.sentence).join(" ")}</dd>
+        ))}
         {best && (
           <dd class="quiet">
             trial {best.number}: {Object.entries(best.parameters).map(([name, value]) => `${name} ${parameter(value)}`).join(", ")}

@@ -1,0 +1,1 @@
+"""Diagnosis: rules from learning curves and results to findings, for one trial and for a whole study."""

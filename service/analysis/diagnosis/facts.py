@@ -75,14 +75,19 @@ class StudyFacts:
     Attributes:
         spec: its spec.
         history: its trials; of each the learning curve of the first objective only.
-        metrics: trial number -> its final metrics, such as `test/accuracy`, `num_parameters`, `seconds`, and the last
-            values of `train/…` and `val/…`, for completed trials.
+        metrics: trial number -> its final metrics, such as `test/accuracy`, `num_parameters`, `seconds`, and the
+            `train/…`, `val/…` and `test_val/…` of its outcome (of the best epoch, if the training keeps it), for
+            completed trials.
         attempts: its attempts, by trial and number.
         references: official, published and human values, and baselines.
         importance: the importance of the parameters, if it is computed.
         trial_findings: trial number -> the findings about that trial.
         num_validation: how many examples validate. None: not known.
         num_test_reads: how often the study's test metrics were looked at. None: not known.
+        num_train: how many examples the training has. None: not known.
+        num_test: how many examples the test split has. None: not known. For a classification, a confusion matrix adds
+            up to the number of examples of its split.
+        num_test_val: how many examples the split `test_val` has. None: not known, or there is none.
     """
 
     spec: StudySpec
@@ -94,3 +99,6 @@ class StudyFacts:
     trial_findings: Mapping[int, Sequence[Finding]] = field(default_factory=dict)
     num_validation: int | None = None
     num_test_reads: int | None = None
+    num_train: int | None = None
+    num_test: int | None = None
+    num_test_val: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import nn
 from worker.training.allowed_folders import ANYWHERE, AllowedFolders
 from worker.training.checkpoints.checkpoint import load_checkpoint
 from worker.training.data import DATA, Dataset
+from worker.training.data.facts import dataset_of
 from worker.training.errors import ConfigError, MissingFile
 from worker.training.models import MODELS
 from worker.training.models.finetune import FINETUNING
@@ -19,7 +21,8 @@ from worker.training.models.finetune import FINETUNING
 def load_models(path: Path | str) -> list[nn.Module]:
     """Load the trained models of a checkpoint file, or of the newest checkpoint in a directory.
 
-    The dataset is loaded too, from where the configuration says, because models are sized from it.
+    Models are sized by the facts about the dataset that the checkpoint holds. A checkpoint of an earlier version lacks
+    them; then the dataset is loaded, from where the configuration says.
 
     Args:
         path: the file or directory.
@@ -31,18 +34,20 @@ def load_models(path: Path | str) -> list[nn.Module]:
         ConfigError: the checkpoint or the dataset can't be used.
     """
     content = read_content("checkpoint", Path(path))
-    return models_of("checkpoint", content, _created(content["origin"], "data", DATA))
+    if (described := content.get("preprocessing")) is not None:
+        return models_of("checkpoint", content, [dataset_of(each) for each in described])
+    return models_of("checkpoint", content, [_created(content["origin"], "data", DATA)])
 
 
 def models_of(
-    where: str, content: dict[str, Any], dataset: Dataset, folders: AllowedFolders = ANYWHERE
+    where: str, content: dict[str, Any], datasets: Sequence[Dataset], folders: AllowedFolders = ANYWHERE
 ) -> list[nn.Module]:
-    """Return the trained models in a checkpoint's content, for a dataset like the one they were trained on.
+    """Return the trained models in a checkpoint's content, for datasets like those they were trained on.
 
     Args:
         where: the setting named in errors.
         content: the checkpoint's content.
-        dataset: the dataset that sizes the models.
+        datasets: the datasets that size the models: one for all, or one for each fold.
         folders: the folders that paths in the checkpoint's own configuration must lie in.
 
     Raises:
@@ -58,7 +63,7 @@ def models_of(
             # The average's state also has `n_averaged`, which is not a weight.
             average = {name: tensor for name, tensor in replicate["average"].items() if name != "n_averaged"}
             weights = {name.removeprefix("module."): tensor for name, tensor in average.items()}
-        model = _untrained(content["origin"], dataset, folders)
+        model = untrained_model(content["origin"], datasets[index % len(datasets)], folders)
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
@@ -88,7 +93,7 @@ def read_content(where: str, path: Path) -> dict[str, Any]:
     return content
 
 
-def _untrained(origin: dict[str, Any], dataset: Dataset, folders: AllowedFolders) -> nn.Module:
+def untrained_model(origin: dict[str, Any], dataset: Dataset, folders: AllowedFolders = ANYWHERE) -> nn.Module:
     """Build the model of a configuration for this dataset, with its initial weights."""
     model: nn.Module = _created(origin, "model", MODELS, dataset, folders=folders)
     _created(origin, "finetune", FINETUNING, model, folders=folders)  # fine-tuning may add layers

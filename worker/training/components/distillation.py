@@ -93,7 +93,7 @@ def distill(
 ) -> nn.Module:
     """Knowledge distillation: cross entropy blended with a trained teacher's softened outputs (Hinton et al. 2015)."""
     content = read_content("loss.teacher", Path(teacher))
-    teachers = models_of("loss.teacher", content, dataset, folders)
+    teachers = models_of("loss.teacher", content, [dataset], folders)
     return Distillation(teachers, content["origin"], temperature, weight, label_smoothing)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from worker.training.data.constant_features import constant_note
 from worker.training.data.dataset import Dataset, Kind, SplitName
+from worker.training.data.preprocessing.arrays import ArrayPreprocessing, fit_array
 from worker.training.data.splits import SplitConstraint, Splitting, rows_of_trained_classes, split_indices
 from worker.training.data.targets import with_targets
 
@@ -66,20 +66,9 @@ def assemble_arrays(
     )
     parts |= {name: part.take(kept[name]) if name in kept else part for name, part in separate.items()}
     train = parts["train"].features
-    axes = (0, *range(2, train.ndim))
-    mean, std = train.mean(axis=axes, dtype=np.float64), train.std(axis=axes, dtype=np.float64)
-    is_constant = train.min(axis=axes) == train.max(axis=axes)
-    std = np.where(is_constant, 1.0, std)  # that of equal numbers may differ from 0 by rounding
-    is_pixels = train.dtype == np.uint8 and train.ndim == 4
-
-    def features(part: Examples) -> Tensor:
-        if is_pixels:
-            return torch.from_numpy(np.ascontiguousarray(part.features))
-        shape = (-1, *(1 for _ in axes[1:]))
-        return torch.from_numpy(((part.features - mean.reshape(shape)) / std.reshape(shape)).astype(np.float32))
-
+    fitted = fit_array(train)
     dataset = with_targets(
-        {name: features(part) for name, part in parts.items()},
+        {name: fitted.standardise(part.features) for name, part in parts.items()},
         {name: part.targets for name, part in parts.items()},
         kind,
         _names_of(parts["train"].targets, np.unique(main.targets), class_names),
@@ -87,11 +76,21 @@ def assemble_arrays(
     ).with_ids(indices | kept)
     dataset = dataset.with_names({None: main.names, **{name: part.names for name, part in separate.items()}})
     feature = "column" if train.ndim == 2 else "channel"
-    dataset = replace(dataset, columns=constant_note([f"{feature} {index}" for index in np.flatnonzero(is_constant)]))
-    if not is_pixels:
-        return dataset
-    pixel_mean, pixel_std = (torch.from_numpy(each.astype(np.float32)).view(-1, 1, 1) for each in (mean, std))
-    return replace(dataset, pixel_mean=pixel_mean, pixel_std=pixel_std)
+    note = constant_note([f"{feature} {index}" for index in _constant(train)])
+    dataset = replace(dataset, columns=note, preprocessing=fitted)
+    return with_pixel_scale(dataset, fitted) if fitted.is_pixels else dataset
+
+
+def with_pixel_scale(dataset: Dataset, fitted: ArrayPreprocessing) -> Dataset:
+    """Return the dataset with the scale by which batches of pixels are standardised."""
+    mean, std = (torch.tensor(each, dtype=torch.float32).view(-1, 1, 1) for each in (fitted.means, fitted.deviations))
+    return replace(dataset, pixel_mean=mean, pixel_std=std)
+
+
+def _constant(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the columns or channels that have one value in all examples."""
+    axes = (0, *range(2, values.ndim))
+    return np.flatnonzero(values.min(axis=axes) == values.max(axis=axes))
 
 
 def _names_of(trained: NDArray[Any], labels: NDArray[Any], names: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Datasets that ship with scikit-learn; nothing is downloaded."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sklearn import datasets
@@ -9,6 +9,7 @@ from sklearn import datasets
 from worker.training.data.arrays import Examples, assemble_arrays
 from worker.training.data.dataset import Dataset, Kind
 from worker.training.data.fingerprint import of_builtin
+from worker.training.data.preprocessing.arrays import ArrayPreprocessing
 from worker.training.data.splits import Fold, Splitting, Stratified
 
 
@@ -37,4 +38,6 @@ def _dataset(name: str, kind: Kind, splitting: Splitting) -> Dataset:
     features = bunch.images[:, np.newaxis] if "images" in bunch else bunch.data
     class_names = tuple(str(each) for each in bunch.target_names) if kind == "classification" else ()
     dataset = assemble_arrays(Examples(features, bunch.target), {}, kind, splitting, class_names, where="data.limit")
-    return replace(dataset, fingerprint=of_builtin(name, "scikit-learn"))
+    names = () if "images" in bunch else tuple(str(each) for each in bunch.feature_names)
+    fitted = replace(cast("ArrayPreprocessing", dataset.preprocessing), columns=names)
+    return replace(dataset, fingerprint=of_builtin(name, "scikit-learn"), preprocessing=fitted)

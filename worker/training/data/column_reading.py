@@ -47,8 +47,22 @@ class Reading:
         """Whether a CSV file's values are to be read as texts."""
         return pa.types.is_string(self.type) or self.numbers is not None
 
-    def apply(self, where: str, name: str, column: pa.ChunkedArray, rules: NumberRules) -> pa.ChunkedArray:
+    def apply(
+        self,
+        where: str,
+        name: str,
+        column: pa.ChunkedArray,
+        rules: NumberRules,
+        describe_row: Callable[[int], str] | None = None,
+    ) -> pa.ChunkedArray:
         """Return the column converted to this reading's type.
+
+        Args:
+            where: the setting named in errors.
+            name: the column's name.
+            column: the values.
+            rules: the study's rules for texts.
+            describe_row: returns in words where a row is, for errors; None: they name no row.
 
         Raises:
             ConfigError: at `where`, if the values are of another kind than in the main file.
@@ -56,13 +70,27 @@ class Reading:
         if pa.types.is_string(self.type):
             return _categories(column, rules)
         if pa.types.is_string(column.type) and pa.types.is_floating(self.type):
-            return _numbers(where, name, column, self.numbers or Numbers(markers=tuple(rules.na_values)))
+            numbers = self.numbers or Numbers(markers=tuple(rules.na_values))
+            return _numbers(where, name, column, numbers, describe_row)
         try:
             return _without_missing(column.cast(self.type), rules)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise ConfigError(
-                where, f"column {name!r} holds {column.type} here, but {self.description} in training"
-            ) from error
+            found = str(column.type)
+            if pa.types.is_string(column.type) and (wrong := self._not_castable(column)) and describe_row is not None:
+                found = f"{quoted(wrong)} here{_place(column, wrong[0], describe_row)}"
+            else:
+                found += " here"
+            raise ConfigError(where, f"column {name!r} holds {found}, but {self.description} in training") from error
+
+    def _not_castable(self, column: pa.ChunkedArray) -> list[str]:
+        """Return the texts that can't be converted to this reading's type."""
+        wrong: list[str] = []
+        for text in counts_of(column):
+            try:
+                pa.scalar(text, pa.string()).cast(self.type)
+            except pa.ArrowInvalid:
+                wrong.append(text)
+        return wrong
 
 
 def settle_decimals(
@@ -219,18 +247,30 @@ def _categories(column: pa.ChunkedArray, rules: NumberRules) -> pa.ChunkedArray:
     return pc.if_else(missing, pa.scalar(None, pa.string()), texts)
 
 
-def _numbers(where: str, name: str, column: pa.ChunkedArray, numbers: Numbers) -> pa.ChunkedArray:
+def _numbers(
+    where: str,
+    name: str,
+    column: pa.ChunkedArray,
+    numbers: Numbers,
+    describe_row: Callable[[int], str] | None = None,
+) -> pa.ChunkedArray:
     """Return the numbers in a column of texts; ConfigError at `where` for a text that is not a number."""
     number_of: Mapping[str, float | None] = {text: numbers.read(text) for text in counts_of(column)}
     if not_numbers := [text for text, value in number_of.items() if value is None]:
         kind = f"numbers with the unit {numbers.unit!r}" if numbers.unit else "numbers"
-        raise ConfigError(where, f"column {name!r} holds {quoted(not_numbers)} here, but {kind} in training")
+        place = "" if describe_row is None else _place(column, not_numbers[0], describe_row)
+        raise ConfigError(where, f"column {name!r} holds {quoted(not_numbers)} here{place}, but {kind} in training")
     encoded = column.combine_chunks().dictionary_encode()
     values = [number_of[text] for text in encoded.dictionary.to_pylist()]
     numbers_or_null = pa.array(
         [None if value is None or math.isnan(value) else value for value in values], pa.float64()
     )
     return pa.chunked_array([numbers_or_null.take(encoded.indices)])
+
+
+def _place(column: pa.ChunkedArray, text: str, describe_row: Callable[[int], str]) -> str:
+    """Return where the first row with a text is, in words."""
+    return f" (the first {describe_row(pc.index(column, pa.scalar(text, column.type)).as_py())})"
 
 
 def _without_missing(column: pa.ChunkedArray, rules: NumberRules) -> pa.ChunkedArray:

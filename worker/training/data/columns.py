@@ -5,26 +5,19 @@ All statistics come from the training split.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from worker.training.data.constant_features import constant_note, is_constant
 from worker.training.data.dataset import Dataset, Kind, SplitName
+from worker.training.data.preprocessing import Preprocessing
+from worker.training.data.preprocessing.rows import Encoding, Missing, RowEncoding, fit_rows
 from worker.training.data.ranking import with_queries
 from worker.training.data.splits import SplitConstraint, Splitting, rows_of_trained_classes, split_indices
 from worker.training.data.targets import with_targets
 from worker.training.errors import ConfigError
-
-Encoding: TypeAlias = Literal["onehot", "embedded"]
-Missing: TypeAlias = Literal["median", "indicator", "refuse"]
-
-_Encode: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -67,6 +60,7 @@ def assemble(
     separate: Mapping[SplitName, TableColumns],
     kind: Kind,
     splitting: Splitting,
+    preprocessing: Callable[[RowEncoding], Preprocessing],
     *,
     encoding: Encoding = "onehot",
     missing: Missing = "median",
@@ -83,6 +77,7 @@ def assemble(
         separate: splits with a file of their own; these are not split off `main`.
         kind: the kind of task.
         splitting: how to split `main`.
+        preprocessing: returns the dataset's preprocessing, given the encoding that is fitted on the training rows.
         encoding: how categorical columns are encoded.
         missing: what happens to missing numbers.
         class_names: the names of the classes in sorted order; empty: the labels.
@@ -104,21 +99,20 @@ def assemble(
                 f"the {name} examples have missing numbers; remove those rows, or set data.missing: median",
             )
     train = parts["train"]
-    encode_numeric = _fit_numeric(train, missing)
-    encode_categorical, categories = _fit_categorical(train, encoding)
-
-    def features(part: TableColumns) -> torch.Tensor:
-        blocks = [encode_numeric(part.numeric), encode_categorical(part.categorical)]
-        return torch.from_numpy(np.concatenate(blocks, axis=1).astype(np.float32))
-
-    encoded = {name: features(part) for name, part in parts.items()}
+    rows = fit_rows(train.numeric, train.categorical, encoding=encoding, missing=missing)
+    encoded = {name: rows.encode(part.numeric, part.categorical) for name, part in parts.items()}
     targets = {name: part.targets for name, part in parts.items()}
     queries = {name: part.queries for name, part in parts.items() if part.queries is not None}
     if queries:
         dataset = with_queries(encoded, targets, queries, indices)
     else:
         dataset = with_targets(encoded, targets, kind, class_names).with_ids(indices | kept)
-    return replace(dataset, categories=categories, columns=constant_note(_constant(train, missing)))
+    return replace(
+        dataset,
+        categories=rows.categorical.num_indices,
+        columns=constant_note(_constant(train, missing)),
+        preprocessing=preprocessing(rows),
+    )
 
 
 def _constant(train: TableColumns, missing: Missing) -> list[str]:
@@ -126,26 +120,3 @@ def _constant(train: TableColumns, missing: Missing) -> list[str]:
     numeric = [is_constant(values, missing_counts=missing == "indicator") for values in train.numeric.T]
     categorical = [bool((values == values[0]).all()) for values in train.categorical.T]
     return [name for name, constant in zip(train.names, [*numeric, *categorical], strict=bool(train.names)) if constant]
-
-
-def _fit_numeric(train: TableColumns, missing: Missing) -> _Encode:
-    if not train.numeric.shape[1]:
-        return lambda values: values
-    # A column without values in training is kept as zeros, so that the width does not depend on the split.
-    imputer = SimpleImputer(strategy="median", keep_empty_features=True, add_indicator=missing == "indicator")
-    return cast("_Encode", make_pipeline(imputer, StandardScaler()).fit(train.numeric).transform)
-
-
-def _fit_categorical(train: TableColumns, encoding: Encoding) -> tuple[_Encode, tuple[int, ...]]:
-    """Return the encoder and, if it gives indices, the number of categories of each column."""
-    if not train.categorical.shape[1]:
-        return (lambda values: values), ()
-    if encoding == "onehot":
-        one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(train.categorical)
-        return cast("_Encode", one_hot.transform), ()
-    ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1).fit(train.categorical)
-
-    def indices(values: NDArray[Any]) -> NDArray[np.float64]:
-        return cast("NDArray[np.float64]", ordinal.transform(values)) + 1
-
-    return indices, tuple(len(values) + 1 for values in ordinal.categories_)

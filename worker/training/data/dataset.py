@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from worker.training.data.preprocessing import Preprocessing
 from worker.training.seeding import generator
 
 Kind: TypeAlias = Literal["classification", "regression", "language", "ranking"]
@@ -91,6 +92,8 @@ class Dataset:
     tokenizer: str | None = None
     columns: tuple[str, ...] = ()
     """How each column of the data is used, one line each, and a line on those with one value, if there are any."""
+    preprocessing: Preprocessing | None = None
+    """How the training's raw examples became features, to encode new ones; None: the data source does not say."""
     device: torch.device = field(default=torch.device("cpu"))
 
     @property
@@ -161,9 +164,13 @@ class Dataset:
         features, targets = split.features[indices], split.targets[indices]
         if features.device != self.device:
             features, targets = (each.to(self.device, non_blocking=True) for each in (features, targets))
+        return self.standardised(features), targets
+
+    def standardised(self, features: Tensor) -> Tensor:
+        """Return features as a model takes them: pixels of uint8 are standardised, others are so already."""
         if self.pixel_mean is not None and self.pixel_std is not None:
             features = (features - self.pixel_mean) / self.pixel_std
-        return features, targets
+        return features
 
     def with_ids(self, ids: Mapping[SplitName, NDArray[np.int64]]) -> "Dataset":
         """Return the same dataset with `ids` [n] for the splits named there."""

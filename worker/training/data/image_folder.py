@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,13 @@ from worker.training.data.column_roles import Roles
 from worker.training.data.csv_file import read_csv
 from worker.training.data.dataset import Dataset, SplitName
 from worker.training.data.fingerprint import of_files
+from worker.training.data.image_file import ENDINGS, read_image
+from worker.training.data.preprocessing.arrays import ArrayPreprocessing
+from worker.training.data.preprocessing.images import ImagePreprocessing
 from worker.training.data.splits import Fold, SplitConstraint, Stratified
 from worker.training.data.table_file import read_checked, require_columns
 from worker.training.errors import ConfigError, MissingFile
 from worker.training.parameters import Setting
-
-_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-"""The formats that are read, whatever a file's name says: for some others Pillow runs programs of the system."""
 
 
 def images(
@@ -48,7 +46,7 @@ def images(
     root = Path(path)
     if not root.is_dir():
         raise MissingFile("data.path", f"there is no folder {path!r} (looked for {root.absolute()})")
-    load = partial(_load, size=size, grayscale=grayscale)
+    load = partial(read_image, size=size, grayscale=grayscale)
     main = root / "train" if (root / "train").is_dir() else root
     separate: dict[SplitName, Examples] = {}
     parts: tuple[SplitName, ...] = ("val", "test", "test_val")
@@ -65,11 +63,13 @@ def images(
         for file in _files(part)
     }
     files |= {} if table is None else {"table": table}
-    return replace(dataset, fingerprint=of_files(files))
+    scale = cast("ArrayPreprocessing", dataset.preprocessing)
+    fitted = ImagePreprocessing(size, grayscale, scale.means, scale.deviations)
+    return replace(dataset, fingerprint=of_files(files), preprocessing=fitted)
 
 
 def _files(folder: Path) -> list[Path]:
-    images = (file for file in folder.glob("*/*") if file.suffix.lower() in _ENDINGS)
+    images = (file for file in folder.glob("*/*") if file.suffix.lower() in ENDINGS)
     return sorted(file for file in images if not file.name.startswith("."))
 
 
@@ -82,7 +82,7 @@ def _examples(root: Path, folder: Path, load: Callable[[Path], NDArray[np.uint8]
         if each.is_dir() and not each.name.startswith(".") and each not in with_images:
             raise ConfigError(
                 "data.path",
-                f"the class folder {str(each)!r} has no images ({', '.join(sorted(_ENDINGS))}); put images into it, or "
+                f"the class folder {str(each)!r} has no images ({', '.join(sorted(ENDINGS))}); put images into it, or "
                 "remove it",
             )
     with ThreadPoolExecutor() as threads:  # decoding releases the GIL
@@ -114,23 +114,3 @@ def _split_constraint(path: str | None, roles: Roles, examples: Examples) -> Spl
     rows = rows.take([row_of[name] for name in names])
     roles.require(rows)
     return roles.split_constraint(rows)
-
-
-def _load(file: Path, *, size: int, grayscale: bool) -> NDArray[np.uint8]:
-    """Return the central square of an image, scaled, as [channels, size, size]."""
-    from PIL import Image, ImageOps  # noqa: PLC0415  # only images need it, and it loads slowly
-
-    try:
-        with Image.open(file, formats=_FORMATS) as opened:
-            image = ImageOps.exif_transpose(opened).convert("L" if grayscale else "RGB")
-    except MemoryError:
-        raise
-    except Image.DecompressionBombError:
-        raise ConfigError("data.path", f"{str(file)!r} is too large; scale the image down") from None
-    except Exception:
-        kinds = ", ".join(_FORMATS)
-        raise ConfigError(
-            "data.path", f"{str(file)!r} can't be read as an image; supported formats are {kinds}"
-        ) from None
-    pixels: NDArray[Any] = np.asarray(ImageOps.fit(image, (size, size)))
-    return pixels[np.newaxis] if grayscale else pixels.transpose(2, 0, 1)

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from worker.training.data.dataset import Dataset, Split, SplitName
 from worker.training.data.fingerprint import of_files
+from worker.training.data.preprocessing.tokens import StreamPreprocessing, fit_characters
 from worker.training.data.splits import Limit, TestFraction, ValFraction
-from worker.training.data.tokenizer import Source, Tokenizer
+from worker.training.data.tokenizer import Source
 from worker.training.errors import ConfigError, MissingFile
 from worker.training.parameters import Setting
-
-_NUM_BYTES = 256
 
 
 def text(
@@ -35,14 +34,11 @@ def text(
     if val_fraction + test_fraction >= 1:
         raise ConfigError("data.val_fraction", "val_fraction and test_fraction together must be below 1")
     content = Path(path).read_bytes()
-    stream: NDArray[Any]
-    if tokenizer is not None:
-        hf_tokenizer = Tokenizer(tokenizer)
-        stream, names = hf_tokenizer.stream(_decoded("data.tokenizer", path, content)), hf_tokenizer.names
-    elif tokens == "bytes":
-        stream, names = np.frombuffer(content, dtype=np.uint8), tuple(str(byte) for byte in range(_NUM_BYTES))
-    else:
-        stream, names = _characters(path, content, 1 - val_fraction - test_fraction)
+    characters = ""
+    if tokenizer is None and tokens == "characters":
+        characters = fit_characters(content, 1 - val_fraction - test_fraction, "data.tokens", path)
+    fitted = StreamPreprocessing(length, tokens, characters, tokenizer)
+    stream, names = fitted.encode(content, path=path), fitted.names
     val_from, test_from = (
         round(len(stream) * share) for share in (1 - val_fraction - test_fraction, 1 - test_fraction)
     )
@@ -53,28 +49,14 @@ def text(
         splits["test"] = _windows("test", stream[test_from:], length)
     fingerprint = of_files({"path": path})
     return Dataset(
-        "language", splits, class_names=names, vocabulary=len(names), tokenizer=tokenizer, fingerprint=fingerprint
+        "language",
+        splits,
+        class_names=names,
+        vocabulary=len(names),
+        tokenizer=tokenizer,
+        fingerprint=fingerprint,
+        preprocessing=fitted,
     )
-
-
-def _characters(path: str, content: bytes, share: float) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return each character's index among those of the first `share`; unknown ones have the last index, �."""
-    points = np.frombuffer(_decoded("data.tokens", path, content).encode("utf-32-le"), dtype=np.uint32)
-    vocabulary = np.unique(points[: round(len(points) * share)])
-    indices = np.searchsorted(vocabulary, points)
-    if len(vocabulary):
-        is_known = vocabulary[np.minimum(indices, len(vocabulary) - 1)] == points
-    else:
-        is_known = np.zeros(len(points), dtype=bool)
-    names = (*(chr(point) for point in vocabulary), "\N{REPLACEMENT CHARACTER}")
-    return np.where(is_known, indices, len(vocabulary)).astype(np.uint32), names
-
-
-def _decoded(setting: str, path: str, content: bytes) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        raise ConfigError(setting, f"{path!r} is not written in utf-8; use tokens: bytes") from None
 
 
 def _windows(name: str, stream: NDArray[Any], length: int, limit: int | None = None) -> Split:

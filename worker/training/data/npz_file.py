@@ -4,7 +4,7 @@ import zlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from zipfile import BadZipFile
 
 import numpy as np
@@ -17,6 +17,7 @@ from worker.training.data.column_texts import MAX_INTEGER_CLASSES, describe_clas
 from worker.training.data.dataset import Dataset, Kind, SplitName
 from worker.training.data.fingerprint import of_files
 from worker.training.data.number_checks import at_index, require_finite, require_usable
+from worker.training.data.preprocessing.arrays import ArrayPreprocessing
 from worker.training.data.splits import Fold, Stratified
 from worker.training.errors import ConfigError, MissingFile, did_you_mean
 from worker.training.parameters import Setting
@@ -74,7 +75,9 @@ def npz(
         f"{target}: target; {_describe_target(examples, kind)}",
         *dataset.columns,
     )
-    return replace(dataset, fingerprint=of_files({"path": path}), columns=descriptions)
+    arrays_by_role = (("features", features), *(() if roles.id is None else (("id", roles.id),)))
+    fitted = replace(cast("ArrayPreprocessing", dataset.preprocessing), arrays=arrays_by_role)
+    return replace(dataset, fingerprint=of_files({"path": path}), columns=descriptions, preprocessing=fitted)
 
 
 def _describe_features(x: NDArray[Any]) -> str:

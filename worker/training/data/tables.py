@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from worker.training.data.column_reading import Reading, describe_target, read_columns, read_target, settle_decimals
 from worker.training.data.column_roles import Roles, integer_codes
 from worker.training.data.column_texts import MAX_INTEGER_CLASSES, NumberRules, missing_target_message
-from worker.training.data.columns import Encoding, Missing, TableColumns, assemble
+from worker.training.data.columns import TableColumns, assemble
 from worker.training.data.dataset import Dataset, Kind, SplitName
 from worker.training.data.fingerprint import of_files
 from worker.training.data.number_checks import DescribeRow, require_usable
+from worker.training.data.preprocessing.rows import Encoding, Missing, RowEncoding
+from worker.training.data.preprocessing.table import FeatureColumn, TablePreprocessing, feature_arrays
 from worker.training.data.splits import Splitting
 from worker.training.data.table_file import ReadTable, read_checked, require_columns
 from worker.training.errors import ConfigError
@@ -123,7 +125,12 @@ def load_tables(
             part = to_columns(values, values.pop(how.target), of=f" of data.{name}")
             separate[name] = replace(part, queries=_queries(table, roles))
             names[name] = roles.names(name, table)
-    dataset = assemble(columns, separate, kind, splitting, encoding=how.categories, missing=how.missing)
+
+    def preprocessing(rows: RowEncoding) -> TablePreprocessing:
+        feature_columns = tuple(FeatureColumn.of_reading(name, reading) for name, reading in readings.items())
+        return TablePreprocessing(feature_columns, rows, how.target, dict(roles.columns), tuple(how.na_values))
+
+    dataset = assemble(columns, separate, kind, splitting, preprocessing, encoding=how.categories, missing=how.missing)
     descriptions = [f"{name}: {reading.description}" for name, reading in readings.items()]
     descriptions.append(f"{how.target}: target; {describe_target(targets, target_reading.numbers, kind)}")
     descriptions.extend(dataset.columns)
@@ -180,14 +187,13 @@ def _columns(
 ) -> TableColumns:
     """Return the values of a file; `of` names the file in errors, unless it is the main file."""
     texts = [name for name, column in features.items() if pa.types.is_string(column.type)]
-    numbers = {name: features[name].cast(pa.float64()).to_numpy() for name in features if name not in texts}
-    for name, values in numbers.items():
+    numbers = [name for name in features if name not in texts]
+    numeric, categorical = feature_arrays(features, len(targets))
+    for name, values in zip(numbers, numeric.T, strict=True):
         require_usable("data.features", f"column {name!r}{of}", values, describe_row)
-    # A missing text becomes its own category.
-    categories = [np.array(features[name].fill_null("").to_pylist(), dtype=object) for name in texts]
     return TableColumns(
-        numeric=np.column_stack(list(numbers.values())) if numbers else np.empty((len(targets), 0)),
-        categorical=np.column_stack(categories) if categories else np.empty((len(targets), 0), dtype=object),
+        numeric=numeric,
+        categorical=categorical,
         targets=_targets(targets, f"column {target!r}{of}", kind, describe_row),
         names=(*numbers, *texts),
     )

@@ -17,6 +17,7 @@ from worker.training.callbacks import Training
 from worker.training.checkpoints.load import require_same
 from worker.training.config import TrainingConfig
 from worker.training.data import Dataset, SplitName
+from worker.training.data.facts import describe_dataset
 from worker.training.distributed.group import SINGLE_PROCESS, Group
 from worker.training.events import Monitor, Verdict
 from worker.training.loop.best_epoch import BestTracker
@@ -83,6 +84,7 @@ class Replicates:
         # Callbacks are left out: a checkpoint may be resumed with others.
         settings = {name: value for name, value in config.to_mapping().items() if name != "callbacks"}
         self._origin = {"seed": seed, **settings} | ({} if fork_at is None else {"fork_at": fork_at})
+        self._preprocessing = [describe_dataset(dataset) for dataset in datasets]
         self._group = group
         self._streams = RandomStreams(seed, datasets[0].device, group)
         self._replicates: list[Replicate] = []
@@ -212,6 +214,8 @@ class Replicates:
             "metrics": self.metrics,
             "ended": self.ended,
             "best": self.best.state_dict(),
+            # One per fold: a model is of the dataset at its own index modulo their number.
+            "preprocessing": self._preprocessing,
             "replicates": [replicate.state.state_dict() for replicate in self],
             "rng_states_of_other_ranks": other_ranks,
         }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Callable
 from importlib.metadata import version
+
+from service.cli.analysis_parser import AddCommand, add_analysis_commands, count
 
 EXAMPLES = """
 examples:
@@ -22,6 +22,7 @@ examples:
   study confusion digits-mlp 12                 the confusion matrix of the trial's model
   study predictions digits-mlp 12 --out 12.parquet
   study curves tumours 12 --positive malignant --choose cost --cost-false-negative 10
+  study errors digits-mlp --html errors.html     which examples its best model gets wrong, and likely label errors
   study best digits-mlp --json | jq .parameters
   study checkpoint digits-mlp best --out best.pt     download the best trial's model
   study pause digits-mlp --reason "need the GPU"
@@ -75,12 +76,6 @@ A file of more than 50,000 rows, or a folder of more than 4,000 images, is sampl
 --seed gives the same page.
 """
 
-SPLITS = ("val", "test", "test_val")
-"""The held-out splits of a trial's data."""
-
-AddCommand = Callable[[str, str], argparse.ArgumentParser]
-"""A function that adds a command, given its name and help text."""
-
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the whole command line.
@@ -120,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     _add_preflight_command(verb)
     _add_local_checks(verb)
     _add_view_commands(verb, of_study)
-    _add_analysis_commands(of_study)
+    add_analysis_commands(of_study)
     _add_control_commands(verb, of_study)
     _add_trial_commands(of_study)
     return whole
@@ -285,7 +280,7 @@ def _add_trials_command(of_study: AddCommand) -> None:
     num = trials.add_mutually_exclusive_group()
     num.add_argument(
         "--limit",
-        type=_count,
+        type=count,
         metavar="N",
         help="print at most N trials (default: 30 in the table, all in JSON, CSV and Parquet)",
     )
@@ -293,14 +288,6 @@ def _add_trials_command(of_study: AddCommand) -> None:
     form = trials.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print CSV instead of a table")
     form.add_argument("--parquet", metavar="FILE", help="write the trials to this Parquet file instead")
-
-
-def _count(text: str) -> int:
-    """Parse a number of trials. argparse converts the error to a sentence."""
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be an integer of at least 1, got {text!r}")
-    return number
 
 
 def conflict(arguments: argparse.Namespace) -> str | None:
@@ -318,76 +305,6 @@ def conflict(arguments: argparse.Namespace) -> str | None:
     if command == "trials" and options["reverse"] and options["sort"] is None:
         return "argument --reverse: needs --sort COLUMN"
     return None
-
-
-def _add_analysis_commands(of_study: AddCommand) -> None:
-    of_study("importance", "rank the parameters by how much they distinguish the best trials from the others")
-    predicted = of_study(
-        "predictions", "print a trial's predictions on held-out examples as CSV, or list the trials that have any"
-    )
-    predicted.add_argument(
-        "trial",
-        metavar="TRIAL",
-        nargs="?",
-        help="number of the trial, or id of a fork (default: list trials with predictions)",
-    )
-    which = predicted.add_mutually_exclusive_group()
-    which.add_argument("--split", choices=SPLITS, help="print this split only (default: all)")
-    which.add_argument("--out", metavar="FILE", help="write the predictions of all splits to this Parquet file instead")
-    confusion = of_study("confusion", "show the confusion matrix of a trial's model")
-    confusion.add_argument("trial", metavar="TRIAL", help="number of the trial, or id of a fork")
-    confusion.add_argument(
-        "--split", choices=SPLITS, default="val", help="split that the matrix is about (default: val)"
-    )
-    _add_curves_command(of_study)
-    replay = of_study(
-        "replay", "estimate from recorded learning curves which steps another pruner would have saved, at what loss"
-    )
-    replay.add_argument(
-        "--pruner",
-        required=True,
-        metavar="PRUNER",
-        help="name of the pruner, or its settings, such as {name: asha, eta: 4}",
-    )
-    replay.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="number of workers to simulate (default: 1)"
-    )
-
-
-def _add_curves_command(of_study: AddCommand) -> None:
-    curves = of_study(
-        "curves", "show ROC and precision-recall curves of a trial's model, and a threshold chosen on validation"
-    )
-    curves.add_argument(
-        "trial", metavar="TRIAL", nargs="?", help="number of the trial, or id of a fork (default: the best trial)"
-    )
-    curves.add_argument(
-        "--positive", metavar="CLASS", help="class that counts as positive (default: the rarer of two classes)"
-    )
-    curves.add_argument(
-        "--choose",
-        choices=("f1", "balanced_accuracy", "cost"),
-        default="f1",
-        help="choose the threshold with the largest F1 or balanced accuracy, or the smallest cost (default: f1)",
-    )
-    for mistake in ("positive", "negative"):
-        curves.add_argument(
-            f"--cost-false-{mistake}",
-            type=_cost,
-            default=1.0,
-            metavar="COST",
-            help=f"cost of a false {mistake}, for --choose cost (default: 1)",
-        )
-
-
-def _cost(text: str) -> float:
-    try:
-        cost = float(text)
-    except ValueError:
-        cost = math.nan
-    if not 0 <= cost < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number of at least 0, got {text!r}")
-    return cost
 
 
 def _add_control_commands(verb: AddCommand, of_study: AddCommand) -> None:

@@ -67,6 +67,16 @@ class PredictionTable:
         columns: dict[str, list[Any]] = self._table.to_pydict()
         return columns
 
+    def arrays(self) -> dict[str, Any]:
+        """Return the values of each column as a NumPy array."""
+        from pyarrow import string, types  # noqa: PLC0415
+
+        columns = {name: self._table.column(name) for name in self._table.column_names}
+        return {
+            name: (column.cast(string()) if types.is_dictionary(column.type) else column).to_numpy()
+            for name, column in columns.items()
+        }
+
     def mappings(self) -> list[dict[str, Any]]:
         """Return a mapping from column to value for each example."""
         rows: list[dict[str, Any]] = self._table.to_pylist()

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from service.cli.curves.decisions import Costs, Criterion, Decisions, binary_curves, choose_threshold, decide
-from service.contract.attempt import FinishRequest, Outcome
-from service.contract.base import TaskKind
-from service.contract.capabilities import Capabilities
-from service.contract.claim import ClaimRequest, Grant
-from service.contract.predictions import PredictionsRequest
-from service.contract.report import Point, ReportRequest
 from tests.client.conftest import Study
+from tests.client.predicted import predicted
 
 DRAW = np.random.default_rng(0)
 LABELS = DRAW.random(500) < 0.2
@@ -90,25 +82,6 @@ def test_a_costly_false_negative_lowers_the_threshold_and_ties_stay_near_a_half(
 def test_one_class_alone_has_no_curve(scores: list[float], labels: list[bool]) -> None:
     with pytest.raises(ValueError, match="both positive and negative examples are needed"):
         binary_curves(scores, labels)
-
-
-def predicted(study: Study, table: dict[str, Any]) -> str:
-    """A study whose only trial has these predictions."""
-    name, content = study.create(trials=1), io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table(table), content)
-    capabilities = Capabilities(tasks=[TaskKind.EXTERNAL])
-    claim = ClaimRequest(request_id=uuid.uuid4().hex, worker="w", capabilities=capabilities, studies=[name])
-    grant = study.client.claim(claim)
-    assert isinstance(grant, Grant)
-    key = grant.trial, grant.attempt
-    points = [Point(step=1, metrics={"val/accuracy": 0.5})]
-    study.client.report(*key, ReportRequest(nonce=grant.nonce, sequence=1, points=points))
-    study.client.finish(*key, FinishRequest(nonce=grant.nonce, outcome=Outcome(result="succeeded")))
-    sha256 = hashlib.sha256(content.getvalue()).hexdigest()
-    study.client.put_blob(sha256, io.BytesIO(content.getvalue()))
-    request = PredictionsRequest(nonce=grant.nonce, sha256=sha256, size=len(content.getvalue()))
-    assert study.client.register_predictions(*key, request).kept
-    return name
 
 
 def binary_table() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from service.cli.commands.curves import show_curves
+from service.cli.commands.errors import show_errors
 from service.cli.commands.local_checks import check_locally
 from service.cli.commands.planning import create_study, init_study, look_at_data, plan_study, replay_study
 from service.cli.commands.preflight import preflight
@@ -55,6 +56,7 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "predictions": print_predictions,
     "confusion": show_confusion,
     "curves": show_curves,
+    "errors": show_errors,
     "watch": watch_study,
     "pause": pause_study,
     "resume": resume_study,

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.cli.render.charts import Chart, Mark
-from service.cli.render.look_style import STYLE
+from service.cli.render.html_document import html_document
 from service.cli.render.preflight_pages import check_row
 from service.cli.render.svg_line_charts import svg_line_chart
 from service.cli.render.text_charts import text_chart
@@ -55,16 +55,13 @@ def check_html(result: PreflightResult, title: str, source: str) -> str:
     level = {CheckStatus.FAILED: "error", CheckStatus.WARNED: "warning"}.get(check.status, "note")
     remedy = f"<p>{escape(check.remedy)}</p>" if check.remedy else ""
     plot = check_svg(result, title)
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>{escape(f'{title}: {source}')}</title><style>{STYLE}</style></head><body><main>"
+    body = (
         f'<h1>{escape(title)}</h1><p class="quiet">{escape(source)}</p>'
         f'<ul class="findings"><li class="card finding {level}"><span class="level">'
         f"{check.status.replace('_', ' ')}</span><p>{escape(check.sentence)}</p>{remedy}</li></ul>"
-        f"{'' if plot is None else f'<h2>Plot</h2>{plot}'}</main></body></html>\n"
+        f"{'' if plot is None else f'<h2>Plot</h2>{plot}'}"
     )
+    return html_document(f"{title}: {source}", body)
 
 
 def _in_words(check: Check) -> str:

@@ -8,6 +8,7 @@ from html import escape
 from service.cli.look.report import Column, Example, Finding, MissingPattern, Numbers, Report, Target
 from service.cli.look.wording import counted, percent, short_number
 from service.cli.render import svg_charts
+from service.cli.render.html_document import html_document
 from service.cli.render.look_pages import (
     EXAMPLES,
     MEASURE_NAMES,
@@ -17,7 +18,6 @@ from service.cli.render.look_pages import (
     image_facts,
     strongest_columns,
 )
-from service.cli.render.look_style import STYLE
 from service.cli.scaffold import mapping
 
 _NUM_COLUMNS, _NUM_STRONGEST, _NUM_CLASSES, _NUM_VALUES, _EXAMPLE_COLUMNS = 200, 20, 20, 6, 12
@@ -26,14 +26,7 @@ _NUM_COLUMNS, _NUM_STRONGEST, _NUM_CLASSES, _NUM_VALUES, _EXAMPLE_COLUMNS = 200,
 def html_page(report: Report) -> str:
     """Return the page of a report as one HTML document."""
     body = "".join(section for section in _sections(report) if section)
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        # Nothing is loaded, whatever a file's texts contain.
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
-        'img-src data:">'
-        f"<title>{escape(headline(report))}</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n"
-    )
+    return html_document(headline(report), body)
 
 
 def _sections(report: Report) -> Iterator[str]:

@@ -273,6 +273,54 @@ def test_the_norm_is_that_of_the_clipped_gradient(configure):
     assert 0 < report.metrics["norm/gradient"] <= 1.001e-3
 
 
+def test_ratios_are_those_of_the_sampled_step(configure):
+    class Steps(Callback):
+        """Reckons the same by hand, for the only step of each epoch."""
+
+        def on_begin(self, training: Training) -> None:
+            self.weights = list(training.models[0].parameters())
+            training.optimizers[0].register_step_pre_hook(lambda *_: self.before())
+            training.optimizers[0].register_step_post_hook(lambda *_: self.after())
+
+        def before(self) -> None:
+            first, last = (self.weights[index].grad.square().mean().sqrt() for index in (0, 2))
+            self.ratio = float(first / last)
+            self.old = torch.cat([weight.detach().flatten() for weight in self.weights])
+
+        def after(self) -> None:
+            new = torch.cat([weight.detach().flatten() for weight in self.weights])
+            self.update = float((new - self.old).norm() / self.old.norm())
+
+        def on_report(self, report: Report) -> None:
+            assert report.metrics["norm/gradient_ratio"] == pytest.approx(self.ratio, rel=1e-5)
+            assert report.metrics["norm/update_ratio"] == pytest.approx(self.update, rel=1e-5)
+            assert 0 < self.update < 1
+
+    wine = {"name": "wine", "limit": 64}
+    config = configure(data=wine, epochs=2, batch_size=64, callbacks=[{"name": "norms"}])
+    train(config, hooks=TrainingHooks(callbacks=[Steps()]))
+
+
+def test_units_that_are_never_active_are_counted_and_the_model_counts_no_more_afterwards(configure):
+    class Kills(Callback):
+        """Keeps 4 of the 16 hidden units at 0."""
+
+        def on_begin(self, training: Training) -> None:
+            [*_, self.bias] = [each for each in training.models[0].parameters() if each.shape == (16,)]
+            training.optimizers[0].register_step_post_hook(lambda *_: self.bias.data[:4].fill_(-1e3))
+
+    reports: list[Report] = []
+
+    def on_report(report: Report) -> Verdict:
+        reports.append(report)
+        return Verdict.CONTINUE
+
+    config = configure(epochs=1, callbacks=[{"name": "norms"}])
+    result = train(config, on_report=on_report, hooks=TrainingHooks(callbacks=[Kills()]))
+    assert reports[0].metrics["norm/dead_units"] == pytest.approx(4 / 16)
+    assert not any(module._forward_hooks for module in result.model.modules())
+
+
 @pytest.fixture
 def own_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CALLBACKS, "_entries", dict(CALLBACKS._entries))

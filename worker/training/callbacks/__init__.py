@@ -7,6 +7,6 @@ from worker.training.registry import Registry
 
 CALLBACKS: Registry[Callback] = Registry("callback")
 CALLBACKS.add(tensorboard, metrics=[])
-CALLBACKS.add(norms, metrics=["norm/gradient", "norm/weights"])
+CALLBACKS.add(norms, metrics=["norm/gradient", "norm/weights", "norm/gradient_ratio", "norm/update_ratio"])
 
 __all__ = ["CALLBACKS", "Callback", "Training"]

@@ -35,6 +35,7 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.STUDY_EXISTS: 409,
     ErrorCode.STUDY_STATE: 409,
     ErrorCode.STUDY_CHANGED: 409,
+    ErrorCode.ALREADY_TRIED: 409,
     ErrorCode.LEASE_SUPERSEDED: 409,
     ErrorCode.ATTEMPT_ENDED: 409,
     ErrorCode.REPORT_CONFLICT: 409,

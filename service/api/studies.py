@@ -15,6 +15,7 @@ from service.contract.importance import Importance
 from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.preflight_view import PreflightView
 from service.contract.problem import FieldError
+from service.contract.remedy import ApplyReply, ApplyRequest
 from service.contract.stage import ReviewRequest, StageList
 from service.contract.study import (
     DeleteReply,
@@ -28,6 +29,7 @@ from service.contract.study import (
     StudySpec,
     StudyView,
 )
+from service.usecases.remedies.apply import apply_remedy
 from service.usecases.studies import creation, lifecycle, stages, study_lookup
 from service.usecases.studies.deletion import delete_study
 from service.usecases.studies.edit import edit_study
@@ -119,6 +121,12 @@ async def edit(context: ContextDep, study: str, request: EditRequest) -> StudyVi
 async def enqueue_(context: ContextDep, study: str, request: EnqueueRequest) -> EnqueueReply:
     """Queue a configuration to try before the sampler's own suggestions."""
     return await enqueue(context, study, request)
+
+
+@router.post("/{study}/actions")
+async def apply(context: ContextDep, study: str, request: ApplyRequest) -> ApplyReply:
+    """Carry out the action of a finding's remedy, or with `dry_run` describe what it would change."""
+    return await apply_remedy(context, study, request)
 
 
 @router.get("/{study}/stages", response_model=StageList)

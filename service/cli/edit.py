@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from service.client import spec, study_file
 from service.client.client import Client
 from service.client.errors import invalid_study
+from service.contract import spec_paths
 from service.contract.base import Value
 from service.contract.stage import Box, Review
 from service.contract.study import StudyView
@@ -47,7 +47,13 @@ def edit(client: Client, name: str, file: str | None, words: Sequence[str]) -> S
     document = edited.model_dump(mode="json", exclude_none=True) | {"name": study.name}
     for word in words:
         path, _, text = word.partition("=")
-        _put(document, path, study_file.read(text, source=word), word)
+        try:
+            spec_paths.put(document, path, study_file.read(text, source=word))
+        except LookupError as error:
+            raise invalid_study(
+                word,
+                f"there is nothing called {error.args[0]!r} there; edit a file instead: study show NAME --spec > FILE",
+            ) from None
     return client.put_spec(study.id, spec.parse(document, source=file or "--set"), version)
 
 
@@ -65,19 +71,3 @@ def accept(client: Client, name: str, words: Sequence[str]) -> StudyView:
     waiting = [stage.number for stage in client.stages(name).stages if stage.review is Review.PROPOSED]
     # If no stage waits for a review, the service's error says so.
     return client.review(name, waiting[0] if waiting else 1, box)
-
-
-def _put(document: dict[str, Any], path: str, value: Any, word: str) -> None:
-    """Set the value at a dotted path. Keys of the space contain dots themselves."""
-    here: Any = document
-    while isinstance(here, dict):
-        prefixes = [key for key in here if path == key or path.startswith(f"{key}.")]
-        new = path if here is document.get("space") else path.partition(".")[0]
-        key = max(prefixes, key=len, default=new)
-        if key == path:
-            here[key] = value
-            return
-        here, path = here.setdefault(key, {}), path.removeprefix(f"{key}.")
-    raise invalid_study(
-        word, f"there is nothing called {path!r} there; edit a file instead: study show NAME --spec > FILE"
-    )

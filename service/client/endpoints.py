@@ -29,6 +29,7 @@ from service.contract.predictions import PredictionsList, PredictionsReply, Pred
 from service.contract.preflight_view import PreflightView
 from service.contract.problem import FieldError
 from service.contract.provenance import ProvenanceRequest, WarningRequest, WarningsReply
+from service.contract.remedy import ApplyReply, ApplyRequest
 from service.contract.report import ReportRequest, Verdict
 from service.contract.stage import ReviewRequest, StageList
 from service.contract.study import (
@@ -69,6 +70,7 @@ _IMPORTANCE = TypeAdapter(Importance)
 _PREFLIGHT = TypeAdapter(PreflightView)
 _STUDIES = TypeAdapter(StudyList)
 _DELETED = TypeAdapter(DeleteReply)
+_APPLIED = TypeAdapter(ApplyReply)
 _STAGES = TypeAdapter(StageList)
 _TRIALS = TypeAdapter(TrialList)
 _TRIAL = TypeAdapter(TrialDetail)
@@ -201,6 +203,14 @@ class Endpoints:
         """Queue a configuration to try before the sampler's own suggestions."""
         request = EnqueueRequest(parameters=dict(parameters), priority=priority)
         return self._transport.call("POST", _path(study, "enqueue"), _ENQUEUE, request)
+
+    def apply(self, study: str, request: ApplyRequest) -> ApplyReply:
+        """Carry out the action of a finding's remedy, or describe what it would change.
+
+        Raises:
+            Conflict: the study changed since the action was made, or the configuration was tried already.
+        """
+        return self._transport.call("POST", _path(study, "actions"), _APPLIED, request)
 
     def stages(self, study: str) -> StageList:
         """Return the stage history of a coarse-to-fine study: the box of each stage after the first, and why."""

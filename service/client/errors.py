@@ -110,6 +110,7 @@ _BY_CODE: dict[ErrorCode, type[ApiError]] = {
     ErrorCode.STUDY_EXISTS: Conflict,
     ErrorCode.STUDY_STATE: Conflict,
     ErrorCode.STUDY_CHANGED: Conflict,
+    ErrorCode.ALREADY_TRIED: Conflict,
     ErrorCode.REPORT_CONFLICT: Conflict,
     ErrorCode.REPORT_ORDER: Conflict,
     ErrorCode.CLAIM_CONFLICT: Conflict,

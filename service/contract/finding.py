@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field
-
-from service.contract.base import Count, Request, Response, Value
+from service.contract.base import Response
+from service.contract.remedy_action import RemedyAction
 from service.contract.report import Number
 
 
@@ -27,48 +26,6 @@ class Evidence(Response):
     value: Number
     step: int | None = None
     """The step at which it was measured. None: it belongs to no single step."""
-
-
-class EditAction(Request):
-    """Edit the study: set settings of its spec by dotted path. None removes a setting."""
-
-    kind: Literal["edit"] = "edit"
-    changes: dict[str, Any] = Field(min_length=1)
-
-
-class EnqueueAction(Request):
-    """Try a configuration next."""
-
-    kind: Literal["enqueue"] = "enqueue"
-    parameters: dict[str, Value]
-
-
-class ForkAction(Request):
-    """Continue a trial from its newest checkpoint with changed settings of its task."""
-
-    kind: Literal["fork"] = "fork"
-    trial: int = Field(ge=0)
-    settings: dict[str, Value] = Field(min_length=1)
-
-
-class ExtendAction(Request):
-    """Raise the study's number of trials."""
-
-    kind: Literal["extend"] = "extend"
-    trials: Count
-
-
-class FollowUpAction(Request):
-    """Create a follow-up study: the study's spec with changed settings by dotted path, under a new name."""
-
-    kind: Literal["follow_up"] = "follow_up"
-    changes: dict[str, Any] = Field(min_length=1)
-
-
-RemedyAction = Annotated[
-    EditAction | EnqueueAction | ForkAction | ExtendAction | FollowUpAction, Field(discriminator="kind")
-]
-"""What the service does when a remedy is applied."""
 
 
 class RemedyName(StrEnum):

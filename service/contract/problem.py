@@ -26,6 +26,7 @@ class ErrorCode(StrEnum):
     STUDY_EXISTS = "study_exists"
     STUDY_STATE = "study_state"
     STUDY_CHANGED = "study_changed"
+    ALREADY_TRIED = "already_tried"
     LEASE_SUPERSEDED = "lease_superseded"
     ATTEMPT_ENDED = "attempt_ended"
     REPORT_CONFLICT = "report_conflict"

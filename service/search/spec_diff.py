@@ -23,10 +23,18 @@ _FIXED = {
     "warm_start": "its prior trials were copied when it was created",
 }
 
+_COMPARED = frozenset({"objective", "task", "resource"})
+"""The settings by which values of two studies are comparable."""
+
 
 def differences(old: StudySpec, new: StudySpec) -> list[tuple[str, str]]:
     """Return (dotted path, change in words) for each difference between two specs."""
     return list(_differences("", _plain(old), _plain(new)))
+
+
+def compares(old: StudySpec, new: StudySpec) -> bool:
+    """Return whether values of trials of two specs are comparable: the same objective, task and length of training."""
+    return not any(path.split(".")[0] in _COMPARED for path, _ in differences(old, new))
 
 
 def check_edit(

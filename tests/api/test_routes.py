@@ -17,6 +17,7 @@ from service.contract.importance import Importance
 from service.contract.log import LogView
 from service.contract.plan import Plan, Replay
 from service.contract.preflight_view import PreflightView
+from service.contract.remedy import ApplyReply
 from service.contract.report import Verdict
 from service.contract.stage import Review, StageList
 from service.contract.study import EnqueueReply, ParetoFront, StudyList, StudyView
@@ -80,6 +81,9 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
         EnqueueReply.model_validate(await call("POST", "/studies/digits/enqueue", status=201, json=asked)).num_ahead
         == 0
     )
+
+    tried = {"action": {"kind": "enqueue", "parameters": {"lr": 0.03}}, "version": 2, "rule": "r", "dry_run": True}
+    assert ApplyReply.model_validate(await call("POST", "/studies/digits/actions", json=tried)).changes
 
     grant = Grant.model_validate(await call("POST", "/claims", json=claim("request-0")))
     assert (grant.number, grant.parameters) == (0, {"lr": 0.01})

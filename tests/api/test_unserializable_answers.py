@@ -113,6 +113,8 @@ async def test_of_every_write(write: Writer, app: FastAPI) -> None:
     await write("POST", f"{study}/pause", StudyView, **named)
     await write("POST", f"{study}/resume", StudyView, **named)
     await write("POST", f"{study}/enqueue", EnqueueReply, {"parameters": {"lr": 0.01}}, **named)
+    tried = {"action": {"kind": "enqueue", "parameters": {"lr": 0.03}}, "version": 1, "rule": "r"}
+    await write("POST", f"{study}/actions", EnqueueReply, tried, **named)
     entry = {"worker": "w", "registries": {"model": {"mine": {"parameters": {"width": {"type": "int", "default": 8}}}}}}
     await write("PUT", "/entries", EntriesReply, entry)
 

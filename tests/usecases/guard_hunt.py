@@ -45,6 +45,7 @@ MODULES = (
     "tests.usecases.attempts.test_mid_epoch_checkpoints",
     "tests.usecases.attempts.test_provenance",
     "tests.usecases.trials.test_release",
+    "tests.usecases.remedies.test_apply",
     "tests.usecases.maintenance.test_removal",
     "tests.usecases.attempts.test_report",
     "tests.usecases.maintenance.test_restore",

@@ -47,6 +47,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "service.usecases.trials.release": (),
     "service.usecases.attempts.report": (),
     "service.usecases.maintenance.restore": (),
+    "service.usecases.remedies.apply": ("_Application._edit", "_same"),
     "service.usecases.attempts.rungs": (),
     "service.usecases.attempts.outcome": (),
     "service.usecases.studies.stages": ("list_stages",),

@@ -28,7 +28,7 @@ EQUIVALENT = {
         "a trial without a goal is of a study without a resource, whose fork has no goal either: no training of the "
         "core, so no epochs are looked for, and no rungs"
     ),
-    "forks._checkpoint: found.uri.startswith(BLOB) and context.blobs is not None without context.blobs is not None": (
+    "forks._keep: saved.uri.startswith(BLOB) and context.blobs is not None without context.blobs is not None": (
         "without a blob store no blob counts as kept, so none is found"
     ),
     "grants._resume_point_for: false for trial.num_attempts == 0": (

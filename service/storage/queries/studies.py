@@ -81,6 +81,12 @@ def names(connection: sa.Connection) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
+def names_in(connection: sa.Connection, project: str) -> set[str]:
+    """Return the names of a project's studies, including archived ones."""
+    query = sa.select(study.c.name).where(IS_THERE, study.c.project == project)
+    return set(connection.execute(query).scalars())
+
+
 def all_of(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
     """Return all studies that are not archived, newest first."""
     query = sa.select(study).where(_is_listed).order_by(study.c.created_at.desc(), study.c.id)
@@ -138,6 +144,14 @@ def claimable(connection: sa.Connection, study_ids: Sequence[str] | None) -> Seq
 def next_enqueued(connection: sa.Connection, study_id: str) -> sa.Row[Any] | None:
     """Return the configuration to try next: highest priority first, then oldest first."""
     return connection.execute(_ENQUEUED, {"study": study_id}).first()
+
+
+def enqueued(connection: sa.Connection, study_id: str) -> list[dict[str, Any]]:
+    """Return the configurations that wait in a study's queue, oldest first."""
+    query = sa.select(enqueued_trial.c.parameters).where(
+        enqueued_trial.c.study_id == study_id, enqueued_trial.c.trial_id.is_(None)
+    )
+    return list(connection.execute(query.order_by(enqueued_trial.c.revision)).scalars())
 
 
 def num_enqueued(connection: sa.Connection, study_id: str, *, at_least: int) -> int:

@@ -63,6 +63,18 @@ def _require_directions(spec: StudySpec) -> None:
         raise DomainError(ErrorCode.CONTRARY_DIRECTION, f"{errors[0].path}: {errors[0].message}", errors)
 
 
+def check_new_spec(catalogue: Catalogue, given: StudySpec) -> StudySpec:
+    """Check the spec of a new study, apart from the other studies that it names, and fill in what follows.
+
+    Raises:
+        DomainError: The spec is invalid.
+    """
+    spec = check_spec(catalogue, given)
+    require_comparable(catalogue, spec)
+    _require_directions(spec)
+    return spec
+
+
 async def check_study(context: Context, given: StudySpec) -> tuple[StudySpec, PriorTrials | None]:
     """Check the spec of a new study, including the teachers and the studies for a warm start that it names.
 
@@ -71,9 +83,7 @@ async def check_study(context: Context, given: StudySpec) -> tuple[StudySpec, Pr
     """
     # Run in a thread: the cost grows with the spec, which may be large.
     catalogue = await known_catalogue(context)
-    spec = await asyncio.to_thread(check_spec, catalogue, given)
-    require_comparable(catalogue, spec)
-    _require_directions(spec)
+    spec = await asyncio.to_thread(check_new_spec, catalogue, given)
 
     def read(connection: Connection) -> tuple[StudySpec, PriorTrials | None]:
         return pin_teachers(context, connection, spec), find_prior_trials(connection, spec)

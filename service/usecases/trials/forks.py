@@ -44,6 +44,7 @@ async def fork_trial(context: Context, name: str, key: str, request: ForkRequest
         parameters = _parameters(context, connection, spec, parent, request)
         run_until = _run_until(spec, parent, request)
         saved = _checkpoint(context, connection, parent, request.at, run_until)
+        _keep(context, saved)
         changed = ", ".join(f"{name}={value}" for name, value in request.set.items())
         fork = begin_trial(
             unit_of_work,
@@ -67,6 +68,18 @@ async def fork_trial(context: Context, name: str, key: str, request: ForkRequest
         return views.trial_view(fork)
 
     return await context.transact(study_id, work)
+
+
+def check_fork(context: Context, connection: Connection, study: Row, key: str, request: ForkRequest) -> None:
+    """Check on one snapshot whether trial `key` can be forked so.
+
+    Raises:
+        DomainError: There is no such trial or checkpoint, or a change is invalid.
+    """
+    parent = find_trial(connection, study, key)
+    spec = studies.spec(connection, study.id, parent.spec_version)
+    _parameters(context, connection, spec, parent, request)
+    _checkpoint(context, connection, parent, request.at, _run_until(spec, parent, request))
 
 
 async def list_forks(context: Context, name: str) -> TrialList:
@@ -112,7 +125,7 @@ def _run_until(spec: StudySpec, parent: Row, request: ForkRequest) -> int | None
 
 
 def _checkpoint(context: Context, connection: Connection, parent: Row, at: int | None, end: int | None) -> Row:
-    """Return the parent's checkpoint at the end of step `at`, or its newest one before `end`; touch it to keep it."""
+    """Return the parent's checkpoint at the end of step `at`, or its newest one before `end`."""
     saved = checkpoints.whole(checkpoints.canonical(connection, parent.id))
     if not saved:
         message = (
@@ -135,9 +148,13 @@ def _checkpoint(context: Context, connection: Connection, parent: Row, at: int |
         )
     if end is not None and found.step >= end:
         raise _refused("at", f"step {found.step} is the end of the training, {end}; fork earlier, or set more epochs")
-    if found.uri.startswith(BLOB) and context.blobs is not None:
-        context.blobs.touch(found.sha256)
     return found
+
+
+def _keep(context: Context, saved: Row) -> None:
+    """Touch the blob of a checkpoint, so that it is not collected before the fork refers to it."""
+    if saved.uri.startswith(BLOB) and context.blobs is not None:
+        context.blobs.touch(saved.sha256)
 
 
 def _refused(path: str, message: str) -> DomainError:

@@ -1,4 +1,4 @@
-"""Periodic maintenance in every replica: lost attempts, time budgets, out-of-memory waiters, deleted studies, blobs."""
+"""Periodic maintenance in every replica: lost attempts, time budgets, memory waiters, diagnoses, deletions, blobs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from service.domain.errors import DomainError
 from service.usecases.blobs import collect_blobs
 from service.usecases.context import Context
 from service.usecases.maintenance.budget_expiry import complete_expired_studies
+from service.usecases.maintenance.diagnosis import diagnose_due
 from service.usecases.maintenance.oom_expiry import expire_oom_waiters
 from service.usecases.maintenance.reaper import credit_downtime, reap
 from service.usecases.studies.deletion import remove_deleted
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 _GIVE_UP_SECONDS = 60.0
 _OVERTIME_SECONDS = 15.0
 _REMOVE_SECONDS = 10.0
+_DIAGNOSE_SECONDS = 2.0
 
 
 async def run_maintenance(context: Context) -> None:
@@ -29,6 +31,7 @@ async def run_maintenance(context: Context) -> None:
         _repeat(_reap, context, context.limits.reaper_seconds),
         _repeat(_give_up, context, _GIVE_UP_SECONDS),
         _repeat(complete_expired_studies, context, _OVERTIME_SECONDS),
+        _repeat(_diagnose, context, _DIAGNOSE_SECONDS),
         _repeat(_remove, context, _REMOVE_SECONDS),
         _repeat(_collect, context, context.limits.collect_seconds),
     )
@@ -60,6 +63,10 @@ async def _give_up(context: Context) -> None:
     num_given_up = await expire_oom_waiters(context)
     if num_given_up:
         log.warning("%d trials were given up: the GPUs that they waited for are gone", num_given_up)
+
+
+async def _diagnose(context: Context) -> None:
+    await diagnose_due(context)
 
 
 async def _remove(context: Context) -> None:

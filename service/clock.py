@@ -14,6 +14,11 @@ def monotonic() -> float:
     return time.monotonic()
 
 
+def thread_seconds() -> float:
+    """Return the processor seconds that the calling thread has used."""
+    return time.thread_time()
+
+
 async def sleep(seconds: float) -> None:
     """Suspend the calling task, so that others can run."""
     await asyncio.sleep(seconds)

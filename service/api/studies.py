@@ -11,6 +11,8 @@ from service.api.body import JsonRoute
 from service.api.dependencies import ContextDep
 from service.api.parameters import After, StageNumber
 from service.api.shared_answers import shared
+from service.contract.diagnosis import StudyDiagnosis
+from service.contract.finding import Confidence
 from service.contract.importance import Importance
 from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.preflight_view import PreflightView
@@ -37,6 +39,7 @@ from service.usecases.studies.enqueue import enqueue
 from service.usecases.studies.importance import study_importance
 from service.usecases.studies.planning import plan_study, replay_study
 from service.usecases.studies.preflight import get_preflight, start_preflight
+from service.usecases.trials.diagnosis import get_study_diagnosis
 
 router = APIRouter(prefix="/studies", tags=["studies"], route_class=JsonRoute)
 
@@ -159,6 +162,17 @@ async def get_preflight_(request: Request, context: ContextDep, study: str) -> R
 async def replay(context: ContextDep, study: str, request: ReplayRequest) -> Replay:
     """Simulate another pruner on the study's recorded curves."""
     return await replay_study(context, study, request)
+
+
+@router.get("/{study}/diagnosis", response_model=StudyDiagnosis)
+async def diagnosis(
+    request: Request, context: ContextDep, study: str, rule: str | None = None, confidence: Confidence | None = None
+) -> Response:
+    """Return what the rules found about the study and, by rule, about its trials; filter by rule or confidence.
+
+    The service computes findings in the background. `lags` says whether the study has changed since.
+    """
+    return await shared(request, context, lambda: get_study_diagnosis(context, study, rule, confidence))
 
 
 @router.get("/{study}/importance", response_model=Importance)

@@ -12,12 +12,15 @@ from service.api.dependencies import ContextDep
 from service.api.parameters import After, Attempt
 from service.api.shared_answers import shared
 from service.contract.claim import Grant, ResumePoint
+from service.contract.diagnosis import TrialDiagnosis
+from service.contract.finding import Confidence
 from service.contract.log import LogView, Stream
 from service.contract.predictions import PARQUET, PredictionsList
 from service.contract.study import ParetoFront
 from service.contract.trial import ForkRequest, ReleaseRequest, TrialDetail, TrialList, TrialView
 from service.usecases.blobs import read_blob
 from service.usecases.trials import trial_lookup
+from service.usecases.trials.diagnosis import get_trial_diagnosis
 from service.usecases.trials.forks import fork_trial, list_forks
 from service.usecases.trials.logs import read_log
 from service.usecases.trials.predictions import find_predictions, list_predictions
@@ -61,6 +64,14 @@ async def grant(context: ContextDep, study: str, trial: str) -> Grant:
 async def checkpoint(context: ContextDep, study: str, trial: str) -> ResumePoint:
     """Return the trial's newest kept checkpoint. Download its content from `/blobs/{sha256}`."""
     return await trial_lookup.get_checkpoint(context, study, trial)
+
+
+@router.get("/trials/{trial}/diagnosis")
+async def diagnosis(
+    context: ContextDep, study: str, trial: str, rule: str | None = None, confidence: Confidence | None = None
+) -> TrialDiagnosis:
+    """Return what the rules found about the trial; filter by rule or confidence."""
+    return await get_trial_diagnosis(context, study, trial, rule, confidence)
 
 
 @router.get("/trials/{trial}/logs")

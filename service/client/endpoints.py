@@ -21,6 +21,8 @@ from service.contract.base import Response, Value
 from service.contract.blob import BlobReply
 from service.contract.claim import ClaimReply, ClaimRequest, Grant, NoTrial, ResumePoint
 from service.contract.custom_entries import CatalogueView, EntriesReply, EntriesRequest
+from service.contract.diagnosis import StudyDiagnosis, TrialDiagnosis
+from service.contract.finding import Confidence
 from service.contract.health import Health
 from service.contract.importance import Importance
 from service.contract.log import LogReply, LogRequest, LogView, Stream
@@ -66,6 +68,8 @@ _CHECK = TypeAdapter(_Check)
 _STUDY = TypeAdapter(StudyView)
 _PLAN = TypeAdapter(Plan)
 _REPLAY = TypeAdapter(Replay)
+_STUDY_DIAGNOSIS = TypeAdapter(StudyDiagnosis)
+_TRIAL_DIAGNOSIS = TypeAdapter(TrialDiagnosis)
 _IMPORTANCE = TypeAdapter(Importance)
 _PREFLIGHT = TypeAdapter(PreflightView)
 _STUDIES = TypeAdapter(StudyList)
@@ -139,6 +143,24 @@ class Endpoints:
     def importance(self, study: str) -> Importance:
         """Return which parameters distinguish the study's best trials from the others."""
         return self._transport.call("GET", _path(study, "importance"), _IMPORTANCE)
+
+    def diagnosis(self, study: str, rule: str | None = None, confidence: Confidence | None = None) -> StudyDiagnosis:
+        """Return what the rules found about a study and, by rule, about its trials.
+
+        Args:
+            study: name or id of the study.
+            rule: return only what this rule found.
+            confidence: return only findings of this confidence.
+        """
+        params = _filters(rule, confidence)
+        return self._transport.call("GET", _path(study, "diagnosis"), _STUDY_DIAGNOSIS, params=params)
+
+    def trial_diagnosis(
+        self, study: str, trial: int | str, rule: str | None = None, confidence: Confidence | None = None
+    ) -> TrialDiagnosis:
+        """Return what the rules found about one trial; `rule` and `confidence` select findings."""
+        params = _filters(rule, confidence)
+        return self._transport.call("GET", _trial(study, trial, "/diagnosis"), _TRIAL_DIAGNOSIS, params=params)
 
     def start_preflight(self, study: str) -> PreflightView:
         """Have a worker check the study (again). While a preflight is open, return that one."""
@@ -417,6 +439,11 @@ class Endpoints:
             Conflict: their blob is not uploaded yet.
         """
         return self._transport.call("POST", _attempt(trial, attempt, "predictions"), _KEPT, request)
+
+
+def _filters(rule: str | None, confidence: Confidence | None) -> dict[str, Any]:
+    """Return the parameters of the query that selects findings."""
+    return {name: value for name, value in (("rule", rule), ("confidence", confidence)) if value is not None}
 
 
 def _path(study: str, rest: str = "") -> str:

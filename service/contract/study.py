@@ -275,7 +275,9 @@ class StudyView(Response):
         default=[],
         description="what to compare the best value with: official, published and human values, then baselines",
     )
-    findings: list[Finding] = Field(default=[], description="what the results show, and what to do")
+    findings: list[Finding] = Field(
+        default=[], description="what the results show, the gravest first; only in the answer for one study"
+    )
     preflight: PreflightSummary | None = Field(default=None, description="its newest preflight, if it has one")
     created_at: datetime
     finished_at: datetime | None

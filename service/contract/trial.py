@@ -10,6 +10,7 @@ from pydantic import Field
 
 from service.contract.attempt import FailureClass
 from service.contract.base import DamagedRow, Priority, Request, Response, Value
+from service.contract.finding import Finding
 from service.contract.predictions import Confusion
 from service.contract.report import Number, Verdict
 
@@ -159,3 +160,5 @@ class TrialDetail(TrialView):
     """Of a classification trained to its end: confusion matrices by split."""
     config: dict[str, Any] | None
     """The task's configuration with the parameters set, as the worker gets it. None for external tasks."""
+    findings: list[Finding] = []
+    """What its learning curves show, the gravest first. `GET …/diagnosis` says whether they are of this revision."""

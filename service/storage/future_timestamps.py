@@ -19,6 +19,7 @@ OF_ALL = {
     tables.deployment: ("reaper_seen_at", "created_at"),
     tables.study: ("deleted_at",),
     tables.study_host_exclusion: ("excluded_at",),
+    tables.study_diagnosis: ("judged_at",),
 }
 """Timestamps outside any study's revision. Each maintenance round checks the expiry of leases itself."""
 

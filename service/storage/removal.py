@@ -10,6 +10,7 @@ _NUM_TRIALS = 100
 """Number of trials whose rows are removed together."""
 
 OF_TRIALS = (
+    tables.trial_diagnosis,
     tables.verdict,
     tables.report,
     tables.log_chunk,
@@ -22,6 +23,7 @@ OF_TRIALS = (
 """Tables with rows of a trial, each before the tables that it refers to."""
 
 OF_STUDIES = (
+    tables.study_diagnosis,
     tables.enqueued_trial,
     tables.journal,
     tables.stage,

@@ -373,6 +373,31 @@ prior_trial = sa.Table(
     sa.PrimaryKeyConstraint("study_id", "ordinal"),
 )
 
+trial_diagnosis = sa.Table(
+    "trial_diagnosis",
+    metadata,
+    sa.Column("trial_id", Id, sa.ForeignKey("trial.id", ondelete="CASCADE"), primary_key=True),
+    _study_id(),
+    sa.Column("trial_revision", sa.BigInteger, nullable=False),
+    sa.Column("rules", sa.String(64), nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("findings", Json, nullable=False),
+    sa.Index(None, "study_id"),
+)
+
+study_diagnosis = sa.Table(
+    "study_diagnosis",
+    metadata,
+    sa.Column("study_id", Id, sa.ForeignKey("study.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("judged_revision", sa.BigInteger, nullable=False),
+    sa.Column("rules", sa.String(64), nullable=False),
+    sa.Column("judged_at", Instant, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("findings", Json, nullable=False),
+    sa.Column("trial_findings", Json, nullable=False),
+    sa.Column("decomposition", Json),
+)
+
 Row = sa.Row[Any]
 """A row of one of these tables."""
 

@@ -13,6 +13,7 @@ from service.storage.database import Database
 from service.storage.queries import history
 from service.storage.tables import Connection
 from service.storage.unit_of_work import Transact
+from service.usecases.diagnosis_state import DiagnosisState
 from service.usecases.importance_cache import ImportanceCache
 from service.usecases.study_views import StudyViews
 from service.usecases.suggestions import Suggestions
@@ -111,6 +112,7 @@ class Context:
     histories: HistoryCache = field(default_factory=HistoryCache)
     views: StudyViews = field(default_factory=StudyViews)
     importances: ImportanceCache = field(default_factory=ImportanceCache)
+    diagnoses: DiagnosisState = field(default_factory=DiagnosisState)
     suggestions: Suggestions = field(default_factory=Suggestions)
     faults: RecentFaults = field(default_factory=RecentFaults)
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)

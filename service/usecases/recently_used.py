@@ -32,3 +32,8 @@ class RecentlyUsed(Generic[T]):
             self._entries.move_to_end(key)
             while len(self._entries) > self._size:
                 self._entries.popitem(last=False)
+
+    def forget(self, key: str) -> None:
+        """Drop the entry for this key."""
+        with self._lock:
+            self._entries.pop(key, None)

@@ -40,7 +40,7 @@ BOTH = ("sqlite", "postgresql")
 MOVING = {"budget_used": None, "no_worker_reason": None}
 """What follows from the time, or from the workers that are there."""
 
-WHOLE_STUDY = "", "/trials", "/events", "/forks", "/predictions", "/importance", "/stages"
+WHOLE_STUDY = "", "/trials", "/events", "/forks", "/predictions", "/importance", "/stages", "/diagnosis"
 
 
 @dataclass(frozen=True)

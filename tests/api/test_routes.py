@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from service.contract.attempt import FinishReply, HeartbeatReply
 from service.contract.claim import Grant, NoTrial, ResumePoint
 from service.contract.custom_entries import CatalogueView, EntriesReply
+from service.contract.diagnosis import StudyDiagnosis, TrialDiagnosis
 from service.contract.health import Health
 from service.contract.importance import Importance
 from service.contract.log import LogView
@@ -118,6 +119,10 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert Replay.model_validate(await call("POST", "/studies/digits/replay", json=other)).replayed.num_steps == 1
     mattered = Importance.model_validate(await call("GET", "/studies/digits/importance"))
     assert (mattered.num_trials, mattered.parameters) == (1, [])
+    found = StudyDiagnosis.model_validate(await call("GET", "/studies/digits/diagnosis?rule=x&confidence=high"))
+    assert (found.judged_revision, found.lags, found.num_waiting) == (None, True, 1)
+    of_trial = TrialDiagnosis.model_validate(await call("GET", "/studies/digits/trials/0/diagnosis"))
+    assert (of_trial.number, of_trial.lags, of_trial.findings) == (0, True, [])
     told = {"worker": "w", "registries": {"model": {"mine": {"parameters": {"width": {"type": "int", "default": 8}}}}}}
     assert list(EntriesReply.model_validate(await call("PUT", "/entries", json=told)).entries["model"]) == ["mine"]
     assert CatalogueView.model_validate(await call("GET", "/catalogue")).custom["model"]["mine"].worker == "w"

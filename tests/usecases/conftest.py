@@ -11,6 +11,7 @@ import pytest
 
 from service.storage.blobs import BlobStore
 from service.storage.database import Database, open_database
+from tests.usecases.diagnosed import at_once  # noqa: F401 - a fixture
 from tests.usecases.failing_strategies import trouble  # noqa: F401 - a fixture
 from tests.usecases.interleaving import At, Order
 from tests.usecases.replica import Replica

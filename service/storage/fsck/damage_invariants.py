@@ -12,6 +12,7 @@ from service.domain.errors import DamagedRowError
 from service.domain.tally import Tally
 from service.storage import tables
 from service.storage.damage import DamagedJson, DamagedText, reading
+from service.storage.diagnosis_rows import read_study_diagnosis, read_trial_diagnosis
 from service.storage.fsck.violations import Violation
 from service.storage.queries import leases, studies, views
 from service.storage.timestamps import to_datetime
@@ -68,6 +69,8 @@ def _unshowable(connection: sa.Connection) -> Iterator[Violation]:
     yield from each(tables.journal, views.event)
     yield from each(tables.worker, lambda row: views.worker_view(row, now=0), leases.workers(connection))
     yield from each(tables.custom_entry, _entry)
+    yield from each(tables.trial_diagnosis, read_trial_diagnosis)
+    yield from each(tables.study_diagnosis, read_study_diagnosis)
 
 
 def _entry(row: sa.Row[Any]) -> None:

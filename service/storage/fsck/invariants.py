@@ -15,6 +15,7 @@ from service.domain.state_machine import StateMachine
 from service.domain.states import ATTEMPT, FINISHED_STUDIES, OPEN_TRIALS, STUDY, TRIAL
 from service.storage.fsck.damage_invariants import unreadable
 from service.storage.fsck.deletion_invariants import at_work_when_deleted, ownerless
+from service.storage.fsck.diagnosis_invariants import wrong_diagnoses
 from service.storage.fsck.rung_invariants import too_many_promoted, wrong_arrivals
 from service.storage.fsck.value_invariants import wrong_values
 from service.storage.fsck.violations import Violation, of_attempts, of_studies, of_trials, violations_of
@@ -479,6 +480,11 @@ INVARIANTS = (
         "forks",
         "a fork has a parent in its study, and its attempts and values are of steps after the fork point",
         violations_of(*_forks()),
+    ),
+    Invariant(
+        "diagnoses",
+        "a diagnosis is of no later revision, and the trials of a judged study have one of their current revision",
+        wrong_diagnoses,
     ),
     Invariant("logs", "no byte of an attempt's logs is stored twice", violations_of(_overlapping_logs())),
     Invariant("deleted", "no trial of a deleted study runs or is leased", at_work_when_deleted),

@@ -13,8 +13,12 @@ from service.storage.damage import split_damaged
 from service.storage.queries import exclusions, journal, studies, views
 from service.storage.tables import Connection, Row
 from service.storage.unit_of_work import UnitOfWork
+from service.usecases import stored_findings
 from service.usecases.context import Context
 from service.usecases.eligibility import no_worker_reason
+
+MAX_FINDINGS = 10
+"""The largest number of findings in the view of a study. Its diagnosis has all of them."""
 
 
 def find_study(connection: Connection, name_or_id: str) -> Row:
@@ -49,6 +53,14 @@ def _complete(view: StudyView) -> StudyView:
     return view.model_copy(update=computed)
 
 
+def _with_findings(connection: Connection, context: Context, view: StudyView) -> StudyView:
+    """Add the gravest stored findings about a study to its view."""
+    stored = stored_findings.of_study(connection, context, view.id)
+    if stored is None:
+        return view
+    return view.model_copy(update={"findings": [*view.findings, *stored.findings][:MAX_FINDINGS]})
+
+
 async def list_studies(context: Context) -> StudyList:
     """Return all studies, newest first."""
 
@@ -67,7 +79,7 @@ async def get_study(context: Context, name: str) -> StudyView:
 
     def read(connection: Connection) -> StudyView:
         row, now = find_study(connection, name), context.database.dialect.now(connection)
-        view = _complete(context.views.latest(connection, row, now))
+        view = _with_findings(connection, context, _complete(context.views.latest(connection, row, now)))
         if row.state != StudyState.ACTIVE:
             return view
         excluded = [views.host_exclusion(each) for each in exclusions.of_study(connection, row.id)]

@@ -14,6 +14,7 @@ from service.domain.errors import DomainError
 from service.domain.pareto import LossVector, losses, nadir
 from service.storage.queries import checkpoints, pareto, studies, trials, views
 from service.storage.tables import Connection, Row
+from service.usecases import stored_findings
 from service.usecases.blobs import is_stored
 from service.usecases.context import Context
 from service.usecases.dispatch.grants import grant_of, task_of
@@ -160,4 +161,6 @@ def _detail(connection: Connection, context: Context, study: Row, row: Row) -> T
     spec = studies.spec(connection, study.id, row.spec_version)
     detail = views.trial_detail(connection, row)
     config, _ = task_of(connection, context, spec, row)
-    return detail.model_copy(update={"config": config})
+    stored = stored_findings.of_trial(connection, context, row.id)
+    findings = [] if stored is None else list(stored.findings)
+    return detail.model_copy(update={"config": config, "findings": findings})

@@ -9,6 +9,7 @@ from worker.training.data.column_roles import RankingRoles
 from worker.training.data.dataset import Dataset
 from worker.training.data.number_checks import at_index
 from worker.training.data.splits import Fold, Stratified
+from worker.training.data.table_file import plain_column
 from worker.training.data.tables import TableSettings, load_tables
 from worker.training.errors import ConfigError
 
@@ -34,7 +35,7 @@ def _read(setting: str, file: str, as_text: Sequence[str]) -> pa.Table:
         with arrow_parquet.ParquetFile(file) as stream:
             table = stream.read()
         table = pa.table(
-            {name: _plain(table.column(name)) for name in table.column_names}
+            {name: plain_column(table.column(name)) for name in table.column_names}
             if len(set(table.column_names)) == len(table.column_names)
             else table
         )
@@ -43,9 +44,3 @@ def _read(setting: str, file: str, as_text: Sequence[str]) -> pa.Table:
             raise  # an error of the disk
         raise ConfigError(f"data.{setting}", f"{file!r} can't be read as a Parquet file") from None
     return table
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return texts and categories as plain strings, as a CSV file has them, and other columns unchanged."""
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    return column.cast(pa.string()) if pa.types.is_large_string(kind) or pa.types.is_string(kind) else column.cast(kind)

@@ -35,7 +35,9 @@ def with_queries(
         if not each.any():
             raise ConfigError("data.target", f"no row of the {name} examples is relevant; there is nothing to measure")
     splits = {
-        name: _padded(features[name], relevance[name], queries[name], ids.get(name, np.arange(len(queries[name]))))
+        name: padded_queries(
+            features[name], relevance[name], queries[name], ids.get(name, np.arange(len(queries[name])))
+        )
         for name in features
     }
     targets = splits["train"].targets
@@ -44,7 +46,7 @@ def with_queries(
     return Dataset("ranking", splits)
 
 
-def _padded(
+def padded_queries(
     features: Tensor, relevance: NDArray[np.float64], queries: NDArray[np.int64], ids: NDArray[np.int64]
 ) -> Split:
     """Return features [queries, rows, num_features], targets and ids [queries, rows]; padding is 0, NO_ROW and -1."""

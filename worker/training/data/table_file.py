@@ -42,3 +42,9 @@ def require_values(where: str, name: str, table: pa.Table) -> None:
     """Raise ConfigError at `where` if the column lacks values."""
     if count := table.column(name).null_count:
         raise ConfigError(where, f"column {name!r} lacks a value in {count} rows; remove those rows")
+
+
+def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts and categories as plain strings, as a CSV file has them, and other columns unchanged."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    return column.cast(pa.string()) if pa.types.is_large_string(kind) or pa.types.is_string(kind) else column.cast(kind)

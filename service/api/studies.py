@@ -31,6 +31,7 @@ from service.contract.study import (
     StudySpec,
     StudyView,
 )
+from service.usecases.diagnosis_lookup import get_study_diagnosis
 from service.usecases.remedies.apply import apply_remedy
 from service.usecases.studies import creation, lifecycle, stages, study_lookup
 from service.usecases.studies.deletion import delete_study
@@ -39,7 +40,6 @@ from service.usecases.studies.enqueue import enqueue
 from service.usecases.studies.importance import study_importance
 from service.usecases.studies.planning import plan_study, replay_study
 from service.usecases.studies.preflight import get_preflight, start_preflight
-from service.usecases.trials.diagnosis import get_study_diagnosis
 
 router = APIRouter(prefix="/studies", tags=["studies"], route_class=JsonRoute)
 

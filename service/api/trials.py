@@ -19,8 +19,8 @@ from service.contract.predictions import PARQUET, PredictionsList
 from service.contract.study import ParetoFront
 from service.contract.trial import ForkRequest, ReleaseRequest, TrialDetail, TrialList, TrialView
 from service.usecases.blobs import read_blob
+from service.usecases.diagnosis_lookup import get_trial_diagnosis
 from service.usecases.trials import trial_lookup
-from service.usecases.trials.diagnosis import get_trial_diagnosis
 from service.usecases.trials.forks import fork_trial, list_forks
 from service.usecases.trials.logs import read_log
 from service.usecases.trials.predictions import find_predictions, list_predictions

@@ -1,4 +1,4 @@
-"""The commands of `study` that analyse what a study recorded: importance, predictions, errors, curves, replay."""
+"""Commands of `study` that analyse what was recorded: importance, diagnosis, predictions, errors, curves, replay."""
 
 from __future__ import annotations
 
@@ -33,6 +33,15 @@ def add_analysis_commands(of_study: AddCommand) -> None:
         of_study: adds a command whose first argument is a study.
     """
     of_study("importance", "rank the parameters by how much they distinguish the best trials from the others")
+    diagnose = of_study("diagnose", "say what the results and the learning curves of a study show, and what to do")
+    diagnose.add_argument("--trial", metavar="N", help="show the findings about one trial, beside its learning curves")
+    diagnose.add_argument("--rule", metavar="RULE", help="show only what this rule found, such as overfitting")
+    diagnose.add_argument(
+        "--confidence", choices=("high", "medium", "low"), metavar="LEVEL", help="show only findings of this confidence"
+    )
+    diagnose.add_argument(
+        "--wait", action="store_true", help="wait until the service has judged the study as it is now"
+    )
     predicted = of_study(
         "predictions", "print a trial's predictions on held-out examples as CSV, or list the trials that have any"
     )

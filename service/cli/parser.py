@@ -22,6 +22,7 @@ examples:
   study confusion digits-mlp 12                 the confusion matrix of the trial's model
   study predictions digits-mlp 12 --out 12.parquet
   study curves tumours 12 --positive malignant --choose cost --cost-false-negative 10
+  study diagnose digits-mlp                     what its results and learning curves show, and what to do
   study errors digits-mlp --html errors.html     which examples its best model gets wrong, and likely label errors
   study best digits-mlp --json | jq .parameters
   study checkpoint digits-mlp best --out best.pt     download the best trial's model
@@ -37,6 +38,7 @@ examples:
   study preflight digits-mlp                    the results of the checks, and what to do
   study overfit digits.yaml                     overfit one batch on this machine, with a plot
   study lr-range digits.yaml --svg rates.svg    find the useful learning rates on this machine, with a plot
+  study diagnose digits-mlp                     what the results show, and what to do
   study importance digits-mlp                   which parameters affect the result most
   study workers                                 all workers, and why some get no trials
   study catalogue model mlp                     the settings of the model `mlp`

@@ -9,9 +9,9 @@ import pytest
 from service.analysis.diagnosis.facts import StudyFacts, TrialFacts
 from service.contract.diagnosis import StudyDiagnosis, TrialDiagnosis
 from service.contract.finding import Confidence, Evidence, Finding, Remedy, RemedyName
+from service.usecases import diagnosis_lookup as stored
 from service.usecases.maintenance import diagnosis
 from service.usecases.maintenance.judgement import Rules
-from service.usecases.trials import diagnosis as stored
 from tests.usecases.replica import Replica
 
 VERSION = "of-the-tests"

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from service.cli.commands.curves import show_curves
+from service.cli.commands.diagnosis import show_diagnosis
 from service.cli.commands.errors import show_errors
 from service.cli.commands.local_checks import check_locally
 from service.cli.commands.planning import create_study, init_study, look_at_data, plan_study, replay_study
@@ -47,6 +48,7 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "lr-range": check_locally,
     "replay": replay_study,
     "importance": show_importance,
+    "diagnose": show_diagnosis,
     "list": list_studies,
     "show": show_study,
     "trials": list_trials,

@@ -19,6 +19,9 @@ from service.contract.study import Event, ParetoFront, StudyState, StudyView
 from service.contract.trial import TrialDetail, TrialState, TrialView
 from service.contract.worker import HostExclusion
 
+_MAX_FINDINGS = 3
+"""The largest number of findings on a page that is about more than them."""
+
 FINISHED = (TrialState.COMPLETED, TrialState.PRUNED, TrialState.FAILED, TrialState.CANCELLED)
 
 
@@ -58,8 +61,13 @@ def reference_summary(study: StudyView) -> str:
 
 
 def findings(study: StudyView) -> list[str]:
-    """Return what the results show and what to do, a line each."""
-    return [f"{each.sentence} → {' '.join(remedy.sentence for remedy in each.remedies)}" for each in study.findings]
+    """Return the gravest findings about a study and what to do, a line each, and where the others are."""
+    shown = [
+        f"{each.sentence} → {' '.join(remedy.sentence for remedy in each.remedies)}"
+        for each in study.findings[:_MAX_FINDINGS]
+    ]
+    num_more = len(study.findings) - len(shown)
+    return [*shown, f"{num_more} more; see: study diagnose {study.name}"] if num_more else shown
 
 
 def waits_for_preflight(study: StudyView) -> bool:

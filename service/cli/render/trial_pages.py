@@ -60,6 +60,8 @@ def trial_page(trial: TrialDetail) -> RenderableType:
         facts.add_row(f"at step {result.step}", f"{number(result.value)} (place {result.rank} of {result.num})")
     for name, metric in trial.metrics.items():
         facts.add_row(name, number(metric))
+    for finding in trial.findings:
+        facts.add_row("finding", Text(f"{finding.rule}: {finding.sentence}", style="yellow"))
     curves = Table("metric", "steps", "first", "last", "lowest", "highest", box=None, pad_edge=False)
     for series in trial.series:
         values = [from_wire(value) for value in series.values]

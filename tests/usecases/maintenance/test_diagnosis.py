@@ -13,10 +13,10 @@ from service.contract.decomposition import Decomposition, ErrorPart, PartName
 from service.contract.finding import Confidence, Evidence, Finding
 from service.contract.predictions import Confusion
 from service.contract.trial import TrialState
+from service.usecases import diagnosis_lookup as stored
 from service.usecases.maintenance import diagnosis, diagnosis_facts, judgement
 from service.usecases.maintenance.diagnosis import diagnose_due
 from service.usecases.studies import lifecycle
-from service.usecases.trials import diagnosis as stored
 from tests.usecases.diagnosed import RULES, rises, searched, shown, shown_trial
 from tests.usecases.replica import Replica
 

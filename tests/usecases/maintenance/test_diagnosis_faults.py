@@ -17,11 +17,11 @@ from service.domain.errors import DomainError
 from service.storage import tables
 from service.storage.database import Database
 from service.storage.fsck.invariants import check
+from service.usecases import diagnosis_lookup as stored
 from service.usecases.maintenance import diagnosis, judgement
 from service.usecases.maintenance.diagnosis import diagnose_due
 from service.usecases.maintenance.restore import begin_epoch
 from service.usecases.studies import deletion
-from service.usecases.trials import diagnosis as stored
 from tests.usecases.diagnosed import RULES, many_rise, rises, searched, shown, shown_trial
 from tests.usecases.replica import Replica
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from service.contract.diagnosis import StudyDiagnosis, TrialDiagnosis
 from service.contract.finding import Confidence, Finding
+from service.domain.errors import DamagedRowError
 from service.storage.queries import diagnoses
 from service.storage.tables import Connection, Row
 from service.storage.timestamps import to_datetime
 from service.usecases import stored_findings
 from service.usecases.context import Context
+from service.usecases.remedies.attach import with_actions
 from service.usecases.rules_version import rules_version
 from service.usecases.studies.study_lookup import find_study
 from service.usecases.trials.trial_lookup import find_trial
@@ -37,8 +41,11 @@ async def get_study_diagnosis(
         stored = stored_findings.of_study(connection, context, study.id)
         is_current = stored is not None and stored.rules == rules_version()
         num_waiting = _num_waiting(connection, study)
-        findings = () if stored is None else stored.findings
-        of_trials = () if stored is None else stored.trial_findings
+        findings = [] if stored is None else [each for each in stored.findings if is_wanted(each.rule, each.confidence)]
+        groups = [] if stored is None else list(stored.trial_findings)
+        groups = [each for each in groups if is_wanted(each.rule, each.confidence)]
+        complete = _with_actions(connection, context, study, [*findings, *(each.clearest for each in groups)])
+        clearest = complete[len(findings) :]
         return StudyDiagnosis(
             study=study.name,
             revision=study.revision,
@@ -47,8 +54,10 @@ async def get_study_diagnosis(
             lags=not is_current or stored is None or stored.judged_revision < study.revision,
             num_judged=study.next_number - num_waiting,
             num_waiting=num_waiting,
-            findings=[each for each in findings if is_wanted(each.rule, each.confidence)],
-            trial_findings=[each for each in of_trials if is_wanted(each.rule, each.confidence)],
+            findings=complete[: len(findings)],
+            trial_findings=[
+                each.model_copy(update={"clearest": finding}) for each, finding in zip(groups, clearest, strict=True)
+            ],
             decomposition=None if stored is None else stored.decomposition,
             error=None if stored is None else stored.error,
         )
@@ -59,6 +68,15 @@ async def get_study_diagnosis(
 def _num_waiting(connection: Connection, study: Row) -> int:
     num_trials: int = study.next_number
     return min(num_trials, diagnoses.num_unjudged(connection, study.id, rules_version()))
+
+
+def _with_actions(connection: Connection, context: Context, study: Row, findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings with the actions of their remedies; without actions if the study's spec is damaged."""
+    found = list(findings)
+    try:
+        return with_actions(connection, context, study, found)
+    except DamagedRowError:
+        return found
 
 
 async def get_trial_diagnosis(
@@ -84,6 +102,7 @@ async def get_trial_diagnosis(
         study = find_study(connection, name)
         trial = find_trial(connection, study, key)
         stored = stored_findings.of_trial(connection, context, trial.id)
+        findings = () if stored is None else stored.findings
         is_current = stored is not None and stored.key == (trial.revision, rules_version())
         return TrialDiagnosis(
             study=study.name,
@@ -93,7 +112,7 @@ async def get_trial_diagnosis(
             judged_revision=None if stored is None else stored.trial_revision,
             # Only search trials are judged.
             lags=trial.number is not None and not is_current,
-            findings=[] if stored is None else [each for each in stored.findings if is_wanted(each)],
+            findings=_with_actions(connection, context, study, filter(is_wanted, findings)),
             error=None if stored is None else stored.error,
         )
 

@@ -11,7 +11,7 @@ def main() -> None:
     """Run the command line and exit with its status."""
     # This comes before every other import: where a token is set, `take_secrets` re-executes this process.
     token = take_secrets(["ASSAYER_TOKEN"]).get("ASSAYER_TOKEN")
-    from worker import baselines_study, cli, doctor, preflight_study, try_trial  # noqa: PLC0415
+    from worker import baselines_study, cli, data_curve_study, doctor, preflight_study, try_trial  # noqa: PLC0415
 
     match sys.argv[1:]:
         case ["doctor", *arguments]:
@@ -22,6 +22,8 @@ def main() -> None:
             sys.exit(preflight_study.main(arguments))
         case ["baselines", *arguments]:
             sys.exit(baselines_study.main(arguments))
+        case ["data-curve", *arguments]:
+            sys.exit(data_curve_study.main(arguments))
         case arguments:
             sys.exit(cli.main(arguments, token))
 

@@ -39,6 +39,7 @@ examples:
   study overfit digits.yaml                     overfit one batch on this machine, with a plot
   study lr-range digits.yaml --svg rates.svg    find the useful learning rates on this machine, with a plot
   study diagnose digits-mlp                     what the results show, and what to do
+  study data-curve digits.yaml                  train on 10, 30 and 100 % of the data: would more data help?
   study importance digits-mlp                   which parameters affect the result most
   study workers                                 all workers, and why some get no trials
   study catalogue model mlp                     the settings of the model `mlp`
@@ -76,6 +77,16 @@ score near 1 may be a leak, written down after the target was known.
 
 A file of more than 50,000 rows, or a folder of more than 4,000 images, is sampled at random; the page says so. The same
 --seed gives the same page.
+"""
+
+DATA_CURVE_EXAMPLES = """
+examples:
+  study data-curve digits.yaml
+  study data-curve digits.yaml --seeds 5 --html curve.html
+
+Trains the middle of the study's space on 10, 30 and 100 % of the training examples, with three seeds each. Validation
+examples stay the same. Every training makes as many steps, so a tenth of the data trains ten times as many epochs, and
+each is measured in its best epoch. A power law through the errors says what twice and four times the data would give.
 """
 
 
@@ -116,6 +127,7 @@ def parser() -> argparse.ArgumentParser:
     _add_create_commands(verb)
     _add_preflight_command(verb)
     _add_local_checks(verb)
+    _add_data_curve_command(verb)
     _add_view_commands(verb, of_study)
     add_analysis_commands(of_study)
     _add_control_commands(verb, of_study)
@@ -216,17 +228,32 @@ def _add_local_checks(verb: AddCommand) -> None:
         check.add_argument("--html", metavar="FILE", help="write the result with its plot to this HTML file")
         check.add_argument("--seconds", metavar="N", help="time that the check may take (default: 60)")
         check.add_argument("--seed", metavar="N", help="seed of all draws (default: 0)")
-        check.add_argument("--gpu", metavar="N", help="train on this GPU (default: on the CPU)")
-        check.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
-        check.add_argument(
-            "--register", action="append", metavar="MODULE", help="import this module's custom entries; repeatable"
-        )
-        check.add_argument(
-            "--data",
-            action="append",
-            metavar="DIR",
-            help="folder below which the study may name files; repeatable (default: the working directory)",
-        )
+        _add_training_options(check)
+
+
+def _add_data_curve_command(verb: AddCommand) -> None:
+    curve = verb(
+        "data-curve", "train on parts of a study file's data on this machine, to see what more data would give"
+    )
+    curve.epilog, curve.formatter_class = DATA_CURVE_EXAMPLES, argparse.RawDescriptionHelpFormatter
+    curve.add_argument("file", metavar="FILE", help="study file (YAML) with a train task; no service is needed")
+    curve.add_argument("--seeds", type=count, default=3, metavar="N", help="trainings on each part (default: 3)")
+    curve.add_argument("--html", metavar="FILE", help="write the result with its plot to this HTML file")
+    _add_training_options(curve)
+
+
+def _add_training_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--gpu", metavar="N", help="train on this GPU (default: on the CPU)")
+    command.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
+    command.add_argument(
+        "--register", action="append", metavar="MODULE", help="import this module's custom entries; repeatable"
+    )
+    command.add_argument(
+        "--data",
+        action="append",
+        metavar="DIR",
+        help="folder below which the study may name files; repeatable (default: the working directory)",
+    )
 
 
 def _add_view_commands(verb: AddCommand, of_study: AddCommand) -> None:

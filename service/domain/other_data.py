@@ -5,7 +5,7 @@ from __future__ import annotations
 from service.contract.sampler import CoarseToFineSamplerSpec
 from service.contract.study import StudySpec
 
-_TRAINING_ONLY = {"data.limit", "data.bootstrap"}
+_TRAINING_ONLY = {"data.limit", "data.bootstrap", "data.train_fraction", "data.train_fraction_seed"}
 """Settings of the data that choose training examples and leave the validation split as it is."""
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from service.cli.commands import local_checks
+from service.cli.commands import local_worker
 from service.cli.main import main
 from service.cli.render.charts import Axes, Chart
 from service.cli.render.check_pages import chart_of, check_html, check_page, check_svg
@@ -171,7 +171,7 @@ def test_missing_packages_are_named_with_what_to_install(
     def find_spec(name: str) -> machinery.ModuleSpec | None:
         return None if name == "torch" else machinery.PathFinder.find_spec(name)
 
-    monkeypatch.setattr(local_checks, "find_spec", find_spec)
+    monkeypatch.setattr(local_worker, "find_spec", find_spec)
     assert main(["lr-range", study()]) == 1
     assert "packages are missing: pip install 'assayer[worker]'" in capsys.readouterr().err
 

@@ -18,7 +18,7 @@ from tests.search.studies import record, study
         ({}, False),
         ({"data.classes": 3}, True),
         ({"schedule.name": "constant", "data.size": 16}, True),
-        ({"schedule.name": "constant", "data.limit": 100, "data.bootstrap": 1}, False),
+        ({"schedule.name": "constant", "data.limit": 100, "data.bootstrap": 1, "data.train_fraction": 0.1}, False),
     ],
 )
 def test_what_chooses_training_examples_alone_leaves_the_data_the_same(

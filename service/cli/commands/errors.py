@@ -6,12 +6,11 @@ import argparse
 import contextlib
 import copy
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from service.cli.commands.output import note, print_answer, progress_bar
+from service.cli.commands.output import file_to_write, print_answer, progress_bar, write_page
 from service.cli.errors.analysis import Subject, analyse
 from service.cli.errors.categories import read_categories
 from service.cli.errors.example_data import ExampleData, NoData, read_examples
@@ -27,7 +26,7 @@ from service.contract.trial import TrialView
 
 
 def show_errors(client: Client, arguments: argparse.Namespace) -> None:
-    page = html_file(arguments.html)
+    page = file_to_write("--html", arguments.html, ".html", ".htm")
     study = client.study(arguments.name)
     trial, kept = _trial(client, study, arguments.trial)
     predictions, others = _predictions(client, study.id, trial, kept, arguments.split)
@@ -57,37 +56,8 @@ def show_errors(client: Client, arguments: argparse.Namespace) -> None:
     )
     report = analyse(subject, arguments.top)
     if page is not None:
-        write_html(page, errors_html(report))
+        write_page(page, errors_html(report))
     print_answer(arguments, report, errors_page(report))
-
-
-def html_file(given: str | None) -> Path | None:
-    """Return the HTML file to write, before any work is done for it.
-
-    Raises:
-        InvalidStudy: it can't be an HTML file.
-    """
-    if given is None:
-        return None
-    path = Path(given)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise invalid_study("--html", f"the file's name must end with .html, got {given!r}")
-    if not path.parent.is_dir():
-        raise invalid_study("--html", f"there is no folder {path.parent}; make it first")
-    return path
-
-
-def write_html(path: Path, text: str) -> None:
-    """Write an HTML file, and say so.
-
-    Raises:
-        InvalidStudy: it can't be written.
-    """
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise invalid_study(path, f"cannot be written: {error.strerror}") from None
-    note(f"wrote {path}")
 
 
 def _trial(client: Client, study: StudyView, given: str | None) -> tuple[TrialView, PredictionsList]:

@@ -6,12 +6,14 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from pydantic import BaseModel
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.cli.render import formatting, study_pages
+from service.client.errors import invalid_study
 from service.contract.base import DamagedRow
 from service.contract.study import StudyView
 
@@ -46,6 +48,35 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("reading", total=1.0)
         yield lambda step, share: progress.update(task, description=step, completed=share)
+
+
+def file_to_write(option: str, given: str | None, *endings: str) -> Path | None:
+    """Return the file that an option names, before any work is done for it; None: the option was not given.
+
+    Raises:
+        InvalidStudy: the file has another ending, or its folder does not exist.
+    """
+    if given is None:
+        return None
+    path = Path(given)
+    if path.suffix.lower() not in endings:
+        raise invalid_study(option, f"the file's name must end with {endings[0]}, got {given!r}")
+    if not path.parent.is_dir():
+        raise invalid_study(option, f"there is no folder {path.parent}; make it first")
+    return path
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page or a plot, and say so.
+
+    Raises:
+        InvalidStudy: the file can't be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise invalid_study(path, f"cannot be written: {error.strerror}") from None
+    note(f"wrote {path}")
 
 
 def note(message: str) -> None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from service.cli import inspect_data, recipe_steps, scaffold
 from service.cli.column_texts import NumberRules
-from service.cli.commands.output import note, print_answer, progress_bar
+from service.cli.commands.output import file_to_write, note, print_answer, progress_bar, write_page
 from service.cli.commands.studies import watch_study
 from service.cli.data_files import Table
 from service.cli.look.report import LEFT_OUT, Finding, Report
@@ -38,17 +38,11 @@ def look_at_data(client: Client, arguments: argparse.Namespace) -> None:
     from service.cli.look.look import look  # noqa: PLC0415 - NumPy is slow to load
     from service.cli.render import look_html  # noqa: PLC0415
 
-    page = None if arguments.html is None else Path(arguments.html)
-    if page is not None and page.suffix.lower() not in (".html", ".htm"):
-        raise invalid_study("--html", f"the file's name must end with .html, got {arguments.html!r}")
+    page = file_to_write("--html", arguments.html, ".html", ".htm")
     with progress_bar() as notice:
         report = look(arguments.data, _inspect_options(arguments), arguments.seed, notice)
     if page is not None:
-        try:
-            page.write_text(look_html.html_page(report), encoding="utf-8")
-        except OSError as error:
-            raise invalid_study(page, f"cannot be written: {error.strerror}") from None
-        note(f"wrote {page}")
+        write_page(page, look_html.html_page(report))
     print_answer(arguments, report, look_pages.look_page(report))
 
 

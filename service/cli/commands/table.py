@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from service.cli.commands.curves import show_curves
+from service.cli.commands.data_curve import show_data_curve
 from service.cli.commands.diagnosis import show_diagnosis
 from service.cli.commands.errors import show_errors
 from service.cli.commands.local_checks import check_locally
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "create": create_study,
     "plan": plan_study,
     "preflight": preflight,
+    "data-curve": show_data_curve,
     "overfit": check_locally,
     "lr-range": check_locally,
     "replay": replay_study,

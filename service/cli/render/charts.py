@@ -97,4 +97,7 @@ class Axes:
             values = [float(round(self.x_low + share * (self.x_high - self.x_low))) for share in (0.0, 0.5, 1.0)]
             return [(self.x(value), f"{value:.4g}") for value in dict.fromkeys(values)]
         decades = range(math.ceil(math.log10(self.x_low) - 1e-9), math.floor(math.log10(self.x_high) + 1e-9) + 1)
+        if len(decades) < 3:
+            steps = [self.x_low * (self.x_high / self.x_low) ** share for share in (0.0, 1 / 3, 2 / 3, 1.0)]
+            return [(self.x(value), f"{float(f'{value:.2g}'):g}") for value in steps]
         return [(self.x(10.0**decade), f"1e{decade}") for decade in decades]

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from worker.training import ConfigError
-from worker.training.data.splits import SplitConstraint, Splitting, split_indices
+from worker.training.data.splits import Fold, SplitConstraint, Splitting, split_indices
 
 HOW = Splitting(val_fraction=0.2, test_fraction=0.2)
 
@@ -77,6 +77,44 @@ def test_a_limit_in_time_keeps_the_oldest():
     times = np.arange(100)[::-1].copy()
     parts = split_indices(None, 100, Splitting(limit=5), SplitConstraint(times=times))
     assert times[parts["train"]].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("fold", [None, Fold(1, 4)])
+def test_a_fraction_of_the_training_examples_holds_the_smaller_ones_and_each_class_alike(fold: Fold | None):
+    labels = np.array(["rare"] * 10 + ["b"] * 190 + ["a"] * 200)
+    whole = split_indices(labels, 400, Splitting(fold=fold))
+    parts = [split_indices(labels, 400, Splitting(train_fraction=share, fold=fold)) for share in (0.1, 0.3, 1.0)]
+    for part in parts:
+        assert all(np.array_equal(part[name], whole[name]) for name in ("val", "test"))
+    assert np.array_equal(parts[2]["train"], whole["train"])
+    tenth, third, all_of_them = (set(part["train"].tolist()) for part in parts)
+    assert tenth < third < all_of_them
+    num = {name: int((labels[whole["train"]] == name).sum()) for name in ("rare", "b", "a")}
+    assert {name: int((labels[parts[0]["train"]] == name).sum()) for name in num} == {
+        name: max(1, round(0.1 * each)) for name, each in num.items()
+    }
+    other = split_indices(labels, 400, Splitting(train_fraction=0.1, train_fraction_seed=1, fold=fold))
+    assert set(other["train"].tolist()) != tenth
+    assert [each for each in whole["train"].tolist() if each in tenth] == parts[0]["train"].tolist()
+
+
+def test_a_fraction_of_groups_takes_whole_groups():
+    groups = np.repeat(np.arange(50), 4)
+    shares = [0.1, 0.3]
+    parts = [
+        split_indices(None, 200, Splitting(train_fraction=share), SplitConstraint(groups=groups))["train"]
+        for share in shares
+    ]
+    whole = split_indices(None, 200, Splitting(), SplitConstraint(groups=groups))["train"]
+    for part, share in zip(parts, shares, strict=True):
+        assert (np.bincount(groups[part])[np.unique(groups[part])] == 4).all()
+        assert 0 <= len(part) - share * len(whole) <= 4
+    assert set(parts[0].tolist()) < set(parts[1].tolist())
+
+
+def test_a_fraction_that_leaves_one_example_is_refused():
+    with pytest.raises(ConfigError, match=r"data\.train_fraction: 0\.01 of 60 training examples leaves 1; at least 2"):
+        split_indices(None, 100, Splitting(train_fraction=0.01))
 
 
 def test_a_fold_says_where_an_example_goes():

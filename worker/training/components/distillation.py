@@ -13,6 +13,9 @@ from worker.training.checkpoints.load import models_of, read_content, require_sa
 from worker.training.data import Dataset
 from worker.training.parameters import Setting
 
+_OF_TRAINING = {"limit", "bootstrap", "train_fraction", "train_fraction_seed"}
+"""The settings of `data` that choose training examples."""
+
 
 class Distillation(nn.Module):
     """Cross entropy of the targets, blended in training with that of the teachers' softened probabilities.
@@ -99,5 +102,5 @@ def distill(
 
 def _split(mapping: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that decide which examples are held out; the number of training examples may differ."""
-    data = {name: value for name, value in mapping["data"].items() if name not in ("limit", "bootstrap")}
+    data = {name: value for name, value in mapping["data"].items() if name not in _OF_TRAINING}
     return {"data": data, "folds": mapping["folds"]}

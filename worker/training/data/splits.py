@@ -20,6 +20,15 @@ Indices = NDArray[np.int64]
 ValFraction = Annotated[float, Setting("share of the examples held out for validation", low=0.0, high=0.9)]
 TestFraction = Annotated[float, Setting("share of the examples held out for the final test", low=0.0, high=0.9)]
 Limit = Annotated[int | None, Setting("train on at most this many examples; null: on all", low=1)]
+TrainFraction = Annotated[
+    float,
+    Setting(
+        "share of the training examples to train on, of each class alike; a larger share holds a smaller one",
+        low=0.0,
+        high=1.0,
+        exclusive_low=True,
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -34,14 +43,16 @@ class Fold:
 class Splitting:
     """How to split the examples; a fraction of 0 makes no such split.
 
-    The test set does not depend on the validation set, the fold, `limit` or `bootstrap`. With `classes`, the examples
-    of the other classes are left out before the split, so that they are in no part.
+    The test set does not depend on the validation set, the fold, `train_fraction`, `limit` or `bootstrap`. With
+    `classes`, the examples of the other classes are left out before the split, so that they are in no part.
 
     Attributes:
         val_fraction: the share of all examples held out for validation, in [0, 0.9].
         test_fraction: the share of all examples held out for the test, in [0, 0.9].
         seed: the seed of the split.
         stratify: whether each class has the same share in every part.
+        train_fraction: the share of the training examples that train; validation and test stay the same.
+        train_fraction_seed: the seed that chooses them.
         limit: the largest number of training examples; None: no limit.
         classes: the largest number of classes, the most frequent ones; None: all.
         bootstrap: the seed for drawing training examples with replacement; None: each is used once.
@@ -53,6 +64,8 @@ class Splitting:
     seed: Annotated[int, Setting("seed of the split, apart from the training's seed", low=0, high=2**32 - 1)] = 0
     stratify: bool = True
     classes: int | None = None
+    train_fraction: TrainFraction = 1.0
+    train_fraction_seed: Annotated[int, Setting("seed that chooses the examples of train_fraction", low=0)] = 0
     limit: Limit = None
     bootstrap: Annotated[
         int | None,
@@ -151,7 +164,7 @@ def split_indices(
         if constraint.times is not None:
             rest = np.argsort(constraint.times, kind="stable")
         parts = _by_fraction(rest, labels if how.stratify else None, how, constraint)
-    return parts | {"train": _select_training(parts["train"], how)}
+    return parts | {"train": _select_training(parts["train"], how, labels if how.stratify else None, constraint)}
 
 
 def rows_of_trained_classes(
@@ -311,8 +324,44 @@ def _by_fold(folds: NDArray[Any], constraint: SplitConstraint) -> dict[SplitName
     return parts | {"train": np.flatnonzero(~taken)}
 
 
-def _select_training(train: Indices, how: Splitting) -> Indices:
+def _select_training(
+    train: Indices, how: Splitting, labels: NDArray[Any] | None, constraint: SplitConstraint
+) -> Indices:
+    if how.train_fraction < 1:
+        train = _fraction_of(train, how, labels, constraint.groups)
     train = train[: how.limit]
     if how.bootstrap is None:
         return train
     return np.random.default_rng(how.bootstrap).choice(train, len(train))
+
+
+def _fraction_of(train: Indices, how: Splitting, labels: NDArray[Any] | None, groups: NDArray[Any] | None) -> Indices:
+    """Return a share of the training examples in their order: of each class alike, or whole groups.
+
+    The examples of a smaller share are among those of a larger one.
+    """
+    order = np.random.default_rng(how.train_fraction_seed).permutation(len(train))
+    strata = np.zeros(len(train), dtype=np.int64)
+    if groups is not None:
+        _, strata = np.unique(groups[train], return_inverse=True)
+        chosen = _first_groups(strata, order, round(how.train_fraction * len(train)))
+    else:
+        if labels is not None:
+            _, strata = np.unique(labels[train], return_inverse=True)
+        sizes = np.maximum(1, np.round(how.train_fraction * np.bincount(strata)))
+        chosen = np.zeros(len(train), dtype=bool)
+        for stratum, size in enumerate(sizes.astype(np.int64).tolist()):
+            chosen[order[strata[order] == stratum][:size]] = True
+    if chosen.sum() < 2:
+        left = f"leaves {int(chosen.sum())}; at least 2 are needed"
+        raise ConfigError("data.train_fraction", f"{how.train_fraction:g} of {len(train)} training examples {left}")
+    return train[chosen]
+
+
+def _first_groups(groups: NDArray[np.int64], order: Indices, size: int) -> NDArray[np.bool_]:
+    """Return which examples are in the first groups, in the order of their first example, that hold `size` together."""
+    places, first = np.unique(groups[order], return_index=True)
+    by_first = places[np.argsort(first)]
+    counts = np.cumsum(np.bincount(groups)[by_first])
+    num = int(np.searchsorted(counts, size)) + 1
+    return np.isin(groups, by_first[:num])

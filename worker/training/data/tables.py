@@ -153,7 +153,7 @@ def _check_query(how: TableSettings, splitting: Splitting) -> None:
         raise ConfigError(
             "data.kind", "data.query ranks the rows of each query, so kind has no effect; leave out kind, or query"
         )
-    for setting in ("limit", "bootstrap"):
+    for setting in ("limit", "bootstrap"):  # train_fraction takes whole queries
         if getattr(splitting, setting) is not None:
             raise ConfigError(f"data.{setting}", "selects single rows, which would split queries; leave it out")
 

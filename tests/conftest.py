@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -26,6 +28,19 @@ pytest_plugins = [
 
 PROOF_SECONDS = 1_200
 """How long a proof may take before it counts as hanging; other tests have the limit of pyproject.toml."""
+
+
+_ALL_PROVE = re.compile(r"^pytestmark = pytest\.mark\.prove$", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no test file of which `-m` would deselect every test: each process of a run would pay for its imports."""
+    chosen: str = config.option.markexpr
+    if not collection_path.match("test_*.py") or "prove" not in chosen:
+        return None
+    source = collection_path.read_text(encoding="utf-8")
+    has_nothing = _ALL_PROVE.search(source) if "not prove" in chosen else "mark.prove" not in source
+    return True if has_nothing else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -67,6 +67,11 @@ class Module:
     def tree(self) -> ast.Module:
         return ast.parse(self.source, self.path)
 
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of the tree: walking it anew for each rule takes most of a check's time."""
+        return tuple(ast.walk(self.tree))
+
     def within(self, *places: str) -> bool:
         """Whether the module is one of these files, or lies in one of these folders."""
         return any(self.path == place or self.path.startswith(f"{place}/") for place in places)
@@ -104,7 +109,7 @@ def spells_no_state(module: Module) -> Iterator[Breach]:
     ):
         return
     results = {id(keyword.value) for call in _calls(module) for keyword in call.keywords if keyword.arg == "result"}
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Constant) and node.value in STATES and id(node) not in results:
             yield node.lineno, f"{node.value!r} is a state; write the member of StudyState, TrialState or AttemptState"
 
@@ -180,13 +185,13 @@ def breaches(rule: Rule, module: Module) -> list[str]:
 
 
 def _calls(module: Module) -> Iterator[ast.Call]:
-    return (node for node in ast.walk(module.tree) if isinstance(node, ast.Call))
+    return (node for node in module.nodes if isinstance(node, ast.Call))
 
 
 def _names_used(module: Module) -> Iterator[tuple[int, str]]:
     """Dotted names that the module reads or imports, under the names they have at home: np -> numpy, rng -> random."""
     known_as: dict[str, str] = {}
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 top = alias.name.partition(".")[0]
@@ -197,7 +202,7 @@ def _names_used(module: Module) -> Iterator[tuple[int, str]]:
             for alias in node.names:
                 known_as[alias.asname or alias.name] = f"{node.module}.{alias.name}"
                 yield node.lineno, f"{node.module}.{alias.name}"
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Attribute) and (dotted := _dotted(node)):
             first, _, rest = dotted.partition(".")
             yield node.lineno, f"{known_as[first]}.{rest}" if first in known_as else dotted
@@ -213,7 +218,7 @@ def _dotted(node: ast.expr) -> str | None:
 
 def _names_given(module: Module) -> Iterator[tuple[int, str]]:
     """Names that the module chooses itself: of classes, functions, arguments, variables and attributes."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 yield node.lineno, node.name

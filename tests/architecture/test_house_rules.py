@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 
 import pytest
@@ -38,6 +39,11 @@ def modules() -> list[Module]:
 def every_module() -> list[Module]:
     found = modules()
     assert len(found) > 100, "the house was not found"
+    # A million nodes without a cycle: the garbage collector would look at them again and again.
+    gc.disable()
+    assert all(module.nodes for module in found)
+    gc.freeze()
+    gc.enable()
     return found
 
 
@@ -117,6 +123,12 @@ ALLOWED: list[tuple[Rule, str, str]] = [
 @pytest.mark.parametrize(("rule", "path", "source"), ALLOWED)
 def test_values_outside_a_rule_pass(rule: Rule, path: str, source: str) -> None:
     assert breaches(rule, Module(path, source)) == []
+
+
+def test_only_test_files_mark_their_tests_as_proofs() -> None:
+    """`-m prove` imports no test file whose text lacks the mark (tests/conftest.py), so no other module may set it."""
+    others = [module for module in modules() if module.within("tests") and "/test_" not in module.path]
+    assert [module.path for module in others if "mark.prove" in module.source] == ["tests/conftest.py"]
 
 
 def test_the_migrations_do_not_shadow_the_library() -> None:

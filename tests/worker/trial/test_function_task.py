@@ -14,6 +14,7 @@ from service.contract.attempt import FailureClass, Outcome
 from service.contract.base import TaskKind
 from service.contract.claim import Monitor
 from service.contract.report import Action
+from tests.support.forked_commands import forked_zygotes
 from tests.worker.custom_code import trial_and_agent
 from tests.worker.grants import grant, start_of
 from worker.agent.devices import cpu
@@ -94,7 +95,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def zygote(code: Path) -> Iterator[Zygote]:
     environment = {**os.environ, "ASSAYER_TOKEN": "a-secret", "PYTHONPATH": str(code)}
-    with Zygote([cpu()], 1, code / "zygote.log", environment) as process:
+    with forked_zygotes(), Zygote([cpu()], 1, code / "zygote.log", environment) as process:
         process.wait_ready()
         yield process
 

@@ -32,8 +32,7 @@ ENDLESS = 1_000_000
 
 @pytest.fixture(scope="module")
 def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    environment = {**os.environ, "ASSAYER_TOKEN": "a-secret"}
-    with Zygote([cpu()], 1, tmp_path_factory.mktemp("zygote") / "zygote.log", environment) as process:
+    with forked_zygotes(), Zygote([cpu()], 1, tmp_path_factory.mktemp("zygote") / "zygote.log") as process:
         process.wait_ready()
         yield process
 
@@ -234,8 +233,13 @@ def test_terminating_ends_whatever_the_training_process_has_begun(start: Any, tm
         assert is_gone(int((tmp_path / "pid").read_text()))
 
 
-def test_a_training_process_sees_no_token_and_no_gpu(zygote: Zygote) -> None:
-    environment = Path(f"/proc/{zygote.pid}/environ").read_text().split("\0")
+def test_a_training_process_sees_no_token_and_no_gpu(tmp_path: Path) -> None:
+    """A process has its environment before it imports anything, so the test does not wait until it is ready."""
+    with Zygote([cpu()], 1, tmp_path / "zygote.log", os.environ | {"ASSAYER_TOKEN": "a-secret"}) as zygote:
+        path = Path(f"/proc/{zygote.pid}/environ")
+        assert eventually(lambda: "OMP_NUM_THREADS=1\0" in path.read_text()), "it was not executed"
+        environment = path.read_text().split("\0")
+        os.kill(zygote.pid, signal.SIGKILL)
     assert not [entry for entry in environment if "a-secret" in entry]
     assert "CUDA_VISIBLE_DEVICES=" in environment
     assert "OMP_NUM_THREADS=1" in environment

@@ -121,12 +121,17 @@ def opened_database(database_url: str) -> Iterator[Database]:
     opened.close()
 
 
+def empty(database: Database) -> None:
+    """Delete everything that a database was told."""
+    with database.writer.begin() as connection:
+        for table in (tables.study, tables.worker, tables.deployment, tables.custom_entry):
+            connection.execute(table.delete())
+
+
 @pytest.fixture
 def database(opened_database: Database) -> Database:
     """An open database of each dialect that holds nothing that was told; emptied, as making one takes longer."""
-    with opened_database.writer.begin() as connection:
-        for table in (tables.study, tables.worker, tables.deployment, tables.custom_entry):
-            connection.execute(table.delete())
+    empty(opened_database)
     return opened_database
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from service.storage.blobs import BlobStore
 from service.storage.database import Database, open_database
+from tests.support.databases import Postgres, empty
 from tests.usecases.diagnosed import at_once  # noqa: F401 - a fixture
 from tests.usecases.failing_strategies import trouble  # noqa: F401 - a fixture
 from tests.usecases.interleaving import At, Order
@@ -28,14 +29,22 @@ def blobs(replica: Replica, tmp_path: Path) -> BlobStore:
     return replica.open_blobs(tmp_path / "blobs")
 
 
+@pytest.fixture(scope="module")
+def opened_databases(postgres: Postgres) -> Iterator[tuple[Database, Database]]:
+    """One Postgres database, opened twice, for all tests of a module."""
+    with postgres.database(postgres.migrated) as url:
+        first, second = open_database(url), open_database(url)
+        yield first, second
+        first.close()
+        second.close()
+
+
 @pytest.fixture
-def replicas(postgres_url: str) -> Iterator[tuple[Replica, Replica]]:
-    """Two replicas on one Postgres database."""
-    databases = [open_database(postgres_url) for _ in range(2)]
-    first, second = (Replica(database) for database in databases)
-    yield first, second
-    for database in databases:
-        database.close()
+def replicas(opened_databases: tuple[Database, Database]) -> tuple[Replica, Replica]:
+    """Two replicas on one Postgres database, which is emptied before."""
+    first, second = opened_databases
+    empty(first)
+    return Replica(first), Replica(second)
 
 
 @pytest.fixture(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from service.cli.render.look_html import html_page
 from tests.client.test_look import houses
 
 VOID = {"meta", "img"}
+GROUNDS = {"light": "rgb(246, 247, 249)", "dark": "rgb(20, 23, 29)"}
+"""The colour behind the page in each scheme."""
 
 
 @pytest.fixture(autouse=True)
@@ -104,9 +107,8 @@ def test_the_command_writes_the_page(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("scheme", "ground"), [("light", "rgb(246, 247, 249)"), ("dark", "rgb(20, 23, 29)")])
-@pytest.mark.parametrize("width", [1200, 390])
-def test_the_page_opens_in_a_browser(scheme: str, ground: str, width: int, tmp_path: Path) -> None:
+def test_the_page_opens_in_a_browser(tmp_path: Path) -> None:
+    """Wide and narrow, in light and dark; starting Chromium takes longer than all four pages."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only this test needs a browser
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -116,14 +118,17 @@ def test_the_page_opens_in_a_browser(scheme: str, ground: str, width: int, tmp_p
     path.write_text(html_page(look(houses(), InspectOptions("price"))), encoding="utf-8")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+        page = browser.new_page()
         complaints: list[str] = []
         page.on("console", lambda message: complaints.append(message.text))
         page.on("request", lambda request: complaints.append(request.url) if request.url[:5] != "file:" else None)
-        page.goto(path.as_uri())
-        assert complaints == []
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out"
-        heights = page.eval_on_selector_all("svg.histogram .bar", "bars => bars.map(bar => bar.getBBox().height)")
-        assert max(heights) > 50
+        for width, (scheme, ground) in product((1200, 390), GROUNDS.items()):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.goto(path.as_uri())
+            assert complaints == []
+            assert page.evaluate("getComputedStyle(document.body).backgroundColor") == ground, scheme
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out"
+            heights = page.eval_on_selector_all("svg.histogram .bar", "bars => bars.map(bar => bar.getBBox().height)")
+            assert max(heights) > 50, (width, scheme)
         browser.close()

@@ -96,17 +96,14 @@ def _opt(name: str, **settings: Any) -> dict[str, Any]:
 
 
 QUICK = [
-    Healthy("digits linear", _training(DIGITS, {"name": "linear"}), LR),
     Healthy("digits mlp", _training(DIGITS, {"name": "mlp", "hidden": [128, 64], "dropout": 0.1}),
             {**LR, "model.dropout": [0.0, 0.6], "batch_size": [16, 32, 64, 128]}),
-    Healthy("digits lenet", _training(DIGITS, {"name": "lenet"}), {"model.activation": ["relu", "tanh", "gelu"]}),
     Healthy("wine linear sgd", _training(WINE, {"name": "linear"}, optimizer=_opt("sgd", lr=0.05)),
             {"optimizer.momentum": [0.0, 0.9]}),
     Healthy("breast cancer mlp", _training(CANCER, {"name": "mlp", "hidden": [32], "dropout": 0.1},
             schedule={"name": "linear", "warmup": 0.1}), {**LR, "optimizer.weight_decay": [1e-5, 1e-1]}),
     Healthy("diabetes mlp", _training(DIABETES, {"name": "mlp", "hidden": [32]}, loss=HUBER),
             {"loss.delta": [0.1, 2.0]}),
-    Healthy("diabetes linear", _training(DIABETES, {"name": "linear"}, loss=MSE), LR),
     Healthy("prices mlp", _training(PRICES, {"name": "mlp"}, loss=MSE), {"model.width": [16, 128]}),
     Healthy("wards mlp", _training(WARDS, {"name": "mlp", "hidden": [16]}, loss={"name": "listnet"}, batch_size=8),
             {"loss.name": ["listnet", "ranknet"]}),
@@ -116,6 +113,9 @@ QUICK = [
 
 PROVE = [
     *QUICK,
+    Healthy("digits linear", _training(DIGITS, {"name": "linear"}), LR),
+    Healthy("digits lenet", _training(DIGITS, {"name": "lenet"}), {"model.activation": ["relu", "tanh", "gelu"]}),
+    Healthy("diabetes linear", _training(DIABETES, {"name": "linear"}, loss=MSE), LR),
     Healthy("digits resnet", _training(DIGITS, {"name": "resnet", "width": 8}), {"model.depth": [1, 2]}),
     Healthy("license gpt", _training(LICENSE, {"name": "gpt", "depth": 2, "width": 64}, batch_size=8),
             {"optimizer.lr": [1e-3, 1e-2]}),

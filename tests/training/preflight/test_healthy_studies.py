@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from tests.support.sizes import IS_FULL
 from tests.training.preflight.healthy_studies import PROVE, QUICK, Healthy, write_files
 from worker.training.preflight import Check, Status, run_preflight
 
@@ -31,7 +32,9 @@ def test_a_sound_training_passes(study: Healthy, files: dict[str, str]) -> None:
 @pytest.mark.prove
 @pytest.mark.timeout(1200)
 def test_forty_sound_trainings_have_one_warning_at_most(files: dict[str, str]) -> None:
+    """CI checks every second one that `test_a_sound_training_passes` leaves."""
     assert len(PROVE) >= 40
     assert len({str(sorted(study.train["data"].items())) for study in PROVE}) >= 8
-    found = [(study.name, check.name, check.sentence) for study in PROVE for check in findings(study, files)]
+    studies = PROVE if IS_FULL else [study for study in PROVE if study not in QUICK][::2]
+    found = [(study.name, check.name, check.sentence) for study in studies for check in findings(study, files)]
     assert len(found) <= 1, found

@@ -11,6 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from service.numeric_threads import use_one_thread
+
+# As the service does: a second thread of a numerical library would only spin beside the other test process.
+use_one_thread()
+
 # Machines are shared: how long an example takes says nothing about the code.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")

@@ -235,7 +235,8 @@ def test_terminating_ends_whatever_the_training_process_has_begun(start: Any, tm
 
 def test_a_training_process_sees_no_token_and_no_gpu(tmp_path: Path) -> None:
     """A process has its environment before it imports anything, so the test does not wait until it is ready."""
-    with Zygote([cpu()], 1, tmp_path / "zygote.log", os.environ | {"ASSAYER_TOKEN": "a-secret"}) as zygote:
+    given = os.environ | {"ASSAYER_TOKEN": "a-secret", "OMP_NUM_THREADS": "7"}
+    with Zygote([cpu()], 1, tmp_path / "zygote.log", given) as zygote:
         path = Path(f"/proc/{zygote.pid}/environ")
         assert eventually(lambda: "OMP_NUM_THREADS=1\0" in path.read_text()), "it was not executed"
         environment = path.read_text().split("\0")

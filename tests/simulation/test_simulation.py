@@ -14,13 +14,13 @@ from tests.simulation.scenario import play
 from tests.support.sizes import size
 
 ROOT = Path(__file__).resolve().parents[2]
-NUM_WORLDS = int(os.environ.get("ASSAYER_TEST_WORLDS") or size(ci=200, full=1200))
+NUM_WORLDS = int(os.environ.get("ASSAYER_TEST_WORLDS") or size(ci=100, full=1200))
 TODAY = datetime.now(UTC).date().toordinal() * 10_000 + 1
 FIRST_WORLD = int(os.environ.get("ASSAYER_TEST_FIRST_WORLD") or size(ci=1, full=TODAY))
 """The seed of the first world: CI plays the same worlds each time, `make prove` others each day."""
 GROUP_SIZE = 10
 """Test processes share the worlds group by group; a group takes some 15 processor seconds."""
-NUM_QUICK = 6
+NUM_QUICK = 3
 """How many worlds `make test` plays."""
 
 

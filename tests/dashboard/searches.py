@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from service.client import Client
@@ -67,14 +68,14 @@ def drive(client: Client, study: str, num: int, *, steps: int = STEPS, fail_ever
                 trial.finish({"test/accuracy": 0.9, "seconds": 1.25, "loss": math.nan})
 
 
-def classify(client: Client, study: str, confusion: Confusion) -> None:
+def classify(client: Client, study: str, confusion: Confusion, metrics: Mapping[str, float] | None = None) -> None:
     """Take a trial to its end whose model takes classes for others."""
     offered = Capabilities(tasks=[TaskKind.EXTERNAL])
     grant = client.claim(ClaimRequest(request_id=uuid.uuid4().hex, worker="w", studies=[study], capabilities=offered))
     assert isinstance(grant, Grant)
     points = [Point(step=1, metrics={"val/accuracy": 0.9})]
     client.report(grant.trial, grant.attempt, ReportRequest(nonce=grant.nonce, sequence=1, points=points))
-    outcome = Outcome(result="succeeded", confusion=confusion)
+    outcome = Outcome(result="succeeded", confusion=confusion, metrics=dict(metrics or {}))
     client.finish(grant.trial, grant.attempt, FinishRequest(nonce=grant.nonce, outcome=outcome))
 
 

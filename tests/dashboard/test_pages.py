@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -378,3 +379,26 @@ def test_a_best_value_below_the_linear_baseline_is_told_beside_it(open_page: Ope
     with open_page(f"{client.server}/studies/below") as page:
         expect(page.get_by_text("0.07 short of linear 0.97")).to_be_visible()
         expect(page.get_by_text("0.9, is worse than the 0.97 of a linear model")).to_be_visible()
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_parts_of_the_test_error_are_bars_with_remedies(open_page: OpenPage, client: Client, scheme: Any) -> None:
+    name = f"parts-{scheme}"
+    create(client, name, trials=2)
+    counts = {"val": [[850, 150], [50, 950]], "test": [[840, 160], [60, 940]]}
+    values = {"train/accuracy": 0.97, "val/accuracy": 0.9, "test/accuracy": 0.89}
+    classify(client, name, Confusion(classes=["cat", "dog"], splits=counts), values)
+    with open_page(f"{client.server}/studies/{name}", color_scheme=scheme) as page:
+        card = page.get_by_role("region", name="Parts of the test error")
+        expect(card).to_contain_text("The test error of trial 0 (accuracy) is 11.0 %", timeout=30_000)
+        bars = [card.locator(".bar").nth(at).bounding_box() for at in range(4)]
+        boxes = [box for box in bars if box is not None]
+        assert len(boxes) == 4
+        for before, after in pairwise(boxes):
+            assert after["x"] == pytest.approx(before["x"] + before["width"], abs=2), "each begins where the last ended"
+        assert boxes[2]["width"] == max(box["width"] for box in boxes)
+        expect(card.locator(".largest")).to_contain_text("variance")
+        expect(card.get_by_role("listitem").first).to_have_text("Add training examples.")
+        if directory := os.environ.get("ASSAYER_SCREENSHOTS"):
+            page.screenshot(path=Path(directory) / f"parts-{scheme}.png", full_page=True)

@@ -9,7 +9,20 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from service.contract import base, importance, preflight, preflight_view, problem, report, stage, study, trial
+from service.contract import (
+    base,
+    decomposition,
+    diagnosis,
+    finding,
+    importance,
+    preflight,
+    preflight_view,
+    problem,
+    report,
+    stage,
+    study,
+    trial,
+)
 
 SOURCE = (Path(__file__).parents[2] / "service/dashboard/web/src/wire.ts").read_text(encoding="utf-8")
 INTERFACES = {
@@ -21,7 +34,19 @@ UNIONS = {
 }
 MODELS: dict[str, type[BaseModel]] = {
     model.__name__: model
-    for module in (importance, preflight, preflight_view, problem, report, stage, study, trial)
+    for module in (
+        decomposition,
+        diagnosis,
+        finding,
+        importance,
+        preflight,
+        preflight_view,
+        problem,
+        report,
+        stage,
+        study,
+        trial,
+    )
     for model in vars(module).values()
     if isinstance(model, type) and issubclass(model, BaseModel)
 }

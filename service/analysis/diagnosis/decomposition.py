@@ -67,6 +67,8 @@ def decompose(facts: StudyFacts) -> Decomposition | None:
         parts |= {PartName.VALIDATION_OVERFITTING: errors.test.minus(errors.test_val)}
     else:
         parts |= _without_optimism(errors.val, errors.test_val, errors.test, others)
+    if not all(math.isfinite(part.low) and math.isfinite(part.high) for part in parts.values()):
+        return None
     return _describe(facts, best, metric, name, parts)
 
 

@@ -233,22 +233,15 @@ def _finding(parameter: Parameter, region: _Region) -> Finding:
         f"{region.num_failed} of {region.num} trials with {region.words} {_WORDS[region.failure]}, and {elsewhere} did."
     )
     remedies = []
-    if region.failure is FailureClass.OUT_OF_MEMORY:
-        is_upper = "high" in region.settings
-        limit = {"parameters": {region.name: region.threshold}, "larger": [region.name] if is_upper else []}
-        remedies.append(
-            Remedy(
-                name=RemedyName.LIMIT_MEMORY,
-                sentence="Add a constraint of memory (constraints.memory), so that no worker tries such trials.",
-                settings=limit,
-            )
-        )
     is_empty = not region.settings.get("choices", True)
     is_whole = isinstance(parameter, NumericParameter) and (
         region.settings.get("high") == parameter.low or region.settings.get("low") == parameter.high
     )
     if not is_empty and not is_whole:
         remedies.append(_narrow(region))
+    if region.failure is FailureClass.OUT_OF_MEMORY:
+        settings = "grad_accumulation, precision: bf16, activation_checkpointing"
+        remedies.append(Remedy(name=RemedyName.LIMIT_MEMORY, sentence=f"Train such trials in less memory: {settings}."))
     if region.failure is FailureClass.DIVERGED:
         remedies.append(Remedy(name=RemedyName.CLIP_GRADIENTS, sentence="Clip gradients (clip_norm: 1)."))
     if region.failure in {FailureClass.USER_EXCEPTION, FailureClass.INVALID}:
@@ -275,4 +268,6 @@ def _narrow(region: _Region) -> Remedy:
     else:
         key = "high" if "high" in region.settings else "low"
         sentence = f"Narrow {region.name}: set its {key} to {region.settings[key]:.4g}."
-    return Remedy(name=RemedyName.NARROW_RANGE, sentence=sentence, settings=region.settings)
+    is_memory = region.failure is FailureClass.OUT_OF_MEMORY
+    name = RemedyName.LIMIT_MEMORY if is_memory else RemedyName.NARROW_RANGE
+    return Remedy(name=name, sentence=sentence, settings=region.settings)

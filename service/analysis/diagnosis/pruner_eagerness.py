@@ -119,6 +119,6 @@ def _finding(spec: StudySpec, found: _Order) -> Finding:
 
 
 def _later(spec: StudySpec, step: int) -> dict[str, object]:
-    """Return the settings that move the pruner's first decision to a step."""
-    field = next((name for name in ("warmup_steps", "min", "patience") if hasattr(spec.pruner, name)), None)
-    return {} if field is None else {f"pruner.{field}": step}
+    """Return the pruner with its first decision at a step; the rungs of a scheduler are fixed once there are trials."""
+    field = next((name for name in ("warmup_steps", "patience") if hasattr(spec.pruner, name)), None)
+    return {} if field is None else {"pruner": {**spec.pruner.model_dump(exclude_none=True), field: step}}

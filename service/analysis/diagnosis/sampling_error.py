@@ -33,8 +33,8 @@ A class with a quarter of an equal share of the examples makes its recall this u
 _RELATIVE = {"rmse": 1.0, "mae": 1.0, "rmsle": 1.0, "mape": 2.0, "mse": 2.0, "cross_entropy": 2.0, "log_loss": 2.0}
 """Standard deviation of one example's loss, as a multiple of the mean loss.
 
-Squared errors of normal residuals have 1.4 (and their root half of that); cross-entropies of trained networks have 1
-to 2 (benchmarks/results/decomposition.md).
+Squared errors of normal residuals have 1.4, and their root half of that; heavier tails have more. For an exponential
+distribution, near which cross-entropies lie, it is 1.
 """
 
 _UNKNOWN = 2.0

@@ -117,10 +117,9 @@ def test_a_range_that_ends_at_its_options_bound_is_no_finding() -> None:
 def test_out_of_memory_names_the_limit_and_the_range() -> None:
     found = BY_NAME["failure_region"](PLANTED["failure_region"]["90 % of wide trials fail"](0))
     assert found is not None
-    memory, narrow = found.remedies
-    assert memory.name == "limit_memory"
-    assert memory.settings["larger"] == ["width"]
-    assert narrow.name == "narrow_range"
+    narrow, cheaper = found.remedies
+    assert narrow.name == cheaper.name == "limit_memory"
+    assert narrow.settings["parameter"] == "width"
     assert 100 < narrow.settings["high"] < 700
     assert "ran out of memory" in found.sentence
 

@@ -110,6 +110,28 @@ export interface Remedy {
   sentence: string;
 }
 
+/** One part of the test error. */
+export interface ErrorPart {
+  name: string;
+  value: number | NonFinite;
+  low: number | NonFinite;
+  high: number | NonFinite;
+}
+
+/** The test error of the best trial as a sum of parts. */
+export interface Decomposition {
+  is_share: boolean;
+  parts: ErrorPart[];
+  largest: string | null;
+  sentence: string;
+  remedies: Remedy[];
+}
+
+export interface StudyDiagnosis {
+  lags: boolean;
+  decomposition: Decomposition | null;
+}
+
 export interface StudyView {
   id: string;
   project: string;

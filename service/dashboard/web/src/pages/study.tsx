@@ -6,6 +6,7 @@ import { budgets, goals, instant, objectives, parameter } from "../format";
 import { useLive } from "../live";
 import { Controls } from "../parts/controls";
 import { DamagedRows } from "../parts/damaged";
+import { DecompositionCard } from "../parts/decomposition";
 import { FrontChart } from "../parts/front_chart";
 import { HistoryChart } from "../parts/history_chart";
 import { ImportanceCard } from "../parts/importance";
@@ -101,6 +102,7 @@ export function StudyPage({ study: key }: { study: string }) {
             )}
           </section>
           <StagesCard study={study} path={path} onChange={(changed) => setShown({ ...shown, study: changed })} />
+          <DecompositionCard study={study} path={path} />
           <ImportanceCard study={study} path={path} />
           <section class="card" aria-labelledby="trials">
             <h2 id="trials">Trials</h2>

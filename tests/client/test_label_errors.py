@@ -46,6 +46,15 @@ def test_clean_labels_give_hardly_a_suspect_and_one_trial_may_judge_alone() -> N
     assert wrong[np.argsort(-alone.scores)[:50]].sum() >= 0.8 * wrong.sum()
 
 
+def test_a_wrong_answer_that_is_less_sure_than_usual_is_no_suspect() -> None:
+    """All trials take example 0 for a dog with 0.6, but examples labelled dog have 0.9 on average."""
+    labels = np.array([0] * 10 + [1] * 10)
+    outputs = np.where((labels == 0)[:, np.newaxis], [0.9, 0.1, 0.0], [0.1, 0.9, 0.0])
+    outputs[0], outputs[1] = [0.4, 0.6, 0.0], [0.02, 0.98, 0.0]
+    scores = label_scores([SplitPredictions(np.arange(20), CLASSES, labels, outputs)])
+    assert np.flatnonzero(scores.is_suspect).tolist() == [1]
+
+
 def test_a_class_that_no_label_has_is_never_suggested() -> None:
     labels = np.array([0, 0, 1, 1])
     outputs = np.array([[0.5, 0.0, 0.5], [0.1, 0.0, 0.9], [0.0, 0.9, 0.1], [0.0, 0.2, 0.8]])
@@ -73,8 +82,9 @@ def test_wrong_values_have_a_residual_far_beyond_the_spread() -> None:
     assert np.flatnonzero(scores.is_suspect).tolist() == [7, 100]
     assert scores.suggested[7] == pytest.approx(truth[7], abs=0.1)
     assert scores.scores[100] > 20
-    disagreeing = [SplitPredictions(np.arange(400), (), targets, truth + draw.normal(size=400)) for _ in range(5)]
-    assert not label_scores(disagreeing).is_suspect[7]
+    for place, each in enumerate(trials):
+        each.outputs[100] += place - 2  # the trials disagree about this example, so the residual says less
+    assert np.flatnonzero(label_scores(trials).is_suspect).tolist() == [7]
 
 
 def test_a_trial_that_is_worse_beyond_noise_has_no_say() -> None:

@@ -128,5 +128,4 @@ def _of_values(trials: Sequence[SplitPredictions]) -> LabelScores:
     spread = np.sqrt(noise**2 + np.square(disagreement))
     scores = np.divide(np.abs(centred), spread, out=np.zeros_like(spread), where=spread > 0)
     same_side = ((targets - outputs) * residuals > 0).sum(0)
-    is_suspect = (scores >= MIN_RESIDUAL) & (same_side == len(trials))
-    return LabelScores(scores, median, scores, same_side, is_suspect)
+    return LabelScores(scores, median, scores, same_side, scores >= MIN_RESIDUAL)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,13 @@ def groups() -> list[range]:
     return [seeds[at : at + GROUP_SIZE] for at in range(0, NUM_WORLDS, GROUP_SIZE)]
 
 
+played = cache(play)
+"""The result of a world that several tests look at."""
+
+
 def check(seeds: range) -> None:
     for seed in seeds:
-        violations = play(seed).violations
+        violations = played(seed).violations
         assert not violations, f"replay: python -m tests.simulation --seed {seed}\n" + "\n".join(violations)
 
 
@@ -55,7 +60,7 @@ def test_an_exception_that_isolation_keeps_from_callers_is_blamed(monkeypatch: p
 
 
 def test_a_world_repeats_from_its_seed() -> None:
-    first, other = play(1), play(2)
+    first, other = played(1), played(2)
     assert play(1) == first
     assert first.digest != other.digest
 
@@ -64,12 +69,12 @@ def test_a_world_repeats_in_another_process() -> None:
     environment = os.environ | {"PYTHONHASHSEED": "7"}
     command = [sys.executable, "-m", "tests.simulation", "--seed", "2"]
     told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
-    assert f"digest {play(2).digest}" in told
+    assert f"digest {played(2).digest}" in told
 
 
 @pytest.mark.prove
 def test_every_kind_of_fault_occurs() -> None:
-    happened = set[str]().union(*(play(seed).events for seed in range(1, 25)))
+    happened = set[str]().union(*(played(seed).events for seed in range(1, 25)))
     assert happened >= {
         "attempt_lost",
         "attempt_reattached",

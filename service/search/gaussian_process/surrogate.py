@@ -9,25 +9,26 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
 
 from service.contract.base import Direction
 from service.contract.space import Space
 from service.domain.history import TrialRecord
 from service.search.gaussian_process.acquisition import log_expected_improvement
 from service.search.gaussian_process.encoding import Encoding, Floats, Points
+from service.search.gaussian_process.feasibility import (
+    MAX_FITTED,
+    MAX_OBSERVATIONS,
+    Feasibility,
+    Rows,
+    evenly,
+    points_of,
+)
 from service.search.gaussian_process.regression import Hyperparameters, Posterior, fit
 from service.search.observations import ObservationKind
 from service.search.trial_matrix import TrialMatrix
 
 NOTE = "gp"
 """Name of the note that holds the hyperparameters of a suggestion's models."""
-
-MAX_OBSERVATIONS = 400
-"""Largest number of observations in a model, because its cost grows with the cube of this number."""
-
-_MAX_FITTED = 120
-"""Largest number of observations that the hyperparameters are fitted to. More change them little."""
 
 _MIN_VALUES = 2
 
@@ -37,8 +38,6 @@ _MIN_FEASIBILITY = 0.25
 """Probability of being feasible below which a point is suggested only if there is no other."""
 
 _LAST_RESORT = 1e6
-
-Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class Surrogate:
         self,
         encoding: Encoding,
         objective: Posterior,
-        feasibility: _Feasibility | None,
+        feasibility: Feasibility | None,
         scale: _Scale,
         pending: Points,
     ) -> None:
@@ -117,19 +116,19 @@ class Surrogate:
         stored = _stored(trials, encoding)
         must_fit = _must_fit(len(valued), number) or stored is None
         values, scale = _standardised(losses[valued], direction)
-        points = _points(encoding, trials, valued)
+        points = points_of(encoding, trials, valued)
         start = Hyperparameters.initial(len(encoding)) if stored is None else stored[0]
-        fitted = _evenly(np.argsort(values, kind="stable"), _MAX_FITTED)
+        fitted = evenly(np.argsort(values, kind="stable"), MAX_FITTED)
         hyperparameters = fit(points.take(fitted), values[fitted], encoding, start) if must_fit else start
         infeasible = np.flatnonzero(is_known & (matrix.roles == ObservationKind.INFEASIBLE))
-        feasibility = _Feasibility.of(encoding, trials, valued, infeasible, stored, must_fit=must_fit)
+        feasibility = Feasibility.of(encoding, trials, valued, infeasible, stored, must_fit=must_fit)
         pending = np.flatnonzero(is_known & (matrix.roles == ObservationKind.OPEN))
         return cls(
             encoding,
             Posterior(points, values, encoding, hyperparameters),
             feasibility,
             scale,
-            _points(encoding, trials, pending[-MAX_OBSERVATIONS:]),
+            points_of(encoding, trials, pending[-MAX_OBSERVATIONS:]),
         )
 
     def acquisition(self, points: Points) -> Floats:
@@ -168,51 +167,6 @@ class Surrogate:
         }
 
 
-class _Feasibility:
-    """The probability that a trial ends with a value, by regression on labels 1 and 0 (Rasmussen & Williams, 6.5).
-
-    A point is feasible with the probability that the model's value there is above 1/2.
-    """
-
-    def __init__(self, posterior: Posterior, threshold: float, num_infeasible: int) -> None:
-        self.hyperparameters = posterior.hyperparameters
-        self.num_infeasible = num_infeasible
-        self._posterior = posterior
-        self._threshold = threshold
-
-    @classmethod
-    def of(
-        cls,
-        encoding: Encoding,
-        trials: Sequence[TrialRecord],
-        feasible: Rows,
-        infeasible: Rows,
-        stored: tuple[Hyperparameters, Hyperparameters | None] | None,
-        *,
-        must_fit: bool,
-    ) -> _Feasibility | None:
-        """Return the model, or None if no trial was infeasible."""
-        if not len(infeasible):
-            return None
-        rows = np.concatenate([infeasible[-MAX_OBSERVATIONS // 2 :], feasible[-MAX_OBSERVATIONS // 2 :]])
-        labels = np.isin(rows, feasible).astype(float)
-        share, width = float(labels.mean()), float(labels.std())
-        points, values = _points(encoding, trials, rows), (labels - share) / width
-        known = None if stored is None else stored[1]
-        hyperparameters = known or Hyperparameters.initial(len(encoding))
-        if must_fit or known is None:
-            fitted = _evenly(np.arange(len(rows)), _MAX_FITTED)
-            hyperparameters = fit(points.take(fitted), values[fitted], encoding, hyperparameters)
-        threshold = (0.5 - share) / width
-        return cls(Posterior(points, values, encoding, hyperparameters), threshold, len(infeasible))
-
-    def log_probability(self, points: Points) -> Floats:
-        """Return the logarithm of the probability at each point, shape (points,)."""
-        mean, deviation = self._posterior.predict(points)
-        log_probability: Floats = log_ndtr((mean - self._threshold) / deviation)
-        return log_probability
-
-
 def _losses(matrix: TrialMatrix, direction: Direction) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the loss of each trial, where smaller is better, and which trials have one."""
     roles, values = matrix.roles, matrix.values[:, 0]
@@ -248,23 +202,11 @@ def _most_useful(rows: Rows, losses: Floats) -> Rows:
     return np.sort(kept)
 
 
-def _evenly(ranked: Rows, num: int) -> Rows:
-    """Return at most `num` of the rows, evenly spaced, with the first and the last."""
-    if len(ranked) <= num:
-        return ranked
-    spaced: Rows = ranked[np.linspace(0, len(ranked) - 1, num).round().astype(int)]
-    return spaced
-
-
 def _must_fit(num_values: int, number: int) -> bool:
     """Return whether to fit the hyperparameters anew: always to few trials, and then ever less often."""
     if num_values <= 30:
         return True
     return number % (3 if num_values <= 100 else 10) == 0
-
-
-def _points(encoding: Encoding, trials: Sequence[TrialRecord], rows: Rows) -> Points:
-    return encoding.points(trials[row].parameters for row in rows)
 
 
 def _stored(trials: Sequence[TrialRecord], encoding: Encoding) -> tuple[Hyperparameters, Hyperparameters | None] | None:

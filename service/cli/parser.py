@@ -349,6 +349,7 @@ def _add_control_commands(verb: AddCommand, of_study: AddCommand) -> None:
         "--hours", type=float, metavar="H", help="new limit of hours since the first trial; paused time does not count"
     )
     extend.add_argument("--device-hours", type=float, metavar="H", help="new limit of hours of all attempts together")
+    extend.add_argument("--resource", type=int, metavar="N", help="new limit of steps of all trials together")
     extend.add_argument("--failures", type=int, metavar="N", help="new limit of failed trials")
     extend.add_argument(
         "--target", type=float, metavar="VALUE", help="value of the objective at which the study completes"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from service.contract.base import Request, by_name
+from service.contract.base import Count, Request, by_name
 
 
 class NoPrunerSpec(Request):
@@ -92,7 +92,27 @@ class HyperbandPrunerSpec(Request):
     )
 
 
-Scheduler = AshaPrunerSpec | HyperbandPrunerSpec
+class FreezeThawPrunerSpec(Request):
+    """Freeze-thaw (after Swersky et al. 2014), a scheduler.
+
+    Trials pause at each rung. A model of all learning curves decides whether to continue a paused trial or to begin a
+    new one: whichever is expected to improve the final value more.
+    """
+
+    name: Literal["freeze_thaw"]
+    rungs: list[Count] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=10,
+        description="steps at which trials pause, ascending; default: a tenth and three tenths of the maximum",
+    )
+    mode: Literal["promote", "stop"] = Field(
+        default="promote",
+        description="stop: the service sets it if tasks save no checkpoints; the best third of each rung trains on",
+    )
+
+
+Scheduler = AshaPrunerSpec | HyperbandPrunerSpec | FreezeThawPrunerSpec
 """The pruners that also decide which trials train to which rung."""
 
 _Pruners = NoPrunerSpec | MedianPrunerSpec | PercentilePrunerSpec | ThresholdPrunerSpec | PatiencePrunerSpec | Scheduler

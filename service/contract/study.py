@@ -101,6 +101,7 @@ class Budget(Request):
     device_hours: float | None = Field(
         default=None, gt=0, description="device-hours of all attempts together, on GPU or CPU"
     )
+    resource: Count | None = Field(default=None, description="steps of all search trials together")
     failures: Count | None = Field(default=None, description="trials that failed")
     target: float | None = Field(default=None, description="value of the objective at which the search is over")
     no_improvement: int | None = Field(
@@ -237,6 +238,7 @@ class BudgetUsed(Response):
     trials: int = Field(description="numbers handed out")
     hours: float
     device_hours: float
+    resource: int = Field(default=0, description="steps of all search trials, those in training up to their next pause")
     failures: int
     since_improvement: int = Field(description="trials that ended after the best one")
 
@@ -324,6 +326,7 @@ class ExtendRequest(Request):
     trials: Count | None = Field(default=None, description="new total number of search trials")
     hours: float | None = Field(default=None, gt=0)
     device_hours: float | None = Field(default=None, gt=0)
+    resource: Count | None = Field(default=None, description="new limit of steps of all search trials together")
     failures: Count | None = None
     target: float | None = Field(default=None, description="a better value than the target so far")
     no_improvement: Count | None = None

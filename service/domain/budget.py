@@ -31,10 +31,14 @@ NO_USAGE = BudgetUsage()
 _COUNTED = frozenset({TrialState.COMPLETED, TrialState.PRUNED})
 """States that count as trials without improvement."""
 
+_COMMITTED = frozenset({TrialState.RUNNING, TrialState.WAITING})
+"""States of trials that will train to their `run_until`."""
+
 _WORDS = {
     "trials": "trials",
     "hours": "hours",
     "device_hours": "device-hours",
+    "resource": "steps",
     "failures": "failed trials",
     "target": "a target",
     "no_improvement": "trials without improvement",
@@ -61,6 +65,8 @@ def _exhausted_reasons(spec: StudySpec, history: History, usage: BudgetUsage) ->
         yield f"the budget of {budget.hours:g} h is used up"
     if budget.device_hours is not None and usage.device_seconds >= budget.device_hours * SECONDS_PER_HOUR:
         yield f"the budget of {budget.device_hours:g} device-hours is used up"
+    if budget.resource is not None and (steps := num_steps(history, spec)) >= budget.resource:
+        yield f"the budget of {budget.resource} steps is used up: its trials have trained or will train {steps}"
     if budget.failures is not None and num_failures(history) >= budget.failures:
         yield f"the budget of failures is used up: {num_failures(history)} of {history.next_number} trials have failed"
     if budget.target is None and budget.no_improvement is None:
@@ -94,6 +100,25 @@ def extended_budget(spec: StudySpec, request: ExtendRequest) -> Budget:
             message = f"the budget is {current:g} {_WORDS[name]}; name more than that to extend it"
             raise DomainError(ErrorCode.STUDY_STATE, message)
     return spec.budget.model_copy(update=request.model_dump(exclude_none=True))
+
+
+def num_steps(history: History, spec: StudySpec) -> int:
+    """Count the steps of all trials, including those that running and waiting trials will still train."""
+    last = spec.resource.max if spec.resource is not None else None
+    return sum(committed_steps(trial.state, trial.last_step, trial.run_until, last) for trial in history)
+
+
+def committed_steps(state: str, last_step: int | None, run_until: int | None, last: int | None) -> int:
+    """Return the steps that a trial has trained, or will have trained when its present attempt ends.
+
+    Args:
+        state: its state.
+        last_step: its newest step.
+        run_until: the step that it trains to; None: to its end.
+        last: the step at which the study's trials end, if it is known.
+    """
+    goal = (run_until or last or 0) if state in _COMMITTED else 0
+    return max(last_step or 0, goal)
 
 
 def num_failures(history: History) -> int:

@@ -7,12 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from service.contract.pruner import AshaPrunerSpec, HyperbandPrunerSpec
+from service.contract.pruner import AshaPrunerSpec, FreezeThawPrunerSpec, HyperbandPrunerSpec
 from service.contract.study import StudySpec
 from service.domain.history import RungResult
 
 _DEFAULT_FIRST = 2
 """Smallest default step of the first rung, because the first step of a learning curve does not predict its end."""
+
+_FREEZE_THAW_SHARES = (0.1, 0.3)
+"""Default rungs of freeze-thaw, as shares of the last step."""
+
+_FREEZE_THAW_ETA = 3
+"""In mode stop of freeze-thaw, one of so many trials at a rung continues."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,8 @@ class Rungs:
     """Whether trials pause at a rung until they are promoted; otherwise the rung result decides at once (mode stop)."""
     brackets: tuple[int, ...]
     """Number of trials of each bracket in one cycle; the first rung of bracket b is `steps[b]`."""
+    has_quota: bool = True
+    """Whether at most ⌊n/eta⌋ of n trials at a rung are promoted; otherwise a model decides how many."""
 
     @property
     def last(self) -> int:
@@ -75,6 +83,16 @@ def rungs_of(spec: StudySpec) -> Rungs | None:
             )
             sizes = bracket_sizes(len(steps) - 1, pruner.eta) if isinstance(pruner, HyperbandPrunerSpec) else (1,)
             return Rungs(steps, pruner.eta, promotes=pruner.mode == "promote", brackets=sizes)
+        case FreezeThawPrunerSpec() as pruner:
+            assert spec.resource is not None, "check_rungs asks for it"
+            below = pruner.rungs or default_freeze_thaw_rungs(spec.resource.max)
+            return Rungs(
+                (*below, spec.resource.max),
+                _FREEZE_THAW_ETA,
+                promotes=pruner.mode == "promote",
+                brackets=(1,),
+                has_quota=False,
+            )
         case _:
             return None
 
@@ -82,6 +100,11 @@ def rungs_of(spec: StudySpec) -> Rungs | None:
 def default_first(last: int, eta: int) -> int:
     """Return the default step of the first rung, which leaves two rounds of selection before `last`."""
     return min(max(_DEFAULT_FIRST, math.ceil(last / (eta * eta))), last - 1)
+
+
+def default_freeze_thaw_rungs(last: int) -> list[int]:
+    """Return the default rungs of freeze-thaw below `last`: a tenth and three tenths of it, at least step 1."""
+    return sorted({max(1, round(share * last)) for share in _FREEZE_THAW_SHARES} - {last})
 
 
 def rung_steps(first: int, eta: int, last: int) -> tuple[int, ...]:

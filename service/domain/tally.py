@@ -22,6 +22,8 @@ class TrialFacts:
     """Loss vector of a completed trial of a multi-objective study; otherwise None."""
     used_microseconds: int = 0
     """Device time of the attempts that have ended: duration times number of devices, summed."""
+    steps: int = 0
+    """Steps that it has trained, or will have trained when its present attempt ends."""
     running: tuple[tuple[int, int], ...] = ()
     """(started_at in microseconds, number of devices) of each running attempt."""
 
@@ -46,6 +48,8 @@ class Tally:
     """Number of trials per state; states without trials are left out."""
     front: tuple[str, ...] = ()
     """Ids of the trials on the Pareto front, by trial number; empty in a single-objective study."""
+    num_steps: int = 0
+    """Steps of all trials, those in training up to their next pause."""
     _facts: Mapping[str, TrialFacts] = field(default_factory=dict)
     _ends: Sequence[tuple[int, int]] = ()
     """(finished_at, number) of the completed and pruned trials, ascending."""
@@ -62,15 +66,18 @@ class Tally:
         """
         facts, ends = {**self._facts, **moved}, list(self._ends)
         num_trials, running, used = dict(self.num_trials), dict(self._running), self._used_microseconds
+        num_steps = self.num_steps
         for trial_id, new in moved.items():
             old = self._facts.get(trial_id)
             if old is not None:
                 num_trials[old.state] -= 1
                 used -= old.used_microseconds
+                num_steps -= old.steps
                 if old.end is not None:
                     ends.pop(bisect_left(ends, old.end))
             num_trials[new.state] = num_trials.get(new.state, 0) + 1
             used += new.used_microseconds
+            num_steps += new.steps
             running.pop(trial_id, None)
             if new.running:
                 running[trial_id] = new.running
@@ -81,6 +88,7 @@ class Tally:
             revision=revision,
             num_trials={state: num for state, num in num_trials.items() if num},
             front=self._updated_front(moved, facts),
+            num_steps=num_steps,
             _facts=facts,
             _ends=ends,
             _used_microseconds=used,

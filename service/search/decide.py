@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from service.contract.base import Value
-from service.contract.pruner import AshaPrunerSpec, HyperbandPrunerSpec
+from service.contract.pruner import Scheduler
 from service.contract.report import Action, Verdict
 from service.contract.sampler import (
+    AutoSamplerSpec,
     CmaEsSamplerSpec,
     CoarseToFineSamplerSpec,
     GpSamplerSpec,
@@ -28,13 +29,11 @@ from service.domain.objective import final_value
 from service.search.pruners import pruner_for
 from service.search.samplers import Sampler, sampler_for
 from service.search.samplers.coarse_to_fine.sampler import stages_of
+from service.search.schedulers import RungScheduler, scheduler_of
+from service.search.schedulers.freeze_thaw import FreezeThaw
 from service.search.schedulers.rung_observations import observations_at_rung
-from service.search.schedulers.successive_halving import (
-    Promote,
-    SuccessiveHalving,
-    describe_rank,
-    halving_of,
-)
+from service.search.schedulers.rung_scheduler import Promote, describe_rank
+from service.search.schedulers.successive_halving import SuccessiveHalving
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,9 @@ class Done:
 _MODELS = TpeSamplerSpec, CmaEsSamplerSpec, GpSamplerSpec, OptunaGpSamplerSpec, NsgaIiSamplerSpec
 """Samplers that compare the values of trials."""
 
+_CHOSEN_BY_CURVES = AutoSamplerSpec, GpSamplerSpec
+"""Samplers whose place the model of freeze-thaw takes: it chooses new configurations itself."""
+
 Decision = Suggest | Promote | Wait | Propose | Done
 
 
@@ -88,24 +90,54 @@ def next_action(
         used: budget usage that the history does not contain.
         enqueued: parameters of the next configuration that a person has enqueued, if any.
     """
-    number, halving = history.next_number, halving_of(spec)
+    number, scheduler = history.next_number, scheduler_of(spec)
     reason = exhausted_reason(spec, history, used)
-    if reason is None and halving is not None and (promotion := halving.promotion(history)) is not None:
-        return promotion
-    if reason := reason or exhausted(history, spec, has_enqueued=enqueued is not None):
-        return _end(history, spec, reason)
-    if enqueued is not None:
-        return Suggest(number, _with_first_rung(Suggestion(dict(enqueued), "enqueued by a user"), halving, number))
+    if reason is None and isinstance(scheduler, SuccessiveHalving):
+        promotion = scheduler.promotion(history)
+        if promotion is not None:
+            return promotion
+    used_up = exhausted(history, spec, has_enqueued=enqueued is not None)
+    has_more = used_up is None or (isinstance(scheduler, FreezeThaw) and scheduler.can_promote(history))
+    if reason is not None or not has_more:
+        return _end(history, spec, reason or used_up or "")
+    if enqueued is not None and used_up is None:
+        return Suggest(number, _with_first_rung(Suggestion(dict(enqueued), "enqueued by a user"), scheduler, number))
     sampler = sampler_for(spec)
-    if (held := _blocked_by(sampler, history, spec)) is not None:
+    if used_up is None and (held := _blocked_by(sampler, history, spec)) is not None:
         return held
-    if halving is None:
-        return Suggest(number, sampler.suggest(history, number, spec.sampler.seed))
-    learned, compared = observations_at_rung(history, spec, halving.rungs)
-    made = sampler.suggest(learned, number, spec.sampler.seed)
+    if isinstance(scheduler, FreezeThaw):
+        return _by_curves(scheduler, history, spec, sampler, can_begin=used_up is None)
+    if scheduler is None:
+        made = sampler.suggest(history, number, spec.sampler.seed)
+    else:
+        made = _at_rung(scheduler, history, spec, sampler)
+    return Suggest(number, _with_first_rung(made, scheduler, number))
+
+
+def _by_curves(
+    scheduler: FreezeThaw, history: History, spec: StudySpec, sampler: Sampler, *, can_begin: bool
+) -> Decision:
+    """Return the promotion or the suggestion that freeze-thaw decides for."""
+    made = scheduler.decide(
+        history,
+        can_begin=can_begin,
+        suggest=lambda: _at_rung(scheduler, history, spec, sampler),
+        by_model=isinstance(spec.sampler, _CHOSEN_BY_CURVES),
+    )
+    if isinstance(made, Promote):
+        return made
+    assert made is not None, "a paused trial can be promoted, or a new one can begin"
+    number = history.next_number
+    return Suggest(number, _with_first_rung(made, scheduler, number))
+
+
+def _at_rung(scheduler: RungScheduler, history: History, spec: StudySpec, sampler: Sampler) -> Suggestion:
+    """Return the sampler's suggestion from the trials as they are at a rung."""
+    learned, compared = observations_at_rung(history, spec, scheduler.rungs)
+    made = sampler.suggest(learned, history.next_number, spec.sampler.seed)
     if isinstance(spec.sampler, _MODELS):
         made = replace(made, reason=f"{made.reason}; trials are compared {compared}")
-    return Suggest(number, _with_first_rung(made, halving, number))
+    return made
 
 
 def _blocked_by(sampler: Sampler, history: History, spec: StudySpec) -> Wait | Propose | None:
@@ -135,15 +167,19 @@ def completion_reason(
     if reason := exhausted_reason(spec, history, used):
         return reason
     reason = exhausted(history, spec, has_enqueued=has_enqueued)
-    halving = halving_of(spec)
-    if reason is None or (halving is not None and halving.promotion(history) is not None):
-        return None
-    return reason
+    return None if reason is None or _can_promote(history, spec) else reason
+
+
+def _can_promote(history: History, spec: StudySpec) -> bool:
+    scheduler = scheduler_of(spec)
+    if isinstance(scheduler, FreezeThaw):
+        return scheduler.can_promote(history)
+    return scheduler is not None and scheduler.promotion(history) is not None
 
 
 def unpromoted(history: History, spec: StudySpec) -> list[tuple[int, float | None, str]]:
     """Return (number, value reached, reason) for each paused trial that is not promoted when the search is complete."""
-    halving = halving_of(spec)
+    scheduler = scheduler_of(spec)
     paused = [trial for trial in history if trial.state is TrialState.PAUSED and trial.rung_results]
     values = [final_value(spec.primary_objective, trial.series) for trial in paused]
     return [
@@ -151,8 +187,8 @@ def unpromoted(history: History, spec: StudySpec) -> list[tuple[int, float | Non
             trial.number,
             value if value is not None and math.isfinite(value) else None,
             f"not promoted: {describe_rank(trial.rung_results[-1])}"
-            if halving is None
-            else halving.not_promoted_reason(history, trial),
+            if scheduler is None
+            else scheduler.not_promoted_reason(history, trial),
         )
         for trial, value in zip(paused, values, strict=True)
     ]
@@ -163,13 +199,13 @@ def _is_awaited(trial: TrialRecord, spec: StudySpec) -> bool:
 
     It waits for open trials, except those that a scheduler has paused and need not promote.
     """
-    paused = trial.state is TrialState.PAUSED and isinstance(spec.pruner, AshaPrunerSpec | HyperbandPrunerSpec)
+    paused = trial.state is TrialState.PAUSED and isinstance(spec.pruner, Scheduler)
     return trial.is_open and not paused
 
 
-def _with_first_rung(suggestion: Suggestion, halving: SuccessiveHalving | None, number: int) -> Suggestion:
+def _with_first_rung(suggestion: Suggestion, scheduler: RungScheduler | None, number: int) -> Suggestion:
     """Return the suggestion with the step of its trial's first rung, if there is a scheduler."""
-    return suggestion if halving is None else replace(suggestion, run_until=halving.rungs.first_rung(number))
+    return suggestion if scheduler is None else replace(suggestion, run_until=scheduler.rungs.first_rung(number))
 
 
 def num_planned(spec: StudySpec) -> int | None:

@@ -6,9 +6,9 @@ from service.contract.importance import Importance, ParameterImportance
 from service.contract.study import StudySpec
 from service.domain.history import History
 from service.domain.other_data import stages_on_other_data
+from service.domain.rungs import rungs_of
 from service.search.observations import ObservationKind
 from service.search.schedulers.rung_observations import observations_at_rung
-from service.search.schedulers.successive_halving import halving_of
 
 MIN_TRIALS = 20
 """Smallest number of observations; with fewer, the result would be chance."""
@@ -28,9 +28,9 @@ def importance(history: History, spec: StudySpec) -> Importance:
     trials are compared at one rung, as the study's sampler compares them.
     """
     revision, notes = history.revision, []
-    halving = halving_of(spec)
-    if halving is not None:
-        history, compared = observations_at_rung(history, spec, halving.rungs)
+    rungs = rungs_of(spec)
+    if rungs is not None:
+        history, compared = observations_at_rung(history, spec, rungs)
         notes.append(f"trials are compared {compared}")
 
     # Import NumPy and Optuna only when importance is requested.

@@ -42,7 +42,7 @@ from service.search.optional_deps import check_extra
 from service.search.samplers.cmaes import check_cmaes
 from service.search.samplers.coarse_to_fine.sampler import check_coarse_to_fine
 from service.search.samplers.grid import check_grid
-from service.search.schedulers.successive_halving import check_rungs
+from service.search.schedulers.checks import check_rungs
 from service.search.warm_start import check_warm_start
 
 

@@ -50,7 +50,13 @@ class StudyViews:
     def _read(self, connection: Connection, row: Row, now: int, known: _Known | None) -> _Known:
         spec = studies.spec(connection, row.id, row.spec_version)
         with reading(f"study {row.name}", row):
-            tally = tallies.refresh(connection, row, spec.directions, known.tally if known else Tally())
+            tally = tallies.refresh(
+                connection,
+                row,
+                spec.directions,
+                spec.resource.max if spec.resource else None,
+                known.tally if known else Tally(),
+            )
         return _Known(tally.epoch, row, tally, views.study_view(connection, row, spec, tally, now))
 
 

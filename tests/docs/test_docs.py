@@ -137,6 +137,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "median": pruner.MedianPrunerSpec,
     "asha": pruner.AshaPrunerSpec,
     "hyperband": pruner.HyperbandPrunerSpec,
+    "freeze_thaw": pruner.FreezeThawPrunerSpec,
     "percentile": pruner.PercentilePrunerSpec,
     "threshold": pruner.ThresholdPrunerSpec,
     "patience": pruner.PatiencePrunerSpec,
@@ -174,7 +175,16 @@ def test_every_sampler_and_pruner_has_a_section() -> None:
     }
     bridged = {"optuna:cmaes", "optuna:gp", "optuna:nsga2", "optuna:qmc"}
     samplers = {"auto", "grid", "random", "sobol", "coarse_to_fine", "tpe", "gp", *bridged}
-    assert names == samplers | {"none", "median", "percentile", "threshold", "patience", "asha", "hyperband"}
+    assert names == samplers | {
+        "none",
+        "median",
+        "percentile",
+        "threshold",
+        "patience",
+        "asha",
+        "hyperband",
+        "freeze_thaw",
+    }
     assert names <= set(MODELS)
 
 

@@ -20,7 +20,8 @@ from service.domain.failures import FailureContext, resolve
 from service.domain.objective import ObjectiveResult
 from service.domain.rungs import Rungs
 from service.domain.states import TrialEvent
-from service.search.schedulers.successive_halving import halving_of
+from service.search.schedulers import scheduler_of
+from service.search.schedulers.successive_halving import SuccessiveHalving
 from service.storage import tables
 from service.storage.blobs import BlobStore
 from service.storage.queries import attempts, history, studies
@@ -92,9 +93,9 @@ async def test_a_trial_is_promoted_only_while_it_is_the_one_to_promote(replica: 
         study = unit_of_work.study
         spec = studies.spec(unit_of_work.connection, study.id, study.spec_version)
         known = history.refresh(unit_of_work.connection, study.id, "loss", replica.context.histories.cached(study.id))
-        halving = halving_of(spec)
-        assert halving is not None
-        promotion = halving.promotion(known)
+        scheduler = scheduler_of(spec)
+        assert isinstance(scheduler, SuccessiveHalving)
+        promotion = scheduler.promotion(known)
         assert promotion is not None
         assert promotion.number == 1
         rungs.promote(unit_of_work, spec, known, replace(promotion, number=0))

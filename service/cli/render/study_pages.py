@@ -176,6 +176,7 @@ def budget(study: StudyView) -> str:
         for spent, limit, words in (
             (used.hours, limits.hours, "hours"),
             (used.device_hours, limits.device_hours, "device-hours"),
+            (used.resource, limits.resource, "steps"),
             (used.failures, limits.failures, "failures"),
             (used.since_improvement, limits.no_improvement, "trials without improvement"),
         )

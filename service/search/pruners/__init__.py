@@ -6,6 +6,7 @@ from typing import assert_never
 
 from service.contract.pruner import (
     AshaPrunerSpec,
+    FreezeThawPrunerSpec,
     HyperbandPrunerSpec,
     MedianPrunerSpec,
     NoPrunerSpec,
@@ -19,7 +20,7 @@ from service.search.pruners.none import NoPruner
 from service.search.pruners.patience import PatiencePruner
 from service.search.pruners.percentile import PercentilePruner
 from service.search.pruners.threshold import ThresholdPruner
-from service.search.schedulers.successive_halving import halving_of
+from service.search.schedulers import scheduler_of
 
 __all__ = ["Pruner", "pruner_for"]
 
@@ -38,9 +39,9 @@ def pruner_for(spec: StudySpec) -> Pruner:
             return ThresholdPruner(lower=lower, upper=upper, warmup_steps=warmup_steps)
         case PatiencePrunerSpec(patience=patience, min_delta=min_delta):
             return PatiencePruner(direction, patience=patience, min_delta=min_delta)
-        case AshaPrunerSpec() | HyperbandPrunerSpec():
-            halving = halving_of(spec)
-            assert halving is not None
-            return halving
+        case AshaPrunerSpec() | HyperbandPrunerSpec() | FreezeThawPrunerSpec():
+            scheduler = scheduler_of(spec)
+            assert scheduler is not None
+            return scheduler
         case _:
             assert_never(spec.pruner)

@@ -36,6 +36,8 @@ def plan(spec: StudySpec, step_seconds: float | None = None) -> Plan:
     elif last is None:
         notes.append("no resource: each trial counts as one step; write resource: {name: epoch, max: 20} to plan steps")
         parts = [PlannedPart(name="all", trials=trials, from_step=0, to_step=1)]
+    elif rungs is not None and not rungs.has_quota:
+        notes.append("freeze_thaw decides how far each trial trains, and a budget ends the search")
     elif rungs is not None:
         parts = _climb(rungs, trials)
         if not rungs.promotes:
@@ -46,7 +48,8 @@ def plan(spec: StudySpec, step_seconds: float | None = None) -> Plan:
         parts = [PlannedPart(name="all", trials=trials, from_step=0, to_step=last)]
     if spec.retry_failed:
         notes.append(f"failed trials are tried up to {spec.retry_failed} times more; this plan does not include it")
-    num_steps = sum(part.num_steps for part in parts) if parts else None
+    counted = [sum(part.num_steps for part in parts)] if parts else []
+    num_steps = min([*counted, *([] if spec.budget.resource is None else [spec.budget.resource])], default=None)
     trainings, is_fixed = trainings_per_trial(spec)
     if trainings > 1:
         most = "" if is_fixed else "up to "
@@ -98,6 +101,7 @@ def _bounds(spec: StudySpec, num_steps: int | None, step_seconds: float | None) 
         for limit, words in (
             (budget.hours, "hours have passed"),
             (budget.device_hours, "device-hours are used up"),
+            (budget.resource, f"{spec.resource.name if spec.resource else 'step'}s of all trials together are used up"),
             (budget.failures, "trials have failed"),
             (budget.no_improvement, "trials brought no improvement"),
         )

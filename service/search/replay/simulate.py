@@ -16,7 +16,8 @@ from service.domain.history import History, Series, TrialRecord
 from service.domain.objective import is_better, objective_results
 from service.domain.states import TRIAL, TrialEvent
 from service.search import decide
-from service.search.schedulers.successive_halving import Promote, halving_of
+from service.search.schedulers import scheduler_of
+from service.search.schedulers.rung_scheduler import Promote
 from service.search.warm_start import select_spread
 
 Objective = Callable[[Mapping[str, Value], int], Mapping[str, float]]
@@ -138,7 +139,7 @@ class _Simulator:
         earlier: tuple[TrialRecord, ...] = (),
     ) -> None:
         self._spec = spec
-        self._halving = halving_of(spec)
+        self._scheduler = scheduler_of(spec)
         self._measure = measure
         self._duration = duration
         self._max_steps = max_steps
@@ -226,9 +227,9 @@ class _Simulator:
             curves[metric] = (*curves.get(metric, ()), (step, each))
         value = values[self._spec.primary_objective.metric]
         self._history = self._history.with_value(number, step, value)
-        if self._halving is not None and math.isfinite(value):
+        if self._scheduler is not None and math.isfinite(value):
             trial = self._history.trials[number]
-            arrived = self._halving.new_rung_results(self._history, number)
+            arrived = self._scheduler.new_rung_results(self._history, number)
             self._history = self._history.with_trial(replace(trial, rung_results=(*trial.rung_results, *arrived)))
         verdict = decide.judge(self._history, self._spec, number)
         self._steps.append(Step(self._now, number, step, value, verdict))

@@ -79,10 +79,15 @@ class GpSampler(Sampler):
 
     def _sobol(self, what: str, trials: Sequence[TrialRecord], number: int, seed: int, why: str) -> Suggestion:
         """Return a Sobol point, or for trial 0 the centre of the space."""
-        point = _centre(self._space, seed) if number == 0 else sobol_sample(self._space, number, seed)
-        parameters, _ = sample_unseen(self._space, trials, number, seed, first=point)
-        where = "the centre of the space" if number == 0 else f"point {number} of Sobol's sequence"
+        parameters, where = startup_point(self._space, trials, number, seed)
         return Suggestion(parameters, f"gp {what}: {where}, {why}")
+
+
+def startup_point(space: Space, trials: Sequence[TrialRecord], number: int, seed: int) -> tuple[dict[str, Value], str]:
+    """Return a configuration that needs no model, and which one it is: a Sobol point, for trial 0 the centre."""
+    point = _centre(space, seed) if number == 0 else sobol_sample(space, number, seed)
+    parameters, _ = sample_unseen(space, trials, number, seed, first=point)
+    return parameters, "the centre of the space" if number == 0 else f"point {number} of Sobol's sequence"
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def too_many_promoted(connection: sa.Connection) -> list[Violation]:
     promoted: Counter[tuple[str, int, int]] = Counter()
     eta = {}
     for row, rungs, results in _climbers(connection):
-        if rungs is None or not rungs.promotes or row.run_until is None:
+        if rungs is None or not rungs.promotes or not rungs.has_quota or row.run_until is None:
             continue
         eta[row.study] = rungs.eta
         for result in results:

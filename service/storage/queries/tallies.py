@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from service.contract.base import Directions
 from service.contract.trial import TrialKind, TrialState
+from service.domain.budget import committed_steps
 from service.domain.pareto import stored_losses
 from service.domain.tally import Tally, TrialFacts
 from service.storage.tables import attempt, deployment, trial
@@ -19,7 +20,9 @@ _is_moved = sa.and_(
     trial.c.revision > sa.bindparam("since"),
     trial.c.kind == TrialKind.SEARCH,
 )
-_FACTS = sa.select(trial.c.id, trial.c.number, trial.c.state, trial.c.finished_at).where(_is_moved)
+_FACTS = sa.select(
+    trial.c.id, trial.c.number, trial.c.state, trial.c.finished_at, trial.c.last_step, trial.c.run_until
+).where(_is_moved)
 _FACTS_WITH_VALUES = _FACTS.add_columns(trial.c["values"])
 _ATTEMPTS = (
     sa.select(attempt.c.trial_id, attempt.c.started_at, attempt.c.ended_at, attempt.c.num_devices)
@@ -33,7 +36,9 @@ def epoch(connection: sa.Connection) -> int:
     return connection.execute(_EPOCH).scalar_one_or_none() or 0
 
 
-def refresh(connection: sa.Connection, study: sa.Row[Any], directions: Directions, known: Tally) -> Tally:
+def refresh(
+    connection: sa.Connection, study: sa.Row[Any], directions: Directions, last_step: int | None, known: Tally
+) -> Tally:
     """Return the current tally, reading only the trials that changed after `known`.
 
     A transaction that begins, ends or changes an attempt also stamps its trial with the study's revision.
@@ -62,6 +67,7 @@ def refresh(connection: sa.Connection, study: sa.Row[Any], directions: Direction
             finished_at=row.finished_at,
             point=_point(row, directions) if has_several else None,
             used_microseconds=used.get(row.id, 0),
+            steps=committed_steps(row.state, row.last_step, row.run_until, last_step),
             running=tuple(sorted(running.get(row.id, ()))),
         )
         for row in connection.execute(_FACTS_WITH_VALUES if has_several else _FACTS, given)

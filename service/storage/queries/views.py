@@ -70,6 +70,7 @@ def _study_view(connection: Connection, row: Row, spec: StudySpec, tally: Tally,
         budget_used=BudgetUsed(
             trials=row.next_number,
             **_time_used(row, tally, now),
+            resource=tally.num_steps,
             failures=tally.num_trials.get(TrialState.FAILED, 0),
             since_improvement=0 if improved_at is None else tally.num_ended_after(improved_at),
         ),

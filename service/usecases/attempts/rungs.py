@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from service.contract.pruner import AshaPrunerSpec, HyperbandPrunerSpec
+from service.contract.pruner import Scheduler
 from service.contract.study import StudySpec
 from service.domain.history import History, RungResult
 from service.domain.rungs import Rungs, rungs_of
 from service.domain.states import TrialEvent
-from service.search.schedulers.successive_halving import Promote, describe_rank, halving_of
+from service.search.schedulers import scheduler_of
+from service.search.schedulers.freeze_thaw import FreezeThaw
+from service.search.schedulers.rung_scheduler import Promote, describe_rank
 from service.storage.queries import checkpoints, history, trials
 from service.storage.tables import Row
 from service.storage.unit_of_work import UnitOfWork
@@ -30,13 +32,13 @@ def record_rung_results(
     Returns:
         The history with the new rung results. None: the trial has reached no further rung.
     """
-    halving = halving_of(spec)
+    scheduler = scheduler_of(spec)
     trial = trials.by_id(unit_of_work.connection, trial_id)
     assert trial is not None
-    if halving is None or trial.number is None or not _may_reach_rung(halving.rungs, trial):
+    if scheduler is None or trial.number is None or not _may_reach_rung(scheduler.rungs, trial):
         return None
     now = history.refresh(unit_of_work.connection, trial.study_id, spec.primary_objective.metric, known)
-    results = halving.new_rung_results(now, trial.number)
+    results = scheduler.new_rung_results(now, trial.number)
     if not results:
         return None
     record = now.trials[trial.number]
@@ -49,11 +51,14 @@ def record_rung_results(
 
 def promote(unit_of_work: UnitOfWork, spec: StudySpec, known: History, promotion: Promote) -> None:
     """Let a paused trial wait for a worker, if the current history still says that it is the one to promote."""
-    halving = halving_of(spec)
-    assert halving is not None
+    scheduler = scheduler_of(spec)
+    assert scheduler is not None
     study = unit_of_work.study
     now = history.refresh(unit_of_work.connection, study.id, spec.primary_objective.metric, known)
-    promotion_now = halving.promotion(now)
+    if isinstance(scheduler, FreezeThaw):
+        promotion_now = scheduler.confirmed(known, now, promotion)  # the model is not asked again under the lock
+    else:
+        promotion_now = scheduler.promotion(now)
     if promotion_now is None or promotion_now.number != promotion.number:
         return
     trial = trials.by_number(unit_of_work.connection, study.id, promotion.number)
@@ -107,7 +112,7 @@ def _downgrade_to_stop_mode(unit_of_work: UnitOfWork, spec: StudySpec, trial: Ro
     A task that saves no checkpoints cannot be promoted, so rung results are final from now on.
     """
     study, pruner = unit_of_work.study, spec.pruner
-    assert isinstance(pruner, AshaPrunerSpec | HyperbandPrunerSpec)
+    assert isinstance(pruner, Scheduler)
     if pruner.mode == "stop":
         return
     notice = (

@@ -22,7 +22,7 @@ from service.domain.history import History, Suggestion
 from service.domain.provenance import code_for, code_mismatch
 from service.domain.states import FINISHED_STUDIES
 from service.search import decide
-from service.search.schedulers.successive_halving import Promote
+from service.search.schedulers.rung_scheduler import Promote
 from service.storage import tables
 from service.storage.queries import attempts, budget_usage, exclusions, fair_share, history, leases, preflights, studies
 from service.storage.tables import Connection, Row

@@ -19,8 +19,10 @@ from service.contract.trial import TrialState
 from service.domain.history import History, RungResult, TrialRecord
 from service.search import decide
 from service.search.replay import simulate
+from service.search.schedulers import scheduler_of
 from service.search.schedulers.rung_observations import observations_at_rung
-from service.search.schedulers.successive_halving import Promote, SuccessiveHalving, halving_of
+from service.search.schedulers.rung_scheduler import Promote
+from service.search.schedulers.successive_halving import SuccessiveHalving
 from service.search.validation import check_strategy
 from tests.search.studies import curve, record, study
 
@@ -34,8 +36,8 @@ def spec_of(pruner: Any = "asha", last: int = 9, **changes: Any) -> StudySpec:
 
 
 def scheduler(spec: StudySpec) -> SuccessiveHalving:
-    found = halving_of(spec)
-    assert found is not None
+    found = scheduler_of(spec)
+    assert isinstance(found, SuccessiveHalving)
     return found
 
 

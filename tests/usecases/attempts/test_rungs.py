@@ -14,6 +14,7 @@ from service.contract.report import Action, ReportRequest
 from service.contract.study import ExtendRequest, StudyState
 from service.contract.trial import TrialDetail, TrialState
 from service.usecases.studies import lifecycle
+from service.usecases.studies.study_lookup import list_events
 from tests.usecases.replica import Replica, points
 
 pytestmark = pytest.mark.anyio
@@ -309,3 +310,61 @@ class TestControl:
         assert [trial.state for trial in trials][:2] == [TrialState.PRUNED] * 2
         assert (await replica.claim(name)).number == 2
         assert isinstance(await replica.ask(name), NoTrial)
+
+
+FREEZE_THAW: dict[str, Any] = {
+    "space": {"x": {"type": "float", "low": 0.0, "high": 1.0}},
+    "pruner": {"name": "freeze_thaw", "rungs": [1]},
+    "sampler": "auto",
+    "resource": {"name": "epoch", "max": 9},
+    "budget": {"trials": 9, "resource": 30},
+}
+
+
+async def test_freeze_thaw_promotes_what_is_expected_to_end_best_until_its_steps_are_used_up(replica: Replica) -> None:
+    name = await replica.create(**FREEZE_THAW)
+    await fill_the_first_rung(replica, name, *(0.9 - at / 100 for at in range(8)), 0.2)
+    promoted = await replica.claim(name)
+    assert (promoted.number, promoted.attempt, promoted.run_until, promoted.pauses) == (8, 2, 9, False)
+    assert promoted.resume is not None
+    events = (await list_events(replica.context, name, 0, 1000)).events
+    reasons = [str(event.data) for event in events if event.kind == "trial_promoted"]
+    assert len(reasons) == 1
+    assert "expected to end at" in reasons[0]
+    assert (await replica.study(name)).budget_used.resource == 8 + 9
+    await replica.report(promoted, 1, *(0.2 - step / 100 for step in range(2, 10)), step=2)
+    await replica.finish(promoted)
+    for _ in range(2):
+        await climb(replica, name, *(0.5 for _ in range(2, 10)))
+    answer = await replica.ask(name)
+    assert isinstance(answer, NoTrial)
+    study = await replica.study(name)
+    assert study.state is StudyState.COMPLETED
+    assert "30 steps is used up" in (study.state_reason or "")
+    assert study.budget_used.resource == 9 + 2 * 9 + 6
+    assert study.num_trials == {TrialState.COMPLETED: 3, TrialState.PRUNED: 6}
+
+
+async def test_freeze_thaw_begins_one_trial_for_each_of_many_claimers_over_two_replicas(
+    replicas: tuple[Replica, Replica],
+) -> None:
+    """Of many claimers, each gets another trial: the paused ones are promoted once, the others are new."""
+    name = await replicas[0].create(**{**FREEZE_THAW, "budget": {"trials": 12, "resource": 200}})
+    await fill_the_first_rung(replicas[0], name, *(0.9 - at / 100 for at in range(9)))
+    turns = itertools.cycle(replicas)
+    answers = await asyncio.gather(*(next(turns).ask(name, worker=f"c{at}") for at in range(6)))
+    numbers = [answer.number for answer in answers if isinstance(answer, Grant)]
+    assert len(numbers) == len(set(numbers)) > 0
+    for grant in answers:
+        if isinstance(grant, Grant) and grant.attempt == 2:
+            assert grant.run_until == 9
+
+
+async def test_freeze_thaw_without_checkpoints_continues_in_mode_stop(replica: Replica) -> None:
+    name = await replica.create(**FREEZE_THAW)
+    await climb(replica, name, 0.5, saves=False)
+    study = await replica.study(name)
+    assert study.notice is not None
+    assert study.notice.startswith("freeze_thaw continues in mode stop")
+    assert (await replica.trial(name, 0)).state is TrialState.WAITING
+    assert isinstance(await replica.ask(name), Grant)

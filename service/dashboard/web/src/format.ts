@@ -49,6 +49,7 @@ export function budgets({ spec: { budget }, budget_used: used }: StudyView): str
   const told: [number, number | null, string][] = [
     [used.hours, budget.hours, "hours"],
     [used.device_hours, budget.device_hours, "device-hours"],
+    [used.resource, budget.resource, "steps"],
     [used.failures, budget.failures, "failures"],
     [used.since_improvement, budget.no_improvement, "trials without improvement"],
   ];

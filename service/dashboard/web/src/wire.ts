@@ -31,6 +31,7 @@ export interface Reference {
 export interface Budget {
   hours: number | null;
   device_hours: number | null;
+  resource: number | null;
   failures: number | null;
   target: number | null;
   no_improvement: number | null;
@@ -40,6 +41,7 @@ export interface BudgetUsed {
   hours: number;
   device_hours: number;
   failures: number;
+  resource: number;
   since_improvement: number;
 }
 

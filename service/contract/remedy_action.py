@@ -50,11 +50,15 @@ class ExtendAction(Request):
 
 
 class FollowUpAction(Request):
-    """Create a follow-up study: the study's spec with changed settings, under a new name."""
+    """Create a follow-up study: the study's spec with changed settings, under a new name.
+
+    It tries a configuration first, if one is given.
+    """
 
     kind: Literal["follow_up"] = "follow_up"
     name: Identifier
     changes: Changes
+    enqueue: Configuration | None = None
 
 
 class StopAction(Request):

@@ -63,6 +63,9 @@ PROPOSALS: Mapping[RemedyName, Propose] = {
 FOR_PEOPLE = frozenset(
     {
         RemedyName.OTHER_MODEL,
+        RemedyName.ADD_FEATURES,
+        RemedyName.ADAPT_DOMAIN,
+        RemedyName.FINETUNE_ON_TARGET,
         RemedyName.CHECK_DATA,
         RemedyName.CHECK_LABELS,
         RemedyName.SHUFFLE,

@@ -75,11 +75,16 @@ def edit_search(subject: Subject, changes: Mapping[str, Any]) -> RemedyAction | 
 
 
 def follow_up(subject: Subject, changes: Mapping[str, Any]) -> RemedyAction | None:
-    """Return the follow-up study with these changes; a changed length of the training sets its resource anew."""
+    """Return the follow-up study with these changes; a changed length of the training sets its resource anew.
+
+    After a finding about a trial it tries the configuration of that trial first.
+    """
     changed = dict(changes)
     if "task.train.epochs" in changed and subject.spec.resource is not None:
         changed["resource"] = None
-    return FollowUpAction(name=subject.study.follow_up_name, changes=changed) if changed else None
+    is_same_space = not any(path.startswith("space.") for path in changed)
+    first = dict(subject.parameters) if is_same_space and not subject.is_about_study else None
+    return FollowUpAction(name=subject.study.follow_up_name, changes=changed, enqueue=first) if changed else None
 
 
 def more_trials(subject: Subject, num: int) -> dict[str, Any]:

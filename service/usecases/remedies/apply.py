@@ -138,12 +138,19 @@ class _Application:
         def read(connection: Connection) -> StudySpec:
             return follow_up_spec(connection, self.spec, action.name, action.changes, reason)
 
+        def try_first(unit_of_work: UnitOfWork) -> None:
+            if action.enqueue is not None:
+                add_to_queue(unit_of_work, EnqueueRequest(parameters=action.enqueue))
+
         spec = await self.context.database.read(read)
-        created = await create_study(self._extended(follow_up=action.name), spec)
+        created = await create_study(self._extended(after=try_first, follow_up=action.name), spec)
         # A crash before this row leaves the new study, whose own journal says where it comes from.
         await self.context.transact(self.study.id, partial(self._record, follow_up=action.name))
         sentence = f"create {created.name}, a follow-up study of {self.study.name}"
-        reply = self._reply(sentence, _differences(self.spec, created.spec))
+        changes = _differences(self.spec, created.spec)
+        if action.enqueue is not None:
+            changes.append(f"queue: {_words(action.enqueue)}")
+        reply = self._reply(sentence, changes)
         return reply.model_copy(update={"study": created.name, "look": f"study watch {created.name}"})
 
     async def _stop(self) -> ApplyReply:

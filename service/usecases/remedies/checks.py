@@ -61,7 +61,7 @@ def _is_possible(connection: Connection, context: Context, state: RemedyState, a
         case FollowUpAction():
             spec = follow_up_spec(connection, state.spec, action.name, action.changes, "a finding")
             check_new_spec(facts.catalogue, spec)
-            possible = True
+            possible = action.enqueue is None or not check_parameters(spec.space, action.enqueue)
         case StopAction():
             possible = is_open
         case PreflightAction():

@@ -65,6 +65,7 @@ async def test_a_configuration_is_tried_next_and_the_journal_names_the_finding(r
     assert (reply.kind, reply.study, reply.changes) == ("enqueue", name, ["queue: optimizer.lr=0.02"])
     (row,) = await applied(replica, name)
     assert (row["rule"], row["trial"], row["remedy"]) == ("diverged", 0, "lower_rate")
+    assert "follow_up" not in row
     assert (await replica.claim(name)).parameters == {"optimizer.lr": 0.02}
 
 
@@ -112,6 +113,7 @@ async def test_an_edit_whose_configuration_does_not_fit_changes_nothing(replica:
 async def test_a_fork_continues_the_trial_and_the_same_fork_is_refused(replica: Replica) -> None:
     name = await study(replica)
     action = {"kind": "fork", "trial": 0, "settings": {"epochs": 6}}
+    assert (await apply(replica, name, action, dry_run=True)).fork is None
     reply = await apply(replica, name, action)
     assert reply.fork is not None
     fork = await replica.trial(name, reply.fork)
@@ -120,6 +122,20 @@ async def test_a_fork_continues_the_trial_and_the_same_fork_is_refused(replica: 
         await apply(replica, name, action)
     assert caught.value.code is ErrorCode.ALREADY_TRIED
     assert (await apply(replica, name, action | {"settings": {"epochs": 9}})).fork is not None
+
+
+async def test_two_trials_of_one_configuration_may_have_the_same_fork(replica: Replica) -> None:
+    name = await study(replica)
+    (first,) = await replica.trials(name)
+    await apply(replica, name, {"kind": "enqueue", "parameters": first.parameters}, remedy="repeat_seeds")
+    grant = await replica.claim(name)
+    await replica.report(grant, 1, 0.5)
+    await replica.checkpoint(grant, 1)
+    for trial in (0, 1):
+        await apply(replica, name, {"kind": "fork", "trial": trial, "settings": {"epochs": 6}})
+    with pytest.raises(DomainError) as caught:
+        await apply(replica, name, {"kind": "fork", "trial": 9, "settings": {"epochs": 6}})
+    assert caught.value.code is ErrorCode.UNKNOWN_TRIAL
 
 
 async def test_a_fork_without_a_checkpoint_is_refused(replica: Replica) -> None:
@@ -141,13 +157,15 @@ async def test_a_budget_is_extended(replica: Replica) -> None:
 async def test_a_follow_up_study_says_where_it_comes_from(replica: Replica) -> None:
     name = await study(replica)
     changes = {"task.train.epochs": 6, "resource": None}
-    reply = await apply(replica, name, {"kind": "follow_up", "name": f"{name}-2", "changes": changes}, rule="short")
+    action = {"kind": "follow_up", "name": f"{name}-2", "changes": changes, "enqueue": {"optimizer.lr": 0.5}}
+    reply = await apply(replica, name, action, rule="short")
     view = await replica.study(reply.study)
     assert view.name == f"{name}-2"
     assert view.spec.description == f"Follow-up of {name}: finding short"
     assert view.spec.resource is not None
     assert view.spec.resource.max == 6
     assert view.spec.warm_start == [], "values after 3 and after 6 epochs do not compare"
+    assert (await replica.claim(view.name)).parameters == {"optimizer.lr": 0.5}
     for each in (name, view.name):
         (row,) = await applied(replica, each)
         assert (row["follow_up"], row["follow_up_of"]) == (view.name, name)
@@ -170,6 +188,17 @@ async def test_a_search_is_ended_once(replica: Replica) -> None:
     await apply(replica, name, {"kind": "stop"}, rule="spent")
     view = await replica.study(name)
     assert (view.state, view.state_reason) == ("stopped", "stopped because of the finding spent")
+    with pytest.raises(DomainError, match="has ended or is being stopped"):
+        await apply(replica, name, {"kind": "stop"})
+
+
+@pytest.mark.parametrize("trials", [1, 2])
+async def test_a_search_that_is_complete_or_stopping_is_not_ended(replica: Replica, trials: int) -> None:
+    name = await study(replica, budget={"trials": trials})
+    if trials > 1:
+        await replica.claim(name)
+        await lifecycle.stop_study(replica.context, name, "")
+    assert (await replica.study(name)).state == ("completed" if trials == 1 else "active")
     with pytest.raises(DomainError, match="has ended or is being stopped"):
         await apply(replica, name, {"kind": "stop"})
 

@@ -17,7 +17,7 @@ from service.contract.importance import Importance
 from service.contract.plan import Plan, Replay, ReplayRequest
 from service.contract.preflight_view import PreflightView
 from service.contract.problem import FieldError
-from service.contract.remedy import ApplyReply, ApplyRequest
+from service.contract.remedy import ApplyReply, ApplyRequest, FollowUpDraft
 from service.contract.stage import ReviewRequest, StageList
 from service.contract.study import (
     DeleteReply,
@@ -33,6 +33,7 @@ from service.contract.study import (
 )
 from service.usecases.diagnosis_lookup import get_study_diagnosis
 from service.usecases.remedies.apply import apply_remedy
+from service.usecases.remedies.draft import draft_follow_up
 from service.usecases.studies import creation, lifecycle, stages, study_lookup
 from service.usecases.studies.deletion import delete_study
 from service.usecases.studies.edit import edit_study
@@ -130,6 +131,12 @@ async def enqueue_(context: ContextDep, study: str, request: EnqueueRequest) -> 
 async def apply(context: ContextDep, study: str, request: ApplyRequest) -> ApplyReply:
     """Carry out the action of a finding's remedy, or with `dry_run` describe what it would change."""
     return await apply_remedy(context, study, request)
+
+
+@router.get("/{study}/next", response_model=FollowUpDraft)
+async def next_(request: Request, context: ContextDep, study: str) -> Response:
+    """Draft a follow-up study from the findings: its spec, each change with its reason, and what contradicts them."""
+    return await shared(request, context, lambda: draft_follow_up(context, study))
 
 
 @router.get("/{study}/stages", response_model=StageList)

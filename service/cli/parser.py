@@ -41,6 +41,8 @@ examples:
   study diagnose digits-mlp                     what the results show, and what to do
   study data-curve digits.yaml                  train on 10, 30 and 100 % of the data: would more data help?
   study importance digits-mlp                   which parameters affect the result most
+  study apply digits-mlp diverged --trial 7     apply the first remedy of a finding
+  study next digits-mlp --out next.yaml         draft the follow-up study that the findings suggest
   study workers                                 all workers, and why some get no trials
   study catalogue model mlp                     the settings of the model `mlp`
   study fork digits-mlp 12 --at 8 --set optimizer.lr=3e-4
@@ -130,6 +132,7 @@ def parser() -> argparse.ArgumentParser:
     _add_data_curve_command(verb)
     _add_view_commands(verb, of_study)
     add_analysis_commands(of_study)
+    _add_remedy_commands(of_study)
     _add_control_commands(verb, of_study)
     _add_trial_commands(of_study)
     return whole
@@ -324,7 +327,13 @@ def conflict(arguments: argparse.Namespace) -> str | None:
     options = vars(arguments)
     command = options["command"]
     if options["json"]:
-        for name, flag in (("show", "spec"), ("trials", "csv"), ("trials", "parquet"), ("predictions", "out")):
+        for name, flag in (
+            ("show", "spec"),
+            ("trials", "csv"),
+            ("trials", "parquet"),
+            ("predictions", "out"),
+            ("next", "out"),
+        ):
             if command == name and options.get(flag):
                 return f"argument --{flag}: not allowed with argument --json"
     if command == "predictions" and options["trial"] is None:
@@ -334,6 +343,24 @@ def conflict(arguments: argparse.Namespace) -> str | None:
     if command == "trials" and options["reverse"] and options["sort"] is None:
         return "argument --reverse: needs --sort COLUMN"
     return None
+
+
+def _add_remedy_commands(of_study: AddCommand) -> None:
+    apply = of_study("apply", "apply a remedy of a finding: show what would change, and carry it out")
+    apply.add_argument("rule", metavar="RULE", help="rule of the finding, such as diverged")
+    apply.add_argument(
+        "--trial",
+        type=int,
+        metavar="N",
+        help="the finding about this trial (default: about the study)",
+    )
+    apply.add_argument(
+        "--remedy", type=int, metavar="K", help="the finding's K-th remedy (default: the first one with an action)"
+    )
+    apply.add_argument("--dry-run", action="store_true", help="only show what would change")
+    apply.add_argument("--yes", action="store_true", help="carry it out without asking")
+    following = of_study("next", "draft the follow-up study that the findings suggest, each change with its reason")
+    following.add_argument("--out", metavar="FILE", help="write the study file here (default: print it)")
 
 
 def _add_control_commands(verb: AddCommand, of_study: AddCommand) -> None:

@@ -31,7 +31,7 @@ from service.contract.predictions import PredictionsList, PredictionsReply, Pred
 from service.contract.preflight_view import PreflightView
 from service.contract.problem import FieldError
 from service.contract.provenance import ProvenanceRequest, WarningRequest, WarningsReply
-from service.contract.remedy import ApplyReply, ApplyRequest
+from service.contract.remedy import ApplyReply, ApplyRequest, FollowUpDraft
 from service.contract.report import ReportRequest, Verdict
 from service.contract.stage import ReviewRequest, StageList
 from service.contract.study import (
@@ -75,6 +75,7 @@ _PREFLIGHT = TypeAdapter(PreflightView)
 _STUDIES = TypeAdapter(StudyList)
 _DELETED = TypeAdapter(DeleteReply)
 _APPLIED = TypeAdapter(ApplyReply)
+_DRAFT = TypeAdapter(FollowUpDraft)
 _STAGES = TypeAdapter(StageList)
 _TRIALS = TypeAdapter(TrialList)
 _TRIAL = TypeAdapter(TrialDetail)
@@ -233,6 +234,10 @@ class Endpoints:
             Conflict: the study changed since the action was made, or the configuration was tried already.
         """
         return self._transport.call("POST", _path(study, "actions"), _APPLIED, request)
+
+    def draft_follow_up(self, study: str) -> FollowUpDraft:
+        """Draft a follow-up study from the findings about a study, without creating it."""
+        return self._transport.call("GET", _path(study, "next"), _DRAFT)
 
     def stages(self, study: str) -> StageList:
         """Return the stage history of a coarse-to-fine study: the box of each stage after the first, and why."""

@@ -32,6 +32,7 @@ class StudyDiagnosis(Response):
 
     study: str
     revision: int = Field(description="the study's current revision")
+    spec_version: int = Field(description="the version of the spec that the actions of the remedies were made for")
     judged_revision: int | None = Field(
         description="the revision whose trials were all judged; none: no pass over all trials is complete yet"
     )
@@ -56,6 +57,7 @@ class TrialDiagnosis(Response):
     trial: str = Field(description="the id of the trial")
     number: int | None = Field(description="none: a fork or a preflight, which is not judged")
     revision: int = Field(description="the trial's current revision")
+    spec_version: int = Field(description="the study's version of the spec that the actions were made for")
     judged_revision: int | None = Field(description="the revision of the trial that was judged; none: not judged yet")
     lags: bool = Field(description="whether the trial has changed since; the service follows within some seconds")
     findings: list[Finding] = Field(description="the gravest first")

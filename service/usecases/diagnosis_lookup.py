@@ -49,6 +49,7 @@ async def get_study_diagnosis(
         return StudyDiagnosis(
             study=study.name,
             revision=study.revision,
+            spec_version=study.spec_version,
             judged_revision=(stored.judged_revision or None) if stored is not None and is_current else None,
             judged_at=None if stored is None else to_datetime(stored.judged_at),
             lags=not is_current or stored is None or stored.judged_revision < study.revision,
@@ -109,6 +110,7 @@ async def get_trial_diagnosis(
             trial=trial.id,
             number=trial.number,
             revision=trial.revision,
+            spec_version=study.spec_version,
             judged_revision=None if stored is None else stored.trial_revision,
             # Only search trials are judged.
             lags=trial.number is not None and not is_current,

@@ -18,7 +18,7 @@ from service.contract.importance import Importance
 from service.contract.log import LogView
 from service.contract.plan import Plan, Replay
 from service.contract.preflight_view import PreflightView
-from service.contract.remedy import ApplyReply
+from service.contract.remedy import ApplyReply, FollowUpDraft
 from service.contract.report import Verdict
 from service.contract.stage import Review, StageList
 from service.contract.study import EnqueueReply, ParetoFront, StudyList, StudyView
@@ -117,6 +117,7 @@ async def test_every_route_once(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert await call("GET", "/studies/digits/predictions") == {"trials": [], "damaged": []}
     other = {"pruner": "none"}
     assert Replay.model_validate(await call("POST", "/studies/digits/replay", json=other)).replayed.num_steps == 1
+    assert FollowUpDraft.model_validate(await call("GET", "/studies/digits/next")).changes == []
     mattered = Importance.model_validate(await call("GET", "/studies/digits/importance"))
     assert (mattered.num_trials, mattered.parameters) == (1, [])
     found = StudyDiagnosis.model_validate(await call("GET", "/studies/digits/diagnosis?rule=x&confidence=high"))

@@ -67,6 +67,7 @@ def diagnosed(**changes: Any) -> StudyDiagnosis:
     values: dict[str, Any] = {
         "study": "digits",
         "revision": 9,
+        "spec_version": 1,
         "judged_revision": 9,
         "judged_at": NOW,
         "lags": False,
@@ -128,7 +129,14 @@ def test_the_page_of_a_trial_marks_the_steps_of_the_evidence() -> None:
         ],
     )  # fmt: skip
     found = TrialDiagnosis(
-        study="digits", trial="t", number=3, revision=1, judged_revision=1, lags=False, findings=[OVERFITS]
+        study="digits",
+        trial="t",
+        number=3,
+        revision=1,
+        spec_version=1,
+        judged_revision=1,
+        lags=False,
+        findings=[OVERFITS],
     )
     page = lines(trial_diagnosis_page(found, trial, is_filtered=False))
     assert page[0] == "diagnosis of trial 3 of digits, running"

@@ -12,6 +12,7 @@ from service.cli.commands.errors import show_errors
 from service.cli.commands.local_checks import check_locally
 from service.cli.commands.planning import create_study, init_study, look_at_data, plan_study, replay_study
 from service.cli.commands.preflight import preflight
+from service.cli.commands.remedies import apply_remedy, draft_next
 from service.cli.commands.studies import (
     accept_box,
     delete_study,
@@ -51,6 +52,8 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "replay": replay_study,
     "importance": show_importance,
     "diagnose": show_diagnosis,
+    "apply": apply_remedy,
+    "next": draft_next,
     "list": list_studies,
     "show": show_study,
     "trials": list_trials,

@@ -9,6 +9,7 @@ from service.contract.study import StudySpec
 from service.domain.errors import DomainError
 from service.domain.spec_changes import changed_spec
 from service.search.spec_diff import compares
+from service.search.warm_start import check_warm_start
 from service.storage.tables import Connection
 from service.usecases.studies.warm_start import find_prior_trials
 
@@ -34,6 +35,8 @@ def follow_up_spec(
     if not compares(source, spec):
         return spec
     warm = spec.model_copy(update={"warm_start": [source.name]})
+    if check_warm_start(warm):  # Its sampler does not learn from prior trials.
+        return spec
     try:
         return spec if find_prior_trials(connection, warm) is None else warm
     except DomainError:  # No trial of the source can be a prior trial.

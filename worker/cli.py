@@ -71,6 +71,8 @@ examples:
   worker try digits-mlp --trial 7 --steps 20       run one trial in the foreground and record nothing
   worker preflight study.yaml                      check a study file in seconds, before a search
   worker baselines study.yaml                      fit simple models on its data, to compare the search with
+  worker export-model best.pt --out best.zip       write a checkpoint's model as a file that predicts
+  worker predict best.zip --data new.csv --out predictions.csv
   worker doctor                                    check this machine and its connection to the service
 
 environment:

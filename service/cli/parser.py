@@ -26,6 +26,9 @@ examples:
   study errors digits-mlp --html errors.html     which examples its best model gets wrong, and likely label errors
   study best digits-mlp --json | jq .parameters
   study checkpoint digits-mlp best --out best.pt     download the best trial's model
+  study export-model digits-mlp --out digits.zip     the best trial's model, which predicts without the data
+  study predict digits-mlp --data new.npz --out predictions.csv
+  study predict --bundle digits.zip --data new.npz --out predictions.csv
   study pause digits-mlp --reason "need the GPU"
   study extend digits-mlp --trials 100          raise the budget to 100 trials in total
   study extend digits-mlp --hours 24            raise the budget to 24 hours in total
@@ -280,6 +283,7 @@ def _add_view_commands(verb: AddCommand, of_study: AddCommand) -> None:
     checkpoint = of_study("checkpoint", "download a trial's newest checkpoint with its model")
     checkpoint.add_argument("trial", metavar="TRIAL", help="number of the trial, id of a fork, or the word best")
     checkpoint.add_argument("--out", metavar="FILE", help="file to write (default: NAME-TRIAL.pt)")
+    _add_model_commands(verb, of_study)
     verb("workers", "list the workers with their devices, running trials and quarantine")
     catalogue = verb(
         "catalogue", "list the models, losses, optimizers and other entries that a study can use, custom ones included"
@@ -291,6 +295,37 @@ def _add_view_commands(verb: AddCommand, of_study: AddCommand) -> None:
         help="list this section only: model, loss, … or settings (default: all)",
     )
     catalogue.add_argument("entry", metavar="NAME", nargs="?", help="show the settings of this entry")
+
+
+def _add_model_commands(verb: AddCommand, of_study: AddCommand) -> None:
+    export = of_study("export-model", "write the model of a trial to one file that predicts without the data")
+    export.add_argument(
+        "--format",
+        choices=("bundle", "safetensors", "onnx", "torch-export"),
+        default="bundle",
+        help="bundle: predicts on new examples; the others: for other programs (default: bundle)",
+    )
+    export.add_argument("--out", metavar="FILE", help="file to write (default: NAME-TRIAL with the format's ending)")
+    predict = verb("predict", "predict on a file of new examples by a trial's model, or by a bundle without a service")
+    predict.add_argument("name", metavar="NAME", nargs="?", help="name or id of the study (left out with --bundle)")
+    predict.add_argument("--bundle", metavar="FILE", help="predict by this bundle; no service is needed")
+    predict.add_argument("--data", required=True, metavar="FILE", help="file or folder of new examples")
+    predict.add_argument("--out", required=True, metavar="FILE", help="file to write, .csv or .parquet")
+    predict.add_argument(
+        "--submission", metavar="SAMPLE", help="fill the columns and rows of a competition's sample file (CSV)"
+    )
+    predict.add_argument("--encoding", help="encoding of a CSV or text file, such as cp949 (default: detected)")
+    predict.add_argument("--impute-columns", action="store_true", help="treat missing columns as missing values")
+    for command in (export, predict):
+        command.add_argument(
+            "--trial",
+            default="best",
+            metavar="N",
+            help="number of the trial, id of a fork, or the word best (default: best)",
+        )
+        command.add_argument(
+            "--register", action="append", metavar="MODULE", help="import this module's custom entries; repeatable"
+        )
 
 
 def _add_trials_command(of_study: AddCommand) -> None:
@@ -340,6 +375,8 @@ def conflict(arguments: argparse.Namespace) -> str | None:
         for flag in ("split", "out"):
             if options[flag] is not None:
                 return f"argument --{flag}: needs a TRIAL, as in: study predictions {options['name']} 12 --{flag} …"
+    if command == "predict" and (options["name"] is None) == (options["bundle"] is None):
+        return "argument --bundle: give the NAME of a study, or --bundle FILE"
     if command == "trials" and options["reverse"] and options["sort"] is None:
         return "argument --reverse: needs --sort COLUMN"
     return None

@@ -10,6 +10,7 @@ from service.cli.commands.data_curve import show_data_curve
 from service.cli.commands.diagnosis import show_diagnosis
 from service.cli.commands.errors import show_errors
 from service.cli.commands.local_checks import check_locally
+from service.cli.commands.models import export_model, predict
 from service.cli.commands.planning import create_study, init_study, look_at_data, plan_study, replay_study
 from service.cli.commands.preflight import preflight
 from service.cli.commands.remedies import apply_remedy, draft_next
@@ -59,6 +60,8 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], None]] = {
     "trials": list_trials,
     "best": show_best,
     "checkpoint": download_checkpoint,
+    "export-model": export_model,
+    "predict": predict,
     "logs": print_logs,
     "predictions": print_predictions,
     "confusion": show_confusion,

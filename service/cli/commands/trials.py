@@ -22,6 +22,7 @@ from service.client.client import Client
 from service.client.errors import invalid_study
 from service.contract.attempt import BLOB
 from service.contract.base import Value
+from service.contract.claim import ResumePoint
 from service.contract.log import Stream
 from service.contract.predictions import MAX_CLASSES
 from service.contract.trial import TrialState, TrialView
@@ -70,14 +71,29 @@ def show_best(client: Client, arguments: argparse.Namespace) -> None:
 
 
 def download_checkpoint(client: Client, arguments: argparse.Namespace) -> None:
-    named = arguments.trial
-    if named == "best":
-        best = client.best(arguments.name)
-        named = best.id if best.number is None else str(best.number)
-    saved = client.newest_checkpoint(arguments.name, named)
+    named = named_trial(client, arguments.name, arguments.trial)
     path = Path(arguments.out or f"{arguments.name}-{arguments.trial}.pt")
     if path.exists():
         raise invalid_study(path, "already exists; choose another file with --out, or remove it")
+    saved = save_checkpoint(client, arguments.name, named, path)
+    print_answer(arguments, saved, f"wrote {path}: trial {named} of {arguments.name} after step {saved.step}")
+
+
+def named_trial(client: Client, study: str, trial: str) -> str:
+    """Return the number of a trial, or the id of a fork; the word `best` means the study's best trial."""
+    if trial != "best":
+        return trial
+    best = client.best(study)
+    return best.id if best.number is None else str(best.number)
+
+
+def save_checkpoint(client: Client, study: str, trial: str, path: Path) -> ResumePoint:
+    """Download a trial's newest checkpoint to a file.
+
+    Raises:
+        ClientError: there is none, it is not on the service, or the file can't be written.
+    """
+    saved = client.newest_checkpoint(study, trial)
     if not saved.uri.startswith(BLOB):
         raise invalid_study(
             "study checkpoint", f"the checkpoint is in a directory that the workers share; copy it from {saved.uri}"
@@ -87,7 +103,7 @@ def download_checkpoint(client: Client, arguments: argparse.Namespace) -> None:
             raise invalid_study("study checkpoint", "the downloaded file does not match its checksum; try again")
     except OSError as error:
         raise invalid_study(path, f"cannot be written: {error.strerror}") from None
-    print_answer(arguments, saved, f"wrote {path}: trial {named} of {arguments.name} after step {saved.step}")
+    return saved
 
 
 def print_logs(client: Client, arguments: argparse.Namespace) -> None:

@@ -75,6 +75,30 @@ class Bundle:
             )
         return preprocessing
 
+    @property
+    def id_name(self) -> str:
+        """The name of the column of ids; `id` if the training data have none."""
+        match self.preprocessing:
+            case TablePreprocessing(roles=roles):
+                return roles.get("id") or "id"
+            case TextPreprocessing(id=name):
+                return name or "id"
+            case _:
+                return "id"
+
+    def encode(self, frame: Frame, *, impute_columns: bool = False) -> list[Tensor]:
+        """Return the features of a frame by the preprocessing of each fold: the inputs of an exported model.
+
+        Args:
+            frame: as for `predict`; a text of language modelling has no features but tokens, so it is refused.
+            impute_columns: whether a missing column counts as a column of missing values.
+
+        Raises:
+            ConfigError: the examples do not fit the training's.
+        """
+        examples = self._examples(frame, impute_columns=impute_columns)
+        return [_encode(dataset, examples.values, in_row) for dataset in self.datasets]
+
     def predict(
         self, frame: Frame, *, impute_columns: bool = False, first: int = 0, describe_row: DescribeRow = in_row
     ) -> Answers:
@@ -92,19 +116,9 @@ class Bundle:
             ConfigError: the examples do not fit the training's; the message names the column and the row.
         """
         preprocessing = self.preprocessing
-        match preprocessing:
-            case StreamPreprocessing():
-                return self._score_text(frame)
-            case TablePreprocessing():
-                examples = rows_for(preprocessing, frame, impute_columns=impute_columns)
-            case ArrayPreprocessing():
-                examples = array_for(preprocessing, frame)
-            case ImagePreprocessing():
-                examples = images_of(frame)
-            case TextPreprocessing():
-                examples = texts_for(preprocessing, frame)
-        if not len(examples):
-            raise ConfigError("data", "there are no examples to predict on")
+        if isinstance(preprocessing, StreamPreprocessing):
+            return self._score_text(frame)
+        examples = self._examples(frame, impute_columns=impute_columns)
         notes = list(examples.notes)
         if self.dataset.kind == "ranking":
             outputs = self._scores(examples, describe_row)
@@ -115,6 +129,23 @@ class Bundle:
             notes += _unknown_categories(preprocessing, examples)
         ids = np.arange(first, first + len(examples)) if examples.ids is None else examples.ids
         return Answers(self.dataset.kind, ids, outputs.numpy(), self.dataset.class_names, notes=tuple(notes))
+
+    def _examples(self, frame: Frame, *, impute_columns: bool) -> Examples:
+        """Return the examples of a frame; ConfigError if there are none, or they do not fit."""
+        match self.preprocessing:
+            case TablePreprocessing() as preprocessing:
+                examples = rows_for(preprocessing, frame, impute_columns=impute_columns)
+            case ArrayPreprocessing() as preprocessing:
+                examples = array_for(preprocessing, frame)
+            case ImagePreprocessing():
+                examples = images_of(frame)
+            case TextPreprocessing() as preprocessing:
+                examples = texts_for(preprocessing, frame)
+            case StreamPreprocessing():
+                raise ConfigError("data", "a language model takes windows of tokens; use predict for a text")
+        if not len(examples):
+            raise ConfigError("data", "there are no examples to predict on")
+        return examples
 
     def _encoded(self, examples: Examples, describe_row: DescribeRow) -> Iterator[list[Tensor]]:
         """Yield batches of features, each encoded by every fold's preprocessing."""

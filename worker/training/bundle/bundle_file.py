@@ -71,17 +71,8 @@ def write_bundle(path: Path | str, bundle: Bundle, card: str = "", extra: Mappin
         card: the model card, in Markdown.
         extra: further facts, such as the study and the search's evidence; JSON types.
     """
-    document = {
-        **bundle.facts,
-        **(extra or {}),
-        "config": bundle.config,
-        "step": bundle.step,
-        "link": bundle.link,
-        "models": len(bundle.models),
-        "datasets": bundle.described,
-    }
     files = {
-        _JSON: json.dumps(document, indent=1, ensure_ascii=False).encode(),
+        _JSON: json.dumps(document_of(bundle, extra), indent=1, ensure_ascii=False).encode(),
         _WEIGHTS: safetensors.torch.save(weights_of(bundle.models)),
         _CARD: card.encode(),
     }
@@ -93,6 +84,19 @@ def write_bundle(path: Path | str, bundle: Bundle, card: str = "", extra: Mappin
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def document_of(bundle: Bundle, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return all that a bundle holds beside the weights and the card, and further facts, as JSON types."""
+    return {
+        **bundle.facts,
+        **(extra or {}),
+        "config": bundle.config,
+        "step": bundle.step,
+        "link": bundle.link,
+        "models": len(bundle.models),
+        "datasets": list(bundle.described),
+    }
 
 
 def load_bundle(path: Path | str) -> Bundle:

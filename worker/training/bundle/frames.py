@@ -135,6 +135,8 @@ def images_of(frame: Frame) -> Examples:
         files = image_files(folder) if folder.is_dir() else [folder]
         ids = [file.relative_to(folder).as_posix() if folder.is_dir() else file.name for file in files]
         return Examples(files, np.array(ids))
+    if isinstance(frame, Mapping):  # images by id
+        return Examples(list(frame.values()), np.array([str(name) for name in frame]))
     images = list(frame)
     are_paths = bool(images) and all(isinstance(each, str | Path) for each in images)
     return Examples(images, np.array([str(each) for each in images]) if are_paths else None)

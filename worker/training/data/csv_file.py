@@ -1,6 +1,6 @@
 """CSV data source: tables of features and a target, read by pyarrow."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -23,6 +23,9 @@ Encoding: TypeAlias = Annotated[str, Setting("text encoding of the files: utf-8,
 Delimiter: TypeAlias = Annotated[
     str | None, Setting("character between the values; null: the one of , ; | and tab that the first lines show")
 ]
+
+_BLOCK_BYTES = 1 << 23
+"""How much of a large file is read at a time."""
 
 
 def csv(
@@ -66,11 +69,7 @@ def read_csv(encoding: str, delimiter: str | None, setting: str, file: str, as_t
             arrow_csv.read_csv,
             file,
             parse_options=arrow_csv.ParseOptions(delimiter=delimiter or _delimiter_of(file, encoding)),
-            convert_options=arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(as_text, pa.string()),
-                null_values=list(NULL_TEXTS),
-                strings_can_be_null=True,
-            ),
+            convert_options=_convert_options(as_text),
         )
         table = read(read_options=arrow_csv.ReadOptions(encoding=encoding))
         _ = table.column_names  # pyarrow decodes the names on this access
@@ -89,6 +88,42 @@ def read_csv(encoding: str, delimiter: str | None, setting: str, file: str, as_t
     if any(pa.types.is_binary(kind) for kind in table.schema.types):
         raise _wrong_encoding(file, encoding)
     return table
+
+
+def stream_csv(path: Path, encoding: str, where: str = "data") -> Iterator[tuple[pa.Table, float]]:
+    """Yield the rows of a large file as texts, block by block, with the share of the file that has been read.
+
+    Raises:
+        ConfigError: at `where`, if the file can't be read.
+    """
+    file, total = str(path), path.stat().st_size
+    try:
+        open_csv = partial(
+            arrow_csv.open_csv,
+            read_options=arrow_csv.ReadOptions(encoding=encoding, block_size=_BLOCK_BYTES),
+            parse_options=arrow_csv.ParseOptions(delimiter=_delimiter_of(file, encoding)),
+        )
+        with open_csv(file) as header:
+            options = _convert_options(header.schema.names)
+        with path.open("rb") as stream, open_csv(stream, convert_options=options) as reader:
+            for batch in reader:
+                yield pa.Table.from_batches([batch]), min(1.0, stream.tell() / total)
+    except LookupError:
+        raise ConfigError(where, f"unknown encoding {encoding!r}; try utf-8, latin-1 or cp949") from None
+    except UnicodeDecodeError:
+        raise ConfigError(where, f"{file!r} is not written in {encoding}; name its encoding") from None
+    except pa.ArrowInvalid as error:
+        if "UTF8" in str(error):
+            raise ConfigError(where, f"{file!r} is not written in {encoding}; name its encoding") from None
+        raise ConfigError(where, f"{file!r} can't be read as a CSV file: {why_no_csv(lambda: None, error)}") from None
+
+
+def _convert_options(as_text: Sequence[str]) -> arrow_csv.ConvertOptions:
+    return arrow_csv.ConvertOptions(
+        column_types=dict.fromkeys(as_text, pa.string()),
+        null_values=list(NULL_TEXTS),
+        strings_can_be_null=True,
+    )
 
 
 def _prefix(file: str) -> bytes:

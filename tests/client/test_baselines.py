@@ -50,6 +50,7 @@ def test_a_study_shows_its_baselines_and_that_its_best_value_is_worse_than_a_lin
     finish(study, grant)
     compared = "0.07 short of official 0.98, 0.057 short of linear 0.9666, 0.059 short of hist boosting 0.9694"
     finding = "The best val/accuracy so far, 0.91, is worse than the 0.9666 of a linear model on the same data"
+    assert "below_linear" in study("diagnose", name, "--wait")
     for words in (("show", name), ("watch", name), ("best", name)):
         told = " ".join(study(*words).split())
         assert f"val/accuracy 0.91 (trial 0): {compared}" in told, words

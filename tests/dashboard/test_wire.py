@@ -75,4 +75,5 @@ def test_every_listing_carries_its_damaged_rows() -> None:
 def test_words_are_the_contracts() -> None:
     assert UNIONS["StudyState"] == set(study.StudyState)
     assert UNIONS["TrialState"] == set(trial.TrialState)
+    assert UNIONS["Confidence"] == set(finding.Confidence)
     assert UNIONS["Direction"] == set(get_args(base.Direction))

@@ -49,6 +49,7 @@ def test_a_search_that_stays_below_the_linear_baseline_says_so(shared_service: S
         with worker_for(shared_service, tmp_path, "too-slow") as worker:
             assert worker.wait(SECONDS) == 0
         assert client.study("too-slow").state is StudyState.COMPLETED
+    assert "below_linear" in study(shared_service, "diagnose", "too-slow", "--wait").stdout
     view = json.loads(study(shared_service, "show", "too-slow", "--json").stdout)
     names = ["human", "majority", "linear", "hist_boosting", "random_forest"]
     assert [each["name"] for each in view["references"]] == names
@@ -56,8 +57,8 @@ def test_a_search_that_stays_below_the_linear_baseline_says_so(shared_service: S
     assert values["linear"] > 0.9
     assert values["majority"] < 0.2
     assert view["best"]["values"][0] < values["linear"]
-    [finding] = view["findings"]
-    assert finding["name"] == "below_linear"
+    finding = view["findings"][0]
+    assert finding["rule"] == "below_linear"
     assert f"{values['linear']:.4g} of a linear model on the same data" in finding["sentence"]
     assert "is worse than" in study(shared_service, "show", "too-slow").stdout
     assert "linear" in study(shared_service, "preflight", "too-slow").stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
@@ -55,6 +56,9 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnosis, "STUDY_SECONDS", 0.0)
     monkeypatch.setattr(diagnosis, "_SHARE", 0)
     monkeypatch.setattr(diagnosis, "ROUND_SECONDS", 600.0)
+    monkeypatch.setattr(diagnosis, "WAIT_SECONDS", 600.0)
+    # The first computation of the importance imports Optuna, which takes long on a busy machine.
+    importlib.import_module("service.search.optuna_bridge.ped_anova")
     monkeypatch.setattr(stored, "rules_version", lambda: VERSION)
 
 

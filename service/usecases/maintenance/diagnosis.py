@@ -45,6 +45,9 @@ WAIT_SECONDS = 10.0
 _SHARE = 20
 """A study rests for this many times the time that its last round took."""
 
+_MAX_REST_SECONDS = 60.0
+"""But at most this long."""
+
 _MAX_DUE = 1_000
 _DIAGNOSIS = Work("diagnosis", "round")
 
@@ -64,14 +67,17 @@ async def diagnose_due(context: Context, rules: Rules | None = None) -> int:
     num_judged = 0
     for study_id in dict.fromkeys([*sorted(damaged), *found]):
         started = monotonic()
-        if started - began > ROUND_SECONDS and num_judged:
+        if started - began > ROUND_SECONDS:
             break
         if study_id not in damaged and state.is_resting(study_id, started):
             continue
         if study_id in damaged:
             state.forget(study_id)
-        num_judged += await _diagnose_isolated(context, study_id, rules)
-        state.rest(study_id, monotonic() + max(STUDY_SECONDS, _SHARE * (monotonic() - started)))
+        is_judged = await _diagnose_isolated(context, study_id, rules)
+        num_judged += is_judged
+        # A round that is still computing is asked again soon: its thread computes nothing else for the study.
+        took = monotonic() - started if is_judged else 0.0
+        state.rest(study_id, monotonic() + max(STUDY_SECONDS, min(_MAX_REST_SECONDS, _SHARE * took)))
     return num_judged
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from service.analysis.baseline_findings import baseline_findings
 from service.analysis.reference_summary import ordered_references, reference_summary
 from service.contract.problem import ErrorCode
 from service.contract.study import EventList, StudyList, StudyState, StudyView
@@ -47,9 +46,7 @@ def _complete(view: StudyView) -> StudyView:
     references = ordered_references(spec.reference, view.references)
     computed: dict[str, object] = {"budget_trials": decide.num_planned(spec), "references": references}
     if view.best is not None and view.best.values:
-        value, direction = view.best.values[0], objective.direction
-        computed["reference_summary"] = reference_summary(value, references, direction)
-        computed["findings"] = baseline_findings(value, objective.metric, references, direction, view.name)
+        computed["reference_summary"] = reference_summary(view.best.values[0], references, objective.direction)
     return view.model_copy(update=computed)
 
 
@@ -58,7 +55,7 @@ def _with_findings(connection: Connection, context: Context, view: StudyView) ->
     stored = stored_findings.of_study(connection, context, view.id)
     if stored is None:
         return view
-    return view.model_copy(update={"findings": [*view.findings, *stored.findings][:MAX_FINDINGS]})
+    return view.model_copy(update={"findings": list(stored.findings[:MAX_FINDINGS])})
 
 
 async def list_studies(context: Context) -> StudyList:

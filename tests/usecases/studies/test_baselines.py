@@ -8,6 +8,7 @@ import pytest
 
 from service.contract.preflight import Baseline, Check, CheckStatus, PreflightResult
 from service.storage import tables
+from service.usecases.maintenance.diagnosis import diagnose_due
 from service.usecases.studies.preflight import get_preflight, start_preflight
 from service.usecases.studies.study_lookup import list_studies
 from tests.usecases.replica import Replica
@@ -65,14 +66,17 @@ async def test_baselines_stand_beside_the_best_value_after_what_is_known_of_it(r
     assert (await get_preflight(replica.context, name)).result == result(majority=0.1, linear=0.96)
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_a_best_value_below_the_linear_baseline_is_a_finding_until_a_trial_beats_it(replica: Replica) -> None:
     name = await checked(replica)
     await replica.train(name, 0.9)
+    await diagnose_due(replica.context)
     [found] = (await replica.study(name)).findings
     assert found.rule == "below_linear"
     assert "so far, 0.9, is worse than the 0.96 of a linear model" in found.sentence
     assert f"study preflight {name}" in found.remedies[0].sentence
     await replica.train(name, 0.961)
+    await diagnose_due(replica.context)
     assert (await replica.study(name)).findings == []
 
 

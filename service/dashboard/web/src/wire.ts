@@ -99,10 +99,21 @@ export interface PreflightView {
   proposals: PreflightProposal[];
 }
 
-/** What the results of a study show, and what to do. */
+export type Confidence = "high" | "medium" | "low";
+
+/** One figure that a finding rests on. */
+export interface Evidence {
+  name: string;
+  value: number | NonFinite;
+  step: number | null;
+}
+
+/** What the results of a study, or the learning curves of a trial, show, and what to do. */
 export interface Finding {
   rule: string;
+  confidence: Confidence;
   sentence: string;
+  evidence: Evidence[];
   remedies: Remedy[];
 }
 
@@ -129,8 +140,18 @@ export interface Decomposition {
   remedies: Remedy[];
 }
 
+/** The trials about which one rule found something. */
+export interface TrialFindings {
+  rule: string;
+  num_trials: number;
+  trials: number[];
+  clearest: Finding;
+}
+
 export interface StudyDiagnosis {
   lags: boolean;
+  findings: Finding[];
+  trial_findings: TrialFindings[];
   decomposition: Decomposition | null;
 }
 

@@ -7,6 +7,7 @@ import { useLive } from "../live";
 import { Controls } from "../parts/controls";
 import { DamagedRows } from "../parts/damaged";
 import { DecompositionCard } from "../parts/decomposition";
+import { FindingsCard } from "../parts/findings";
 import { FrontChart } from "../parts/front_chart";
 import { HistoryChart } from "../parts/history_chart";
 import { ImportanceCard } from "../parts/importance";
@@ -101,6 +102,7 @@ export function StudyPage({ study: key }: { study: string }) {
               </>
             )}
           </section>
+          <FindingsCard study={study} path={path} />
           <StagesCard study={study} path={path} onChange={(changed) => setShown({ ...shown, study: changed })} />
           <DecompositionCard study={study} path={path} />
           <ImportanceCard study={study} path={path} />
@@ -159,9 +161,6 @@ function Facts({ study }: { study: StudyView }) {
         <dt>{study.pareto_front ? "Front" : `Best ${objectives(spec)[0].metric}`}</dt>
         <dd class="large"><Best study={study} /></dd>
         {study.reference_summary && <dd>{study.reference_summary}</dd>}
-        {study.findings.map(({ rule, sentence, remedies }) => (
-          <dd key={rule}>{sentence} {remedies.map((each) => each.sentence).join(" ")}</dd>
-        ))}
         {best && (
           <dd class="quiet">
             trial {best.number}: {Object.entries(best.parameters).map(([name, value]) => `${name} ${parameter(value)}`).join(", ")}

@@ -193,6 +193,14 @@ def test_a_fixed_option_is_added_to_the_space_and_its_new_value_is_tried(
     assert found["enqueue"]["optimizer.lr"] == 0.1
 
 
+def test_less_of_a_pretrained_model_is_tuned_in_the_way_that_the_rule_names() -> None:
+    pretrained = {"model": {"name": "timm", "arch": "resnet18"}}
+    found = action(study({"optimizer.lr": 0.1}, train=pretrained), RemedyName.FINETUNE_LESS, finetune={"name": "lora"})
+    assert found is not None
+    assert found["enqueue"] == {"optimizer.lr": 0.1, "finetune.name": "lora"}
+    assert action(study({"optimizer.lr": 0.1}), RemedyName.FINETUNE_LESS) is None
+
+
 def test_the_weight_of_classes_is_not_searched_where_the_loss_is_the_objective() -> None:
     loss = study({"optimizer.lr": 0.1}, objective={"metric": "val/loss", "direction": "minimize"})
     found = action(loss, RemedyName.CLASS_WEIGHTS)

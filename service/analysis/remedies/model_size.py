@@ -56,7 +56,9 @@ def finetune_less(subject: Subject, settings: Mapping[str, Any]) -> RemedyAction
     """Try to train the head of a pretrained model only, or another way to tune less of it."""
     if not subject.value("model.pretrained"):
         return None
-    return _switch(subject, "finetune.name", {"full": text_of(settings, "finetune") or "head"})
+    told = settings.get("finetune")
+    name = told.get("name") if isinstance(told, Mapping) else told
+    return _switch(subject, "finetune.name", {"full": name if isinstance(name, str) else "head"})
 
 
 def _resize(subject: Subject, factor: float) -> RemedyAction | None:

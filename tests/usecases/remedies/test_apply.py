@@ -161,6 +161,7 @@ async def test_a_follow_up_study_says_where_it_comes_from(replica: Replica) -> N
     reply = await apply(replica, name, action, rule="short")
     view = await replica.study(reply.study)
     assert view.name == f"{name}-2"
+    assert reply.changes[-1] == "queue: optimizer.lr=0.5"
     assert view.spec.description == f"Follow-up of {name}: finding short"
     assert view.spec.resource is not None
     assert view.spec.resource.max == 6

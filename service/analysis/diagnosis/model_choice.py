@@ -118,12 +118,12 @@ def finetunes_all_on_few(facts: StudyFacts) -> Finding | None:
             Remedy(
                 name=RemedyName.FINETUNE_LESS,
                 sentence="Train the head alone on frozen features.",
-                settings={"finetune": {"name": "head"}},
+                settings={"finetune": "head"},
             ),
             Remedy(
                 name=RemedyName.FINETUNE_LESS,
                 sentence="Train low-rank updates (LoRA), if the data is unlike that of the pretraining.",
-                settings={"finetune": {"name": "lora"}},
+                settings={"finetune": "lora"},
             ),
             Remedy(name=RemedyName.MORE_DATA, sentence="Add training examples."),
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -138,6 +139,16 @@ def test_failures_of_one_choice_leave_the_other_choices() -> None:
     assert found.remedies[0].settings == {"parameter": "activation", "choices": ["relu", "gelu"]}
 
 
+def test_many_failures_anywhere_are_no_region() -> None:
+    spec = spec_of()
+    for seed in range(20):
+        draw = random.Random(seed)
+        history = rows(seed, 60, spec, lambda _, __: 1.0)
+        failures = [FailureClass.DIVERGED if draw.random() < 0.5 else None for _ in history]
+        attempts = [AttemptFacts(at, "tower", failure, None, 3, 9.0) for at, failure in enumerate(failures)]
+        assert BY_NAME["failure_region"](StudyFacts(spec=spec, history=history, attempts=attempts)) is None
+
+
 def test_failures_of_the_host_have_no_region() -> None:
     facts = PLANTED["failure_region"]["90 % of wide trials fail"](0)
     lost = [replace(each, failure=each.failure and FailureClass.WORKER_LOST) for each in facts.attempts]
@@ -200,7 +211,7 @@ def test_studies_of_several_objectives_have_no_findings_about_values() -> None:
 
 
 def test_the_cost_is_bounded() -> None:
-    # The benchmark measures 40 ms of processor time at 1,000 trials; a busy machine needs more.
+    # The benchmark measures 40 to 60 ms of processor time at 1,000 trials; a busier machine needs more.
     assert sum(cost(1_000).values()) < 250
     facts = large_study(1_500)
     assert len(completed_trials(facts)) == MAX_TRIALS

@@ -95,6 +95,11 @@ class Curve:
         low, high = math.floor(begin * len(self)), math.ceil(end * len(self))
         return Curve(self.name, self.steps[low:high], self.values[low:high], self.sign)
 
+    @property
+    def last_half(self) -> Curve:
+        """The second half of the curve, at least its last three values."""
+        return Curve(self.name, self.steps[-tail_length(len(self), 0.5) :], self.values[-tail_length(len(self), 0.5) :])
+
     def raw(self, index: int) -> float:
         """Return the value as it was reported."""
         return float(self.sign * self.values[index])

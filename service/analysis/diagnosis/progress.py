@@ -53,10 +53,21 @@ class Progress:
         return max(0.0, self.second_half) * sum(ratio**power for power in range(1, 5))
 
 
-def progress(curves: TrialCurves, curve: Curve) -> Progress:
-    """Return how far a curve came. The halves have the same sum of rates, where the schedule is known."""
-    start = curve.first if curves.start is None else max(curves.start, curve.first)
-    middle = int(np.searchsorted(spent(curves, curve), 0.5))
+def progress(curves: TrialCurves, curve: Curve, start: float | None = None) -> Progress:
+    """Return how far a curve came. The halves have the same sum of rates, where the schedule is known.
+
+    Args:
+        curves: the curves of the trial.
+        curve: the curve.
+        start: the level at the start; None: that of chance, or the first value where it is higher.
+    """
+    shares = spent(curves, curve)
+    middle_share = 0.5
+    if start is None:
+        start = curve.first if curves.start is None else max(curves.start, curve.first)
+    else:
+        middle_share = (float(shares[0]) + 1) / 2
+    middle = int(np.searchsorted(shares, middle_share))
     middle = min(max(middle, 0), len(curve) - 1)
     return Progress(start, float(curve.smooth[middle]), end_level(curve), curve.noise)
 

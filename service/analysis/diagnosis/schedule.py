@@ -17,7 +17,7 @@ CYCLIC = frozenset({"cyclic"})
 def is_cyclic(config: Mapping[str, Any]) -> bool:
     """Return whether the rate restarts in the middle of the training."""
     schedule = section(config, "schedule")
-    return schedule.get("name") in CYCLIC or number(schedule, "cycles", 1) > 1
+    return str(schedule.get("name")) in CYCLIC or number(schedule, "cycles", 1) > 1
 
 
 def rate_factors(config: Mapping[str, Any], steps: Floats, last_step: float) -> Floats | None:

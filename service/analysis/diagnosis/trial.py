@@ -13,20 +13,21 @@ from service.contract.trial import TrialState
 RULES: tuple[Callable[[TrialCurves], Finding | None], ...] = (
     divergence.diverged,
     gradients.exploding_gradients,
+    divergence.exploding,
+    gradients.large_updates,
+    generalization.strong_regularization,
     gradients.vanishing_gradients,
     gradients.dead_units,
-    divergence.exploding,
     rate.rate_too_high,
-    gradients.small_updates,
-    start.stalled,
+    start.no_step,
     start.bad_initialization,
     generalization.noisy_labels,
     start.flat_then_drop,
-    rate.oscillating,
-    gradients.large_updates,
     rate.decayed_too_early,
     rate.rate_too_low,
+    start.stalled,
     generalization.overfitting,
+    rate.oscillating,
     rate.plateau,
     length.still_improving,
     generalization.underfitting,
@@ -36,11 +37,11 @@ RULES: tuple[Callable[[TrialCurves], Finding | None], ...] = (
 )
 """The rules, the gravest first: where several find something, the first names the cause."""
 
-_TOO_FAST = frozenset({"exploding", "rate_too_high", "oscillating", "large_updates", "plateau"})
+_TOO_FAST = frozenset({"exploding", "rate_too_high", "oscillating", "plateau"})
 _FIT = frozenset({"overfitting", "underfitting", "high_variance", "noisy_labels"})
 _LENGTH = frozenset({"still_improving", "best_step_early", "saturated_early"})
 _SLOW = frozenset({"rate_too_low", "flat_then_drop", "stalled", "decayed_too_early"})
-_INSIDE = frozenset({"dead_units", "small_updates", "vanishing_gradients", "exploding_gradients", "bad_initialization"})
+_INSIDE = frozenset({"dead_units", "vanishing_gradients", "exploding_gradients", "bad_initialization"})
 
 EXPLAINS: Mapping[str, frozenset[str]] = {
     "diverged": _TOO_FAST | _FIT | _LENGTH | _SLOW | _INSIDE - {"exploding_gradients"},
@@ -49,20 +50,16 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
     "dead_units": _SLOW | {"underfitting", "saturated_early", "plateau"},
     "exploding": _TOO_FAST | _FIT | _LENGTH | _SLOW | {"bad_initialization"},
     "rate_too_high": _TOO_FAST | _FIT | _LENGTH | _SLOW | {"bad_initialization"},
-    "small_updates": _SLOW | {"underfitting", "saturated_early", "still_improving"},
-    "stalled": _SLOW | _FIT | _LENGTH | {"oscillating", "plateau"},
+    "stalled": frozenset({"stalled"}) | _SLOW | _FIT | _LENGTH | {"oscillating", "plateau"},
     "bad_initialization": frozenset({"rate_too_low", "flat_then_drop", "underfitting", "still_improving", "plateau"}),
     "noisy_labels": _FIT | _LENGTH,
-    "flat_then_drop": frozenset({"rate_too_low", "still_improving"}),
-    "oscillating": _LENGTH
-    | {"plateau", "large_updates", "overfitting", "high_variance", "underfitting", "rate_too_low"},
-    "large_updates": frozenset({"plateau"}),
-    "decayed_too_early": _LENGTH | {"underfitting", "rate_too_low", "plateau"},
-    "rate_too_low": frozenset({"still_improving", "underfitting", "saturated_early"}),
+    "oscillating": _LENGTH | {"plateau", "high_variance", "underfitting", "rate_too_low"},
+    "decayed_too_early": _LENGTH | {"stalled", "underfitting", "rate_too_low", "plateau"},
+    "rate_too_low": frozenset({"stalled", "still_improving", "underfitting", "saturated_early"}),
     "overfitting": _LENGTH | {"high_variance", "underfitting"},
     "plateau": _LENGTH | {"underfitting"},
     "still_improving": frozenset({"underfitting", "saturated_early"}),
-    "underfitting": frozenset({"saturated_early"}),
+    "underfitting": _LENGTH | {"rate_too_low", "rate_too_high", "oscillating", "plateau", "stalled", "noisy_labels"},
     "best_step_early": frozenset({"saturated_early"}),
 }
 """Rule -> the rules whose findings it explains, so that they are left out beside it."""

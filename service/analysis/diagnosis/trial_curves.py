@@ -24,6 +24,8 @@ _LOSS = frozenset({"loss", "nll", "mse", "mae", "rmse", "error", "perplexity", "
 _CLASSES_OF_BUILT_IN = {"digits": 10, "wine": 3, "breast_cancer": 2}
 _STANDARDISED_CHANCE = {"mse": 1.0, "mae": 0.8, "huber": 0.45}
 """The loss of predicting the mean of standardised, about normal targets: E(x²), E|x| and the Huber loss of delta 1."""
+_SKILL = 0.6
+"""An accuracy or R² above this was learned, unless one class is as frequent."""
 _FINISHED_SHARE = 0.9
 """A curve that ends before this share of the horizon says nothing about the end of the training."""
 
@@ -114,6 +116,16 @@ class TrialCurves:
             return None
         last = self.facts.last_step or float(self.main.steps[-1])
         return rate_factors(self.config, self.main.steps, last)
+
+    @property
+    def is_skilled(self) -> bool:
+        """Whether an accuracy or R² says that the training has learned."""
+        for name in ("accuracy", "r2"):
+            for split in ("val", "train"):
+                values = [value for _, value in self.facts.curves.get(f"{split}/{name}", ())]
+                if values and max(values) > _SKILL:
+                    return True
+        return False
 
     def reported(self, name: str) -> Curve | None:
         """Return another metric's curve, such as `norm/gradient`; None if it has no finite value."""

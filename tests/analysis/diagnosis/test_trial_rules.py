@@ -79,14 +79,34 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "vanishing_gradients": ({**pair([2.3] * 12), "norm/gradient_ratio": [1e-6] * 12}, {"config": CONFIG}),
     "exploding_gradients": ({**pair(FALLS), "norm/gradient": [1e6] * 30}, {"config": CONFIG}),
     "dead_units": ({**pair([2.3] * 12), "norm/dead_units": [0.8] * 12}, {"config": CONFIG}),
-    "large_updates": ({**pair(FALLS), "norm/update_ratio": [0.9] * 30}, {"config": CONFIG}),
-    "small_updates": ({**pair([2.3] * 12), "norm/update_ratio": [1e-9] * 12}, {"config": CONFIG}),
     "decayed_too_early": (
         pair(1.5 + 0.8 * np.exp(-STEPS * 3)),
         {"config": CONFIG | {"schedule": {"name": "multi_step", "drops": [0.1], "factor": 0.01}}},
     ),
 }
 """Rule -> curves of its shape, with the facts that it needs."""
+
+
+MORE_SHAPES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("rate_too_high", {**pair([2.2] * 12), "norm/update_ratio": [0.9] * 12}, {"config": CONFIG}),
+    ("rate_too_high", pair(2.6 + 0.1 * NOISE[:20]), {"config": CONFIG}),
+    ("stalled", {**pair(0.0 * STEPS + 1.7), "norm/update_ratio": [1e-9] * 30}, {"config": CONFIG}),
+    ("underfitting", pair(0.9 + 0.8 * np.exp(-STEPS / 3)), {"config": CONFIG | {"model": {"dropout": 0.95}}}),
+    ("underfitting", pair(0.9 + 0.8 * np.exp(-STEPS / 3)), {"config": CONFIG | {"model": {"hidden": [64, 1]}}}),
+    ("underfitting", pair(0.9 + 0.8 * np.exp(-STEPS / 3)), {"config": CONFIG | {"l1": 0.1}}),
+    ("overfitting", pair(2.2 * np.exp(-STEPS / 2), 0.6 + 1.6 * np.exp(-STEPS / 2)), {"config": CONFIG}),
+]
+"""Further shapes of some rules."""
+
+
+@pytest.mark.parametrize(("rule", "curves", "settings"), MORE_SHAPES)
+def test_further_shapes_of_a_rule(rule: str, curves: dict[str, Any], settings: dict[str, Any]):
+    assert rules_of(curves, **settings)[:1] == [rule]
+
+
+def test_dead_units_of_a_training_that_learned_are_no_finding():
+    curves = {**pair(0.1 + 2.2 * np.exp(-STEPS / 7)), "norm/dead_units": [0.8] * 30, "norm/gradient_ratio": [1e-9] * 30}
+    assert rules_of(curves, config=CONFIG) == []
 
 
 @pytest.mark.parametrize("rule", SHAPES)

@@ -58,7 +58,7 @@ def exploding(curves: TrialCurves) -> Finding | None:
         point(train, last),
         figure("rise by drop", rise / max(start - train.best, 1e-12)),
     ]
-    return finding(curves, "exploding", Confidence.HIGH, sentence, evidence=evidence, remedies=too_fast(curves, 0.1))
+    return finding(curves, "exploding", Confidence.MEDIUM, sentence, evidence=evidence, remedies=too_fast(curves, 0.1))
 
 
 def too_fast(curves: TrialCurves, factor: float) -> list[Remedy]:

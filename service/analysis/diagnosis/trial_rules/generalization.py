@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from service.analysis.diagnosis.curve import Curve, slope_of
+from service.analysis.diagnosis.schedule import number, section
 from service.analysis.diagnosis.trial_curves import TrialCurves
 from service.analysis.diagnosis.trial_rules import remedies
 from service.analysis.diagnosis.trial_rules.rate import LEAST_POINTS
@@ -13,10 +14,20 @@ from service.contract.finding import Confidence, Finding, Remedy
 
 WORSE_SHARE = 0.08
 """Validation must end worse than its best by this share of its drop for overfitting."""
+SLIGHTLY_WORSE = 0.025
+"""... or by this share of its drop and WORSE_SHARE of its best value, which is less sure."""
+MEMORISED, MEMORISED_GAP = 0.02, 0.1
+"""A training loss below the first share of its start with a gap above the second one is memorised."""
 GAP_SHARE = 0.25
 """A gap between validation and training of this share of chance is variance, also where validation stays flat."""
 POOR_SHARE = 0.4
 """A training loss that ends above this share of chance is poor."""
+LIMITED_SHARE = 0.1
+"""With a setting that limits the model, a training loss above this share of its start is poor."""
+TINY_WIDTH = 3
+"""Units of a hidden layer, up to which it lets hardly anything through."""
+STRONG_DROPOUT, STRONG_L1, STRONG_L2, STRONG_DECAY = 0.8, 0.01, 0.1, 0.003
+"""Strengths that no search space of the literature reaches; the last is decoupled decay times rate, per step."""
 SMALL_GAP = 0.1
 """A gap below this share of chance is small."""
 NO_BETTER = 0.98
@@ -29,12 +40,13 @@ def noisy_labels(curves: TrialCurves) -> Finding | None:
     if train is None or val is None or min(len(train), len(val)) < LEAST_POINTS or curves.is_fine_tuning:
         return None
     chance = curves.chance
+    if chance is None and curves.is_skilled:
+        return None
     start = val.first if chance is None else chance
     fell = max(train.first, start) - train.end
     learned = start - float(val.smooth.min())
     if fell <= 0.1 * abs(start) or learned > (1 - NO_BETTER) * abs(start):
         return None
-    confidence = Confidence.HIGH if chance is not None else Confidence.MEDIUM
     reference = "a constant prediction" if chance is not None else "at its first step"
     sentence = (
         f"{train.name} fell to {at(train, len(train) - 1)} while {val.name} was never better than {reference} "
@@ -42,11 +54,11 @@ def noisy_labels(curves: TrialCurves) -> Finding | None:
     )
     evidence = [point(train, len(train) - 1), point(val, val.best_index), figure("level of chance", val.sign * start)]
     found = [remedies.check_labels(), remedies.check_data(), remedies.more_data(), remedies.more_regularization()]
-    return finding(curves, "noisy_labels", confidence, sentence, evidence=evidence, remedies=found)
+    return finding(curves, "noisy_labels", Confidence.LOW, sentence, evidence=evidence, remedies=found)
 
 
 def overfitting(curves: TrialCurves) -> Finding | None:
-    """Validation becomes worse while training goes on falling, so that the gap grows."""
+    """Validation becomes worse while training goes on falling, so that the gap grows; or training is memorised."""
     train, val = curves.train, curves.val
     if train is None or val is None or len(train) != len(val) or len(val) < LEAST_POINTS:
         return None
@@ -54,21 +66,32 @@ def overfitting(curves: TrialCurves) -> Finding | None:
     best = int(np.argmin(val.smooth))
     drop, worse = start - val.best, val.end - float(val.smooth[best])
     train_fell = float(train.smooth[best]) - train.end
-    if best >= len(val) - 2 or worse < WORSE_SHARE * max(drop, 1e-12) or worse <= 3 * val.noise or train_fell <= 0:
-        return None
+    rises = best < len(val) - 2 and worse > 3 * val.noise and train_fell > 0
+    # Validation that worsens little beside all it gained may still have lost much of what it had reached.
+    is_clear = rises and worse >= WORSE_SHARE * max(drop, 1e-12)
+    is_slight = rises and worse >= SLIGHTLY_WORSE * drop and worse >= WORSE_SHARE * abs(val.best)
     gap_before, gap_after = float(val.smooth[best] - train.smooth[best]), val.end - train.end
+    is_memorised = start > 0 and train.end < MEMORISED * start and gap_after >= MEMORISED_GAP * start
+    if not (is_clear or is_slight or is_memorised):
+        return None
     sentence = (
         f"{val.name} rose from {at(val, val.best_index)} to {at(val, len(val) - 1)} while {train.name} fell to "
         f"{number_text(train.sign * train.end)}: the gap grew from {number_text(gap_before)} to "
         f"{number_text(gap_after)}."
     )
+    if not (is_clear or is_slight):
+        sentence = (
+            f"{train.name} fell to {number_text(train.sign * train.end)}: the training examples are memorised. "
+            f"{val.name} stays at {at(val, len(val) - 1)}."
+        )
+    confidence = Confidence.MEDIUM if is_clear else Confidence.LOW
     evidence = [
         point(val, val.best_index),
         point(val, len(val) - 1),
         point(train, len(train) - 1),
         figure("gap", gap_after),
     ]
-    return finding(curves, "overfitting", Confidence.HIGH, sentence, evidence=evidence, remedies=_variance(curves))
+    return finding(curves, "overfitting", confidence, sentence, evidence=evidence, remedies=_variance(curves))
 
 
 def high_variance(curves: TrialCurves) -> Finding | None:
@@ -85,7 +108,7 @@ def high_variance(curves: TrialCurves) -> Finding | None:
         f"{number_text(train.sign * train.end)}: the gap is {gap / scale:.0%} of what training gained."
     )
     evidence = [point(val, len(val) - 1), point(train, len(train) - 1), figure("gap by gain", gap / scale)]
-    return finding(curves, "high_variance", Confidence.MEDIUM, sentence, evidence=evidence, remedies=_variance(curves))
+    return finding(curves, "high_variance", Confidence.LOW, sentence, evidence=evidence, remedies=_variance(curves))
 
 
 def underfitting(curves: TrialCurves) -> Finding | None:
@@ -108,11 +131,50 @@ def underfitting(curves: TrialCurves) -> Finding | None:
         remedies.other_model(),
         remedies.raise_rate(),
     ]
-    return finding(curves, "underfitting", Confidence.MEDIUM, sentence, evidence=evidence, remedies=found)
+    return finding(curves, "underfitting", Confidence.LOW, sentence, evidence=evidence, remedies=found)
+
+
+def strong_regularization(curves: TrialCurves) -> Finding | None:
+    """Training and validation end close together and far above 0, and a setting of the task explains it."""
+    train, start = curves.train, curves.start
+    cause = _limit(curves)
+    if train is None or start is None or cause is None or len(train) < LEAST_POINTS or start <= 0:
+        return None
+    gap = 0.0 if curves.val is None else curves.val.end - train.end
+    if train.end < LIMITED_SHARE * start or gap > SMALL_GAP * start:
+        return None
+    setting, value, is_size = cause
+    sentence = (
+        f"{train.name} ends at {number_text(train.sign * train.end)}, {train.end / start:.0%} of its start, with a gap "
+        f"of {number_text(gap)} to validation, and {setting} is {value:g}: that keeps the model from fitting."
+    )
+    evidence = [point(train, len(train) - 1), figure("gap", gap), figure(setting, value)]
+    found: list[Remedy] = [remedies.less_regularization(), remedies.larger_model(), remedies.train_longer(curves)]
+    if is_size:
+        found = [remedies.larger_model(), remedies.other_model(), remedies.train_longer(curves)]
+    return finding(curves, "underfitting", Confidence.HIGH, sentence, evidence=evidence, remedies=found)
+
+
+def _limit(curves: TrialCurves) -> tuple[str, float, bool] | None:
+    """Return the setting that limits the model, its value, and whether it is the model's size; None: none does."""
+    model, optimizer = section(curves.config, "model"), section(curves.config, "optimizer")
+    hidden = model.get("hidden", (model.get("width"),))
+    sizes = [each for each in hidden if isinstance(each, int)] if isinstance(hidden, list | tuple) else []
+    if sizes and min(sizes) <= TINY_WIDTH:
+        return "the narrowest hidden layer", float(min(sizes)), True
+    if (dropout := number(model, "dropout", 0.0)) >= STRONG_DROPOUT:
+        return "model.dropout", dropout, False
+    if (penalty := number(curves.config, "l1", 0.0)) >= STRONG_L1:
+        return "l1", penalty, False
+    decay, rate = number(optimizer, "weight_decay", 0.0), number(optimizer, "lr", 0.0)
+    is_decoupled = optimizer.get("name") in ("adamw", "nadam", "radam")
+    if (is_decoupled and decay * rate >= STRONG_DECAY) or (not is_decoupled and decay >= STRONG_L2):
+        return "optimizer.weight_decay", decay, False
+    return None
 
 
 def _still_falls(curve: Curve, chance: float) -> bool:
-    slope = slope_of(curve.part(1 / 2))
+    slope = slope_of(curve.last_half)
     return slope.falls and -slope.change > 0.05 * chance
 
 

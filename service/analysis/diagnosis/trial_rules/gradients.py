@@ -20,15 +20,17 @@ EXPLODING_NORM = 1e3
 """A mean gradient longer than this, on targets and classes of unit scale, makes every rate too high."""
 DEAD_SHARE = 0.5
 """Share of ReLU units that are 0 on every evaluated example (SageMaker Debugger's threshold)."""
+LEARNED_SHARE = 0.3
+"""A training loss that ended below this share of its start has learned."""
 LARGE_UPDATE = 0.3
 """Length of a step by the length of the weights, above which a step replaces what was learned; 1e-3 is usual."""
-SMALL_UPDATE = 1e-7
-"""... and below which nothing moves."""
 
 
 def vanishing_gradients(curves: TrialCurves) -> Finding | None:
     """Hardly any gradient reaches the first layers."""
     ratio, norm = curves.reported("norm/gradient_ratio"), curves.reported("norm/gradient")
+    if _has_learned(curves):
+        return None
     if (
         ratio is not None
         and len(ratio) >= 3
@@ -67,7 +69,8 @@ def exploding_gradients(curves: TrialCurves) -> Finding | None:
 def dead_units(curves: TrialCurves) -> Finding | None:
     """Most ReLU units are 0 on every example."""
     dead = curves.reported("norm/dead_units")
-    if dead is None or dead.values[-1] < DEAD_SHARE:
+    # A training that gets along without these units has only a larger model than it needs.
+    if dead is None or dead.values[-1] < DEAD_SHARE or _has_learned(curves):
         return None
     sentence = (
         f"{dead.values[-1]:.0%} of the ReLU units are 0 on every evaluated example at step {int(dead.steps[-1])}."
@@ -79,29 +82,26 @@ def dead_units(curves: TrialCurves) -> Finding | None:
         remedies.normalize(),
     ]
     evidence = [point(dead, 0), point(dead, len(dead) - 1)]
-    return finding(curves, "dead_units", Confidence.HIGH, sentence, evidence=evidence, remedies=found)
+    return finding(curves, "dead_units", Confidence.MEDIUM, sentence, evidence=evidence, remedies=found)
 
 
 def large_updates(curves: TrialCurves) -> Finding | None:
-    """Each step changes the weights by a large share of their length."""
+    """Each step changes the weights by a large share of their length: the rate is too high."""
     ratio = curves.reported("norm/update_ratio")
-    if ratio is None or len(ratio) < 3 or float(np.median(ratio.values)) < LARGE_UPDATE:
+    if ratio is None or len(ratio) < 3 or float(ratio.values[:3].max()) < LARGE_UPDATE or _has_learned(curves):
         return None
-    middle = len(ratio) // 2
-    large = number_text(ratio.values[middle])
-    sentence = f"A step is {large} times as long as the weights at step {int(ratio.steps[middle])}."
-    evidence = [point(ratio, 0), point(ratio, middle)]
+    largest = int(np.argmax(ratio.values[:3]))
+    large = number_text(ratio.values[largest])
+    sentence = f"A step is {large} times as long as the weights at step {int(ratio.steps[largest])}."
+    evidence = [point(ratio, largest), point(ratio, len(ratio) - 1)]
     found = too_fast(curves, 0.1)
-    return finding(curves, "large_updates", Confidence.MEDIUM, sentence, evidence=evidence, remedies=found)
+    return finding(curves, "rate_too_high", Confidence.MEDIUM, sentence, evidence=evidence, remedies=found)
 
 
-def small_updates(curves: TrialCurves) -> Finding | None:
-    """No step changes the weights by anything that counts."""
-    ratio = curves.reported("norm/update_ratio")
-    if ratio is None or len(ratio) < 3 or float(ratio.values.max()) > SMALL_UPDATE:
-        return None
-    sentence = f"A step changes the weights by at most {number_text(float(ratio.values.max()))} of their length."
-    found = [remedies.raise_rate(10.0), remedies.change_optimizer(), remedies.run_preflight()]
-    return finding(
-        curves, "small_updates", Confidence.HIGH, sentence, evidence=[point(ratio, len(ratio) - 1)], remedies=found
-    )
+def _has_learned(curves: TrialCurves) -> bool:
+    """Return whether the training loss came far below its start in spite of everything."""
+    train = curves.train or curves.val
+    if train is None:
+        return False
+    start = train.first if curves.chance is None else max(train.first, curves.chance)
+    return train.end < LEARNED_SHARE * start if start > 0 else False

@@ -14,6 +14,8 @@ from service.contract.finding import Confidence, Finding
 
 OUTLOOK = 0.08
 """Expected further drop of a training three times as long, by the drop so far, above which longer training pays."""
+SAME_SHARE = 0.01
+"""Levels that differ by less than this share of the drop are the same."""
 SATURATED_AT = 0.5
 """A training that has settled before this share of its steps could have been shorter."""
 EARLY = 0.1
@@ -26,7 +28,7 @@ def still_improving(curves: TrialCurves) -> Finding | None:
     if main is None or len(main) < LEAST_POINTS or not curves.is_finished or curves.is_cyclic:
         return None
     gone = progress(curves, main)
-    if gone.gain <= 0 or gone.outlook < OUTLOOK * gone.gain or not slope_of(main.part(1 / 2)).falls:
+    if gone.gain <= 0 or gone.outlook < OUTLOOK * gone.gain or not slope_of(main.last_half).falls:
         return None
     if gone.second_half <= 3 * gone.noise:
         return None
@@ -37,7 +39,7 @@ def still_improving(curves: TrialCurves) -> Finding | None:
     )
     evidence = [point(main, len(main) // 2), point(main, len(main) - 1), figure("expected further drop", gone.outlook)]
     found = [remedies.train_longer(curves), remedies.raise_rate()]
-    return finding(curves, "still_improving", Confidence.MEDIUM, sentence, evidence=evidence, remedies=found)
+    return finding(curves, "still_improving", Confidence.LOW, sentence, evidence=evidence, remedies=found)
 
 
 def saturated_early(curves: TrialCurves) -> Finding | None:
@@ -49,7 +51,7 @@ def saturated_early(curves: TrialCurves) -> Finding | None:
     if rates is not None and len(rates) == len(main) and rates[-1] < 0.3 * rates.max():
         return None
     gone = progress(curves, main)
-    tolerance = max(2 * gone.noise, 0.02 * gone.gain)
+    tolerance = max(gone.noise, SAME_SHARE * gone.gain)
     if gone.gain <= 0:
         return None
     reached = int(np.argmax(main.smooth <= main.smooth.min() + tolerance))
@@ -62,7 +64,7 @@ def saturated_early(curves: TrialCurves) -> Finding | None:
     )
     evidence = [point(main, reached), point(main, len(main) - 1)]
     found = [remedies.train_shorter(curves, max(0.1, 1.5 * (reached + 1) / len(main))), remedies.stop_early(curves)]
-    return finding(curves, "saturated_early", Confidence.MEDIUM, sentence, evidence=evidence, remedies=found)
+    return finding(curves, "saturated_early", Confidence.LOW, sentence, evidence=evidence, remedies=found)
 
 
 def best_step_early(curves: TrialCurves) -> Finding | None:
@@ -84,4 +86,4 @@ def best_step_early(curves: TrialCurves) -> Finding | None:
         remedies.more_regularization(),
         remedies.check_labels(),
     ]
-    return finding(curves, "best_step_early", Confidence.MEDIUM, sentence, evidence=evidence, remedies=found)
+    return finding(curves, "best_step_early", Confidence.LOW, sentence, evidence=evidence, remedies=found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from service.analysis.diagnosis.curve import Curve, slope_of
@@ -12,22 +14,28 @@ from service.analysis.diagnosis.trial_rules.divergence import too_fast
 from service.analysis.diagnosis.trial_rules.reporting import at, figure, finding, number_text, point, step_of
 from service.contract.finding import Confidence, Finding
 
-LEAST_POINTS = 5
+LEAST_POINTS = 4
 """With fewer points neither noise nor a trend can be told."""
 ABOVE_CHANCE = 1.25
 """A training loss that ends this many times above a constant prediction's was thrown there by its steps."""
-LOST_SHARE = 0.5
+RESTLESS = 0.004
+"""Noise by the loss of chance, above which a loss at chance is not still."""
+LOST_SHARE = 0.3
 """A training that ends with this share of its drop lost again has jumped out of where it was."""
 NOISY_SHARE = 0.06
 """Noise of one value by the whole drop, above which a training loss oscillates."""
+VALIDATION_NOISE = 0.025
+"""Noise of validation by chance, below which it is that of few validation examples."""
 PLATEAU_NOISE = 0.015
 """Noise of one value by the whole drop, above which a flat end means steps too long to settle."""
 FLAT_SHARE = 0.03
 """A curve is flat over its last third if it falls there by less than this share of the whole drop."""
 STEADY_RATIO = 0.6
 """Drop of the second half by that of the first, above which a curve is nearly a straight line: the rate is too low."""
+SETTLED_SHARE = 0.3
+"""A training loss below this share of chance has learned most of what there is."""
 EARLY_DECAY = 0.05
-"""A rate below this share of its highest value hardly moves the weights."""
+"""A rate below this share of its base value hardly moves the weights."""
 
 
 def rate_too_high(curves: TrialCurves) -> Finding | None:
@@ -36,14 +44,21 @@ def rate_too_high(curves: TrialCurves) -> Finding | None:
     if train is None or len(train) < LEAST_POINTS or curves.is_cyclic:
         return None
     last, chance = len(train) - 1, curves.chance
-    if chance is not None and not curves.is_fine_tuning and chance > 0 and train.end > ABOVE_CHANCE * chance:
+    # A training that never gets below chance and is restless there was thrown about by its steps.
+    is_restless = train.noise > RESTLESS * (chance or math.inf) and train.end > chance * 1.02 if chance else False
+    if (
+        chance is not None
+        and not curves.is_fine_tuning
+        and chance > 0
+        and (train.end > ABOVE_CHANCE * chance or is_restless)
+    ):
         sentence = (
             f"{train.name} ends at {number_text(train.sign * train.end)}, worse than a constant prediction "
             f"({number_text(train.sign * chance)})."
         )
         evidence = [point(train, last), figure("loss of a constant prediction", train.sign * chance)]
         return finding(
-            curves, "rate_too_high", Confidence.HIGH, sentence, evidence=evidence, remedies=too_fast(curves, 0.1)
+            curves, "rate_too_high", Confidence.MEDIUM, sentence, evidence=evidence, remedies=too_fast(curves, 0.1)
         )
     start = train.first if chance is None else max(train.first, chance)
     drop = start - train.best
@@ -56,17 +71,22 @@ def rate_too_high(curves: TrialCurves) -> Finding | None:
     )
     evidence = [point(train, train.best_index), point(train, last)]
     return finding(
-        curves, "rate_too_high", Confidence.HIGH, sentence, evidence=evidence, remedies=too_fast(curves, 0.1)
+        curves, "rate_too_high", Confidence.MEDIUM, sentence, evidence=evidence, remedies=too_fast(curves, 0.1)
     )
 
 
 def oscillating(curves: TrialCurves) -> Finding | None:
     """The training loss jumps up and down by a large share of its drop."""
     train = curves.train or curves.val
-    if train is None or len(train) < LEAST_POINTS or curves.is_cyclic:
+    if train is None or len(train) < 2 * LEAST_POINTS or curves.is_cyclic:
         return None
     drop = _drop(curves, train)
     share = train.noise / drop if drop > 0 else 0.0
+    if share < NOISY_SHARE and curves.val is not None and curves.chance is not None:
+        # The training loss may be near 0 and smooth while the steps still throw validation about.
+        train, drop = curves.val, _drop(curves, curves.val)
+        is_restless = train.noise > VALIDATION_NOISE * curves.chance and len(train) >= 2 * LEAST_POINTS
+        share = train.noise / drop if drop > 0 and is_restless else 0.0
     if share < NOISY_SHARE:
         return None
     tail = train.part(1 / 3)
@@ -83,7 +103,7 @@ def oscillating(curves: TrialCurves) -> Finding | None:
         remedies.shuffle(),
         remedies.clip_gradients(),
     ]
-    return finding(curves, "oscillating", Confidence.MEDIUM, sentence, evidence=evidence, remedies=found)
+    return finding(curves, "oscillating", Confidence.LOW, sentence, evidence=evidence, remedies=found)
 
 
 def plateau(curves: TrialCurves) -> Finding | None:
@@ -104,17 +124,19 @@ def plateau(curves: TrialCurves) -> Finding | None:
     )
     evidence = [point(tail, 0), point(train, len(train) - 1), figure("noise by drop", train.noise / drop)]
     found = [remedies.decay_rate(), remedies.lower_rate(), remedies.larger_batch()]
-    return finding(curves, "plateau", Confidence.MEDIUM, sentence, evidence=evidence, remedies=found)
+    return finding(curves, "plateau", Confidence.LOW, sentence, evidence=evidence, remedies=found)
 
 
 def rate_too_low(curves: TrialCurves) -> Finding | None:
     """The training loss falls along a straight line: it is far from where it would settle."""
     train = curves.train or curves.val
-    if train is None or len(train) < LEAST_POINTS or curves.is_cyclic:
+    if train is None or len(train) < LEAST_POINTS or curves.is_cyclic or not curves.is_finished:
         return None
-    gone = progress(curves, train)
-    is_steady = gone.ratio >= STEADY_RATIO and slope_of(train.part(1 / 2)).falls
-    if not is_steady or gone.second_half <= 3 * gone.noise:
+    # The drop before the first report is not known exactly, so both halves are taken between reports.
+    gone = progress(curves, train, start=train.first)
+    is_steady = gone.ratio >= STEADY_RATIO and slope_of(train.last_half).falls
+    has_come_back = gone.end - train.best > 2 * train.noise + FLAT_SHARE * max(gone.gain, 0.0)
+    if not is_steady or gone.second_half <= 3 * gone.noise or has_come_back or _is_near_the_end(curves, train):
         return None
     sentence = (
         f"{train.name} fell as fast in the second half of the training ({number_text(gone.second_half)}) as in the "
@@ -134,19 +156,26 @@ def decayed_too_early(curves: TrialCurves) -> Finding | None:
     train, rates = curves.train or curves.val, curves.rates
     if train is None or rates is None or len(train) < LEAST_POINTS or len(rates) != len(train):
         return None
-    small = rates < EARLY_DECAY * rates.max()
+    small = rates < EARLY_DECAY
     # A decay that ends with the training is as it should be: only the first half is looked at.
     if not small[len(small) // 2] or not small[-1]:
         return None
-    begin = int(np.argmax(small & (np.arange(len(small)) > int(np.argmax(rates)))))
+    begin = int(np.argmax(small & (np.arange(len(small)) >= int(np.argmax(rates)))))
     later = float(train.values[begin] - train.end)
     sentence = (
-        f"The learning rate is below {EARLY_DECAY:.0%} of its highest value since step {step_of(train, begin)}, and "
+        f"The learning rate is below {EARLY_DECAY:.0%} of its base value since step {step_of(train, begin)}, and "
         f"{train.name} fell by only {number_text(max(0.0, later))} after that."
     )
-    evidence = [point(train, begin), point(train, len(train) - 1), figure("rate by highest rate", float(rates[begin]))]
+    evidence = [point(train, begin), point(train, len(train) - 1), figure("rate by base rate", float(rates[begin]))]
     found = [remedies.decay_later(), remedies.train_shorter(curves, max(0.1, (begin + 1) / len(train)))]
     return finding(curves, "decayed_too_early", Confidence.HIGH, sentence, evidence=evidence, remedies=found)
+
+
+def _is_near_the_end(curves: TrialCurves, train: Curve) -> bool:
+    """Return whether a slow fall is the last of a training that has learned most already."""
+    if curves.chance is not None and not curves.is_fine_tuning:
+        return train.end < SETTLED_SHARE * curves.chance
+    return curves.is_skilled
 
 
 def _drop(curves: TrialCurves, curve: Curve) -> float:

@@ -10,8 +10,12 @@ from service.analysis.diagnosis.trial_rules.rate import LEAST_POINTS
 from service.analysis.diagnosis.trial_rules.reporting import at, figure, finding, number_text, point, step_of
 from service.contract.finding import Confidence, Finding
 
+SMALL_UPDATE = 1e-7
+"""Length of a step by the length of the weights, below which nothing moves; 1e-3 is usual."""
 STALLED_SHARE = 0.03
 """A training loss that changed by less than this share of its level has not learned (AutoTrainer: accuracy +0.01)."""
+NEAR_CHANCE = 0.9
+"""Above this share of chance a loss is at its level: the classes may be uneven, and split and mean may differ."""
 FLAT_SHARE = 0.05
 """While a loss is within this share of its drop of the start, it is flat."""
 FLAT_STEPS = 0.15
@@ -31,9 +35,9 @@ def stalled(curves: TrialCurves) -> Finding | None:
     scale = abs(begin) if chance is None else abs(chance)
     if scale == 0 or begin - end > STALLED_SHARE * scale or end - begin > 0.1 * scale:
         return None
-    if chance is not None and (train.end < 0.95 * chance or train.end > 1.25 * chance):
+    if chance is not None and (train.end < NEAR_CHANCE * chance or train.end > 1.25 * chance):
         return None
-    if chance is None and _is_skilled(curves):
+    if chance is None and curves.is_skilled:
         return None
     level = "" if chance is None else f", the level of a constant prediction ({number_text(train.sign * chance)})"
     sentence = f"{train.name} did not fall: {at(train, 0)}, {at(train, len(train) - 1)}{level}."
@@ -48,6 +52,18 @@ def stalled(curves: TrialCurves) -> Finding | None:
         remedies.change_loss(),
     ]
     return finding(curves, "stalled", confidence, sentence, evidence=evidence, remedies=found)
+
+
+def no_step(curves: TrialCurves) -> Finding | None:
+    """No step of the optimizer changes the weights."""
+    updates = curves.reported("norm/update_ratio")
+    if updates is None or float(updates.values.max()) >= SMALL_UPDATE:
+        return None
+    largest = float(updates.values.max())
+    sentence = f"No step changes the weights by more than {number_text(largest)} of their length."
+    found = [remedies.raise_rate(10.0), remedies.change_optimizer(), remedies.run_preflight()]
+    evidence = [point(updates, 0), point(updates, len(updates) - 1)]
+    return finding(curves, "stalled", Confidence.HIGH, sentence, evidence=evidence, remedies=found)
 
 
 def flat_then_drop(curves: TrialCurves) -> Finding | None:
@@ -69,7 +85,7 @@ def flat_then_drop(curves: TrialCurves) -> Finding | None:
     )
     evidence = [point(train, 0), point(train, num_flat - 1), point(train, train.best_index)]
     found = [remedies.change_initialization(), remedies.normalize(), remedies.warm_up(), remedies.raise_rate()]
-    return finding(curves, "flat_then_drop", Confidence.HIGH, sentence, evidence=evidence, remedies=found)
+    return finding(curves, "flat_then_drop", Confidence.MEDIUM, sentence, evidence=evidence, remedies=found)
 
 
 def bad_initialization(curves: TrialCurves) -> Finding | None:
@@ -83,14 +99,4 @@ def bad_initialization(curves: TrialCurves) -> Finding | None:
     )
     evidence = [point(train, 0), figure("loss of a constant prediction", chance)]
     found = [remedies.normalize(), remedies.change_initialization(), remedies.lower_rate(0.1), remedies.warm_up()]
-    return finding(curves, "bad_initialization", Confidence.HIGH, sentence, evidence=evidence, remedies=found)
-
-
-def _is_skilled(curves: TrialCurves) -> bool:
-    """Return whether an accuracy or R² says that the training had learned before its first report."""
-    for name in ("accuracy", "r2"):
-        for split in ("val", "train"):
-            values = [value for _, value in curves.facts.curves.get(f"{split}/{name}", ())]
-            if values and max(values) > 0.6:
-                return True
-    return False
+    return finding(curves, "bad_initialization", Confidence.MEDIUM, sentence, evidence=evidence, remedies=found)

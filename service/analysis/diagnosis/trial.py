@@ -50,7 +50,7 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
     "dead_units": _SLOW | {"underfitting", "saturated_early", "plateau"},
     "exploding": _TOO_FAST | _FIT | _LENGTH | _SLOW | {"bad_initialization"},
     "rate_too_high": _TOO_FAST | _FIT | _LENGTH | _SLOW | {"bad_initialization"},
-    "stalled": frozenset({"stalled"}) | _SLOW | _FIT | _LENGTH | {"oscillating", "plateau"},
+    "stalled": _SLOW | _FIT | _LENGTH | {"oscillating", "plateau"},
     "bad_initialization": frozenset({"rate_too_low", "flat_then_drop", "underfitting", "still_improving", "plateau"}),
     "noisy_labels": _FIT | _LENGTH,
     "oscillating": _LENGTH | {"plateau", "high_variance", "underfitting", "rate_too_low"},
@@ -81,5 +81,5 @@ def diagnose_trial(facts: TrialFacts) -> list[Finding]:
         found = rule(curves)
         if found is not None and found.rule not in explained:
             findings.append(found)
-            explained |= EXPLAINS.get(found.rule, frozenset())
+            explained |= EXPLAINS.get(found.rule, frozenset()) | {found.rule}
     return findings

@@ -104,6 +104,11 @@ def test_further_shapes_of_a_rule(rule: str, curves: dict[str, Any], settings: d
     assert rules_of(curves, **settings)[:1] == [rule]
 
 
+def test_a_rule_is_named_once():
+    limited = CONFIG | {"model": {"hidden": [64, 1]}}
+    assert rules_of(pair(1.5 + 0.8 * np.exp(-STEPS / 3)), config=limited) == ["underfitting"]
+
+
 def test_dead_units_of_a_training_that_learned_are_no_finding():
     curves = {**pair(0.1 + 2.2 * np.exp(-STEPS / 7)), "norm/dead_units": [0.8] * 30, "norm/gradient_ratio": [1e-9] * 30}
     assert rules_of(curves, config=CONFIG) == []

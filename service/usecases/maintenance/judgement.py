@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from service.analysis.diagnosis.decomposition import decompose
 from service.analysis.diagnosis.facts import StudyFacts, TrialFacts
-from service.analysis.diagnosis.study import diagnose_study
-from service.analysis.diagnosis.trial import diagnose_trial
 from service.clock import thread_seconds
 from service.contract.decomposition import Decomposition
 from service.contract.diagnosis import MAX_NAMED_TRIALS, TrialFindings
@@ -30,12 +28,26 @@ _ERROR_CHARACTERS = 300
 _CONFIDENCES = list(Confidence)
 
 
+def _diagnose_trial(facts: TrialFacts) -> Sequence[Finding]:
+    # Loads NumPy, which the service does not load before it is needed.
+    from service.analysis.diagnosis.trial import diagnose_trial  # noqa: PLC0415
+
+    return diagnose_trial(facts)
+
+
+def _diagnose_study(facts: StudyFacts) -> Sequence[Finding]:
+    # Loads NumPy and SciPy.
+    from service.analysis.diagnosis.study import diagnose_study  # noqa: PLC0415
+
+    return diagnose_study(facts)
+
+
 @dataclass(frozen=True)
 class Rules:
     """The rules of the diagnosis, and their version: equal versions find the same."""
 
-    of_trial: Callable[[TrialFacts], Sequence[Finding]] = diagnose_trial
-    of_study: Callable[[StudyFacts], Sequence[Finding]] = diagnose_study
+    of_trial: Callable[[TrialFacts], Sequence[Finding]] = _diagnose_trial
+    of_study: Callable[[StudyFacts], Sequence[Finding]] = _diagnose_study
     decompose: Callable[[StudyFacts], Decomposition | None] = decompose
     version: str = field(default_factory=rules_version)
 

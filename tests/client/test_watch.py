@@ -31,13 +31,15 @@ def test_follow_survives_a_restart_of_the_service(service: Service) -> None:
     with Client(service.url) as client:
         study = client.create_study(hand_driven(trials=2))
         seen: list[StudyView | watch.Away] = []
+        driver = threading.Thread(target=drive, args=(client, study.name), daemon=True)
         for view in watch.follow(client, study.name):
             seen.append(view)
             if len(seen) == 1:
                 service.stop(hard=True)
             elif isinstance(view, ServiceUnreachable | ServiceFailure) and len(seen) < 4:
                 service.start()
-                threading.Thread(target=drive, args=(client, study.name), daemon=True).start()
+                driver.start()
+        driver.join()
         views = [view for view in seen if isinstance(view, StudyView)]
         assert len(seen) > len(views)
         assert views[-1].state is StudyState.COMPLETED

@@ -236,14 +236,14 @@ def test_terminating_ends_whatever_the_training_process_has_begun(start: Any, tm
 def test_a_training_process_sees_no_token_and_no_gpu(tmp_path: Path) -> None:
     """A process has its environment before it imports anything, so the test does not wait until it is ready."""
     given = os.environ | {"ASSAYER_TOKEN": "a-secret", "OMP_NUM_THREADS": "7"}
-    with Zygote([cpu()], 1, tmp_path / "zygote.log", given) as zygote:
+    with Zygote([cpu()], 3, tmp_path / "zygote.log", given) as zygote:
         path = Path(f"/proc/{zygote.pid}/environ")
-        assert eventually(lambda: "OMP_NUM_THREADS=1\0" in path.read_text()), "it was not executed"
+        assert eventually(lambda: "OMP_NUM_THREADS=3\0" in path.read_text()), "it was not executed"
         environment = path.read_text().split("\0")
         os.kill(zygote.pid, signal.SIGKILL)
     assert not [entry for entry in environment if "a-secret" in entry]
     assert "CUDA_VISIBLE_DEVICES=" in environment
-    assert "OMP_NUM_THREADS=1" in environment
+    assert "OMP_NUM_THREADS=3" in environment
 
 
 def test_output_of_a_task_is_kept_in_its_files(zygote: Zygote, start: Any, tmp_path: Path) -> None:
@@ -261,7 +261,9 @@ def test_when_the_zygote_dies_its_child_dies_too(start: Any, tmp_path: Path) -> 
         zygote.wait_ready()
         child = zygote.fork(start(task=silent()))
         os.kill(zygote.pid, signal.SIGKILL)
-        assert list(child.messages()) == [Exited(-signal.SIGKILL)]
+        # The child may have told where its code came from before it died.
+        *_, last = child.messages()
+        assert last == Exited(-signal.SIGKILL)
         assert not zygote.alive
         assert child.pid is not None
         assert is_gone(child.pid)

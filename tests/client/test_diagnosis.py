@@ -63,6 +63,14 @@ def lines(page: RenderableType) -> list[str]:
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
+def test_no_line_fills_the_width_of_a_pipe() -> None:
+    diagnosis = diagnosed(findings=[BORDER], decomposition=PARTS)
+    console = Console(file=io.StringIO(), width=100_000, markup=False)
+    console.print(diagnosis_page(diagnosis, is_filtered=False))
+    assert isinstance(console.file, io.StringIO)
+    assert max(map(len, console.file.getvalue().splitlines())) < 200
+
+
 def diagnosed(**changes: Any) -> StudyDiagnosis:
     values: dict[str, Any] = {
         "study": "digits",

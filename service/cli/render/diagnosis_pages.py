@@ -25,7 +25,6 @@ _MAX_TRIALS_NAMED = 12
 _MAX_MARKS = 6
 _MAX_CHARTS = 2
 _BAR_WIDTH = 30
-_INDENT = (0, 0, 0, 2)
 
 
 def diagnosis_page(diagnosis: StudyDiagnosis, *, is_filtered: bool) -> RenderableType:
@@ -42,7 +41,7 @@ def diagnosis_page(diagnosis: StudyDiagnosis, *, is_filtered: bool) -> Renderabl
     if diagnosis.trial_findings:
         parts += [Text(), Text("trials", style="bold")]
         for group in diagnosis.trial_findings:
-            parts += [Padding(each, _INDENT) for each in _group(group, diagnosis.study)]
+            parts += [_indented(each) for each in _group(group, diagnosis.study)]
     if not diagnosis.findings and not diagnosis.trial_findings and diagnosis.num_judged:
         parts += [Text(), Text(_nothing(is_filtered=is_filtered))]
     return Group(*parts)
@@ -85,9 +84,9 @@ def _nothing(*, is_filtered: bool) -> str:
 
 def _finding(finding: Finding, study: str) -> Iterator[RenderableType]:
     yield _heading(finding.rule, finding.confidence)
-    yield Padding(Text(finding.sentence), _INDENT)
+    yield _indented(Text(finding.sentence))
     if finding.evidence:
-        yield Padding(Text("; ".join(map(_evidence, finding.evidence)), style="dim"), _INDENT)
+        yield _indented(Text("; ".join(map(_evidence, finding.evidence)), style="dim"))
     yield from _remedies(finding, study)
 
 
@@ -102,11 +101,11 @@ def _evidence(evidence: Evidence) -> str:
 
 def _remedies(finding: Finding, study: str) -> Iterator[RenderableType]:
     for place, remedy in enumerate(finding.remedies, start=1):
-        yield Padding(Text(f"{place}. {remedy.sentence}"), _INDENT)
+        yield _indented(Text(f"{place}. {remedy.sentence}"))
         if remedy.action is not None:
             of_trial = "" if finding.trial is None else f" --trial {finding.trial}"
             command = f"study apply {study} {finding.rule}{of_trial} --remedy {place}"
-            yield Padding(Text(f"apply: {command}", style="dim"), (0, 0, 0, 5))
+            yield _indented(Text(f"apply: {command}", style="dim"), 5)
 
 
 def _group(group: TrialFindings, study: str) -> Iterator[RenderableType]:
@@ -115,9 +114,9 @@ def _group(group: TrialFindings, study: str) -> Iterator[RenderableType]:
         named += f" and {group.num_trials - _MAX_TRIALS_NAMED} more"
     word = "trial" if group.num_trials == 1 else "trials"
     yield _heading(group.rule, group.confidence).append(f"  {word} {named}", style="")
-    yield Padding(Text(group.clearest.sentence), _INDENT)
+    yield _indented(Text(group.clearest.sentence))
     if group.clearest.trial is not None:
-        yield Padding(Text(f"see: study diagnose {study} --trial {group.clearest.trial}", style="dim"), _INDENT)
+        yield _indented(Text(f"see: study diagnose {study} --trial {group.clearest.trial}", style="dim"))
 
 
 def _decomposition(parts: Decomposition) -> Iterator[RenderableType]:
@@ -131,10 +130,15 @@ def _decomposition(parts: Decomposition) -> Iterator[RenderableType]:
         bar = Bar(total, begin, begin + value, width=_BAR_WIDTH)
         table.add_row(Text(part.name.replace("_", " "), style=style), bar, number(part.value), _interval(part))
         begin += value
-    yield Padding(table, _INDENT)
-    yield Padding(Text(parts.sentence), _INDENT)
+    yield _indented(table)
+    yield _indented(Text(parts.sentence))
     for place, remedy in enumerate(parts.remedies, start=1):
-        yield Padding(Text(f"{place}. {remedy.sentence}"), _INDENT)
+        yield _indented(Text(f"{place}. {remedy.sentence}"))
+
+
+def _indented(part: RenderableType, columns: int = 2) -> Padding:
+    """Return an indented part; without trailing spaces, which would fill the width of a pipe."""
+    return Padding(part, (0, 0, 0, columns), expand=False)
 
 
 def _interval(part: ErrorPart) -> str:

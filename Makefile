@@ -12,10 +12,10 @@ demo: $(INSTALLED)                    ## run the demo study (ARGS=--exit ends by
 	$(BIN)/python examples/demo.py $(ARGS)
 
 test: check                           ## lint, types, import contracts, and every test but the long proofs
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not prove" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not prove and not other_database" $(ARGS)
 
-prove: $(INSTALLED)                   ## the proofs that need time: worlds, mutants, chaos, every model at length (SIZE=ci: smaller)
-	ASSAYER_TEST_SIZE=$(or $(SIZE),full) $(BIN)/python -m pytest -n 2 --dist worksteal -m prove $(ARGS)
+prove: $(INSTALLED)                   ## the proofs that need time: worlds, mutants, chaos, every model and database (SIZE=ci: smaller)
+	ASSAYER_TEST_SIZE=$(or $(SIZE),full) $(BIN)/python -m pytest -n 2 --dist worksteal -m "$(if $(filter ci,$(SIZE)),prove,prove or other_database)" $(ARGS)
 
 check: $(INSTALLED)                   ## lint, format, types, import contracts
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ import gc
 import os
 import re
 import signal
+import zlib
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,12 @@ pytest_plugins = [
 ]
 
 
+ON_ONE_DATABASE = ("tests/usecases/", "tests/api/")
+"""The tests that `make test` runs on one database each, about half of every file on either; `make prove` on both.
+
+The tests of `tests/storage` run on both: they are those of what differs between the databases.
+"""
+
 PROOF_SECONDS = 1_200
 """How long a proof may take before it counts as hanging; other tests have the limit of pyproject.toml."""
 
@@ -41,6 +48,8 @@ _ALL_PROVE = re.compile(r"^pytestmark = pytest\.mark\.prove$", re.MULTILINE)
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Import no test file of which `-m` would deselect every test: each process of a run would pay for its imports."""
     chosen: str = config.option.markexpr
+    if "or other_database" in chosen:
+        return None
     if not collection_path.match("test_*.py") or "prove" not in chosen:
         return None
     source = collection_path.read_text(encoding="utf-8")
@@ -48,9 +57,22 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if has_nothing else None
 
 
+def _is_on_other_database(item: pytest.Item) -> bool:
+    """Return whether a test runs on the database that its name does not choose."""
+    chosen = getattr(item, "callspec", None)
+    dialect = None if chosen is None else chosen.params.get("database_url")
+    if dialect is None or not item.nodeid.startswith(ON_ONE_DATABASE):
+        return False
+    name = item.nodeid.replace(dialect, "")
+    return (dialect == "sqlite") != (zlib.crc32(name.encode()) % 2 == 0)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the long proofs a longer limit of time."""
+    """Mark the second database of each test of use cases and API, and give the long proofs a longer limit of time."""
     for item in items:
+        if _is_on_other_database(item):
+            item.add_marker(pytest.mark.other_database)
         if item.get_closest_marker("prove") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(PROOF_SECONDS))
 

@@ -42,7 +42,7 @@ PROOF_SECONDS = 1_200
 """How long a proof may take before it counts as hanging; other tests have the limit of pyproject.toml."""
 
 
-_ALL_PROVE = re.compile(r"^pytestmark = pytest\.mark\.prove$", re.MULTILINE)
+_ALL_PROVE = re.compile(r"^pytestmark = \[?pytest\.mark\.prove\b", re.MULTILINE)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -28,6 +28,7 @@ def test_the_page_weighs_the_recall_by_flipped_labels_and_tells_a_seed_without_a
 
 
 @pytest.mark.prove
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["wine", "breast_cancer", "made_table"])
 def test_flipped_labels_are_among_the_worst(name: str) -> None:
     threads = torch.get_num_threads()

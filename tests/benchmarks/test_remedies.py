@@ -42,6 +42,7 @@ def test_every_case_is_a_study_of_its_own() -> None:
 
 
 @pytest.mark.prove
+@pytest.mark.full
 @pytest.mark.timeout(900)
 def test_remedies_of_two_real_trainings_are_applied() -> None:
     chosen = [case for case in cases() if case.fault in ("decayed too early", "rate too high") and case.data == "wine"]

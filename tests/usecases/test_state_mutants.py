@@ -21,7 +21,7 @@ from tests.usecases.guard_mutants import guard_mutants
 from tests.usecases.situations import Bench, Situation, build
 from tests.usecases.state_mutants import MACHINES, TableMutant, table_mutants
 
-pytestmark = pytest.mark.prove
+pytestmark = [pytest.mark.prove, pytest.mark.full]
 
 ALLOWED = {
     "study": {

@@ -42,6 +42,7 @@ def bundle_of(task: str, folder: Path) -> Bundle:
 
 
 @pytest.mark.prove
+@pytest.mark.full
 def test_torch_export_computes_what_the_bundle_predicts(task: str, tmp_path: Path):
     bundle = bundle_of(task, tmp_path)
     write_torch_export(tmp_path / "model.pt2", bundle)
@@ -54,6 +55,7 @@ def test_torch_export_computes_what_the_bundle_predicts(task: str, tmp_path: Pat
 
 
 @pytest.mark.prove
+@pytest.mark.full
 def test_onnx_computes_what_the_bundle_predicts(task: str, tmp_path: Path):
     import onnxruntime  # noqa: PLC0415 - slow to load
 

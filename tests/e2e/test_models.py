@@ -79,7 +79,9 @@ def texts(folder: Path) -> tuple[dict[str, Any], Any]:
     return {"data": data, "model": {"name": "lstm", "width": 8}}, rows
 
 
-@pytest.mark.parametrize("make", [table, values, images, texts])
+@pytest.mark.parametrize(
+    "make", [table, *(pytest.param(each, marks=pytest.mark.full) for each in (values, images, texts))]
+)
 def test_a_bundle_predicts_as_the_trial_did_after_its_data_are_gone(
     make: Callable[[Path], tuple[dict[str, Any], Any]],
     shared_service: Service,

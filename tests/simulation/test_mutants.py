@@ -35,6 +35,7 @@ def test_a_service_without_an_edit_is_not_caught() -> None:
 
 
 @pytest.mark.prove
+@pytest.mark.full
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_it_is_caught(mutant: Mutant) -> None:
     witnesses = read_witnesses()[mutant.name]

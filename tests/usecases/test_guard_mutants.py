@@ -85,6 +85,7 @@ def hunt(runner: asyncio.Runner) -> Hunt:
 
 
 @pytest.mark.prove
+@pytest.mark.full
 @pytest.mark.parametrize("group", range(NUM_GROUPS))
 def test_every_mutant_is_killed_or_changes_nothing(hunt: Hunt, runner: asyncio.Runner, group: int) -> None:
     """Run the checks of guard_witnesses.txt, then search for the mutants that these do not kill."""
@@ -112,6 +113,7 @@ def test_few_mutants_change_nothing() -> None:
 
 
 @pytest.mark.prove
+@pytest.mark.full
 def test_every_witness_passes_without_its_mutant(hunt: Hunt, runner: asyncio.Runner) -> None:
     """Run the tests among them; test_state_mutants.py plays every line of moves.txt."""
     checks = {name: hunt.check_of(name) for name in dict.fromkeys(guard_hunt.read().values())}
@@ -127,6 +129,7 @@ def test_every_witness_passes_without_its_mutant(hunt: Hunt, runner: asyncio.Run
 
 
 @pytest.mark.prove
+@pytest.mark.full
 def test_moves_are_the_same_under_a_mutant_that_is_said_to_change_nothing(hunt: Hunt, runner: asyncio.Runner) -> None:
     explained = [mutant for mutant in guard_mutants() if str(mutant) in EQUIVALENT]
 

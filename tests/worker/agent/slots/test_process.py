@@ -32,7 +32,9 @@ ENDLESS = 1_000_000
 
 @pytest.fixture(scope="module")
 def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    with forked_zygotes(), Zygote([cpu()], 1, tmp_path_factory.mktemp("zygote") / "zygote.log") as process:
+    with forked_zygotes():  # only this one: a test below looks at one that is executed
+        process = Zygote([cpu()], 1, tmp_path_factory.mktemp("zygote") / "zygote.log")
+    with process:
         process.wait_ready()
         yield process
 

@@ -204,13 +204,13 @@ def page(rows: Sequence[tuple[str, str, Sequence[Found]]], seconds: float, comma
     ]
     for name, how, found in rows:
         recalls = [each.recall for each in found if not math.isnan(each.recall)]
-        told = (
+        recall = (
             f"{statistics.fmean(recalls):.0%} ({min(recalls):.0%} to {max(recalls):.0%})" if recalls else "none flipped"
         )
         suspects, right = sum(each.suspects for each in found), sum(each.right_suspects for each in found)
         mean = [statistics.fmean(values) for values in zip(*found, strict=True)]
         lines.append(
-            f"| {name} | {how} | {mean[0]:.0f} | {mean[1]:.1f} | {told} | {suspects / len(found):.1f} | "
+            f"| {name} | {how} | {mean[0]:.0f} | {mean[1]:.1f} | {recall} | {suspects / len(found):.1f} | "
             f"{right / suspects if suspects else 0:.0%} | {mean[5]:.3f} | {mean[6]:.1f} | {mean[7]:.1f} |"
         )
     folded = [each for _, how, found in rows for each in found if how.startswith("folds")]

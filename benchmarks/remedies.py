@@ -186,7 +186,7 @@ def page(results: Sequence[Result], command: str) -> str:
     share = f"{paid / len(applied):.0%}" if applied else "none"
     only_gone = sum(bool(each.is_gone) and not each.is_better for each in applied)
     silent = sum(each.finding is None for each in results)
-    told = (
+    summary = (
         f"Of {len(results)} trainings with planted faults, {len(results) - silent} have a finding, and {len(applied)} "
         f"of these have a remedy that the service can carry out. Applied through the API, {paid} of {len(applied)} "
         f"({share}) pay: the finding is gone in {gone}, and the value is better in {better}. The value is the "
@@ -200,7 +200,7 @@ def page(results: Sequence[Result], command: str) -> str:
         "",
         f"`{command}` on {machine()}.",
         "",
-        told,
+        summary,
         "",
         "| fault | data | finding | remedy | action | before | after | finding gone | better |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",

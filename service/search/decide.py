@@ -103,8 +103,8 @@ def next_action(
     if enqueued is not None and used_up is None:
         return Suggest(number, _with_first_rung(Suggestion(dict(enqueued), "enqueued by a user"), scheduler, number))
     sampler = sampler_for(spec)
-    if used_up is None and (held := _blocked_by(sampler, history, spec)) is not None:
-        return held
+    if used_up is None and (blocked := _blocked_by(sampler, history, spec)) is not None:
+        return blocked
     if isinstance(scheduler, FreezeThaw):
         return _by_curves(scheduler, history, spec, sampler, can_begin=used_up is None)
     if scheduler is None:

@@ -56,8 +56,8 @@ def finetune_less(subject: Subject, settings: Mapping[str, Any]) -> RemedyAction
     """Try to train the head of a pretrained model only, or another way to tune less of it."""
     if not subject.value("model.pretrained"):
         return None
-    told = settings.get("finetune")
-    name = told.get("name") if isinstance(told, Mapping) else told
+    choice = settings.get("finetune")
+    name = choice.get("name") if isinstance(choice, Mapping) else choice
     return _switch(subject, "finetune.name", {"full": name if isinstance(name, str) else "head"})
 
 

@@ -57,9 +57,9 @@ def less_regularization(subject: Subject, settings: Mapping[str, Any]) -> Remedy
         present = subject.number(path)
         if present is None or present <= negligible:
             continue
-        told = number_of(settings, path)
+        proposed = number_of(settings, path)
         share = _LESS_DECAY if path in (DECAY, L1) else _LESS_DROPOUT
-        less = rounded(present * share) if told is None or not 0 <= told < present else told
+        less = rounded(present * share) if proposed is None or not 0 <= proposed < present else proposed
         values[path] = less
         if path in (DECAY, L1):
             domains[path] = log_range(present / 100, present, zero=True)

@@ -43,11 +43,11 @@ def draft_next(client: Client, arguments: argparse.Namespace) -> None:
     for each in draft.notes:
         note(each)
     if not draft.changes:
-        told = _nothing_to_change(client, draft)
+        message = _nothing_to_change(client, draft)
         if arguments.out is None:  # A comment, as the output may be piped to a study file.
-            sys.stdout.write("".join(f"# {line}\n" for line in told.splitlines()))
+            sys.stdout.write("".join(f"# {line}\n" for line in message.splitlines()))
         else:
-            note(told)
+            note(message)
         return
     text = draft_file(draft, arguments.out or f"{draft.spec.name}.yaml")
     if arguments.out is None:
@@ -93,8 +93,8 @@ def _remedy(finding: Finding, number: int | None) -> Remedy:
     if number is None:
         found = next((remedy for remedy in finding.remedies if remedy.action is not None), None)
         if found is None:
-            told = " ".join(remedy.sentence for remedy in finding.remedies)
-            raise invalid_study(finding.rule, f"the service can carry out none of its remedies now; by hand: {told}")
+            by_hand = " ".join(remedy.sentence for remedy in finding.remedies)
+            raise invalid_study(finding.rule, f"the service can carry out none of its remedies now; by hand: {by_hand}")
         return found
     if not 1 <= number <= len(finding.remedies):
         raise invalid_study("--remedy", f"{finding.rule} has {len(finding.remedies)} remedies, counted from 1")
@@ -125,13 +125,13 @@ def _page(reply: ApplyReply) -> str:
 
 def _nothing_to_change(client: Client, draft: FollowUpDraft) -> str:
     """Return a sentence for a study whose findings suggest no change, with the command that confirms its best trial."""
-    told = f"no finding about {draft.study} suggests a change of its study file"
+    nothing = f"no finding about {draft.study} suggests a change of its study file"
     try:
         best = client.best(draft.study)
     except NotFound:
-        return f"{told}, and no trial is completed yet"
+        return f"{nothing}, and no trial is completed yet"
     values = " ".join(f"'{name}={value}'" for name, value in best.parameters.items())
     return (
-        f"{told}.\nTo confirm trial {best.number} with another seed: study extend {draft.study} --trials N, then\n"
+        f"{nothing}.\nTo confirm trial {best.number} with another seed: study extend {draft.study} --trials N, then\n"
         f"  study enqueue {draft.study} {values}"
     )

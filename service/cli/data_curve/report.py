@@ -154,12 +154,12 @@ def _verdict(fit: Fit, error: float, train_error: float | None, *, is_bounded: b
 
 def _sentence(verdict: Verdict, metric: str, points: Sequence[Point], expected: Sequence[Expected], fit: Fit) -> str:
     now, last = points[-1], expected[-1]
-    told = " and ".join(
+    expectations = " and ".join(
         f"{_words(each.factor)} the data about {each.value:.4g} ({each.low:.4g} to {each.high:.4g})"
         for each in expected
     )
     if verdict == "more_data_helps":
-        return f"More data would help: {metric} is {now.mean:.4g} with {now.num_examples:,} examples; {told}."
+        return f"More data would help: {metric} is {now.mean:.4g} with {now.num_examples:,} examples; {expectations}."
     nothing = (
         f"More data would gain nothing beyond noise: {metric} is {now.mean:.4g} with {now.num_examples:,} examples, "
         f"and four times the data would give about {last.value:.4g} ({last.low:.4g} to {last.high:.4g}), a smaller "

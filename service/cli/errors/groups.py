@@ -17,7 +17,7 @@ from service.cli.errors.report import Category, ColumnGroup, ErrorGroup
 from service.cli.look.wording import short_number
 
 SIGNIFICANCE = 0.05
-"""The probability that any of the groups told is only chance."""
+"""The probability that any of the groups shown is only chance."""
 
 _MIN_EXAMPLES = 10
 """A smaller group is not compared: its error is too uncertain to act on."""
@@ -74,13 +74,13 @@ def columns_beyond_noise(errors: ModelErrors, groups: Sequence[Group]) -> list[C
 
     The surest come first; of equally sure ones the worst.
     """
-    told: list[tuple[float, ColumnGroup]] = []
+    different: list[tuple[float, ColumnGroup]] = []
     for group in groups:
         comparison = compare(errors.errors, group.mask, are_mistakes=errors.are_mistakes)
         if comparison is not None and comparison.p_value * len(groups) < SIGNIFICANCE:
             found = error_group(errors, group, comparison, len(groups))
-            told.append((comparison.p_value, ColumnGroup(column=group.column, **found.model_dump())))
-    return [group for _, group in sorted(told, key=lambda each: (each[0], -each[1].error))]
+            different.append((comparison.p_value, ColumnGroup(column=group.column, **found.model_dump())))
+    return [group for _, group in sorted(different, key=lambda each: (each[0], -each[1].error))]
 
 
 def by_value(values: Iterable[Any]) -> Iterator[Group]:

@@ -107,15 +107,15 @@ def _group_card(report: ErrorsReport, groups: Sequence[ErrorGroup], names: Seque
         words = f"{sentences.error(report, group.error)} · {wrong}{group.num_examples:,} · gains at most "
         words += sentences.gain(report, group)
         rows.append((name, -group.error if group.is_beyond_noise else group.error, words))
-    told = [
+    differences = [
         f"{name}: {sentences.against_rest(report, group)}"
         for group, name in zip(groups, names, strict=True)
         if group.is_beyond_noise
     ]
-    legend = "In the second colour: differs from the rest by more than noise." if told else (
+    legend = "In the second colour: differs from the rest by more than noise." if differences else (
         "None differs from the rest by more than noise."
     )  # fmt: skip
-    lines = "".join(f'<p class="quiet">{escape(each)}</p>' for each in [legend, *told])
+    lines = "".join(f'<p class="quiet">{escape(each)}</p>' for each in [legend, *differences])
     return f'<div class="card">{svg_charts.bars(rows)}{lines}</div>'
 
 

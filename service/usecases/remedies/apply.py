@@ -213,11 +213,11 @@ class _Application:
 
     def _reply(self, sentence: str, changes: list[str]) -> ApplyReply:
         request, name = self.request, self.study.name
-        told = f"would {sentence}" if request.dry_run else f"done: {sentence}"
+        full_sentence = f"would {sentence}" if request.dry_run else f"done: {sentence}"
         return ApplyReply(
             kind=request.action.kind,
             dry_run=request.dry_run,
-            sentence=told,
+            sentence=full_sentence,
             changes=changes,
             study=name,
             look=f"study watch {name}",
